@@ -15,9 +15,7 @@ from typing import Any
 
 from hls_handler.actions import StoredComment
 from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
-from hls_handler.github.labels import (
-    LabelState,
-)
+from hls_handler.github.labels import LabelState
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
 from hls_handler.queue.checkpoints import Change
 from hls_handler.store.corrections import CorrectionResult

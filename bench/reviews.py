@@ -24,16 +24,9 @@ from hls_handler.analysis import (
     ValidReply,
 )
 from hls_handler.events import REQUEST_KEY, parse_event
-from hls_handler.github.values import (
-    ChangedFile,
-    GuidanceFile,
-    ReviewContext,
-)
+from hls_handler.github.values import ChangedFile, GuidanceFile, ReviewContext
 from hls_handler.prompting import recorded
-from hls_handler.question import (
-    RenderedPrompt,
-    estimate_tokens,
-)
+from hls_handler.question import RenderedPrompt, estimate_tokens
 from hls_handler.sandbox.reading import read_request
 from hls_handler.wording import count
 from tests.engine.fakes import FakeClaude

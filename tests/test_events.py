@@ -10,13 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from hls_handler.errors import PayloadError
-from hls_handler.events import (
-    Account,
-    Comment,
-    Release,
-    WorkflowRun,
-    parse_event,
-)
+from hls_handler.events import Account, Comment, Release, WorkflowRun, parse_event
 from hls_handler.prompting import recorded
 from hls_handler.routing import parse_envelope
 

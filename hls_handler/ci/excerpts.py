@@ -25,9 +25,7 @@ from typing import Literal
 from hls_handler.ci.error_patterns import ERROR_MARK, ERROR_WORD, FAILED_NAME, KILLED
 from hls_handler.ci.log_lines import PREFIXES, LogLine, truncate_line
 from hls_handler.ci.steps import AnnotatedLine, annotate_lines
-from hls_handler.github.values import (
-    WorkflowStep,
-)
+from hls_handler.github.values import WorkflowStep
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import inflect

@@ -36,12 +36,7 @@ from hls_handler.claude.provider_errors import (
 )
 from hls_handler.claude.reply_parsing import UnreadableReply, describe_problems, parse_reply
 from hls_handler.errors import ModelNotFound, SlowResponse, StepFailed
-from hls_handler.question import (
-    Effort,
-    Prompt,
-    RenderedPrompt,
-    estimate_tokens,
-)
+from hls_handler.question import Effort, Prompt, RenderedPrompt, estimate_tokens
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Provider as ProviderSettings
 from hls_handler.tracing import annotate, span

@@ -15,13 +15,7 @@ from typing import Any
 
 import httpx2
 
-from hls_handler.errors import (
-    AccountLimited,
-    DependencyDown,
-    Permanent,
-    RateLimited,
-    StepFailed,
-)
+from hls_handler.errors import AccountLimited, DependencyDown, Permanent, RateLimited, StepFailed
 from hls_handler.settings.model import Provider
 from hls_handler.transport import ProxySettings, redact_secret, retry_after
 

@@ -11,13 +11,7 @@ from typing import TypeVar
 
 from hls_handler.claude.account_probe import AccountProbes
 from hls_handler.claude.provider import Api, Connection, Provider
-from hls_handler.errors import (
-    AccountLimited,
-    DependencyDown,
-    Postponed,
-    RateLimited,
-    SlowResponse,
-)
+from hls_handler.errors import AccountLimited, DependencyDown, Postponed, RateLimited, SlowResponse
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Provider as ProviderSettings
 

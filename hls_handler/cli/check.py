@@ -31,13 +31,12 @@ from hls_handler.git.run import find_git
 from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.github.hooks import Hook
 from hls_handler.github.identity import Identity
-from hls_handler.github.values import (
-    RepositoryLabel,
-)
+from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers.labels import select_offer
 from hls_handler.handlers.reader import read_optional
 from hls_handler.prompting.problems import suggest_name
-from hls_handler.prompting.prompt import Library, Prompt
+from hls_handler.prompting.prompt import Library
+from hls_handler.question import Prompt
 from hls_handler.reports.estimate import describe_prices, estimate_largest_call, list_claude_models
 from hls_handler.retrieval.vectors import VectorsUnavailable, connect_vectors
 from hls_handler.routing.commands import list_needed_events

@@ -6,9 +6,7 @@ from hls_handler.cli.options import abort
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import PromptError
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import (
-    Prompt,
-)
+from hls_handler.question import Prompt
 from hls_handler.settings.model import Settings
 
 

@@ -53,9 +53,7 @@ from hls_handler.events import Account, Event, parse_event
 from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.handlers.reader import EmptyHistory, RepositoryHistory
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import (
-    Prompt,
-)
+from hls_handler.question import Prompt
 from hls_handler.queue.checkpoints import PendingChanges
 from hls_handler.routing import (
     Command,

@@ -23,15 +23,8 @@ from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.prompt_try import try_
 from hls_handler.engine.library import load_shipped
 from hls_handler.errors import PromptError
-from hls_handler.prompting.prompt import (
-    Library,
-    PromptSources,
-    diff_prompts,
-    origin,
-)
-from hls_handler.question import (
-    Prompt,
-)
+from hls_handler.prompting.prompt import Library, PromptSources, diff_prompts, origin
+from hls_handler.question import Prompt
 from hls_handler.reports.prompt_library import (
     NO_CALLS,
     LibraryStats,

@@ -26,9 +26,7 @@ from hls_handler.errors import HlsError, with_remedy
 from hls_handler.events import parse_event
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import (
-    RenderedPrompt,
-)
+from hls_handler.question import RenderedPrompt
 from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable, without_entry

@@ -14,11 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler import shipped
-from hls_handler.console.delivery_search import (
-    ReasonGroup,
-    group_reasons,
-    list_address,
-)
+from hls_handler.console.delivery_search import ReasonGroup, group_reasons, list_address
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.pages import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import Steps, draw

@@ -16,9 +16,7 @@ from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.frame import Frame
 from hls_handler.engine.asking import PROMPT_SECRET, UNUSABLE, digest_request
 from hls_handler.errors import PromptError
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.store.calls import FREE, CallRow

@@ -32,8 +32,6 @@ from hls_handler.handlers.handler import common_variables
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, diff_texts
 from hls_handler.prompting.render import render_comment
-from hls_handler.prompting.source_files import COMMENT_SUFFIX, SHARED_COMMENT, SourceFile
-from hls_handler.prompting.render import estimate_tokens, render_comment
 from hls_handler.prompting.source_files import (
     COMMENT_SUFFIX,
     SHARED_COMMENT,
@@ -41,9 +39,7 @@ from hls_handler.prompting.source_files import (
     make_folder,
 )
 from hls_handler.prompting.variables import sample_values
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 from hls_handler.reports.estimate import Estimate, estimate, format_cost
 from hls_handler.storage import Storage
 from hls_handler.trials.comparison import Comparison

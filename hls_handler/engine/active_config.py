@@ -32,15 +32,11 @@ from hls_handler.db.database import Database
 from hls_handler.engine.health import Health
 from hls_handler.errors import DependencyDown, SettingsError, StoreUnavailable
 from hls_handler.events import Account
-from hls_handler.github.labels import (
-    LabelState,
-)
+from hls_handler.github.labels import LabelState
 from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import (
-    RenderedPrompt,
-)
+from hls_handler.question import RenderedPrompt
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.retrieval.vectors import Vectors
 from hls_handler.routing import Ignored, Router, RoutingResult, WebhookEnvelope, from_envelope

@@ -57,11 +57,7 @@ from hls_handler.prompting.render import (
     render_review_comment,
 )
 from hls_handler.prompting.reply_fields import complete_static_reply
-from hls_handler.question import (
-    Prompt,
-    RenderedPrompt,
-    estimate_tokens,
-)
+from hls_handler.question import Prompt, RenderedPrompt, estimate_tokens
 from hls_handler.queue.checkpoints import ANALYSED
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Claude, Settings

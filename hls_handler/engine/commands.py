@@ -29,13 +29,7 @@ from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.review.dismissals import COMMAND, DELETED, HINT, UNDISMISSED, classify_reply
 from hls_handler.review.ledger import fails_check, leaves_open
 from hls_handler.review.record import LedgerEntry
-from hls_handler.routing import (
-    Command,
-    Ignored,
-    Rule,
-    find_disabled,
-    from_event,
-)
+from hls_handler.routing import Command, Ignored, Rule, find_disabled, from_event
 from hls_handler.tracing import span
 from hls_handler.transport import exchange
 from hls_handler.untrusted.cleaning import clean_title

@@ -30,12 +30,7 @@ from hls_handler.engine.asking import (
 from hls_handler.engine.checks import begin_check, plan_check
 from hls_handler.engine.documents import Documents
 from hls_handler.engine.job import ASK, LOCK_S, Codec, Job, Part, facts_codec, reads_postponed
-from hls_handler.engine.posting import (
-    Posting,
-    is_check_ended,
-    post_without_reply,
-    store_unposted,
-)
+from hls_handler.engine.posting import Posting, is_check_ended, post_without_reply, store_unposted
 from hls_handler.engine.retries import decide_retry
 from hls_handler.engine.shadow import prompt_result, run_shadow
 from hls_handler.errors import (

@@ -20,8 +20,6 @@ from hls_handler.handlers.handler import common_variables
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
-from hls_handler.prompting.source_files import NOTHING_UNSAVED, read_folder
-from hls_handler.prompting.prompt import Family, Library, Prompt
 from hls_handler.prompting.source_files import (
     NOTHING_UNSAVED,
     SourceFolder,
@@ -29,9 +27,7 @@ from hls_handler.prompting.source_files import (
     read_folder,
 )
 from hls_handler.prompting.variables import sample_values
-from hls_handler.question import (
-    Prompt,
-)
+from hls_handler.question import Prompt
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED
 from hls_handler.routing.filters import RUN_EVENTS
 from hls_handler.routing.router import LABEL_CORRECTION_EVENTS

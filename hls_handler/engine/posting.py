@@ -41,9 +41,7 @@ from hls_handler.errors import (
     Superseded,
 )
 from hls_handler.events import Issue, PullRequest
-from hls_handler.github.labels import (
-    LabelState,
-)
+from hls_handler.github.labels import LabelState
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel

@@ -33,11 +33,7 @@ from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.review_context import ATTRIBUTES_PATH, MAX_TEXT_CHARS
 from hls_handler.github.source import CommitFiles
 from hls_handler.github.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
-from hls_handler.github.values import (
-    GUIDANCE_PATHS,
-    GuidanceFile,
-    ReviewContext,
-)
+from hls_handler.github.values import GUIDANCE_PATHS, GuidanceFile, ReviewContext
 from hls_handler.github.writer import GithubWriter
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.values import web_url

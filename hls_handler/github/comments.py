@@ -25,11 +25,7 @@ from hls_handler.github.comment_body import (
     marker,
     requested_body,
 )
-from hls_handler.github.labels import (
-    NO_ORIGINS,
-    LabelOrigin,
-    LabelState,
-)
+from hls_handler.github.labels import NO_ORIGINS, LabelOrigin, LabelState
 
 MAX_PAGES = 100  # only the first 10,000 comments of a conversation are searched
 

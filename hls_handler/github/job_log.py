@@ -18,9 +18,7 @@ import httpx2
 
 from hls_handler import __version__
 from hls_handler.github.errors import translate_exception, unexpected_response
-from hls_handler.github.values import (
-    NoLog,
-)
+from hls_handler.github.values import NoLog
 from hls_handler.settings.values import is_loopback
 from hls_handler.transport import ProxySettings, find_proxy_settings
 

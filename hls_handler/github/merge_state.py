@@ -11,9 +11,7 @@ from pydantic import AliasPath, BaseModel, Field
 from hls_handler.events import null_to
 from hls_handler.github.api import GithubApi
 from hls_handler.github.checks import CHECK_NAME
-from hls_handler.github.values import (
-    MergeState,
-)
+from hls_handler.github.values import MergeState
 
 MAX_CHECKS = 100
 

@@ -6,9 +6,7 @@ import threading
 from collections.abc import Callable
 
 from hls_handler.github.api import GithubApi, repository_path
-from hls_handler.github.values import (
-    RepositoryLabel,
-)
+from hls_handler.github.values import RepositoryLabel
 
 MAX_PAGES = 50  # only the first 5,000 labels of a repository are searched
 

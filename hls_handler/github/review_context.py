@@ -13,13 +13,7 @@ from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.events import Text, null_to
 from hls_handler.github.api import GithubApi
-from hls_handler.github.values import (
-    GUIDANCE_PATHS,
-    Blob,
-    GuidanceFile,
-    LinkedIssue,
-    ReviewContext,
-)
+from hls_handler.github.values import GUIDANCE_PATHS, Blob, GuidanceFile, LinkedIssue, ReviewContext
 
 ATTRIBUTES_PATH = ".gitattributes"
 MAX_TEXT_CHARS = 60_000  # of one file of the base branch

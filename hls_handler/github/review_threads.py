@@ -13,10 +13,7 @@ from hls_handler.events import GHOST, Account, Text, null_to
 from hls_handler.github.api import GithubApi
 from hls_handler.github.comments import is_by
 from hls_handler.github.reviews import find_marker
-from hls_handler.github.values import (
-    ReviewThread,
-    ThreadReply,
-)
+from hls_handler.github.values import ReviewThread, ThreadReply
 
 MAX_PAGES = 10  # of 50 threads
 MAX_REPLY_CHARS = 4_000

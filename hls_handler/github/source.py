@@ -6,11 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from hls_handler.git.host import MirrorUnavailable
-from hls_handler.git.mirror import (
-    Hit,
-    Mirror,
-    Pick,
-)
+from hls_handler.git.mirror import Hit, Mirror, Pick
 from hls_handler.github.api import GithubApi
 from hls_handler.github.review_context import read_blobs, read_head_files
 from hls_handler.github.values import Blob

@@ -23,13 +23,7 @@ from hls_handler.actions import (
     RequestReviewers,
 )
 from hls_handler.events import Account, Label
-from hls_handler.github.api import (
-    GithubApi,
-    Response,
-    WriteGuard,
-    describe_errors,
-    repository_path,
-)
+from hls_handler.github.api import GithubApi, Response, WriteGuard, describe_errors, repository_path
 from hls_handler.github.comments import BotComments, History
 from hls_handler.github.labels import (
     LabelDifference,

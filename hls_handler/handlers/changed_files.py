@@ -13,9 +13,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from hls_handler.github.values import (
-    ChangedFile,
-)
+from hls_handler.github.values import ChangedFile
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.skipped_files import (
     OVERRIDES,
@@ -25,10 +23,7 @@ from hls_handler.handlers.skipped_files import (
     has_left_hidden_place,
     is_shortened,
 )
-from hls_handler.question import (
-    CHARACTERS_PER_TOKEN,
-    estimate_tokens,
-)
+from hls_handler.question import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.file_kinds import is_test_file

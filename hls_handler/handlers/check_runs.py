@@ -10,11 +10,7 @@ from hashlib import sha256
 
 from hls_handler.errors import Permanent
 from hls_handler.events import CheckRun, Event, WorkflowRun
-from hls_handler.github.values import (
-    CheckAnnotation,
-    NoLog,
-    WorkflowJob,
-)
+from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob
 from hls_handler.handlers.failed_steps import JobSource
 from hls_handler.handlers.job import Job, Result, Source
 from hls_handler.handlers.reader import Reader

@@ -15,9 +15,7 @@ from functools import partial
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, ConflictResolutions, Reply
 from hls_handler.events import Event, PullRequest
-from hls_handler.git.mirror import (
-    PickConflict,
-)
+from hls_handler.git.mirror import PickConflict
 from hls_handler.handlers.handler import (
     Handler,
     SkipReason,
@@ -29,9 +27,7 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.job import Conversation, Job, Result, Source
 from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.prompt import diff_texts
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
 from hls_handler.untrusted.command_line import read_command_line
 from hls_handler.untrusted.markdown import sanitize_code_block

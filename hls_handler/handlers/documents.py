@@ -9,9 +9,7 @@ from hls_handler.analysis import AnsweringReply, IssueAnalysis, Reply, Source
 from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.handler import permalink
 from hls_handler.handlers.reader import StoredSection
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 from hls_handler.untrusted.cleaning import clean_and_redact
 from hls_handler.wording import count
 

@@ -25,12 +25,7 @@ from hls_handler.events import Event, WorkflowRun
 from hls_handler.github.values import (
     FAILED as FAILED_STEPS,
 )
-from hls_handler.github.values import (
-    CheckAnnotation,
-    NoLog,
-    WorkflowJob,
-    WorkflowStep,
-)
+from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob, WorkflowStep
 from hls_handler.handlers.reader import Failure, RepositoryHistory
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact

@@ -20,9 +20,7 @@ from hls_handler.handlers.job import Conversation, Job, PromptLimits, Result
 from hls_handler.handlers.labels import LabelOffer, select_offer
 from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.render import PathsView, RuleView
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
 

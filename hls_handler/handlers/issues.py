@@ -17,9 +17,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Action, EnsureIssueType, IssueType, RequestedLabel
 from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, Reply, is_worth_saying
 from hls_handler.events import GHOST, Comment, Event, Issue
-from hls_handler.github.values import (
-    RepositoryLabel,
-)
+from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers.documents import (
     DocumentSection,
     QuotedSection,
@@ -42,12 +40,7 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import Job, Result, Source
 from hls_handler.handlers.labels import LabelOffer, list_wanted_labels, plan_labels
-from hls_handler.handlers.reader import (
-    Correction,
-    HistoryUpdate,
-    RepositoryHistory,
-    StoredSection,
-)
+from hls_handler.handlers.reader import Correction, HistoryUpdate, RepositoryHistory, StoredSection
 from hls_handler.handlers.similar import SameIssueView, SimilarIssue, find_same, find_similar
 from hls_handler.routing import MARKER
 from hls_handler.settings.model import EffectiveLabels

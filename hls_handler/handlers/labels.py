@@ -20,9 +20,7 @@ from hls_handler.analysis import (
     to_rule_values,
 )
 from hls_handler.github.labels import SHIPPED_LABELS, find_prohibition, fold
-from hls_handler.github.values import (
-    RepositoryLabel,
-)
+from hls_handler.github.values import RepositoryLabel
 from hls_handler.routing.filters import SKIP_LABEL
 from hls_handler.settings.model import EffectiveLabels
 from hls_handler.untrusted.cleaning import clean

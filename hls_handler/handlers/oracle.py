@@ -26,9 +26,7 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import Conversation, Job, PromptLimits, Result, Source
 from hls_handler.handlers.reader import read_optional
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 
 TEST_ORACLE = "test_oracle"
 """Stands for an event's name: GitHub sends the command as a comment."""

@@ -9,13 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hls_handler.github.values import (
-    ChangedFile,
-)
+from hls_handler.github.values import ChangedFile
 from hls_handler.handlers.reader import RepositoryFiles, read_optional
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 from hls_handler.review.comments import find_code_rows
 from hls_handler.review.grammars import has_grammar
 from hls_handler.review.ledger import PresentFiles

@@ -19,11 +19,7 @@ from hls_handler.analysis import (
     file_summaries_of,
 )
 from hls_handler.events import PullRequest
-from hls_handler.github.values import (
-    NO_CONTEXT,
-    MergeState,
-    ReviewContext,
-)
+from hls_handler.github.values import NO_CONTEXT, MergeState, ReviewContext
 from hls_handler.handlers.changed_files import (
     PatchedFile,
     Selection,

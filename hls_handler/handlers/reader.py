@@ -11,14 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from hls_handler.errors import DependencyDown, Permanent, Retryable
-from hls_handler.events import (
-    Account,
-    Comment,
-    Issue,
-    PullRequest,
-    Release,
-    Review,
-)
+from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.git.mirror import Hit, Pick
 from hls_handler.github.values import (
     Blob,

@@ -13,9 +13,7 @@ from types import MappingProxyType
 
 from hls_handler.errors import Retryable, Superseded
 from hls_handler.events import Event, PullRequest
-from hls_handler.git.mirror import (
-    Hit,
-)
+from hls_handler.git.mirror import Hit
 from hls_handler.github.values import (
     NO_CONTEXT,
     Blob,
@@ -28,11 +26,7 @@ from hls_handler.github.values import (
 )
 from hls_handler.handlers.changed_files import TOKENS_PER_FILE, PatchedFile, Selection, show_files
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.reader import (
-    Reader,
-    RepositoryFiles,
-    read_optional,
-)
+from hls_handler.handlers.reader import Reader, RepositoryFiles, read_optional
 from hls_handler.handlers.skipped_files import (
     EMPTY_BLOBS,
     Reason,
@@ -41,9 +35,7 @@ from hls_handler.handlers.skipped_files import (
     is_shortened,
     looks_like_code,
 )
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 from hls_handler.review.dismissals import find_dismissals
 from hls_handler.review.file_kinds import is_documentation
 from hls_handler.review.functions import find_lines_above

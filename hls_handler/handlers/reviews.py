@@ -14,9 +14,7 @@ from hls_handler.actions import Action, RequestedLabel
 from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, PullRequest, Review
-from hls_handler.github.values import (
-    ReviewComment,
-)
+from hls_handler.github.values import ReviewComment
 from hls_handler.handlers.changed_files import number_patch, redact_patch
 from hls_handler.handlers.handler import (
     MAX_BODY_CHARACTERS,
@@ -32,9 +30,7 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import Job, Result, Source
 from hls_handler.handlers.labels import plan_labels
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 from hls_handler.review.patches import Hunk, Line, Patch, Side, numbered
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact

@@ -21,9 +21,7 @@ from hls_handler.handlers.changed_files import (
 )
 from hls_handler.handlers.present_lines import EXCERPT_LINES, MAX_CHARS, PresentLines, show_excerpt
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 from hls_handler.review.ledger import is_failing
 from hls_handler.review.patches import (
     NUMBERED_LINE,

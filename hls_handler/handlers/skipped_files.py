@@ -7,10 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hls_handler.github.values import (
-    Blob,
-    ChangedFile,
-)
+from hls_handler.github.values import Blob, ChangedFile
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
 from hls_handler.review.patches import Patch, parse_patch
 from hls_handler.settings.values import PathFilter

@@ -17,9 +17,7 @@ from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
 from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Event, PullRequest, WorkflowRun
-from hls_handler.github.values import (
-    WorkflowJob,
-)
+from hls_handler.github.values import WorkflowJob
 from hls_handler.handlers.failed_steps import (
     FailedStep,
     JobSource,
@@ -45,16 +43,8 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.job import Conversation, Guard, Job, PromptLimits, Result, Source
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.merge_groups import find_tested
-from hls_handler.handlers.reader import (
-    Failure,
-    HistoryUpdate,
-    Reader,
-    RepositoryHistory,
-    RunResult,
-)
-from hls_handler.question import (
-    CHARACTERS_PER_TOKEN,
-)
+from hls_handler.handlers.reader import Failure, HistoryUpdate, Reader, RepositoryHistory, RunResult
+from hls_handler.question import CHARACTERS_PER_TOKEN
 from hls_handler.routing import CANCELLED, FAILED, PASSED, Rule
 from hls_handler.wording import count, inflect
 

@@ -24,22 +24,12 @@ from hls_handler.prompting.environment import (
     find_used_templates,
 )
 from hls_handler.prompting.front_matter import problem_at
-from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest_name
-from hls_handler.prompting.prompt import (
-    Condition,
-    Family,
-    Library,
-)
-from hls_handler.prompting.front_matter import SUFFIX, problem_at
 from hls_handler.prompting.problems import BrokenTemplateError, Checked, Problem, suggest_name
-from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
+from hls_handler.prompting.prompt import Condition, Family, Library
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.source_files import BASE, SourceFiles
 from hls_handler.prompting.variables import has_members, iter_alternatives, sample_values
-from hls_handler.question import (
-    SUFFIX,
-    Prompt,
-)
+from hls_handler.question import SUFFIX, Prompt
 from hls_handler.settings.github_events import find_event_problem
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.placeholders import public_hints

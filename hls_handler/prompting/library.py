@@ -28,17 +28,9 @@ from hls_handler.prompting.environment import (
     check_blocks,
     check_references,
 )
-from hls_handler.prompting.front_matter import parse_front_matter
-from hls_handler.prompting.front_matter import SUFFIX, FrontMatter, parse_front_matter
-from hls_handler.prompting.problems import Problem, prompt_error, with_absolute_path
-from hls_handler.prompting.prompt import (
-    Condition,
-    Family,
-    Library,
-    PromptSources,
-)
+from hls_handler.prompting.front_matter import FrontMatter, parse_front_matter
 from hls_handler.prompting.problems import Checked, Problem, prompt_error, with_absolute_path
-from hls_handler.prompting.prompt import Condition, Family, Library, Prompt, PromptSources
+from hls_handler.prompting.prompt import Condition, Family, Library, PromptSources
 from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.prompting.source_files import (
     COMMENT_SUFFIX,
@@ -50,10 +42,7 @@ from hls_handler.prompting.source_files import (
     find_files,
     read_source_files,
 )
-from hls_handler.question import (
-    SUFFIX,
-    Prompt,
-)
+from hls_handler.question import SUFFIX, Prompt
 from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS
 
 NO_CONFIG: Mapping[str, object] = MappingProxyType({})

@@ -24,10 +24,7 @@ from hls_handler.prompting.source_files import (
     SHIPPED_FRONT_MATTER,
     SourceFile,
 )
-from hls_handler.question import (
-    SUFFIX,
-    Prompt,
-)
+from hls_handler.question import SUFFIX, Prompt
 from hls_handler.settings.values import Assessed
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders

@@ -21,9 +21,7 @@ from hls_handler.prompting.front_matter import (
     split_front_matter,
 )
 from hls_handler.prompting.problems import Problem, prompt_error
-from hls_handler.question import (
-    SUFFIX,
-)
+from hls_handler.question import SUFFIX
 from hls_handler.settings.yaml_parser import Sources
 
 COMMENT_SUFFIX = ".comment.md.j2"

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from hls_handler.analysis import REPLY_TYPES, Reply, list_possible_labels
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.variables import describe_type
-from hls_handler.question import (
-    Prompt,
-)
+from hls_handler.question import Prompt
 from hls_handler.storage import Storage
 from hls_handler.store.calls import PromptStats
 from hls_handler.store.corrections import FieldFeedback, feedback_in

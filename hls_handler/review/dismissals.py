@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from hls_handler.github.values import (
-    ReviewThread,
-)
+from hls_handler.github.values import ReviewThread
 from hls_handler.untrusted.command_line import read_command_line
 
 FIXED = "fixed"

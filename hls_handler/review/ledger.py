@@ -17,9 +17,7 @@ from itertools import chain
 from pathlib import PurePosixPath
 
 from hls_handler.analysis import Severity
-from hls_handler.github.values import (
-    ReviewThread,
-)
+from hls_handler.github.values import ReviewThread
 from hls_handler.review.blocks import (
     CONTEXT_LINES,
     Block,
@@ -32,12 +30,7 @@ from hls_handler.review.blocks import (
 from hls_handler.review.dismissals import COMMAND, DELETED, RESOLVED, UNDISMISSED, find_dismissals
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, letters_of
-from hls_handler.review.record import (
-    FindingState,
-    LedgerEntry,
-    Proof,
-    ReviewRecord,
-)
+from hls_handler.review.record import FindingState, LedgerEntry, Proof, ReviewRecord
 
 MAX_BLOCKS = 10  # that an entry remembers
 BY_EVENT = (COMMAND, DELETED, UNDISMISSED)

@@ -2,9 +2,7 @@
 reason.
 """
 
-from hls_handler.routing.commands import (
-    Command,
-)
+from hls_handler.routing.commands import Command
 from hls_handler.routing.envelope import (
     RoutingInput,
     WebhookEnvelope,

@@ -16,9 +16,7 @@ from hls_handler.github.connection import Call as GithubCall
 from hls_handler.github.connection import HttpResponse
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
-from hls_handler.github.values import (
-    NoLog,
-)
+from hls_handler.github.values import NoLog
 from hls_handler.sandbox import review_calls
 from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.github_calls import find_endpoint

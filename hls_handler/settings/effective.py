@@ -33,12 +33,7 @@ from hls_handler.settings.model import (
     Similar,
 )
 from hls_handler.settings.repository import REPOSITORY_KEYS, Limit, RepositorySettings
-from hls_handler.settings.values import (
-    PromptUse,
-    ShadowPrompt,
-    VariableValue,
-    webhook_secrets,
-)
+from hls_handler.settings.values import PromptUse, ShadowPrompt, VariableValue, webhook_secrets
 from hls_handler.settings.yaml_parser import value_at
 from hls_handler.wording import count
 

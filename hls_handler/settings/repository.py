@@ -19,12 +19,7 @@ from hls_handler.errors import SettingsError
 from hls_handler.settings.github_events import find_event_problem
 from hls_handler.settings.model import Repository
 from hls_handler.settings.reference import Reference, explain
-from hls_handler.settings.values import (
-    Expected,
-    PathGlob,
-    Section,
-    is_false,
-)
+from hls_handler.settings.values import Expected, PathGlob, Section, is_false
 from hls_handler.settings.yaml_parser import (
     VARIABLE,
     Sources,

@@ -29,11 +29,7 @@ from hls_handler.db.database import Database, Insert
 from hls_handler.db.tables import bot_accounts, comments, deliveries, labels
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
-from hls_handler.github.labels import (
-    NO_ORIGINS,
-    LabelOrigin,
-    LabelState,
-)
+from hls_handler.github.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.checkpoints import PendingChanges
 
 LABEL_SET = "label_set"

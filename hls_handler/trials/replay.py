@@ -29,9 +29,7 @@ from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory, Reader, Rep
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
-from hls_handler.question import (
-    RenderedPrompt,
-)
+from hls_handler.question import RenderedPrompt
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import (
     EffectiveSettings,

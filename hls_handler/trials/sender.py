@@ -12,9 +12,7 @@ from hls_handler.engine.active_config import Claude, Provider
 from hls_handler.engine.asking import UNUSABLE
 from hls_handler.engine.job import decode_reply, encode_reply
 from hls_handler.errors import BudgetExceeded, Permanent
-from hls_handler.question import (
-    RenderedPrompt,
-)
+from hls_handler.question import RenderedPrompt
 from hls_handler.store.calls import ReviewBudget
 
 

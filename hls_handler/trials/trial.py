@@ -34,9 +34,7 @@ from hls_handler.errors import (
 )
 from hls_handler.events import Event
 from hls_handler.github.comment_body import marker, parse_sections
-from hls_handler.github.labels import (
-    decide_labels,
-)
+from hls_handler.github.labels import decide_labels
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.asking import VERIFY_PROMPT, Asking
 from hls_handler.handlers.changed_files import find_unshown
@@ -44,9 +42,7 @@ from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.labels import AppliedLabel
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
-from hls_handler.question import (
-    RenderedPrompt,
-)
+from hls_handler.question import RenderedPrompt
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.storage import Storage

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hls_handler.background.catch_up import CatchUp, CatchUpLoop, find_reserved, select_missed
-from hls_handler.deliveries import Accepted, DeliveryAttempt, NewDelivery
 from hls_handler.deliveries import Accepted, DeliveryAttempt, End, NewDelivery
 from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.engine.health import ComponentHealth, Health

@@ -9,9 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hls_handler.ci.excerpts import Excerpt, cut
-from hls_handler.github.values import (
-    WorkflowStep,
-)
+from hls_handler.github.values import WorkflowStep
 
 BEGIN = datetime(2026, 11, 20, 9, 14, 30, tzinfo=UTC)
 LOGS = Path(__file__).parent / "logs"

@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hls_handler.ci.excerpts import LINES_AFTER, LINES_BEFORE, Excerpt, cut, locate, numbered
-from hls_handler.github.values import (
-    WorkflowStep,
-)
+from hls_handler.github.values import WorkflowStep
 from hls_handler.untrusted.redaction import redact
 from tests.ci.jobs import STEPS, failed_step, job, stamped, step
 

@@ -8,9 +8,7 @@ import pytest
 
 from hls_handler.ci.log_lines import parse_line
 from hls_handler.ci.steps import StepTracker
-from hls_handler.github.values import (
-    WorkflowStep,
-)
+from hls_handler.github.values import WorkflowStep
 from tests.ci.jobs import STEPS, stamped, step
 
 

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.engine.repository_settings import to_stored_file
-from hls_handler.github.values import (
-    FileAtRef,
-)
+from hls_handler.github.values import FileAtRef
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from tests.console.browser import Browser

@@ -31,13 +31,8 @@ from hls_handler.deliveries import Lease
 from hls_handler.engine.active_config import Provider, T
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
-from hls_handler.git.mirror import (
-    Hit,
-    Pick,
-)
-from hls_handler.github.labels import (
-    LabelState,
-)
+from hls_handler.git.mirror import Hit, Pick
+from hls_handler.github.labels import LabelState
 from hls_handler.github.values import (
     Blob,
     ChangedFile,
@@ -56,9 +51,7 @@ from hls_handler.github.values import (
 )
 from hls_handler.github.writer import label_origins
 from hls_handler.handlers.reader import RepositoryFiles
-from hls_handler.question import (
-    RenderedPrompt,
-)
+from hls_handler.question import RenderedPrompt
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Labels
 from hls_handler.store.conversations import ConversationHistory

@@ -8,14 +8,8 @@ import pytest
 
 from hls_handler.analysis import ConflictResolutions, Reply
 from hls_handler.engine.pipeline import process_delivery
-from hls_handler.git.mirror import (
-    Pick,
-    PickConflict,
-)
-from hls_handler.github.values import (
-    Commit,
-    Comparison,
-)
+from hls_handler.git.mirror import Pick, PickConflict
+from hls_handler.github.values import Commit, Comparison
 from tests.engine.test_commands import command, comment, make, requested, set_pull_request
 from tests.engine.world import MakeWorld, World, settings
 

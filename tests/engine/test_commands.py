@@ -17,18 +17,9 @@ from hls_handler.db.tables import deliveries
 from hls_handler.deliveries import End, Finished
 from hls_handler.engine.pipeline import process_delivery
 from hls_handler.events import parse_event
-from hls_handler.github.values import (
-    FileAtRef,
-    RepositoryPermission,
-    ReviewThread,
-    ThreadReply,
-)
+from hls_handler.github.values import FileAtRef, RepositoryPermission, ReviewThread, ThreadReply
 from hls_handler.prompting import recorded
-from hls_handler.review.record import (
-    FindingState,
-    LedgerEntry,
-    ReviewRecord,
-)
+from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.settings.model import GithubApp, Metrics, Review, Settings
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange

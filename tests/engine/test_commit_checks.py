@@ -23,9 +23,7 @@ from hls_handler.errors import (
     Postponed,
     Retryable,
 )
-from hls_handler.github.values import (
-    ChangedFile,
-)
+from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.reports.delivery_report import format_report, load_report

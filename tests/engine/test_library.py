@@ -10,12 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.engine.library import (
-    FACTS,
-    families,
-    find_library_warnings,
-    load_checked,
-)
+from hls_handler.engine.library import FACTS, families, find_library_warnings, load_checked
 from hls_handler.errors import PromptError
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library

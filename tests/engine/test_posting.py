@@ -7,11 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hls_handler.actions import Action, EnsureReply, EnsureReview, Outcome
-from hls_handler.deliveries import Finished
+from hls_handler.deliveries import End, Finished
 from hls_handler.engine.job import Job
 from hls_handler.engine.posting import Posting
-from hls_handler.deliveries import End, Finished
-from hls_handler.engine.posting import post
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Postponed, Retryable, Superseded
 from hls_handler.handlers.job import Conversation
 from hls_handler.prompting import recorded

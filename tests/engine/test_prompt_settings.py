@@ -10,12 +10,7 @@ import pytest
 from hls_handler.analysis import PullRequestAnalysis, Reply
 from hls_handler.deliveries import Finished
 from hls_handler.events import Label, parse_event
-from hls_handler.github.values import (
-    GuidanceFile,
-    LinkedIssue,
-    RepositoryLabel,
-    ReviewContext,
-)
+from hls_handler.github.values import GuidanceFile, LinkedIssue, RepositoryLabel, ReviewContext
 from hls_handler.prompting import recorded
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.reports.delivery_report import format_report, load_report

@@ -12,11 +12,7 @@ from typing import Any
 import pytest
 
 from hls_handler.engine.shadow import SHADOW
-from hls_handler.github.values import (
-    ChangedFile,
-    GuidanceFile,
-    ReviewContext,
-)
+from hls_handler.github.values import ChangedFile, GuidanceFile, ReviewContext
 from hls_handler.settings.model import Claude, Review
 from tests.engine.shadow_world import make_shadow_world
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings

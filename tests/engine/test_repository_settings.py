@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.deliveries import Finished
-from hls_handler.github.values import (
-    FileAtRef,
-)
+from hls_handler.github.values import FileAtRef
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report

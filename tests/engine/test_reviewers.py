@@ -8,9 +8,7 @@ import pytest
 
 from hls_handler.errors import Permanent
 from hls_handler.events import Account, Review
-from hls_handler.github.values import (
-    OpenPullRequest,
-)
+from hls_handler.github.values import OpenPullRequest
 from tests.engine.test_prompt_settings import FILES, given
 from tests.engine.world import MakeWorld, World
 from tests.handlers.world import file, pull_request_analysis

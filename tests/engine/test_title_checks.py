@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from hls_handler.errors import Permanent
-from hls_handler.github.values import (
-    FileAtRef,
-)
+from hls_handler.github.values import FileAtRef
 from hls_handler.settings.model import PullRequests, Settings
 from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.test_unreviewed_checks import (

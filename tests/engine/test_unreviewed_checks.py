@@ -12,11 +12,7 @@ import pytest
 
 from hls_handler.errors import HlsError, Permanent
 from hls_handler.events import Account, Label
-from hls_handler.github.values import (
-    Commit,
-    Comparison,
-    FileAtRef,
-)
+from hls_handler.github.values import Commit, Comparison, FileAtRef
 from hls_handler.settings.model import Features, Limits, Repository, Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
 from tests.engine.world import MakeWorld, World, settings

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from hls_handler.actions import StoredComment
-from hls_handler.github.labels import (
-    NO_ORIGINS,
-    LabelOrigin,
-    LabelState,
-)
+from hls_handler.github.labels import NO_ORIGINS, LabelOrigin, LabelState
 
 
 class FakeHistory:

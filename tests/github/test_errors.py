@@ -7,11 +7,7 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
-from hls_handler.github.errors import (
-    translate_graphql_errors,
-    translate_redirect,
-    translate_status,
-)
+from hls_handler.github.errors import translate_graphql_errors, translate_redirect, translate_status
 from tests.github.review_world import NOON
 
 IN_AN_HOUR = str(int((NOON + timedelta(hours=1)).timestamp()))

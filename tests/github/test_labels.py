@@ -10,10 +10,7 @@ import pytest
 from hls_handler.actions import EnsureLabels, Outcome, RequestedLabel
 from hls_handler.errors import DependencyDown, HlsError, Postponed
 from hls_handler.github.client import Github
-from hls_handler.github.labels import (
-    LabelOrigin,
-    LabelState,
-)
+from hls_handler.github.labels import LabelOrigin, LabelState
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.sandbox.faults import Effect, Fault
 from hls_handler.settings.model import EffectiveLabels

@@ -35,10 +35,7 @@ from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import ask_review
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import (
-    Prompt,
-    RenderedPrompt,
-)
+from hls_handler.question import Prompt, RenderedPrompt
 from hls_handler.review.positions import Located
 from hls_handler.settings.model import Settings
 from hls_handler.trials.sender import Sender

@@ -17,9 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hls_handler.analysis import Category, IssueAnalysis, PullRequestAnalysis, Severity, enum_values
 from hls_handler.errors import HlsError, with_remedy
-from hls_handler.github.values import (
-    ChangedFile,
-)
+from hls_handler.github.values import ChangedFile
 from hls_handler.handlers.documents import DocumentSection
 from hls_handler.review.patches import Hunk, Line, Side, parse_patch
 from tests.golden.second_look_cases import LookCase, load_look

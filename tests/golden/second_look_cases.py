@@ -15,9 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from hls_handler.analysis import Category, Finding, PullRequestAnalysis, Severity
-from hls_handler.github.values import (
-    ChangedFile,
-)
+from hls_handler.github.values import ChangedFile
 
 MARK = "DECIDES\n"
 """Line of a scenario in whose place the deciding lines are."""

@@ -11,9 +11,7 @@ import yaml
 from hls_handler.analysis import FindingVerdict, FindingVerdicts, NeededFact
 from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import (
-    RenderedPrompt,
-)
+from hls_handler.question import RenderedPrompt
 from hls_handler.review.patches import NUMBERED_LINE
 from tests.engine.fakes import FakeClaude
 from tests.engine.world import settings

@@ -8,15 +8,8 @@ from typing import Any
 
 from hls_handler.analysis import CommentReply, ReleaseAnalysis, WorkflowAnalysis
 from hls_handler.events import Account, CheckRun, Comment, Event, Issue, Release, WorkflowRun
-from hls_handler.github.values import (
-    WorkflowJob,
-    WorkflowStep,
-)
-from hls_handler.handlers.reader import (
-    EmptyHistory,
-    Failure,
-    RunResult,
-)
+from hls_handler.github.values import WorkflowJob, WorkflowStep
+from hls_handler.handlers.reader import EmptyHistory, Failure, RunResult
 from tests.handlers.world import MONA, ZOE, event, issue
 
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.github.values import (
-    ChangedFile,
-)
+from hls_handler.github.values import ChangedFile
 from hls_handler.handlers.changed_files import (
     ChangedLines,
     FilePart,

@@ -9,9 +9,7 @@ import pytest
 
 from hls_handler.actions import Annotation, EnsureCheck
 from hls_handler.analysis import NO_CALLS, Receipt, Severity
-from hls_handler.github.values import (
-    RepositoryLabel,
-)
+from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers import pull_requests
 from hls_handler.handlers.check import plan_check, plan_unreviewed_check
 from hls_handler.handlers.labels import LabelOffer

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 
 from hls_handler.errors import Permanent
 from hls_handler.events import CheckRun
-from hls_handler.github.values import (
-    CheckAnnotation,
-)
+from hls_handler.github.values import CheckAnnotation
 from hls_handler.handlers import check_runs, workflows
 from hls_handler.handlers.check_runs import CheckRunHandler
 from hls_handler.handlers.job import PromptLimits, Source

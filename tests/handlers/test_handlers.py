@@ -13,10 +13,7 @@ from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.engine.trial_job import read_facts
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullRequest
-from hls_handler.github.values import (
-    Commit,
-    Comparison,
-)
+from hls_handler.github.values import Commit, Comparison
 from hls_handler.handlers import HANDLERS, handler_for
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.job import PromptLimits, Source

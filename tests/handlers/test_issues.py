@@ -8,9 +8,7 @@ import pytest
 
 from hls_handler.actions import EnsureComment, EnsureIssueType, RequestedLabel
 from hls_handler.events import Account, Comment
-from hls_handler.github.values import (
-    RepositoryLabel,
-)
+from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers import issues
 from hls_handler.handlers.issues import (
     InformationRequest,

@@ -17,9 +17,7 @@ from hls_handler.github.labels import (
     decide_labels,
     spec_of,
 )
-from hls_handler.github.values import (
-    RepositoryLabel,
-)
+from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers import issues
 from hls_handler.handlers.issues import IssueFacts
 from hls_handler.handlers.labels import (

@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.github.values import (
-    Commit,
-    Comparison,
-)
+from hls_handler.github.values import Commit, Comparison
 from hls_handler.handlers.merge_groups import (
     MAX_PULL_REQUESTS,
     HeadCheck,

@@ -29,15 +29,8 @@ from hls_handler.analysis import (
     lowest_scores,
 )
 from hls_handler.errors import Permanent
-from hls_handler.github.labels import (
-    LabelState,
-    decide_labels,
-)
-from hls_handler.github.values import (
-    ChangedFile,
-    MergeState,
-    RepositoryLabel,
-)
+from hls_handler.github.labels import LabelState, decide_labels
+from hls_handler.github.values import ChangedFile, MergeState, RepositoryLabel
 from hls_handler.handlers import pull_requests
 from hls_handler.handlers.asking import join_replies
 from hls_handler.handlers.finding_views import ShownFinding

@@ -11,10 +11,7 @@ import pytest
 from hls_handler.actions import EnsureComment
 from hls_handler.errors import Superseded
 from hls_handler.events import Release
-from hls_handler.github.values import (
-    Commit,
-    Comparison,
-)
+from hls_handler.github.values import Commit, Comparison
 from hls_handler.handlers import releases
 from hls_handler.handlers.job import Conversation, PromptLimits, Source
 from hls_handler.handlers.reader import EMPTY_HISTORY

@@ -9,12 +9,7 @@ import pytest
 
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 from hls_handler.events import PullRequest
-from hls_handler.github.values import (
-    ChangedFile,
-    GuidanceFile,
-    LinkedIssue,
-    ReviewContext,
-)
+from hls_handler.github.values import ChangedFile, GuidanceFile, LinkedIssue, ReviewContext
 from hls_handler.handlers import pull_requests
 from hls_handler.handlers.changed_files import show_files
 from hls_handler.handlers.job import PromptLimits, Source

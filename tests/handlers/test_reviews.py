@@ -11,9 +11,7 @@ from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLa
 from hls_handler.analysis import ReviewAnalysis
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import Account, Review
-from hls_handler.github.values import (
-    ReviewComment,
-)
+from hls_handler.github.values import ReviewComment
 from hls_handler.handlers import reviews
 from hls_handler.handlers.handler import SkipReason
 from hls_handler.handlers.job import PromptLimits, Source

@@ -25,9 +25,7 @@ from hls_handler.handlers.pull_requests import (
 )
 from hls_handler.handlers.second_look import Candidate, apply_second_look
 from hls_handler.prompting.render import render_review_comment
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 from hls_handler.review.second_sites import SecondSite
 from hls_handler.settings.model import Review
 from tests.handlers.test_pull_requests import review

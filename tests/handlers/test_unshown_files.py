@@ -11,10 +11,7 @@ import pytest
 
 from hls_handler.analysis import NO_CALLS
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
-from hls_handler.github.values import (
-    Blob,
-    ChangedFile,
-)
+from hls_handler.github.values import Blob, ChangedFile
 from hls_handler.handlers import pull_requests
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import PullRequestFacts

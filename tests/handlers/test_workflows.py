@@ -14,10 +14,7 @@ from hls_handler.actions import EnsureComment
 from hls_handler.analysis import WorkflowAnalysis
 from hls_handler.errors import ConversationIgnored, Permanent
 from hls_handler.events import Account, PullRequest, WorkflowRun
-from hls_handler.github.values import (
-    CheckAnnotation,
-    WorkflowJob,
-)
+from hls_handler.github.values import CheckAnnotation, WorkflowJob
 from hls_handler.handlers import workflows
 from hls_handler.handlers.failed_steps import Quoted
 from hls_handler.handlers.job import Conversation, PromptLimits, Source

@@ -30,12 +30,7 @@ from hls_handler.events import (
     Repository,
     Review,
 )
-from hls_handler.github.values import (
-    ChangedFile,
-    ReviewComment,
-    ReviewContext,
-    ReviewThread,
-)
+from hls_handler.github.values import ChangedFile, ReviewComment, ReviewContext, ReviewThread
 from hls_handler.handlers import pull_requests
 from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.changed_files import Selection, number_patch, redact_patch, select_files

@@ -18,9 +18,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES, ChosenTest, PullRequestAnalysis, is_worth_saying
-from hls_handler.github.values import (
-    MergeState,
-)
+from hls_handler.github.values import MergeState
 from hls_handler.handlers.cherry_picks import CherryPick, Hunk
 from hls_handler.handlers.comments import AskedFinding
 from hls_handler.handlers.documents import DocumentSection

@@ -39,9 +39,7 @@ from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.prompting.variables import sample_values
-from hls_handler.question import (
-    Prompt,
-)
+from hls_handler.question import Prompt
 from hls_handler.routing import Rule
 from hls_handler.sandbox.samples import facts_of
 from hls_handler.settings.effective import find_chosen_events, without_entry

@@ -11,9 +11,7 @@ from sqlalchemy import create_engine, select
 
 from hls_handler.db.tables import metadata
 from hls_handler.db.values import decompress
-from hls_handler.github.labels import (
-    SHIPPED_LABELS,
-)
+from hls_handler.github.labels import SHIPPED_LABELS
 from hls_handler.sandbox.middleware import LoggedRequest
 from hls_handler.sandbox.objects import Comment
 from hls_handler.sandbox.reading import text_of

@@ -11,9 +11,7 @@ from hashlib import sha1
 from pathlib import PurePosixPath
 from typing import Any
 
-from hls_handler.github.values import (
-    GUIDANCE_PATHS,
-)
+from hls_handler.github.values import GUIDANCE_PATHS
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Account, Job
 from hls_handler.sandbox.server import Sandbox

@@ -6,9 +6,7 @@ import sys
 
 import pytest
 
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 from hls_handler.retrieval.sections import MAX_TOKENS, Section, split_sections
 
 

@@ -32,10 +32,7 @@ from hls_handler.analysis import (
 )
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import REQUEST_KEY, Event, RequestedReview
-from hls_handler.github.values import (
-    ChangedFile,
-    ReviewThread,
-)
+from hls_handler.github.values import ChangedFile, ReviewThread
 from hls_handler.handlers import pull_requests
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers
 from hls_handler.handlers.finding_views import ShownFinding

@@ -6,10 +6,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.github.values import (
-    ReviewThread,
-    ThreadReply,
-)
+from hls_handler.github.values import ReviewThread, ThreadReply
 from hls_handler.review.dismissals import classify_reply, find_dismissals
 
 DISMISSALS = (

@@ -8,9 +8,7 @@ import pytest
 
 from hls_handler.analysis import EarlierVerdict
 from hls_handler.engine.asking import Comments
-from hls_handler.github.values import (
-    ThreadReply,
-)
+from hls_handler.github.values import ThreadReply
 from hls_handler.handlers import pull_requests
 from hls_handler.handlers.handler import common_variables
 from hls_handler.settings.effective import without_entry

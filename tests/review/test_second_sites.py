@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hls_handler.git.mirror import (
-    Hit,
-)
+from hls_handler.git.mirror import Hit
 from hls_handler.review.patches import parse_patch
 from hls_handler.review.second_sites import SecondSite, find_second_sites
 from hls_handler.review.wanted_names import ChangedSource

@@ -15,9 +15,7 @@ from random import Random
 from typing import Literal
 
 from hls_handler.analysis import Severity
-from hls_handler.github.values import (
-    ChangedFile,
-)
+from hls_handler.github.values import ChangedFile
 
 IGNORED = "dist/**"
 """`paths.ignore` of the repository."""

@@ -16,21 +16,14 @@ from tempfile import TemporaryDirectory
 from hls_handler.actions import EnsureCheck, EnsureReply
 from hls_handler.analysis import Reply, Usage, ValidReply
 from hls_handler.events import REQUEST_KEY, RequestedReview
-from hls_handler.github.values import (
-    Blob,
-    ChangedFile,
-    ReviewThread,
-    ThreadReply,
-)
+from hls_handler.github.values import Blob, ChangedFile, ReviewThread, ThreadReply
 from hls_handler.handlers import pull_requests
 from hls_handler.handlers.asking import VERIFY_PROMPT, Asking
 from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.prompting.render import render
-from hls_handler.question import (
-    estimate_tokens,
-)
+from hls_handler.question import estimate_tokens
 from hls_handler.review.dismissals import COMMAND
 from hls_handler.review.ledger import is_failing
 from hls_handler.review.record import LedgerEntry

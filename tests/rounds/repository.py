@@ -6,9 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from hls_handler.github.values import (
-    ChangedFile,
-)
+from hls_handler.github.values import ChangedFile
 from tests.rounds.code import Files
 
 INDEX = re.compile(r"^index [0-9a-f]+\.\.([0-9a-f]+)", re.MULTILINE)

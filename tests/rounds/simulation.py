@@ -11,11 +11,7 @@ from zlib import crc32
 
 from hls_handler.actions import EnsureCheck, InlineComment
 from hls_handler.errors import Permanent
-from hls_handler.github.values import (
-    ChangedFile,
-    ReviewThread,
-    ThreadReply,
-)
+from hls_handler.github.values import ChangedFile, ReviewThread, ThreadReply
 from hls_handler.handlers.changed_files import LONG_LINE, TOO_LARGE
 from hls_handler.handlers.job import PromptLimits
 from hls_handler.review.record import ReviewRecord

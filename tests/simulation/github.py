@@ -24,9 +24,7 @@ from hls_handler.actions import (
 )
 from hls_handler.analysis import Reply, UnusableReply, ValidReply
 from hls_handler.errors import Dependency, DependencyDown
-from hls_handler.question import (
-    RenderedPrompt,
-)
+from hls_handler.question import RenderedPrompt
 from hls_handler.settings.model import Labels
 from hls_handler.store.conversations import ConversationHistory
 from tests.engine.fakes import FakeChecks, FakeClaude, FakeGithub, FakeWriter

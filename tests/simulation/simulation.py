@@ -27,9 +27,7 @@ from hls_handler.engine.checks import END_EVERY_S, CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting import recorded
-from hls_handler.question import (
-    RenderedPrompt,
-)
+from hls_handler.question import RenderedPrompt
 from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.effective import RepositoryTable

@@ -9,10 +9,7 @@ import pytest
 from hls_handler.actions import StoredComment
 from hls_handler.deliveries import End, Lease
 from hls_handler.events import Account
-from hls_handler.github.labels import (
-    LabelOrigin,
-    LabelState,
-)
+from hls_handler.github.labels import LabelOrigin, LabelState
 from hls_handler.queue.checkpoints import Change, PendingChanges
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage

@@ -7,13 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.deliveries import Lease
-from hls_handler.github.labels import (
-    LabelOrigin,
-)
-from hls_handler.handlers.labels import AppliedLabel
 from hls_handler.deliveries import End, Lease
-from hls_handler.handlers.labels import AppliedLabel, LabelOrigin
+from hls_handler.github.labels import LabelOrigin
+from hls_handler.handlers.labels import AppliedLabel
 from hls_handler.handlers.reader import Correction
 from hls_handler.storage import Storage
 from hls_handler.store.corrections import CorrectionResult, FieldFeedback, ShownLabels, feedback_in

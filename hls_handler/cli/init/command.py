@@ -55,10 +55,7 @@ from hls_handler.cli.options import (
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, with_remedy
 from hls_handler.github.app_setup import EVENTS, MAX_NAME_CHARS
 from hls_handler.github.webhook_setup import UNSERVED_URL
-from hls_handler.question import (
-    Prompt,
-    RenderedPrompt,
-)
+from hls_handler.question import Prompt, RenderedPrompt
 from hls_handler.reports.estimate import describe_prices, list_claude_models
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import HAIKU, Claude

@@ -19,9 +19,7 @@ from hls_handler.deliveries import Checkpoint, End, Lease, NewDelivery
 from hls_handler.engine.job import encode_reply
 from hls_handler.errors import Postponed
 from hls_handler.events import Account
-from hls_handler.github.labels import (
-    LabelOrigin,
-)
+from hls_handler.github.labels import LabelOrigin
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.queue.checkpoints import ANALYSED, PendingChanges
 from hls_handler.queue.rate_limiter import SlotRequest

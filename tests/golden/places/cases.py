@@ -18,9 +18,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from hls_handler.github.values import (
-    ChangedFile,
-)
+from hls_handler.github.values import ChangedFile
 from tests.golden.cases import PullRequestCase
 from tests.rounds.generated import make_patch
 

@@ -24,10 +24,7 @@ from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.handlers.reader import RepositoryFiles
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import (
-    estimate_tokens,
-)
-from hls_handler.prompting.render import estimate_tokens
+from hls_handler.question import estimate_tokens
 from hls_handler.review.file_kinds import is_test_file
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.second_sites import SecondSite
