@@ -5,27 +5,21 @@ A checkpoint is redacted JSON with a name, an index and a version. If its codec 
 or cannot decode it, the checkpoint is ignored and the step runs again. The codec and the name of
 each checkpoint:
 
-    step                     checkpoints (n is an index from 0) route                    RULE
-    "route" load_repository_settings SETTINGS_FILE "repository_settings"; the organisation's file
-    has n = 1 check_title              TITLE_CHECKED "title_check" end_group_check
-    GROUP_HEADS "merge_group" gather                   facts_codec "gather" ask
-    _REPLY "ask" n: the valid reply of prompt n, by Claude or from the cache of replies;
-                             UNUSABLE "unusable" n: the unusable replies; OMISSIONS "omissions" 0:
-                             what the handler left out, n + 1: what was cut in prompt n,
-                             FIRST_SHADOW_STEP: why parts of the facts have no reply; UNSHOWN
-                             "unshown" n: the files that prompt n did not show as a whole; CONTEXT
-                             "context": what Claude got besides the event; UNANSWERED "unanswered"
-                             n: why a call got no usable reply; UNVERIFIED "unverified": why the
-                             findings were not verified
-    post                     OUTCOME "post" n: the outcome of action n; COMMENT_WRITE_BEGUN
-    "writing" n: action n
-                             begins to write; LABELS_BEFORE "before": the label states before the
-                             first write
-    report_settings_problems PROBLEMS_REPORTED "settings_reported"; "writing" as for `post`, with n
-    = PROBLEMS_INDEX run_command              REACTION "reaction"; for /help also OUTCOME "post" 0
-    and COMMENT_WRITE_BEGUN "writing" 0;
-                             for a command with a handler those of gather, ask and post
-    run_shadow               SHADOW "shadow"; the same as for `ask`, with n from FIRST_SHADOW_STEP
+- "route": the rule. "repository_settings" 0: the repository's file, 1: the organisation's file.
+  "title_check": the check of the title. "merge_group": the pull requests of a merge queue.
+- "gather": the facts.
+- "ask" n: the valid reply of prompt n, by Claude or from the cache. "unusable" n: the unusable
+  replies. "unanswered" n: why a call got no usable reply. "unverified": why the findings were not
+  verified.
+- "omissions" 0: what the handler left out, n + 1: what was cut in prompt n, `FIRST_SHADOW_STEP`:
+  why parts of the facts have no reply. "unshown" n: the files that prompt n did not show as a
+  whole. "context": what Claude got besides the event.
+- "post" n: the outcome of action n. "writing" n: action n begins to write. "before": the label
+  states before the first write. "settings_reported": the comment on a file's problems, and
+  "writing" `PROBLEMS_INDEX`.
+- "reaction": the reaction to a command. /help also has "post" 0 and "writing" 0; a command with a
+  handler has those of a handler.
+- "shadow": the result of a shadow prompt, and those of "ask" from `FIRST_SHADOW_STEP`.
 
 `plan` is pure and has no checkpoint. The names are stored in databases, so never rename a
 checkpoint.

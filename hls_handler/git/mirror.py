@@ -3,9 +3,9 @@
 The folders in `mirror.directory` are a cache for all threads and processes, which may be deleted at
 any time:
 
-    hello-world-5d41402abc4b2a76/lock   locked during a fetch; its modification time is that of the
-    last use hello-world-5d41402abc4b2a76/git    the repository; git/refs/hls/COMMIT marks a commit
-    that is complete hello-world-5d41402abc4b2a76/new    the same, until its first fetch is complete
+    hello-world-5d41402abc4b2a76/lock   locked during a fetch; its time is that of the last use
+    hello-world-5d41402abc4b2a76/git    the repository; refs/hls/COMMIT marks a complete commit
+    hello-world-5d41402abc4b2a76/new    the same, until its first fetch is complete
     hello-world-5d41402abc4b2a76/pick   objects of a merge that is computed
 
 Reads use the configuration in git/read and the objects in git/objects. The repository itself is a

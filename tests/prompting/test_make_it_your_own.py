@@ -4,11 +4,12 @@ documented results.
 An example is a heading of the third level and the fenced blocks below it:
 
     jinja file=our-prompts/issues/analyze.j2    a file; config/settings.yaml adds to the smallest
-    settings text asked                                  text that the messages to Claude must
-    contain json reply                                  fields of a reply to the prompt that has an
-    event text labels, text comment, text next        results of the last reply: all labels; the
-    beginning of the comment;
-                                                the prompt that runs next (empty: none)
+                                                settings
+    text asked                                  text that the messages to Claude must contain
+    json reply                                  fields of a reply to the prompt that has an event
+    text labels, text comment, text next        results of the last reply: all labels; the beginning
+                                                of the comment; the prompt that runs next (empty:
+                                                none)
     text excerpt                                text that the comment must contain
 """
 

@@ -2,12 +2,14 @@
 
 A file `NAME.yaml` has these keys:
 
-    kind: renamed field before: {path: text}         the changed files before the change repository:
-    {path: text}     all files after it copies: {path: {number, text}}   further files, with numbers
-    in place of `{n}` pad: {path: bytes}           the file's line `{pad}` is replaced by so many
-    bytes of entries needs: ["path: line"]        one of these lines must be shown; white space
-    around it does not count also: ["path: line"]         the same, all of them namesakes: ["path:
-    line"]    no place may begin with, or be a call at, one of these lines
+    kind: renamed field
+    before: {path: text}             the changed files before the change
+    repository: {path: text}         all files after it
+    copies: {path: {number, text}}   further files, with numbers in place of `{n}`
+    pad: {path: bytes}               the file's line `{pad}` is replaced by so many bytes of entries
+    needs: ["path: line"]            one of these lines must be shown, white space aside
+    also: ["path: line"]             the same, all of them
+    namesakes: ["path: line"]        no place may begin with, or be a call at, one of these lines
 """
 
 from __future__ import annotations
