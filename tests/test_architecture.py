@@ -5,9 +5,11 @@ handlers, errors.
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 from hls_handler import errors
 from hls_handler.github.app_setup import APP_EVENTS
 from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.issues import IssueHandler
 from hls_handler.store.analyses import KIND_OF_EVENT
 
 PACKAGE = Path("hls_handler")
@@ -284,7 +287,13 @@ def find_strings(path: Path) -> set[str]:
 
 
 def test_architecture_md_is_short() -> None:
-    assert len(ARCHITECTURE) <= 20_000
+    assert len(ARCHITECTURE) <= 15_000
+
+
+def test_architecture_md_begins_with_the_run_of_issues() -> None:
+    listing = re.search(r"```python\n(.*?)```", ARCHITECTURE, re.DOTALL)
+    assert listing is not None
+    assert listing[1] == textwrap.dedent(inspect.getsource(IssueHandler.run))
 
 
 def find_drawn_errors() -> dict[str, str]:
