@@ -472,6 +472,11 @@ class Service:
         return thread
 
     def _make_catch_up(self, listening: Listening | None) -> PeriodicThread:
+        since = None
+        given: dict[str, object] = {}
+        if listening is not None:
+            since = listening.since
+            given = {"enabled": True, "interval_m": listening.every_s / 60}
         catch_up = CatchUp(
             self._store,
             lambda: self._reloader.latest,
@@ -479,11 +484,8 @@ class Service:
             wait=lambda seconds: thread.wait(seconds),
             rates=self._rates,
             on_commit=self._committed,
+            since=since,
         )
-        given: dict[str, object] = {}
-        if listening is not None:
-            catch_up.since = listening.since
-            given = {"enabled": True, "interval_m": listening.every_s / 60}
         loop = CatchUpLoop(
             catch_up,
             self._store.catch_up,

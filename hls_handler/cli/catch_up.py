@@ -24,7 +24,7 @@ from hls_handler.cli.options import (
     print_line,
     utc_now,
 )
-from hls_handler.cli.serve import run_service
+from hls_handler.cli.serve import Port, run_service
 from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import PromptError, SettingsError
@@ -131,15 +131,7 @@ def listen(
             "--since", metavar="AGE", help="Also process missed webhooks of this age: 90s, 30m, 2h."
         ),
     ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="Port, or 0 for a free one; overrides server.port.",
-            show_default=False,
-        ),
-    ] = None,
+    port: Port = None,
     config: Config = None,
 ) -> None:
     """Run the service without a public address.

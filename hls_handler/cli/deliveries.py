@@ -59,12 +59,8 @@ WHERE_TO_LOOK = (
     "`hls deliveries list` shows what was received"
 )
 
-Guid = Annotated[
-    str,
-    typer.Argument(
-        metavar="DELIVERY", help="The delivery's GUID, a unique prefix of it, or its request id."
-    ),
-]
+GUID_HELP = "The delivery's GUID, a unique prefix of it, or its request id."
+Guid = Annotated[str, typer.Argument(metavar="DELIVERY", help=GUID_HELP)]
 OfState = Annotated[
     State | None,
     typer.Option(
@@ -225,13 +221,7 @@ def _parse_time(option: str, given: str | None) -> datetime | None:
 
 @deliveries.command()
 def retry(
-    guid: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[DELIVERY]",
-            help="The delivery's GUID, a unique prefix of it, or its request id.",
-        ),
-    ] = None,
+    guid: Annotated[str | None, typer.Argument(metavar="[DELIVERY]", help=GUID_HELP)] = None,
     state: Annotated[
         State | None,
         typer.Option(

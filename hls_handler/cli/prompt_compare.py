@@ -51,12 +51,13 @@ def compare(
     settings = load(config, credentials=False)
     with open_store(settings) as store:
         report = compare_stored(store, prompt, since=store.now() - span)
-    if not any(one.old and one.new for one in report.comparisons):
+    if not report.comparisons:
+        name = prompt.partition("@")[0]
         problem = f"there is no delivery of the last {since} on which {prompt} ran as a shadow"
         if report.excluded:
             problem += f" ({_format_excluded(report.excluded)})"
         fail(
-            f"{problem}; set an event of prompts.use to {{prompt: {prompt.partition('@')[0]}, shadow: true}}"
+            f"{problem}; set an event of prompts.use to {{prompt: {name}, shadow: true}}"
             " and wait for such events"
         )
     print_lines("\n".join(format_comparison(report)))
@@ -64,21 +65,16 @@ def compare(
 
 def format_comparison(report: Report) -> Iterator[str]:
     """Yield a table with a row for each delivery, then the totals."""
-    pairs = [
-        (one, one.new, one.old)
-        for one in report.comparisons
-        if one.new is not None and one.old is not None
-    ]
-    new = [run for _, run, _ in pairs]
-    old = [run for _, _, run in pairs]
+    new = [one.new for one in report.comparisons if one.new is not None]
+    old = [one.old for one in report.comparisons if one.old is not None]
     yield f"{_list_ids(new)} against {_list_ids(old)}"
     yield ""
-    rows = [COLUMNS, *(tuple(map(escape_unprintable, _cells(*pair))) for pair in pairs)]
+    rows = [COLUMNS, *map(_cells, report.comparisons)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:  # no row is wrapped, so that grep finds whole rows
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     yield ""
-    compared = f"compared     {count(len(pairs), 'delivery')}"
+    compared = f"compared     {count(len(report.comparisons), 'delivery')}"
     if report.excluded:
         compared += f"; left out: {_format_excluded(report.excluded)}"
     yield compared
@@ -87,39 +83,45 @@ def format_comparison(report: Report) -> Iterator[str]:
             yield f"  {one.field}: {one.fixed} fixed, {one.broken} broken"
         else:
             yield f"people left  {one.verdict}"
-    yield (
-        f"comments     {sum(run.result.speaks for run in new)}, against"
-        f" {sum(run.result.speaks for run in old)}"
-    )
-    yield (
-        f"mean tokens  {fmean(run.tokens for run in new):.0f}, against"
-        f" {fmean(run.tokens for run in old):.0f}"
-    )
-    new_usd, old_usd = (format_usd(fmean(run.cost_usd for run in runs)) for runs in (new, old))
-    yield f"mean cost    {new_usd}, against {old_usd}"
+    yield f"comments     {_count_comments(new)}, against {_count_comments(old)}"
+    yield f"mean tokens  {_mean_tokens(new):.0f}, against {_mean_tokens(old):.0f}"
+    yield f"mean cost    {_mean_cost(new)}, against {_mean_cost(old)}"
+
+
+def _count_comments(runs: Sequence[Run]) -> int:
+    return sum(run.result.speaks for run in runs)
+
+
+def _mean_tokens(runs: Sequence[Run]) -> float:
+    return fmean(run.tokens for run in runs)
+
+
+def _mean_cost(runs: Sequence[Run]) -> str:
+    return format_usd(fmean(run.cost_usd for run in runs))
 
 
 def _list_ids(runs: Sequence[Run]) -> str:
     return ", ".join(sorted({run.result.prompt_id for run in runs}))
 
 
-def _cells(one: Comparison, *runs: Run) -> tuple[str, ...]:
+def _cells(one: Comparison) -> tuple[str, ...]:
+    runs = [run for run in (one.new, one.old) if run is not None]
     new, old = ([label.name for label in run.result.labels] for run in runs)
-    added = [label for label in new if label not in old]
-    removed = [label for label in old if label not in new]
-    return (
+    added = " and ".join(label for label in new if label not in old)
+    removed = " and ".join(label for label in old if label not in new)
+    labels = "the same"
+    if added or removed:
+        labels = f"{added or 'none'}, not {removed or 'none'}"
+    cells = (
         one.guid[:8],
         one.event_key,
         one.conversation,
         ", ".join("yes" if run.result.speaks else "no" for run in runs),
         ", ".join(str(run.tokens) for run in runs),
         ", ".join(format_usd(run.cost_usd).removesuffix(" USD") for run in runs),
-        (
-            f"{' and '.join(added) or 'none'}, not {' and '.join(removed) or 'none'}"
-            if added or removed
-            else "the same"
-        ),
+        labels,
     )
+    return tuple(map(escape_unprintable, cells))
 
 
 def _format_excluded(excluded: Mapping[str, int]) -> str:

@@ -55,7 +55,16 @@ RoleOption = Annotated[
     ),
 ]
 
-
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        min=0,
+        max=65535,
+        help="Port, or 0 for a free one; overrides server.port.",
+        show_default=False,
+    ),
+]
 ExitWithParent = Annotated[
     bool,
     typer.Option(
@@ -72,15 +81,7 @@ def serve(
         str | None,
         typer.Option(help="Address to listen on; overrides server.host.", show_default=False),
     ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="Port, or 0 for a free one; overrides server.port.",
-            show_default=False,
-        ),
-    ] = None,
+    port: Port = None,
     role: RoleOption = "all",
     exit_with_parent: ExitWithParent = False,
 ) -> None:

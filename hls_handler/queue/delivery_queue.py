@@ -25,6 +25,7 @@ from sqlalchemy import (
     or_,
     select,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.db.counters import BUCKETS_S, CounterWriter, Counts, count_end
 from hls_handler.db.database import Database
@@ -103,6 +104,52 @@ _NO_FAILURES: dict[str, object] = {
 _DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"))
 
 
+_LEASE_MS = bindparam("lease_ms", type_=BigInteger())
+
+
+def _claim_first(now: ColumnElement[int], is_allowed: ColumnElement[bool]) -> ReturningUpdate[Any]:
+    """Return the UPDATE that claims the due delivery with the smallest sort key."""
+    first = (
+        select(_waiting.c.id)
+        .where(_IS_CLAIMABLE, has_passed(_waiting.c.due_at, now), is_allowed)
+        .order_by(_waiting.c.sort_key, _waiting.c.id)
+        .limit(1)
+        .with_for_update(of=_waiting, skip_locked=True)
+    )
+    claimed = {
+        "state": "running",
+        "reason": None,
+        "worker": bindparam("by"),
+        "attempt": _c.attempt + 1,
+        "has_progress": False,
+        "lease_until": now + _LEASE_MS,
+    }
+    columns = [_c[name] for name in Lease.__annotations__]
+    update = deliveries.update().where(_c.id == first.scalar_subquery())
+    return update.values(claimed).returning(*columns)
+
+
+def _select_next_times(now: ColumnElement[int]) -> Select[Any]:
+    """Return the query for when a delivery is due, when a lease expires, and the present time."""
+    is_running = _c.state == literal("running")
+    is_due = select(_waiting.c.id).where(_IS_CLAIMABLE, has_passed(_waiting.c.due_at, now))
+    is_command_due = is_due.where(_waiting.c.is_command)
+    has_expired = select(_c.id).where(is_running, has_passed(_c.lease_until, now))
+    may_start = and_(~is_everything_paused(), _HAS_FREE_PLACE)
+    may_start_command = and_(~is_everything_paused(), _HAS_PLACE_FOR_COMMAND)
+    first_due_at = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE)
+    # CASE, because SQLite evaluates a condition in WHERE for each queued delivery, and `min` reads
+    # all of them.
+    due_at = case(
+        (has_expired.exists(), _PASSED),
+        (and_(may_start, is_due.exists()), _PASSED),
+        (and_(may_start_command, is_command_due.exists()), _PASSED),
+        (may_start, first_due_at.scalar_subquery()),
+    )
+    expires_at = select(func.min(_c.lease_until)).where(is_running)
+    return select(due_at, expires_at.scalar_subquery(), now)
+
+
 class DeliveryQueue:
     """The stored deliveries. Each method is one transaction, and raises `StoreUnavailable` if that
     fails.
@@ -116,54 +163,16 @@ class DeliveryQueue:
         self._counters = counters
         self._acceptor = BatchAcceptor(database, counters)
         now = database.now
-        lease_until = now + bindparam("lease_ms", type_=BigInteger())
-        self._claim, self._claim_command = (
-            deliveries.update()
-            .where(
-                _c.id
-                == select(_waiting.c.id)
-                .where(_IS_CLAIMABLE, has_passed(_waiting.c.due_at, now), is_allowed)
-                .order_by(_waiting.c.sort_key, _waiting.c.id)
-                .limit(1)
-                .with_for_update(of=_waiting, skip_locked=True)
-                .scalar_subquery()
-            )
-            .values(
-                state="running",
-                reason=None,
-                worker=bindparam("by"),
-                attempt=_c.attempt + 1,
-                has_progress=False,
-                lease_until=lease_until,
-            )
-            .returning(*(_c[name] for name in Lease.__annotations__))
-            for is_allowed in (_HAS_FREE_PLACE, and_(_waiting.c.is_command, _HAS_PLACE_FOR_COMMAND))
-        )
+        is_command = and_(_waiting.c.is_command, _HAS_PLACE_FOR_COMMAND)
+        self._claim = _claim_first(now, _HAS_FREE_PLACE)
+        self._claim_command = _claim_first(now, is_command)
         self._renew = (
             deliveries.update()
             .where(is_held(now))
-            .values(lease_until=lease_until)
+            .values(lease_until=now + _LEASE_MS)
             .returning(_c.lease_until)
         )
-        is_due = select(_waiting.c.id).where(_IS_CLAIMABLE, has_passed(_waiting.c.due_at, now))
-        is_command_due = is_due.where(_waiting.c.is_command)
-        has_expired = select(_c.id).where(
-            _c.state == literal("running"), has_passed(_c.lease_until, now)
-        )
-        may_start = and_(~is_everything_paused(), _HAS_FREE_PLACE)
-        may_start_command = and_(~is_everything_paused(), _HAS_PLACE_FOR_COMMAND)
-        # CASE, because SQLite evaluates a condition in WHERE for each queued delivery, and `min`
-        # reads all of them.
-        due = case(
-            (has_expired.exists(), _PASSED),
-            (and_(may_start, is_due.exists()), _PASSED),
-            (and_(may_start_command, is_command_due.exists()), _PASSED),
-            (may_start, select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE).scalar_subquery()),
-        )
-        expiry = (
-            select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
-        )
-        self._next_times = select(due, expiry, now)
+        self._next_times = _select_next_times(now)
         self._expired = (
             select(_c.id, _c.guid, _c.repository, _c.crashes, _c.has_progress)
             .where(_c.state == literal("running"), has_passed(_c.lease_until, now))
@@ -203,10 +212,9 @@ class DeliveryQueue:
             # otherwise two claims together could exceed `concurrency`
             self._database.lock_claims(connection)
             dead = self._take_back_expired(connection, max_crashes)
-            row = (
-                connection.execute(self._claim, terms).first()
-                or connection.execute(self._claim_command, terms).first()
-            )
+            row = connection.execute(self._claim, terms).first()
+            if row is None:
+                row = connection.execute(self._claim_command, terms).first()
         for guid, repository, reason in dead:
             ids = {"delivery": guid, "repository": repository}
             log.error("delivery finished", extra={**ids, "state": "dead", "reason": reason})
@@ -353,8 +361,12 @@ class DeliveryQueue:
         """
         earlier = func.min if self._database.file is not None else func.least
         due_at = earlier(to_ms(at), self._database.now + FURTHEST_MS)
-        values: dict[str, object] = {"state": "queued", "due_at": due_at, "reason": reason}
-        values["github_requests"] = (lease.github_requests or 0) + github_requests
+        values: dict[str, object] = {
+            "state": "queued",
+            "due_at": due_at,
+            "reason": reason,
+            "github_requests": (lease.github_requests or 0) + github_requests,
+        }
         if failed:
             first_failure_at = func.coalesce(_c.first_failure_at, self._database.now)
             values |= {"failures": _c.failures + 1, "first_failure_at": first_failure_at}
@@ -422,17 +434,9 @@ class DeliveryQueue:
         again = (
             deliveries.update()
             .where(is_retried)
-            .values(
-                first
-                | _NO_FAILURES
-                | {
-                    "state": "queued",
-                    "queued_at": now,
-                    "finished_at": None,
-                    "duration_ms": None,
-                }
-            )
-            .values(reason="an operator runs it again", reason_kind=None)
+            .values(first | _NO_FAILURES)
+            .values(state="queued", reason="an operator runs it again", reason_kind=None)
+            .values(queued_at=now, finished_at=None, duration_ms=None)
         )
         with self._database.writing() as connection:
             is_due = connection.execute(at_once).rowcount

@@ -50,30 +50,12 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     if report.omitted:
         yield f"Not shown to Claude: {'; '.join(report.omitted)}."
     yield from _describe_fallbacks(report.calls)
-    for reply in report.unusable:
-        text = describe_text(reply.text) or "nothing"
-        yield (
-            f"Claude's reply to {reply.prompt_id} could not be used: {reply.problem}. It was:"
-            f" {text}"
-        )
-    for answered in report.answers:
-        source = ""
-        if answered.cached_at is not None:
-            source = f", from the cache ({answered.cached_at:%Y-%m-%d %H:%M} UTC)"
-        if "/" in answered.usage.model:
-            source += f", by {answered.usage.model}"
-        yield f"Claude's reply to {answered.prompt_id}{source}: {describe_reply(answered)}"
+    yield from _describe_replies(report)
     if report.unverified:
         yield f"The findings were not verified: {report.unverified}"
     if row.analysis_status == "failed":
         yield f"The analysis failed: {row.analysis_error}"
-    for outcome in report.outcomes:
-        yield _describe_outcome(outcome.action.capitalize(), outcome)
-        if outcome.action == "check" and outcome.body:
-            yield from _describe_check(outcome.body)
-    comment = report.settings_comment
-    if comment is not None and comment.kind != "withheld":
-        yield _describe_outcome("Comment about problems in the repository settings", comment)
+    yield from _describe_outcomes(report)
     if row.posting_status == "failed":
         yield f"Posting failed: {row.posting_error}"
     if report.shadow is not None:
@@ -87,6 +69,32 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
         yield _cost(report)
     elif any(answered.cached_at is not None for answered in report.answers):
         yield "No call to Claude: the same question was answered before (claude.cache_ttl_h)."
+
+
+def _describe_replies(report: DeliveryReport) -> Iterator[str]:
+    for reply in report.unusable:
+        text = describe_text(reply.text) or "nothing"
+        yield (
+            f"Claude's reply to {reply.prompt_id} could not be used: {reply.problem}. It was:"
+            f" {text}"
+        )
+    for answered in report.answers:
+        source = ""
+        if answered.cached_at is not None:
+            source = f", from the cache ({answered.cached_at:%Y-%m-%d %H:%M} UTC)"
+        if "/" in answered.usage.model:
+            source += f", by {answered.usage.model}"
+        yield f"Claude's reply to {answered.prompt_id}{source}: {describe_reply(answered)}"
+
+
+def _describe_outcomes(report: DeliveryReport) -> Iterator[str]:
+    for outcome in report.outcomes:
+        yield _describe_outcome(outcome.action.capitalize(), outcome)
+        if outcome.action == "check" and outcome.body:
+            yield from _describe_check(outcome.body)
+    comment = report.settings_comment
+    if comment is not None and comment.kind != "withheld":
+        yield _describe_outcome("Comment about problems in the repository settings", comment)
 
 
 def _describe_outcome(what: str, outcome: Outcome) -> str:
