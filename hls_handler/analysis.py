@@ -62,6 +62,7 @@ STATED = "stated"
 """Marks a list that a reply must have, even if it is empty, because its absence may be an error."""
 
 OptionalText = Annotated[str, OPTIONAL]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Part(BaseModel):
@@ -113,10 +114,10 @@ SuggestedLabels = Annotated[
 class FieldConfidence(_Part):
     """The confidence in each field, from 0 to 1."""
 
-    kind: float = Field(ge=0, le=1)
-    priority: float = Field(ge=0, le=1)
-    difficulty: float = Field(ge=0, le=1)
-    component: float = Field(ge=0, le=1)
+    kind: Probability
+    priority: Probability
+    difficulty: Probability
+    component: Probability
 
 
 class Source(_Part):
@@ -202,7 +203,7 @@ class Finding(_Part):
     suggestion: str | None = Field(max_length=4000, description="Replacement for the lines.")
     category: Category
     severity: Severity
-    confidence: float = Field(ge=0, le=1)
+    confidence: Probability
     continues: int | None = Field(description="Number of the earlier finding that this one is.")
     rests_on: OptionalText = Field(
         description="Other shown lines that prove it, copied exactly. Empty if none."

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from pydantic import (
@@ -84,7 +84,11 @@ Text = Annotated[str, null_to(""), Field(default="")]
 """A string; "" if GitHub omits it or sends null."""
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
-OptionalTime = Annotated[UtcTime | None, Field(default=None)]
+_Value = TypeVar("_Value")
+Nullable = Annotated[_Value | None, Field(default=None)]
+"""A value; None if GitHub omits it or sends null."""
+
+OptionalTime = Nullable[UtcTime]
 Count = Annotated[int, Field(default=0)]
 Flag = Annotated[bool, null_to(False), Field(default=False)]
 Association = Annotated[str, Field(default="NONE")]
@@ -112,9 +116,9 @@ class Repository:
     id: int
     full_name: Annotated[str, AfterValidator(_check_repository_name)]  # "owner/repo"
     private: Annotated[bool, Field(default=False)]
-    description: Annotated[str | None, Field(default=None)]
-    default_branch: Annotated[str | None, Field(default=None)]
-    language: Annotated[str | None, Field(default=None)]
+    description: Nullable[str]
+    default_branch: Nullable[str]
+    language: Nullable[str]
 
     @property
     def owner(self) -> str:
@@ -244,7 +248,7 @@ class WorkflowRun:
     run_attempt: Annotated[int, null_to(1), Field(default=1)]  # from 1; incremented by each re-run
     event: Text  # the triggering event: "pull_request", "push", "schedule"
     status: Text  # "completed", "in_progress", "queued", ...
-    conclusion: Annotated[str | None, Field(default=None)]
+    conclusion: Nullable[str]
     """ "success", "failure", "timed_out", "cancelled", ...; None until the run is completed."""
     head_sha: str
     head_branch: Text  # "" if GitHub omits it
@@ -305,7 +309,7 @@ class CheckRun:
     id: int
     head_sha: str
     name: Text
-    conclusion: Annotated[str | None, Field(default=None)]  # as that of a workflow run
+    conclusion: Nullable[str]  # as that of a workflow run
     completed_at: OptionalTime
     html_url: Text
     app_id: Annotated[int | None, Field(default=None, validation_alias=AliasPath("app", "id"))]
@@ -373,15 +377,15 @@ class Event:
 
     delivery: str  # GUID
     name: str  # "issues"
-    action: Annotated[str | None, Field(default=None)]  # "opened"
+    action: Nullable[str]  # "opened"
     repository: Repository
     sender: Author
-    issue: Annotated[Issue | None, Field(default=None)]
-    pull_request: Annotated[PullRequest | None, Field(default=None)]
-    review: Annotated[Review | None, Field(default=None)]
-    comment: Annotated[Comment | None, Field(default=None)]
-    workflow_run: Annotated[WorkflowRun | None, Field(default=None)]
-    release: Annotated[Release | None, Field(default=None)]
+    issue: Nullable[Issue]
+    pull_request: Nullable[PullRequest]
+    review: Nullable[Review]
+    comment: Nullable[Comment]
+    workflow_run: Nullable[WorkflowRun]
+    release: Nullable[Release]
     payload: SkipValidation[Mapping[str, object]]  # the parsed JSON, as GitHub sent it
     # GitHub has just sent it: its issue or pull request need not be read before the analysis
     is_recent: bool = False

@@ -61,6 +61,9 @@ def find_wrong_fence(text: str) -> int | None:
     return opening[1].count("\n") + 1
 
 
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+
 class FieldKeys(StrictModel):
     """An entry of `fields` in a front matter: it adds a field to the reply, or changes the values
     of an enum field.
@@ -73,16 +76,16 @@ class FieldKeys(StrictModel):
 
 
 class FrontMatter(StrictModel):
-    description: Annotated[str, Field(min_length=1)]
+    description: NonEmpty
     on: Annotated[
-        tuple[Annotated[str, Field(min_length=1)], ...],
+        tuple[NonEmpty, ...],
         BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
     ] = ()
     reply: str
     fields: Annotated[Mapping[str, FieldKeys], Field(max_length=30)] = {}
     # field -> label rule: "type: {value}", {value: label}, or false (no label)
     labels: Mapping[str, object] = {}
-    model: Annotated[str, Field(min_length=1)] | None = None
+    model: NonEmpty | None = None
     max_tokens: Annotated[int, Field(strict=True, ge=256, le=64000)] | None = None
     effort: Effort | None = None
     then: Then | None = None
