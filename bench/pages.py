@@ -24,7 +24,7 @@ import uvicorn
 from bench.process import MeasuredProcess, running, separate_cores, serve_on
 from bench.row import Row, median
 from hls_handler.db.counters import BUCKETS_S
-from hls_handler.db.tables import analyses, calls, checkpoints, counter_hours, deliveries
+from hls_handler.db.tables import calls, checkpoints, counter_hours, deliveries
 from hls_handler.db.values import HOUR_MS, compress
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.library import ReloadingLibrary
@@ -195,7 +195,6 @@ def fill(url: str, number: int, *, analyze: bool) -> dict[str, str]:
                     connection, checkpoints, [one for row in done for one in _steps(row)]
                 )
                 store.database.insert_rows(connection, calls, [_call(row) for row in done])
-                store.database.insert_rows(connection, analyses, [_analysis(row) for row in done])
         with store.database.writing() as connection:
             hours = [
                 _hour(rng, now_ms // HOUR_MS - back) for back in range(min(DAYS * 24, number * 4))
@@ -301,18 +300,8 @@ def _call(row: dict[str, object]) -> dict[str, object]:
         "output_tokens": 200,
         "cost_micro_usd": 400,
         "duration_ms": 2_000,
-    }
-
-
-def _analysis(row: dict[str, object]) -> dict[str, object]:
-    return {
-        "delivery_id": row["id"],
-        "step_index": 0,
-        "prompt_id": "issues/analyze@3f9c2a",
         "reply_type": "issue_analysis",
-        "model": "claude-haiku-5-5",
         "reply": _REPLY,
-        "analysed_at": row["finished_at"],
     }
 
 

@@ -27,7 +27,7 @@ from tests.engine.fakes import FakeClaude, FakeGithub
 from tests.engine.world import BUG, World, settings
 
 ROUNDS, DELIVERIES, WORKERS = 9, 40, 4
-CHECKPOINTS = 6
+CHECKPOINTS = 5
 REQUIRED, AIM = 0.15, 0.3
 # Until 0.2.0 the limit was 0.3: workers shared commits then (docs/adr/0001-store-and-queue.md).
 

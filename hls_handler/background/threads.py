@@ -161,15 +161,16 @@ def delete_old(store: RetentionStore, settings: Settings, wait: Callable[[float]
     """
     replays = timedelta(hours=settings.limits.replay_window_h)
     days = timedelta(days=settings.storage.keep_days)
+    cached_for = timedelta(hours=settings.claude.cache_ttl_h)
+    delete_deliveries = partial(store.delete_deliveries, cached_for=cached_for)
     try:
         store.delete_counter_hours(after=timedelta(days=COUNTER_HOURS_DAYS))
         store.mark_ignored_findings()  # first, because it reads deliveries
         bodies = _delete_all(store.delete_bodies, timedelta(days=settings.storage.body_days), wait)
-        deliveries = _delete_all(store.delete_deliveries, max(days, replays), wait)
+        deliveries = _delete_all(delete_deliveries, max(days, replays), wait)
         _delete_all(store.delete_changes, days, wait)
-        replies = _delete_all(
-            store.delete_cached_replies, timedelta(hours=settings.claude.cache_ttl_h), wait
-        )
+        replies = _delete_all(store.delete_cached_replies, cached_for, wait)
+        store.delete_system_texts()
         store.delete_prompt_versions()  # last, because calls of deleted deliveries referred to them
     except StoreUnavailable as exc:  # receiver and workers report the problem to /health
         log.warning("old deliveries could not be deleted", extra={"error": str(exc)})

@@ -238,9 +238,21 @@ calls = Table(
     Column(
         "review_key", Text
     ),  # key of the pull request on whose budget the call is counted; NULL for other calls
-    Column(
-        "request_digest", LargeBinary
-    ),  # SHA-256 of system prompt, message and schema; NULL: by version 0.3
+    # Of the row in `questions`; NULL: by version 0.3, or a reply from the cache
+    Column("request_digest", LargeBinary),
+    # The question asks to correct the invalid reply to the call before, which it follows.
+    Column("is_correction", Boolean, nullable=False, server_default=false()),
+    Column("output_cost_micro_usd", BigInteger),  # the part of the cost for output tokens
+    # The call whose reply the cache of replies has used again; the outcome is then "cached".
+    Column("paid_by", BigInteger),
+    # Repository id (8 bytes) and digest of the question; NULL: the reply is not used again
+    Column("cache_key", LargeBinary),
+    # NULL: no valid reply, or stored by a version before 0.4.0 in `analyses` and `checkpoints`
+    Column("reply_type", Text),
+    Column("lost", UntrustedString),  # JSON: why entries were left out, by field of the reply
+    # Redacted: the JSON of a valid reply, or the text of one that cannot be used. The last column,
+    # so that SQLite reads the others without it.
+    Column("reply", UntrustedString),
     Index("ix_calls_delivery", "delivery_id"),
     Index("ix_calls_started", "started_at"),
     # The columns after the first only make the index covering for sums.
@@ -252,6 +264,35 @@ calls = Table(
         "cost_micro_usd",
         where="review_key IS NOT NULL",
     ),
+    _partial_index("ix_calls_cache", "cache_key", "finished_at", where="cache_key IS NOT NULL"),
+    _partial_index("ix_calls_paid_by", "paid_by", where="paid_by IS NOT NULL"),
+    # The columns after the first are there for the order of replies with the same time.
+    _partial_index(
+        "ix_calls_newest",
+        "finished_at",
+        "delivery_id",
+        "step_index",
+        where="reply_type IS NOT NULL",
+    ),
+)
+
+questions = Table(
+    "questions",
+    metadata,
+    _delivery(primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),  # `calls.request_digest`
+    Column("system_digest", LargeBinary, nullable=False),
+    # zstd: the user's message as it was sent; of a correction the last message only
+    Column("message", LargeBinary, nullable=False),
+    Index("ix_questions_system", "system_digest"),
+)
+
+system_texts = Table(
+    "system_texts",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("system", LargeBinary, nullable=False),  # zstd
+    Column("schema", LargeBinary, nullable=False),  # zstd, JSON
 )
 
 prompt_versions = Table(
@@ -279,6 +320,7 @@ deleted_review_calls = Table(
     Column("cost_micro_usd", BigInteger, nullable=False),
 )
 
+# Only read, and written by versions before 0.4.0; so is `analyses`.
 cached_replies = Table(
     "cached_replies",
     metadata,

@@ -28,10 +28,11 @@ from hls_handler.analysis import (
     file_summaries_of,
     find_review,
 )
+from hls_handler.claude.provider import CORRECTION, request_schema
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.active_config import Provider
 from hls_handler.engine.health import REVIEW
-from hls_handler.engine.job import ASK, Codec, Job, decode_reply, encode_reply
+from hls_handler.engine.job import Codec, Job, decode_reply, encode_reply, redact_unusable
 from hls_handler.errors import (
     BudgetExceeded,
     BudgetUsedUp,
@@ -63,7 +64,9 @@ from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.settings.values import PathFilter
 from hls_handler.store.budgets import list_budgets
-from hls_handler.store.calls import ESTIMATED, FAILED, UNAVAILABLE, ReviewBudget, StartedCall
+from hls_handler.store.calls import FAILED, UNAVAILABLE, ReviewBudget, StartedCall
+from hls_handler.store.questions import Question
+from hls_handler.store.replies import ESTIMATED
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.tracing import annotate, span
 from hls_handler.wording import count, was_or_were
@@ -83,10 +86,6 @@ UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
 EARLIER_FINDINGS = ("earlier_findings", "known_findings")
 """Template variables with findings of earlier reviews. A reply to a prompt that has them is not
 cached.
-"""
-UNUSABLE = Codec("unusable", 6, TypeAdapter(tuple[UnusableReply, ...]))
-"""The unusable replies to one prompt, in order: one, or that and the one to the request for a
-correction.
 """
 MARKER_CHARS = 100  # more than the marker below a comment has
 
@@ -124,9 +123,8 @@ class ClaudeQuestions:
         reason = job.find_result(UNANSWERED, index)
         if reason is not None:
             raise Permanent(reason)
-        recalled = decode_reply(
-            job.steps.get((ASK, index)), reply_type=prompt.reply, model=prompt.reply_model
-        )
+        stored = job.replies.valid.get(index)
+        recalled = decode_reply(stored, reply_type=prompt.reply, model=prompt.reply_model)
         self._is_recalled = recalled is not None
         if recalled is not None:
             return replace(recalled, unshown=job.find_result(UNSHOWN, index) or ())
@@ -175,7 +173,7 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
     unshown = find_unshown(variables, rendered.task)
     if unshown != (job.find_result(UNSHOWN, index) or ()):
         job.add(UNSHOWN, unshown, index)
-    match job.find_result(UNUSABLE, index):
+    match job.replies.unusable.get(index, ()):
         case (first,) if first.why == "invalid":
             answer: ValidReply | UnusableReply = first
         case _:  # a retry by an operator begins anew
@@ -240,7 +238,10 @@ def _call_provider(
 ) -> ValidReply | UnusableReply:
     store = job.store
     estimate = provider.upper_estimate(rendered, correction=correction)
-    call = _begin_call(job, rendered, index, estimate, digest, is_cache_miss=cache_key is not None)
+    question = make_question(rendered, digest, correction)
+    call = _begin_call(
+        job, rendered, index, estimate, question, is_cache_miss=cache_key is not None
+    )
     try:
         # do not pay for a reply that another worker would discard
         job.context.leases.require(job.lease)
@@ -263,8 +264,8 @@ def _call_provider(
         stored_as = (
             None if answer.lost or _is_later_review(job, rendered.prompt, variables) else cache_key
         )
-        return _end_valid(job, call, rendered, answer, index=index, cache_key=stored_as)
-    return _end_unusable(job, call, answer, index=index, correction=correction)
+        return _end_valid(job, call, rendered, answer, cache_key=stored_as)
+    return _end_unusable(job, call, answer)
 
 
 def _begin_call(
@@ -272,7 +273,7 @@ def _begin_call(
     rendered: RenderedPrompt,
     index: int,
     estimate: Usage,
-    digest: bytes,
+    question: Question,
     *,
     is_cache_miss: bool,
 ) -> StartedCall:
@@ -302,7 +303,7 @@ def _begin_call(
                 budgets=list_budgets(settings, job.event.repository.full_name, job.outsider),
                 outsider=job.outsider,
                 is_cache_miss=is_cache_miss,
-                request_digest=digest,
+                question=question,
                 sources=job.config.library.sources[rendered.prompt.name],
                 changes=job.pending.take(),
                 check=None if is_shadow else job.check_newest(),
@@ -366,13 +367,12 @@ def _end_valid(
     rendered: RenderedPrompt,
     answer: ValidReply,
     *,
-    index: int,
     cache_key: CacheKey | None,
 ) -> ValidReply:
     """Store the reply, and return it redacted."""
     prompt = rendered.prompt
-    checkpoint = encode_reply(answer, index=index, shown=rendered.code)
-    recalled = decode_reply(checkpoint, reply_type=prompt.reply, model=prompt.reply_model)
+    stored = encode_reply(answer, shown=rendered.code)
+    recalled = decode_reply(stored, reply_type=prompt.reply, model=prompt.reply_model)
     assert recalled is not None
     job.store.calls.end(
         job.lease,
@@ -382,38 +382,41 @@ def _end_valid(
         error=ESTIMATED if answer.usage.is_estimate else None,
         is_usage_unknown=answer.usage.is_estimate,
         request_id=answer.usage.request_id,
-        changes=[*job.pending.take(), checkpoint],
-        reply=recalled,
+        changes=job.pending.take(),
+        reply=stored,
         cache_key=cache_key,
     )
     _end_analysis(job, prompt.name, recalled.reply)
     return recalled
 
 
-def _end_unusable(
-    job: Job,
-    call: StartedCall,
-    answer: UnusableReply,
-    *,
-    index: int,
-    correction: UnusableReply | None,
-) -> UnusableReply:
+def _end_unusable(job: Job, call: StartedCall, answer: UnusableReply) -> UnusableReply:
     """Store the end of the call and the reply; return it redacted, because Claude gets it again."""
-    replies = (answer,) if correction is None else (correction, answer)
-    step = UNUSABLE.encode(replies, index=index, took_s=answer.usage.took_s)
+    stored = redact_unusable(answer)
+    problem = stored.problem
     job.store.calls.end(
         job.lease,
         call,
         outcome=answer.why,
         usage=answer.usage,
-        error=f"{answer.problem}; {ESTIMATED}" if answer.usage.is_estimate else answer.problem,
+        error=f"{problem}; {ESTIMATED}" if answer.usage.is_estimate else problem,
         is_usage_unknown=answer.usage.is_estimate,
         request_id=answer.usage.request_id,
-        changes=[step],
+        reply=stored,
     )
-    stored = UNUSABLE.decode(step)
-    assert stored is not None
-    return stored[-1]
+    return stored
+
+
+def make_question(
+    rendered: RenderedPrompt, digest: bytes, correction: UnusableReply | None
+) -> Question:
+    """Return what is sent. `digest` is that of the first question, which a correction follows."""
+    schema = json.dumps(request_schema(rendered.schema), indent=2)
+    if correction is None:
+        return Question(digest, rendered.system, schema, rendered.task)
+    message = CORRECTION.format(problem=correction.problem)
+    digest = hashlib.sha256(digest + correction.text.encode("utf-8", "surrogatepass")).digest()
+    return Question(digest, rendered.system, schema, message, is_correction=True)
 
 
 def digest_request(rendered: RenderedPrompt) -> bytes:
@@ -515,9 +518,9 @@ def _find_cached(
         job.lease,
         cached,
         index=index,
-        reply=answer,
+        prompt_id=prompt.id,
         sources=job.config.library.sources[prompt.name],
-        changes=[*job.pending.take(), encode_reply(answer, index=index, shown=rendered.code)],
+        changes=job.pending.take(),
     )
     _end_analysis(job, prompt.name, reply)
     annotate({"hls.is_cached": True})

@@ -26,7 +26,7 @@ from hls_handler.actions import (
 )
 from hls_handler.analysis import Receipt
 from hls_handler.engine.active_config import Checks, Github
-from hls_handler.engine.job import ASK, IN_PLACE, LOCK_S, Codec, Job
+from hls_handler.engine.job import IN_PLACE, LOCK_S, Codec, Job
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import (
     AppNotInstalled,
@@ -118,7 +118,7 @@ def begin_check(
     if job.rule.effective.features.dry_run:
         return
     check = job.store.commit_checks.begin(job.lease, commit, changes=job.pending.take())
-    is_answered = (ASK, 0) in job.steps  # then the next slot is for the result
+    is_answered = 0 in job.replies.valid  # then the next slot is for the result
     if (waits_until is not None or not (check.is_shown or is_answered)) and check.rejected is None:
         # a new one is only written, for which no slot is granted during a hold
         if not check.is_new:

@@ -29,7 +29,7 @@ from hls_handler.engine.asking import (
 )
 from hls_handler.engine.checks import begin_check, plan_check
 from hls_handler.engine.documents import Documents
-from hls_handler.engine.job import ASK, LOCK_S, Codec, Job, Part, facts_codec, reads_postponed
+from hls_handler.engine.job import LOCK_S, Codec, Job, Part, facts_codec, reads_postponed
 from hls_handler.engine.posting import Posting, is_check_ended, post_without_reply, store_unposted
 from hls_handler.engine.retries import decide_retry
 from hls_handler.engine.shadow import prompt_result, run_shadow
@@ -171,7 +171,7 @@ class HandlerJob:
                 number
             )
             require_runs_left(self._job, job.store.calls.count_conversation_runs(self._job.lease))
-            if conversation.is_fallback_issue and (ASK, 0) not in job.steps:
+            if conversation.is_fallback_issue and 0 not in job.replies.valid:
                 self._check_fallback_issue(number)
 
     def _check_fallback_issue(self, number: int) -> None:
@@ -396,7 +396,7 @@ def require_runs_left(job: Job, runs: int) -> None:
         return
     settings = job.config.settings
     most = settings.limits.thread_runs_per_hour
-    if runs < most or (ASK, 0) in job.steps:  # a stored reply of Claude was paid for
+    if runs < most or 0 in job.replies.valid:  # a stored reply of Claude was paid for
         return
     where = settings.sources.where("limits.thread_runs_per_hour")
     times = count(runs, "time")

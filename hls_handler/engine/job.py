@@ -8,9 +8,8 @@ each checkpoint:
 - "route": the rule. "repository_settings" 0: the repository's file, 1: the organisation's file.
   "title_check": the check of the title. "merge_group": the pull requests of a merge queue.
 - "gather": the facts.
-- "ask" n: the valid reply of prompt n, by Claude or from the cache. "unusable" n: the unusable
-  replies. "unanswered" n: why a call got no usable reply. "unverified": why the findings were not
-  verified.
+- "unanswered" n: why a call of prompt n got no usable reply (replies are stored with their calls).
+  "unverified": why the findings were not verified.
 - "omissions" 0: what the handler left out, n + 1: what was cut in prompt n, `FIRST_SHADOW_STEP`:
   why parts of the facts have no reply. "unshown" n: the files that prompt n did not show as a
   whole. "context": what Claude got besides the event.
@@ -19,7 +18,7 @@ each checkpoint:
   "writing" `PROBLEMS_INDEX`.
 - "reaction": the reaction to a command. /help also has "post" 0 and "writing" 0; a command with a
   handler has those of a handler.
-- "shadow": the result of a shadow prompt, and those of "ask" from `FIRST_SHADOW_STEP`.
+- "shadow": the result of a shadow prompt, and those of its prompts from `FIRST_SHADOW_STEP`.
 
 `plan` is pure and has no checkpoint. The names are stored in databases, so never rename a
 checkpoint.
@@ -27,6 +26,7 @@ checkpoint.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -36,7 +36,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.analysis import REPLY_TYPES, Reply, Usage, ValidReply
+from hls_handler.analysis import REPLY_TYPES, Reply, UnusableReply, Usage, ValidReply
 from hls_handler.claude.reply_parsing import fit
 from hls_handler.deliveries import Checkpoint, Lease, Posted
 from hls_handler.engine.active_config import DeliveryConfig, WorkerContext
@@ -60,13 +60,14 @@ from hls_handler.settings.repository import RepositorySettings, RepositorySettin
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CallRow
 from hls_handler.store.interruptions import NO_SITUATION, Situation
+from hls_handler.store.replies import NO_REPLIES, Replies, StoredReply
 from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
 from hls_handler.untrusted.redaction import redact, redact_code, redact_reply
 
 GATHER = "gather"
 ASK = "ask"
-"""Names of the checkpoints of facts and of replies."""
+"""Names of the steps of facts and of replies; that of facts is the name of their checkpoint."""
 
 LOCK_S = 120.0
 """Seconds after which another delivery may take over the lock of a comment, of the reviews or of a
@@ -185,6 +186,7 @@ class Job:
     organization_settings: tuple[
         RepositorySettings, ...
     ] = ()  # of the organisation's file, if there is one
+    replies: Replies = NO_REPLIES  # of Claude, stored before this attempt
     outsider: str | None = None  # the sender, if `budgets.outsiders` counts the calls
     pending: PendingChanges = field(default_factory=PendingChanges)  # the only part that changes
 
@@ -424,7 +426,7 @@ def reads_postponed(until: datetime) -> Postponed:
 
 
 @dataclass(frozen=True, slots=True)
-class _StoredReply:
+class _OldReply:
     prompt_id: str
     reply_type: str
     reply: dict[str, Any]
@@ -433,11 +435,37 @@ class _StoredReply:
     lost: dict[str, str] = field(default_factory=dict)
 
 
-_REPLY = Codec(ASK, 1, TypeAdapter(_StoredReply))
+OLD_REPLY = Codec(ASK, 1, TypeAdapter(_OldReply))
+OLD_UNUSABLE = Codec("unusable", 6, TypeAdapter(tuple[UnusableReply, ...]))
+"""The checkpoints in which versions before 0.4.0 stored replies."""
 
 
-def encode_reply(answered: ValidReply, *, index: int, shown: Sequence[str] = ()) -> Checkpoint:
-    """Return the checkpoint of a reply, without invisible characters and credentials.
+def load_replies(store: Storage, guid: str, steps: Mapping[tuple[str, int], Checkpoint]) -> Replies:
+    """Return the replies of a delivery, also those in the checkpoints of an earlier version."""
+    stored = store.replies.of(guid)
+    valid: dict[int, StoredReply] = {}
+    unusable: dict[int, tuple[UnusableReply, ...]] = {}
+    for (name, index), step in steps.items():
+        if name == OLD_REPLY.name:
+            reply = decode_old_reply(step)
+            if reply is not None:
+                valid[index] = reply
+        elif name == OLD_UNUSABLE.name:
+            unusable[index] = OLD_UNUSABLE.decode(step) or ()
+    return Replies({**valid, **stored.valid}, {**unusable, **stored.unusable})
+
+
+def decode_old_reply(step: Checkpoint) -> StoredReply | None:
+    """Return the reply in a checkpoint; None if its version is not readable."""
+    old = OLD_REPLY.decode(step)
+    if old is None:
+        return None
+    reply = _JSON.dump_json(old.reply).decode()
+    return StoredReply(old.prompt_id, old.reply_type, reply, old.usage, old.cached_at, old.lost)
+
+
+def encode_reply(answered: ValidReply, *, shown: Sequence[str] = ()) -> StoredReply:
+    """Return the reply without invisible characters and credentials.
 
     Invisible characters are removed first, because they can hide a credential. HTML comments stay,
     because suggested code may contain them. A string that redaction made too long is cut, so that
@@ -463,42 +491,42 @@ def encode_reply(answered: ValidReply, *, index: int, shown: Sequence[str] = ())
         lambda text: clean_and_redact(CodeText(text)),
     )
     reply = plain if plain == given else fit(plain, type(answered.reply))
-    lost = {field: redact(text) for field, text in answered.lost.items()}
-    stored = _StoredReply(
-        answered.prompt_id, answered.reply_type, reply, answered.usage, answered.cached_at, lost
+    return StoredReply(
+        answered.prompt_id,
+        answered.reply_type,
+        _JSON.dump_json(reply).decode(),
+        answered.usage,
+        answered.cached_at,
+        {field: redact(text) for field, text in answered.lost.items()},
     )
-    return _REPLY.encode_redacted(stored, index=index, took_s=answered.usage.took_s)
+
+
+def redact_unusable(answer: UnusableReply) -> UnusableReply:
+    return replace(answer, problem=redact(answer.problem), text=redact(answer.text))
 
 
 def decode_reply(
-    step: Checkpoint | None, *, reply_type: str, model: type[Reply]
+    stored: StoredReply | None, *, reply_type: str, model: type[Reply]
 ) -> ValidReply | None:
-    """Return the stored reply. None if there is none, or if it is not valid for `reply_type` and
-    `model`.
+    """Return the reply. None if there is none, or if it is not valid for `reply_type` and `model`.
 
     The stored reply may be from another prompt, or from an earlier version of the prompt with other
     fields.
     """
-    stored = _REPLY.decode(step)
     if stored is None or stored.reply_type != reply_type:
         return None
-    return _validate(stored, with_optional_fields(model, stored.reply))
+    return _validate(stored, with_optional_fields(model, json.loads(stored.reply)))
 
 
-def decode_reply_for_display(step: Checkpoint | None) -> ValidReply | None:
-    """Return the stored reply, even if its prompt has other fields now. None if there is none."""
-    stored = _REPLY.decode(step)
-    base = REPLY_TYPES.get(stored.reply_type) if stored is not None else None
-    return (
-        _validate(stored, permissive_reply_model(base))
-        if stored is not None and base is not None
-        else None
-    )
+def decode_reply_for_display(stored: StoredReply) -> ValidReply | None:
+    """Return the reply, even if its prompt has other fields now; None if its type is unknown."""
+    base = REPLY_TYPES.get(stored.reply_type)
+    return None if base is None else _validate(stored, permissive_reply_model(base))
 
 
-def _validate(stored: _StoredReply, model: type[Reply]) -> ValidReply | None:
+def _validate(stored: StoredReply, model: type[Reply]) -> ValidReply | None:
     try:
-        reply = model.model_validate(stored.reply)
+        reply = model.model_validate_json(stored.reply)
     except ValidationError:
         return None
     return ValidReply(

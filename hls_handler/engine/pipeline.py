@@ -19,7 +19,7 @@ from math import inf
 
 import msgspec
 
-from hls_handler.deliveries import End, Finished, Lease, Posted, State
+from hls_handler.deliveries import Checkpoint, End, Finished, Lease, Posted, State
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.checks import (
     check_title,
@@ -30,7 +30,7 @@ from hls_handler.engine.checks import (
 )
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
-from hls_handler.engine.job import RULE, DeliveryResult, Job
+from hls_handler.engine.job import RULE, DeliveryResult, Job, load_replies
 from hls_handler.engine.posting import correct_label
 from hls_handler.engine.repository_settings import (
     load_repository_settings,
@@ -70,6 +70,7 @@ from hls_handler.routing import (
 )
 from hls_handler.settings.effective import without_entry
 from hls_handler.store.calls import CallRow, hold_calls
+from hls_handler.store.replies import NO_REPLIES
 from hls_handler.tracing import annotate
 
 log = logging.getLogger(__name__)
@@ -274,7 +275,11 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     is_first = lease.attempt == 1 and lease.action != "reopened"
     if is_first and _age_s(event, context.store.now()) < RECENT_S:
         event = replace(event, is_recent=True)
-    steps = context.store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
+    steps: Mapping[tuple[str, int], Checkpoint] = {}
+    replies = NO_REPLIES
+    if lease.attempt > 1:
+        steps = context.store.checkpoints.load(lease.guid)
+        replies = load_replies(context.store, lease.guid, steps)
     found = context.config.table.find(event.repository.full_name)
     effective = found or replace(without_entry(context.config.settings), enabled=False)
     rule = Rule(event.key, prompt="", effective=effective, file="")
@@ -292,6 +297,7 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
         steps,
         chosen.others,
         situation,
+        replies=replies,
     )
     routing_input = from_event(event)
     job, title_outcome = check_title(job, routing_input)

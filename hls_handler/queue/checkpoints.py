@@ -99,7 +99,8 @@ class Prepared:
     is_progress: bool = False  # True if a checkpoint is progress
 
 
-def prepare(changes: Sequence[Change]) -> Prepared:
+def prepare(changes: Sequence[Change], *, is_progress: bool = False) -> Prepared:
+    """Return the changes to store. With `is_progress`, they count as progress in any case."""
     steps = list[Checkpoint]()
     columns = dict[str, object]()
     others = list[RowChange]()
@@ -123,9 +124,8 @@ def prepare(changes: Sequence[Change]) -> Prepared:
         }
         for step in steps
     }
-    return Prepared(
-        tuple(rows.values()), columns, tuple(others), any(step.is_progress for step in steps)
-    )
+    is_progress = is_progress or any(step.is_progress for step in steps)
+    return Prepared(tuple(rows.values()), columns, tuple(others), is_progress)
 
 
 class Checkpoints:
@@ -194,6 +194,7 @@ class Checkpoints:
         *,
         durable: bool = True,
         check: LeaseCheck | None = None,
+        is_progress: bool = False,
     ) -> Iterator[tuple[Connection, int]]:
         """Begin a transaction that stores what `save` does; yield it with the delivery's row id.
         Raises `LeaseLost`.
@@ -201,7 +202,7 @@ class Checkpoints:
         If the block raises an error, nothing is stored. If `check` finds an error, the changes are
         stored and the error is raised instead of beginning the block.
         """
-        prepared = prepare(changes)
+        prepared = prepare(changes, is_progress=is_progress)
         error: HlsError | None = None
         with self._database.writing(durable=durable) as connection:
             held = self._find_held(connection, lease, check)

@@ -9,9 +9,9 @@ from itertools import pairwise
 from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
-from hls_handler.engine.asking import OMISSIONS, UNUSABLE, UNVERIFIED
+from hls_handler.engine.asking import OMISSIONS, UNVERIFIED
 from hls_handler.engine.handler_job import CONTEXT, PROBLEMS_REPORTED
-from hls_handler.engine.job import ASK, GATHER, RULE, decode_reply_for_display
+from hls_handler.engine.job import GATHER, RULE, decode_reply_for_display, load_replies
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.engine.shadow import SHADOW, ShadowResult
@@ -264,15 +264,14 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     calls = tuple(store.calls.calls_of(delivery.guid))
     ordered = sorted(steps.items(), key=lambda item: item[0])
     omitted = [OMISSIONS.decode(step) for (name, _), step in ordered if name == OMISSIONS.name]
+    replies = load_replies(store, delivery.guid, steps)
     answers = [
-        decode_reply_for_display(step)
-        for (name, index), step in ordered
-        if name == ASK and index < FIRST_SHADOW_STEP
+        decode_reply_for_display(replies.valid[index])
+        for index in sorted(replies.valid)
+        if index < FIRST_SHADOW_STEP
     ]
     unusable = [
-        UNUSABLE.decode(step)
-        for (name, index), step in ordered
-        if name == UNUSABLE.name and index < FIRST_SHADOW_STEP
+        replies.unusable[index] for index in sorted(replies.unusable) if index < FIRST_SHADOW_STEP
     ]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
     files = [SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, index))) for index in range(2)]
@@ -293,10 +292,10 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         omitted=tuple(sentence for sentence in omitted if sentence is not None),
         context=CONTEXT.decode(steps.get((CONTEXT.name, 0))),
         answers=tuple(answer for answer in answers if answer is not None),
-        unusable=tuple(reply for replies in unusable for reply in replies or ()),
+        unusable=tuple(reply for of_step in unusable for reply in of_step),
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
         calls=calls,
-        steps=list_steps(delivery, steps, calls),
+        steps=list_steps(delivery, steps, calls, replies),
         facts=facts,
         shadow=SHADOW.decode(steps.get((SHADOW.name, 0))),
         service_results=store.commit_checks.service_results(delivery.guid),

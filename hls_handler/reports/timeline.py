@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Literal
 
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
-from hls_handler.engine.job import ASK, FAILURE, GATHER, RULE, decode_reply_for_display
+from hls_handler.engine.job import ASK, FAILURE, GATHER, RULE
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION
 from hls_handler.store.calls import CallRow
+from hls_handler.store.replies import Replies
 from hls_handler.store.statistics import DeliveryRow
 
 ROUTE = RULE.name
@@ -62,7 +63,9 @@ def step_name(name: str, index: int) -> str:
     return f"{name} {index + 1}"
 
 
-def list_steps(row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> tuple[Step, ...]:
+def list_steps(
+    row: DeliveryRow, steps: Steps, calls: Sequence[CallRow], replies: Replies
+) -> tuple[Step, ...]:
     """Return the steps: `route`, `gather`, `ask` for each call of Claude, `post` for each action,
     then shadow calls.
 
@@ -78,7 +81,8 @@ def list_steps(row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> tupl
     gathered = _missing(GATHER, row, steps, failed)
     if (GATHER, 0) in steps:
         gathered = _measured(steps[GATHER, 0])
-    asked = [step for _, step in sorted(_list_replies(row, steps, calls), key=lambda one: one[0])]
+    found = _list_replies(row, calls, replies)
+    asked = [step for _, step in sorted(found, key=lambda one: one[0])]
     posted = []
     for _, step in sorted((index, step) for (name, index), step in steps.items() if name == POST):
         done = _measured(step)
@@ -121,17 +125,14 @@ def _find_next(row: DeliveryRow, steps: Steps) -> str:
 
 
 def _list_replies(
-    row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]
+    row: DeliveryRow, calls: Sequence[CallRow], replies: Replies
 ) -> Iterator[tuple[int, Step]]:
     """Yield the index and the step of each call, and of each reply from the cache."""
     for call in calls:
         if not call.of_shadow:
             yield call.index, _describe_call(row, calls, call)
-    for (name, index), step in steps.items():
-        if name != ASK or index >= FIRST_SHADOW_STEP:
-            continue
-        reply = decode_reply_for_display(step)
-        if reply is not None and reply.cached_at is not None:
+    for index, reply in replies.valid.items():
+        if index < FIRST_SHADOW_STEP and reply.cached_at is not None:
             yield index, Step(step_name(ASK, index), "done", "from the cache of replies")
 
 

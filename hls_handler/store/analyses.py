@@ -8,13 +8,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    cast,
+    desc,
+    exists,
+    func,
+    select,
+    tuple_,
+    union_all,
+)
 
 from hls_handler.analysis import TOKENS
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, calls, deliveries
 from hls_handler.db.values import from_row, to_ms
 from hls_handler.deliveries import FIRST_SHADOW_STEP
+from hls_handler.store.replies import IS_NEWEST, IS_PAID_BY, MODEL, PAID, REPLY
 
 Kind = Literal["issue", "pull_request", "review", "workflow", "comment", "release", "generic"]
 """The family of a delivery's event; "generic" stands for all events that have no other kind."""
@@ -32,10 +46,21 @@ KIND_OF_EVENT: Mapping[str, Kind] = {
 _a = analyses.c
 _c = calls.c
 _d = deliveries.c
-_NEWEST = (_a.analysed_at.desc(), _a.delivery_id.desc(), _a.step_index.desc())
-_IS_POSTED = _a.step_index < FIRST_SHADOW_STEP
-_COLUMNS = (
-    *_a,
+_newer = calls.alias("newer")
+_IS_OLD = and_(
+    _a.step_index < FIRST_SHADOW_STEP,
+    ~exists().where(
+        _newer.c.delivery_id == _a.delivery_id,
+        _newer.c.step_index == _a.step_index,
+        _newer.c.reply_type.is_not(None),
+    ),
+)
+"""Condition: a version before 0.4.0 stored the reply in `analyses`, and no call of the step has
+one.
+"""
+_IS_SHOWN = and_(_c.step_index < FIRST_SHADOW_STEP, _c.reply_type.is_not(None), IS_NEWEST)
+_KEYS = ("analysed_at", "delivery_id", "step_index")
+_OF_DELIVERY = (
     _d.guid,
     _d.repository,
     func.coalesce(_d.number, _d.posted_on).label("number"),
@@ -92,61 +117,94 @@ class AnalysisPage:
 
 
 class Analyses:
-    """Reads the table `analyses`, without the replies to shadow prompts."""
+    """Reads the valid replies, without those to shadow prompts."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(self, search: AnalysisSearch) -> AnalysisPage:
         """Return the analyses that match, newest first. Raises `StoreUnavailable`."""
-        found = select(_a.delivery_id, _a.step_index).where(_IS_POSTED, *_conditions(search))
+        of_calls = select(
+            _c.finished_at.label("analysed_at"), _c.delivery_id, _c.step_index, _c.id.label("call")
+        ).where(_IS_SHOWN, *_conditions(search, _c.delivery_id, _c.finished_at))
+        old = select(
+            _a.analysed_at, _a.delivery_id, _a.step_index, cast(None, BigInteger).label("call")
+        ).where(_IS_OLD, *_conditions(search, _a.delivery_id, _a.analysed_at))
         # Only the rows of the page are read whole: PostgreSQL would read all replies before it,
         # too.
-        page = found.order_by(*_NEWEST).limit(search.limit + 1).offset(search.offset).subquery()
-        is_on_page = and_(page.c.delivery_id == _a.delivery_id, page.c.step_index == _a.step_index)
-        query = select(*_COLUMNS).join(page, is_on_page).join(deliveries, _d.id == _a.delivery_id)
+        page = union_all(of_calls, old).order_by(*(desc(key) for key in _KEYS))
+        page = page.limit(search.limit + 1).offset(search.offset)
         with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(*_NEWEST)).all()
-            return AnalysisPage(
-                _with_costs(connection, rows[: search.limit]), len(rows) > search.limit
-            )
+            keys = connection.execute(page).all()
+            shown = keys[: search.limit]
+            rows = _read_rows(connection, _c.id.in_([key.call for key in shown if key.call]))
+            old_keys = [(key.delivery_id, key.step_index) for key in shown if not key.call]
+            if old_keys:
+                is_wanted = tuple_(_a.delivery_id, _a.step_index).in_(old_keys)
+                rows += _read_old_rows(connection, is_wanted)
+            rows.sort(key=lambda row: tuple(row._mapping[key] for key in _KEYS), reverse=True)
+            return AnalysisPage(_with_costs(connection, rows), len(keys) > search.limit)
 
     def get(self, guid: str, index: int) -> AnalysisRow | None:
         """Return the reply to a step of a delivery. Raises `StoreUnavailable`."""
-        query = select(*_COLUMNS).join(deliveries, _d.id == _a.delivery_id)
         with self._database.reading() as connection:
-            rows = connection.execute(
-                query.where(_IS_POSTED, _d.guid == guid, _a.step_index == index)
-            ).all()
+            rows = _read_rows(connection, and_(_IS_SHOWN, _d.guid == guid, _c.step_index == index))
+            if not rows:
+                is_wanted = and_(_IS_OLD, _d.guid == guid, _a.step_index == index)
+                rows = _read_old_rows(connection, is_wanted)
             return next(iter(_with_costs(connection, rows)), None)
 
 
-def _conditions(search: AnalysisSearch) -> Iterator[ColumnElement[bool]]:
+def _read_rows(connection: Connection, which: ColumnElement[bool]) -> list[Row[Any]]:
+    query = (
+        select(
+            _c.finished_at.label("analysed_at"),
+            _c.delivery_id,
+            _c.step_index,
+            _c.prompt_id,
+            _c.reply_type,
+            MODEL.label("model"),
+            REPLY.label("reply"),
+            *_OF_DELIVERY,
+        )
+        .join(deliveries, _d.id == _c.delivery_id)
+        .outerjoin(PAID, IS_PAID_BY)
+        .where(which, REPLY.is_not(None))
+    )
+    return list(connection.execute(query))
+
+
+def _read_old_rows(connection: Connection, which: ColumnElement[bool]) -> list[Row[Any]]:
+    query = select(*_a, *_OF_DELIVERY).join(deliveries, _d.id == _a.delivery_id).where(which)
+    return list(connection.execute(query))
+
+
+def _conditions(
+    search: AnalysisSearch, delivery_id: ColumnElement[int], analysed_at: ColumnElement[Any]
+) -> Iterator[ColumnElement[bool]]:
+    def of_delivery(value: ColumnElement[Any]) -> ColumnElement[Any]:
+        # With a join, PostgreSQL may choose to read all deliveries.
+        found = select(value).where(_d.id == delivery_id)
+        return found.correlate_except(deliveries).scalar_subquery()
+
     if search.kind == "generic":
-        yield _of_delivery(_d.event).not_in(list(KIND_OF_EVENT))
+        yield of_delivery(_d.event).not_in(list(KIND_OF_EVENT))
     elif search.kind is not None:
-        yield _of_delivery(_d.event).in_(
+        yield of_delivery(_d.event).in_(
             [event for event, kind in KIND_OF_EVENT.items() if kind == search.kind]
         )
     if search.since is not None:
-        yield _a.analysed_at >= to_ms(search.since)
+        yield analysed_at >= to_ms(search.since)
     if search.repository is not None and search.number is not None:
         about, answered = (
             select(_d.id).where(_d.repository == search.repository, column == search.number)
             for column in (_d.number, _d.posted_on)
         )
-        yield _a.delivery_id.in_(about.union(answered))
+        yield delivery_id.in_(about.union(answered))
     elif search.repository is not None:
-        yield _of_delivery(_d.repository) == search.repository
+        yield of_delivery(_d.repository) == search.repository
     elif search.number is not None:
-        yield _of_delivery(func.coalesce(_d.number, _d.posted_on)) == search.number
-
-
-def _of_delivery(value: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return a value of the analysis's delivery. With a join, PostgreSQL may choose to read all
-    deliveries.
-    """
-    return select(value).where(_d.id == _a.delivery_id).correlate(analyses).scalar_subquery()
+        yield of_delivery(func.coalesce(_d.number, _d.posted_on)) == search.number
 
 
 def _with_costs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[AnalysisRow, ...]:

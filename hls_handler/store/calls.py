@@ -1,4 +1,4 @@
-"""Stores calls to Claude with cost and validated reply, and limits them by a rate and by budgets.
+"""Stores calls to Claude with question, cost and reply, and limits them by a rate and by budgets.
 
 `claude.calls_per_hour` is a budget of calls for the whole service, `ReviewBudget` one of money for
 a pull request.
@@ -6,6 +6,7 @@ a pull request.
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from sqlalchemy import (
     true,
 )
 
-from hls_handler.analysis import TOKENS, Receipt, Usage, ValidReply
+from hls_handler.analysis import TOKENS, Receipt, UnusableReply, Usage
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     analyses,
@@ -59,14 +60,9 @@ from hls_handler.store.budgets import (
     read_state,
 )
 from hls_handler.store.prompt_versions import PromptVersions
-from hls_handler.store.reply_cache import (
-    CACHE_HIT,
-    CACHE_MISS,
-    CACHE_SAVED,
-    CachedReply,
-    CacheKey,
-    ReplyCache,
-)
+from hls_handler.store.questions import Question, Questions
+from hls_handler.store.replies import CACHED, ESTIMATED, StoredReply
+from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey
 from hls_handler.wording import count
 
 CLAUDE_RATE_LIMIT = "claude"
@@ -88,11 +84,6 @@ answered an error.
 FREE = (UNAVAILABLE, FAILED)
 """Outcomes of calls that cost nothing, unless their usage is unknown and therefore estimated."""
 
-ESTIMATED = (
-    "the response has no possible number of tokens, so tokens and cost are an upper estimate"
-)
-"""Part of the error of a call whose reply can be used although its usage is unknown."""
-
 UNFINISHED = "unfinished"
 """Counted in place of an outcome while a call is in progress, and for good if its end could not be
 stored.
@@ -100,6 +91,9 @@ stored.
 
 _c = calls.c
 _d = deliveries.c
+IS_CALL = _c.outcome.is_distinct_from(CACHED)
+"""Condition: Claude was asked; the reply is not from the cache."""
+
 RESERVED_WAIT = timedelta(seconds=10)
 _IS_OPEN = _c.finished_at.is_(None)
 _IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_tokens.is_(None))
@@ -114,15 +108,17 @@ def _is_recent(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnEle
 _RECENT = and_(
     _is_recent(_c.started_at, bindparam("now", type_=BigInteger())),
     _c.outcome.is_distinct_from(UNAVAILABLE),
+    IS_CALL,
 )
 _COUNT_RECENT = select(func.count()).select_from(calls).where(_RECENT)
 _RESERVED = and_(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
 _BUDGET_STATE = select(_COUNT_RECENT.scalar_subquery(), exists().where(_RESERVED))
 
+_WITHOUT_TEXTS = [column for column in _c if column.name not in ("reply", "lost")]
 _CALLS_OF = (
-    select(calls)
+    select(*_WITHOUT_TEXTS)
     .join(deliveries, _d.id == _c.delivery_id)
-    .where(_d.guid == bindparam("of_guid"))
+    .where(_d.guid == bindparam("of_guid"), IS_CALL)
     .order_by(_c.id)
 )
 
@@ -193,7 +189,8 @@ class CallRow:
     cost_usd: float | None
     took_s: float | None
     request_id: str | None  # Claude's
-    request_digest: bytes | None  # SHA-256 of system prompt, message and schema; None: not recorded
+    request_digest: bytes | None  # of its question (`Questions.find`); None: not recorded
+    is_correction: bool  # it asked to correct the invalid reply to the call before
 
     @property
     def of_shadow(self) -> bool:
@@ -306,24 +303,23 @@ class ClaudeCalls:
         database: Database,
         checkpoints: Checkpoints,
         rate_limiter: RateLimiter,
-        reply_cache: ReplyCache,
         prompt_versions: PromptVersions,
+        questions: Questions,
     ) -> None:
         self._database = database
         self._checkpoints = checkpoints
         self._rate_limiter = rate_limiter
-        self._reply_cache = reply_cache
         self._prompt_versions = prompt_versions
-        replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at", "saved_micro_usd")
+        self._questions = questions
         now = database.now
-        self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=now)
+        self._insert_hit = calls.insert().values(started_at=now, finished_at=now)
         self._begin = calls.insert().values(started_at=now).returning(_c.id, _c.started_at)
         is_open = and_(_c.id == bindparam("of_call"), _IS_OPEN)
-        self._end = calls.update().where(is_open).values(finished_at=now).returning(_c.step_index)
+        self._end = calls.update().where(is_open).values(finished_at=now)
         called = select(_c.delivery_id).where(
             _c.conversation_key == bindparam("of_conversation"), _is_recent(_c.started_at, now)
         )
-        answered = (  # without a call, by the cache of replies
+        answered = (  # by the cache of replies of a version before 0.4.0
             select(analyses.c.delivery_id)
             .join(deliveries, _d.id == analyses.c.delivery_id)
             .where(
@@ -352,7 +348,7 @@ class ClaudeCalls:
         budgets: Sequence[Budget] = (),
         outsider: str | None = None,
         is_cache_miss: bool = False,
-        request_digest: bytes | None = None,
+        question: Question | None = None,
         sources: PromptSources | None = None,
         changes: Sequence[Change] = (),
         check: LeaseCheck | None = None,
@@ -361,8 +357,8 @@ class ClaudeCalls:
 
         `end` replaces the estimate by the usage. It remains if the process dies or the database
         fails before. Raises `LeaseLost`. With `is_cache_miss`, the call is counted as a question
-        that the cache of replies did not answer. `sources` are stored as the prompt's version, if
-        it is the first use of it.
+        that the cache of replies did not answer. The `question` is stored. `sources` are stored as
+        the prompt's version, if it is the first use of it.
 
         Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet,
         `BudgetUsedUp` if the estimate does not fit one of `budgets`, and `BudgetExceeded` if it
@@ -386,16 +382,19 @@ class ClaudeCalls:
                 if not slot.is_now:
                     error = Postponed("waits for a slot to call Claude", at=from_ms(slot.slot_at))
             if error is None:
-                call = {
+                call: dict[str, Any] = {
                     "delivery_id": row_id,
                     "step_index": index,
                     "conversation_key": lease.conversation_key,
                     "review_key": lease.conversation_key if review is not None else None,
                     "prompt_id": prompt_id,
                     "model": model,
-                    "request_digest": request_digest,
                     **(_usage_columns(estimate) if estimate is not None else {}),
                 }
+                if question is not None:
+                    self._questions.keep(connection, row_id, question)
+                    call["request_digest"] = question.digest
+                    call["is_correction"] = question.is_correction
                 if sources is not None:
                     self._prompt_versions.keep(connection, prompt_id, sources)
                 call_id, started_at = connection.execute(self._begin, call).one()
@@ -417,17 +416,17 @@ class ClaudeCalls:
         is_usage_unknown: bool = False,
         request_id: str | None = None,
         changes: Sequence[Change] = (),
-        reply: ValidReply | None = None,
+        reply: StoredReply | UnusableReply | None = None,
         cache_key: CacheKey | None = None,
     ) -> None:
         """Store outcome and cost of a call, with changes and reply, in one transaction.
 
-        With `cache_key`, the reply is also stored in the cache of replies.
+        With `cache_key`, the cache of replies may use the reply again.
 
         Without `usage` the call cost nothing. If `is_usage_unknown`, the estimate of `begin`
         remains instead. If the lease is lost, only outcome and cost are stored, because the call
         was paid. `LeaseLost` is then raised if there are changes or a reply. A call that has
-        already ended stays unchanged.
+        already ended stays unchanged. A reply is progress, as a checkpoint is.
         """
         columns: dict[str, object] = {"outcome": outcome, "error": error, "request_id": request_id}
         if usage is not None:
@@ -435,18 +434,17 @@ class ClaudeCalls:
         if not is_usage_unknown:
             columns |= _usage_columns(usage) if usage is not None else dict.fromkeys(_USAGE_COLUMNS)
         needs_lease = bool(changes) or reply is not None
-        prepared = prepare(changes)
+        prepared = prepare(changes, is_progress=reply is not None)
+        row_id = None
         with self._database.writing() as connection:
-            row_id = self._checkpoints.find(connection, lease, prepared) if needs_lease else None
-            ended = connection.execute(self._end, {"of_call": call.id, **columns}).first()
-            if ended is not None:
-                if row_id is not None and reply is not None:
-                    analysis = _analysis(row_id, ended.step_index, reply) | {
-                        "saved_micro_usd": None
-                    }
-                    connection.execute(self._save_analysis, analysis)
-                    if cache_key is not None:
-                        self._reply_cache.store(connection, cache_key, reply)
+            if needs_lease:
+                row_id = self._checkpoints.find(connection, lease, prepared)
+            stored = dict(columns)
+            if row_id is not None and reply is not None:
+                stored |= _reply_columns(reply)
+                stored["cache_key"] = None if cache_key is None else cache_key.column
+            ended = connection.execute(self._end, {"of_call": call.id, **stored})
+            if ended.rowcount:
                 counts = Counter(_count_call(call, {**call.columns, **columns}, outcome, lease))
                 counts.subtract(_count_call(call, call.columns, UNFINISHED, lease))
                 changed = {key: number for key, number in counts.items() if number}
@@ -460,20 +458,32 @@ class ClaudeCalls:
         cached: CachedReply,
         *,
         index: int,
-        reply: ValidReply,
+        prompt_id: str,
         sources: PromptSources,
-        changes: Sequence[Change],
+        changes: Sequence[Change] = (),
     ) -> None:
-        """Store `reply`, which was made from `cached`, in place of a call, and count the hit.
-        Raises `LeaseLost`.
+        """Store that `cached` is the reply of a step, in place of a call, and count the hit. Raises
+        `LeaseLost`.
 
-        `changes` have the checkpoint of the reply. `sources` are those of the prompt.
+        `sources` are those of the prompt.
         """
-        with self._checkpoints.writing(lease, changes) as (connection, row_id):
-            self._prompt_versions.keep(connection, reply.prompt_id, sources)
+        row = {
+            "step_index": index,
+            "conversation_key": lease.conversation_key,
+            "prompt_id": prompt_id,
+            "model": cached.model,
+            "outcome": CACHED,
+            "cost_micro_usd": 0,
+            "paid_by": cached.call_id,
+            "reply_type": cached.reply_type,
+            # stored by an earlier version, whose call has no reply
+            "reply": cached.reply if cached.call_id is None else None,
+        }
+        writing = self._checkpoints.writing(lease, changes, is_progress=True)
+        with writing as (connection, row_id):
+            self._prompt_versions.keep(connection, prompt_id, sources)
+            connection.execute(self._insert_hit, {"delivery_id": row_id, **row})
             saved_micro_usd = cached.cost_micro_usd or 0
-            analysis = _analysis(row_id, index, reply) | {"saved_micro_usd": saved_micro_usd}
-            connection.execute(self._save_analysis, analysis)
             saved = {CACHE_SAVED: saved_micro_usd} if saved_micro_usd else {}
             self._checkpoints.counters.add(connection, {CACHE_HIT: 1} | saved)
 
@@ -521,7 +531,9 @@ class ClaudeCalls:
         """Return {prompt id: {outcome: number}} of the stored calls that ended without a valid
         reply.
         """
-        query = select(_c.prompt_id, _c.outcome, func.count()).where(_c.outcome != SUCCESS)
+        query = select(_c.prompt_id, _c.outcome, func.count()).where(
+            _c.outcome.not_in([SUCCESS, CACHED])
+        )
         found: dict[str, dict[str, int]] = {}
         with self._database.reading() as connection:
             for prompt_id, outcome, number in connection.execute(
@@ -646,7 +658,7 @@ def sum_calls(
             .label("calls_of_unknown_cost"),
             func.max(_c.id).filter(_c.outcome != SUCCESS).label("failed_id"),
         )
-        .where(which)
+        .where(which, IS_CALL)
         .group_by(_c.prompt_id)
         .subquery()
     )
@@ -661,23 +673,27 @@ def sum_calls(
     ).all()
 
 
-def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:
+def _reply_columns(reply: StoredReply | UnusableReply) -> dict[str, object]:
+    if isinstance(reply, UnusableReply):
+        return {"reply": reply.text}
     return {
-        "delivery_id": row_id,
-        "step_index": index,
-        "prompt_id": reply.prompt_id,
         "reply_type": reply.reply_type,
-        "model": reply.usage.model,
-        "reply": reply.reply.model_dump_json(),
+        "reply": reply.reply,
+        "lost": json.dumps(dict(reply.lost)) if reply.lost else None,
+        "output_cost_micro_usd": _micro_usd(reply.usage.output_usd),
     }
+
+
+def _micro_usd(usd: float | None) -> int | None:
+    return None if usd is None else round(usd * 1_000_000)
 
 
 _USAGE_COLUMNS = (*TOKENS, "cost_micro_usd")
 
 
 def _usage_columns(usage: Usage) -> dict[str, int | None]:
-    cost = None if usage.cost_usd is None else round(usage.cost_usd * 1_000_000)
-    return {**{name: getattr(usage, name) for name in TOKENS}, "cost_micro_usd": cost}
+    tokens = {name: getattr(usage, name) for name in TOKENS}
+    return {**tokens, "cost_micro_usd": _micro_usd(usage.cost_usd)}
 
 
 def _count_call(

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, Row, Select, func, or_, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import analyses, corrections, deliveries, labels
+from hls_handler.db.tables import calls, corrections, deliveries, labels
 from hls_handler.db.values import HOUR_MS, from_ms, from_row, to_ms
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease, conversation_key
 from hls_handler.handlers.labels import (
@@ -21,7 +22,9 @@ from hls_handler.handlers.labels import (
     find_changed_corrections,
 )
 from hls_handler.queue.checkpoints import Checkpoints
+from hls_handler.store.calls import SUCCESS
 from hls_handler.store.conversations import LABEL_SET, field_label, of_conversation
+from hls_handler.store.replies import CACHED
 from hls_handler.store.statistics import DELIVERY_COLUMNS, DeliveryRow
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
@@ -122,19 +125,7 @@ class Corrections:
         found: dict[str, CorrectedDelivery] = {}
         with self._database.reading() as connection:
             for row in connection.execute(query):
-                setter = (
-                    select(*DELIVERY_COLUMNS)
-                    .join(analyses, analyses.c.delivery_id == _d.id)
-                    .where(
-                        _d.conversation_key == conversation_key(row.repository_id, row.number),
-                        analyses.c.prompt_id == row.prompt_id,
-                        analyses.c.step_index < FIRST_SHADOW_STEP,
-                        analyses.c.analysed_at <= row.set_at,
-                    )
-                    .order_by(analyses.c.analysed_at.desc())
-                    .limit(1)
-                )
-                delivery = connection.execute(setter).first()
+                delivery = connection.execute(_find_setter(row)).first()
                 if delivery is None:
                     continue
                 label = AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to)
@@ -261,6 +252,24 @@ class Corrections:
             connection.execute(self._save, {**conversation, **correction})
         self._checkpoints.counters.add(connection, counts)
         return CorrectionResult(len(applied), changed)
+
+
+def _find_setter(correction: Row[Any]) -> Select[Any]:
+    """Return the query for the delivery whose reply set the label."""
+    key = conversation_key(correction.repository_id, correction.number)
+    return (
+        select(*DELIVERY_COLUMNS)
+        .join(calls, calls.c.delivery_id == _d.id)
+        .where(
+            _d.conversation_key == key,
+            calls.c.prompt_id == correction.prompt_id,
+            calls.c.step_index < FIRST_SHADOW_STEP,
+            calls.c.outcome.in_([SUCCESS, CACHED]),
+            calls.c.finished_at <= correction.set_at,
+        )
+        .order_by(calls.c.finished_at.desc())
+        .limit(1)
+    )
 
 
 def _conversation(lease: Lease, bot_login: str) -> dict[str, object]:

@@ -24,12 +24,14 @@ from sqlalchemy import (
     Text,
     and_,
     cast,
+    desc,
     distinct,
     exists,
     func,
     literal_column,
     or_,
     select,
+    union_all,
 )
 
 from hls_handler.analysis import Score
@@ -38,7 +40,9 @@ from hls_handler.db.tables import analyses, calls, corrections, deliveries, find
 from hls_handler.db.values import from_ms, literal, to_ms
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.events import PULL_REQUEST_EVENTS
+from hls_handler.store.calls import IS_CALL
 from hls_handler.store.periods import nearest_rank
+from hls_handler.store.replies import CACHED, IS_PAID_BY, PAID, REPLY
 
 MAX_DELIVERIES = 100_000
 """Ended deliveries, ignored ones included, that a report reads at most: the newest of the period.
@@ -51,6 +55,11 @@ MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newes
 _d = deliveries.c
 _f = findings.c
 _c = calls.c
+_IS_POSTED = and_(_c.delivery_id == deliveries.c.id, _c.step_index < FIRST_SHADOW_STEP)
+_IS_POSTED_OLD = and_(
+    analyses.c.delivery_id == deliveries.c.id, analyses.c.step_index < FIRST_SHADOW_STEP
+)
+_HAS_SCORES = '%"scores":[{%'
 _IS_ACTED_ON = or_(_f.state == "fixed", and_(_f.is_accepted, _f.state != "dismissed"))
 _FINDING_COUNTS = {
     "raised": func.count(),
@@ -379,18 +388,19 @@ class _Span:
         return groups
 
     def scores(self) -> Iterator[DailyScore]:
-        query = (
-            select(_d.finished_at, analyses.c.reply)
-            .join(
-                analyses,
-                and_(analyses.c.delivery_id == _d.id, analyses.c.step_index < FIRST_SHADOW_STEP),
-            )
-            .where(
-                self._has_ended, _d.event == "pull_request", analyses.c.reply.like('%"scores":[{%')
-            )
-            .order_by(_d.finished_at.desc())
-            .limit(MAX_SCORED)
+        is_review = and_(self._has_ended, _d.event == "pull_request")
+        of_calls = (
+            select(_d.finished_at, REPLY.label("reply"))
+            .join(calls, _IS_POSTED)
+            .outerjoin(PAID, IS_PAID_BY)
+            .where(is_review, _c.reply_type.is_not(None), REPLY.like(_HAS_SCORES))
         )
+        old = (
+            select(_d.finished_at, analyses.c.reply)
+            .join(analyses, _IS_POSTED_OLD)
+            .where(is_review, analyses.c.reply.like(_HAS_SCORES))
+        )
+        query = union_all(of_calls, old).order_by(desc("finished_at")).limit(MAX_SCORED)
         given: defaultdict[tuple[date, str], list[int]] = defaultdict(list)
         for row in self._connection.execute(query):
             with suppress(ValidationError):  # another version may have written it
@@ -434,25 +444,35 @@ class _Span:
                 of_pull_request.label("pull_requests_with_calls"),
             )
             .join(deliveries, _d.id == _c.delivery_id)
-            .where(self._is_within(_c.started_at), self._is_wanted, name.is_not(None))
+            .where(self._is_within(_c.started_at), IS_CALL, self._is_wanted, name.is_not(None))
             .group_by(name)
         )
 
     def _replies(self, name: Column[str]) -> Executable:
-        return (
+        of_calls = (
+            select(
+                name.label("name"),
+                func.count().label("replies"),
+                func.count().filter(_c.outcome == CACHED).label("cached_replies"),
+                func.sum(PAID.c.cost_micro_usd).label("saved_micro_usd"),
+            )
+            .join(calls, _IS_POSTED)
+            .outerjoin(PAID, IS_PAID_BY)
+            .where(self._has_ended, name.is_not(None), _c.reply_type.is_not(None))
+            .group_by(name)
+        )
+        old = (  # stored by versions before 0.4.0
             select(
                 name.label("name"),
                 func.count().label("replies"),
                 func.count(analyses.c.saved_micro_usd).label("cached_replies"),
                 func.sum(analyses.c.saved_micro_usd).label("saved_micro_usd"),
             )
-            .join(
-                analyses,
-                and_(analyses.c.delivery_id == _d.id, analyses.c.step_index < FIRST_SHADOW_STEP),
-            )
+            .join(analyses, _IS_POSTED_OLD)
             .where(self._has_ended, name.is_not(None))
             .group_by(name)
         )
+        return union_all(of_calls, old)
 
     def _of_conversations(
         self,

@@ -22,6 +22,7 @@ from hls_handler.db.tables import (
     analyses,
     audit,
     cached_replies,
+    calls,
     checkpoints,
     comments,
     corrections,
@@ -29,6 +30,7 @@ from hls_handler.db.tables import (
     counters,
     deliveries,
     findings,
+    questions,
     stops,
     texts,
 )
@@ -49,14 +51,16 @@ Step = tuple[Table, ColumnElement[bool], Mapping[str, object] | None]
 """Rows, and the values that replace theirs; None: the rows are deleted."""
 
 _c = deliveries.c
+_hit = calls.alias("hit")
 _f = findings.c
 _t = texts.c
 DOCUMENTS = (
     (_c.id, _c.body),
     (checkpoints.c.delivery_id, checkpoints.c.value),
+    (calls.c.delivery_id, calls.c.reply),
     (analyses.c.delivery_id, analyses.c.reply),
 )
-"""Columns with JSON, and those of the delivery that they belong to."""
+"""Columns with JSON or a reply that is none, and those of the delivery that they belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class Forgetting:
         named = set[int]()
         opened = set[tuple[int, int]]()
         for row, documents in self._read():
-            found = [json.loads(one) for one in documents if login.encode() in one.lower()]
+            found = [_parse(one) for one in documents if login.encode() in one.lower()]
             if names([row.sender, row.author, row.title, *found]):
                 named.add(row.id)
             subjects = [
@@ -174,7 +178,13 @@ def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[St
     ended = select(_c.id).where(are_ended)
     replies = select(analyses.c.reply).where(analyses.c.delivery_id.in_(ended))
     yield cached_replies, cached_replies.c.reply.in_(replies), None
-    for table in (analyses, checkpoints):
+    are_calls = calls.c.delivery_id.in_(ended)
+    used = select(_hit.c.paid_by).where(_hit.c.delivery_id.in_(ended), _hit.c.paid_by.is_not(None))
+    yield calls, calls.c.id.in_(used) & calls.c.cache_key.is_not(None), {"cache_key": None}
+    contents = [calls.c[name] for name in ("reply", "reply_type", "lost", "cache_key", "paid_by")]
+    have_content = or_(*(column.is_not(None) for column in contents))
+    yield calls, are_calls & have_content, {column.name: None for column in contents}
+    for table in (questions, analyses, checkpoints):
         yield table, table.c.delivery_id.in_(ended), None
     people = {
         name: case((func.lower(_c[name]) == login, None), else_=_c[name])
@@ -242,6 +252,13 @@ def _of_login(login: str, connection: Connection) -> Iterator[Step]:
 
 def _mention(login: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w-])@{re.escape(login)}(?![\w-])", re.IGNORECASE)
+
+
+def _parse(document: bytes) -> object:
+    try:
+        return json.loads(document)
+    except ValueError:
+        return document.decode()
 
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -1,5 +1,5 @@
-"""The cache of replies: valid replies of Claude by repository and question, for
-`claude.cache_ttl_h`.
+"""The cache of replies: finds the valid reply of Claude to the same question about the same
+repository, for `claude.cache_ttl_h`.
 """
 
 from __future__ import annotations
@@ -7,11 +7,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, bindparam, select
+from sqlalchemy import (
+    BigInteger,
+    LargeBinary,
+    and_,
+    bindparam,
+    desc,
+    literal_column,
+    select,
+    union_all,
+)
 
-from hls_handler.analysis import ValidReply
 from hls_handler.db.database import Database
-from hls_handler.db.tables import cached_replies
+from hls_handler.db.tables import cached_replies, calls
 from hls_handler.db.values import HOUR_MS, from_row
 
 CACHE_HIT = ("reply_cache", "hits")
@@ -21,7 +29,8 @@ CACHE_SAVED = ("reply_cache", "saved_micro_usd")
 the first.
 """
 
-_c = cached_replies.c
+_c = calls.c
+_old = cached_replies.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +40,15 @@ class CacheKey:
     repository_id: int
     digest: bytes  # SHA-256 of the question
 
+    @property
+    def column(self) -> bytes:
+        """Return `calls.cache_key`."""
+        return self.repository_id.to_bytes(8, signed=True) + self.digest
+
 
 @dataclass(frozen=True, slots=True)
 class CachedReply:
+    call_id: int | None  # that paid for it; None: stored by a version before 0.4.0
     reply_type: str
     model: str
     reply: str  # JSON, redacted
@@ -45,37 +60,43 @@ class ReplyCache:
     def __init__(self, database: Database) -> None:
         self._database = database
         now = database.now
-        replaced = ("prompt_id", "reply_type", "model", "reply", "cost_micro_usd", "stored_at")
-        self._upsert = database.upsert(cached_replies, *replaced).values(stored_at=now)
-        self._find = select(cached_replies).where(
-            and_(
-                _c.repository_id == bindparam("of_repository"), _c.digest == bindparam("of_digest")
-            ),
-            # A reply that seems to be more than an hour ahead is not used, because the clock must
-            # have been set back.
-            and_(_c.stored_at > now - bindparam("ttl_ms"), _c.stored_at <= now + HOUR_MS),
+        oldest = now - bindparam("ttl_ms", type_=BigInteger())
+        # A reply that seems to be more than an hour ahead is not used, because the clock must
+        # have been set back.
+        latest = now + HOUR_MS
+        of_calls = select(
+            _c.id.label("call_id"),
+            _c.reply_type,
+            _c.model,
+            _c.reply,
+            _c.cost_micro_usd,
+            _c.finished_at.label("stored_at"),
+        ).where(
+            _c.cache_key == bindparam("of_key", type_=LargeBinary()),
+            and_(_c.finished_at > oldest, _c.finished_at <= latest),
         )
+        old = select(
+            literal_column("NULL").label("call_id"),
+            _old.reply_type,
+            _old.model,
+            _old.reply,
+            _old.cost_micro_usd,
+            _old.stored_at,
+        ).where(
+            _old.repository_id == bindparam("of_repository"),
+            _old.digest == bindparam("of_digest"),
+            and_(_old.stored_at > oldest, _old.stored_at <= latest),
+        )
+        self._find = union_all(of_calls, old).order_by(desc("stored_at")).limit(1)
 
     def find(self, key: CacheKey, *, ttl_h: float) -> CachedReply | None:
-        """Return the reply to this question that is at most `ttl_h` old, else None."""
-        ttl_ms = timedelta(hours=ttl_h) // timedelta(milliseconds=1)
-        terms = {"of_repository": key.repository_id, "of_digest": key.digest, "ttl_ms": ttl_ms}
+        """Return the newest reply to this question that is at most `ttl_h` old, else None."""
+        terms = {
+            "of_key": key.column,
+            "of_repository": key.repository_id,
+            "of_digest": key.digest,
+            "ttl_ms": timedelta(hours=ttl_h) // timedelta(milliseconds=1),
+        }
         with self._database.reading() as connection:
             row = connection.execute(self._find, terms).first()
         return None if row is None else from_row(CachedReply, row)
-
-    def store(self, connection: Connection, key: CacheKey, reply: ValidReply) -> None:
-        """Store a reply in the caller's transaction; replaces an earlier one to the same
-        question.
-        """
-        cost_usd = reply.usage.cost_usd
-        row = {
-            "repository_id": key.repository_id,
-            "digest": key.digest,
-            "prompt_id": reply.prompt_id,
-            "reply_type": reply.reply_type,
-            "model": reply.usage.model,
-            "reply": reply.reply.model_dump_json(),
-            "cost_micro_usd": None if cost_usd is None else round(cost_usd * 1_000_000),
-        }
-        connection.execute(self._upsert, row)

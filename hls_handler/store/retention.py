@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Text,
+    and_,
     case,
     cast,
     exists,
@@ -38,6 +39,8 @@ from hls_handler.db.tables import (
     deliveries,
     findings,
     prompt_versions,
+    questions,
+    system_texts,
 )
 from hls_handler.db.values import literal
 from hls_handler.store.calls import sum_calls
@@ -57,6 +60,13 @@ _IS_NEEDED_BY_NONE = ~exists().where(
 delivery.
 """
 
+
+_paid = calls.alias("paid")
+_hit = calls.alias("hit")
+_IS_USED = exists().where(
+    _paid.c.delivery_id == _c.id, _hit.c.paid_by == _paid.c.id, _hit.c.delivery_id != _c.id
+)
+"""Condition: the cache of replies has used a reply to this delivery for another one."""
 
 _f = findings.c
 _closing = deliveries.alias("closing")
@@ -91,22 +101,32 @@ class RetentionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def delete_deliveries(self, *, after: timedelta, most: int) -> int:
+    def delete_deliveries(
+        self, *, after: timedelta, most: int, cached_for: timedelta = timedelta()
+    ) -> int:
         """Delete up to `most` deliveries that finished longer ago than `after`; return how many.
 
         Deletes their checkpoints, calls and replies, too. Keeps the sums of the calls. Keeps a
-        delivery while an older delivery of the same conversation may still run.
+        delivery while an older delivery of the same conversation may still run, and while another
+        one uses its replies, or may use them: for `cached_for` after the reply.
         """
+        cached_since = self._database.now - cached_for // timedelta(milliseconds=1)
+        may_be_used = exists().where(
+            _paid.c.delivery_id == _c.id,
+            _paid.c.cache_key.is_not(None),
+            _paid.c.finished_at > cached_since,
+        )
+        is_unneeded = and_(_IS_NEEDED_BY_NONE, ~may_be_used, ~_IS_USED)
         with exclusive(self._database) as connection:
-            ids = self._lock_finished(connection, _IS_NEEDED_BY_NONE, after=after, most=most)
+            ids = self._lock_finished(connection, is_unneeded, after=after, most=most)
             if ids:
                 self._keep_sums(connection, ids)
                 connection.execute(deliveries.delete().where(_c.id.in_(ids)))
         return len(ids)
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int:
-        """Delete the bodies of up to `most` deliveries that finished longer ago than `after`;
-        return how many.
+        """Delete the bodies of up to `most` deliveries that finished longer ago than `after`, and
+        the questions that were asked about them; return how many.
 
         Keeps the digests, which detect replays.
         """
@@ -114,6 +134,7 @@ class RetentionStore:
             ids = self._lock_finished(connection, _c.body.is_not(None), after=after, most=most)
             if ids:
                 connection.execute(deliveries.update().where(_c.id.in_(ids)).values(body=None))
+                connection.execute(questions.delete().where(questions.c.delivery_id.in_(ids)))
         return len(ids)
 
     def delete_changes(self, *, after: timedelta, most: int) -> int:
@@ -140,8 +161,8 @@ class RetentionStore:
             )
 
     def delete_cached_replies(self, *, after: timedelta, most: int) -> int:
-        """Delete up to `most` replies from the cache that were stored longer ago than `after`;
-        return how many.
+        """Delete up to `most` replies that a version before 0.4.0 stored in the cache longer ago
+        than `after`; return how many.
         """
         c = cached_replies.c
         before = self._database.now - after // timedelta(milliseconds=1)
@@ -154,6 +175,12 @@ class RetentionStore:
         delete = cached_replies.delete().where(tuple_(c.repository_id, c.digest).in_(old))
         with exclusive(self._database) as connection:
             return connection.execute(delete).rowcount
+
+    def delete_system_texts(self) -> None:
+        """Delete the system texts that no stored question refers to."""
+        is_used = exists().where(questions.c.system_digest == system_texts.c.digest)
+        with exclusive(self._database) as connection:
+            connection.execute(system_texts.delete().where(~is_used))
 
     def delete_prompt_versions(self) -> int:
         """Delete the versions of prompts that no stored call and no stored reply refers to; return

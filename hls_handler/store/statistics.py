@@ -10,11 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Label, Select, and_, case, exists, func, literal_column, select, union_all
+from sqlalchemy import (
+    Label,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 
 from hls_handler.db.counters import LAST_WEBHOOK, NO_COUNTS, RENAMED
 from hls_handler.db.database import Database
-from hls_handler.db.tables import calls, checkpoints, counters, deliveries, findings
+from hls_handler.db.tables import analyses, calls, checkpoints, counters, deliveries, findings
 from hls_handler.db.values import HOUR_MS, decompress, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, Finished, State
 from hls_handler.events import event_key
@@ -182,18 +193,28 @@ class Deliveries:
             select(*DELIVERY_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id)
         )
 
-    def with_checkpoint(
-        self, name: str, *, since: datetime, events: Collection[str] = (), most: int | None = None
-    ) -> list[DeliveryRow]:
+    def with_checkpoint(self, name: str, *, since: datetime) -> list[DeliveryRow]:
         """Return the deliveries received since `since` that have a checkpoint of this name, newest
         first.
-
-        `events` are names such as "issues"; () stands for all.
         """
         has_checkpoint = exists().where(
             checkpoints.c.delivery_id == _c.id, checkpoints.c.name == name
         )
         query = select(*DELIVERY_COLUMNS).where(_c.received_at >= to_ms(since), has_checkpoint)
+        return self._rows(query.order_by(_c.id.desc()))
+
+    def with_reply(
+        self, *, since: datetime, events: Collection[str], most: int
+    ) -> list[DeliveryRow]:
+        """Return the newest deliveries received since `since` that have a valid reply of Claude.
+
+        `events` are names such as "issues"; () stands for all.
+        """
+        has_reply = exists().where(calls.c.delivery_id == _c.id, calls.c.reply_type.is_not(None))
+        had_reply = exists().where(analyses.c.delivery_id == _c.id)  # by a version before 0.4.0
+        query = select(*DELIVERY_COLUMNS).where(
+            _c.received_at >= to_ms(since), or_(has_reply, had_reply)
+        )
         query = query.where(_c.event.in_(events)) if events else query
         return self._rows(query.order_by(_c.id.desc()).limit(most))
 

@@ -5,7 +5,6 @@ GitHub and Claude.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
@@ -13,10 +12,16 @@ from typing import Any
 from hls_handler.analysis import ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.engine.asking import UNSHOWN, Comments, prompt_limits
-from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
+from hls_handler.engine.job import (
+    GATHER,
+    decode_reply,
+    decode_reply_for_display,
+    facts_codec,
+    load_replies,
+)
 from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.engine.trial_job import TrialJob, read_facts
-from hls_handler.errors import HlsError, PayloadError, Permanent, StepFailed
+from hls_handler.errors import HlsError, PayloadError, Permanent
 from hls_handler.events import Account, Event, parse_event
 from hls_handler.github.comment_body import list_boxes, marker
 from hls_handler.github.comments import is_by
@@ -28,8 +33,6 @@ from hls_handler.handlers.job import Source
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory, Reader, RepositoryHistory
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import render
-from hls_handler.question import RenderedPrompt
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import (
     EffectiveSettings,
@@ -38,6 +41,7 @@ from hls_handler.settings.effective import (
 )
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.store.replies import NO_REPLIES, Replies
 from hls_handler.store.statistics import DeliveryRow
 
 SEARCHED_COMMENTS = 100
@@ -72,6 +76,7 @@ class StoredFacts:
     # the present settings, with the settings of the repository that applied then
     effective: EffectiveSettings
     steps: Mapping[tuple[str, int], Checkpoint] = field(default_factory=dict)
+    replies: Replies = NO_REPLIES
     restore: Callable[[str], Library] = _restore_nothing
     """Returns the library of one prompt in the version of a prompt id. Raises `NotRepeatable`."""
 
@@ -147,73 +152,43 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
         effective, *(file.settings for file in files if file is not None)
     )
     return StoredFacts(
-        row, event, handler, facts, effective, steps, cache(partial(_restore, store))
+        row,
+        event,
+        handler,
+        facts,
+        effective,
+        steps,
+        load_replies(store, row.guid, steps),
+        cache(partial(_restore, store)),
     )
 
 
-def render_again(stored: StoredFacts, prompt_id: str, index: int, *, key: bytes) -> RenderedPrompt:
-    """Render the request of one call in the version `prompt_id`, from the replies to the calls
-    before it.
-
-    `index` is that of the call's checkpoint. Raises `NotRepeatable`, or `PromptError` if the
-    template fails.
-    """
-    version = stored.restore(prompt_id)
-    found = list[RenderedPrompt]()
-
-    def observe(asked: int, variables: Mapping[str, object]) -> None:
-        if asked == index:
-            found.append(render(version, prompt_id.partition("@")[0], variables, key=key))
-
-    of_shadow = index >= FIRST_SHADOW_STEP
-    with suppress(StepFailed):
-        replay(stored, of_shadow=of_shadow, unanswered={index: prompt_id}, observe=observe)
-    if not found:
-        raise NotRepeatable("the replies to the calls before it are not stored")
-    return found[0]
-
-
-def replay(
-    stored: StoredFacts,
-    *,
-    of_shadow: bool = False,
-    unanswered: Mapping[int, str] | None = None,
-    observe: Callable[[int, Mapping[str, object]], None] = lambda _index, _variables: None,
-    posted: str | None = None,
-) -> TrialJob:
+def replay(stored: StoredFacts, *, posted: str | None = None) -> TrialJob:
     """Run a delivery again with the stored replies in the place of Claude's, and return its job.
 
-    `unanswered` are the prompt ids of calls without a stored reply, by index. `observe` gets the
-    index and the template variables of each question; `posted` is the comment. Raises
-    `NotRepeatable`, or `Permanent` if a reply that is needed is missing.
+    `posted` is the comment. Raises `NotRepeatable`, or `Permanent` if a reply that is needed is
+    missing.
     """
-    replies = _decode_replies(stored, stored.restore, of_shadow=of_shadow)
-    prompt_ids = {index: reply.prompt_id for index, reply in replies.items()} | {
-        **(unanswered or {})
-    }
-    start = FIRST_SHADOW_STEP if of_shadow else 0
+    replies = _decode_replies(stored, stored.restore)
     firsts = [
-        index
-        for index in sorted(prompt_ids)
-        if index == start or FIRST_PART <= index - start < VERIFICATION
+        index for index in sorted(replies) if index == 0 or FIRST_PART <= index < VERIFICATION
     ]
     if not firsts:
         raise NotRepeatable("the reply to its first prompt is not stored")
-    first = prompt_ids[firsts[0]].partition("@")[0]
+    first = replies[firsts[0]].prompt_name
 
-    def ask_one(_name: str, variables: Mapping[str, object], position: int) -> ValidReply:
-        observe(start + position, variables)
-        if start + position not in replies:
+    def ask_one(_name: str, _variables: Mapping[str, object], position: int) -> ValidReply:
+        if position not in replies:
             raise Permanent("no reply is stored")
-        return replies[start + position]
+        return replies[position]
 
-    library = _join(stored.restore(prompt_id) for prompt_id in prompt_ids.values())
+    library = _join(stored.restore(reply.prompt_id) for reply in replies.values())
     asking = Asking(
         library,
         first,
         common_variables(stored.event, first, stored.effective),
         ask_one,
-        is_verified=not of_shadow,
+        is_verified=True,
         keeps_review=True,
     )
     job = stored.make_job(asking, None, posted)
@@ -230,7 +205,7 @@ def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, 
     follows = name == VERIFY_PROMPT or (library.predecessors(name) and not library.prompts[name].on)
     if not follows:
         return {}
-    replies = _decode_replies(stored, lambda _: library, of_shadow=False)
+    replies = _decode_replies(stored, lambda _: library)
     kept = {
         index: replies[index] for index in sorted(replies) if replies[index].prompt_name != name
     }
@@ -240,25 +215,22 @@ def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, 
 
 
 def _decode_replies(
-    stored: StoredFacts, restore: Callable[[str], Library], *, of_shadow: bool
+    stored: StoredFacts, restore: Callable[[str], Library]
 ) -> Mapping[int, ValidReply]:
     """Return the stored replies by index, each as its prompt has it in the library of `restore`, or
-    as it is shown.
+    as it is shown. Those to a shadow prompt are left out.
     """
     replies: dict[int, ValidReply] = {}
-    for (name, index), step in stored.steps.items():
-        if name != ASK or (index >= FIRST_SHADOW_STEP) != of_shadow:
-            continue
-        reply = decode_reply_for_display(step)
+    for index, found in stored.replies.valid.items():
+        reply = decode_reply_for_display(found) if index < FIRST_SHADOW_STEP else None
         if reply is None:
             continue
         # None: the prompt was removed
         prompt = restore(reply.prompt_id).prompts.get(reply.prompt_name)
         if prompt is not None:
-            reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) or reply
-        replies[index] = replace(
-            reply, unshown=UNSHOWN.decode(stored.steps.get((UNSHOWN.name, index))) or ()
-        )
+            reply = decode_reply(found, reply_type=prompt.reply, model=prompt.reply_model) or reply
+        unshown = UNSHOWN.decode(stored.steps.get((UNSHOWN.name, index))) or ()
+        replies[index] = replace(reply, unshown=unshown)
     return replies
 
 

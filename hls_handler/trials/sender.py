@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.engine.active_config import Claude, Provider
-from hls_handler.engine.asking import UNUSABLE
-from hls_handler.engine.job import decode_reply, encode_reply
+from hls_handler.engine.job import decode_reply, encode_reply, redact_unusable
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.question import RenderedPrompt
 from hls_handler.store.calls import ReviewBudget
@@ -104,10 +103,10 @@ class Sender:
         prompt = rendered.prompt
         self.observe(answer.usage)
         if isinstance(answer, UnusableReply):
-            (question.answer,) = UNUSABLE.decode(UNUSABLE.encode((answer,))) or (None,)
+            question.answer = redact_unusable(answer)
         else:
             question.answer = decode_reply(
-                encode_reply(answer, index=0, shown=rendered.code),
+                encode_reply(answer, shown=rendered.code),
                 reply_type=prompt.reply,
                 model=prompt.reply_model,
             )

@@ -19,7 +19,7 @@ from hls_handler.analysis import ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.asking import PROMPT_SECRET, Comments, find_review_budget
-from hls_handler.engine.job import ASK, decode_reply_for_display
+from hls_handler.engine.job import decode_reply_for_display
 from hls_handler.engine.library import families
 from hls_handler.engine.posting import LABELS_BEFORE, OUTCOME
 from hls_handler.engine.shadow import SHADOW, prompt_result
@@ -159,9 +159,7 @@ def list_deliveries(
     """
     keys = library.events(name, families())
     since = store.now() - timedelta(days=body_days)
-    asked = store.deliveries.with_checkpoint(
-        ASK, since=since, events=_event_names(keys), most=MAX_OFFERED
-    )
+    asked = store.deliveries.with_reply(since=since, events=_event_names(keys), most=MAX_OFFERED)
     newest = [row for row in asked if row.state == "done" and {row.event, row.event_key} & {*keys}]
     corrected = [one.row for one in store.corrections.newest_of_prompt(name, most=MAX_OFFERED)]
     return list({row.guid: row for row in (*corrected, *newest)}.values())
@@ -339,11 +337,8 @@ def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts) -> _Old
             if posted is not None and posted.rstrip().endswith(mark):  # else it was not posted
                 own = parse_sections(posted, marker=mark).get(action.section)
                 posted = own.text if own else ""
-    asked = [
-        step
-        for (name, at), step in sorted(source.steps.items())
-        if name == ASK and at < FIRST_SHADOW_STEP
-    ]
+    replies = source.replies.valid
+    asked = [replies[index] for index in sorted(replies) if index < FIRST_SHADOW_STEP]
     run = Run(
         prompt_result(job.analysis, actions),
         end=": ".join(filter(None, [row.state, row.reason])),

@@ -163,7 +163,10 @@ class FakeStore(RetentionStore):
         self.marked = 0
         self.calls_when_versions_were_deleted = 0
 
-    def delete_deliveries(self, *, after: timedelta, most: int) -> int:
+    def delete_deliveries(
+        self, *, after: timedelta, most: int, cached_for: timedelta = timedelta()
+    ) -> int:
+        self.cached_for = cached_for
         return self._delete("deliveries", after, most)
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int:
@@ -177,6 +180,9 @@ class FakeStore(RetentionStore):
 
     def delete_cached_replies(self, *, after: timedelta, most: int) -> int:
         return self._delete("replies", after, most)
+
+    def delete_system_texts(self) -> None:
+        self.are_system_texts_deleted = bool(self.calls)
 
     def delete_prompt_versions(self) -> int:
         self.calls_when_versions_were_deleted = len(self.calls)
@@ -219,6 +225,7 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
     assert pauses == [0.5] * 3
     assert store.calls_when_versions_were_deleted == 7  # after the calls of old deliveries
     assert (store.marked, store.hours_after) == (1, 400 * DAY)
+    assert (store.cached_for, store.are_system_texts_deleted) == (7 * DAY, True)
     deleted = [
         (
             record.message,

@@ -17,10 +17,11 @@ from hls_handler.handlers import handler_for
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.storage import Storage
+from hls_handler.store.reply_cache import CachedReply
 from tests.console.browser import KEY, Browser
 from tests.engine.shadow_world import load_cached
 from tests.prompting.samples import write
-from tests.queue.builders import begin
+from tests.queue.builders import SOURCES, begin
 from tests.web.fakes import Response, settings
 
 TEMPLATE = """---
@@ -72,17 +73,9 @@ def store_delivery(store: Storage, guid: str, *, title: str = "Crash") -> Lease:
     facts["issue"]["title"] = title
     lease = begin(store, guid, body=json.dumps({**payload, "delivery": guid}).encode())
     version = handler_for("issues").facts_version
-    asked = {
-        "prompt_id": "issues/analyze@0",
-        "reply_type": "issue_analysis",
-        "reply": {},
-        "usage": {"model": ""},
-    }
-    store.checkpoints.save(
-        lease,
-        Checkpoint("gather", 0, version, json.dumps(facts)),
-        Checkpoint("ask", 0, 1, json.dumps(asked)),
-    )
+    store.checkpoints.save(lease, Checkpoint("gather", 0, version, json.dumps(facts)))
+    reply = CachedReply(None, "issue_analysis", "", "{}", None, store.now())
+    store.calls.save_cached(lease, reply, index=0, prompt_id="issues/analyze@0", sources=SOURCES)
     store.queue.finish(lease, End("done", None), took_s=1)
     return lease
 

@@ -1,6 +1,4 @@
-"""The prompt as it was sent: identical, rendered again, or why it cannot be shown; untrusted text
-is marked.
-"""
+"""The prompt as it was sent, or why it cannot be shown; untrusted text is marked."""
 
 from __future__ import annotations
 
@@ -8,10 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import delete, select
 
-from hls_handler.console.sent_prompts import IDENTICAL
-from hls_handler.db.tables import calls
+from hls_handler.db.tables import questions, system_texts
 from tests.console.rerun_world import PROMPT, REPLY, RerunBrowser, run
 from tests.engine.conftest import make_world, shared_folder
 from tests.engine.fakes import INVALID, ISSUE
@@ -31,7 +28,6 @@ def test_prompt_is_shown_as_sent_with_marked_text(make_world: MakeWorld) -> None
     browser = RerunBrowser(world)
     page, text = browser.get(PROMPT).body.decode(), browser.text(PROMPT)
     (sent,) = world.claude.asked
-    assert IDENTICAL in text
     assert "<script>alert(1)" not in page
     assert "«</mark><script>alert(1)</script> ‹untrusted 00>»" in text
     assert text.count("«") == sent.task.count("<untrusted ") + 1  # and the legend
@@ -44,7 +40,7 @@ def test_settings_of_the_repository_apply_as_they_did_then(make_world: MakeWorld
     world = make_world_with_file(make_world, text, BUG)
     world.finish()
     assert "German" in world.claude.asked[0].task
-    assert IDENTICAL in RerunBrowser(world).text(PROMPT)
+    assert "German" in RerunBrowser(world).text(PROMPT)
 
 
 def test_each_call_has_a_page_also_those_of_a_shadow_prompt(
@@ -55,7 +51,6 @@ def test_each_call_has_a_page_also_those_of_a_shadow_prompt(
     browser = RerunBrowser(world)
     for number, sent in enumerate(world.claude.asked, start=1):
         text = browser.text(f"{PROMPT}/{number}")
-        assert IDENTICAL in text
         assert " ".join(sent.system.split()) in text
         assert f"Prompt {sent.prompt.id} Model" in text
     assert "ok, shadow prompt" in text
@@ -69,25 +64,27 @@ def test_correction_shows_what_else_was_sent(make_world: MakeWorld) -> None:
     first = browser.text(f"{PROMPT}/1")
     assert "Request to correct it" not in first
     text = browser.text(f"{PROMPT}/2")
-    assert IDENTICAL in text
     assert '«{"kind": "bugg"}» Request to correct it That reply could not be used: kind: ' in text
 
 
-def test_page_says_what_is_not_stored(make_world: MakeWorld) -> None:
+def test_question_goes_with_the_body(make_world: MakeWorld) -> None:
     world = run(make_world, BUG)
     browser = RerunBrowser(world)
-    with world.store.database.writing() as connection:
-        connection.execute(update(calls).values(prompt_id="issues/analyze@000000"))
-    assert (
-        "cannot be shown: the source files of issues/analyze@000000 are not stored."
-        in browser.text(PROMPT)
-    )
     world.advance(3600)
     world.store.retention.delete_bodies(after=timedelta(minutes=1), most=20)
-    assert (
-        "cannot be shown: its event is not stored; events are kept for storage.body_days"
-        in browser.text(PROMPT)
+    world.store.retention.delete_system_texts()
+    assert "The prompt is not stored: prompts are kept for storage.body_days" in browser.text(
+        PROMPT
     )
+    with world.store.database.reading() as connection:
+        assert connection.execute(select(system_texts)).all() == []
+
+
+def test_call_of_an_earlier_version_has_no_question(make_world: MakeWorld) -> None:
+    world = run(make_world, BUG)
+    with world.store.database.writing() as connection:
+        connection.execute(delete(questions))
+    assert "not for calls of versions before 0.4.0" in RerunBrowser(world).text(PROMPT)
 
 
 def test_delivery_without_a_call_says_so(make_world: MakeWorld) -> None:

@@ -2,7 +2,7 @@
 
 The kill permits two differences:
 
-- Claude is asked once more if its reply had no checkpoint yet. The row of the interrupted call has
+- Claude is asked once more if its reply was not stored yet. The row of the interrupted call has
   no end; the call is counted with the estimate in its row.
 - An event without a response is redelivered; if it was stored already, it is counted as a
   duplicate.

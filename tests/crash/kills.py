@@ -45,7 +45,7 @@ class StateAtKill:
 
     accepted: bool  # the delivery was committed
     answered: bool  # the webhook got its 202
-    unrecorded_replies: int  # replies of Claude without a checkpoint
+    unrecorded_replies: int  # replies of Claude that are not stored
     open_calls: int  # rows of calls without an end
 
 
@@ -197,11 +197,11 @@ def _state_at_kill(
                 .where(of_repository)
             ).scalars()
         )
-    checkpoints = [name for one in guids for name, _ in harness.store.checkpoints.load(one)]
+    stored_replies = sum(len(harness.store.replies.of(one).valid) for one in guids)
     return StateAtKill(
         accepted=guid in guids,
         answered=answered,
-        unrecorded_replies=_count_replies(harness) - checkpoints.count("ask"),
+        unrecorded_replies=_count_replies(harness) - stored_replies,
         open_calls=finished_at.count(None),
     )
 

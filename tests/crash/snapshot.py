@@ -37,6 +37,7 @@ _OF_DELIVERIES = (
     tables.checks,
     tables.checkpoints,
     tables.calls,
+    tables.questions,
     tables.analyses,
     tables.locks,
     tables.slots,
@@ -82,6 +83,8 @@ _IGNORED_COLUMNS = frozenset(
         "body_digest",
         "digest",
         "request_digest",
+        "system_digest",
+        "cache_key",
         "took_s",
         "duration_ms",
         "github_requests",
@@ -107,6 +110,8 @@ _RECEIPT = re.compile(
     r"(?<=\| calls to Claude \| )\d+|(?<=\| tokens \| )[^|]+|(?<=\| cost \| )[^|]+"
 )
 """The same figures in a text."""
+
+_NONCE = re.compile(r"(?<=<untrusted )\w+|(?<=</untrusted )\w+")
 
 _IDS_IN_TEXT = re.compile(
     r"(?<=issuecomment-)\d+|(?<=issues/comments/)\d+|(?<=pullrequestreview-)\d+|(?<="
@@ -237,9 +242,12 @@ def _is_compared(name: str) -> bool:
 def _cell(name: str, value: Any, repository: FreshRepository) -> Any:
     if name == "body":
         return "stored" if value is not None else None
+    if name == "message":
+        return _NONCE.sub("N", normalize(decompress_text(value), repository))
     if isinstance(value, bytes):
         return _normalize_json(json.loads(decompress_text(value)), repository)
-    return _normalize_json(json.loads(value) if name in ("reply", "details") else value, repository)
+    is_json = name in ("reply", "details") and value is not None
+    return _normalize_json(json.loads(value) if is_json else value, repository)
 
 
 def _normalize_json(value: Any, repository: FreshRepository) -> Any:

@@ -115,7 +115,7 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     ),
     "queue_state": lambda store: store.deliveries.queue_state(),
 }
-SHORT = ("CONSTANT", "anon_", "counters", "deleted_calls", "corrections")
+SHORT = ("CONSTANT", "anon_", "subquery-", "counters", "deleted_calls", "corrections")
 """What a plan may scan whole: subqueries, and tables with few rows, such as one for each prompt."""
 OF_FIGURES = ("labels",)
 """Tables that only the figures scan whole: an index by time would cost a write for each label."""
@@ -128,7 +128,7 @@ PARTIAL = (
 """Indexes that a plan may scan whole: of deliveries in work, in the order of the claim, and of open
 checks.
 """
-SORTED = ("ix_calls_prompt", "ix_analyses_newest")
+SORTED = ("ix_calls_prompt", "ix_calls_newest", "ix_analyses_newest")
 """Indexes with a row for each call or analysis, which give the rows in the order of the result."""
 
 

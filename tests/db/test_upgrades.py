@@ -131,7 +131,13 @@ def test_tables_of_an_early_checkout_of_0_4_0_get_their_missing_columns(
         ("checks", "is_exempt"),
         ("slots", "can_move"),
     ]
+    of_calls = ("is_correction", "output_cost_micro_usd", "paid_by", "cache_key", "reply_type")
+    missing += [("calls", column) for column in (*of_calls, "lost", "reply")]
     with database.begin() as connection:
+        for name in ("ix_calls_cache", "ix_calls_paid_by", "ix_calls_newest"):
+            connection.execute(text(f"DROP INDEX {name}"))
+        for name in ("questions", "system_texts"):
+            connection.execute(text(f"DROP TABLE {name}"))
         for table, column in missing:
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0.4.2'"))

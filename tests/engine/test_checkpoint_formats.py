@@ -12,7 +12,12 @@ from typing import Any
 
 from hls_handler.analysis import REPLY_TYPES, Finding, FindingVerdict
 from hls_handler.deliveries import Checkpoint
-from hls_handler.engine.job import Codec, decode_reply, decode_reply_for_display
+from hls_handler.engine.job import (
+    Codec,
+    decode_old_reply,
+    decode_reply,
+    decode_reply_for_display,
+)
 from tests.engine.checkpoint_formats.make import load_stored
 from tests.engine.checkpoint_formats.shapes import Shape, codecs, facts_codecs, shapes
 
@@ -33,8 +38,8 @@ def decode_with_current_code(shape: Shape) -> Any:
     """Decode a stored checkpoint to plain values; None if the step has to run again."""
     if shape.kind.startswith("ask for "):
         reply_type = shape.kind.removeprefix("ask for ")
-        step = Checkpoint("ask", 0, shape.version, shape.value)
-        decoded = decode_reply(step, reply_type=reply_type, model=REPLY_TYPES[reply_type])
+        stored = decode_old_reply(Checkpoint("ask", 0, shape.version, shape.value))
+        decoded = decode_reply(stored, reply_type=reply_type, model=REPLY_TYPES[reply_type])
         return None if decoded is None else decoded.reply.model_dump(mode="json")
     codec = current_codecs()[shape.kind]
     value = codec.decode(Checkpoint(codec.name, 0, shape.version, shape.value))
@@ -59,7 +64,9 @@ def test_checkpoint_of_an_older_version_is_not_decoded() -> None:
 
 def test_stored_reply_is_shown_completely_although_its_type_has_more_fields_now() -> None:
     for shape in REPLIES:
-        shown = decode_reply_for_display(Checkpoint("ask", 0, shape.version, shape.value))
+        stored = decode_old_reply(Checkpoint("ask", 0, shape.version, shape.value))
+        assert stored is not None, name_of(shape)
+        shown = decode_reply_for_display(stored)
         assert shown is not None, name_of(shape)
         assert (
             shown.reply.model_dump(mode="json", exclude_unset=True)

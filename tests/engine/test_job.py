@@ -31,15 +31,14 @@ def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeW
     world.github.on_call = world.claude.on_call = record_checkpoints
     world.accept()
     world.run()
-    analysed = ["ask", "gather", "route"]
     assert checkpoints == [
         ("issue 1", []),
         ("ask", ["gather", "route"]),
-        ("issue 1", analysed),
-        ("write labels", ["ask", "before", "gather", "route"]),
-        ("write comment", ["ask", "before", "gather", "post", "route", "writing"]),
+        ("issue 1", ["gather", "route"]),
+        ("write labels", ["before", "gather", "route"]),
+        ("write comment", ["before", "gather", "post", "route", "writing"]),
     ]
-    assert len(world.store.checkpoints.load(GUID)) == 7
+    assert len(world.store.checkpoints.load(GUID)) == 6
 
 
 def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> None:

@@ -87,7 +87,7 @@ def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call
     assert [(call.outcome, call.cost_usd is None) for call in world.store.calls.calls_of(GUID)] == [
         ("ok", False)
     ]
-    assert ("ask", 0) in world.store.checkpoints.load(GUID)
+    assert world.store.replies.of(GUID).valid.keys() == {0}
 
 
 def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWorld) -> None:

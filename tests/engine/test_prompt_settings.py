@@ -268,7 +268,7 @@ def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
     assert world.run() == Finished(GUID, "done", reason)
     assert (list(world.github.comments), world.github.labels) == (posted, {})
     assert all(comment.startswith("**Fixed** ([#2](") for comment in world.github.comments.values())
-    assert "Counts lines." in world.store.checkpoints.load(GUID)["ask", 0].value
+    assert "Counts lines." in world.store.replies.of(GUID).valid[0].reply
 
 
 # Labels of the repository's own

@@ -17,7 +17,7 @@ from hls_handler.settings.model import Claude, Review
 from tests.engine.shadow_world import make_shadow_world
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request_analysis
-from tests.queue.builders import analyses_of
+from tests.queue.builders import replies_to
 
 NO_LABELS = {"auto_labeling": False}
 """The fake's issues lack the labels that were set, so a third delivery would find corrections,
@@ -49,10 +49,14 @@ def test_same_question_costs_no_second_call_and_has_the_same_results(make_world:
     process(world, GUID, "second")
     assert len(world.claude.asked) == 1
     assert [len(world.store.calls.calls_of(guid)) for guid in (GUID, "second")] == [1, 0]
-    first, second = analyses_of(world.store, GUID), analyses_of(world.store, "second")
-    assert [(row.prompt_id, row.reply_type, row.model, row.reply) for row in second] == [
-        (row.prompt_id, row.reply_type, row.model, row.reply) for row in first
-    ]
+    (first,) = replies_to(world.store, GUID)
+    (second,) = replies_to(world.store, "second")
+    assert (second.prompt_id, second.reply_type, second.usage.model, second.reply) == (
+        first.prompt_id,
+        first.reply_type,
+        first.usage.model,
+        first.reply,
+    )
     assert (world.row("second").analysis_status, world.row("second").posting_status) == (
         "done",
         "done",
@@ -123,7 +127,7 @@ def test_service_model_and_options_are_part_of_the_question(
     process(world, "second")
     assert len(world.claude.asked) == asked
     prompt_id = world.prompts.prompts["issues/analyze"].id
-    assert [row.prompt_id for row in analyses_of(world.store, "second")] == [prompt_id]
+    assert [row.prompt_id for row in replies_to(world.store, "second")] == [prompt_id]
 
 
 def test_cached_reply_that_no_longer_fits_the_prompt_is_asked_for_again(
@@ -132,7 +136,7 @@ def test_cached_reply_that_no_longer_fits_the_prompt_is_asked_for_again(
     world = make_world(given=settings(features=NO_LABELS))
     process(world, GUID)
     with world.store.database.writing() as connection:
-        connection.exec_driver_sql('UPDATE cached_replies SET reply = \'{"kind": "bug"}\'')
+        connection.exec_driver_sql('UPDATE calls SET reply = \'{"kind": "bug"}\'')
     process(world, "second", "third")
     assert [len(world.store.calls.calls_of(guid)) for guid in ("second", "third")] == [1, 0]
 
@@ -142,9 +146,8 @@ def test_rule_10_cached_reply_is_redacted(make_world: MakeWorld) -> None:
     world = make_world(BUG.model_copy(update={"recommended_response": f"Revoke {token}."}))
     process(world, GUID, "second")
     assert len(world.claude.asked) == 1
-    with world.store.database.reading() as connection:
-        (reply,) = connection.exec_driver_sql("SELECT reply FROM cached_replies").scalars()
-    assert "Revoke [redacted: github-token]." in reply
+    replies = [one.reply for guid in (GUID, "second") for one in replies_to(world.store, guid)]
+    assert ["Revoke [redacted: github-token]." in reply for reply in replies] == [True, True]
     assert all(token not in step.value for step in world.store.checkpoints.load("second").values())
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from hls_handler.analysis import (
     IssueAnalysis,
@@ -18,11 +19,20 @@ from hls_handler.analysis import (
     Usage,
     ValidReply,
 )
-from hls_handler.engine.job import decode_reply, decode_reply_for_display, encode_reply, facts_codec
+from hls_handler.db.tables import calls
+from hls_handler.deliveries import Checkpoint
+from hls_handler.engine.job import (
+    OLD_UNUSABLE,
+    decode_reply,
+    decode_reply_for_display,
+    encode_reply,
+    facts_codec,
+)
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
-from tests.engine.fakes import CLAUDE_DOWN
-from tests.engine.world import GUID, MakeWorld
+from hls_handler.store.replies import NO_REPLIES
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
+from tests.engine.world import BUG, GUID, MakeWorld, World
 from tests.handlers.world import file, finding, gather_review, issue_analysis, pull_request_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
@@ -30,10 +40,10 @@ from tests.prompting.test_library_errors import front
 
 def encode_and_decode(answer: str) -> str:
     reply = IssueResponse(worth_saying=True, sources=[], answer=answer, certain=True)
-    step = encode_reply(
-        ValidReply("issues/respond@3f9c2a", "issue_response", reply, Usage("claude")), index=0
+    encoded = encode_reply(
+        ValidReply("issues/respond@3f9c2a", "issue_response", reply, Usage("claude"))
     )
-    decoded = decode_reply(step, reply_type="issue_response", model=IssueResponse)
+    decoded = decode_reply(encoded, reply_type="issue_response", model=IssueResponse)
     assert decoded is not None
     assert isinstance(decoded.reply, IssueResponse)
     return decoded.reply.answer
@@ -66,10 +76,8 @@ def test_rule_10_reply_that_exceeds_its_length_after_redaction_is_decoded() -> N
         sources=[],
         same_as=None,
     )
-    step = encode_reply(
-        ValidReply("issues/analyze@1", "issue_analysis", reply, Usage("claude")), index=0
-    )
-    decoded = decode_reply(step, reply_type="issue_analysis", model=IssueAnalysis)
+    encoded = encode_reply(ValidReply("issues/analyze@1", "issue_analysis", reply, Usage("claude")))
+    decoded = decode_reply(encoded, reply_type="issue_analysis", model=IssueAnalysis)
     assert decoded is not None
     assert isinstance(decoded.reply, IssueAnalysis)
     assert "hunter2" not in decoded.reply.summary
@@ -113,11 +121,9 @@ def make_reply(model: type[Reply], **fields: object) -> ValidReply:
 def test_reply_is_decoded_for_a_changed_prompt_if_it_fits(
     tmp_path: Path, fields: str, is_used: bool
 ) -> None:
-    step = encode_reply(
-        make_reply(with_fields(tmp_path, AREAS), areas=["api"], version="2.1"), index=0
-    )
+    encoded = encode_reply(make_reply(with_fields(tmp_path, AREAS), areas=["api"], version="2.1"))
     model = with_fields(tmp_path, fields)
-    decoded = decode_reply(step, reply_type="issue_analysis", model=model)
+    decoded = decode_reply(encoded, reply_type="issue_analysis", model=model)
     assert (decoded is not None) is is_used
     if decoded is not None:
         assert type(decoded.reply) is model
@@ -131,7 +137,7 @@ def test_reply_is_decoded_for_a_changed_prompt_if_it_fits(
 def test_reply_is_decoded_for_display_without_its_prompt(tmp_path: Path) -> None:
     model = with_fields(tmp_path, "{component: {enum: [payments, none]}, version: {type: string}}")
     shown = decode_reply_for_display(
-        encode_reply(make_reply(model, component="payments", version="2.1"), index=0)
+        encode_reply(make_reply(model, component="payments", version="2.1"))
     )
     assert shown is not None
     assert isinstance(shown.reply, IssueAnalysis)
@@ -143,10 +149,10 @@ def test_reply_is_decoded_for_display_without_its_prompt(tmp_path: Path) -> None
 
 
 def test_rule_10_credential_in_a_custom_field_is_redacted(tmp_path: Path) -> None:
-    step = encode_reply(
-        make_reply(with_fields(tmp_path, AREAS), areas=[], version="ghp_" + "A1b2" * 9), index=0
+    encoded = encode_reply(
+        make_reply(with_fields(tmp_path, AREAS), areas=[], version="ghp_" + "A1b2" * 9)
     )
-    assert "A1b2" not in step.value
+    assert "A1b2" not in encoded.reply
 
 
 # Code in facts and replies: stored and shown alike
@@ -188,11 +194,10 @@ def test_rule_10_finding_keeps_the_code_that_it_quotes() -> None:
         body="password=hunter2",
     )
     reply = pull_request_analysis(findings=[one, finding(quote=f"    token = '{TOKEN}'")])
-    step = encode_reply(
-        ValidReply("pull_requests/analyze@1", "pull_request_analysis", reply, Usage("claude")),
-        index=0,
+    encoded = encode_reply(
+        ValidReply("pull_requests/analyze@1", "pull_request_analysis", reply, Usage("claude"))
     )
-    decoded = decode_reply(step, reply_type="pull_request_analysis", model=PullRequestAnalysis)
+    decoded = decode_reply(encoded, reply_type="pull_request_analysis", model=PullRequestAnalysis)
     assert decoded is not None
     assert isinstance(decoded.reply, PullRequestAnalysis)
     first, second = decoded.reply.findings
@@ -244,7 +249,7 @@ def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(
         if secret in shown
     ] == []
     stored = decode_reply(
-        world.store.checkpoints.load(GUID)["ask", 0],
+        world.store.replies.of(GUID).valid[0],
         reply_type="pull_request_analysis",
         model=PullRequestAnalysis,
     )
@@ -257,32 +262,27 @@ def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(
 
 @pytest.mark.parametrize("reply_type", ["generic_analysis", "workflow_analysis", "issue_analysis"])
 def test_rule_10_reply_about_logs_or_texts_repeats_no_value(reply_type: str) -> None:
-    step = encode_reply(
+    encoded = encode_reply(
         ValidReply("x@1", reply_type, issue_analysis(summary="token=ab12cd34"), Usage("claude")),
-        index=0,
         shown=("token=ab12cd34",),
     )
-    assert "ab12cd34" not in step.value
+    assert "ab12cd34" not in encoded.reply
 
 
 def test_rule_10_answer_in_a_thread_repeats_shown_code() -> None:
     answer = ValidReply("x@1", "comment_reply", issue_analysis(summary=FROM_CODE), Usage("claude"))
-    assert (
-        FROM_CODE
-        in json.loads(encode_reply(answer, index=0, shown=(SOCKET,)).value)["reply"]["summary"]
-    )
+    assert FROM_CODE in json.loads(encode_reply(answer, shown=(SOCKET,)).reply)["summary"]
 
 
 def test_rule_10_code_is_redacted_before_a_reply_may_repeat_it() -> None:
     url = "postgres://app:s3cret@db/x"
     reply = pull_request_analysis(summary=f"See {url} and DB_PASSWORD={TOKEN}")
-    step = encode_reply(
+    encoded = encode_reply(
         ValidReply("x@1", "pull_request_analysis", reply, Usage("claude")),
-        index=0,
         shown=(url, f"DB_PASSWORD={TOKEN}"),
     )
-    assert "s3cret" not in step.value
-    assert TOKEN not in step.value
+    assert "s3cret" not in encoded.reply
+    assert TOKEN not in encoded.reply
 
 
 def test_rule_10_earlier_finding_is_repeated_as_it_was_posted() -> None:
@@ -294,3 +294,58 @@ def test_rule_10_earlier_finding_is_repeated_as_it_was_posted() -> None:
         .value
     )
     assert json.loads(stored)["record"]["summary"] == f"{FROM_CODE} and [redacted: github-token]"
+
+
+# Replies in the checkpoints of versions before 0.4.0
+
+
+def move_replies_to_checkpoints(world: World) -> None:
+    """Store the replies as the earlier version did, as if it had asked."""
+    replies = world.store.replies.of(GUID)
+    steps = []
+    for index, one in replies.valid.items():
+        fields = {"prompt_id": one.prompt_id, "reply_type": one.reply_type}
+        usage = {"model": one.usage.model}
+        value = {**fields, "reply": json.loads(one.reply), "usage": usage}
+        steps.append(Checkpoint("ask", index, 1, json.dumps(value)))
+    for index, answers in replies.unusable.items():
+        steps.append(OLD_UNUSABLE.encode(answers, index=index))
+    lease = world.claim()
+    world.store.checkpoints.save(lease, *steps)
+    world.store.queue.reschedule(
+        lease, at=world.store.now(), reason="killed", failed=False, counts=False
+    )
+    with world.store.database.writing() as connection:
+        connection.execute(update(calls).values(reply=None, reply_type=None))
+    assert world.store.replies.of(GUID) == NO_REPLIES
+
+
+def test_valid_reply_of_an_earlier_version_is_not_paid_again(make_world: MakeWorld) -> None:
+    world = make_world(BUG)
+    world.github.failing_writes = [GITHUB_DOWN]
+    world.accept()
+    assert world.run() is None
+    world.advance(600)
+    move_replies_to_checkpoints(world)
+    assert world.finish().state == "done"
+    assert len(world.claude.asked) == 1
+    assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
+
+
+def test_invalid_reply_of_an_earlier_version_is_corrected(make_world: MakeWorld) -> None:
+    world = make_world(INVALID, CLAUDE_DOWN, BUG)
+    world.accept()
+    assert world.run() is None
+    world.advance(600)
+    move_replies_to_checkpoints(world)
+    assert world.finish().state == "done"
+    assert [call.outcome for call in world.store.calls.calls_of(GUID)] == [
+        "invalid",
+        "unavailable",
+        "ok",
+    ]
+    assert [call.is_correction for call in world.store.calls.calls_of(GUID)] == [
+        False,
+        True,
+        True,
+    ]

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, select
+from sqlalchemy import BigInteger, Connection, bindparam, select
 
 from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.db.database import Database, parse_url
 from hls_handler.db.tables import analyses, deliveries, metadata
 from hls_handler.db.values import no_skew, to_ms
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
+from hls_handler.engine.job import encode_reply
 from hls_handler.prompting.prompt import PromptSources
 from hls_handler.prompting.source_files import SourceFile
 from hls_handler.queue.checkpoints import ANALYSED, Change, PendingChanges, StatusChange
@@ -21,6 +22,7 @@ from hls_handler.storage import Storage
 from hls_handler.store.calls import StartedCall
 from hls_handler.store.conversations import ConversationHistory
 from hls_handler.store.interruptions import NewerEvents, Situation
+from hls_handler.store.replies import StoredReply
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 
@@ -160,7 +162,13 @@ def record_reply(
     call_id = start_call(store, lease, reply.prompt_id, index=index)
     changes = [ANALYSED] if is_last else []
     store.calls.end(
-        lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, changes=changes
+        lease,
+        call_id,
+        outcome="ok",
+        usage=reply.usage,
+        error=None,
+        reply=encode_reply(reply),
+        changes=changes,
     )
 
 
@@ -215,16 +223,27 @@ def add_analyses(
     store.queue.dead_letter(lease, reason="issue is locked")
 
 
-def analyses_of(store: Storage, guid: str) -> list[Row[Any]]:
-    """The stored replies about a delivery, in the order of their steps."""
-    query = (
-        select(analyses)
-        .join(deliveries)
-        .where(deliveries.c.guid == guid)
-        .order_by(analyses.c.step_index)
-    )
-    with store.database.reading() as connection:
-        return list(connection.execute(query))
+def replies_to(store: Storage, guid: str) -> list[StoredReply]:
+    """The valid replies about a delivery, in the order of their steps."""
+    valid = store.replies.of(guid).valid
+    return [valid[index] for index in sorted(valid)]
+
+
+def add_old_analysis(store: Storage, guid: str, reply: str, **other: Any) -> None:
+    """Store a reply as versions before 0.4.0 did."""
+    row = {
+        "step_index": 0,
+        "prompt_id": "issues/respond@3f9c2a",
+        "reply_type": "issue_response",
+        "model": "claude-haiku-5-5",
+        "analysed_at": 1_000,
+        "reply": reply,
+    }
+    of_guid = select(deliveries.c.id).where(deliveries.c.guid == guid)
+    with store.database.writing() as connection:
+        delivery_id = connection.execute(of_guid).scalar_one()
+        values = {"delivery_id": delivery_id, **row, **other}
+        connection.execute(analyses.insert().values(values))
 
 
 def find_newer(

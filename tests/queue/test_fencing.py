@@ -15,7 +15,7 @@ from hls_handler.queue.checkpoints import PendingChanges, StatusChange
 from hls_handler.queue.locks import LocksReleased
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, analyses_of, begin, claim, open_history, start_call
+from tests.queue.builders import Skew, begin, claim, open_history, replies_to, start_call
 
 CHECKPOINT = Checkpoint("post", 0, 1, "{}")
 
@@ -91,7 +91,7 @@ def test_write_with_a_lost_lease_is_rejected_and_changes_nothing(
     assert accepted_writes(store, stale) == []
     assert (store.deliveries.find("g1"), store.statistics.counters()) == before
     assert store.checkpoints.load("g1").keys() == {("stored", 0)}
-    assert (store.calls.calls_of("g1"), analyses_of(store, "g1")) == ([], [])
+    assert (store.calls.calls_of("g1"), replies_to(store, "g1")) == ([], [])
     history = open_history(store, current, "hls")
     assert (history.labels(), history.comment("issues")) == ({"stored": "set"}, None)
     store.rate_limiter.take_slot(current, SlotRequest("github", 60))  # the lost lease took no slot

@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import select
 
+from hls_handler.analysis import UnusableReply, Usage
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
-    analyses,
     cached_replies,
+    calls,
     checkpoints,
     comments,
     corrections,
@@ -21,8 +22,23 @@ from hls_handler.db.tables import (
 )
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
+from hls_handler.store.questions import Question
+from hls_handler.store.replies import NO_REPLIES, StoredReply
+from hls_handler.store.reply_cache import CacheKey
 from hls_handler.store.texts import NewText, document_scope, issue_scope
-from tests.queue.builders import accept, add_analyses, begin, dead_letter, ignored, queued, row_of
+from tests.queue.builders import (
+    SOURCES,
+    accept,
+    add_analyses,
+    add_old_analysis,
+    begin,
+    dead_letter,
+    ignored,
+    queued,
+    replies_to,
+    row_of,
+    start_call,
+)
 from tests.store.test_budgets import begin_call, with_budgets
 from tests.store.test_findings import BOT, FIXED, OPEN, RECORD, STYLE, read, save
 
@@ -95,7 +111,7 @@ def test_deliveries_about_a_person_lose_their_content_and_are_still_duplicates(
     )
     store.queue.dead_letter(with_facts, reason="issue is locked")
     before = store.statistics.counters()
-    expected = {"analyses": 1, "checkpoints": 1, "deliveries": 7}
+    expected = {"calls": 1, "checkpoints": 1, "deliveries": 7}
     assert counts(store) == expected
     assert forget(store) == expected
     assert counts(store) == {}
@@ -121,21 +137,52 @@ def test_deliveries_about_a_person_lose_their_content_and_are_still_duplicates(
         guid for guid, kept in rows(store.database, deliveries.c.guid, deliveries.c.body) if kept
     ] == ["other"]
     assert store.statistics.counters() == before
-    assert rows(store.database, analyses.c.reply) == rows(store.database, checkpoints.c.value) == []
+    assert rows(store.database, calls.c.reply, calls.c.reply_type) == [(None, None)]
+    assert rows(store.database, checkpoints.c.value) == []
     accepted = accept(store, queued("opened", body=OPENED), queued("again", number=7, body=OPENED))
     assert [one.outcome for one in accepted] == ["duplicate", "replay"]
     assert row_of(store, "opened").state == "dead"
 
 
-def test_replies_in_the_cache_go_with_the_same_reply_of_a_delivery(store: Storage) -> None:
-    add_analyses(store, "g1", number=7, sender="mona")
-    ((reply,),) = rows(store.database, analyses.c.reply)
+def test_replies_of_an_earlier_version_in_the_cache_go_with_the_same_reply_of_a_delivery(
+    store: Storage,
+) -> None:
+    accept(store, queued("g1", number=7, sender="mona", state="ignored"))
+    reply = '{"answer": "Use --force."}'
+    add_old_analysis(store, "g1", reply)
     row = {"repository_id": 1, "prompt_id": "p", "reply_type": "t", "model": "m", "stored_at": 1}
     with store.database.writing() as connection:
         for digest, text in ((b"1", reply), (b"2", "{}")):
             connection.execute(cached_replies.insert().values(**row, digest=digest, reply=text))
-    assert forget(store)["cached_replies"] == 1
+    assert forget(store) == {"cached_replies": 1, "analyses": 1, "deliveries": 1}
     assert rows(store.database, cached_replies.c.reply) == [("{}",)]
+
+
+def test_questions_and_replies_go_and_are_not_used_again(store: Storage) -> None:
+    question = Question(b"1", "You review.", "{}", "Thanks, @mona!")
+    key = CacheKey(1, b"a question")
+    lease = begin(store, "paid", number=7, sender="lisa")
+    call = start_call(store, lease, question=question)
+    reply = StoredReply("p@1", "issue_response", '{"answer": "Yes, @mona."}', Usage("m"))
+    store.calls.end(lease, call, outcome="ok", usage=None, error=None, reply=reply, cache_key=key)
+    unusable = UnusableReply("p@1", "refused", "no", "Not for @lisa-b.", Usage("m"))
+    refused = start_call(store, lease, index=1, question=question)
+    store.calls.end(lease, refused, outcome="refused", usage=None, error="no", reply=unusable)
+    store.queue.dead_letter(lease, reason="locked")
+    cached = store.reply_cache.find(key, ttl_h=1)
+    assert cached is not None
+    hit = begin(store, "hit", number=8, sender="paul")
+    store.calls.save_cached(hit, cached, index=0, prompt_id="p@1", sources=SOURCES)
+    store.queue.dead_letter(hit, reason="locked")
+    assert forget(store, "paul") == {"calls": 2, "deliveries": 1}  # the hit, and the cache's key
+    assert store.replies.of("hit") == NO_REPLIES
+    assert store.reply_cache.find(key, ttl_h=1) is None
+    assert store.questions.find("paid", b"1") is not None
+    assert [one.reply for one in replies_to(store, "paid")] == ['{"answer": "Yes, @mona."}']
+    assert forget(store) == {"calls": 2, "questions": 1, "deliveries": 1}
+    assert (store.questions.find("paid", b"1"), store.replies.of("paid")) == (None, NO_REPLIES)
+    assert counts(store) == {}
+    assert len(store.calls.calls_of("paid")) == 2
 
 
 def test_texts_of_issues_that_mention_the_person_are_deleted(store: Storage) -> None:

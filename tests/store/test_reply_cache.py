@@ -9,12 +9,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 from hls_handler.analysis import Usage, ValidReply
+from hls_handler.db.tables import cached_replies
+from hls_handler.db.values import from_ms, to_ms
 from hls_handler.deliveries import Lease
+from hls_handler.engine.job import encode_reply
 from hls_handler.prompting.prompt import PromptSources
 from hls_handler.storage import Storage
 from hls_handler.store.reply_cache import CachedReply, CacheKey
 from tests.engine.world import BUG
-from tests.queue.builders import SOURCES, Skew, analyses_of, begin, start_call
+from tests.queue.builders import SOURCES, Skew, begin, replies_to, start_call
 
 PROMPT = "issues/analyze@3f9c2a"
 KEY = CacheKey(1, hashlib.sha256(b"a question").digest())
@@ -31,7 +34,13 @@ def make_reply(summary: str = "It fails.", *, cost_usd: float | None = 0.0123) -
 def store_reply(store: Storage, lease: Lease, reply: ValidReply, key: CacheKey = KEY) -> None:
     call_id = start_call(store, lease, PROMPT)
     store.calls.end(
-        lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, cache_key=key
+        lease,
+        call_id,
+        outcome="ok",
+        usage=reply.usage,
+        error=None,
+        reply=encode_reply(reply),
+        cache_key=key,
     )
 
 
@@ -67,17 +76,18 @@ def test_use_of_a_cached_reply_stores_the_analysis_and_counts_what_it_saved(stor
     store_reply(store, begin(store, "g1"), make_reply())
     lease, cached = begin(store, "g2"), find(store)
     assert cached is not None
-    store.calls.save_cached(lease, cached, index=0, reply=make_reply(), sources=SOURCES, changes=())
+    store.calls.save_cached(lease, cached, index=0, prompt_id=PROMPT, sources=SOURCES)
     assert store.prompt_versions.find(PROMPT) is not None
-    assert [(row.prompt_id, row.reply_type) for row in analyses_of(store, "g2")] == [
+    assert [(row.prompt_id, row.reply_type) for row in replies_to(store, "g2")] == [
         (PROMPT, "issue_analysis")
     ]
-    assert [row.saved_micro_usd for guid in ("g1", "g2") for row in analyses_of(store, guid)] == [
+    assert [one.cached_at for guid in ("g1", "g2") for one in replies_to(store, guid)] == [
         None,
-        12_300,
+        cached.stored_at,
     ]
+    assert (store.calls.calls_of("g2"), store.calls.failures()) == ([], {})
     store_reply(store, lease, make_reply(), CacheKey(1, b"asked again"))
-    assert [row.saved_micro_usd for row in analyses_of(store, "g2")] == [None]
+    assert [one.cached_at for one in replies_to(store, "g2")] == [None]
     counted = store.statistics.counters()
     assert {key: n for key, n in counted.items() if key[0] == "reply_cache"} == {
         ("reply_cache", "hits"): 1,
@@ -85,23 +95,75 @@ def test_use_of_a_cached_reply_stores_the_analysis_and_counts_what_it_saved(stor
     }
 
 
-def test_expired_replies_are_deleted_in_batches(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "g1")
+def test_reply_of_an_earlier_version_is_found_and_copied_by_its_use(store: Storage) -> None:
+    stored_at = to_ms(store.now()) - 3_600_000
+    add_old_reply(store, 1, stored_at=stored_at)
+    found = find(store, CacheKey(1, bytes([1])))
+    assert found == CachedReply(None, "issue_analysis", "m", "{}", 900, from_ms(stored_at))
+    store.calls.save_cached(begin(store, "g1"), found, index=0, prompt_id=PROMPT, sources=SOURCES)
+    assert [(one.reply, one.usage.model) for one in replies_to(store, "g1")] == [("{}", "m")]
+    store_reply(store, begin(store, "g2"), make_reply(), CacheKey(1, bytes([1])))
+    newer = find(store, CacheKey(1, bytes([1])))
+    assert newer is not None
+    assert newer.call_id is not None
+
+
+def test_expired_replies_of_an_earlier_version_are_deleted_in_batches(
+    store: Storage, skew: Skew
+) -> None:
     for number in range(5):
-        store_reply(store, lease, make_reply(), CacheKey(1, bytes([number])))
+        add_old_reply(store, number, stored_at=to_ms(store.now()))
     skew.advance(hours=10)
-    store_reply(store, begin(store, "g2"), make_reply())
+    add_old_reply(store, 5, stored_at=to_ms(store.now()))
     deleted = [store.retention.delete_cached_replies(after=10 * HOUR, most=3) for _ in range(3)]
     assert deleted == [3, 2, 0]
-    assert find(store) is not None
+    assert find(store, CacheKey(1, bytes([5]))) is not None
     assert store.retention.delete_cached_replies(after=timedelta(), most=3) == 1
+
+
+def add_old_reply(store: Storage, number: int, *, stored_at: int) -> None:
+    row = {
+        "repository_id": 1,
+        "digest": bytes([number]),
+        "prompt_id": PROMPT,
+        "reply_type": "issue_analysis",
+        "model": "m",
+        "reply": "{}",
+        "cost_micro_usd": 900,
+        "stored_at": stored_at,
+    }
+    with store.database.writing() as connection:
+        connection.execute(cached_replies.insert().values(row))
+
+
+def test_delivery_stays_while_the_cache_may_use_its_reply_or_another_delivery_shows_it(
+    store: Storage, skew: Skew
+) -> None:
+    def delete(cached_for: timedelta) -> int:
+        day = timedelta(days=1)
+        return store.retention.delete_deliveries(after=day, most=20, cached_for=cached_for)
+
+    lease = begin(store, "paid")
+    store_reply(store, lease, make_reply())
+    store.queue.dead_letter(lease, reason="locked")
+    skew.advance(hours=40)
+    assert delete(48 * HOUR) == 0
+    hit, cached = begin(store, "hit"), find(store)
+    assert cached is not None
+    store.calls.save_cached(hit, cached, index=0, prompt_id=PROMPT, sources=SOURCES)
+    store.queue.dead_letter(hit, reason="locked")
+    skew.advance(hours=23)
+    assert delete(48 * HOUR) == 0
+    assert [one.reply for one in replies_to(store, "hit")] == [cached.reply]
+    skew.advance(hours=2)
+    assert [delete(48 * HOUR), delete(48 * HOUR)] == [1, 1]
 
 
 # Versions of prompts
 
 
 def use(store: Storage, lease: Lease, prompt_id: str, sources: PromptSources = SOURCES) -> None:
-    start_call(store, lease, prompt_id, request_digest=b"\x01" * 32, sources=sources)
+    start_call(store, lease, prompt_id, sources=sources)
 
 
 def ids(store: Storage, *prompt_ids: str) -> list[str]:
@@ -114,7 +176,6 @@ def test_first_call_stores_the_version_once(store: Storage) -> None:
     use(store, lease, "issues/analyze@1", replace(SOURCES, front="another"))
     assert store.prompt_versions.find("issues/analyze@1") == SOURCES
     assert store.prompt_versions.find("issues/analyze@2") is None
-    assert [call.request_digest for call in store.calls.calls_of("g1")] == [b"\x01" * 32] * 2
 
 
 def test_version_is_deleted_when_no_call_and_no_reply_refers_to_it(
@@ -126,10 +187,11 @@ def test_version_is_deleted_when_no_call_and_no_reply_refers_to_it(
     store.queue.dead_letter(lease, reason="locked")
     skew.advance(days=100)
     use(store, begin(store, "g2"), "issues/analyze@2")
-    cached_lease, cached = begin(store, "g3"), find(store, ttl_h=9999)
-    assert cached is not None
-    reply = replace(make_reply(), prompt_id="issues/analyze@3")
-    store.calls.save_cached(cached_lease, cached, index=0, reply=reply, sources=SOURCES, changes=())
+    cached_lease = begin(store, "g3")
+    cached = CachedReply(None, "issue_analysis", "m", "{}", None, store.now())
+    store.calls.save_cached(
+        cached_lease, cached, index=0, prompt_id="issues/analyze@3", sources=SOURCES
+    )
     names = [f"issues/analyze@{number}" for number in (1, 2, 3)]
     assert store.retention.delete_prompt_versions() == 0
     assert ids(store, *names) == names

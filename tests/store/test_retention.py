@@ -14,6 +14,7 @@ from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
 from hls_handler.store.interruptions import NewerEvents
+from hls_handler.store.questions import Question
 from tests.e2e.service import Waiting
 from tests.handlers.world import pull_request_analysis
 from tests.postgres import ON_POSTGRESQL
@@ -55,6 +56,7 @@ def process_delivery(store: Storage, guid: str) -> None:
     lease = begin(store, guid)
     store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}"))
     end_call(store, lease, PROMPT, "ok", 0.25)
+    start_call(store, lease, question=Question(b"1", "You review.", "{}", "A patch"), index=1)
     reply = pull_request_analysis()
     record_reply(
         store,
@@ -89,11 +91,12 @@ def count_rows(store: Storage) -> dict[str, int]:
 def test_old_delivery_is_deleted_with_all_its_rows(store: Storage, skew: Skew) -> None:
     process_delivery(store, "g1")
     before = count_rows(store)
-    assert {"deliveries", "checkpoints", "calls", "analyses"} <= before.keys()
+    assert {"deliveries", "checkpoints", "calls", "questions", "system_texts"} <= before.keys()
     skew.advance(days=91)
     assert delete_old(store) == 1
+    store.retention.delete_system_texts()
     remaining = {name: before[name] for name in ("counters", "counter_hours", "rate_limits")} | {
-        "deleted_calls": 2
+        "deleted_calls": 3
     }
     assert count_rows(store) == remaining
     assert store.deliveries.of_conversation("octo/widgets", 7) == []

@@ -1,16 +1,19 @@
-"""A review in several calls is repeated from its facts and replies: each request is what was
-sent.
+"""A review in several calls: each question is stored, and its prompts are tried with the stored
+replies.
 """
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from hls_handler.engine.asking import PROMPT_SECRET, digest_request
+from hls_handler.claude.provider import request_schema
+from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.engine.job import facts_codec
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, VERIFY_PROMPT
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.trials.replay import find_kept, load_stored_facts, render_again
+from hls_handler.trials.replay import find_kept, load_stored_facts
 from hls_handler.trials.trial import Trial
 from tests.engine.test_run_prompts import REFUSED_REPLY, ask, facts_of, found, shown, verdicts
 from tests.engine.world import MakeWorld, World
@@ -31,20 +34,15 @@ def world(make_world: MakeWorld) -> World:
     return world
 
 
-def test_each_request_of_a_review_is_rendered_as_sent(world: World) -> None:
+def test_each_question_of_a_review_is_stored_as_sent(world: World) -> None:
     calls = world.store.calls.calls_of(world.row().guid)
-    key = world.store.database.secret(PROMPT_SECRET)
-    stored = load_stored_facts(world.store, world.row(), RepositoryTable(world.settings))
     assert [call.index for call in calls] == [0, FIRST_PART + 1, FIRST_PART + 2, VERIFICATION]
     for call, sent in zip(calls, world.claude.asked, strict=True):
-        rendered = render_again(stored, call.prompt_id, call.index, key=key)
-        assert (rendered.system, rendered.task, rendered.schema) == (
-            sent.system,
-            sent.task,
-            sent.schema,
-        )
-        assert digest_request(rendered) == call.request_digest
-        assert rendered.prompt.id == sent.prompt.id
+        assert call.request_digest is not None
+        stored = world.store.questions.find(world.row().guid, call.request_digest)
+        assert stored is not None
+        assert (stored.system, stored.message) == (sent.system, sent.task)
+        assert json.loads(stored.schema) == request_schema(sent.schema)
 
 
 def test_verification_is_tried_with_the_stored_replies_of_the_review(world: World) -> None:

@@ -26,6 +26,7 @@ from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
 from hls_handler.store.calls import ReviewBudget, StartedCall
 from hls_handler.store.corrections import ShownLabels
+from hls_handler.store.questions import Question
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.store.repositories import StoredFile
 
@@ -101,7 +102,7 @@ def _add_done(store: Storage) -> None:
     lease = _begin(store, "done", 1)
     rule = Checkpoint("route", 0, 1, '"issues.opened is enabled (settings.yaml:3)"')
     call = _begin_call(store, lease)
-    changes = (rule, encode_reply(REPLY, index=0), ANALYSED)
+    changes = (rule, ANALYSED)
     store.calls.end(
         lease,
         call,
@@ -109,7 +110,7 @@ def _add_done(store: Storage) -> None:
         usage=USAGE,
         error=None,
         changes=changes,
-        reply=REPLY,
+        reply=encode_reply(REPLY),
         cache_key=CacheKey(1, hashlib.sha256(b"the question").digest()),
     )
     store.calls.end(
@@ -208,8 +209,14 @@ def _begin(store: Storage, guid: str, number: int) -> Lease:
 def _begin_call(store: Storage, lease: Lease) -> StartedCall:
     call: dict[str, Any] = {"index": 0, "prompt_id": PROMPT, "model": USAGE.model}
     review = ReviewBudget(2.0, "review.max_usd", 10.0, "review.max_usd_per_pull_request")
+    question = Question(b"\x01" * 32, "You label issues.", "{}", "Saving a widget twice ...")
     return store.calls.begin(
-        lease, **call, requests_per_second=1_000_000, calls_per_hour=200, review=review
+        lease,
+        **call,
+        requests_per_second=1_000_000,
+        calls_per_hour=200,
+        review=review,
+        question=question,
     )
 
 
