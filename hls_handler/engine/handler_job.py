@@ -107,7 +107,7 @@ class HandlerJob:
 
     def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
         job = self._job
-        codec = facts_codec(shape, job.handler.facts_version)
+        codec = facts_codec(job.handler, shape)
         self._is_recalled = job.find_result(codec) is not None
         facts = job.run_step(codec, 0, partial(self._read, read))
         self._facts = facts

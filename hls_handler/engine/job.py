@@ -161,9 +161,11 @@ FAILURE = Codec("failure", 1, TypeAdapter(str))
 """The name of the step that failed last, with its start, duration and requests."""
 
 
-def facts_codec(facts_type: type[T], version: int) -> Codec[T]:
-    hashable: Any = facts_type
-    return Codec(GATHER, version, _cached_adapter(hashable))
+def facts_codec(handler: Handler, shape: type[T]) -> Codec[T]:
+    """Return the codec of the handler's facts, whose type is `shape`."""
+    hashable: Any = shape
+    readable = tuple(range(handler.facts_since, handler.facts_version))
+    return Codec(GATHER, handler.facts_version, _cached_adapter(hashable), readable)
 
 
 _cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of the pipeline

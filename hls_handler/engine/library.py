@@ -145,7 +145,7 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
     for name, plain in stored.items():
         sample = recorded.load(name)
         step = Checkpoint(GATHER, 0, handler.facts_version, json.dumps(plain))
-        facts = facts_codec(handler.facts_type, handler.facts_version).decode(step)
+        facts = facts_codec(handler, handler.facts_type).decode(step)
         if facts is None:
             raise HlsError(
                 f"{file}: the facts of {name} are not valid for {handler.name}; "

@@ -132,6 +132,7 @@ class IssueHandler(Handler):
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
     facts_version = 13
+    facts_since = 5
     variable_types: Mapping[str, object] = {
         **field_types(
             IssueFacts, "issue", "corrections", "requests", "author_comments", "documents"

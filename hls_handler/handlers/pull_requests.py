@@ -220,6 +220,7 @@ class PullRequestHandler(Handler):
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
     facts_version = 45
+    facts_since = 38
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {
         name: kind for name, (kind, _) in COMMENT_VARIABLES.items()

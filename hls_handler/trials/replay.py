@@ -143,7 +143,7 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
     steps = store.checkpoints.load(row.guid)
     if (GATHER, 0) not in steps:
         raise NotRepeatable("it ended, or waits, before its facts were read from GitHub")
-    codec = facts_codec(handler.facts_type, handler.facts_version)
+    codec = facts_codec(handler, handler.facts_type)
     facts = codec.decode(steps[GATHER, 0])
     if facts is None:
         raise NotRepeatable("its facts were stored by another version of HLS")

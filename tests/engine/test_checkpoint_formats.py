@@ -50,7 +50,7 @@ NEWEST = {one.kind: one.version for one in load_stored()}
 READABLE = [
     one
     for one in load_stored()
-    if one.kind in codecs() and one.version in codecs()[one.kind].readable
+    if one.kind in current_codecs() and one.version in current_codecs()[one.kind].readable
 ]
 OUTDATED = [one for one in load_stored() if one.version < NEWEST[one.kind] and one not in READABLE]
 CURRENT = [*{one.kind: one for one in load_stored()}.values()]
@@ -89,8 +89,12 @@ def test_stored_reply_that_lacks_a_field_is_requested_again() -> None:
 def test_checkpoint_of_a_readable_version_gets_defaults_for_new_fields() -> None:
     for shape in READABLE:
         decoded, stored = decode_with_current_code(shape), json.loads(shape.value)
-        assert decoded | stored == decoded
-        assert all(decoded[name] in ([], {}) for name in decoded.keys() - stored.keys())
+        assert decoded is not None, name_of(shape)
+        kept = {name: value for name, value in stored.items() if name in decoded}
+        assert stored.keys() - kept.keys() <= {"replied"}, name_of(shape)
+        if shape.kind in codecs():
+            assert decoded | stored == decoded
+            assert all(decoded[name] in ([], {}) for name in decoded.keys() - stored.keys())
 
 
 def test_other_stored_checkpoints_are_decoded_completely_unless_their_version_is_newer() -> None:

@@ -176,7 +176,7 @@ def test_rule_10_patch_and_prompt_are_the_same_after_a_restart(make_world: MakeW
     assert first.task == second.task
     assert f"R    2 + {LINE}\nR    3 +     token = '[redacted: github-token]'" in second.task
     assert "Use password=[redacted: password]" in second.task
-    stored = facts_codec(PullRequestFacts, PullRequestHandler.facts_version).decode(
+    stored = facts_codec(PullRequestHandler(), PullRequestFacts).decode(
         world.store.checkpoints.load(GUID)["gather", 0]
     )
     assert stored is not None
@@ -289,7 +289,7 @@ def test_rule_10_earlier_finding_is_repeated_as_it_was_posted() -> None:
     facts = gather_review(file())
     record = replace(facts.record, summary=f"{FROM_CODE} and {TOKEN}")
     stored = (
-        facts_codec(PullRequestFacts, PullRequestHandler.facts_version)
+        facts_codec(PullRequestHandler(), PullRequestFacts)
         .encode(replace(facts, record=record))
         .value
     )

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from hls_handler import engine, handlers
 from hls_handler.analysis import REPLY_TYPES
-from hls_handler.engine.job import Codec
+from hls_handler.engine.job import Codec, facts_codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,7 @@ def facts_codecs() -> dict[str, Codec[Any]]:
         **handlers.COMMAND_HANDLERS,
         "push": handlers.handler_for("push"),
     }
-    return {
-        event: Codec("gather", one.facts_version, TypeAdapter(one.facts_type))
-        for event, one in handlers_by_event.items()
-    }
+    return {event: facts_codec(one, one.facts_type) for event, one in handlers_by_event.items()}
 
 
 def _shape(kind: str, codec: Codec[Any]) -> Shape:
