@@ -545,7 +545,7 @@ class Service:
                 "paused": list(map(pause_to_dict, pauses)),
             },
             calls=statistics.recent_calls(limit=RECENT_CALLS),
-            findings=statistics.count_findings(),
+            findings=self._store.figures.count_findings(),
         )
 
     @asynccontextmanager

@@ -159,6 +159,7 @@ class Lease:
     crashes: int  # leases that ended without a new checkpoint
     first_failure_at: datetime | None
     github_requests: int | None = None  # that earlier attempts sent
+    author: str | None = None  # login, of the issue or pull request; None unless `metrics.authors`
     body: bytes = field(repr=False, default=b"")  # the JSON, decompressed
 
     @property

@@ -75,15 +75,14 @@ def _format_markdown(
         "",
     )
     if keep_days < days:
-        yield from (
-            (
-                f"Deliveries are deleted after {keep_days:g} days (`storage.keep_days`): older ones"
-                " are missing."
-            ),
-            "",
+        yield (
+            f"Deliveries are deleted after {keep_days:g} days (`storage.keep_days`): numbers of"
+            " findings, labels and pull requests are without older ones."
         )
+        yield ""
     if not report.is_complete:
-        yield from ("The period has too many deliveries: only the newest count.", "")
+        yield "HLS counts only since then, or its counters of the time before were deleted."
+        yield ""
     percent = "unknown"
     if findings.acted_on_percent is not None:
         percent = format_percent(findings.acted_on_percent)
@@ -101,8 +100,8 @@ def _format_markdown(
         "findings ignored": f"{findings.ignored:,}",
         "labels kept": f"{total.labels.kept:,}",
         "labels corrected": f"{total.labels.corrected:,}",
-        "time to the first reply, p50": _format_duration(reply.p50),
-        "time to the first reply, p95": _format_duration(reply.p95),
+        "time to the first reply, p50, estimated": _format_duration(reply.p50),
+        "time to the first reply, p95, estimated": _format_duration(reply.p95),
         "cost": format_sum_usd(total.cost_usd),
     }
     yield from (f"| {figure} | {value} |" for figure, value in values.items())

@@ -21,8 +21,8 @@ from hls_handler.console.pages import NOTHING, format_duration, format_percent, 
 from hls_handler.console.queries import FiguresQuery, InvalidFilter
 from hls_handler.db.values import EPOCH
 from hls_handler.storage import Storage
-from hls_handler.store.figures import MAX_DELIVERIES, DailyScore, Figures, FiguresReport
-from hls_handler.store.periods import PERIODS
+from hls_handler.store.figures import DailyScore, Figures, FiguresReport
+from hls_handler.store.periods import PERIODS, latest_period
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.web.single_flight import SingleFlightCache
 
@@ -41,7 +41,9 @@ def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> Fi
     since = query.since
     if since is None and until < EPOCH:
         raise InvalidFilter("until: expected a time after 1970")
-    if since is None:
+    if since is None and query.until is None:
+        since = latest_period(query.period, now).since  # as on the overview
+    elif since is None:
         since = until - PERIODS[query.period][0]
     if since >= now:
         raise InvalidFilter("since: expected a time in the past")
@@ -82,7 +84,6 @@ class FiguresPages:
             periods=PERIOD_TITLES,
             groups=list(_group(report)),
             max_rows=MAX_ROWS,
-            max_deliveries=f"{MAX_DELIVERIES:,}",
             keep_days=f"{self._frame.settings.storage.keep_days:g}",
             has_authors=self._frame.settings.metrics.authors,
             scores=_arrange_scores(report.scores),

@@ -44,8 +44,6 @@ MAX_METRICS_AGE_S = 5.0
 may read at once.
 """
 
-Counters = Mapping[tuple[str, str], int]
-
 
 @dataclass(frozen=True, slots=True)
 class Total:
@@ -155,6 +153,11 @@ TOTALS = (
     ),
     Total("hls_github_requests", "Requests to GitHub's API", "github_requests", known=ONE),
 )
+HISTOGRAMS = {
+    "processing": "Time from the receipt of a delivery to its end",
+    "first_reply": "Time to the first reply to an issue or pull request",
+}
+"""Counter -> meaning."""
 
 
 async def show_metrics(
@@ -250,9 +253,13 @@ def _of_store(store: Storage) -> Iterator[Metric]:
         for labels, value in add_up(total, counted[total.counter]).items():
             metric.add_metric(labels, value)
         yield metric
-    buckets, sum_s = read_histogram(counters)
-    meaning = "Time from the receipt of a delivery to its end"
-    yield HistogramMetricFamily("hls_processing_seconds", meaning, buckets=buckets, sum_value=sum_s)
+    for name, meaning in HISTOGRAMS.items():
+        yield HistogramMetricFamily(
+            f"hls_{name}_seconds",
+            meaning,
+            buckets=cumulate(counted[f"{name}_le"]),
+            sum_value=counted[f"{name}_ms"].get("", 0) / 1000,
+        )
     unfinished = counters.get(("claude_calls", UNFINISHED), 0)
     yield Gauge(
         "hls_claude_unfinished_calls",
@@ -291,13 +298,9 @@ def add_up(total: Total, counts: Mapping[str, int]) -> Mapping[tuple[str, ...], 
     return {labels: value / unit for labels, value in largest.items()}
 
 
-def read_histogram(counters: Counters) -> tuple[list[tuple[str, float]], float]:
-    """Return the cumulated buckets by their upper bound in seconds ("0.5", "+Inf"), and the sum of
-    the seconds.
-    """
+def cumulate(histogram: Mapping[str, int]) -> list[tuple[str, float]]:
+    """Return the cumulated buckets by their upper bound in seconds ("0.5", "+Inf")."""
     bounds = [f"{bound:g}" for bound in BUCKETS_S]
-    counts = (counters.get(("processing_le", bound), 0) for bound in (*bounds, "inf"))
+    counts = (histogram.get(bound, 0) for bound in (*bounds, "inf"))
     names = (*map(str, BUCKETS_S), "+Inf")
-    return [*zip(names, accumulate(counts), strict=True)], counters.get(
-        ("processing_ms", ""), 0
-    ) / 1000
+    return [*zip(names, accumulate(counts), strict=True)]

@@ -27,7 +27,14 @@ from hls_handler.queue.pauses import describe_pause
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import ACCOUNT_LIMIT, SUCCESS, UNFINISHED
-from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
+from hls_handler.store.periods import (
+    Percentiles,
+    Period,
+    PeriodName,
+    estimate_percentiles,
+    latest_period,
+    percentile,
+)
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import QueueState
 from hls_handler.web.single_flight import SingleFlightCache
@@ -53,7 +60,8 @@ _CAUSES = {
 RANKS = ("503", "401", "413", "400")
 """Statuses of rejected requests that may be GitHub's, the most severe first."""
 
-_LATENCY = "processing_le"
+_PROCESSING = "processing_le"
+_FIRST_REPLY = "first_reply_le"
 _OUTCOME = "outcome"
 _CLAUDE = "claude_calls"
 REJECTED = "rejected"
@@ -254,7 +262,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     period = latest_period(name, store.now())
     hours = store.counter_hours
     deliveries = store.deliveries
-    names = [*_RECEIVED, _OUTCOME, _LATENCY, _CLAUDE, REJECTED, _COST]
+    names = [*_RECEIVED, _OUTCOME, _PROCESSING, _FIRST_REPLY, _CLAUDE, REJECTED, _COST]
     totals, plots = describe_period(period, hours.series(names, period))
     holds = store.rate_limiter.all_held()
     holds.pop(ACCOUNT_LIMIT, None)  # calls to Claude are held as long
@@ -336,11 +344,17 @@ def describe_period(
     dead = sum(ended["dead"])
     cost = [value / 1_000_000 for value in added(_COST)]
     failed = added(_CLAUDE, without=(SUCCESS, UNFINISHED))
-    buckets = {label: values for (one, label), values in series.items() if one == _LATENCY}
+    buckets = {label: values for (one, label), values in series.items() if one == _PROCESSING}
     histograms = [
         {label: values[index] for label, values in buckets.items()} for index in range(len(labels))
     ]
-    whole = {label: sum(values) for label, values in buckets.items()}
+
+    def estimate(histogram: str) -> Percentiles:
+        sums = {label: sum(values) for (one, label), values in series.items() if one == histogram}
+        return estimate_percentiles(sums)
+
+    processing = estimate(_PROCESSING)
+    first_reply = estimate(_FIRST_REPLY)
     totals = {
         "Received": (f"{sum(received):,}", list_address({}, since=period.since)),
         **{
@@ -354,10 +368,10 @@ def describe_period(
             }.items()
         },
         "Success": (format_percent(done * 100 / (done + dead) if done + dead else None), ""),
-        **{
-            name: (format_duration(percentile(whole, share)), "")
-            for name, share in PERCENTILES.items()
-        },
+        "p50": (format_duration(processing.p50), ""),
+        "p95": (format_duration(processing.p95), ""),
+        "First reply, p50": (format_duration(first_reply.p50), ""),
+        "First reply, p95": (format_duration(first_reply.p95), ""),
         "Cost": (format_sum_usd(sum(cost)), ""),
     }
     seconds = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, Executable, Table
 
@@ -16,7 +17,7 @@ Counts = Mapping[tuple[str, str], int]
 """Counter increments, such as {("outcome", "done"): 1, ("webhooks", ""): 2}."""
 
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", counts the
+"""Upper bounds of the histograms of durations, in seconds; one more bucket, "inf", counts the
 rest.
 """
 
@@ -55,12 +56,31 @@ NO_COUNTS = (
 one.
 """
 
-HOURLY = frozenset(
+FIGURES = (
+    "cost_micro_usd",
+    "ended",
+    "first_reply_le",
+    "processing_le",
+    "recovered",
+    "replies",
+    "saved_micro_usd",
+)
+"""What `count_by_group` counts for each repository as "repository_cost_micro_usd" and so on, and
+for each author, while authors are stored, as "author_cost_micro_usd".
+"""
+
+ONLY_HOURLY = frozenset(
+    f"{group}_{figure}" for group in ("repository", "author") for figure in FIGURES
+) - {"repository_cost_micro_usd"}
+"""Names of the counters that have no total since the first start."""
+
+HOURLY = ONLY_HOURLY | frozenset(
     {
         "caught_up",
         "claude_calls",
         "cost_micro_usd",
         "event",
+        "first_reply_le",
         "github_requests",
         "outcome",
         "outsider_cost_micro_usd",
@@ -74,6 +94,14 @@ HOURLY = frozenset(
     }
 )
 """Names of the counters that the table `counter_hours` has by hour, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The repository and the author whose figures a delivery counts in."""
+
+    repository: str | None
+    author: str | None  # None while authors are not stored
 
 
 class CounterWriter:
@@ -95,7 +123,8 @@ class CounterWriter:
             {"name": name, "label": label, "value": counts[name, label]}
             for name, label in sorted(counts)
         ]
-        connection.execute(self._increment, rows)
+        totals = [row for row in rows if row["name"] not in ONLY_HOURLY]
+        connection.execute(self._increment, totals)
         if at is None:
             at = self._database.now_in(connection)
         hour = at - at % HOUR_MS
@@ -103,14 +132,17 @@ class CounterWriter:
         if hourly:
             connection.execute(self._increment_hour, hourly)
 
-    def uncount_end(self, connection: Connection, state: State, finished_at: int) -> None:
+    def uncount_end(self, connection: Connection, end: Counts, finished_at: int) -> None:
         """Take back a delivery that is queued again from the hour in which it ended (ms); the total
-        keeps each end.
+        keeps each end. `end` is what `count_end` returned.
         """
         hour = finished_at - finished_at % HOUR_MS
-        connection.execute(
-            self._increment_hour, [{"name": "outcome", "label": state, "value": -1, "hour": hour}]
-        )
+        rows = [
+            {"name": name, "label": label, "value": -value, "hour": hour}
+            for (name, label), value in sorted(end.items())
+            if name in HOURLY
+        ]
+        connection.execute(self._increment_hour, rows)
 
     def set_values(self, connection: Connection, name: str, values: Mapping[str, int]) -> None:
         """Replace values of the counter `name`, such as times in ms. The keys of `values` are
@@ -131,8 +163,44 @@ def _increment(database: Database, table: Table) -> Executable:
     )
 
 
+def count_by_group(
+    figure: str, value: int, groups: Groups, part: str = ""
+) -> Counter[tuple[str, str]]:
+    """Return the increments of a figure for the delivery's repository and for its author.
+
+    The labels are "owner/repo:done" and "mona owner/repo:done" if `part` is "done", else
+    "owner/repo" and "mona owner/repo".
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    if groups.repository is None:
+        return counts
+    label = f"{groups.repository}:{part}" if part else groups.repository
+    counts[f"repository_{figure}", label] = value
+    if groups.author is not None:
+        counts[f"author_{figure}", f"{groups.author} {label}"] = value
+    return counts
+
+
+def count_duration(name: str, duration_ms: int, groups: Groups) -> Counter[tuple[str, str]]:
+    """Return the increments of a histogram and of the sum of its durations.
+
+    For 700 ms of "processing": {("processing_ms", ""): 700, ("processing_le", "1"): 1} and those of
+    the repository and the author.
+    """
+    bucket = next((f"{bound:g}" for bound in BUCKETS_S if duration_ms <= bound * 1000), "inf")
+    counts = count_by_group(f"{name}_le", 1, groups, bucket)
+    counts[f"{name}_ms", ""] = duration_ms
+    counts[f"{name}_le", bucket] = 1
+    return counts
+
+
 def count_end(
-    state: State, *, repository: str | None, kind: str | None = None, handler: str | None = None
+    state: State,
+    *,
+    repository: str | None,
+    author: str | None = None,
+    kind: str | None = None,
+    handler: str | None = None,
 ) -> Counter[tuple[str, str]]:
     """Return the counter increments for the end of a delivery. `kind` is an ignored delivery's
     `reason_kind`.
@@ -142,6 +210,8 @@ def count_end(
         counts["repository_outcome", f"{repository}:{state}"] = 1
     if handler is not None:
         counts["handler", f"{handler}:{state}"] = 1
+    if state in ("done", "dead"):
+        counts += count_by_group("ended", 1, Groups(repository, author), state)
     if state == "ignored":
         counts["ignored", kind or "other"] = 1
     return counts

@@ -65,6 +65,8 @@ class BatchAcceptor:
                 _c.digest,
                 _c.queued_at,
                 _c.finished_at,
+                _c.repository,
+                _c.author,
             )
             .where(or_(database.is_one_of(_c.guid, "guids"), is_same_body))
             .order_by(_c.id)
@@ -136,9 +138,9 @@ class BatchAcceptor:
                 increments += count_end("superseded", repository=old.repository)
             self._counters.add(connection, increments + _count_outcomes(batch, outcomes), at=now)
             for guid in sorted(former.keys() & stored.keys()):
-                self._counters.uncount_end(
-                    connection, former[guid].state, former[guid].finished_at or now
-                )
+                ended = former[guid]
+                end = count_end(ended.state, repository=ended.repository, author=ended.author)
+                self._counters.uncount_end(connection, end, ended.finished_at or now)
             times = self._record_times(connection, batch, increments, now)
         self._last_webhooks.update(times)
         for old in superseded:

@@ -27,7 +27,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from hls_handler.db.counters import BUCKETS_S, CounterWriter, Counts, count_end
+from hls_handler.db.counters import (
+    CounterWriter,
+    Counts,
+    Groups,
+    count_by_group,
+    count_duration,
+    count_end,
+)
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, rate_limits, slots
 from hls_handler.db.values import (
@@ -93,6 +100,24 @@ _IS_CLAIMABLE = and_(
     ~is_paused(_waiting),
     ~exists().where(_OTHER_RUNS),
     ~exists().where(_OTHER_IS_BEFORE),
+)
+# Literals, because SQLAlchemy names no tables in RETURNING of SQLite.
+_IS_OTHER_OF_CONVERSATION = and_(
+    _other.c.conversation_key == literal_column("deliveries.conversation_key"),
+    _other.c.id != literal_column("deliveries.id"),
+)
+_HAS_OTHER_REPLY = exists().where(
+    _IS_OTHER_OF_CONVERSATION,
+    _other.c.state == literal("done"),
+    _other.c.posting_status == literal("done"),
+)
+_OTHERS_RECEIVED_AT = (
+    select(func.min(_other.c.received_at))
+    .where(
+        _IS_OTHER_OF_CONVERSATION,
+        _other.c.state.in_([literal(state) for state in ("done", "superseded", "dead")]),
+    )
+    .scalar_subquery()
 )
 _NO_WORKER: dict[str, object] = {"worker": None, "lease_until": None}
 _NO_FAILURES: dict[str, object] = {
@@ -174,7 +199,7 @@ class DeliveryQueue:
         )
         self._next_times = _select_next_times(now)
         self._expired = (
-            select(_c.id, _c.guid, _c.repository, _c.crashes, _c.has_progress)
+            select(_c.id, _c.guid, _c.repository, _c.author, _c.crashes, _c.has_progress)
             .where(_c.state == literal("running"), has_passed(_c.lease_until, now))
             .with_for_update(skip_locked=True)
         )
@@ -182,7 +207,17 @@ class DeliveryQueue:
             deliveries.update()
             .where(is_held(now))
             .values(_NO_WORKER | {"finished_at": now})
-            .returning(_c.id, _c.finished_at, _c.queued_at, _c.failures)
+            .returning(
+                _c.id,
+                _c.finished_at,
+                _c.queued_at,
+                _c.received_at,
+                _c.failures,
+                _c.is_command,
+                _c.posting_status,
+                _HAS_OTHER_REPLY.label("has_other_reply"),
+                _OTHERS_RECEIVED_AT.label("others_received_at"),
+            )
         )
 
     def accept(
@@ -317,15 +352,16 @@ class DeliveryQueue:
             if lease.attempt > 1:  # a delivery that reserves a slot is postponed
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
             counts += count_end(
-                end.state, repository=lease.repository, kind=end.kind, handler=end.handler
+                end.state,
+                repository=lease.repository,
+                author=lease.author,
+                kind=end.kind,
+                handler=end.handler,
             )
             event = event_key(lease.event, lease.action)
             counts += _count_github_requests(event, github_requests, is_end=True)
             if end.state == "done":
-                counts += _count_processing_time(row.finished_at - row.queued_at)
-                if row.failures:
-                    counts["recovered_by_retry", ""] = 1
-                    counts["errors_recovered", ""] = row.failures
+                counts += _count_done(lease, row)
             self._counters.add(connection, counts, at=row.finished_at)
 
     def dead_letter(
@@ -441,11 +477,14 @@ class DeliveryQueue:
         with self._database.writing() as connection:
             is_due = connection.execute(at_once).rowcount
             ended = connection.execute(
-                select(_c.state, _c.finished_at).where(is_retried).with_for_update()
+                select(_c.state, _c.finished_at, _c.repository, _c.author)
+                .where(is_retried)
+                .with_for_update()
             ).first()
             connection.execute(again)
             if ended is not None:
-                self._counters.uncount_end(connection, ended.state, ended.finished_at)
+                end = count_end(ended.state, repository=ended.repository, author=ended.author)
+                self._counters.uncount_end(connection, end, ended.finished_at)
             if is_due or ended is not None:
                 record_change(self._database, connection, by, "retry", guid)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
@@ -475,7 +514,7 @@ class DeliveryQueue:
                     "duration_ms": now - _c.received_at,
                     "reason": reason,
                 }
-                counts += count_end("dead", repository=row.repository)
+                counts += count_end("dead", repository=row.repository, author=row.author)
                 dead.append((row.guid, row.repository, reason))
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))
             release_locks(connection, row.id)
@@ -505,17 +544,23 @@ def _count_github_requests(
     return counts
 
 
-def _count_processing_time(duration_ms: int) -> Counter[tuple[str, str]]:
-    """Return the counter increments for a delivery that ended `duration_ms` after it was queued.
+def _count_done(lease: Lease, row: Row[Any]) -> Counter[tuple[str, str]]:
+    """Return the counter increments for a delivery that is done.
 
-    For 700 ms: {("processing_ms", ""): 700, ("processing_count", ""): 1, ("processing_le", "1"):
-    1}.
+    The first reply to an issue or pull request counts with the time since the receipt of the first
+    delivery about it that was not ignored.
     """
-    bucket = next((f"{bound:g}" for bound in BUCKETS_S if duration_ms <= bound * 1000), "inf")
-    return Counter(
-        {
-            ("processing_ms", ""): duration_ms,
-            ("processing_count", ""): 1,
-            ("processing_le", bucket): 1,
-        }
-    )
+    groups = Groups(lease.repository, lease.author)
+    counts = count_duration("processing", row.finished_at - row.queued_at, groups)
+    counts["processing_count", ""] = 1
+    if row.failures:
+        counts["recovered_by_retry", ""] = 1
+        counts["errors_recovered", ""] = row.failures
+        counts += count_by_group("recovered", 1, groups)
+    is_reply = row.posting_status == "done" and not row.is_command
+    if is_reply and lease.conversation_key is not None and not row.has_other_reply:
+        first_received_at = row.received_at
+        if row.others_received_at is not None:
+            first_received_at = min(row.received_at, row.others_received_at)
+        counts += count_duration("first_reply", row.finished_at - first_received_at, groups)
+    return counts

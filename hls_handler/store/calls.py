@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 
 from hls_handler.analysis import TOKENS, Receipt, UnusableReply, Usage
+from hls_handler.db.counters import Groups, count_by_group
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     analyses,
@@ -484,8 +485,13 @@ class ClaudeCalls:
             self._prompt_versions.keep(connection, prompt_id, sources)
             connection.execute(self._insert_hit, {"delivery_id": row_id, **row})
             saved_micro_usd = cached.cost_micro_usd or 0
-            saved = {CACHE_SAVED: saved_micro_usd} if saved_micro_usd else {}
-            self._checkpoints.counters.add(connection, {CACHE_HIT: 1} | saved)
+            groups = Groups(lease.repository, lease.author)
+            counts = Counter({CACHE_HIT: 1})
+            counts += Counter({CACHE_SAVED: saved_micro_usd})
+            if index < FIRST_SHADOW_STEP:
+                counts += count_by_group("replies", 1, groups, "cached")
+                counts += count_by_group("saved_micro_usd", saved_micro_usd, groups)
+            self._checkpoints.counters.add(connection, counts)
 
     def count_last_hour(self) -> int:
         """Return the number of calls within the last hour that count for the budget."""
@@ -701,13 +707,15 @@ def _count_call(
 ) -> dict[tuple[str, str], int]:
     prompt_id = columns["prompt_id"]
     cost = columns.get("cost_micro_usd") or 0
+    groups = Groups(lease.repository, lease.author)
     counts = {("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1}
     if columns["step_index"] >= FIRST_SHADOW_STEP:
         counts["prompt_shadow_calls", prompt_id] = 1
+    elif outcome == SUCCESS:
+        counts |= count_by_group("replies", 1, groups, "asked")
     counts |= {("tokens", name.removesuffix("_tokens")): columns.get(name) or 0 for name in TOKENS}
     counts |= {("cost_micro_usd", ""): cost, ("prompt_cost_micro_usd", prompt_id): cost}
-    if lease.repository is not None:
-        counts["repository_cost_micro_usd", lease.repository] = cost
+    counts |= count_by_group("cost_micro_usd", cost, groups)
     if call.outsider is not None:
         counts[OUTSIDER_COST, call.outsider] = cost
     if call.provider is not None and outcome != UNFINISHED:

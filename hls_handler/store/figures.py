@@ -1,18 +1,19 @@
 """Figures that teams report about a period: results, times, costs; in total, by repository and by
 author.
 
-docs/console.md defines each figure. They are computed from stored rows, so deliveries that
-retention has deleted are missing.
+docs/console.md defines each figure. What happened is counted by the hour (`store/periods.py`). What
+can change later (findings fixed or dismissed, labels corrected) and numbers of pull requests are
+queries of stored rows, so what retention has deleted is missing.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import (
@@ -37,17 +38,19 @@ from sqlalchemy import (
 from hls_handler.analysis import Score
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, calls, corrections, deliveries, findings, labels
-from hls_handler.db.values import from_ms, literal, to_ms
+from hls_handler.db.values import EPOCH, from_ms, to_ms
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.events import PULL_REQUEST_EVENTS
 from hls_handler.store.calls import IS_CALL
-from hls_handler.store.periods import nearest_rank
-from hls_handler.store.replies import CACHED, IS_PAID_BY, PAID, REPLY
-
-MAX_DELIVERIES = 100_000
-"""Ended deliveries, ignored ones included, that a report reads at most: the newest of the period.
-About 2.5 s.
-"""
+from hls_handler.store.periods import (
+    HOUR,
+    Percentiles,
+    Period,
+    estimate_percentiles,
+    find_first_hour,
+    sum_by_group,
+)
+from hls_handler.store.replies import IS_PAID_BY, PAID, REPLY
 
 TOTAL = "total"
 MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newest
@@ -78,57 +81,11 @@ _IS_KEPT = and_(
         corrections.c.label == labels.c.name,
     ),
 )
-_earlier = deliveries.alias("earlier")
 _of_conversation = deliveries.alias("of_conversation")
-
-_IS_DONE = _d.state == literal("done")
-_IS_DEAD = _d.state == literal("dead")
 _IS_OF_PULL_REQUEST = and_(
     or_(*(_d.event == literal_column(f"'{event}'") for event in sorted(PULL_REQUEST_EVENTS))),
     _d.conversation_key.is_not(None),
 )
-
-
-def _has_posted(table: Any) -> ColumnElement[bool]:
-    posted: ColumnElement[bool] = and_(
-        table.state == literal("done"), table.posting_status == "done"
-    )
-    return posted
-
-
-_IS_FIRST_REPLY = and_(
-    _has_posted(_d),
-    _d.conversation_key.is_not(None),
-    ~_d.is_command,
-    ~exists().where(
-        _earlier.c.conversation_key == _d.conversation_key,
-        _has_posted(_earlier.c),
-        _earlier.c.id < _d.id,
-    ),
-)
-_FIRST_RECEIVED = (
-    select(func.min(_of_conversation.c.received_at))
-    .where(_of_conversation.c.conversation_key == _d.conversation_key)
-    .where(
-        or_(
-            *(
-                _of_conversation.c.state == literal(state)
-                for state in ("done", "superseded", "dead")
-            )
-        )
-    )
-    .scalar_subquery()
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    """Nearest-rank percentiles in seconds; None without times."""
-
-    count: int
-    p50: float | None
-    p95: float | None
-    p99: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +155,9 @@ class DailyScore:
 class FiguresReport:
     """The figures of a period, as `/api/stats` sends them."""
 
-    since: datetime  # later than requested if the period has more than `MAX_DELIVERIES`
+    since: datetime  # a full hour; later than requested if HLS counts only from then on
     until: datetime
-    is_complete: bool  # False: `since` is later than requested
+    is_complete: bool  # False: HLS counts only from a later time than requested
     repository: str | None  # the filter; None stands for all
     total: Figures
     repositories: tuple[Figures, ...]  # by name
@@ -212,14 +169,12 @@ class _ScoredReply(BaseModel):
     scores: list[Score]
 
 
-Counts = Counter[str]  # by the labels of the queries, such as "done"
-Times = defaultdict[str, list[int]]  # ms, by name
+Counts = Counter[str]  # by "ended:done" of the counters, and by the labels of the queries
 
 
 class FiguresReader:
-    def __init__(self, database: Database, *, max_deliveries: int = MAX_DELIVERIES) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._max_deliveries = max_deliveries
 
     def read(
         self,
@@ -229,58 +184,69 @@ class FiguresReader:
         repository: str | None = None,
         has_authors: bool = False,
     ) -> FiguresReport:
-        """Return the figures of the deliveries that ended from `since` until before `until`.
+        """Return the figures of the hours that begin from `since`, or within its hour, until before
+        `until`.
 
         `repository` is "owner/repo" in any case; None stands for all. Raises `StoreUnavailable`.
         """
-        names = (_d.repository, _d.author) if has_authors else (_d.repository,)
+        begin = since - (since - EPOCH) % HOUR
         with self._database.reading() as connection:
-            left_out_ms = self._find_left_out(connection, to_ms(since), to_ms(until))
-            since_ms = to_ms(since) if left_out_ms is None else left_out_ms + 1
-            span = _Span(connection, since_ms, to_ms(until), repository)
-            processing = span.times(_d.finished_at - _d.queued_at, _IS_DONE, names)
-            first_replies = span.times(_d.finished_at - _FIRST_RECEIVED, _IS_FIRST_REPLY, names)
-            counts = [span.count(name) for name in names]
-            scores = tuple(span.scores())
-        groups = [{TOTAL: sum(counts[0].values(), Counter[str]())}, *counts]
-        total, repositories, *others = (
-            tuple(
-                _make_figures(
-                    name,
-                    (to_ms(until) - since_ms) / 60_000,
-                    of_group[name],
-                    took[name],
-                    replied[name],
-                )
-                for name in sorted(of_group)
+            first = find_first_hour(connection)
+            is_complete = first is None or first <= begin
+            if first is not None and begin < first < until:
+                begin = first
+            span = _Span(connection, Period(begin, until, HOUR), repository)
+            minutes = (until - begin) / timedelta(minutes=1)
+            repositories = span.count("repository")
+            total = sum(repositories.values(), Counter[str]())
+            authors = None
+            if has_authors:
+                authors = _list_figures(span.count("author"), minutes)
+            return FiguresReport(
+                since=begin,
+                until=until,
+                is_complete=is_complete,
+                repository=repository,
+                total=_make_figures(TOTAL, minutes, total),
+                repositories=_list_figures(repositories, minutes),
+                authors=authors,
+                scores=tuple(span.scores()),
             )
-            for of_group, took, replied in zip(groups, processing, first_replies, strict=True)
-        )
-        return FiguresReport(
-            since=from_ms(since_ms),
-            until=until,
-            is_complete=left_out_ms is None,
-            repository=repository,
-            total=total[0],
-            repositories=repositories,
-            authors=others[0] if has_authors else None,
-            scores=scores,
-        )
 
-    def _find_left_out(self, connection: Connection, since_ms: int, until_ms: int) -> int | None:
-        """Return the end (ms) of the newest delivery of the period that the report leaves out; None
-        if it reads all.
+    def count_findings(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return {prompt id: {category: {state: number}}} of all findings on pull requests.
+
+        Besides the states, "raised" counts all findings, and "accepted" those with thumbs up.
         """
-        ended = select(_d.finished_at).where(_d.finished_at >= since_ms, _d.finished_at < until_ms)
-        last = ended.order_by(_d.finished_at.desc()).offset(self._max_deliveries).limit(1)
-        return connection.execute(last).scalar()
+        groups = (_f.prompt_id, _f.category, _f.state)
+        counted = (one.label(name) for name, one in _FINDING_COUNTS.items())
+        query = select(*groups, *counted).group_by(*groups).order_by(*groups)
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(query):
+                categories = found.setdefault(row.prompt_id, {})
+                of_category = categories.setdefault(row.category, {"raised": 0, "accepted": 0})
+                of_category["raised"] += row.raised
+                of_category["accepted"] += row.accepted
+                of_category[row.state] = row.raised
+        return found
 
 
-def _make_figures(
-    name: str, minutes: float, counts: Counts, processing_ms: list[int], first_reply_ms: list[int]
-) -> Figures:
-    done, dead, replies, raised = (counts[one] for one in ("done", "dead", "replies", "raised"))
+def _list_figures(counts: Mapping[str, Counts], minutes: float) -> tuple[Figures, ...]:
+    return tuple(_make_figures(name, minutes, counts[name]) for name in sorted(counts))
+
+
+def _make_figures(name: str, minutes: float, counts: Counts) -> Figures:
+    done = counts["ended:done"]
+    dead = counts["ended:dead"]
+    raised = counts["raised"]
+    hits = counts["replies:cached"]
+    replies = counts["replies:asked"] + hits
     costing = counts["pull_requests_with_calls"]
+    cost_per_pull_request_usd = None
+    if costing:
+        cost_usd = counts["pull_request_cost_micro_usd"] / 1_000_000
+        cost_per_pull_request_usd = round(cost_usd / costing, 6)
     return Figures(
         name=name,
         processed=done + dead,
@@ -290,8 +256,8 @@ def _make_figures(
         success_percent=_percent(done, done + dead),
         recovered=counts["recovered"],
         recovery_percent=_percent(counts["recovered"], counts["recovered"] + dead),
-        processing_seconds=_percentiles(processing_ms),
-        first_reply_seconds=_percentiles(first_reply_ms),
+        processing_seconds=_percentiles(counts, "processing_le:"),
+        first_reply_seconds=_percentiles(counts, "first_reply_le:"),
         pull_requests_analysed=counts["pull_requests"],
         findings=FindingFigures(
             raised=raised,
@@ -306,27 +272,23 @@ def _make_figures(
         ),
         labels=LabelFigures(counts["kept"], counts["corrected"]),
         cost_usd=counts["cost_micro_usd"] / 1_000_000,
-        cost_per_pull_request_usd=(
-            round(counts["pull_request_cost_micro_usd"] / 1_000_000 / costing, 6)
-            if costing
-            else None
-        ),
+        cost_per_pull_request_usd=cost_per_pull_request_usd,
         reply_cache=CacheFigures(
             replies=replies,
-            hits=counts["cached_replies"],
-            hit_percent=_percent(counts["cached_replies"], replies),
+            hits=hits,
+            hit_percent=_percent(hits, replies),
             saved_usd=counts["saved_micro_usd"] / 1_000_000,
         ),
     )
 
 
-def _percentiles(times_ms: list[int]) -> Percentiles:
-    if not times_ms:
-        return Percentiles(0, None, None, None)
-    ascending = sorted(times_ms)
-    return Percentiles(
-        len(ascending), *(nearest_rank(ascending, percent) / 1000 for percent in (50, 95, 99))
-    )
+def _percentiles(counts: Counts, prefix: str) -> Percentiles:
+    histogram = {
+        figure.removeprefix(prefix): number
+        for figure, number in counts.items()
+        if figure.startswith(prefix)
+    }
+    return estimate_percentiles(histogram)
 
 
 def _percent(part: int, whole: int) -> float | None:
@@ -334,58 +296,40 @@ def _percent(part: int, whole: int) -> float | None:
 
 
 class _Span:
-    """The queries about one period, on one connection. `name` is the column by which their results
-    are grouped.
-    """
+    """The counters and queries about one period, on one connection."""
 
-    def __init__(
-        self, connection: Connection, since_ms: int, until_ms: int, repository: str | None
-    ) -> None:
+    def __init__(self, connection: Connection, period: Period, repository: str | None) -> None:
         self._connection = connection
-        self._since_ms = since_ms
-        self._until_ms = until_ms
+        self._period = period
+        self._repository = repository
         self._is_wanted: ColumnElement[bool] = _d.repository.is_not(None)
         if repository is not None:
             self._is_wanted = func.lower(_d.repository) == repository.lower()
         self._has_ended = and_(self._is_within(_d.finished_at), self._is_wanted)
 
-    def count(self, name: Column[str]) -> dict[str, Counts]:
-        """Return the counts of each repository or author."""
-        counts: defaultdict[str, Counts] = defaultdict(Counter)
-        corrected = {"corrected": func.count()}
-        kept = {"kept": func.count()}
+    def count(self, group: Literal["repository", "author"]) -> Mapping[str, Counts]:
+        """Add up what is counted by the hour, and what stored rows show: numbers that change later,
+        and those of pull requests, which cannot be added up by the hour.
+        """
+        counts = sum_by_group(self._connection, group, self._period, self._repository)
+        name = {"repository": _d.repository, "author": _d.author}[group]
+        c = corrections.c
+        is_kept = and_(self._is_within(labels.c.set_at), _IS_KEPT)
         queries = (
-            self._results(name),
+            self._pull_requests(name),
             self._costs(name),
-            self._replies(name),
             self._of_conversations(name, findings, self._is_within(_f.raised_at), _FINDING_COUNTS),
             self._of_conversations(
-                name, corrections, self._is_within(corrections.c.set_at), corrected
+                name, corrections, self._is_within(c.set_at), {"corrected": func.count()}
             ),
-            self._of_conversations(
-                name, labels, and_(self._is_within(labels.c.set_at), _IS_KEPT), kept
-            ),
+            self._of_conversations(name, labels, is_kept, {"kept": func.count()}),
         )
         for query in queries:
             for row in self._connection.execute(query):
                 values = row._asdict()
-                counts[values.pop("name")].update(
-                    {key: int(value or 0) for key, value in values.items()}
-                )
+                of_name = counts.setdefault(values.pop("name"), Counter())
+                of_name.update({key: int(value or 0) for key, value in values.items()})
         return counts
-
-    def times(
-        self, took_ms: ColumnElement[int], which: ColumnElement[bool], names: Sequence[Column[str]]
-    ) -> Sequence[Times]:
-        """Return {"total": all times}, and for each column of `names` the times by its values."""
-        groups: list[Times] = [defaultdict(list) for _ in (TOTAL, *names)]
-        for took, *values in self._connection.execute(
-            select(took_ms, *names).where(self._has_ended, which)
-        ):
-            for group, value in zip(groups, (TOTAL, *values), strict=True):
-                if value is not None:
-                    group[value].append(took)
-        return groups
 
     def scores(self) -> Iterator[DailyScore]:
         is_review = and_(self._has_ended, _d.event == "pull_request")
@@ -410,69 +354,31 @@ class _Span:
             yield DailyScore(day, dimension, round(sum(scores) / len(scores), 2), len(scores))
 
     def _is_within(self, moment: ColumnElement[Any]) -> ColumnElement[bool]:
-        return and_(moment >= self._since_ms, moment < self._until_ms)
+        return and_(moment >= to_ms(self._period.since), moment < to_ms(self._period.until))
 
-    def _results(self, name: Column[str]) -> Executable:
+    def _pull_requests(self, name: Column[str]) -> Executable:
         is_analysed = and_(_IS_OF_PULL_REQUEST, _d.analysis_status == "done")
+        number = func.count(distinct(_d.conversation_key)).label("pull_requests")
         return (
-            select(
-                name.label("name"),
-                func.count().filter(_IS_DONE).label("done"),
-                func.count().filter(_IS_DEAD).label("dead"),
-                func.count().filter(_IS_DONE, _d.failures > 0).label("recovered"),
-                func.count(distinct(_d.conversation_key))
-                .filter(is_analysed)
-                .label("pull_requests"),
-            )
-            .where(
-                self._has_ended,
-                or_(_IS_DONE, _IS_DEAD, _d.state == literal("superseded")),
-                name.is_not(None),
-            )
+            select(name.label("name"), number)
+            .where(self._has_ended, is_analysed, name.is_not(None))
             .group_by(name)
         )
 
     def _costs(self, name: Column[str]) -> Executable:
-        of_pull_request = func.count(distinct(_d.conversation_key)).filter(_IS_OF_PULL_REQUEST)
+        """Return the cost of pull requests with at least one call, and their number."""
+        number = func.count(distinct(_d.conversation_key))
         return (
             select(
                 name.label("name"),
-                func.sum(_c.cost_micro_usd).label("cost_micro_usd"),
-                func.sum(_c.cost_micro_usd)
-                .filter(_IS_OF_PULL_REQUEST)
-                .label("pull_request_cost_micro_usd"),
-                of_pull_request.label("pull_requests_with_calls"),
+                func.sum(_c.cost_micro_usd).label("pull_request_cost_micro_usd"),
+                number.label("pull_requests_with_calls"),
             )
             .join(deliveries, _d.id == _c.delivery_id)
-            .where(self._is_within(_c.started_at), IS_CALL, self._is_wanted, name.is_not(None))
+            .where(self._is_within(_c.started_at), IS_CALL, self._is_wanted)
+            .where(_IS_OF_PULL_REQUEST, name.is_not(None))
             .group_by(name)
         )
-
-    def _replies(self, name: Column[str]) -> Executable:
-        of_calls = (
-            select(
-                name.label("name"),
-                func.count().label("replies"),
-                func.count().filter(_c.outcome == CACHED).label("cached_replies"),
-                func.sum(PAID.c.cost_micro_usd).label("saved_micro_usd"),
-            )
-            .join(calls, _IS_POSTED)
-            .outerjoin(PAID, IS_PAID_BY)
-            .where(self._has_ended, name.is_not(None), _c.reply_type.is_not(None))
-            .group_by(name)
-        )
-        old = (  # stored by versions before 0.4.0
-            select(
-                name.label("name"),
-                func.count().label("replies"),
-                func.count(analyses.c.saved_micro_usd).label("cached_replies"),
-                func.sum(analyses.c.saved_micro_usd).label("saved_micro_usd"),
-            )
-            .join(analyses, _IS_POSTED_OLD)
-            .where(self._has_ended, name.is_not(None))
-            .group_by(name)
-        )
-        return union_all(of_calls, old)
 
     def _of_conversations(
         self,

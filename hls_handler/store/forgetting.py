@@ -213,6 +213,9 @@ def _of_login(login: str, connection: Connection) -> Iterator[Step]:
         yield column.table, func.lower(column) == login, {column.name: GHOST}
     for table in (counters, counter_hours):
         yield table, (table.c.name == OUTSIDER_COST) & (func.lower(table.c.label) == login), None
+    hours = counter_hours.c
+    is_of_author = func.lower(hours.label).startswith(f"{login} ", autoescape=True)
+    yield counter_hours, hours.name.startswith("author_", autoescape=True) & is_of_author, None
     has_mention = or_(
         *(column.icontains(f"@{login}", autoescape=True) for column in (_t.title, _t.text))
     )

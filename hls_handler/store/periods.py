@@ -1,24 +1,24 @@
-"""Counters by hour: series and sums of a period, and percentiles of processing times.
+"""Counters by hour: series and sums of a period, and percentiles of their histograms.
 
-The names and labels are those of `Statistics.counters()`, as far as `db.counters.HOURLY` has them.
-A call to Claude counts in the hour in which it began.
+The names and labels are those of `db.counters.HOURLY`. A call to Claude counts in the hour in which
+it began, everything else in that in which it happened.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from hls_handler.db.counters import BUCKETS_S
+from hls_handler.db.counters import BUCKETS_S, FIGURES
 from hls_handler.db.database import Database
 from hls_handler.db.tables import counter_hours
-from hls_handler.db.values import EPOCH, to_ms
+from hls_handler.db.values import EPOCH, from_ms, to_ms
 
 PeriodName = Literal["24h", "7d", "30d"]
 
@@ -28,6 +28,8 @@ PERIODS: Mapping[PeriodName, tuple[timedelta, timedelta]] = {
     "30d": (timedelta(days=30), timedelta(days=1)),
 }
 """Name -> length of the period, and length of the parts that its series have."""
+
+HOUR = timedelta(hours=1)
 
 _c = counter_hours.c
 
@@ -98,17 +100,60 @@ class CounterHours:
         return {key: tuple(values) for key, values in found.items()}
 
 
+def find_first_hour(connection: Connection) -> datetime | None:
+    """Return the first hour of which the figures of repositories are counted; None if there is
+    none.
+    """
+    first = select(func.min(_c.hour)).where(_c.name == "repository_ended")
+    first_ms = connection.execute(first).scalar()
+    return None if first_ms is None else from_ms(first_ms)
+
+
+def sum_by_group(
+    connection: Connection,
+    group: Literal["repository", "author"],
+    period: Period,
+    repository: str | None,
+) -> dict[str, Counter[str]]:
+    """Return the sums of `FIGURES` by repository or author, such as {"octo/widgets": {"ended:done":
+    3, "cost_micro_usd": 900}}, of one repository (in any case) or of all.
+    """
+    names = [f"{group}_{figure}" for figure in FIGURES]
+    query = select(_c.name, _c.label, func.sum(_c.value).label("total"))
+    query = query.where(_is_in(names, period)).group_by(_c.name, _c.label)
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in connection.execute(query):
+        who, separator, part = row.label.partition(":")  # "mona octo/widgets:done"
+        author_or_repository, _, of_repository = who.partition(" ")
+        counted_in = of_repository or author_or_repository
+        if repository is None or counted_in.lower() == repository.lower():
+            figure = row.name.removeprefix(f"{group}_") + separator + part
+            found[author_or_repository][figure] += int(row.total)
+    return found
+
+
 def _is_in(names: Collection[str], period: Period) -> ColumnElement[bool]:
     return and_(
         _c.name.in_(sorted(names)), _c.hour >= to_ms(period.since), _c.hour < to_ms(period.until)
     )
 
 
-def nearest_rank(ascending: Sequence[float], percent: int) -> float:
-    """Return the smallest value that at least `percent` (95) of the values do not exceed. There is
-    at least one.
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Estimated percentiles in seconds, interpolated between the bounds of a histogram, whose last
+    one is 300 s; None without times.
     """
-    return ascending[math.ceil(percent * len(ascending) / 100) - 1]
+
+    count: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+def estimate_percentiles(histogram: Mapping[str, int]) -> Percentiles:
+    """Return the percentiles of a histogram: {upper bound in seconds, or "inf": number}."""
+    p50, p95, p99 = (percentile(histogram, share) for share in (0.5, 0.95, 0.99))
+    return Percentiles(sum(histogram.values()), p50, p95, p99)
 
 
 def percentile(histogram: Mapping[str, int], share: float) -> float | None:
@@ -126,6 +171,6 @@ def percentile(histogram: Mapping[str, int], share: float) -> float | None:
     for lower, upper in pairwise((0.0, *BUCKETS_S)):
         inside = histogram.get(f"{upper:g}", 0)
         if inside and below + inside >= rank:
-            return lower + (upper - lower) * (rank - below) / inside
+            return round(lower + (upper - lower) * (rank - below) / inside, 3)
         below += inside
     return BUCKETS_S[-1]

@@ -10,22 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Label,
-    Select,
-    and_,
-    case,
-    exists,
-    func,
-    literal_column,
-    or_,
-    select,
-    union_all,
-)
+from sqlalchemy import Label, Select, and_, exists, func, literal_column, or_, select, union_all
 
 from hls_handler.db.counters import LAST_WEBHOOK, NO_COUNTS, RENAMED
 from hls_handler.db.database import Database
-from hls_handler.db.tables import analyses, calls, checkpoints, counters, deliveries, findings
+from hls_handler.db.tables import analyses, calls, checkpoints, counters, deliveries
 from hls_handler.db.values import HOUR_MS, decompress, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, Finished, State
 from hls_handler.events import event_key
@@ -34,7 +23,6 @@ from hls_handler.queue.pauses import is_paused
 from hls_handler.settings.model import Settings
 
 _c = deliveries.c
-_f = findings.c
 # after any GUID and request id in every collation: they have letters, digits, "-" and ":"
 LAST_ID = "z" * 64
 DELIVERY_COLUMNS = [column for column in _c if column.name not in ("author", "body", "digest")]
@@ -313,29 +301,6 @@ class Statistics:
                 }
                 found.subtract({key: number for key, number in estimate.items() if number})
         return dict(found)
-
-    def count_findings(self) -> dict[str, dict[str, dict[str, int]]]:
-        """Return {prompt id: {category: {state: number}}} of all findings on pull requests.
-
-        Besides the states, "raised" counts all findings, and "accepted" those with thumbs up.
-        """
-        accepted = func.sum(case((_f.is_accepted, 1), else_=0)).label("accepted")
-        groups = (_f.prompt_id, _f.category, _f.state)
-        query = (
-            select(*groups, func.count().label("raised"), accepted)
-            .group_by(*groups)
-            .order_by(*groups)
-        )
-        found: dict[str, dict[str, dict[str, int]]] = {}
-        with self._database.reading() as connection:
-            for row in connection.execute(query):
-                of_category = found.setdefault(row.prompt_id, {}).setdefault(
-                    row.category, {"raised": 0, "accepted": 0}
-                )
-                of_category["raised"] += row.raised
-                of_category["accepted"] += int(row.accepted)
-                of_category[row.state] = row.raised
-        return found
 
     def recent_calls(self, *, limit: int) -> list[RecentCall]:
         """Return the newest finished calls to Claude, at most `limit`, newest first."""

@@ -5,6 +5,7 @@ A counter has a name and a label: ("event", "issues.opened"), ("outcome", "done"
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from hls_handler.db.counters import BUCKETS_S
 from hls_handler.events import PULL_REQUEST_EVENTS
 from hls_handler.github.api import RateLimit
 from hls_handler.store.corrections import feedback_in
-from hls_handler.store.periods import nearest_rank, percentile
+from hls_handler.store.periods import estimate_percentiles
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED
 from hls_handler.store.statistics import RecentCall
 from hls_handler.web.single_flight import SingleFlightCache
@@ -30,7 +31,7 @@ WINDOW_S = 300.0
 
 
 Findings = Mapping[str, Mapping[str, Mapping[str, int]]]
-"""Prompt id -> category -> state -> number of findings; see `Statistics.count_findings`."""
+"""Prompt id -> category -> state -> number of findings; see `FiguresReader.count_findings`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class StatsDocument(TypedDict):
     average_processing_time: float | None
     # the estimated percentiles, and "histogram": upper bound in s -> deliveries
     processing_time: dict[str, Any]
+    time_to_first_reply: dict[str, Any]  # the same of issues and pull requests
     events_by_type: dict[str, int]
     events_by_repo: dict[str, int]
     handlers: dict[str, dict[str, int]]
@@ -154,7 +156,6 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
 
     done = total("outcome", "done")
     dead = total("outcome", "dead")
-    histogram = by_name["processing_le"]
     return {
         "uptime_seconds": round(uptime_s, 3),
         "total_webhooks": total("webhooks"),
@@ -169,13 +170,8 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         "average_processing_time": _divide(
             total("processing_ms") / 1000, total("processing_count"), 3
         ),
-        "processing_time": {
-            **{f"p{percent}": _estimate(histogram, percent / 100) for percent in (50, 95, 99)},
-            "estimate": "interpolated between the bounds of the histogram",
-            "histogram": {
-                bound: histogram.get(bound, 0) for bound in (*map("{:g}".format, BUCKETS_S), "inf")
-            },
-        },
+        "processing_time": _describe_histogram(by_name["processing_le"]),
+        "time_to_first_reply": _describe_histogram(by_name["first_reply_le"]),
         "events_by_type": by_name["event"],
         "events_by_repo": by_name["repository"],
         "handlers": _nest(by_name["handler"]),
@@ -290,20 +286,30 @@ def _divide(part: float, whole: float, digits: int) -> float | None:
     return round(part / whole, digits)
 
 
-def _estimate(histogram: Mapping[str, int], share: float) -> float | None:
-    seconds = percentile(histogram, share)
-    if seconds is None:
-        return None
-    return round(seconds, 3)
+def _describe_histogram(histogram: Mapping[str, int]) -> dict[str, Any]:
+    percentiles = estimate_percentiles(histogram)
+    bounds = (*map("{:g}".format, BUCKETS_S), "inf")
+    return {
+        "p50": percentiles.p50,
+        "p95": percentiles.p95,
+        "p99": percentiles.p99,
+        "estimate": "interpolated between the bounds of the histogram",
+        "histogram": {bound: histogram.get(bound, 0) for bound in bounds},
+    }
 
 
 def _distribution(values: Sequence[float], digits: int) -> Distribution:
-    """Return the average and percentiles (nearest rank)."""
+    """Return the average and percentiles: the smallest value that at least so many per cent of the
+    values do not exceed (nearest rank).
+    """
     if not values:
         return {"average": None, "p50": None, "p95": None, "p99": None}
     ascending = sorted(values)
-    p50, p95, p99 = (round(nearest_rank(ascending, percent), digits) for percent in (50, 95, 99))
-    return {"average": round(sum(values) / len(values), digits), "p50": p50, "p95": p95, "p99": p99}
+    distribution: Distribution = {"average": round(sum(values) / len(values), digits)}
+    for percent in (50, 95, 99):
+        rank = math.ceil(percent * len(ascending) / 100)
+        distribution[f"p{percent}"] = round(ascending[rank - 1], digits)
+    return distribution
 
 
 def _nest(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from hls_handler.console.metrics import MAX_SERIES, TOTALS, add_up, read_histogram
+from hls_handler.console.metrics import MAX_SERIES, TOTALS, add_up, cumulate
 from hls_handler.deliveries import End
 from hls_handler.github.api import RateLimit
 from hls_handler.storage import Storage
@@ -37,7 +37,7 @@ def test_totals_and_the_queue_come_from_the_database(browser: Browser, store: St
     accept(store, ignored("g0", reason_kind="bot"))
     dead_letter(store, "g1")
     lease = begin(store, "g2", number=2)
-    store.queue.finish(lease, End("done", "posted"), took_s=0.7)
+    store.queue.finish(lease, End("done", "posted", posting="done"), took_s=0.7)
     begin(store, "g3", number=3)
     accept(store, queued("g4", number=4), queued("g5", number=5))
     store.pauses.pause("octo/widgets", reason=None, by="mona")
@@ -71,6 +71,8 @@ def test_totals_and_the_queue_come_from_the_database(browser: Browser, store: St
         1,
     )
     assert found["hls_processing_seconds_count"] == 1
+    assert found["hls_first_reply_seconds_count"] == 1
+    assert found["hls_first_reply_seconds_sum"] < 60
     assert found["hls_last_webhook_timestamp_seconds"] == pytest.approx(
         store.now().timestamp(), abs=60
     )
@@ -126,16 +128,10 @@ def test_versions_of_a_prompt_are_one_series() -> None:
     assert total("hls_labels_set", labels) == {("issues/analyze", "kind"): 5}
 
 
-def test_buckets_of_the_processing_time_are_cumulative() -> None:
-    counters = {
-        ("processing_le", "0.5"): 2,
-        ("processing_le", "1"): 1,
-        ("processing_le", "inf"): 1,
-        ("processing_ms", ""): 401_500,
-    }
-    buckets, sum_s = read_histogram(counters)
+def test_buckets_of_a_histogram_are_cumulative() -> None:
+    buckets = cumulate({"0.5": 2, "1": 1, "inf": 1})
     assert buckets[:5] == [("0.1", 0), ("0.25", 0), ("0.5", 2), ("1.0", 3), ("2.5", 3)]
-    assert (buckets[-2:], sum_s) == ([("300.0", 3), ("+Inf", 4)], 401.5)
+    assert buckets[-2:] == [("300.0", 3), ("+Inf", 4)]
 
 
 def test_number_of_series_is_bounded() -> None:

@@ -216,6 +216,7 @@ SERIES = {
     ("outcome", "ignored"): (2, 0),
     ("outcome", "superseded"): (0, 4),
     ("processing_le", "1"): (4, 0),
+    ("first_reply_le", "10"): (1, 1),
     ("cost_micro_usd", ""): (250_000, 500),
     ("claude_calls", "ok"): (3, 0),
     ("claude_calls", "refusal"): (1, 0),
@@ -237,6 +238,8 @@ def test_totals_and_plots_are_those_of_the_period() -> None:
         "Success": "75.0%",
         "p50": "0.75 s",
         "p95": "0.97 s",
+        "First reply, p50": "7.5 s",
+        "First reply, p95": "9.8 s",
         "Cost": "0.2505 USD",
     }
     assert drawn[0].rows[0][1] == "/deliveries?since=2026-11-23T10%3A00&until=2026-11-23T11%3A00"

@@ -4,26 +4,46 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import Engine, Table, event
 
-from hls_handler.db.tables import analyses, calls, corrections, deliveries, findings, labels
+from hls_handler.analysis import IssueResponse, Usage, ValidReply
+from hls_handler.db.migrations.versions import v0_4_6
+from hls_handler.db.tables import (
+    analyses,
+    calls,
+    corrections,
+    counter_hours,
+    deliveries,
+    findings,
+    labels,
+)
 from hls_handler.db.values import to_ms
+from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from hls_handler.store.figures import (
     CacheFigures,
     DailyScore,
     Figures,
-    FiguresReader,
     FiguresReport,
     FindingFigures,
     LabelFigures,
-    Percentiles,
 )
+from hls_handler.store.periods import Percentiles
+from tests.queue.builders import accept, begin, claim, ignored, record_reply
 
+REPLY = ValidReply(
+    "issues/respond@3f9c2a",
+    "issue_response",
+    IssueResponse(worth_saying=True, sources=[], answer="Yes.", certain=False),
+    Usage("claude-haiku-5-5", input_tokens=1200, output_tokens=80, cost_usd=0.0025),
+)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY_BEFORE = NOON - timedelta(days=1)
 REPOSITORIES = {1: "octo/widgets", 2: "octo/docs"}
@@ -220,7 +240,14 @@ def filled(store: Storage) -> Storage:
         "changed_at": 0,
     }
     replies = [
-        (*of, json.dumps(reply, separators=(",", ":")), saved) for *of, reply, saved in REPLIES
+        (
+            delivery,
+            step,
+            json.dumps(reply, separators=(",", ":")),
+            saved,
+            ago(hours[delivery]),
+        )
+        for delivery, step, reply, saved in REPLIES
     ]
     with store.database.writing() as connection:
 
@@ -235,8 +262,8 @@ def filled(store: Storage) -> Storage:
         connection.execute(deliveries.insert(), [_delivery(**one) for one in DELIVERIES])
         starts = [(*call, ago(hours[call[0]])) for call in CALLS]
         insert(calls, "delivery_id step_index cost_micro_usd started_at", starts, **of_prompt)
-        columns = "delivery_id step_index reply saved_micro_usd"
-        insert(analyses, columns, replies, reply_type="t", analysed_at=0, **of_prompt)
+        columns = "delivery_id step_index reply saved_micro_usd analysed_at"
+        insert(analyses, columns, replies, reply_type="t", **of_prompt)
         columns = "number name state prompt_id set_at"
         insert(labels, columns, [(*row, ago(hours)) for *row, hours in LABELS], **of_bot)
         rows = [(number, label, ago(hours)) for number, label, hours in CORRECTIONS]
@@ -245,7 +272,16 @@ def filled(store: Storage) -> Storage:
         insert(
             findings, "number state is_accepted raised_at finding_key", raised, **found, **of_bot
         )
+    count_rows(store)
     return store
+
+
+def count_rows(store: Storage) -> None:
+    """Count the stored rows by the hour, as the migration does."""
+    with store.database.writing() as connection:
+        connection.execute(counter_hours.delete())
+        with Operations.context(MigrationContext.configure(connection)):
+            v0_4_6.upgrade()
 
 
 def read(
@@ -263,10 +299,9 @@ WIDGETS = Figures(
     success_percent=80.0,
     recovered=1,
     recovery_percent=50.0,
-    processing_seconds=Percentiles(4, 20.0, 60.0, 60.0),  # of 2, 20, 40, 60 s
-    first_reply_seconds=Percentiles(
-        2, 20.0, 70.0, 70.0
-    ),  # 20 s, and 70 s from the receipt of the superseded one
+    processing_seconds=Percentiles(4, 30.0, 57.0, 59.4),  # of 2, 20, 40, 60 s
+    # 20 s, and 70 s from the receipt of the superseded one
+    first_reply_seconds=Percentiles(2, 30.0, 114.0, 118.8),
     pull_requests_analysed=2,
     findings=FindingFigures(
         6, 2, 1, 2, 33.33, ignored=1, acted_on=2, decided=5, acted_on_percent=40.0
@@ -285,8 +320,8 @@ DOCS = Figures(
     success_percent=100.0,
     recovered=0,
     recovery_percent=None,
-    processing_seconds=Percentiles(2, 10.0, 30.0, 30.0),
-    first_reply_seconds=Percentiles(1, 10.0, 10.0, 10.0),  # issue 12 had a reply before the period
+    processing_seconds=Percentiles(2, 10.0, 28.0, 29.6),  # of 10, 30 s
+    first_reply_seconds=Percentiles(1, 7.5, 9.75, 9.95),  # issue 12 had a reply before the period
     pull_requests_analysed=0,
     findings=FindingFigures(0, 0, 0, 0, None, 0, 0, 0, None),
     labels=LabelFigures(0, 0),
@@ -321,7 +356,7 @@ def test_statements_do_not_depend_on_the_number_of_repositories(filled: Storage)
     assert 0 < len([one for one in statements if one.startswith("SELECT")]) <= 10
 
 
-def test_total_adds_counts_and_ranks_all_times(filled: Storage) -> None:
+def test_total_adds_up_counts_and_histograms(filled: Storage) -> None:
     total = read(filled).total
     assert (total.name, total.done, total.dead, total.cost_usd, total.reply_cache.replies) == (
         "total",
@@ -331,8 +366,8 @@ def test_total_adds_counts_and_ranks_all_times(filled: Storage) -> None:
         6,
     )
     # of 2, 10, 20, 30, 40, 60 s
-    assert total.processing_seconds == Percentiles(6, 20.0, 60.0, 60.0)
-    assert total.first_reply_seconds == Percentiles(3, 20.0, 70.0, 70.0)  # of 10, 20, 70 s
+    assert total.processing_seconds == Percentiles(6, 20.0, 55.5, 59.1)
+    assert total.first_reply_seconds == Percentiles(3, 20.0, 111.0, 118.2)  # of 10, 20, 70 s
 
 
 def test_one_repository_in_any_case(filled: Storage) -> None:
@@ -353,7 +388,7 @@ def test_figures_of_each_author_without_deliveries_of_unknown_ones(filled: Stora
         0.4,
     )
     assert hubot.findings == FindingFigures(2, 1, 0, 1, 50.0, 1, 0, 2, 0.0)
-    assert hubot.first_reply_seconds == Percentiles(1, 70.0, 70.0, 70.0)
+    assert hubot.first_reply_seconds == Percentiles(1, 90.0, 117.0, 119.4)
     assert (mona.name, mona.done, mona.dead, mona.pull_requests_analysed, mona.cost_usd) == (
         "mona",
         4,
@@ -366,7 +401,7 @@ def test_figures_of_each_author_without_deliveries_of_unknown_ones(filled: Stora
         1,
         CacheFigures(4, 0, 0.0, 0.0),
     )
-    assert mona.processing_seconds == Percentiles(4, 20.0, 40.0, 40.0)  # of 2, 20, 30, 40 s
+    assert mona.processing_seconds == Percentiles(4, 20.0, 54.0, 58.8)  # of 2, 20, 30, 40 s
 
 
 def test_scores_are_averages_by_day_and_dimension(filled: Storage) -> None:
@@ -377,16 +412,53 @@ def test_scores_are_averages_by_day_and_dimension(filled: Storage) -> None:
     )
 
 
-def test_only_the_newest_deliveries_of_a_long_period_are_read(filled: Storage) -> None:
-    report = FiguresReader(filled.database, max_deliveries=4).read(DAY_BEFORE, NOON)
-    # 7, 9, 10; 8 is ignored
-    assert (report.is_complete, report.total.done, report.total.cost_usd) == (
+def test_report_says_from_when_on_it_counts(filled: Storage) -> None:
+    early = NOON - timedelta(days=9)
+    report = filled.figures.read(early, NOON)
+    assert (report.since, report.is_complete, report.total.done) == (
+        NOON - timedelta(hours=30),
         False,
-        3,
-        0.05,
+        7,
     )
-    assert report.since == NOON - timedelta(hours=7) + timedelta(seconds=100.001)
-    assert FiguresReader(filled.database, max_deliveries=9).read(DAY_BEFORE, NOON).is_complete
+    assert filled.figures.read(early, early + timedelta(days=1)).total.processed == 0
+
+
+def without_replies(report: FiguresReport) -> list[Figures]:
+    """The figures, without those of replies: the migration counts only the former table of them."""
+    none = CacheFigures(0, 0, None, 0.0)
+    figures = (report.total, *report.repositories, *(report.authors or ()))
+    return [replace(one, reply_cache=none) for one in figures]
+
+
+def test_workers_count_what_the_migration_counts_from_rows(store: Storage) -> None:
+    of_pull_request = {"number": 7, "event": "pull_request", "author": "mona"}
+    lease = begin(store, "first", **of_pull_request)
+    record_reply(store, lease, REPLY)
+    store.queue.finish(lease, End("superseded", None), took_s=1)
+    for guid in ("second", "third"):
+        lease = begin(store, guid, **of_pull_request)
+        record_reply(store, lease, REPLY)
+        record_reply(store, lease, REPLY, index=100)
+        store.queue.finish(lease, End("done", None, posting="done"), took_s=1)
+    store.queue.dead_letter(begin(store, "dead", number=8), reason="issue is locked")
+    store.queue.dead_letter(begin(store, "again", number=9, author="hubot"), reason="is locked")
+    assert store.queue.retry("again", by="mona") == "queued"
+    store.queue.finish(claim(store), End("done", None, posting="dry_run"), took_s=1)
+    accept(store, ignored("ignored"))
+    since = store.now() - timedelta(hours=1)
+    until = store.now() + timedelta(hours=1)
+    counted = store.figures.read(since, until, has_authors=True)
+    (widgets,) = counted.repositories
+    assert (widgets.done, widgets.dead, widgets.recovered) == (3, 1, 0)
+    assert (widgets.processing_seconds.count, widgets.first_reply_seconds.count) == (3, 1)
+    assert (widgets.reply_cache.replies, widgets.cost_usd) == (3, 0.0125)
+    assert [(one.name, one.done, one.cost_usd) for one in counted.authors or ()] == [
+        ("hubot", 1, 0.0),
+        ("mona", 2, 0.0125),
+    ]
+    count_rows(store)
+    recounted = store.figures.read(since, until, has_authors=True)
+    assert without_replies(recounted) == without_replies(counted)
 
 
 def test_empty_store_has_no_figures(store: Storage) -> None:

@@ -242,13 +242,15 @@ def test_texts_about_issues_that_the_person_opened_are_deleted(store: Storage) -
 
 
 def test_logins_in_other_rows_are_replaced(store: Storage) -> None:
-    lease = begin(store, "g1", number=7)
+    lease = begin(store, "g1", number=7, author="Mona")
     store.interruptions.stop(lease, 7, by="Mona")
     begin_call(store, lease, with_budgets(outsiders={"day_usd": 1}), outsider="mona")
     store.queue.finish(lease, End("done", "so"), took_s=0)
     store.audit.record("mona", "pause", "")
     store.audit.record("monalisa", "resume", "")
-    assert forget(store) == {"stops": 1, "audit": 1, "counters": 1, "counter_hours": 1}
+    # hours of the outsider's budget, and of the author's cost, end and processing time
+    hours = {"counters": 1, "counter_hours": 4}
+    assert forget(store) == {"deliveries": 1, "stops": 1, "audit": 1, **hours}
     assert counts(store) == {}
     stop = store.interruptions.find_stop(1, 7)
     assert (stop and stop.by, [change.person for change in store.audit.find(most=9)]) == (

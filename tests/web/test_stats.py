@@ -27,6 +27,7 @@ COUNTERS = {
     ("processing_count", ""): 12,
     ("processing_le", "2.5"): 6,
     ("processing_le", "5"): 6,
+    ("first_reply_le", "10"): 2,
     ("handler", "IssueHandler:done"): 9,
     ("handler", "IssueHandler:dead"): 2,
     ("handler", "of:a:kind:done"): 1,
@@ -95,6 +96,12 @@ def test_stats_with_all_counters_and_recent_calls() -> None:
     )
     times = page["processing_time"]
     assert (times["p50"], times["p99"], times["histogram"]["5"]) == (2.5, 4.95, 6)
+    first_reply = page["time_to_first_reply"]
+    assert (first_reply["p50"], first_reply["p95"], first_reply["histogram"]["10"]) == (
+        7.5,
+        9.75,
+        2,
+    )
     assert page["handlers"] == {"IssueHandler": {"done": 9, "dead": 2}, "of:a:kind": {"done": 1}}
     assert page["prompts"] == {
         "issues/strict@aaaaaa": {"calls": 3, "shadow_calls": 2, "cost_usd": 1.234567}
