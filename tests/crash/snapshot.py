@@ -100,6 +100,8 @@ _IGNORED_IN_RECEIPTS = frozenset(
 _IGNORED_COUNTERS = (
     "processing_ms",
     "processing_le",
+    "first_reply_ms",
+    "first_reply_le",
     "github_requests",
     "event_github_requests",
     "last_webhook",
