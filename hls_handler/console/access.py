@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable
 from hashlib import sha256
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -47,33 +48,31 @@ class Access:
         self._is_secure = public_url.startswith("https://")
         self._origin = "/".join(public_url.split("/")[:3])
 
-    def find_rejection(self, request: Request) -> tuple[int, str] | None:
-        """Return the status and the reason if requests from this place are rejected; None if they
-        are not.
-        """
+    def find_rejection(self, request: Request) -> HTTPException | None:
+        """Return the error if requests from this place are rejected; None if they are not."""
         if not self.is_on:
-            return (
+            return HTTPException(
                 404,
-                (
-                    "the console and the API are off: set server.api_key, such as to the output of"
-                    " openssl rand -hex 24"
-                ),
+                "the console and the API are off: set server.api_key, such as to the output of"
+                " openssl rand -hex 24",
             )
         if not self._server.has_sign_in:
             host = HOST.fullmatch(request.headers.get("host", ""))
             if host is None or not is_loopback(host[1]):
                 # A web page of another site may have made its own name point to this machine.
-                return 403, "use http://127.0.0.1 or http://localhost, or set server.api_key"
+                return HTTPException(
+                    403, "use http://127.0.0.1 or http://localhost, or set server.api_key"
+                )
             sign = find_sign_of_proxy(request)
             if sign is not None:
-                return (
+                return HTTPException(
                     403,
                     f"others may reach this service through a proxy ({sign}): set server.api_key",
                 )
         if _is_of_other_site(request) or (
             request.method in SAFE_METHODS and not self.is_same_origin(request)
         ):
-            return 403, "a web page of another site has sent this request"
+            return HTTPException(403, "a web page of another site has sent this request")
         return None
 
     def is_allowed(self, request: Request) -> bool:
@@ -83,7 +82,9 @@ class Access:
         """Return the login that the trusted proxy sent; None also for a program, which sends the
         key in X-API-Key.
         """
-        return None if self._callers.has_key(request) else self._callers.find_user(request)
+        if self._callers.has_key(request):
+            return None
+        return self._callers.find_user(request)
 
     def may_write(self, request: Request) -> bool:
         """Return False for users who may only read, also if they have signed in with the key."""
@@ -131,11 +132,9 @@ class Access:
     def csrf_token(self, request: Request) -> str:
         """Return the token that forms of this user or session must send."""
         user = self.find_user(request)
-        return (
-            self._sign("form", self._session(request) or "")
-            if user is None
-            else self._sign("form of", user)
-        )
+        if user is not None:
+            return self._sign("form of", user)
+        return self._sign("form", self._session(request) or "")
 
     def is_own_form(self, request: Request, token: str) -> bool:
         """Return True if a form of the console sent the request, and no page of another site."""
@@ -169,7 +168,9 @@ class Access:
         value, _, signature = request.cookies.get(self._cookie_name(request), "").rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign("session", value).encode()):
             return None
-        return value if int(value.partition(".")[0]) > self._now() else None
+        if int(value.partition(".")[0]) <= self._now():
+            return None
+        return value
 
     def _sign(self, purpose: str, value: str) -> str:
         return hmac.digest(

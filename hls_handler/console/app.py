@@ -21,7 +21,7 @@ from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.log import LogPages
 from hls_handler.console.metrics import MAX_METRICS_AGE_S, read_metrics, show_metrics
-from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, read_overview
+from hls_handler.console.overview import OverviewPage
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptPages
 from hls_handler.console.sent_prompts import SentPromptPages
@@ -59,9 +59,6 @@ class Console:
         self._process = secrets.token_hex(4)
         self._ending = threading.Event()  # of the routes in use
         self._runs = ClaudeRuns(ports.store, ports.connect_claude, ports.now)
-        self._overviews = SingleFlightCache(
-            partial(read_overview, ports.store), ports.now, max_age_s=MAX_OVERVIEW_AGE_S
-        )
         self._stats = SingleFlightCache(
             partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S
         )
@@ -85,11 +82,10 @@ class Console:
         return [
             *OverviewPage(
                 frame,
-                self._overviews,
+                store,
                 ports.health,
                 ports.rate_limit,
                 ports.now,
-                store,
                 ports.has_webhooks,
             ).routes(),
             *DeliveryPages(frame, store, ports.log_ring).routes(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -19,6 +20,12 @@ from hls_handler.storage import Storage
 PAGE_ROWS = 50
 
 
+@dataclass(frozen=True, slots=True)
+class _ChangesPage:
+    changes: Sequence[Change]
+    next_query: str | None  # of the address of the next page
+
+
 class AuditPages:
     def __init__(self, frame: Frame, store: Storage) -> None:
         self._frame = frame
@@ -32,22 +39,25 @@ class AuditPages:
 
     def _show(self, request: Request) -> Response:
         query = AuditQuery.parse(request.query_params)
-        changes, next_query = self._find(query)
+        page = self._find(query)
         return self._frame.render(
-            request, "audit.html", query=query, changes=changes, next_query=next_query
+            request, "audit.html", query=query, changes=page.changes, next_query=page.next_query
         )
 
     def _list(self, request: Request, query: AuditQuery) -> Response:
-        changes, next_query = self._find(query)
+        page = self._find(query)
         document: AuditDocument = {
-            "changes": [to_document(ChangeDocument, change) for change in changes],
-            "next": next_query and f"{LIST_AUDIT.path}?{next_query}",
+            "changes": [to_document(ChangeDocument, change) for change in page.changes],
+            "next": page.next_query and f"{LIST_AUDIT.path}?{page.next_query}",
         }
         return send_json(request, document)
 
-    def _find(self, query: AuditQuery) -> tuple[Sequence[Change], str | None]:
-        """Return a page of changes, and the query of the next one."""
+    def _find(self, query: AuditQuery) -> _ChangesPage:
         found = self._store.audit.find(person=query.person, before=query.before, most=PAGE_ROWS + 1)
-        page = found[:PAGE_ROWS]
-        given = {"person": query.person} if query.person else {}
-        return page, urlencode({**given, "before": page[-1].id}) if len(found) > PAGE_ROWS else None
+        changes = found[:PAGE_ROWS]
+        if len(found) <= PAGE_ROWS:
+            return _ChangesPage(changes, None)
+        following = f"before={changes[-1].id}"
+        if query.person:
+            following = f"{urlencode({'person': query.person})}&{following}"
+        return _ChangesPage(changes, following)

@@ -76,7 +76,9 @@ class ClaudeRuns:
     def find(self, name: str) -> Progress | None:
         """Return the last trial if it is of this prompt."""
         last = self._last
-        return last if last is not None and last.name == name else None
+        if last is None or last.name != name:
+            return None
+        return last
 
     def start(
         self, name: str, planned: Sequence[Plan], settings: Settings, about: Any, *, by: str

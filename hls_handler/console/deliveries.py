@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_search import (
+    ReasonGroup,
     find_github_page,
     group_reasons,
     list_address,
@@ -73,11 +74,24 @@ class DeliveryPages:
         store = self._store
         found = store.searches.find(search)
         pauses = store.pauses.active()
-        reasons = store.searches.count_reasons(search) if search.state in RETRIED else []
+        reasons: Sequence[tuple[str, int, datetime]] = []
+        if search.state in RETRIED:
+            reasons = store.searches.count_reasons(search)
         filters = {name: value for name, value in given.items() if name not in ("before", "text")}
         named = NAMES.fullmatch(search.text)
+        groups: Sequence[ReasonGroup] = ()
+        if search.state == "dead" and not search.text:
+            groups = group_reasons(reasons, filters)
         query = to_query(given, before=None)
-        repository = search.repository or (named[1] if named is not None else None)
+        first_query = None
+        if search.before:
+            first_query = query
+        next_query = None
+        if found.next is not None:
+            next_query = to_query(given, before=found.next)
+        repository = search.repository
+        if repository is None and named is not None:
+            repository = named[1]
         return self._frame.render(
             request,
             "deliveries.html",
@@ -87,22 +101,17 @@ class DeliveryPages:
             given=given,
             states=get_args(State),
             now=store.now(),
-            groups=(
-                group_reasons(reasons, filters)
-                if search.state == "dead" and not search.text
-                else ()
-            ),
-            matching=sum(
-                number for _, number, _ in reasons
-            ),  # deliveries that a retry of the filter would run
+            groups=groups,
+            # deliveries that a retry of the filter would run
+            matching=sum(number for _, number, _ in reasons),
             repository=repository,
             said=said,
             follows=follows,
             follow=FOLLOW,
             number_open=sum(row.state in OPEN_STATES for row in found.rows),
             query=query,
-            next_query=None if found.next is None else to_query(given, before=found.next),
-            first_query=query if search.before else None,
+            next_query=next_query,
+            first_query=first_query,
         )
 
     def _retry_all(self, request: Request, form: Form) -> Response:
@@ -178,9 +187,10 @@ def _describe_wait(row: DeliveryRow, pauses: Sequence[Pause]) -> Wait:
         return Wait(row.reason or "", row.reason or "", None)
     pause = find_pause(row.repository, pauses)
     if pause is not None:
-        return Wait(
-            f"paused: {pause.reason}" if pause.reason else "paused", describe_pause(pause), None
-        )
+        reason = "paused"
+        if pause.reason:
+            reason = f"paused: {pause.reason}"
+        return Wait(reason, describe_pause(pause), None)
     reason = row.reason or "waits for a worker"
     return Wait(reason, reason, row.due_at)
 

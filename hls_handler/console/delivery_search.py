@@ -40,7 +40,9 @@ def to_query(given: Mapping[str, str], *, before: str | None) -> str:
     "state=dead&before=GUID".
     """
     filters = {name: value for name, value in given.items() if value and name != "before"}
-    return urlencode(filters | ({"before": before} if before else {}))
+    if before:
+        filters["before"] = before
+    return urlencode(filters)
 
 
 def list_address(
@@ -96,5 +98,7 @@ def find_github_page(row: DeliveryRow, base_url: str) -> str | None:
     """
     if row.repository is None:
         return None
-    path = quote(row.repository) + (f"/issues/{row.number}" if row.number is not None else "")
-    return f"{web_url(base_url)}/{path}"  # GitHub redirects to /pull/ if it is a pull request
+    page = f"{web_url(base_url)}/{quote(row.repository)}"
+    if row.number is None:
+        return page
+    return f"{page}/issues/{row.number}"  # GitHub redirects to /pull/ if it is a pull request

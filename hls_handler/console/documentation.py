@@ -59,7 +59,8 @@ def _render(name: str) -> Markup:
             token.children = list(
                 _drop_links_to_other_files(token.children, shipped.list_documents())
             )
-    return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 the files are shipped
+    rendered = parser.renderer.render(tokens, parser.options, {})
+    return Markup(rendered)  # noqa: S704 the files are shipped
 
 
 def _anchor(heading: str) -> str:

@@ -26,7 +26,8 @@ from hls_handler.store.periods import PERIODS, latest_period
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.web.single_flight import SingleFlightCache
 
-MAX_AGE_S, TIMEOUT_S = 60.0, 30.0  # of reports; each may read 100,000 rows
+MAX_AGE_S = 60.0  # of reports
+TIMEOUT_S = 30.0
 MAX_ROWS = 20  # of each table of the page
 FORMULA = ("=", "+", "-", "@")
 """Beginnings of cells that spreadsheets take for a formula.
@@ -211,11 +212,10 @@ def _flatten(document: Mapping[str, object], prefix: str = "") -> dict[str, obje
     """Return {"findings_raised": 5} for {"findings": {"raised": 5}}."""
     flat: dict[str, object] = {}
     for key, value in document.items():
-        flat |= (
-            _flatten(value, f"{prefix}{key}_")
-            if isinstance(value, Mapping)
-            else {prefix + key: value}
-        )
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}_")
+        else:
+            flat[prefix + key] = value
     return flat
 
 
@@ -223,4 +223,6 @@ def _escape_formula(value: object) -> object:
     if not isinstance(value, str):
         return value
     printable = escape_unprintable(value)
-    return f"'{printable}" if printable.startswith(FORMULA) else printable
+    if printable.startswith(FORMULA):
+        return f"'{printable}"
+    return printable

@@ -68,7 +68,9 @@ class Frame:
             if for_others is not None:
                 return await _run(for_others, request)
             self.require_permitted_origin(request)
-            wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            wanted = request.url.path
+            if request.url.query:
+                wanted = f"{wanted}?{request.url.query}"
             return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
 
         return Route(path, guarded, methods=["GET"])
@@ -94,13 +96,11 @@ class Frame:
     async def _answer(self, request: Request, answer: Awaitable[Response]) -> Response:
         try:
             return await answer
+        except InvalidFilter as exc:
+            text = f"{exc.detail}."
+            status = exc.status_code
         except HTTPException as exc:
-            detail = (
-                exc.detail
-                if isinstance(exc, InvalidFilter)
-                else f"{exc.detail[:1].upper()}{exc.detail[1:]}"
-            )
-            text = f"{detail}."
+            text = f"{exc.detail[:1].upper()}{exc.detail[1:]}."
             status = exc.status_code
         except StoreUnavailable:
             text = "The database cannot be read now. /health says why."
@@ -121,17 +121,15 @@ class Frame:
             except StoreUnavailable:
                 raise HTTPException(503, "the database cannot be read now; see /health") from None
 
-        paths = (
-            (endpoint.path,)
-            if endpoint.other_path is None
-            else (endpoint.path, endpoint.other_path)
-        )
-        return [Route(path, guarded, methods=[endpoint.method]) for path in paths]
+        paths = (endpoint.path, endpoint.other_path)
+        return [
+            Route(path, guarded, methods=[endpoint.method]) for path in paths if path is not None
+        ]
 
     def require_permitted_origin(self, request: Request) -> None:
         rejection = self.access.find_rejection(request)
         if rejection is not None:
-            raise HTTPException(*rejection)
+            raise rejection
 
     def _require_program(self, request: Request) -> None:
         self.require_permitted_origin(request)
@@ -163,9 +161,10 @@ class Frame:
 
     def person(self, request: Request) -> str:
         """Return who sends a permitted request, for the audit. No login has a space."""
-        return self.access.find_user(request) or (
-            "API key" if self.access.has_key else "local browser"
-        )
+        user = self.access.find_user(request)
+        if user is not None:
+            return user
+        return "API key" if self.access.has_key else "local browser"
 
     def message(self, request: Request, text: str, *, status: int) -> Response:
         return self.render(
@@ -208,16 +207,16 @@ class Frame:
 
 
 async def _run(answer: Callable[..., Any], *arguments: object) -> Response:
-    answered = (
-        answer(*arguments) if iscoroutinefunction(answer) else asyncio.to_thread(answer, *arguments)
-    )
-    return cast(Response, await answered)
+    if iscoroutinefunction(answer):
+        return cast(Response, await answer(*arguments))
+    return cast(Response, await asyncio.to_thread(answer, *arguments))
 
 
 def _to_json(value: object) -> object:
     if isinstance(value, date):
         return value.isoformat()
-    return asdict(value)  # type: ignore[call-overload]  # the other values of documents are dataclasses
+    # the other values of documents are dataclasses
+    return asdict(value)  # type: ignore[call-overload]
 
 
 def send_json(request: Request, document: object, *, status: int = 200) -> Response:

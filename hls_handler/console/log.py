@@ -71,7 +71,9 @@ class LogPages:
         without a line has the id with which the client continues.
         """
         seen = self._find_position(last_id)
-        limit = MAX_LINES if last_id else MAX_SHOWN
+        limit = MAX_SHOWN
+        if last_id:
+            limit = MAX_LINES
         began_at = self._now()
         sent_at = began_at - HEARTBEAT_S
         while True:
@@ -93,7 +95,9 @@ class LogPages:
         process.
         """
         known = re.fullmatch(rf"{self._process}-([0-9]{{1,15}})", last_id)
-        return 0 if known is None else int(known[1])
+        if known is None:
+            return 0
+        return int(known[1])
 
     def _show(self, request: Request) -> Response:
         query = LogQuery.parse(request.query_params)
@@ -125,7 +129,11 @@ def show_line(line: LogLine) -> dict[str, object]:
         fields.pop(name) for name in ("timestamp", "level", "logger", "message")
     )
     trace = fields.pop("exception", None)
-    is_stored = line.get("decision") != "rejected"
+    if trace is not None:
+        trace = truncate(escape_unprintable_lines(str(trace)), MAX_TRACE_CHARACTERS)
+    page = None
+    if "delivery" in fields and line.get("decision") != "rejected":
+        page = f"/deliveries/{quote(str(fields['delivery']), safe='')}"
     return {
         "time": time.replace("T", " ").removesuffix("Z"),
         "level": level,
@@ -135,22 +143,15 @@ def show_line(line: LogLine) -> dict[str, object]:
             {
                 "name": escape_unprintable(name),
                 "value": _to_text(value),
-                "link": (
-                    f"/deliveries/{quote(str(value), safe='')}"
-                    if name == "delivery" and is_stored
-                    else None
-                ),
+                "link": page if name == "delivery" else None,
             }
             for name, value in fields.items()
         ],
-        "trace": (
-            None
-            if trace is None
-            else truncate(escape_unprintable_lines(str(trace)), MAX_TRACE_CHARACTERS)
-        ),
+        "trace": trace,
     }
 
 
 def _to_text(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return truncate(escape_unprintable(text), MAX_VALUE_CHARACTERS)
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False)
+    return truncate(escape_unprintable(value), MAX_VALUE_CHARACTERS)

@@ -62,7 +62,9 @@ class Total:
         not count it.
         """
         if not self.labels:
-            return () if label in self.known else None
+            if label not in self.known:
+                return None
+            return ()
         if label == UNFINISHED and self.counter == "claude_calls":
             return None  # this number also decreases
         first = label
@@ -170,8 +172,7 @@ async def show_metrics(
     """Return all metrics. Programs send the key in a header; a session does not count."""
     rejection = frame.access.find_rejection(request)
     if rejection is not None:
-        status, reason = rejection
-        return PlainTextResponse(f"{reason}\n", status)
+        return PlainTextResponse(f"{rejection.detail}\n", rejection.status_code)
     if not frame.access.is_scraper(request):
         sentence = (
             "send the service's key (server.api_key) as Authorization: Bearer KEY, or in"
@@ -183,12 +184,11 @@ async def show_metrics(
     except StoreUnavailable:
         of_store = []  # hls_health_state is most useful now
     of_process = _of_process(health, rate_limit(), frame.settings, is_store_readable=bool(of_store))
-    body, media_type = await asyncio.to_thread(_expose, [*of_process, *of_store])
-    return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
+    return await asyncio.to_thread(_expose, [*of_process, *of_store])
 
 
-def _expose(metrics: list[Metric]) -> tuple[bytes, str]:
-    """Return the metrics in the text format of Prometheus, and its media type."""
+def _expose(metrics: list[Metric]) -> Response:
+    """Return the metrics in the text format of Prometheus."""
     from prometheus_client.exposition import choose_encoder
     from prometheus_client.registry import Collector
 
@@ -197,7 +197,8 @@ def _expose(metrics: list[Metric]) -> tuple[bytes, str]:
             return metrics
 
     encode, media_type = choose_encoder("")
-    return encode(Collected()), media_type
+    headers = {"content-type": media_type, "cache-control": "no-store"}
+    return Response(encode(Collected()), headers=headers)
 
 
 def _of_process(
@@ -294,8 +295,9 @@ def add_up(total: Total, counts: Mapping[str, int]) -> Mapping[tuple[str, ...], 
     if len(sums) > MAX_SERIES:
         others = ("other",) * len(total.labels)
         largest[others] = largest.get(others, 0) + sums.total() - sum(largest.values())
-    unit = 1_000_000 if total.name.endswith("_usd") else 1
-    return {labels: value / unit for labels, value in largest.items()}
+    if total.name.endswith("_usd"):
+        return {labels: value / 1_000_000 for labels, value in largest.items()}
+    return {labels: float(value) for labels, value in largest.items()}
 
 
 def cumulate(histogram: Mapping[str, int]) -> list[tuple[str, float]]:

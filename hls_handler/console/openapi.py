@@ -46,9 +46,10 @@ ERRORS = {
     503: "the database cannot be read now",
 }
 DESCRIPTION = """\
-Send the key (`server.api_key`) in the header X-API-Key. A service without `server.api_key` has no API; only the demo \
-answers programs on the same machine without a key. A response below /api has an ETag; with it in If-None-Match, an \
-unchanged document is not sent again (304). Later versions only add keys."""
+Send the key (`server.api_key`) in the header X-API-Key. A service without `server.api_key` has no \
+API; only the demo answers programs on the same machine without a key. A response below /api has \
+an ETag; with it in If-None-Match, an unchanged document is not sent again (304). Later versions \
+only add keys."""
 
 
 def _send(request: Request) -> Response:
@@ -121,16 +122,21 @@ def _operation(endpoint: Endpoint, schemas: Mapping[Any, object]) -> dict[str, o
     }
     if is_api and endpoint.method == "GET":
         responses[304] = {"description": "the document has the ETag of If-None-Match"}
+    kind = "Problem" if is_api else "Detail"
     for status in endpoint.errors:
-        responses[status] = {
-            "$ref": f"#/components/responses/{'Problem' if is_api else 'Detail'}{status}"
-        }
+        responses[status] = {"$ref": f"#/components/responses/{kind}{status}"}
     names = re.findall(r"{(\w+)}", endpoint.path)
-    also = f"Older clients find it at `{endpoint.other_path}`, too." if endpoint.other_path else ""
+    description = endpoint.description
+    if endpoint.other_path:
+        also = f"Older clients find it at `{endpoint.other_path}`, too."
+        description = f"{description} {also}".lstrip()
+    security: list[dict[str, list[str]]] = [{KEY: []}]
+    if not endpoint.needs_key:
+        security = [{}, {KEY: []}]
     return {
         "operationId": "_".join([endpoint.method.lower(), *re.findall(r"\w+", endpoint.path)]),
         "summary": endpoint.summary,
-        "description": " ".join(part for part in (endpoint.description, also) if part),
+        "description": description,
         "parameters": [
             *(
                 {"name": name, "in": "path", "required": True, **PATH_PARAMETERS[name]}
@@ -138,7 +144,7 @@ def _operation(endpoint: Endpoint, schemas: Mapping[Any, object]) -> dict[str, o
             ),
             *_query_parameters(endpoint.query),
         ],
-        "security": [{KEY: []}] if endpoint.needs_key else [{}, {KEY: []}],
+        "security": security,
         "responses": {str(status): responses[status] for status in sorted(responses)},
     }
 
@@ -156,12 +162,14 @@ def _query_parameters(query: type[Query]) -> Iterator[dict[str, object]]:
         schema: dict[str, object] = {
             "anyOf": [*(one for one in field.get("anyOf", [field]) if one != NULL), EMPTY]
         }
-        schema |= {} if about["default"] is None else {"default": about["default"]}
-        example = {"example": about["examples"][0]} if about["examples"] else {}
-        yield {
+        if about["default"] is not None:
+            schema["default"] = about["default"]
+        parameter = {
             "name": name,
             "in": "query",
             "description": about["description"],
             "schema": schema,
-            **example,
         }
+        if about["examples"]:
+            parameter["example"] = about["examples"][0]
+        yield parameter

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Literal, NamedTuple
 
 from markupsafe import Markup
@@ -46,7 +47,8 @@ MAX_OVERVIEW_AGE_S = 10.0
 
 PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95}
 TOP = 10
-QUEUED, DEAD = {"state": "queued"}, {"state": "dead"}  # filters of the list of deliveries
+QUEUED = {"state": "queued"}  # filters of the list of deliveries
+DEAD = {"state": "dead"}
 
 _CAUSES = {
     "400": "the body did not fit the event that its header names",
@@ -103,6 +105,13 @@ class Plot(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class PeriodNumbers:
+    # number, and the address of the deliveries that it counts or ""
+    totals: Mapping[str, tuple[str, str]]
+    plots: tuple[Plot, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """Numbers of the database about now and about a period."""
 
@@ -112,9 +121,7 @@ class Overview:
     waits: tuple[ReasonGroup, ...]
     dead: tuple[ReasonGroup, ...]
     calls_last_hour: int
-    # number, and the address of the deliveries that it counts or ""
-    totals: Mapping[str, tuple[str, str]]
-    plots: tuple[Plot, ...]
+    past: PeriodNumbers
     events: Rows
     repositories: Rows
     rejections: Sequence[tuple[str, int]]  # status and number of rejected requests
@@ -126,16 +133,17 @@ class OverviewPage:
     def __init__(
         self,
         frame: Frame,
-        overviews: SingleFlightCache[Overview, PeriodName],
+        store: Storage,
         health: Health,
         rate_limit: Callable[[], RateLimit],
         now: Callable[[], float],
-        store: Storage,
         has_webhooks: bool,
     ) -> None:
         """`now` returns seconds since 1970."""
         self._frame = frame
-        self._overviews = overviews
+        self._overviews = SingleFlightCache(
+            partial(read_overview, store), now, max_age_s=MAX_OVERVIEW_AGE_S
+        )
         self._health = health
         self._rate_limit = rate_limit
         self._now = now
@@ -150,8 +158,10 @@ class OverviewPage:
         ]
 
     def _pause(self, request: Request, form: Form) -> Response:
-        reason = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS].replace("\0", "")
-        reason = f"{reason} (in the console)" if reason else "in the console"
+        given = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS].replace("\0", "")
+        reason = "in the console"
+        if given:
+            reason = f"{given} (in the console)"
         self._store.pauses.pause(
             _parse_repository(form), reason=reason, by=self._frame.person(request)
         )
@@ -166,16 +176,20 @@ class OverviewPage:
         return RedirectResponse("/#queue", 303)
 
     def _show_start(self, request: Request) -> Response:
+        webhook_path = None
+        if self._has_webhooks:
+            webhook_path = self._frame.settings.server.webhook_path
         return self._frame.render(
             request,
             "start.html",
             has_console=self._frame.settings.has_console,
-            webhook_path=self._frame.settings.server.webhook_path if self._has_webhooks else None,
+            webhook_path=webhook_path,
             documents=shipped.list_documents(),
         )
 
     async def _show(self, request: Request) -> Response:
         name = OverviewQuery.parse(request.query_params).period
+        status = 200
         try:
             overview = await self._overviews.get(name)
             budgets = await run_in_threadpool(
@@ -184,8 +198,12 @@ class OverviewPage:
         except StoreUnavailable:
             overview = None
             budgets = ()
+            status = 503
         components = self._health.snapshot().components
         problems = list_problems(components, overview, f"in the last {PERIOD_TITLES[name]}")
+        state = "healthy"
+        if problems:
+            state = problems[0].state
         good = {
             one: components[one].state
             for one in components.keys() - {problem.component for problem in problems}
@@ -193,9 +211,9 @@ class OverviewPage:
         return self._frame.render(
             request,
             "overview.html",
-            status=200 if overview is not None else 503,
+            status=status,
             problems=problems,
-            state=problems[0].state if problems else "healthy",
+            state=state,
             works={
                 state: [one for one in components if good.get(one) == state]
                 for state in ("healthy", "unknown")
@@ -248,9 +266,7 @@ def list_problems(
         if overview.pauses and components["queue"].message is None:
             paused = "; ".join(sentence for sentence, _ in overview.pauses)
             found.append(Problem("queue", "degraded", paused, None, None, LINKS["queue"]))
-        rejections = sorted(
-            overview.rejections, key=lambda one: RANKS.index(one[0]) if one[0] in RANKS else 9
-        )
+        rejections = sorted(overview.rejections, key=lambda one: (*RANKS, one[0]).index(one[0]))
         for status, number in rejections:
             sentence, cause = describe_rejection(status, number)
             found.append(Problem("webhooks", "degraded", f"{sentence} {period}", cause, None, LOG))
@@ -263,7 +279,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     hours = store.counter_hours
     deliveries = store.deliveries
     names = [*_RECEIVED, _OUTCOME, _PROCESSING, _FIRST_REPLY, _CLAUDE, REJECTED, _COST]
-    totals, plots = describe_period(period, hours.series(names, period))
+    past = describe_period(period, hours.series(names, period))
     holds = store.rate_limiter.all_held()
     holds.pop(ACCOUNT_LIMIT, None)  # calls to Claude are held as long
     return Overview(
@@ -277,8 +293,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         ),
         dead=group_reasons(store.searches.count_reasons(DeliverySearch(state="dead")), DEAD),
         calls_last_hour=store.calls.count_last_hour(),
-        totals=totals,
-        plots=plots,
+        past=past,
         events=_rows("event", hours.top("event", period, limit=TOP), period),
         repositories=_rows("repository", hours.top("repository", period, limit=TOP), period),
         rejections=hours.top(REJECTED, period, limit=TOP),
@@ -290,14 +305,13 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
 def _rows(
     kind: Literal["event", "repository"], sums: Iterable[tuple[str, int]], period: Period
 ) -> Rows:
-    return tuple(
-        (
-            label,
-            "" if label == PING else list_address({kind: label}, since=period.since),
-            (f"{number:,}",),
-        )
-        for label, number in sums
-    )
+    rows = []
+    for label, number in sums:
+        address = list_address({kind: label}, since=period.since)
+        if label == PING:
+            address = ""
+        rows.append((label, address, (f"{number:,}",)))
+    return tuple(rows)
 
 
 def describe_rejection(status: str, number: int) -> tuple[str, str]:
@@ -309,13 +323,10 @@ def describe_rejection(status: str, number: int) -> tuple[str, str]:
     )
 
 
-def describe_period(
-    period: Period, series: Series
-) -> tuple[Mapping[str, tuple[str, str]], tuple[Plot, ...]]:
-    """Return the totals by name, each with the address of the deliveries that it counts or "", and
-    the plots.
-    """
-    layout = "%m-%d" if period.step >= timedelta(days=1) else "%m-%d %H:%M"
+def describe_period(period: Period, series: Series) -> PeriodNumbers:
+    layout = "%m-%d %H:%M"
+    if period.step >= timedelta(days=1):
+        layout = "%m-%d"
     labels = [f"{at:{layout}}" for at in period.starts]
     addresses = [list_address({}, since=at, until=at + period.step) for at in period.starts]
 
@@ -341,7 +352,10 @@ def describe_period(
         for state in ("done", "ignored", "dead")
     }
     done = sum(ended["done"])
-    dead = sum(ended["dead"])
+    processed = done + sum(ended["dead"])
+    success = None
+    if processed:
+        success = done * 100 / processed
     cost = [value / 1_000_000 for value in added(_COST)]
     failed = added(_CLAUDE, without=(SUCCESS, UNFINISHED))
     buckets = {label: values for (one, label), values in series.items() if one == _PROCESSING}
@@ -367,7 +381,7 @@ def describe_period(
                 "superseded": series.get((_OUTCOME, "superseded"), ()),
             }.items()
         },
-        "Success": (format_percent(done * 100 / (done + dead) if done + dead else None), ""),
+        "Success": (format_percent(success), ""),
         "p50": (format_duration(processing.p50), ""),
         "p95": (format_duration(processing.p95), ""),
         "First reply, p50": (format_duration(first_reply.p50), ""),
@@ -382,12 +396,13 @@ def describe_period(
         "failed calls": failed,
         "rejected requests": added(REJECTED),
     }
-    return totals, (
+    plots = (
         plot("Deliveries", {"received": received, **ended}),
         plot("Processing time", seconds, format_duration, "seconds"),
         plot("Cost in USD", {"all calls to Claude": cost}, steps="any"),
         plot("Errors", errors),
     )
+    return PeriodNumbers(totals, plots)
 
 
 def _format_decimal(value: float | None) -> str:

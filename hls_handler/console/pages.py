@@ -104,7 +104,9 @@ def format_sum_usd(usd: float | None) -> str:
     """
     if usd is None:
         return NOTHING
-    return f"{usd:,.2f} USD" if usd >= 1 or not usd else f"{usd:.4f} USD"
+    if 0 < usd < 1:
+        return f"{usd:.4f} USD"
+    return f"{usd:,.2f} USD"
 
 
 def format_duration(seconds: float | None) -> str:
@@ -127,7 +129,11 @@ def _format_relative(moment: datetime, now: datetime) -> Markup:
     """Filter: return "5 min ago" or "in 5 min" as an element with the time as its title."""
     seconds = round((now - moment).total_seconds())
     span = re.sub(r"\.\d+", "", format_duration(abs(seconds)))
-    text = f"{span} ago" if seconds > 0 else f"in {span}" if seconds else "now"
+    text = "now"
+    if seconds > 0:
+        text = f"{span} ago"
+    elif seconds < 0:
+        text = f"in {span}"
     return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
         moment.isoformat(), _format_time(moment), text
     )
@@ -135,7 +141,9 @@ def _format_relative(moment: datetime, now: datetime) -> Markup:
 
 def _end_sentence(text: str) -> str:
     """Filter: add the full stop that the text of a problem may already have."""
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+    if text.endswith((".", "!", "?")):
+        return text
+    return f"{text}."
 
 
 def _to_editable(text: str) -> Markup:

@@ -118,8 +118,12 @@ def axis_values(most: float, steps: Steps) -> list[float]:
     """Return at most six values from 0 to a value above `most`, so that the plot has headroom: [0,
     2, 4, 6] for 5.
     """
-    whole = list(_STEPS) if steps == "seconds" else []
-    exponent = math.floor(math.log10(most)) - 1 if most > 0 else 0
+    whole: list[float] = []
+    if steps == "seconds":
+        whole += _STEPS
+    exponent = 0
+    if most > 0:
+        exponent = math.floor(math.log10(most)) - 1
     powers = [
         factor * 10.0**power for power in range(exponent, exponent + 4) for factor in (1, 2, 5)
     ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -37,13 +38,21 @@ class SettingsPages:
         repository = request.query_params.get("repository", "").strip()
         report = None
         problem = ""
+        status = 200
+        sections: Mapping[str, object] = {}
         if repository:
-            report, problem = self._report(repository)
+            try:
+                report = self._report(repository)
+            except HTTPException as exc:
+                problem = exc.detail
+                status = exc.status_code
+        else:
+            sections = report_service(self._settings)
         mask = make_mask(self._settings)
         return self._frame.render(
             request,
             "settings.html",
-            status=404 if problem else 200,
+            status=status,
             file=self._settings.sources.file,
             warnings=[mask(warning) for warning in self._settings.warnings],
             repository=repository,
@@ -54,17 +63,20 @@ class SettingsPages:
             ],
             report=report,
             problem=problem,
-            sections={} if repository else report_service(self._settings),
+            sections=sections,
         )
 
-    def _report(self, repository: str) -> tuple[RepositoryReport | None, str]:
+    def _report(self, repository: str) -> RepositoryReport:
+        """Return the settings of a repository. Raises `HTTPException` (404) with a sentence."""
         if not REPOSITORY_NAME.fullmatch(repository):
-            return None, f"{repository} is no name of a repository; write it as owner/repo."
+            raise HTTPException(
+                404, f"{repository} is no name of a repository; write it as owner/repo."
+            )
         matching = self._frame.table.find_all(repository)
         if not matching:
             where = self._settings.sources.where("repositories")
             advice = f"add `- name: {repository}` there to process its events."
-            return None, f"No entry of {where} matches {repository}; {advice}"
+            raise HTTPException(404, f"No entry of {where} matches {repository}; {advice}")
         files = describe_repository_files(
             self._settings,
             matching[0],
@@ -72,4 +84,4 @@ class SettingsPages:
             self._store.repository_files.find_by_name,
             lambda: self._prompts().latest,
         )
-        return report_repository(self._settings, matching, files), ""
+        return report_repository(self._settings, matching, files)

@@ -60,5 +60,6 @@ class SignInPages:
 
 
 def _local_path(given: str | None) -> str:
-    is_local = given is not None and given.startswith("/") and not given.startswith(("//", "/\\"))
-    return given if given is not None and is_local and given.isprintable() else "/"
+    if given is None or not given.isprintable() or given.startswith(("//", "/\\")):
+        return "/"
+    return given if given.startswith("/") else "/"

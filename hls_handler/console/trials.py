@@ -189,7 +189,9 @@ class TrialPages:
         text = given.get("text", saved).replace("\r\n", "\n")  # browsers send CRLF
         if text != saved and not self._frame.settings.may_try_edits:
             raise HTTPException(403, NEEDS_KEY)
-        most = int(given["most"]) if given.get("most", "") in map(str, NUMBERS) else 1
+        most = 1
+        if given.get("most", "") in map(str, NUMBERS):
+            most = int(given["most"])
         return library, Edit(
             name, file, text, given.get("delivery", "").strip(), most, text != saved
         )
@@ -204,8 +206,10 @@ class TrialPages:
         settings = self._frame.settings
         name = edit.name
         edited = library
+        warnings: tuple[str, ...] = ()
         if edit.is_changed:
             edited = load_checked(settings, make_folder({edit.file: edit.text}))
+            warnings = edited.warnings
         if name not in edited.prompts:
             raise NotRepeatable(f"with this edit, there is no prompt {name} any more")
         config = DeliveryConfig(settings, self._frame.table, edited)
@@ -232,7 +236,7 @@ class TrialPages:
                 next((one.problem for one in planned if isinstance(one, Comparison)), known)
             )
         return Prepared(
-            edited.warnings if edit.is_changed else (),
+            warnings,
             _render_edited_comment(edited, edit, trials[0]),
             tuple(planned),
             tuple(estimate(settings.claude, *trial.requests) for trial in trials),
@@ -254,15 +258,23 @@ class TrialPages:
         """
         prepared: Prepared | None = None
         problems: Sequence[str] = ()
-        progress = self._runs.find(edit.name) if shows_trial else None
+        progress = None
+        if shows_trial:
+            progress = self._runs.find(edit.name)
         if progress is None or progress.finished_at is not None:
             try:
                 prepared = self._prepare(library, edit, ())
             except StoreUnavailable:
                 raise
+            except PromptError as exc:
+                problems = exc.problems
             except HlsError as exc:
-                problems = exc.problems if isinstance(exc, PromptError) else [f"{exc}."]
-        first = prepared.trials[0].requests[0] if prepared else None
+                problems = [f"{exc}."]
+        first = None
+        parts: Sequence[object] = ()
+        if prepared is not None:
+            first = prepared.trials[0].requests[0]
+            parts = tuple(split_untrusted(first.task[:MAX_SHOWN_CHARACTERS]))
         return self._frame.render(
             request,
             "trial.html",
@@ -277,7 +289,7 @@ class TrialPages:
             problems=problems,
             prepared=prepared,
             rendered=first,
-            parts=tuple(split_untrusted(first.task[:MAX_SHOWN_CHARACTERS])) if first else (),
+            parts=parts,
             progress=progress,
             said=said,
             numbers=NUMBERS,

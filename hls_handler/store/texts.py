@@ -36,7 +36,8 @@ _SQLITE_NUMBERS = text("""
 _SQLITE_SCORES = text("""
     SELECT texts.id, name, version
     FROM (
-        SELECT texts_words.rowid AS id, sum(json_extract(:weights, '$[' || asked.key || ']')) AS score
+        SELECT texts_words.rowid AS id,
+        sum(json_extract(:weights, '$[' || asked.key || ']')) AS score
         FROM json_each(:queries) asked JOIN texts_words ON texts_words MATCH asked.value
         GROUP BY texts_words.rowid
     ) found JOIN texts ON texts.id = found.id
@@ -46,14 +47,16 @@ _POSTGRESQL_NUMBERS = text("""
     SELECT asked.position - 1 AS position, count(*) AS number
     FROM unnest(CAST(:words AS text[])) WITH ORDINALITY asked(word, position)
     JOIN texts ON scope = :scope
-    AND to_tsvector('simple', scope || ' ' || words) @@ plainto_tsquery('simple', :scope || ' ' || word)
+    AND to_tsvector('simple', scope || ' ' || words)
+    @@ plainto_tsquery('simple', :scope || ' ' || word)
     GROUP BY asked.position
 """)
 _POSTGRESQL_SCORES = text("""
     SELECT texts.id, name, version
     FROM unnest(CAST(:words AS text[]), CAST(:weights AS float8[])) asked(word, weight)
     JOIN texts ON scope = :scope
-    AND to_tsvector('simple', scope || ' ' || words) @@ plainto_tsquery('simple', :scope || ' ' || word)
+    AND to_tsvector('simple', scope || ' ' || words)
+    @@ plainto_tsquery('simple', :scope || ' ' || word)
     GROUP BY texts.id ORDER BY sum(weight) DESC, texts.id
 """)
 

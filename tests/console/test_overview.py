@@ -228,8 +228,8 @@ SERIES = {
 
 def test_totals_and_plots_are_those_of_the_period() -> None:
     period = Period(NOON - timedelta(hours=2), NOON, timedelta(hours=1))
-    totals, drawn = describe_period(period, SERIES)
-    assert {name: value for name, (value, _) in totals.items()} == {
+    past = describe_period(period, SERIES)
+    assert {name: value for name, (value, _) in past.totals.items()} == {
         "Received": "6",
         "Done": "3",
         "Ignored": "2",
@@ -242,10 +242,12 @@ def test_totals_and_plots_are_those_of_the_period() -> None:
         "First reply, p95": "9.8 s",
         "Cost": "0.2505 USD",
     }
-    assert drawn[0].rows[0][1] == "/deliveries?since=2026-11-23T10%3A00&until=2026-11-23T11%3A00"
+    assert (
+        past.plots[0].rows[0][1] == "/deliveries?since=2026-11-23T10%3A00&until=2026-11-23T11%3A00"
+    )
     assert {
         plot.title: (plot.columns, tuple((label, cells) for label, _, cells in plot.rows))
-        for plot in drawn
+        for plot in past.plots
     } == {
         "Deliveries": (
             ("received", "done", "ignored", "dead"),
@@ -264,5 +266,5 @@ def test_totals_and_plots_are_those_of_the_period() -> None:
             (("11-23 10:00", ("1", "1", "0")), ("11-23 11:00", ("0", "0", "3"))),
         ),
     }
-    empty, _ = describe_period(period, {})
+    empty = describe_period(period, {}).totals
     assert empty["Success"][0] == empty["p95"][0] == "–"
