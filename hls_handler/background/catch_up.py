@@ -248,14 +248,15 @@ class CatchUp:
         cursor = None
         while True:
             with self._request():
-                page, cursor = self._github.page(source.path, cursor)
-            for attempt in page:
+                page = self._github.page(source.path, cursor)
+            for attempt in page.attempts:
                 if attempt.id <= done_to or attempt.delivered_at < oldest:
                     return
                 self.report.looked_at += 1
                 if attempt.delivered_at <= began - OVERLAP:
                     self._complete_to = max(self._complete_to, attempt.id)
                 yield attempt
+            cursor = page.next_cursor
             if cursor is None:
                 return
 

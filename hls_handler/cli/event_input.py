@@ -93,10 +93,10 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
         with closing(
             connect_read_only(settings.github, now=utc_now, anonymous=lacks_github_token(settings))
         ) as github:
-            name, payload = github.opened(*conversation)
+            opened = github.opened(*conversation)
     except HlsError as exc:
         fail(with_remedy(exc))
-    return Subject(given, name, "opened", json.dumps(payload).encode(), live=True)
+    return Subject(given, opened.name, "opened", json.dumps(opened.payload).encode(), live=True)
 
 
 @contextmanager

@@ -94,6 +94,20 @@ class Response:
     def parse(self, shape: type[T]) -> T:
         return validate(self.call, shape, self.data)
 
+    def get(self, key: str) -> Any:
+        """Return a value of the JSON object; None if it is missing, or the data is no object."""
+        if isinstance(self.data, dict):
+            return self.data.get(key)
+        return None
+
+    @property
+    def message(self) -> str | None:
+        """The reason that GitHub gives for an error; None if the body is not GitHub's."""
+        message = self.get("message")
+        if isinstance(message, str):
+            return message
+        return None
+
 
 def _do_nothing() -> None: ...
 
@@ -233,27 +247,28 @@ class GithubApi:
         return self._credential.authorization().partition(" ")[2]
 
     def get(self, path: str, shape: type[T]) -> T:
-        return self.get_with_headers(path, shape)[0]
+        return self.fetch(path).parse(shape)
 
-    def get_with_headers(
-        self, path: str, shape: type[T], *, query: Mapping[str, str] | None = None
-    ) -> tuple[T, Mapping[str, str]]:
-        response = self._send(_Request(_rest("GET", path, query)))
-        return response.parse(shape), response.headers
+    def fetch(self, path: str, query: Mapping[str, Any] | None = None) -> Response:
+        return self._send(_Request(_rest("GET", path, query)))
 
     def find(
         self, path: str, shape: type[T], *, query: Mapping[str, str] | None = None
     ) -> T | None:
         """Return the validated response; None if the resource does not exist (404, 410)."""
         response = self._send(_Request(_rest("GET", path, query), expected=(404, 410)))
-        return None if response.status in (404, 410) else response.parse(shape)
+        if response.status in (404, 410):
+            return None
+        return response.parse(shape)
 
     def find_content(self, path: str) -> bytes | None:
         """Return the body of the response, which is not parsed; None if the resource does not exist
         (404, 410).
         """
         response = self._send(_Request(_rest("GET", path), expected=(404, 410), is_parsed=False))
-        return None if response.status in (404, 410) else bytes(response.data)
+        if response.status in (404, 410):
+            return None
+        return bytes(response.data)
 
     def find_redirect_url(self, path: str) -> str | None:
         """Return the URL that GitHub redirects a download to; None if the file does not exist (404,
@@ -283,32 +298,29 @@ class GithubApi:
         `items_key`.
         """
         for number in range(1, max_pages + 1):
-            items, headers = self.page(
-                path, shape, number, items_key=items_key, query=query, per_page=per_page
-            )
+            response = self.fetch_page(path, number, query=query, per_page=per_page)
+            found = response.data
+            if items_key:
+                found = response.get(items_key)
+            items = validate(response.call, shape, found)
             yield from items
-            links = headers.get("link")
-            if 'rel="next"' not in links if links else len(items) < per_page:
+            has_next = len(items) >= per_page
+            links = response.headers.get("link")
+            if links:
+                has_next = 'rel="next"' in links
+            if not has_next:
                 return
 
-    def page(
+    def fetch_page(
         self,
         path: str,
-        shape: type[tuple[T, ...]],
-        number: int,
+        number: int = 1,
         *,
-        items_key: str | None = None,
         query: Mapping[str, str] | None = None,
         per_page: int = PAGE_SIZE,
-    ) -> tuple[tuple[T, ...], Mapping[str, str]]:
-        """Return the page `number` (from 1) of a list, and the response headers."""
-        response = self._send(
-            _Request(_rest("GET", path, {**(query or {}), "per_page": per_page, "page": number}))
-        )
-        items = response.data
-        if items_key:
-            items = items.get(items_key) if isinstance(items, dict) else None
-        return validate(response.call, shape, items), response.headers
+    ) -> Response:
+        """Return the response with the page `number` (from 1) of a list."""
+        return self.fetch(path, {**(query or {}), "per_page": per_page, "page": number})
 
     def write(
         self,
@@ -375,8 +387,7 @@ class GithubApi:
                 )
             )
         )
-        found = response.data.get("data") if isinstance(response.data, dict) else None
-        return validate(GRAPHQL_CALL, shape, found)
+        return validate(GRAPHQL_CALL, shape, response.get("data"))
 
     def request_token(self, installation_id: int, body: Mapping[str, object]) -> Response:
         """Request a token of an installation. Returns the response also for 403, 404 and 422."""
@@ -424,7 +435,9 @@ class GithubApi:
         name_span(_anonymize(call))
         status = received.response.status
         content = received.response.content
-        data = _parse_json(content) if request.is_parsed or status >= 400 else content
+        data: Any = content
+        if request.is_parsed or status >= 400:
+            data = _parse_json(content)
         if data is None and content and status < 300:
             raise unexpected_response(call, f"{status} with a body that is not JSON")
         return Response(call, status, received.response.headers, data)
@@ -438,7 +451,6 @@ class GithubApi:
         call = response.call
         status = response.status
         headers = response.headers
-        data = response.data
         if 300 <= status < 400 and status not in request.expected:
             raise translate_redirect(call, status, headers.get("location"), self.base_url)
         if status == 202 and status not in request.expected:
@@ -452,42 +464,51 @@ class GithubApi:
                 return None
             remedy = self._credential.remedy
             return translate_status(call, status, headers, message, self.now(), token_remedy=remedy)
-        if call == GRAPHQL_CALL and isinstance(data, dict) and data.get("errors"):
-            return translate_graphql_errors(data["errors"], headers, self.now(), secret=token)
+        errors = response.get("errors")
+        if call == GRAPHQL_CALL and errors:
+            return translate_graphql_errors(errors, headers, self.now(), secret=token)
         return None
 
 
 def _find_message(response: Response) -> str | None:
     """Return GitHub's own message, with the details of a 422; None if the body is not GitHub's."""
-    message = response.data.get("message") if isinstance(response.data, dict) else None
-    if not isinstance(message, str):
-        return None
-    details = describe_errors(response.data) if response.status == 422 else message
-    return message if details == message else f"{message}: {details}"
+    message = response.message
+    if message is None or response.status != 422:
+        return message
+    details = describe_errors(response.data)
+    if details == message:
+        return message
+    return f"{message}: {details}"
 
 
 def _describe_call(call: str, secret: str) -> str:
-    return call.replace(secret, "CODE") if secret else call
+    if not secret:
+        return call
+    return call.replace(secret, "CODE")
 
 
 def _anonymize(call: str) -> str:
     """Return the call without names, which people choose: "GET /repos/{}/{}/issues/{}"."""
-    verb, *parts = call.split("/")
-    return "/".join([verb, *(part if _PATH_WORD.fullmatch(part) else "{}" for part in parts)])
+    parts = call.split("/")
+    for index, part in enumerate(parts[1:], start=1):
+        if not _PATH_WORD.fullmatch(part):
+            parts[index] = "{}"
+    return "/".join(parts)
 
 
 def _read_rate_limit(headers: Mapping[str, str]) -> RateLimit:
     try:
-        limit, remaining = int(headers["x-ratelimit-limit"]), int(headers["x-ratelimit-remaining"])
+        limit = int(headers["x-ratelimit-limit"])
+        remaining = int(headers["x-ratelimit-remaining"])
     except (KeyError, ValueError):
         return RateLimit()
     return RateLimit(limit, remaining, rate_limit_reset(headers))
 
 
 _PATH_WORD = re.compile(
-    "|access_tokens|actions|app|attempts|check-runs|collaborators|comments|commits|compare|config|contents|deliveries|"
-    "files|graphql|hooks?|installations?|issues|jobs|labels|logs|permission|pings|pulls|reactions|replies|repos|repositories|"
-    "reviews|runs|statuses|users?"
+    "|access_tokens|actions|app|attempts|check-runs|collaborators|comments|commits|compare"
+    "|config|contents|deliveries|files|graphql|hooks?|installations?|issues|jobs|labels|logs"
+    "|permission|pings|pulls|reactions|replies|repos|repositories|reviews|runs|statuses|users?"
 )
 
 
@@ -502,8 +523,8 @@ def repository_path(repository: str) -> str:
 
 def _parse_json(content: bytes) -> Any:
     try:
-        return json.loads(content) if content else None
-    except (ValueError, RecursionError):
+        return json.loads(content)
+    except (ValueError, RecursionError):  # also of an empty body
         return None
 
 
@@ -512,19 +533,17 @@ def describe_errors(data: Any) -> str:
     have sentences.
     """
     errors = data.get("errors")
-    parts = [
-        (
-            ": ".join(
-                str(error[key])
-                for key in ("field", "message" if error.get("message") else "code")
-                if error.get(key)
-            )
-            if isinstance(error, dict)
-            else str(error)
-        )
-        for error in (errors if isinstance(errors, list) else ())
-    ]
+    parts: list[str] = []
+    if isinstance(errors, list):
+        parts = [_describe_error(error) for error in errors]
     return "; ".join(filter(None, parts)) or str(data.get("message"))
+
+
+def _describe_error(error: Any) -> str:
+    if not isinstance(error, dict):
+        return str(error)
+    reason = error.get("message") or error.get("code")
+    return ": ".join(str(part) for part in (error.get("field"), reason) if part)
 
 
 _cached_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter[Any])

@@ -6,10 +6,11 @@ Several clients share the credentials of their process: a GitHub App, or the tok
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
@@ -27,7 +28,7 @@ from hls_handler.github.checks import CHECK_NAME, GithubChecks
 from hls_handler.github.comments import History
 from hls_handler.github.credentials import JWT_REMEDY, App, Owner
 from hls_handler.github.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
-from hls_handler.github.identity import Identity, describe_app, describe_tokens
+from hls_handler.github.identity import Identity, describe_app, describe_tokens, split_scopes
 from hls_handler.github.reader import GithubReader, WireRepository
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.review_context import ATTRIBUTES_PATH, MAX_TEXT_CHARS
@@ -59,11 +60,9 @@ def make_credentials(
     `observe` is called after requests of the App, and `changed` when one of several tokens stops or
     starts to work.
     """
-    return (
-        App(settings, observe=observe, now=now)
-        if settings.app
-        else Tokens(settings, now=now, changed=changed)
-    )
+    if settings.app is not None:
+        return App(settings, observe=observe, now=now)
+    return Tokens(settings, now=now, changed=changed)
 
 
 def uses_same_credentials(one: GithubSettings, other: GithubSettings) -> bool:
@@ -123,11 +122,9 @@ class Github:
 
     def accounts(self) -> tuple[Github, ...]:
         """Return a client for each token, in their order. With an App, return this client."""
-        return (
-            tuple(map(self.with_token, self._access.tokens.all))
-            if isinstance(self._access, Token)
-            else (self,)
-        )
+        if not isinstance(self._access, Token):
+            return (self,)
+        return tuple(map(self.with_token, self._access.tokens.all))
 
     def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity:
         """Describe the App and its installations (two requests), or the tokens as far as responses
@@ -151,7 +148,9 @@ class Github:
         """
         if isinstance(self._access, App):
             return f"{GITHUB_RATE_LIMIT} {repository.partition('/')[0].lower()}"
-        return self._access.rate_limit if self._access else GITHUB_RATE_LIMIT
+        if self._access is None:
+            return GITHUB_RATE_LIMIT
+        return self._access.rate_limit
 
     def remember_installation(self, repository: str, installation_id: int) -> None:
         """Store the id of the App's installation, as in a webhook's payload, which saves a
@@ -180,13 +179,17 @@ class Github:
                 case Token() as token:
                     token.require_limit_not_used_up()
                     api = self._api.with_credential(AnyToken(token.tokens, only=token))
-                    account, headers = api.get_with_headers("/user", Account)
-                    token.report_success(account.login, scopes=headers.get("x-oauth-scopes"))
+                    response = api.fetch("/user")
+                    account = response.parse(Account)
+                    scopes = response.headers.get("x-oauth-scopes")
+                    token.report_success(account.login, scopes=scopes)
                     return account
                 case None:
                     return self._api.get("/user", Account)
         except Permanent as exc:
-            remedy = JWT_REMEDY if isinstance(self._access, App) else ACCOUNT_REMEDY
+            remedy = ACCOUNT_REMEDY
+            if isinstance(self._access, App):
+                remedy = JWT_REMEDY
             raise DependencyDown(str(exc), dependency="github", remedy=remedy) from exc
 
     def _api_for(self, repository: str) -> GithubApi:
@@ -205,14 +208,17 @@ class Github:
         permissions of the token's account. Raises `DependencyDown` if GitHub fails.
         """
         try:
+            path = repository_path(repository)
             api = self._api_for(repository)
-            found, headers = api.get_with_headers(repository_path(repository), WireRepository)
+            response = api.fetch(path)
         except (Permanent, AppNotInstalled) as exc:
             return [str(exc)]
+        found = response.parse(WireRepository)
         missing = []
-        if found.archived or found.disabled:
-            state = "archived" if found.archived else "disabled"
-            missing.append(f"{repository} is {state}: nothing can be written there")
+        if found.archived:
+            missing.append(f"{repository} is archived: nothing can be written there")
+        elif found.disabled:
+            missing.append(f"{repository} is disabled: nothing can be written there")
         if not found.has_issues:
             missing.append(
                 f"issues are disabled in {repository}: only pull requests can be processed"
@@ -228,17 +234,12 @@ class Github:
                 f"the account may not create labels in {repository}: give it the role write, or"
                 " create them yourself"
             )
-        scopes = headers.get("x-oauth-scopes")  # only classic tokens have scopes
-        sufficient = {"repo"} if found.private else {"repo", "public_repo"}
-        if scopes is not None and sufficient.isdisjoint(
-            scope.strip() for scope in scopes.split(",")
-        ):
-            missing.append(
-                f"the token lacks the scope {'repo' if found.private else 'public_repo'}"
-            )
+        scopes = response.headers.get("x-oauth-scopes")  # only classic tokens have scopes
+        if scopes is not None:
+            missing += _find_missing_scope(scopes, is_private=found.private)
         if with_webhooks:
             try:
-                GithubHooks(api).hooks(repository_path(repository))
+                GithubHooks(api).hooks(path)
             except Permanent:
                 missing.append(f"the webhooks of {repository} cannot be listed: {WEBHOOKS_REMEDY}")
         return missing
@@ -248,9 +249,8 @@ class Github:
 
     def has_repository(self, repository: str) -> bool:
         """Return False if GitHub has no such repository, or the credential may not read it."""
-        return (
-            self._api_for(repository).find(repository_path(repository), WireRepository) is not None
-        )
+        found = self._api_for(repository).find(repository_path(repository), WireRepository)
+        return found is not None
 
     def list_hooks(self, path: str) -> tuple[Hook, ...]:
         """Return the webhooks at "/repos/owner/repo" or "/orgs/owner".
@@ -288,7 +288,9 @@ class Github:
 
         With `dry_run`, or if this client is read-only, the writer writes nothing.
         """
-        guard = None if dry_run or self.is_read_only else WriteGuard(begin_write, check_lease)
+        guard = None
+        if not (dry_run or self.is_read_only):
+            guard = WriteGuard(begin_write, check_lease)
         api = self._api_for(repository)
         return GithubWriter(
             api, repository, bot=bot, history=history, labels=self._labels, guard=guard
@@ -321,6 +323,18 @@ class Github:
         self._api.close()
 
 
+def _find_missing_scope(scopes: str, *, is_private: bool) -> list[str]:
+    """Return a sentence if a token with these scopes may not write to the repository."""
+    given = split_scopes(scopes)
+    if "repo" in given:
+        return []
+    if is_private:
+        return ["the token lacks the scope repo"]
+    if "public_repo" in given:
+        return []
+    return ["the token lacks the scope public_repo"]
+
+
 ANONYMOUS_ACCOUNT = Account("hls[bot]", 0, "Bot")
 """Stands for the account that the service would have."""
 
@@ -328,6 +342,14 @@ NOT_IN_WEBHOOKS = ("permissions", "temp_clone_token")
 """Keys of a repository that the API returns and webhooks do not have; the second is a
 credential.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedEvent:
+    """An event `issues.opened` or `pull_request.opened`, as GitHub would send it."""
+
+    name: Literal["issues", "pull_request"]
+    payload: Mapping[str, object]
 
 
 def connect_read_only(
@@ -378,10 +400,8 @@ class ReadOnlyGithub(Github):
     def fetch_bot_account(self) -> Account:
         return self._account or super().fetch_bot_account()
 
-    def opened(self, repository: str, number: int) -> tuple[str, dict[str, object]]:
-        """Return the name and payload of an `opened` event, made from the current issue or pull
-        request.
-        """
+    def opened(self, repository: str, number: int) -> OpenedEvent:
+        """Make an event from the current issue or pull request."""
         base = repository_path(repository)
         api = self._api_for(repository)
         repository_json = api.get(base, dict[str, Any])
@@ -394,16 +414,23 @@ class ReadOnlyGithub(Github):
             "sender": conversation.get("user"),
         }
         if conversation.get("pull_request") is None:
-            return "issues", {**common, "issue": conversation}
+            return OpenedEvent("issues", {**common, "issue": conversation})
         pull_request = api.get(f"{base}/pulls/{number}", dict[str, Any])
-        return "pull_request", {**common, "number": number, "pull_request": pull_request}
+        payload = {**common, "number": number, "pull_request": pull_request}
+        return OpenedEvent("pull_request", payload)
 
     def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
-        kind, bot = (GithubReader, bot) if self._account is None else (_AnonymousReader, None)
-        api = self._api_for(repository)
-        mirrors = self._mirrors
+        kind = GithubReader
+        if self._account is not None:
+            kind = _AnonymousReader
+            bot = None
         return kind(
-            api, repository, self._labels, bot=bot, assume_open=self.assume_open, mirrors=mirrors
+            self._api_for(repository),
+            repository,
+            self._labels,
+            bot=bot,
+            assume_open=self.assume_open,
+            mirrors=self._mirrors,
         )
 
 
@@ -416,7 +443,9 @@ class _AnonymousReader(GithubReader):
         self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
     ) -> ReviewContext:
         del number, linked_issues  # the issues that a pull request closes are known to GraphQL only
-        paths = (ATTRIBUTES_PATH, *(GUIDANCE_PATHS if guidance else ()))
+        paths = [ATTRIBUTES_PATH]
+        if guidance:
+            paths += GUIDANCE_PATHS
         found = {path: self.find_file(path, ref=base_ref) for path in paths}
         texts = {
             path: file.content.decode("utf-8", "replace")[:MAX_TEXT_CHARS]

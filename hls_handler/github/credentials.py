@@ -83,12 +83,15 @@ class AppAccount(BaseModel):
 
     def settings_url(self, web: str) -> str:
         """Return the page on which the owner changes the App; `web` is the result of `web_url`."""
-        organization = f"/organizations/{self.owner.login}" if self.owner.is_organization else ""
-        return f"{web}{organization}/settings/apps/{self.slug}"
+        if self.owner.is_organization:
+            web += f"/organizations/{self.owner.login}"
+        return f"{web}/settings/apps/{self.slug}"
 
 
 class Installation(BaseModel):
-    """The App on one account. https://docs.github.com/en/rest/apps/apps#get-an-installation-for-the-authenticated-app"""
+    """The App on one account.
+    https://docs.github.com/en/rest/apps/apps#get-an-installation-for-the-authenticated-app
+    """
 
     id: int
     account: Annotated[Owner | None, Field(default=None)]
@@ -98,7 +101,9 @@ class Installation(BaseModel):
 
     @property
     def owner(self) -> str:
-        return self.account.login if self.account else "an unknown account"
+        if self.account is None:
+            return "an unknown account"
+        return self.account.login
 
 
 class InstallationToken(BaseModel):
@@ -204,12 +209,14 @@ class App:
 
     def forget(self, repositories: Iterable[str] | None, *, owner: str) -> None:
         """Delete the cached tokens of these repositories; None for all repositories of `owner`."""
-        names = None if repositories is None else {name.lower() for name in repositories}
         prefix = f"{owner.lower()}/"
         with self._lock:
-            for name in list(self._tokens):
-                if name in names if names is not None else name.startswith(prefix):
-                    del self._tokens[name]
+            if repositories is None:
+                names = [name for name in self._tokens if name.startswith(prefix)]
+            else:
+                names = [name.lower() for name in repositories]
+            for name in names:
+                self._tokens.pop(name, None)
 
 
 class RepositoryToken(Credential):
@@ -280,7 +287,9 @@ class RepositoryToken(Credential):
         wanted: Mapping[str, Level] = REQUESTED_PERMISSIONS
         with closing(self._app.connect()) as api:
             requested_at = self._app.now()
-            response = self._post(api, wanted) if self._installation_id is not None else None
+            response = None
+            if self._installation_id is not None:
+                response = self._post(api, wanted)
             if response is None or response.status >= 400:
                 # The installation is not known or was replaced, the repository was removed, or a
                 # permission is missing.
@@ -303,7 +312,7 @@ class RepositoryToken(Credential):
 
     def _explain(self, response: Response) -> StepFailed:
         call = f"POST /app/installations/{self._installation_id}/access_tokens"
-        message = str(response.data.get("message", "")) if isinstance(response.data, dict) else ""
+        message = response.message or ""
         error = translate_status(call, response.status, response.headers, message, self._app.now())
         if isinstance(error, DependencyDown):
             return error
@@ -314,8 +323,10 @@ def _restrict(wanted: Mapping[str, Level], granted: Mapping[str, str]) -> dict[s
     """Return the wanted permissions, without those that are not granted: {"issues": "read"} if only
     reading is.
     """
-    return {
-        name: "write" if level == "write" and granted[name] in ("write", "admin") else "read"
-        for name, level in wanted.items()
-        if name in granted
-    }
+    restricted: dict[str, Level] = {}
+    for name, level in wanted.items():
+        if name in granted:
+            restricted[name] = level
+            if granted[name] not in ("write", "admin"):
+                restricted[name] = "read"
+    return restricted

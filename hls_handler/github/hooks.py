@@ -7,6 +7,7 @@ https://docs.github.com/en/rest/repos/webhooks
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -57,6 +58,12 @@ class _WireDetails(msgspec.Struct):
 _DETAILS = msgspec.json.Decoder(_WireDetails)
 
 
+@dataclass(frozen=True, slots=True)
+class AttemptPage:
+    attempts: tuple[DeliveryAttempt, ...]  # newest first
+    next_cursor: str | None = None  # None: this is the last page
+
+
 class GithubHooks:
     """The hooks that the credential of `api` may list, and the deliveries of each."""
 
@@ -73,21 +80,22 @@ class GithubHooks:
         """
         return tuple(self._api.items(f"{path}/hooks", tuple[Hook, ...], max_pages=MAX_HOOK_PAGES))
 
-    def page(self, path: str, cursor: str | None) -> tuple[tuple[DeliveryAttempt, ...], str | None]:
-        """Return a page of attempts, newest first, and the cursor of the next page; None after the
-        last page.
+    def page(self, path: str, cursor: str | None = None) -> AttemptPage:
+        """Return the newest attempts, or those at `cursor`.
 
         `path` is that of the hook: "/repos/owner/repo/hooks/5", "/orgs/owner/hooks/5" or
         "/app/hook".
         """
-        query = {"per_page": str(PAGE_SIZE)} | ({"cursor": cursor} if cursor else {})
-        found, headers = self._api.get_with_headers(
-            f"{path}/deliveries", tuple[_WireAttempt, ...], query=query
-        )
-        following = _NEXT_CURSOR.search(headers.get("link", ""))
-        return tuple(DeliveryAttempt(**dict(one)) for one in found), (
-            unquote(following[1]) if following else None
-        )
+        query = {"per_page": str(PAGE_SIZE)}
+        if cursor is not None:
+            query["cursor"] = cursor
+        response = self._api.fetch(f"{path}/deliveries", query)
+        found = response.parse(tuple[_WireAttempt, ...])
+        attempts = tuple(DeliveryAttempt(**dict(one)) for one in found)
+        following = _NEXT_CURSOR.search(response.headers.get("link", ""))
+        if following is None:
+            return AttemptPage(attempts)
+        return AttemptPage(attempts, unquote(following[1]))
 
     def payload(self, path: str, attempt_id: int) -> bytes:
         """Return the payload as JSON, which is not validated. Raises `PayloadError` if GitHub no
@@ -95,12 +103,12 @@ class GithubHooks:
         """
         path = f"{path}/deliveries/{attempt_id}"
         content = self._api.find_content(path)
-        try:
-            payload = (
-                b"null" if content is None else bytes(_DETAILS.decode(content).request.payload)
-            )
-        except (msgspec.DecodeError, RecursionError) as exc:
-            raise unexpected_response(f"GET {path}", str(exc)) from None
+        payload = b"null"
+        if content is not None:
+            try:
+                payload = bytes(_DETAILS.decode(content).request.payload)
+            except (msgspec.DecodeError, RecursionError) as exc:
+                raise unexpected_response(f"GET {path}", str(exc)) from None
         if payload == b"null":
             raise PayloadError("GitHub no longer keeps the payload")
         return payload

@@ -118,7 +118,7 @@ def describe_tokens(tokens: Tokens) -> Identity:
         "labels and comments need the scope repo, or public_repo for public repositories"
         f" ({token.key})"
         for token in tokens.all
-        if token.scopes is not None and SCOPES.isdisjoint(_split(token.scopes))
+        if token.scopes is not None and SCOPES.isdisjoint(split_scopes(token.scopes))
     ]
     found = {token: problems[token].sentence if token in problems else None for token in tokens.all}
     details = {**_describe_token(used), "missing_permissions": [*missing, *denied]}
@@ -146,7 +146,7 @@ def _describe_token(token: Token) -> dict[str, object]:
     if token.login is None:
         return {"kind": "token", "key": token.key, "login": None, "permissions": None}
     kind = "fine-grained token" if token.scopes is None else "classic token"
-    permissions: object = UNLISTED if token.scopes is None else _split(token.scopes)
+    permissions: object = UNLISTED if token.scopes is None else split_scopes(token.scopes)
     return {"kind": kind, "key": token.key, "login": token.login, "permissions": permissions}
 
 
@@ -156,11 +156,11 @@ def _token_sentence(token: Token, problem: str | None) -> str:
     scopes = (
         UNLISTED
         if token.scopes is None
-        else f"the scopes {', '.join(_split(token.scopes)) or '(none)'}"
+        else f"the scopes {', '.join(split_scopes(token.scopes)) or '(none)'}"
     )
     what = f"GitHub: the token {token.key} belongs to {token.login}; permissions: {scopes}"
     return f"{what}; {problem}" if problem else what
 
 
-def _split(scopes: str) -> list[str]:
+def split_scopes(scopes: str) -> list[str]:
     return [scope.strip() for scope in scopes.split(",") if scope.strip()]

@@ -49,7 +49,7 @@ class WireThreadComment(Comment):
 
 
 class WirePermission(BaseModel):
-    """https://docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user"""
+    """https://docs.github.com/en/rest/collaborators/collaborators (permissions for a user)"""
 
     permission: RepositoryPermission
     """Of the role maintain "write", of triage "read", of an own role that it is based on."""
@@ -66,7 +66,10 @@ class WireContent(BaseModel):
     content: Base64Bytes | None = None
 
     def value(self) -> FileAtRef:
-        return FileAtRef(self.type, self.sha, self.content if self.encoding == "base64" else None)
+        content = None
+        if self.encoding == "base64":
+            content = self.content
+        return FileAtRef(self.type, self.sha, content)
 
 
 class WireRepository(BaseModel):
@@ -148,9 +151,10 @@ class GithubReader:
         path = f"{self._base}/issues"
         query = {"state": "open", "per_page": "100"}
         for _ in range(MAX_ISSUE_PAGES):
-            found, headers = self._api.get_with_headers(path, tuple[Issue, ...], query=query)
+            response = self._api.fetch(path, query)
+            found = response.parse(tuple[Issue, ...])
             yield tuple(one for one in found if not one.is_pull_request)
-            following = NEXT_PAGE_LINK.search(headers.get("link", ""))
+            following = NEXT_PAGE_LINK.search(response.headers.get("link", ""))
             if following is None:
                 return
             query = dict(parse_qsl(urlsplit(following[1]).query))
@@ -163,14 +167,14 @@ class GithubReader:
 
     def open_pull_requests(self) -> tuple[OpenPullRequest, ...]:
         query = {"state": "open", "sort": "updated", "direction": "desc"}
-        return self._api.page(f"{self._base}/pulls", tuple[OpenPullRequest, ...], 1, query=query)[0]
+        response = self._api.fetch_page(f"{self._base}/pulls", query=query)
+        return response.parse(tuple[OpenPullRequest, ...])
 
     def last_authors(self, path: str, *, ref: str) -> tuple[Account, ...]:
         query = {"path": path, "sha": ref}
-        found, _ = self._api.page(
-            f"{self._base}/commits", tuple[WireCommit, ...], 1, query=query, per_page=10
-        )
-        return tuple(commit.author for commit in found if commit.author is not None)
+        response = self._api.fetch_page(f"{self._base}/commits", query=query, per_page=10)
+        commits = response.parse(tuple[WireCommit, ...])
+        return tuple(commit.author for commit in commits if commit.author is not None)
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         path = f"{self._base}/pulls/{number}/files"
@@ -221,31 +225,38 @@ class GithubReader:
 
     def files_at(self, sha: str) -> CommitFiles:
         api = self._api
-        mirror = (
-            self._mirrors.of(api.base_url, self._repository, api.token) if self._mirrors else None
-        )
+        mirror = None
+        if self._mirrors is not None:
+            mirror = self._mirrors.of(api.base_url, self._repository, api.token)
         return CommitFiles(mirror, api, self._repository, sha)
 
     def head_commit(self, branch: str) -> str | None:
         found = self._api.find(f"{self._base}/git/ref/heads/{quote(branch)}", WireRef)
-        return found.sha if found else None
+        if found is None:
+            return None
+        return found.sha
 
     def permission(self, login: str) -> RepositoryPermission:
         found = self._api.find(
             f"{self._base}/collaborators/{quote(login, safe='')}/permission", WirePermission
         )
-        return found.permission if found else "none"
+        if found is None:
+            return "none"
+        return found.permission
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         path = f"{self._base}/issues/{number}/comments"
-        first, headers = self._api.page(path, tuple[Comment, ...], 1)
-        last = LAST_PAGE_LINK.search(headers.get("link", ""))
-        page = int(last[1]) if last else 1
-        found = tuple[Comment, ...]()
-        while len(found) < most and page > 1:
-            found = (*self._api.page(path, tuple[Comment, ...], page)[0], *found)
-            page -= 1
-        newest = found if len(found) >= most else (*first, *found)
+        first = self._api.fetch_page(path)
+        newest: tuple[Comment, ...] = ()
+        last = LAST_PAGE_LINK.search(first.headers.get("link", ""))
+        if last is not None:
+            for number in range(int(last[1]), 1, -1):
+                response = self._api.fetch_page(path, number)
+                newest = (*response.parse(tuple[Comment, ...]), *newest)
+                if len(newest) >= most:
+                    break
+        if len(newest) < most:
+            newest = (*first.parse(tuple[Comment, ...]), *newest)
         return newest[max(len(newest) - most, 0) :]
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
@@ -275,11 +286,11 @@ class GithubReader:
         if not owner or not branch:  # GitHub would ignore such a filter and list all pull requests
             return ()
         query = {"state": "open", "head": head}
-        found, _ = self._api.page(f"{self._base}/pulls", tuple[PullRequest, ...], 1, query=query)
-        return found
+        response = self._api.fetch_page(f"{self._base}/pulls", query=query)
+        return response.parse(tuple[PullRequest, ...])
 
     def releases(self) -> tuple[Release, ...]:
-        return self._api.page(f"{self._base}/releases", tuple[Release, ...], 1)[0]
+        return self._api.fetch_page(f"{self._base}/releases").parse(tuple[Release, ...])
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
         path = f"{self._base}/compare/{quote(base, safe='')}...{quote(head, safe='')}"
@@ -289,9 +300,13 @@ class GithubReader:
         return self._labels.find_or_list(self._api, self._repository)
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
-        query = {"ref": ref} if ref else None
+        query = {}
+        if ref:
+            query["ref"] = ref
         call = f"{self._base}/contents/{quote(path)}"
         found = self._api.find(call, object, query=query)
+        if found is None:
+            return None
         if isinstance(found, list):
             return FileAtRef("directory", "", None)
-        return None if found is None else validate(f"GET {call}", WireContent, found).value()
+        return validate(f"GET {call}", WireContent, found).value()

@@ -81,11 +81,9 @@ class Tokens:
                     self._clear(token)
             return dict(self._problems)
 
-    def report_error(
-        self, token: Token, response: Response, error: StepFailed
-    ) -> tuple[TokenProblem, Token] | None:
-        """Store the problem that a response shows. Return it, and the token that takes over; None
-        if none does.
+    def report_error(self, token: Token, response: Response, error: StepFailed) -> str | None:
+        """Store the problem that a response shows. Return a sentence about it if another token
+        takes over; else None.
 
         A limit belongs to an account, so it concerns all tokens that are known to belong to the
         same account.
@@ -99,16 +97,14 @@ class Tokens:
             if problem.until is not None and token.login is not None:
                 self._problems |= {one: problem for one in self.all if one.login == token.login}
         problems = self.problems()
-        following = next((one for one in self.all if one not in problems), None)
+        following = next((one.key for one in self.all if one not in problems), None)
         if is_new:
-            fields = {
-                "token": token.key,
-                "why": problem.sentence,
-                "next": following.key if following else None,
-            }
+            fields = {"token": token.key, "why": problem.sentence, "next": following}
             log.warning("a GitHub token cannot be used", extra=fields)
             self._changed()
-        return None if following is None else (problem, following)
+        if following is None:
+            return None
+        return f"{token.key}: {problem.sentence}; {following} takes over"
 
     def report_success(self, token: Token) -> None:
         """Clear a rejection, because GitHub has accepted the token."""
@@ -143,17 +139,18 @@ class Token(Credential):
 
     def __init__(self, tokens: Tokens, index: int, text: str, settings: GithubSettings) -> None:
         self.tokens = tokens
-        self.key = (
-            f"{settings.credential_key}[{index}]" if settings.tokens else settings.credential_key
-        )
+        self.key = settings.credential_key
+        if settings.tokens:
+            self.key += f"[{index}]"
         super().__init__(
             text, remedy=f"set {self.key} to a valid token: this one is wrong, expired or revoked"
         )
-        self.rate_limit = f"{GITHUB_RATE_LIMIT} {index + 1}" if index else GITHUB_RATE_LIMIT
+        self.rate_limit = GITHUB_RATE_LIMIT
+        if index > 0:
+            self.rate_limit += f" {index + 1}"
         self.login: str | None = None  # None while it is unknown
-        self.scopes: str | None = (
-            None  # of a classic token: "repo, workflow"; None if unknown or fine-grained
-        )
+        # of a classic token: "repo, workflow"; None if unknown or fine-grained
+        self.scopes: str | None = None
 
     def report_success(self, login: str, *, scopes: str | None) -> None:
         """Store the account and the scopes, which GitHub returned for the token."""
@@ -185,19 +182,13 @@ class Token(Credential):
         """Store the problem. Raises `TokenReplaced` if another token can take over."""
         replaced = self.tokens.report_error(self, response, error)
         if replaced is not None:
-            problem, following = replaced
-            sentence = f"{self.key}: {problem.sentence}; {following.key} takes over"
-            raise TokenReplaced(sentence, at=self.tokens.now())
+            raise TokenReplaced(replaced, at=self.tokens.now())
         permissions = response.headers.get("x-accepted-github-permissions")
-        if (
-            response.status == 403
-            and permissions
-            and find_problem(response, error, self.tokens.now()) is None
-        ):
-            # GitHub sends the header whatever the reason is.
-            reason = response.data.get("message") if isinstance(response.data, dict) else None
-            if not isinstance(reason, str) or find_cure(reason) is None:
-                self.tokens.report_denial(permissions)
+        is_problem = find_problem(response, error, self.tokens.now()) is not None
+        # GitHub sends the header whatever the reason is.
+        has_cure = find_cure(response.message or "") is not None
+        if response.status == 403 and permissions and not is_problem and not has_cure:
+            self.tokens.report_denial(permissions)
         return False
 
 

@@ -6,12 +6,13 @@ https://docs.github.com/en/rest/repos/webhooks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import Permanent
-from hls_handler.github.api import GithubApi, WriteGuard, validate
+from hls_handler.github.api import GithubApi, WriteGuard
 from hls_handler.github.hooks import GithubHooks, Hook
 
 WAIT_S = 1.0
@@ -29,6 +30,12 @@ UNGUARDED = WriteGuard(lambda: None, lambda: None)
 PING = "ping"
 
 
+@dataclass(frozen=True, slots=True)
+class EnsuredHook:
+    id: int
+    change: Literal["created", "updated"]
+
+
 class WebhookSetup:
     """The webhooks at `path`: "/repos/owner/repo" or "/orgs/owner"; "/app" for the only webhook of
     an App.
@@ -38,9 +45,7 @@ class WebhookSetup:
         self._api = api
         self._path = path
 
-    def ensure(
-        self, url: str, secret: str, events: Iterable[str]
-    ) -> tuple[Hook, Literal["created", "updated"]]:
+    def ensure(self, url: str, secret: str, events: Iterable[str]) -> EnsuredHook:
         """Create the webhook with this URL, or set address, secret and events of the present one.
 
         A webhook that was created without an address is the present one, too. Raises a
@@ -48,27 +53,32 @@ class WebhookSetup:
         """
         hooks = {hook.url: hook for hook in GithubHooks(self._api).hooks(self._path)}
         present = hooks.get(url) or hooks.get(UNSERVED_URL)
-        wanted = frozenset(events) | (present.events if present else frozenset())
+        wanted = set(events)
+        if present is not None:
+            wanted |= present.events
+        if "*" in wanted:
+            wanted = {"*"}
         body = {
             "active": True,
-            "events": ["*"] if "*" in wanted else sorted(wanted),
+            "events": sorted(wanted),
             "config": {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret},
         }
-        if present is None:
-            new = f"{self._path}/hooks"
-            response = self._api.write("POST", new, {"name": "web", **body}, guard=UNGUARDED)
-            return validate(f"POST {new}", Hook, response.data), "created"
-        changed = f"{self._path}/hooks/{present.id}"
-        response = self._api.write("PATCH", changed, body, guard=UNGUARDED)
-        return validate(f"PATCH {changed}", Hook, response.data), "updated"
+        if present is not None:
+            changed = f"{self._path}/hooks/{present.id}"
+            self._api.write("PATCH", changed, body, guard=UNGUARDED)
+            return EnsuredHook(present.id, "updated")
+        new = f"{self._path}/hooks"
+        response = self._api.write("POST", new, {"name": "web", **body}, guard=UNGUARDED)
+        return EnsuredHook(response.parse(Hook).id, "created")
 
     def ping(self, hook_id: int, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
         """Let GitHub ping the webhook, and return the attempt; None if GitHub lists none in
         time.
         """
-        known, _ = GithubHooks(self._api).page(f"{self._path}/hooks/{hook_id}", None)
-        self._api.write("POST", f"{self._path}/hooks/{hook_id}/pings", None, guard=UNGUARDED)
-        return self._wait_for_ping(f"{self._path}/hooks/{hook_id}", known, sleep)
+        path = f"{self._path}/hooks/{hook_id}"
+        known = GithubHooks(self._api).page(path).attempts
+        self._api.write("POST", f"{path}/pings", None, guard=UNGUARDED)
+        return self._wait_for_ping(path, known, sleep)
 
     def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
         """Let GitHub send the ping of the App's creation again, and return the attempt; None if
@@ -76,22 +86,22 @@ class WebhookSetup:
 
         GitHub has no request that pings the webhook of an App, and keeps deliveries for three days.
         """
-        known, _ = GithubHooks(self._api).page(f"{self._path}/hook", None)
+        path = f"{self._path}/hook"
+        known = GithubHooks(self._api).page(path).attempts
         ping = next((one for one in known if one.event == PING), None)
         if ping is None:
             raise Permanent("GitHub lists no ping of the App's webhook any more")
-        path = f"{self._path}/hook/deliveries/{ping.id}/attempts"
-        self._api.write("POST", path, None, guard=UNGUARDED, expected=(202,))
-        return self._wait_for_ping(f"{self._path}/hook", known, sleep)
+        attempts = f"{self._path}/hook/deliveries/{ping.id}/attempts"
+        self._api.write("POST", attempts, None, guard=UNGUARDED, expected=(202,))
+        return self._wait_for_ping(path, known, sleep)
 
     def _wait_for_ping(
-        self, path: str, known: Sequence[DeliveryAttempt], sleep: Callable[[float], None]
+        self, path: str, known: Iterable[DeliveryAttempt], sleep: Callable[[float], None]
     ) -> DeliveryAttempt | None:
         ids = {one.id for one in known}
         for _attempt in range(POLLS):
-            listed, _ = GithubHooks(self._api).page(path, None)
-            found = next((one for one in listed if one.event == PING and one.id not in ids), None)
-            if found is not None:
-                return found
+            for one in GithubHooks(self._api).page(path).attempts:
+                if one.event == PING and one.id not in ids:
+                    return one
             sleep(WAIT_S)
         return None

@@ -136,9 +136,9 @@ class GithubWriter:
         has the label states from before the delivery's first write. The outcome includes the
         changes of earlier attempts, with the added labels in the order of `action.requested`.
         """
-        difference = self._compare_labels(
-            action, labels, self._read_labels(number) if present is None else present
-        )
+        if present is None:
+            present = self._read_labels(number)
+        difference = self._compare_labels(action, labels, present)
         if self._guard is None:
             return _preview_labels(difference)
         kept = self._remove_labels(number, difference, self._guard)
@@ -151,9 +151,10 @@ class GithubWriter:
             kept=tuple(kept.items()),
         )
         rank = {label.name: number for number, label in enumerate(action.requested)}
-        return _label_outcome(
-            _merge_earlier_attempts(difference, rank, before=before, after=self._history.labels())
+        merged = _merge_earlier_attempts(
+            difference, rank, before=before, after=self._history.labels()
         )
+        return _label_outcome(merged)
 
     def ensure_issue_type(self, number: int, action: EnsureIssueType) -> Outcome:
         """Set the type of an issue, at most once. A type that a person set or removed stays so.
@@ -162,37 +163,28 @@ class GithubWriter:
         """
         if self._history.was_done_once():
             return Outcome("type", "unchanged", "the issue got a type earlier")
-        path = f"{self._base}/issues/{number}"
-        enabled = [
-            one
-            for one in self._api.find(f"{self._base}/issue-types", _IssueTypes) or ()
-            if one.is_enabled
-        ]
-        name = next(
-            (one.name for one in enabled if one.name.casefold() == action.name.casefold()), None
-        )
+        types = self._api.find(f"{self._base}/issue-types", _IssueTypes) or ()
+        enabled = {one.name.casefold(): one.name for one in types if one.is_enabled}
+        name = enabled.get(action.name.casefold())
         if name is None:
             return Outcome(
                 "type",
                 "withheld",
                 f"type {action.name} not set: the repository has no such issue type",
             )
+        path = f"{self._base}/issues/{number}"
         outcome = Outcome("type", "unchanged", "the issue has a type already")
-        is_typed = self._api.get(path, _TypedIssue).type is not None
-        if self._guard is None:
-            return (
-                outcome
-                if is_typed
-                else Outcome("type", "dry_run", f"would have set the type {name}")
-            )
-        if not is_typed:
+        if self._api.get(path, _TypedIssue).type is None:
+            if self._guard is None:
+                return Outcome("type", "dry_run", f"would have set the type {name}")
             response = self._api.write("PATCH", path, {"type": name}, guard=self._guard)
             if response.parse(_TypedIssue).type is None:
                 return Outcome(
                     "type", "withheld", f"type {name} not set: the account needs the role write"
                 )
             outcome = Outcome("type", "changed", f"set the type {name}")
-        self._history.record_done_once()
+        if self._guard is not None:
+            self._history.record_done_once()
         return outcome
 
     def request_reviewers(self, number: int, action: RequestReviewers) -> Outcome:
@@ -218,9 +210,11 @@ class GithubWriter:
         )
         self._history.record_done_once()
         requested = [login for login in action.logins if login not in refused]
-        details = [f"requested reviews from {', '.join(requested)}"] if requested else []
-        details += [f"{login} not requested: {why}" for login, why in refused.items()]
-        return Outcome("reviewers", "changed" if requested else "withheld", "; ".join(details))
+        details = [f"{login} not requested: {why}" for login, why in refused.items()]
+        if not requested:
+            return Outcome("reviewers", "withheld", "; ".join(details))
+        details.insert(0, f"requested reviews from {', '.join(requested)}")
+        return Outcome("reviewers", "changed", "; ".join(details))
 
     def _read_labels(self, number: int) -> frozenset[str]:
         path = f"{self._base}/issues/{number}/labels"
@@ -255,7 +249,9 @@ class GithubWriter:
     def _find_in_repository(self, names: Sequence[str]) -> frozenset[str]:
         if len(names) == 1:
             found = self._api.find(f"{self._base}/labels/{quote(names[0], safe='')}", Label)
-            return frozenset([names[0]] if found else [])
+            if found is None:
+                return frozenset()
+            return frozenset(names)
         missing = {name.casefold(): name for name in names}
         existing = set[str]()
         for label in self._api.items(
@@ -296,11 +292,11 @@ class GithubWriter:
     ) -> Mapping[str, str]:
         """Create and add labels. Return those that GitHub refused, with the reason of each."""
         history = self._history
-        refused = {
-            spec.name: why
-            for spec in difference.create
-            if (why := self._create_label(spec, guard)) is not None
-        }
+        refused = dict[str, str]()
+        for spec in difference.create:
+            why = self._create_label(spec, guard)
+            if why is not None:
+                refused[spec.name] = why
         add = tuple(name for name in difference.add if name not in refused)
         if add:
             # first, because a response can be lost
@@ -351,7 +347,10 @@ def _write_names(names: Sequence[str], write: Callable[[list[str]], Response]) -
         return {}
     if len(names) == 1:
         return {names[0]: _describe_rejection(response)}
-    return {name: why for one in names for name, why in _write_names([one], write).items()}
+    refused = dict[str, str]()
+    for name in names:
+        refused |= _write_names([name], write)
+    return refused
 
 
 def _describe_rejection(response: Response) -> str:
@@ -385,17 +384,21 @@ def _merge_earlier_attempts(
 def _label_outcome(difference: LabelDifference) -> Outcome:
     # `confirm`: the response to an earlier addition was lost
     added = difference.confirm + difference.add
-    changes = [
-        f"{verb} {', '.join(names)}"
-        for verb, names in (("added", added), ("removed", difference.remove))
-        if names
-    ]
-    withheld = [f"{name} not added: {why}" for name, why in difference.withheld]
-    withheld += [f"{name} not removed: {why}" for name, why in difference.kept]
-    detail = "; ".join([*(changes or ["the labels are as they should be"]), *withheld])
-    kind: Literal["changed", "withheld", "unchanged"]
-    kind = "changed" if changes else "withheld" if withheld else "unchanged"
-    return Outcome("labels", kind, detail, added=added, removed=difference.remove)
+    removed = difference.remove
+    details = []
+    if added:
+        details.append(f"added {', '.join(added)}")
+    if removed:
+        details.append(f"removed {', '.join(removed)}")
+    kind: Literal["changed", "withheld", "unchanged"] = "changed"
+    if not details:
+        details.append("the labels are as they should be")
+        kind = "unchanged"
+        if difference.withheld or difference.kept:
+            kind = "withheld"
+    details += [f"{name} not added: {why}" for name, why in difference.withheld]
+    details += [f"{name} not removed: {why}" for name, why in difference.kept]
+    return Outcome("labels", kind, "; ".join(details), added=added, removed=removed)
 
 
 def _preview_labels(difference: LabelDifference) -> Outcome:

@@ -18,7 +18,7 @@ from hls_handler.engine.health import ComponentHealth, Health
 from hls_handler.errors import DependencyDown, PayloadError, Permanent
 from hls_handler.github.api import RateLimit, RateLimitMonitor
 from hls_handler.github.client import make_credentials
-from hls_handler.github.hooks import GithubHooks, Hook
+from hls_handler.github.hooks import AttemptPage, GithubHooks, Hook
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -64,7 +64,7 @@ class FakeHooks(GithubHooks):
             raise found
         return tuple(found)
 
-    def page(self, path: str, cursor: str | None) -> tuple[tuple[DeliveryAttempt, ...], str | None]:
+    def page(self, path: str, cursor: str | None = None) -> AttemptPage:
         self._request(f"page {cursor}")
         path = path.partition("/hooks/")[0]
         if path in self.list_errors:
@@ -74,9 +74,10 @@ class FakeHooks(GithubHooks):
         listed = [
             one for one in self.attempts[::-1] if path not in ids or one.repository_id == ids[path]
         ]
-        return tuple(listed[begin : begin + 100]), (
-            str(begin + 100) if begin + 100 < len(listed) else None
-        )
+        end = begin + 100
+        if end < len(listed):
+            return AttemptPage(tuple(listed[begin:end]), str(end))
+        return AttemptPage(tuple(listed[begin:]))
 
     def payload(self, path: str, attempt_id: int) -> bytes:
         del path

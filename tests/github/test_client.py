@@ -12,7 +12,7 @@ from hls_handler.actions import EnsureComment, EnsureLabels, Outcome, RequestedL
 from hls_handler.errors import DependencyDown
 from hls_handler.events import Account
 from hls_handler.github.api import GithubApi, RateLimitMonitor
-from hls_handler.github.client import Github, ReadOnlyGithub, connect_read_only
+from hls_handler.github.client import Github, OpenedEvent, ReadOnlyGithub, connect_read_only
 from hls_handler.settings.model import EffectiveLabels
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON, NUMBER, ReviewWorld, github_settings
@@ -101,7 +101,7 @@ def read_only(server: FakeServer) -> Iterator[ReadOnlyGithub]:
 def test_opened_event_of_issue_is_rebuilt(server: FakeServer, read_only: ReadOnlyGithub) -> None:
     not_in_webhooks = {"permissions": {"push": True}, "temp_clone_token": "a-credential"}
     server.says = [Say(body={**REPOSITORY, **not_in_webhooks}), Say(body=ISSUE)]
-    assert read_only.opened("o/r", 7) == (
+    assert read_only.opened("o/r", 7) == OpenedEvent(
         "issues",
         {"action": "opened", "repository": REPOSITORY, "sender": MALLORY, "issue": ISSUE},
     )

@@ -114,11 +114,9 @@ def _read_event(
 
     Its labels are left out, because people set them after the review.
     """
-    name, payload = github.opened(public.repository, public.number)
-    opened, reader = (
-        parse_event(name, "guid", json.dumps(payload).encode()),
-        github.reader(public.repository),
-    )
+    found = github.opened(public.repository, public.number)
+    opened = parse_event(found.name, "guid", json.dumps(found.payload).encode())
+    reader = github.reader(public.repository)
     if opened.pull_request is None:
         raise CaseError([f"{case.name}: {public.repository}#{public.number} is not a pull request"])
     files = case.files or reader.files(public.number)

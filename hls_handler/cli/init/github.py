@@ -268,11 +268,11 @@ def connect_webhooks(session: Session, app: App | None, server: Server) -> list[
                 path = f"/orgs/{name.partition('/')[0]}"
             setup = WebhookSetup(api, path)
             try:
-                hook, action = setup.ensure(url, secret, EVENTS)
+                hook = setup.ensure(url, secret, EVENTS)
             except StepFailed as exc:
                 print_line(f"The webhook of {name} was not created: {exc}")
                 continue
-            print_line(f"Webhook of {name}: {action}, it sends to {url}")
+            print_line(f"Webhook of {name}: {hook.change}, it sends to {url}")
             if not connected:
                 _prove_webhook(session, partial(setup.ping, hook.id, sleep=session.sleep), server)
             connected.append(name)
