@@ -77,7 +77,8 @@ class WebhookSetup:
         """
         path = f"{self._path}/hooks/{hook_id}"
         known = GithubHooks(self._api).page(path).attempts
-        self._api.write("POST", f"{path}/pings", None, guard=UNGUARDED)
+        pings = f"{self._path}/hooks/{hook_id}/pings"
+        self._api.write("POST", pings, None, guard=UNGUARDED)
         return self._wait_for_ping(path, known, sleep)
 
     def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
