@@ -60,15 +60,20 @@ def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) 
     if len(body) <= max_chars:
         return body
     _, _, footer = body.rpartition("\n\n")
-    tail = f"\n\n{note}\n\n{footer if len(footer) <= MAX_FOOTER_CHARS else ''}"
+    tail = f"\n\n{note}\n\n"
+    if len(footer) <= MAX_FOOTER_CHARS:
+        tail += footer
     head = body[: max_chars - len(tail)]
     cut = head.rfind("\n")
-    return (head[:cut] if cut > len(head) // 2 else head) + tail
+    if cut > len(head) // 2:
+        head = head[:cut]
+    return head + tail
 
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _ITEM = re.compile(
-    r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[ xX])(?P<after>\][ \t]+(?P<text>\S.*))"
+    r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[ xX])"
+    r"(?P<after>\][ \t]+(?P<text>\S.*))"
 )
 """Matches a line such as "- [ ] Run the migration". Quoted lines do not match: they are somebody
 else's list.
@@ -108,10 +113,12 @@ def _find_boxes(text: str) -> Mapping[tuple[str, int], tuple[int, str]]:
     for index, line in enumerate(text.split("\n")):
         mark = _FENCE.match(line)
         if mark is not None:
-            is_end = fence is not None and mark[1].startswith(fence) and line.strip() == mark[1]
-            fence = None if is_end else fence or mark[1]
-        item = _ITEM.match(line) if fence is None else None
-        if item is not None:
+            if fence is None:
+                fence = mark[1]
+            elif mark[1].startswith(fence) and line.strip() == mark[1]:
+                fence = None
+        item = _ITEM.match(line)
+        if fence is None and item is not None:
             words = " ".join(item["text"].split())
             found[words, times[words]] = index, item["box"]
             times[words] += 1
@@ -136,7 +143,8 @@ _MARK_PREFIX = "<!-- hls:"
 _END_MARK = "<!-- hls:sections end -->"
 _KEY = r"[A-Za-z0-9-]{1,100}"
 _MARK = re.compile(
-    rf"^[ \t\r]*<!-- hls:(?:section (?P<key>{_KEY})(?: (?P<digest>[0-9A-Za-z]{{0,64}}))?|sections end) -->[ \t\r]*$",
+    rf"^[ \t\r]*<!-- hls:(?:section (?P<key>{_KEY})(?: (?P<digest>[0-9A-Za-z]{{0,64}}))?"
+    r"|sections end) -->[ \t\r]*$",
     re.MULTILINE,
 )
 
@@ -145,9 +153,8 @@ _MARK = re.compile(
 class Section:
     """The text in the bot's comment that one source writes, such as a reviewer or a workflow."""
 
-    digest: (
-        str  # `digest_of` the text last requested by the source; "" if a person damaged the mark
-    )
+    # `digest_of` the text last requested by the source; "" if a person damaged the mark
+    digest: str
     text: str  # as it is in the comment, without surrounding newlines
 
 
@@ -197,7 +204,9 @@ def render_sections(sections: Sections, *, newest: str, footer: str, marker: str
     footer = truncate_comment(
         _without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED
     ).strip("\r\n")
-    end = (f"\n\n{_END_MARK}\n{footer}" if footer else "") + f"\n{marker}"
+    end = f"\n{marker}"
+    if footer:
+        end = f"\n\n{_END_MARK}\n{footer}{end}"
     parts = {
         key: f"{_mark(key, section.digest)}\n{section.text}" for key, section in sections.items()
     }
@@ -213,7 +222,9 @@ def _mark(key: str, digest: str) -> str:
         raise ValueError(
             f"invalid section key {key!r}: expected 1 to 100 letters, digits and hyphens"
         )
-    return f"{_MARK_PREFIX}section {key}{f' {digest}' if digest else ''} -->"
+    if digest:
+        key += f" {digest}"
+    return f"{_MARK_PREFIX}section {key} -->"
 
 
 def _without_marks(text: str) -> str:
@@ -248,7 +259,9 @@ def decide_body(
     requested = requested_body(action)
     digest = _digest(requested)
     if current_body is None:
-        return BodyDecision("changed", requested, digest) if action.create else None
+        if not action.create:
+            return None
+        return BodyDecision("changed", requested, digest)
     body = copy_checked_boxes(current_body, requested)
     if _normalize(current_body) == _normalize(body):
         return BodyDecision("unchanged", body, digest)
@@ -280,7 +293,10 @@ def _decide_section(
     if current_body is not None:
         unchanged = BodyDecision("unchanged", current_body, _digest(current_body))
         if not requested.strip():
-            return unchanged if sections.pop(key, None) is None else _written(action, sections)
+            if current is None:
+                return unchanged
+            del sections[key]
+            return _written(action, sections)
         if current is not None:
             text = copy_checked_boxes(current.text, requested)
             if _normalize(current.text) == _normalize(text):

@@ -107,32 +107,36 @@ class BotComments:
                 found = None  # another account wrote it, when HLS had that account's token
         if found is None and (may_exist or known is not None):
             found = self._find_oldest(number, mark)
-        last_digest = (
-            known.body_digest if known and found and known.comment_id == found.id else None
-        )
-        decision = decide_body(
-            action, None if found is None else found.body, last_digest=last_digest
-        )
-        if decision is None and found is None:
-            return Outcome(
-                "comment", "withheld", "nothing worth saying, and no existing comment to update"
-            )
-        if found is None or (decision is not None and decision.change == "changed"):
-            assert decision is not None
-            return self._write(number, action, decision, None if found is None else found.id)
-        nothing = "nothing worth saying, and no existing section to update"
-        withheld = Outcome("comment", "withheld", nothing, comment_id=found.id, url=found.html_url)
+        if found is None:
+            decision = decide_body(action, None, last_digest=None)
+            if decision is None:
+                nothing = "nothing worth saying, and no existing comment to update"
+                return Outcome("comment", "withheld", nothing)
+            return self._write(number, action, decision, None)
+        last_digest = None
+        if known is not None and known.comment_id == found.id:
+            last_digest = known.body_digest
+        decision = decide_body(action, found.body, last_digest=last_digest)
         if decision is None:
-            return withheld
-        digest = decision.digest if action.section is None or last_digest is None else last_digest
+            nothing = "nothing worth saying, and no existing section to update"
+            return Outcome("comment", "withheld", nothing, comment_id=found.id, url=found.html_url)
+        if decision.change == "changed":
+            return self._write(number, action, decision, found.id)
+        digest = decision.digest
+        if action.section is not None and last_digest is not None:
+            digest = last_digest
         self._store(action, known, StoredComment(found.id, digest, action.state))
-        is_edited = decision.change == "edited by a person"
-        detail = (
-            "a person edited our comment, and there is nothing new to write"
-            if is_edited
-            else COMMENT_UP_TO_DATE
+        detail = COMMENT_UP_TO_DATE
+        if decision.change == "edited by a person":
+            detail = "a person edited our comment, and there is nothing new to write"
+        return Outcome(
+            "comment",
+            "unchanged",
+            detail,
+            comment_id=found.id,
+            url=found.html_url,
+            body=decision.body,
         )
-        return replace(withheld, kind="unchanged", detail=detail, body=decision.body)
 
     def _find_oldest(self, number: int, mark: str) -> Comment | None:
         path = f"{self._base}/issues/{number}/comments"
@@ -148,9 +152,9 @@ class BotComments:
     ) -> Outcome:
         """Create the comment, or edit that with the id."""
         if self._guard is None:
-            detail = (
-                "would have commented" if comment_id is None else "would have edited our comment"
-            )
+            detail = "would have edited our comment"
+            if comment_id is None:
+                detail = "would have commented"
             return Outcome("comment", "dry_run", detail, comment_id=comment_id, body=decision.body)
         if comment_id is None:
             response = self._api.change(

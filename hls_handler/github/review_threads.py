@@ -62,9 +62,10 @@ class _Actor(BaseModel):
     def account(self) -> Account:
         # GraphQL shows the account "my-hls[bot]" of an App as the bot "my-hls", a login that a
         # person may have, too.
-        is_bot = self.kind == "Bot"
-        login = f"{self.login.removesuffix('[bot]')}[bot]" if is_bot else self.login
-        return Account(login, self.id or 0, "Bot" if is_bot else "User")
+        if self.kind == "Bot":
+            login = f"{self.login.removesuffix('[bot]')}[bot]"
+            return Account(login, self.id or 0, "Bot")
+        return Account(self.login, self.id or 0, "User")
 
 
 class _Reaction(BaseModel):
@@ -78,7 +79,9 @@ class _Comment(BaseModel):
 
     @property
     def account(self) -> Account:
-        return self.author.account() if self.author else GHOST
+        if self.author is None:
+            return GHOST
+        return self.author.account()
 
 
 class _Thread(BaseModel):
@@ -135,30 +138,42 @@ def _to_own_thread(thread: _Thread, bot: Account) -> ReviewThread | None:
     key = _own_key(opening, bot, "finding")
     if key is None:
         return None
-    replies = [(comment, _own_key(comment, bot, "reply")) for comment in later]
+    resolved_by = None
+    if thread.is_resolved:
+        resolved_by = thread.resolved_by or ""
+    replies: list[ThreadReply] = []
+    own_replies: list[str] = []
+    for comment in later:
+        own_key = _own_key(comment, bot, "reply")
+        if own_key is not None:
+            own_replies.append(own_key)
+        elif not (bot.is_bot and is_by(comment.account, bot)):
+            replies.append(_to_reply(comment))
     return ReviewThread(
         comment_id=thread.first_id,
         key=key,
         is_resolved=thread.is_resolved,
-        resolved_by=(thread.resolved_by or "") if thread.is_resolved else None,
-        replies=tuple(
-            ThreadReply(
-                "" if comment.author is None else comment.account.login,
-                comment.body[:MAX_REPLY_CHARS],
-            )
-            for comment, own_key in replies
-            if own_key is None and not (bot.is_bot and is_by(comment.account, bot))
-        ),
-        own_replies=tuple(own_key for _, own_key in replies if own_key is not None),
+        resolved_by=resolved_by,
+        replies=tuple(replies),
+        own_replies=tuple(own_replies),
         thumbs_up=_logins(thread.up, bot),
         thumbs_down=_logins(thread.down, bot),
     )
 
 
+def _to_reply(comment: _Comment) -> ThreadReply:
+    author = ""
+    if comment.author is not None:
+        author = comment.account.login
+    return ThreadReply(author, comment.body[:MAX_REPLY_CHARS])
+
+
 def _own_key(comment: _Comment, bot: Account, kind: Literal["finding", "reply"]) -> str | None:
     # Other people can write a marker, and the account can write other comments (SECURITY.md rule
     # 16).
-    return find_marker(comment.body, kind) if is_by(comment.account, bot) else None
+    if not is_by(comment.account, bot):
+        return None
+    return find_marker(comment.body, kind)
 
 
 def _logins(reactions: tuple[_Reaction, ...], bot: Account) -> tuple[str, ...]:

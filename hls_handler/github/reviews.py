@@ -67,7 +67,9 @@ def find_marker(body: str, kind: Literal["finding", "reply"]) -> str | None:
     marker of this kind.
     """
     found = _MARKER.search(body)
-    return found["key"] if found and found["kind"] == kind else None
+    if found is None or found["kind"] != kind:
+        return None
+    return found["key"]
 
 
 class BotReviews:
@@ -97,7 +99,9 @@ class BotReviews:
         """
         if not action.comments:
             return Outcome("review", "unchanged", "no comments on lines")
-        found = self._find_posted(number, action) if is_retry else {}
+        found: Mapping[str, _ReviewComment] = {}
+        if is_retry:
+            found = self._find_posted(number, action)
         missing = [comment for comment in action.comments if comment.key not in found]
         if self._guard is None:
             detail = f"would have posted {_describe(len(missing))}"
@@ -112,31 +116,40 @@ class BotReviews:
         rejected = list[str]()
         reason = ""
         try:
-            rejection = post(missing) if missing else None
-            is_posted = rejection is None and missing != []
+            rejection = None
+            if missing:
+                rejection = post(missing)
+                is_posted = rejection is None
             if rejection is not None and _is_position(rejection):
                 for key in _post_valid(post, missing):
-                    is_posted = is_posted or key is None
-                    rejected += [] if key is None else [key]
+                    if key is None:
+                        is_posted = True
+                    else:
+                        rejected.append(key)
             elif rejection is not None:
                 reason = f"GitHub rejected the review (422): {shorten(rejection)}"
                 if not is_retry:
                     raise Retryable(reason)
                 rejected = [comment.key for comment in missing]
-            known = self._find_posted(number, action) if is_posted else found
+            if is_posted:
+                found = self._find_posted(number, action)
         except DependencyDown as exc:
             exc.may_have_succeeded = exc.may_have_succeeded or is_posted
             raise
         added = len(action.comments) - len(rejected)
-        details = [f"posted {_describe(added)}"] if added else []
+        details = []
+        kind: Literal["created", "declined"] = "declined"
+        if added:
+            details.append(f"posted {_describe(added)}")
+            kind = "created"
         if rejected:
             details.append(reason or f"GitHub rejected {count(len(rejected), 'position')}")
         return Outcome(
             "review",
-            "created" if added else "declined",
+            kind,
             "; ".join(details),
-            url=next(map(_review_url, known.values()), None),
-            comment_ids={key: comment.id for key, comment in known.items()},
+            url=next(map(_review_url, found.values()), None),
+            comment_ids={key: comment.id for key, comment in found.items()},
             rejected=tuple(rejected),
         )
 
@@ -196,13 +209,11 @@ class BotReviews:
         `is_retry` means that the bot's reply with this key may exist already; then it is not
         written again.
         """
-        for comment in self._own_comments(number) if is_retry else ():
-            if (
-                comment.thread_id == action.comment_id
-                and find_marker(comment.body, "reply") == action.key
-            ):
+        if is_retry:
+            found = self._find_reply(number, action)
+            if found is not None:
                 return Outcome(
-                    "reply", "unchanged", REPLY_EXISTS, comment_id=comment.id, url=comment.html_url
+                    "reply", "unchanged", REPLY_EXISTS, comment_id=found.id, url=found.html_url
                 )
         body = _with_marker(action.body, "reply", action.key)
         if self._guard is None:
@@ -228,6 +239,13 @@ class BotReviews:
             url=written.html_url,
             body=body,
         )
+
+    def _find_reply(self, number: int, action: EnsureReply) -> _ReviewComment | None:
+        for comment in self._own_comments(number):
+            is_reply = comment.thread_id == action.comment_id
+            if is_reply and find_marker(comment.body, "reply") == action.key:
+                return comment
+        return None
 
 
 def _is_position(rejection: str) -> bool:
@@ -294,9 +312,7 @@ def _with_marker(body: str, kind: Literal["finding", "reply"], key: str) -> str:
 def _review_url(comment: _ReviewComment) -> str:
     # The response to a posted review has it, too, but not after a retry that finds the review
     # posted.
+    if comment.review_id is None:
+        return comment.html_url
     page = comment.html_url.partition("#")[0]
-    return (
-        comment.html_url
-        if comment.review_id is None
-        else f"{page}#pullrequestreview-{comment.review_id}"
-    )
+    return f"{page}#pullrequestreview-{comment.review_id}"
