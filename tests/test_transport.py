@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from hls_handler.claude.providers import Providers
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.github.api import GithubApi
-from hls_handler.github.job_log import read_log
+from hls_handler.github.job_log import LogLimits, read_log
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.transport import exchange, find_proxy_settings, proxy_passwords, retry_after
 from tests.fake_network import HOST, Authority, Proxy, tls_server
@@ -143,9 +143,8 @@ class Network:
             claude.lookup_model("claude-haiku-5-5")
 
     def _read_log(self) -> None:
-        read_log(
-            "GET log", "https://api.github.test/6", base_url=GITHUB, now=lambda: NOON, timeout_s=10
-        )
+        url = "https://api.github.test/6"
+        read_log("GET log", url, base_url=GITHUB, now=lambda: NOON, limits=LogLimits(10))
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""Requests of `hls init`: the manifest of a new App, the exchange of its code, and the App's installations.
+"""Requests of `hls init`: the manifest of a new App, the exchange of its code, and the App's
+installations.
 
 https://docs.github.com/en/apps/sharing-github-apps/registering-a-github-app-from-a-manifest
 """
@@ -29,14 +30,15 @@ PERMISSIONS: Mapping[str, str] = {
     "merge_queues": "read",  # GitHub sends `merge_group` only with it
 }
 EVENTS = (
-    *(
-        "issues",
-        "pull_request",
-        "pull_request_review",
-        "pull_request_review_comment",
-        "pull_request_review_thread",
-    ),
-    *("workflow_run", "issue_comment", "release", "repository"),
+    "issues",
+    "pull_request",
+    "pull_request_review",
+    "pull_request_review_comment",
+    "pull_request_review_thread",
+    "workflow_run",
+    "issue_comment",
+    "release",
+    "repository",
 )
 """Events of a webhook; comments and review threads also for commands, `repository` for new
 names.
@@ -68,7 +70,9 @@ _UNUSED = SecretStr("x" * 16)
 
 def new_app_url(base_url: str, organization: str | None, *, state: str) -> str:
     """Return the address to which the form with the manifest is posted."""
-    owner = f"/organizations/{quote(organization, safe='')}" if organization else ""
+    owner = ""
+    if organization:
+        owner = f"/organizations/{quote(organization, safe='')}"
     return f"{web_url(base_url)}{owner}/settings/apps/new?state={quote(state, safe='')}"
 
 
@@ -137,12 +141,17 @@ def list_repositories(app: App) -> tuple[str, ...]:
 
     It is ("owner/*",) for an installation on all repositories of an account, or on more than 100.
     """
-    installations = [one for one in app.fetch_installations() if one.suspended_at is None]
-    return tuple(name for one in installations for name in _list_repositories(app, one))
+    found: list[str] = []
+    for installation in app.fetch_installations():
+        if installation.suspended_at is None:
+            found += _list_repositories(app, installation)
+    return tuple(found)
 
 
 def _list_repositories(app: App, installation: Installation) -> tuple[str, ...]:
-    everything = (f"{installation.account.login}/*",) if installation.account else ()
+    everything: tuple[str, ...] = ()
+    if installation.account is not None:
+        everything = (f"{installation.account.login}/*",)
     if installation.repository_selection == "all":
         return everything
     with closing(app.connect()) as api:
@@ -151,4 +160,6 @@ def _list_repositories(app: App, installation: Installation) -> tuple[str, ...]:
         path = f"/installation/repositories?per_page={PAGE_SIZE}"
         listed = api.with_credential(Credential(token)).get(path, _Repositories)
     names = tuple(one.full_name for one in listed.repositories)
-    return names if len(names) == listed.total_count else everything
+    if len(names) < listed.total_count:
+        return everything
+    return names

@@ -85,20 +85,26 @@ class GithubChecks:
         """
         title = IN_PROGRESS
         if waits_until is not None:
-            title = f"{IS_DOWN if is_claude_down else WAITS} {waits_until:%Y-%m-%d %H:%M} UTC"
+            title = WAITS
+            if is_claude_down:
+                title = IS_DOWN
+            title += f" {waits_until:%Y-%m-%d %H:%M} UTC"
         if not self._uses_check_runs:
             return self._set_status(check.commit, "pending", title)
         output = {"title": title, "summary": "The result appears here when the review has ended."}
         found = self._find(check)
         if found is None:
             return self._create(check, {"status": "in_progress", "output": output})
-        written = WrittenCheck(found.id, found.html_url)
-        return written if waits_until is None else self._update(written, {"output": output})
+        if waits_until is None:
+            return WrittenCheck(found.id, found.html_url)
+        return self._update(found.id, {"output": output})
 
     def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
         """End the check, which need not have begun. To repeat the call has no further effect."""
         if not self._uses_check_runs:
-            state = "success" if action.is_exempt else STATES[action.conclusion]
+            state = STATES[action.conclusion]
+            if action.is_exempt:
+                state = "success"
             return self._set_status(check.commit, state, action.description)
         found = self._find(check)
         sent = 0
@@ -106,14 +112,19 @@ class GithubChecks:
             # GitHub adds the annotations of each request to those of earlier ones
             current = self._api.get(f"{self._base}/check-runs/{found.id}", _WireCheckRun)
             sent = current.annotations
-        written = None if found is None else WrittenCheck(found.id, found.html_url)
+        check_run_id = None
+        if found is not None:
+            check_run_id = found.id
         batches = _split(action.annotations[sent:])
         for number, batch in enumerate(batches, start=1):
             body: dict[str, object] = {"status": "in_progress", "output": _output(action, batch)}
             if number == len(batches):
                 body |= {"status": "completed", "conclusion": action.conclusion}
-            written = self._create(check, body) if written is None else self._update(written, body)
-        assert written is not None
+            if check_run_id is None:
+                written = self._create(check, body)
+                check_run_id = written.check_run_id
+            else:
+                written = self._update(check_run_id, body)
         return written
 
     def _find(self, check: CommitCheck) -> _WireCheckRun | None:
@@ -140,9 +151,7 @@ class GithubChecks:
         made = response.parse(_WireCheckRun)
         return WrittenCheck(made.id, made.html_url)
 
-    def _update(self, written: WrittenCheck, fields: Mapping[str, Any]) -> WrittenCheck:
-        number = written.check_run_id
-        assert number is not None
+    def _update(self, number: int, fields: Mapping[str, Any]) -> WrittenCheck:
         response = self._api.change(
             self._repository, lambda it: it.get_check_run(number).edit(**fields), guard=self._guard
         )
@@ -187,4 +196,6 @@ def _output(action: EnsureCheck, batch: Sequence[Annotation]) -> dict[str, Any]:
 
 
 def _truncate(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    if len(text) <= most:
+        return text
+    return f"{text[: most - 1]}…"

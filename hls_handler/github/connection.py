@@ -95,10 +95,10 @@ class Connection:
 
     def __init__(self, base_url: str, user_agent: str, transport: Transport) -> None:
         """Send nothing yet."""
-        Requester.injectConnectionClasses(_Connection, _Connection)  # type: ignore[arg-type] # for both schemes
-        logging.getLogger(
-            "github"
-        ).handlers.clear()  # PyGithub's own handler would write what is not masked
+        # for both schemes
+        Requester.injectConnectionClasses(_Connection, _Connection)  # type: ignore[arg-type]
+        # PyGithub's own handler would write what is not masked
+        logging.getLogger("github").handlers.clear()
         self.requests_sent = 0
         self._transport = transport
         self._base_path = urlsplit(base_url).path.rstrip("/")
@@ -241,7 +241,9 @@ class HttpTransport:
 
 
 def _new_manager(base_url: str, proxy: ProxySettings) -> urllib3.PoolManager:
-    context = ssl_context(proxy.ca_path) if base_url.startswith("https:") else None
+    context = None
+    if base_url.startswith("https:"):
+        context = ssl_context(proxy.ca_path)
     server = proxy.proxy_without_credentials
     if server is None:
         return urllib3.PoolManager(ssl_context=context)

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
+
+from pydantic import AliasPath, BaseModel, Field, TypeAdapter, ValidationError
 
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 from hls_handler.transport import (
@@ -31,7 +34,10 @@ GRAPHQL_PATH = "/graphql"
 GRAPHQL_CALL = f"POST {GRAPHQL_PATH}"
 """Name of all GraphQL queries in messages. HLS sends no GraphQL mutations, so it is not a write."""
 
-TOKEN_REMEDY = "set github.token to a valid token: this one is wrong, expired or revoked"  # noqa: S105 (a sentence)
+TOKEN_REMEDY = (
+    "set github.token to a valid token: "  # noqa: S105 (a sentence)
+    "this one is wrong, expired or revoked"
+)
 ANONYMOUS_REMEDY = "set github.token to a token that may read it"
 ADDRESS_REMEDY = "check github.base_url, and proxies and firewalls between this host and GitHub"
 OUTAGE_REMEDY = "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"
@@ -121,7 +127,9 @@ def translate_status(
         or (status == 403 and _is_limit(headers, message))
         or (status == 422 and is_too_fast)
     ):
-        remedy = WRITES_REMEDY if is_too_fast and _is_write(call) else LIMIT_REMEDY
+        remedy = LIMIT_REMEDY
+        if is_too_fast and _is_write(call):
+            remedy = WRITES_REMEDY
         return _down(what, remedy=remedy, not_before=_limited_until(headers, now))
     if status >= 500 or status == 408:
         retry_at = retry_after(headers, now)
@@ -137,8 +145,10 @@ def translate_status(
             message = f"{what}: not a response of GitHub's API"
             return _down(message, remedy=ADDRESS_REMEDY, applies_to_all_calls=False)
         return Permanent(what + _permanent_reason(status, headers, message))
-    cure = find_cure(text) if status == 422 else None
-    return Permanent(f"{what}: {cure}") if cure is not None else Retryable(what)
+    cure = find_cure(text)
+    if status == 422 and cure is not None:
+        return Permanent(f"{what}: {cure}")
+    return Retryable(what)
 
 
 def rejects_account(message: str) -> bool:
@@ -167,7 +177,9 @@ def translate_exception(
 
     After a write that timed out, the error's `not_before` is `PENDING_WRITE_WAIT` after `now`.
     """
-    not_before = now + PENDING_WRITE_WAIT if timed_out(exc) and _is_write(call) else None
+    not_before = None
+    if timed_out(exc) and _is_write(call):
+        not_before = now + PENDING_WRITE_WAIT
     reason, remedy = proxy.explain_failure(exc, otherwise=ADDRESS_REMEDY)
     return _down(
         f"{call}: no answer{reason}",
@@ -182,6 +194,15 @@ def _is_write(call: str) -> bool:
     return not call.startswith("GET ") and call != GRAPHQL_CALL
 
 
+class _GraphqlError(BaseModel):
+    type: Any = None
+    code: Any = Field(None, validation_alias=AliasPath("extensions", "code"))
+    message: Any = None
+
+
+_ERRORS = TypeAdapter(list[_GraphqlError])
+
+
 def translate_graphql_errors(
     errors: object, headers: Mapping[str, str], now: datetime, *, secret: str
 ) -> StepFailed:
@@ -191,29 +212,26 @@ def translate_graphql_errors(
     `secret` is removed from GitHub's messages.
     https://docs.github.com/en/graphql/guides/forming-calls-with-graphql
     """
-    first = errors[0] if isinstance(errors, list) and errors else None
-    first = first if isinstance(first, dict) else {}
-    extensions = first.get("extensions")
-    code = extensions.get("code") if isinstance(extensions, dict) else None
-    kind = str(first.get("type") or code or "")
-    message = str(first.get("message") or "")
+    try:
+        first = _ERRORS.validate_python(errors)[0]
+    except (ValidationError, IndexError):
+        first = _GraphqlError()
+    kind = str(first.type or first.code or "")
+    message = str(first.message or "")
     what = f"{GRAPHQL_CALL}: {kind or 'error'}: {redact_secret(message, secret)}"
     if kind == "RATE_LIMITED" or _is_limit({}, message):
         # The limit of GraphQL does not apply to other requests, a secondary one does.
         is_secondary = "secondary" in message.lower()
         until = _limited_until(headers, now)
         return _down(what, remedy=LIMIT_REMEDY, not_before=until, applies_to_all_calls=is_secondary)
-    if kind in ("NOT_FOUND", "FORBIDDEN", "INSUFFICIENT_SCOPES"):
-        return Permanent(
-            what + _permanent_reason(404 if kind == "NOT_FOUND" else 403, headers, message)
-        )
+    if kind == "NOT_FOUND":
+        return Permanent(what + _permanent_reason(404, headers, message))
+    if kind in ("FORBIDDEN", "INSUFFICIENT_SCOPES"):
+        return Permanent(what + _permanent_reason(403, headers, message))
     if kind == "undefinedField":
         return Permanent(f"{what}: this GitHub Enterprise Server is too old for HLS")
     # "Something went wrong while executing your query"
-    if not kind or kind in (
-        "SERVICE_UNAVAILABLE",
-        "INTERNAL",
-    ):
+    if kind in ("", "SERVICE_UNAVAILABLE", "INTERNAL"):
         return _down(what, remedy=OUTAGE_REMEDY, applies_to_all_calls=False)
     return Retryable(what)
 

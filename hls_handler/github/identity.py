@@ -33,9 +33,8 @@ class Identity:
     missing: tuple[str, ...]
     events: frozenset[str] | None = None  # that the App's webhook sends; None: a token, or unknown
     settings_url: str = ""  # the page of the App
-    owners: frozenset[str] | None = (
-        None  # on whose accounts the App is installed, in lower case; None: a token
-    )
+    # on whose accounts the App is installed, in lower case; None: a token
+    owners: frozenset[str] | None = None
     is_installed: bool = True  # False: an App without an installation that is not suspended
 
 
@@ -51,10 +50,15 @@ def describe_app(
     """
     listed: list[Mapping[str, object]] = []
     missing: list[str] = []
+    owners: list[str] = []
     for one in installations:
         owner = one.owner
         lacking = find_missing(one.permissions, unneeded)
         missing += [f"{sentence} (installation on {owner})" for sentence in lacking]
+        if one.suspended_at is None:
+            owners.append(owner)
+        else:
+            owners.append(f"{owner} (suspended)")
         listed.append(
             {
                 "id": one.id,
@@ -66,9 +70,6 @@ def describe_app(
             }
         )
     login = f"{app.slug}[bot]"
-    owners = ", ".join(
-        f"{one.owner}{' (suspended)' if one.suspended_at else ''}" for one in installations
-    )
     details = {
         "kind": "app",
         "login": login,
@@ -78,15 +79,14 @@ def describe_app(
     }
     sentence = (
         f"GitHub: the App {app.slug} (id {app.id}) acts as {login}; installed on"
-        f" {owners or 'no account'}"
+        f" {', '.join(owners) or 'no account'}"
     )
     is_installed = any(one.suspended_at is None for one in installations)
     if not is_installed:
-        suspended = f"every installation of the App {app.slug} is suspended; unsuspend one"
-        absent = f"the App {app.slug} is installed on no account; install it"
-        missing.append(
-            f"{suspended if installations else absent} at {app.html_url}/installations/new"
-        )
+        problem = f"the App {app.slug} is installed on no account; install it"
+        if installations:
+            problem = f"every installation of the App {app.slug} is suspended; unsuspend one"
+        missing.append(f"{problem} at {app.html_url}/installations/new")
     return Identity(
         details,
         (sentence,),
@@ -120,13 +120,15 @@ def describe_tokens(tokens: Tokens) -> Identity:
         for token in tokens.all
         if token.scopes is not None and SCOPES.isdisjoint(split_scopes(token.scopes))
     ]
-    found = {token: problems[token].sentence if token in problems else None for token in tokens.all}
+    found: dict[Token, str | None] = dict.fromkeys(tokens.all)
+    for token, problem in problems.items():
+        found[token] = problem.sentence
     details = {**_describe_token(used), "missing_permissions": [*missing, *denied]}
     if len(tokens.all) > 1:
         details["tokens"] = [
-            {**_describe_token(token), "problem": problem} for token, problem in found.items()
+            {**_describe_token(token), "problem": sentence} for token, sentence in found.items()
         ]
-    sentences = tuple(_token_sentence(token, problem) for token, problem in found.items())
+    sentences = tuple(_token_sentence(token, sentence) for token, sentence in found.items())
     return Identity(details, sentences, (*missing, *denied))
 
 
@@ -136,30 +138,33 @@ def explain_denial(permissions: str) -> str:
     """
     wanted = [choice.strip().partition("=") for choice in permissions.split(";")]
     needed = " or ".join(f"{name}: {level}" for name, _, level in wanted)
-    features = [FEATURES[name] for name, _, _ in wanted if name in FEATURES]
-    return (
-        f"{features[0] if features else 'some requests'} need {needed} (GitHub rejected a request)"
-    )
+    features = (FEATURES[name] for name, _, _ in wanted if name in FEATURES)
+    feature = next(features, "some requests")
+    return f"{feature} need {needed} (GitHub rejected a request)"
 
 
 def _describe_token(token: Token) -> dict[str, object]:
     if token.login is None:
         return {"kind": "token", "key": token.key, "login": None, "permissions": None}
-    kind = "fine-grained token" if token.scopes is None else "classic token"
-    permissions: object = UNLISTED if token.scopes is None else split_scopes(token.scopes)
-    return {"kind": kind, "key": token.key, "login": token.login, "permissions": permissions}
+    known = {"key": token.key, "login": token.login}
+    if token.scopes is None:
+        return {"kind": "fine-grained token", **known, "permissions": UNLISTED}
+    return {"kind": "classic token", **known, "permissions": split_scopes(token.scopes)}
 
 
 def _token_sentence(token: Token, problem: str | None) -> str:
     if token.login is None:
-        return f"GitHub: the account of {token.key} is unknown{f': {problem}' if problem else ''}"
-    scopes = (
-        UNLISTED
-        if token.scopes is None
-        else f"the scopes {', '.join(split_scopes(token.scopes)) or '(none)'}"
-    )
+        what = f"GitHub: the account of {token.key} is unknown"
+        if problem is not None:
+            what += f": {problem}"
+        return what
+    scopes = UNLISTED
+    if token.scopes is not None:
+        scopes = f"the scopes {', '.join(split_scopes(token.scopes)) or '(none)'}"
     what = f"GitHub: the token {token.key} belongs to {token.login}; permissions: {scopes}"
-    return f"{what}; {problem}" if problem else what
+    if problem is not None:
+        what += f"; {problem}"
+    return what
 
 
 def split_scopes(scopes: str) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from urllib.parse import urlsplit
@@ -22,28 +23,23 @@ from hls_handler.github.values import NoLog
 from hls_handler.settings.values import is_loopback
 from hls_handler.transport import ProxySettings, find_proxy_settings
 
-MAX_BYTES = 100 * 1024 * 1024
 MAX_LINE_CHARS = 16_384  # characters; the rest of a longer line is skipped
-MAX_READ_S = 120.0
-"""Limit of a download as a whole. The time that the caller spends between two lines counts."""
-
 LOG_TRUNCATED = "[cut here: the log is longer than {} MB]"
 LINE_TRUNCATED = " [line cut here]"
 
 
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    idle_s: float  # wait for the next byte
+    # of the download as a whole; the time that the caller spends between two lines counts
+    read_s: float = 120.0
+    max_bytes: int = 100 * 1024 * 1024
+
+
 def read_log(
-    call: str,
-    url: str,
-    *,
-    base_url: str,
-    now: Callable[[], datetime],
-    timeout_s: float,
-    max_bytes: int = MAX_BYTES,
-    max_read_s: float = MAX_READ_S,
+    call: str, url: str, *, base_url: str, now: Callable[[], datetime], limits: LogLimits
 ) -> Iterator[str] | NoLog:
     """Return the lines of the log at `url`, to which GitHub redirected the request `call`.
-
-    `timeout_s` limits the wait for the next byte, and `max_read_s` the download as a whole.
 
     Returns `NoLog` if the log was deleted or is empty. Raises `DependencyDown`, also during
     iteration.
@@ -51,15 +47,14 @@ def read_log(
     if not is_allowed_url(url, base_url):
         raise unexpected_response(call, "the URL of the log must begin with https")
     proxy = find_proxy_settings(url)
-    transport = proxy.new_transport(max_read_s, idle_s=timeout_s)
+    transport = proxy.new_transport(limits.read_s, idle_s=limits.idle_s)
     try:
         request = httpx2.Request("GET", url, headers={"User-Agent": f"hls/{__version__}"})
         response = transport.handle_request(request)
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
         transport.close()
-        raise translate_exception(
-            call, exc, now(), proxy
-        ) from None  # the exception's text has the URL
+        # `from None`, because the exception's text has the URL
+        raise translate_exception(call, exc, now(), proxy) from None
     if response.status_code != 200:
         transport.close()
         if response.status_code in (404, 410):
@@ -67,9 +62,11 @@ def read_log(
         raise unexpected_response(
             call, f"the server that stores the log answered {response.status_code}"
         )
-    lines = _lines(_chunks(call, transport, response, now, proxy), max_bytes)
+    lines = _lines(_chunks(call, transport, response, now, proxy), limits.max_bytes)
     first = next(lines, None)
-    return NoLog("empty") if first is None else chain((first,), lines)
+    if first is None:
+        return NoLog("empty")
+    return chain((first,), lines)
 
 
 def _chunks(
@@ -88,11 +85,8 @@ def _chunks(
 
 def _lines(chunks: Iterator[bytes], max_bytes: int) -> Iterator[str]:
     decoder = getincrementaldecoder("utf-8-sig")("replace")
-    # `unfinished`: a line without its end, cut after the limit
-    bytes_left, unfinished = (
-        max_bytes,
-        "",
-    )
+    bytes_left = max_bytes
+    unfinished = ""  # a line without its end, cut after the limit
     for chunk in chunks:
         *complete, unfinished = (unfinished + decoder.decode(chunk[:bytes_left])).split("\n")
         yield from map(_truncate_line, complete)
@@ -109,7 +103,9 @@ def _lines(chunks: Iterator[bytes], max_bytes: int) -> Iterator[str]:
 
 def _truncate_line(line: str) -> str:
     text = line.removesuffix("\r")
-    return text if len(text) <= MAX_LINE_CHARS else text[:MAX_LINE_CHARS] + LINE_TRUNCATED
+    if len(text) <= MAX_LINE_CHARS:
+        return text
+    return text[:MAX_LINE_CHARS] + LINE_TRUNCATED
 
 
 def is_allowed_url(url: str, base_url: str) -> bool:
@@ -117,7 +113,8 @@ def is_allowed_url(url: str, base_url: str) -> bool:
     has a user name.
     """
     try:
-        target, api = urlsplit(url), urlsplit(base_url)
+        target = urlsplit(url)
+        api = urlsplit(base_url)
         if not target.hostname or target.username is not None:
             return False
         is_local = is_loopback(target.hostname) and is_loopback(api.hostname or "")

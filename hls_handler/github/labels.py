@@ -112,9 +112,9 @@ def decide_labels(
     `present` are the conversation's labels. `stored` maps each label that HLS has set to its stored
     state. `in_repository` must contain the requested labels that exist in the repository.
     """
-    shown, existing, existing_only = (
-        {*map(fold, names)} for names in (present, in_repository, action.existing_only)
-    )
+    shown = {*map(fold, present)}
+    existing = {*map(fold, in_repository)}
+    existing_only = {*map(fold, action.existing_only)}
     group_of = {fold(spec.name): spec.group for spec in SHIPPED_LABELS}
     group_of |= {
         fold(label.name): label.group for label in (*action.custom_labels, *action.requested)
@@ -132,7 +132,8 @@ def decide_labels(
 
     def find_reason(label: RequestedLabel, name: str) -> str | None:
         """Return the reason not to set a label; None to set it."""
-        if (prohibition := find_prohibition(label.name, settings)) is not None:
+        prohibition = find_prohibition(label.name, settings)
+        if prohibition is not None:
             return prohibition
         if label.group in chosen:
             return f"another {label.group} label comes first, and at most one is set"
@@ -144,8 +145,9 @@ def decide_labels(
             return "a person removed it"
         if name in shown | existing or (settings.create and name not in existing_only):
             return None
-        off = "" if settings.create else ", and labels.create is off in the settings"
-        return f"the repository has no such label{off}"
+        if settings.create:
+            return "the repository has no such label"
+        return "the repository has no such label, and labels.create is off in the settings"
 
     withheld = [*action.rejected]
     wanted: list[RequestedLabel] = []
@@ -191,14 +193,10 @@ def find_prohibition(name: str, settings: EffectiveLabels) -> str | None:
         (settings.organization_allow_source, settings.organization_allow),
         ("labels.allow in the settings", settings.allow),
     )
-    return next(
-        (
-            f"{where} does not allow it"
-            for where, globs in lists
-            if not any(_matches(name, glob) for glob in globs)
-        ),
-        None,
-    )
+    for where, globs in lists:
+        if not any(_matches(name, glob) for glob in globs):
+            return f"{where} does not allow it"
+    return None
 
 
 def _matches(name: str, glob: str) -> bool:

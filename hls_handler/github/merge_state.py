@@ -86,9 +86,13 @@ class WireMergeState(BaseModel):
             required |= {name for name in self.required if name}
         missing = required - {check.name for check in checks if check.is_passed}
         is_explained = missing or self.decision in ("CHANGES_REQUESTED", "REVIEW_REQUIRED")
-        if_mergeable = False if self.status in DECIDED else None
+        conflicts = None
+        if self.mergeable == "CONFLICTING":
+            conflicts = True
+        elif self.mergeable == "MERGEABLE" and self.status in DECIDED:
+            conflicts = False
         return MergeState(
-            conflicts={"CONFLICTING": True, "MERGEABLE": if_mergeable}.get(self.mergeable),
+            conflicts=conflicts,
             missing_checks=tuple(sorted(missing - {CHECK_NAME})),  # ours ends with this review
             decision=self.decision.lower(),
             is_behind=self.status == "BEHIND",

@@ -15,7 +15,7 @@ from pydantic import AliasPath, Base64Bytes, BaseModel, BeforeValidator, Field
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.git.mirror import Mirrors
 from hls_handler.github.api import GithubApi, repository_path, validate
-from hls_handler.github.job_log import read_log
+from hls_handler.github.job_log import LogLimits, read_log
 from hls_handler.github.merge_state import read_merge_state
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.review_context import read_review_context
@@ -277,9 +277,8 @@ class GithubReader:
         if url is None:
             return NoLog("expired")
         api = self._api
-        return read_log(
-            f"GET {path}", url, base_url=api.base_url, now=api.now, timeout_s=api.timeout_s
-        )
+        limits = LogLimits(api.timeout_s)
+        return read_log(f"GET {path}", url, base_url=api.base_url, now=api.now, limits=limits)
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
         owner, _, branch = head.partition(":")

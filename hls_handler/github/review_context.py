@@ -204,4 +204,6 @@ def read_blobs(
 
 
 def _text(blob: _Blob | None) -> str:
-    return (blob.text or "")[:MAX_TEXT_CHARS] if blob else ""
+    if blob is None or blob.text is None:
+        return ""
+    return blob.text[:MAX_TEXT_CHARS]

@@ -31,7 +31,9 @@ class CommitFiles:
         self._api = api
         self._repository = repository
         self._commit = commit
-        self._reason = "this command has no mirror" if mirror is None and api is not None else ""
+        self._reason = ""
+        if mirror is None and api is not None:
+            self._reason = "this command has no mirror"
 
     @property
     def no_mirror(self) -> str:
@@ -43,14 +45,10 @@ class CommitFiles:
 
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         found = self._from_mirror(lambda mirror: mirror.files(self._commit, paths))
-        if found is None:
-            api = self._api
-            texts = (
-                read_head_files(api, self._repository, self._commit, tuple(paths))
-                if api is not None
-                else {}
-            )
-        else:
+        texts: Mapping[str, str] = {}
+        if found is None and self._api is not None:
+            texts = read_head_files(self._api, self._repository, self._commit, tuple(paths))
+        elif found is not None:
             texts = {
                 path: content.decode("utf-8", "replace")
                 for path, content in found.items()
@@ -81,5 +79,6 @@ class CommitFiles:
         try:
             return read(self._mirror)
         except MirrorUnavailable as exc:
-            self._mirror, self._reason = None, str(exc)
+            self._mirror = None
+            self._reason = str(exc)
             return None

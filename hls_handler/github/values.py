@@ -34,8 +34,12 @@ COMMIT_OF_URL = re.compile(r"\?ref=([0-9a-f]{40}|[0-9a-f]{64})")
 
 
 def _commit_of(contents_url: object) -> str | None:
-    found = COMMIT_OF_URL.search(contents_url) if isinstance(contents_url, str) else None
-    return found[1] if found else None
+    if not isinstance(contents_url, str):
+        return None
+    found = COMMIT_OF_URL.search(contents_url)
+    if found is None:
+        return None
+    return found[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,9 @@ _GIT_NAME = AliasPath("commit", "author", "name")
 
 def _text_or_empty(value: object) -> str:
     # GitHub sends null or {} for an author without an account
-    return value if isinstance(value, str) else ""
+    if isinstance(value, str):
+        return value
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

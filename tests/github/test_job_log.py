@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from hls_handler.errors import DependencyDown, Permanent
-from hls_handler.github.job_log import MAX_LINE_CHARS, is_allowed_url, read_log
+from hls_handler.github.job_log import MAX_LINE_CHARS, LogLimits, is_allowed_url, read_log
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import NoLog
 from tests.fake_server import FakeServer, Say
@@ -126,9 +126,7 @@ def read(server: FakeServer, said: Say, *, max_read_s: float = 120.0) -> Iterato
         f"{server.url}{STORED}",
         base_url=server.url,
         now=lambda: NOON,
-        timeout_s=5,
-        max_bytes=2**20,
-        max_read_s=max_read_s,
+        limits=LogLimits(5, max_read_s, 2**20),
     )
     assert isinstance(lines, Iterator)
     return lines
