@@ -57,9 +57,8 @@ OBJECT = re.compile(rb"[0-9a-f]+ ([a-z]+) ([0-9]+)\n")
 # in that of `git ls-tree`; 120000 is a symbolic link
 FILE = re.compile(rb"100\d+ blob ([0-9a-f]+)\t(.+)", re.DOTALL)
 
-MAX_COMMITS = (
-    100  # of one mirror; then it is fetched anew, because objects of old commits are not removed
-)
+# of one mirror; then it is fetched anew, because objects of old commits are not removed
+MAX_COMMITS = 100
 MAX_READ_BYTES = 25_000_000  # of files that are read together
 MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can write
 MAX_GREP_BYTES = 4_000_000
@@ -274,12 +273,10 @@ class Mirror:
         names = "".join(f"{commit}:{path}\n" for path in asked)
         # git succeeds without the commit, so ask for it, too
         stdin = f"{names}{commit}\n".encode("utf-8", "replace")
-        read = io.BytesIO(
-            self._read(
-                commit, ["cat-file", "--batch"], max_bytes=MAX_READ_BYTES, stdin=stdin
-            ).output
-        )
-        return {path: content for path in asked if (content := _read_blob(read)) is not None}
+        found = self._read(commit, ["cat-file", "--batch"], max_bytes=MAX_READ_BYTES, stdin=stdin)
+        read = io.BytesIO(found.output)
+        contents = {path: _read_blob(read) for path in asked}
+        return {path: content for path, content in contents.items() if content is not None}
 
     def list_files(self, commit: str, extensions: Collection[str]) -> Mapping[str, str]:
         """Return the ids of the contents of all files with one of the extensions, such as ".md", by
@@ -485,9 +482,10 @@ class Mirror:
         """Fetch the commits, unless that failed a short time ago."""
         mirrors = self._mirrors
         folder = self._folder
-        has_mirror = self._git.is_dir()
         mirrors.check_failed(folder, commits)
-        if not has_mirror:
+        too_large = commits
+        if not self._git.is_dir():  # the first commit stands for the others
+            too_large = ()
             mirrors.check_failed(folder, ())
         mirrors.disk.check(folder)
         try:
@@ -498,8 +496,8 @@ class Mirror:
         except DiskFull:
             mirrors.disk.remember_full(folder)
             raise
-        except TooMuch as exc:  # the first commit stands for the others
-            mirrors.remember(folder, commits if has_mirror else (), str(exc), TOO_MUCH_S)
+        except TooMuch as exc:
+            mirrors.remember(folder, too_large, str(exc), TOO_MUCH_S)
             raise
         except MirrorUnavailable as exc:
             mirrors.remember(folder, commits, str(exc), RETRY_S)
@@ -552,7 +550,9 @@ class Mirror:
         """Return the bytes of the objects of the commits; 0 if git is older than 2.31."""
         command = ["rev-list", "--objects", "--disk-usage", "--missing=allow-any", *commits]
         found = run_git(command, environment(self._git), LOCAL)
-        return int(found.output) if found.status == 0 else 0
+        if found.status != 0:
+            return 0
+        return int(found.output)
 
     @property
     def _max_bytes(self) -> int:
@@ -599,11 +599,12 @@ class Mirror:
             "--quiet",
         ]
         wanted = [f"{commit}:refs/hls/{commit}" for commit in dict.fromkeys(commits)]
+        protocol = "https"
+        if is_loopback(url.hostname or ""):
+            protocol = url.scheme
         result = run_git(
             ["fetch", *options, "--no-write-fetch-head", self._url, *wanted],
-            environment(
-                folder, config, protocol=url.scheme if is_loopback(url.hostname or "") else "https"
-            ),
+            environment(folder, config, protocol=protocol),
             GitLimits(
                 timeout_s=max(deadline - self._mirrors.clock(), 0.0),
                 output_bytes=MAX_MESSAGE_BYTES,
@@ -614,9 +615,12 @@ class Mirror:
         )
         if result.status == 0 and not result.is_cut:
             return None
-        # no half of a token
-        complete = result.output[: -2 * len(token) - 100] if result.is_cut else result.output
-        message = redact_secret(_decode(complete), token) if token else _decode(complete)
+        output = result.output
+        if result.is_cut:
+            output = output[: -2 * len(token) - 100]  # no half of a token
+        message = _decode(output)
+        if token:
+            message = redact_secret(message, token)
         log.warning(
             "git could not fetch",
             extra={"url": self._url, "status": result.status, "error": message},
@@ -666,7 +670,9 @@ def _network_config(url: str) -> dict[str, str]:
     too.
     """
     found = find_proxy_settings(url)
-    key = "http.sslCAPath" if Path(found.ca_path).is_dir() else "http.sslCAInfo"
+    key = "http.sslCAInfo"
+    if Path(found.ca_path).is_dir():
+        key = "http.sslCAPath"
     return {"http.proxy": found.proxy or "", "http.proxyAuthMethod": "basic", key: found.ca_path}
 
 
@@ -675,10 +681,13 @@ def _read_blob(output: io.BytesIO) -> bytes | None:
     file.
     """
     header = OBJECT.fullmatch(output.readline())
-    content = output.read(int(header[2]) + 1) if header else b""
-    return (
-        content[:-1] if header and header[1] == b"blob" and len(content) > int(header[2]) else None
-    )
+    if header is None:
+        return None
+    size = int(header[2])
+    content = output.read(size + 1)
+    if header[1] != b"blob" or len(content) <= size:
+        return None
+    return content[:size]
 
 
 def _decode(text: bytes) -> str:

@@ -92,7 +92,9 @@ def environment(
     }
     for index, (key, value) in enumerate(config.items()):
         variables |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
-    return variables if objects is None else {**variables, "GIT_OBJECT_DIRECTORY": str(objects)}
+    if objects is not None:
+        variables["GIT_OBJECT_DIRECTORY"] = str(objects)
+    return variables
 
 
 def run_git(
@@ -111,6 +113,9 @@ def run_git(
     file_blocks = "unlimited"
     if limits.file_bytes is not None:
         file_blocks = str(limits.file_bytes // 512 + 1)
+    messages = subprocess.DEVNULL
+    if with_errors:
+        messages = subprocess.STDOUT
     command = ["/bin/sh", "-c", LIMITED, file_blocks, "git", *arguments]
     process = subprocess.Popen(
         command,
@@ -118,7 +123,7 @@ def run_git(
         env=environ,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT if with_errors else subprocess.DEVNULL,
+        stderr=messages,
         start_new_session=True,  # for `killpg`
     )
     assert process.stdout is not None
@@ -150,8 +155,10 @@ def run_git(
     status = process.wait()
     has_ended.set()
     writer.join()
-    shown_status = None if is_late.is_set() or had_to_stop.is_set() else status
-    return GitResult(shown_status, output[: limits.output_bytes], is_cut, had_to_stop.is_set())
+    shown = output[: limits.output_bytes]
+    if is_late.is_set() or had_to_stop.is_set():
+        return GitResult(None, shown, is_cut, had_to_stop.is_set())
+    return GitResult(status, shown, is_cut)
 
 
 def _write(process: subprocess.Popen[bytes], text: bytes) -> None:

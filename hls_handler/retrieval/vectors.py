@@ -13,7 +13,7 @@ import sqlite3
 import statistics
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 from uuid import UUID, uuid5
@@ -89,7 +89,9 @@ class Vectors:
         self._timeout_s = timeout_s
         self._qdrant_proxy = find_proxy_settings(qdrant.url or "")
         self._embeddings_proxy = find_proxy_settings(embeddings.base_url)
-        self._key = embeddings.api_key.get_secret_value() if embeddings.api_key else ""
+        self._key = ""
+        if embeddings.api_key is not None:
+            self._key = embeddings.api_key.get_secret_value()
         self._lock = threading.RLock()
         self._qdrant: QdrantClient | None = None
         self._openai: openai.OpenAI | None = None
@@ -126,9 +128,8 @@ class Vectors:
             return
         stored = self._digests(scope)
         self._delete(scope, stored.keys() - texts.keys())
-        self._store(
-            scope, {key: text for key, text in texts.items() if stored.get(key) != _digest(text)}
-        )
+        changed = {key: text for key, text in texts.items() if stored.get(key) != _digest(text)}
+        self._store(scope, changed)
 
     def nearest(self, scope: str, question: str, most: int) -> tuple[int, ...]:
         """Return the keys of up to `most` texts of the scope that stand out, the most similar
@@ -189,13 +190,11 @@ class Vectors:
         """
         from qdrant_client.models import FilterSelector, PointIdsList
 
-        if keys is not None and not keys:
-            return
-        selector = (
-            FilterSelector(filter=_of_scope(scope))
-            if keys is None
-            else PointIdsList(points=[_point_id(scope, key) for key in keys])
-        )
+        selector: FilterSelector | PointIdsList = FilterSelector(filter=_of_scope(scope))
+        if keys is not None:
+            if not keys:
+                return
+            selector = PointIdsList(points=[_point_id(scope, key) for key in keys])
         with self._using_qdrant() as qdrant:
             for collection in qdrant.get_collections().collections:
                 if collection.name.startswith(PREFIX):
@@ -274,15 +273,12 @@ class Vectors:
         return [one.embedding for one in reply]
 
     def _describe_status(self, exc: openai.APIStatusError) -> str:
-        message = exc.body.get("message") if isinstance(exc.body, dict) else None
-        reason = (
-            redact_secret(message, self._key) if isinstance(message, str) else "no reason given"
-        )
-        keys = (
-            "api_key"
-            if exc.status_code in (401, 403)
-            else "base_url and retrieval.embeddings.model"
-        )
+        reason = "no reason given"
+        if isinstance(exc.body, dict) and isinstance(exc.body.get("message"), str):
+            reason = redact_secret(exc.body["message"], self._key)
+        keys = "base_url and retrieval.embeddings.model"
+        if exc.status_code in (401, 403):
+            keys = "api_key"
         return (
             f"the embeddings service answered {exc.status_code}: {reason}; check"
             f" retrieval.embeddings.{keys}"
@@ -318,10 +314,14 @@ class Vectors:
         unusable = (QdrantException, ApiException, AssertionError, ValueError)
         local = self._qdrant_settings.path
         try:
-            with self._lock if local else nullcontext():  # its local mode is for one thread
+            with ExitStack() as stack:
+                if local:  # the local mode of Qdrant is for one thread
+                    stack.enter_context(self._lock)
                 yield self._connect_qdrant()
         except UnexpectedResponse as exc:
-            key = "api_key" if exc.status_code in (401, 403) else "url"
+            key = "url"
+            if exc.status_code in (401, 403):
+                key = "api_key"
             raise VectorsUnavailable(
                 f"Qdrant answered {exc.status_code}; check retrieval.qdrant.{key}"
             ) from None
@@ -332,7 +332,9 @@ class Vectors:
                     f"the folder of retrieval.qdrant.path ({local}) cannot be used: {why}; one"
                     " process can open it, and several need a Qdrant server (retrieval.qdrant.url)"
                 ) from None
-            cause = exc.source if isinstance(exc, ResponseHandlingException) else exc
+            cause: BaseException = exc
+            if isinstance(exc, ResponseHandlingException):
+                cause = exc.source
             reason, remedy = self._qdrant_proxy.explain_failure(
                 cause, otherwise="check that it runs, and retrieval.qdrant.url"
             )
@@ -351,10 +353,12 @@ class Vectors:
                     path=str(settings.path), force_disable_check_same_thread=True
                 )
             elif self._qdrant is None:
-                key = {"api-key": settings.api_key.get_secret_value()} if settings.api_key else {}
+                headers = {}
+                if settings.api_key is not None:
+                    headers["api-key"] = settings.api_key.get_secret_value()
                 self._qdrant = QdrantClient(
                     url=settings.url,
-                    headers=key,
+                    headers=headers,
                     timeout=math.ceil(self._timeout_s),
                     check_compatibility=False,  # it would ask the server in a thread of its own
                     proxy=proxy.proxy,
