@@ -83,8 +83,9 @@ class AccountProbes:
 
     def _find_recent(self) -> _Asked | None:
         last = self._last
-        is_recent = last is not None and self._now() < last.at + ASK_AFTER
-        return last if is_recent else None
+        if last is None or self._now() >= last.at + ASK_AFTER:
+            return None
+        return last
 
     def _ask(self, subject: _Subject | None, model: str, send: Send) -> _Asked:
         error = send(model)

@@ -24,6 +24,7 @@ from hls_handler.claude.provider import (
     Response,
     Stop,
     Tokens,
+    describe_refusal,
     parse_body,
 )
 from hls_handler.claude.provider_errors import KEY_REMEDY, down, no_answer
@@ -31,10 +32,15 @@ from hls_handler.transport import shorten
 
 if TYPE_CHECKING:
     import anthropic
-    from anthropic.types import MessageParam, OutputConfigParam, TextBlockParam
+    from anthropic.types import (
+        CacheControlEphemeralParam,
+        MessageParam,
+        OutputConfigParam,
+        TextBlockParam,
+    )
     from google.oauth2.service_account import Credentials
 
-GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+GOOGLE_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
 class ClaudeApi:
@@ -62,17 +68,16 @@ class ClaudeApi:
         if question.effort is not None:
             output["effort"] = question.effort
         messages = [{"role": role, "content": text} for role, text in question.messages]
-        system: list[TextBlockParam] = [
-            {"type": "text", "text": question.system, "cache_control": {"type": "ephemeral"}},
-        ]
+        system: list[TextBlockParam] | anthropic.Omit = anthropic.omit
+        if question.system.strip():  # the API rejects blank text
+            cached: CacheControlEphemeralParam = {"type": "ephemeral"}
+            system = [{"type": "text", "text": question.system, "cache_control": cached}]
         if isinstance(self._client, anthropic.AnthropicVertex):
             self._client.access_token = self._google.get()
         return self._client.messages.with_streaming_response.create(
             model=question.model,
             max_tokens=question.max_tokens,
-            system=(
-                system if question.system.strip() else anthropic.omit
-            ),  # the API rejects blank text
+            system=system,
             messages=cast("list[MessageParam]", messages),
             output_config=output or anthropic.omit,
         )
@@ -92,10 +97,10 @@ class ClaudeApi:
         # not thinking blocks
         text = "".join(block.text for block in message.content if block.type == "text")
         stop = STOPS.get(message.stop_reason or "", "other")
+        why = message.stop_reason or ""
+        if stop == "refused":
+            why = _describe_stop(message.stop_details)
         usage = None
-        why = (
-            _describe_stop(message.stop_details) if stop == "refused" else message.stop_reason or ""
-        )
         if message.usage is not None:
             usage = Usage(
                 model=message.model,
@@ -159,7 +164,7 @@ class _GoogleToken:
             if self._credentials is None:
                 key = json.loads(service.secret)
                 load = Credentials.from_service_account_info
-                self._credentials = load(key, scopes=[GOOGLE_SCOPE])  # type: ignore[no-untyped-call]
+                self._credentials = load(key, scopes=GOOGLE_SCOPES)  # type: ignore[no-untyped-call]
             if not self._credentials.valid:
                 self._credentials.refresh(self._request)
         except TransportError as exc:
@@ -224,8 +229,9 @@ STOPS: dict[str, Stop] = {
 
 
 def _describe_stop(details: _StopDetails | None) -> str:
-    category = f" ({shorten(details.category)})" if details and details.category else ""
-    explanation = (
-        f": {shorten(details.explanation).rstrip('.')}" if details and details.explanation else ""
-    )
-    return f"{category}{explanation}"
+    if details is None:
+        return ""
+    described = ""
+    if details.category:
+        described = f" ({shorten(details.category)})"
+    return described + describe_refusal(details.explanation)

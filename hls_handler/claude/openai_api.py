@@ -20,9 +20,9 @@ from hls_handler.claude.provider import (
     Response,
     Stop,
     Tokens,
+    describe_refusal,
     parse_body,
 )
-from hls_handler.transport import shorten
 
 if TYPE_CHECKING:
     import openai
@@ -42,9 +42,8 @@ class OpenAiApi:
         self._service = connection.service
         self.errors = openai.OpenAIError
         self._client = _make_client(connection)
-        self._client.organization = self._client.project = (
-            None  # not OPENAI_ORG_ID and OPENAI_PROJECT_ID
-        )
+        self._client.organization = None  # not OPENAI_ORG_ID
+        self._client.project = None  # not OPENAI_PROJECT_ID
         self._client._custom_headers = {}  # the SDK has no option to ignore OPENAI_CUSTOM_HEADERS
         self._is_azure = self._service.settings.kind == "azure"
 
@@ -54,27 +53,31 @@ class OpenAiApi:
     def open(self, question: Question) -> AbstractContextManager[Any]:
         import openai
 
-        system = [("system", question.system)] if question.system.strip() else []
-        messages = [{"role": role, "content": text} for role, text in [*system, *question.messages]]
+        messages = [{"role": role, "content": text} for role, text in question.messages]
+        if question.system.strip():
+            messages.insert(0, {"role": "system", "content": question.system})
         form: ResponseFormatJSONSchema | openai.Omit = openai.omit
         if question.schema is not None:
             schema: JSONSchema = {"name": "reply", "schema": dict(question.schema), "strict": True}
             form = {"type": "json_schema", "json_schema": schema}
         # OpenAI's newer models reject max_tokens; other services know only that.
-        is_own = self._is_azure or OPENAI_HOST in self._service.settings.base_url
+        max_tokens: int | openai.Omit = question.max_tokens
+        max_completion_tokens: int | openai.Omit = openai.omit
+        if self._is_azure or OPENAI_HOST in self._service.settings.base_url:
+            max_tokens = openai.omit
+            max_completion_tokens = question.max_tokens
         return self._client.chat.completions.with_streaming_response.create(
             model=question.model,
             messages=cast("list[ChatCompletionMessageParam]", messages),
-            max_completion_tokens=question.max_tokens if is_own else openai.omit,
-            max_tokens=openai.omit if is_own else question.max_tokens,
+            max_completion_tokens=max_completion_tokens,
+            max_tokens=max_tokens,
             response_format=form,
         )
 
     def open_model(self, model: str) -> AbstractContextManager[Any] | None:
-        # Azure lists models, but not the names of deployments.
-        return (
-            None if self._is_azure else self._client.models.with_streaming_response.retrieve(model)
-        )
+        if self._is_azure:  # which lists models, but not the names of deployments
+            return None
+        return self._client.models.with_streaming_response.retrieve(model)
 
     def read(self, body: bytes, label: str) -> Response:
         completion = parse_body(_Completion, body, service=self._service, label=label)
@@ -87,7 +90,7 @@ class OpenAiApi:
             why = " (content_filter)"
         elif choice.message.refusal:
             stop = "refused"
-            why = f": {shorten(choice.message.refusal).rstrip('.')}"
+            why = describe_refusal(choice.message.refusal)
         if counted is not None:
             details = counted.prompt_tokens_details or _Cached()
             read = details.cached_tokens or 0

@@ -49,9 +49,8 @@ KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 if hasattr(socket, "TCP_KEEPIDLE"):  # not on every platform
     KEEPALIVE.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
 
-MAX_TOKENS_COUNTED = (
-    1_000_000_000  # more in one response is an error of the server; the database stores 64 bits
-)
+# more in one response is an error of the server; the database stores 64 bits
+MAX_TOKENS_COUNTED = 1_000_000_000
 
 MAX_BYTES = 16_384
 MAX_BYTES_PER_TOKEN = 32
@@ -192,7 +191,7 @@ class Provider:
         if opened is None:
             return "unlisted"
         try:
-            body, _ = _fetch(opened, MAX_BYTES)
+            body = _fetch(opened, MAX_BYTES).body
         except (self._api.errors, httpx2.HTTPError) as exc:
             failed = translate(exc, self._service, label=label, model=model)
             if getattr(exc, "status_code", None) != 404:
@@ -231,6 +230,9 @@ class Provider:
         with span(f"chat {model}", known, kind="CLIENT"):
             answer = self._ask(rendered, model, correction)
             usage = answer.usage
+            outcome = "ok"
+            if isinstance(answer, UnusableReply):
+                outcome = answer.why
             annotate(
                 {
                     "gen_ai.response.model": usage.model,
@@ -238,7 +240,7 @@ class Provider:
                     "gen_ai.usage.output_tokens": usage.output_tokens,
                     "hls.cost_usd": usage.cost_usd,
                     "hls.claude_request_id": usage.request_id,
-                    "hls.outcome": "ok" if isinstance(answer, ValidReply) else answer.why,
+                    "hls.outcome": outcome,
                 }
             )
             return answer
@@ -249,7 +251,7 @@ class Provider:
         question = self._question(rendered, model, correction)
         started = self._clock()
         try:
-            body, request_id = _fetch(self._api.open(question), question.max_bytes)
+            fetched = _fetch(self._api.open(question), question.max_bytes)
         except httpx2.ReadTimeout:  # of the body: the SDKs have their own errors before it
             limit = f"claude.timeout_s ({self._claude.timeout_s:g})"
             message = (
@@ -263,13 +265,14 @@ class Provider:
                 failed = self._find_cause(failed, model)
             raise failed from None
         took_s = self._clock() - started
-        allowed = (
-            f"{MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of {question.max_tokens} max_tokens"
-        )
-        oversized = Response(
-            "", "oversized", f"the response is over {question.max_bytes} bytes ({allowed})"
-        )
-        response = oversized if body is None else self._api.read(body, question.label)
+        if fetched.body is None:
+            limit = (
+                f"{question.max_bytes} bytes ({MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of"
+                f" {question.max_tokens} max_tokens)"
+            )
+            response = Response("", "oversized", f"the response is over {limit}")
+        else:
+            response = self._api.read(fetched.body, question.label)
         named = self._claude.name_model(self.settings, response.model or model)
         if response.usage is None:
             usage = self.upper_estimate(rendered, correction=correction)
@@ -277,7 +280,7 @@ class Provider:
         else:
             asked = self._claude.name_model(self.settings, model)
             usage = with_price(replace(response.usage, model=named), self._claude, asked=asked)
-        usage = replace(usage, took_s=took_s, request_id=request_id)
+        usage = replace(usage, took_s=took_s, request_id=fetched.request_id)
         return self._read_reply(response, rendered.prompt, usage)
 
     def check_account(self) -> None:
@@ -320,9 +323,10 @@ class Provider:
     ) -> Question:
         prompt = rendered.prompt
         system = rendered.system
-        schema = request_schema(rendered.schema)
+        schema: Mapping[str, object] | None = request_schema(rendered.schema)
         if not self.settings.structured_output:
             system = f"{system}\n\n{SCHEMA_IN_PROMPT.format(schema=json.dumps(schema))}".strip()
+            schema = None
         messages: list[tuple[Literal["user", "assistant"], str]] = [("user", rendered.task)]
         if correction is not None:
             if correction.text.strip():
@@ -334,7 +338,7 @@ class Provider:
             effort=prompt.effort,
             system=system,
             messages=tuple(messages),
-            schema=schema if self.settings.structured_output else None,
+            schema=schema,
             label=prompt.id,
         )
 
@@ -380,7 +384,7 @@ class Provider:
             case "oversized":
                 return unusable("oversized", response.why)
         try:
-            reply, lost = parse_reply(response.text, prompt.reply_model)
+            parsed = parse_reply(response.text, prompt.reply_model)
         except UnreadableReply as exc:
             if response.stop == "ended":
                 return unusable("invalid", str(exc))
@@ -388,7 +392,7 @@ class Provider:
                 "stopped",
                 f"{title} stopped without a reply ({shorten(response.why or 'no stop reason')})",
             )
-        return ValidReply(prompt.id, prompt.reply, reply, usage, lost=lost)
+        return ValidReply(prompt.id, prompt.reply, parsed.reply, usage, lost=parsed.lost)
 
 
 def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
@@ -400,10 +404,16 @@ def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
     return anthropic.transform_schema(dict(schema))
 
 
-def _fetch(opened: AbstractContextManager[Any], max_bytes: int) -> tuple[bytes | None, str | None]:
-    """Return the body, None if it is larger, and the id of the request."""
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    body: bytes | None  # None: it is too large
+    request_id: str | None
+
+
+def _fetch(opened: AbstractContextManager[Any], max_bytes: int) -> _Fetched:
     with opened as response:
-        return read_body(response.iter_bytes(), max_bytes), find_request_id(response.headers)
+        body = read_body(response.iter_bytes(), max_bytes)
+        return _Fetched(body, find_request_id(response.headers))
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -420,6 +430,13 @@ def _valid_or_none(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 OrNone = WrapValidator(_valid_or_none)
 """Annotates a part of a response that is None if it is absent or impossible."""
+
+
+def describe_refusal(explanation: str | None) -> str:
+    """Return ": " and what a service says about its refusal; "" if it says nothing."""
+    if not explanation:
+        return ""
+    return f": {shorten(explanation).rstrip('.')}"
 
 
 def parse_body(shape: type[M], body: bytes, *, service: Service, label: str) -> M:

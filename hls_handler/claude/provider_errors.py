@@ -109,8 +109,11 @@ def _translate_response(
     response: httpx2.Response, body: object, service: Service, label: str, model: str
 ) -> StepFailed:
     status = response.status_code
-    given, kinds = _read_error(body)
-    message = None if given is None else redact_secret(given, service.secret)
+    error = _read_error(body)
+    kinds = error.kinds
+    message = error.message
+    if message is not None:
+        message = redact_secret(message, service.secret)
     what = f"{service.title} answered {status} to {label}: {message or 'no reason given'}"
     retry_at = retry_after(response.headers, service.now())
     if status == 402 or any(part in f"{kinds} {message}".lower() for part in BILLING):
@@ -132,28 +135,37 @@ def _translate_response(
     return down(service, what, ADDRESS_REMEDY)
 
 
-def _read_error(body: Any) -> tuple[str | None, str]:
-    """Return the message of an error response, and its kinds as one text.
+@dataclass(frozen=True, slots=True)
+class _Error:
+    message: str | None = None
+    kinds: str = ""  # as one text
+
+
+def _read_error(body: Any) -> _Error:
+    """Return the error in a response.
 
     The SDK of OpenAI passes the value of "error", that of Anthropic all of the body; AWS has no
     "error", Gemini a list.
     """
     if isinstance(body, list) and body:
         body = body[0]
-    error = body.get("error", body) if isinstance(body, Mapping) else None
+    if not isinstance(body, Mapping):
+        return _Error()
+    error = body.get("error", body)
     if not isinstance(error, Mapping):
-        return None, ""
+        return _Error()
     details = error.get("details")
-    code = details.get("error_code") if isinstance(details, Mapping) else error.get("code")
-    reasons = (
-        [one.get("reason") for one in details if isinstance(one, Mapping)]
-        if isinstance(details, list)
-        else []
-    )
+    code = error.get("code")
+    reasons = []
+    if isinstance(details, Mapping):
+        code = details.get("error_code")
+    elif isinstance(details, list):
+        reasons = [one.get("reason") for one in details if isinstance(one, Mapping)]
+    kinds = f"{error.get('type')} {error.get('status')} {code} {reasons}"
     message = error.get("message")
-    return (
-        message if isinstance(message, str) else None
-    ), f"{error.get('type')} {error.get('status')} {code} {reasons}"
+    if not isinstance(message, str):
+        message = None
+    return _Error(message, kinds)
 
 
 def no_answer(
@@ -228,8 +240,6 @@ MAX_REQUEST_ID_CHARS = 100
 def find_request_id(headers: Mapping[str, str]) -> str | None:
     names = ("request-id", "x-request-id", "x-amzn-requestid")
     found = next((headers[name] for name in names if name in headers), "")
-    return (
-        found
-        if found.isascii() and found.isprintable() and 0 < len(found) <= MAX_REQUEST_ID_CHARS
-        else None
-    )
+    if found.isascii() and found.isprintable() and 0 < len(found) <= MAX_REQUEST_ID_CHARS:
+        return found
+    return None

@@ -185,13 +185,10 @@ class Providers:
         try:
             return ask(self._client(keys[-1]))
         except DependencyDown as exc:
-            probes = [
-                found.until
-                for key in keys[:-1]
-                if (found := self._breakers.find(by_key[key])) is not None
-            ]
-            if exc.not_before is not None and probes:
-                exc.not_before = min(exc.not_before, *probes)
+            for key in keys[:-1]:
+                found = self._breakers.find(by_key[key])
+                if exc.not_before is not None and found is not None:
+                    exc.not_before = min(exc.not_before, found.until)
             raise
 
     def _fall_back(self, settings: ProviderSettings, error: DependencyDown) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -31,9 +31,14 @@ class UnreadableReply(Exception):
     """
 
 
-def parse_reply(text: str, model: type[M]) -> tuple[M, Mapping[str, str]]:
-    """Return the reply in a text, and by field why some entries of a list are not in it. Raises
-    `UnreadableReply`.
+@dataclass(frozen=True, slots=True)
+class ParsedReply(Generic[M]):
+    reply: M
+    lost: Mapping[str, str]  # by field: why some entries of a list are not in the reply
+
+
+def parse_reply(text: str, model: type[M]) -> ParsedReply[M]:
+    """Return the reply in a text. Raises `UnreadableReply`.
 
     An entry that cannot be used is left out. A list is cut to the length that the field allows.
     """
@@ -52,19 +57,15 @@ def parse_reply(text: str, model: type[M]) -> tuple[M, Mapping[str, str]]:
             reply = model.model_validate(fitted)
         except ValidationError:
             raise UnreadableReply(problems) from None
-    lists = {
-        name: entries
-        for name, entries in given.items()
-        if isinstance(entries, list) and name in fitted
-    }
-    return reply, {
-        name: (
-            f"{len(fitted[name])} of {len(entries)} entries of {name} in Claude's reply could be"
-            " used" + (f" ({problems})" if problems else "")
-        )
-        for name, entries in lists.items()
-        if len(fitted[name]) < len(entries)
-    }
+    reason = ""
+    if problems:
+        reason = f" ({problems})"
+    lost = {}
+    for name, entries in given.items():
+        if isinstance(entries, list) and name in fitted and len(fitted[name]) < len(entries):
+            used = f"{len(fitted[name])} of {len(entries)} entries of {name}"
+            lost[name] = f"{used} in Claude's reply could be used{reason}"
+    return ParsedReply(reply, lost)
 
 
 def describe_problems(exc: ValidationError) -> str:
@@ -74,7 +75,9 @@ def describe_problems(exc: ValidationError) -> str:
         for error in errors
     ]
     more = len(problems) - MAX_PROBLEMS
-    return "; ".join(problems[:MAX_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+    if more > 0:
+        problems[MAX_PROBLEMS:] = [f"and {more} more"]
+    return "; ".join(problems)
 
 
 OBJECT = re.compile(r'\{(?=\s*+["}])')
@@ -96,8 +99,12 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
     longest = 0
     failed = 0
     found: list[dict[str, Any]] = []
-    after = end = 0
-    while failed < MAX_STARTS and (opened := OBJECT.search(text, after)) is not None:
+    after = 0
+    end = 0
+    while failed < MAX_STARTS:
+        opened = OBJECT.search(text, after)
+        if opened is None:
+            break
         at = opened.start()
         try:
             one, after = DECODER.raw_decode(text, at)
@@ -105,7 +112,7 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
             raise UnreadableReply("the reply: Invalid JSON: it is nested too deeply") from None
         except ValueError as exc:
             after = max(getattr(exc, "pos", 0), at + 1)
-            failed = failed + 1
+            failed += 1
             if after - at > longest:
                 problem = f"Invalid JSON: {exc}"
                 longest = after - at
@@ -132,16 +139,18 @@ def _repair(found: re.Match[str]) -> str:
     """Return a string with its invalid escapes, such as those of a regular expression, escaped; " "
     for a comma.
     """
-    return INVALID_ESCAPE.sub(lambda pair: pair[1] or r"\\", found[1]) if found[1] else " "
+    if not found[1]:
+        return " "
+    return INVALID_ESCAPE.sub(lambda pair: pair[1] or r"\\", found[1])
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    repeated = next(
-        (key for key, times in Counter(key for key, _ in pairs).items() if times > 1), None
-    )
-    if repeated is not None:
-        raise UnreadableReply(f"the reply: the key {shorten(repeated)} occurs twice")
-    return dict(pairs)
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise UnreadableReply(f"the reply: the key {shorten(key)} occurs twice")
+        found[key] = value
+    return found
 
 
 # not strict: with line breaks in strings
@@ -178,9 +187,10 @@ def _fit(value: Any, field: FieldInfo) -> Any:
         if value is None:
             return None
         hint = next(one for one in get_args(hint) if one is not NoneType)
-    bounds = {
-        name: getattr(one, name) for one in field.metadata for name in BOUNDS if hasattr(one, name)
-    }
+    bounds: dict[str, Any] = {}
+    for name in BOUNDS:
+        for one in field.metadata:
+            bounds[name] = getattr(one, name, bounds.get(name))
     most = bounds.get("max_length")
     if get_origin(hint) is Literal:
         return _fit_enum(value, get_args(hint))
@@ -195,7 +205,9 @@ def _fit(value: Any, field: FieldInfo) -> Any:
         return EMPTY_NUMBERS[hint]
     if hint is str and isinstance(value, str | None):
         return _fit_text(value or "", most, is_optional=_may_be_none(field))
-    return _fit_number(value, bounds.get("ge"), bounds.get("le")) if hint is float else value
+    if hint is float:
+        return _fit_number(value, bounds.get("ge"), bounds.get("le"))
+    return value
 
 
 BOUNDS = ("max_length", "ge", "le")
@@ -208,7 +220,9 @@ EMPTY_NUMBERS: Mapping[Any, Any] = {
 
 def _fit_enum(value: Any, values: tuple[Any, ...]) -> Any:
     same = [one for one in values if _letters(one) == _letters(value)]
-    return same[0] if len(same) == 1 and value not in values else value
+    if len(same) == 1 and value not in values:
+        return same[0]
+    return value
 
 
 def _letters(value: Any) -> str:
@@ -236,4 +250,8 @@ def _fit_number(value: Any, least: float | None, most: float | None) -> Any:
         return value
     if most == 1 and number > 1:
         number /= 100
-    return min(max(number, number if least is None else least), number if most is None else most)
+    if least is not None:
+        number = max(number, least)
+    if most is not None:
+        number = min(number, most)
+    return number

@@ -61,15 +61,15 @@ def review(*findings: object) -> str:
 
 
 def parse_issue(text: str) -> IssueAnalysis:
-    reply, lost = parse_reply(text, IssueAnalysis)
-    assert lost == {}
-    return reply
+    parsed = parse_reply(text, IssueAnalysis)
+    assert parsed.lost == {}
+    return parsed.reply
 
 
 def parse_finding(**changes: object) -> Finding:
-    reply, lost = parse_reply(review({**FINDING, **changes}), PullRequestAnalysis)
-    assert lost == {}
-    return reply.findings[0]
+    parsed = parse_reply(review({**FINDING, **changes}), PullRequestAnalysis)
+    assert parsed.lost == {}
+    return parsed.reply.findings[0]
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_replacement_code_that_is_too_long_is_left_out_and_not_cut() -> None:
 
 def test_field_that_may_be_null_may_be_missing() -> None:
     finding = {key: value for key, value in FINDING.items() if value is not None}
-    reply, lost = parse_reply(review(finding), PullRequestAnalysis)
-    assert (reply.findings, lost) == ([Finding(**FINDING)], {})
+    parsed = parse_reply(review(finding), PullRequestAnalysis)
+    assert (parsed.reply.findings, parsed.lost) == ([Finding(**FINDING)], {})
     assert parse_issue(BARE.replace('"field_confidence": null, ', "")).field_confidence is None
 
 
@@ -162,14 +162,19 @@ def test_list_or_optional_text_that_a_reply_lacks_is_empty(name: str, empty: obj
 def test_optional_texts_of_other_replies_may_be_missing() -> None:
     finding = {key: value for key, value in FINDING.items() if key != "rests_on"}
     given = {"type": "feature", "summary": "s", "findings": [finding]}
-    reply, lost = parse_reply(json.dumps(given), PullRequestAnalysis)
-    assert (reply.findings, reply.earlier, reply.suggested_labels, lost) == (
+    parsed = parse_reply(json.dumps(given), PullRequestAnalysis)
+    assert (
+        parsed.reply.findings,
+        parsed.reply.earlier,
+        parsed.reply.suggested_labels,
+        parsed.lost,
+    ) == (
         [Finding(**FINDING)],
         [],
         [],
         {},
     )
-    workflow, _ = parse_reply('{"worth_saying": true, "cause": "c"}', WorkflowAnalysis)
+    workflow = parse_reply('{"worth_saying": true, "cause": "c"}', WorkflowAnalysis).reply
     assert (workflow.cause, workflow.quote, workflow.where, workflow.advice) == ("c", "", [], "")
 
 
@@ -202,11 +207,9 @@ def test_second_look_without_verdicts_cannot_be_used() -> None:
 
 
 def test_finding_that_cannot_be_used_is_left_out_with_the_reason() -> None:
-    reply, lost = parse_reply(
-        review(FINDING, {**FINDING, "line": "?"}, "none"), PullRequestAnalysis
-    )
-    assert reply.findings == [Finding(**FINDING)]
-    assert lost == {
+    parsed = parse_reply(review(FINDING, {**FINDING, "line": "?"}, "none"), PullRequestAnalysis)
+    assert parsed.reply.findings == [Finding(**FINDING)]
+    assert parsed.lost == {
         "findings": (
             "1 of 3 entries of findings in Claude's reply could be used (findings.1.line: Input"
             " should be a valid integer, unable to parse string as an integer; findings.2: Input"
@@ -216,9 +219,11 @@ def test_finding_that_cannot_be_used_is_left_out_with_the_reason() -> None:
 
 
 def test_list_of_findings_that_is_too_long_is_cut_with_the_reason() -> None:
-    reply, lost = parse_reply(review(*[FINDING] * 51), PullRequestAnalysis)
-    assert len(reply.findings) == 50
-    assert lost == {"findings": "50 of 51 entries of findings in Claude's reply could be used"}
+    parsed = parse_reply(review(*[FINDING] * 51), PullRequestAnalysis)
+    assert len(parsed.reply.findings) == 50
+    assert parsed.lost == {
+        "findings": "50 of 51 entries of findings in Claude's reply could be used"
+    }
 
 
 @pytest.mark.parametrize(
