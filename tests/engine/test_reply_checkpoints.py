@@ -31,7 +31,7 @@ from hls_handler.engine.job import (
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.store.replies import NO_REPLIES
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
 from tests.engine.world import BUG, GUID, MakeWorld, World
 from tests.handlers.world import file, finding, gather_review, issue_analysis, pull_request_analysis
 from tests.prompting.samples import load
@@ -294,6 +294,23 @@ def test_rule_10_earlier_finding_is_repeated_as_it_was_posted() -> None:
         .value
     )
     assert json.loads(stored)["record"]["summary"] == f"{FROM_CODE} and [redacted: github-token]"
+
+
+def test_rule_10_stored_question_and_unusable_reply_have_no_credential(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(replace(INVALID, text=f'{{"kind": "{TOKEN}"}}'), BUG)
+    world.github.issues = {1: replace(ISSUE, body=f"password=hunter2 and {TOKEN}")}
+    world.accept()
+    world.finish()
+    first, second = world.store.calls.calls_of(GUID)
+    assert first.request_digest is not None
+    question = world.store.questions.find(GUID, first.request_digest)
+    assert question is not None
+    assert question.message == world.claude.asked[0].task
+    assert "password=[redacted: password] and [redacted: github-token]" in question.message
+    assert world.store.replies.find_text(first.id) == '{"kind": "[redacted: github-token]"}'
+    assert second.is_correction
 
 
 # Replies in the checkpoints of versions before 0.4.0
