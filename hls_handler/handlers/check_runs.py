@@ -33,7 +33,9 @@ def gather(source: Source) -> WorkflowFacts:
 
     def read_output(_: int) -> Iterator[str] | NoLog:
         lines = list(_list_lines(check, source.reader))
-        return iter(lines) if lines else NoLog("empty")
+        if not lines:
+            return NoLog("empty")
+        return iter(lines)
 
     jobs = JobSource(
         jobs=lambda _id, _attempt: (job,),
@@ -50,25 +52,33 @@ def _to_run(check: CheckRun, event: Event, number: int | None) -> WorkflowRun:
     Its ids are negative, because results of runs are stored by them.
     """
     ended_at = check.completed_at
+    run_number = 0
+    if ended_at is not None:
+        run_number = int(ended_at.timestamp() * 1000)
+    branch = check.branch
+    numbers: tuple[int, ...] = ()
+    if number is not None:
+        # GitHub names no branch of a fork, and results of two pull requests must not be compared.
+        branch = f"pull request {number}"
+        numbers = (number,)
     return WorkflowRun(
         id=_make_id(f"{check.id}:{ended_at}"),
         name=check.name,
         workflow_id=_make_id(f"{check.app_id}:{check.name}"),
         path="",
-        run_number=0 if ended_at is None else int(ended_at.timestamp() * 1000),
+        run_number=run_number,
         run_attempt=1,
         event="check_run",
         status="completed",
         conclusion=check.conclusion,
         head_sha=check.head_sha,
-        # GitHub names no branch of a fork, and results of two pull requests must not be compared.
-        head_branch=check.branch if number is None else f"pull request {number}",
+        head_branch=branch,
         head_owner=None,
         head_repository=event.repository.full_name,
         actor=event.sender,
         triggering_actor=event.sender,
         html_url=check.html_url,
-        pull_request_numbers=() if number is None else (number,),
+        pull_request_numbers=numbers,
     )
 
 
@@ -79,8 +89,10 @@ def _make_id(key: str) -> int:
 def _list_lines(check: CheckRun, reader: Reader) -> Iterator[str]:
     for text in (check.title, check.summary, check.text):
         yield from text.splitlines()
+    if not check.annotations_count:
+        return
     annotations: tuple[CheckAnnotation, ...] = ()
     with suppress(Permanent):  # a fine-grained token may not read those of a private repository
-        annotations = reader.annotations(check.id) if check.annotations_count else ()
+        annotations = reader.annotations(check.id)
     for one in annotations:
         yield from f"{one.path}:{one.line}: {one.level}: {one.title} {one.message}".splitlines()

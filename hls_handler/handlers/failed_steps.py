@@ -21,25 +21,21 @@ from typing import Literal, get_args
 from hls_handler.ci.error_patterns import EXIT_CODE_LINE
 from hls_handler.ci.excerpts import Excerpt, State, cut, locate, numbered
 from hls_handler.errors import Permanent
-from hls_handler.events import Event, WorkflowRun
-from hls_handler.github.values import (
-    FAILED as FAILED_STEPS,
-)
-from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob, WorkflowStep
-from hls_handler.handlers.reader import Failure, RepositoryHistory
+from hls_handler.events import WorkflowRun
+from hls_handler.github.values import FAILED as FAILED_STEPS
+from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob
+from hls_handler.handlers.job import Source
+from hls_handler.handlers.reader import Failure
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count
-
-ReadJobs = Callable[[int, int], Sequence[WorkflowJob]]
-"""Returns the jobs of an attempt of a run, as `Reader.jobs`."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobSource:
     """The jobs of a run, their logs, and the annotations of their check runs."""
 
-    jobs: ReadJobs
+    jobs: Callable[[int, int], Sequence[WorkflowJob]]  # as `Reader.jobs`
     log: Callable[[int], Iterator[str] | NoLog]  # as `Reader.job_log`
     # as `Reader.annotations`; a job is a check run
     annotations: Callable[[int], Sequence[CheckAnnotation]]
@@ -69,17 +65,15 @@ class FailedStep:
     log: State
     # excerpt of its log, redacted, each line with its number; "" if GitHub no longer has the log
     text: str
-    whole_job: (
-        bool  # the lines of the step could not be identified, so the excerpt is of the whole job
-    )
+    # the lines of the step could not be identified, so the excerpt is of the whole job
+    whole_job: bool
     verdict: FailureClass
     evidence: str  # a sentence about other attempts or branches; "" if there is none
     lines: int  # of its log; 0 with `same_as`
     shown_lines: int  # those of them in `text`
     same_as: int = 0  # number of an earlier step that shows its error, so that `text` is ""; or 0
-    annotations: str = (
-        ""  # at the first step of a job without a log, or of a cancelled one; as `text`
-    )
+    # at the first step of a job without a log, or of a cancelled one; as `text`
+    annotations: str = ""
     error: str = ""  # the line of `text` or `annotations` that explains the failure best, or ""
     error_digest: str = ""  # of all lines that name the error, without `OF_ONE_RUN`, or ""
 
@@ -98,6 +92,12 @@ class Quoted:
 
 
 @dataclass(frozen=True, slots=True)
+class Classification:
+    verdict: FailureClass
+    evidence: str = ""  # "1 attempt at the same commit passed this job"
+
+
+@dataclass(frozen=True, slots=True)
 class FailureHistory:
     """The attempts of a run, and recent failures on other branches. They show whether a failure is
     flaky.
@@ -109,68 +109,61 @@ class FailureHistory:
     elsewhere: tuple[Failure, ...]
     default_branch: str
 
-    def classify(self, job: str, step: str) -> tuple[FailureClass, str]:
-        """Return the class and its evidence ("" for none), such as "1 attempt at the same commit
-        passed this job".
-        """
-        ended = {
-            of: {one.conclusion for one in jobs if one.name == job}
-            for of, jobs in self.attempts.items()
-        }
-        passed = sum(conclusions == {"success"} for conclusions in ended.values())
-        failed = sum(bool(conclusions & FAILED_STEPS) for conclusions in ended.values())
+    def classify(self, job: str, step: str) -> Classification:
+        passed = 0
+        failed = 0
+        for jobs in self.attempts.values():
+            conclusions = {one.conclusion for one in jobs if one.name == job}
+            passed += conclusions == {"success"}
+            failed += bool(conclusions & FAILED_STEPS)
         if passed:
-            return "flaky", f"{count(passed, 'attempt')} at the same commit passed this job"
+            evidence = f"{count(passed, 'attempt')} at the same commit passed this job"
+            return Classification("flaky", evidence)
         branches = {
             other.branch for other in self.elsewhere if (other.job, other.step) == (job, step)
         }
+        ordered = sorted(branches, key=lambda branch: (branch != self.default_branch, branch))
         if self.default_branch in branches or len(branches) >= MIN_OTHER_BRANCHES:
-            ordered = sorted(branches, key=lambda branch: (branch != self.default_branch, branch))
-            return "fails elsewhere", _describe_branches(ordered)
+            return Classification("fails elsewhere", _describe_branches(ordered))
         if failed >= 2:
-            return "fails every time", f"{failed} attempts at the same commit failed this job"
-        return "unknown", _describe_branches(sorted(branches)) if branches else ""
+            evidence = f"{failed} attempts at the same commit failed this job"
+            return Classification("fails every time", evidence)
+        if not branches:
+            return Classification("unknown")
+        return Classification("unknown", _describe_branches(ordered))
 
 
 def _describe_branches(branches: list[str]) -> str:
     named = ", ".join(branches[:MAX_BRANCHES_NAMED])
-    return (
-        f"the same step failed on {count(len(branches), 'other branch')} within {RECENT_DAYS} days:"
-        f" {named}"
-    )
+    where = count(len(branches), "other branch")
+    return f"the same step failed on {where} within {RECENT_DAYS} days: {named}"
 
 
 def read_failure_history(
-    event: Event,
     run: WorkflowRun,
     jobs: Sequence[WorkflowJob],
-    read_jobs: ReadJobs,
-    history: RepositoryHistory,
+    source: Source,
+    jobs_of: JobSource,
     branch: str,
 ) -> FailureHistory:
     """Read the earlier attempts of a run. `jobs` are the jobs of the last attempt."""
     first = max(run.run_attempt - MAX_ATTEMPTS, 1)
-    attempts = {number: read_jobs(run.id, number) for number in range(first, run.run_attempt)}
-    recent = history.failures(run.workflow_id, days=RECENT_DAYS)
+    attempts = {number: jobs_of.jobs(run.id, number) for number in range(first, run.run_attempt)}
+    recent = source.history.failures(run.workflow_id, days=RECENT_DAYS)
     elsewhere = tuple(
         failure
         for failure in recent
         if failure.branch != branch and failure.head_sha != run.head_sha
     )
-    return FailureHistory(
-        {**attempts, run.run_attempt: jobs}, elsewhere, event.repository.default_branch or ""
-    )
-
-
-def _failed_steps_of(job: WorkflowJob) -> list[WorkflowStep | None]:
-    return [step for step in job.steps if step.failed] or [None]  # None stands for the whole job
+    default_branch = source.event.repository.default_branch or ""
+    return FailureHistory({**attempts, run.run_attempt: jobs}, elsewhere, default_branch)
 
 
 def failed_step_names(job: WorkflowJob) -> list[tuple[str, str]]:
     """Return (job name, step name) of each failed step; (job name, "") if no step of the job
     failed.
     """
-    return [(job.name, step.name if step else "") for step in _failed_steps_of(job)]
+    return [(job.name, step.name) for step in job.steps if step.failed] or [(job.name, "")]
 
 
 def order_jobs(jobs: Iterable[WorkflowJob]) -> list[WorkflowJob]:
@@ -232,7 +225,9 @@ def _find_same(errors: Sequence[str], shown: Mapping[str, int]) -> int:
     names. So all lines that name the error must have been shown.
     """
     numbers = [shown.get(line, 0) for line in errors]
-    return numbers[0] if numbers and all(numbers) else 0
+    if not numbers or not all(numbers):
+        return 0
+    return numbers[0]
 
 
 def _list_summary(step: FailedStep) -> list[str]:
@@ -245,8 +240,10 @@ def _list_summary(step: FailedStep) -> list[str]:
 
 
 def _digest(errors: Sequence[str]) -> str:
+    if not errors:
+        return ""
     lines = sorted(redact(line) for line in errors)
-    return sha256("\n".join(lines).encode()).hexdigest()[:16] if lines else ""
+    return sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _find_error(excerpt: Excerpt) -> str:
@@ -267,8 +264,9 @@ class _JobExcerpts:
 
     def list_errors(self, excerpt: Excerpt) -> list[str]:
         """Return the lines that name the error of a step, without what differs between two runs."""
-        notes = self.annotations.lines if self.annotations is not None else ()
-        lines = (*excerpt.errors, *(note.text for note in notes))
+        lines = [*excerpt.errors]
+        if self.annotations is not None:
+            lines += (note.text for note in self.annotations.lines)
         return [OF_ONE_RUN.sub("", line) for line in lines]
 
 
@@ -287,13 +285,14 @@ def _read_cancelled_job(
 ) -> _JobExcerpts | None:
     """Read the annotations first: often only they say that the job exceeded its time limit."""
     annotations = _cut_annotations(job, source, characters)
-    was_killed = annotations is not None and annotations.was_killed
-    if annotations is not None and not was_killed:
-        notes = [line.text for line in annotations.lines]
-        if WAS_CANCELLED in notes:
+    was_killed = False
+    if annotations is not None:
+        was_killed = annotations.was_killed
+        characters -= len(numbered(annotations))
+        is_cancelled = any(line.text == WAS_CANCELLED for line in annotations.lines)
+        if is_cancelled and not was_killed:
             return None
-    left = characters if annotations is None else characters - len(numbered(annotations))
-    log = _cut_log(job, source, left)
+    log = _cut_log(job, source, characters)
     if was_killed or any(excerpt.was_killed for excerpt in log):
         return _JobExcerpts(log, annotations)
     return None
@@ -306,7 +305,9 @@ def _cut_log(job: WorkflowJob, source: JobSource, characters: int) -> tuple[Exce
     log = source.log(job.id)
     if not isinstance(log, NoLog):
         return cut(log, job.steps, characters=characters)
-    numbers = [step.number if step is not None else None for step in _failed_steps_of(job)]
+    numbers: list[int | None] = [step.number for step in job.steps if step.failed]
+    if not numbers:
+        numbers = [None]  # the whole job
     return tuple(Excerpt(number, (), None, 0, 0, log.why, whole_job=False) for number in numbers)
 
 
@@ -328,7 +329,9 @@ def _cut_annotations(job: WorkflowJob, source: JobSource, characters: int) -> Ex
         return None
     lines: list[str] = []
     for one in reasons:
-        place = "" if one.path == ".github" else f"{one.path}:{one.line}: "
+        place = ""
+        if one.path != ".github":
+            place = f"{one.path}:{one.line}: "
         text = " ".join(filter(None, (one.title, one.message)))
         lines += f"{MARKS.get(one.level, '')}{place}{text}".split("\n")
     (excerpt,) = cut(lines, (), characters=characters)
@@ -339,9 +342,15 @@ def _to_step(
     job: WorkflowJob, excerpt: Excerpt, number: int, history: FailureHistory
 ) -> FailedStep:
     step = next((step for step in job.steps if step.number == excerpt.step), None)
-    name = step.name if step is not None else ""
-    ended = (step.conclusion if step is not None else None) or job.conclusion
-    verdict, evidence = history.classify(job.name, name)
+    name = ""
+    ended = job.conclusion
+    if step is not None:
+        name = step.name
+        ended = step.conclusion or ended
+    lines = 0
+    if excerpt.state == "text":
+        lines = excerpt.total_lines
+    found = history.classify(job.name, name)
     return FailedStep(
         number=number,
         job=job.name,
@@ -351,9 +360,9 @@ def _to_step(
         log=excerpt.state,
         text=_show(excerpt),
         whole_job=excerpt.whole_job,
-        verdict=verdict,
-        evidence=evidence,
-        lines=excerpt.total_lines if excerpt.state == "text" else 0,
+        verdict=found.verdict,
+        evidence=found.evidence,
+        lines=lines,
         shown_lines=len(excerpt.lines),
         error=_find_error(excerpt),
     )
@@ -387,12 +396,16 @@ def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
     """
     for step in steps:
         line = locate(step.text, quote)
-        note = locate(step.annotations, quote)
-        found = line or note
+        found = line or locate(step.annotations, quote)
         if found is not None:
-            is_annotation = line is None
             return Quoted(
-                step.number, step.job, step.step, found.number, found.text, step.url, is_annotation
+                number=step.number,
+                job=step.job,
+                step=step.step,
+                line=found.number,
+                text=found.text,
+                url=step.url,
+                is_annotation=line is None,
             )
     return None
 

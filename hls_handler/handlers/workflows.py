@@ -5,7 +5,7 @@ fallback issue.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -17,7 +17,7 @@ from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
 from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Event, PullRequest, WorkflowRun
-from hls_handler.github.values import WorkflowJob
+from hls_handler.github.values import ChangedFile, WorkflowJob
 from hls_handler.handlers.failed_steps import (
     FailedStep,
     JobSource,
@@ -175,8 +175,11 @@ def _read_explained(job: Job, facts: WorkflowFacts) -> tuple[ExplainedRun, ...]:
 
 
 def list_results(event: Event, facts: WorkflowFacts) -> HistoryUpdate:
+    # nothing was posted, so the next run that passes must resolve the failure
+    if facts.passed and facts.stale:
+        return HistoryUpdate()
     run = facts.run
-    branch = _branch(facts.run, event)
+    branch = _branch(run, event)
     failures = tuple(
         Failure(run.workflow_id, run.id, run.run_attempt, job, step, branch, run.head_sha)
         for job, step in dict.fromkeys(facts.failed)
@@ -191,9 +194,6 @@ def list_results(event: Event, facts: WorkflowFacts) -> HistoryUpdate:
         passed=facts.passed,
         head_sha=run.head_sha,
     )
-    # nothing was posted, so the next run that passes must resolve the failure
-    if facts.passed and facts.stale:
-        return HistoryUpdate()
     return HistoryUpdate(failures, (end,))
 
 
@@ -234,15 +234,14 @@ def describe_omissions(facts: WorkflowFacts) -> str:
     """Return what was not shown: "the logs of 2 more failed jobs; 340 of 900 lines of the
     failed steps' logs".
     """
-    parts = []
+    parts: list[str] = []
     if facts.omitted:
         parts.append(f"the logs of {count(facts.omitted, 'more failed job')}")
     shown = sum(step.shown_lines for step in facts.steps)
     total = sum(step.lines for step in facts.steps)
     if shown < total:
-        parts.append(
-            f"{total - shown:,} of {total:,} {inflect(total, 'line')} of the failed steps' logs"
-        )
+        lines = f"{total - shown:,} of {total:,} {inflect(total, 'line')}"
+        parts.append(f"{lines} of the failed steps' logs")
     unread = [step.log for step in facts.steps if step.log not in ("text", "elsewhere")]
     if unread:
         parts.append(f"{count(len(unread), 'log')} ({', '.join(dict.fromkeys(unread))})")
@@ -255,27 +254,25 @@ def list_comment_variables(facts: WorkflowFacts, reply: Reply) -> Mapping[str, o
     `shown_by` is the log line that the reply quotes, or None; `also_in` are steps with its
     error.
     """
-    analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
-    quoted = find_quoted_line(facts.steps, analysis.quote)
-    same_as = 0 if quoted is None else quoted.number
+    assert isinstance(reply, WorkflowAnalysis)
+    quoted = find_quoted_line(facts.steps, reply.quote)
+    also_in: tuple[FailedStep, ...] = ()
+    if quoted is not None:
+        also_in = tuple(step for step in facts.steps if step.same_as == quoted.number)
+    places = [place for place in reply.where if _is_known_path(facts, place.path)]
     return {
         "commit": facts.run.head_sha[:10],
         "passed": facts.passed,
         "flaky": facts.passed and facts.failed_itself,
         "shown_by": quoted,
-        "also_in": tuple(step for step in facts.steps if same_as and step.same_as == same_as),
-        "places": tuple(
-            _to_linked(facts, place)
-            for place in analysis.where
-            if _is_known_path(facts, place.path)
-        ),
+        "also_in": also_in,
+        "places": tuple(_to_linked(facts, place) for place in places),
     }
 
 
 def plan(facts: WorkflowFacts, analysis: Analysis) -> tuple[Action, ...]:
-    create = not facts.passed and (
-        analysis.worth_saying or facts.run.conclusion == "startup_failure"
-    )
+    is_worth_saying = analysis.worth_saying or facts.run.conclusion == "startup_failure"
+    create = is_worth_saying and not facts.passed
     section = f"workflow-{facts.run.workflow_id}-{facts.run.event}".replace("_", "-")
     comment = plan_comment(analysis, WorkflowHandler.family, create=create, section=section)
     return (*plan_labels(analysis), *comment)
@@ -287,54 +284,62 @@ def gather_run(run: WorkflowRun, source: Source, jobs_of: JobSource) -> Workflow
     """
     event = source.event
     reader = source.reader
-    history = source.history
-    limits = source.limits
-    branch = _branch(run, event)
-    ends = [end for end in history.ends(run.workflow_id) if _is_comparable(end, run, branch)]
-    earlier = [end for end in ends if end.order < _order(run)]
-    failed_before = bool(earlier) and not earlier[0].passed
-    failed_itself = any((end.run_id, end.passed) == (run.id, False) for end in earlier)
-    on_default = branch == event.repository.default_branch
+    facts = _read_earlier_runs(run, source)
     may_have_failed = run.conclusion in (*FAILED, CANCELLED)
-    if not may_have_failed and not failed_before:
-        return WorkflowFacts(run, None, False, on_default, False, False, (), (), 0, ())
-    tested = _find_tested(run, event)
-    pull_request, stale = (
-        _pull_request(run, reader) if tested is None else (reader.pull_request(tested), False)
-    )
+    if not may_have_failed and not facts.failed_before:
+        return facts
+    facts = _find_pull_request(facts, event, reader)
+    pull_request = facts.pull_request
     if pull_request is not None:
-        _check_pull_request(event, pull_request, limits)
-    jobs = _Jobs((), (), ())
-    if may_have_failed:
-        may_be_head = pull_request is not None or (on_default and not stale)
-        jobs = _read_jobs(run, reader, jobs_of, pull_request, may_be_head=may_be_head)
-    read = order_jobs([*jobs.failed, *jobs.cancelled])[:MAX_JOBS] if not stale else []
+        _check_pull_request(event, pull_request, source.limits)
+    if not may_have_failed:
+        return facts
+    jobs = _read_jobs(facts, reader, jobs_of)
+    if facts.stale:
+        return replace(facts, failed=_list_failed(jobs.failed))
+    read = order_jobs([*jobs.failed, *jobs.cancelled])[:MAX_JOBS]
     steps: tuple[FailedStep, ...] = ()
     if read:
-        characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
-        failures = read_failure_history(event, run, jobs.every, jobs_of.jobs, history, branch)
-        steps = read_failed_steps(read, jobs_of, characters, failures)
+        half = int(source.limits.input_tokens * CHARACTERS_PER_TOKEN / 2)
+        failures = read_failure_history(run, jobs.every, source, jobs_of, _branch(run, event))
+        steps = read_failed_steps(read, jobs_of, min(half, MAX_LOG_CHARACTERS), failures)
     shown = {step.job for step in steps}
     killed = [job for job in jobs.cancelled if job.name in shown]
     if run.conclusion == CANCELLED and not killed:
         raise ConversationIgnored(CANCELLED_BY_SOMEBODY, "nothing failed")
-    files = (
-        reader.files(pull_request.number)[:MAX_CHANGED_PATHS]
-        if pull_request is not None and steps
-        else ()
-    )
-    return WorkflowFacts(
-        run=run,
-        pull_request=pull_request,
-        stale=stale,
-        on_default_branch=on_default,
-        failed_before=failed_before,
-        failed_itself=failed_itself,
-        failed=tuple(chain.from_iterable(map(failed_step_names, (*jobs.failed, *killed)))),
+    files: Sequence[ChangedFile] = ()
+    if pull_request is not None and steps:
+        files = reader.files(pull_request.number)[:MAX_CHANGED_PATHS]
+    return replace(
+        facts,
+        failed=_list_failed([*jobs.failed, *killed]),
         steps=steps,
-        omitted=0 if stale else sum(job not in read for job in jobs.failed),
+        omitted=sum(job not in read for job in jobs.failed),
         changed=tuple(file.path for file in files),
     )
+
+
+def _read_earlier_runs(run: WorkflowRun, source: Source) -> WorkflowFacts:
+    """Return the facts that need no request."""
+    branch = _branch(run, source.event)
+    ends = source.history.ends(run.workflow_id)
+    earlier = [end for end in ends if _is_comparable(end, run, branch) and end.order < _order(run)]
+    return WorkflowFacts(
+        run,
+        pull_request=None,
+        stale=False,
+        on_default_branch=branch == source.event.repository.default_branch,
+        failed_before=bool(earlier) and not earlier[0].passed,
+        failed_itself=any(end.run_id == run.id and not end.passed for end in earlier),
+        failed=(),
+        steps=(),
+        omitted=0,
+        changed=(),
+    )
+
+
+def _list_failed(jobs: Iterable[WorkflowJob]) -> tuple[tuple[str, str], ...]:
+    return tuple(chain.from_iterable(map(failed_step_names, jobs)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,27 +351,24 @@ class _Jobs:
     cancelled: tuple[WorkflowJob, ...]  # (): the commit of the run is not the head
 
 
-def _read_jobs(
-    run: WorkflowRun,
-    reader: Reader,
-    source: JobSource,
-    pull_request: PullRequest | None,
-    *,
-    may_be_head: bool,
-) -> _Jobs:
+def _read_jobs(facts: WorkflowFacts, reader: Reader, source: JobSource) -> _Jobs:
     """Raises `ConversationIgnored` for a cancelled run whose commit is not the head."""
+    run = facts.run
     not_head = ConversationIgnored(CANCELLED_BEFORE_PUSH, "nothing failed")
+    is_head = facts.pull_request is not None
+    may_be_head = is_head or (facts.on_default_branch and not facts.stale)
     if run.conclusion == CANCELLED and not may_be_head:
         raise not_head
     every = tuple(source.jobs(run.id, run.run_attempt))
     failed = tuple(job for job in every if job.conclusion in FAILED)
     cancelled = tuple(job for job in every if job.is_cancelled)
-    is_head = pull_request is not None
     if cancelled and may_be_head and not is_head:
         is_head = reader.head_commit(run.head_branch) == run.head_sha
     if run.conclusion == CANCELLED and not is_head:
         raise not_head
-    return _Jobs(every, failed, cancelled if is_head else ())
+    if not is_head:
+        cancelled = ()
+    return _Jobs(every, failed, cancelled)
 
 
 CANCELLED_BEFORE_PUSH = (
@@ -444,7 +446,9 @@ def _dump_explained(
     if failure is not None and analysis.worth_saying:
         own = ExplainedRun(run.workflow_id, run.event, run.head_sha, run.run_number, failure)
         explained = (*explained, own)
-    return EXPLAINED.dump_json(explained).decode() if explained else None
+    if not explained:
+        return None
+    return EXPLAINED.dump_json(explained).decode()
 
 
 def _complete(action: Action, state: str | None, *, create: bool) -> Action:
@@ -466,13 +470,16 @@ def _find_conversation(facts: WorkflowFacts, rule: Rule) -> Conversation | None:
     """
     if facts.pull_request is not None:
         return Conversation(facts.pull_request.number, is_pull_request=True)
-    return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None
+    if facts.on_default_branch and not facts.stale:
+        return find_fallback_issue(rule)
+    return None
 
 
 def _branch(run: WorkflowRun, event: Event) -> str:
-    is_own_branch = run.head_repository == event.repository.full_name
+    if run.head_repository == event.repository.full_name:
+        return run.head_branch
     # "?": deleted fork
-    return run.head_branch if is_own_branch else f"{run.head_owner or '?'}:{run.head_branch}"
+    return f"{run.head_owner or '?'}:{run.head_branch}"
 
 
 def _is_comparable(end: RunResult, run: WorkflowRun, branch: str) -> bool:
@@ -485,7 +492,12 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
     return run.run_number, run.run_attempt
 
 
-def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
+def _find_pull_request(facts: WorkflowFacts, event: Event, reader: Reader) -> WorkflowFacts:
+    """Return the facts with the run's pull request, or with `stale`."""
+    run = facts.run
+    tested = _find_tested(run, event)
+    if tested is not None:
+        return replace(facts, pull_request=reader.pull_request(tested))
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
     # GitHub lists no pull request for a run of a fork
     if not found and run.head_branch and run.head_owner:
@@ -493,7 +505,7 @@ def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None,
     current = [pull for pull in found if pull.head_sha == run.head_sha]
     # deterministic if one branch has two
     oldest = min(current, key=lambda pull: pull.number, default=None)
-    return oldest, oldest is None and bool(found)
+    return replace(facts, pull_request=oldest, stale=oldest is None and bool(found))
 
 
 def _find_tested(run: WorkflowRun, event: Event) -> int | None:
@@ -502,10 +514,14 @@ def _find_tested(run: WorkflowRun, event: Event) -> int | None:
     """
     if run.head_repository != event.repository.full_name:
         return None
-    found = event.payload.get("workflow_run")
-    commit = found.get("head_commit") if isinstance(found, Mapping) else None
-    message = commit.get("message") if isinstance(commit, Mapping) else None
-    return find_tested(run.head_branch, message if isinstance(message, str) else "")
+    value: object = event.payload
+    for key in ("workflow_run", "head_commit", "message"):
+        if not isinstance(value, Mapping):
+            break
+        value = value.get(key)
+    if not isinstance(value, str):
+        value = ""
+    return find_tested(run.head_branch, value)
 
 
 def _is_known_path(facts: WorkflowFacts, path: str) -> bool:
@@ -518,9 +534,7 @@ def _is_in_repository(facts: WorkflowFacts, path: str) -> bool:
 
 def _to_linked(facts: WorkflowFacts, place: Place) -> LinkedPlace:
     run = facts.run
-    url = (
-        permalink(run.html_url, run.head_sha, place.path, place.line)
-        if _is_in_repository(facts, place.path)
-        else ""
-    )
+    url = ""
+    if _is_in_repository(facts, place.path):
+        url = permalink(run.html_url, run.head_sha, place.path, place.line)
     return LinkedPlace(place.path, place.line, place.why, url)
