@@ -10,7 +10,6 @@ from hls_handler.analysis import Analysis
 from hls_handler.events import Event
 from hls_handler.handlers.handler import (
     Handler,
-    answer,
     check_conversation,
     find_fallback_issue,
     find_own_conversation,
@@ -39,8 +38,9 @@ class GenericHandler(Handler):
     def run(self, job: Job) -> Result:
         job.record(GenericFacts, gather)
         job.choose(find_own_conversation(job.event) or find_fallback_issue(job.rule))
-        answered = answer(job, {})
-        return job.post(*plan(job.event, answered.analysis), reason=answered.reason)
+        answers = job.ask({})
+        analysis = job.render(answers, {})
+        return job.post(*plan(job.event, analysis), reason=answers.left_out)
 
 
 def gather(source: Source) -> GenericFacts:
@@ -65,7 +65,6 @@ def _comment_family(event: Event) -> str:
     # one comment.
     for name in (event.name.rpartition("_")[0], event.name):
         subject = event.payload.get(name)
-        subject_id = subject.get("id") if isinstance(subject, Mapping) else None
-        if isinstance(subject_id, int):
-            return f"{event.name}-{subject_id}"  # "discussion-801"
+        if isinstance(subject, Mapping) and isinstance(subject.get("id"), int):
+            return f"{event.name}-{subject['id']}"  # "discussion-801"
     return event.name

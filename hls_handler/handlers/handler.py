@@ -28,19 +28,13 @@ Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
 # files of which GitHub shows no lines, unless it is asked to
-RENDERED = (
-    ".md",
-    ".markdown",
-    ".mdx",
-    ".rst",
-)
+RENDERED = (".md", ".markdown", ".mdx", ".rst")
 # the end of `html_url`
 CONVERSATION_OR_RUN = re.compile(r"/(?:issues|pull|(?:actions/)?runs)/[0-9]+$")
 
 MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompts show
-TOKENS_PER_COMMENT = (
-    60  # tokens of a comment in addition to its text: author or position, and delimiters
-)
+# tokens of a comment in addition to its text: author or position, and delimiters
+TOKENS_PER_COMMENT = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +44,8 @@ class SkipReason:
     """
 
     reason: str  # a sentence
-    reply: Reply | None = (
-        None  # static reply instead of one from Claude; None: change neither labels nor comment
-    )
+    # static reply instead of one from Claude; None: change neither labels nor comment
+    reply: Reply | None = None
 
 
 class Handler(ABC):
@@ -114,8 +107,8 @@ class Answered:
 def answer(
     job: Job,
     variables: Mapping[str, object],
-    comment_variables: Callable[[Reply], Mapping[str, object]] = lambda _: {},
-    skipped: SkipReason | None = None,
+    comment_variables: Callable[[Reply], Mapping[str, object]],
+    skipped: SkipReason | None,
 ) -> Answered:
     """Ask Claude, unless `skipped` has a static reply, and render the comment that shows the reply.
 
@@ -139,9 +132,14 @@ def permalink(
     """
     if not commit:
         return ""
-    lines = "" if line is None else f"#L{line}" if start in (None, line) else f"#L{start}-L{line}"
-    plain = "?plain=1" if path.lower().endswith(RENDERED) else ""
-    return web_url(html_url, f"blob/{commit}/{quote(path)}{plain}{lines}")
+    place = f"blob/{commit}/{quote(path)}"
+    if path.lower().endswith(RENDERED):
+        place += "?plain=1"
+    if line is None:
+        return web_url(html_url, place)
+    if start in (None, line):
+        return web_url(html_url, f"{place}#L{line}")
+    return web_url(html_url, f"{place}#L{start}-L{line}")
 
 
 def web_url(html_url: str, path: str) -> str:
@@ -149,15 +147,19 @@ def web_url(html_url: str, path: str) -> str:
     `html_url`.
     """
     found = CONVERSATION_OR_RUN.search(html_url)
-    return f"{html_url[: found.start()]}/{path}" if found else ""
+    if found is None:
+        return ""
+    return f"{html_url[: found.start()]}/{path}"
 
 
 def parse_comment_state(
     items: TypeAdapter[tuple[Item, ...]], state: str | None
 ) -> tuple[Item, ...]:
     """Return what the JSON text `EnsureComment.state` contains; () if there is none."""
+    if not state:
+        return ()
     try:
-        return items.validate_json(state) if state else ()
+        return items.validate_json(state)
     except ValidationError:  # written by another version
         return ()
 
@@ -173,7 +175,9 @@ def plan_comment(
     text = analysis.comment
     if text is None or (not text and section is None):
         return ()
-    footer = analysis.footer if section is not None else ""
+    footer = ""
+    if section is not None:
+        footer = analysis.footer
     return (EnsureComment(family, text, create and bool(text), section, footer),)
 
 
@@ -181,7 +185,10 @@ def find_conversation(event: Event, rule: Rule) -> Conversation | None:
     """Return the issue or pull request of the event. If the event closes it, the settings can name
     another issue.
     """
-    return (find_fallback_issue(rule) if event.is_closing else None) or find_own_conversation(event)
+    own = find_own_conversation(event)
+    if not event.is_closing:
+        return own
+    return find_fallback_issue(rule) or own
 
 
 def find_own_conversation(event: Event) -> Conversation | None:
@@ -190,11 +197,9 @@ def find_own_conversation(event: Event) -> Conversation | None:
     """
     if event.pull_request is not None:
         return Conversation(event.pull_request.number, is_pull_request=True)
-    return (
-        Conversation(event.issue.number, is_pull_request=event.issue.is_pull_request)
-        if event.issue
-        else None
-    )
+    if event.issue is None:
+        return None
+    return Conversation(event.issue.number, is_pull_request=event.issue.is_pull_request)
 
 
 def find_fallback_issue(rule: Rule) -> Conversation | None:
@@ -202,26 +207,24 @@ def find_fallback_issue(rule: Rule) -> Conversation | None:
     named.
     """
     number = rule.effective.find_fallback_number(rule.event_key)
-    return (
-        None
-        if number is None
-        else Conversation(number, is_pull_request=False, is_fallback_issue=True)
-    )
+    if number is None:
+        return None
+    return Conversation(number, is_pull_request=False, is_fallback_issue=True)
 
 
 def current_issue(event: Event, reader: Reader) -> Issue:
     """Return the event's issue, read from GitHub unless the event is recent."""
     assert event.issue is not None  # parse_event rejects such an event without one
-    return event.issue if event.is_recent else reader.issue(event.issue.number)
+    if event.is_recent:
+        return event.issue
+    return reader.issue(event.issue.number)
 
 
 def read_offer(reader: Reader, limits: PromptLimits) -> LabelOffer | None:
     """Return the labels of the repository that the prompt lists; None if it lists none."""
-    return (
-        None
-        if limits.taken_labels is None
-        else select_offer(reader.labels(), limits.labels, limits.taken_labels)
-    )
+    if limits.taken_labels is None:
+        return None
+    return select_offer(reader.labels(), limits.labels, limits.taken_labels)
 
 
 def check_conversation(
@@ -233,12 +236,17 @@ def check_conversation(
     If the event is that this conversation was closed, raise `Superseded` if it is open again. With
     `may_be_closed`, the state does not matter.
     """
-    kind = "pull request" if isinstance(conversation, PullRequest) else "issue"
+    kind = "issue"
+    if isinstance(conversation, PullRequest):
+        kind = "pull request"
     name = f"the {kind} {event.repository.full_name}#{conversation.number}"
-    closed = event.conversation if event.is_closing else None
-    was_closed = closed is not None and closed.number == conversation.number
-    if not may_be_closed and (conversation.state == "closed") != was_closed:
-        raise Superseded(f"{name} is {'open again' if was_closed else 'closed'}")
+    own = event.conversation
+    was_closed = event.is_closing and own is not None and own.number == conversation.number
+    is_closed = conversation.state == "closed"
+    if is_closed and not was_closed and not may_be_closed:
+        raise Superseded(f"{name} is closed")
+    if was_closed and not is_closed and not may_be_closed:
+        raise Superseded(f"{name} is open again")
     if conversation.locked:
         unlock = "to have the event processed, unlock it and redeliver the event from GitHub"
         locked = f"{name} is locked, so HLS changes no labels or comments there; {unlock}"
@@ -256,10 +264,13 @@ def newest_within_budget(
     items: Sequence[Item], tokens: int, count_tokens: Callable[[Item], int]
 ) -> tuple[Item, ...]:
     """Return as many of the last `items` as fit into `tokens`, in the same order."""
-    first = len(items)
-    while first > 0 and (tokens := tokens - count_tokens(items[first - 1])) >= 0:
-        first -= 1
-    return tuple(items[first:])
+    kept: list[Item] = []
+    for item in reversed(items):
+        tokens -= count_tokens(item)
+        if tokens < 0:
+            break
+        kept.append(item)
+    return tuple(reversed(kept))
 
 
 def common_variables(
@@ -270,6 +281,9 @@ def common_variables(
     `prompt` is the prompt's name, such as "issues/analyze". `effective` are the settings of the
     repository; None: the defaults.
     """
+    config: Mapping[str, object] = {}
+    if effective is not None:
+        config = effective.variables
     return {
         "repository": event.repository,
         "sender": event.sender,
@@ -277,7 +291,7 @@ def common_variables(
         "rule": view_rule(event, prompt, effective),
         "delivery": event.delivery,
         "event": event.payload,
-        "config": {} if effective is None else effective.variables,
+        "config": config,
     }
 
 
@@ -287,6 +301,9 @@ def view_rule(event: Event, prompt: str, effective: EffectiveSettings | None) ->
         return RuleView(event.key, prompt, dry_run=False)
     comments = effective.comments
     post_to = effective.find_fallback_number(event.key)
+    source_url = ""
+    if post_to is not None:
+        source_url = find_source_url(event)
     return RuleView(
         event.key,
         prompt,
@@ -303,7 +320,7 @@ def view_rule(event: Event, prompt: str, effective: EffectiveSettings | None) ->
         categories=effective.review.categories,
         post_to=post_to,
         source=event.name.replace("issues", "issue").replace("_", " "),
-        source_url="" if post_to is None else find_source_url(event),
+        source_url=source_url,
     )
 
 
@@ -313,11 +330,11 @@ def find_source_url(event: Event) -> str:
     """
     payload = event.payload
     kind = event.name.rpartition("_")[0]
-    subjects = (payload.get(name) for name in ("comment", "issue", event.name, kind))
-    urls = [subject.get("html_url") for subject in subjects if isinstance(subject, Mapping)]
-    repository = payload.get("repository")
-    urls += [
-        payload.get("compare"),
-        repository.get("html_url") if isinstance(repository, Mapping) else None,
-    ]
-    return next((url for url in urls if url and isinstance(url, str)), "")
+    subjects = [payload.get(name) for name in ("comment", "issue", event.name, kind)]
+    subjects += [{"html_url": payload.get("compare")}, payload.get("repository")]
+    for subject in subjects:
+        if isinstance(subject, Mapping):
+            url = subject.get("html_url")
+            if url and isinstance(url, str):
+                return url
+    return ""

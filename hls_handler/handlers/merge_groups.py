@@ -57,7 +57,9 @@ def find_queued(branch: str) -> int | None:
     another branch.
     """
     found = QUEUE_BRANCH.fullmatch(branch)
-    return int(found[1]) if found else None
+    if found is None:
+        return None
+    return int(found[1])
 
 
 def find_tested(branch: str, message: str) -> int | None:
@@ -70,10 +72,15 @@ def find_tested(branch: str, message: str) -> int | None:
     subject = message.partition("\n")[0]
     if BOT_BRANCH.fullmatch(branch) and BOT_MERGE.match(subject):
         numbers = {int(number) for number in NUMBER.findall(subject.partition(":")[0])}
-        return numbers.pop() if len(numbers) == 1 else None
-    is_squashed = SQUASHED_BRANCH.fullmatch(branch) is not None
-    found = SQUASHED.fullmatch(subject) if is_squashed else NUMBERED_BRANCH.fullmatch(branch)
-    return int(found[1]) if found else find_queued(branch)
+        if len(numbers) != 1:
+            return None
+        return numbers.pop()
+    found = NUMBERED_BRANCH.fullmatch(branch)
+    if SQUASHED_BRANCH.fullmatch(branch):
+        found = SQUASHED.fullmatch(subject)
+    if found is None:
+        return find_queued(branch)
+    return int(found[1])
 
 
 def is_draft_of_queue(author: Account, branch: str) -> bool:
@@ -91,14 +98,15 @@ def find_merged(queued: int, comparison: Comparison | None) -> tuple[int, ...] |
     """
     if comparison is None or comparison.total > len(comparison.commits):
         return None
-    subjects = [commit.message.partition("\n")[0] for commit in comparison.commits]
-    named = [
-        found
-        for subject in subjects
-        if (found := MERGE_COMMIT.match(subject) or SQUASHED.fullmatch(subject))
-    ]
-    numbers = tuple(dict.fromkeys([queued, *(int(found[1]) for found in named)]))
-    return numbers if len(numbers) <= MAX_PULL_REQUESTS else None
+    numbers = {queued: None}
+    for commit in comparison.commits:
+        subject = commit.message.partition("\n")[0]
+        found = MERGE_COMMIT.match(subject) or SQUASHED.fullmatch(subject)
+        if found is not None:
+            numbers[int(found[1])] = None
+    if len(numbers) > MAX_PULL_REQUESTS:
+        return None
+    return tuple(numbers)
 
 
 def plan_group_check(commit: str, heads: Sequence[HeadCheck], settings: Review) -> EnsureCheck:
@@ -108,25 +116,27 @@ def plan_group_check(commit: str, heads: Sequence[HeadCheck], settings: Review) 
     if not heads:
         reason = "the commits of the merge queue do not show which pull requests they merge"
         return plan_unreviewed_check(commit, settings.incomplete, "Not reviewed", reason)
-    failed = [head for head in heads if head.conclusion == "failure"]
-    unknown = [
-        head
-        for head in heads
-        if head.conclusion not in ("success", "failure") and not head.is_exempt
-    ]
-    if failed or unknown:
-        bad = failed[0] if failed else unknown[0]
-        why = "failed" if failed else "is not complete" if bad.conclusion else "is not known"
-        reason = f"the check on {bad.commit[:10]}, the head of pull request {bad.number}, {why}"
-        conclusion: Conclusion = "failure" if failed else settings.incomplete
-        return plan_unreviewed_check(commit, conclusion, "Merge queue", reason)
-    exempt = [head for head in heads if head.is_exempt]
+    for head in heads:
+        if head.conclusion == "failure":
+            return plan_unreviewed_check(
+                commit, "failure", "Merge queue", _describe_head(head, "failed")
+            )
+    for head in heads:
+        if head.conclusion != "success" and not head.is_exempt:
+            why = "is not known"
+            if head.conclusion:
+                why = "is not complete"
+            reason = _describe_head(head, why)
+            return plan_unreviewed_check(commit, settings.incomplete, "Merge queue", reason)
+    exempt = sum(head.is_exempt for head in heads)
     listed = ", ".join(f"{head.number} at {head.commit[:10]}" for head in heads)
     if exempt:
-        reason = (
-            f"settings exclude {count(len(exempt), 'pull request')} of {len(heads)} from reviews"
-        )
+        reason = f"settings exclude {count(exempt, 'pull request')} of {len(heads)} from reviews"
         check = plan_unreviewed_check(commit, "neutral", "Not reviewed", reason, details=listed)
         return replace(check, is_exempt=True)
     reason = f"{count(len(heads), 'pull request')} {was_or_were(len(heads))} reviewed at the head"
     return plan_unreviewed_check(commit, "success", "Merge queue", reason, details=listed)
+
+
+def _describe_head(head: HeadCheck, why: str) -> str:
+    return f"the check on {head.commit[:10]}, the head of pull request {head.number}, {why}"

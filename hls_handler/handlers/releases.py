@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
+from datetime import datetime
 
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
@@ -15,7 +15,6 @@ from hls_handler.events import Release
 from hls_handler.github.values import Commit
 from hls_handler.handlers.handler import (
     Handler,
-    answer,
     field_types,
     find_fallback_issue,
     newest_within_budget,
@@ -51,8 +50,10 @@ class ReleaseHandler(Handler):
         facts = job.record(ReleaseFacts, gather)
         job.choose(find_fallback_issue(job.rule))  # without one, the announcement is only stored
         job.note(omitted=describe_omissions(facts))
-        answered = answer(job, self.variables(facts))
-        return job.post(*plan(facts, answered.analysis), reason=answered.reason)
+        variables = self.variables(facts)
+        answers = job.ask(variables)
+        analysis = job.render(answers, variables)
+        return job.post(*plan(facts, analysis), reason=answers.left_out)
 
 
 def gather(source: Source) -> ReleaseFacts:
@@ -96,15 +97,15 @@ def plan(facts: ReleaseFacts, analysis: Analysis) -> tuple[Action, ...]:
 def _find_previous(release: Release, listed: Sequence[Release]) -> Release | None:
     if release.published_at is None:
         return None
-    older = [
-        (other.published_at, other)
-        for other in listed
-        if other.published_at is not None
-        and other.published_at < release.published_at
-        and not other.draft
-        and (release.prerelease or not other.prerelease)
-    ]
-    return max(older, key=itemgetter(0), default=(None, None))[1]
+    older: dict[datetime, Release] = {}
+    for other in listed:
+        is_candidate = not other.draft and (release.prerelease or not other.prerelease)
+        if other.published_at is not None and is_candidate:
+            older.setdefault(other.published_at, other)
+    before = [at for at in older if at < release.published_at]
+    if not before:
+        return None
+    return older[max(before)]
 
 
 def _count_tokens(commit: Commit) -> int:
