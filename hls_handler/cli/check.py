@@ -32,7 +32,7 @@ from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.github.hooks import Hook
 from hls_handler.github.identity import Identity
 from hls_handler.github.values import RepositoryLabel
-from hls_handler.handlers.labels import select_offer
+from hls_handler.handlers.labels import describe_missing, select_offer
 from hls_handler.handlers.reader import read_optional
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
@@ -333,8 +333,8 @@ def _note_unlisted_labels(
     if not effective.labels.suggest:
         return
     none: tuple[RepositoryLabel, ...] = ()
-    labels, _ = read_optional(github.reader(effective.pattern).labels, none)
-    missing = select_offer(labels, effective.labels, ()).describe_missing()
+    labels = read_optional(github.reader(effective.pattern).labels, none).value
+    missing = describe_missing(select_offer(labels, effective.labels, ()))
     if missing:
         where = effective.where("labels.suggest", settings)
         choice = "labels.allow and labels.deny choose which they list"

@@ -59,17 +59,19 @@ class Documents:
         if index.is_fresh or branch is None:
             return
         stored = index.commit
-        commit, problem = read_optional(lambda: reader.head_commit(branch), None)
+        head = read_optional(lambda: reader.head_commit(branch), None)
+        commit = head.value
+        problem = head.problem
         if commit is not None and commit != stored:
             files = reader.files_at(commit)
-            is_changed, why = read_optional(lambda: _store_changes(texts, scope, files), True)
-            if is_changed:
+            is_changed = read_optional(lambda: _store_changes(texts, scope, files), True)
+            if is_changed.value:
                 texts.update_statistics()
-            problem = why or files.no_mirror
+            problem = is_changed.problem or files.no_mirror
             if not problem:
                 stored = commit
             # sections are of two commits, so that links to their lines may be wrong
-            elif is_changed:
+            elif is_changed.value:
                 stored = None
         texts.save_document_index(repository.id, stored, index.checked_at)
         if problem:

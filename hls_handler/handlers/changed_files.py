@@ -9,18 +9,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 from types import MappingProxyType
 from typing import Literal, get_args
 
 from hls_handler.github.values import ChangedFile
-from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.skipped_files import (
     OVERRIDES,
-    Reason,
     SkippedFile,
-    find_skip_reason,
-    has_left_hidden_place,
+    SkipRules,
     is_shortened,
 )
 from hls_handler.question import CHARACTERS_PER_TOKEN, estimate_tokens
@@ -38,7 +35,6 @@ from hls_handler.review.patches import (
     parse_patch,
 )
 from hls_handler.review.second_sites import SecondSite
-from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown, show_name
 from hls_handler.untrusted.redaction import redact_code
 from hls_handler.wording import count, is_or_are
@@ -86,19 +82,19 @@ class PatchedFile:
     status: Status
     additions: int
     deletions: int
-    numbered: (
-        str  # the patch, redacted, each line with its side and number: "R   11 + return side ** 2"
-    )
+    # the patch, redacted, each line with its side and number: "R   11 + return side ** 2"
+    numbered: str
     cut: bool  # True if some of the lines that need a review are not shown
-    changed: tuple[
-        ChangedLines, ...
-    ] = ()  # in the order of the patch; () unless it is shown by a call
+    # in the order of the patch; () unless it is shown by a call
+    changed: tuple[ChangedLines, ...] = ()
     above: str = ""  # numbered lines above the hunks, from the beginning of their functions
 
     @property
     def base_path(self) -> str:
         """The path in the base, which names the file in a `ReviewRecord`."""
-        return self.previous_path if self.previous_path and self.status == "renamed" else self.path
+        if self.previous_path and self.status == "renamed":
+            return self.previous_path
+        return self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +117,8 @@ class Selection:
     # indexes of the blocks of each path that the calls are to show
     new: Mapping[str, frozenset[int]]
     limit: str = LONG_LINE  # why no call shows some of these blocks
-    unshown: tuple[
-        int, ...
-    ] = ()  # indexes of the files of which the prompt's template left out a part
+    # indexes of the files of which the prompt's template left out a part
+    unshown: tuple[int, ...] = ()
     above: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     """The numbered lines above hunks that the calls show, by path and index of the hunk."""
     second_sites: tuple[tuple[SecondSite, ...], ...] = ()
@@ -143,7 +138,7 @@ class Selection:
     def shown_patches(self) -> Mapping[str, Patch]:
         """The parts of the patches that the calls show, by path."""
         hunks: dict[str, list[Hunk]] = {}
-        for part in (part for call in self.calls for part in call):
+        for part in chain.from_iterable(self.calls):
             path = self.files[part.file].path
             hunks.setdefault(path, []).extend(_cut_hunks(self.patches[path], part))
         return {path: Patch(tuple(of_file)) for path, of_file in hunks.items()}
@@ -167,35 +162,27 @@ def redact_patch(numbered_text: str) -> Patch:
 def select_files(
     files: Sequence[ChangedFile],
     patches: Mapping[str, Patch],
+    rules: SkipRules,
     *,
     new: Mapping[str, frozenset[int]],
     tokens: int,
-    ignored_paths: PathFilter,
-    max_calls: int = MAX_CALLS,
-    attributes: LinguistAttributes | None = NO_ATTRIBUTES,
-    unshown: Mapping[str, Reason] = MappingProxyType({}),
+    max_calls: int,
 ) -> Selection:
     """Return the files to review and their parts for each call, each of at most `tokens`.
 
     `patches` are redacted, and `new` are the indexes of the blocks of each path that were not
-    reviewed before: only hunks with such blocks are shown. If `attributes` is None, they are
-    unknown, and files that they could select need a review. `unshown` is why GitHub shows no line
-    of some files. A file is split between hunks, and a hunk that is longer than a call between
-    lines. Source code comes first, and if not everything fits into `max_calls`, small files before
-    large ones.
+    reviewed before: only hunks with such blocks are shown. A file is split between hunks, and a
+    hunk that is longer than a call between lines. Source code comes first, and if not everything
+    fits into `max_calls`, small files before large ones.
     """
     read: list[PatchedFile] = []
     skipped: list[SkippedFile] = []
     for file in files:
         patch = patches.get(file.path, Patch(()))
-        reason = find_skip_reason(file, patch, ignored_paths, attributes, unshown.get(file.path))
+        reason = rules.find_reason(file, patch)
         if reason is None:
-            status = STATUSES.get(file.status, "changed")
-            counts = (file.additions, file.deletions)
-            cut = is_shortened(file) or has_left_hidden_place(file, ignored_paths, attributes)
-            read.append(
-                PatchedFile(file.path, file.previous_path, status, *counts, numbered(patch), cut)
-            )
+            cut = is_shortened(file) or rules.has_left_hidden_place(file)
+            read.append(_to_patched(file, numbered(patch), cut=cut))
         else:
             skipped.append(SkippedFile(file.path, reason, file.previous_path))
     read.sort(key=_rank)
@@ -210,6 +197,18 @@ def select_files(
     return replace(selection, calls=_pack(selection, tokens)[:max_calls])
 
 
+def _to_patched(file: ChangedFile, text: str, *, cut: bool) -> PatchedFile:
+    return PatchedFile(
+        file.path,
+        file.previous_path,
+        STATUSES.get(file.status, "changed"),
+        file.additions,
+        file.deletions,
+        text,
+        cut,
+    )
+
+
 def _pack(selection: Selection, tokens: int) -> tuple[tuple[FilePart, ...], ...]:
     calls: list[list[FilePart]] = [[]]
     left = tokens
@@ -218,9 +217,8 @@ def _pack(selection: Selection, tokens: int) -> tuple[tuple[FilePart, ...], ...]
         names = estimate_tokens(f"{file.path}{file.previous_path or ''}")
         overhead = max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + names)
         most = max(min(tokens - overhead, MAX_PATCH_TOKENS), 0)
-        for part, size in _split(
-            selection.patches[file.path], index, selection.list_new(file.path), most
-        ):
+        new = selection.list_new(file.path)
+        for part, size in _split(selection.patches[file.path], index, new, most):
             needed = overhead + size
             if needed > left and calls[-1]:
                 calls.append([])
@@ -274,7 +272,8 @@ def _split_hunk(hunk: Hunk, tokens: int) -> Iterable[tuple[tuple[int, int], int]
     if whole <= tokens:
         yield (start, end), whole
         return
-    header = used = estimate_tokens(f"{hunk.header}\n")
+    header = estimate_tokens(f"{hunk.header}\n")
+    used = header
     for index, line in enumerate(hunk.lines):
         needed = estimate_tokens(f"{number_line(line)}\n")
         if used + needed > tokens and index > start:
@@ -294,8 +293,9 @@ def _show(selection: Selection, part: FilePart) -> PatchedFile:
     file = selection.files[part.file]
     whole = selection.patches[file.path]
     shown = Patch(tuple(_cut_hunks(whole, part)))
-    unlisted = max(file.additions + file.deletions - whole.changed_lines, 0) if file.cut else 0
-    missing = whole.changed_lines - shown.changed_lines + unlisted
+    missing = whole.changed_lines - shown.changed_lines
+    if file.cut:
+        missing += max(file.additions + file.deletions - whole.changed_lines, 0)
     text = numbered(shown)
     if missing:
         lines = f"{count(missing, 'more changed line')} of this file {is_or_are(missing)}"
@@ -304,17 +304,19 @@ def _show(selection: Selection, part: FilePart) -> PatchedFile:
     changed: list[ChangedLines] = []
     for block in selection.list_new(file.path):
         if block.hunk in part.hunks:
-            changed += _join_lines(
-                block.lines[max(start - block.first, 0) : max(end - block.first, 0)]
-            )
-    above = selection.above.get(file.path, {}) if start == 0 else {}
+            lines_of_part = slice(max(start - block.first, 0), max(end - block.first, 0))
+            changed += _join_lines(block.lines[lines_of_part])
+    above = ""
+    if start == 0:
+        above = _show_above(selection.above.get(file.path, {}), part)
+    cut = file.cut or missing > 0
+    return replace(file, numbered=text, cut=cut, changed=tuple(changed), above=above)
+
+
+def _show_above(above: Mapping[int, str], part: FilePart) -> str:
     texts = [above[number] for number in part.hunks if number in above]
     # hunks may be of one function
-    lines_above = dict.fromkeys(line for text in texts for line in text.split("\n"))
-    cut = file.cut or missing > 0
-    return replace(
-        file, numbered=text, cut=cut, changed=tuple(changed), above="\n".join(lines_above)
-    )
+    return "\n".join(dict.fromkeys("\n".join(texts).split("\n")))
 
 
 def _join_lines(lines: Iterable[Line]) -> list[ChangedLines]:
@@ -335,11 +337,10 @@ def may_have_calls(selection: Selection) -> bool:
 
 def _cut_hunks(patch: Patch, part: FilePart) -> list[Hunk]:
     hunks = [patch.hunks[number] for number in part.hunks]
-    return (
-        hunks
-        if part.lines is None
-        else [Hunk(hunk.header, hunk.lines[slice(*part.lines)]) for hunk in hunks]
-    )
+    if part.lines is None:
+        return hunks
+    lines = slice(*part.lines)
+    return [Hunk(hunk.header, hunk.lines[lines]) for hunk in hunks]
 
 
 def find_unshown(variables: Mapping[str, object], task: str) -> tuple[int, ...]:
@@ -347,14 +348,12 @@ def find_unshown(variables: Mapping[str, object], task: str) -> tuple[int, ...]:
     a whole, as code.
     """
     given = variables.get("files")
-    files = (
-        [one for one in given if isinstance(one, PatchedFile)] if isinstance(given, tuple) else []
-    )
-    counts = count_shown(task, [file.numbered for file in files])
-    wanted = Counter(file.numbered for file in files)
-    return tuple(
-        index for index, file in enumerate(files) if counts[file.numbered] < wanted[file.numbered]
-    )
+    if not isinstance(given, tuple):
+        return ()
+    texts = [one.numbered for one in given if isinstance(one, PatchedFile)]
+    counts = count_shown(task, texts)
+    wanted = Counter(texts)
+    return tuple(index for index, text in enumerate(texts) if counts[text] < wanted[text])
 
 
 def leave_out(selection: Selection, unshown: Mapping[int, Collection[int]]) -> Selection:
@@ -365,11 +364,9 @@ def leave_out(selection: Selection, unshown: Mapping[int, Collection[int]]) -> S
         tuple(part for index, part in enumerate(call) if index not in unshown.get(number, ()))
         for number, call in enumerate(selection.calls)
     )
-    files = {
-        selection.calls[number][index].file
-        for number, indexes in unshown.items()
-        for index in indexes
-    }
+    files: set[int] = set()
+    for number, indexes in unshown.items():
+        files |= {selection.calls[number][index].file for index in indexes}
     return replace(selection, calls=calls, unshown=tuple(sorted(files)))
 
 
@@ -386,9 +383,10 @@ def cover(
     `known` are the reviewed blocks of each file, if this review reads everything again: they stay
     reviewed.
     """
-    not_asked = {
-        part.file: why for number, why in unanswered.items() for part in selection.calls[number]
-    }
+    reasons = dict.fromkeys(selection.unshown, "the prompt shows only a part of it")
+    for number, why in unanswered.items():
+        for part in selection.calls[number]:
+            reasons[part.file] = why
     unread: Counter[str] = Counter()
     for block, lines in find_unread(selection, unanswered, known):
         unread[block.path] += lines
@@ -396,52 +394,48 @@ def cover(
     for index, file in enumerate(selection.files):
         reason = None
         if unread[file.path]:
-            reason = (
-                "the prompt shows only a part of it"
-                if index in selection.unshown
-                else selection.limit
-            )
-            reason = not_asked.get(index, reason)
+            reason = reasons.get(index, selection.limit)
         elif file.cut:
             reason = "shown only in part"
         elif show_name(file.path) != file.path or "\n" in file.path:
             reason = "Claude was not shown its name as it is"  # and another file may look the same
-        listed = selection.patches[file.path].changed_lines
-        lines = file.additions + file.deletions if file.cut else listed
-        in_blocks = sum(block.last - block.first + 1 for block in selection.blocks[file.path])
-        is_unread = 0 < unread[file.path] == in_blocks  # blank lines are in no block
-        reviewed = 0 if is_unread else listed - unread[file.path]
-        files.append(FileCoverage(file.path, lines, reviewed, reason, needs_review=True))
+        files.append(_cover_file(selection, file, unread[file.path], reason))
     files += [
         FileCoverage(file.path, 0, 0, file.reason, file.needs_review) for file in selection.skipped
     ]
     return Coverage(tuple(files), unlisted)
 
 
+def _cover_file(
+    selection: Selection, file: PatchedFile, unread: int, reason: str | None
+) -> FileCoverage:
+    listed = selection.patches[file.path].changed_lines
+    lines = listed
+    if file.cut:
+        lines = file.additions + file.deletions
+    reviewed = listed - unread
+    in_blocks = sum(block.last - block.first + 1 for block in selection.blocks[file.path])
+    if 0 < unread == in_blocks:  # blank lines are in no block
+        reviewed = 0
+    return FileCoverage(file.path, lines, reviewed, reason, needs_review=True)
+
+
 def find_unread(
-    selection: Selection,
-    unanswered: Collection[int],
-    known: Mapping[str, Sequence[Block]] = MappingProxyType({}),
+    selection: Selection, unanswered: Collection[int], known: Mapping[str, Sequence[Block]]
 ) -> Iterator[tuple[PlacedBlock, int]]:
     """Yield the blocks that were reviewed neither now nor before, each with the number of its lines
     that were not.
 
     `unanswered` and `known` are as for `cover`.
     """
-    parts: dict[
-        tuple[str, int], list[tuple[int, int]]
-    ] = {}  # the lines of each hunk that were read
-    for part in (
-        part
-        for number, call in enumerate(selection.calls)
-        if number not in unanswered
-        for part in call
-    ):
+    # the lines of each hunk that were read
+    parts: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    answered = [call for number, call in enumerate(selection.calls) if number not in unanswered]
+    for part in chain.from_iterable(answered):
         path = selection.files[part.file].path
         for hunk in part.hunks:
-            parts.setdefault((path, hunk), []).append(
-                part.lines or (0, len(selection.patches[path].hunks[hunk].lines))
-            )
+            whole = (0, len(selection.patches[path].hunks[hunk].lines))
+            parts.setdefault((path, hunk), []).append(part.lines or whole)
     for file in selection.files:
         before = match_blocks(known.get(file.base_path, ()), selection.blocks[file.path])
         for at in sorted(selection.new.get(file.path, ())):
@@ -461,4 +455,6 @@ def _rank(file: PatchedFile) -> int:
         return 0
     if is_test_file(file.path):
         return 1
-    return 2 if DOCUMENTATION.search(path) or SETTINGS_FILES.search(path) else 0
+    if DOCUMENTATION.search(path) or SETTINGS_FILES.search(path):
+        return 2
+    return 0

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from hls_handler.actions import TITLE_CHECK, Annotation, Conclusion, EnsureCheck
@@ -39,37 +40,42 @@ LEVELS: dict[Severity, Literal["notice", "warning", "failure"]] = {
 }
 
 
-def plan_check(
-    commit: str,
-    coverage: Coverage,
-    findings: Sequence[LedgerEntry],
-    settings: Review,
-    receipt: Receipt,
-    *,
-    notes: Sequence[str] = (),
-    commented: Collection[str] = (),
-    asked_for: str = "",
-) -> EnsureCheck:
-    """Return the check of a review that ended. Only people who may write can dismiss a finding for
-    it.
+@dataclass(frozen=True)
+class EndedReview:
+    """What the check of a review shows."""
 
-    `notes` are sentences for the summary, `commented` are keys of the findings that a review
-    comment shows, and the receipt is that of the commit `asked_for`.
-    """
-    opened = sort_entries(one for one in findings if one.counts)
-    hangs = any(leaves_open(finding, settings.fail_on) for finding in opened)
-    is_complete = coverage.is_complete and not hangs
-    conclusion: Conclusion = "success" if is_complete else settings.incomplete
-    if any(fails_check(finding, settings.fail_on) for finding in opened):
+    commit: str
+    coverage: Coverage
+    findings: Sequence[LedgerEntry]
+    receipt: Receipt
+    notes: Sequence[str] = ()  # sentences for the summary
+    commented: Collection[str] = ()  # keys of the findings that a review comment shows
+    asked_for: str = ""  # the commit of the receipt
+
+    @cached_property
+    def opened(self) -> Sequence[LedgerEntry]:
+        """The findings that count, most severe first. Only people who may write can dismiss one
+        for the check.
+        """
+        return sort_entries(one for one in self.findings if one.counts)
+
+
+def plan_check(review: EndedReview, settings: Review) -> EnsureCheck:
+    fail_on = settings.fail_on
+    hangs = any(leaves_open(finding, fail_on) for finding in review.opened)
+    conclusion: Conclusion = settings.incomplete
+    if any(fails_check(finding, fail_on) for finding in review.opened):
         conclusion = "failure"
-    title = _title(coverage, opened)
+    elif review.coverage.is_complete and not hangs:
+        conclusion = "success"
+    title = _title(review)
     return EnsureCheck(
-        commit=commit,
+        commit=review.commit,
         conclusion=conclusion,
         title=title,
-        summary="\n".join(_summary(commit, coverage, opened, receipt, notes, asked_for)),
-        description=_describe(coverage, opened, receipt, title),
-        annotations=tuple(_annotations(opened, commented)),
+        summary="\n".join(_summary(review)),
+        description=_describe(review, title),
+        annotations=tuple(_annotations(review)),
     )
 
 
@@ -87,15 +93,17 @@ def plan_unreviewed_check(
 
     Only the summary has `details`, such as what the operator should do.
     """
-    summary = f"{title}: {sanitize_inline(f'{reason}; {details}' if details else reason)}"
+    detailed = reason
+    if details:
+        detailed = f"{reason}; {details}"
+    summary = f"{title}: {sanitize_inline(detailed)}"
     description = title
     if receipt.calls:
         summary = "\n".join([summary, *_table(_cost_rows(receipt))])
         description = f"{title} ({_cost(receipt)})"
     line = _plain_line(f"{title}: {reason}")
-    return EnsureCheck(
-        commit, conclusion, line, summary, description=_plain_line(f"{description}: {reason}")
-    )
+    described = _plain_line(f"{description}: {reason}")
+    return EnsureCheck(commit, conclusion, line, summary, described)
 
 
 def plan_ignored_check(
@@ -108,85 +116,103 @@ def plan_ignored_check(
     cause this.
     """
     why, _, details = reason.partition("; ")
-    conclusion: Conclusion = "neutral" if is_exempt else settings.incomplete
+    conclusion: Conclusion = settings.incomplete
+    if is_exempt:
+        conclusion = "neutral"
     check = plan_unreviewed_check(commit, conclusion, "Not reviewed", why, details=details)
     return replace(check, is_exempt=is_exempt)
 
 
-def _title(coverage: Coverage, opened: Sequence[LedgerEntry]) -> str:
+def _title(review: EndedReview) -> str:
     """Return a title such as "10 open findings, 1 critical; 6 of 6 files reviewed"."""
-    worst = opened[0].severity if opened else ""
-    number = sum(finding.severity == worst for finding in opened)
-    hanging = _describe_unseen(opened)
-    found = f"{count(len(opened), 'open finding')}, {number} {worst}{hanging}; " if opened else ""
+    coverage = review.coverage
+    opened = review.opened
+    found = ""
+    if opened:
+        worst = opened[0].severity
+        number = sum(finding.severity == worst for finding in opened)
+        found = (
+            f"{count(len(opened), 'open finding')}, {number} {worst}{_describe_unseen(opened)}; "
+        )
     if coverage.needed:
         return f"{found}{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed"
-    reasons = (
-        count_reasons(file.reason or "reviewed" for file in coverage.files) or "no file was changed"
-    )
-    return (
-        f"{found}nothing needs a review: {reasons}"
-        if opened
-        else f"Nothing needs a review: {reasons}"
-    )
+    reasons = count_reasons(file.reason or "reviewed" for file in coverage.files)
+    nothing = "Nothing"
+    if found:
+        nothing = f"{found}nothing"
+    return f"{nothing} needs a review: {reasons or 'no file was changed'}"
 
 
 def _describe_unseen(opened: Sequence[LedgerEntry]) -> str:
     unseen = sum(bool(finding.unseen) for finding in opened)
-    return f", {unseen} not proved" if unseen else ""
+    if not unseen:
+        return ""
+    return f", {unseen} not proved"
 
 
-def _describe(
-    coverage: Coverage, opened: Sequence[LedgerEntry], receipt: Receipt, title: str
-) -> str:
+def _describe(review: EndedReview, title: str) -> str:
+    coverage = review.coverage
     if not coverage.needed:
         return title
-    found = f", {count(len(opened), 'open finding')}{_describe_unseen(opened)}" if opened else ""
+    opened = review.opened
+    found = ""
+    if opened:
+        found = f", {count(len(opened), 'open finding')}{_describe_unseen(opened)}"
+    why = ""
     reasons = {file.reason for file in coverage.needing_review}
-    has_one_reason = not coverage.reviewed and len(reasons) == 1 and not coverage.unlisted
-    why = f": {_plain_line(reasons.pop() or '')}" if has_one_reason else ""
-    return (
-        f"{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed{found};"
-        f" {_cost(receipt)}{why}"
-    )
+    if not coverage.reviewed and len(reasons) == 1 and not coverage.unlisted:
+        why = f": {_plain_line(reasons.pop() or '')}"
+    files = f"{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed"
+    return f"{files}{found}; {_cost(review.receipt)}{why}"
 
 
 def _cost(receipt: Receipt) -> str:
     if receipt.cost_usd is None:
         return "cost unknown"
-    return f"{'at most ' if receipt.is_estimate else ''}{receipt.cost_usd:.4f} USD"
+    cost = f"{receipt.cost_usd:.4f} USD"
+    if receipt.is_estimate:
+        return f"at most {cost}"
+    return cost
 
 
-def _summary(
-    commit: str,
-    coverage: Coverage,
-    opened: Sequence[LedgerEntry],
-    receipt: Receipt,
-    notes: Sequence[str],
-    asked_for: str,
-) -> Iterator[str]:
+def _summary(review: EndedReview) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the
     summary is too long.
     """
+    yield _describe_files(review.coverage)
+    yield from _describe_opened(review.opened)
+    yield from (f"\n{note}" for note in review.notes)
+    yield from _table(_receipt_rows(review))
+    yield from _list_files(review.coverage)
+
+
+def _describe_files(coverage: Coverage) -> str:
     done = coverage.reviewed
     needed = coverage.needed
-    if needed:
-        needing = f"{count(needed, 'file')} that {'needs' if needed == 1 else 'need'} a review"
-        yield f"{done} of {needing} {was_or_were(done or needed)} reviewed as a whole."
-    else:
-        yield "No changed file needs a review."
+    if not needed:
+        return "No changed file needs a review."
+    needs = "need"
+    if needed == 1:
+        needs = "needs"
+    files = f"{count(needed, 'file')} that {needs} a review"
+    return f"{done} of {files} {was_or_were(done or needed)} reviewed as a whole."
+
+
+def _describe_opened(opened: Sequence[LedgerEntry]) -> Iterator[str]:
     if opened:
         yield f"\nOpen findings: {', '.join(_list_numbers(opened))}."
     undecided = sum(finding.is_undecided for finding in opened)
     if undecided:
         found = count(undecided, "open finding")
         yield f"\nIt is undecided whether a change fixes {found}: `/review` asks Claude again."
-    for finding in (one for one in opened if one.unseen):
-        title = sanitize_inline(CodeText(finding.title))
-        fact = sanitize_inline(CodeText(finding.unseen))
-        yield f"\nFinding {finding.number}, {title}, hangs on a fact that was not shown: {fact}"
-    yield from (f"\n{note}" for note in notes)
-    yield from _table(_receipt_rows(commit, coverage, receipt, asked_for))
+    for finding in opened:
+        if finding.unseen:
+            title = sanitize_inline(CodeText(finding.title))
+            fact = sanitize_inline(CodeText(finding.unseen))
+            yield f"\nFinding {finding.number}, {title}, hangs on a fact that was not shown: {fact}"
+
+
+def _list_files(coverage: Coverage) -> Iterator[str]:
     missing = [file for file in coverage.files if not file.is_complete]
     if missing or coverage.unlisted:
         yield "\n### Not reviewed\n"
@@ -196,10 +222,8 @@ def _summary(
     unneeded = [file for file in coverage.files if not file.needs_review]
     if unneeded:
         yield "\n### No review needed\n"
-        yield from (
-            f"- `{sanitize_code_span(file.path)}`: {sanitize_inline(file.reason or '')}"
-            for file in unneeded
-        )
+    for file in unneeded:
+        yield f"- `{sanitize_code_span(file.path)}`: {sanitize_inline(file.reason or '')}"
 
 
 def _list_numbers(opened: Sequence[LedgerEntry]) -> Iterator[str]:
@@ -215,19 +239,16 @@ def _table(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield from (f"| {name} | {value} |" for name, value in rows)
 
 
-def _receipt_rows(
-    commit: str, coverage: Coverage, receipt: Receipt, asked_for: str
-) -> Iterator[tuple[str, str]]:
-    needing = coverage.needing_review
-    yield "commit", f"`{sanitize_code_span(commit)}`"
+def _receipt_rows(review: EndedReview) -> Iterator[tuple[str, str]]:
+    coverage = review.coverage
+    reviewed = sum(file.reviewed for file in coverage.needing_review)
+    lines = sum(file.lines for file in coverage.needing_review)
+    yield "commit", f"`{sanitize_code_span(review.commit)}`"
     yield "files", f"{coverage.reviewed} of {coverage.needed}"
-    yield (
-        "changed lines",
-        f"{sum(file.reviewed for file in needing)} of {sum(file.lines for file in needing)}",
-    )
-    if asked_for not in ("", commit):
-        yield "Claude was last asked for commit", f"`{sanitize_code_span(asked_for)}`"
-    yield from _cost_rows(receipt)
+    yield "changed lines", f"{reviewed} of {lines}"
+    if review.asked_for not in ("", review.commit):
+        yield "Claude was last asked for commit", f"`{sanitize_code_span(review.asked_for)}`"
+    yield from _cost_rows(review.receipt)
 
 
 def _cost_rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
@@ -241,23 +262,17 @@ def _cost_rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
 
 
 def _describe_missing(file: FileCoverage) -> str:
-    read = (
-        f"{file.reviewed} of {count(file.lines, 'changed line')} reviewed; "
-        if file.reviewed
-        else ""
-    )
+    read = ""
+    if file.reviewed:
+        read = f"{file.reviewed} of {count(file.lines, 'changed line')} reviewed; "
     return f"`{sanitize_code_span(file.path)}`: {read}{sanitize_inline(file.reason or '')}"
 
 
-def _annotations(opened: Sequence[LedgerEntry], commented: Collection[str]) -> Iterator[Annotation]:
-    for finding in opened:
+def _annotations(review: EndedReview) -> Iterator[Annotation]:
+    for finding in review.opened:
+        is_commented = finding.comment_id or finding.key in review.commented
         # An annotation shows lines of the commit, not removed ones.
-        if (
-            finding.line is None
-            or finding.side == "LEFT"
-            or finding.comment_id
-            or finding.key in commented
-        ):
+        if finding.line is None or finding.side == "LEFT" or is_commented:
             continue
         title = _plain_line(f"{finding.title} (finding {finding.number})", redact_code)
         yield Annotation(
@@ -281,8 +296,9 @@ def find_title_problem(title: str, types: Sequence[str]) -> str | None:
     found = TITLE.fullmatch(clean_title(title))
     if found is None:
         return "it does not have the form type: description"
-    is_known = found["type"].lower() in types  # types of the settings are in lower case
-    return None if is_known else f"its type is none of {', '.join(types)}"
+    if found["type"].lower() in types:  # types of the settings are in lower case
+        return None
+    return f"its type is none of {', '.join(types)}"
 
 
 def select_suggested_title(reply: Reply | None, types: Sequence[str], earlier: str) -> str:
@@ -290,7 +306,9 @@ def select_suggested_title(reply: Reply | None, types: Sequence[str], earlier: s
     does not fit.
     """
     title = clean_title(str(getattr(reply, "suggested_title", earlier)))
-    return "" if len(title) > MAX_SUGGESTED_CHARS or find_title_problem(title, types) else title
+    if len(title) > MAX_SUGGESTED_CHARS or find_title_problem(title, types):
+        return ""
+    return title
 
 
 def plan_title_check(commit: str, title: str, types: Sequence[str]) -> EnsureCheck:
@@ -299,13 +317,9 @@ def plan_title_check(commit: str, title: str, types: Sequence[str]) -> EnsureChe
     if problem is None:
         fits = "The title has the form type: description"
         return EnsureCheck(commit, "success", fits, f"{fits}. Types: {', '.join(types)}.", fits)
-    summary = (
-        f"The title does not fit: {problem}.\n\nExample: `{example}`. Edit the title; the check"
-        " follows."
-    )
-    return EnsureCheck(
-        commit, "failure", f"The title does not fit: {problem}", summary, f"{problem}; {example}"
-    )
+    misfit = f"The title does not fit: {problem}"
+    summary = f"{misfit}.\n\nExample: `{example}`. Edit the title; the check follows."
+    return EnsureCheck(commit, "failure", misfit, summary, f"{problem}; {example}")
 
 
 def plan_group_title_check(commit: str) -> EnsureCheck:

@@ -39,9 +39,21 @@ from hls_handler.handlers.handler import (
     read_offer,
 )
 from hls_handler.handlers.job import Job, Result, Source
-from hls_handler.handlers.labels import LabelOffer, list_wanted_labels, plan_labels
+from hls_handler.handlers.labels import (
+    LabelOffer,
+    describe_missing,
+    list_offered,
+    list_wanted_labels,
+    plan_labels,
+)
 from hls_handler.handlers.reader import Correction, HistoryUpdate, RepositoryHistory, StoredSection
-from hls_handler.handlers.similar import SameIssueView, SimilarIssue, find_same, find_similar
+from hls_handler.handlers.similar import (
+    SameIssueView,
+    SimilarIssue,
+    SimilarIssues,
+    find_same,
+    find_similar,
+)
 from hls_handler.routing import MARKER
 from hls_handler.settings.model import EffectiveLabels
 from hls_handler.settings.values import Summary
@@ -88,16 +100,17 @@ def parse_requests(state: str | None) -> tuple[InformationRequest, ...]:
 
 def dump_requests(requests: Sequence[InformationRequest]) -> str | None:
     """Return the text for `EnsureComment.state`; None if there is no request."""
-    return _REQUESTS.dump_json(tuple(requests)).decode() if requests else None
+    if not requests:
+        return None
+    return _REQUESTS.dump_json(tuple(requests)).decode()
 
 
 def has_open_requests(history: RepositoryHistory, number: int) -> bool:
     """Return True if our comment on the issue asks the author for something that is still
     missing.
     """
-    return any(
-        not request.answered for request in parse_requests(history.comment_state(number, FAMILY))
-    )
+    requests = parse_requests(history.comment_state(number, FAMILY))
+    return any(not request.answered for request in requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +122,22 @@ class IssueFacts:
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     summary: Summary = "on_findings"  # whether there is always a comment
     labels: EffectiveLabels = DEFAULT_LABELS  # settings
-    documents: tuple[
-        DocumentSection, ...
-    ] = ()  # of the repository's documentation; empty if none fits
-    similar: tuple[SimilarIssue, ...] | None = (
-        None  # older open issues; None: they are not compared
-    )
+    # of the repository's documentation; empty if none fits
+    documents: tuple[DocumentSection, ...] = ()
+    # older open issues; None: they are not compared
+    similar: tuple[SimilarIssue, ...] | None = None
     closed_issues: tuple[int, ...] = ()  # numbers of older ones that share words with it
 
     @property
     def unwanted(self) -> tuple[str, ...]:
         """The groups of the labels that settings do not want."""
-        return () if "issues" in self.labels.assess else ASSESSMENT
+        if "issues" in self.labels.assess:
+            return ()
+        return ASSESSMENT
 
     @property
     def repository_labels(self) -> tuple[RepositoryLabel, ...]:
-        return self.offer.labels if self.offer is not None else ()
+        return list_offered(self.offer)
 
 
 class IssueHandler(Handler):
@@ -152,7 +165,7 @@ class IssueHandler(Handler):
         facts = job.record(IssueFacts, gather)
         job.remember(list_texts(facts))
         job.choose(find_conversation(job.event, job.rule))
-        job.note(omitted=describe_unlisted(facts), sent=describe_sections(facts.documents))
+        job.note(omitted=describe_missing(facts.offer), sent=describe_sections(facts.documents))
         variables = self.variables(facts)
         answers = keep_proved_answers(job.ask(variables), facts.documents)
         shown = list_comment_variables(facts, answers.shown)
@@ -165,18 +178,19 @@ class IssueHandler(Handler):
 
 def gather(source: Source) -> IssueFacts:
     """Read the issue, and what its analysis rests on."""
-    event, reader, history, limits = source.event, source.reader, source.history, source.limits
-    issue = current_issue(event, reader)
-    check_conversation(event, issue)
+    reader = source.reader
+    history = source.history
+    limits = source.limits
+    issue = current_issue(source.event, reader)
+    check_conversation(source.event, issue)
     state, corrections = history.issue(issue.number, FAMILY, most_corrections=MAX_CORRECTIONS)
     requests = parse_requests(state)
     sections: tuple[StoredSection, ...] = ()
     if limits.documents:
         sections = history.sections(issue.title, issue.body, limits.ignored_paths)
-    similar = None
-    closed: tuple[int, ...] = ()
+    similar = SimilarIssues()
     if limits.similar:
-        similar, closed = find_similar(issue, reader, history)
+        similar = find_similar(issue, reader, history)
     return IssueFacts(
         issue,
         corrections,
@@ -186,8 +200,8 @@ def gather(source: Source) -> IssueFacts:
         summary=limits.summary,
         labels=limits.labels,
         documents=view_sections(sections, issue.html_url),
-        similar=similar,
-        closed_issues=closed,
+        similar=similar.shown,
+        closed_issues=similar.closed,
     )
 
 
@@ -213,13 +227,10 @@ def _read_author_comments(
 
 def list_texts(facts: IssueFacts) -> HistoryUpdate:
     """Return the text of an issue that later ones are compared with."""
-    is_new = facts.similar is not None and facts.issue.state == "open"
-    issue = facts.issue if is_new else None
-    return HistoryUpdate(issue=issue, closed_issues=facts.closed_issues)
-
-
-def describe_unlisted(facts: IssueFacts) -> str:
-    return "" if facts.offer is None else facts.offer.describe_missing()
+    update = HistoryUpdate(closed_issues=facts.closed_issues)
+    if facts.similar is None or facts.issue.state == "closed":
+        return update
+    return replace(update, issue=facts.issue)
 
 
 def list_comment_variables(facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
@@ -294,8 +305,9 @@ def _plan_type(
     for reply in (answered.reply for answered in analysis.answers):
         if isinstance(reply, IssueAnalysis) and reply.kind in ISSUE_TYPES:
             confidence = reply.field_confidence
-            is_sure = confidence is None or confidence.kind >= settings.min_field_confidence
-            return (EnsureIssueType(ISSUE_TYPES[reply.kind]),) if is_sure else ()
+            if confidence is not None and confidence.kind < settings.min_field_confidence:
+                return ()
+            return (EnsureIssueType(ISSUE_TYPES[reply.kind]),)
     return ()
 
 

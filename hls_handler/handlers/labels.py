@@ -4,9 +4,9 @@ corrected.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import (
@@ -51,74 +51,80 @@ def plan_labels(
     `min_field_confidence` it only names the label. If there is no group and no rejected label,
     returns ().
     """
-    requested = [*from_facts]
-    possible: list[RequestedLabel] = []
-    prompt_ids: dict[str, str] = {}
-    suggested, rejected = _choose_suggested([answer.reply for answer in analysis.answers], offer)
-    requested += suggested
-    offered = offer.labels if offer and analysis.answers else ()
-    listed = [_suggested_label(one.name) for one in offered]
-    for label in suggested if is_partial else listed:
-        possible.append(label)
-        prompt_ids[label.group] = analysis.answers[0].prompt_id
+    replies = [answer.reply for answer in analysis.answers]
+    suggested = _choose_suggested(replies, offer)
+    requested = [*from_facts, *suggested.chosen]
+    rejected = [*suggested.rejected]
+    listed: Iterable[RequestedLabel] = ()
+    if is_partial:
+        listed = suggested.chosen
+    elif replies:
+        listed = [_suggested_label(one.name) for one in list_offered(offer)]
+    possible = [*listed]
+    prompt_ids = {label.group: analysis.answers[0].prompt_id for label in listed}
     for answer in analysis.answers:
         unsure = _find_unsure(answer.reply, min_field_confidence)
         wanted = [label for label in _requested_labels(answer.reply) if label.group not in without]
         requested += (label for label in wanted if label.group not in unsure)
-        rejected += tuple(
-            (label.name, unsure[label.group]) for label in wanted if label.group in unsure
-        )
-        kept = {*without, *unsure}
-        for label in (one for one in _possible_labels(type(answer.reply)) if one.group not in kept):
-            possible.append(label)
-            prompt_ids.setdefault(label.group, answer.prompt_id)
+        rejected += ((label.name, unsure[label.group]) for label in wanted if label.group in unsure)
+        for label in _possible_labels(type(answer.reply)):
+            if label.group not in without and label.group not in unsure:
+                possible.append(label)
+                prompt_ids.setdefault(label.group, answer.prompt_id)
     covered = dict.fromkeys([*(label.group for label in from_facts), *groups, *prompt_ids])
-    custom = tuple(dict.fromkeys(label for label in possible if label not in SHIPPED))
-    existing_only = frozenset(label.name for label in suggested)
+    if not covered and not rejected:
+        return ()
     action = EnsureLabels(
-        tuple(requested), tuple(covered), custom, prompt_ids, existing_only, rejected
+        tuple(requested),
+        tuple(covered),
+        tuple(dict.fromkeys(label for label in possible if label not in SHIPPED)),
+        prompt_ids,
+        frozenset(label.name for label in suggested.chosen),
+        tuple(rejected),
     )
-    return (action,) if covered or rejected else ()
+    return (action,)
 
 
-def _choose_suggested(
-    replies: Sequence[Reply], offer: LabelOffer | None
-) -> tuple[tuple[RequestedLabel, ...], tuple[tuple[str, str], ...]]:
-    """Return the suggested labels that are certain enough, and the labels that are not set, with
-    reasons.
-    """
-    by_name = {fold(label.name): label.name for label in offer.labels} if offer else {}
+@dataclass(frozen=True, slots=True)
+class _Suggested:
+    """The suggested labels that are certain enough, and those that are not set, with reasons."""
+
+    chosen: tuple[RequestedLabel, ...]
+    rejected: tuple[tuple[str, str], ...]
+
+
+def _choose_suggested(replies: Iterable[Reply], offer: LabelOffer | None) -> _Suggested:
+    by_name = {fold(label.name): label.name for label in list_offered(offer)}
+    suggestions = chain.from_iterable(getattr(reply, "suggested_labels", []) for reply in replies)
     chosen: dict[str, RequestedLabel] = {}
     rejected: dict[str, str] = {}
-    for suggestion in (one for reply in replies for one in getattr(reply, "suggested_labels", [])):
+    for suggestion in suggestions:
         known = by_name.get(fold(suggestion.name.strip()))
         if offer is None:
-            rejected[_shown_name(suggestion.name)] = (
-                "the prompt did not list the repository's labels"
-            )
+            reason = "the prompt did not list the repository's labels"
+            rejected[_shown_name(suggestion.name)] = reason
         elif known is None:
-            rejected[_shown_name(suggestion.name)] = (
-                "it is not among the labels that the prompt listed"
-            )
+            reason = "it is not among the labels that the prompt listed"
+            rejected[_shown_name(suggestion.name)] = reason
         elif suggestion.confidence < offer.min_confidence:
             least = f"labels.min_confidence is {offer.min_confidence:g}"
             rejected[known] = f"Claude's confidence is {suggestion.confidence:g}, and {least}"
         else:
             chosen[known] = _suggested_label(known)
-    return tuple(chosen.values()), tuple(
-        (name, reason) for name, reason in rejected.items() if name not in chosen
-    )
+    left_out = ((name, reason) for name, reason in rejected.items() if name not in chosen)
+    return _Suggested(tuple(chosen.values()), tuple(left_out))
 
 
 def _find_unsure(reply: Reply, min_confidence: float) -> Mapping[str, str]:
     """Return the fields of which Claude is too unsure for a label, and why. Without a stated
     confidence, none is.
     """
-    stated = reply.field_confidence if isinstance(reply, IssueAnalysis) else None
+    if not isinstance(reply, IssueAnalysis):
+        return {}
     least = f"labels.min_field_confidence is {min_confidence:g}"
     return {
         field: f"Claude's confidence is {confidence:g}, and {least}"
-        for field, confidence in stated or ()
+        for field, confidence in reply.field_confidence or ()
         if confidence < min_confidence
     }
 
@@ -129,7 +135,7 @@ def list_wanted_labels(
     """Return the names of labels that a reply asks for and settings allow, except labels of the
     groups `without`.
     """
-    wanted = (*_requested_labels(reply), *_choose_suggested([reply], offer)[0])
+    wanted = (*_requested_labels(reply), *_choose_suggested([reply], offer).chosen)
     without = {*without, *_find_unsure(reply, settings.min_field_confidence)}
     allowed = (
         one
@@ -158,12 +164,19 @@ class LabelOffer:
     min_confidence: float
     missing: int = 0  # allowed labels for which there is no room
 
-    def describe_missing(self) -> str:
-        """Return a text such as "30 of 430 labels of the repository"; "" if all are listed."""
-        if not self.missing:
-            return ""
-        total = count(len(self.labels) + self.missing, "label")
-        return f"{self.missing} of {total} of the repository"
+
+def list_offered(offer: LabelOffer | None) -> tuple[RepositoryLabel, ...]:
+    if offer is None:
+        return ()
+    return offer.labels
+
+
+def describe_missing(offer: LabelOffer | None) -> str:
+    """Return a text such as "30 of 430 labels of the repository"; "" if all are listed."""
+    if offer is None or not offer.missing:
+        return ""
+    total = count(len(offer.labels) + offer.missing, "label")
+    return f"{offer.missing} of {total} of the repository"
 
 
 MAX_OFFERED_CHARACTERS = 15_000
@@ -249,9 +262,8 @@ def find_changed_corrections(
     set.
     """
     by_name = {name.casefold(): name for name in sorted(shown)}
-    set_by_people = [
-        name for name in by_name if name not in {label.casefold() for label in set_by_bot}
-    ]
+    own = {label.casefold() for label in set_by_bot}
+    set_by_people = [name for name in by_name if name not in own]
     changed = []
     for label in applied:
         applied_name = label.name.casefold()
@@ -260,7 +272,9 @@ def find_changed_corrections(
             for name in set_by_people
             if name != applied_name and groups.get(name) == label.group
         ]
-        corrected_to = None if applied_name in by_name and not others else next(iter(others), "")
+        corrected_to: str | None = next(iter(others), "")
+        if applied_name in by_name and not others:
+            corrected_to = None
         if corrected_to != label.corrected_to:
             changed.append(replace(label, corrected_to=corrected_to))
     return tuple(changed)

@@ -183,17 +183,14 @@ def _ask(service: Service, repository: str, facts: OracleFacts) -> OracleFacts:
         "head_sha": pull.head_sha,
         "files": facts.changed,
     }
-    _, not_healthy = read_optional(lambda: service("/health", None, HEALTH_TIMEOUT_S), b"")
-    if not_healthy:
-        return replace(facts, not_healthy=not_healthy)
+    health = read_optional(lambda: service("/health", None, HEALTH_TIMEOUT_S), b"")
+    if health.problem:
+        return replace(facts, not_healthy=health.problem)
     try:
-        return replace(
-            facts, chosen=ChosenTests.model_validate_json(service("", question, TIMEOUT_S))
-        )
+        chosen = ChosenTests.model_validate_json(service("", question, TIMEOUT_S))
     except Permanent as exc:
         return replace(facts, failure=f"test_oracle.url: {exc}")
     except ValidationError:
-        return replace(
-            facts,
-            failure="test_oracle.url: the answer is not the JSON that docs/events.md describes",
-        )
+        unexpected = "the answer is not the JSON that docs/events.md describes"
+        return replace(facts, failure=f"test_oracle.url: {unexpected}")
+    return replace(facts, chosen=chosen)

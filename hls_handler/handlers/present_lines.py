@@ -10,13 +10,22 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hls_handler.github.values import ChangedFile
-from hls_handler.handlers.reader import RepositoryFiles, read_optional
+from hls_handler.handlers.reader import OptionalRead, RepositoryFiles, read_optional
 from hls_handler.question import estimate_tokens
 from hls_handler.review.comments import find_code_rows
 from hls_handler.review.grammars import has_grammar
 from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.names import find_named
-from hls_handler.review.patches import HUNK_HEADER, Hunk, Line, Patch, Side, number_line, numbered
+from hls_handler.review.patches import (
+    HUNK_HEADER,
+    Hunk,
+    Line,
+    Mark,
+    Patch,
+    Side,
+    number_line,
+    numbered,
+)
 from hls_handler.review.places import MIN_LETTERS, find_place
 from hls_handler.review.positions import (
     SURE_COMMENT,
@@ -64,7 +73,9 @@ def show_excerpt(
     """Return a line as numbered text, with as many around it as fit into `tokens`; "" if the
     patches lack it.
     """
-    for hunk in patches[path].hunks if path in patches else ():
+    if path not in patches:
+        return ""
+    for hunk in patches[path].hunks:
         for at, line in enumerate(hunk.lines):
             if (line.side, line.number) == (side, number):
                 return _show_around(hunk.lines, at, EXCERPT_LINES, tokens, header=hunk.header)
@@ -76,11 +87,9 @@ def _show_around(
 ) -> str:
     for around in sizes:
         shown = tuple(lines[max(at - around, 0) : at + around + 1])
-        text = (
-            numbered(Patch((Hunk(header, shown),)))
-            if header
-            else "\n".join(map(number_line, shown))
-        )
+        text = "\n".join(map(number_line, shown))
+        if header:
+            text = numbered(Patch((Hunk(header, shown),)))
         if estimate_tokens(text) <= tokens:
             return text
     return number_line(lines[at])[: min(MAX_CHARS, 3 * tokens)]
@@ -100,40 +109,48 @@ def find_present_lines(
     """
     by_name = {files.name(file.path): file for file in listed}
     lines: dict[int, PresentLines] = {}
-    others: dict[int, str] = {}  # paths in the head
+    others: list[LedgerEntry] = []
+    paths_of: dict[int, str] = {}  # in the head
     for entry in wanted:
         file = by_name.get(entry.file)
         found = _find_in_patches(entry, record, files, file)
-        if found is None and file is not None and file.status == "removed":
-            found = PresentLines(file.path, present="the file is gone")
-        if found is None:
-            others[entry.number] = entry.file if file is None else file.path
-        else:
+        if found is not None:
             lines[entry.number] = found
-    doubtful = _list_doubtful(files) if wanted else {}
-    paths = [*dict.fromkeys([*others.values(), *doubtful])][:MAX_FILES]
-    no_texts: Mapping[str, str] = {}
-    texts, why = read_optional(lambda: head.texts(paths), no_texts) if paths else (no_texts, "")
+        elif file is not None and file.status == "removed":
+            lines[entry.number] = PresentLines(file.path, present="the file is gone")
+        else:
+            others.append(entry)
+            paths_of[entry.number] = entry.file
+            if file is not None:
+                paths_of[entry.number] = file.path
+    doubtful: Mapping[str, Sequence[Line]] = {}
+    if wanted:
+        doubtful = _list_doubtful(files)
+    paths = [*dict.fromkeys([*paths_of.values(), *doubtful])][:MAX_FILES]
+    texts: OptionalRead[Mapping[str, str]] = OptionalRead({})
+    if paths:
+        texts = read_optional(lambda: head.texts(paths), texts.value)
     unread: dict[int, str] = {}
     readable: list[_Wanted] = []
-    for entry in (one for one in wanted if one.number in others):
-        path = others[entry.number]
-        if path in texts:
-            readable.append(_Wanted(entry, path, texts[path]))
-        elif files.is_as_in_base(entry.file, entry.path) and path in paths:
-            lines[entry.number] = PresentLines(
-                path, present="as in the base" if why else "the file is gone"
-            )
+    for entry in others:
+        path = paths_of[entry.number]
+        if path in texts.value:
+            readable.append(_Wanted(entry, path, texts.value[path]))
+        elif path in paths and files.is_as_in_base(entry.file, entry.path):
+            lines[entry.number] = _describe_unchanged(path, is_read=not texts.problem)
         else:
-            unread[entry.number] = (
-                why or "its file is binary, or over 200,000 bytes, or one of too many"
-            )
-    # A parser that does not finish takes seconds, so the others do without it, too.
-    parsed, _ = read_optional(lambda: _find_in_files(readable, files, parses=True), None)
-    lines |= parsed if parsed is not None else _find_in_files(readable, files, parses=False)
+            why = "its file is binary, or over 200,000 bytes, or one of too many"
+            unread[entry.number] = texts.problem or why
+    lines |= _find_in_files(readable, files)
     no_code: Mapping[str, tuple[int, ...]] = {}
-    code, _ = read_optional(lambda: _find_code(doubtful, texts), no_code)
-    return FoundLines(lines, unread, code)
+    code = read_optional(lambda: _find_code(doubtful, texts.value), no_code)
+    return FoundLines(lines, unread, code.value)
+
+
+def _describe_unchanged(path: str, *, is_read: bool) -> PresentLines:
+    if is_read:
+        return PresentLines(path, present="the file is gone")
+    return PresentLines(path, present="as in the base")
 
 
 def _list_doubtful(files: PresentFiles) -> Mapping[str, Sequence[Line]]:
@@ -142,20 +159,20 @@ def _list_doubtful(files: PresentFiles) -> Mapping[str, Sequence[Line]]:
     """
     found: dict[str, Sequence[Line]] = {}
     for path, patch in files.patches.items():
-        lines = [
-            line
-            for hunk in patch.hunks
-            for line in hunk.lines
-            if line.mark == "+" and line.text.strip()
-        ]
-        lines = [
-            line
-            for line in lines
-            if is_only_comment(line.text) and not SURE_COMMENT.match(line.text.lstrip())
-        ]
+        lines = [*filter(_is_doubtful, _list_lines(patch))]
         if lines and has_grammar(path):
             found[path] = lines
     return found
+
+
+def _list_lines(patch: Patch) -> list[Line]:
+    return [line for hunk in patch.hunks for line in hunk.lines]
+
+
+def _is_doubtful(line: Line) -> bool:
+    text = line.text.lstrip()
+    is_sure = not text or SURE_COMMENT.match(text) is not None
+    return line.mark == "+" and is_only_comment(line.text) and not is_sure
 
 
 def _find_code(
@@ -163,11 +180,13 @@ def _find_code(
 ) -> Mapping[str, tuple[int, ...]]:
     """Return `FoundLines.code`. Raises as `find_code_rows`."""
     found: dict[str, tuple[int, ...]] = {}
-    for path in (path for path in doubtful if path in texts):
+    for path, suspects in doubtful.items():
+        if path not in texts:
+            continue
         lines = texts[path].split("\n")
         rows = [
             line.number - 1
-            for line in doubtful[path]
+            for line in suspects
             if lines[line.number - 1 : line.number] == [line.text]
         ]
         code = find_code_rows(texts[path], path, rows)
@@ -187,14 +206,21 @@ def _find_in_patches(
     entry: LedgerEntry, record: ReviewRecord, files: PresentFiles, file: ChangedFile | None
 ) -> PresentLines | None:
     if entry.line is not None:
-        tokens = CHANGED_TOKENS if entry.is_undecided else PLACED_TOKENS
+        tokens = PLACED_TOKENS
+        if entry.is_undecided:
+            tokens = CHANGED_TOKENS
         code = show_excerpt(files.patches, entry.path, entry.side, entry.line, tokens)
         return PresentLines(entry.path, code)
-    moved = None if entry.is_absent else _find_moved(entry, record, files)
-    if moved is not None or file is None or file.path not in files.patches:
-        return moved
+    if not entry.is_absent:
+        moved = _find_moved(entry, record, files)
+        if moved is not None:
+            return moved
+    if file is None or file.path not in files.patches:
+        return None
     line = _find_beside(entry, files.patches[file.path])
-    return None if line is None else _show_changed(file.path, line, files)
+    if line is None:
+        return None
+    return _show_changed(file.path, line, files)
 
 
 def _show_changed(path: str, line: Line, files: PresentFiles) -> PresentLines:
@@ -209,7 +235,9 @@ def _find_moved(
     raised.
     """
     having = files.list_with_code(entry.quote, entry.token[:1] or "+")
-    new = having & files.list_new(record.blocks_at(entry.raised)) if having else having
+    if not having:
+        return None
+    new = having & files.list_new(record.blocks_at(entry.raised))
     if not new:
         return None
     block = min(
@@ -217,11 +245,8 @@ def _find_moved(
     )
     code = code_of(entry.quote)
     whole = [line for line in block.lines if code in letters_of(line.text)]
-    parts = [
-        line
-        for line in block.lines
-        if len(code_of(line.text)) >= MIN_LETTERS and code_of(line.text) in code
-    ]
+    long = [line for line in block.lines if len(code_of(line.text)) >= MIN_LETTERS]
+    parts = [line for line in long if code_of(line.text) in code]
     return _show_changed(block.path, [*whole, *parts, *block.lines][0], files)
 
 
@@ -231,18 +256,24 @@ def _find_beside(entry: LedgerEntry, patch: Patch) -> Line | None:
 
     An entry that belongs to its file is at the line that it quotes, or at the first changed one.
     """
-    lines = [line for hunk in patch.hunks for line in hunk.lines]
+    lines = _list_lines(patch)
     if entry.blocks:
         return find_place(entry, lines, reach=1)
     first = next((line for line in lines if line.mark != " "), None)
     return find_line(patch, entry.quote, entry.side, None) or first
 
 
-def _find_in_files(
-    wanted: Sequence[_Wanted], files: PresentFiles, *, parses: bool
-) -> Mapping[int, PresentLines]:
-    """Return the present lines by the numbers of the entries. `parses`: raises as `find_named`."""
-    return {one.entry.number: _find_in_file(one, files, parses=parses) for one in wanted}
+def _find_in_files(wanted: Sequence[_Wanted], files: PresentFiles) -> Mapping[int, PresentLines]:
+    """Return the present lines by the numbers of the entries."""
+
+    def find(*, parses: bool) -> Mapping[int, PresentLines]:
+        return {one.entry.number: _find_in_file(one, files, parses=parses) for one in wanted}
+
+    # A parser that does not finish takes seconds, so the others do without it, too.
+    parsed = read_optional(lambda: find(parses=True), None)
+    if parsed.value is not None:
+        return parsed.value
+    return find(parses=False)
 
 
 def _find_in_file(wanted: _Wanted, files: PresentFiles, *, parses: bool) -> PresentLines:
@@ -252,21 +283,32 @@ def _find_in_file(wanted: _Wanted, files: PresentFiles, *, parses: bool) -> Pres
     entry = wanted.entry
     path = wanted.path
     patch = files.patches.get(path, Patch(()))
-    added = {line.number for hunk in patch.hunks for line in hunk.lines if line.mark == "+"}
-    texts = wanted.text.split("\n")
-    lines = [Line("RIGHT", n, "+" if n in added else " ", text) for n, text in enumerate(texts, 1)]
-    place = find_place(entry, lines, reach=len(lines)) if entry.blocks else None
-    number = place.number if place is not None else min(max(entry.block_line, 1), len(lines))
-    shown = _find_function(wanted, number - 1, lines) if parses else ()
+    added = {line.number for line in _list_lines(patch) if line.mark == "+"}
+    lines: list[Line] = []
+    for number, text in enumerate(wanted.text.split("\n"), 1):
+        mark: Mark = " "
+        if number in added:
+            mark = "+"
+        lines.append(Line("RIGHT", number, mark, text))
+    place = None
+    if entry.blocks:
+        place = find_place(entry, lines, reach=len(lines))
+    row = min(max(entry.block_line, 1), len(lines)) - 1
+    if place is not None:
+        row = place.number - 1
+    shown: Sequence[Line] = ()
+    if parses:
+        shown = _find_function(wanted, row, lines)
     code = "\n".join(map(number_line, shown))
     if not shown or estimate_tokens(code) > CHANGED_TOKENS:
-        code = _show_around(lines, number - 1, LINES_AROUND, CHANGED_TOKENS)
-        shown = lines[max(number - 1 - LINES_AROUND[0], 0) : number + LINES_AROUND[0]]
-    is_unchanged = files.is_known(entry.file, path) and not _has_changes(
-        patch, shown[0].number, shown[-1].number
-    )
-    is_as_in_base = is_unchanged and (place is not None or path not in files.patches)
-    return PresentLines(path, code, "as in the base" if is_as_in_base else "")
+        code = _show_around(lines, row, LINES_AROUND, CHANGED_TOKENS)
+        shown = lines[max(row - LINES_AROUND[0], 0) : row + 1 + LINES_AROUND[0]]
+    if path in files.patches and place is None:
+        return PresentLines(path, code)
+    has_changes = _has_changes(patch, shown[0].number, shown[-1].number)
+    if has_changes or not files.is_known(entry.file, path):
+        return PresentLines(path, code)
+    return PresentLines(path, code, "as in the base")
 
 
 def _find_function(wanted: _Wanted, row: int, lines: Sequence[Line]) -> Sequence[Line]:
@@ -275,8 +317,10 @@ def _find_function(wanted: _Wanted, row: int, lines: Sequence[Line]) -> Sequence
     """
     named = find_named(wanted.text, wanted.path, [row])
     scopes = [one.scope for one in named if one.kind in ("definition", "function")]
-    scopes = [one for one in scopes if one.first <= row <= one.last]
-    return lines[scopes[-1].first : scopes[-1].last + 1] if scopes else ()
+    around = [one for one in scopes if one.first <= row <= one.last]
+    if not around:
+        return ()
+    return lines[around[-1].first : around[-1].last + 1]
 
 
 def _has_changes(patch: Patch, first: int, last: int) -> bool:
@@ -285,7 +329,9 @@ def _has_changes(patch: Patch, first: int, last: int) -> bool:
     """
     for hunk in patch.hunks:
         header = HUNK_HEADER.match(hunk.header)
-        number = int(header[3]) - 1 if header else 0  # of the new line above a removed one
+        number = 0  # of the new line above a removed one
+        if header:
+            number = int(header[3]) - 1
         for line in hunk.lines:
             if line.side == "RIGHT":
                 number = line.number

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from itertools import chain
+from typing import Literal
 
 from hls_handler.analysis import (
     MAX_FILE_SUMMARIES,
@@ -16,7 +17,9 @@ from hls_handler.analysis import (
     PullRequestAnalysis,
     Reply,
     Severity,
+    ValidReply,
     file_summaries_of,
+    find_review,
 )
 from hls_handler.events import PullRequest
 from hls_handler.github.values import NO_CONTEXT, MergeState, ReviewContext
@@ -52,16 +55,19 @@ QUESTION_TOKENS = 400  # of each earlier finding in the prompt
 MAX_QUESTIONS = 30  # earlier findings about which one review asks
 MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
 
+Raised = tuple[tuple[LedgerEntry, Located], ...]
+"""Findings with their place in the patch."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReviewFindings:
-    raised: tuple[tuple[LedgerEntry, Located], ...]  # new findings, most severe first
-    inline: tuple[tuple[LedgerEntry, Located], ...]  # those of `raised` that get a review comment
+    raised: Raised  # new findings, most severe first
+    inline: Raised  # those of `raised` that get a review comment
     unlocated: tuple[Finding, ...]  # about files that no call showed; they do not count
     held_back: int  # findings that the settings leave out
     ledger: tuple[LedgerEntry, ...]  # the earlier findings with their present state
     claims: tuple[Claim, ...]  # about earlier findings, that the second look must agree with
-    unproved: tuple[tuple[LedgerEntry, Located], ...]  # as `Verdicts.unproved`
+    unproved: Raised  # as `Verdicts.unproved`
 
     @property
     def open(self) -> Sequence[LedgerEntry]:
@@ -107,17 +113,14 @@ class PullRequestFacts:
     # findings whose present lines were not read, and why
     unasked: Mapping[int, str] = field(default_factory=dict)
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
-    file_summaries: tuple[FileSummary, ...] | None = (
-        None  # of earlier reviews; None: they are not asked for
-    )
+    # of earlier reviews; None: they are not asked for
+    file_summaries: tuple[FileSummary, ...] | None = None
     merge: MergeState | None = None  # None: it was not read
     merge_problem: str = ""  # why it could not be read
-    title_types: tuple[
-        str, ...
-    ] = ()  # of the title that Claude is asked for; (): it is asked for none
-    look_tokens: int = (
-        EXCERPT_TOKENS  # of the code that a second look shows, and of the findings, in all
-    )
+    # of the title that Claude is asked for; (): it is asked for none
+    title_types: tuple[str, ...] = ()
+    # of the code that a second look shows, and of the findings, in all
+    look_tokens: int = EXCERPT_TOKENS
     reviewers: tuple[Reviewer, ...] = ()  # suggested now or at the first review
     requests_reviewers: bool = False  # whether reviews are requested from them now
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
@@ -125,9 +128,8 @@ class PullRequestFacts:
     unanswered: Mapping[int, str] = field(default_factory=dict)
     # calls of whose reply findings were left out, and why
     lost: Mapping[int, str] = field(default_factory=dict)
-    unverified: str = (
-        ""  # why the findings were not verified, for people on GitHub; "" if they were
-    )
+    # why the findings were not verified, for people on GitHub; "" if they were
+    unverified: str = ""
     # keys of new findings for which the second look found no facts
     dropped: frozenset[str] = frozenset()
     unseen: Mapping[str, str] = field(default_factory=dict)
@@ -155,14 +157,46 @@ class PullRequestFacts:
         """Return the facts with a reply; itself if it has this reply, so that its findings are not
         computed again.
         """
-        reply = reply if isinstance(reply, PullRequestAnalysis) else None
-        return self if reply is self.reply else replace(self, reply=reply)
+        if not isinstance(reply, PullRequestAnalysis):
+            reply = None
+        if reply is self.reply:
+            return self
+        return replace(self, reply=reply)
+
+    def with_answers(self, answers: Sequence[ValidReply]) -> PullRequestFacts:
+        """Return the facts with the review among the replies, as `with_reply`."""
+        review = find_review(answers)
+        if review is None:
+            return self.with_reply(None)
+        return self.with_reply(review.reply)
 
     @cached_property
     def found(self) -> ReviewFindings:
         """The new findings of `reply`, and the present state of earlier ones."""
-        reported, earlier = (self.reply.findings, self.reply.earlier) if self.reply else ((), ())
-        changes = ReviewedChanges(
+        changes = self._changes
+        reply = self.reply
+        if reply is None:
+            verdicts = decide_verdicts(changes, (), ())
+        else:
+            located = [locate(one, self.selection.shown_patches) for one in reply.findings]
+            verdicts = decide_verdicts(changes, reply.earlier, located)
+        wanted = [one for one in verdicts.others if self._is_wanted(one.finding)]
+        timely = [one for one in wanted if changes.is_timely(one) and one.is_shown]
+        raised = self._raise(timely, verdicts.ledger)
+        return ReviewFindings(
+            raised,
+            inline=self._choose_inline(raised),
+            unlocated=tuple(one.finding for one in wanted if not one.is_shown),
+            held_back=len(verdicts.others) - len(wanted),
+            ledger=verdicts.ledger,
+            claims=verdicts.claims,
+            unproved=verdicts.unproved,
+        )
+
+    @property
+    def _changes(self) -> ReviewedChanges:
+        unchanged = (number for number, one in self.present_lines.items() if one.present)
+        return ReviewedChanges(
             self.record,
             self.present,
             self.selection.new,
@@ -172,48 +206,43 @@ class PullRequestFacts:
             has_calls=bool(self.selection.calls) or any(self.selection.new.values()),
             agreed=self.agreed,
             code_lines=self.code_lines,
-            unchanged=frozenset(
-                number for number, one in self.present_lines.items() if one.present
-            ),
-        )
-        located = [locate(finding, self.selection.shown_patches) for finding in reported]
-        verdicts = decide_verdicts(changes, earlier, located)
-        ledger = verdicts.ledger
-        others = verdicts.others
-        severe = [
-            one for one in others if RANK[one.finding.severity] <= RANK[self.shown.min_severity]
-        ]
-        listed = [one for one in severe if one.finding.category in self.review.categories]
-        wanted = [one for one in listed if one.finding.confidence >= self.shown.min_confidence]
-        timely = [one for one in wanted if changes.is_timely(one) and one.is_shown]
-        new = [
-            *(find_committed(ledger, self.credentials, self.present) if self.is_review else []),
-            *timely,
-        ]
-        raised = zip(add(self.record, new, self.present), new, strict=True)
-        kept = tuple(self._cap(*one) for one in raised if one[0].key not in self.dropped)
-        proved = [
-            one for one in kept if one[1].line is not None and self._shows(one[1].finding.rests_on)
-        ]
-        inline = proved[: self.review.max_inline] if self.is_review else []
-        return ReviewFindings(
-            kept,
-            inline=tuple(one for one in inline if one[0].key not in self.not_inline),
-            unlocated=tuple(one.finding for one in wanted if not one.is_shown),
-            held_back=len(others) - len(wanted),
-            ledger=ledger,
-            claims=verdicts.claims,
-            unproved=verdicts.unproved,
+            unchanged=frozenset(unchanged),
         )
 
-    def _cap(self, entry: LedgerEntry, located: Located) -> tuple[LedgerEntry, Located]:
-        """Return a finding, less certain if it hangs on a fact that was not shown."""
-        unseen = self.unseen.get(entry.key, "")
-        if not unseen:
-            return entry, located
-        most = min(entry.confidence, MOST_UNSEEN)
-        found = located.finding.model_copy(update={"confidence": most})
-        return replace(entry, confidence=most, unseen=unseen), replace(located, finding=found)
+    def _is_wanted(self, finding: Finding) -> bool:
+        """Return True if settings want findings of this kind."""
+        is_severe = RANK[finding.severity] <= RANK[self.shown.min_severity]
+        is_sure = finding.confidence >= self.shown.min_confidence
+        return is_severe and is_sure and finding.category in self.review.categories
+
+    def _raise(self, timely: Iterable[Located], ledger: tuple[LedgerEntry, ...]) -> Raised:
+        """Return the new findings, less certain if they hang on a fact that was not shown."""
+        new = [*timely]
+        if self.is_review:
+            new[:0] = find_committed(ledger, self.credentials, self.present)
+        raised: list[tuple[LedgerEntry, Located]] = []
+        for entry, located in zip(add(self.record, new, self.present), new, strict=True):
+            unseen = self.unseen.get(entry.key, "")
+            if unseen:
+                most = min(entry.confidence, MOST_UNSEEN)
+                entry = replace(entry, confidence=most, unseen=unseen)
+                finding = located.finding.model_copy(update={"confidence": most})
+                located = replace(located, finding=finding)
+            if entry.key not in self.dropped:
+                raised.append((entry, located))
+        return tuple(raised)
+
+    def _choose_inline(self, raised: Raised) -> Raised:
+        """Return the findings that get a review comment."""
+        if not self.is_review:
+            return ()
+        proved = [
+            (entry, located)
+            for entry, located in raised
+            if located.line is not None and self._shows(located.finding.rests_on)
+        ]
+        most = proved[: self.review.max_inline]
+        return tuple(one for one in most if one[0].key not in self.not_inline)
 
     def _shows(self, quotes: str) -> bool:
         """Return whether the calls showed all lines of a text. Letters count, because quotes are
@@ -223,11 +252,12 @@ class PullRequestFacts:
 
     @cached_property
     def _shown_letters(self) -> str:
-        texts = [text for file in self.files for text in (file.above, file.numbered)]
-        texts += [site.text for site in self.second_sites] + [
-            file.text for file in self.context.guidance
+        texts = [
+            *(f"{file.above}\n{file.numbered}" for file in self.files),
+            *(site.text for site in self.second_sites),
+            *(file.text for file in self.context.guidance),
+            *(issue.body for issue in self.context.linked_issues),
         ]
-        texts += [issue.body for issue in self.context.linked_issues]
         lines = "\n".join(texts).split("\n")
         return "\n".join(letters_of(text_of(line)) for line in lines)
 
@@ -239,33 +269,32 @@ class PullRequestFacts:
     @property
     def check_commit(self) -> str | None:
         """The commit that gets a check; None if the settings or the prompt want none."""
-        return self.pull_request.head_sha if self.review.check and self.is_review else None
+        if self.review.check and self.is_review:
+            return self.pull_request.head_sha
+        return None
 
     @property
     def fail_on(self) -> Severity | None:
         """The least severity of a finding that fails the check; None if none does."""
-        return self.review.fail_on if self.review.check else None
+        return find_least_failing(self.review)
+
+    @property
+    def _calls(self) -> slice:
+        """The calls that these facts are shown in."""
+        if self.call is None:
+            return slice(None)
+        return slice(self.call, self.call + 1)
 
     @property
     def files(self) -> tuple[PatchedFile, ...]:
-        calls = (
-            self.selection.calls
-            if self.call is None
-            else self.selection.calls[self.call : self.call + 1]
-        )
-        return show_files(self.selection, (part for call in calls for part in call))
+        calls = self.selection.calls[self._calls]
+        return show_files(self.selection, chain.from_iterable(calls))
 
     @property
     def second_sites(self) -> tuple[SecondSite, ...]:
         """The other places that the call shows, or all calls."""
-        sites = self.selection.second_sites
-        of_calls = sites if self.call is None else sites[self.call : self.call + 1]
-        return tuple(dict.fromkeys(site for of_call in of_calls for site in of_call))
-
-    @property
-    def unlisted_labels(self) -> str:
-        """The result of `LabelOffer.describe_missing`."""
-        return self.offer.describe_missing() if self.offer is not None else ""
+        of_calls = self.selection.second_sites[self._calls]
+        return tuple(dict.fromkeys(chain.from_iterable(of_calls)))
 
     @property
     def round(self) -> int:
@@ -314,12 +343,21 @@ class PullRequestFacts:
     @property
     def known_blocks(self) -> Mapping[str, Sequence[Block]]:
         """The reviewed blocks, for a review that reads everything again; else nothing."""
-        return self.record.blocks if self.is_full else {}
+        if not self.is_full:
+            return {}
+        return self.record.blocks
 
 
-def list_parts(facts: Any) -> tuple[Any, ...]:
-    """Return the facts for each call of the first prompt. Only a pull request can have several."""
-    number = len(facts.selection.calls) if isinstance(facts, PullRequestFacts) else 0
+def find_least_failing(review: Review) -> Severity | None:
+    """Return the least severity of a finding that fails the check; None if none does."""
+    if not review.check:
+        return None
+    return review.fail_on
+
+
+def list_parts(facts: PullRequestFacts) -> tuple[PullRequestFacts, ...]:
+    """Return the facts for each call of the first prompt."""
+    number = len(facts.selection.calls)
     return tuple(replace(facts, call=call) for call in range(number)) or (facts,)
 
 
@@ -353,12 +391,13 @@ def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> Mappi
     """Return the call of each question: the first one that shows the finding's file, else the first
     one of all.
     """
-    shown = [{selection.files[part.file].base_path for part in call} for call in selection.calls]
-    calls = (
-        next((number for number, files in enumerate(shown) if one.file in files), 0)
-        for one in wanted
-    )
-    return dict(zip((one.number for one in wanted), calls, strict=True)) if shown else {}
+    if not selection.calls:
+        return {}
+    calls: dict[str, int] = {}
+    for number, call in enumerate(selection.calls):
+        for part in call:
+            calls.setdefault(selection.files[part.file].base_path, number)
+    return {one.number: calls.get(one.file, 0) for one in wanted}
 
 
 def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
@@ -395,12 +434,11 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
 
 def count_summarized(facts: PullRequestFacts) -> int:
     """Return the number of a call's files, from the first, that get a sentence in its reply."""
-    before = {part.file for call in facts.selection.calls[: facts.call or 0] for part in call}
-    return (
-        0
-        if facts.file_summaries is None
-        else min(len(facts.files), max(MAX_FILE_SUMMARIES - len(before), 0))
-    )
+    if facts.file_summaries is None:
+        return 0
+    before = chain.from_iterable(facts.selection.calls[: facts.call or 0])
+    left = MAX_FILE_SUMMARIES - len({part.file for part in before})
+    return min(len(facts.files), max(left, 0))
 
 
 def list_summaries(facts: PullRequestFacts, reply: Reply | None) -> tuple[FileSummary, ...]:
@@ -412,6 +450,5 @@ def list_summaries(facts: PullRequestFacts, reply: Reply | None) -> tuple[FileSu
     if facts.file_summaries is None:
         return ()
     by_path = {one.path: one for one in (*facts.file_summaries, *file_summaries_of(reply))}
-    return tuple(by_path[file.path] for file in facts.selection.files if file.path in by_path)[
-        :MAX_FILE_SUMMARIES
-    ]
+    found = [by_path[file.path] for file in facts.selection.files if file.path in by_path]
+    return tuple(found[:MAX_FILE_SUMMARIES])

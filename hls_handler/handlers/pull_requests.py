@@ -9,7 +9,7 @@ is asked what became of an earlier finding if its lines changed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import (
     Action,
     EnsureCheck,
+    EnsureComment,
     EnsureLabels,
     EnsureReply,
     EnsureReview,
@@ -71,8 +72,17 @@ from hls_handler.handlers.changed_files import (
     redact_patch,
     select_files,
 )
-from hls_handler.handlers.check import find_title_problem, plan_check, select_suggested_title
-from hls_handler.handlers.committed_credentials import find_credentials, follow_credentials
+from hls_handler.handlers.check import (
+    EndedReview,
+    find_title_problem,
+    plan_check,
+    select_suggested_title,
+)
+from hls_handler.handlers.committed_credentials import (
+    Credential,
+    find_credentials,
+    follow_credentials,
+)
 from hls_handler.handlers.finding_views import (
     EarlierFinding,
     ShownFinding,
@@ -97,25 +107,27 @@ from hls_handler.handlers.handler import (
     web_url,
 )
 from hls_handler.handlers.job import Guard, Job, PromptLimits, Result, Source
-from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.labels import describe_missing, list_offered, plan_labels
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.present_lines import FoundLines, find_present_lines
 from hls_handler.handlers.pull_request_facts import (
     EXCERPT_TOKENS,
     QUESTION_TOKENS,
     PullRequestFacts,
-    ReviewFindings,
     Size,
     count_summarized,
     find_failing,
+    find_least_failing,
     list_blocks,
     list_parts,
     list_summaries,
     list_to_ask,
     plan_questions,
 )
-from hls_handler.handlers.reader import Reader
+from hls_handler.handlers.reader import OptionalRead, Reader
 from hls_handler.handlers.review_input import (
+    Discussion,
+    count_context_tokens,
     describe_context,
     find_present,
     limit_context,
@@ -129,14 +141,14 @@ from hls_handler.handlers.review_input import (
 )
 from hls_handler.handlers.second_look import (
     Candidate,
-    SecondLook,
     apply_second_look,
     plan_second_look,
 )
-from hls_handler.handlers.skipped_files import SkippedFile, count_lines
+from hls_handler.handlers.skipped_files import SkippedFile, SkipRules, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED, OPEN_AGAIN, STILL_THERE
 from hls_handler.review.ledger import PresentFiles, apply_threads, find_departed, follow
+from hls_handler.review.patches import Patch
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import Reviewer
 from hls_handler.review.second_sites import SecondSite, describe_sites
@@ -158,9 +170,9 @@ VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "unlisted": (int, lambda facts: facts.unlisted),
     "summarized_files": (int, count_summarized),
     "size": (Size, lambda facts: facts.size),
-    "title_types": (str, lambda facts: "" if facts.call else ", ".join(facts.title_types)),
+    "title_types": (str, lambda facts: _show_title_types(facts)),
     "round": (int, lambda facts: facts.round),
-    "part": (int, lambda facts: 1 if facts.call is None else facts.call + 1),
+    "part": (int, lambda facts: (facts.call or 0) + 1),
     "parts": (int, lambda facts: len(facts.selection.calls)),
     "earlier_kind": (str, lambda facts: facts.record.kind),
     "earlier_summary": (str, lambda facts: facts.record.summary),
@@ -168,14 +180,9 @@ VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "earlier_findings": (tuple[EarlierFinding, ...], list_asked),
     "guidance": (tuple[GuidanceFile, ...], lambda facts: facts.context.guidance),
     "linked_issues": (tuple[LinkedIssue, ...], lambda facts: facts.context.linked_issues),
-    "candidates": (
-        tuple[Candidate, ...],
-        lambda _: (),
-    ),  # only the prompt of the second look has some
-    "repository_labels": (
-        tuple[RepositoryLabel, ...],
-        lambda facts: facts.offer.labels if facts.offer else (),
-    ),
+    # only the prompt of the second look has some
+    "candidates": (tuple[Candidate, ...], lambda _: ()),
+    "repository_labels": (tuple[RepositoryLabel, ...], lambda facts: list_offered(facts.offer)),
 }
 """The type and the value of each variable of prompts."""
 
@@ -283,8 +290,7 @@ def ask_review(job: Job, facts: PullRequestFacts) -> AskedReview:
     looked = look_again(job.asking, review)
     job.note(unanswered=review.missing, unverified=looked.unverified)
     answers = job.asking.follow_up(review.reply, prompt_variables(looked.facts))
-    last = find_review(answers.answers)
-    facts = looked.facts.with_reply(last.reply if last is not None else None)
+    facts = looked.facts.with_answers(answers.answers)
     return AskedReview(facts, answers, _render(job, facts, answers))
 
 
@@ -303,132 +309,259 @@ def _post_review(job: Job, review: AskedReview, guard: Guard) -> Result:
         if facts.is_review:
             job.store_review(make_record(facts, review.analysis, {}))
         return result
-    first, later = _split(actions)
+    first = [one for one in actions if isinstance(one, EnsureLabels | EnsureReview)]
+    later = _list_later(actions)
     outcome = job.write(*first, later=later, unless=guard)[-1]
     if facts.is_review:
         job.store_review(make_record(facts, review.analysis, outcome.comment_ids))
     if outcome.rejected:
         rejected = frozenset(outcome.rejected)
         now = replace(facts, not_inline=rejected, comment_ids=dict(outcome.comment_ids))
-        _, later = _split(plan(job.event, now, _render(job, now, review.answers)))
+        later = _list_later(plan(job.event, now, _render(job, now, review.answers)))
     return job.post(*later, reason=reason, unless=guard)
 
 
-def _split(actions: Sequence[Action]) -> tuple[list[Action], list[Action]]:
-    """Return labels and the review, and the actions that depend on what GitHub does with it."""
-    first: list[Action] = [one for one in actions if isinstance(one, EnsureLabels | EnsureReview)]
-    later: list[Action] = [
-        one for one in actions if not isinstance(one, EnsureLabels | EnsureReview)
-    ]
-    return first, later
+def _list_later(actions: Sequence[Action]) -> list[Action]:
+    """Return the actions that depend on what GitHub does with the review."""
+    return [one for one in actions if not isinstance(one, EnsureLabels | EnsureReview)]
 
 
 def gather(source: Source) -> PullRequestFacts:
     """Read the pull request, its changes and what is known of earlier reviews."""
-    event = source.event
-    reader = source.reader
-    history = source.history
     limits = source.limits
-    # parse_event rejects a `pull_request` event without one
-    assert event.pull_request is not None
-    payload = event.pull_request
-    pull_request = payload if event.is_recent else reader.pull_request(payload.number)
-    check_conversation(event, pull_request)
-    listed = read_changed_files(event, pull_request, reader)
-    texts = {file.path: number_patch(file.patch) for file in listed if file.patch}
-    patches = {path: redact_patch(text) for path, text in texts.items()}
-    unlisted = max(pull_request.changed_files - len(listed), 0)
-    is_review = limits.is_review and not event.is_closing
-    is_full = event.is_full_review_requested
-    record = history.review(pull_request.number) if is_review else NO_REVIEW
-    discussion = read_discussion(pull_request.number, reader, record.ledger)
-    ignored = limits.ignored_paths
-    unshown = read_unshown(listed, pull_request, reader, ignored) if is_review else {}
-    files = find_present(listed, patches, unlisted, record, unshown)
-    credentials = find_credentials(texts, limits.ignored_paths)
-    ledger = follow_credentials(follow(record, files), credentials, files)
-    ledger = apply_threads(ledger, discussion.threads, writers=discussion.writers)
-    followed = replace(record, ledger=ledger)
-    in_vain = discussion.find_resolved_in_vain(ledger)
-    fail_on = limits.review.fail_on if limits.review.check else None
-    is_requested = event.requested_review in ("new", "full")
-    wanted = list_to_ask(followed.ledger, fail_on=fail_on, asks_all=is_requested)
-    new = files.find_new({} if is_full else record.read_blocks)
-    tokens = max(limits.input_tokens - QUESTION_TOKENS * len(wanted), limits.input_tokens // 2)
-    most = MAX_CALLS if is_review else 1
-    select = partial(
-        select_files,
-        listed,
-        patches,
-        new=new,
-        ignored_paths=ignored,
-        max_calls=most,
-        unshown=unshown,
-    )
-    selection = select(tokens=tokens)
-    context = NO_CONTEXT
-    problem = ""
-    if is_review and may_have_calls(selection):
-        selection, context, problem = _add_context(
-            selection, select, pull_request, reader, limits, tokens
-        )
-    reads_merge = is_review and limits.review.merge_state
-    merge, merge_problem = (
-        read_merge_state(pull_request, reader, discussion.threads) if reads_merge else (None, "")
-    )
-    resolved = in_vain if event.requested_review == "conclude" else frozenset()
-    departed = find_departed(record.ledger, ledger, files)
-    is_push = event.requested_review is None and record.asked_for != pull_request.head_sha
-    failing = find_failing(wanted, fail_on) if is_push else frozenset()
-    selection = _with_call_for(
-        selection, wanted, is_requested=is_requested, urgent=resolved | departed | failing
-    )
-    now = FoundLines()
-    if selection.calls:
-        now = find_present_lines(
-            wanted, followed, files, listed, reader.files_at(pull_request.head_sha)
-        )
-        wanted = [one for one in wanted if one.number in now.lines]
-        selection = selection if wanted or any(selection.calls) else replace(selection, calls=())
-    reviewers = record.reviewers if limits.reviewers else ()
-    is_first = not record.rounds
-    if limits.reviewers and is_first and selection.calls:
-        reviewers = read_reviewers(pull_request, selection.files, reader)
-    posted = history.comment_state(pull_request.number, FAMILY) if limits.sums_up_files else None
+    reader = source.reader
+    changes = _read_changes(source)
+    pull_request = changes.pull_request
+    earlier = _follow_earlier(source.event, limits, changes)
+    selected = _select(source, changes, earlier)
+    merge: OptionalRead[MergeState | None] = OptionalRead(None)
+    if changes.is_review and limits.review.merge_state:
+        merge = read_merge_state(pull_request, reader, changes.discussion.threads)
+    asked = _read_questions(reader, changes, earlier, selected.selection)
+    selection = asked.selection
+    reviewers = _find_reviewers(source, changes, selection)
+    summaries = _read_summaries(source, pull_request)
+    title_types = limits.title_types
+    if find_title_problem(pull_request.title, title_types) is None:
+        title_types = ()
     return PullRequestFacts(
         pull_request,
         selection,
-        unlisted=unlisted,
-        size=_to_size(count_lines(listed, selection.skipped)),
+        unlisted=changes.unlisted,
+        size=_to_size(count_lines(changes.listed, selection.skipped)),
         left_out_by=limits.ignored_paths.where,
         shown=limits.shown,
         review=limits.review,
         summary=limits.summary,
-        record=followed,
-        credentials=credentials,
-        skipped=_list_skipped(listed, files, selection),
-        is_review=is_review,
-        is_full=is_full,
-        context=replace(context, attributes=""),
-        context_problem=problem,
-        own_replies=discussion.own_replies,
-        resolved_in_vain=in_vain,
-        unread=frozenset(files.unread),
-        questions=plan_questions(selection, wanted),
-        present_lines=now.lines,
-        code_lines=now.code,
-        unasked=now.unread,
+        record=earlier.record,
+        credentials=changes.credentials,
+        skipped=_list_skipped(changes, selection),
+        is_review=changes.is_review,
+        is_full=source.event.is_full_review_requested,
+        context=replace(selected.context, attributes=""),
+        context_problem=selected.problem,
+        own_replies=changes.discussion.own_replies,
+        resolved_in_vain=earlier.resolved_in_vain,
+        unread=frozenset(changes.files.unread),
+        questions=plan_questions(selection, asked.wanted),
+        present_lines=asked.now.lines,
+        code_lines=asked.now.code,
+        unasked=asked.now.unread,
         offer=read_offer(reader, limits),
-        merge=merge,
-        merge_problem=merge_problem,
-        title_types=(
-            limits.title_types if find_title_problem(pull_request.title, limits.title_types) else ()
-        ),
-        file_summaries=parse_comment_state(SUMMARIES, posted) if limits.sums_up_files else None,
+        merge=merge.value,
+        merge_problem=merge.problem,
+        title_types=title_types,
+        file_summaries=summaries,
         reviewers=reviewers,
-        requests_reviewers=is_first and limits.reviewers == "request",
+        requests_reviewers=not earlier.record.rounds and limits.reviewers == "request",
         look_tokens=min(EXCERPT_TOKENS, limits.input_tokens),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """The changed files of a pull request, and what is stored and said about them."""
+
+    pull_request: PullRequest
+    is_review: bool
+    listed: Sequence[ChangedFile]
+    patches: Mapping[str, Patch]  # redacted
+    credentials: tuple[Credential, ...]
+    rules: SkipRules
+    record: ReviewRecord  # as it is stored
+    discussion: Discussion
+    files: PresentFiles
+
+    @property
+    def unlisted(self) -> int:
+        """The number of changed files that GitHub does not list."""
+        return max(self.pull_request.changed_files - len(self.listed), 0)
+
+
+def _read_changes(source: Source) -> _Changes:
+    event = source.event
+    reader = source.reader
+    limits = source.limits
+    # parse_event rejects a `pull_request` event without one
+    assert event.pull_request is not None
+    pull_request = event.pull_request
+    if not event.is_recent:
+        pull_request = reader.pull_request(pull_request.number)
+    check_conversation(event, pull_request)
+    listed = read_changed_files(event, pull_request, reader)
+    texts = {file.path: number_patch(file.patch) for file in listed if file.patch}
+    is_review = limits.is_review and not event.is_closing
+    record = NO_REVIEW
+    if is_review:
+        record = source.history.review(pull_request.number)
+    discussion = read_discussion(pull_request.number, reader, record.ledger)
+    rules = SkipRules(limits.ignored_paths)
+    if is_review:
+        rules = replace(rules, unshown=read_unshown(listed, pull_request, reader, rules))
+    changes = _Changes(
+        pull_request,
+        is_review,
+        listed,
+        patches={path: redact_patch(text) for path, text in texts.items()},
+        credentials=find_credentials(texts, limits.ignored_paths),
+        rules=rules,
+        record=record,
+        discussion=discussion,
+        files=PresentFiles({}),
+    )
+    files = find_present(listed, changes.patches, changes.unlisted, record, rules.unshown)
+    return replace(changes, files=files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """What the changes and people made of the findings of earlier reviews."""
+
+    record: ReviewRecord
+    resolved_in_vain: frozenset[str]
+    wanted: Sequence[LedgerEntry]  # the findings to ask about
+    is_requested: bool  # True: a person asks for a review
+    urgent: frozenset[str]  # keys, as for `_with_call_for`
+
+    def needs_verdict(self, entry: LedgerEntry) -> bool:
+        if entry.has_lost_proof and not entry.is_absent:
+            return True
+        return entry.key in self.urgent and (entry.has_vanished or entry.is_undecided)
+
+
+def _follow_earlier(event: Event, limits: PromptLimits, changes: _Changes) -> _Earlier:
+    record = changes.record
+    files = changes.files
+    discussion = changes.discussion
+    ledger = follow_credentials(follow(record, files), changes.credentials, files)
+    ledger = apply_threads(ledger, discussion.threads, writers=discussion.writers)
+    in_vain = discussion.find_resolved_in_vain(ledger)
+    fail_on = find_least_failing(limits.review)
+    is_requested = event.requested_review in ("new", "full")
+    wanted = list_to_ask(ledger, fail_on=fail_on, asks_all=is_requested)
+    urgent = find_departed(record.ledger, ledger, files)
+    if event.requested_review == "conclude":
+        urgent |= in_vain
+    if event.requested_review is None and record.asked_for != changes.pull_request.head_sha:
+        urgent |= find_failing(wanted, fail_on)
+    followed = replace(record, ledger=ledger)
+    return _Earlier(followed, in_vain, wanted, is_requested, urgent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    """The selection with the lines around its hunks, what a review shows besides, and what could
+    not be read.
+    """
+
+    selection: Selection
+    context: ReviewContext = NO_CONTEXT
+    problem: str = ""
+
+
+def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
+    """Select the changes to review.
+
+    They are selected again if the context leaves fewer tokens, or if `.gitattributes` excludes
+    files.
+    """
+    limits = source.limits
+    asked = QUESTION_TOKENS * len(earlier.wanted)
+    tokens = max(limits.input_tokens - asked, limits.input_tokens // 2)
+    read_blocks = changes.record.read_blocks
+    if source.event.is_full_review_requested:
+        read_blocks = {}
+    max_calls = 1
+    if changes.is_review:
+        max_calls = MAX_CALLS
+    select = partial(
+        select_files,
+        changes.listed,
+        changes.patches,
+        new=changes.files.find_new(read_blocks),
+        max_calls=max_calls,
+    )
+    selection = select(changes.rules, tokens=tokens)
+    if not (changes.is_review and may_have_calls(selection)):
+        return _Selected(selection)
+    read = read_context(changes.pull_request, source.reader, limits.review)
+    context = limit_context(read.value, limits.input_tokens // 2)
+    used = count_context_tokens(context)
+    tokens -= used
+    attributes = None
+    if not read.problem:
+        attributes = parse_attributes(context.attributes)
+    if used or attributes is None or attributes.rules:
+        selection = select(replace(changes.rules, attributes=attributes), tokens=tokens)
+    if limits.review.functions:
+        files = source.reader.files_at(changes.pull_request.head_sha)
+        most = limits.review.context_tokens
+        selection = read_surroundings(
+            selection, files, limits.ignored_paths, tokens=tokens, most=most
+        )
+    return _Selected(selection, context, read.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """The findings to ask about, with their present lines, and the selection with their call."""
+
+    selection: Selection
+    wanted: Sequence[LedgerEntry]
+    now: FoundLines
+
+
+def _read_questions(
+    reader: Reader, changes: _Changes, earlier: _Earlier, selection: Selection
+) -> _Questions:
+    selection = _with_call_for(selection, earlier)
+    if not selection.calls:
+        return _Questions(selection, earlier.wanted, FoundLines())
+    head = reader.files_at(changes.pull_request.head_sha)
+    now = find_present_lines(earlier.wanted, earlier.record, changes.files, changes.listed, head)
+    wanted = [one for one in earlier.wanted if one.number in now.lines]
+    if not wanted and not any(selection.calls):
+        selection = replace(selection, calls=())
+    return _Questions(selection, wanted, now)
+
+
+def _find_reviewers(
+    source: Source, changes: _Changes, selection: Selection
+) -> tuple[Reviewer, ...]:
+    """Return the reviewers to suggest: those of the first review."""
+    if not source.limits.reviewers:
+        return ()
+    if changes.record.rounds or not selection.calls:
+        return changes.record.reviewers
+    return read_reviewers(changes.pull_request, selection.files, source.reader)
+
+
+def _read_summaries(source: Source, pull_request: PullRequest) -> tuple[FileSummary, ...] | None:
+    """Return the sentences about files in our comment; None if they are not asked for."""
+    if not source.limits.sums_up_files:
+        return None
+    posted = source.history.comment_state(pull_request.number, FAMILY)
+    return parse_comment_state(SUMMARIES, posted)
 
 
 def find_skip_reason(facts: PullRequestFacts) -> SkipReason | None:
@@ -436,14 +569,11 @@ def find_skip_reason(facts: PullRequestFacts) -> SkipReason | None:
     if selection.calls:
         return None
     if facts.record.rounds and facts.is_review:
-        what = (
-            "nothing that fits into a call changed"
-            if any(selection.new.values())
-            else "nothing changed"
-        )
-        return SkipReason(
-            f"{what} since the last review, so Claude was not asked", _repeat_reply(facts)
-        )
+        what = "nothing changed"
+        if any(selection.new.values()):
+            what = "nothing that fits into a call changed"
+        reason = f"{what} since the last review, so Claude was not asked"
+        return SkipReason(reason, _repeat_reply(facts))
     if not selection.skipped and not selection.files:
         return SkipReason("the pull request changes no files, so Claude was not asked")
     reasons = count_reasons(file.reason for file in facts.coverage.files if file.reason)
@@ -460,14 +590,16 @@ def describe_omissions(facts: PullRequestFacts) -> str:
     Return "" if everything was shown.
     """
     files = facts.coverage.files
-    reasons = [file.reason for file in files if file.reason] + [
-        "beyond those that GitHub lists"
-    ] * facts.unlisted
+    reasons = [file.reason for file in files if file.reason]
+    reasons += ["beyond those that GitHub lists"] * facts.unlisted
+    unlisted_labels = describe_missing(facts.offer)
+    if not reasons:
+        return unlisted_labels
     number = len(reasons)
     total = count(len(files) + facts.unlisted, "file")
     shown = f"{number} of {total} {was_or_were(number)} not shown as a whole"
-    described = f"{shown}: {count_reasons(reasons)}" if reasons else ""
-    return "; ".join(part for part in (described, facts.unlisted_labels) if part)
+    described = f"{shown}: {count_reasons(reasons)}"
+    return "; ".join(filter(None, (described, unlisted_labels)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,7 +623,9 @@ def ask_parts(asking: Asking, facts: PullRequestFacts) -> AskedParts:
     replies: dict[int, ValidReply] = {}
     unanswered: dict[int, str] = {}
     for number, part in enumerate(parts):
-        index = FIRST_PART + number if number else 0
+        index = 0
+        if number:
+            index = FIRST_PART + number
         try:
             replies[number] = asking.ask(asking.first, prompt_variables(part), index)
         except BudgetExceeded as exc:
@@ -504,18 +638,25 @@ def ask_parts(asking: Asking, facts: PullRequestFacts) -> AskedParts:
     if not replies:
         assert failed is not None
         raise failed
+    missing = ""
+    if unanswered:
+        missing = f"{len(unanswered)} of {len(parts)} parts of the changes: {failed}"
+    facts = replace(_mark_unread(facts, replies), unanswered=unanswered)
+    return AskedParts(facts, join_replies(list(replies.values())), missing)
+
+
+def _mark_unread(facts: PullRequestFacts, replies: Mapping[int, ValidReply]) -> PullRequestFacts:
+    """Return the facts with what prompts did not show, and the calls whose findings were lost."""
+    selection = facts.selection
     unshown = {number: reply.unshown for number, reply in replies.items() if reply.unshown}
+    if unshown:
+        selection = leave_out(selection, unshown)
     lost = {
         number: reply.lost["findings"]
         for number, reply in replies.items()
         if "findings" in reply.lost
     }
-    selection = leave_out(facts.selection, unshown) if unshown else facts.selection
-    missing = ""
-    if unanswered:
-        missing = f"{len(unanswered)} of {len(parts)} parts of the changes: {failed}"
-    facts = replace(facts, unanswered=unanswered, selection=selection, lost=lost)
-    return AskedParts(facts, join_replies(list(replies.values())), missing)
+    return replace(facts, selection=selection, lost=lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,49 +705,55 @@ def plan(event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Act
         return (*plan_labels(analysis, offer=facts.offer), *comment)
     size = RequestedLabel(f"size/{facts.size}", "size")
     labels = plan_labels(analysis, size, offer=facts.offer, is_partial=facts.is_partial)
-    review = find_review(analysis.answers)
-    facts = facts.with_reply(review.reply if review is not None else None)
-    result = facts.found
-    is_found = result.raised or result.unlocated or result.open or not facts.coverage.is_complete
-    suggests = bool(facts.reviewers or _find_suggested_title(facts))
-    is_shown = review is not None and analysis.answers[analysis.comment_index] is review
-    create = (
-        facts.summary == "always"
-        or suggests
-        or bool(is_found if is_shown else analysis.worth_saying)
-    )
-    comments = plan_comment(analysis, FAMILY, create=create and bool(analysis.answers))
-    if facts.file_summaries is not None:
-        state = SUMMARIES.dump_json(list_summaries(facts, facts.reply)).decode()
-        comments = tuple(replace(comment, state=state) for comment in comments)
-    comments_inline = tuple(
-        InlineComment(
-            entry.key,
-            found.path,
-            found.side,
-            found.start_line,
-            found.line,
-            analysis.inline[entry.key],
-        )
-        for entry, found in ((entry, located.finding) for entry, located in result.inline)
-        if entry.key in analysis.inline
-    )
-    reviews = (
-        (EnsureReview(facts.pull_request.head_sha, comments_inline),) if comments_inline else ()
-    )
+    facts = facts.with_answers(analysis.answers)
+    reviews = _plan_review(facts, analysis)
+    replies = _plan_replies(facts)
+    comments = _plan_comment(facts, analysis)
+    requests = _plan_requests(facts, analysis)
     if not analysis.answers and not facts.unanswered:  # a reply that HLS wrote reviews nothing
-        facts = replace(
-            facts,
-            unanswered=dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked"),
-        )
+        unasked = dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked")
+        facts = replace(facts, unanswered=unasked)
     checks = plan_review_check(facts, analysis.receipt, left_out=analysis.left_out)
-    people = (
-        tuple(one.name for one in facts.reviewers if one.is_person)
-        if facts.requests_reviewers
-        else ()
-    )
-    requests = (RequestReviewers(people),) if people and analysis.answers else ()
-    return (*labels, *reviews, *_plan_replies(facts, result), *comments, *requests, *checks)
+    return (*labels, *reviews, *replies, *comments, *requests, *checks)
+
+
+def _plan_review(facts: PullRequestFacts, analysis: Analysis) -> tuple[EnsureReview, ...]:
+    comments: list[InlineComment] = []
+    for entry, located in facts.found.inline:
+        found = located.finding
+        text = analysis.inline.get(entry.key)
+        if text is not None:
+            place = (found.path, found.side, found.start_line, found.line)
+            comments.append(InlineComment(entry.key, *place, text))
+    if not comments:
+        return ()
+    return (EnsureReview(facts.pull_request.head_sha, tuple(comments)),)
+
+
+def _plan_comment(facts: PullRequestFacts, analysis: Analysis) -> tuple[EnsureComment, ...]:
+    create = bool(analysis.answers) and _is_worth_comment(facts, analysis)
+    comments = plan_comment(analysis, FAMILY, create=create)
+    if facts.file_summaries is None:
+        return comments
+    state = SUMMARIES.dump_json(list_summaries(facts, facts.reply)).decode()
+    return tuple(replace(comment, state=state) for comment in comments)
+
+
+def _is_worth_comment(facts: PullRequestFacts, analysis: Analysis) -> bool:
+    if facts.summary == "always" or facts.reviewers or _find_suggested_title(facts):
+        return True
+    if analysis.answers[analysis.comment_index] is not find_review(analysis.answers):
+        return analysis.worth_saying
+    found = facts.found
+    is_found = bool(found.raised or found.unlocated or found.open)
+    return is_found or not facts.coverage.is_complete
+
+
+def _plan_requests(facts: PullRequestFacts, analysis: Analysis) -> tuple[RequestReviewers, ...]:
+    people = tuple(one.name for one in facts.reviewers if one.is_person)
+    if not (people and facts.requests_reviewers and analysis.answers):
+        return ()
+    return (RequestReviewers(people),)
 
 
 def list_inline(facts: PullRequestFacts) -> Mapping[str, Mapping[str, object]]:
@@ -629,9 +776,13 @@ def verification_variables(
     """Return the variables of the prompt `VERIFY_PROMPT`; None if there is nothing to look at
     again.
     """
-    look = plan_second_look(facts.with_reply(reply)) if facts.is_review else SecondLook(())
+    if not facts.is_review:
+        return None
+    look = plan_second_look(facts.with_reply(reply))
+    if not look.candidates:
+        return None
     shown = {"candidates": look.candidates, "files": look.files, "second_sites": look.second_sites}
-    return {**prompt_variables(facts), **shown} if look.candidates else None
+    return {**prompt_variables(facts), **shown}
 
 
 def plan_review_check(
@@ -645,34 +796,41 @@ def plan_review_check(
         return ()
     found = facts.found
     asked_for = commit
-    not_again = "; ".join(dict.fromkeys(facts.incomplete.values())) if facts.known_blocks else ""
     if receipt == NO_CALLS:  # of the last review: a title edit must not take it away
         receipt = facts.record.receipt
         asked_for = facts.record.asked_for
+    ended = EndedReview(
+        commit,
+        facts.coverage,
+        [*(entry for entry, _ in found.raised), *found.ledger],
+        receipt,
+        notes=_list_notes(facts, left_out),
+        commented=[entry.key for entry, _ in found.inline],
+        asked_for=asked_for,
+    )
+    return (plan_check(ended, facts.review),)
+
+
+def _list_notes(facts: PullRequestFacts, left_out: str) -> list[str]:
+    """Return the sentences for the summary of the check."""
+    not_again = ""
+    if facts.known_blocks:
+        not_again = "; ".join(dict.fromkeys(facts.incomplete.values()))
     reasons = {
         "The findings were not verified": facts.unverified,
-        "Labels were not listed": facts.unlisted_labels,
+        "Labels were not listed": describe_missing(facts.offer),
         "Guidance, issues and `.gitattributes` are missing": sanitize_inline(facts.context_problem),
         "What prevents the merge was not read": sanitize_inline(facts.merge_problem),
         "Other places of the repository were not read": sanitize_inline(facts.selection.unsearched),
         "A follow-up prompt was left out": left_out,
         "Not everything was read again, so earlier reviews count": not_again,
     }
-    notes = [f"Compared with {describe_sites(facts.second_sites)}."] if facts.second_sites else []
+    notes: list[str] = []
+    if facts.second_sites:
+        notes.append(f"Compared with {describe_sites(facts.second_sites)}.")
     if facts.unasked:
         notes.append(f"Claude was not asked about {sanitize_inline(facts.why_unasked)}.")
-    findings = [*(entry for entry, _ in found.raised), *found.ledger]
-    check = plan_check(
-        commit,
-        facts.coverage,
-        findings,
-        facts.review,
-        receipt,
-        notes=[*notes, *(f"{what}: {why}." for what, why in reasons.items() if why)],
-        commented=[entry.key for entry, _ in found.inline],
-        asked_for=asked_for,
-    )
-    return (check,)
+    return [*notes, *(f"{what}: {why}." for what, why in reasons.items() if why)]
 
 
 def make_record(
@@ -681,32 +839,36 @@ def make_record(
     """Return what to store of a review. `comment_ids` are the ids of its review comments, by key of
     the finding.
     """
-    answer = find_review(analysis.answers)
-    facts = facts.with_reply(answer.reply if answer is not None else None)
-    reply = facts.reply
+    facts = facts.with_answers(analysis.answers)
     record = facts.record
-    was_asked = analysis.receipt != NO_CALLS
+    answer = find_review(analysis.answers)
+    prompt_id = ""
+    if answer is not None:
+        prompt_id = answer.prompt_id
     raised = tuple(
-        replace(
-            entry,
-            prompt_id=answer.prompt_id if answer else "",
-            comment_id=comment_ids.get(entry.key),
-        )
+        replace(entry, prompt_id=prompt_id, comment_id=comment_ids.get(entry.key))
         for entry, _ in facts.found.raised
     )
-    return ReviewRecord(
-        rounds=record.rounds + (reply is not None),
+    now = replace(
+        record,
         blocks=list_blocks(facts),
         skipped=facts.skipped,
-        receipt=analysis.receipt if was_asked else record.receipt,
-        asked_for=facts.pull_request.head_sha if was_asked else record.asked_for,
-        kind=reply.type if reply is not None else record.kind,
-        summary=reply.summary if reply is not None else record.summary,
         suggested_title=_find_suggested_title(facts),
         ledger=(*facts.found.ledger, *raised),
         next_number=max([record.next_number, *(entry.number + 1 for entry in raised)]),
-        scores=lowest_scores([reply]) or record.scores,
         reviewers=facts.reviewers,
+    )
+    if analysis.receipt != NO_CALLS:
+        now = replace(now, receipt=analysis.receipt, asked_for=facts.pull_request.head_sha)
+    reply = facts.reply
+    if reply is None:
+        return now
+    return replace(
+        now,
+        rounds=record.rounds + 1,
+        kind=reply.type,
+        summary=reply.summary,
+        scores=lowest_scores([reply]) or record.scores,
     )
 
 
@@ -722,63 +884,34 @@ def _repeat_reply(facts: PullRequestFacts) -> Reply:
     )
 
 
+def _show_title_types(facts: PullRequestFacts) -> str:
+    if facts.call:  # only the first call is asked for a title
+        return ""
+    return ", ".join(facts.title_types)
+
+
 def _to_size(lines: int) -> Size:
-    return "small" if lines < 50 else "medium" if lines < 200 else "large"
+    if lines < 50:
+        return "small"
+    if lines < 200:
+        return "medium"
+    return "large"
 
 
-def _list_skipped(
-    listed: Sequence[ChangedFile], files: PresentFiles, selection: Selection
-) -> dict[str, tuple[str, int]]:
+def _list_skipped(changes: _Changes, selection: Selection) -> dict[str, tuple[str, int]]:
     """Return `ReviewRecord.skipped`, without files that add no text: that does not show that their
     code was there.
     """
-    adding = [
-        file for file in listed if file.status != "renamed" or file.additions or file.deletions
-    ]
     skipped = {one.path for one in selection.skipped if one.reason != "changed in blank lines only"}
-    return {
-        file.path: (file.sha or "", files.skipped[file.path])
-        for file in adding
-        if file.path in skipped
-    }
+    found: dict[str, tuple[str, int]] = {}
+    for file in changes.listed:
+        adds_text = file.status != "renamed" or file.additions or file.deletions
+        if adds_text and file.path in skipped:
+            found[file.path] = (file.sha or "", changes.files.skipped[file.path])
+    return found
 
 
-def _add_context(
-    selection: Selection,
-    select: Callable[..., Selection],
-    pull_request: PullRequest,
-    reader: Reader,
-    limits: PromptLimits,
-    tokens: int,
-) -> tuple[Selection, ReviewContext, str]:
-    """Return the selection with the lines around its hunks, what a review shows besides, and what
-    could not be read.
-
-    `select` is called again if the context leaves fewer tokens, or if `.gitattributes` excludes
-    files.
-    """
-    context, problem = read_context(pull_request, reader, limits.review)
-    context, used = limit_context(context, limits.input_tokens // 2)
-    tokens -= used
-    attributes = None if problem else parse_attributes(context.attributes)
-    if used or attributes is None or attributes.rules:
-        selection = select(tokens=tokens, attributes=attributes)
-    if limits.review.functions:
-        files = reader.files_at(pull_request.head_sha)
-        most = limits.review.context_tokens
-        selection = read_surroundings(
-            selection, files, limits.ignored_paths, tokens=tokens, most=most
-        )
-    return selection, context, problem
-
-
-def _with_call_for(
-    selection: Selection,
-    wanted: Sequence[LedgerEntry],
-    *,
-    is_requested: bool,
-    urgent: Collection[str],
-) -> Selection:
+def _with_call_for(selection: Selection, earlier: _Earlier) -> Selection:
     """Return the selection. If nothing is new but a finding needs a verdict, it has a call without
     files.
 
@@ -788,45 +921,41 @@ def _with_call_for(
     """
     if selection.calls:
         return selection
-    has_lost_proof = any(one.has_lost_proof and not one.is_absent for one in wanted)
-    is_undecided = any(
-        one.key in urgent and (one.has_vanished or one.is_undecided) for one in wanted
-    )
-    is_needed = wanted and (is_requested or has_lost_proof or is_undecided)
-    return replace(selection, calls=((),)) if is_needed else selection
+    if earlier.wanted and (earlier.is_requested or any(map(earlier.needs_verdict, earlier.wanted))):
+        return replace(selection, calls=((),))
+    return selection
 
 
-def _plan_replies(facts: PullRequestFacts, result: ReviewFindings) -> tuple[EnsureReply, ...]:
+def _plan_replies(facts: PullRequestFacts) -> tuple[EnsureReply, ...]:
     """Return at most one reply for each thread, so that its last word is true."""
     replies: list[EnsureReply] = []
-    for entry in result.ledger:
-        reply = _choose_reply(entry, facts)
-        if reply is not None and entry.comment_id is not None and entry.key in facts.own_replies:
-            replies.append(EnsureReply(entry.comment_id, reply.key, reply.text))
+    for entry in facts.found.ledger:
+        if entry.comment_id is not None and entry.key in facts.own_replies:
+            replies += _plan_reply(entry, entry.comment_id, facts)
     return tuple(replies)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    key: str
-    text: str
-
-
-def _choose_reply(entry: LedgerEntry, facts: PullRequestFacts) -> _Reply | None:
-    said = facts.own_replies.get(entry.key, ())
+def _plan_reply(
+    entry: LedgerEntry, thread: int, facts: PullRequestFacts
+) -> tuple[EnsureReply, ...]:
+    said = facts.own_replies[entry.key]
     last = next((key for key in reversed(said) if key.startswith((FIXED, OPEN_AGAIN))), "")
     commit = facts.pull_request.head_sha[:7]
-    where = "" if entry.line is None else f", line {entry.line}"
-    if entry.is_closed and not entry.dismissals and not last.startswith(FIXED):
-        return (
-            _Reply(f"{FIXED}-{commit}" if last else FIXED, entry.resolution)
-            if entry.resolution
-            else None
-        )
-    if not entry.is_closed and last.startswith(FIXED):
-        return _Reply(f"{OPEN_AGAIN}-{commit}", f"Open again since {commit}{where}.")
-    is_decided = not entry.is_closed and not entry.is_undecided and not entry.has_vanished
+    where = ""
+    if entry.line is not None:
+        where = f", line {entry.line}"
+    if entry.is_closed:
+        if entry.dismissals or last.startswith(FIXED) or not entry.resolution:
+            return ()
+        key = FIXED
+        if last:
+            key = f"{FIXED}-{commit}"
+        return (EnsureReply(thread, key, entry.resolution),)
+    if last.startswith(FIXED):
+        text = f"Open again since {commit}{where}."
+        return (EnsureReply(thread, f"{OPEN_AGAIN}-{commit}", text),)
+    is_decided = not entry.is_undecided and not entry.has_vanished
     if is_decided and entry.key in facts.resolved_in_vain and STILL_THERE not in said:
         text = f"Still there{where}; `/dismiss {entry.number}` if it is not to be fixed."
-        return _Reply(STILL_THERE, text)
-    return None
+        return (EnsureReply(thread, STILL_THERE, text),)
+    return ()

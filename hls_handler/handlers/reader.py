@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from hls_handler.errors import DependencyDown, Permanent, Retryable
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
@@ -352,15 +352,22 @@ class EmptyHistory(RepositoryHistory):
 EMPTY_HISTORY = EmptyHistory()
 
 
-def read_optional(read: Callable[[], T], otherwise: T) -> tuple[T, str]:
-    """Return what `read` returns and ""; if its request fails, `otherwise` and the reason.
+@dataclass(frozen=True, slots=True)
+class OptionalRead(Generic[T]):
+    """The result of a read that the work can do without."""
 
-    Use it for what the work can do without. Raises `DependencyDown` if all requests must wait,
-    because then the work cannot continue either.
+    value: T
+    problem: str = ""  # why it failed; "" if it did not
+
+
+def read_optional(read: Callable[[], T], otherwise: T) -> OptionalRead[T]:
+    """Return what `read` returns; if its request fails, `otherwise` and the reason.
+
+    Raises `DependencyDown` if all requests must wait, because then the work cannot continue either.
     """
     try:
-        return read(), ""
+        return OptionalRead(read())
     except (Permanent, Retryable) as exc:
         if isinstance(exc, DependencyDown) and exc.applies_to_all_calls:
             raise
-        return otherwise, str(exc)
+        return OptionalRead(otherwise, str(exc))

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from types import MappingProxyType
 
 from hls_handler.errors import Retryable, Superseded
-from hls_handler.events import Event, PullRequest
+from hls_handler.events import Account, Event, PullRequest
 from hls_handler.git.mirror import Hit
 from hls_handler.github.values import (
     NO_CONTEXT,
@@ -26,12 +27,12 @@ from hls_handler.github.values import (
 )
 from hls_handler.handlers.changed_files import TOKENS_PER_FILE, PatchedFile, Selection, show_files
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.reader import Reader, RepositoryFiles, read_optional
+from hls_handler.handlers.reader import OptionalRead, Reader, RepositoryFiles, read_optional
 from hls_handler.handlers.skipped_files import (
     EMPTY_BLOBS,
     Reason,
+    SkipRules,
     decide_unshown,
-    is_compared,
     is_shortened,
     looks_like_code,
 )
@@ -70,9 +71,8 @@ MAX_COMPARED_FILES = 250  # changed files without a patch that are compared with
 MAX_OWNED_FILES = 30  # changed files whose code owners are looked up
 MAX_AUTHORED_FILES = 3  # changed files whose last authors are read, with one request each
 ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
-FURTHER_SHARE = (
-    0.1  # of the question, for all other places, up to which less important ones are added
-)
+# of the question, for all other places, up to which less important ones are added
+FURTHER_SHARE = 0.1
 QUESTION_TOKENS = 3_000  # of a question without patches and other places
 TOKENS_PER_SITE = 50  # tokens of lines of another place in addition to themselves
 TOKENS_PER_TEXT = 100  # tokens of a text in addition to itself: name and delimiters
@@ -175,12 +175,12 @@ def read_unshown(
     files: Sequence[ChangedFile],
     pull_request: PullRequest,
     reader: Reader,
-    ignored_paths: PathFilter,
+    rules: SkipRules,
 ) -> Mapping[str, Reason]:
     """Return why GitHub shows no line of some files, by path. One or two requests if there are
     such.
     """
-    compared = [file for file in files if is_compared(file, ignored_paths)]
+    compared = [file for file in files if rules.is_compared(file)]
     compared.sort(key=lambda file: file.status == "renamed")
     del compared[MAX_COMPARED_FILES:]
     if not compared:
@@ -193,18 +193,20 @@ def read_unshown(
         if file.status not in ("added", "copied", "removed"):
             earlier[file.path] = f"{branch}:{file.previous_path or file.path}"
         if not looks_like_code(file.path):
-            revision = branch if file.status == "removed" else head
+            revision = head
+            if file.status == "removed":
+                revision = branch
             contents[file.path] = f"{revision}:{file.path}"
     nothing: Mapping[str, Blob] = {}
     read = partial(reader.files_at(head).blobs, [*earlier.values()], [*contents.values()])
-    found, problem = read_optional(read, nothing)
-    if problem:
-        log.warning("files without a patch were not compared", extra={"reason": problem})
+    found = read_optional(read, nothing)
+    if found.problem:
+        log.warning("files without a patch were not compared", extra={"reason": found.problem})
         return {}
     reasons: dict[str, Reason] = {}
     for file in compared:
-        on_base = found.get(earlier.get(file.path, ""))
-        content = found.get(contents.get(file.path, ""))
+        on_base = found.value.get(earlier.get(file.path, ""))
+        content = found.value.get(contents.get(file.path, ""))
         reason = decide_unshown(file, on_base, content)
         if reason is not None:
             reasons[file.path] = reason
@@ -221,17 +223,17 @@ def find_present(
     """Return the present files. GitHub may have shortened or left out the patches of some of
     them.
     """
-    unread = [file for file in listed if _is_unread(file, unshown.get(file.path))]
+    renamed: dict[str, str] = {}
+    unread: set[str] = set()
+    for file in listed:
+        if file.previous_path and file.status == "renamed":
+            renamed[file.path] = file.previous_path
+        if _is_unread(file, unshown.get(file.path)):
+            unread |= {file.path, file.previous_path or file.path}
     return PresentFiles(
         patches,
-        {
-            file.path: file.previous_path
-            for file in listed
-            if file.previous_path and file.status == "renamed"
-        },
-        unread=frozenset(
-            path for file in unread for path in (file.path, file.previous_path) if path
-        ),
+        renamed,
+        unread=frozenset(unread),
         is_complete=not unlisted,
         skipped={file.path: record.skipped_since(file.path, file.sha) for file in listed},
     )
@@ -249,28 +251,33 @@ def _is_unread(file: ChangedFile, unshown: Reason | None) -> bool:
 
 def read_context(
     pull_request: PullRequest, reader: Reader, review: Review
-) -> tuple[ReviewContext, str]:
+) -> OptionalRead[ReviewContext]:
     """Return the context, or an empty one and the reason: a review without it is better than
     none.
     """
-    number = pull_request.number
-    branch = pull_request.base_ref
-    wanted = {"guidance": review.guidance, "linked_issues": review.linked_issues}
-    context, problem = read_optional(
-        lambda: reader.review_context(number, branch, **wanted), NO_CONTEXT
+    read = partial(
+        reader.review_context,
+        pull_request.number,
+        pull_request.base_ref,
+        guidance=review.guidance,
+        linked_issues=review.linked_issues,
     )
-    return context, f"guidance, linked issues and .gitattributes: {problem}" if problem else ""
+    found = read_optional(read, NO_CONTEXT)
+    if not found.problem:
+        return found
+    return replace(found, problem=f"guidance, linked issues and .gitattributes: {found.problem}")
 
 
 def read_merge_state(
     pull_request: PullRequest, reader: Reader, threads: Sequence[ReviewThread]
-) -> tuple[MergeState | None, str]:
+) -> OptionalRead[MergeState | None]:
     """Return what GitHub says, or None and the reason."""
-    state, problem = read_optional(lambda: reader.merge_state(pull_request.number), None)
-    return (
-        state and replace(state, open_threads=sum(not thread.is_resolved for thread in threads)),
-        problem,
-    )
+    unknown: MergeState | None = None
+    found = read_optional(lambda: reader.merge_state(pull_request.number), unknown)
+    if found.value is None:
+        return found
+    open_threads = sum(not thread.is_resolved for thread in threads)
+    return OptionalRead(replace(found.value, open_threads=open_threads))
 
 
 def read_reviewers(
@@ -282,59 +289,72 @@ def read_reviewers(
     Up to six requests; nothing if one fails. Bots and people who have reviewed are left out.
     """
     none: tuple[Reviewer, ...] = ()
-    reviewers, problem = read_optional(lambda: _choose_reviewers(pull_request, files, reader), none)
-    if problem:
-        log.warning("reviewers were not suggested", extra={"reason": problem})
-    return reviewers
+    found = read_optional(lambda: _choose_reviewers(pull_request, files, reader), none)
+    if found.problem:
+        log.warning("reviewers were not suggested", extra={"reason": found.problem})
+    return found.value
 
 
 def _choose_reviewers(
     pull_request: PullRequest, files: Sequence[PatchedFile], reader: Reader
 ) -> tuple[Reviewer, ...]:
     opened = reader.open_pull_requests()
-    load = Counter(one.login.lower() for each in opened for one in each.requested_reviewers)
-    asked = next(
-        (one.requested_reviewers for one in opened if one.number == pull_request.number), ()
-    )
+    load: Counter[str] = Counter()
+    asked: tuple[Account, ...] = ()
+    for one in opened:
+        load.update(person.login.lower() for person in one.requested_reviewers)
+        if one.number == pull_request.number:
+            asked = one.requested_reviewers
     if len(asked) >= MAX_REVIEWERS:
         return ()
     base = pull_request.base_sha or pull_request.base_ref
     by_size = sorted(files, key=lambda file: file.additions + file.deletions, reverse=True)
     texts = reader.files_at(base).texts(OWNERS_PATHS)
     rules = parse_owners(next((texts[path] for path in OWNERS_PATHS if path in texts), ""))
-    known = [file.base_path for file in by_size if file.status not in ("added", "copied")][
-        :MAX_AUTHORED_FILES
-    ]
-    reviewed = (review.user for review in reader.reviews(pull_request.number))
+    owners: list[str] = []
+    for file in by_size[:MAX_OWNED_FILES]:
+        owners += find_owners(rules, file.path)
+    reviewed = [review.user for review in reader.reviews(pull_request.number)]
+    known = [file.base_path for file in by_size if file.status not in ("added", "copied")]
+    authors: list[str] = []
+    for path in known[:MAX_AUTHORED_FILES]:
+        found = reader.last_authors(path, ref=base)
+        authors += [person.login for person in found if not person.is_bot]
     return choose_reviewers(
-        [owner for file in by_size[:MAX_OWNED_FILES] for owner in find_owners(rules, file.path)],
-        [
-            one.login
-            for path in known
-            for one in reader.last_authors(path, ref=base)
-            if not one.is_bot
-        ],
+        owners,
+        authors,
         load=load,
-        excluded={one.login.lower() for one in (pull_request.user, *asked, *reviewed)},
+        excluded={person.login.lower() for person in (pull_request.user, *asked, *reviewed)},
         most=MAX_REVIEWERS - len(asked),
     )
 
 
-def limit_context(context: ReviewContext, tokens: int) -> tuple[ReviewContext, int]:
-    """Return the context without the files and issues that exceed `tokens`, and its number of
-    tokens.
-    """
-    texts: list[GuidanceFile | LinkedIssue] = [*context.guidance, *context.linked_issues]
-    kept: list[GuidanceFile | LinkedIssue] = []
-    used = 0
-    for one in texts:
-        needed = TOKENS_PER_TEXT + estimate_tokens(_shown_text(one))
-        if used + needed <= tokens:
-            kept.append(one)
-            used += needed
-    guidance = tuple(one for one in kept if isinstance(one, GuidanceFile))
-    issues = tuple(one for one in kept if isinstance(one, LinkedIssue))
-    return replace(context, guidance=guidance, linked_issues=issues), used
+def limit_context(context: ReviewContext, tokens: int) -> ReviewContext:
+    """Return the context without the files and issues that exceed `tokens`."""
+    guidance: list[GuidanceFile] = []
+    issues: list[LinkedIssue] = []
+    for one in _list_texts(context):
+        needed = _count_tokens(one)
+        if needed > tokens:
+            continue
+        tokens -= needed
+        if isinstance(one, GuidanceFile):
+            guidance.append(one)
+        else:
+            issues.append(one)
+    return replace(context, guidance=tuple(guidance), linked_issues=tuple(issues))
+
+
+def count_context_tokens(context: ReviewContext) -> int:
+    return sum(map(_count_tokens, _list_texts(context)))
+
+
+def _list_texts(context: ReviewContext) -> list[GuidanceFile | LinkedIssue]:
+    return [*context.guidance, *context.linked_issues]
+
+
+def _count_tokens(one: GuidanceFile | LinkedIssue) -> int:
+    return TOKENS_PER_TEXT + estimate_tokens(_shown_text(one))
 
 
 def _shown_text(one: GuidanceFile | LinkedIssue) -> str:
@@ -348,20 +368,31 @@ def describe_context(facts: PullRequestFacts) -> str:
     without context.
     """
     context = facts.context
-    problem = facts.context_problem
     sites = facts.second_sites
-    above = [text for of_file in facts.selection.above.values() for text in of_file.values()]
+    above: list[str] = []
+    for of_file in facts.selection.above.values():
+        above += of_file.values()
     parts = [
-        *((file.path, _shown_text(file)) for file in context.guidance),
-        *((f"issue #{issue.number}", _shown_text(issue)) for issue in context.linked_issues),
-        *([(f"lines above {count(len(above), 'hunk')}", "\n".join(above))] if above else []),
-        *([(describe_sites(sites), "\n".join(site.text for site in sites))] if sites else []),
+        *(_describe_text(file.path, _shown_text(file)) for file in context.guidance),
+        *(
+            _describe_text(f"issue #{one.number}", _shown_text(one))
+            for one in context.linked_issues
+        ),
     ]
-    texts = [f"{name} (about {count(estimate_tokens(text), 'token')})" for name, text in parts]
-    unsearched = facts.selection.unsearched
-    problems = [problem, f"other places of the repository: {unsearched}" if unsearched else ""]
-    missing = [f"not {one}" for one in problems if one]
-    return ", ".join([*texts, *missing])
+    if above:
+        parts.append(_describe_text(f"lines above {count(len(above), 'hunk')}", "\n".join(above)))
+    if sites:
+        shown = "\n".join(site.text for site in sites)
+        parts.append(_describe_text(describe_sites(sites), shown))
+    if facts.context_problem:
+        parts.append(f"not {facts.context_problem}")
+    if facts.selection.unsearched:
+        parts.append(f"not other places of the repository: {facts.selection.unsearched}")
+    return ", ".join(parts)
+
+
+def _describe_text(name: str, text: str) -> str:
+    return f"{name} (about {count(estimate_tokens(text), 'token')})"
 
 
 def read_surroundings(
@@ -379,25 +410,45 @@ def read_surroundings(
     patches, and at most `most` tokens of other places. So the patches and their division into calls
     do not change.
     """
-    shown = dict.fromkeys(selection.files[part.file] for call in selection.calls for part in call)
-    searches = most > 0 and any(_may_have_places(file) for file in shown) and not files.no_mirror
+    parts = chain.from_iterable(selection.calls)
+    shown = list(dict.fromkeys(selection.files[part.file] for part in parts))
+    searches = most > 0 and any(map(_may_have_places, shown)) and not files.no_mirror
     if not searches and not any(has_grammar(file.path) for file in shown):
         return selection
-    paths = [
-        file.path
-        for file in shown
-        if file.status != "removed"
-        and (_may_have_places(file) if searches else _has_lines_above(selection, file))
-    ][:MAX_READ_FILES]
-    no_texts: Mapping[str, str] = {}
-    texts, why = read_optional(lambda: files.texts(paths) if paths else no_texts, no_texts)
-    if not why:
-        selection, why = read_optional(
-            lambda: _with_lines_above(selection, texts, tokens=tokens), selection
-        )
-    if why or not searches:
-        return replace(selection, unsearched=why or (files.no_mirror if most else ""))
-    changed = [
+    present = [file for file in shown if file.status != "removed"]
+    if searches:
+        wanted = [file for file in present if _may_have_places(file)]
+    else:
+        wanted = [file for file in present if _has_lines_above(selection, file)]
+    paths = [file.path for file in wanted][:MAX_READ_FILES]
+    texts: OptionalRead[Mapping[str, str]] = OptionalRead({})
+    if paths:
+        texts = read_optional(lambda: files.texts(paths), texts.value)
+    if texts.problem:
+        return replace(selection, unsearched=texts.problem)
+    above = read_optional(
+        lambda: _with_lines_above(selection, texts.value, tokens=tokens), selection
+    )
+    selection = above.value
+    if above.problem:
+        return replace(selection, unsearched=above.problem)
+    if searches:
+        changed = _list_changed(selection, shown, texts.value)
+        searched = _SearchedFiles(files, ignored_paths)
+        sites = read_optional(lambda: find_second_sites(changed, searched), SecondSites())
+        selection = _with_second_sites(selection, sites.value, tokens=tokens, most=most)
+        too_large = _list_too_large(paths, texts.value, files)
+        why = sites.problem or files.no_mirror or _describe_too_large(too_large)
+        return replace(selection, unsearched=why)
+    if most:
+        return replace(selection, unsearched=files.no_mirror)
+    return selection
+
+
+def _list_changed(
+    selection: Selection, files: Iterable[PatchedFile], texts: Mapping[str, str]
+) -> list[ChangedSource]:
+    return [
         ChangedSource(
             file.path,
             texts.get(file.path, ""),
@@ -405,16 +456,19 @@ def read_surroundings(
             selection.shown_patches[file.path],
             _list_above(selection, file.path),
         )
-        for file in shown
+        for file in files
         if file.path in texts or file.status == "removed"
     ]
-    searched = _SearchedFiles(files, ignored_paths)
-    sites, why = read_optional(lambda: find_second_sites(changed, searched), SecondSites())
-    selection = _with_second_sites(selection, sites, tokens=tokens, most=most)
+
+
+def _list_too_large(
+    paths: Iterable[str], texts: Mapping[str, str], files: RepositoryFiles
+) -> list[str]:
     unread = [path for path in paths if path not in texts]
-    listed = files.list_files(unread) if unread else ()
-    too_large = [path for path in unread if path in listed]
-    return replace(selection, unsearched=why or files.no_mirror or _describe_too_large(too_large))
+    if not unread:
+        return []
+    listed = files.list_files(unread)
+    return [path for path in unread if path in listed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,8 +512,10 @@ def _list_above(selection: Selection, path: str) -> frozenset[int]:
 def _describe_too_large(paths: Sequence[str]) -> str:
     if not paths:
         return ""
-    others = f" and {count(len(paths) - 1, 'more file')}" if len(paths) > 1 else ""
-    return f"{paths[0]}{others} could not be read: over 2 MB, or no text"
+    named = paths[0]
+    if len(paths) > 1:
+        named = f"{named} and {count(len(paths) - 1, 'more file')}"
+    return f"{named} could not be read: over 2 MB, or no text"
 
 
 def _has_lines_above(selection: Selection, file: PatchedFile) -> bool:
@@ -473,10 +529,7 @@ def _with_second_sites(
     calls: list[tuple[SecondSite, ...]] = []
     for call in selection.calls:
         files = show_files(selection, call)
-        used = sum(
-            estimate_tokens(file.numbered) + estimate_tokens(file.above) + TOKENS_PER_FILE
-            for file in files
-        )
+        used = _count_files(files)
         paths = {file.path for file in files}
         of_call: list[SecondSite] = []
         most_of_call = min(tokens - used, most)
@@ -484,7 +537,17 @@ def _with_second_sites(
         further = int((used + QUESTION_TOKENS) * FURTHER_SHARE) - (most_of_call - left)
         _add_sites(of_call, sites.further, paths, min(left, further))
         calls.append(tuple(of_call))
-    return replace(selection, second_sites=tuple(calls) if any(calls) else ())
+    if not any(calls):
+        return selection
+    return replace(selection, second_sites=tuple(calls))
+
+
+def _count_files(files: Iterable[PatchedFile]) -> int:
+    """Return the tokens of files in a prompt."""
+    return sum(
+        TOKENS_PER_FILE + estimate_tokens(file.numbered) + estimate_tokens(file.above)
+        for file in files
+    )
 
 
 def _add_sites(
@@ -510,13 +573,14 @@ def _with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens:
     found = {path: find_lines_above(texts[path], path, selection.patches[path]) for path in known}
     above: dict[str, dict[int, str]] = {}
     for call in selection.calls:
-        used = sum(
-            estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in show_files(selection, call)
-        )
+        used = _count_files(show_files(selection, call))  # none has lines above yet
         room = min(tokens - used, int(tokens * ABOVE_SHARE))
         for part in call:
             path = selection.files[part.file].path
-            for number in part.hunks if path in found and (part.lines or (0, 0))[0] == 0 else ():
+            is_at_start = part.lines is None or part.lines[0] == 0
+            if path not in found or not is_at_start:
+                continue
+            for number in part.hunks:
                 text = "\n".join(map(number_line, found[path][number]))
                 needed = estimate_tokens(f"{text}\n")
                 if text and needed <= room:

@@ -46,7 +46,9 @@ def without_prefix(title: str) -> str:
     cut off". Those that many issues have, such as "bug", weigh little.
     """
     found = _TAG.match(title)
-    return title[found.end() :] if found and found.end() < len(title) else title
+    if found is None or found.end() == len(title):
+        return title
+    return title[found.end() :]
 
 
 def read_candidates(
@@ -67,17 +69,19 @@ def read_candidates(
     labels = [label.name for label in issue.labels]
     stored = history.similar_issues(issue.number, without_prefix(issue.title), issue.body, labels)
     for one in stored[:MAX_READ]:
-        other, problem = read_optional(partial(read, one.number), None)
-        if not problem:
-            yield one, other
+        other = read_optional(partial(read, one.number), None)
+        if not other.problem:
+            yield one, other.value
 
 
-def find_similar(
-    issue: Issue, reader: Reader, history: RepositoryHistory
-) -> tuple[tuple[SimilarIssue, ...], tuple[int, ...]]:
-    """Return up to three older issues with the words of `issue` that are open, and the numbers of
-    others.
-    """
+@dataclass(frozen=True, slots=True)
+class SimilarIssues:
+    shown: tuple[SimilarIssue, ...] | None = None  # None: they were not searched
+    closed: tuple[int, ...] = ()  # numbers of others, closed or deleted
+
+
+def find_similar(issue: Issue, reader: Reader, history: RepositoryHistory) -> SimilarIssues:
+    """Return up to three older issues with the words of `issue` that are open."""
     found: list[SimilarIssue] = []
     gone: list[int] = []
     for stored, other in read_candidates(issue, reader, history):
@@ -88,7 +92,7 @@ def find_similar(
             found.append(SimilarIssue(stored.number, other.title, other.body, url))
         if len(found) == MAX_SHOWN:
             break
-    return tuple(found), tuple(gone)
+    return SimilarIssues(tuple(found), tuple(gone))
 
 
 def _says(title: str, body: str, quote: str) -> bool:
@@ -99,13 +103,12 @@ def find_same(reply: Reply, issue: Issue, similar: Sequence[SimilarIssue]) -> Sa
     """Return the issue that the reply takes for the same, if both contain what it quotes; else
     None.
     """
-    same = reply.same_as if isinstance(reply, IssueAnalysis) else None
-    other = next((one for one in similar if same and one.number == same.number), None)
-    if same is None or other is None:
+    if not isinstance(reply, IssueAnalysis) or reply.same_as is None:
         return None
-    if not (
-        _says(issue.title, issue.body, same.quote)
-        and _says(other.title, other.text, same.quote_there)
-    ):
+    same = reply.same_as
+    other = next((one for one in similar if one.number == same.number), None)
+    if other is None or not _says(issue.title, issue.body, same.quote):
+        return None
+    if not _says(other.title, other.text, same.quote_there):
         return None
     return SameIssueView(other.number, other.title, other.url, same.quote_there)

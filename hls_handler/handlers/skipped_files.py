@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hls_handler.github.values import Blob, ChangedFile
@@ -156,15 +156,6 @@ def count_lines(files: Iterable[ChangedFile], skipped: Iterable[SkippedFile]) ->
     return sum(file.additions + file.deletions for file in files if file.path not in unread)
 
 
-def is_compared(file: ChangedFile, ignored_paths: PathFilter) -> bool:
-    """Return True if GitHub shows no line of a file, and its name does not say why."""
-    if file.patch or file.additions or file.deletions or file.sha is None:
-        return False
-    if file.sha in EMPTY_BLOBS or BINARY_FILES.search(file.path.lower()):
-        return False
-    return _find_reason_of_path(file.path, ignored_paths, NO_ATTRIBUTES) in (None, UNSURE)
-
-
 def looks_like_code(path: str) -> bool:
     return CODE_FILES.search(path.lower()) is not None
 
@@ -179,79 +170,90 @@ def decide_unshown(file: ChangedFile, on_base: Blob | None, content: Blob | None
     if is_renamed and on_base is None:
         return None
     if on_base is not None and on_base.sha == file.sha:
-        return "renamed without changes" if is_renamed else "mode changed only"
+        if is_renamed:
+            return "renamed without changes"
+        return "mode changed only"
     if content is None or looks_like_code(file.path):
         return "not shown by GitHub"
     if content.is_binary:
         return "binary or empty"
-    return "stored in Git LFS" if LFS_POINTER.fullmatch(content.text) else "not shown by GitHub"
+    if LFS_POINTER.fullmatch(content.text):
+        return "stored in Git LFS"
+    return "not shown by GitHub"
 
 
-def find_skip_reason(
-    file: ChangedFile,
-    patch: Patch,
-    ignored_paths: PathFilter,
-    attributes: LinguistAttributes | None,
-    unshown: Reason | None = None,
-) -> Reason | None:
-    """Return the reason not to show a file; None if it is shown.
+@dataclass(frozen=True, slots=True)
+class SkipRules:
+    """Decides which changed files no prompt shows."""
 
-    `attributes` are None if they could not be read. `unshown` is the result of `decide_unshown`.
-    """
-    by_path = _find_reason_of_path(file.path, ignored_paths, attributes)
-    if by_path not in (None, UNSURE):
-        return by_path
-    has_left = has_left_hidden_place(file, ignored_paths, attributes)
-    by_content = _find_reason_of_content(file, patch, unshown, has_left=has_left)
-    return by_content if by_content in REASONS_WITHOUT_REVIEW else by_path or by_content
+    ignored_paths: PathFilter
+    attributes: LinguistAttributes | None = NO_ATTRIBUTES  # None: they could not be read
+    # the results of `decide_unshown`, by path
+    unshown: Mapping[str, Reason] = field(default_factory=dict)
+
+    def find_reason(self, file: ChangedFile, patch: Patch) -> Reason | None:
+        """Return the reason not to show a file; None if it is shown."""
+        by_path = self._find_reason_of_path(file.path)
+        if by_path not in (None, UNSURE):
+            return by_path
+        by_content = self._find_reason_of_content(file, patch)
+        if by_content in REASONS_WITHOUT_REVIEW:
+            return by_content
+        return by_path or by_content
+
+    def is_compared(self, file: ChangedFile) -> bool:
+        """Return True if GitHub shows no line of a file, and its name does not say why."""
+        if file.patch or file.additions or file.deletions or file.sha is None:
+            return False
+        if _is_empty(file):
+            return False
+        return self._find_reason_of_path(file.path) in (None, UNSURE)
+
+    def has_left_hidden_place(self, file: ChangedFile) -> bool:
+        """Return True if a file was renamed, and no review read it at its earlier path: its
+        unchanged lines are new.
+        """
+        if file.status != "renamed" or file.previous_path is None:
+            return False
+        return self._find_reason_of_path(file.previous_path) is not None
+
+    def _find_reason_of_content(self, file: ChangedFile, patch: Patch) -> Reason | None:
+        has_left = self.has_left_hidden_place(file)
+        if patch.hunks:
+            # stored facts are redacted, and two files would have one name
+            if redact(file.path) != file.path:
+                return "named like a credential"
+            if patch.changes_text or has_left or is_shortened(file):
+                return None
+            return "changed in blank lines only"
+        if file.additions or file.deletions:
+            return "too large for GitHub to show"
+        unshown = self.unshown.get(file.path)
+        if unshown not in (None, "renamed without changes"):
+            return unshown
+        if file.status == "renamed" and not has_left:
+            return "renamed without changes"
+        if _is_empty(file):
+            return "binary or empty"
+        return "not shown by GitHub"
+
+    def _find_reason_of_path(self, path: str) -> Reason | None:
+        if self.ignored_paths.excludes(path):
+            return "left out by settings"
+        known = (self.attributes or NO_ATTRIBUTES).find(path)
+        for attribute, is_set in known.items():
+            if is_set:
+                return attribute
+        for reason, pattern in NOT_HAND_WRITTEN:
+            if pattern.search(path.lower()) and known.get(OVERRIDES[reason]) is not False:
+                if self.attributes is None or reason in HIDING:
+                    return UNSURE
+                return reason
+        return None
 
 
-def _find_reason_of_content(
-    file: ChangedFile, patch: Patch, unshown: Reason | None, *, has_left: bool
-) -> Reason | None:
-    if patch.hunks:
-        # stored facts are redacted, and two files would have one name
-        if redact(file.path) != file.path:
-            return "named like a credential"
-        is_read = patch.changes_text or has_left or is_shortened(file)
-        return None if is_read else "changed in blank lines only"
-    if file.additions or file.deletions:
-        return "too large for GitHub to show"
-    if unshown not in (None, "renamed without changes"):
-        return unshown
-    if file.status == "renamed" and not has_left:
-        return "renamed without changes"
-    is_empty = file.sha in EMPTY_BLOBS or BINARY_FILES.search(file.path.lower()) is not None
-    return "binary or empty" if is_empty else "not shown by GitHub"
-
-
-def has_left_hidden_place(
-    file: ChangedFile, ignored_paths: PathFilter, attributes: LinguistAttributes | None
-) -> bool:
-    """Return True if a file was renamed, and no review read it at its earlier path: its unchanged
-    lines are new.
-    """
-    previous = file.previous_path if file.status == "renamed" else None
-    return (
-        previous is not None
-        and _find_reason_of_path(previous, ignored_paths, attributes) is not None
-    )
-
-
-def _find_reason_of_path(
-    path: str, ignored_paths: PathFilter, attributes: LinguistAttributes | None
-) -> Reason | None:
-    if ignored_paths.excludes(path):
-        return "left out by settings"
-    known = (attributes or NO_ATTRIBUTES).find(path)
-    for attribute, is_set in known.items():
-        if is_set:
-            return attribute
-    for reason, pattern in NOT_HAND_WRITTEN:
-        if pattern.search(path.lower()) and known.get(OVERRIDES[reason]) is not False:
-            is_sure = attributes is not None and reason not in HIDING
-            return reason if is_sure else UNSURE
-    return None
+def _is_empty(file: ChangedFile) -> bool:
+    return file.sha in EMPTY_BLOBS or BINARY_FILES.search(file.path.lower()) is not None
 
 
 def is_shortened(file: ChangedFile) -> bool:

@@ -11,7 +11,7 @@ from hls_handler.actions import Annotation, EnsureCheck
 from hls_handler.analysis import NO_CALLS, Receipt, Severity
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers import pull_requests
-from hls_handler.handlers.check import plan_check, plan_unreviewed_check
+from hls_handler.handlers.check import EndedReview, plan_check, plan_unreviewed_check
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler, plan_review_check
@@ -58,7 +58,7 @@ def check(
     *files: FileCoverage, findings: tuple[LedgerEntry, ...] = (), **known: Any
 ) -> EnsureCheck:
     coverage = Coverage(files, known.pop("unlisted", 0))
-    return plan_check(COMMIT, coverage, findings, Review(**known), RECEIPT)
+    return plan_check(EndedReview(COMMIT, coverage, findings, RECEIPT), Review(**known))
 
 
 def test_complete_review_is_a_success_with_a_receipt() -> None:
@@ -154,7 +154,7 @@ def test_incomplete_review_is_never_a_success(
 def test_success_without_a_review_says_that_nothing_needed_one(
     files: tuple[FileCoverage, ...], title: str
 ) -> None:
-    planned = plan_check(COMMIT, Coverage(files), (), Review(), Receipt())
+    planned = plan_check(EndedReview(COMMIT, Coverage(files), (), Receipt()), Review())
     assert (planned.conclusion, planned.title, planned.description) == ("success", title, title)
 
 

@@ -48,6 +48,7 @@ from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
 from hls_handler.handlers.review_input import find_present
+from hls_handler.handlers.skipped_files import SkipRules
 from hls_handler.review.blocks import Block
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.routing import Rule
@@ -401,12 +402,8 @@ def select(
     """
     patches = {file.path: redact_patch(number_patch(file.patch)) for file in files if file.patch}
     new = find_present(files, patches, 0, NO_REVIEW).find_new(reviewed or {})
-    given: dict[str, Any] = {
-        "ignored_paths": ignored_paths,
-        "max_calls": max_calls,
-        "attributes": attributes,
-    }
-    return select_files(files, patches, new=new, tokens=tokens, **given)
+    rules = SkipRules(ignored_paths, attributes)
+    return select_files(files, patches, rules, new=new, tokens=tokens, max_calls=max_calls)
 
 
 def gather_review(
