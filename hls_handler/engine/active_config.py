@@ -208,7 +208,7 @@ class CachedClient(Generic[ClientSettings, Client]):
             self._cached = None
 
 
-FINGERPRINT_SECRET = "token-fingerprint"  # noqa: S105 (the name of a secret in the store, not a secret)
+FINGERPRINT_SECRET = "token-fingerprint"  # noqa: S105 (a name in the store)
 
 
 class BotAccount:

@@ -47,20 +47,23 @@ REACTION = Codec("reaction", 1, TypeAdapter(str))
 COMMON_KEYS = ("repository", "sender", "installation", "organization")
 """Keys of a webhook's payload that are the same for all events of a person in a repository."""
 
-HINT_TEXT = """\
-HLS did not understand this as a dismissal, so finding {number} stays open and counts for the check. If it is not to \
-be fixed, reply `/dismiss`, or "won't fix" with a reason."""
+HINT_TEXT = (
+    "HLS did not understand this as a dismissal, so finding {number} stays open and counts for the"
+    ' check. If it is not to be fixed, reply `/dismiss`, or "won\'t fix" with a reason.'
+)
 
 HELP_FAMILY = "help"
 
 HELP = """\
-**Commands.** Write one of them alone on the first line of a new comment on a pull request. They need write permission.
+**Commands.** Write one of them alone on the first line of a new comment on a pull request. \
+They need write permission.
 
 | command | effect |
 |---|---|
 | `/review` | review what is new since the last review, also of a draft |
 | `/review full` | review all changes again |
-| `/dismiss 3` | dismiss finding 3: the check does not count it any more. In the thread of a finding, `/dismiss` does |
+| `/dismiss 3` | dismiss finding 3: the check does not count it any more. \
+In the thread of a finding, `/dismiss` does |
 | `/undismiss 3` | take the dismissals of finding 3 back; in its thread, `/undismiss` does |
 | `/stop` | do nothing more on this pull request |
 | `/resume` | end `/stop`, and review what is new |

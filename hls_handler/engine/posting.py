@@ -475,7 +475,10 @@ def _family(action: Written) -> str:
 
 
 def _lock_name(job: Job, action: Written) -> str:
-    return f"{job.lease.conversation_key}/{_family(action) if isinstance(action, EnsureComment) else REVIEW_LOCK}"
+    name = REVIEW_LOCK
+    if isinstance(action, EnsureComment):
+        name = action.family
+    return f"{job.lease.conversation_key}/{name}"
 
 
 def make_writer(

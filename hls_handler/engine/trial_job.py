@@ -32,7 +32,7 @@ from hls_handler.routing import Rule
 
 @dataclass(slots=True)
 class TrialJob:
-    """Implements `handlers.job.Job`. Nothing is written to GitHub, or stored, except by `asking`."""
+    """Implements `handlers.job.Job`. Only `asking` may write or store something."""
 
     event: Event
     rule: Rule  # names the prompt
