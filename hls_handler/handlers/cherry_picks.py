@@ -8,7 +8,7 @@ several commits.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -48,7 +48,8 @@ MARK = re.compile(r"^(?:<{7}|>{7}|={7}$|\|{7})", re.MULTILINE)
 PLAIN_PATH = re.compile(r'[^\x00-\x1f"\\\x7f-\U0010ffff]+')  # that git does not quote in a patch
 
 MAX_FILES = 5  # of which Claude is shown the conflicts
-MAX_FILE_CHARACTERS, MAX_FILE_LINES = 100_000, 2_000  # a diff takes the square of the lines
+MAX_FILE_CHARACTERS = 100_000
+MAX_FILE_LINES = 2_000  # a diff takes the square of the lines
 MAX_PATCH_CHARACTERS = 40_000  # of all patches in a comment
 CONTEXT_LINES = 20  # before and after each conflict
 
@@ -128,49 +129,51 @@ class CherryPickHandler(Handler):
 def gather(source: Source) -> CherryPickFacts:
     """Read the pull request, and compute its change on the branch in the mirror."""
     event = source.event
-    reader = source.reader
     assert event.issue is not None  # parse_event rejects a comment event without one
     assert event.comment is not None
-    pull = reader.pull_request(event.issue.number)
+    pull = source.reader.pull_request(event.issue.number)
     check_conversation(event, pull, may_be_closed=True)
     branch = read_command_line(event.comment.body)[1].partition(" ")[2]
     if not BRANCH.fullmatch(branch):
-        return CherryPickFacts(
-            pull,
-            CherryPick(
-                "", "the command needs the name of one branch: letters, digits and . _ / + -"
-            ),
-        )
+        problem = "the command needs the name of one branch: letters, digits and . _ / + -"
+        return CherryPickFacts(pull, CherryPick("", problem))
+    try:
+        return _pick(source, pull, branch)
+    except _NotPicked as exc:
+        return CherryPickFacts(pull, CherryPick(branch, str(exc)))
+
+
+class _NotPicked(Exception):
+    """Nothing was computed. The message is `CherryPick.problem`."""
+
+
+def _pick(source: Source, pull: PullRequest, branch: str) -> CherryPickFacts:
+    reader = source.reader
     onto = reader.head_commit(branch)
     merge = reader.pull_request_document(pull.number).get("merge_commit_sha")
     if onto is None:
-        return CherryPickFacts(
-            pull, CherryPick(branch, "the repository has no branch of this name")
-        )
-    if (
-        not isinstance(merge, str)
-        or not COMMIT.fullmatch(merge)
-        or (pull.state == "closed" and not pull.merged)
-    ):
-        return CherryPickFacts(
-            pull, CherryPick(branch, "GitHub has no merge commit of the pull request")
-        )
+        raise _NotPicked("the repository has no branch of this name")
+    is_unmerged = pull.state == "closed" and not pull.merged
+    if is_unmerged or not isinstance(merge, str) or not COMMIT.fullmatch(merge):
+        raise _NotPicked("GitHub has no merge commit of the pull request")
     files = reader.files_at(merge)
     if files.no_mirror:
-        return CherryPickFacts(pull, CherryPick(branch, _describe_missing(files.no_mirror)))
-    base, picked = _find_range(reader, pull, merge, files.parents())
-    if base is None:
-        return CherryPickFacts(pull, CherryPick(branch, picked))
-    pick = files.cherry_pick(base, onto)
+        raise _NotPicked(f"{NEEDS_MIRROR}: {files.no_mirror}")
+    change = _find_change(reader, pull, merge, files.parents())
+    pick = files.cherry_pick(change.base, onto)
     if pick is None:
-        return CherryPickFacts(pull, CherryPick(branch, _describe_missing(files.no_mirror)))
-    shown = list[ConflictingFile]()
+        raise _NotPicked(f"{NEEDS_MIRROR}: {files.no_mirror}")
+    shown: list[ConflictingFile] = []
     left = source.limits.input_tokens
     for conflict in pick.conflicts:
         file = _choose_shown(conflict, sum(bool(one.code) for one in shown), left)
-        left -= sum(estimate_tokens(hunk.code) for hunk in list_hunks((file,)))
+        left -= _count_tokens(file)
         shown.append(file)
-    return CherryPickFacts(pull, CherryPick(branch, "", picked, pick.is_empty), tuple(shown))
+    picked = CherryPick(branch, "", change.arguments, pick.is_empty)
+    return CherryPickFacts(pull, picked, tuple(shown))
+
+
+NEEDS_MIRROR = "HLS needs git and its mirror of the repository (mirror.enabled in its settings)"
 
 
 def find_skip_reason(facts: CherryPickFacts) -> SkipReason | None:
@@ -198,20 +201,21 @@ def list_hunks(conflicts: tuple[ConflictingFile, ...]) -> tuple[Hunk, ...]:
     for file in conflicts:
         for index in range(1, len(file.code), 2):
             before = file.code[index - 1].splitlines(keepends=True)[-CONTEXT_LINES:]
-            after = "".join(file.code[index + 1 : index + 2]).splitlines(keepends=True)[
-                :CONTEXT_LINES
-            ]
-            hunks.append(
-                Hunk(len(hunks) + 1, file.path, "".join((*before, file.code[index], *after)))
-            )
+            after = "".join(file.code[index + 1 : index + 2]).splitlines(keepends=True)
+            code = "".join((*before, file.code[index], *after[:CONTEXT_LINES]))
+            hunks.append(Hunk(len(hunks) + 1, file.path, code))
     return tuple(hunks)
+
+
+def _count_tokens(file: ConflictingFile) -> int:
+    return sum(estimate_tokens(hunk.code) for hunk in list_hunks((file,)))
 
 
 def suggest(conflicts: tuple[ConflictingFile, ...], reply: Reply) -> tuple[Suggestion, ...]:
     """Return the files with conflicts. One that the reply resolves as a whole has a patch."""
     assert isinstance(reply, ConflictResolutions)
     given = {one.number: one for one in reply.resolutions if not MARK.search(one.code)}
-    found = list[Suggestion]()
+    found: list[Suggestion] = []
     number = 0
     left = MAX_PATCH_CHARACTERS
     for file in conflicts:
@@ -221,14 +225,10 @@ def suggest(conflicts: tuple[ConflictingFile, ...], reply: Reply) -> tuple[Sugge
         patch = ""
         reason = file.unshown or "Claude did not resolve all of its conflicts"
         if size and len(chosen) == size:
-            parts = list(file.code)
-            parts[1::2] = [
-                f"{one.code.removesuffix(chr(10))}\n" if one.code else "" for one in chosen
-            ]
-            patch = "\n".join(
-                diff_texts((f"a/{file.path}", file.ours), (f"b/{file.path}", "".join(parts)))
-            )
-            reason = "" if patch else "the branch's file stays as it is"
+            patch = _make_patch(file, [one.code for one in chosen])
+            reason = ""
+            if not patch:
+                reason = "the branch's file stays as it is"
         if len(patch) > left or sanitize_code_block(patch) != patch or REDACTION_MARKER in patch:
             patch = ""
             reason = "its patch is too long for a comment, or has text that HLS does not post"
@@ -237,68 +237,75 @@ def suggest(conflicts: tuple[ConflictingFile, ...], reply: Reply) -> tuple[Sugge
     return tuple(found)
 
 
+def _make_patch(file: ConflictingFile, resolutions: Iterable[str]) -> str:
+    parts = list(file.code)
+    # an empty resolution removes the lines
+    parts[1::2] = [code and f"{code.removesuffix(chr(10))}\n" for code in resolutions]
+    before = (f"a/{file.path}", file.ours)
+    return "\n".join(diff_texts(before, (f"b/{file.path}", "".join(parts))))
+
+
 def _choose_shown(conflict: PickConflict, files: int, tokens: int) -> ConflictingFile:
     """Return the conflict with the texts that Claude is shown if `files` are shown before it and
     `tokens` are left.
     """
     shown = ConflictingFile(conflict.path, conflict.ours, conflict.parts, "")
-    needed = sum(estimate_tokens(hunk.code) for hunk in list_hunks((shown,)))
     texts = (conflict.ours, "".join(conflict.parts))
     if len(conflict.parts) < 2:
         reason = "git names no lines of it, as of a deleted, renamed or binary file"
     elif files >= MAX_FILES:
         reason = f"Claude is shown {count(MAX_FILES, 'file')} at most"
-    elif needed > tokens or any(
-        len(one) > MAX_FILE_CHARACTERS or one.count("\n") > MAX_FILE_LINES for one in texts
-    ):
+    elif _count_tokens(shown) > tokens or any(map(_is_too_long, texts)):
         reason = "it is too long"
-    elif not PLAIN_PATH.fullmatch(conflict.path) or any(
-        "\ufffd" in text or clean_and_redact(CodeText(text)) != text for text in texts
-    ):
+    elif not PLAIN_PATH.fullmatch(conflict.path) or not all(map(_is_shown_as_it_is, texts)):
         reason = "it has characters or text that HLS does not show Claude"
     else:
         return shown
     return ConflictingFile(conflict.path, "", (), reason)
 
 
-def _find_range(
+def _is_too_long(text: str) -> bool:
+    return len(text) > MAX_FILE_CHARACTERS or text.count("\n") > MAX_FILE_LINES
+
+
+def _is_shown_as_it_is(text: str) -> bool:
+    return "\ufffd" not in text and clean_and_redact(CodeText(text)) == text
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    base: str  # the commit before it
+    arguments: str  # for `git cherry-pick`
+
+
+def _find_change(
     reader: Reader, pull: PullRequest, merge: str, parents: tuple[str, ...]
-) -> tuple[str | None, str]:
-    """Return the commit before the change, and the arguments for `git cherry-pick`; or None and the
-    problem.
+) -> _Change:
+    """Return the change of a merged pull request. Raises `_NotPicked`.
 
     Commits that a rebase merged have the messages of the pull request's commits. A squash has a
     message of its own.
     """
     if len(parents) == 2:
-        return parents[0], f"-m 1 {merge}"
+        return _Change(parents[0], f"-m 1 {merge}")
     if len(parents) != 1:
-        return None, "its merge commit has no parent"
+        raise _NotPicked("its merge commit has no parent")
+    squashed = _Change(parents[0], merge)
     if pull.commits < 2:
-        return parents[0], merge
-    merged, own = (reader.commits_between(pull.base_sha, head) for head in (merge, pull.head_sha))
-    if (
-        not merged
-        or not own
-        or not merged.commits
-        or not own.commits
-        or merged.total > len(merged.commits)
-    ):
-        return None, "GitHub does not list its commits, or lists more than 250"
+        return squashed
+    merged = reader.commits_between(pull.base_sha, merge)
+    own = reader.commits_between(pull.base_sha, pull.head_sha)
+    unlisted = "GitHub does not list its commits, or lists more than 250"
+    if merged is None or own is None or not merged.commits or not own.commits:
+        raise _NotPicked(unlisted)
+    if merged.total > len(merged.commits):
+        raise _NotPicked(unlisted)
     rebased = merged.commits[-pull.commits :]
     if rebased[-1].message != own.commits[-1].message:
-        return parents[0], merge
+        return squashed
     if [one.message for one in rebased] != [one.message for one in own.commits]:
-        return None, "the merged commits are not those of the pull request"
+        raise _NotPicked("the merged commits are not those of the pull request")
     before = reader.files_at(rebased[0].sha).parents()
-    return (
-        (before[0], f"{before[0]}..{merge}")
-        if len(before) == 1
-        else (None, "its first commit has no parent")
-    )
-
-
-def _describe_missing(reason: str) -> str:
-    return (
-        f"HLS needs git and its mirror of the repository (mirror.enabled in its settings): {reason}"
-    )
+    if len(before) != 1:
+        raise _NotPicked("its first commit has no parent")
+    return _Change(before[0], f"{before[0]}..{merge}")

@@ -33,21 +33,17 @@ def find_credentials(
     """Return the credentials on added lines, by file and form. `numbered` maps paths to patches."""
     found: dict[tuple[str, str], Credential] = {}
     for path, text in numbered.items():
-        for start, end, form in () if ignored_paths.excludes(path) else list_credentials(text):
+        if ignored_paths.excludes(path):
+            continue
+        for start, end, form in list_credentials(text):
             # from the beginning of its first line
             shown = text[text.rfind("\n", 0, start) + 1 : end]
-            lines = [
-                line
-                for one in shown.split("\n")
-                if (line := NUMBERED_LINE.fullmatch(one)) is not None
-            ]
+            lines = [*filter(None, map(NUMBERED_LINE.fullmatch, shown.split("\n")))]
             added = [int(line["number"]) for line in lines if line["mark"] == "+"]
             if added:
-                secret = (
-                    text[start:end]
-                    if len(lines) == 1
-                    else "\n".join(line["text"] or "" for line in lines)
-                )
+                secret = text[start:end]
+                if len(lines) > 1:
+                    secret = "\n".join(line["text"] or "" for line in lines)
                 before = found.get((path, form), Credential(path, added[0], form, ()))
                 found[path, form] = replace(before, values=(*before.values, token(" ", secret)))
     return tuple(found.values())
@@ -62,16 +58,20 @@ def follow_credentials(
     present = {(files.name(one.path), one.form): one for one in credentials}
 
     def follow(entry: LedgerEntry) -> LedgerEntry:
-        found = present.get((entry.file, entry.form)) if entry.form else None
+        if not entry.form:
+            return entry
+        found = present.get((entry.file, entry.form))
         if found is not None:
             # what people said was not about this one
             if not {*entry.values}.issuperset(found.values):
                 entry = reopen(entry)
             values = tuple(dict.fromkeys((*entry.values, *found.values)))
-            state = entry.state if entry.state == "dismissed" else "open"
-            return replace(entry, state=state, path=found.path, line=found.line, values=values)
-        is_gone = entry.form and not entry.is_closed and files.is_known(entry.file, entry.path)
-        return set_gone(replace(entry, line=None)) if is_gone else entry
+            if entry.state != "dismissed":
+                entry = replace(entry, state="open")
+            return replace(entry, path=found.path, line=found.line, values=values)
+        if entry.is_closed or not files.is_known(entry.file, entry.path):
+            return entry
+        return set_gone(replace(entry, line=None))
 
     return tuple(map(follow, ledger))
 

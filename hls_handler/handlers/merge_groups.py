@@ -1,4 +1,5 @@
-"""The check on a commit of a merge queue, concluded from the checks on the heads of the pull requests that it merges.
+"""The check on a commit of a merge queue, concluded from the checks on the heads of the pull
+requests that it merges.
 
 https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/configuring-pull-request-merges/managing-a-merge-queue
 """

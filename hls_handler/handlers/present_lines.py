@@ -6,11 +6,11 @@ They are from the patch if that has them, else from the file at the head commit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hls_handler.github.values import ChangedFile
-from hls_handler.handlers.reader import OptionalRead, RepositoryFiles, read_optional
+from hls_handler.handlers.reader import RepositoryFiles, read_optional, read_texts
 from hls_handler.question import estimate_tokens
 from hls_handler.review.comments import find_code_rows
 from hls_handler.review.grammars import has_grammar
@@ -107,10 +107,11 @@ def find_present_lines(
 
     These are read with one request.
     """
+    if not wanted:
+        return FoundLines()
     by_name = {files.name(file.path): file for file in listed}
     lines: dict[int, PresentLines] = {}
-    others: list[LedgerEntry] = []
-    paths_of: dict[int, str] = {}  # in the head
+    others: list[_Wanted] = []
     for entry in wanted:
         file = by_name.get(entry.file)
         found = _find_in_patches(entry, record, files, file)
@@ -119,32 +120,30 @@ def find_present_lines(
         elif file is not None and file.status == "removed":
             lines[entry.number] = PresentLines(file.path, present="the file is gone")
         else:
-            others.append(entry)
-            paths_of[entry.number] = entry.file
+            path = entry.file
             if file is not None:
-                paths_of[entry.number] = file.path
-    doubtful: Mapping[str, Sequence[Line]] = {}
-    if wanted:
-        doubtful = _list_doubtful(files)
-    paths = [*dict.fromkeys([*paths_of.values(), *doubtful])][:MAX_FILES]
-    texts: OptionalRead[Mapping[str, str]] = OptionalRead({})
-    if paths:
-        texts = read_optional(lambda: head.texts(paths), texts.value)
+                path = file.path
+            others.append(_Wanted(entry, path))
+    doubtful = _list_doubtful(files)
+    paths = [*dict.fromkeys([*(one.path for one in others), *doubtful])][:MAX_FILES]
+    texts = read_texts(head, paths)
     unread: dict[int, str] = {}
     readable: list[_Wanted] = []
-    for entry in others:
-        path = paths_of[entry.number]
-        if path in texts.value:
-            readable.append(_Wanted(entry, path, texts.value[path]))
-        elif path in paths and files.is_as_in_base(entry.file, entry.path):
-            lines[entry.number] = _describe_unchanged(path, is_read=not texts.problem)
+    for one in others:
+        entry = one.entry
+        if one.path in texts.value:
+            readable.append(replace(one, text=texts.value[one.path]))
+        elif one.path in paths and files.is_as_in_base(entry.file, entry.path):
+            lines[entry.number] = _describe_unchanged(one.path, is_read=not texts.problem)
         else:
-            why = "its file is binary, or over 200,000 bytes, or one of too many"
-            unread[entry.number] = texts.problem or why
+            unread[entry.number] = texts.problem or NOT_READ
     lines |= _find_in_files(readable, files)
     no_code: Mapping[str, tuple[int, ...]] = {}
     code = read_optional(lambda: _find_code(doubtful, texts.value), no_code)
     return FoundLines(lines, unread, code.value)
+
+
+NOT_READ = "its file is binary, or over 200,000 bytes, or one of too many"
 
 
 def _describe_unchanged(path: str, *, is_read: bool) -> PresentLines:
@@ -198,8 +197,8 @@ def _find_code(
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     entry: LedgerEntry
-    path: str
-    text: str  # of the file at the head commit
+    path: str  # in the head
+    text: str = ""  # of the file at the head commit
 
 
 def _find_in_patches(

@@ -338,14 +338,32 @@ def gather(source: Source) -> PullRequestFacts:
     if changes.is_review and limits.review.merge_state:
         merge = read_merge_state(pull_request, reader, changes.discussion.threads)
     asked = _read_questions(reader, changes, earlier, selected.selection)
-    selection = asked.selection
-    reviewers = _find_reviewers(source, changes, selection)
+    reviewers = _find_reviewers(source, changes, asked.selection)
     summaries = _read_summaries(source, pull_request)
+    facts = _combine(source, changes, earlier, asked)
+    return replace(
+        facts,
+        context=replace(selected.context, attributes=""),
+        context_problem=selected.problem,
+        offer=read_offer(reader, limits),
+        merge=merge.value,
+        merge_problem=merge.problem,
+        file_summaries=summaries,
+        reviewers=reviewers,
+    )
+
+
+def _combine(
+    source: Source, changes: _Changes, earlier: _Earlier, asked: _Questions
+) -> PullRequestFacts:
+    """Return the facts without what is read besides."""
+    limits = source.limits
+    selection = asked.selection
     title_types = limits.title_types
-    if find_title_problem(pull_request.title, title_types) is None:
+    if find_title_problem(changes.pull_request.title, title_types) is None:
         title_types = ()
     return PullRequestFacts(
-        pull_request,
+        changes.pull_request,
         selection,
         unlisted=changes.unlisted,
         size=_to_size(count_lines(changes.listed, selection.skipped)),
@@ -358,8 +376,6 @@ def gather(source: Source) -> PullRequestFacts:
         skipped=_list_skipped(changes, selection),
         is_review=changes.is_review,
         is_full=source.event.is_full_review_requested,
-        context=replace(selected.context, attributes=""),
-        context_problem=selected.problem,
         own_replies=changes.discussion.own_replies,
         resolved_in_vain=earlier.resolved_in_vain,
         unread=frozenset(changes.files.unread),
@@ -367,12 +383,7 @@ def gather(source: Source) -> PullRequestFacts:
         present_lines=asked.now.lines,
         code_lines=asked.now.code,
         unasked=asked.now.unread,
-        offer=read_offer(reader, limits),
-        merge=merge.value,
-        merge_problem=merge.problem,
         title_types=title_types,
-        file_summaries=summaries,
-        reviewers=reviewers,
         requests_reviewers=not earlier.record.rounds and limits.reviewers == "request",
         look_tokens=min(EXCERPT_TOKENS, limits.input_tokens),
     )
@@ -396,6 +407,12 @@ class _Changes:
     def unlisted(self) -> int:
         """The number of changed files that GitHub does not list."""
         return max(self.pull_request.changed_files - len(self.listed), 0)
+
+    @property
+    def max_calls(self) -> int:
+        if self.is_review:
+            return MAX_CALLS
+        return 1
 
 
 def _read_changes(source: Source) -> _Changes:
@@ -491,15 +508,12 @@ def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
     read_blocks = changes.record.read_blocks
     if source.event.is_full_review_requested:
         read_blocks = {}
-    max_calls = 1
-    if changes.is_review:
-        max_calls = MAX_CALLS
     select = partial(
         select_files,
         changes.listed,
         changes.patches,
         new=changes.files.find_new(read_blocks),
-        max_calls=max_calls,
+        max_calls=changes.max_calls,
     )
     selection = select(changes.rules, tokens=tokens)
     if not (changes.is_review and may_have_calls(selection)):

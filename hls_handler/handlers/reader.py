@@ -371,3 +371,11 @@ def read_optional(read: Callable[[], T], otherwise: T) -> OptionalRead[T]:
         if isinstance(exc, DependencyDown) and exc.applies_to_all_calls:
             raise
         return OptionalRead(otherwise, str(exc))
+
+
+def read_texts(files: RepositoryFiles, paths: Collection[str]) -> OptionalRead[Mapping[str, str]]:
+    """Return the texts of files, by path. Without paths, no request is made."""
+    none: Mapping[str, str] = {}
+    if not paths:
+        return OptionalRead(none)
+    return read_optional(lambda: files.texts(paths), none)

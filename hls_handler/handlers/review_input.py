@@ -27,7 +27,13 @@ from hls_handler.github.values import (
 )
 from hls_handler.handlers.changed_files import TOKENS_PER_FILE, PatchedFile, Selection, show_files
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.reader import OptionalRead, Reader, RepositoryFiles, read_optional
+from hls_handler.handlers.reader import (
+    OptionalRead,
+    Reader,
+    RepositoryFiles,
+    read_optional,
+    read_texts,
+)
 from hls_handler.handlers.skipped_files import (
     EMPTY_BLOBS,
     Reason,
@@ -416,14 +422,11 @@ def read_surroundings(
     if not searches and not any(has_grammar(file.path) for file in shown):
         return selection
     present = [file for file in shown if file.status != "removed"]
+    wanted = [file for file in present if _has_lines_above(selection, file)]
     if searches:
         wanted = [file for file in present if _may_have_places(file)]
-    else:
-        wanted = [file for file in present if _has_lines_above(selection, file)]
-    paths = [file.path for file in wanted][:MAX_READ_FILES]
-    texts: OptionalRead[Mapping[str, str]] = OptionalRead({})
-    if paths:
-        texts = read_optional(lambda: files.texts(paths), texts.value)
+    paths = [file.path for file in wanted[:MAX_READ_FILES]]
+    texts = read_texts(files, paths)
     if texts.problem:
         return replace(selection, unsearched=texts.problem)
     above = read_optional(
@@ -432,17 +435,16 @@ def read_surroundings(
     selection = above.value
     if above.problem:
         return replace(selection, unsearched=above.problem)
-    if searches:
-        changed = _list_changed(selection, shown, texts.value)
-        searched = _SearchedFiles(files, ignored_paths)
-        sites = read_optional(lambda: find_second_sites(changed, searched), SecondSites())
-        selection = _with_second_sites(selection, sites.value, tokens=tokens, most=most)
-        too_large = _list_too_large(paths, texts.value, files)
-        why = sites.problem or files.no_mirror or _describe_too_large(too_large)
-        return replace(selection, unsearched=why)
-    if most:
-        return replace(selection, unsearched=files.no_mirror)
-    return selection
+    if not searches:
+        if most:
+            return replace(selection, unsearched=files.no_mirror)
+        return selection
+    changed = _list_changed(selection, shown, texts.value)
+    searched = _SearchedFiles(files, ignored_paths)
+    sites = read_optional(lambda: find_second_sites(changed, searched), SecondSites())
+    selection = _with_second_sites(selection, sites.value, tokens=tokens, most=most)
+    why = sites.problem or files.no_mirror or _describe_too_large(paths, texts.value, files)
+    return replace(selection, unsearched=why)
 
 
 def _list_changed(
@@ -459,16 +461,6 @@ def _list_changed(
         for file in files
         if file.path in texts or file.status == "removed"
     ]
-
-
-def _list_too_large(
-    paths: Iterable[str], texts: Mapping[str, str], files: RepositoryFiles
-) -> list[str]:
-    unread = [path for path in paths if path not in texts]
-    if not unread:
-        return []
-    listed = files.list_files(unread)
-    return [path for path in unread if path in listed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,12 +501,20 @@ def _list_above(selection: Selection, path: str) -> frozenset[int]:
     return frozenset(line.number for hunk in hunks for line in hunk.lines)
 
 
-def _describe_too_large(paths: Sequence[str]) -> str:
-    if not paths:
+def _describe_too_large(
+    paths: Iterable[str], texts: Mapping[str, str], files: RepositoryFiles
+) -> str:
+    """Return which files exist but could not be read; "" if all could."""
+    unread = [path for path in paths if path not in texts]
+    if not unread:
         return ""
-    named = paths[0]
-    if len(paths) > 1:
-        named = f"{named} and {count(len(paths) - 1, 'more file')}"
+    listed = files.list_files(unread)
+    too_large = [path for path in unread if path in listed]
+    if not too_large:
+        return ""
+    named = too_large[0]
+    if len(too_large) > 1:
+        named = f"{named} and {count(len(too_large) - 1, 'more file')}"
     return f"{named} could not be read: over 2 MB, or no text"
 
 

@@ -119,21 +119,22 @@ def gather(source: Source) -> ReviewFacts:
     reviews = reader.reviews(pull_request.number)
     review = next((other for other in reviews if other.id == event.review.id), None)
     if review is None:
-        raise Permanent(
-            f"the review {event.review.id} does not exist or is not among the first"
-            f" {len(reviews)} reviews"
-        )
+        missing = f"does not exist or is not among the first {len(reviews)} reviews"
+        raise Permanent(f"the review {event.review.id} {missing}")
     if review.state == "dismissed":
         raise Superseded("the review was dismissed meanwhile")
     if any(_supersedes(later, review) for later in reviews[reviews.index(review) + 1 :]):
         raise Superseded("the same person has reviewed again since")
     all_comments = reader.review_comments(pull_request.number, review.id)
-    comments, omitted = _select_comments(all_comments, source.limits.input_tokens)
-    only_replies = (
-        bool(all_comments) and not review.body.strip() and all(c.is_reply for c in all_comments)
-    )
+    comments = _select_comments(all_comments, source.limits.input_tokens)
+    are_replies = bool(all_comments) and all(comment.is_reply for comment in all_comments)
     return ReviewFacts(
-        pull_request, review, comments, omitted, only_replies, _has_objections(reviews)
+        pull_request,
+        review,
+        comments,
+        omitted=len(all_comments) - len(comments),
+        only_replies=are_replies and not review.body.strip(),
+        objections=_has_objections(reviews),
     )
 
 
@@ -165,9 +166,12 @@ def list_comment_variables(facts: ReviewFacts, reply: Reply) -> Mapping[str, obj
     """Return variables for the comment template. `dropped` is the number of requests that are
     not in `todos`.
     """
-    todos, dropped = _find_todos(facts, reply)
-    linked = tuple(replace(todo, url=_permalink(facts, todo)) for todo in todos)
-    return {"commit": facts.review.commit_id[:10], "todos": linked, "dropped": dropped}
+    todos = _find_todos(facts, reply)
+    return {
+        "commit": facts.review.commit_id[:10],
+        "todos": tuple(replace(todo, url=_permalink(facts, todo)) for todo in todos),
+        "dropped": len(_list_requests(reply)) - len(todos),
+    }
 
 
 def plan(facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
@@ -178,10 +182,15 @@ def plan(facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
     requests, the prompt showed all comments, and the state of the review is "approved" or
     "changes_requested".
     """
-    results = [_find_todos(facts, answer.reply) for answer in analysis.answers]
-    todos = [todo for found, _ in results for todo in found]
-    incomplete = facts.omitted or any(dropped for _, dropped in results)
-    groups = () if incomplete else ("status",)
+    todos: list[Todo] = []
+    requests: list[ReviewRequest] = []
+    for answered in analysis.answers:
+        todos += _find_todos(facts, answered.reply)
+        requests += _list_requests(answered.reply)
+    incomplete = facts.omitted or len(todos) < len(requests)
+    groups: tuple[str, ...] = ("status",)
+    if incomplete:
+        groups = ()
     labels = plan_labels(analysis, *_status_labels(facts, todos), groups=groups)
     if not todos and (incomplete or facts.review.state not in VERDICTS):
         return labels
@@ -190,44 +199,47 @@ def plan(facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
     return (*labels, *plan_comment(analysis, ReviewHandler.family, create=create, section=section))
 
 
-def _select_comments(
-    comments: Sequence[ReviewComment], tokens: int
-) -> tuple[tuple[ShownComment, ...], int]:
+def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[ShownComment, ...]:
     shown: list[ShownComment] = []
-    left = tokens
     for comment in comments:
         shown_comment = _to_shown_comment(comment, number=len(shown) + 1)
         texts = (shown_comment.path, shown_comment.code, shown_comment.body[:MAX_BODY_CHARACTERS])
         needed = TOKENS_PER_COMMENT + sum(map(estimate_tokens, texts))
-        if needed <= left:
-            left -= needed
+        if needed <= tokens:
+            tokens -= needed
             shown.append(shown_comment)
-    return tuple(shown), len(comments) - len(shown)
+    return tuple(shown)
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
-    hunks = redact_patch(
-        number_patch(comment.hunk)
-    ).hunks  # before it is cut: half a credential is not recognised
-    lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
-    code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
-    last = lines[-1] if lines else None
-    side: Side = "LEFT" if (comment.side or (last.side if last else "RIGHT")) == "LEFT" else "RIGHT"
-    line = comment.line if comment.line is not None else last.number if last else None
+    # before it is cut: half a credential is not recognised
+    hunks = redact_patch(number_patch(comment.hunk)).hunks
+    code = ""
+    side: Side = "RIGHT"
+    if comment.side == "LEFT":
+        side = "LEFT"
+    line = comment.line
+    if hunks and hunks[-1].lines:
+        lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:]))
+        code = numbered(Patch((Hunk(hunks[-1].header, lines),)))
+        if not comment.side:
+            side = lines[-1].side
+        if line is None:
+            line = lines[-1].number
     return ShownComment(number, comment.path, side, line, code, comment.body)
 
 
 def _shorten(line: Line) -> Line:
-    return (
-        line
-        if len(line.text) <= MAX_LINE_LENGTH
-        else replace(line, text=f"{line.text[:MAX_LINE_LENGTH]} [...]")
-    )
+    if len(line.text) <= MAX_LINE_LENGTH:
+        return line
+    return replace(line, text=f"{line.text[:MAX_LINE_LENGTH]} [...]")
 
 
 def _reviewer_key(review: Review) -> str:
     # Deleted accounts share the user "ghost", so each of their reviews has its own key.
-    return f"{review.user.id}-{review.id}" if review.user.id == GHOST.id else str(review.user.id)
+    if review.user.id == GHOST.id:
+        return f"{review.user.id}-{review.id}"
+    return str(review.user.id)
 
 
 def _supersedes(later: Review, review: Review) -> bool:
@@ -235,24 +247,24 @@ def _supersedes(later: Review, review: Review) -> bool:
 
 
 def _has_objections(reviews: Sequence[Review]) -> bool:
-    verdicts = [
-        review
-        for review in reviews
-        if review.state in (*VERDICTS, "dismissed") and not review.user.is_bot
-    ]
-    return (
-        "changes_requested" in {_reviewer_key(review): review.state for review in verdicts}.values()
-    )
+    last: dict[str, str] = {}  # verdict, by reviewer
+    for review in reviews:
+        if review.state in (*VERDICTS, "dismissed") and not review.user.is_bot:
+            last[_reviewer_key(review)] = review.state
+    return "changes_requested" in last.values()
 
 
-def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
-    requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
+def _list_requests(reply: Reply) -> Sequence[ReviewRequest]:
+    if not isinstance(reply, ReviewAnalysis):
+        return ()
+    return reply.requests
+
+
+def _find_todos(facts: ReviewFacts, reply: Reply) -> list[Todo]:
     text = _normalize(facts.review.body)
     bodies = [(comment, _normalize(comment.body)) for comment in facts.comments]
-    found = [
-        todo for request in requests if (todo := _find_todo(request, text, bodies)) is not None
-    ]
-    return tuple(sorted(found, key=lambda todo: not todo.blocking)), len(requests) - len(found)
+    found = [_find_todo(request, text, bodies) for request in _list_requests(reply)]
+    return sorted(filter(None, found), key=lambda todo: not todo.blocking)
 
 
 def _find_todo(
@@ -266,16 +278,18 @@ def _find_todo(
     task = request.todo.strip() or request.quote
     if named is None and quote in text:
         return Todo(task, request.quote, None, None, "RIGHT", request.blocking)
-    place = named or (matching[0] if len(matching) == 1 else None)
-    if place is None:  # the quote is in no comment, or in several
+    if named is None and len(matching) != 1:  # the quote is in no comment, or in several
         return None
+    place = named or matching[0]
     return Todo(task, request.quote, place.path, place.line, place.side, request.blocking)
 
 
 def _permalink(facts: ReviewFacts, todo: Todo) -> str:
     if todo.path is None or todo.line is None:
         return ""
-    commit = facts.pull_request.base_sha if todo.side == "LEFT" else facts.review.commit_id
+    commit = facts.review.commit_id
+    if todo.side == "LEFT":
+        commit = facts.pull_request.base_sha
     return permalink(facts.pull_request.html_url, commit, todo.path, todo.line)
 
 

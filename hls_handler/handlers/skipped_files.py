@@ -46,7 +46,8 @@ NOT_HAND_WRITTEN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
     (
         "generated",
         re.compile(
-            r"(^|/)(dist|__generated__|__snapshots__)/|_pb2(_grpc)?\.pyi?$|\.pb\.(go|cc|h)$|\.g\.dart$|\.designer\.cs$"
+            r"(^|/)(dist|__generated__|__snapshots__)/|_pb2(_grpc)?\.pyi?$|\.pb\.(go|cc|h)$"
+            r"|\.g\.dart$|\.designer\.cs$"
             r"|\.generated\.[a-z]+$|\.snap$"
         ),
     ),
@@ -76,7 +77,8 @@ OVERRIDES: Mapping[Reason, Attribute] = {
 BINARY_FILES = re.compile(
     r"\.(apng|avif|bmp|gif|heic|heif|icns|ico|jp2|jpe?g|jxl|png|psd|tiff?|webp|xcf"  # images
     r"|eot|otf|ttc|ttf|woff2?"  # fonts
-    r"|7z|aab|apk|br|bz2|cab|deb|dmg|ear|egg|gz|ipa|iso|jar|lz4?|lzma|nupkg|rar|rpm|tar|tgz|war|whl|xz|zip|zst"
+    r"|7z|aab|apk|br|bz2|cab|deb|dmg|ear|egg|gz|ipa|iso|jar|lz4?|lzma"
+    r"|nupkg|rar|rpm|tar|tgz|war|whl|xz|zip|zst"
     r"|aac|aiff?|flac|m4a|midi?|mp3|oga|ogg|opus|wav|wma"  # audio
     r"|avi|flv|m4v|mkv|mov|mp4|mpe?g|ogv|webm|wmv"  # video
     r"|a|beam|class|dll|dylib|exe|lib|mo|o|pdb|py[cdo]|so|swf|wasm"  # compiled
@@ -94,7 +96,8 @@ CODE_FILES = re.compile(
     r"|\.(c|h|cc|cpp|cxx|hh|hpp|hxx|inl|cuh?|ino|mm?|cs|cshtml|razor|vb|fs[ix]?|go|rs|swift|dart"
     r"|java|kts?|scala|groovy|gradle|clj[cs]?|edn|js|jsx|mjs|cjs|ts|tsx|mts|cts|vue|svelte|astro"
     r"|py[iwx]?|rb|erb|rake|gemspec|php\d?|phtml|inc|lua|p[lm]|t|tcl|r|rmd|jl|exs?|erl|hrl|l?hs"
-    r"|mli?|coffee|elm|el|lisp|scm|rkt|zig|nim|cr|d|f|f90|for|pas|dpr|cob|cbl|cpy|asm|s|vhdl?|svh?|v"
+    r"|mli?|coffee|elm|el|lisp|scm|rkt|zig|nim|cr|d|f|f90|for|pas|dpr|cob|cbl|cpy|asm|s|vhdl?"
+    r"|svh?|v"
     r"|sol|vy|move|glsl|hlsl|vert|frag|wgsl|metal|as|applescript|ahk|bas|cls|vbs|vba"
     r"|sh|bash|zsh|fish|ksh|csh|awk|ps1|psm1|psd1|bat|cmd|reg|inf|rc|strings"
     r"|sql|psql|plsql|pk[sb]|ddl|graphql|gql|proto|thrift|avsc|wsdl|xsd|xslt?|rego"
