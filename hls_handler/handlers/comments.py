@@ -41,9 +41,8 @@ QuestionKind = Literal["how to start", "a question"]
 
 MAX_COMMENTS = 30  # the newest comments of the conversation are read, up to this number
 
-ONBOARDING = (  # `EnsureComment.family` of the reply to newcomers; a conversation gets it once
-    "onboarding"
-)
+# `EnsureComment.family` of the reply to newcomers; a conversation gets it once
+ONBOARDING = "onboarding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +75,8 @@ class CommentFacts:
     asked: QuestionKind
     before: tuple[Comment, ...]  # earlier comments, oldest first
     replied: bool  # True if HLS has already posted its reply to newcomers on this conversation
-    documents: tuple[
-        DocumentSection, ...
-    ] = ()  # of the repository's documentation; empty if none fits
+    # of the repository's documentation; empty if none fits
+    documents: tuple[DocumentSection, ...] = ()
     finding: AskedFinding | None = None  # None: the question is in the conversation
 
 

@@ -64,11 +64,14 @@ def describe_sections(sections: Sequence[DocumentSection]) -> str:
 
 def list_quoted(reply: Reply, sections: Sequence[DocumentSection]) -> tuple[QuotedSection, ...]:
     """Return the quotes of a reply that the sections contain."""
-    sources = reply.sources if isinstance(reply, AnsweringReply) else ()
-    found = ((one.quote, sections[one.number - 1]) for one in sources if _is_quoted(one, sections))
-    return tuple(
-        QuotedSection(quote, section.path, section.title, section.url) for quote, section in found
-    )
+    if not isinstance(reply, AnsweringReply):
+        return ()
+    found: list[QuotedSection] = []
+    for source in reply.sources:
+        if _is_quoted(source, sections):
+            section = sections[source.number - 1]
+            found.append(QuotedSection(source.quote, section.path, section.title, section.url))
+    return tuple(found)
 
 
 def keep_proved_answers(answers: Answers, sections: Sequence[DocumentSection]) -> Answers:
@@ -80,8 +83,10 @@ def keep_proved_answers(answers: Answers, sections: Sequence[DocumentSection]) -
     proved = tuple(replace(one, reply=_keep_proved(one.reply, sections)) for one in answers.answers)
     pairs = zip(answers.answers, proved, strict=True)
     is_withheld = any(_has_sources(old.reply) and not _has_sources(new.reply) for old, new in pairs)
-    reasons = [*filter(None, [answers.left_out]), *([WITHHELD] if is_withheld else [])]
-    return replace(answers, answers=proved, left_out="; ".join(reasons))
+    left_out = answers.left_out
+    if is_withheld:
+        left_out = "; ".join(filter(None, [left_out, WITHHELD]))
+    return replace(answers, answers=proved, left_out=left_out)
 
 
 def _has_sources(reply: Reply) -> bool:

@@ -214,7 +214,9 @@ def read_failed_steps(
             if read.annotations is not None and excerpt is read.log[0]:
                 note = _find_error(read.annotations)
                 step = replace(step, annotations=_show(read.annotations), error=step.error or note)
-            found.append(_refer(step, same_as) if same_as else step)
+            if same_as:
+                step = _refer(step, same_as)
+            found.append(step)
     return tuple(found)
 
 

@@ -55,9 +55,8 @@ class ShownFinding:
     body: str
     quote: str
     suggestion: str | None
-    url: (
-        str  # of the review comment, or the permanent address of the lines on GitHub; "" if unknown
-    )
+    # of the review comment, or the permanent address of the lines on GitHub; "" if unknown
+    url: str
     is_inline: bool  # True if a review comment has the text
     number: int = 0  # 0: it cannot be dismissed, because it does not count
     is_undecided: bool = False
@@ -171,12 +170,17 @@ def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
         by = entry.dismissed_by or ""
         # first those of the person
         keys = sorted(entry.dismissals, key=lambda key: not key.endswith(f" by {by}"))
-        finding = replace(_show_entry(facts, entry), body="", dismissed_by=by)
-        shown.append(replace(finding, dismissed_how=describe_dismissal(keys[0] if keys else "")))
+        how = describe_dismissal(next(iter(keys), ""))
+        finding = _show_entry(facts, entry)
+        shown.append(replace(finding, body="", dismissed_by=by, dismissed_how=how))
     return tuple(shown)
 
 
 def _show_entry(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
+    is_inline = entry.comment_id is not None
+    body = ""
+    if not is_inline:
+        body = entry.body
     return ShownFinding(
         path=entry.path,
         side=entry.side,
@@ -186,11 +190,11 @@ def _show_entry(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
         category=next((one for one in get_args(Category) if one == entry.category), None),
         confidence=None,
         title=entry.title,
-        body="" if entry.comment_id is not None else entry.body,
+        body=body,
         quote="",
         suggestion=None,
         url=_find_url(facts, entry.comment_id, entry.path, entry.side, entry.line, entry.line),
-        is_inline=entry.comment_id is not None,
+        is_inline=is_inline,
         number=entry.number,
         is_undecided=entry.is_undecided,
         unseen=entry.unseen,

@@ -31,15 +31,12 @@ class PromptLimits:
     input_tokens: int  # estimated
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
     shown: Findings = field(default_factory=Findings)  # thresholds for findings in comments
-    summary: Summary = (
-        "on_findings"  # whether there is a comment if nothing was found or is missing
-    )
-    sums_up_files: bool = (
-        False  # whether the comment on a pull request has a sentence on each changed file
-    )
-    title_types: tuple[
-        str, ...
-    ] = ()  # of the title that Claude is asked for; (): it is asked for none
+    # whether there is a comment if nothing was found or is missing
+    summary: Summary = "on_findings"
+    # whether the comment on a pull request has a sentence on each changed file
+    sums_up_files: bool = False
+    # of the title that Claude is asked for; (): it is asked for none
+    title_types: tuple[str, ...] = ()
     reviewers: ReviewersMode = False
     labels: EffectiveLabels = field(default_factory=EffectiveLabels)
     taken_labels: frozenset[str] | None = None
@@ -60,9 +57,8 @@ class Conversation:
     number: int
     is_pull_request: bool
     may_be_closed: bool = False  # True: it is also processed if it is closed
-    is_fallback_issue: bool = (
-        False  # the fallback issue from settings: it receives a comment, but no labels
-    )
+    # the fallback issue from settings: it receives a comment, but no labels
+    is_fallback_issue: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ corrected.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 
@@ -64,9 +64,9 @@ def plan_labels(
     prompt_ids = {label.group: analysis.answers[0].prompt_id for label in listed}
     for answer in analysis.answers:
         unsure = _find_unsure(answer.reply, min_field_confidence)
-        wanted = [label for label in _requested_labels(answer.reply) if label.group not in without]
-        requested += (label for label in wanted if label.group not in unsure)
-        rejected += ((label.name, unsure[label.group]) for label in wanted if label.group in unsure)
+        of_fields = _choose_of_fields(answer.reply, without, unsure)
+        requested += of_fields.chosen
+        rejected += of_fields.rejected
         for label in _possible_labels(type(answer.reply)):
             if label.group not in without and label.group not in unsure:
                 possible.append(label)
@@ -86,14 +86,21 @@ def plan_labels(
 
 
 @dataclass(frozen=True, slots=True)
-class _Suggested:
-    """The suggested labels that are certain enough, and those that are not set, with reasons."""
+class _Choice:
+    """The labels of replies that are certain enough, and those that are not set, with reasons."""
 
-    chosen: tuple[RequestedLabel, ...]
-    rejected: tuple[tuple[str, str], ...]
+    chosen: Sequence[RequestedLabel]
+    rejected: Sequence[tuple[str, str]]
 
 
-def _choose_suggested(replies: Iterable[Reply], offer: LabelOffer | None) -> _Suggested:
+def _choose_of_fields(reply: Reply, without: Collection[str], unsure: Mapping[str, str]) -> _Choice:
+    wanted = [label for label in _requested_labels(reply) if label.group not in without]
+    chosen = [label for label in wanted if label.group not in unsure]
+    rejected = [(one.name, unsure[one.group]) for one in wanted if one.group in unsure]
+    return _Choice(chosen, rejected)
+
+
+def _choose_suggested(replies: Iterable[Reply], offer: LabelOffer | None) -> _Choice:
     by_name = {fold(label.name): label.name for label in list_offered(offer)}
     suggestions = chain.from_iterable(getattr(reply, "suggested_labels", []) for reply in replies)
     chosen: dict[str, RequestedLabel] = {}
@@ -111,8 +118,8 @@ def _choose_suggested(replies: Iterable[Reply], offer: LabelOffer | None) -> _Su
             rejected[known] = f"Claude's confidence is {suggestion.confidence:g}, and {least}"
         else:
             chosen[known] = _suggested_label(known)
-    left_out = ((name, reason) for name, reason in rejected.items() if name not in chosen)
-    return _Suggested(tuple(chosen.values()), tuple(left_out))
+    left_out = [(name, reason) for name, reason in rejected.items() if name not in chosen]
+    return _Choice([*chosen.values()], left_out)
 
 
 def _find_unsure(reply: Reply, min_confidence: float) -> Mapping[str, str]:
@@ -135,14 +142,11 @@ def list_wanted_labels(
     """Return the names of labels that a reply asks for and settings allow, except labels of the
     groups `without`.
     """
-    wanted = (*_requested_labels(reply), *_choose_suggested([reply], offer).chosen)
-    without = {*without, *_find_unsure(reply, settings.min_field_confidence)}
-    allowed = (
-        one
-        for one in wanted
-        if one.group not in without and find_prohibition(one.name, settings) is None
-    )
-    return tuple(dict.fromkeys(one.name for one in allowed))
+    unsure = _find_unsure(reply, settings.min_field_confidence)
+    of_fields = _choose_of_fields(reply, without, unsure).chosen
+    wanted = [*of_fields, *_choose_suggested([reply], offer).chosen]
+    allowed = [one.name for one in wanted if find_prohibition(one.name, settings) is None]
+    return tuple(dict.fromkeys(allowed))
 
 
 def _suggested_label(name: str) -> RequestedLabel:

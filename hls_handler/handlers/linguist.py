@@ -117,5 +117,9 @@ def _widen(part: str) -> str:
 
 
 def _parse_pattern(pattern: str) -> Sequence[str]:
-    parts = pattern.removeprefix("/").split("/") if "/" in pattern else [ANY_FOLDERS, pattern]
-    return [*parts, "*"] if parts[-1] == ANY_FOLDERS else parts
+    parts = [ANY_FOLDERS, pattern]
+    if "/" in pattern:
+        parts = pattern.removeprefix("/").split("/")
+    if parts[-1] == ANY_FOLDERS:
+        parts.append("*")
+    return parts

@@ -55,19 +55,19 @@ QUESTION_TOKENS = 400  # of each earlier finding in the prompt
 MAX_QUESTIONS = 30  # earlier findings about which one review asks
 MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
 
-Raised = tuple[tuple[LedgerEntry, Located], ...]
-"""Findings with their place in the patch."""
+Raised = tuple[LedgerEntry, Located]
+"""A finding with its place in the patch."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewFindings:
-    raised: Raised  # new findings, most severe first
-    inline: Raised  # those of `raised` that get a review comment
+    raised: tuple[Raised, ...]  # new findings, most severe first
+    inline: tuple[Raised, ...]  # those of `raised` that get a review comment
     unlocated: tuple[Finding, ...]  # about files that no call showed; they do not count
     held_back: int  # findings that the settings leave out
     ledger: tuple[LedgerEntry, ...]  # the earlier findings with their present state
     claims: tuple[Claim, ...]  # about earlier findings, that the second look must agree with
-    unproved: Raised  # as `Verdicts.unproved`
+    unproved: tuple[Raised, ...]  # as `Verdicts.unproved`
 
     @property
     def open(self) -> Sequence[LedgerEntry]:
@@ -215,12 +215,14 @@ class PullRequestFacts:
         is_sure = finding.confidence >= self.shown.min_confidence
         return is_severe and is_sure and finding.category in self.review.categories
 
-    def _raise(self, timely: Iterable[Located], ledger: tuple[LedgerEntry, ...]) -> Raised:
+    def _raise(
+        self, timely: Iterable[Located], ledger: tuple[LedgerEntry, ...]
+    ) -> tuple[Raised, ...]:
         """Return the new findings, less certain if they hang on a fact that was not shown."""
         new = [*timely]
         if self.is_review:
             new[:0] = find_committed(ledger, self.credentials, self.present)
-        raised: list[tuple[LedgerEntry, Located]] = []
+        raised: list[Raised] = []
         for entry, located in zip(add(self.record, new, self.present), new, strict=True):
             unseen = self.unseen.get(entry.key, "")
             if unseen:
@@ -232,7 +234,7 @@ class PullRequestFacts:
                 raised.append((entry, located))
         return tuple(raised)
 
-    def _choose_inline(self, raised: Raised) -> Raised:
+    def _choose_inline(self, raised: tuple[Raised, ...]) -> tuple[Raised, ...]:
         """Return the findings that get a review comment."""
         if not self.is_review:
             return ()

@@ -20,7 +20,7 @@ from hls_handler.handlers.changed_files import (
     show_files,
 )
 from hls_handler.handlers.present_lines import EXCERPT_LINES, MAX_CHARS, PresentLines, show_excerpt
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_request_facts import PullRequestFacts, Raised
 from hls_handler.question import estimate_tokens
 from hls_handler.review.ledger import is_failing
 from hls_handler.review.patches import (
@@ -148,9 +148,10 @@ def plan_second_look(facts: PullRequestFacts) -> SecondLook:
     It decides about claims, and about new findings that would fail the check, are unsure or
     misquoted. A new finding of which no code can be shown is left out.
     """
-    raised = facts.found.raised if facts.review.verify else ()
-    asked = [one for one in raised if _is_asked(*one, facts.fail_on)][:MAX_CANDIDATES]
-    asked += facts.found.unproved
+    asked: list[Raised] = []
+    if facts.review.verify:
+        asked = [one for one in facts.found.raised if _is_asked(*one, facts.fail_on)]
+    asked = [*asked[:MAX_CANDIDATES], *facts.found.unproved]
     new = [_to_new(facts, *one) for one in asked]
     claims = facts.found.claims
     tokens = facts.look_tokens // (2 * max(len(claims), 1))
@@ -230,9 +231,6 @@ def _count_tokens(one: Candidate) -> int:
 
 # --- The code that is shown
 
-Raised = Sequence[tuple[LedgerEntry, Located]]
-"""Findings as `ReviewFindings.raised` has them."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Hunk:
@@ -300,7 +298,7 @@ class _Chosen:
                 self.sites.append(site)
 
 
-def _choose_code(facts: PullRequestFacts, asked: Raised, tokens: int) -> _Chosen:
+def _choose_code(facts: PullRequestFacts, asked: Sequence[Raised], tokens: int) -> _Chosen:
     """Choose the hunks and other places to show.
 
     First come the hunks with findings, then what these rest on, then the rest of their files, and
@@ -364,7 +362,9 @@ def _list_hunks(selection: Selection) -> Iterator[_Hunk]:
             yield _Hunk(replace(part, hunks=(index,)), path, hunk, above.get(index, ""))
 
 
-def _mark_hunks(hunks: Sequence[_Hunk], asked: Raised, quotes: Collection[str]) -> list[_Hunk]:
+def _mark_hunks(
+    hunks: Sequence[_Hunk], asked: Sequence[Raised], quotes: Collection[str]
+) -> list[_Hunk]:
     """Return the hunks with their lines that have findings, and those that are quoted.
 
     A quote is a whole line, or a part if no line equals it. Other files are not searched for a line
