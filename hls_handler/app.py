@@ -162,7 +162,9 @@ def configure_logs(settings: Settings, ring: LogRing, *, earlier: Iterable[str] 
     on_terminal = sys.stderr.isatty()
     layout = settings.logging.format
     if layout is None:
-        layout = "text" if on_terminal else "json"
+        layout = "json"
+        if on_terminal:
+            layout = "text"
     colours = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     logs.configure(settings.logging.level, layout, sys.stderr, secrets, colours=colours, ring=ring)
 
@@ -220,7 +222,9 @@ class Service:
             lambda lease, s: self._store.queue.renew(lease, lease_s=s),
             lease_s=lambda: self.settings().limits.lease_s,
         )
-        self._workers = None if role == "web" else self._make_workers()
+        self._workers: Workers | None = None
+        if role != "web":
+            self._workers = self._make_workers()
         self._tracing = connect_tracing(settings)
         self._vectors = connect_vectors(settings.retrieval)
         self._accepts = AcceptQueue(
@@ -269,7 +273,9 @@ class Service:
 
     def _make_probe(self, settings: Settings) -> PeriodicThread:
         clients = self._clients(settings)  # only the thread `probe` uses these clients
-        mirror_disk = None if self._workers is None else self._mirrors.disk
+        mirror_disk = None
+        if self._workers is not None:
+            mirror_disk = self._mirrors.disk
         checks = HealthChecks(
             self._store,
             self._reloader,

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 SocketOption = tuple[int, int, int]
 
 MAX_CONNECT_S = 10.0
-MAX_IDLE_CONNECTIONS, IDLE_S = 100, 60.0  # of one client
+MAX_IDLE_CONNECTIONS = 100  # of one client
+IDLE_S = 60.0  # for which they are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,14 @@ class ProxySettings:
 
     proxy: str | None = field(repr=False)  # "http://user:password@proxy.example:3128"
     ca_path: str  # file or folder with the certificates of the trusted authorities
-    ca_variable: str | None = (
-        None  # the environment variable that names `ca_path`; None for the system's authorities
-    )
+    # the environment variable that names `ca_path`; None for the system's authorities
+    ca_variable: str | None = None
 
     @property
     def proxy_without_credentials(self) -> str | None:
-        return None if self.proxy is None else str(httpx2.URL(self.proxy).copy_with(userinfo=b""))
+        if self.proxy is None:
+            return None
+        return str(httpx2.URL(self.proxy).copy_with(userinfo=b""))
 
     def new_transport(
         self,
@@ -89,37 +91,40 @@ class ProxySettings:
 
         session = requests.Session()
         session.trust_env = False
-        session.proxies = {"https": self.proxy} if self.proxy else {}
+        if self.proxy is not None:
+            session.proxies["https"] = self.proxy
         return session
 
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
         """Return the cause, such as ": Connection refused", and the remedy. `otherwise` is the
         default remedy.
         """
-        through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
+        through = ""
+        if self.proxy is not None:
+            through = f" through the proxy {self.proxy_without_credentials}"
         certificate_problems = [
             e.verify_message for e in _causes(exc) if isinstance(e, ssl.SSLCertVerificationError)
         ]
         if certificate_problems:
-            source = (
-                f"{self.ca_variable} ({self.ca_path})"
-                if self.ca_variable
-                else f"the system's {self.ca_path}"
-            )
+            source = f"the system's {self.ca_path}"
+            if self.ca_variable is not None:
+                source = f"{self.ca_variable} ({self.ca_path})"
             remedy = (
                 "set SSL_CERT_FILE to a PEM file with the certificate of the server's authority,"
                 f" and restart; the trusted authorities now come from {source}"
             )
             return f"{through}: certificate verification failed: {certificate_problems[0]}", remedy
-        status = _find_proxy_status(exc) if self.proxy else None
+        if self.proxy is None:
+            return f": {describe_cause(exc)}", otherwise
+        status = _find_proxy_status(exc)
         if status == 407:
             remedy = "correct the user name and password in HTTPS_PROXY, and restart"
             return f"{through}: it rejected the user name or password (407)", remedy
-        if self.proxy:
-            otherwise = (
-                f"check the proxy that HTTPS_PROXY names, or add the host to NO_PROXY; {otherwise}"
-            )
-        return f"{through}: {f'it answered {status}' if status else describe_cause(exc)}", otherwise
+        cause = describe_cause(exc)
+        if status is not None:
+            cause = f"it answered {status}"
+        remedy = "check the proxy that HTTPS_PROXY names, or add the host to NO_PROXY"
+        return f"{through}: {cause}", f"{remedy}; {otherwise}"
 
 
 class Deadline:
@@ -314,7 +319,9 @@ def exchange(address: str, path: str, question: object, timeout_s: float) -> byt
     most 100 kB.
     """
     proxy = find_proxy_settings(address)
-    method = "GET" if question is None else "POST"
+    method = "POST"
+    if question is None:
+        method = "GET"
     try:
         with (
             httpx2.Client(transport=proxy.new_transport(timeout_s), trust_env=False) as client,
@@ -323,30 +330,32 @@ def exchange(address: str, path: str, question: object, timeout_s: float) -> byt
             body = read_body(response.iter_bytes(), MAX_ANSWER_BYTES)
     except httpx2.HTTPError as exc:
         raise Permanent(f"no answer{proxy.explain_failure(exc, otherwise='')[0]}") from None
-    if response.status_code != 200 or body is None:
-        raise Permanent(
-            "the answer is too long"
-            if body is None
-            else f"the answer has status {response.status_code}"
-        )
+    if body is None:
+        raise Permanent("the answer is too long")
+    if response.status_code != 200:
+        raise Permanent(f"the answer has status {response.status_code}")
     return body
 
 
 @cache  # loading all authorities takes tens of milliseconds, and a megabyte for each context
 def ssl_context(ca_path: str) -> ssl.SSLContext:
     """Return the process's TLS context that trusts only the authorities in the file or folder."""
-    is_folder = Path(ca_path).is_dir()
-    return ssl.create_default_context(
-        cafile=None if is_folder else ca_path, capath=ca_path if is_folder else None
-    )
+    if Path(ca_path).is_dir():
+        return ssl.create_default_context(capath=ca_path)
+    return ssl.create_default_context(cafile=ca_path)
 
 
 def find_proxy_settings(address: str, environ: Mapping[str, str] = os.environ) -> ProxySettings:
     """Return the settings for an address such as "https://api.github.com". Raises
     `SettingsError`.
     """
-    ca_variable, ca_path = _find_ca_path(environ)
-    return ProxySettings(_find_proxy(urlsplit(address), environ), ca_path, ca_variable)
+    proxy = _find_proxy(urlsplit(address), environ)
+    for variable in CA_VARIABLES:
+        ca_path = environ.get(variable)
+        if ca_path:
+            _require_certificates(variable, ca_path)
+            return ProxySettings(proxy, ca_path, variable)
+    return ProxySettings(proxy, _find_system_authorities())
 
 
 def proxy_passwords(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
@@ -362,17 +371,12 @@ def proxy_passwords(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
     return frozenset(found)
 
 
-def _find_ca_path(environ: Mapping[str, str]) -> tuple[str | None, str]:
-    for variable in CA_VARIABLES:
-        value = environ.get(variable)
-        if value:
-            _require_certificates(variable, value)
-            return variable, value
+def _find_system_authorities() -> str:
     system = ssl.get_default_verify_paths()
     for path in (system.openssl_cafile, system.openssl_capath):
         if Path(path).is_file() or (Path(path).is_dir() and any(Path(path).glob("*.[0-9]"))):
-            return None, path
-    return None, certifi.where()
+            return path
+    return certifi.where()
 
 
 def _require_certificates(variable: str, value: str) -> None:
@@ -406,21 +410,21 @@ def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
 
 
 def _parse_proxy_url(variable: str, value: str) -> str:
+    full = value
+    if "://" not in value:
+        full = f"http://{value}"
     try:
-        url = httpx2.URL(value if "://" in value else f"http://{value}")
+        url = httpx2.URL(full)
         if url.scheme == "http" and url.host and url.port != 0:
             return str(url)
     except httpx2.InvalidURL:
         pass
     # raised outside of `except`, because the parser's error may contain a password
-    raise SettingsError(
-        [
-            (
-                f"the variable {variable} must be the URL of an http:// proxy, such as"
-                " http://proxy.example:3128"
-            )
-        ]
+    problem = (
+        f"the variable {variable} must be the URL of an http:// proxy, such as"
+        " http://proxy.example:3128"
     )
+    raise SettingsError([problem])
 
 
 def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
@@ -448,9 +452,8 @@ def _matches_entry(entry: str, host: str, port: int | None) -> bool:
     return name != "" and (host == name or host.endswith(f".{name}"))
 
 
-MAX_ERROR_BYTES = (
-    65_536  # limit for the body of an error response; real ones have a few hundred bytes
-)
+# limit for the body of an error response; real ones have a few hundred bytes
+MAX_ERROR_BYTES = 65_536
 
 MAX_ANSWER_BYTES = 100_000  # limit for `exchange`
 
@@ -467,7 +470,9 @@ def redact_secret(text: str, *secrets: str) -> str:
 def shorten(text: str) -> str:
     """Return the text as one line of at most 300 characters."""
     line = " ".join(text.split())
-    return line if len(line) <= MAX_CHARS else line[: MAX_CHARS - 1] + "…"
+    if len(line) <= MAX_CHARS:
+        return line
+    return line[: MAX_CHARS - 1] + "…"
 
 
 def describe_cause(exc: BaseException) -> str:
@@ -481,7 +486,9 @@ def describe_cause(exc: BaseException) -> str:
         for link in _causes(exc)
         if isinstance(link, OSError) and link.errno is not None and isinstance(link.strerror, str)
     ]
-    return messages[-1] if messages else type(exc).__name__
+    if not messages:
+        return type(exc).__name__
+    return messages[-1]
 
 
 def timed_out(exc: BaseException) -> bool:
@@ -492,9 +499,11 @@ def timed_out(exc: BaseException) -> bool:
 
 def _find_proxy_status(exc: BaseException) -> int | None:
     """Return the status with which the proxy rejected a tunnel."""
-    found = (PROXY_STATUS.match(str(link)) for link in _causes(exc))
-    status = next(filter(None, found), None)
-    return int(status[1]) if status else None
+    for link in _causes(exc):
+        status = PROXY_STATUS.match(str(link))
+        if status is not None:
+            return int(status[1])
+    return None
 
 
 PROXY_STATUS = re.compile(r"(?:Tunnel connection failed: )?([1-5][0-9]{2}) ")
@@ -525,14 +534,14 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
         wait_s = float(headers.get("retry-after", "nan"))
     except ValueError:  # a date, which neither GitHub nor Claude sends
         return None
-    return (
-        None
-        if math.isnan(wait_s)
-        else now + timedelta(seconds=min(max(wait_s, 0.0), MAX_WAIT.total_seconds()))
-    )
+    if math.isnan(wait_s):
+        return None
+    return now + timedelta(seconds=min(max(wait_s, 0.0), MAX_WAIT.total_seconds()))
 
 
 def rate_limit_reset(headers: Mapping[str, str]) -> datetime | None:
     """Return when GitHub's quota resets; None if GitHub does not say so."""
     reset = headers.get("x-ratelimit-reset", "")
-    return datetime.fromtimestamp(int(reset), UTC) if re.fullmatch("[0-9]{1,10}", reset) else None
+    if not re.fullmatch("[0-9]{1,10}", reset):
+        return None
+    return datetime.fromtimestamp(int(reset), UTC)
