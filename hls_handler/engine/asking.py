@@ -164,25 +164,25 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
     """Ask Claude the prompt `name`. Raises `Permanent` if no usable reply comes, and what `ask`
     raises.
     """
-    rendered = render(
-        job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET)
-    )
+    key = job.store.database.secret(PROMPT_SECRET)
+    rendered = render(job.config.library, name, variables, key=key)
     annotate({"hls.prompt": rendered.prompt.id})
     if rendered.missing:
         job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
     unshown = find_unshown(variables, rendered.task)
     if unshown != (job.find_result(UNSHOWN, index) or ()):
         job.add(UNSHOWN, unshown, index)
+    asked = _Asked(job, rendered, variables, index, digest_request(rendered))
     match job.replies.unusable.get(index, ()):
         case (first,) if first.why == "invalid":
             answer: ValidReply | UnusableReply = first
         case _:  # a retry by an operator begins anew
-            answer = _call(job, rendered, variables, index, correction=None)
+            answer = asked.call()
     if isinstance(answer, UnusableReply) and answer.why == "invalid":
-        answer = _call(job, rendered, variables, index, correction=answer)
+        answer = asked.call(correction=answer)
     if isinstance(answer, ValidReply):
         return replace(answer, unshown=unshown)
-    raise _report_unusable(job, rendered, index, answer)
+    raise asked.report_unusable(answer)
 
 
 def _describe_truncation(rendered: RenderedPrompt) -> str:
@@ -194,132 +194,297 @@ def _describe_truncation(rendered: RenderedPrompt) -> str:
     )
 
 
-def _call(
-    job: Job,
-    rendered: RenderedPrompt,
-    variables: Mapping[str, object],
-    index: int,
-    *,
-    correction: UnusableReply | None,
-) -> ValidReply | UnusableReply:
-    """Return a stored reply, or ask the first provider that does not fail.
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A rendered question of a delivery. Each call is recorded, and counts for the budgets."""
 
-    Each call is recorded, and counts for the budgets.
-    """
-    digest = digest_request(rendered)
-    cache_key = None
-    if correction is None and index < FIRST_SHADOW_STEP:
-        cache_key = _cache_key(job, rendered, variables, digest)
-    cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
-    if cached is not None:
-        return cached
+    job: Job
+    rendered: RenderedPrompt
+    variables: Mapping[str, object]
+    index: int  # of the reply
+    digest: bytes  # of the question
 
-    def ask_provider(provider: Provider) -> ValidReply | UnusableReply:
-        return _call_provider(
-            job, provider, rendered, variables, index, digest, cache_key, correction=correction
-        )
+    @property
+    def _prompt(self) -> Prompt:
+        return self.rendered.prompt
 
-    answer = job.context.claude.answer(rendered.prompt.model, ask_provider, delivery=job.lease.guid)
-    if isinstance(answer, ValidReply):
-        _report_use(job, rendered.prompt, answer.usage.model)
-    return answer
+    @property
+    def _is_shadow(self) -> bool:
+        return self.index >= FIRST_SHADOW_STEP
 
+    def call(self, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+        """Return a reply of the cache, or ask the first provider that does not fail."""
+        job = self.job
+        cache_key = None
+        if correction is None and not self._is_shadow:
+            cache_key = self._find_cache_key()
+        if cache_key is not None:
+            cached = self._find_cached(cache_key)
+            if cached is not None:
+                return cached
 
-def _call_provider(
-    job: Job,
-    provider: Provider,
-    rendered: RenderedPrompt,
-    variables: Mapping[str, object],
-    index: int,
-    digest: bytes,
-    cache_key: CacheKey | None,
-    *,
-    correction: UnusableReply | None,
-) -> ValidReply | UnusableReply:
-    store = job.store
-    estimate = provider.upper_estimate(rendered, correction=correction)
-    question = make_question(rendered, digest, correction)
-    call = _begin_call(
-        job, rendered, index, estimate, question, is_cache_miss=cache_key is not None
-    )
-    try:
-        # do not pay for a reply that another worker would discard
-        job.context.leases.require(job.lease)
-    except LeaseLost as exc:
-        store.calls.end(job.lease, call, outcome=UNAVAILABLE, usage=None, error=f"not sent: {exc}")
-        raise
-    try:
-        answer = provider.ask(rendered, correction=correction)
-    except StepFailed as exc:
-        _end_failed(job, call, exc)
-        if isinstance(exc, Permanent):
-            _report_problem(
-                job,
-                index,
-                str(exc),
-                "do what the message says; the next valid reply clears this problem",
-            )
-        raise
-    if isinstance(answer, ValidReply):
-        stored_as = (
-            None if answer.lost or _is_later_review(job, rendered.prompt, variables) else cache_key
-        )
-        return _end_valid(job, call, rendered, answer, cache_key=stored_as)
-    return _end_unusable(job, call, answer)
+        def ask_provider(provider: Provider) -> ValidReply | UnusableReply:
+            return self._call_provider(provider, cache_key, correction)
 
+        model = self._prompt.model
+        answer = job.context.claude.answer(model, ask_provider, delivery=job.lease.guid)
+        if isinstance(answer, ValidReply):
+            self._report_use(answer.usage.model)
+        return answer
 
-def _begin_call(
-    job: Job,
-    rendered: RenderedPrompt,
-    index: int,
-    estimate: Usage,
-    question: Question,
-    *,
-    is_cache_miss: bool,
-) -> StartedCall:
-    """Record the start of a call. Raises what `ClaudeCalls.begin` raises.
+    def _call_provider(
+        self, provider: Provider, cache_key: CacheKey | None, correction: UnusableReply | None
+    ) -> ValidReply | UnusableReply:
+        job = self.job
+        calls = job.store.calls
+        estimate = provider.upper_estimate(self.rendered, correction=correction)
+        question = make_question(self.rendered, self.digest, correction)
+        call = self._begin(estimate, question, is_cache_miss=cache_key is not None)
+        try:
+            # do not pay for a reply that another worker would discard
+            job.context.leases.require(job.lease)
+        except LeaseLost as exc:
+            calls.end(job.lease, call, outcome=UNAVAILABLE, usage=None, error=f"not sent: {exc}")
+            raise
+        try:
+            answer = provider.ask(self.rendered, correction=correction)
+        except StepFailed as exc:
+            self._end_failed(call, exc)
+            if isinstance(exc, Permanent):
+                remedy = "do what the message says; the next valid reply clears this problem"
+                self._report_problem(str(exc), remedy)
+            raise
+        if isinstance(answer, UnusableReply):
+            return self._end_unusable(call, answer)
+        if answer.lost or self._is_later_review:
+            cache_key = None
+        return self._end_valid(call, answer, cache_key)
 
-    If a budget is used up and the settings do not wait for it, raises `BudgetExceeded` or
-    `ConversationIgnored`.
-    """
-    settings = job.config.settings
-    is_shadow = index >= FIRST_SHADOW_STEP
-    try:
-        return job.wait_in_place(
-            lambda: job.store.calls.begin(
+    def _begin(self, estimate: Usage, question: Question, *, is_cache_miss: bool) -> StartedCall:
+        """Record the start of a call. Raises what `ClaudeCalls.begin` raises.
+
+        If a budget is used up and the settings do not wait for it, raises `BudgetExceeded` or
+        `ConversationIgnored`.
+        """
+        job = self.job
+        settings = job.config.settings
+        provider = None
+        if settings.claude.fallbacks:
+            provider = estimate.model.partition("/")[0]
+        review = None
+        if not self._is_shadow:
+            review = find_review_budget(job.event, settings, job.rule.effective)
+
+        def begin() -> StartedCall:
+            check = None
+            if not self._is_shadow:
+                check = job.check_newest()
+            return job.store.calls.begin(
                 job.lease,
-                index=index,
-                prompt_id=rendered.prompt.id,
+                index=self.index,
+                prompt_id=self._prompt.id,
                 model=estimate.model,
-                provider=estimate.model.partition("/")[0] if settings.claude.fallbacks else None,
+                provider=provider,
                 estimate=estimate,
                 requests_per_second=settings.claude.requests_per_second,
                 calls_per_hour=settings.claude.calls_per_hour,
-                review=(
-                    None
-                    if is_shadow
-                    else find_review_budget(job.event, settings, job.rule.effective)
-                ),
+                review=review,
                 budgets=list_budgets(settings, job.event.repository.full_name, job.outsider),
                 outsider=job.outsider,
                 is_cache_miss=is_cache_miss,
                 question=question,
-                sources=job.config.library.sources[rendered.prompt.name],
+                sources=job.config.library.sources[self._prompt.name],
                 changes=job.pending.take(),
-                check=None if is_shadow else job.check_newest(),
+                check=check,
             )
+
+        try:
+            return job.wait_in_place(begin)
+        except BudgetUsedUp as exc:
+            if exc.is_first:
+                fields = {"reason": str(exc), "until": exc.at.isoformat()}
+                log.warning("a budget is used up", extra=fields)
+            if self._is_shadow or settings.budgets.exceeded == "wait":
+                raise
+            # the replies so far count, and the check names what was not reviewed
+            if job.event.name == "pull_request":
+                raise BudgetExceeded(str(exc)) from exc
+            raise ConversationIgnored(str(exc), "over budget") from exc
+
+    def _end_failed(self, call: StartedCall, error: StepFailed) -> None:
+        outcome = FAILED
+        is_unknown = isinstance(error, SlowResponse)
+        if isinstance(error, DependencyDown):
+            is_unknown = error.may_have_succeeded
+            if not is_unknown:
+                outcome = UNAVAILABLE
+        self.job.store.calls.end(
+            self.job.lease,
+            call,
+            outcome=outcome,
+            usage=None,
+            error=str(error),
+            is_usage_unknown=is_unknown,
+            request_id=error.request_id,
         )
-    except BudgetUsedUp as exc:
-        if exc.is_first:
-            log.warning(
-                "a budget is used up", extra={"reason": str(exc), "until": exc.at.isoformat()}
+
+    def _end_valid(
+        self, call: StartedCall, answer: ValidReply, cache_key: CacheKey | None
+    ) -> ValidReply:
+        """Store the reply, and return it redacted."""
+        prompt = self._prompt
+        stored = encode_reply(answer, shown=self.rendered.code)
+        recalled = decode_reply(stored, reply_type=prompt.reply, model=prompt.reply_model)
+        assert recalled is not None
+        usage = answer.usage
+        error = None
+        if usage.is_estimate:
+            error = ESTIMATED
+        self.job.store.calls.end(
+            self.job.lease,
+            call,
+            outcome="ok",
+            usage=usage,
+            error=error,
+            is_usage_unknown=usage.is_estimate,
+            request_id=usage.request_id,
+            changes=self.job.pending.take(),
+            reply=stored,
+            cache_key=cache_key,
+        )
+        self._end_analysis(recalled.reply)
+        return recalled
+
+    def _end_unusable(self, call: StartedCall, answer: UnusableReply) -> UnusableReply:
+        """Store the reply; return it redacted, because Claude gets it again."""
+        stored = redact_unusable(answer)
+        problem = stored.problem
+        usage = answer.usage
+        if usage.is_estimate:
+            problem = f"{problem}; {ESTIMATED}"
+        self.job.store.calls.end(
+            self.job.lease,
+            call,
+            outcome=answer.why,
+            usage=usage,
+            error=problem,
+            is_usage_unknown=usage.is_estimate,
+            request_id=usage.request_id,
+            reply=stored,
+        )
+        return stored
+
+    def _end_analysis(self, reply: Reply) -> None:
+        """Let the next transaction store that the analysis has ended, unless the reply leads to
+        another prompt.
+        """
+        with suppress(PromptError):
+            if self.job.config.library.find_next_prompt(self._prompt.name, reply) is None:
+                self.job.pending.add(ANALYSED)
+
+    def _find_cache_key(self) -> CacheKey | None:
+        """Return the key of the question in the cache of replies; None if the cache is not used.
+
+        It names the provider that is asked first, so a reply of another one in its place is used
+        again, too. It is not used if it is off, if a person asked for a new review, and for a
+        review with earlier findings.
+        """
+        job = self.job
+        claude = job.config.settings.claude
+        prompt = self._prompt
+        repository_id = job.lease.repository_id
+        if not claude.cache_ttl_h or repository_id is None or job.event.is_full_review_requested:
+            return None
+        digest = self.digest
+        if self._is_review:
+            if any(self.variables.get(name) for name in EARLIER_FINDINGS):
+                return None
+            digest = digest_review(self.rendered, self.variables)
+        provider, model = claude.find_model(prompt.model, is_review=prompt.is_review)
+        options = [
+            digest.hex(),
+            provider.base_url,
+            claude.name_model(provider, model),
+            prompt.max_tokens or claude.max_tokens,
+            prompt.effort,
+        ]
+        return CacheKey(repository_id, hashlib.sha256(json.dumps(options).encode()).digest())
+
+    @property
+    def _is_review(self) -> bool:
+        is_follow_up = "analysis" in self.variables
+        is_of_pull_request = self.job.event.name == "pull_request"
+        return (
+            is_of_pull_request
+            and self._prompt.reply == "pull_request_analysis"
+            and not is_follow_up
+        )
+
+    @property
+    def _is_later_review(self) -> bool:
+        """True if the reply is only about lines that changed since the last review: no answer for
+        a new one.
+        """
+        return self._is_review and self.variables["round"] != 1
+
+    def _find_cached(self, key: CacheKey) -> ValidReply | None:
+        """Return the reply to the same question, if the cache has a valid one, and store it as if
+        Claude had replied.
+        """
+        job = self.job
+        prompt = self._prompt
+        cached = job.store.reply_cache.find(key, ttl_h=job.config.settings.claude.cache_ttl_h)
+        if cached is None:
+            return None
+        try:
+            reply = prompt.reply_model.model_validate_json(cached.reply)
+        except ValidationError:  # a check that the schema does not show has changed
+            return None
+        usage = Usage(cached.model, cost_usd=0.0)
+        answer = ValidReply(prompt.id, prompt.reply, reply, usage, cached_at=cached.stored_at)
+        job.store.calls.save_cached(
+            job.lease,
+            cached,
+            index=self.index,
+            prompt_id=prompt.id,
+            sources=job.config.library.sources[prompt.name],
+            changes=job.pending.take(),
+        )
+        self._end_analysis(reply)
+        annotate({"hls.is_cached": True})
+        fields = {"prompt": prompt.id, "stored_at": cached.stored_at.isoformat()}
+        log.info("reply taken from the cache", extra=fields)
+        return answer
+
+    def _report_use(self, model: str) -> None:
+        job = self.job
+        outage = job.context.claude.find_outage()
+        if outage is not None:
+            problem = f"{outage}; {model} answers in its place"
+            job.context.health.report_problem("claude", problem, outage.remedy)
+            return
+        part = ""
+        if self._prompt.is_review and job.config.settings.claude.review_model is not None:
+            part = REVIEW
+        job.context.health.ok("claude", part)
+
+    def report_unusable(self, answer: UnusableReply) -> Permanent:
+        """Show the problem in `/health`, and return its error."""
+        job = self.job
+        file = job.config.library.file(self._prompt.name)
+        advice = advise(job.config.settings.claude, file, self.rendered, answer)
+        problem = f"Claude's reply to {self._prompt.id} cannot be used: {answer.problem}"
+        if answer.why == "invalid":
+            problem = (
+                f"Claude's two replies to {self._prompt.id} cannot be used, the second:"
+                f" {answer.problem}"
             )
-        if is_shadow or settings.budgets.exceeded == "wait":
-            raise
-        # the replies so far count, and the check names what was not reviewed
-        if job.event.name == "pull_request":
-            raise BudgetExceeded(str(exc)) from exc
-        raise ConversationIgnored(str(exc), "over budget") from exc
+        self._report_problem(problem, advice)
+        return Permanent(f"{problem}; {advice}")
+
+    def _report_problem(self, problem: str, remedy: str) -> None:
+        if not self._is_shadow:
+            self.job.context.health.report_problem("claude", problem, remedy)
 
 
 def find_outsider(job: Job) -> str | None:
@@ -332,79 +497,9 @@ def find_outsider(job: Job) -> str | None:
         return None
     reader = job.context.github.reader(job.event.repository.full_name)
     permission = job.run_step(PERMISSION, 0, lambda: reader.permission(login))
-    return None if permission in ("admin", "write") else login
-
-
-def _report_use(job: Job, prompt: Prompt, model: str) -> None:
-    has_own_model = prompt.is_review and job.config.settings.claude.review_model is not None
-    outage = job.context.claude.find_outage()
-    if outage is None:
-        job.context.health.ok("claude", REVIEW if has_own_model else "")
-    else:
-        job.context.health.report_problem(
-            "claude", f"{outage}; {model} answers in its place", outage.remedy
-        )
-
-
-def _end_failed(job: Job, call: StartedCall, error: StepFailed) -> None:
-    is_unknown = isinstance(error, SlowResponse)
-    if isinstance(error, DependencyDown):
-        is_unknown = error.may_have_succeeded
-    job.store.calls.end(
-        job.lease,
-        call,
-        outcome=UNAVAILABLE if isinstance(error, DependencyDown) and not is_unknown else FAILED,
-        usage=None,
-        error=str(error),
-        is_usage_unknown=is_unknown,
-        request_id=error.request_id,
-    )
-
-
-def _end_valid(
-    job: Job,
-    call: StartedCall,
-    rendered: RenderedPrompt,
-    answer: ValidReply,
-    *,
-    cache_key: CacheKey | None,
-) -> ValidReply:
-    """Store the reply, and return it redacted."""
-    prompt = rendered.prompt
-    stored = encode_reply(answer, shown=rendered.code)
-    recalled = decode_reply(stored, reply_type=prompt.reply, model=prompt.reply_model)
-    assert recalled is not None
-    job.store.calls.end(
-        job.lease,
-        call,
-        outcome="ok",
-        usage=answer.usage,
-        error=ESTIMATED if answer.usage.is_estimate else None,
-        is_usage_unknown=answer.usage.is_estimate,
-        request_id=answer.usage.request_id,
-        changes=job.pending.take(),
-        reply=stored,
-        cache_key=cache_key,
-    )
-    _end_analysis(job, prompt.name, recalled.reply)
-    return recalled
-
-
-def _end_unusable(job: Job, call: StartedCall, answer: UnusableReply) -> UnusableReply:
-    """Store the end of the call and the reply; return it redacted, because Claude gets it again."""
-    stored = redact_unusable(answer)
-    problem = stored.problem
-    job.store.calls.end(
-        job.lease,
-        call,
-        outcome=answer.why,
-        usage=answer.usage,
-        error=f"{problem}; {ESTIMATED}" if answer.usage.is_estimate else problem,
-        is_usage_unknown=answer.usage.is_estimate,
-        request_id=answer.usage.request_id,
-        reply=stored,
-    )
-    return stored
+    if permission in ("admin", "write"):
+        return None
+    return login
 
 
 def make_question(
@@ -425,55 +520,6 @@ def digest_request(rendered: RenderedPrompt) -> bytes:
     """
     question = json.dumps([rendered.system, rendered.task, rendered.prompt.reply, rendered.schema])
     return hashlib.sha256(question.encode()).digest()
-
-
-def _cache_key(
-    job: Job, rendered: RenderedPrompt, variables: Mapping[str, object], digest: bytes
-) -> CacheKey | None:
-    """Return the key of a question in the cache of replies; None if the cache is not used.
-
-    It names the provider that is asked first, so a reply of another one in its place is used again,
-    too. It is not used if it is off, if a person asked for a new review, and for a review with
-    earlier findings.
-    """
-    claude = job.config.settings.claude
-    prompt = rendered.prompt
-    if (
-        not claude.cache_ttl_h
-        or job.lease.repository_id is None
-        or job.event.is_full_review_requested
-    ):
-        return None
-    if _is_review(job, prompt, variables):
-        if any(variables.get(name) for name in EARLIER_FINDINGS):
-            return None
-        digest = digest_review(rendered, variables)
-    provider, model = claude.find_model(prompt.model, is_review=prompt.is_review)
-    named = claude.name_model(provider, model)
-    options = [
-        digest.hex(),
-        provider.base_url,
-        named,
-        prompt.max_tokens or claude.max_tokens,
-        prompt.effort,
-    ]
-    return CacheKey(job.lease.repository_id, hashlib.sha256(json.dumps(options).encode()).digest())
-
-
-def _is_review(job: Job, prompt: Prompt, variables: Mapping[str, object]) -> bool:
-    is_follow_up = "analysis" in variables
-    return (
-        job.event.name == "pull_request"
-        and prompt.reply == "pull_request_analysis"
-        and not is_follow_up
-    )
-
-
-def _is_later_review(job: Job, prompt: Prompt, variables: Mapping[str, object]) -> bool:
-    """Return whether the reply is only about lines that changed since the last review: no answer
-    for a new one.
-    """
-    return _is_review(job, prompt, variables) and variables["round"] != 1
 
 
 def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> bytes:
@@ -498,39 +544,6 @@ def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> 
     return hashlib.sha256(json.dumps(question, default=dict).encode()).digest()
 
 
-def _find_cached(
-    job: Job, rendered: RenderedPrompt, index: int, key: CacheKey
-) -> ValidReply | None:
-    """Return the reply to the same question, if the cache has a valid one, and store it as if
-    Claude had replied.
-    """
-    prompt = rendered.prompt
-    cached = job.store.reply_cache.find(key, ttl_h=job.config.settings.claude.cache_ttl_h)
-    if cached is None:
-        return None
-    try:
-        reply = prompt.reply_model.model_validate_json(cached.reply)
-    except ValidationError:  # a check that the schema does not show has changed
-        return None
-    usage = Usage(cached.model, cost_usd=0.0)
-    answer = ValidReply(prompt.id, prompt.reply, reply, usage, cached_at=cached.stored_at)
-    job.store.calls.save_cached(
-        job.lease,
-        cached,
-        index=index,
-        prompt_id=prompt.id,
-        sources=job.config.library.sources[prompt.name],
-        changes=job.pending.take(),
-    )
-    _end_analysis(job, prompt.name, reply)
-    annotate({"hls.is_cached": True})
-    log.info(
-        "reply taken from the cache",
-        extra={"prompt": prompt.id, "stored_at": cached.stored_at.isoformat()},
-    )
-    return answer
-
-
 def find_review_budget(
     event: Event, settings: Settings, effective: EffectiveSettings
 ) -> ReviewBudget | None:
@@ -549,28 +562,6 @@ def find_review_budget(
         max_usd_per_pull_request=effective.review.max_usd_per_pull_request,
         where_per_pull_request=where("max_usd_per_pull_request"),
     )
-
-
-def _end_analysis(job: Job, prompt: str, reply: Reply) -> None:
-    """Let the next transaction store that the analysis has ended, unless the reply leads to another
-    prompt.
-    """
-    with suppress(PromptError):
-        if job.config.library.find_next_prompt(prompt, reply) is None:
-            job.pending.add(ANALYSED)
-
-
-def _report_unusable(
-    job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply
-) -> Permanent:
-    advice = advise(
-        job.config.settings.claude, job.config.library.file(rendered.prompt.name), rendered, answer
-    )
-    said = "two replies" if answer.why == "invalid" else "reply"
-    which = ", the second" if answer.why == "invalid" else ""
-    problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{which}: {answer.problem}"
-    _report_problem(job, index, problem, advice)
-    return Permanent(f"{problem}; {advice}")
 
 
 def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: UnusableReply) -> str:
@@ -597,11 +588,6 @@ def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: Unusable
         key = f"{claude.find_key(provider)}.structured_output"
         advice = f"set {key} to false if {host} does not enforce the schema of replies, or {advice}"
     return advice
-
-
-def _report_problem(job: Job, index: int, problem: str, remedy: str) -> None:
-    if index < FIRST_SHADOW_STEP:  # /health does not show problems of shadow prompts
-        job.context.health.report_problem("claude", problem, remedy)
 
 
 @dataclass(frozen=True, slots=True)
