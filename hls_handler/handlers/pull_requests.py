@@ -396,17 +396,13 @@ class _Changes:
     pull_request: PullRequest
     is_review: bool
     listed: Sequence[ChangedFile]
+    unlisted: int  # number of changed files that GitHub does not list
     patches: Mapping[str, Patch]  # redacted
     credentials: tuple[Credential, ...]
     rules: SkipRules
     record: ReviewRecord  # as it is stored
     discussion: Discussion
     files: PresentFiles
-
-    @property
-    def unlisted(self) -> int:
-        """The number of changed files that GitHub does not list."""
-        return max(self.pull_request.changed_files - len(self.listed), 0)
 
     @property
     def max_calls(self) -> int:
@@ -435,19 +431,20 @@ def _read_changes(source: Source) -> _Changes:
     rules = SkipRules(limits.ignored_paths)
     if is_review:
         rules = replace(rules, unshown=read_unshown(listed, pull_request, reader, rules))
-    changes = _Changes(
+    patches = {path: redact_patch(text) for path, text in texts.items()}
+    unlisted = max(pull_request.changed_files - len(listed), 0)
+    return _Changes(
         pull_request,
         is_review,
         listed,
-        patches={path: redact_patch(text) for path, text in texts.items()},
+        unlisted,
+        patches,
         credentials=find_credentials(texts, limits.ignored_paths),
         rules=rules,
         record=record,
         discussion=discussion,
-        files=PresentFiles({}),
+        files=find_present(listed, patches, unlisted, record, rules.unshown),
     )
-    files = find_present(listed, changes.patches, changes.unlisted, record, rules.unshown)
-    return replace(changes, files=files)
 
 
 @dataclass(frozen=True, slots=True)
