@@ -165,7 +165,12 @@ def parse_comment_state(
 
 
 def plan_comment(
-    analysis: Analysis, family: str, *, create: bool, section: str | None = None
+    analysis: Analysis,
+    family: str,
+    *,
+    create: bool,
+    section: str | None = None,
+    state: str | None = None,
 ) -> tuple[EnsureComment, ...]:
     """Return the action that writes the comment `family`, or its `section`; () if `analysis` has no
     comment.
@@ -178,7 +183,7 @@ def plan_comment(
     footer = ""
     if section is not None:
         footer = analysis.footer
-    return (EnsureComment(family, text, create and bool(text), section, footer),)
+    return (EnsureComment(family, text, create and bool(text), section, footer, state),)
 
 
 def find_conversation(event: Event, rule: Rule) -> Conversation | None:

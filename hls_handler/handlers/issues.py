@@ -288,10 +288,10 @@ def plan(event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, .
     status = (RequestedLabel(NEEDS_INFO, STATUS),) if needs_info else ()
     groups = (STATUS,) if checklists else ()
     labels = plan_own_labels(*status, groups=groups)
-    comments = plan_comment(analysis, FAMILY, create=create)
-    state = dump_requests(checklist)
     types = _plan_type(event, facts.labels, analysis)
-    return (*labels, *types, *(replace(comment, state=state) for comment in comments))
+    state = dump_requests(checklist)
+    comment = plan_comment(analysis, FAMILY, create=create, state=state)
+    return (*labels, *types, *comment)
 
 
 def _plan_type(

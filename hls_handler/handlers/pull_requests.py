@@ -743,11 +743,10 @@ def _plan_review(facts: PullRequestFacts, analysis: Analysis) -> tuple[EnsureRev
 
 def _plan_comment(facts: PullRequestFacts, analysis: Analysis) -> tuple[EnsureComment, ...]:
     create = bool(analysis.answers) and _is_worth_comment(facts, analysis)
-    comments = plan_comment(analysis, FAMILY, create=create)
-    if facts.file_summaries is None:
-        return comments
-    state = SUMMARIES.dump_json(list_summaries(facts, facts.reply)).decode()
-    return tuple(replace(comment, state=state) for comment in comments)
+    state = None
+    if facts.file_summaries is not None:
+        state = SUMMARIES.dump_json(list_summaries(facts, facts.reply)).decode()
+    return plan_comment(analysis, FAMILY, create=create, state=state)
 
 
 def _is_worth_comment(facts: PullRequestFacts, analysis: Analysis) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 
 from hls_handler.analysis import FindingVerdict, FindingVerdicts, NeededFact, Severity
 from hls_handler.handlers.changed_files import (
@@ -276,26 +277,27 @@ class _Chosen:
         """Add hunks with marked lines, each cut if it needs more than its share of what is left."""
         for number, hunk in enumerate(hunks):
             part = hunk.cut(self.left // (len(hunks) - number))
-            needed = hunk.count_tokens(part.lines or hunk.range)
-            if needed <= self.left:
-                self.left -= needed
+            if self._take(hunk.count_tokens(part.lines or hunk.range)):
                 self.parts.append(part)
 
     def add_hunks(self, hunks: Iterable[_Hunk]) -> None:
         """Add the hunks that fit."""
         for hunk in hunks:
-            needed = hunk.count_tokens(hunk.range)
-            if needed <= self.left:
-                self.left -= needed
+            if self._take(hunk.count_tokens(hunk.range)):
                 self.parts.append(hunk.part)
 
     def add_sites(self, sites: Iterable[SecondSite]) -> None:
         """Add the places that fit."""
         for site in sites:
-            needed = estimate_tokens(f"{site.path} {site.name}\n{site.text}")
-            if needed <= self.left:
-                self.left -= needed
+            if self._take(estimate_tokens(f"{site.path} {site.name}\n{site.text}")):
                 self.sites.append(site)
+
+    def _take(self, tokens: int) -> bool:
+        """Use tokens, if so many are left."""
+        if tokens > self.left:
+            return False
+        self.left -= tokens
+        return True
 
 
 def _choose_code(facts: PullRequestFacts, asked: Sequence[Raised], tokens: int) -> _Chosen:
@@ -354,7 +356,7 @@ def _has_any(letters: str, quotes: Iterable[str]) -> bool:
 
 def _list_hunks(selection: Selection) -> Iterator[_Hunk]:
     """Yield the hunks that the calls show."""
-    for part in (part for call in selection.calls for part in call):
+    for part in chain.from_iterable(selection.calls):
         path = selection.files[part.file].path
         above = selection.above.get(path, {})
         for index in part.hunks:
@@ -375,12 +377,10 @@ def _mark_hunks(
     inexact = [quote for quote in quotes if quote not in exact]
     places = {(entry.path, entry.side, entry.line) for entry, _ in asked}
     files = {entry.path for entry, _ in asked}
-    own = {
-        text
-        for one, texts in zip(hunks, letters, strict=True)
-        if one.path in files
-        for text in texts
-    }
+    own: set[str] = set()
+    for one, texts in zip(hunks, letters, strict=True):
+        if one.path in files:
+            own |= {*texts}
     of_parts = {quote for quote in inexact if any(quote in text for text in own)}
     elsewhere = [quote for quote in quotes if quote not in own and quote not in of_parts]
     marked: list[_Hunk] = []

@@ -13,7 +13,7 @@ from itertools import chain
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import Action, EnsureComment
+from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
 from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Event, PullRequest, WorkflowRun
@@ -146,8 +146,7 @@ def explain(
     shown = partial(list_comment_variables, facts)
     answered = answer(job, variables, shown, skipped)
     state = _dump_explained(facts, answered.analysis, explained)
-    planned = plan(facts, answered.analysis)
-    actions = [_complete(action, state, create=same is not None) for action in planned]
+    actions = plan(facts, answered.analysis, state=state, is_same=same is not None)
     return job.post(*actions, reason=answered.reason, unless=guard)
 
 
@@ -270,11 +269,17 @@ def list_comment_variables(facts: WorkflowFacts, reply: Reply) -> Mapping[str, o
     }
 
 
-def plan(facts: WorkflowFacts, analysis: Analysis) -> tuple[Action, ...]:
+def plan(
+    facts: WorkflowFacts, analysis: Analysis, *, state: str | None = None, is_same: bool = False
+) -> tuple[Action, ...]:
+    """Plan labels and the workflow's section of the comment. `is_same`: another run has the
+    failure, too.
+    """
     is_worth_saying = analysis.worth_saying or facts.run.conclusion == "startup_failure"
-    create = is_worth_saying and not facts.passed
+    create = is_same or (is_worth_saying and not facts.passed)
     section = f"workflow-{facts.run.workflow_id}-{facts.run.event}".replace("_", "-")
-    comment = plan_comment(analysis, WorkflowHandler.family, create=create, section=section)
+    family = WorkflowHandler.family
+    comment = plan_comment(analysis, family, create=create, section=section, state=state)
     return (*plan_labels(analysis), *comment)
 
 
@@ -449,12 +454,6 @@ def _dump_explained(
     if not explained:
         return None
     return EXPLAINED.dump_json(explained).decode()
-
-
-def _complete(action: Action, state: str | None, *, create: bool) -> Action:
-    if not isinstance(action, EnsureComment):
-        return action
-    return replace(action, state=state, create=action.create or create)
 
 
 NO_CONVERSATION = (
