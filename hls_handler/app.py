@@ -114,7 +114,7 @@ class Clients:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What the service reads at its start."""
+    """The configuration and the store that the service opens at its start."""
 
     config: ActiveConfig
     store: Storage

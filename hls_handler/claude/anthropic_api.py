@@ -24,7 +24,7 @@ from hls_handler.claude.provider import (
     Response,
     Stop,
     Tokens,
-    describe_refusal,
+    describe_refused,
     parse_body,
 )
 from hls_handler.claude.provider_errors import KEY_REMEDY, down, no_answer
@@ -234,4 +234,4 @@ def _describe_stop(details: _StopDetails | None) -> str:
     described = ""
     if details.category:
         described = f" ({shorten(details.category)})"
-    return described + describe_refusal(details.explanation)
+    return described + describe_refused(details.explanation)

@@ -20,7 +20,7 @@ from hls_handler.claude.provider import (
     Response,
     Stop,
     Tokens,
-    describe_refusal,
+    describe_refused,
     parse_body,
 )
 
@@ -90,7 +90,7 @@ class OpenAiApi:
             why = " (content_filter)"
         elif choice.message.refusal:
             stop = "refused"
-            why = describe_refusal(choice.message.refusal)
+            why = describe_refused(choice.message.refusal)
         if counted is not None:
             details = counted.prompt_tokens_details or _Cached()
             read = details.cached_tokens or 0

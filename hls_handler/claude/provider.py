@@ -432,7 +432,7 @@ OrNone = WrapValidator(_valid_or_none)
 """Annotates a part of a response that is None if it is absent or impossible."""
 
 
-def describe_refusal(explanation: str | None) -> str:
+def describe_refused(explanation: str | None) -> str:
     """Return ": " and what a service says about its refusal; "" if it says nothing."""
     if not explanation:
         return ""

@@ -27,7 +27,7 @@ NOT_STORED = (
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a second call has sent after the first question."""
+    """The messages of a second call after the first question."""
 
     reply: str | None  # the invalid one; None: not stored any more
     request: str  # to correct it

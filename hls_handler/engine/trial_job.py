@@ -41,7 +41,7 @@ class TrialJob:
     posted: str | None = None  # the comment, if it is not rendered
     facts: Any = None
     conversation: Conversation | None = field(default=None, init=False)  # that the actions are for
-    answers: Answers | None = field(default=None, init=False)  # None: nobody was asked
+    answers: Answers | None = field(default=None, init=False)  # None: no question was asked
     analysis: Analysis = field(default=Analysis((), comment=None), init=False)
     actions: tuple[Action, ...] = field(default=(), init=False)  # that would follow
     unanswered: str = field(default="", init=False)  # see `handlers.job.Job.note`

@@ -42,7 +42,7 @@ LEVELS: dict[Severity, Literal["notice", "warning", "failure"]] = {
 
 @dataclass(frozen=True)
 class EndedReview:
-    """What the check of a review shows."""
+    """The contents of the check on a reviewed commit."""
 
     commit: str
     coverage: Coverage

@@ -71,7 +71,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a handler reads facts from: GitHub, and what HLS has stored."""
+    """The sources of facts: GitHub, and the results that HLS has stored."""
 
     event: Event
     reader: Reader
@@ -81,7 +81,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What makes a delivery unnecessary. It is evaluated again before each write, under the lock.
+    """A reason that makes a delivery unnecessary. It is evaluated again before each write, under the lock.
 
     `find_reason` returns a sentence if a later stored result makes the facts outdated.
     """
@@ -109,7 +109,7 @@ class Job(Protocol):
 
     @property
     def asking(self) -> Asking:
-        """Who is asked, for a handler that asks about parts of the facts."""
+        """Claude or stored replies, for a handler that asks about parts of the facts."""
         ...
 
     def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:

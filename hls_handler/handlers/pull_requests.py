@@ -449,7 +449,7 @@ def _read_changes(source: Source) -> _Changes:
 
 @dataclass(frozen=True, slots=True)
 class _Earlier:
-    """What the changes and people made of the findings of earlier reviews."""
+    """Findings of earlier reviews, after the changes and the decisions of people."""
 
     record: ReviewRecord
     resolved_in_vain: frozenset[str]

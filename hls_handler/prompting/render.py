@@ -421,7 +421,7 @@ def _fill_placeholders(placeholders: Placeholders, rendered: str, file: str) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """What a template of a prompt outputs."""
+    """The output of a prompt's template."""
 
     system: str | None  # None: it has no system block
     task: str  # the whole output if the template has no task block

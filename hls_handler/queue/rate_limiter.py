@@ -54,7 +54,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class SlotRequest:
-    """What a delivery wants of a rate limit."""
+    """A slot of a rate limit that a delivery requests."""
 
     name: str  # of the rate limit
     interval_s: float  # between two slots, for all workers

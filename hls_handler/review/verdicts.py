@@ -37,7 +37,7 @@ Place = tuple[str, Side, int]  # path, side and number of a line
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """What a review says of one entry."""
+    """The verdict of a review on one entry."""
 
     entry: LedgerEntry  # after the review
     claim: Claim | None = None

@@ -20,7 +20,7 @@ _OF_SYSTEM = _s.digest == bindparam("of_system", type_=LargeBinary())
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What one call sends. The untrusted text in it is cleaned and redacted."""
+    """The texts that one call sends. The untrusted text in it is cleaned and redacted."""
 
     digest: bytes  # SHA-256 that identifies it among those of the delivery
     system: str  # the same for all events
