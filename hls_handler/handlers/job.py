@@ -81,7 +81,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A reason that makes a delivery unnecessary. It is evaluated again before each write, under the lock.
+    """A reason that makes a delivery unnecessary. It is evaluated again under the locks.
 
     `find_reason` returns a sentence if a later stored result makes the facts outdated.
     """

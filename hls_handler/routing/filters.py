@@ -104,7 +104,8 @@ HOW_TO_START = re.compile(
     r"|ma premi[eè]re contribution"
     r"|como (?:posso|poderia) (?:começar|comecar|contribuir|ajudar)|minha primeira contribuiç[aã]o"
     r"|как (?:я могу |мне |можно )?(?:начать|помочь|внести|поучаствовать)"
-    r"|如何(?:开始|参与|贡献)|怎么(?:开始|参与|贡献)|どうやって(?:始め|貢献|参加)|어떻게 (?:시작|기여|참여)",
+    r"|如何(?:开始|参与|贡献)|怎么(?:开始|参与|贡献)"
+    r"|どうやって(?:始め|貢献|参加)|어떻게 (?:시작|기여|참여)",
     re.IGNORECASE,
 )
 """Matches questions such as "can I work on this?". A false match is harmless, because Claude reads
@@ -112,7 +113,8 @@ the comment.
 """
 
 COURTESY = re.compile(
-    r"(?:thanks?|thank you|thx|merci|danke|gracias|obrigad[oa]|спасибо|谢谢|ありがとう|nice|great)\b"
+    r"(?:thanks?|thank you|thx|merci|danke|gracias|obrigad[oa]|спасибо|谢谢|ありがとう"
+    r"|nice|great)\b"
 )
 
 MIN_REQUEST_LETTERS = 10  # a mention with fewer other letters is a greeting, not a request

@@ -1,4 +1,4 @@
-"""GitHub Apps of the stand-in: creation from a manifest, installations, and tokens of installations.
+"""GitHub Apps of the stand-in: creation from a manifest, installations and their tokens.
 
 https://docs.github.com/en/apps/sharing-github-apps/registering-a-github-app-from-a-manifest
 https://docs.github.com/en/rest/apps/apps
@@ -77,7 +77,7 @@ class Apps:
         self._tokens: dict[str, InstallationToken] = {}
 
     # --- creation
-    # ---------------------------------------------------------------------------------------------------
+    # -------------------------------------------------------------------------
 
     def confirm(self, manifest: Manifest, owner: Account) -> str:
         """Return a code for the new App, as after the button on GitHub's page. Raises
@@ -147,7 +147,7 @@ class Apps:
         return self.state.world.accounts.get(login.lower()) or Account(login, 583_231, "User")
 
     # --- installations
-    # ----------------------------------------------------------------------------------------------
+    # -------------------------------------------------------------------------
 
     def installable(self, app: App) -> tuple[str, ...]:
         """Return the repositories of the App's owner: an App that is not public can be installed
@@ -229,7 +229,7 @@ class Apps:
         return self.state.hooks.send(event, payload, of_apps=of_apps)
 
     # --- credentials
-    # ------------------------------------------------------------------------------------------------
+    # -------------------------------------------------------------------------
 
     def authenticate(self, encoded: str) -> App:
         """Return the App that signed a JWT. Raises `GitHubError` (401 or 404)."""

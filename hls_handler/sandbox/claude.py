@@ -196,7 +196,7 @@ def _message(asked: Asked, text: str, usage: dict[str, Any], *, number: int) -> 
 
 
 # --- validation
-# ------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 ERROR_TYPES: Mapping[int, str] = {
     400: "invalid_request_error",
@@ -272,7 +272,7 @@ def check_request(body: Any) -> None:
 
 
 # --- the supported JSON Schema
-# ---------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 EVERYWHERE = frozenset(
     {"type", "title", "description", "enum", "const", "default", "anyOf", "$ref", "$defs"}

@@ -33,7 +33,8 @@ THREADS_PER_PAGE = 50
 
 MAX_LINKED_ISSUES = 3
 CLOSING = re.compile(
-    r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):? (?P<repository>[\w.-]+/[\w.-]+)?#(?P<number>[0-9]{1,9})\b",
+    r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?"
+    r" (?P<repository>[\w.-]+/[\w.-]+)?#(?P<number>[0-9]{1,9})\b",
     re.IGNORECASE,
 )
 """https://docs.github.com/en/issues/tracking-your-work-with-issues/using-issues/linking-a-pull-request-to-an-issue"""
@@ -174,7 +175,7 @@ def _common(state: State, pull: Conversation, sender: Account) -> Document:
 
 
 # --- positions
-# -------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +202,8 @@ def _check_comment(pull: Conversation, given: Any) -> CheckedComment:
         problems.append("Pull request review thread path is invalid")
     elif not hunks:
         problems.append(
-            "Pull request review thread line must be part of the diff and Pull request review thread diff hunk can't "
-            "be blank"
+            "Pull request review thread line must be part of the diff and Pull request review"
+            " thread diff hunk can't be blank"
         )
     elif start is not None and (start_side, start) not in hunks[0]:
         problems.append(
@@ -245,7 +246,7 @@ def _hunks(patch: str) -> Iterator[Mapping[tuple[str, int], str]]:
 
 
 # --- GraphQL
-# ---------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def query(state: State, body: Any, *, can_read: Callable[[str], bool]) -> Document:

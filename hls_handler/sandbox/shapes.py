@@ -111,7 +111,7 @@ def repository(this: Repository, permission: Permission | None) -> Document:
 
 
 # --- issues and pull requests
-# ----------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def conversation_labels(conversation: Conversation, home: Repository) -> list[Document]:
@@ -151,7 +151,7 @@ def comment(conversation: Conversation, this: Comment) -> Document:
 
 
 # --- reviews
-# ---------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def review(conversation: Conversation, this: Review) -> Document:
@@ -234,7 +234,7 @@ def _commit(this: Document, accounts: Mapping[str, Account]) -> Document:
 
 
 # --- Apps
-# ------------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def app(this: App) -> Document:

@@ -72,7 +72,7 @@ class State:
         self._world = self._world.with_account(me)
 
     # --- reads
-    # -----------------------------------------------------------------------------------------------------
+    # -------------------------------------------------------------------------
 
     @property
     def world(self) -> World:
@@ -140,7 +140,7 @@ class State:
         return "read" if login.lower() in self._world.accounts else None
 
     # --- changes
-    # ----------------------------------------------------------------------------------------------------
+    # -------------------------------------------------------------------------
 
     def seed(
         self, event: str, payload: Mapping[str, Any], *, files: seeding.Files | None = None

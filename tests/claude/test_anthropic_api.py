@@ -172,7 +172,7 @@ def test_blank_system_message_is_omitted(build: Build, server: FakeServer) -> No
 
 
 # --- stop reasons
-# ----------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_reply_over_the_limit_of_bytes_is_unusable(
 
 
 # --- replies that do not validate
-# ------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_second_request_contains_first_reply_and_its_problems(
@@ -290,7 +290,7 @@ def test_second_request_contains_first_reply_and_its_problems(
 
 
 # --- errors
-# ----------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def failure(build: Build, server: FakeServer, say: Say, **settings: Any) -> StepFailed:
@@ -429,7 +429,7 @@ def test_refused_connection_raises_dependency_down(build: Build) -> None:
 
 
 # --- models
-# ----------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_lookup_model_returns_lifecycle(build: Build, server: FakeServer) -> None:
@@ -449,7 +449,7 @@ def test_lookup_model_returns_lifecycle(build: Build, server: FakeServer) -> Non
 
 
 # --- what a call costs, and its id
-# -----------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

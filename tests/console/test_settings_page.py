@@ -29,7 +29,7 @@ repositories:
     features: {dry_run: true}
     labels: {create: true}
     variables: {team: payments}
-"""  # noqa: E501
+"""
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def test_dry_run_is_a_trial_of_the_prompt_that_was_asked(make_world: MakeWorld) 
 
 
 # --- what is sent
-# ----------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_only_questions_whose_cost_was_shown_are_sent(stored: Browser, store: Storage) -> None:
@@ -304,7 +304,7 @@ def test_one_trial_at_a_time_and_a_stop_ends_it_before_the_next_call(
 
 
 # --- what is compared
-# ------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def correct(world: World, number: int, label: str, instead: str) -> None:

@@ -57,7 +57,7 @@ def settings_with_two_prompts() -> Settings:
 
 
 # --- content
-# -------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWorld) -> None:
@@ -145,7 +145,7 @@ def test_operator_can_switch_repository_settings_off(make_world: MakeWorld) -> N
 
 
 # --- reading
-# -------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_rule_23_only_the_file_of_the_default_branch_is_read(make_world: MakeWorld) -> None:
@@ -208,7 +208,7 @@ def test_last_known_file_applies_while_github_is_down(make_world: MakeWorld) -> 
 
 
 # --- problems
-# ------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 BROKEN = "lables: {}\n"
 

@@ -114,7 +114,7 @@ def test_only_boxes_are_changed_and_only_to_checked(older: str, newer: str) -> N
 
 
 # --- sections
-# --------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 MARKER = "<!-- hls:pull_requests -->"
 A, B = Section("aaaaaaaaaaaaaaaa", "A says."), Section("bbbbbbbbbbbbbbbb", "B says.")
@@ -145,7 +145,7 @@ def test_section_key_that_could_break_its_mark_raises_value_error(key: str) -> N
 
 
 # --- edits by people
-# ------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 WHOLE = f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}"
 
@@ -220,7 +220,7 @@ def test_source_changes_only_its_own_section(standing: str, body: str, footer: s
 
 
 # --- untrusted text
-# --------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 PLACES: Mapping[str, Callable[[str], str]] = {
     "text": sanitize_blocks,
@@ -267,7 +267,7 @@ def test_mark_written_by_a_template_is_not_recognized() -> None:
 
 
 # --- length limits
-# ---------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 @given(

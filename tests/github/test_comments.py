@@ -242,7 +242,7 @@ def test_reaction_is_one_request_and_github_stores_it_once(world: ReviewWorld) -
 
 
 # --- sections of several sources
-# -----------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 MARKER = "<!-- hls:reviews -->"
 END = "<!-- hls:sections end -->"

@@ -167,7 +167,7 @@ def test_pages_of_fifty_threads_are_read_up_to_five_hundred(world: ReviewWorld) 
 
 
 # --- errors
-# ----------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_timeout_of_a_query_is_not_a_pending_write(world: ReviewWorld) -> None:
@@ -181,7 +181,7 @@ def test_timeout_of_a_query_is_not_a_pending_write(world: ReviewWorld) -> None:
 
 
 # --- permissions
-# -----------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_rule_18_permission_is_that_of_the_repository(world: ReviewWorld) -> None:

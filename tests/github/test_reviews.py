@@ -222,7 +222,7 @@ def test_key_that_could_break_the_marker_is_a_defect(world: ReviewWorld, key: st
 
 
 # --- replies
-# ---------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_reply_is_one_request_and_a_retry_posts_it_once_for_each_key(world: ReviewWorld) -> None:

@@ -164,7 +164,7 @@ def test_judge_decides_which_findings_describe_a_defect(sandbox: Sandbox, librar
 
 
 # --- errors, and the settings
-# ----------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def find(name: str) -> Case:
@@ -307,7 +307,7 @@ def test_comparison_has_both_figures_and_the_changed_defects_of_common_cases() -
 
 
 # --- the command
-# -----------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 @pytest.fixture

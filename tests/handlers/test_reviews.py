@@ -61,7 +61,7 @@ def todos(facts: ReviewFacts, reply: ReviewAnalysis) -> Any:
 
 
 # --- facts
-# -----------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_the_current_review_is_read_with_numbered_comments() -> None:
@@ -169,7 +169,7 @@ def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(
 
 
 # --- reasons not to ask Claude
-# ---------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_claude_is_not_asked_about_replies_in_review_threads(
 
 
 # --- the checklist
-# ---------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 BLOB = "https://github.com/o/r/blob/abcdef0123456789"
@@ -244,7 +244,7 @@ def test_a_request_whose_quote_is_not_in_the_review_is_dropped_and_counted(quote
 
 
 # --- actions
-# --------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_each_reviewer_has_a_section() -> None:
@@ -282,7 +282,7 @@ def test_status_label(
 
 
 # --- incomplete input
-# ------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_nothing_is_cleared_if_the_review_was_not_read_completely() -> None:

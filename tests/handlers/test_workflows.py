@@ -97,7 +97,7 @@ def conversation_of(found: WorkflowFacts, **issues: int) -> Conversation | None:
 
 
 # --- the pull request
-# ------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_the_pull_request_of_a_fork_is_found_by_its_branch_and_commit() -> None:
@@ -186,7 +186,7 @@ def test_failures_on_other_branches_without_a_pull_request_are_not_posted(run: W
 
 
 # --- failed steps
-# -----------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_each_failed_step_has_its_log_excerpt_with_line_numbers() -> None:
@@ -460,7 +460,7 @@ def test_excerpts_stay_within_the_budget() -> None:
 
 
 # --- failure classification
-# ------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def classify(*others: Failure, of: tuple[str | None, ...] = ()) -> tuple[str, str]:
@@ -584,7 +584,7 @@ def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunResul
 
 
 # --- later runs
-# ------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -606,7 +606,7 @@ def test_a_later_run_or_attempt_supersedes_the_run(later: RunResult, why: str | 
 
 
 # --- the comment
-# -----------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def variables(found: WorkflowFacts, **reply: Any) -> Mapping[str, object]:
@@ -661,7 +661,7 @@ def test_a_workflow_that_could_not_start_gets_a_static_reply() -> None:
 
 
 # --- another run of the same commit
-# -----------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 PUSH = replace(RUN, id=71, run_number=42, event="push")
 
@@ -764,7 +764,7 @@ def test_state_of_another_version_is_no_explanation() -> None:
 
 
 # --- cancelled jobs
-# ---------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 CANCELLED = replace(RUN, conclusion="cancelled")
 TIMED_OUT = (

@@ -301,7 +301,7 @@ def test_generic_prompt_shows_the_upper_levels_of_a_deeply_nested_payload(tell: 
 
 
 # --- the examples that the prompts give
-# ------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 EVERYTHING = {
     name: value

@@ -178,7 +178,7 @@ def test_rule_9_output_is_limited(tmp_path: Path) -> None:
 
 
 # --- references in comments
-# ------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 REFERRING = "Like #3, #5, #12 and https://github.com/acme/shop/pull/4."
 TO = "https://redirect.github.com/acme/shop"

@@ -71,7 +71,7 @@ def build(service: FakeEmbeddings, tmp_path: Path) -> Iterator[Build]:
 
 
 # --- what is found
-# ----------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_the_most_similar_text_is_first_and_no_more_are_returned_than_wanted(build: Build) -> None:
@@ -123,7 +123,7 @@ def test_vectors_of_another_model_are_not_compared(build: Build, model: str) -> 
 
 
 # --- what is stored
-# ---------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_update_embeds_only_new_and_changed_texts_and_deletes_the_others(
@@ -169,7 +169,7 @@ def test_threads_share_the_folder(build: Build) -> None:
 
 
 # --- a Qdrant server
-# --------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 QDRANT_KEY = "qdrant-key-of-the-tests"
 PLACE = "/collections/hls-words-256"
@@ -265,7 +265,7 @@ def test_update_reads_all_pages_and_deletes_in_all_collections_of_hls(
 
 
 # --- failures
-# ---------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_the_numbers_of_globs_and_of_reported_problems_are_limited() -> None:
 
 
 # --- files with mistakes
-# -------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_the_applied_version_is_described_in_a_sentence() -> None:
 
 
 # --- schema for editors
-# -----------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_the_schema_accepts_a_valid_file_only() -> None:

@@ -210,7 +210,7 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(
 
 
 # --- bodies
-# ----------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_replay_is_detected_after_the_body_is_deleted(store: Storage, skew: Skew) -> None:
@@ -222,7 +222,7 @@ def test_replay_is_detected_after_the_body_is_deleted(store: Storage, skew: Skew
 
 
 # --- many at once
-# ----------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_sums_are_right_if_several_processes_delete_at_once(

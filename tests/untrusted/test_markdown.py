@@ -207,7 +207,7 @@ def test_rule_15_no_text_adds_html_to_that_of_a_template(source: str, x: str, y:
 
 
 # --- readability
-# -----------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 UNCHANGED = [
     "Plain words, **bold**, _emphasis_, ~~struck~~ and `code`.",

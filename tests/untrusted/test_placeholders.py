@@ -261,7 +261,7 @@ def test_a_text_that_contains_forged_placeholders_is_unchanged() -> None:
 
 
 # --- the nonce
-# -------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def nonce(source: str, *, key: bytes = b"k", **variables: object) -> str:
@@ -305,7 +305,7 @@ def test_rule_8_untrusted_text_in_the_system_block_is_detected(source: str) -> N
 
 
 # --- excerpts
-# --------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 KEY_LINE = "MIIEpAIBAAKCAQEA0Z3VS5JJcds3xfnygWyF8PbnGy"
 PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{KEY_LINE}\n{KEY_LINE}\n-----END RSA PRIVATE KEY-----"
@@ -334,7 +334,7 @@ def test_excerpts_are_taken_from_the_cleaned_text_and_say_what_is_missing(
 
 
 # --- conversion
-# ------------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 class Tone(StrEnum):

@@ -383,7 +383,7 @@ def test_payload_without_its_installation_is_rejected(setup: WebSetup) -> None:
 
 
 # --- changed settings
-# -----------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 
 def test_changed_secrets_key_and_path_apply_to_the_next_request(setup: WebSetup) -> None:

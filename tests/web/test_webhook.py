@@ -115,7 +115,7 @@ def test_rule_2_a_secret_is_valid_only_for_its_repositories(
 
 
 # --- the delivery
-# ---------------------------------------------------------------------------------------------------
+# -----------------------------------------------------------------------------
 
 NO = Ignored("event not enabled", "add issues to config/settings.yaml:14 (repositories[0].events)")
 
