@@ -24,7 +24,7 @@ from hls_handler.analysis import (
 from hls_handler.engine.handler_job import HandlerJob
 from hls_handler.engine.job import Job
 from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
-from hls_handler.handlers import pull_requests
+from hls_handler.handlers import pull_request_input, pull_requests
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
@@ -58,7 +58,7 @@ def facts_of(*paths: str, verify: bool = True) -> PullRequestFacts:
     files = tuple(file(path, LONG, additions=60, deletions=0) for path in paths)
     reader = fake_reader(pull_request(changed_files=len(files)), files)
     limits = PromptLimits(800, is_review=True, review=Review(verify=verify, fail_on="high"))
-    return pull_requests.gather(Source(event(pull_request()), reader, EMPTY_HISTORY, limits))
+    return pull_request_input.gather(Source(event(pull_request()), reader, EMPTY_HISTORY, limits))
 
 
 class Calls:

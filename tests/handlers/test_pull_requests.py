@@ -31,7 +31,7 @@ from hls_handler.analysis import (
 from hls_handler.errors import Permanent
 from hls_handler.github.labels import LabelState, decide_labels
 from hls_handler.github.values import ChangedFile, MergeState, RepositoryLabel
-from hls_handler.handlers import pull_requests
+from hls_handler.handlers import pull_request_input, pull_requests
 from hls_handler.handlers.asking import join_replies
 from hls_handler.handlers.finding_views import ShownFinding
 from hls_handler.handlers.handler import SkipReason
@@ -300,7 +300,7 @@ def test_merge_state_is_read_only_if_settings_ask() -> None:
 def test_check_says_why_the_merge_state_was_not_read() -> None:
     reader = fake_reader(pull_request(), [file()], merge_state=Permanent("GitHub answered 403"))
     limits = PromptLimits(10_000, is_review=True, review=Review(merge_state=True))
-    facts = pull_requests.gather(Source(event(pull_request()), reader, EmptyHistory(), limits))
+    facts = pull_request_input.gather(Source(event(pull_request()), reader, EmptyHistory(), limits))
     assert facts.merge is None
     (check,) = plan_review_check(facts, NO_CALLS)
     assert "What prevents the merge was not read: GitHub answered 403." in check.summary
@@ -534,7 +534,7 @@ def test_closing_event_reviews_nothing() -> None:
     closed = replace(event(pull_request()), action="closed")
     now = pull_request(state="closed", merged=True)
     history = EmptyHistory(reviewed=review(gather_review(file())))
-    facts = pull_requests.gather(
+    facts = pull_request_input.gather(
         Source(closed, fake_reader(now, (file(),)), history, PromptLimits(10_000, is_review=True))
     )
     assert (facts.is_review, facts.record, len(facts.selection.calls)) == (False, NO_REVIEW, 1)

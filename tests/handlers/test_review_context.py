@@ -10,7 +10,7 @@ import pytest
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 from hls_handler.events import PullRequest
 from hls_handler.github.values import ChangedFile, GuidanceFile, LinkedIssue, ReviewContext
-from hls_handler.handlers import pull_requests
+from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.changed_files import show_files
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
@@ -50,7 +50,7 @@ DEEP = file(
 def gather(
     reader: FakeReader, limits: PromptLimits = LIMITS, *, history: EmptyHistory = EMPTY_HISTORY
 ) -> PullRequestFacts:
-    return pull_requests.gather(Source(event(pull_request()), reader, history, limits))
+    return pull_request_input.gather(Source(event(pull_request()), reader, history, limits))
 
 
 def reader(

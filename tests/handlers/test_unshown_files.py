@@ -12,7 +12,7 @@ import pytest
 from hls_handler.analysis import NO_CALLS
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.github.values import Blob, ChangedFile
-from hls_handler.handlers import pull_requests
+from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import plan_review_check
@@ -43,7 +43,7 @@ def reader(*files: ChangedFile, blobs: dict[str, Blob] | None = None) -> FakeRea
 
 def gather(source: FakeReader, limits: PromptLimits = LIMITS) -> PullRequestFacts:
     (now,) = source.github.pull_requests.values()
-    return pull_requests.gather(Source(event(now), source, EMPTY_HISTORY, limits))
+    return pull_request_input.gather(Source(event(now), source, EMPTY_HISTORY, limits))
 
 
 def reviewed(facts: PullRequestFacts) -> list[tuple[str, str]]:

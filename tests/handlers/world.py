@@ -31,7 +31,7 @@ from hls_handler.events import (
     Review,
 )
 from hls_handler.github.values import ChangedFile, ReviewComment, ReviewContext, ReviewThread
-from hls_handler.handlers import pull_requests
+from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.changed_files import Selection, number_patch, redact_patch, select_files
 from hls_handler.handlers.job import (
@@ -423,4 +423,4 @@ def gather_review(
     given = PromptLimits(tokens, **{"is_review": True, **(limits or {})})
     reader = fake_reader(now, files, review_threads=threads)
     history = EmptyHistory(reviewed=record)
-    return pull_requests.gather(Source(event(pull_request()), reader, history, given))
+    return pull_request_input.gather(Source(event(pull_request()), reader, history, given))

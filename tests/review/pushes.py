@@ -33,7 +33,7 @@ from hls_handler.analysis import (
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import REQUEST_KEY, Event, RequestedReview
 from hls_handler.github.values import ChangedFile, ReviewThread
-from hls_handler.handlers import pull_requests
+from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers
 from hls_handler.handlers.finding_views import ShownFinding
 from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Guard, PromptLimits, Result, Source
@@ -153,7 +153,7 @@ class Reviewed:
         known: dict[str, Any] = {"permissions": {"mona": "write"}, "head_files": head_files}
         self.reader = fake_reader(now, files, review_threads=tuple(self.threads), **known)
         self.reader.github.on_call = self._check_readable
-        facts = pull_requests.gather(
+        facts = pull_request_input.gather(
             Source(received, self.reader, EmptyHistory(reviewed=self.record), limits)
         )
         job = ReviewJob(received, facts, reply_to=reply_to, first_id=self.next_id)

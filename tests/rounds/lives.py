@@ -17,7 +17,7 @@ from hls_handler.actions import EnsureCheck, EnsureReply
 from hls_handler.analysis import Reply, Usage, ValidReply
 from hls_handler.events import REQUEST_KEY, RequestedReview
 from hls_handler.github.values import Blob, ChangedFile, ReviewThread, ThreadReply
-from hls_handler.handlers import pull_requests
+from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.asking import VERIFY_PROMPT, Asking
 from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.job import PromptLimits, Source
@@ -201,7 +201,7 @@ class Life:
             reader.github.head_files |= {f"{name}:{path}": text for path, text in before.items()}
         job = LifeJob(received, None, first_id=self.reviewed.next_id, reader=self.reader)
         history = EmptyHistory(reviewed=self.reviewed.record)
-        job.facts = pull_requests.gather(Source(received, reader, history, LIMITS))
+        job.facts = pull_request_input.gather(Source(received, reader, history, LIMITS))
         HANDLER.run(job)
         self._keep(job)
         self.prompts += job.prompts

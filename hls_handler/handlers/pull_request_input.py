@@ -1,0 +1,365 @@
+"""Reads the facts about a pull request: its changes, what is known of earlier reviews, and what a
+review shows besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from pydantic import TypeAdapter
+
+from hls_handler.analysis import (
+    FileSummary,
+)
+from hls_handler.events import Event, PullRequest
+from hls_handler.github.values import (
+    NO_CONTEXT,
+    ChangedFile,
+    MergeState,
+    ReviewContext,
+)
+from hls_handler.handlers.changed_files import (
+    MAX_CALLS,
+    Selection,
+    may_have_calls,
+    number_patch,
+    redact_patch,
+    select_files,
+)
+from hls_handler.handlers.check import (
+    find_title_problem,
+)
+from hls_handler.handlers.committed_credentials import (
+    Credential,
+    find_credentials,
+    follow_credentials,
+)
+from hls_handler.handlers.handler import (
+    check_conversation,
+    parse_comment_state,
+    read_offer,
+)
+from hls_handler.handlers.job import PromptLimits, Source
+from hls_handler.handlers.linguist import parse_attributes
+from hls_handler.handlers.present_lines import FoundLines, find_present_lines
+from hls_handler.handlers.pull_request_facts import (
+    EXCERPT_TOKENS,
+    QUESTION_TOKENS,
+    PullRequestFacts,
+    Size,
+    find_failing,
+    find_least_failing,
+    list_to_ask,
+    plan_questions,
+)
+from hls_handler.handlers.reader import OptionalRead, Reader
+from hls_handler.handlers.review_input import (
+    Discussion,
+    count_context_tokens,
+    find_present,
+    limit_context,
+    read_changed_files,
+    read_context,
+    read_discussion,
+    read_merge_state,
+    read_reviewers,
+    read_surroundings,
+    read_unshown,
+)
+from hls_handler.handlers.skipped_files import SkipRules, count_lines
+from hls_handler.review.ledger import PresentFiles, apply_threads, find_departed, follow
+from hls_handler.review.patches import Patch
+from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
+from hls_handler.review.reviewers import Reviewer
+
+FAMILY = "pull_requests"
+
+SUMMARIES = TypeAdapter(tuple[FileSummary, ...])
+"""The state of the comment: the sentences about changed files (`comments.files`)."""
+
+
+def gather(source: Source) -> PullRequestFacts:
+    """Read the pull request, its changes and what is known of earlier reviews."""
+    limits = source.limits
+    reader = source.reader
+    changes = _read_changes(source)
+    pull_request = changes.pull_request
+    earlier = _follow_earlier(source.event, limits, changes)
+    selected = _select(source, changes, earlier)
+    merge: OptionalRead[MergeState | None] = OptionalRead(None)
+    if changes.is_review and limits.review.merge_state:
+        merge = read_merge_state(pull_request, reader, changes.discussion.threads)
+    asked = _read_questions(reader, changes, earlier, selected.selection)
+    reviewers = _find_reviewers(source, changes, asked.selection)
+    summaries = _read_summaries(source, pull_request)
+    facts = _combine(source, changes, earlier, asked)
+    return replace(
+        facts,
+        context=replace(selected.context, attributes=""),
+        context_problem=selected.problem,
+        offer=read_offer(reader, limits),
+        merge=merge.value,
+        merge_problem=merge.problem,
+        file_summaries=summaries,
+        reviewers=reviewers,
+    )
+
+
+def _combine(
+    source: Source, changes: _Changes, earlier: _Earlier, asked: _Questions
+) -> PullRequestFacts:
+    """Return the facts without what is read besides."""
+    limits = source.limits
+    selection = asked.selection
+    title_types = limits.title_types
+    if find_title_problem(changes.pull_request.title, title_types) is None:
+        title_types = ()
+    return PullRequestFacts(
+        changes.pull_request,
+        selection,
+        unlisted=changes.unlisted,
+        size=_to_size(count_lines(changes.listed, selection.skipped)),
+        left_out_by=limits.ignored_paths.where,
+        shown=limits.shown,
+        review=limits.review,
+        summary=limits.summary,
+        record=earlier.record,
+        credentials=changes.credentials,
+        skipped=_list_skipped(changes, selection),
+        is_review=changes.is_review,
+        is_full=source.event.is_full_review_requested,
+        own_replies=changes.discussion.own_replies,
+        resolved_in_vain=earlier.resolved_in_vain,
+        unread=frozenset(changes.files.unread),
+        questions=plan_questions(selection, asked.wanted),
+        present_lines=asked.now.lines,
+        code_lines=asked.now.code,
+        unasked=asked.now.unread,
+        title_types=title_types,
+        requests_reviewers=not earlier.record.rounds and limits.reviewers == "request",
+        look_tokens=min(EXCERPT_TOKENS, limits.input_tokens),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """The changed files of a pull request, and what is stored and said about them."""
+
+    pull_request: PullRequest
+    is_review: bool
+    listed: Sequence[ChangedFile]
+    unlisted: int  # number of changed files that GitHub does not list
+    patches: Mapping[str, Patch]  # redacted
+    credentials: tuple[Credential, ...]
+    rules: SkipRules
+    record: ReviewRecord  # as it is stored
+    discussion: Discussion
+    files: PresentFiles
+
+    @property
+    def max_calls(self) -> int:
+        if self.is_review:
+            return MAX_CALLS
+        return 1
+
+
+def _read_changes(source: Source) -> _Changes:
+    event = source.event
+    reader = source.reader
+    limits = source.limits
+    # parse_event rejects a `pull_request` event without one
+    assert event.pull_request is not None
+    pull_request = event.pull_request
+    if not event.is_recent:
+        pull_request = reader.pull_request(pull_request.number)
+    check_conversation(event, pull_request)
+    listed = read_changed_files(event, pull_request, reader)
+    texts = {file.path: number_patch(file.patch) for file in listed if file.patch}
+    is_review = limits.is_review and not event.is_closing
+    record = NO_REVIEW
+    if is_review:
+        record = source.history.review(pull_request.number)
+    discussion = read_discussion(pull_request.number, reader, record.ledger)
+    rules = SkipRules(limits.ignored_paths)
+    if is_review:
+        rules = replace(rules, unshown=read_unshown(listed, pull_request, reader, rules))
+    patches = {path: redact_patch(text) for path, text in texts.items()}
+    unlisted = max(pull_request.changed_files - len(listed), 0)
+    return _Changes(
+        pull_request,
+        is_review,
+        listed,
+        unlisted,
+        patches,
+        credentials=find_credentials(texts, limits.ignored_paths),
+        rules=rules,
+        record=record,
+        discussion=discussion,
+        files=find_present(listed, patches, unlisted, record, rules.unshown),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """Findings of earlier reviews, after the changes and the decisions of people."""
+
+    record: ReviewRecord
+    resolved_in_vain: frozenset[str]
+    wanted: Sequence[LedgerEntry]  # the findings to ask about
+    is_requested: bool  # True: a person asks for a review
+    urgent: frozenset[str]  # keys, as for `_with_call_for`
+
+    def needs_verdict(self, entry: LedgerEntry) -> bool:
+        if entry.has_lost_proof and not entry.is_absent:
+            return True
+        return entry.key in self.urgent and (entry.has_vanished or entry.is_undecided)
+
+
+def _follow_earlier(event: Event, limits: PromptLimits, changes: _Changes) -> _Earlier:
+    record = changes.record
+    files = changes.files
+    discussion = changes.discussion
+    ledger = follow_credentials(follow(record, files), changes.credentials, files)
+    ledger = apply_threads(ledger, discussion.threads, writers=discussion.writers)
+    in_vain = discussion.find_resolved_in_vain(ledger)
+    fail_on = find_least_failing(limits.review)
+    is_requested = event.requested_review in ("new", "full")
+    wanted = list_to_ask(ledger, fail_on=fail_on, asks_all=is_requested)
+    urgent = find_departed(record.ledger, ledger, files)
+    if event.requested_review == "conclude":
+        urgent |= in_vain
+    if event.requested_review is None and record.asked_for != changes.pull_request.head_sha:
+        urgent |= find_failing(wanted, fail_on)
+    followed = replace(record, ledger=ledger)
+    return _Earlier(followed, in_vain, wanted, is_requested, urgent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    """The selection with the lines around its hunks, what a review shows besides, and what could
+    not be read.
+    """
+
+    selection: Selection
+    context: ReviewContext = NO_CONTEXT
+    problem: str = ""
+
+
+def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
+    """Select the changes to review.
+
+    They are selected again if the context leaves fewer tokens, or if `.gitattributes` excludes
+    files.
+    """
+    limits = source.limits
+    asked = QUESTION_TOKENS * len(earlier.wanted)
+    tokens = max(limits.input_tokens - asked, limits.input_tokens // 2)
+    read_blocks = changes.record.read_blocks
+    if source.event.is_full_review_requested:
+        read_blocks = {}
+    select = partial(
+        select_files,
+        changes.listed,
+        changes.patches,
+        new=changes.files.find_new(read_blocks),
+        max_calls=changes.max_calls,
+    )
+    selection = select(changes.rules, tokens=tokens)
+    if not (changes.is_review and may_have_calls(selection)):
+        return _Selected(selection)
+    read = read_context(changes.pull_request, source.reader, limits.review)
+    context = limit_context(read.value, limits.input_tokens // 2)
+    used = count_context_tokens(context)
+    tokens -= used
+    attributes = None
+    if not read.problem:
+        attributes = parse_attributes(context.attributes)
+    if used or attributes is None or attributes.rules:
+        selection = select(replace(changes.rules, attributes=attributes), tokens=tokens)
+    if limits.review.functions:
+        files = source.reader.files_at(changes.pull_request.head_sha)
+        most = limits.review.context_tokens
+        selection = read_surroundings(
+            selection, files, limits.ignored_paths, tokens=tokens, most=most
+        )
+    return _Selected(selection, context, read.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """The findings to ask about, with their present lines, and the selection with their call."""
+
+    selection: Selection
+    wanted: Sequence[LedgerEntry]
+    now: FoundLines
+
+
+def _read_questions(
+    reader: Reader, changes: _Changes, earlier: _Earlier, selection: Selection
+) -> _Questions:
+    selection = _with_call_for(selection, earlier)
+    if not selection.calls:
+        return _Questions(selection, earlier.wanted, FoundLines())
+    head = reader.files_at(changes.pull_request.head_sha)
+    now = find_present_lines(earlier.wanted, earlier.record, changes.files, changes.listed, head)
+    wanted = [one for one in earlier.wanted if one.number in now.lines]
+    if not wanted and not any(selection.calls):
+        selection = replace(selection, calls=())
+    return _Questions(selection, wanted, now)
+
+
+def _find_reviewers(
+    source: Source, changes: _Changes, selection: Selection
+) -> tuple[Reviewer, ...]:
+    """Return the reviewers to suggest: those of the first review."""
+    if not source.limits.reviewers:
+        return ()
+    if changes.record.rounds or not selection.calls:
+        return changes.record.reviewers
+    return read_reviewers(changes.pull_request, selection.files, source.reader)
+
+
+def _read_summaries(source: Source, pull_request: PullRequest) -> tuple[FileSummary, ...] | None:
+    """Return the sentences about files in our comment; None if they are not asked for."""
+    if not source.limits.sums_up_files:
+        return None
+    posted = source.history.comment_state(pull_request.number, FAMILY)
+    return parse_comment_state(SUMMARIES, posted)
+
+
+def _to_size(lines: int) -> Size:
+    if lines < 50:
+        return "small"
+    if lines < 200:
+        return "medium"
+    return "large"
+
+
+def _list_skipped(changes: _Changes, selection: Selection) -> dict[str, tuple[str, int]]:
+    """Return `ReviewRecord.skipped`, without files that add no text: that does not show that their
+    code was there.
+    """
+    skipped = {one.path for one in selection.skipped if one.reason != "changed in blank lines only"}
+    found: dict[str, tuple[str, int]] = {}
+    for file in changes.listed:
+        adds_text = file.status != "renamed" or file.additions or file.deletions
+        if adds_text and file.path in skipped:
+            found[file.path] = (file.sha or "", changes.files.skipped[file.path])
+    return found
+
+
+def _with_call_for(selection: Selection, earlier: _Earlier) -> Selection:
+    """Return the selection. If nothing is new but a finding needs a verdict, it has a call without
+    files.
+
+    A finding needs a verdict if a person asks for it, if the proof of its fix left the patch, or if
+    it is undecided and `urgent` has its key: a person has just resolved its thread, its file has
+    just become as in the base, or it fails the check of a commit for which Claude was not asked.
+    """
+    if selection.calls:
+        return selection
+    if earlier.wanted and (earlier.is_requested or any(map(earlier.needs_verdict, earlier.wanted))):
+        return replace(selection, calls=((),))
+    return selection
