@@ -42,7 +42,6 @@ from hls_handler.errors import (
     AppNotInstalled,
     ConversationIgnored,
     DependencyDown,
-    HlsError,
     LeaseLost,
     PayloadError,
     Permanent,
@@ -413,7 +412,7 @@ def _run_handler(job: Job) -> DeliveryResult:
         except PromptError as exc:
             work.end_failed_analysis(exc)
             raise Retryable(str(exc)) from exc  # a retry succeeds after the template is corrected
-        except HlsError as exc:
+        except Exception as exc:  # raised again: a defect must not lose what was paid for
             work.end_failed_analysis(exc)
             raise
     return DeliveryResult(

@@ -183,7 +183,7 @@ class Job(Protocol):
     def write(
         self, *actions: Action, later: Sequence[Action] = (), unless: Guard = NO_GUARD
     ) -> tuple[Outcome, ...]:
-        """Execute the actions on which `later` ones depend, and return their outcomes.
+        """Execute actions, on which `later` ones may depend, and return their outcomes.
 
         `post` follows. It raises what GitHub refused, after the other actions, unless a retry
         helps.

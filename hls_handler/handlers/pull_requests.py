@@ -219,10 +219,10 @@ def _post_static(job: Job, facts: PullRequestFacts, reply: Reply, reason: str) -
     guard = Guard(facts.pull_request.head_sha)
     variables = {**prompt_variables(facts), **list_comment_variables(facts, reply)}
     analysis = job.render_static(reply, variables)
-    result = job.post(*plan(job.event, facts, analysis), reason=reason, unless=guard)
+    job.write(*plan(job.event, facts, analysis), unless=guard)
     if facts.is_review:
         job.store_review(make_record(facts, analysis, {}))
-    return result
+    return job.post(reason=reason, unless=guard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +241,8 @@ def ask_review(job: Job, facts: PullRequestFacts) -> AskedReview:
     """
     review = ask_parts(job.asking, facts)
     looked = look_again(job.asking, review)
-    job.note(unanswered=review.missing, unverified=looked.unverified)
     answers = job.asking.follow_up(review.reply, prompt_variables(looked.facts))
+    job.note(unanswered=review.missing, unverified=looked.unverified)
     facts = looked.facts.with_answers(answers.answers)
     return AskedReview(facts, answers, _render(job, facts, answers))
 
@@ -258,10 +258,10 @@ def _post_review(job: Job, review: AskedReview, guard: Guard) -> Result:
     reason = review.answers.left_out
     actions = plan(job.event, facts, review.analysis)
     if not any(isinstance(action, EnsureReview) for action in actions):
-        result = job.post(*actions, reason=reason, unless=guard)
+        job.write(*actions, unless=guard)
         if facts.is_review:
             job.store_review(make_record(facts, review.analysis, {}))
-        return result
+        return job.post(reason=reason, unless=guard)
     first = [one for one in actions if isinstance(one, EnsureLabels | EnsureReview)]
     later = _list_later(actions)
     outcome = job.write(*first, later=later, unless=guard)[-1]

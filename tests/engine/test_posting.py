@@ -135,6 +135,17 @@ def test_findings_of_a_refused_review_are_in_the_summary(make_world: MakeWorld) 
     assert len(world.github.check_actions) == 1
 
 
+def test_record_of_a_review_without_findings_is_kept_if_its_labels_are_refused(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(pull_request_analysis())
+    world.github.on_call = lambda what: _refuse(what, "write labels")
+    world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
+    assert world.finish().state == "dead"
+    history = world.store.repositories.history(world.row().repository_id, "hls[bot]")
+    assert history.review(2).rounds == 1
+
+
 def _refuse(what: str, refused: str) -> None:
     if what == refused:
         raise Permanent("GitHub answered 403")
