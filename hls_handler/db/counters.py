@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Executable, Table
+from sqlalchemy import Connection, Executable, Table, bindparam
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import counter_hours, counters
@@ -135,14 +135,16 @@ class CounterWriter:
     def uncount_end(self, connection: Connection, end: Counts, finished_at: int) -> None:
         """Take back a delivery that is queued again from the hour in which it ended (ms); the total
         keeps each end. `end` is what `count_end` returned.
+
+        An hour in which another version did not count the delivery stays as it is.
         """
         hour = finished_at - finished_at % HOUR_MS
         rows = [
-            {"name": name, "label": label, "value": -value, "hour": hour}
+            {"of_name": name, "of_label": label, "of_hour": hour, "less": value}
             for (name, label), value in sorted(end.items())
             if name in HOURLY
         ]
-        connection.execute(self._increment_hour, rows)
+        connection.execute(_DECREMENT_HOUR, rows)
 
     def set_values(self, connection: Connection, name: str, values: Mapping[str, int]) -> None:
         """Replace values of the counter `name`, such as times in ms. The keys of `values` are
@@ -153,6 +155,19 @@ class CounterWriter:
                 {"name": name, "label": label, "value": values[label]} for label in sorted(values)
             ]
             connection.execute(self._set, rows)
+
+
+_hour = counter_hours.c
+_DECREMENT_HOUR = (
+    counter_hours.update()
+    .where(
+        _hour.name == bindparam("of_name"),
+        _hour.label == bindparam("of_label"),
+        _hour.hour == bindparam("of_hour"),
+        _hour.value > 0,
+    )
+    .values(value=_hour.value - bindparam("less"))
+)
 
 
 def _increment(database: Database, table: Table) -> Executable:

@@ -26,7 +26,17 @@ class UnsupportedTables(StoreUnavailable):
 
 
 def migrate(database: Database) -> None:
-    """Migrate the tables to the newest version in one transaction. Raises `UnsupportedTables`."""
+    """Migrate the tables to the newest version. Raises `UnsupportedTables`.
+
+    Each revision has a transaction of its own, so that a new column locks its table only until the
+    column is there, and not while later revisions fill tables. A new database has one transaction.
+    """
+    while not _migrate_once(database):
+        pass
+
+
+def _migrate_once(database: Database) -> bool:
+    """Migrate by one revision; return True if the tables are current."""
     with database.writing(has_timeout=False) as connection:
         # SQLite's transaction already excludes other writers
         if connection.dialect.name == "postgresql":
@@ -34,8 +44,14 @@ def migrate(database: Database) -> None:
             # long.
             connection.execute(text(_NO_TIMEOUTS))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
-        if _supported_version(connection, database) != REVISIONS[-1]:
-            _upgrade(connection)
+        found = _supported_version(connection, database)
+        following = REVISIONS[-1]
+        if found == following:
+            return True
+        if found is not None:
+            following = REVISIONS[REVISIONS.index(found) + 1]
+        _upgrade(connection, following)
+        return following == REVISIONS[-1]
 
 
 def _supported_version(connection: Connection, database: Database) -> str | None:
@@ -56,7 +72,7 @@ def _supported_version(connection: Connection, database: Database) -> str | None
     return found
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, revision: str) -> None:
     # here: a start with current tables does not need Alembic, which takes 12 MB of memory
     from alembic import command
     from alembic.config import Config
@@ -67,4 +83,4 @@ def _upgrade(connection: Connection) -> None:
     )
     config.attributes["connection"] = connection
     config.attributes["version_table"] = VERSION_TABLE
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

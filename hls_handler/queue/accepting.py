@@ -13,7 +13,7 @@ from sqlalchemy import Boolean, Connection, Row, and_, bindparam, or_, select
 
 from hls_handler.db.counters import LAST_WEBHOOK, RENAMED, CounterWriter, Counts, count_end
 from hls_handler.db.database import Database
-from hls_handler.db.tables import deliveries, slots
+from hls_handler.db.tables import deliveries, questions, slots
 from hls_handler.db.values import HOUR_MS, compress, literal
 from hls_handler.deliveries import CAUGHT_UP, CONCLUDED, Accepted, NewDelivery, State, sort_key
 from hls_handler.events import event_key
@@ -31,6 +31,9 @@ _ROUTE_AGAIN = (
     deliveries.update()
     .where(_c.guid == bindparam("known_guid"), _c.state.in_((literal("dead"), literal("ignored"))))
     .values(attempts=0, failures=0, crashes=0, first_failure_at=None)
+)
+_DELETE_QUESTIONS = questions.delete().where(
+    questions.c.delivery_id.in_(select(_c.id).where(_c.guid == bindparam("known_guid")))
 )
 _DELETE_SLOTS = slots.delete().where(
     slots.c.delivery_id.in_(bindparam("delivery_ids", expanding=True))
@@ -133,6 +136,8 @@ class BatchAcceptor:
             self._database.insert_rows(connection, deliveries, inserted)
             for guid in sorted(former.keys() & stored.keys()):
                 connection.execute(_ROUTE_AGAIN, stored[guid][1] | {"known_guid": guid})
+                if stored[guid][0].state == "ignored":  # without a body, and so without questions
+                    connection.execute(_DELETE_QUESTIONS, {"known_guid": guid})
             superseded = self._supersede(connection, [new for new, _ in stored.values()], now)
             for old in superseded:
                 increments += count_end("superseded", repository=old.repository)

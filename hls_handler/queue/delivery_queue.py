@@ -497,7 +497,9 @@ class DeliveryQueue:
         """
         counts: Counter[tuple[str, str]] = Counter()
         dead: list[tuple[str, str | None, str]] = []
-        for row in connection.execute(self._expired).all():
+        rows = connection.execute(self._expired).all()
+        now = self._database.now_in(connection) if rows else 0
+        for row in rows:
             crashes = row.crashes
             if not row.has_progress:
                 crashes += 1
@@ -507,7 +509,6 @@ class DeliveryQueue:
                 values |= {"state": "queued", "due_at": self._database.now, "reason": reason}
             else:
                 reason = f"its worker died {count(crashes, 'time')} without completing another step"
-                now = self._database.now
                 values |= {
                     "state": "dead",
                     "finished_at": now,
@@ -518,7 +519,7 @@ class DeliveryQueue:
                 dead.append((row.guid, row.repository, reason))
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))
             release_locks(connection, row.id)
-        self._counters.add(connection, counts)
+        self._counters.add(connection, counts, at=now)
         return dead
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     cast,
     exists,
     func,
@@ -97,6 +98,19 @@ IS_CALL = _c.outcome.is_distinct_from(CACHED)
 
 RESERVED_WAIT = timedelta(seconds=10)
 _IS_OPEN = _c.finished_at.is_(None)
+_paid = calls.alias("paid")
+_PAID_BY = (
+    select(_paid.c.id)
+    .where(_paid.c.id == bindparam("of_paid"), _paid.c.reply.is_not(None))
+    .scalar_subquery()
+)
+_HIT: Mapping[str, ColumnElement[Any]] = {
+    "paid_by": _PAID_BY,
+    "reply": case((_PAID_BY.is_(None), bindparam("of_reply", type_=Text)), else_=None),
+}
+"""A hit points to the call that was paid. It has the reply itself if that call has none, because an
+earlier version stored it, or because it was just deleted.
+"""
 _IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_tokens.is_(None))
 
 
@@ -313,7 +327,7 @@ class ClaudeCalls:
         self._prompt_versions = prompt_versions
         self._questions = questions
         now = database.now
-        self._insert_hit = calls.insert().values(started_at=now, finished_at=now)
+        self._insert_hit = calls.insert().values(started_at=now, finished_at=now, **_HIT)
         self._begin = calls.insert().values(started_at=now).returning(_c.id, _c.started_at)
         is_open = and_(_c.id == bindparam("of_call"), _IS_OPEN)
         self._end = calls.update().where(is_open).values(finished_at=now)
@@ -475,10 +489,9 @@ class ClaudeCalls:
             "model": cached.model,
             "outcome": CACHED,
             "cost_micro_usd": 0,
-            "paid_by": cached.call_id,
+            "of_paid": cached.call_id,
             "reply_type": cached.reply_type,
-            # stored by an earlier version, whose call has no reply
-            "reply": cached.reply if cached.call_id is None else None,
+            "of_reply": cached.reply,
         }
         writing = self._checkpoints.writing(lease, changes, is_progress=True)
         with writing as (connection, row_id):

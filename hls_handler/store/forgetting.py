@@ -182,8 +182,12 @@ def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[St
     used = select(_hit.c.paid_by).where(_hit.c.delivery_id.in_(ended), _hit.c.paid_by.is_not(None))
     yield calls, calls.c.id.in_(used) & calls.c.cache_key.is_not(None), {"cache_key": None}
     contents = [calls.c[name] for name in ("reply", "reply_type", "lost", "cache_key", "paid_by")]
-    have_content = or_(*(column.is_not(None) for column in contents))
-    yield calls, are_calls & have_content, {column.name: None for column in contents}
+    may_quote = calls.c.outcome != "ok"
+    has_quote = may_quote & calls.c.error.is_not(None)
+    have_content = or_(has_quote, *(column.is_not(None) for column in contents))
+    no_content: dict[str, object] = {column.name: None for column in contents}
+    error = case((may_quote, None), else_=calls.c.error)
+    yield calls, are_calls & have_content, {**no_content, "error": error}
     for table in (questions, analyses, checkpoints):
         yield table, table.c.delivery_id.in_(ended), None
     people = {

@@ -9,6 +9,7 @@ import pytest
 
 from hls_handler.deliveries import Accepted, Checkpoint, NewDelivery
 from hls_handler.storage import Storage
+from hls_handler.store.questions import Question
 from tests.queue.builders import (
     SAME_BODY,
     Skew,
@@ -21,6 +22,7 @@ from tests.queue.builders import (
     push,
     queued,
     row_of,
+    start_call,
     state_of,
 )
 
@@ -120,6 +122,15 @@ def test_redelivered_dead_letter_can_be_ignored(store: Storage) -> None:
     assert accept(store, ignored("g1"))[0].outcome == "ignored"
     assert nothing_is_due(store)
     assert store.deliveries.body("g1") is None
+
+
+def test_dead_letter_that_is_ignored_now_loses_its_questions_with_its_body(store: Storage) -> None:
+    lease = begin(store, "g1")
+    start_call(store, lease, question=Question(b"1", "You review.", "{}", "It crashes."))
+    store.queue.dead_letter(lease, reason="locked")
+    assert store.questions.find("g1", b"1") is not None
+    accept(store, ignored("g1"))
+    assert (store.deliveries.body("g1"), store.questions.find("g1", b"1")) == (None, None)
 
 
 def test_ignored_delivery_is_stored_without_body_and_digest(store: Storage) -> None:

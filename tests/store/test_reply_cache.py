@@ -95,6 +95,17 @@ def test_use_of_a_cached_reply_stores_the_analysis_and_counts_what_it_saved(stor
     }
 
 
+def test_hit_keeps_the_reply_if_that_of_the_paid_call_was_just_deleted(store: Storage) -> None:
+    paid = begin(store, "g1", sender="mona")
+    store_reply(store, paid, make_reply())
+    cached = find(store)
+    assert cached is not None
+    store.queue.dead_letter(paid, reason="locked")
+    store.forgetting.forget(store.forgetting.find("mona"), dry_run=False)
+    store.calls.save_cached(begin(store, "g2"), cached, index=0, prompt_id=PROMPT, sources=SOURCES)
+    assert [one.reply for one in replies_to(store, "g2")] == [cached.reply]
+
+
 def test_reply_of_an_earlier_version_is_found_and_copied_by_its_use(store: Storage) -> None:
     stored_at = to_ms(store.now()) - 3_600_000
     add_old_reply(store, 1, stored_at=stored_at)
