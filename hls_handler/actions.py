@@ -27,16 +27,14 @@ class EnsureLabels:
     requested: tuple[RequestedLabel, ...]
     # HLS removes its labels in these groups, even if no label of the group is requested
     groups: tuple[str, ...]
-    custom_labels: tuple[
-        RequestedLabel, ...
-    ] = ()  # labels that the prompts can request and HLS does not ship
+    # labels that the prompts can request and HLS does not ship
+    custom_labels: tuple[RequestedLabel, ...] = ()
     # group -> id of the first prompt that can set it
     prompt_ids: Mapping[str, str] = field(default_factory=dict)
     # names of requested labels that are never created in the repository
     existing_only: frozenset[str] = frozenset()
-    rejected: tuple[
-        tuple[str, str], ...
-    ] = ()  # labels that a reply suggests and that are not requested, with reasons
+    # labels that a reply suggests and that are not requested, with reasons
+    rejected: tuple[tuple[str, str], ...] = ()
 
 
 IssueType = Literal["Bug", "Feature", "Task"]
@@ -225,6 +223,5 @@ class Outcome:
     """Of a review: the ids of the comments on GitHub by `InlineComment.key`, also of those posted
     earlier.
     """
-    rejected: tuple[
-        str, ...
-    ] = ()  # of a review: keys of the comments whose position GitHub rejected
+    # of a review: keys of the comments whose position GitHub rejected
+    rejected: tuple[str, ...] = ()

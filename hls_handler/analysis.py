@@ -502,9 +502,8 @@ class ValidReply:
     usage: Usage
     # if it came from the cache of replies: when Claude gave it (aware UTC)
     cached_at: datetime | None = None
-    unshown: tuple[
-        int, ...
-    ] = ()  # indexes of `files` that the rendered prompt did not show as a whole
+    # indexes of `files` that the rendered prompt did not show as a whole
+    unshown: tuple[int, ...] = ()
     # why entries of a list were left out, by field of the reply
     lost: Mapping[str, str] = field(default_factory=dict)
 

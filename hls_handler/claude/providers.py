@@ -53,9 +53,8 @@ class Breakers:
         self._now = now
         self._lock = threading.Lock()
         self.account_probes = AccountProbes(now)
-        self._open: dict[
-            ProviderSettings, _Open
-        ] = {}  # by settings: a changed key closes the breaker
+        # by settings: a changed key closes the breaker
+        self._open: dict[ProviderSettings, _Open] = {}
         self._slow: dict[ProviderSettings, str] = {}  # the first delivery that met a slow response
         self._limited_since: dict[ProviderSettings, datetime] = {}  # the first 429 of a series
 

@@ -81,7 +81,7 @@ class HandlerJob:
         self._conversation: Conversation | None = None
         self._check_commit: str | None = None  # whose check is in progress
         self._facts: Any = None
-        self._is_recalled = False  # whether an earlier attempt read the facts
+        self._is_read = False  # whether this attempt read the facts
         self._questions: ClaudeQuestions | None = None  # since the first one
         self._analysis = Analysis((), comment=None)
         self._posting: Posting | None = None  # since the first write
@@ -108,7 +108,6 @@ class HandlerJob:
     def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
         job = self._job
         codec = facts_codec(job.handler, shape)
-        self._is_recalled = job.find_result(codec) is not None
         facts = job.run_step(codec, 0, partial(self._read, read))
         self._facts = facts
         return facts
@@ -137,11 +136,12 @@ class HandlerJob:
         if limits.documents:
             documents.update(event.repository, reader)
         facts = read(Source(event, reader, history, limits))
+        self._is_read = True
         job.context.health.ok("github")
         return facts
 
     def remember(self, update: HistoryUpdate) -> None:
-        if not self._is_recalled:
+        if self._is_read:
             self._job.store.repositories.save(self._job.lease, update)
 
     def require(self, guard: Guard) -> None:

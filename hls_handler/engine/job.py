@@ -88,21 +88,13 @@ class Codec(Generic[T]):
     name: str
     version: int
     type_adapter: TypeAdapter[T]
-    readable: tuple[
-        int, ...
-    ] = ()  # earlier versions whose values the type accepts: they lack fields with a default
+    # earlier versions whose values the type accepts: they lack fields with a default
+    readable: tuple[int, ...] = ()
 
     def encode(self, value: T, *, index: int = 0, took_s: float = 0.0) -> Checkpoint:
         """Return the checkpoint, with credentials redacted in every string."""
         plain = map_strings(self.type_adapter.dump_python(value, mode="json"), redact, redact_code)
-        return self._to_checkpoint(_JSON.dump_json(plain), index, took_s)
-
-    def encode_redacted(self, value: T, *, index: int, took_s: float) -> Checkpoint:
-        """Return the checkpoint of a value in which credentials are already redacted."""
-        return self._to_checkpoint(self.type_adapter.dump_json(value), index, took_s)
-
-    def _to_checkpoint(self, value: bytes, index: int, took_s: float) -> Checkpoint:
-        return Checkpoint(self.name, index, self.version, value.decode(), took_s)
+        return Checkpoint(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
 
     def decode(self, step: Checkpoint | None) -> T | None:
         """Return the value; None if `step` is None, or was encoded with a version that is not
@@ -185,9 +177,8 @@ class Job:
     others: tuple[Account, ...] = ()  # HLS's other accounts
     situation: Situation = NO_SITUATION  # when the processing began
     repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
-    organization_settings: tuple[
-        RepositorySettings, ...
-    ] = ()  # of the organisation's file, if there is one
+    # of the organisation's file, if there is one
+    organization_settings: tuple[RepositorySettings, ...] = ()
     replies: Replies = NO_REPLIES  # of Claude, stored before this attempt
     outsider: str | None = None  # the sender, if `budgets.outsiders` counts the calls
     pending: PendingChanges = field(default_factory=PendingChanges)  # the only part that changes

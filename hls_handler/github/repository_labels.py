@@ -25,9 +25,8 @@ class RepositoryLabels:
         """`clock` returns monotonic seconds."""
         self._clock = clock
         self._lock = threading.Lock()
-        self._listed: dict[
-            str, tuple[float, tuple[RepositoryLabel, ...]]
-        ] = {}  # with the time of the listing
+        # with the time of the listing
+        self._listed: dict[str, tuple[float, tuple[RepositoryLabel, ...]]] = {}
 
     def find_or_list(self, api: GithubApi, repository: str) -> tuple[RepositoryLabel, ...]:
         """Return the labels, read from GitHub if they are not known or too old."""

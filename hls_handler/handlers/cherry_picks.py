@@ -144,7 +144,7 @@ def gather(source: Source) -> CherryPickFacts:
 
 
 class _NotPicked(Exception):
-    """Nothing was computed. The message is `CherryPick.problem`."""
+    """The pick was not computed; the message is `CherryPick.problem`."""
 
 
 def _pick(source: Source, pull: PullRequest, branch: str) -> CherryPickFacts:

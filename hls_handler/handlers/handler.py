@@ -24,7 +24,6 @@ from hls_handler.question import estimate_tokens
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
 
-Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
 # files of which GitHub shows no lines, unless it is asked to

@@ -52,9 +52,8 @@ class BatchAcceptor:
     def __init__(self, database: Database, counters: CounterWriter) -> None:
         self._database = database
         self._counters = counters
-        self._last_webhooks: dict[
-            str, int
-        ] = {}  # the last recorded time (ms), by repository; "" for all
+        # the last recorded time (ms), by repository; "" for all
+        self._last_webhooks: dict[str, int] = {}
         is_same_body = and_(
             database.is_one_of(_c.digest, "digests"), _c.queued_at >= bindparam("since")
         )

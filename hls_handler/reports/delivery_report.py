@@ -235,9 +235,8 @@ class DeliveryReport:
     )
     shadow: ShadowResult | None = None
     unverified: str | None = None  # why the findings were not verified; "" or None if they were
-    service_results: tuple[
-        str, ...
-    ] = ()  # how the service ended its check afterwards: "cancelled: Not reviewed: ..."
+    # how the service ended its check afterwards: "cancelled: Not reviewed: ..."
+    service_results: tuple[str, ...] = ()
     pause: Pause | None = None  # the pause that blocks a queued delivery
     blocker: str | None = (
         None  # GUID of the delivery of the same conversation that blocks a queued one

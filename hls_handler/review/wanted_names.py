@@ -52,7 +52,7 @@ class Use:
 
 @dataclass(slots=True)
 class Wanted:
-    """What is known of a name."""
+    """The uses of a name, and its changed definitions."""
 
     uses: list[Use] = field(default_factory=list)
     changed: dict[str, list[Named]] = field(default_factory=dict)

@@ -66,9 +66,8 @@ class Answer:
         None  # redirect to the log of this job of a repository instead of a document
     )
     headers: Mapping[str, str] = field(default_factory=dict)
-    webhooks: tuple[
-        tuple[str, Document], ...
-    ] = ()  # events and payloads to send after the response
+    # events and payloads to send after the response
+    webhooks: tuple[tuple[str, Document], ...] = ()
 
 
 Endpoint = Callable[[Call], Answer]

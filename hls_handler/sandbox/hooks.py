@@ -74,9 +74,8 @@ class Hooks:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self.addresses: dict[
-            str, str
-        ] = {}  # URL of a hook -> address on this machine, as behind a proxy
+        # URL of a hook -> address on this machine, as behind a proxy
+        self.addresses: dict[str, str] = {}
         self._hooks: dict[int, Hook] = {}
         self._attempts: list[Attempt] = []
         self._next_id = 1

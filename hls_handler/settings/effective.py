@@ -378,9 +378,8 @@ class SourcedValue:
     value: str  # JSON, but a text has no quotes
     # "default", or file, line and key: "config/settings.yaml:14 (repositories[0].features.drafts)"
     source: str
-    overrides: tuple[
-        str, ...
-    ] = ()  # other places that set the key, which `source` has precedence over
+    # other places that set the key, which `source` has precedence over
+    overrides: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.key} = {self.value}   {self.source}".rstrip()

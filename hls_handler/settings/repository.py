@@ -211,9 +211,8 @@ class RepositorySettings:
     # {"labels": {"create": False}}; `parse_values` makes tuples of the lists of a checkpoint
     values: Annotated[Mapping[str, Any], AfterValidator(parse_values)] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)  # key path -> line: "labels.allow" -> 3
-    problems: tuple[
-        str, ...
-    ] = ()  # ".github/hls.yaml:3: labels.alow: unknown key; did you mean labels.allow?"
+    # ".github/hls.yaml:3: labels.alow: unknown key; did you mean labels.allow?"
+    problems: tuple[str, ...] = ()
     file: str = PATH  # as messages name it
 
     @property

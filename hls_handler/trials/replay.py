@@ -188,7 +188,6 @@ def replay(stored: StoredFacts, *, posted: str | None = None) -> TrialJob:
         first,
         common_variables(stored.event, first, stored.effective),
         ask_one,
-        is_verified=True,
         keeps_review=True,
     )
     job = stored.make_job(asking, None, posted)
@@ -235,9 +234,7 @@ def _decode_replies(
 
 
 def _join(libraries: Iterable[Library]) -> Library:
-    """Return one library with the prompts of all, in which follow-up prompts are
-    found.
-    """
+    """Return one library with the prompts of all, in which follow-up prompts are found."""
     first, *others = libraries
     prompts = {name: prompt for one in (first, *others) for name, prompt in one.prompts.items()}
     conditions = {

@@ -80,9 +80,8 @@ class Trial:
     kept: Mapping[int, ValidReply] = field(default_factory=dict)
     """If the prompt follows others, the replies to them, by the index of their checkpoints."""
     limit: ReviewBudget | None = None
-    requests: tuple[
-        RenderedPrompt, ...
-    ] = ()  # the result of `render_requests`, if the trial was planned
+    # the result of `render_requests`, if the trial was planned
+    requests: tuple[RenderedPrompt, ...] = ()
 
     def render_requests(self) -> tuple[RenderedPrompt, ...]:
         """Return the requests of the prompt, at least one: one for each part of the facts.

@@ -36,9 +36,8 @@ class SingleFlightCache(Generic[Value, *Key]):
         self._clock = clock
         self._max_age_s = max_age_s
         self._timeout_s = timeout_s
-        self._values: dict[
-            tuple[*Key], tuple[float, Value]
-        ] = {}  # with the time at which the reading began
+        # with the time at which the reading began
+        self._values: dict[tuple[*Key], tuple[float, Value]] = {}
         self._reading: tuple[tuple[*Key], asyncio.Task[Value]] | None = (
             None  # the newest; it may have ended
         )
