@@ -19,9 +19,9 @@ from bench.row import Row
 from hls_handler.analysis import (
     FindingVerdicts,
     PullRequestAnalysis,
+    Reply,
     UnusableReply,
     Usage,
-    ValidReply,
 )
 from hls_handler.events import REQUEST_KEY, parse_event
 from hls_handler.github.values import ChangedFile, GuidanceFile, ReviewContext
@@ -75,7 +75,7 @@ class _CountingReviewer(FakeClaude):
 
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
-    ) -> ValidReply | UnusableReply:
+    ) -> Reply | UnusableReply:
         assert correction is None
         name = rendered.prompt.name
         reply = _VERDICTS if name == "pull_requests/verify" else _review(rendered.task)
@@ -87,7 +87,7 @@ class _CountingReviewer(FakeClaude):
         )
         self.calls += 1
         self.tokens += sum(map(estimate_tokens, texts))
-        return ValidReply(
+        return Reply(
             rendered.prompt.id, rendered.prompt.reply, reply, Usage(self.model, cost_usd=0.001)
         )
 

@@ -87,9 +87,9 @@ def _deliveries_per_s(world: World, deliveries: int) -> float:
         while (
             lease := world.store.queue.claim(worker="bench", lease_s=600, max_crashes=10)
         ) is not None:
-            finished = run_delivery(lease, world.tools())
-            assert finished is not None, "a delivery was postponed or failed"
-            done.append(finished.guid)
+            end = run_delivery(lease, world.tools())
+            assert end is not None, "a delivery was postponed or failed"
+            done.append(lease.guid)
 
     threads = [threading.Thread(target=work) for _ in range(WORKERS)]
     start = time.perf_counter()

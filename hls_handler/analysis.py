@@ -69,7 +69,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Reply(_Part):
+class ReplyFields(_Part):
     """Base class of all reply types.
 
     The front matter of a prompt can add fields, and can replace the values of an enum field
@@ -80,7 +80,7 @@ class Reply(_Part):
     label_rules: ClassVar[Mapping[str, LabelRule]] = {}  # by field
 
 
-class CommentingReply(Reply):
+class CommentingReply(ReplyFields):
     """Base class of the replies that say whether a comment would help. A review with findings
     always does.
     """
@@ -227,7 +227,7 @@ class EarlierVerdict(_Part):
     severity: Severity | None
 
 
-class PullRequestAnalysis(Reply):
+class PullRequestAnalysis(ReplyFields):
     """The review of a pull request."""
 
     label_rules: ClassVar[Mapping[str, LabelRule]] = {"type": "type/{value}"}
@@ -288,7 +288,7 @@ class FindingVerdict(_Part):
     agrees: bool = Field(description="Whether the lines shown prove what is said.")
 
 
-class FindingVerdicts(Reply):
+class FindingVerdicts(ReplyFields):
     """A second look at findings, and at claims about earlier ones."""
 
     verdicts: Annotated[list[FindingVerdict], STATED] = Field(
@@ -394,7 +394,7 @@ class ConflictResolution(_Part):
     why: str = Field(max_length=300, description="What was kept of each side, in one sentence.")
 
 
-class ConflictResolutions(Reply):
+class ConflictResolutions(ReplyFields):
     """Resolutions of the conflicts of a cherry-pick."""
 
     resolutions: list[ConflictResolution] = Field(
@@ -409,7 +409,7 @@ class ChosenTest(_Part):
     why: str = Field(max_length=300, description="What of the change it covers, in one sentence.")
 
 
-class ChosenTests(Reply):
+class ChosenTests(ReplyFields):
     """The tests to run for a change."""
 
     tests: list[ChosenTest] = Field(
@@ -417,7 +417,7 @@ class ChosenTests(Reply):
     )
 
 
-REPLY_TYPES: Mapping[str, type[Reply]] = {
+REPLY_TYPES: Mapping[str, type[ReplyFields]] = {
     "issue_analysis": IssueAnalysis,
     "issue_response": IssueResponse,
     "pull_request_analysis": PullRequestAnalysis,
@@ -495,10 +495,12 @@ def cost_of_output(usage: Usage, tokens: int) -> PartialCost | None:
 
 
 @dataclass(frozen=True, slots=True)
-class ValidReply:
+class Reply:
+    """A valid response of Claude to one prompt."""
+
     prompt_id: str  # "issues/analyze@3f9c2a"
     reply_type: str  # "issue_analysis", a key of REPLY_TYPES
-    reply: Reply
+    fields: ReplyFields
     usage: Usage
     # if it came from the cache of replies: when Claude gave it (aware UTC)
     cached_at: datetime | None = None
@@ -512,12 +514,12 @@ class ValidReply:
         return self.prompt_id.partition("@")[0]
 
 
-def find_review(answers: Sequence[ValidReply]) -> ValidReply | None:
+def find_review(replies: Sequence[Reply]) -> Reply | None:
     """Return the last reply that reviews the pull request. A follow-up prompt may have another type
     of reply.
     """
     return next(
-        (one for one in reversed(answers) if isinstance(one.reply, PullRequestAnalysis)), None
+        (one for one in reversed(replies) if isinstance(one.fields, PullRequestAnalysis)), None
     )
 
 
@@ -557,11 +559,11 @@ NO_CALLS = Receipt()
 class Analysis:
     """All replies of Claude about one event, in order, and the comment rendered from them."""
 
-    answers: tuple[ValidReply, ...]  # empty if Claude was not asked
+    replies: tuple[Reply, ...]  # empty if Claude was not asked
     # Markdown, scrubbed, with footer; None when the last prompt has no comment template
     comment: str | None
     footer: str = ""  # the footer alone, for comments with sections; scrubbed
-    comment_index: int = -1  # index in `answers` of the reply that the comment shows
+    comment_index: int = -1  # index in `replies` of the reply that the comment shows
     # Markdown of review comments by key of the finding
     inline: Mapping[str, str] = field(default_factory=dict)
     receipt: Receipt = NO_CALLS
@@ -574,21 +576,21 @@ class Analysis:
         """True if a comment would help, according to the reply that it shows. False if Claude was
         not asked.
         """
-        return bool(self.answers) and is_worth_saying(self.answers[self.comment_index].reply)
+        return bool(self.replies) and is_worth_saying(self.replies[self.comment_index].fields)
 
 
-def is_worth_saying(reply: Reply) -> bool:
+def is_worth_saying(reply: ReplyFields) -> bool:
     if isinstance(reply, IssueResponse | CommentReply) and not reply.answer.strip():
         return False
     return isinstance(reply, CommentingReply | PullRequestAnalysis) and reply.worth_saying
 
 
-def file_summaries_of(reply: Reply | None) -> Sequence[FileSummary]:
+def file_summaries_of(reply: ReplyFields | None) -> Sequence[FileSummary]:
     """Return the optional field `file_summaries` of a reply; nothing if the reply lacks it."""
     return [one for one in getattr(reply, "file_summaries", ()) if isinstance(one, FileSummary)]
 
 
-def lowest_scores(replies: Iterable[Reply | None]) -> tuple[Score, ...]:
+def lowest_scores(replies: Iterable[ReplyFields | None]) -> tuple[Score, ...]:
     """Return the lowest score of each dimension in the field `scores`, which the front matter of a
     prompt can add.
     """

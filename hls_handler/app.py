@@ -40,7 +40,7 @@ from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.pages import show_error
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
-from hls_handler.deliveries import Accepted, Finished
+from hls_handler.deliveries import Accepted, End
 from hls_handler.engine.active_config import (
     ActiveConfig,
     CachedClient,
@@ -448,15 +448,16 @@ class Service:
         if any(one.outcome == "queued" for one in accepted):
             self._wake()
 
-    async def _outcome(self, guid: str) -> Finished:
+    async def _wait_for_end(self, guid: str) -> End:
         """Wait until a delivery has ended, in this process or in another one."""
         while True:
             with suppress(StoreUnavailable):
-                for finished in await asyncio.to_thread(self._store.deliveries.finished, [guid]):
-                    return finished
+                end = await asyncio.to_thread(self._store.deliveries.end_of, guid)
+                if end is not None:
+                    return end
             await asyncio.sleep(OUTCOME_EVERY_S)
 
-    def _finished(self, end: Finished) -> None:
+    def _finished(self, _guid: str, end: End) -> None:
         if end.state != "done":
             self._check_ender.run_soon()
         made = self._rates.take_request_count()
@@ -508,7 +509,7 @@ class Service:
             count_ping=lambda: self._accepts.count(PING),
             # Without a commit of its own: anybody can cause rejections.
             count_rejection=lambda status: self._accepts.count({("rejected", str(status)): 1}),
-            outcome=self._outcome,
+            wait_for_end=self._wait_for_end,
             stats=self._read_stats,
             rate_limit=lambda: self._rates.rate_limit,
             health=self._health,

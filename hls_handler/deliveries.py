@@ -11,6 +11,7 @@ import msgspec
 State = Literal["queued", "running", "done", "ignored", "superseded", "dead"]
 
 Posted = Literal["done", "dry_run"]
+FinalState = Literal["done", "ignored", "superseded", "dead"]
 """Values of the column `posting_status` if posting did not fail."""
 
 FIRST_SHADOW_STEP = 100
@@ -191,22 +192,11 @@ class Checkpoint:
 class End:
     """The end of a delivery."""
 
-    state: Literal["done", "ignored", "superseded", "dead"]
-    reason: str | None  # a sentence
+    state: FinalState
+    reason: str  # a sentence
     kind: str | None = None  # `NewDelivery.reason_kind` of an ignored delivery
     handler: str | None = None  # "IssueHandler"
     posting: Posted | None = None  # None if there was nothing to post
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The final state of a delivery, for an HTTP request that waits for it because
-    `async_processing` is false.
-    """
-
-    guid: str
-    state: State
-    reason: str | None
 
 
 def conversation_key(repository_id: int | None, number: int | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from hls_handler.analysis import Reply
+from hls_handler.analysis import ReplyFields
 
 SUFFIX = ".j2"
 
@@ -41,7 +41,7 @@ class Prompt:
     on: tuple[str, ...]  # event keys: "issues.opened"
     reply: str  # a key of analysis.REPLY_TYPES
     # the type of `reply`, extended by the fields and label rules of the front matter
-    reply_model: type[Reply]
+    reply_model: type[ReplyFields]
     model: str | None = None  # None: the model of the settings; the same for `max_tokens`
     max_tokens: int | None = None
     effort: Effort | None = None

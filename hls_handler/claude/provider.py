@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 import httpx2
 from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from hls_handler.analysis import Unusable, UnusableReply, Usage, ValidReply
+from hls_handler.analysis import Reply, Unusable, UnusableReply, Usage
 from hls_handler.claude.account_probe import FIXED_QUESTION, AccountProbes
 from hls_handler.claude.prices import with_price
 from hls_handler.claude.provider_errors import (
@@ -216,7 +216,7 @@ class Provider:
 
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
-    ) -> ValidReply | UnusableReply:
+    ) -> Reply | UnusableReply:
         """Send one request. If `correction` is an earlier reply, the model is asked to correct its
         errors.
 
@@ -247,7 +247,7 @@ class Provider:
 
     def _ask(
         self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None
-    ) -> ValidReply | UnusableReply:
+    ) -> Reply | UnusableReply:
         question = self._question(rendered, model, correction)
         started = self._clock()
         try:
@@ -361,7 +361,7 @@ class Provider:
 
     def _read_reply(
         self, response: Response, prompt: Prompt, usage: Usage
-    ) -> ValidReply | UnusableReply:
+    ) -> Reply | UnusableReply:
         title = self._service.title
 
         def unusable(why: Unusable, problem: str) -> UnusableReply:
@@ -392,7 +392,7 @@ class Provider:
                 "stopped",
                 f"{title} stopped without a reply ({shorten(response.why or 'no stop reason')})",
             )
-        return ValidReply(prompt.id, prompt.reply, parsed.reply, usage, lost=parsed.lost)
+        return Reply(prompt.id, prompt.reply, parsed.reply, usage, lost=parsed.lost)
 
 
 def request_schema(schema: Mapping[str, object]) -> dict[str, object]:

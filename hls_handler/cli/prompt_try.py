@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import ValidReply
+from hls_handler.analysis import Reply
 from hls_handler.cli.event_input import (
     EventName,
     Live,
@@ -371,8 +371,8 @@ def _question_to_dict(question: Question) -> dict[str, object]:
     answer = question.answer
     usage = None if answer is None else answer.usage
     reply = unusable = None
-    if isinstance(answer, ValidReply):
-        reply = answer.reply.model_dump(mode="json")
+    if isinstance(answer, Reply):
+        reply = answer.fields.model_dump(mode="json")
     elif answer is not None:
         unusable = {"why": answer.why, "problem": answer.problem, "text": answer.text}
     return {
@@ -444,9 +444,9 @@ def _print_question(question: Question) -> None:
     if answer is None:
         print_line("reply       none")
         return
-    if isinstance(answer, ValidReply):
+    if isinstance(answer, Reply):
         print_line(f"reply       {question.rendered.prompt.reply}")
-        _print_text(format_yaml(answer.reply.model_dump(mode="json")))
+        _print_text(format_yaml(answer.fields.model_dump(mode="json")))
     else:
         print_line(f"reply       invalid: {answer.problem}")
         _print_text(answer.text)

@@ -153,7 +153,7 @@ class DeliveryPages:
             sentences=[sentence.strip() for sentence in sentences],
             steps=[(step, _title(step)) for step in report.steps],
             replies=[
-                (answered.prompt_id, _format_json(answered.reply.model_dump(mode="json")))
+                (answered.prompt_id, _format_json(answered.fields.model_dump(mode="json")))
                 for answered in report.answers
             ],
             facts=None if report.facts is None else _format_json(json.loads(report.facts)),

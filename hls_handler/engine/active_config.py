@@ -27,7 +27,7 @@ from hls_handler.actions import (
     RequestReviewers,
     WrittenCheck,
 )
-from hls_handler.analysis import UnusableReply, Usage, ValidReply
+from hls_handler.analysis import Reply, UnusableReply, Usage
 from hls_handler.db.database import Database
 from hls_handler.engine.health import Health
 from hls_handler.errors import DependencyDown, SettingsError, StoreUnavailable
@@ -157,7 +157,7 @@ class Provider(Protocol):
 
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
-    ) -> ValidReply | UnusableReply: ...
+    ) -> Reply | UnusableReply: ...
 
 
 class Claude(Protocol):

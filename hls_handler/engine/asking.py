@@ -21,9 +21,9 @@ from hls_handler.analysis import (
     Analysis,
     PartialCost,
     Reply,
+    ReplyFields,
     UnusableReply,
     Usage,
-    ValidReply,
     cost_of_output,
     file_summaries_of,
     find_review,
@@ -46,7 +46,7 @@ from hls_handler.errors import (
 )
 from hls_handler.events import Event
 from hls_handler.github.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
-from hls_handler.handlers.asking import VERIFY_PROMPT, Answers
+from hls_handler.handlers.asking import VERIFY_PROMPT, Replies
 from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.handlers.job import PromptLimits
 from hls_handler.prompting.prompt import Library
@@ -113,7 +113,7 @@ class ClaudeQuestions:
         self._failed: dict[int, str] = {}
         self._is_recalled = False  # whether the last reply was stored by an earlier attempt
 
-    def send(self, name: str, variables: Mapping[str, object], position: int) -> ValidReply:
+    def send(self, name: str, variables: Mapping[str, object], position: int) -> Reply:
         """Return the reply to a prompt. Raises `Postponed`, `LeaseLost`, `PromptError` or a
         `StepFailed`.
         """
@@ -160,7 +160,7 @@ def forget_unanswered(job: Job) -> None:
         job.store.checkpoints.delete(job.lease, UNANSWERED.name)
 
 
-def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Reply:
     """Ask Claude the prompt `name`. Raises `Permanent` if no usable reply comes, and what `ask`
     raises.
     """
@@ -175,12 +175,12 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
     asked = _Asked(job, rendered, variables, index, digest_request(rendered))
     match job.replies.unusable.get(index, ()):
         case (first,) if first.why == "invalid":
-            answer: ValidReply | UnusableReply = first
+            answer: Reply | UnusableReply = first
         case _:  # a retry by an operator begins anew
             answer = asked.call()
     if isinstance(answer, UnusableReply) and answer.why == "invalid":
         answer = asked.call(correction=answer)
-    if isinstance(answer, ValidReply):
+    if isinstance(answer, Reply):
         return replace(answer, unshown=unshown)
     raise asked.report_unusable(answer)
 
@@ -212,7 +212,7 @@ class _Asked:
     def _is_shadow(self) -> bool:
         return self.index >= FIRST_SHADOW_STEP
 
-    def call(self, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+    def call(self, correction: UnusableReply | None = None) -> Reply | UnusableReply:
         """Return a reply of the cache, or ask the first provider that does not fail."""
         job = self.job
         cache_key = None
@@ -223,18 +223,18 @@ class _Asked:
             if cached is not None:
                 return cached
 
-        def ask_provider(provider: Provider) -> ValidReply | UnusableReply:
+        def ask_provider(provider: Provider) -> Reply | UnusableReply:
             return self._call_provider(provider, cache_key, correction)
 
         model = self._prompt.model
         answer = job.context.claude.answer(model, ask_provider, delivery=job.lease.guid)
-        if isinstance(answer, ValidReply):
+        if isinstance(answer, Reply):
             self._report_use(answer.usage.model)
         return answer
 
     def _call_provider(
         self, provider: Provider, cache_key: CacheKey | None, correction: UnusableReply | None
-    ) -> ValidReply | UnusableReply:
+    ) -> Reply | UnusableReply:
         job = self.job
         calls = job.store.calls
         estimate = provider.upper_estimate(self.rendered, correction=correction)
@@ -328,9 +328,7 @@ class _Asked:
             request_id=error.request_id,
         )
 
-    def _end_valid(
-        self, call: StartedCall, answer: ValidReply, cache_key: CacheKey | None
-    ) -> ValidReply:
+    def _end_valid(self, call: StartedCall, answer: Reply, cache_key: CacheKey | None) -> Reply:
         """Store the reply, and return it redacted."""
         prompt = self._prompt
         stored = encode_reply(answer, shown=self.rendered.code)
@@ -352,7 +350,7 @@ class _Asked:
             reply=stored,
             cache_key=cache_key,
         )
-        self._end_analysis(recalled.reply)
+        self._end_analysis(recalled.fields)
         return recalled
 
     def _end_unusable(self, call: StartedCall, answer: UnusableReply) -> UnusableReply:
@@ -374,7 +372,7 @@ class _Asked:
         )
         return stored
 
-    def _end_analysis(self, reply: Reply) -> None:
+    def _end_analysis(self, reply: ReplyFields) -> None:
         """Let the next transaction store that the analysis has ended, unless the reply leads to
         another prompt.
         """
@@ -427,7 +425,7 @@ class _Asked:
         """
         return self._is_review and self.variables["round"] != 1
 
-    def _find_cached(self, key: CacheKey) -> ValidReply | None:
+    def _find_cached(self, key: CacheKey) -> Reply | None:
         """Return the reply to the same question, if the cache has a valid one, and store it as if
         Claude had replied.
         """
@@ -441,7 +439,7 @@ class _Asked:
         except ValidationError:  # a check that the schema does not show has changed
             return None
         usage = Usage(cached.model, cost_usd=0.0)
-        answer = ValidReply(prompt.id, prompt.reply, reply, usage, cached_at=cached.stored_at)
+        answer = Reply(prompt.id, prompt.reply, reply, usage, cached_at=cached.stored_at)
         job.store.calls.save_cached(
             job.lease,
             cached,
@@ -599,7 +597,9 @@ class Comments:
     key: bytes  # secret of the delimiters of untrusted text
     has_sections: bool  # whether several sources share the comment
 
-    def render_static(self, prompt: str, reply: Reply, variables: Mapping[str, object]) -> Analysis:
+    def render_static(
+        self, prompt: str, reply: ReplyFields, variables: Mapping[str, object]
+    ) -> Analysis:
         """Render the comment for a reply that the handler wrote."""
         completed = complete_static_reply(reply, self.library.prompts[prompt].reply_model)
         shown = {**self.common, **variables, "analysis": completed}
@@ -607,25 +607,25 @@ class Comments:
 
     def render(
         self,
-        answers: Answers,
+        replies: Replies,
         variables: Mapping[str, object],
         inline: Mapping[str, Mapping[str, object]],
     ) -> Analysis:
         """Render the comments for the replies; see `handlers.job.Job.render`."""
-        replies = answers.answers
-        index = answers.shown_index
+        index = replies.shown_index
         shown = {
             **self.common,
             **variables,
-            "analysis": answers.shown,
-            "files_cost": _estimate_files_cost(replies[0]),
+            "analysis": replies.shown,
+            "files_cost": _estimate_files_cost(replies.all[0]),
         }
-        if "/" in replies[index].usage.model:  # there are fallbacks
-            shown["model"] = replies[index].usage.model
-        name = answers.names[index]
-        review = find_review(replies) or replies[0]
-        of_review = answers.names[replies.index(review)]
-        reviewed = {**shown, "analysis": review.reply}
+        model = replies.all[index].usage.model
+        if "/" in model:  # there are fallbacks
+            shown["model"] = model
+        name = replies.names[index]
+        review = find_review(replies.all) or replies.all[0]
+        of_review = replies.names[replies.all.index(review)]
+        reviewed = {**shown, "analysis": review.fields}
         comments = {
             finding: render_review_comment(
                 self.library, of_review, {**reviewed, **extra}, key=self.key
@@ -633,12 +633,12 @@ class Comments:
             for finding, extra in inline.items()
         }
         return Analysis(
-            replies,
+            replies.all,
             self._render(name, shown),
             self._render_footer(name, shown),
             comment_index=index,
             inline=comments,
-            left_out=answers.left_out_shown,
+            left_out=replies.left_out_shown,
         )
 
     def _render(self, prompt: str, variables: Mapping[str, object]) -> str | None:
@@ -653,9 +653,9 @@ class Comments:
         return render_footer(self.library, prompt, variables, key=self.key)
 
 
-def _estimate_files_cost(answer: ValidReply) -> PartialCost | None:
+def _estimate_files_cost(answer: Reply) -> PartialCost | None:
     """Return the estimated cost of the sentences about files, which are a part of the reply."""
-    sentences = [one.model_dump() for one in file_summaries_of(answer.reply)]
+    sentences = [one.model_dump() for one in file_summaries_of(answer.fields)]
     if not sentences:
         return None
     tokens = estimate_tokens(json.dumps(sentences, ensure_ascii=False))

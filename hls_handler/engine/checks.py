@@ -56,7 +56,6 @@ from hls_handler.handlers.reader import Reader
 from hls_handler.queue.locks import WriteCompleted
 from hls_handler.routing import (
     BY_OPERATOR,
-    IgnoredKind,
     RoutingInput,
     brings_diff,
     is_retargeted,
@@ -223,7 +222,7 @@ def _write(
 
 
 def end_ignored_check(
-    job: Job, routing_input: RoutingInput, kind: IgnoredKind, reason: str
+    job: Job, routing_input: RoutingInput, kind: str, reason: str
 ) -> Outcome | None:
     """End the check on the head commit of an event that is ignored for `reason`; return None if it
     needs none.

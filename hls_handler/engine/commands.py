@@ -14,9 +14,9 @@ from typing import assert_never
 from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureReply, Outcome, Reaction
-from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, NewDelivery
+from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, End, NewDelivery
 from hls_handler.engine.handler_job import require_runs_left
-from hls_handler.engine.job import RULE, Codec, DeliveryResult, Job
+from hls_handler.engine.job import RULE, Codec, Job
 from hls_handler.engine.posting import OUTCOME, Posting, make_writer
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import PayloadError, Permanent, Superseded
@@ -83,7 +83,7 @@ HELP_ROWS = {
 """The rows of commands that are off by default, by the key of `features` that switches them on."""
 
 
-def run_command(job: Job, command: Command) -> DeliveryResult | Job:
+def run_command(job: Job, command: Command) -> End | Job:
     """Execute the command if the repository's settings and the permission of its author allow it.
 
     Return the result, or the job of a handler that continues, if the command has one.
@@ -97,14 +97,14 @@ def run_command(job: Job, command: Command) -> DeliveryResult | Job:
         login = job.event.sender.login
         ignored = _find_reason_to_ignore(job, command, login)
         if ignored is not None:
-            return DeliveryResult("ignored", ignored.reason, kind=ignored.kind)
+            return End("ignored", ignored.reason, kind=ignored.kind)
         key = command.name.replace("-", "_")
         prepared = _prepare_handler(job, key) if key in COMMAND_HANDLERS else None
         if isinstance(prepared, Job):
             return prepared
         reason = prepared or _run(job, command, login)
         job.context.health.ok("github")
-        return DeliveryResult(
+        return End(
             "done", reason, posting="dry_run" if job.rule.effective.features.dry_run else "done"
         )
 

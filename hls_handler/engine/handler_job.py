@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
-from hls_handler.analysis import Analysis, Reply, ValidReply
-from hls_handler.deliveries import FIRST_SHADOW_STEP, REQUESTED, Posted
+from hls_handler.analysis import Analysis, Reply, ReplyFields
+from hls_handler.deliveries import FIRST_SHADOW_STEP, REQUESTED, End, Posted
 from hls_handler.engine.asking import (
     OMISSIONS,
     PROMPT_SECRET,
@@ -43,16 +43,16 @@ from hls_handler.errors import (
     Superseded,
 )
 from hls_handler.events import Event
-from hls_handler.handlers.asking import Answers, Asking
+from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.handler import check_conversation, common_variables
-from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Conversation, Facts, Guard, Result, Source
+from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Conversation, Facts, Guard, Source
 from hls_handler.handlers.reader import HistoryUpdate, Reader
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import RepositorySettingsFile, build_problems_comment
-from hls_handler.store.calls import CallRow, make_receipt
+from hls_handler.store.calls import make_receipt
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from hls_handler.tracing import span
@@ -87,8 +87,6 @@ class HandlerJob:
         self._posting: Posting | None = None  # since the first write
         self._planned: tuple[Action, ...] = ()
         self.part: Part = "analysis"  # that fails if an error is raised now
-        # of the delivery; None: not read since the last call
-        self.calls: Sequence[CallRow] | None = None
         self.asking = Asking(
             job.config.library,
             job.rule.prompt,
@@ -216,10 +214,10 @@ class HandlerJob:
             begin_check(self._job, commit)
             self._check_commit = commit
 
-    def ask(self, variables: Mapping[str, object]) -> Answers:
+    def ask(self, variables: Mapping[str, object]) -> Replies:
         return self.asking.ask_all(variables)
 
-    def _send(self, name: str, variables: Mapping[str, object], position: int) -> ValidReply:
+    def _send(self, name: str, variables: Mapping[str, object], position: int) -> Reply:
         if self._questions is None:
             self._job = replace(self._job, outsider=find_outsider(self._job))
             self._questions = ClaudeQuestions(self._job)
@@ -265,15 +263,15 @@ class HandlerJob:
 
     def render(
         self,
-        answers: Answers,
+        replies: Replies,
         variables: Mapping[str, object],
         inline: Mapping[str, Mapping[str, object]] = NO_INLINE,
     ) -> Analysis:
         if self._questions is not None:
-            self._questions.end(is_left_out=bool(answers.left_out))
-        return self._with_receipt(self._comments.render(answers, variables, inline))
+            self._questions.end(is_left_out=bool(replies.left_out))
+        return self._with_receipt(self._comments.render(replies, variables, inline))
 
-    def render_static(self, reply: Reply, variables: Mapping[str, object]) -> Analysis:
+    def render_static(self, reply: ReplyFields, variables: Mapping[str, object]) -> Analysis:
         forget_unanswered(self._job)
         self._job.pending.add(ANALYSED)
         static = self._comments.render_static(self._job.rule.prompt, reply, variables)
@@ -287,11 +285,12 @@ class HandlerJob:
 
     def _with_receipt(self, analysis: Analysis) -> Analysis:
         """Return the analysis with the calls of this delivery."""
-        self.calls = self._job.store.calls.calls_of(self._job.lease.guid)
-        receipt = make_receipt(self.calls)
+        calls = self._job.store.calls.calls_of(self._job.lease.guid)
+        self._job.attempt.calls = calls
+        receipt = make_receipt(calls)
         # A reply from the cache has no call.
         prompt_ids = dict.fromkeys(
-            [*(answer.prompt_id for answer in analysis.answers), *receipt.prompt_ids]
+            [*(answer.prompt_id for answer in analysis.replies), *receipt.prompt_ids]
         )
         receipt = replace(receipt, prompt_ids=tuple(prompt_ids))
         self._analysis = replace(analysis, receipt=receipt)
@@ -313,7 +312,7 @@ class HandlerJob:
             self._posting.begin((*actions, *later))
         return self._posting.execute_all(actions)
 
-    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> Result:
+    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> End:
         job = self._job
         posted: Posted | None = None
         with span("posting"):
@@ -322,17 +321,17 @@ class HandlerJob:
                 outcomes = self._posting.end()
                 _report_settings_problems(job, self._conversation)
                 posted = self._posted_as
-        if self._analysis.answers:
+        if self._analysis.replies:
             self._run_shadow(posted)
         details = [*filter(None, [reason]), *(outcome.detail for outcome in outcomes)]
-        return Result("; ".join(details) or "analysed; nothing to post", posted)
+        return End("done", "; ".join(details) or "analysed; nothing to post", posting=posted)
 
     def _run_shadow(self, posted: Posted | None) -> None:
         job = self._job
         if job.rule.shadow is not None:
-            self.calls = None
+            job.attempt.calls = None
         result = prompt_result(self._analysis, self._planned)
-        is_cached = any(answer.cached_at is not None for answer in self._analysis.answers)
+        is_cached = any(answer.cached_at is not None for answer in self._analysis.replies)
         run_shadow(job, self._facts, result, posted, is_cached=is_cached)
 
     def _without_labels(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
@@ -344,14 +343,14 @@ class HandlerJob:
     def _posted_as(self) -> Posted:
         return "dry_run" if self._job.rule.effective.features.dry_run else "done"
 
-    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
+    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> End:
         if not actions:
-            return Result(reason)
+            return End("done", reason)
         self.part = "posting"
         with span("posting"):
             outcomes = post_without_reply(self._job, actions)
         details = [outcome.detail for outcome in outcomes]
-        return Result("; ".join([reason, *details]), self._posted_as)
+        return End("done", "; ".join([reason, *details]), posting=self._posted_as)
 
     def store_review(self, record: ReviewRecord) -> None:
         job = self._job

@@ -36,9 +36,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.analysis import REPLY_TYPES, Reply, UnusableReply, Usage, ValidReply
+from hls_handler.analysis import REPLY_TYPES, Reply, ReplyFields, UnusableReply, Usage
 from hls_handler.claude.reply_parsing import fit
-from hls_handler.deliveries import Checkpoint, Lease, Posted
+from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.engine.active_config import DeliveryConfig, WorkerContext
 from hls_handler.errors import (
     ConversationIgnored,
@@ -52,15 +52,15 @@ from hls_handler.errors import (
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler
 from hls_handler.prompting.reply_fields import permissive_reply_model, with_optional_fields
-from hls_handler.queue.checkpoints import Change, LeaseCheck, PendingChanges, StatusChange
+from hls_handler.queue.checkpoints import LeaseCheck, PendingChanges, StatusChange
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
-from hls_handler.routing import IgnoredKind, Router, Rule
+from hls_handler.routing import Router, Rule
 from hls_handler.settings.repository import RepositorySettings, RepositorySettingsFile
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CallRow
 from hls_handler.store.interruptions import NO_SITUATION, Situation
-from hls_handler.store.replies import NO_REPLIES, Replies, StoredReply
+from hls_handler.store.replies import NO_REPLIES, StoredReplies, StoredReply
 from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
 from hls_handler.untrusted.redaction import redact, redact_code, redact_reply
@@ -163,6 +163,15 @@ def facts_codec(handler: Handler, shape: type[T]) -> Codec[T]:
 _cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of the pipeline
 
 
+@dataclass(slots=True)
+class Attempt:
+    """What changes in one attempt to process a delivery."""
+
+    pending: PendingChanges = field(default_factory=PendingChanges)
+    # of the delivery; None: not read since the last call
+    calls: Sequence[CallRow] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     lease: Lease
@@ -179,9 +188,13 @@ class Job:
     repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
     # of the organisation's file, if there is one
     organization_settings: tuple[RepositorySettings, ...] = ()
-    replies: Replies = NO_REPLIES  # of Claude, stored before this attempt
+    replies: StoredReplies = NO_REPLIES  # of Claude, stored before this attempt
     outsider: str | None = None  # the sender, if `budgets.outsiders` counts the calls
-    pending: PendingChanges = field(default_factory=PendingChanges)  # the only part that changes
+    attempt: Attempt = field(default_factory=Attempt)  # the only part that changes
+
+    @property
+    def pending(self) -> PendingChanges:
+        return self.attempt.pending
 
     @property
     def store(self) -> Storage:
@@ -399,19 +412,6 @@ class Job:
             raise
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryResult:
-    """The result of a delivery in which no step failed."""
-
-    state: Literal["done", "ignored", "superseded"]
-    reason: str  # a sentence
-    kind: IgnoredKind | None = None  # the counter of an ignored delivery
-    handler: str | None = None  # "IssueHandler"
-    posting: Posted | None = None  # None if there was nothing to post
-    calls: Sequence[CallRow] | None = None  # of the delivery, if they were read after the last one
-    changes: tuple[Change, ...] = ()  # to store in the transaction that finishes the delivery
-
-
 def reads_postponed(until: datetime) -> Postponed:
     return Postponed(
         "no requests to GitHub at present: the last one failed, or GitHub asked to wait", at=until
@@ -433,7 +433,9 @@ OLD_UNUSABLE = Codec("unusable", 6, TypeAdapter(tuple[UnusableReply, ...]))
 """The checkpoints in which versions before 0.4.0 stored replies."""
 
 
-def load_replies(store: Storage, guid: str, steps: Mapping[tuple[str, int], Checkpoint]) -> Replies:
+def load_replies(
+    store: Storage, guid: str, steps: Mapping[tuple[str, int], Checkpoint]
+) -> StoredReplies:
     """Return the replies of a delivery, also those in the checkpoints of an earlier version."""
     stored = store.replies.of(guid)
     valid: dict[int, StoredReply] = {}
@@ -445,7 +447,7 @@ def load_replies(store: Storage, guid: str, steps: Mapping[tuple[str, int], Chec
                 valid[index] = reply
         elif name == OLD_UNUSABLE.name:
             unusable[index] = OLD_UNUSABLE.decode(step) or ()
-    return Replies({**valid, **stored.valid}, {**unusable, **stored.unusable})
+    return StoredReplies({**valid, **stored.valid}, {**unusable, **stored.unusable})
 
 
 def decode_old_reply(step: Checkpoint) -> StoredReply | None:
@@ -457,7 +459,7 @@ def decode_old_reply(step: Checkpoint) -> StoredReply | None:
     return StoredReply(old.prompt_id, old.reply_type, reply, old.usage, old.cached_at, old.lost)
 
 
-def encode_reply(answered: ValidReply, *, shown: Sequence[str] = ()) -> StoredReply:
+def encode_reply(answered: Reply, *, shown: Sequence[str] = ()) -> StoredReply:
     """Return the reply without invisible characters and credentials.
 
     Invisible characters are removed first, because they can hide a credential. HTML comments stay,
@@ -477,13 +479,13 @@ def encode_reply(answered: ValidReply, *, shown: Sequence[str] = ()) -> StoredRe
         hidden = redact(cleaned)
         return hidden if hidden == cleaned else redact_reply(cleaned, code())
 
-    given = answered.reply.model_dump(mode="json")
+    given = answered.fields.model_dump(mode="json")
     plain = map_strings(
         given,
         change,
         lambda text: clean_and_redact(CodeText(text)),
     )
-    reply = plain if plain == given else fit(plain, type(answered.reply))
+    reply = plain if plain == given else fit(plain, type(answered.fields))
     return StoredReply(
         answered.prompt_id,
         answered.reply_type,
@@ -499,8 +501,8 @@ def redact_unusable(answer: UnusableReply) -> UnusableReply:
 
 
 def decode_reply(
-    stored: StoredReply | None, *, reply_type: str, model: type[Reply]
-) -> ValidReply | None:
+    stored: StoredReply | None, *, reply_type: str, model: type[ReplyFields]
+) -> Reply | None:
     """Return the reply. None if there is none, or if it is not valid for `reply_type` and `model`.
 
     The stored reply may be from another prompt, or from an earlier version of the prompt with other
@@ -511,18 +513,18 @@ def decode_reply(
     return _validate(stored, with_optional_fields(model, json.loads(stored.reply)))
 
 
-def decode_reply_for_display(stored: StoredReply) -> ValidReply | None:
+def decode_reply_for_display(stored: StoredReply) -> Reply | None:
     """Return the reply, even if its prompt has other fields now; None if its type is unknown."""
     base = REPLY_TYPES.get(stored.reply_type)
     return None if base is None else _validate(stored, permissive_reply_model(base))
 
 
-def _validate(stored: StoredReply, model: type[Reply]) -> ValidReply | None:
+def _validate(stored: StoredReply, model: type[ReplyFields]) -> Reply | None:
     try:
         reply = model.model_validate_json(stored.reply)
     except ValidationError:
         return None
-    return ValidReply(
+    return Reply(
         stored.prompt_id,
         stored.reply_type,
         reply,

@@ -19,7 +19,7 @@ from math import inf
 
 import msgspec
 
-from hls_handler.deliveries import Checkpoint, End, Finished, Lease, Posted, State
+from hls_handler.deliveries import Checkpoint, End, Lease, Posted
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.checks import (
     check_title,
@@ -30,7 +30,7 @@ from hls_handler.engine.checks import (
 )
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
-from hls_handler.engine.job import RULE, DeliveryResult, Job, load_replies
+from hls_handler.engine.job import RULE, Attempt, Job, load_replies
 from hls_handler.engine.posting import correct_label
 from hls_handler.engine.repository_settings import (
     load_repository_settings,
@@ -88,8 +88,8 @@ UNLESS_TAKING_OVER: frozenset[IgnoredKind] = frozenset(
 THREAD_OF_OTHERS = "HLS did not open the review thread, and answers only in its own"
 
 
-def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
-    """Process a delivery and store its result. Return None if the delivery is not finished: it may
+def run_delivery(lease: Lease, context: WorkerContext) -> End | None:
+    """Process a delivery and store its end. Return None if the delivery is not finished: it may
     be retried.
     """
     key = event_key(lease.event, lease.action)
@@ -103,9 +103,9 @@ def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
     try:
         context.leases.secure(lease)  # the claim may have waited: the lease counts from before it
         with context.tracing.trace(f"delivery {key}", begun):
-            finished = _run(lease, context)
-            annotate({"hls.state": finished.state if finished else "waiting"})
-            return finished
+            end = _run(lease, context)
+            annotate({"hls.state": end.state if end else "waiting"})
+            return end
     except LeaseLost:
         log.warning("lease lost; another worker may have the delivery")
     except StoreUnavailable as exc:
@@ -117,13 +117,16 @@ def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
     return None
 
 
-def _run(lease: Lease, context: WorkerContext) -> Finished | None:
+def _run(lease: Lease, context: WorkerContext) -> End | None:
     store = context.store
     sent_before = context.github.requests_sent
+    attempt = Attempt()
     try:
-        result = process_delivery(lease, context)
+        end = process_delivery(lease, context, attempt)
     except Superseded as exc:
-        result = DeliveryResult("superseded", str(exc), handler=handler_for(lease.event).name)
+        attempt.calls = None
+        attempt.pending.take()
+        end = End("superseded", str(exc), handler=handler_for(lease.event).name)
     except Postponed as exc:
         if exc.waiting_for is not None:
             remedy = "wait, or raise the limit that the message names"
@@ -143,15 +146,16 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
         return _fail(lease, context, Retryable(reason), context.github.requests_sent - sent_before)
     requests = context.github.requests_sent - sent_before
     took_s = (store.now() - lease.received_at).total_seconds()
-    calls = store.calls.calls_of(lease.guid) if result.calls is None else result.calls
-    end = End(result.state, result.reason, result.kind, result.handler, result.posting)
-    store.queue.finish(lease, end, took_s=took_s, changes=result.changes, github_requests=requests)
-    return _log_end(lease, result.state, result.reason, result.handler, calls, requests, took_s)
+    calls = attempt.calls
+    if calls is None:
+        calls = store.calls.calls_of(lease.guid)
+    changes = attempt.pending.take()
+    store.queue.finish(lease, end, took_s=took_s, changes=changes, github_requests=requests)
+    _log_end(lease, end, calls, requests, took_s)
+    return end
 
 
-def _fail(
-    lease: Lease, context: WorkerContext, error: StepFailed, requests: int
-) -> Finished | None:
+def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int) -> End | None:
     """Store a failed attempt: the delivery is retried, or becomes a dead letter."""
     annotate({"error.type": type(error).__name__}, failed=True)
     store = context.store
@@ -177,13 +181,12 @@ def _fail(
         if not isinstance(error, AppNotInstalled):
             _hold_requests(lease, context, error, now)
     if isinstance(decision, str):
-        handler = handler_for(lease.event).name
+        end = End("dead", decision, handler=handler_for(lease.event).name)
         calls = store.calls.calls_of(lease.guid)
         took_s = (now - lease.received_at).total_seconds()
-        store.queue.dead_letter(
-            lease, reason=decision, took_s=took_s, handler=handler, github_requests=requests
-        )
-        return _log_end(lease, "dead", decision, handler, calls, requests, took_s)
+        store.queue.finish(lease, end, took_s=took_s, github_requests=requests)
+        _log_end(lease, end, calls, requests, took_s)
+        return end
     failed = not isinstance(error, AccountLimited)
     store.queue.reschedule(
         lease,
@@ -216,14 +219,8 @@ def _hold_requests(
 
 
 def _log_end(
-    lease: Lease,
-    state: State,
-    reason: str,
-    handler: str | None,
-    calls: Sequence[CallRow],
-    requests: int,
-    took_s: float,
-) -> Finished:
+    lease: Lease, end: End, calls: Sequence[CallRow], requests: int, took_s: float
+) -> None:
     """Log that a delivery is finished, with figures over all of its attempts, and add some of them
     to the span.
     """
@@ -236,7 +233,7 @@ def _log_end(
     prompt = own[-1].prompt_id if own else None
     annotate(
         {
-            "hls.handler": handler,
+            "hls.handler": end.handler,
             "hls.prompt": prompt,
             **{f"hls.{key}": n for key, n in numbers.items()},
         }
@@ -244,9 +241,9 @@ def _log_end(
     fields = {
         "event": lease.event,
         "action": lease.action,
-        "state": state,
-        "reason": reason,
-        "handler": handler,
+        "state": end.state,
+        "reason": end.reason,
+        "handler": end.handler,
         "prompt": prompt,
         "model": own[-1].model if own else None,
         **numbers,
@@ -254,12 +251,14 @@ def _log_end(
         "duration_ms": round(took_s * 1000),
         "attempts": lease.failures + 1,
     }
-    log.log(logging.ERROR if state == "dead" else logging.INFO, "delivery finished", extra=fields)
-    return Finished(lease.guid, state, reason)
+    level = logging.INFO
+    if end.state == "dead":
+        level = logging.ERROR
+    log.log(level, "delivery finished", extra=fields)
 
 
-def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
-    """Process a delivery and return the result. Raises `Postponed`, `Superseded`, `LeaseLost` or a
+def process_delivery(lease: Lease, context: WorkerContext, attempt: Attempt) -> End:
+    """Process a delivery and return its end. Raises `Postponed`, `Superseded`, `LeaseLost` or a
     `StepFailed`.
 
     The event is routed again, because settings, prompts and the bot account may have changed since
@@ -297,26 +296,25 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
         chosen.others,
         situation,
         replies=replies,
+        attempt=attempt,
     )
     routing_input = from_event(event)
     job, title_outcome = check_title(job, routing_input)
     try:
-        result = _process(job, routing_input)
+        end = _process(job, routing_input)
     except ConversationIgnored as exc:
-        result = DeliveryResult("ignored", str(exc), kind=exc.kind, handler=handler.name)
-    outcome = (
-        None
-        if result.kind is None
-        else end_ignored_check(job, routing_input, result.kind, result.reason)
-    )
+        end = End("ignored", str(exc), kind=exc.kind, handler=handler.name)
+    outcome = None
+    if end.kind is not None:
+        outcome = end_ignored_check(job, routing_input, end.kind, end.reason)
+    if outcome is None and end.state == "ignored":
+        job.pending.take()  # no notes for `hls why`
     for one in filter(None, (outcome, title_outcome)):
-        result = replace(result, reason=f"{result.reason}; {one.detail}")
-    if outcome is None and result.state == "ignored":
-        return result  # without the notes for `hls why`
-    return replace(result, changes=job.pending.take())
+        end = replace(end, reason=f"{end.reason}; {one.detail}")
+    return end
 
 
-def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
+def _process(job: Job, routing_input: RoutingInput) -> End:
     """Process a delivery. The rule of `job` has the settings of the event's repository, and no
     prompt.
     """
@@ -325,13 +323,13 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     if thread is not None and find_finding(job, thread=thread) is None:
         elsewhere = job.router.route(msgspec.structs.replace(routing_input, thread=None))
         if isinstance(rule, Rule) and isinstance(elsewhere, Ignored):
-            return DeliveryResult("ignored", THREAD_OF_OTHERS, kind="nothing asked")
+            return End("ignored", THREAD_OF_OTHERS, kind="nothing asked")
         rule = elsewhere
     if isinstance(rule, Ignored):
         wanted = _take_over_review(job, rule.kind)
         if wanted is not None:
             return _process(replace(job, event=wanted), from_event(wanted))
-        return DeliveryResult("ignored", rule.reason, kind=rule.kind)
+        return End("ignored", rule.reason, kind=rule.kind)
     if isinstance(rule, LabelCorrection):
         return correct_label(job, rule)
     if isinstance(rule, QueueCheck):
@@ -345,12 +343,12 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     job = replace(job, rule=rule, handler=_handler_for(rule))
     outdate_check(job, routing_input)
     if job.situation.stop is not None:
-        return DeliveryResult("ignored", str(job.situation.stop), kind="stopped")
+        return End("ignored", str(job.situation.stop), kind="stopped")
     answer_rule = _find_answer_rule(job, routing_input)
     if answer_rule is not None:
         job = replace(job, rule=answer_rule, handler=_handler_for(answer_rule))
     elif rule.is_author_comment:
-        return DeliveryResult(
+        return End(
             "ignored", "the issue has no open checklist for its author", kind="nothing asked"
         )
     try:
@@ -360,7 +358,7 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
         raise
     rule = route_with_repository_settings(job)
     if isinstance(rule, Ignored):
-        return DeliveryResult("ignored", rule.reason, kind=rule.kind)
+        return End("ignored", rule.reason, kind=rule.kind)
     require_runs_left(replace(job, rule=rule), job.situation.runs)
     if (RULE.name, 0) not in job.steps:
         job.note(RULE, 0, rule.why(job.config.settings.sources))
@@ -393,31 +391,29 @@ def _take_over_review(job: Job, kind: IgnoredKind) -> Event | None:
     return None
 
 
-def _check_merge_group(job: Job, rule: QueueCheck) -> DeliveryResult:
+def _check_merge_group(job: Job, rule: QueueCheck) -> End:
     job.note(RULE, 0, rule.why(job.config.settings.sources))
     outcome = end_group_check(job)
     if outcome is None:
-        return DeliveryResult(
+        return End(
             "ignored", "the repository's settings allow no check", kind="repository disabled"
         )
     posting: Posted = "dry_run" if outcome.kind == "dry_run" else "done"
-    return DeliveryResult("done", outcome.detail, posting=posting)
+    return End("done", outcome.detail, posting=posting)
 
 
-def _run_handler(job: Job) -> DeliveryResult:
+def _run_handler(job: Job) -> End:
     work = HandlerJob(job)
     with job.record_failure(lambda: work.part):
         try:
-            result = job.handler.run(work)
+            end = job.handler.run(work)
         except PromptError as exc:
             work.end_failed_analysis(exc)
             raise Retryable(str(exc)) from exc  # a retry succeeds after the template is corrected
         except Exception as exc:  # raised again: a defect must not lose what was paid for
             work.end_failed_analysis(exc)
             raise
-    return DeliveryResult(
-        "done", result.reason, handler=job.handler.name, posting=result.posting, calls=work.calls
-    )
+    return replace(end, handler=job.handler.name)
 
 
 def _parse_event(lease: Lease) -> Event:

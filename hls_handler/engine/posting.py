@@ -29,9 +29,10 @@ from hls_handler.actions import (
     OutcomeName,
     RequestReviewers,
 )
+from hls_handler.deliveries import End
 from hls_handler.engine.active_config import Writer
 from hls_handler.engine.checks import ensure_check, preview_check
-from hls_handler.engine.job import LOCK_S, Codec, DeliveryResult, Job
+from hls_handler.engine.job import LOCK_S, Codec, Job
 from hls_handler.errors import (
     DependencyDown,
     Permanent,
@@ -498,7 +499,7 @@ def _history(job: Job) -> ConversationHistory:
     return job.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
 
 
-def correct_label(job: Job, correction: LabelCorrection) -> DeliveryResult:
+def correct_label(job: Job, correction: LabelCorrection) -> End:
     """Store that a person changed a label of the bot. Uses only the event and sends no request to
     GitHub.
     """
@@ -517,9 +518,9 @@ def correct_label(job: Job, correction: LabelCorrection) -> DeliveryResult:
             f"HLS has set no {group} label here within {CORRECTION_WINDOW_DAYS} days, so its change"
             " is no feedback"
         )
-        return DeliveryResult("ignored", reason, kind="not a label of HLS")
+        return End("ignored", reason, kind="not a label of HLS")
     unchanged = f"the stored correction of HLS's {group} label here is unchanged"
-    return DeliveryResult("done", "; ".join(map(_describe_label, found.changed)) or unchanged)
+    return End("done", "; ".join(map(_describe_label, found.changed)) or unchanged)
 
 
 def _describe_label(label: AppliedLabel) -> str:

@@ -70,7 +70,7 @@ SHADOW = Codec("shadow", 1, TypeAdapter(ShadowResult))
 def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResult:
     """Return the labels and the planned comment of an analysis, for comparisons."""
     return PromptResult(
-        prompt_id=analysis.answers[0].prompt_id if analysis.answers else "",
+        prompt_id=analysis.replies[0].prompt_id if analysis.replies else "",
         labels=tuple(
             label
             for action in actions

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from hls_handler.actions import Action, EnsureCheck, Outcome
-from hls_handler.analysis import Analysis, Reply
+from hls_handler.analysis import Analysis, ReplyFields
+from hls_handler.deliveries import End
 from hls_handler.engine.asking import Comments
 from hls_handler.errors import Permanent
 from hls_handler.events import Event
-from hls_handler.handlers.asking import Answers, Asking
+from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.job import (
     NO_GUARD,
@@ -22,7 +23,6 @@ from hls_handler.handlers.job import (
     Facts,
     Guard,
     Job,
-    Result,
     Source,
 )
 from hls_handler.handlers.reader import HistoryUpdate
@@ -41,20 +41,20 @@ class TrialJob:
     posted: str | None = None  # the comment, if it is not rendered
     facts: Any = None
     conversation: Conversation | None = field(default=None, init=False)  # that the actions are for
-    answers: Answers | None = field(default=None, init=False)  # None: no question was asked
+    replies: Replies | None = field(default=None, init=False)  # None: no question was asked
     analysis: Analysis = field(default=Analysis((), comment=None), init=False)
     actions: tuple[Action, ...] = field(default=(), init=False)  # that would follow
     unanswered: str = field(default="", init=False)  # see `handlers.job.Job.note`
     unverified: str = field(default="", init=False)
 
-    def run(self, handler: Handler) -> Answers:
+    def run(self, handler: Handler) -> Replies:
         """Run the handler, and return the replies. Raises `Permanent` without one, `PromptError`,
         or a `StepFailed`.
         """
         result = handler.run(self)
-        if self.answers is None:
+        if self.replies is None:
             raise Permanent(result.reason)
-        return self.answers
+        return self.replies
 
     def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
         facts: Facts = self.facts
@@ -90,24 +90,24 @@ class TrialJob:
     def begin_check(self, commit: str) -> None:
         """Show no check."""
 
-    def ask(self, variables: Mapping[str, object]) -> Answers:
+    def ask(self, variables: Mapping[str, object]) -> Replies:
         return self.asking.ask_all(variables)
 
     def render(
         self,
-        answers: Answers,
+        replies: Replies,
         variables: Mapping[str, object],
         inline: Mapping[str, Mapping[str, object]] = NO_INLINE,
     ) -> Analysis:
-        self.answers = answers
+        self.replies = replies
         if self.comments is None:
-            index = answers.shown_index
-            self.analysis = Analysis(answers.answers, self.posted, comment_index=index)
+            index = replies.shown_index
+            self.analysis = Analysis(replies.all, self.posted, comment_index=index)
         else:
-            self.analysis = self.comments.render(answers, variables, inline)
+            self.analysis = self.comments.render(replies, variables, inline)
         return self.analysis
 
-    def render_static(self, reply: Reply, variables: Mapping[str, object]) -> Analysis:
+    def render_static(self, reply: ReplyFields, variables: Mapping[str, object]) -> Analysis:
         if self.comments is not None:
             self.analysis = self.comments.render_static(self.rule.prompt, reply, variables)
         return self.analysis
@@ -118,13 +118,13 @@ class TrialJob:
         self.actions += actions
         return tuple(Outcome("review", "dry_run", "") for _ in actions)
 
-    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> Result:
+    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> End:
         self.actions += actions
-        return Result(reason)
+        return End("done", reason)
 
-    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
+    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> End:
         self.actions = actions
-        return Result(reason)
+        return End("done", reason)
 
     def store_review(self, record: ReviewRecord) -> None:
         """Store no record."""

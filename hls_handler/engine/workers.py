@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from hls_handler.deliveries import Finished, Lease
+from hls_handler.deliveries import End, Lease
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.health import Health
 from hls_handler.engine.pipeline import run_delivery
@@ -46,7 +46,7 @@ class Workers:
         limits: Callable[[], Limits],
         name: str,
         connect: Callable[[threading.Event], Callable[[], WorkerContext]],
-        finished: Callable[[Finished], None],
+        finished: Callable[[str, End], None],
         health: Health,
         poll_s: float = POLL_S,
         rest_s: float = REST_S,
@@ -180,13 +180,13 @@ class Workers:
                 delivery=lease.guid, request_id=lease.request_id, repository=lease.repository
             ):
                 # Made after the claim, so that a change before the delivery arrived applies to it.
-                finished = run_delivery(lease, make_context())
+                end = run_delivery(lease, make_context())
         finally:
             self._leases.remove(lease)
             self._delivery_ended.set()  # the next delivery of this conversation may start now
             self.wake()
-        if finished is not None:
-            self._finished(finished)
+        if end is not None:
+            self._finished(lease.guid, end)
 
     def _renew(self) -> None:
         # A lease may be renewed any number of times: all calls of a delivery have timeouts, so

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hls_handler.analysis import (
     PullRequestAnalysis,
     Reply,
-    ValidReply,
+    ReplyFields,
     is_worth_saying,
     join_analyses,
     sum_usage,
@@ -36,10 +36,10 @@ NO_REPLY = "Claude gave no usable reply"
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Replies:
     """The replies of Claude about one event, before a comment is rendered from them."""
 
-    answers: tuple[ValidReply, ...]  # of the first prompt and its follow-up prompts
+    all: tuple[Reply, ...]  # of the first prompt and its follow-up prompts
     names: tuple[str, ...]  # of their prompts
     have_comments: tuple[bool, ...]  # whether they have a comment template
     left_out: str = ""  # a sentence about a follow-up prompt without a reply; "" if there is none
@@ -53,14 +53,14 @@ class Answers:
         So a second reply without an answer does not hide the first one. If there is none, it is the
         last reply.
         """
-        for index in reversed(range(len(self.answers))):
-            if self.have_comments[index] and is_worth_saying(self.answers[index].reply):
+        for index in reversed(range(len(self.all))):
+            if self.have_comments[index] and is_worth_saying(self.all[index].fields):
                 return index
-        return len(self.answers) - 1
+        return len(self.all) - 1
 
     @property
-    def shown(self) -> Reply:
-        return self.answers[self.shown_index].reply
+    def shown(self) -> ReplyFields:
+        return self.all[self.shown_index].fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +71,29 @@ class Asking:
     first: str  # name of the prompt to begin with
     common: Mapping[str, object]  # variables that all prompts have
     # a prompt by name; its variables; the index of its reply
-    send: Callable[[str, Mapping[str, object], int], ValidReply]
+    send: Callable[[str, Mapping[str, object], int], Reply]
     is_verified: bool = True  # whether findings get a second look
     # whether the replies count if a follow-up prompt gets none, because they were paid for
     keeps_review: bool = False
 
-    def ask(self, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+    def ask(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
         """Return the reply to one prompt. Raises `Permanent` without one."""
         return self.send(name, {**self.common, **variables}, index)
 
-    def ask_all(self, variables: Mapping[str, object]) -> Answers:
+    def ask_all(self, variables: Mapping[str, object]) -> Replies:
         """Return the replies to the first prompt and to those that follow it."""
         return self.follow_up(self.ask(self.first, variables, 0), variables)
 
-    def follow_up(self, reply: ValidReply, variables: Mapping[str, object]) -> Answers:
+    def follow_up(self, reply: Reply, variables: Mapping[str, object]) -> Replies:
         """Ask the prompts that follow the reply to the first one, and return all replies."""
-        answers = [reply]
+        replies = [reply]
         names = [self.first]
         left_out = ""
         shown = ""
-        while (name := self.library.find_next_prompt(names[-1], answers[-1].reply)) is not None:
-            following = {**variables, "analysis": answers[-1].reply}
+        while (name := self.library.find_next_prompt(names[-1], replies[-1].fields)) is not None:
+            following = {**variables, "analysis": replies[-1].fields}
             try:
-                answers.append(self.ask(name, following, len(answers)))
+                replies.append(self.ask(name, following, len(replies)))
             except Permanent as exc:
                 if not self.keeps_review:
                     raise
@@ -103,16 +103,16 @@ class Asking:
                 break
             names.append(name)
         have_comments = tuple(name in self.library.comments for name in names)
-        return Answers(tuple(answers), tuple(names), have_comments, left_out, shown)
+        return Replies(tuple(replies), tuple(names), have_comments, left_out, shown)
 
 
-def join_replies(replies: Sequence[ValidReply]) -> ValidReply:
+def join_replies(replies: Sequence[Reply]) -> Reply:
     """Join the replies about the parts of one event, at least one. The first one is about the most
     important files.
     """
-    analyses = [one.reply for one in replies if isinstance(one.reply, PullRequestAnalysis)]
-    reply = join_analyses(analyses) if len(analyses) > 1 else replies[0].reply
-    return replace(replies[0], reply=reply, usage=sum_usage(one.usage for one in replies))
+    analyses = [one.fields for one in replies if isinstance(one.fields, PullRequestAnalysis)]
+    reply = join_analyses(analyses) if len(analyses) > 1 else replies[0].fields
+    return replace(replies[0], fields=reply, usage=sum_usage(one.usage for one in replies))
 
 
 def describe_failure(error: Permanent) -> str:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Literal
 
 from hls_handler.actions import TITLE_CHECK, Annotation, Conclusion, EnsureCheck
-from hls_handler.analysis import NO_CALLS, Receipt, Reply, Severity
+from hls_handler.analysis import NO_CALLS, Receipt, ReplyFields, Severity
 from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
 from hls_handler.review.ledger import fails_check, leaves_open, sort_entries
 from hls_handler.review.record import LedgerEntry
@@ -301,7 +301,7 @@ def find_title_problem(title: str, types: Sequence[str]) -> str | None:
     return f"its type is none of {', '.join(types)}"
 
 
-def select_suggested_title(reply: Reply | None, types: Sequence[str], earlier: str) -> str:
+def select_suggested_title(reply: ReplyFields | None, types: Sequence[str], earlier: str) -> str:
     """Return the optional field `suggested_title` of a reply, else the earlier one; "" if the title
     does not fit.
     """

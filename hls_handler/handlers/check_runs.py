@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
 
+from hls_handler.deliveries import End
 from hls_handler.errors import Permanent
 from hls_handler.events import CheckRun, Event, WorkflowRun
 from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob
 from hls_handler.handlers.failed_steps import JobSource
-from hls_handler.handlers.job import Job, Result, Source
+from hls_handler.handlers.job import Job, Source
 from hls_handler.handlers.reader import Reader
 from hls_handler.handlers.workflows import WorkflowFacts, WorkflowHandler, explain, gather_run
 
 
 class CheckRunHandler(WorkflowHandler):
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job) -> End:
         return explain(job, self, gather)
 
 

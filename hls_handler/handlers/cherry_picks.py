@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from hls_handler.actions import Action
-from hls_handler.analysis import Analysis, ConflictResolutions, Reply
+from hls_handler.analysis import Analysis, ConflictResolutions, ReplyFields
+from hls_handler.deliveries import End
 from hls_handler.events import Event, PullRequest
 from hls_handler.git.mirror import PickConflict
 from hls_handler.handlers.handler import (
@@ -24,7 +25,7 @@ from hls_handler.handlers.handler import (
     field_types,
     plan_comment,
 )
-from hls_handler.handlers.job import Conversation, Job, Result, Source
+from hls_handler.handlers.job import Conversation, Job, Source
 from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.prompt import diff_texts
 from hls_handler.question import estimate_tokens
@@ -113,7 +114,7 @@ class CherryPickHandler(Handler):
         "suggestions": tuple[Suggestion, ...],
     }
 
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job) -> End:
         facts = job.record(CherryPickFacts, gather)
         number = facts.pull_request.number
         job.choose(Conversation(number, is_pull_request=True, may_be_closed=True))
@@ -186,7 +187,7 @@ def find_skip_reason(facts: CherryPickFacts) -> SkipReason | None:
     return SkipReason(facts.pick.problem or reason, ConflictResolutions(resolutions=[]))
 
 
-def list_comment_variables(facts: CherryPickFacts, reply: Reply) -> Mapping[str, object]:
+def list_comment_variables(facts: CherryPickFacts, reply: ReplyFields) -> Mapping[str, object]:
     return {"pick": facts.pick, "suggestions": suggest(facts.conflicts, reply)}
 
 
@@ -211,7 +212,7 @@ def _count_tokens(file: ConflictingFile) -> int:
     return sum(estimate_tokens(hunk.code) for hunk in list_hunks((file,)))
 
 
-def suggest(conflicts: tuple[ConflictingFile, ...], reply: Reply) -> tuple[Suggestion, ...]:
+def suggest(conflicts: tuple[ConflictingFile, ...], reply: ReplyFields) -> tuple[Suggestion, ...]:
     """Return the files with conflicts. One that the reply resolves as a whole has a patch."""
     assert isinstance(reply, ConflictResolutions)
     given = {one.number: one for one in reply.resolutions if not MARK.search(one.code)}

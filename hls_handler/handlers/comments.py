@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from hls_handler.actions import Action, EnsureReply
 from hls_handler.analysis import Analysis
+from hls_handler.deliveries import End
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment, Event, Issue, Text
 from hls_handler.handlers.documents import (
@@ -32,7 +33,7 @@ from hls_handler.handlers.handler import (
     newest_within_budget,
     plan_comment,
 )
-from hls_handler.handlers.job import Job, Result, Source
+from hls_handler.handlers.job import Job, Source
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import RepositoryHistory, StoredSection
 from hls_handler.routing import addressed_to_bot, asks_how_to_start
@@ -93,17 +94,17 @@ class CommentHandler(Handler):
 
     comment_variable_types: Mapping[str, object] = {"quoted": tuple[QuotedSection, ...]}
 
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job) -> End:
         facts = job.record(CommentFacts, gather)
         if facts.replied:
-            return Result(ALREADY_REPLIED)
+            return End("done", ALREADY_REPLIED)
         job.choose(find_own_conversation(job.event))
         job.note(sent=describe_sections(facts.documents))
         variables = self.variables(facts)
-        answers = keep_proved_answers(job.ask(variables), facts.documents)
-        quoted = list_quoted(answers.shown, facts.documents)
-        analysis = job.render(answers, {**variables, "quoted": quoted})
-        return job.post(*plan(facts, analysis), reason=answers.left_out)
+        replies = keep_proved_answers(job.ask(variables), facts.documents)
+        quoted = list_quoted(replies.shown, facts.documents)
+        analysis = job.render(replies, {**variables, "quoted": quoted})
+        return job.post(*plan(facts, analysis), reason=replies.left_out)
 
 
 ALREADY_REPLIED = "this conversation already has our reply to newcomers"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hls_handler.analysis import AnsweringReply, IssueAnalysis, Reply, Source
-from hls_handler.handlers.asking import Answers
+from hls_handler.analysis import AnsweringReply, IssueAnalysis, ReplyFields, Source
+from hls_handler.handlers.asking import Replies
 from hls_handler.handlers.handler import permalink
 from hls_handler.handlers.reader import StoredSection
 from hls_handler.question import estimate_tokens
@@ -62,7 +62,9 @@ def describe_sections(sections: Sequence[DocumentSection]) -> str:
     return f"{count(len(sections), 'section')} of {paths} (about {tokens} tokens)"
 
 
-def list_quoted(reply: Reply, sections: Sequence[DocumentSection]) -> tuple[QuotedSection, ...]:
+def list_quoted(
+    reply: ReplyFields, sections: Sequence[DocumentSection]
+) -> tuple[QuotedSection, ...]:
     """Return the quotes of a reply that the sections contain."""
     if not isinstance(reply, AnsweringReply):
         return ()
@@ -74,26 +76,28 @@ def list_quoted(reply: Reply, sections: Sequence[DocumentSection]) -> tuple[Quot
     return tuple(found)
 
 
-def keep_proved_answers(answers: Answers, sections: Sequence[DocumentSection]) -> Answers:
+def keep_proved_answers(replies: Replies, sections: Sequence[DocumentSection]) -> Replies:
     """Return the answers without quotes that the section does not contain.
 
     An answer that loses all of its quotes is left out, because nothing shows that it is true of
     this project.
     """
-    proved = tuple(replace(one, reply=_keep_proved(one.reply, sections)) for one in answers.answers)
-    pairs = zip(answers.answers, proved, strict=True)
-    is_withheld = any(_has_sources(old.reply) and not _has_sources(new.reply) for old, new in pairs)
-    left_out = answers.left_out
+    proved = tuple(replace(one, fields=_keep_proved(one.fields, sections)) for one in replies.all)
+    pairs = zip(replies.all, proved, strict=True)
+    is_withheld = any(
+        _has_sources(old.fields) and not _has_sources(new.fields) for old, new in pairs
+    )
+    left_out = replies.left_out
     if is_withheld:
         left_out = "; ".join(filter(None, [left_out, WITHHELD]))
-    return replace(answers, answers=proved, left_out=left_out)
+    return replace(replies, all=proved, left_out=left_out)
 
 
-def _has_sources(reply: Reply) -> bool:
+def _has_sources(reply: ReplyFields) -> bool:
     return isinstance(reply, AnsweringReply) and bool(reply.sources)
 
 
-def _keep_proved(reply: Reply, sections: Sequence[DocumentSection]) -> Reply:
+def _keep_proved(reply: ReplyFields, sections: Sequence[DocumentSection]) -> ReplyFields:
     if not isinstance(reply, AnsweringReply):
         return reply
     proved = [one for one in reply.sources if _is_quoted(one, sections)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
+from hls_handler.deliveries import End
 from hls_handler.events import Event
 from hls_handler.handlers.handler import (
     Handler,
@@ -15,7 +16,7 @@ from hls_handler.handlers.handler import (
     find_own_conversation,
     plan_comment,
 )
-from hls_handler.handlers.job import Job, Result, Source
+from hls_handler.handlers.job import Job, Source
 from hls_handler.handlers.labels import plan_labels
 
 
@@ -35,12 +36,12 @@ class GenericHandler(Handler):
         """
         self.family = event_name
 
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job) -> End:
         job.record(GenericFacts, gather)
         job.choose(find_own_conversation(job.event) or find_fallback_issue(job.rule))
-        answers = job.ask({})
-        analysis = job.render(answers, {})
-        return job.post(*plan(job.event, analysis), reason=answers.left_out)
+        replies = job.ask({})
+        analysis = job.render(replies, {})
+        return job.post(*plan(job.event, analysis), reason=replies.left_out)
 
 
 def gather(source: Source) -> GenericFacts:

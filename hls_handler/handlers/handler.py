@@ -13,10 +13,11 @@ from urllib.parse import quote
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.actions import EnsureComment
-from hls_handler.analysis import Analysis, Reply
+from hls_handler.analysis import Analysis, ReplyFields
+from hls_handler.deliveries import End
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
-from hls_handler.handlers.job import Conversation, Job, PromptLimits, Result
+from hls_handler.handlers.job import Conversation, Job, PromptLimits
 from hls_handler.handlers.labels import LabelOffer, select_offer
 from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.render import PathsView, RuleView
@@ -44,7 +45,7 @@ class SkipReason:
 
     reason: str  # a sentence
     # static reply instead of one from Claude; None: change neither labels nor comment
-    reply: Reply | None = None
+    reply: ReplyFields | None = None
 
 
 class Handler(ABC):
@@ -74,7 +75,7 @@ class Handler(ABC):
     superseded_by_newer_answer: bool = False
 
     @abstractmethod
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job) -> End:
         """Process an event: read, ask Claude, plan, post."""
 
     def variables(self, facts: Any) -> Mapping[str, object]:
@@ -106,7 +107,7 @@ class Answered:
 def answer(
     job: Job,
     variables: Mapping[str, object],
-    comment_variables: Callable[[Reply], Mapping[str, object]],
+    comment_variables: Callable[[ReplyFields], Mapping[str, object]],
     skipped: SkipReason | None,
 ) -> Answered:
     """Ask Claude, unless `skipped` has a static reply, and render the comment that shows the reply.
@@ -116,9 +117,9 @@ def answer(
     if skipped is not None and skipped.reply is not None:
         shown = {**variables, **comment_variables(skipped.reply)}
         return Answered(job.render_static(skipped.reply, shown), skipped.reason)
-    answers = job.ask(variables)
-    shown = {**variables, **comment_variables(answers.shown)}
-    return Answered(job.render(answers, shown), answers.left_out)
+    replies = job.ask(variables)
+    shown = {**variables, **comment_variables(replies.shown)}
+    return Answered(job.render(replies, shown), replies.left_out)
 
 
 def permalink(

@@ -15,7 +15,8 @@ from functools import partial
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureIssueType, IssueType, RequestedLabel
-from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, Reply, is_worth_saying
+from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, ReplyFields, is_worth_saying
+from hls_handler.deliveries import End
 from hls_handler.events import GHOST, Comment, Event, Issue
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers.documents import (
@@ -38,7 +39,7 @@ from hls_handler.handlers.handler import (
     plan_comment,
     read_offer,
 )
-from hls_handler.handlers.job import Job, Result, Source
+from hls_handler.handlers.job import Job, Source
 from hls_handler.handlers.labels import (
     LabelOffer,
     describe_missing,
@@ -161,16 +162,16 @@ class IssueHandler(Handler):
     }
     superseded_by_newer_answer = True
 
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job) -> End:
         facts = job.record(IssueFacts, gather)
         job.remember(list_texts(facts))
         job.choose(find_conversation(job.event, job.rule))
         job.note(omitted=describe_missing(facts.offer), sent=describe_sections(facts.documents))
         variables = self.variables(facts)
-        answers = keep_proved_answers(job.ask(variables), facts.documents)
-        shown = list_comment_variables(facts, answers.shown)
-        analysis = job.render(answers, {**variables, **shown})
-        return job.post(*plan(job.event, facts, analysis), reason=answers.left_out)
+        replies = keep_proved_answers(job.ask(variables), facts.documents)
+        shown = list_comment_variables(facts, replies.shown)
+        analysis = job.render(replies, {**variables, **shown})
+        return job.post(*plan(job.event, facts, analysis), reason=replies.left_out)
 
     def variables(self, facts: IssueFacts) -> Mapping[str, object]:
         return {**super().variables(facts), "similar": facts.similar or ()}
@@ -233,7 +234,7 @@ def list_texts(facts: IssueFacts) -> HistoryUpdate:
     return replace(update, issue=facts.issue)
 
 
-def list_comment_variables(facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
+def list_comment_variables(facts: IssueFacts, reply: ReplyFields) -> Mapping[str, object]:
     """Return `checklist` (each request to the author, and whether the reply still misses it), and
     more.
 
@@ -270,14 +271,14 @@ def plan(event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, .
         comment = plan_comment(analysis, family, create=analysis.worth_saying)
         return (*plan_own_labels(), *comment)
     checklists = [
-        update_requests(facts.requests, answer.reply.missing)
-        for answer in analysis.answers
-        if isinstance(answer.reply, IssueAnalysis)
+        update_requests(facts.requests, answer.fields.missing)
+        for answer in analysis.replies
+        if isinstance(answer.fields, IssueAnalysis)
     ]
     checklist = checklists[-1] if checklists else facts.requests
     create = analysis.worth_saying
-    if analysis.answers:
-        shown = analysis.answers[analysis.comment_index].reply
+    if analysis.replies:
+        shown = analysis.replies[analysis.comment_index].fields
         has_summary = facts.summary == "always" and isinstance(shown, IssueAnalysis)
         has_same = find_same(shown, facts.issue, facts.similar or ()) is not None
         create = create or has_summary or has_same
@@ -302,7 +303,7 @@ def _plan_type(
     """
     if not (settings.issue_type and event.organization_id is not None):
         return ()
-    for reply in (answered.reply for answered in analysis.answers):
+    for reply in (answered.fields for answered in analysis.replies):
         if isinstance(reply, IssueAnalysis) and reply.kind in ISSUE_TYPES:
             confidence = reply.field_confidence
             if confidence is not None and confidence.kind < settings.min_field_confidence:
@@ -311,7 +312,7 @@ def _plan_type(
     return ()
 
 
-def _has_nothing_else(facts: IssueFacts, reply: Reply) -> bool:
+def _has_nothing_else(facts: IssueFacts, reply: ReplyFields) -> bool:
     """Return True if a comment on the issue would only name an older one."""
     return not (is_worth_saying(reply) or facts.summary == "always" or facts.requests)
 

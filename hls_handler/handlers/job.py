@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from hls_handler.actions import Action, EnsureCheck, Outcome
-from hls_handler.analysis import Analysis, Reply
+from hls_handler.analysis import Analysis, ReplyFields
+from hls_handler.deliveries import End
 from hls_handler.events import Event
-from hls_handler.handlers.asking import Answers, Asking
+from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
@@ -59,14 +60,6 @@ class Conversation:
     may_be_closed: bool = False  # True: it is also processed if it is closed
     # the fallback issue from settings: it receives a comment, but no labels
     is_fallback_issue: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The end of a delivery in which no step failed."""
-
-    reason: str  # a sentence for `hls why`
-    posting: Literal["done", "dry_run"] | None = None  # None if there was nothing to post
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +151,7 @@ class Job(Protocol):
         """Show the check on a commit in progress, unless it was ended."""
         ...
 
-    def ask(self, variables: Mapping[str, object]) -> Answers:
+    def ask(self, variables: Mapping[str, object]) -> Replies:
         """Return the replies to the first prompt and to those that follow. Raises `BudgetExceeded`
         without one.
         """
@@ -166,7 +159,7 @@ class Job(Protocol):
 
     def render(
         self,
-        answers: Answers,
+        replies: Replies,
         variables: Mapping[str, object],
         inline: Mapping[str, Mapping[str, object]] = NO_INLINE,
     ) -> Analysis:
@@ -176,7 +169,7 @@ class Job(Protocol):
         """
         ...
 
-    def render_static(self, reply: Reply, variables: Mapping[str, object]) -> Analysis:
+    def render_static(self, reply: ReplyFields, variables: Mapping[str, object]) -> Analysis:
         """Return an analysis without a reply of Claude, whose comment shows `reply`."""
         ...
 
@@ -190,13 +183,13 @@ class Job(Protocol):
         """
         ...
 
-    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> Result:
+    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> End:
         """Execute the actions, then run the shadow prompt. The result has the reason and what was
         done.
         """
         ...
 
-    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
+    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> End:
         """Set the check of a delivery that needs no call to Claude."""
         ...
 

@@ -13,7 +13,7 @@ from hls_handler.analysis import (
     MAX_LABEL_CHARACTERS,
     Analysis,
     IssueAnalysis,
-    Reply,
+    ReplyFields,
     find_label,
     group_of,
     list_possible_labels,
@@ -51,7 +51,7 @@ def plan_labels(
     `min_field_confidence` it only names the label. If there is no group and no rejected label,
     returns ().
     """
-    replies = [answer.reply for answer in analysis.answers]
+    replies = [answer.fields for answer in analysis.replies]
     suggested = _choose_suggested(replies, offer)
     requested = [*from_facts, *suggested.chosen]
     rejected = [*suggested.rejected]
@@ -61,13 +61,13 @@ def plan_labels(
     elif replies:
         listed = [_suggested_label(one.name) for one in list_offered(offer)]
     possible = [*listed]
-    prompt_ids = {label.group: analysis.answers[0].prompt_id for label in listed}
-    for answer in analysis.answers:
-        unsure = _find_unsure(answer.reply, min_field_confidence)
-        of_fields = _choose_of_fields(answer.reply, without, unsure)
+    prompt_ids = {label.group: analysis.replies[0].prompt_id for label in listed}
+    for answer in analysis.replies:
+        unsure = _find_unsure(answer.fields, min_field_confidence)
+        of_fields = _choose_of_fields(answer.fields, without, unsure)
         requested += of_fields.chosen
         rejected += of_fields.rejected
-        for label in _possible_labels(type(answer.reply)):
+        for label in _possible_labels(type(answer.fields)):
             if label.group not in without and label.group not in unsure:
                 possible.append(label)
                 prompt_ids.setdefault(label.group, answer.prompt_id)
@@ -93,14 +93,16 @@ class _Choice:
     rejected: Sequence[tuple[str, str]]
 
 
-def _choose_of_fields(reply: Reply, without: Collection[str], unsure: Mapping[str, str]) -> _Choice:
+def _choose_of_fields(
+    reply: ReplyFields, without: Collection[str], unsure: Mapping[str, str]
+) -> _Choice:
     wanted = [label for label in _requested_labels(reply) if label.group not in without]
     chosen = [label for label in wanted if label.group not in unsure]
     rejected = [(one.name, unsure[one.group]) for one in wanted if one.group in unsure]
     return _Choice(chosen, rejected)
 
 
-def _choose_suggested(replies: Iterable[Reply], offer: LabelOffer | None) -> _Choice:
+def _choose_suggested(replies: Iterable[ReplyFields], offer: LabelOffer | None) -> _Choice:
     by_name = {fold(label.name): label.name for label in list_offered(offer)}
     suggestions = chain.from_iterable(getattr(reply, "suggested_labels", []) for reply in replies)
     chosen: dict[str, RequestedLabel] = {}
@@ -122,7 +124,7 @@ def _choose_suggested(replies: Iterable[Reply], offer: LabelOffer | None) -> _Ch
     return _Choice([*chosen.values()], left_out)
 
 
-def _find_unsure(reply: Reply, min_confidence: float) -> Mapping[str, str]:
+def _find_unsure(reply: ReplyFields, min_confidence: float) -> Mapping[str, str]:
     """Return the fields of which Claude is too unsure for a label, and why. Without a stated
     confidence, none is.
     """
@@ -137,7 +139,10 @@ def _find_unsure(reply: Reply, min_confidence: float) -> Mapping[str, str]:
 
 
 def list_wanted_labels(
-    reply: Reply, settings: EffectiveLabels, offer: LabelOffer | None, without: Collection[str]
+    reply: ReplyFields,
+    settings: EffectiveLabels,
+    offer: LabelOffer | None,
+    without: Collection[str],
 ) -> tuple[str, ...]:
     """Return the names of labels that a reply asks for and settings allow, except labels of the
     groups `without`.
@@ -216,7 +221,7 @@ def _count_characters(label: RepositoryLabel) -> int:
     return len(f"- {label.name}: {label.description}")
 
 
-def _requested_labels(reply: Reply) -> Iterator[RequestedLabel]:
+def _requested_labels(reply: ReplyFields) -> Iterator[RequestedLabel]:
     for field, rule in type(reply).label_rules.items():
         for value in to_rule_values(getattr(reply, field)):
             label = find_label(rule, value)
@@ -224,13 +229,13 @@ def _requested_labels(reply: Reply) -> Iterator[RequestedLabel]:
                 yield _label_in_group(type(reply), field, label)
 
 
-def _possible_labels(model: type[Reply]) -> Iterator[RequestedLabel]:
+def _possible_labels(model: type[ReplyFields]) -> Iterator[RequestedLabel]:
     for field, rule in model.label_rules.items():
         for label in list_possible_labels(rule, model.model_fields[field].annotation):
             yield _label_in_group(model, field, label)
 
 
-def _label_in_group(model: type[Reply], field: str, label: str) -> RequestedLabel:
+def _label_in_group(model: type[ReplyFields], field: str, label: str) -> RequestedLabel:
     return RequestedLabel(label, group_of(field, model.model_fields[field].annotation, label))
 
 

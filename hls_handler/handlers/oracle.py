@@ -12,7 +12,8 @@ from functools import partial
 from pydantic import ValidationError
 
 from hls_handler.actions import Action
-from hls_handler.analysis import Analysis, ChosenTest, ChosenTests, Reply
+from hls_handler.analysis import Analysis, ChosenTest, ChosenTests, ReplyFields
+from hls_handler.deliveries import End
 from hls_handler.errors import Permanent
 from hls_handler.events import Event, PullRequest
 from hls_handler.handlers.handler import (
@@ -24,7 +25,7 @@ from hls_handler.handlers.handler import (
     newest_within_budget,
     plan_comment,
 )
-from hls_handler.handlers.job import Conversation, Job, PromptLimits, Result, Source
+from hls_handler.handlers.job import Conversation, Job, PromptLimits, Source
 from hls_handler.handlers.reader import read_optional
 from hls_handler.question import estimate_tokens
 
@@ -79,7 +80,7 @@ class OracleHandler(Handler):
         """`service` is asked in place of Claude; None: Claude is asked."""
         self._service = service
 
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job) -> End:
         facts = job.record(OracleFacts, self._gather)
         job.choose(Conversation(facts.pull_request.number, is_pull_request=True))
         variables = self.variables(facts)
@@ -154,7 +155,7 @@ def find_skip_reason(facts: OracleFacts) -> SkipReason | None:
     return SkipReason("there is no test file", nothing)
 
 
-def list_comment_variables(facts: OracleFacts, reply: Reply) -> Mapping[str, object]:
+def list_comment_variables(facts: OracleFacts, reply: ReplyFields) -> Mapping[str, object]:
     assert isinstance(reply, ChosenTests)
     is_of_service = facts.chosen is not None
     tests = tuple(one for one in reply.tests if is_of_service or one.path in facts.tests)

@@ -16,8 +16,8 @@ from hls_handler.analysis import (
     Finding,
     PullRequestAnalysis,
     Reply,
+    ReplyFields,
     Severity,
-    ValidReply,
     file_summaries_of,
     find_review,
 )
@@ -153,7 +153,7 @@ class PullRequestFacts:
             self.selection.patches, renamed, self.unread, is_complete=not self.unlisted
         )
 
-    def with_reply(self, reply: Reply | None) -> PullRequestFacts:
+    def with_reply(self, reply: ReplyFields | None) -> PullRequestFacts:
         """Return the facts with a reply; itself if it has this reply, so that its findings are not
         computed again.
         """
@@ -163,12 +163,12 @@ class PullRequestFacts:
             return self
         return replace(self, reply=reply)
 
-    def with_answers(self, answers: Sequence[ValidReply]) -> PullRequestFacts:
+    def with_replies(self, replies: Sequence[Reply]) -> PullRequestFacts:
         """Return the facts with the review among the replies, as `with_reply`."""
-        review = find_review(answers)
+        review = find_review(replies)
         if review is None:
             return self.with_reply(None)
-        return self.with_reply(review.reply)
+        return self.with_reply(review.fields)
 
     @cached_property
     def found(self) -> ReviewFindings:
@@ -443,7 +443,7 @@ def count_summarized(facts: PullRequestFacts) -> int:
     return min(len(facts.files), max(left, 0))
 
 
-def list_summaries(facts: PullRequestFacts, reply: Reply | None) -> tuple[FileSummary, ...]:
+def list_summaries(facts: PullRequestFacts, reply: ReplyFields | None) -> tuple[FileSummary, ...]:
     """Return a sentence about each file, the most important first; the earlier one if `reply` has
     none.
 

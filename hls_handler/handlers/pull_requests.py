@@ -32,11 +32,12 @@ from hls_handler.analysis import (
     PullRequestAnalysis,
     Receipt,
     Reply,
+    ReplyFields,
     Score,
-    ValidReply,
     find_review,
     lowest_scores,
 )
+from hls_handler.deliveries import End
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import Event, PullRequest
 from hls_handler.github.values import (
@@ -51,8 +52,8 @@ from hls_handler.handlers.asking import (
     NO_REPLY,
     VERIFICATION,
     VERIFY_PROMPT,
-    Answers,
     Asking,
+    Replies,
     describe_failure,
     join_replies,
 )
@@ -85,7 +86,7 @@ from hls_handler.handlers.handler import (
     plan_comment,
     web_url,
 )
-from hls_handler.handlers.job import Guard, Job, Result
+from hls_handler.handlers.job import Guard, Job
 from hls_handler.handlers.labels import describe_missing, list_offered, plan_labels
 from hls_handler.handlers.pull_request_facts import (
     PullRequestFacts,
@@ -188,7 +189,7 @@ class PullRequestHandler(Handler):
     superseded_by_push = True
     superseded_by_newer_answer = True
 
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job) -> End:
         facts = job.record(PullRequestFacts, gather)
         guard = Guard(facts.pull_request.head_sha)
         job.require(guard)
@@ -213,7 +214,7 @@ class PullRequestHandler(Handler):
         return prompt_variables(facts)
 
 
-def _post_static(job: Job, facts: PullRequestFacts, reply: Reply, reason: str) -> Result:
+def _post_static(job: Job, facts: PullRequestFacts, reply: ReplyFields, reason: str) -> End:
     """Post what follows without a reply of Claude. `reply` takes its place in the comment."""
     facts = facts.without_inline
     guard = Guard(facts.pull_request.head_sha)
@@ -230,7 +231,7 @@ class AskedReview:
     """The replies to all prompts, what they decided, and the comments that show it."""
 
     facts: PullRequestFacts
-    answers: Answers
+    replies: Replies
     analysis: Analysis
 
 
@@ -241,21 +242,21 @@ def ask_review(job: Job, facts: PullRequestFacts) -> AskedReview:
     """
     review = ask_parts(job.asking, facts)
     looked = look_again(job.asking, review)
-    answers = job.asking.follow_up(review.reply, prompt_variables(looked.facts))
+    replies = job.asking.follow_up(review.reply, prompt_variables(looked.facts))
     job.note(unanswered=review.missing, unverified=looked.unverified)
-    facts = looked.facts.with_answers(answers.answers)
-    return AskedReview(facts, answers, _render(job, facts, answers))
+    facts = looked.facts.with_replies(replies.all)
+    return AskedReview(facts, replies, _render(job, facts, replies))
 
 
-def _render(job: Job, facts: PullRequestFacts, answers: Answers) -> Analysis:
-    variables = {**prompt_variables(facts), **list_comment_variables(facts, answers.shown)}
-    return job.render(answers, variables, list_inline(facts))
+def _render(job: Job, facts: PullRequestFacts, replies: Replies) -> Analysis:
+    variables = {**prompt_variables(facts), **list_comment_variables(facts, replies.shown)}
+    return job.render(replies, variables, list_inline(facts))
 
 
-def _post_review(job: Job, review: AskedReview, guard: Guard) -> Result:
+def _post_review(job: Job, review: AskedReview, guard: Guard) -> End:
     """Post the review, and then what depends on the comments that GitHub accepted."""
     facts = review.facts
-    reason = review.answers.left_out
+    reason = review.replies.left_out
     actions = plan(job.event, facts, review.analysis)
     if not any(isinstance(action, EnsureReview) for action in actions):
         job.write(*actions, unless=guard)
@@ -270,7 +271,7 @@ def _post_review(job: Job, review: AskedReview, guard: Guard) -> Result:
     if outcome.rejected:
         rejected = frozenset(outcome.rejected)
         now = replace(facts, not_inline=rejected, comment_ids=dict(outcome.comment_ids))
-        later = _list_later(plan(job.event, now, _render(job, now, review.answers)))
+        later = _list_later(plan(job.event, now, _render(job, now, review.replies)))
     return job.post(*later, reason=reason, unless=guard)
 
 
@@ -324,7 +325,7 @@ class AskedParts:
     """
 
     facts: PullRequestFacts
-    reply: ValidReply
+    reply: Reply
     missing: str  # a sentence about parts without a reply; "" if there are none
 
 
@@ -335,7 +336,7 @@ def ask_parts(asking: Asking, facts: PullRequestFacts) -> AskedParts:
     """
     parts = list_parts(facts)
     failed: Permanent | None = None
-    replies: dict[int, ValidReply] = {}
+    replies: dict[int, Reply] = {}
     unanswered: dict[int, str] = {}
     for number, part in enumerate(parts):
         index = 0
@@ -360,7 +361,7 @@ def ask_parts(asking: Asking, facts: PullRequestFacts) -> AskedParts:
     return AskedParts(facts, join_replies(list(replies.values())), missing)
 
 
-def _mark_unread(facts: PullRequestFacts, replies: Mapping[int, ValidReply]) -> PullRequestFacts:
+def _mark_unread(facts: PullRequestFacts, replies: Mapping[int, Reply]) -> PullRequestFacts:
     """Return the facts with what prompts did not show, and the calls whose findings were lost."""
     selection = facts.selection
     unshown = {number: reply.unshown for number, reply in replies.items() if reply.unshown}
@@ -389,7 +390,7 @@ def look_again(asking: Asking, review: AskedParts) -> SecondLookResult:
     """
     if not asking.is_verified or VERIFY_PROMPT not in asking.library.prompts:
         return SecondLookResult(review.facts)
-    facts = review.facts.with_reply(review.reply.reply)
+    facts = review.facts.with_reply(review.reply.fields)
     asked = verification_variables(facts, facts.reply)
     if asked is None:
         return SecondLookResult(facts)
@@ -398,12 +399,12 @@ def look_again(asking: Asking, review: AskedParts) -> SecondLookResult:
     except Permanent as exc:
         log.warning("findings were not verified", extra={"reason": str(exc)})
         return SecondLookResult(replace(facts, unverified=describe_failure(exc)), str(exc))
-    if not isinstance(verdicts.reply, FindingVerdicts):
+    if not isinstance(verdicts.fields, FindingVerdicts):
         return SecondLookResult(facts)
-    return SecondLookResult(apply_second_look(facts, verdicts.reply))
+    return SecondLookResult(apply_second_look(facts, verdicts.fields))
 
 
-def list_comment_variables(facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
+def list_comment_variables(facts: PullRequestFacts, reply: ReplyFields) -> Mapping[str, object]:
     facts = facts.with_reply(reply)
     variables = {name: value(facts) for name, (_, value) in COMMENT_VARIABLES.items()}
     scores = lowest_scores([reply]) or facts.record.scores
@@ -420,12 +421,12 @@ def plan(event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Act
         return (*plan_labels(analysis, offer=facts.offer), *comment)
     size = RequestedLabel(f"size/{facts.size}", "size")
     labels = plan_labels(analysis, size, offer=facts.offer, is_partial=facts.is_partial)
-    facts = facts.with_answers(analysis.answers)
+    facts = facts.with_replies(analysis.replies)
     reviews = _plan_review(facts, analysis)
     replies = _plan_replies(facts)
     comments = _plan_comment(facts, analysis)
     requests = _plan_requests(facts, analysis)
-    if not analysis.answers and not facts.unanswered:  # a reply that HLS wrote reviews nothing
+    if not analysis.replies and not facts.unanswered:  # a reply that HLS wrote reviews nothing
         unasked = dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked")
         facts = replace(facts, unanswered=unasked)
     checks = plan_review_check(facts, analysis.receipt, left_out=analysis.left_out)
@@ -446,7 +447,7 @@ def _plan_review(facts: PullRequestFacts, analysis: Analysis) -> tuple[EnsureRev
 
 
 def _plan_comment(facts: PullRequestFacts, analysis: Analysis) -> tuple[EnsureComment, ...]:
-    create = bool(analysis.answers) and _is_worth_comment(facts, analysis)
+    create = bool(analysis.replies) and _is_worth_comment(facts, analysis)
     state = None
     if facts.file_summaries is not None:
         state = SUMMARIES.dump_json(list_summaries(facts, facts.reply)).decode()
@@ -456,7 +457,7 @@ def _plan_comment(facts: PullRequestFacts, analysis: Analysis) -> tuple[EnsureCo
 def _is_worth_comment(facts: PullRequestFacts, analysis: Analysis) -> bool:
     if facts.summary == "always" or facts.reviewers or _find_suggested_title(facts):
         return True
-    if analysis.answers[analysis.comment_index] is not find_review(analysis.answers):
+    if analysis.replies[analysis.comment_index] is not find_review(analysis.replies):
         return analysis.worth_saying
     found = facts.found
     is_found = bool(found.raised or found.unlocated or found.open)
@@ -465,7 +466,7 @@ def _is_worth_comment(facts: PullRequestFacts, analysis: Analysis) -> bool:
 
 def _plan_requests(facts: PullRequestFacts, analysis: Analysis) -> tuple[RequestReviewers, ...]:
     people = tuple(one.name for one in facts.reviewers if one.is_person)
-    if not (people and facts.requests_reviewers and analysis.answers):
+    if not (people and facts.requests_reviewers and analysis.replies):
         return ()
     return (RequestReviewers(people),)
 
@@ -485,7 +486,7 @@ def prompt_variables(facts: PullRequestFacts) -> Mapping[str, object]:
 
 
 def verification_variables(
-    facts: PullRequestFacts, reply: Reply | None
+    facts: PullRequestFacts, reply: ReplyFields | None
 ) -> Mapping[str, object] | None:
     """Return the variables of the prompt `VERIFY_PROMPT`; None if there is nothing to look at
     again.
@@ -553,9 +554,9 @@ def make_record(
     """Return what to store of a review. `comment_ids` are the ids of its review comments, by key of
     the finding.
     """
-    facts = facts.with_answers(analysis.answers)
+    facts = facts.with_replies(analysis.replies)
     record = facts.record
-    answer = find_review(analysis.answers)
+    answer = find_review(analysis.replies)
     prompt_id = ""
     if answer is not None:
         prompt_id = answer.prompt_id
@@ -590,7 +591,7 @@ def _find_suggested_title(facts: PullRequestFacts) -> str:
     return select_suggested_title(facts.reply, facts.title_types, facts.record.suggested_title)
 
 
-def _repeat_reply(facts: PullRequestFacts) -> Reply:
+def _repeat_reply(facts: PullRequestFacts) -> ReplyFields:
     """Return the last review's type and summary as a reply without findings."""
     known: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
     return PullRequestAnalysis.model_construct(

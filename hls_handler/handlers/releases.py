@@ -10,6 +10,7 @@ from datetime import datetime
 
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
+from hls_handler.deliveries import End
 from hls_handler.errors import Superseded
 from hls_handler.events import Release
 from hls_handler.github.values import Commit
@@ -20,7 +21,7 @@ from hls_handler.handlers.handler import (
     newest_within_budget,
     plan_comment,
 )
-from hls_handler.handlers.job import Job, Result, Source
+from hls_handler.handlers.job import Job, Source
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.question import estimate_tokens
 from hls_handler.untrusted.cleaning import truncate
@@ -46,14 +47,14 @@ class ReleaseHandler(Handler):
     variable_types = field_types(ReleaseFacts, "release", "previous", "commits", "omitted")
     has_sections = True
 
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job) -> End:
         facts = job.record(ReleaseFacts, gather)
         job.choose(find_fallback_issue(job.rule))  # without one, the announcement is only stored
         job.note(omitted=describe_omissions(facts))
         variables = self.variables(facts)
-        answers = job.ask(variables)
-        analysis = job.render(answers, variables)
-        return job.post(*plan(facts, analysis), reason=answers.left_out)
+        replies = job.ask(variables)
+        analysis = job.render(replies, variables)
+        return job.post(*plan(facts, analysis), reason=replies.left_out)
 
 
 def gather(source: Source) -> ReleaseFacts:

@@ -11,7 +11,8 @@ from functools import partial
 from unicodedata import normalize
 
 from hls_handler.actions import Action, RequestedLabel
-from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
+from hls_handler.analysis import Analysis, ReplyFields, ReviewAnalysis, ReviewRequest
+from hls_handler.deliveries import End
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, PullRequest, Review
 from hls_handler.github.values import ReviewComment
@@ -28,7 +29,7 @@ from hls_handler.handlers.handler import (
     permalink,
     plan_comment,
 )
-from hls_handler.handlers.job import Job, Result, Source
+from hls_handler.handlers.job import Job, Source
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.question import estimate_tokens
 from hls_handler.review.patches import Hunk, Line, Patch, Side, numbered
@@ -94,11 +95,11 @@ class ReviewHandler(Handler):
     }
     has_sections = True
 
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job) -> End:
         facts = job.record(ReviewFacts, gather)
         skipped = find_skip_reason(facts)
         if skipped is not None and skipped.reply is None:
-            return Result(skipped.reason)
+            return End("done", skipped.reason)
         job.choose(find_own_conversation(job.event))
         if skipped is None:
             job.note(omitted=describe_omissions(facts))
@@ -162,7 +163,7 @@ def describe_omissions(facts: ReviewFacts) -> str:
     return f"{comments} {was_or_were(facts.omitted)} not shown: over the token budget"
 
 
-def list_comment_variables(facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
+def list_comment_variables(facts: ReviewFacts, reply: ReplyFields) -> Mapping[str, object]:
     """Return variables for the comment template. `dropped` is the number of requests that are
     not in `todos`.
     """
@@ -184,9 +185,9 @@ def plan(facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
     """
     todos: list[Todo] = []
     requests: list[ReviewRequest] = []
-    for answered in analysis.answers:
-        todos += _find_todos(facts, answered.reply)
-        requests += _list_requests(answered.reply)
+    for answered in analysis.replies:
+        todos += _find_todos(facts, answered.fields)
+        requests += _list_requests(answered.fields)
     incomplete = facts.omitted or len(todos) < len(requests)
     groups: tuple[str, ...] = ("status",)
     if incomplete:
@@ -254,13 +255,13 @@ def _has_objections(reviews: Sequence[Review]) -> bool:
     return "changes_requested" in last.values()
 
 
-def _list_requests(reply: Reply) -> Sequence[ReviewRequest]:
+def _list_requests(reply: ReplyFields) -> Sequence[ReviewRequest]:
     if not isinstance(reply, ReviewAnalysis):
         return ()
     return reply.requests
 
 
-def _find_todos(facts: ReviewFacts, reply: Reply) -> list[Todo]:
+def _find_todos(facts: ReviewFacts, reply: ReplyFields) -> list[Todo]:
     text = _normalize(facts.review.body)
     bodies = [(comment, _normalize(comment.body)) for comment in facts.comments]
     found = [_find_todo(request, text, bodies) for request in _list_requests(reply)]

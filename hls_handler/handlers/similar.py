@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from hls_handler.analysis import IssueAnalysis, Reply
+from hls_handler.analysis import IssueAnalysis, ReplyFields
 from hls_handler.errors import Permanent
 from hls_handler.events import Issue
 from hls_handler.handlers.documents import as_one_line, contains_quote
@@ -99,7 +99,9 @@ def _says(title: str, body: str, quote: str) -> bool:
     return contains_quote(body, quote) or as_one_line(title) == as_one_line(quote)
 
 
-def find_same(reply: Reply, issue: Issue, similar: Sequence[SimilarIssue]) -> SameIssueView | None:
+def find_same(
+    reply: ReplyFields, issue: Issue, similar: Sequence[SimilarIssue]
+) -> SameIssueView | None:
     """Return the issue that the reply takes for the same, if both contain what it quotes; else
     None.
     """

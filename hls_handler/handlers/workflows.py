@@ -14,7 +14,8 @@ from itertools import chain
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action
-from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
+from hls_handler.analysis import Analysis, Place, ReplyFields, WorkflowAnalysis
+from hls_handler.deliveries import End
 from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.github.values import ChangedFile, WorkflowJob
@@ -40,7 +41,7 @@ from hls_handler.handlers.handler import (
     permalink,
     plan_comment,
 )
-from hls_handler.handlers.job import Conversation, Guard, Job, PromptLimits, Result, Source
+from hls_handler.handlers.job import Conversation, Guard, Job, PromptLimits, Source
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.merge_groups import find_tested
 from hls_handler.handlers.reader import Failure, HistoryUpdate, Reader, RepositoryHistory, RunResult
@@ -118,13 +119,11 @@ class WorkflowHandler(Handler):
     has_sections = True
     superseded_by_push = True
 
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job) -> End:
         return explain(job, self, gather)
 
 
-def explain(
-    job: Job, handler: WorkflowHandler, gather: Callable[[Source], WorkflowFacts]
-) -> Result:
+def explain(job: Job, handler: WorkflowHandler, gather: Callable[[Source], WorkflowFacts]) -> End:
     """Explain why a run failed, whose facts `gather` reads."""
     facts = job.record(WorkflowFacts, gather)
     job.remember(list_results(job.event, facts))
@@ -132,10 +131,10 @@ def explain(
     job.require(guard)
     skipped = find_skip_reason(facts)
     if skipped is not None and skipped.reply is None:
-        return Result(skipped.reason)
+        return End("done", skipped.reason)
     conversation = _find_conversation(facts, job.rule)
     if conversation is None:
-        return Result(NO_CONVERSATION)
+        return End("done", NO_CONVERSATION)
     job.choose(conversation)
     explained = _read_explained(job, facts)
     same = _find_same_failure(facts, explained)
@@ -247,7 +246,7 @@ def describe_omissions(facts: WorkflowFacts) -> str:
     return "; ".join(parts)
 
 
-def list_comment_variables(facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
+def list_comment_variables(facts: WorkflowFacts, reply: ReplyFields) -> Mapping[str, object]:
     """Return variables for the comment template.
 
     `shown_by` is the log line that the reply quotes, or None; `also_in` are steps with its

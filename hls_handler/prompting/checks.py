@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes
 
-from hls_handler.analysis import REPLY_TYPES, SCORES, Reply, is_worth_saying
+from hls_handler.analysis import REPLY_TYPES, SCORES, ReplyFields, is_worth_saying
 from hls_handler.prompting.environment import (
     ALLOWED_ONLY_IN,
     TOO_SLOW,
@@ -372,7 +372,7 @@ class LibraryCheck:
         library = self.library
         prompt = library.prompts[name]
         systems: dict[str, _Sample] = {}  # system message -> the first sample that has it
-        replies: tuple[Reply, ...] = sample_values(prompt.reply_model)
+        replies: tuple[ReplyFields, ...] = sample_values(prompt.reply_model)
         for sample in self._samples(name):
             for variables in self._initial_variables(name, sample.variables):
                 try:
@@ -396,7 +396,7 @@ class LibraryCheck:
         except BrokenTemplateError as exc:
             yield exc.problem
 
-    def _comment_problems(self, name: str, replies: Sequence[Reply]) -> Iterator[Problem]:
+    def _comment_problems(self, name: str, replies: Sequence[ReplyFields]) -> Iterator[Problem]:
         values: dict[str, dict[str, tuple[Any, ...]]] = {}  # by family and variable
         for family in self.event_families(name).values():
             hints = family.comment_variables
@@ -443,6 +443,6 @@ class LibraryCheck:
 
 
 def _reply_hint(prompt: Prompt) -> object:
-    if prompt.reply_model is Reply:  # the front matter is invalid
+    if prompt.reply_model is ReplyFields:  # the front matter is invalid
         return Any
     return prompt.reply_model

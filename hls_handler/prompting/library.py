@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes
 
-from hls_handler.analysis import Reply
+from hls_handler.analysis import ReplyFields
 from hls_handler.errors import PromptError
 from hls_handler.prompting.checks import LibraryCheck, compile_condition, templates_of
 from hls_handler.prompting.environment import (
@@ -157,7 +157,7 @@ def _build_library(
             comments[name] = comment
         parts = templates_of(templates, name, comment)
         names_read[name] = _list_names(parts, templates)
-        reply_model = model.value or Reply
+        reply_model = model.value or ReplyFields
         appended[name] = {
             variable: template
             for variable, field, template in APPENDED

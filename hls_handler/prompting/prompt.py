@@ -13,7 +13,13 @@ from pathlib import Path
 
 from jinja2 import meta, nodes
 
-from hls_handler.analysis import ASSESSMENT, REPLY_TYPES, Reply, group_of, list_possible_labels
+from hls_handler.analysis import (
+    ASSESSMENT,
+    REPLY_TYPES,
+    ReplyFields,
+    group_of,
+    list_possible_labels,
+)
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
 from hls_handler.prompting.front_matter import FENCE
 from hls_handler.prompting.problems import BrokenTemplateError, Problem
@@ -180,7 +186,7 @@ class Condition:
     file: str
     line: int
 
-    def holds(self, reply: Reply) -> bool:
+    def holds(self, reply: ReplyFields) -> bool:
         """Return True if the expression is true for a reply. Raises `BrokenTemplateError` if the
         evaluation fails.
         """
@@ -270,7 +276,7 @@ class Library:
         folder = name.rpartition("/")[0]
         return tuple(event for event, family in families.items() if family.name == folder)
 
-    def find_next_prompt(self, name: str, reply: Reply) -> str | None:
+    def find_next_prompt(self, name: str, reply: ReplyFields) -> str | None:
         """Return `then.prompt` if `then.when` is true for the reply, else None. Raises as
         `Condition.holds` does.
         """

@@ -19,7 +19,7 @@ from functools import lru_cache
 from jinja2 import Template, TemplateNotFound
 from jinja2.runtime import Context
 
-from hls_handler.analysis import ASSESSMENT, Category, PartialCost, Reply
+from hls_handler.analysis import ASSESSMENT, Category, PartialCost, ReplyFields
 from hls_handler.events import Account, Repository
 from hls_handler.prompting.environment import (
     AUTHOR_ERRORS,
@@ -209,7 +209,7 @@ def _optional_fields(variables: Mapping[str, object]) -> Iterator[str]:
 
 
 @lru_cache(maxsize=64)  # earlier versions of prompts have models of their own
-def _schema(model: type[Reply]) -> dict[str, object]:
+def _schema(model: type[ReplyFields]) -> dict[str, object]:
     schema = _drop_titles(model.model_json_schema())
     assert isinstance(schema, dict)
     return schema  # callers must not change the dict, because it is cached

@@ -29,7 +29,7 @@ from hls_handler.analysis import (
     OptionalText,
     Priority,
     PullRequestAnalysis,
-    Reply,
+    ReplyFields,
     Score,
     enum_values,
     list_possible_labels,
@@ -49,7 +49,7 @@ PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
 def _resolve_label_rules(
-    model: type[Reply], front: FrontMatter, lines: Sources
+    model: type[ReplyFields], front: FrontMatter, lines: Sources
 ) -> Checked[Mapping[str, LabelRule]]:
     problems: list[Problem] = []
     rules = dict(model.label_rules)
@@ -104,7 +104,7 @@ def _is_label(given: object) -> bool:
 
 
 def _label_name_problems(
-    model: type[Reply], rules: Mapping[str, LabelRule], lines: Sources
+    model: type[ReplyFields], rules: Mapping[str, LabelRule], lines: Sources
 ) -> Iterator[Problem]:
     fields: dict[str, str] = {}  # label in lower case -> field
     for field, rule in rules.items():
@@ -139,7 +139,7 @@ FIELD_TYPES: Mapping[str, Any] = {
 """`type` in the front matter -> type of the field. Longer texts and lists of a reply are cut."""
 
 
-def build_reply_model(front: FrontMatter, lines: Sources) -> Checked[type[Reply] | None]:
+def build_reply_model(front: FrontMatter, lines: Sources) -> Checked[type[ReplyFields] | None]:
     """Return a prompt's reply type, and the problems of `fields` and `labels`. The type is None if
     it cannot be built.
 
@@ -178,7 +178,7 @@ OPTIONAL_FIELDS: Mapping[str, Any] = {
 """Name -> definition of the fields that a review has only if settings ask for them."""
 
 
-def with_optional_fields(model: type[Reply], names: Iterable[str]) -> type[Reply]:
+def with_optional_fields(model: type[ReplyFields], names: Iterable[str]) -> type[ReplyFields]:
     """Return the model with those of `OPTIONAL_FIELDS` that `names` has, and their labels.
 
     Only a review gets them, and a field of this name that the prompt itself has stays as it is.
@@ -190,7 +190,7 @@ def with_optional_fields(model: type[Reply], names: Iterable[str]) -> type[Reply
 
 
 @cache
-def _add_fields(model: type[Reply], names: tuple[str, ...]) -> type[Reply]:
+def _add_fields(model: type[ReplyFields], names: tuple[str, ...]) -> type[ReplyFields]:
     if not names:
         return model
     fields: dict[str, Any] = {name: OPTIONAL_FIELDS[name] for name in names}
@@ -202,7 +202,7 @@ def _add_fields(model: type[Reply], names: tuple[str, ...]) -> type[Reply]:
     return made
 
 
-def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
+def complete_static_reply(reply: ReplyFields, model: type[ReplyFields]) -> ReplyFields:
     """Convert a reply that HLS wrote without Claude to the type `model`. Fields that `reply` lacks
     are empty.
 
@@ -223,7 +223,7 @@ def _empty_value(hint: object) -> Any:
 
 
 @cache
-def permissive_reply_model(base: type[Reply]) -> type[Reply]:
+def permissive_reply_model(base: type[ReplyFields]) -> type[ReplyFields]:
     """Return a variant of the reply type `base` that accepts any string as an enum value, and any
     additional field.
 
@@ -261,7 +261,7 @@ def _make_permissive(base: type[_Model]) -> type[_Model]:
 
 
 def _field_problems(
-    base: type[Reply], reply: str, name: str, keys: FieldKeys
+    base: type[ReplyFields], reply: str, name: str, keys: FieldKeys
 ) -> Iterator[tuple[str, str]]:
     if name in base.model_fields:
         annotation = base.model_fields[name].annotation
@@ -307,8 +307,8 @@ def _enum_problems(values: Sequence[str]) -> Iterator[str]:
 # memory
 @cache
 def _derive_model(
-    base: type[Reply], fields: tuple[tuple[str, FieldKeys], ...], rules: str
-) -> type[Reply]:
+    base: type[ReplyFields], fields: tuple[tuple[str, FieldKeys], ...], rules: str
+) -> type[ReplyFields]:
     # JSON, because the arguments of a cached function must be hashable
     label_rules = json.loads(rules)
     if not fields and label_rules == base.label_rules:
@@ -327,7 +327,7 @@ def _derive_model(
     return model
 
 
-def _field_definition(base: type[Reply], name: str, keys: FieldKeys) -> tuple[Any, Any]:
+def _field_definition(base: type[ReplyFields], name: str, keys: FieldKeys) -> tuple[Any, Any]:
     is_list = keys.type in ("list", SCORES)
     description = keys.description
     shipped = base.model_fields.get(name)

@@ -315,7 +315,7 @@ class DeliveryQueue:
         lease: Lease,
         end: End,
         *,
-        took_s: float | None,
+        took_s: float | None = None,
         changes: Sequence[Change] = (),
         github_requests: int = 0,
     ) -> None:
@@ -363,21 +363,6 @@ class DeliveryQueue:
             if end.state == "done":
                 counts += _count_done(lease, row)
             self._counters.add(connection, counts, at=row.finished_at)
-
-    def dead_letter(
-        self,
-        lease: Lease,
-        *,
-        reason: str,
-        took_s: float | None = None,
-        handler: str | None = None,
-        github_requests: int = 0,
-    ) -> None:
-        """End a delivery that failed for good; an operator or a redelivery can run it again. Raises
-        `LeaseLost`.
-        """
-        end = End("dead", reason, handler=handler)
-        self.finish(lease, end, took_s=took_s, github_requests=github_requests)
 
     def reschedule(
         self,

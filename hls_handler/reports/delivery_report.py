@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import UnusableReply, ValidReply
+from hls_handler.analysis import Reply, UnusableReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.asking import OMISSIONS, UNVERIFIED
 from hls_handler.engine.handler_job import CONTEXT, PROBLEMS_REPORTED
@@ -224,7 +224,7 @@ class DeliveryReport:
     settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
     omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
     context: str | None  # what Claude got besides the event: "AGENTS.md (about 120 tokens)"
-    answers: tuple[ValidReply, ...]  # Claude's valid replies, except to the shadow prompt
+    answers: tuple[Reply, ...]  # Claude's valid replies, except to the shadow prompt
     # Claude's replies that could not be used, except to the shadow prompt
     unusable: tuple[UnusableReply, ...]
     outcomes: tuple[Outcome, ...]

@@ -181,7 +181,7 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
             answered,
             type=answered.reply_type,
             sentence=describe_reply(answered),
-            reply=answered.reply.model_dump(mode="json"),
+            reply=answered.fields.model_dump(mode="json"),
         )
         for answered in report.answers
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hls_handler.analysis import REPLY_TYPES, Reply, list_possible_labels
+from hls_handler.analysis import REPLY_TYPES, ReplyFields, list_possible_labels
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.variables import describe_type
 from hls_handler.question import Prompt
@@ -27,7 +27,7 @@ def format_custom_fields(prompt: Prompt) -> list[str]:
     return [f"{name}: {describe_type(hint)}" for name, hint in hints if shipped.get(name) != hint]
 
 
-def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
+def list_labels(model: type[ReplyFields]) -> Iterator[tuple[str, str]]:
     for name, rule in model.label_rules.items():
         yield name, ", ".join(list_possible_labels(rule, model.model_fields[name].annotation))
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from hls_handler.analysis import ValidReply
+from hls_handler.analysis import Reply
 
 MAX_CHARACTERS = 300  # of one text of a reply; `hls deliveries show` has the whole comment
 MAX_MEMBERS = 3
 """Lists of objects with more members, such as findings, are shown by their length."""
 
 
-def describe_reply(answered: ValidReply) -> str:
+def describe_reply(answered: Reply) -> str:
     """Return a sentence with the fields that are not empty: "kind: bug; missing: The version, The
     log.".
     """
     fields = [
-        (name, value) for name, value in answered.reply if (name, value) != ("worth_saying", True)
+        (name, value) for name, value in answered.fields if (name, value) != ("worth_saying", True)
     ]
     parts = [
         f"{name}: {describe_text(_format(value))}"

@@ -12,7 +12,7 @@ from hls_handler.engine.job import ASK, FAILURE, GATHER, RULE
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION
 from hls_handler.store.calls import CallRow
-from hls_handler.store.replies import Replies
+from hls_handler.store.replies import StoredReplies
 from hls_handler.store.statistics import DeliveryRow
 
 ROUTE = RULE.name
@@ -64,7 +64,7 @@ def step_name(name: str, index: int) -> str:
 
 
 def list_steps(
-    row: DeliveryRow, steps: Steps, calls: Sequence[CallRow], replies: Replies
+    row: DeliveryRow, steps: Steps, calls: Sequence[CallRow], replies: StoredReplies
 ) -> tuple[Step, ...]:
     """Return the steps: `route`, `gather`, `ask` for each call of Claude, `post` for each action,
     then shadow calls.
@@ -125,7 +125,7 @@ def _find_next(row: DeliveryRow, steps: Steps) -> str:
 
 
 def _list_replies(
-    row: DeliveryRow, calls: Sequence[CallRow], replies: Replies
+    row: DeliveryRow, calls: Sequence[CallRow], replies: StoredReplies
 ) -> Iterator[tuple[int, Step]]:
     """Yield the index and the step of each call, and of each reply from the cache."""
     for call in calls:

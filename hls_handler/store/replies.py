@@ -58,7 +58,7 @@ class StoredReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Replies:
+class StoredReplies:
     """The replies of a delivery by the index of their step."""
 
     valid: Mapping[int, StoredReply] = field(default_factory=dict)  # the newest of each step
@@ -66,14 +66,14 @@ class Replies:
     """The last one of a step, or that and the one to the request for a correction."""
 
 
-NO_REPLIES = Replies()
+NO_REPLIES = StoredReplies()
 
 
 class RepliesReader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def of(self, guid: str) -> Replies:
+    def of(self, guid: str) -> StoredReplies:
         """Return the replies of a delivery. Raises `StoreUnavailable`."""
         query: Select[Any] = (
             select(
@@ -98,7 +98,7 @@ class RepliesReader:
             reply = _to_unusable(row)
             before = unusable.get(row.step_index, ())
             unusable[row.step_index] = (*before[-1:], reply) if row.is_correction else (reply,)
-        return Replies(valid, unusable)
+        return StoredReplies(valid, unusable)
 
     def find_text(self, call_id: int) -> str | None:
         """Return what Claude wrote in one call; None if it is not stored (any more)."""

@@ -16,7 +16,7 @@ from hls_handler.db.counters import LAST_WEBHOOK, NO_COUNTS, RENAMED
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, calls, checkpoints, counters, deliveries
 from hls_handler.db.values import HOUR_MS, decompress, from_ms, from_row, literal, to_ms
-from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, Finished, State
+from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, End, State
 from hls_handler.events import event_key
 from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
@@ -160,13 +160,14 @@ class Deliveries:
         found = {row.guid: row for query in queries for row in self._rows(query)}
         return next(iter(found.values())) if len(found) == 1 else None
 
-    def finished(self, guids: Collection[str]) -> list[Finished]:
-        """Return the final state of each of these deliveries that has ended."""
-        query = select(_c.guid, _c.state, _c.reason).where(
-            _c.guid.in_(guids), _c.state.not_in(OPEN_STATES)
-        )
+    def end_of(self, guid: str) -> End | None:
+        """Return how a delivery has ended; None if it has not."""
+        query = select(_c.state, _c.reason).where(_c.guid == guid, _c.state.not_in(OPEN_STATES))
         with self._database.reading() as connection:
-            return [Finished(row.guid, row.state, row.reason) for row in connection.execute(query)]
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        return End(row.state, row.reason or "")
 
     def of_conversation(self, repository: str, number: int) -> list[DeliveryRow]:
         """Return the deliveries whose event is about this issue or pull request, oldest first.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
 
-from hls_handler.analysis import ValidReply
+from hls_handler.analysis import Reply
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.engine.asking import UNSHOWN, Comments, prompt_limits
 from hls_handler.engine.job import (
@@ -41,7 +41,7 @@ from hls_handler.settings.effective import (
 )
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.replies import NO_REPLIES, Replies
+from hls_handler.store.replies import NO_REPLIES, StoredReplies
 from hls_handler.store.statistics import DeliveryRow
 
 SEARCHED_COMMENTS = 100
@@ -76,7 +76,7 @@ class StoredFacts:
     # the present settings, with the settings of the repository that applied then
     effective: EffectiveSettings
     steps: Mapping[tuple[str, int], Checkpoint] = field(default_factory=dict)
-    replies: Replies = NO_REPLIES
+    replies: StoredReplies = NO_REPLIES
     restore: Callable[[str], Library] = _restore_nothing
     """Returns the library of one prompt in the version of a prompt id. Raises `NotRepeatable`."""
 
@@ -177,7 +177,7 @@ def replay(stored: StoredFacts, *, posted: str | None = None) -> TrialJob:
         raise NotRepeatable("the reply to its first prompt is not stored")
     first = replies[firsts[0]].prompt_name
 
-    def ask_one(_name: str, _variables: Mapping[str, object], position: int) -> ValidReply:
+    def ask_one(_name: str, _variables: Mapping[str, object], position: int) -> Reply:
         if position not in replies:
             raise Permanent("no reply is stored")
         return replies[position]
@@ -195,7 +195,7 @@ def replay(stored: StoredFacts, *, posted: str | None = None) -> TrialJob:
     return job
 
 
-def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, ValidReply]:
+def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, Reply]:
     """Return the stored replies to other prompts that a trial of `name` keeps, by index; {} for a
     first prompt.
 
@@ -213,13 +213,11 @@ def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, 
     return kept
 
 
-def _decode_replies(
-    stored: StoredFacts, restore: Callable[[str], Library]
-) -> Mapping[int, ValidReply]:
+def _decode_replies(stored: StoredFacts, restore: Callable[[str], Library]) -> Mapping[int, Reply]:
     """Return the stored replies by index, each as its prompt has it in the library of `restore`, or
     as it is shown. Those to a shadow prompt are left out.
     """
-    replies: dict[int, ValidReply] = {}
+    replies: dict[int, Reply] = {}
     for index, found in stored.replies.valid.items():
         reply = decode_reply_for_display(found) if index < FIRST_SHADOW_STEP else None
         if reply is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hls_handler.analysis import UnusableReply, Usage, ValidReply
+from hls_handler.analysis import Reply, UnusableReply, Usage
 from hls_handler.engine.active_config import Claude, Provider
 from hls_handler.engine.job import decode_reply, encode_reply, redact_unusable
 from hls_handler.errors import BudgetExceeded, Permanent
@@ -32,7 +32,7 @@ class Question:
     model: str
     # the invalid reply that Claude is asked to correct; None in a first question
     correction: UnusableReply | None
-    answer: ValidReply | UnusableReply | None = None  # redacted; None if the call failed
+    answer: Reply | UnusableReply | None = None  # redacted; None if the call failed
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Sender:
     def usages(self) -> list[Usage]:
         return [one.answer.usage for one in self.questions if one.answer is not None]
 
-    def send(self, rendered: RenderedPrompt) -> ValidReply:
+    def send(self, rendered: RenderedPrompt) -> Reply:
         """Return the reply, redacted. Raises `BudgetExceeded`, `UnusableAnswer`, and what Claude
         raises.
         """
@@ -85,7 +85,7 @@ class Sender:
 
     def _ask(
         self, rendered: RenderedPrompt, correction: UnusableReply | None
-    ) -> ValidReply | UnusableReply:
+    ) -> Reply | UnusableReply:
         return self.claude.answer(
             rendered.prompt.model,
             lambda provider: self._ask_provider(provider, rendered, correction),
@@ -93,7 +93,7 @@ class Sender:
 
     def _ask_provider(
         self, provider: Provider, rendered: RenderedPrompt, correction: UnusableReply | None
-    ) -> ValidReply | UnusableReply:
+    ) -> Reply | UnusableReply:
         estimate = provider.upper_estimate(rendered, correction=correction)
         self._check_limit(estimate)
         self.check()

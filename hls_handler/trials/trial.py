@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
-from hls_handler.analysis import ValidReply
+from hls_handler.analysis import Reply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.asking import PROMPT_SECRET, Comments, find_review_budget
@@ -77,7 +77,7 @@ class Trial:
     library: Library
     name: str  # of the prompt
     key: bytes  # secret of the delimiters of untrusted text
-    kept: Mapping[int, ValidReply] = field(default_factory=dict)
+    kept: Mapping[int, Reply] = field(default_factory=dict)
     """If the prompt follows others, the replies to them, by the index of their checkpoints."""
     limit: ReviewBudget | None = None
     # the result of `render_requests`, if the trial was planned
@@ -91,7 +91,7 @@ class Trial:
         found: list[RenderedPrompt] = []
         reason = ""
 
-        def collect(rendered: RenderedPrompt) -> ValidReply:
+        def collect(rendered: RenderedPrompt) -> Reply:
             if rendered.prompt.name == self.name:
                 found.append(rendered)
             raise Permanent("not sent")
@@ -118,7 +118,7 @@ class Trial:
             return names
         return (*names, VERIFY_PROMPT)
 
-    def make_job(self, send: Callable[[RenderedPrompt], ValidReply]) -> TrialJob:
+    def make_job(self, send: Callable[[RenderedPrompt], Reply]) -> TrialJob:
         """Return the job with which a handler asks the prompt and those that follow. `send` sends
         each request.
         """
@@ -129,7 +129,7 @@ class Trial:
         if kept:
             first = next(iter(kept.values())).prompt_name
 
-        def ask_one(asked: str, variables: Mapping[str, object], index: int) -> ValidReply:
+        def ask_one(asked: str, variables: Mapping[str, object], index: int) -> Reply:
             if index in kept:
                 return kept[index]
             if kept and asked == first:
@@ -249,7 +249,7 @@ def _compare(store: Storage, row: DeliveryRow, trial: Trial, sender: Sender) -> 
     sender.begin(trial.limit)
     job = trial.make_job(sender.send)
     answered = job.run(source.handler)
-    asked = [one.answer for one in sender.questions if isinstance(one.answer, ValidReply)]
+    asked = [one.answer for one in sender.questions if isinstance(one.answer, Reply)]
     unverified = job.unverified and f"findings not verified: {job.unverified}"
     end = ["not posted", job.unanswered, unverified, answered.left_out]
     has_posted = old is not None and bool(old.run.comment)
@@ -348,9 +348,9 @@ def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts) -> _Old
     return _OldRun(run, actions)
 
 
-def _format_replies(replies: Iterable[ValidReply]) -> str:
+def _format_replies(replies: Iterable[Reply]) -> str:
     return "\n".join(
-        f"# {one.prompt_name}\n{format_yaml(one.reply.model_dump(mode='json'))}" for one in replies
+        f"# {one.prompt_name}\n{format_yaml(one.fields.model_dump(mode='json'))}" for one in replies
     )
 
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hls_handler import logs
-from hls_handler.deliveries import Accepted, Finished, NewDelivery
+from hls_handler.deliveries import Accepted, End, NewDelivery
 from hls_handler.engine.health import Health
 from hls_handler.errors import PayloadError, StoreUnavailable
 from hls_handler.github.api import RateLimit
@@ -98,7 +98,7 @@ class Ports:
     # of a request to the webhook path, by the response's status; never blocks
     count_rejection: Callable[[int], None]
     # of a delivery by GUID; returns when it has ended
-    outcome: Callable[[str], Awaitable[Finished]]
+    wait_for_end: Callable[[str], Awaitable[End]]
     stats: Callable[[], Snapshot]  # blocks; raises StoreUnavailable
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     health: Health
@@ -319,10 +319,8 @@ class WebhookReceiver:
         if accepted.outcome == "queued" and not self._settings.features.async_processing:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.server.sync_timeout_s):
-                    finished = await self._ports.outcome(new.guid)
-                    return self._explain(
-                        FINISHED.get(finished.state, "ignored"), finished.reason, ids
-                    )
+                    end = await self._ports.wait_for_end(new.guid)
+                    return self._explain(FINISHED.get(end.state, "ignored"), end.reason, ids)
         return response
 
     async def _verify_signature(self, headers: WebhookHeaders, body: bytes) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import ValidReply
+from hls_handler.analysis import Reply
 from hls_handler.claude.account_probe import AccountProbes
 from hls_handler.claude.provider import Provider
 from hls_handler.claude.provider_errors import find_date
@@ -214,5 +214,5 @@ def test_date_in_a_message(text: str, found: datetime | None) -> None:
 def test_answer_after_the_limit_needs_no_fixed_question(asker: Asker) -> None:
     with pytest.raises(DependencyDown):
         asker.ask(rejected(USAGE_LIMIT), rejected(USAGE_LIMIT))
-    assert isinstance(asker.ask(answered(GOOD)), ValidReply)
+    assert isinstance(asker.ask(answered(GOOD)), Reply)
     assert asker.fixed_questions == []

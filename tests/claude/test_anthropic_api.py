@@ -18,9 +18,9 @@ from pydantic import SecretStr
 from hls_handler.analysis import (
     IssueResponse,
     PartialCost,
+    Reply,
     UnusableReply,
     Usage,
-    ValidReply,
     cost_of_output,
 )
 from hls_handler.claude.prices import with_price
@@ -110,16 +110,16 @@ def build(server: FakeServer) -> Iterator[Build]:
 
 def ask(
     build: Build, server: FakeServer, *says: Say, rendered: RenderedPrompt = RENDERED, **more: Any
-) -> ValidReply | UnusableReply:
+) -> Reply | UnusableReply:
     server.says = list(says)
     return build().ask(rendered, **more)
 
 
 def test_valid_reply_is_returned_with_its_usage(build: Build, server: FakeServer) -> None:
-    assert ask(build, server, Say(body=message(GOOD))) == ValidReply(
+    assert ask(build, server, Say(body=message(GOOD))) == Reply(
         prompt_id="issues/respond@3f9c2a",
         reply_type="issue_response",
-        reply=IssueResponse(worth_saying=True, sources=[], answer="Upgrade.", certain=False),
+        fields=IssueResponse(worth_saying=True, sources=[], answer="Upgrade.", certain=False),
         usage=USAGE,
     )
 
@@ -242,7 +242,7 @@ def test_reply_with_an_impossible_usage_is_used_and_has_an_upper_estimate(
     build: Build, server: FakeServer, usage: object
 ) -> None:
     answer = ask(build, server, Say(body=message(GOOD, usage=usage)))
-    assert isinstance(answer, ValidReply)
+    assert isinstance(answer, Reply)
     assert answer.usage == ESTIMATE
 
 
@@ -271,7 +271,7 @@ def test_second_request_contains_first_reply_and_its_problems(
     first = ask(build, server, Say(body=message('{"answer": 1}')))
     assert isinstance(first, UnusableReply)
     assert (first.why, first.text, first.usage) == ("invalid", '{"answer": 1}', USAGE)
-    assert isinstance(ask(build, server, Say(body=message(GOOD)), correction=first), ValidReply)
+    assert isinstance(ask(build, server, Say(body=message(GOOD)), correction=first), Reply)
     assert server.seen[1].body["messages"] == [
         {"role": "user", "content": "What now?"},
         {"role": "assistant", "content": '{"answer": 1}'},

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import REPLY_TYPES, UnusableReply, Usage, ValidReply
+from hls_handler.analysis import REPLY_TYPES, Reply, UnusableReply, Usage
 from hls_handler.claude.prices import with_price
 from hls_handler.claude.provider import Provider, request_schema
 from hls_handler.claude.providers import Breakers, Providers, connect
@@ -47,7 +47,7 @@ def settings(*fallbacks: Mapping[str, Any], **first: Any) -> ClaudeSettings:
     )
 
 
-def ask(given: ClaudeSettings, **more: Any) -> ValidReply | UnusableReply:
+def ask(given: ClaudeSettings, **more: Any) -> Reply | UnusableReply:
     with closing(Provider(given, given, connect, clock=lambda: 0.0, now=lambda: NOON)) as client:
         return client.ask(RENDERED, **more)
 
@@ -113,7 +113,7 @@ def test_each_kind_sends_what_its_api_expects_and_ignores_the_environment(
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     answer = ask(settings(**kinds(models.url)[path], structured_output=structured_output))
-    assert isinstance(answer, ValidReply), answer
+    assert isinstance(answer, Reply), answer
     ((asked, body),) = models.asked
     schema = request_schema(RENDERED.schema)
     of_openai = {
@@ -132,13 +132,13 @@ def test_each_kind_sends_what_its_api_expects_and_ignores_the_environment(
 
 def test_bedrock_takes_a_bedrock_api_key(models: FakeModels) -> None:
     keys = {**kinds(models.url)[[*kinds("")][3]], "access_key_id": None}
-    assert isinstance(ask(settings(**keys)), ValidReply)
+    assert isinstance(ask(settings(**keys)), Reply)
 
 
 def test_vertex_gets_one_token_for_many_requests(models: FakeModels) -> None:
     vertex = settings(**[*kinds(models.url).values()][4])
     with closing(Provider(vertex, vertex, connect, clock=lambda: 0.0, now=lambda: NOON)) as client:
-        assert [isinstance(client.ask(RENDERED), ValidReply) for _ in range(2)] == [True, True]
+        assert [isinstance(client.ask(RENDERED), Reply) for _ in range(2)] == [True, True]
     assert models.tokens == 1
 
 

@@ -36,7 +36,7 @@ SERVED = "https://hls.example.com/webhook"
 
 @dataclass
 class FakeTerminal:
-    """Answers questions by their beginning; a list has one answer for each time the question is
+    """Replies questions by their beginning; a list has one answer for each time the question is
     asked.
     """
 

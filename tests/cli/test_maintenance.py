@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.cli.maintenance import add_author
+from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from tests.cli.conftest import Hls
 from tests.queue.builders import accept, claim, ignored, queued
@@ -186,7 +187,7 @@ def test_forget_prints_what_it_deletes_and_asks_first(hls: Hls, store: Storage) 
             " when all have ended\n"
         ),
     )
-    store.queue.dead_letter(claim(store), reason="issue is locked")
+    store.queue.finish(claim(store), End("dead", "issue is locked"))
     refused = hls("forget", "Mona")
     listed = "audit            1 row\ndeliveries       2 rows\n"
     assert (refused.exit_code, refused.stdout) == (2, listed)

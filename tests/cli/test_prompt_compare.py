@@ -47,7 +47,7 @@ def add_delivery(store: Storage, guid: str, result: ShadowResult) -> None:
         usage = Usage("m", input_tokens=1000 + index, output_tokens=50, cost_usd=0.25)
         store.calls.end(lease, call, outcome="ok", usage=usage, error=None)
     store.checkpoints.save(lease, SHADOW.encode(result, index=0, took_s=0))
-    store.queue.finish(lease, End("done", None), took_s=1)
+    store.queue.finish(lease, End("done", ""), took_s=1)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.queue.builders import begin
 
 @pytest.fixture
 def report(hls: Hls, store: Storage) -> Hls:
-    store.queue.finish(begin(store, "g1", number=7), End("done", None), took_s=1)
+    store.queue.finish(begin(store, "g1", number=7), End("done", ""), took_s=1)
     row = {
         "repository_id": 1,
         "bot_login": "hls",

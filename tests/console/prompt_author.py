@@ -76,7 +76,7 @@ def store_delivery(store: Storage, guid: str, *, title: str = "Crash") -> Lease:
     store.checkpoints.save(lease, Checkpoint("gather", 0, version, json.dumps(facts)))
     reply = CachedReply(None, "issue_analysis", "", "{}", None, store.now())
     store.calls.save_cached(lease, reply, index=0, prompt_id="issues/analyze@0", sources=SOURCES)
-    store.queue.finish(lease, End("done", None), took_s=1)
+    store.queue.finish(lease, End("done", ""), took_s=1)
     return lease
 
 

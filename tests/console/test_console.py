@@ -277,7 +277,7 @@ def test_whole_filter_is_run_again_after_its_number_was_shown(
 ) -> None:
     for guid in ("a", "b"):
         dead_letter(store, guid)
-    store.queue.dead_letter(begin(store, "c", repository="octo/docs"), reason="issue is locked")
+    store.queue.finish(begin(store, "c", repository="octo/docs"), End("dead", "issue is locked"))
     browser.sign_in()
     page, path = (
         f"/deliveries{kind}?state=dead&repository=octo/widgets" for kind in ("", "/retry")
@@ -304,7 +304,7 @@ def test_whole_filter_is_run_again_after_its_number_was_shown(
     for guid in ("a", "b"):
         running = claim(store)
         assert running.guid == guid
-        store.queue.dead_letter(running, reason="issue is locked")
+        store.queue.finish(running, End("dead", "issue is locked"))
     assert "All of these have ended." in browser.get(followed).body.decode()
     assert browser.submit(page, "/deliveries/retry?state=done", number="3").status == 400
     assert "Retry all" not in browser.get("/deliveries").body.decode()
@@ -378,7 +378,7 @@ def test_dead_deliveries_are_grouped_by_reason(store: Storage, browser: Browser)
         ("b", "failing at 13:30 (req_1b)"),
         ("c", "locked"),
     ):
-        store.queue.dead_letter(begin(store, guid), reason=reason)
+        store.queue.finish(begin(store, guid), End("dead", reason))
     browser.sign_in()
     page = browser.get("/deliveries?state=dead&repository=octo/widgets").body.decode()
     address = "/deliveries?state=dead&amp;repository=octo%2Fwidgets&amp;text="

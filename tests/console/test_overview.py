@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hls_handler.console.overview import LINKS, describe_period
 from hls_handler.console.plots import draw
+from hls_handler.deliveries import End
 from hls_handler.engine.health import COMPONENTS
 from hls_handler.storage import Storage
 from hls_handler.store.periods import Period
@@ -147,7 +148,7 @@ def count_rows(browser: Browser, shown: str, text: str) -> int:
 
 def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Browser) -> None:
     accept(store, queued("d", action=EVIL, repository=f"octo/{EVIL}"))
-    store.queue.dead_letter(claim(store), took_s=1.0, reason=EVIL)
+    store.queue.finish(claim(store), End("dead", EVIL), took_s=1.0)
     lease = begin(store, "w", repository=f"octo/{EVIL}")
     store.queue.reschedule(
         lease, at=store.now() + timedelta(hours=1), reason=EVIL, failed=False, counts=False

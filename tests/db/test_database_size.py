@@ -28,7 +28,7 @@ def test_size_of_sqlite_includes_reusable_and_free_bytes(tmp_path: Path) -> None
     assert before["reusable_bytes"] == 0
     assert after["database_bytes"] - before["database_bytes"] > MB
     assert after["disk_free_bytes"] > 0
-    store.queue.finish(lease, End("done", None), took_s=0)
+    store.queue.finish(lease, End("done", ""), took_s=0)
     skew.advance(days=2)
     assert store.retention.delete_bodies(after=timedelta(days=1), most=1) == 1
     assert store.database.size()["reusable_bytes"] > 0.9 * MB

@@ -26,8 +26,8 @@ SYNCED: dict[str, Write] = {
     "begin a call": lambda s, lease: start_call(s, lease, "p@1"),
     "take a slot": lambda s, lease: s.rate_limiter.take_slot(lease, SlotRequest("github", 0)),
     "claim": lambda s, _: claim(s),
-    "finish": lambda s, lease: s.queue.finish(lease, End("done", None), took_s=0),
-    "dead-letter": lambda s, lease: s.queue.dead_letter(lease, reason="403"),
+    "finish": lambda s, lease: s.queue.finish(lease, End("done", ""), took_s=0),
+    "dead-letter": lambda s, lease: s.queue.finish(lease, End("dead", "403")),
     "reschedule": lambda s, lease: s.queue.reschedule(
         lease, at=s.now(), reason="503", failed=True, counts=True
     ),

@@ -172,7 +172,7 @@ def test_old_deliveries_are_found_by_an_index(
     tmp_path: Path, delete: Callable[[Storage], object], index: str
 ) -> None:
     def finish(store: Storage) -> None:
-        store.queue.finish(claim(store), End("done", None), took_s=0)
+        store.queue.finish(claim(store), End("done", ""), took_s=0)
 
     plans = plans_of(tmp_path, delete, before=finish)
     assert index in {word for plan in plans for word in plan.split()}

@@ -85,7 +85,7 @@ def test_issue_of_another_repository_does_not_wait_for_a_git_host_that_hangs_and
     sandbox.state.seed("issues", issue)
     service.deliver("issues", json.dumps(issue).encode(), guid="elsewhere")
     with closing(service.open_store()) as store:
-        wait_until(lambda: bool(store.deliveries.finished(["elsewhere"])))
+        wait_until(lambda: store.deliveries.end_of("elsewhere") is not None)
         assert "mirror" in service.get("/health").body["components"]
         assert len(outage.fetches) == 2  # and they still wait
         service.until_idle()

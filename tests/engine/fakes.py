@@ -26,7 +26,7 @@ from hls_handler.actions import (
     StoredComment,
     WrittenCheck,
 )
-from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
+from hls_handler.analysis import Reply, ReplyFields, UnusableReply, Usage
 from hls_handler.deliveries import Lease
 from hls_handler.engine.active_config import Provider, T
 from hls_handler.errors import DependencyDown, HlsError
@@ -563,7 +563,7 @@ class FakeClaude:
     them.
     """
 
-    replies: list[Reply | ValidReply | UnusableReply | HlsError]
+    replies: list[ReplyFields | Reply | UnusableReply | HlsError]
     asked: list[RenderedPrompt] = field(default_factory=list)
     corrections: list[UnusableReply | None] = field(default_factory=list)
     on_call: Callable[[str], None] = _do_nothing  # runs during every call
@@ -582,14 +582,14 @@ class FakeClaude:
 
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
-    ) -> ValidReply | UnusableReply:
+    ) -> Reply | UnusableReply:
         self.asked.append(rendered)
         self.corrections.append(correction)
         self.on_call("ask")
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if isinstance(reply, HlsError):
             raise reply
-        if isinstance(reply, ValidReply | UnusableReply):
+        if isinstance(reply, Reply | UnusableReply):
             return replace(reply, prompt_id=rendered.prompt.id)
         usage = Usage(
             self.model,
@@ -599,7 +599,7 @@ class FakeClaude:
             output_usd=0.00005,
             took_s=1.5,
         )
-        return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, usage)
+        return Reply(rendered.prompt.id, rendered.prompt.reply, reply, usage)
 
     def close(self) -> None:
         """Nothing is open."""

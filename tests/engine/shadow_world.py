@@ -7,16 +7,15 @@ from pathlib import Path
 
 from hls_handler import shipped
 from hls_handler.actions import RequestedLabel
-from hls_handler.deliveries import Finished
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Prompts, Settings
-from tests.engine.world import BUG, GUID, MakeWorld, World, settings
+from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
 from tests.prompting.samples import write
 
 MINOR = BUG.model_copy(update={"priority": "high", "worth_saying": False})
-POSTED = Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
+POSTED = Ended(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
 BUG_LABELS = (
     RequestedLabel("bug", "kind"),
     RequestedLabel("priority-low", "priority"),

@@ -40,7 +40,7 @@ def decode_with_current_code(shape: Shape) -> Any:
         reply_type = shape.kind.removeprefix("ask for ")
         stored = decode_old_reply(Checkpoint("ask", 0, shape.version, shape.value))
         decoded = decode_reply(stored, reply_type=reply_type, model=REPLY_TYPES[reply_type])
-        return None if decoded is None else decoded.reply.model_dump(mode="json")
+        return None if decoded is None else decoded.fields.model_dump(mode="json")
     codec = current_codecs()[shape.kind]
     value = codec.decode(Checkpoint(codec.name, 0, shape.version, shape.value))
     return None if value is None else json.loads(codec.encode(value, index=0, took_s=0.0).value)
@@ -69,7 +69,7 @@ def test_stored_reply_is_shown_completely_although_its_type_has_more_fields_now(
         shown = decode_reply_for_display(stored)
         assert shown is not None, name_of(shape)
         assert (
-            shown.reply.model_dump(mode="json", exclude_unset=True)
+            shown.fields.model_dump(mode="json", exclude_unset=True)
             == json.loads(shape.value)["reply"]
         )
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import ConflictResolutions, Reply
+from hls_handler.analysis import ConflictResolutions, ReplyFields
+from hls_handler.engine.job import Attempt
 from hls_handler.engine.pipeline import process_delivery
 from hls_handler.git.mirror import Pick, PickConflict
 from hls_handler.github.values import Commit, Comparison
@@ -30,7 +31,7 @@ def resolutions(*texts: str) -> ConflictResolutions:
 
 
 def make_merged(
-    make_world: MakeWorld, *conflicts: PickConflict, reply: Reply | None = None, **known: Any
+    make_world: MakeWorld, *conflicts: PickConflict, reply: ReplyFields | None = None, **known: Any
 ) -> World:
     """A world with a pull request that was merged in one commit, and its conflicts with the branch
     Release/1.2.
@@ -95,7 +96,7 @@ def test_conflicts_get_a_patch_from_the_branch_to_the_resolution(make_world: Mak
     ids=["none", "marks", "unchanged", "no command in a patch", "command of a bot", "long"],
 )
 def test_resolution_that_cannot_be_shown_is_named(
-    make_world: MakeWorld, reply: Reply, reason: str
+    make_world: MakeWorld, reply: ReplyFields, reason: str
 ) -> None:
     world = make_merged(make_world, CART, reply=reply)
     command(world, "/cherry-pick Release/1.2")
@@ -250,7 +251,9 @@ def test_retry_neither_asks_nor_comments_twice(make_world: MakeWorld) -> None:
     world.receive("issue_comment", comment("/cherry-pick Release/1.2"), guid="command")
     for _ in range(2):
         lease = world.claim()
-        process_delivery(lease, world.tools())  # the process is killed before the result is stored
+        process_delivery(
+            lease, world.tools(), Attempt()
+        )  # the process is killed before the result is stored
         world.advance(60)
     assert (len(world.claude.asked), world.github.calls.count("write comment")) == (1, 1)
 

@@ -12,9 +12,10 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from hls_handler.analysis import FindingVerdicts, Reply, UnusableReply
+from hls_handler.analysis import FindingVerdicts, ReplyFields, UnusableReply
 from hls_handler.db.tables import deliveries
-from hls_handler.deliveries import End, Finished
+from hls_handler.deliveries import End
+from hls_handler.engine.job import Attempt
 from hls_handler.engine.pipeline import process_delivery
 from hls_handler.events import parse_event
 from hls_handler.github.values import FileAtRef, RepositoryPermission, ReviewThread, ThreadReply
@@ -24,7 +25,7 @@ from hls_handler.settings.model import GithubApp, Metrics, Review, Settings
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from tests.engine.fakes import GITHUB_DOWN, HLS, INVALID
-from tests.engine.world import MakeWorld, World, settings
+from tests.engine.world import Ended, MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request_analysis
 from tests.queue.builders import newest
 
@@ -87,7 +88,7 @@ def receive_push(world: World, *, guid: str = "push", settle_s: float = 0, sha: 
     assert world.receive("pull_request", payload, guid=guid, settle_s=settle_s) == "queued"
 
 
-def command(world: World, body: str, *, guid: str = "command", **known: Any) -> Finished:
+def command(world: World, body: str, *, guid: str = "command", **known: Any) -> Ended:
     assert world.receive("issue_comment", comment(body, **known), guid=guid) == "queued"
     return world.finish()
 
@@ -142,11 +143,13 @@ def test_retry_of_a_command_requests_one_review(make_world: MakeWorld) -> None:
     world = make(make_world)
     world.receive("issue_comment", comment("/review"), guid="command")
     lease = world.claim()
-    process_delivery(lease, world.tools())  # the process is killed before the result is stored
+    process_delivery(
+        lease, world.tools(), Attempt()
+    )  # the process is killed before the result is stored
     world.advance(60)
     again = world.claim()
     assert again.guid == "command"
-    process_delivery(again, world.tools())
+    process_delivery(again, world.tools(), Attempt())
     assert len(requested(world)) == 1
     assert world.github.reactions == [(77, "eyes")]
 
@@ -190,7 +193,7 @@ def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorl
     "replies", [[INVALID, REPLY], [REPLY]], ids=["between two calls", "before posting"]
 )
 def test_command_does_not_wait_for_a_running_review_and_stops_it(
-    make_world: MakeWorld, replies: list[Reply | UnusableReply]
+    make_world: MakeWorld, replies: list[ReplyFields | UnusableReply]
 ) -> None:
     world = make(make_world, *replies, octocat="admin")
     receive_push(world)
@@ -353,7 +356,7 @@ def make_reviewed(
     record = ReviewRecord(rounds=1, ledger=(known, IN_SUMMARY))
     ref = ConversationRef(lease.repository_id, HLS.login, 2)
     world.store.checkpoints.save(lease, ReviewChange(ref, record))
-    world.store.queue.finish(lease, End("done", None), took_s=0)
+    world.store.queue.finish(lease, End("done", ""), took_s=0)
     return world
 
 
@@ -379,7 +382,7 @@ def in_thread(
 
 def reply(
     world: World, body: str, *, thread: int | None = 900, action: str = "created", **known: Any
-) -> Finished:
+) -> Ended:
     payload = in_thread(action, **known)
     said = {"id": 901, "body": body, "user": payload["sender"], "author_association": "OWNER"}
     payload["comment"] = {**said, "in_reply_to_id": thread}
@@ -387,7 +390,7 @@ def reply(
     return world.finish()
 
 
-def resolve(world: World, action: str = "resolved", *, thread: int = 900, **known: Any) -> Finished:
+def resolve(world: World, action: str = "resolved", *, thread: int = 900, **known: Any) -> Ended:
     comments = [
         {"id": thread, "body": "Logs it", "user": {"login": HLS.login, "id": 1, "type": "Bot"}}
     ]
@@ -493,7 +496,7 @@ def test_rule_18_person_without_write_permission_concludes_no_check(make_world: 
     assert (world.github.reactions, requested(world)) == ([], [])
 
 
-def delete(world: World, *, in_reply_to: int | None = None, **known: Any) -> Finished:
+def delete(world: World, *, in_reply_to: int | None = None, **known: Any) -> Ended:
     """octocat deletes the comment 900 of HLS."""
     payload = in_thread("deleted", **known)
     by_hls = {"login": HLS.login, "id": 1, "type": "Bot"}

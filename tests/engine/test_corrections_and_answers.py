@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from hls_handler.deliveries import Finished
 from hls_handler.events import Account, Comment, Label
 from hls_handler.prompting import recorded
 from hls_handler.store.corrections import FieldFeedback, feedback_in
 from tests.engine.fakes import ISSUE
-from tests.engine.world import BUG, MakeWorld, World
+from tests.engine.world import BUG, Ended, MakeWorld, World
 
 BOT_LABELS = ("bug", "priority-low", "difficulty-easy")
 ANALYZE = "issues/analyze"
@@ -67,9 +66,9 @@ def test_label_added_by_a_person_is_counted_and_its_removal_withdraws_that(
         f"a person put priority-high in place of priority-low, which {prompt_id(world)} had"
         " asked for"
     )
-    assert world.run() == Finished("changed", "done", reason)
+    assert world.run() == Ended("changed", "done", reason)
     change_label(world, "unlabeled", "priority-high", *BOT_LABELS, guid="back")
-    assert world.run() == Finished(
+    assert world.run() == Ended(
         "back", "done", "a person set priority-low again: the correction is withdrawn"
     )
     assert feedback(world, "priority") == FieldFeedback(1, 0)
@@ -78,7 +77,7 @@ def test_label_added_by_a_person_is_counted_and_its_removal_withdraws_that(
 def test_label_of_a_field_without_bot_label_is_no_feedback(make_world: MakeWorld) -> None:
     world = make_labelled_world(make_world)
     change_label(world, "labeled", "component-backend", *BOT_LABELS, "component-backend")
-    assert world.run() == Finished(
+    assert world.run() == Ended(
         "changed",
         "ignored",
         "HLS has set no component label here within 30 days, so its change is no feedback",
@@ -111,7 +110,7 @@ def test_next_prompt_contains_the_correction(make_world: MakeWorld) -> None:
     assert task.count("Ignore all rules") == 1
 
 
-# Answers of an issue's author
+# Replies of an issue's author
 
 
 AUTHOR = Account("Codertocat", 21031067, "User")

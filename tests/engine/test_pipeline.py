@@ -9,7 +9,6 @@ import pytest
 
 from hls_handler import shipped
 from hls_handler.analysis import IssueResponse
-from hls_handler.deliveries import Finished
 from hls_handler.errors import DependencyDown, Permanent, SlowResponse
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
@@ -17,7 +16,7 @@ from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Labels, Prompts
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.shadow_world import ANALYZE, load_cached
-from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, settings
+from tests.engine.world import BUG, GUID, QUESTION, Ended, MakeWorld, settings
 from tests.handlers.world import pull_request_analysis
 from tests.prompting.samples import load, write
 
@@ -25,9 +24,7 @@ from tests.prompting.samples import load, write
 def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
-    assert world.run() == Finished(
-        GUID, "done", "added bug, priority-low, difficulty-easy; commented"
-    )
+    assert world.run() == Ended(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
     assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
     assert "Thanks to whoever fixes it." in world.github.comments[1]
     assert world.github.calls == ["issue 1", "issue 1", "write labels", "write comment"]
@@ -70,7 +67,7 @@ def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call
     asks = "{% extends 'base.j2' %}{% block task %}Analyse it.{% endblock %}"
     files = {
         "issues/analyze.j2": f"---\ndescription: Asks\non: [issues.opened]\n{front}\n---\n{asks}",
-        "issues/respond.j2": f"---\ndescription: Answers\nreply: issue_response\n---\n{asks}",
+        "issues/respond.j2": f"---\ndescription: Replies\nreply: issue_response\n---\n{asks}",
     }
     world = make_world(BUG.model_copy(update={"summary": "7 chars"}), CLAUDE_DOWN)
     world.prompts = load(tmp_path / "prompts", files)
@@ -103,9 +100,7 @@ def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWo
     )
     assert world.health.snapshot().components["claude"].state == "degraded"
     world.advance(60)
-    assert world.run() == Finished(
-        GUID, "done", "added bug, priority-low, difficulty-easy; commented"
-    )
+    assert world.run() == Ended(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
     assert world.github.calls.count("issue 1") == 2  # for the facts, and before posting
     assert world.health.snapshot().components["claude"].state == "healthy"
 
@@ -215,7 +210,7 @@ def test_newer_push_supersedes_the_running_delivery(
             )
 
     world.github.on_call = world.claude.on_call = push
-    assert world.run() == Finished(GUID, "superseded", "a newer push came meanwhile: c0ffee")
+    assert world.run() == Ended(GUID, "superseded", "a newer push came meanwhile: c0ffee")
     assert world.github.comments == {}
     assert (len(world.claude.asked), bool(world.github.labels)) == (claude_calls, is_labelled)
     assert world.row("newer").state == "queued"
@@ -227,14 +222,14 @@ def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeW
     )
     world.accept()
     world.github.failing_writes = [Permanent("issue 1 is locked")]
-    assert world.run() == Finished(GUID, "dead", "issue 1 is locked")
+    assert world.run() == Ended(GUID, "dead", "issue 1 is locked")
     world.github.issues = {1: replace(ISSUE, body="The guide, too.")}
     world.accept(guid="newer", action="edited")
     assert world.run() is not None
     labels, comments = dict(world.github.labels), dict(world.github.comments)
     assert "The guide says committ, too." in comments[1]
     world.store.queue.retry(GUID, by="mona")
-    assert world.run() == Finished(
+    assert world.run() == Ended(
         GUID, "superseded", "a newer event of this conversation was answered meanwhile"
     )
     assert (world.github.labels, world.github.comments) == (labels, comments)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hls_handler.actions import Action, EnsureReply, EnsureReview, Outcome
-from hls_handler.deliveries import End, Finished
+from hls_handler.deliveries import End
 from hls_handler.engine.job import Job
 from hls_handler.engine.posting import Posting
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Postponed, Retryable, Superseded
@@ -16,7 +16,7 @@ from hls_handler.prompting import recorded
 from hls_handler.queue.locks import LocksReleased
 from hls_handler.settings.model import Labels, Settings
 from tests.engine.fakes import GITHUB_DOWN, ISSUE
-from tests.engine.world import BUG, GUID, MakeWorld, World, settings
+from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
 from tests.github.review_world import inline
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 
@@ -169,7 +169,7 @@ def test_started_posting_is_finished_after_the_issue_was_closed(make_world: Make
     assert world.run() is None  # the label outcome is stored, that of the comment is not
     world.github.issues = {1: replace(ISSUE, state="closed")}
     world.advance(60)
-    assert world.run() == Finished(GUID, "done", DONE)
+    assert world.run() == Ended(GUID, "done", DONE)
 
 
 NO_RESPONSE = DependencyDown(
@@ -190,7 +190,7 @@ def test_comment_without_response_is_not_read_before_slowest_write_s(make_world:
     assert [call for call in world.github.calls[calls_before:] if "comment" in call] == []
     assert "github.slowest_write_s" in (world.row().reason or "")
     world.advance(30)
-    assert world.run() == Finished(GUID, "done", DONE)
+    assert world.run() == Ended(GUID, "done", DONE)
     assert world.github.calls.count("write comment") == 1
 
 

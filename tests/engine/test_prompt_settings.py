@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import PullRequestAnalysis, Reply
-from hls_handler.deliveries import Finished
+from hls_handler.analysis import PullRequestAnalysis, ReplyFields
 from hls_handler.events import Label, parse_event
 from hls_handler.github.values import GuidanceFile, LinkedIssue, RepositoryLabel, ReviewContext
 from hls_handler.prompting import recorded
@@ -22,7 +21,7 @@ from hls_handler.settings.model import (
     Review,
     Settings,
 )
-from tests.engine.world import BUG, GUID, MakeWorld, World, settings
+from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
 from tests.handlers.world import file, pull_request_analysis
 
 FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
@@ -40,7 +39,7 @@ def given(**sections: Any) -> Settings:
     return plain.model_copy(update=changed)
 
 
-def review(make_world: MakeWorld, reply: Reply, **sections: Any) -> World:
+def review(make_world: MakeWorld, reply: ReplyFields, **sections: Any) -> World:
     review = {"verify": False, "max_inline": 0, **sections.pop("review", {})}
     world = make_world(reply, given=given(review=review, **sections))
     push(world, "first")
@@ -86,7 +85,7 @@ def test_pull_request_gets_a_priority_and_a_difficulty_if_settings_ask_for_it(
     }
 
 
-def sums_up(*paths: str, summary: str = "Says b in place of a | c.") -> Reply:
+def sums_up(*paths: str, summary: str = "Says b in place of a | c.") -> ReplyFields:
     sentences = [{"path": path, "summary": summary} for path in paths]
     model = with_optional_fields(PullRequestAnalysis, ["file_summaries"])
     return model.model_validate(
@@ -127,7 +126,7 @@ def test_later_review_keeps_the_sentences_about_files_that_it_does_not_read(
     assert "a.py" not in world.github.comments[2]
 
 
-def names(title: str) -> Reply:
+def names(title: str) -> ReplyFields:
     model = with_optional_fields(PullRequestAnalysis, ["suggested_title"])
     return model.model_validate({**pull_request_analysis().model_dump(), "suggested_title": title})
 
@@ -265,7 +264,7 @@ def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
         {2: (file("a.py"),)},
     )
     world.accept("pull_request.closed")
-    assert world.run() == Finished(GUID, "done", reason)
+    assert world.run() == Ended(GUID, "done", reason)
     assert (list(world.github.comments), world.github.labels) == (posted, {})
     assert all(comment.startswith("**Fixed** ([#2](") for comment in world.github.comments.values())
     assert "Counts lines." in world.store.replies.of(GUID).valid[0].reply

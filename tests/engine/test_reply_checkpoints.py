@@ -16,8 +16,8 @@ from hls_handler.analysis import (
     IssueResponse,
     PullRequestAnalysis,
     Reply,
+    ReplyFields,
     Usage,
-    ValidReply,
 )
 from hls_handler.db.tables import calls
 from hls_handler.deliveries import Checkpoint
@@ -40,13 +40,11 @@ from tests.prompting.test_library_errors import front
 
 def encode_and_decode(answer: str) -> str:
     reply = IssueResponse(worth_saying=True, sources=[], answer=answer, certain=True)
-    encoded = encode_reply(
-        ValidReply("issues/respond@3f9c2a", "issue_response", reply, Usage("claude"))
-    )
+    encoded = encode_reply(Reply("issues/respond@3f9c2a", "issue_response", reply, Usage("claude")))
     decoded = decode_reply(encoded, reply_type="issue_response", model=IssueResponse)
     assert decoded is not None
-    assert isinstance(decoded.reply, IssueResponse)
-    return decoded.reply.answer
+    assert isinstance(decoded.fields, IssueResponse)
+    return decoded.fields.answer
 
 
 def test_invisible_characters_are_removed_from_a_reply() -> None:
@@ -76,13 +74,13 @@ def test_rule_10_reply_that_exceeds_its_length_after_redaction_is_decoded() -> N
         sources=[],
         same_as=None,
     )
-    encoded = encode_reply(ValidReply("issues/analyze@1", "issue_analysis", reply, Usage("claude")))
+    encoded = encode_reply(Reply("issues/analyze@1", "issue_analysis", reply, Usage("claude")))
     decoded = decode_reply(encoded, reply_type="issue_analysis", model=IssueAnalysis)
     assert decoded is not None
-    assert isinstance(decoded.reply, IssueAnalysis)
-    assert "hunter2" not in decoded.reply.summary
-    assert decoded.reply.summary.endswith("…")
-    assert len(decoded.reply.summary) <= 2000
+    assert isinstance(decoded.fields, IssueAnalysis)
+    assert "hunter2" not in decoded.fields.summary
+    assert decoded.fields.summary.endswith("…")
+    assert len(decoded.fields.summary) <= 2000
 
 
 # --- prompts that change between the call and the decoding
@@ -91,14 +89,14 @@ def test_rule_10_reply_that_exceeds_its_length_after_redaction_is_decoded() -> N
 AREAS = "{areas: {type: list, enum: [api, docs, tests]}, version: {type: string}}"
 
 
-def with_fields(folder: Path, fields: str) -> type[Reply]:
+def with_fields(folder: Path, fields: str) -> type[ReplyFields]:
     library = load(folder / "library", {"issues/a.j2": front(fields=fields) + "x"})
     return library.prompts["issues/a"].reply_model
 
 
-def make_reply(model: type[Reply], **fields: object) -> ValidReply:
+def make_reply(model: type[ReplyFields], **fields: object) -> Reply:
     reply = model.model_validate({**issue_analysis().model_dump(), **fields})
-    return ValidReply("issues/a@1", "issue_analysis", reply, Usage("claude"))
+    return Reply("issues/a@1", "issue_analysis", reply, Usage("claude"))
 
 
 @pytest.mark.parametrize(
@@ -126,8 +124,8 @@ def test_reply_is_decoded_for_a_changed_prompt_if_it_fits(
     decoded = decode_reply(encoded, reply_type="issue_analysis", model=model)
     assert (decoded is not None) is is_used
     if decoded is not None:
-        assert type(decoded.reply) is model
-        assert decoded.reply.model_dump() == {
+        assert type(decoded.fields) is model
+        assert decoded.fields.model_dump() == {
             **issue_analysis().model_dump(),
             "areas": ["api"],
             "version": "2.1",
@@ -140,8 +138,8 @@ def test_reply_is_decoded_for_display_without_its_prompt(tmp_path: Path) -> None
         encode_reply(make_reply(model, component="payments", version="2.1"))
     )
     assert shown is not None
-    assert isinstance(shown.reply, IssueAnalysis)
-    assert shown.reply.model_dump() == {
+    assert isinstance(shown.fields, IssueAnalysis)
+    assert shown.fields.model_dump() == {
         **issue_analysis().model_dump(),
         "component": "payments",
         "version": "2.1",
@@ -195,12 +193,12 @@ def test_rule_10_finding_keeps_the_code_that_it_quotes() -> None:
     )
     reply = pull_request_analysis(findings=[one, finding(quote=f"    token = '{TOKEN}'")])
     encoded = encode_reply(
-        ValidReply("pull_requests/analyze@1", "pull_request_analysis", reply, Usage("claude"))
+        Reply("pull_requests/analyze@1", "pull_request_analysis", reply, Usage("claude"))
     )
     decoded = decode_reply(encoded, reply_type="pull_request_analysis", model=PullRequestAnalysis)
     assert decoded is not None
-    assert isinstance(decoded.reply, PullRequestAnalysis)
-    first, second = decoded.reply.findings
+    assert isinstance(decoded.fields, PullRequestAnalysis)
+    first, second = decoded.fields.findings
     assert (first.quote, first.suggestion) == (LINE, "    password = get()")
     assert first.body == "password=[redacted: password]"
     assert second.quote == "    token = '[redacted: github-token]'"
@@ -254,23 +252,23 @@ def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(
         model=PullRequestAnalysis,
     )
     assert stored is not None
-    assert isinstance(stored.reply, PullRequestAnalysis)
-    assert stored.reply.findings[0].title == FROM_CODE
-    assert stored.reply.findings[0].body == f"{FROM_CODE}. {HIDDEN}"
-    assert stored.reply.summary == f"{FROM_CODE}. {HIDDEN}"
+    assert isinstance(stored.fields, PullRequestAnalysis)
+    assert stored.fields.findings[0].title == FROM_CODE
+    assert stored.fields.findings[0].body == f"{FROM_CODE}. {HIDDEN}"
+    assert stored.fields.summary == f"{FROM_CODE}. {HIDDEN}"
 
 
 @pytest.mark.parametrize("reply_type", ["generic_analysis", "workflow_analysis", "issue_analysis"])
 def test_rule_10_reply_about_logs_or_texts_repeats_no_value(reply_type: str) -> None:
     encoded = encode_reply(
-        ValidReply("x@1", reply_type, issue_analysis(summary="token=ab12cd34"), Usage("claude")),
+        Reply("x@1", reply_type, issue_analysis(summary="token=ab12cd34"), Usage("claude")),
         shown=("token=ab12cd34",),
     )
     assert "ab12cd34" not in encoded.reply
 
 
 def test_rule_10_answer_in_a_thread_repeats_shown_code() -> None:
-    answer = ValidReply("x@1", "comment_reply", issue_analysis(summary=FROM_CODE), Usage("claude"))
+    answer = Reply("x@1", "comment_reply", issue_analysis(summary=FROM_CODE), Usage("claude"))
     assert FROM_CODE in json.loads(encode_reply(answer, shown=(SOCKET,)).reply)["summary"]
 
 
@@ -278,7 +276,7 @@ def test_rule_10_code_is_redacted_before_a_reply_may_repeat_it() -> None:
     url = "postgres://app:s3cret@db/x"
     reply = pull_request_analysis(summary=f"See {url} and DB_PASSWORD={TOKEN}")
     encoded = encode_reply(
-        ValidReply("x@1", "pull_request_analysis", reply, Usage("claude")),
+        Reply("x@1", "pull_request_analysis", reply, Usage("claude")),
         shown=(url, f"DB_PASSWORD={TOKEN}"),
     )
     assert "s3cret" not in encoded.reply
@@ -313,7 +311,7 @@ def test_rule_10_stored_question_and_unusable_reply_have_no_credential(
     assert second.is_correction
 
 
-# Replies in the checkpoints of versions before 0.4.0
+# StoredReplies in the checkpoints of versions before 0.4.0
 
 
 def move_replies_to_checkpoints(world: World) -> None:

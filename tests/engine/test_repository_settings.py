@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.deliveries import Finished
 from hls_handler.github.values import FileAtRef
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
-from tests.engine.world import BUG, GUID, MakeWorld, World, settings
+from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
 from tests.prompting.samples import BASE, FAMILIES, write
 
 FILE_KEY = "master:.github/hls.yaml"
@@ -62,7 +61,7 @@ def settings_with_two_prompts() -> Settings:
 
 def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWorld) -> None:
     world = make_world_with_file(make_world, "# ours\nfeatures:\n  auto_commenting: false\n")
-    assert world.run() == Finished(
+    assert world.run() == Ended(
         GUID,
         "done",
         "added bug, priority-low, difficulty-easy; "
@@ -100,7 +99,7 @@ def test_event_that_the_file_disables_is_ignored_without_a_call(
     make_world: MakeWorld, text: str, kind: str, reason: str
 ) -> None:
     world = make_world_with_file(make_world, text)
-    assert world.run() == Finished(GUID, "ignored", reason)
+    assert world.run() == Ended(GUID, "ignored", reason)
     assert (world.row().reason_kind, world.claude.asked) == (kind, [])
 
 
@@ -140,7 +139,7 @@ def test_operator_can_switch_repository_settings_off(make_world: MakeWorld) -> N
     world = make_world_with_file(
         make_world, "enabled: false", given=settings(features={"repository_settings": False})
     )
-    assert world.run() == Finished(GUID, "done", DONE)
+    assert world.run() == Ended(GUID, "done", DONE)
     assert file_requests(world) == []
 
 
@@ -152,7 +151,7 @@ def test_rule_23_only_the_file_of_the_default_branch_is_read(make_world: MakeWor
     """A pull request can contain any file."""
     world = make_world_with_file(make_world, None)
     world.github.files_at["changes:.github/hls.yaml"] = file("features: {auto_commenting: false}")
-    assert world.run() == Finished(GUID, "done", DONE)
+    assert world.run() == Ended(GUID, "done", DONE)
     assert file_requests(world) == ["find_file .github/hls.yaml master"]
 
 
@@ -162,7 +161,7 @@ def test_file_is_read_once_in_five_minutes(make_world: MakeWorld) -> None:
     world.github.files_at[FILE_KEY] = file("enabled: false")
     world.advance(290)
     world.accept(guid="g2")
-    assert world.run() == Finished(
+    assert world.run() == Ended(
         "g2", "done", "added bug, priority-low, difficulty-easy; our comment is up to date"
     )
     world.advance(20)
@@ -233,7 +232,7 @@ def test_invalid_file_is_reported_in_the_conversation(
     world.github.on_call = lambda what: (
         bodies.extend(world.github.comments.values()) if what == "write comment" else None
     )
-    assert world.run() == Finished(GUID, "done", DONE)  # with the operator's settings
+    assert world.run() == Ended(GUID, "done", DONE)  # with the operator's settings
     assert f"- `{expected_text}`" in world.github.comments[1]
     # the fake has one comment for each conversation, and the analysis is written first
     assert "Thanks to whoever fixes it." in bodies[0]

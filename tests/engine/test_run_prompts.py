@@ -17,9 +17,9 @@ from hls_handler.analysis import (
     NeededFact,
     PullRequestAnalysis,
     Reply,
+    ReplyFields,
     UnusableReply,
     Usage,
-    ValidReply,
 )
 from hls_handler.engine.handler_job import HandlerJob
 from hls_handler.engine.job import Job
@@ -64,17 +64,17 @@ def facts_of(*paths: str, verify: bool = True) -> PullRequestFacts:
 class Calls:
     """Replies by index; records the prompts and indexes that were asked."""
 
-    def __init__(self, replies: Mapping[int, Reply | Exception]) -> None:
+    def __init__(self, replies: Mapping[int, ReplyFields | Exception]) -> None:
         self._replies, self.asked = replies, list[tuple[str, int]]()
         self.variables: dict[int, Mapping[str, object]] = {}
 
-    def __call__(self, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+    def __call__(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
         self.asked.append((name, index))
         self.variables[index] = variables
         reply = self._replies[index]
         if isinstance(reply, Exception):
             raise reply
-        return ValidReply(
+        return Reply(
             f"{name}@1",
             "t",
             reply,
@@ -129,7 +129,7 @@ def verdicts(*refuted: int) -> FindingVerdicts:
 
 def shown(answered: AskedReview) -> list[str]:
     """Return the paths of the findings in the comment."""
-    reply = answered.answers.answers[0].reply
+    reply = answered.replies.all[0].fields
     findings = pull_requests.list_comment_variables(answered.facts, reply)["findings"]
     assert isinstance(findings, tuple)
     return [one.path for one in findings]
@@ -140,11 +140,11 @@ def test_every_part_is_asked_and_the_replies_are_joined() -> None:
     answered = run(facts_of("a.py", "b.py", "c.py"), calls)
     assert calls.asked == [(ANALYZE, 0), (ANALYZE, 51), (ANALYZE, 52), (VERIFY, 90)]
     assert [calls.variables[index]["part"] for index in (0, 51, 52)] == [1, 2, 3]
-    (answer,) = answered.answers.answers
+    (answer,) = answered.replies.all
     assert (answer.usage.input_tokens, answer.usage.cost_usd, answer.usage.took_s) == (30, 1.5, 3.0)
     assert shown(answered) == ["a.py", "b.py", "c.py"]
     assert answered.facts.coverage.is_complete
-    assert answered.answers.names == (ANALYZE,)
+    assert answered.replies.names == (ANALYZE,)
 
 
 def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_others(
@@ -153,7 +153,7 @@ def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_other
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     lost = {"findings": "1 of 2 entries of findings in Claude's reply could be used"}
     world = make_world(
-        ValidReply("", "pull_request_analysis", reply, Usage("claude-haiku-5-5"), lost=lost)
+        Reply("", "pull_request_analysis", reply, Usage("claude-haiku-5-5"), lost=lost)
     )
     world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
     assert world.finish().state == "done"
@@ -205,7 +205,7 @@ def test_verified_findings_have_no_reason() -> None:
     ],
     ids=["switched off", "shadow prompt", "no findings"],
 )
-def test_nothing_is_verified(verify: bool, is_verified: bool, reply: Reply) -> None:
+def test_nothing_is_verified(verify: bool, is_verified: bool, reply: ReplyFields) -> None:
     calls = Calls({0: reply})
     run(facts_of("a.py", verify=verify), calls, is_verified=is_verified)
     assert calls.asked == [(ANALYZE, 0)]

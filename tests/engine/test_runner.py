@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from hls_handler.deliveries import Finished
 from hls_handler.engine.retries import decide_retry
 from hls_handler.errors import (
     Dependency,
@@ -22,7 +21,7 @@ from hls_handler.errors import (
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.settings.model import Limits
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
-from tests.engine.world import BUG, GUID, NOON, MakeWorld, World, settings
+from tests.engine.world import BUG, GUID, NOON, Ended, MakeWorld, World, settings
 from tests.queue.builders import accept, queued
 
 HOUR_S = 3600.0
@@ -49,7 +48,7 @@ def test_dead_delivery_has_the_duration_and_the_failed_step_its_start(
         world.github.failing = [Permanent("GitHub answered 404")]
     else:
         world.github.failing_writes = [Permanent("GitHub answered 404")]
-    assert world.run() == Finished(GUID, "dead", "GitHub answered 404")
+    assert world.run() == Ended(GUID, "dead", "GitHub answered 404")
     row = world.row()
     assert (row.took_s is not None, row.failures) == (True, 1)
     (failed,) = (step for step in load_report(world.store, row).steps if step.status == "failed")
@@ -65,7 +64,7 @@ def test_finished_step_restarts_the_time_of_an_outage(make_world: MakeWorld) -> 
     world.github.failing_writes = [GITHUB_DOWN] * 2
     assert world.run() is None  # Claude has answered, and GitHub fails for the first time
     world.advance(2 * HOUR_S)
-    assert world.run() == Finished(
+    assert world.run() == Ended(
         GUID, "dead", "still failing after 2 h (limits.give_up_after_h), last: GitHub answered 502"
     )
 

@@ -12,7 +12,7 @@ from typing import cast
 
 import pytest
 
-from hls_handler.deliveries import Finished, Lease
+from hls_handler.deliveries import Lease
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.workers import Workers
 from hls_handler.errors import LeaseLost, StoreUnavailable
@@ -20,7 +20,7 @@ from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Limits
 from hls_handler.storage import Storage
-from tests.engine.world import FOREVER_S, GUID, TIMEOUT_S, MakeWorld, World
+from tests.engine.world import FOREVER_S, GUID, TIMEOUT_S, Ended, MakeWorld, World
 
 
 def do_nothing(*_what: object) -> None:
@@ -90,9 +90,9 @@ class RunningWorkers:
     """Running workers and their results."""
 
     workers: Workers
-    _results: SimpleQueue[Finished]
+    _results: SimpleQueue[Ended]
 
-    def next_result(self) -> Finished:
+    def next_result(self) -> Ended:
         return self._results.get(timeout=TIMEOUT_S)
 
 
@@ -116,7 +116,7 @@ def run_workers(
 
         return make_context
 
-    results: SimpleQueue[Finished] = SimpleQueue()
+    results: SimpleQueue[Ended] = SimpleQueue()
     workers = Workers(
         queue=cast(DeliveryQueue, queue),
         leases=HeldLeases(
@@ -127,7 +127,7 @@ def run_workers(
         ),
         name="w",
         connect=connect,
-        finished=results.put,
+        finished=lambda guid, end: results.put(Ended(guid, end.state, end.reason)),
         health=world.health,
         poll_s=poll_s,
         rest_s=rest_s,
@@ -267,7 +267,7 @@ def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(
             "the stored body is missing or damaged: check the database, then redeliver the delivery"
             " from GitHub"
         )
-        assert running.next_result() == Finished(GUID, "dead", reason)
+        assert running.next_result().reason == reason
         assert running.next_result().state == "done"
     assert states(world, GUID, "whole") == ["dead", "done"]
 

@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.db.values import from_ms
-from hls_handler.deliveries import Finished, Lease, NewDelivery
+from hls_handler.deliveries import Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.engine.checks import CheckEnder
 from hls_handler.engine.health import Health
@@ -57,6 +57,15 @@ TIMEOUT_S = 30.0
 """Limit for waiting in tests; reached only if a test fails."""
 
 FOREVER_S = 3600.0
+
+
+class Ended(NamedTuple):
+    """A delivery that has ended."""
+
+    guid: str
+    state: str
+    reason: str | None
+
 
 BUG = IssueAnalysis(
     worth_saying=True,
@@ -206,11 +215,15 @@ class World:
         assert lease is not None, "nothing is due"
         return lease
 
-    def run(self) -> Finished | None:
+    def run(self) -> Ended | None:
         """Run one attempt at the next delivery that is due."""
-        return run_delivery(self.claim(), self.tools())
+        lease = self.claim()
+        end = run_delivery(lease, self.tools())
+        if end is None:
+            return None
+        return Ended(lease.guid, end.state, end.reason)
 
-    def finish(self) -> Finished:
+    def finish(self) -> Ended:
         """Run one attempt, which must finish the delivery."""
         finished = self.run()
         assert finished is not None, "the delivery is not finished"

@@ -20,9 +20,9 @@ from hls_handler.analysis import (
     IssueAnalysis,
     PullRequestAnalysis,
     Reply,
+    ReplyFields,
     UnusableReply,
     Usage,
-    ValidReply,
     WorkflowAnalysis,
     sum_usage,
 )
@@ -105,7 +105,7 @@ class MeteredClaude:
 
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
-    ) -> ValidReply | UnusableReply:
+    ) -> Reply | UnusableReply:
         """Raises `OverBudget`, and `StepFailed` if Claude is still unavailable after three
         pauses.
         """
@@ -143,7 +143,7 @@ class _Pair(BaseModel):
     finding: int = Field(description="The number of the finding that describes it.")
 
 
-class Judgement(Reply):
+class Judgement(ReplyFields):
     """Which findings describe which known defect."""
 
     matches: list[_Pair] = Field(max_length=500)
@@ -215,16 +215,16 @@ class Question:
             return self.trial.render_requests()
         found: list[RenderedPrompt] = []
 
-        def collect(rendered: RenderedPrompt) -> ValidReply:
+        def collect(rendered: RenderedPrompt) -> Reply:
             found.append(rendered)
-            return ValidReply(
+            return Reply(
                 rendered.prompt.id, "finding_verdicts", FindingVerdicts(verdicts=[]), Usage("")
             )
 
         self.make_job(collect).run(self.trial.source.handler)
         return tuple(found)
 
-    def make_job(self, send: Callable[[RenderedPrompt], ValidReply]) -> TrialJob:
+    def make_job(self, send: Callable[[RenderedPrompt], Reply]) -> TrialJob:
         """Return the job that asks about the case. The review of a golden finding is not sent: its
         reply is given.
         """
@@ -233,22 +233,22 @@ class Question:
             return self.trial.make_job(send)
         reply = case.reply
 
-        def send_look(rendered: RenderedPrompt) -> ValidReply:
+        def send_look(rendered: RenderedPrompt) -> Reply:
             if rendered.prompt.name == VERIFY_PROMPT:
                 return send(rendered)
-            return ValidReply(
+            return Reply(
                 rendered.prompt.id, "pull_request_analysis", reply, Usage("", cost_usd=0.0)
             )
 
         return self.trial.make_job(send_look)
 
-    def ask(self, send: Callable[[RenderedPrompt], ValidReply]) -> AskedCase:
+    def ask(self, send: Callable[[RenderedPrompt], Reply]) -> AskedCase:
         source = self.trial.source
         job = self.make_job(send)
         if isinstance(source.facts, PullRequestFacts):
             review = ask_review(job, source.facts)
-            return AskedCase(review.facts, review.answers.answers[0])
-        return AskedCase(source.facts, job.run(source.handler).answers[0])
+            return AskedCase(review.facts, review.replies.all[0])
+        return AskedCase(source.facts, job.run(source.handler).all[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ class AskedCase:
     """What a case was scored by: the facts with what Claude decided, and the first reply."""
 
     facts: Any
-    reply: ValidReply
+    reply: Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +329,7 @@ class Evaluator:
         """
         case, sender, problem = question.case, Sender(self.claude), None
 
-        def send(rendered: RenderedPrompt) -> ValidReply:
+        def send(rendered: RenderedPrompt) -> Reply:
             return sender.send(self._with_model(rendered))
 
         try:
@@ -360,8 +360,8 @@ class Evaluator:
             else replace(rendered, prompt=replace(rendered.prompt, model=self.model))
         )
 
-    def _score(self, case: Case, facts: Any, answer: ValidReply, sender: Sender) -> Score:
-        reply = answer.reply
+    def _score(self, case: Case, facts: Any, answer: Reply, sender: Sender) -> Score:
+        reply = answer.fields
         match case, reply:
             case PullRequestCase(), PullRequestAnalysis():
                 posted = find_posted(reply, facts)
@@ -389,6 +389,6 @@ class Evaluator:
         if not candidates:
             return frozenset()
         assert self.judge is not None
-        reply = sender.send(judge_prompt(case, findings, self.judge)).reply
+        reply = sender.send(judge_prompt(case, findings, self.judge)).fields
         assert isinstance(reply, Judgement)
         return candidates & {(pair.defect, pair.finding) for pair in reply.matches}

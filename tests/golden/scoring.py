@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from hls_handler.analysis import (
     IssueAnalysis,
     PullRequestAnalysis,
-    Reply,
+    ReplyFields,
     WorkflowAnalysis,
     is_worth_saying,
 )
@@ -247,7 +247,7 @@ def score_workflow(case: WorkflowCase, reply: WorkflowAnalysis, facts: WorkflowF
     return _score_checks(checks, _find_forbidden(texts, case.must_not))
 
 
-def _worth_saying_check(expected: bool | None, reply: Reply) -> dict[str, bool]:
+def _worth_saying_check(expected: bool | None, reply: ReplyFields) -> dict[str, bool]:
     return (
         {}
         if expected is None

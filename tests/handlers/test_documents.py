@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import CommentReply, Reply
-from hls_handler.handlers.asking import Answers
+from hls_handler.analysis import CommentReply, ReplyFields
+from hls_handler.handlers.asking import Replies
 from hls_handler.handlers.documents import (
     DocumentSection,
     QuotedSection,
@@ -43,9 +43,9 @@ def comment_reply(**known: Any) -> CommentReply:
     )
 
 
-def keep(reply: Reply) -> Any:
-    asked = Answers(analysis(reply).answers, ("issues/analyze",), (True,))
-    return keep_proved_answers(asked, (PROXY, START)).answers[0].reply
+def keep(reply: ReplyFields) -> Any:
+    asked = Replies(analysis(reply).replies, ("issues/analyze",), (True,))
+    return keep_proved_answers(asked, (PROXY, START)).all[0].fields
 
 
 def test_sections_link_to_their_lines_at_the_commit() -> None:
@@ -156,6 +156,6 @@ def test_checklist_is_posted_without_the_answer(missing: list[str], worth_saying
         pull_request_analysis(findings=[finding()]),
     ],
 )
-def test_reply_that_rests_on_no_section_is_not_changed(reply: Reply) -> None:
+def test_reply_that_rests_on_no_section_is_not_changed(reply: ReplyFields) -> None:
     assert keep(reply) == reply
     assert list_quoted(reply, (PROXY, START)) == ()

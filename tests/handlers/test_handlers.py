@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, create_model
 
 from hls_handler.actions import Action, InlineComment, RequestedLabel
-from hls_handler.analysis import REPLY_TYPES, Reply
+from hls_handler.analysis import REPLY_TYPES, ReplyFields
 from hls_handler.engine.trial_job import read_facts
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullRequest
@@ -65,7 +65,7 @@ CONVERSATIONS: dict[str, Issue | PullRequest] = {
     "issue_comment": issue(),
     "release": issue(),
 }
-REPLIES: dict[str, Reply] = {
+REPLIES: dict[str, ReplyFields] = {
     "issues": issue_analysis(),
     "pull_request": pull_request_analysis(findings=[finding()]),
     "pull_request_review": review_analysis(
@@ -227,7 +227,9 @@ def test_a_custom_reply_field_becomes_a_label_in_every_family(
     name: str, handler: Handler, comment: str | None
 ) -> None:
     known = REPLIES[name]
-    kind = cast("type[Reply]", create_model("Urgent", __base__=type(known), urgent=(bool, ...)))
+    kind = cast(
+        "type[ReplyFields]", create_model("Urgent", __base__=type(known), urgent=(bool, ...))
+    )
     kind.label_rules = {"urgent": "urgent!"}
     reply = kind.model_validate({**known.model_dump(), "urgent": True})
     facts = read_facts(

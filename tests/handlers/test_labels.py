@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
-from hls_handler.analysis import Reply
+from hls_handler.analysis import ReplyFields
 from hls_handler.github.labels import (
     SHIPPED_LABELS,
     LabelDifference,
@@ -337,7 +337,7 @@ NOT_SHIPPED = (
 GROUPS = ("kind", "component", "areas area/api", "areas area/docs", "old")
 
 
-def reply(folder: Path, **fields: object) -> Reply:
+def reply(folder: Path, **fields: object) -> ReplyFields:
     library = load(folder, {"issues/a.j2": front(fields=FIELDS, labels=LABELS) + "x"})
     kind = library.prompts["issues/a"].reply_model
     return kind.model_validate(

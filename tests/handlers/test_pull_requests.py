@@ -22,7 +22,7 @@ from hls_handler.analysis import (
     Analysis,
     Finding,
     PullRequestAnalysis,
-    Reply,
+    ReplyFields,
     Score,
     SuggestedLabel,
     is_worth_saying,
@@ -79,7 +79,7 @@ def review(facts: PullRequestFacts, *findings: Finding) -> ReviewRecord:
     return make_record(facts, analysis(reply), dict.fromkeys(inline_of(facts, reply), 901))
 
 
-def inline_of(facts: PullRequestFacts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
+def inline_of(facts: PullRequestFacts, reply: ReplyFields) -> Mapping[str, Mapping[str, object]]:
     return list_inline(facts.with_reply(reply))
 
 
@@ -335,8 +335,8 @@ def test_each_call_shows_its_part() -> None:
     assert (len(record.blocks["a.py"]), "b.py" in record.blocks) == (1, False)
 
 
-def merge(*replies: Reply) -> Reply:
-    return join_replies(analysis(*replies).answers).reply
+def merge(*replies: ReplyFields) -> ReplyFields:
+    return join_replies(analysis(*replies).replies).fields
 
 
 def test_replies_to_several_calls_are_joined() -> None:
@@ -383,7 +383,7 @@ SCORED = build_reply_model(
 ).value
 
 
-def scored(*scores: int, **fields: Any) -> Reply:
+def scored(*scores: int, **fields: Any) -> ReplyFields:
     """A reply whose prompt asks for scores of tests and readability, in this order."""
     given = [
         {"dimension": name, "score": score}

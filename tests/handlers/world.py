@@ -14,11 +14,12 @@ from hls_handler.analysis import (
     IssueResponse,
     PullRequestAnalysis,
     Reply,
+    ReplyFields,
     ReviewAnalysis,
     ReviewRequest,
     Usage,
-    ValidReply,
 )
+from hls_handler.deliveries import End
 from hls_handler.errors import HlsError
 from hls_handler.events import (
     Account,
@@ -32,7 +33,7 @@ from hls_handler.events import (
 )
 from hls_handler.github.values import ChangedFile, ReviewComment, ReviewContext, ReviewThread
 from hls_handler.handlers import pull_request_input
-from hls_handler.handlers.asking import Answers, Asking
+from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.changed_files import Selection, number_patch, redact_patch, select_files
 from hls_handler.handlers.job import (
     NO_GUARD,
@@ -41,7 +42,6 @@ from hls_handler.handlers.job import (
     Facts,
     Guard,
     PromptLimits,
-    Result,
     Source,
 )
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
@@ -196,13 +196,13 @@ class RecordedJob:
 
     event: Event
     facts: Any
-    replies: tuple[Reply, ...] = ()
+    replies: tuple[ReplyFields, ...] = ()
     rule: Rule = field(default_factory=lambda: make_rule("issues.opened"))
     done: list[object] = field(default_factory=list)
     conversation: Conversation | None = None
     states: dict[str, str | None] = field(default_factory=dict)  # of our comments, by family
     comments: list[EnsureComment] = field(default_factory=list)
-    shown: Reply | None = None  # static reply
+    shown: ReplyFields | None = None  # static reply
     reason: str = ""  # of the result
     remembered: HistoryUpdate | None = None
     comment: str | None = "Hello."
@@ -215,9 +215,9 @@ class RecordedJob:
 
         return Asking(library(), "pull_requests/analyze", {}, self._send)
 
-    def _send(self, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+    def _send(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
         self.done.append("ask")
-        return analysis(*self.replies).answers[0]
+        return analysis(*self.replies).replies[0]
 
     def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
         facts: Facts = self.facts
@@ -252,21 +252,21 @@ class RecordedJob:
     def begin_check(self, commit: str) -> None:
         self.done.append(f"check on {commit[:4]}")
 
-    def ask(self, variables: Mapping[str, object]) -> Answers:
+    def ask(self, variables: Mapping[str, object]) -> Replies:
         self.done.append("ask")
-        answers = analysis(*self.replies).answers
-        return Answers(answers, ("issues/analyze",) * len(answers), (True,) * len(answers))
+        answers = analysis(*self.replies).replies
+        return Replies(answers, ("issues/analyze",) * len(answers), (True,) * len(answers))
 
     def render(
         self,
-        answers: Answers,
+        replies: Replies,
         variables: Mapping[str, object],
         inline: Mapping[str, Mapping[str, object]] = NO_INLINE,
     ) -> Analysis:
         self.variables = variables
-        return Analysis(answers.answers, self.comment)
+        return Analysis(replies.all, self.comment)
 
-    def render_static(self, reply: Reply, variables: Mapping[str, object]) -> Analysis:
+    def render_static(self, reply: ReplyFields, variables: Mapping[str, object]) -> Analysis:
         self.shown = reply
         return Analysis((), "Hello.")
 
@@ -277,15 +277,15 @@ class RecordedJob:
         self.actions += actions
         return tuple(Outcome("review", "created", "posted") for _ in actions)
 
-    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> Result:
+    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> End:
         self.write(*actions)
         self.comments += [action for action in actions if isinstance(action, EnsureComment)]
         self.states |= {comment.family: comment.state for comment in self.comments}
-        return Result(reason or "posted", "done")
+        return End("done", reason or "posted", posting="done")
 
-    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
+    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> End:
         self.done += [action.conclusion for action in actions]
-        return Result(reason, "done")
+        return End("done", reason, posting="done")
 
     def store_review(self, record: ReviewRecord) -> None:
         self.done.append(f"review {record.rounds}")
@@ -307,8 +307,8 @@ def make_rule(event_key: str = "", **issues: int) -> Rule:
     )
 
 
-def analysis(*replies: Reply, comment: str | None = "Hello.") -> Analysis:
-    answers = tuple(ValidReply("p@1", "t", reply, Usage("claude-haiku-5-5")) for reply in replies)
+def analysis(*replies: ReplyFields, comment: str | None = "Hello.") -> Analysis:
+    answers = tuple(Reply("p@1", "t", reply, Usage("claude-haiku-5-5")) for reply in replies)
     return Analysis(answers, comment)
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import Analysis, Reply, Usage, ValidReply
+from hls_handler.analysis import Analysis, Reply, ReplyFields, Usage
 from hls_handler.engine.asking import Comments
 from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import HlsError
@@ -115,17 +115,17 @@ def first_event(prompt: Prompt) -> tuple[Handler, Event, Any]:
     raise AssertionError(f"no recorded event is one of {prompt.on}")
 
 
-def make_reply(prompt: Prompt, fields: dict[str, Any]) -> Reply:
-    plain: Reply = sample_values(prompt.reply_model)[0]
+def make_reply(prompt: Prompt, fields: dict[str, Any]) -> ReplyFields:
+    plain: ReplyFields = sample_values(prompt.reply_model)[0]
     return prompt.reply_model.model_validate({**plain.model_dump(), **fields})
 
 
 def comment_of(
-    library: Library, prompt: Prompt, handler: Handler, event: Event, facts: Any, reply: Reply
+    library: Library, prompt: Prompt, handler: Handler, event: Event, facts: Any, reply: ReplyFields
 ) -> str:
-    def send(name: str, _variables: Mapping[str, object], _index: int) -> ValidReply:
+    def send(name: str, _variables: Mapping[str, object], _index: int) -> Reply:
         asked = library.prompts[name]
-        return ValidReply(asked.id, asked.reply, reply, Usage("claude"))
+        return Reply(asked.id, asked.reply, reply, Usage("claude"))
 
     common = common_variables(event, prompt.name)
     asking = Asking(library, prompt.name, common, send, is_verified=False)
@@ -145,7 +145,7 @@ def compute_result(library: Library, prompt: Prompt, fields: dict[str, Any], wha
             rendered = render(library, prompt.name, given, key=KEY)
             return f"{rendered.system}\n{rendered.task}"
         case "labels":
-            answered = ValidReply(prompt.id, prompt.reply, reply, Usage("claude"))
+            answered = Reply(prompt.id, prompt.reply, reply, Usage("claude"))
             return ", ".join(
                 label.name
                 for action in plan_labels(Analysis((answered,), None))

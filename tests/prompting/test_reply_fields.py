@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from hls_handler.analysis import (
     IssueResponse,
-    Reply,
+    ReplyFields,
     ReviewAnalysis,
     Score,
     find_label,
@@ -68,11 +68,11 @@ def checked_schema(library: Library) -> dict[str, Any]:
     return {**schema}
 
 
-def model(folder: Path, fields: str = FIELDS) -> type[Reply]:
+def model(folder: Path, fields: str = FIELDS) -> type[ReplyFields]:
     return loaded(folder, fields).prompts["issues/a"].reply_model
 
 
-def make_reply(kind: type[Reply], /, **other: object) -> Reply:
+def make_reply(kind: type[ReplyFields], /, **other: object) -> ReplyFields:
     return kind.model_validate({**ANALYSIS.model_dump(), **VALUES, **other})
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, select
 
-from hls_handler.analysis import IssueResponse, Usage, ValidReply
+from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.db.database import Database, parse_url
 from hls_handler.db.tables import analyses, deliveries, metadata
 from hls_handler.db.values import no_skew, to_ms
-from hls_handler.deliveries import Accepted, Lease, NewDelivery
+from hls_handler.deliveries import Accepted, End, Lease, NewDelivery
 from hls_handler.engine.job import encode_reply
 from hls_handler.prompting.prompt import PromptSources
 from hls_handler.prompting.source_files import SourceFile
@@ -137,7 +137,7 @@ def begin(store: Storage, guid: str, **other: Any) -> Lease:
 
 def dead_letter(store: Storage, guid: str) -> None:
     """Accept a delivery and dead-letter it."""
-    store.queue.dead_letter(begin(store, guid), reason="issue is locked")
+    store.queue.finish(begin(store, guid), End("dead", "issue is locked"))
 
 
 def newest(store: Storage, **filters: Any) -> list[DeliveryRow]:
@@ -156,7 +156,7 @@ def state_of(store: Storage, guid: str) -> str:
 
 
 def record_reply(
-    store: Storage, lease: Lease, reply: ValidReply, *, index: int = 0, is_last: bool = False
+    store: Storage, lease: Lease, reply: Reply, *, index: int = 0, is_last: bool = False
 ) -> None:
     """Record a call to Claude with its reply."""
     call_id = start_call(store, lease, reply.prompt_id, index=index)
@@ -215,12 +215,12 @@ def add_analyses(
         record_reply(
             store,
             lease,
-            ValidReply("issues/respond@3f9c2a", "issue_response", reply, usage),
+            Reply("issues/respond@3f9c2a", "issue_response", reply, usage),
             index=index,
         )
     if posted_on is not None:
         store.checkpoints.save(lease, StatusChange({"posted_on": posted_on}))
-    store.queue.dead_letter(lease, reason="issue is locked")
+    store.queue.finish(lease, End("dead", "issue is locked"))
 
 
 def replies_to(store: Storage, guid: str) -> list[StoredReply]:

@@ -55,7 +55,7 @@ def test_running_deliveries_are_limited_by_concurrency(store: Storage, skew: Ske
     assert second is not None
     assert claim_one() is None
     assert 25 < seconds_until_due(store, concurrency=2) <= 30  # the first lease ends then
-    store.queue.finish(first, End("done", None), took_s=1)
+    store.queue.finish(first, End("done", ""), took_s=1)
     assert store.queue.seconds_until_due(concurrency=2) == 0.0
     third = claim_one()
     assert third is not None
@@ -88,7 +88,7 @@ def test_conversation_runs_one_delivery_at_a_time_oldest_first(store: Storage) -
     first = claim(store)
     assert (first.guid, claim(store).guid) == ("g1", "g3")
     assert nothing_is_due(store)
-    store.queue.finish(first, End("done", None), took_s=1)
+    store.queue.finish(first, End("done", ""), took_s=1)
     assert claim(store).guid == "g2"
 
 

@@ -85,7 +85,7 @@ def test_calls_and_reads_that_seem_to_be_far_ahead_do_not_count(store: Storage, 
     store.repository_files.save(
         earlier, 1, "octo/widgets", "hls", StoredFile(version=None, text=None)
     )
-    store.queue.finish(earlier, End("done", None), took_s=1)
+    store.queue.finish(earlier, End("done", ""), took_s=1)
     skew.advance(days=-3)
     assert store.calls.count_last_hour() == 0
     assert store.calls.count_conversation_runs(begin(store, "g2", number=7)) == 0

@@ -67,14 +67,14 @@ def test_accepts_claims_and_pushes_at_once_do_not_deadlock(
         for _ in range(30):
             lease = store.queue.claim(worker="w", lease_s=300, max_crashes=3)
             if lease is not None:
-                store.queue.finish(lease, End("done", None, handler="H"), took_s=0)
+                store.queue.finish(lease, End("done", "", handler="H"), took_s=0)
 
     run_at_once(6, lambda number: accept_pushes(number) if number < 3 else work())
     assert len(newest(store)) == 90
     counters = store.statistics.counters()
     assert counters["webhooks", ""] == 90
     while (lease := store.queue.claim(worker="w", lease_s=300, max_crashes=3)) is not None:
-        store.queue.finish(lease, End("done", None), took_s=0)
+        store.queue.finish(lease, End("done", ""), took_s=0)
     counters = store.statistics.counters()
     assert counters["outcome", "done"] + counters["outcome", "superseded"] == 90
 
@@ -89,7 +89,7 @@ def test_writers_of_one_process_do_not_need_the_busy_timeout(tmp_path: Path) -> 
 REQUESTS: dict[str, Callable[[Storage, Lease, Lease], object]] = {
     "slot": lambda store, own, _: store.rate_limiter.take_slot(own, SlotRequest("github", 600)),
     "lock": lambda store, own, _: store.locks.acquire(own, "comment", ttl_s=60),
-    "end": lambda store, _, first: store.queue.finish(first, End("done", None), took_s=0),
+    "end": lambda store, _, first: store.queue.finish(first, End("done", ""), took_s=0),
     "last call of the hour": lambda store, own, _: start_call(store, own, calls_per_hour=1),
 }
 

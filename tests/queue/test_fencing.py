@@ -34,9 +34,9 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
     "save_checkpoint": lambda s, lease: s.checkpoints.save(lease, Checkpoint("ask", 0, 1, "{}")),
     "delete_checkpoint": lambda s, lease: s.checkpoints.delete(lease, "stored"),
     "finish": lambda s, lease: s.queue.finish(
-        lease, End("done", None, posting="done"), took_s=1, changes=[CHECKPOINT]
+        lease, End("done", "", posting="done"), took_s=1, changes=[CHECKPOINT]
     ),
-    "dead_letter": lambda s, lease: s.queue.dead_letter(lease, reason="locked"),
+    "dead_letter": lambda s, lease: s.queue.finish(lease, End("dead", "locked")),
     "reschedule": lambda s, lease: s.queue.reschedule(
         lease, at=s.now() + timedelta(hours=1), reason="503", failed=True, counts=True
     ),
@@ -105,5 +105,5 @@ def test_write_after_the_end_of_the_lease_is_rejected(store: Storage, skew: Skew
     if end == "expired":
         skew.advance(seconds=31)
     else:
-        store.queue.finish(lease, End("done", None), took_s=1)
+        store.queue.finish(lease, End("done", ""), took_s=1)
     assert accepted_writes(store, lease) == []

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from hls_handler.analysis import IssueResponse, Usage, ValidReply
+from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.deliveries import End, NewDelivery
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
@@ -28,7 +28,7 @@ REPLY = IssueResponse(worth_saying=True, sources=[], answer="42", certain=True)
 
 def _work_on_push(store: Storage) -> None:
     accept(store, push("earlier", "eee"))
-    store.queue.finish(claim(store), End("done", None), took_s=1)
+    store.queue.finish(claim(store), End("done", ""), took_s=1)
     accept(store, push("g1", "aaa"))
 
 
@@ -101,18 +101,18 @@ def test_is_answered_if_a_newer_event_was_answered_with_the_same_prompt(
     posting: Literal["done", "dry_run"],
     is_answered: bool,
 ) -> None:
-    store.queue.dead_letter(begin(store, "older", number=7), reason="issue is locked")
+    store.queue.finish(begin(store, "older", number=7), End("dead", "issue is locked"))
     lease = begin(store, "newer", number=7)
     record_reply(
-        store, lease, ValidReply(prompt_id, "issue_response", REPLY, Usage("claude")), index=index
+        store, lease, Reply(prompt_id, "issue_response", REPLY, Usage("claude")), index=index
     )
     store.checkpoints.save(lease, StatusChange({"posting_status": posting}))
-    store.queue.finish(lease, End("done", None), took_s=1)
+    store.queue.finish(lease, End("done", ""), took_s=1)
     store.queue.retry("older", by="mona")
     older = claim(store)
     assert older.guid == "older"
     assert find_newer(store, older, PROMPT).is_answered is is_answered
-    store.queue.finish(older, End("done", None), took_s=1)
+    store.queue.finish(older, End("done", ""), took_s=1)
     assert find_newer(store, begin(store, "newest", number=7), PROMPT).is_answered is False
 
 

@@ -40,7 +40,7 @@ def store(url: str, skew: Skew) -> Iterator[Storage]:
 def test_done_delivery_is_counted_with_its_processing_time(store: Storage, skew: Skew) -> None:
     accept(store, queued("g1"))
     skew.advance(seconds=600)
-    store.queue.finish(claim(store), End("done", None, handler="IssueHandler"), took_s=0.1)
+    store.queue.finish(claim(store), End("done", "", handler="IssueHandler"), took_s=0.1)
     row = row_of(store, "g1")
     assert (row.received_at, row.finished_at) == (NOON, NOON + timedelta(seconds=600))
     assert store.statistics.counters() == {
@@ -65,7 +65,7 @@ def test_processing_time_is_counted_in_the_smallest_bucket(
 ) -> None:
     accept(store, queued("g1"))
     skew.advance(seconds=took_s)
-    store.queue.finish(claim(store), End("done", None), took_s=took_s)
+    store.queue.finish(claim(store), End("done", ""), took_s=took_s)
     assert store.statistics.counters()["processing_le", bucket] == 1
 
 
@@ -135,7 +135,7 @@ def test_github_requests_of_all_attempts_are_stored_and_counted(store: Storage) 
         counts=False,
         github_requests=1,
     )
-    store.queue.finish(claim(store), End("done", None), took_s=1, github_requests=4)
+    store.queue.finish(claim(store), End("done", ""), took_s=1, github_requests=4)
     row, counters = store.deliveries.find("g1"), store.statistics.counters()
     assert row is not None
     assert row.github_requests == 7
@@ -148,7 +148,7 @@ def test_retry_of_a_dead_letter_resets_its_counters(store: Storage) -> None:
     store.queue.reschedule(
         begin(store, "g1"), at=store.now(), reason="422", failed=True, counts=True
     )
-    store.queue.dead_letter(claim(store), reason="failed 2 times")
+    store.queue.finish(claim(store), End("dead", "failed 2 times"))
     assert store.queue.retry("g1", by="mona") == "queued"
     lease = claim(store)
     assert (lease.attempt, lease.attempts, lease.failures, lease.first_failure_at) == (
@@ -193,6 +193,6 @@ def test_retry_changes_no_finished_delivery_and_none_without_a_body(store: Stora
         "ignored",
         "running",
     ]
-    store.queue.finish(lease, End("done", None), took_s=1)
+    store.queue.finish(lease, End("done", ""), took_s=1)
     assert store.queue.retry("g3", by="mona") == "done"
     assert nothing_is_due(store)

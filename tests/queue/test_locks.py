@@ -39,9 +39,9 @@ def test_lock_ends_when_its_delivery_stops_running(store: Storage, skew: Skew, e
     store.locks.acquire(holder, "comment", ttl_s=3600)
     accept(store, queued("g2"))
     if end == "done":
-        store.queue.finish(holder, End("done", None), took_s=1)
+        store.queue.finish(holder, End("done", ""), took_s=1)
     elif end == "dead":
-        store.queue.dead_letter(holder, reason="locked")
+        store.queue.finish(holder, End("dead", "locked"))
     elif end == "postponed":
         store.queue.reschedule(
             holder, at=store.now() + SECOND * 900, reason="503", failed=True, counts=False
@@ -81,7 +81,7 @@ def test_pending_write_blocks_its_lock(store: Storage, skew: Skew, end: str) -> 
     if end == "postponed":
         store.queue.reschedule(lease, at=store.now(), reason="no answer", failed=True, counts=False)
     elif end == "dead":
-        store.queue.dead_letter(lease, reason="no answer")
+        store.queue.finish(lease, End("dead", "no answer"))
     elif end == "crashed":
         skew.advance(seconds=31)
     elif end == "restarted":

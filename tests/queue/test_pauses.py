@@ -21,7 +21,7 @@ def test_nothing_is_claimed_while_everything_is_paused(store: Storage) -> None:
     assert (
         store.queue.seconds_until_due() or 0
     ) > 25  # workers do not wake up for paused deliveries
-    store.queue.finish(running, End("done", None), took_s=1)
+    store.queue.finish(running, End("done", ""), took_s=1)
     assert store.queue.seconds_until_due() is None
     assert store.pauses.resume(None, by="mona")
     assert [claim(store).guid for _ in range(2)] == ["g2", "g3"]

@@ -38,7 +38,7 @@ def test_commands_of_a_conversation_run_in_their_order(store: Storage) -> None:
     accept(store, queued("1", number=7, is_command=True), queued("2", number=7, is_command=True))
     first = claim(store)
     assert (first.guid, nothing_is_due(store)) == ("1", True)
-    store.queue.finish(first, End("done", None), took_s=0)
+    store.queue.finish(first, End("done", ""), took_s=0)
     assert claim(store).guid == "2"
 
 

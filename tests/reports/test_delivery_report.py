@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import Outcome, RequestedLabel
-from hls_handler.analysis import REPLY_TYPES, Usage, ValidReply
+from hls_handler.analysis import REPLY_TYPES, Reply, Usage
+from hls_handler.deliveries import End
 from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
 from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.queue.checkpoints import StatusChange
@@ -78,7 +79,7 @@ def test_reply_is_one_sentence_with_the_fields_that_are_not_empty(
     reply = permissive_reply_model(REPLY_TYPES[kind]).model_validate(
         {"worth_saying": True, **fields}
     )
-    assert describe_reply(ValidReply("p@1", kind, reply, Usage("claude"))) == sentence
+    assert describe_reply(Reply("p@1", kind, reply, Usage("claude"))) == sentence
 
 
 def test_a_shadow_is_described_by_what_it_would_have_done() -> None:
@@ -134,7 +135,7 @@ def test_delivery_waits_for_no_command_and_no_dead_letter_of_its_conversation(
     store: Storage,
 ) -> None:
     accept(store, queued("g0", number=7), queued("command", number=7, is_command=True))
-    store.queue.dead_letter(claim(store), reason="Claude refused")
+    store.queue.finish(claim(store), End("dead", "Claude refused"))
     accept(store, queued("g1", number=7))
     _, waits = why(store)
     assert waits.endswith(" UTC: queued, not started yet.")
@@ -144,7 +145,7 @@ def test_delivery_that_an_operator_runs_again_waits_for_a_newer_one_that_runs(
     store: Storage,
 ) -> None:
     accept(store, queued("g1", number=7))
-    store.queue.dead_letter(claim(store), reason="Claude refused")
+    store.queue.finish(claim(store), End("dead", "Claude refused"))
     accept(store, queued("g2", number=7))
     claim(store)
     store.queue.retry("g1", by="mona")
@@ -163,7 +164,7 @@ def test_each_part_of_a_report_is_a_sentence(store: Storage) -> None:
         repository_settings=".github/hls.yaml sets labels",
         context="AGENTS.md",
         omitted=("a.py", "b.py"),
-        answers=(ValidReply("c@1", "comment_reply", reply, Usage("claude"), cached_at=at),),
+        answers=(Reply("c@1", "comment_reply", reply, Usage("claude"), cached_at=at),),
         unverified="no reply",
         outcomes=(comment,),
         settings_comment=replace(comment, url=None),

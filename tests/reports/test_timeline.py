@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import report_to_dict
@@ -51,7 +51,7 @@ def test_ignored_and_new_deliveries_reached_only_the_first_step(store: Storage) 
 
 
 def test_dead_delivery_failed_at_the_first_step_without_a_result(store: Storage) -> None:
-    store.queue.dead_letter(begin(store, "g1"), reason="the body is damaged")
+    store.queue.finish(begin(store, "g1"), End("dead", "the body is damaged"))
     assert steps(store)[:2] == [
         ("route", "failed", "the body is damaged"),
         ("gather", "not reached", None),
@@ -61,7 +61,7 @@ def test_dead_delivery_failed_at_the_first_step_without_a_result(store: Storage)
     store.checkpoints.save(
         lease, StatusChange({"analysis_status": "failed", "analysis_error": "GitHub: 404"})
     )
-    store.queue.dead_letter(lease, reason="GitHub: 404")
+    store.queue.finish(lease, End("dead", "GitHub: 404"))
     assert steps(store, "g2")[:3] == [
         ("route", "done", "issues.opened is enabled"),
         ("gather", "failed", "GitHub: 404"),
@@ -76,7 +76,7 @@ def test_error_after_the_calls_is_at_the_question(store: Storage) -> None:
     store.checkpoints.save(
         lease, StatusChange({"analysis_status": "failed", "analysis_error": "no budget"})
     )
-    store.queue.dead_letter(lease, reason="no budget")
+    store.queue.finish(lease, End("dead", "no budget"))
     assert steps(store)[2:] == [
         ("ask", "done", None),
         ("ask", "failed", "no budget"),

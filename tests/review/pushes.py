@@ -26,17 +26,18 @@ from hls_handler.analysis import (
     NeededFact,
     Receipt,
     Reply,
+    ReplyFields,
     Usage,
-    ValidReply,
     Verdict,
 )
+from hls_handler.deliveries import End
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import REQUEST_KEY, Event, RequestedReview
 from hls_handler.github.values import ChangedFile, ReviewThread
 from hls_handler.handlers import pull_request_input
-from hls_handler.handlers.asking import VERIFY_PROMPT, Answers
+from hls_handler.handlers.asking import VERIFY_PROMPT, Replies
 from hls_handler.handlers.finding_views import ShownFinding
-from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Guard, PromptLimits, Result, Source
+from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Guard, PromptLimits, Source
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.handlers.second_look import Candidate
@@ -64,7 +65,7 @@ from tests.handlers.world import (
 
 HANDLER = PullRequestHandler()
 
-Ask = Callable[[str, Mapping[str, object]], Reply]
+Ask = Callable[[str, Mapping[str, object]], ReplyFields]
 """Returns Claude's reply to a prompt, from its template variables."""
 
 
@@ -79,14 +80,14 @@ class ReviewJob(RecordedJob):
     calls: int = 0
     stored: ReviewRecord | None = None
 
-    def _send(self, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+    def _send(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
         self.calls += 1
         reply = self.reply_to(name, variables)
-        return ValidReply(f"{name}@1", library().prompts[name].reply, reply, Usage("m"))
+        return Reply(f"{name}@1", library().prompts[name].reply, reply, Usage("m"))
 
     def render(
         self,
-        answers: Answers,
+        replies: Replies,
         variables: Mapping[str, object],
         inline: Mapping[str, Mapping[str, object]] = NO_INLINE,
     ) -> Analysis:
@@ -96,7 +97,7 @@ class ReviewJob(RecordedJob):
             for key, one in shown.items()
             if isinstance(one, ShownFinding)
         }
-        return Analysis(answers.answers, "comment", inline=texts, receipt=Receipt(self.calls))
+        return Analysis(replies.all, "comment", inline=texts, receipt=Receipt(self.calls))
 
     @property
     def posted(self) -> Mapping[int, InlineComment]:
@@ -113,13 +114,13 @@ class ReviewJob(RecordedJob):
         ids = {comment.key: number for number, comment in self.posted.items()}
         return tuple(Outcome("review", "created", "posted", comment_ids=ids) for _ in actions)
 
-    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> Result:
+    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> End:
         self.actions = (*self.actions, *actions)
-        return Result("posted", "done")
+        return End("done", "posted", posting="done")
 
-    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
+    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> End:
         self.actions = actions
-        return Result(reason, "done")
+        return End("done", reason, posting="done")
 
     def store_review(self, record: ReviewRecord) -> None:
         self.stored = parse_record(dump_record(record), map(dump_entry, record.ledger))
@@ -235,7 +236,7 @@ class Pushes(Reviewed):
         not shown.
         """
 
-        def reply_to(name: str, variables: Mapping[str, object]) -> Reply:
+        def reply_to(name: str, variables: Mapping[str, object]) -> ReplyFields:
             if is_down:
                 raise BudgetExceeded("2 USD are spent")
             if name == VERIFY_PROMPT:

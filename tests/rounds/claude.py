@@ -18,7 +18,7 @@ from hls_handler.analysis import (
     FindingVerdicts,
     NeededFact,
     PullRequestAnalysis,
-    Reply,
+    ReplyFields,
 )
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.handlers.asking import VERIFY_PROMPT
@@ -69,7 +69,7 @@ class Claude:
     reviews: int = 0  # calls that review
     problems: list[str] = field(default_factory=list)
 
-    def ask(self, name: str, variables: Mapping[str, object]) -> Reply:
+    def ask(self, name: str, variables: Mapping[str, object]) -> ReplyFields:
         self.reviews += name != VERIFY_PROMPT
         if self.random.random() < self.share_of_faults:
             self.has_failed = True

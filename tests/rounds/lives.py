@@ -14,7 +14,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 from hls_handler.actions import EnsureCheck, EnsureReply
-from hls_handler.analysis import Reply, Usage, ValidReply
+from hls_handler.analysis import Reply, ReplyFields, Usage
 from hls_handler.events import REQUEST_KEY, RequestedReview
 from hls_handler.github.values import Blob, ChangedFile, ReviewThread, ThreadReply
 from hls_handler.handlers import pull_request_input
@@ -89,14 +89,14 @@ class LifeJob(ReviewJob):
     def asking(self) -> Asking:
         return Asking(library(), PROMPT, common_variables(self.event, PROMPT), self._send)
 
-    def _send(self, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+    def _send(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
         assert self.reader is not None
         rendered = render(library(), name, variables, key=b"lives")
         self.calls += 1
         self.tokens += estimate_tokens(rendered.system) + estimate_tokens(rendered.task)
         self.prompts.append(rendered.task)
-        reply: Reply = self.reader.answer(rendered.task, is_second_look=name == VERIFY_PROMPT)
-        return ValidReply(f"{name}@1", library().prompts[name].reply, reply, Usage("m"))
+        reply: ReplyFields = self.reader.answer(rendered.task, is_second_look=name == VERIFY_PROMPT)
+        return Reply(f"{name}@1", library().prompts[name].reply, reply, Usage("m"))
 
 
 @dataclass

@@ -15,7 +15,7 @@ from hls_handler.analysis import (
     FindingVerdicts,
     NeededFact,
     PullRequestAnalysis,
-    Reply,
+    ReplyFields,
     Severity,
     Verdict,
 )
@@ -157,7 +157,7 @@ class Reader:
     omitted: set[int] = field(default_factory=set)  # faults whose last verdict was left out
     said: dict[int, str] = field(default_factory=dict)  # on each fault: "present, unseen"
 
-    def answer(self, task: str, *, is_second_look: bool) -> Reply:
+    def answer(self, task: str, *, is_second_look: bool) -> ReplyFields:
         shown = read_prompt(task)
         if is_second_look:
             return FindingVerdicts(verdicts=[self._look(one, shown) for one in shown.findings])

@@ -22,7 +22,7 @@ from hls_handler.actions import (
     StoredComment,
     WrittenCheck,
 )
-from hls_handler.analysis import Reply, UnusableReply, ValidReply
+from hls_handler.analysis import Reply, ReplyFields, UnusableReply
 from hls_handler.errors import Dependency, DependencyDown
 from hls_handler.question import RenderedPrompt
 from hls_handler.settings.model import Labels
@@ -218,10 +218,10 @@ class SimulatedChecks(FakeChecks):
 
 
 class SimulatedClaude(FakeClaude):
-    """Answers each question; a call that is sent is paid, even if its reply is lost."""
+    """Replies each question; a call that is sent is paid, even if its reply is lost."""
 
     def __init__(
-        self, scheduler: Scheduler, faults: Faults, answer: Callable[[RenderedPrompt], Reply]
+        self, scheduler: Scheduler, faults: Faults, answer: Callable[[RenderedPrompt], ReplyFields]
     ) -> None:
         super().__init__([])
         self.scheduler, self.faults, self.reply_to = scheduler, faults, answer
@@ -229,7 +229,7 @@ class SimulatedClaude(FakeClaude):
 
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
-    ) -> ValidReply | UnusableReply:
+    ) -> Reply | UnusableReply:
         fault = self.faults.draw(self.faults.claude_percent, "fail", "lost", "slow")
         if fault == "fail":
             self.scheduler.sleep(0.5)

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from hls_handler.analysis import Reply
+from hls_handler.analysis import ReplyFields
 from hls_handler.background.threads import PROBE_EVERY_S
 from hls_handler.db import tables
 from hls_handler.deliveries import NewDelivery
@@ -287,7 +287,7 @@ class Simulation:
             supersedes="older_commits" if sha else "nothing",
         )
 
-    def _answer(self, rendered: RenderedPrompt) -> Reply:
+    def _answer(self, rendered: RenderedPrompt) -> ReplyFields:
         if rendered.prompt.reply == "pull_request_analysis":
             return pull_request_analysis(findings=[finding()])
         found = re.search(r"Title \d+ revision \d+", rendered.task)

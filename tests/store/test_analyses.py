@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hls_handler.analysis import IssueResponse, Usage, ValidReply
+from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.db.values import to_ms
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import AnalysisSearch
@@ -55,7 +55,7 @@ def test_cost_of_an_analysis_is_that_of_all_calls_of_its_step(store: Storage) ->
         cost_usd=0.25,
     )
     for index, one in ((1, usage), (2, Usage("m", input_tokens=9))):
-        record_reply(store, lease, ValidReply("b@2", "issue_response", ANSWER, one), index=index)
+        record_reply(store, lease, Reply("b@2", "issue_response", ANSWER, one), index=index)
     first, second = store.analyses.get("g1", 1), store.analyses.get("g1", 2)
     assert first is not None
     assert second is not None
@@ -102,6 +102,6 @@ def test_only_the_newest_reply_of_a_step_is_an_analysis(store: Storage) -> None:
     lease = begin(store, "g1")
     for answer in ("first", "second"):
         reply = ANSWER.model_copy(update={"answer": answer})
-        record_reply(store, lease, ValidReply("b@2", "issue_response", reply, Usage("m")))
+        record_reply(store, lease, Reply("b@2", "issue_response", reply, Usage("m")))
     page = store.analyses.find(AnalysisSearch())
     assert [row.reply["answer"] for row in page.rows] == ["second"]

@@ -280,7 +280,7 @@ def test_cost_of_deleted_deliveries_still_counts_for_a_pull_request(
     for guid in ("g1", "g2", "g3"):
         lease = begin(store, guid, number=7)
         run_review_call(store, lease, review)
-        store.queue.finish(lease, End("done", None), took_s=1)
+        store.queue.finish(lease, End("done", ""), took_s=1)
         skew.advance(days=91)
         assert store.retention.delete_deliveries(after=timedelta(days=90), most=20) == 1
     with pytest.raises(BudgetExceeded, match=r"of the pull request .* 0\.0300 USD spent"):

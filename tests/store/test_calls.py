@@ -198,13 +198,13 @@ def test_conversation_runs_count_other_deliveries_of_the_last_hour(
 ) -> None:
     old = begin(store, "old", number=7)
     start_call(store, old)
-    store.queue.finish(old, End("done", None), took_s=1)
+    store.queue.finish(old, End("done", ""), took_s=1)
     skew.advance(minutes=60)
     for guid, number in (("g1", 7), ("g2", 7), ("g3", 8)):
         lease = begin(store, guid, number=number)
         start_call(store, lease)
         start_call(store, lease)
-        store.queue.finish(lease, End("done", None), took_s=1)
+        store.queue.finish(lease, End("done", ""), took_s=1)
     lease = begin(store, "g4", number=7)
     start_call(store, lease)
     assert store.calls.count_conversation_runs(lease) == 2

@@ -24,7 +24,7 @@ def begin_check(store: Storage, lease: Lease, *, check_run_id: int | None = 7) -
 
 
 def die(store: Storage, lease: Lease) -> None:
-    store.queue.dead_letter(lease, reason="Claude refused")
+    store.queue.finish(lease, End("dead", "Claude refused"))
 
 
 def claim_check(store: Storage) -> UnendedCheck | None:

@@ -52,7 +52,7 @@ WRITES: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
     ),
     "begin a call": lambda s, lease, pending: start_call(s, lease, changes=pending),
     "finish": lambda s, lease, pending: s.queue.finish(
-        lease, End("done", None), took_s=1, changes=pending
+        lease, End("done", ""), took_s=1, changes=pending
     ),
 }
 

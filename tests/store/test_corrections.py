@@ -65,7 +65,7 @@ def set_bug_and_priority(store: Storage, skew: Skew, number: int = 7) -> None:
     """Finish a delivery that set the labels bug and priority-high."""
     lease = begin(store, f"opened-{number}", number=number)
     set_labels(store, lease, "bug", "priority-high")
-    store.queue.finish(lease, End("done", None), took_s=1)
+    store.queue.finish(lease, End("done", ""), took_s=1)
     skew.advance(seconds=1)
 
 
@@ -124,7 +124,7 @@ def test_change_before_the_label_was_set_is_no_correction(store: Storage, skew: 
     accept(store, queued("g2", number=7))
     skew.advance(seconds=1)
     set_labels(store, opened, "priority-high")
-    store.queue.finish(opened, End("done", None), took_s=1)
+    store.queue.finish(opened, End("done", ""), took_s=1)
     assert record_change(store, claim(store)) == CorrectionResult(0, ())
 
 
@@ -133,7 +133,7 @@ def test_change_of_a_label_older_than_a_month_is_no_correction(store: Storage, s
     skew.advance(days=29)
     lease = begin_later(store, "g2")
     record_change(store, lease, "bug")
-    store.queue.finish(lease, End("done", None), took_s=1)
+    store.queue.finish(lease, End("done", ""), took_s=1)
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
     skew.advance(days=1)
     assert record_change(
@@ -176,7 +176,7 @@ def test_corrections_returns_one_for_each_issue_newest_first(store: Storage, ske
         set_bug_and_priority(store, skew, number)
         lease = begin_later(store, f"changed-{number}", number)
         record_change(store, lease, "bug", title=f"Issue {number}")
-        store.queue.finish(lease, End("done", None), took_s=1)
+        store.queue.finish(lease, End("done", ""), took_s=1)
         skew.advance(minutes=1)
     lease = begin_later(store, "again", 1)
     record_change(store, lease, "question", field="kind", title="Issue 1, renamed")
@@ -252,7 +252,7 @@ def test_corrections_of_a_conversation_are_its_own(store: Storage, skew: Skew) -
         set_bug_and_priority(store, skew, number)
         lease = begin_later(store, f"later-{number}", number)
         record_change(store, lease, shown, field="priority" if number == 7 else "kind")
-        store.queue.finish(lease, End("done", None), took_s=1)
+        store.queue.finish(lease, End("done", ""), took_s=1)
     found = [
         store.corrections.of_conversation(row_of(store, f"later-{number}")) for number in (7, 8)
     ]

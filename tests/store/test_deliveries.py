@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.deliveries import Checkpoint, End, Finished
+from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import QueueState
@@ -50,21 +50,21 @@ def test_with_checkpoint_returns_deliveries_newest_first(store: Storage, skew: S
     for guid, name in (("g1", "shadow"), ("g2", "shadow"), ("g3", "ask"), ("g4", "shadow")):
         lease = begin(store, guid)
         store.checkpoints.save(lease, Checkpoint(name, 0, 1, "{}"))
-        store.queue.finish(lease, End("done", None), took_s=1)
+        store.queue.finish(lease, End("done", ""), took_s=1)
         skew.advance(minutes=1)
     rows = store.deliveries.with_checkpoint("shadow", since=store.now() - timedelta(seconds=210))
     assert [row.guid for row in rows] == ["g4", "g2"]
 
 
-def test_finished_returns_only_finished_deliveries(store: Storage) -> None:
+def test_end_is_that_of_a_finished_delivery_only(store: Storage) -> None:
     dead_letter(store, "dead")
     accept(store, ignored("ignored", reason="not enabled", settle_s=10), queued("queued"))
-    prefix = ["dead", "ignored", "queued", "unknown"]
-    expected = [
-        Finished("dead", "dead", "issue is locked"),
-        Finished("ignored", "ignored", "not enabled"),
+    assert [store.deliveries.end_of(guid) for guid in ("dead", "ignored", "queued", "unknown")] == [
+        End("dead", "issue is locked"),
+        End("ignored", "not enabled"),
+        None,
+        None,
     ]
-    assert sorted(store.deliveries.finished(prefix), key=lambda end: end.guid) == expected
 
 
 def test_queue_state_counts_deliveries(store: Storage, skew: Skew) -> None:

@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Engine, Table, event
 
-from hls_handler.analysis import IssueResponse, Usage, ValidReply
+from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.db.migrations.versions import v0_4_6
 from hls_handler.db.tables import (
     analyses,
@@ -38,7 +38,7 @@ from hls_handler.store.figures import (
 from hls_handler.store.periods import Percentiles
 from tests.queue.builders import accept, begin, claim, ignored, record_reply
 
-REPLY = ValidReply(
+REPLY = Reply(
     "issues/respond@3f9c2a",
     "issue_response",
     IssueResponse(worth_saying=True, sources=[], answer="Yes.", certain=False),
@@ -434,16 +434,16 @@ def test_workers_count_what_the_migration_counts_from_rows(store: Storage) -> No
     of_pull_request = {"number": 7, "event": "pull_request", "author": "mona"}
     lease = begin(store, "first", **of_pull_request)
     record_reply(store, lease, REPLY)
-    store.queue.finish(lease, End("superseded", None), took_s=1)
+    store.queue.finish(lease, End("superseded", ""), took_s=1)
     for guid in ("second", "third"):
         lease = begin(store, guid, **of_pull_request)
         record_reply(store, lease, REPLY)
         record_reply(store, lease, REPLY, index=100)
-        store.queue.finish(lease, End("done", None, posting="done"), took_s=1)
-    store.queue.dead_letter(begin(store, "dead", number=8), reason="issue is locked")
-    store.queue.dead_letter(begin(store, "again", number=9, author="hubot"), reason="is locked")
+        store.queue.finish(lease, End("done", "", posting="done"), took_s=1)
+    store.queue.finish(begin(store, "dead", number=8), End("dead", "issue is locked"))
+    store.queue.finish(begin(store, "again", number=9, author="hubot"), End("dead", "is locked"))
     assert store.queue.retry("again", by="mona") == "queued"
-    store.queue.finish(claim(store), End("done", None, posting="dry_run"), took_s=1)
+    store.queue.finish(claim(store), End("done", "", posting="dry_run"), took_s=1)
     accept(store, ignored("ignored"))
     since = store.now() - timedelta(hours=1)
     until = store.now() + timedelta(hours=1)

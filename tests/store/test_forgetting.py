@@ -109,7 +109,7 @@ def test_deliveries_about_a_person_lose_their_content_and_are_still_duplicates(
     store.checkpoints.save(
         with_facts, Checkpoint("gather", 0, 1, '{"comments": [{"author": "mona"}]}')
     )
-    store.queue.dead_letter(with_facts, reason="issue is locked")
+    store.queue.finish(with_facts, End("dead", "issue is locked"))
     before = store.statistics.counters()
     expected = {"calls": 1, "checkpoints": 1, "deliveries": 7}
     assert counts(store) == expected
@@ -168,12 +168,12 @@ def test_questions_and_replies_go_and_are_not_used_again(store: Storage) -> None
     unusable = UnusableReply("p@1", "refused", "no", "Not for @lisa-b.", Usage("m"))
     refused = start_call(store, lease, index=1, question=question)
     store.calls.end(lease, refused, outcome="refused", usage=None, error="no", reply=unusable)
-    store.queue.dead_letter(lease, reason="locked")
+    store.queue.finish(lease, End("dead", "locked"))
     cached = store.reply_cache.find(key, ttl_h=1)
     assert cached is not None
     hit = begin(store, "hit", number=8, sender="paul")
     store.calls.save_cached(hit, cached, index=0, prompt_id="p@1", sources=SOURCES)
-    store.queue.dead_letter(hit, reason="locked")
+    store.queue.finish(hit, End("dead", "locked"))
     assert forget(store, "paul") == {"calls": 2, "deliveries": 1}  # the hit, and the cache's key
     assert store.replies.of("hit") == NO_REPLIES
     assert store.reply_cache.find(key, ttl_h=1) is None

@@ -8,10 +8,10 @@ import hashlib
 from dataclasses import replace
 from datetime import timedelta
 
-from hls_handler.analysis import Usage, ValidReply
+from hls_handler.analysis import Reply, Usage
 from hls_handler.db.tables import cached_replies
 from hls_handler.db.values import from_ms, to_ms
-from hls_handler.deliveries import Lease
+from hls_handler.deliveries import End, Lease
 from hls_handler.engine.job import encode_reply
 from hls_handler.prompting.prompt import PromptSources
 from hls_handler.storage import Storage
@@ -24,14 +24,14 @@ KEY = CacheKey(1, hashlib.sha256(b"a question").digest())
 HOUR = timedelta(hours=1)
 
 
-def make_reply(summary: str = "It fails.", *, cost_usd: float | None = 0.0123) -> ValidReply:
+def make_reply(summary: str = "It fails.", *, cost_usd: float | None = 0.0123) -> Reply:
     reply = BUG.model_copy(update={"summary": summary})
-    return ValidReply(
+    return Reply(
         PROMPT, "issue_analysis", reply, Usage("claude-haiku-5-5", 900, 100, cost_usd=cost_usd)
     )
 
 
-def store_reply(store: Storage, lease: Lease, reply: ValidReply, key: CacheKey = KEY) -> None:
+def store_reply(store: Storage, lease: Lease, reply: Reply, key: CacheKey = KEY) -> None:
     call_id = start_call(store, lease, PROMPT)
     store.calls.end(
         lease,
@@ -100,7 +100,7 @@ def test_hit_keeps_the_reply_if_that_of_the_paid_call_was_just_deleted(store: St
     store_reply(store, paid, make_reply())
     cached = find(store)
     assert cached is not None
-    store.queue.dead_letter(paid, reason="locked")
+    store.queue.finish(paid, End("dead", "locked"))
     store.forgetting.forget(store.forgetting.find("mona"), dry_run=False)
     store.calls.save_cached(begin(store, "g2"), cached, index=0, prompt_id=PROMPT, sources=SOURCES)
     assert [one.reply for one in replies_to(store, "g2")] == [cached.reply]
@@ -156,13 +156,13 @@ def test_delivery_stays_while_the_cache_may_use_its_reply_or_another_delivery_sh
 
     lease = begin(store, "paid")
     store_reply(store, lease, make_reply())
-    store.queue.dead_letter(lease, reason="locked")
+    store.queue.finish(lease, End("dead", "locked"))
     skew.advance(hours=40)
     assert delete(48 * HOUR) == 0
     hit, cached = begin(store, "hit"), find(store)
     assert cached is not None
     store.calls.save_cached(hit, cached, index=0, prompt_id=PROMPT, sources=SOURCES)
-    store.queue.dead_letter(hit, reason="locked")
+    store.queue.finish(hit, End("dead", "locked"))
     skew.advance(hours=23)
     assert delete(48 * HOUR) == 0
     assert [one.reply for one in replies_to(store, "hit")] == [cached.reply]
@@ -195,7 +195,7 @@ def test_version_is_deleted_when_no_call_and_no_reply_refers_to_it(
     lease = begin(store, "g1")
     use(store, lease, "issues/analyze@1")
     store_reply(store, lease, make_reply())
-    store.queue.dead_letter(lease, reason="locked")
+    store.queue.finish(lease, End("dead", "locked"))
     skew.advance(days=100)
     use(store, begin(store, "g2"), "issues/analyze@2")
     cached_lease = begin(store, "g3")

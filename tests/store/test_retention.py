@@ -8,7 +8,7 @@ from datetime import timedelta
 import psycopg
 from sqlalchemy import func, select
 
-from hls_handler.analysis import Usage, ValidReply
+from hls_handler.analysis import Reply, Usage
 from hls_handler.db.tables import metadata
 from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.queue.rate_limiter import SlotRequest
@@ -61,7 +61,7 @@ def process_delivery(store: Storage, guid: str) -> None:
     record_reply(
         store,
         lease,
-        ValidReply("pull_requests/analyze@3", "pull_request_analysis", reply, Usage("m")),
+        Reply("pull_requests/analyze@3", "pull_request_analysis", reply, Usage("m")),
     )
     store.rate_limiter.take_slot(lease, SlotRequest("github", 0.001))
     store.locks.acquire(lease, "a comment", ttl_s=60)
@@ -155,13 +155,13 @@ def test_counters_and_prompt_stats_do_not_change(store: Storage, skew: Skew) -> 
     end_call(store, lease, PROMPT, "invalid", 0.5)
     end_call(store, lease, OTHER, "failed")
     start_call(store, lease, OTHER)  # no end: its cost is unknown
-    store.queue.finish(lease, End("done", None), took_s=1)
+    store.queue.finish(lease, End("done", ""), took_s=1)
     skew.advance(days=60)
     lease = begin(store, "g2")
     end_call(store, lease, PROMPT, "ok", 1.0)
     end_call(store, lease, PROMPT, "truncated", 0.0)
     end_call(store, lease, OTHER, "ok", 0.125)
-    store.queue.finish(lease, End("done", None), took_s=1)
+    store.queue.finish(lease, End("done", ""), took_s=1)
     prompt_stats, counters = store.calls.prompt_stats(), store.statistics.counters()
     assert [
         (row.prompt_id, row.replies, row.cost_usd, row.calls_of_unknown_cost)
@@ -187,14 +187,14 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(
     lease = begin(
         store, "pushed", event="pull_request", action="synchronize", number=7, head_sha="old"
     )
-    store.queue.dead_letter(lease, reason="Claude refused")
+    store.queue.finish(lease, End("dead", "Claude refused"))
     for guid, action, sha in (("push", "synchronize", "new"), ("close", "closed", "new")):
         store.queue.finish(
             begin(store, guid, event="pull_request", action=action, number=7, head_sha=sha),
-            End("done", None),
+            End("done", ""),
             took_s=0,
         )
-    store.queue.finish(begin(store, "elsewhere", number=8), End("done", None), took_s=0)
+    store.queue.finish(begin(store, "elsewhere", number=8), End("done", ""), took_s=0)
     skew.advance(days=80)
     store.queue.retry("pushed", by="mona")
     skew.advance(days=20)
@@ -204,7 +204,7 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(
     assert find_newer(store, lease, "issues/analyze") == NewerEvents(
         head_sha="new", is_closed=True, is_answered=False
     )
-    store.queue.finish(lease, End("superseded", None), took_s=0)
+    store.queue.finish(lease, End("superseded", ""), took_s=0)
     assert delete_old(store) == 2
     assert stored_guids(store) == {"pushed"}
 
@@ -231,7 +231,7 @@ def test_sums_are_right_if_several_processes_delete_at_once(
     lease = begin(store, "g0")
     for number in range(1, 9):
         end_call(store, lease, PROMPT, "ok", 0.25)
-        store.queue.finish(lease, End("done", None), took_s=1)
+        store.queue.finish(lease, End("done", ""), took_s=1)
         lease = begin(store, f"g{number}")
     prompt_stats = store.calls.prompt_stats()
     skew.advance(days=91)

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
 from hls_handler.console.pages import show_error
-from hls_handler.deliveries import Accepted, Finished, NewDelivery, State
+from hls_handler.deliveries import Accepted, End, FinalState, NewDelivery
 from hls_handler.engine.health import Health
 from hls_handler.errors import StoreUnavailable
 from hls_handler.github.api import RateLimit
@@ -100,15 +100,16 @@ class FakeWorkers:
     """Completes a delivery with `state`; never if `state` is None."""
 
     def __init__(self) -> None:
-        self.state: State | None = None
-        self.reason: str | None = None
+        self.state: FinalState | None = None
+        self.reason: str = ""
         self.waited: list[str] = []  # GUIDs
 
-    async def outcome(self, guid: str) -> Finished:
+    async def wait_for_end(self, guid: str) -> End:
         self.waited.append(guid)
         if self.state is None:
             await asyncio.Event().wait()
-        return Finished(guid, self.state or "done", self.reason)
+        assert self.state is not None
+        return End(self.state, self.reason)
 
 
 class FakeClock:
@@ -159,7 +160,7 @@ class WebSetup:
             accept=self.store.accept,
             count_ping=self.store.count_ping,
             count_rejection=self.store.rejections.append,
-            outcome=self.workers.outcome,
+            wait_for_end=self.workers.wait_for_end,
             stats=self.store.stats,
             rate_limit=lambda: self.rate_limit,
             health=self.health,

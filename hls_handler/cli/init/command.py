@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 import typer
 from pydantic import SecretStr
 
-from hls_handler.analysis import REPLY_TYPES, ValidReply
+from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.claude.provider_errors import KEY_REMEDY
 from hls_handler.cli.init.github import (
     APP_ID,
@@ -378,7 +378,7 @@ def _prove_claude(session: Session, key: str) -> None:
             ) from None
         print_line(f"Claude did not answer: {with_remedy(exc)}")
         return
-    if isinstance(answer, ValidReply):
+    if isinstance(answer, Reply):
         print_line(
             f"Claude answered a question with {answer.usage.model}, for"
             f" {format_usd(answer.usage.cost_usd)}"

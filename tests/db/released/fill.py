@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from hls_handler.actions import StoredComment
-from hls_handler.analysis import IssueAnalysis, Usage, ValidReply
+from hls_handler.analysis import IssueAnalysis, Reply, Usage
 from hls_handler.deliveries import Checkpoint, End, Lease, NewDelivery
 from hls_handler.engine.job import encode_reply
 from hls_handler.errors import Postponed
@@ -33,7 +33,7 @@ from hls_handler.store.repositories import StoredFile
 BOT = "hls-bot"
 PROMPT = "issues/analyze@3f9c2a"
 USAGE = Usage("claude-haiku-4-5", input_tokens=1200, output_tokens=80, cost_usd=0.0016, took_s=1.5)
-REPLY = ValidReply(
+REPLY = Reply(
     PROMPT,
     "issue_analysis",
     IssueAnalysis(
@@ -59,9 +59,8 @@ def fill(url: str) -> None:
         _add_deleted(store)
         _add_done(store)
         _add_ignored(store)
-        store.queue.dead_letter(
-            _begin(store, "dead", 3), reason="issue is locked", handler="IssueHandler"
-        )
+        end = End("dead", "issue is locked", handler="IssueHandler")
+        store.queue.finish(_begin(store, "dead", 3), end)
         lease = _begin(store, "postponed", 4)
         in_a_day = store.now() + timedelta(days=1)
         store.queue.reschedule(
