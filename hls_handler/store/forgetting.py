@@ -52,12 +52,14 @@ Step = tuple[Table, ColumnElement[bool], Mapping[str, object] | None]
 
 _c = deliveries.c
 _hit = calls.alias("hit")
+_paid = calls.alias("paid")
+_PAID_REPLY = select(_paid.c.reply).where(_paid.c.id == calls.c.paid_by).scalar_subquery()
 _f = findings.c
 _t = texts.c
 DOCUMENTS = (
     (_c.id, _c.body),
     (checkpoints.c.delivery_id, checkpoints.c.value),
-    (calls.c.delivery_id, calls.c.reply),
+    (calls.c.delivery_id, func.coalesce(calls.c.reply, _PAID_REPLY)),  # a hit has that of a call
     (analyses.c.delivery_id, analyses.c.reply),
 )
 """Columns with JSON or a reply that is none, and those of the delivery that they belong to."""

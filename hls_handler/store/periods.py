@@ -104,7 +104,8 @@ def find_first_hour(connection: Connection) -> datetime | None:
     """Return the first hour of which the figures of repositories are counted; None if there is
     none.
     """
-    first = select(func.min(_c.hour)).where(_c.name == "repository_ended")
+    names = [f"repository_{figure}" for figure in FIGURES]
+    first = select(func.min(_c.hour)).where(_c.name.in_(names))
     first_ms = connection.execute(first).scalar()
     return None if first_ms is None else from_ms(first_ms)
 

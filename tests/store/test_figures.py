@@ -36,7 +36,7 @@ from hls_handler.store.figures import (
     LabelFigures,
 )
 from hls_handler.store.periods import Percentiles
-from tests.queue.builders import accept, begin, claim, ignored, record_reply
+from tests.queue.builders import Skew, accept, begin, claim, ignored, record_reply, start_call
 
 REPLY = Reply(
     "issues/respond@3f9c2a",
@@ -428,6 +428,18 @@ def without_replies(report: FiguresReport) -> list[Figures]:
     none = CacheFigures(0, 0, None, 0.0)
     figures = (report.total, *report.repositories, *(report.authors or ()))
     return [replace(one, reply_cache=none) for one in figures]
+
+
+def test_cost_of_the_hour_before_the_first_end_counts(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1", repository="octo/widgets")
+    call = start_call(store, lease)
+    usage = Usage("m", input_tokens=1, output_tokens=1, cost_usd=2.5)
+    store.calls.end(lease, call, outcome="ok", usage=usage, error=None)
+    assert store.queue.renew(lease, lease_s=7_200)
+    skew.advance(seconds=3_600)
+    store.queue.finish(lease, End("done", "commented"), took_s=3_600)
+    report = store.figures.read(store.now() - timedelta(days=7), store.now() + timedelta(hours=1))
+    assert (report.total.done, report.total.cost_usd) == (1, 2.5)
 
 
 def test_workers_count_what_the_migration_counts_from_rows(store: Storage) -> None:

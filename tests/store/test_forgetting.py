@@ -174,6 +174,7 @@ def test_questions_and_replies_go_and_are_not_used_again(store: Storage) -> None
     hit = begin(store, "hit", number=8, sender="paul")
     store.calls.save_cached(hit, cached, index=0, prompt_id="p@1", sources=SOURCES)
     store.queue.finish(hit, End("dead", "locked"))
+    assert len(store.forgetting.find("mona").ids) == 2  # the hit shows what was paid for
     assert forget(store, "paul") == {"calls": 2, "deliveries": 1}  # the hit, and the cache's key
     assert store.replies.of("hit") == NO_REPLIES
     assert store.reply_cache.find(key, ttl_h=1) is None
