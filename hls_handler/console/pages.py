@@ -41,6 +41,7 @@ NAVIGATION = {
     "Log": "/log",
     "Audit": "/audit",
     "Settings": "/settings",
+    "Documentation": "/docs",
 }
 NOTHING = "\u2013"  # there is nothing to show
 MAX_PATH = 200  # characters of a path that an error quotes
@@ -163,4 +164,6 @@ class _Files(StaticFiles):
 
 
 STATIC = Mount("/static", _Files(directory=FOLDER / "static"))
-"""`htmx.min.js` is version 4.0.1 of the npm package htmx.org, unchanged."""
+"""`console.css` and `console.js` are ours. `htmx.min.js` is version 4.0.1 of the npm package
+htmx.org, unchanged. `tests/console/make_styles.py` makes the other files from npm packages.
+"""

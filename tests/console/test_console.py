@@ -284,7 +284,7 @@ def test_whole_filter_is_run_again_after_its_number_was_shown(
     )
     shown = browser.get(page).body.decode()
     assert (
-        '<input type="hidden" name="number" value="2"><button>Retry all 2 that match</button>'
+        '<input type="hidden" name="number" value="2"><button class="btn">Retry all 2 that match</button>'
         in shown
     )
     other = browser.submit(page, path, number="1")
@@ -358,7 +358,7 @@ def test_list_has_one_line_for_each_delivery_with_its_wait_and_next_attempt(
     browser.sign_in()
     page = browser.get("/deliveries?state=queued").body.decode()
     assert re.search(
-        r'<td role="cell" title="GitHub is down"><span class="quiet">again <time [^>]+>in (89|90)'
+        r'<td role="cell" class="cut" title="GitHub is down"><span class="quiet">again <time [^>]+>in (89|90)'
         r" min<",
         page,
     )

@@ -111,7 +111,7 @@ def test_queue_has_what_waits_and_why(store: Storage, browser: Browser) -> None:
         in shown
     )
     assert re.search(r"<li>octo/docs is paused since [-0-9: ]+ UTC: a migration. <form", shown)
-    assert "<button>Resume octo/docs</button>" in shown
+    assert '<button class="btn">Resume octo/docs</button>' in shown
     assert '<a href="/deliveries?state=dead">1</a>' in shown
     assert (
         '<li><a href="/deliveries?state=dead&amp;text=issue+is+locked">1</a>: issue is locked</li>'
@@ -132,8 +132,13 @@ def test_period_counts_events_and_repositories(store: Storage, browser: Browser)
         assert f'<a href="/?period={name}" aria-current="page">{period}</a>' in shown
         assert number(shown, "Received") == "3"
         assert f"Last webhook: {store.now():%Y-%m-%d}" in shown
-        assert '">issues.opened</a></th><td role="cell" data-label="Received">2</td>' in shown
-        assert '">octo/docs</a></th><td role="cell" data-label="Received">1</td>' in shown
+        assert (
+            '">issues.opened</a></th><td role="cell" class="num" data-label="Received">2</td>'
+            in shown
+        )
+        assert (
+            '">octo/docs</a></th><td role="cell" class="num" data-label="Received">1</td>' in shown
+        )
         assert count_rows(browser, shown, "issues.opened") == 2
         assert count_rows(browser, shown, "octo/docs") == 1
         assert count_rows(browser, shown, "3") == 3  # received
@@ -142,8 +147,8 @@ def test_period_counts_events_and_repositories(store: Storage, browser: Browser)
 
 def count_rows(browser: Browser, shown: str, text: str) -> int:
     """Follow the link with this text, and return the number of deliveries on its page."""
-    address = shown.partition(f'">{text}</a>')[0].rpartition('<a href="')[2]
-    return page(browser, html.unescape(address)).count('<td role="cell"><a href="/deliveries/')
+    address = shown.partition(f'">{text}</a>')[0].rpartition('href="')[2]
+    return page(browser, html.unescape(address)).count('<a class="row" href="/deliveries/')
 
 
 def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Browser) -> None:
@@ -195,10 +200,10 @@ def test_processing_is_paused_with_a_reason_and_resumed(store: Storage, browser:
     assert [(one.repository, one.reason) for one in store.pauses.active()] == [
         ("octo/docs", "a migration (in the console)")
     ]
-    assert "<button>Resume octo/docs</button>" in page(browser)
+    assert '<button class="btn">Resume octo/docs</button>' in page(browser)
     assert browser.submit("/", "/deliveries/resume", repository="octo/docs").status == 303
     assert store.pauses.active() == []
-    assert "<button>Resume" not in page(browser)
+    assert '<button class="btn">Resume' not in page(browser)
     assert browser.submit("/", "/deliveries/pause", repository="docs", reason="x").status == 400
     assert browser.post("/deliveries/pause", {"reason": "x"}).status == 403
     assert store.pauses.active() == []

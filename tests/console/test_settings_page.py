@@ -115,7 +115,7 @@ def test_warnings_are_at_the_top(store: Storage, settings: Settings) -> None:
     browser = Browser(store)
     browser.use(settings)
     page = unescape(browser.get("/settings").body.decode())
-    notes = re.findall(r'<p role="alert" class="note">(.*?)</p>', page)
+    notes = re.findall(r'<p role="alert" class="banner danger">(.*?)</p>', page)
     assert notes[0].endswith(
         "(claude.temperature): has no effect, models accept no temperature; remove the key"
     )

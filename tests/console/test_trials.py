@@ -211,7 +211,7 @@ def test_result_counts_deliveries_that_failed_and_those_that_could_not_be_render
     assert "division by zero" in page.body.decode()
     assert send(stored, text, page, most="5").status == 303
     result = wait_for_trial(stored)
-    assert '<p class="note">2 of 3 deliveries have no new result.</p>' in result
+    assert '<p class="banner">2 of 3 deliveries have no new result.</p>' in result
     assert "division by zero" in result.partition("have no new result")[2]
 
 
