@@ -93,7 +93,12 @@ class ExplainedRun:
     event: str
     head_sha: str
     run_number: int
-    failure: str  # digest of the failed steps and the lines that name their errors
+    # digest of the failed steps and the lines that name their errors; "" as for `_digest_failure`
+    failure: str
+    cause: str = ""  # as Claude explained it; "" of earlier versions
+
+    def is_section_of(self, run: WorkflowRun) -> bool:
+        return (self.workflow_id, self.event) == (run.workflow_id, run.event)
 
 
 EXPLAINED = TypeAdapter(tuple[ExplainedRun, ...])
@@ -112,6 +117,7 @@ class WorkflowHandler(Handler):
         "commit": str,
         "passed": bool,
         "flaky": bool,
+        "earlier_cause": str,
         "shown_by": Quoted | None,
         "also_in": tuple[FailedStep, ...],
         "places": tuple[LinkedPlace, ...],
@@ -136,13 +142,16 @@ def explain(job: Job, handler: WorkflowHandler, gather: Callable[[Source], Workf
     if conversation is None:
         return End("done", NO_CONVERSATION)
     job.choose(conversation)
-    explained = _read_explained(job, facts)
+    of_commit = _read_explained(job, facts)
+    explained = tuple(one for one in of_commit if not one.is_section_of(facts.run))
     same = _find_same_failure(facts, explained)
     skipped = skipped or same
     if skipped is None:
         job.note(omitted=describe_omissions(facts))
     variables = handler.variables(facts)
-    shown = partial(list_comment_variables, facts)
+    shown = partial(
+        list_comment_variables, facts, earlier_cause=_find_earlier_cause(facts.run, of_commit)
+    )
     answered = answer(job, variables, shown, skipped)
     state = _dump_explained(facts, answered.analysis, explained)
     actions = plan(facts, answered.analysis, state=state, is_same=same is not None)
@@ -158,7 +167,7 @@ def gather(source: Source) -> WorkflowFacts:
 
 
 def _read_explained(job: Job, facts: WorkflowFacts) -> tuple[ExplainedRun, ...]:
-    """Return the explained runs of the commit that are in other sections of the comment.
+    """Return the explained runs of the commit.
 
     Another run of the workflow at this commit, for another event, often ends within the same
     seconds: it waits until this one is explained.
@@ -167,9 +176,15 @@ def _read_explained(job: Job, facts: WorkflowFacts) -> tuple[ExplainedRun, ...]:
     if _digest_failure(facts) is not None:
         job.lock(f"workflow {run.workflow_id} of {run.head_sha}")
     stored = parse_comment_state(EXPLAINED, job.comment_state(WorkflowHandler.family))
-    own = (run.workflow_id, run.event)
-    others = [one for one in stored if (one.workflow_id, one.event) != own]
-    return tuple(one for one in others if one.head_sha == run.head_sha)
+    return tuple(one for one in stored if one.head_sha == run.head_sha)
+
+
+def _find_earlier_cause(run: WorkflowRun, explained: Sequence[ExplainedRun]) -> str:
+    """Return the explained cause of an earlier attempt of a run; "" if there is none."""
+    for one in explained:
+        if one.is_section_of(run) and one.run_number == run.run_number:
+            return one.cause
+    return ""
 
 
 def list_results(event: Event, facts: WorkflowFacts) -> HistoryUpdate:
@@ -246,7 +261,9 @@ def describe_omissions(facts: WorkflowFacts) -> str:
     return "; ".join(parts)
 
 
-def list_comment_variables(facts: WorkflowFacts, reply: ReplyFields) -> Mapping[str, object]:
+def list_comment_variables(
+    facts: WorkflowFacts, reply: ReplyFields, *, earlier_cause: str = ""
+) -> Mapping[str, object]:
     """Return variables for the comment template.
 
     `shown_by` is the log line that the reply quotes, or None; `also_in` are steps with its
@@ -262,6 +279,7 @@ def list_comment_variables(facts: WorkflowFacts, reply: ReplyFields) -> Mapping[
         "commit": facts.run.head_sha[:10],
         "passed": facts.passed,
         "flaky": facts.passed and facts.failed_itself,
+        "earlier_cause": earlier_cause,
         "shown_by": quoted,
         "also_in": also_in,
         "places": tuple(_to_linked(facts, place) for place in places),
@@ -446,9 +464,13 @@ def _dump_explained(
 ) -> str | None:
     """Return the state of the comment with the run, if Claude explained it."""
     run = facts.run
-    failure = _digest_failure(facts)
-    if failure is not None and analysis.worth_saying:
-        own = ExplainedRun(run.workflow_id, run.event, run.head_sha, run.run_number, failure)
+    if analysis.worth_saying:
+        failure = _digest_failure(facts) or ""
+        reply = analysis.answers[analysis.comment_index].reply
+        cause = ""
+        if isinstance(reply, WorkflowAnalysis):
+            cause = reply.cause
+        own = ExplainedRun(run.workflow_id, run.event, run.head_sha, run.run_number, failure, cause)
         explained = (*explained, own)
     if not explained:
         return None

@@ -390,6 +390,7 @@ BY_CLAUDE = frozenset(
         "file_summaries",
         "todos",
         "suggested_title",
+        "earlier_cause",
         "earlier_summary",
         "earlier_findings",
         "known_findings",

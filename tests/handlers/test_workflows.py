@@ -34,8 +34,10 @@ from hls_handler.handlers.workflows import (
     WorkflowFacts,
     WorkflowHandler,
 )
+from hls_handler.prompting.render import render_comment
 from hls_handler.settings.model import Features
 from tests.engine.fakes import FakeReader
+from tests.engine.world import library
 from tests.handlers.events import (
     JOB,
     LOG,
@@ -757,6 +759,33 @@ def test_run_that_passes_is_no_longer_an_explanation_for_others() -> None:
     HANDLER.run(recorded)
     assert recorded.done == [EnsureComment]
     assert "ask" in process(PUSH, states=recorded.states).done
+
+
+def comment_after(passed: WorkflowRun, log: str) -> str | None:
+    """The section about a run that passes after `RUN` failed and was explained."""
+    history = FakeHistory(ended=(run_result(run_id=70, run_number=41),))
+    rule = make_rule("workflow_run.completed")
+    states = process(RUN, log).states
+    recorded = RecordedJob(
+        run_event(passed), facts(passed, history=history), rule=rule, states=states
+    )
+    HANDLER.run(recorded)
+    shown = {**recorded.variables, "analysis": recorded.shown}
+    return render_comment(library(), "workflows/analyze", shown, key=b"k")
+
+
+@pytest.mark.parametrize("log", [LOG, LOG.replace("E       assert area(2) == 4", "it broke")])
+def test_run_that_passes_without_a_change_is_flaky_and_keeps_the_cause(log: str) -> None:
+    assert comment_after(replace(RUN, conclusion="success", run_attempt=2), log) == (
+        "**`Tests` is flaky**: [run 41](https://github.com/octo/hello/actions/runs/70) failed,"
+        " attempt 2 of the same commit passed (0123456789).\n"
+        "\n"
+        "The cause of the failure, as explained before: The area is wrong."
+    )
+    assert comment_after(PASSED, LOG) == (
+        "**`Tests`** is fixed: [run 42](https://github.com/octo/hello/actions/runs/70) of commit"
+        " 0123456789 passed."
+    )
 
 
 def test_state_of_another_version_is_no_explanation() -> None:

@@ -268,6 +268,7 @@ class RecordedJob:
 
     def render_static(self, reply: ReplyFields, variables: Mapping[str, object]) -> Analysis:
         self.shown = reply
+        self.variables = variables
         return Analysis((), "Hello.")
 
     def write(
