@@ -180,7 +180,7 @@ class PullRequestHandler(Handler):
     family = FAMILY
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 45
+    facts_version = 46
     facts_since = 38
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {
@@ -569,7 +569,7 @@ def make_record(
         blocks=list_blocks(facts),
         skipped=facts.skipped,
         suggested_title=_find_suggested_title(facts),
-        ledger=(*facts.found.ledger, *raised),
+        ledger=(*_mark_told(facts), *raised),
         next_number=max([record.next_number, *(entry.number + 1 for entry in raised)]),
         reviewers=facts.reviewers,
     )
@@ -606,35 +606,86 @@ def _show_title_types(facts: PullRequestFacts) -> str:
 
 
 def _plan_replies(facts: PullRequestFacts) -> tuple[EnsureReply, ...]:
-    """Return at most one reply for each thread, so that its last word is true."""
+    """Return at most one reply for each thread, so that its last word is true, and one for all
+    findings that this push removed from the diff.
+    """
+    gone = _list_newly_gone(facts)
     replies: list[EnsureReply] = []
     for entry in facts.found.ledger:
         if entry.comment_id is not None and entry.key in facts.own_replies:
-            replies += _plan_reply(entry, entry.comment_id, facts)
+            replies += _plan_reply(entry, entry.comment_id, gone, facts)
     return tuple(replies)
 
 
+def _list_newly_gone(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
+    """Return the entries that are gone, and whose threads do not say so."""
+    return tuple(
+        entry
+        for entry in facts.found.ledger
+        if entry.state == "gone"
+        and entry.resolution
+        and entry.comment_id is not None
+        and entry.key in facts.own_replies
+        and not entry.dismissals
+        and not _last_word(entry, facts).startswith(FIXED)
+    )
+
+
+def _last_word(entry: LedgerEntry, facts: PullRequestFacts) -> str:
+    """Return the key of the last reply about the state of a finding; "" if there is none."""
+    if entry.told_elsewhere:
+        return FIXED
+    said = reversed(facts.own_replies[entry.key])
+    return next((key for key in said if key.startswith((FIXED, OPEN_AGAIN))), "")
+
+
 def _plan_reply(
-    entry: LedgerEntry, thread: int, facts: PullRequestFacts
+    entry: LedgerEntry, thread: int, gone: Sequence[LedgerEntry], facts: PullRequestFacts
 ) -> tuple[EnsureReply, ...]:
-    said = facts.own_replies[entry.key]
-    last = next((key for key in reversed(said) if key.startswith((FIXED, OPEN_AGAIN))), "")
+    last = _last_word(entry, facts)
     commit = facts.pull_request.head_sha[:7]
     where = ""
     if entry.line is not None:
         where = f", line {entry.line}"
     if entry.is_closed:
-        if entry.dismissals or last.startswith(FIXED) or not entry.resolution:
+        is_told = entry.dismissals or last.startswith(FIXED) or entry in gone[1:]
+        if is_told or not entry.resolution:
             return ()
         key = FIXED
         if last:
             key = f"{FIXED}-{commit}"
-        return (EnsureReply(thread, key, entry.resolution),)
+        text = entry.resolution
+        if entry in gone:
+            text = _describe_gone(gone)
+        return (EnsureReply(thread, key, text),)
     if last.startswith(FIXED):
         text = f"Open again since {commit}{where}."
         return (EnsureReply(thread, f"{OPEN_AGAIN}-{commit}", text),)
     is_decided = not entry.is_undecided and not entry.has_vanished
+    said = facts.own_replies[entry.key]
     if is_decided and entry.key in facts.resolved_in_vain and STILL_THERE not in said:
         text = f"Still there{where}; `/dismiss {entry.number}` if it is not to be fixed."
         return (EnsureReply(thread, STILL_THERE, text),)
     return ()
+
+
+def _describe_gone(gone: Sequence[LedgerEntry]) -> str:
+    """Return the reply in the thread of the first of these findings, for all of them."""
+    first, *others = gone
+    numbers = [str(entry.number) for entry in others]
+    if not numbers:
+        return first.resolution
+    if len(numbers) == 1:
+        return f"No longer in the diff, nor is finding {numbers[0]}."
+    listed = f"{', '.join(numbers[:-1])} and {numbers[-1]}"
+    return f"No longer in the diff, nor are findings {listed}."
+
+
+def _mark_told(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
+    """Return the ledger with the entries that a reply in another thread says are gone."""
+    gone = _list_newly_gone(facts)
+    told: list[LedgerEntry] = []
+    for entry in facts.found.ledger:
+        is_told = entry.told_elsewhere and entry.is_closed
+        told.append(replace(entry, told_elsewhere=is_told or entry in gone[1:]))
+    return tuple(told)

@@ -66,6 +66,7 @@ class LedgerEntry:
     # of a finding that is fixed, or that is open because its proof left the patch
     proof: Proof | None = None
     resolution: str = ""  # what was proved, for people: "Fixed in 1ac2d4c by line 41."
+    told_elsewhere: bool = False  # True: a reply in another finding's thread says that it is gone
     form: str = ""  # of a committed credential, which Claude is not asked about: "github-token"
     values: tuple[str, ...] = ()  # digests of the credentials
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals`, and those of commands, that count

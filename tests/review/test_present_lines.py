@@ -38,6 +38,25 @@ def test_finding_whose_file_is_as_in_the_base_is_gone_though_another_file_change
     assert pushes.replies == ["No longer in the diff."]
 
 
+def test_findings_that_one_push_removes_from_the_diff_get_one_reply() -> None:
+    names = ("a.py", "b.py", "c.py", "d.py")
+    pushes = Pushes(dict.fromkeys(names, BASE))
+    faults = dict.fromkeys(names[:3], FAULT)
+    findings = [found(name, 4, "    y = eval(x)", title=name) for name in names[:3]]
+    other = {"d.py": FAULT.replace("eval(x)", "str(x)")}
+    assert pushes.push({**faults, **other}, findings=findings) == "failure"
+    assert pushes.push(other) == "success"
+    assert pushes.replies == ["No longer in the diff, nor are findings 2 and 3."]
+    assert pushes.push(other) == "success"
+    assert pushes.replies == []
+    assert pushes.push({**other, "b.py": FAULT, "c.py": FAULT}) == "failure"
+    assert pushes.replies == ["Open again since 0000004, line 4."] * 2
+    assert pushes.push(other) == "success"
+    assert pushes.replies == ["No longer in the diff, nor is finding 3."]
+    assert pushes.push(other) == "success"
+    assert pushes.replies == []
+
+
 def test_undecided_finding_whose_file_is_as_in_the_base_is_gone_without_a_call() -> None:
     pushes = raised()
     assert pushes.push({"a.py": FAULT.replace("eval(x)", "eval(x.strip())")}) == "failure"
