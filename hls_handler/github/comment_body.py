@@ -70,7 +70,7 @@ def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) 
     return head + tail
 
 
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
+_FENCE = re.compile(r"^ {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _ITEM = re.compile(
     r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[ xX])"
     r"(?P<after>\][ \t]+(?P<text>\S.*))"
@@ -135,8 +135,8 @@ OLDER_LEFT_OUT = (
     "*Older parts of this comment were left out: GitHub shows 65,536 characters at most.*"
 )
 
-NO_SECTIONS = "*There is nothing to report here any more.*"
-"""Text of a comment whose last section was removed. HLS does not delete comments."""
+RESOLVED = "Everything that was listed here is resolved"
+"""Beginning of a comment whose last section was removed. HLS does not delete comments."""
 
 _MARK_PREFIX = "<!-- hls:"
 # never equal to a marker, because no `EnsureComment.family` has a space
@@ -194,9 +194,11 @@ def parse_sections(body: str, *, marker: str) -> dict[str, Section]:
     return found
 
 
-def render_sections(sections: Sections, *, newest: str, footer: str, marker: str) -> str:
+def render_sections(
+    sections: Sections, *, newest: str, footer: str, marker: str, removed: str = ""
+) -> str:
     """Return the whole comment. If it exceeds GitHub's limit, the oldest sections are dropped, and
-    a line says so.
+    a line says so. Without sections, it lists what was in the `removed` one.
 
     The section with the key `newest` is never dropped. Its text must come from `section_text`,
     which limits the length.
@@ -210,11 +212,20 @@ def render_sections(sections: Sections, *, newest: str, footer: str, marker: str
     parts = {
         key: f"{_mark(key, section.digest)}\n{section.text}" for key, section in sections.items()
     }
-    body = "\n\n".join(parts.values() or [NO_SECTIONS]) + end
+    body = "\n\n".join(parts.values() or [_describe_resolved(removed)]) + end
     while len(body) > MAX_COMMENT_CHARS and parts.keys() - {newest}:
         del parts[next(key for key in parts if key != newest)]
         body = "\n\n".join([OLDER_LEFT_OUT, *parts.values()]) + end
     return body
+
+
+def _describe_resolved(removed: str) -> str:
+    """Return a sentence with the task list items of a section, or else with its first line."""
+    text = section_text(removed)
+    items = list(list_boxes(text)) or text.split("\n")[:1]
+    if items == [""]:
+        return f"{RESOLVED}."
+    return "\n".join([f"{RESOLVED}:", "", *(f"- {item}" for item in items)])
 
 
 def _mark(key: str, digest: str) -> str:
@@ -296,7 +307,7 @@ def _decide_section(
             if current is None:
                 return unchanged
             del sections[key]
-            return _written(action, sections)
+            return _written(action, sections, removed=current.text)
         if current is not None:
             text = copy_checked_boxes(current.text, requested)
             if _normalize(current.text) == _normalize(text):
@@ -309,9 +320,13 @@ def _decide_section(
     return _written(action, {**sections, key: Section(digest_of(requested), requested)})
 
 
-def _written(action: EnsureComment, sections: Sections) -> BodyDecision:
+def _written(action: EnsureComment, sections: Sections, *, removed: str = "") -> BodyDecision:
     body = render_sections(
-        sections, newest=action.section or "", footer=action.footer, marker=marker(action.family)
+        sections,
+        newest=action.section or "",
+        footer=action.footer,
+        marker=marker(action.family),
+        removed=removed,
     )
     return BodyDecision("changed", body, _digest(body))
 

@@ -57,6 +57,7 @@ def test_too_long_last_paragraph_is_cut() -> None:
         ("- [x] a\n- [ ] b", "Now:\n- [ ] b\n- [ ] a", "Now:\n- [ ] b\n- [x] a"),
         ("- [x] run  the\ttests \r", "1. [ ] run the tests", "1. [x] run the tests"),
         ("- [x] [ ] a", "- [ ] [ ] a", "- [x] [ ] a"),
+        ("``` a``b ```\n- [x] a", "``` a``b ```\n- [ ] a", "``` a``b ```\n- [x] a"),
         ("- [x] a", "- [ ] a\n- [ ] a", "- [x] a\n- [ ] a"),  # equal items match in their order
         ("- [ ] a\n- [x] a", "- [ ] a\n- [ ] a", "- [ ] a\n- [x] a"),
     ],

@@ -308,11 +308,24 @@ def test_section_without_text_is_removed(world: ReviewWorld) -> None:
     )
 
 
-def test_comment_without_sections_says_so_until_the_next_section(world: ReviewWorld) -> None:
-    keep_section(world)
+@pytest.mark.parametrize(
+    ("section", "resolved"),
+    [
+        (
+            "**Review by `mona`**\n\n- [ ] Squash (`a.py`)\n\n  > squash it\n- [ ] Test it",
+            "Everything that was listed here is resolved:\n\n- Squash (`a.py`)\n- Test it",
+        ),
+        (
+            "**Review by `mona`**\n\nNot read: 1 comment.",
+            "Everything that was listed here is resolved:\n\n- **Review by `mona`**",
+        ),
+    ],
+)
+def test_comment_without_sections_says_what_was_resolved_until_the_next_section(
+    world: ReviewWorld, section: str, resolved: str
+) -> None:
+    keep_section(world, body=section)
     keep_section(world, body="", create=False)
-    assert bodies(world) == [
-        f"*There is nothing to report here any more.*\n\n{END}\nFooter 1.\n{MARKER}"
-    ]
+    assert bodies(world) == [f"{resolved}\n\n{END}\nFooter 1.\n{MARKER}"]
     keep_section(world)
     assert bodies(world) == [f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"]
