@@ -546,7 +546,8 @@ class Receipt:
     calls: int = 0  # that Claude accepted, without those of a shadow prompt
     input_tokens: int = 0
     output_tokens: int = 0
-    cost_usd: float | None = 0.0  # None if a model has no known price
+    # None if a model has no known price, or if it is not shown
+    cost_usd: float | None = 0.0
     is_estimate: bool = False  # tokens and cost of a call are an upper estimate
     prompt_ids: tuple[str, ...] = ()  # ("pull_requests/review@3f9c2a",), each once
     models: tuple[str, ...] = ()  # ("openai/gpt-5-mini",), each once; () if there are no fallbacks

@@ -702,6 +702,7 @@ def prompt_limits(
             "always" if sums_up_files else effective.comments.summary
         ),  # else the sentences would be paid and not shown
         sums_up_files=sums_up_files,
+        shows_cost=effective.comments.show_cost,
         title_types=titles.title_types if suggests_title else (),
         reviewers=titles.reviewers if is_review else False,
         labels=labels,

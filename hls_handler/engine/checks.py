@@ -495,6 +495,8 @@ class CheckEnder:
 def _plan_end(unended: UnendedCheck, settings: Settings, receipt: Receipt) -> EnsureCheck:
     """Return the check of a delivery that ended without a result. It is never a success."""
     effective = RepositoryTable(settings).find(unended.repository) or without_entry(settings)
+    if not effective.comments.show_cost:
+        receipt = replace(receipt, cost_usd=None)
     reason = settings.shorten_paths(unended.reason or "no reason was stored")
     if unended.state == "done":
         reason = "the last event of the pull request caused no review"

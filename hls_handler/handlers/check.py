@@ -98,9 +98,11 @@ def plan_unreviewed_check(
         detailed = f"{reason}; {details}"
     summary = f"{title}: {sanitize_inline(detailed)}"
     description = title
+    cost = _cost(receipt)
     if receipt.calls:
         summary = "\n".join([summary, *_table(_cost_rows(receipt))])
-        description = f"{title} ({_cost(receipt)})"
+    if receipt.calls and cost:
+        description = f"{title} ({cost})"
     line = _plain_line(f"{title}: {reason}")
     described = _plain_line(f"{description}: {reason}")
     return EnsureCheck(commit, conclusion, line, summary, described)
@@ -154,21 +156,20 @@ def _describe(review: EndedReview, title: str) -> str:
     coverage = review.coverage
     if not coverage.needed:
         return title
-    opened = review.opened
-    found = ""
-    if opened:
-        found = f", {count(len(opened), 'open finding')}{_describe_unseen(opened)}"
-    why = ""
+    described = title
+    cost = _cost(review.receipt)
+    if cost:
+        described = f"{title}; {cost}"
     reasons = {file.reason for file in coverage.needing_review}
     if not coverage.reviewed and len(reasons) == 1 and not coverage.unlisted:
-        why = f": {_plain_line(reasons.pop() or '')}"
-    files = f"{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed"
-    return f"{files}{found}; {_cost(review.receipt)}{why}"
+        return f"{described}: {_plain_line(reasons.pop() or '')}"
+    return described
 
 
 def _cost(receipt: Receipt) -> str:
+    """Return "0.0123 USD"; "" if the receipt shows no cost."""
     if receipt.cost_usd is None:
-        return "cost unknown"
+        return ""
     cost = f"{receipt.cost_usd:.4f} USD"
     if receipt.is_estimate:
         return f"at most {cost}"
@@ -179,9 +180,8 @@ def _summary(review: EndedReview) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the
     summary is too long.
     """
-    yield _describe_files(review.coverage)
-    yield from _describe_opened(review.opened)
-    yield from (f"\n{note}" for note in review.notes)
+    opened = _describe_opened(review.opened)
+    yield "\n\n".join([*opened, _describe_files(review.coverage), *review.notes])
     yield from _table(_receipt_rows(review))
     yield from _list_files(review.coverage)
 
@@ -200,16 +200,16 @@ def _describe_files(coverage: Coverage) -> str:
 
 def _describe_opened(opened: Sequence[LedgerEntry]) -> Iterator[str]:
     if opened:
-        yield f"\nOpen findings: {', '.join(_list_numbers(opened))}."
+        yield f"Open findings: {', '.join(_list_numbers(opened))}."
     undecided = sum(finding.is_undecided for finding in opened)
     if undecided:
         found = count(undecided, "open finding")
-        yield f"\nIt is undecided whether a change fixes {found}: `/review` asks Claude again."
+        yield f"It is undecided whether a change fixes {found}: `/review` asks Claude again."
     for finding in opened:
         if finding.unseen:
             title = sanitize_inline(CodeText(finding.title))
             fact = sanitize_inline(CodeText(finding.unseen))
-            yield f"\nFinding {finding.number}, {title}, hangs on a fact that was not shown: {fact}"
+            yield f"Finding {finding.number}, {title}, hangs on a fact that was not shown: {fact}"
 
 
 def _list_files(coverage: Coverage) -> Iterator[str]:
@@ -254,7 +254,9 @@ def _receipt_rows(review: EndedReview) -> Iterator[tuple[str, str]]:
 def _cost_rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
     yield "calls to Claude", str(receipt.calls)
     yield "tokens", f"{receipt.input_tokens:,} in, {receipt.output_tokens:,} out"
-    yield "cost", _cost(receipt)
+    cost = _cost(receipt)
+    if cost:
+        yield "cost", cost
     prompts = ", ".join(f"`{sanitize_code_span(prompt)}`" for prompt in receipt.prompt_ids)
     yield inflect(max(len(receipt.prompt_ids), 1), "prompt"), prompts or "none"
     if receipt.models:

@@ -319,6 +319,7 @@ def view_rule(event: Event, prompt: str, effective: EffectiveSettings | None) ->
         summary=comments.summary,
         layout=comments.layout,
         show_prompt=comments.show_prompt,
+        show_cost=comments.show_cost,
         about_url=comments.about_url,
         labels=effective.labels,
         paths=PathsView(effective.paths.ignore),

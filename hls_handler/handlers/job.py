@@ -36,6 +36,7 @@ class PromptLimits:
     summary: Summary = "on_findings"
     # whether the comment on a pull request has a sentence on each changed file
     sums_up_files: bool = False
+    shows_cost: bool = False  # whether the check of a pull request shows prices
     # of the title that Claude is asked for; (): it is asked for none
     title_types: tuple[str, ...] = ()
     reviewers: ReviewersMode = False

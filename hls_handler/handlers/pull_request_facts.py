@@ -99,6 +99,7 @@ class PullRequestFacts:
     skipped: Mapping[str, tuple[str, int]]  # as `ReviewRecord.skipped`, after this review
     is_review: bool  # False for prompts that review nothing, such as that of a changelog entry
     is_full: bool  # True if a person asked for a review of everything
+    shows_cost: bool = False  # whether the check shows prices
     context: ReviewContext = NO_CONTEXT  # without the attributes, which `selection` has considered
     context_problem: str = ""  # why the context could not be read
     own_replies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -125,6 +125,7 @@ def _combine(
         shown=limits.shown,
         review=limits.review,
         summary=limits.summary,
+        shows_cost=limits.shows_cost,
         record=earlier.record,
         credentials=changes.credentials,
         skipped=_list_skipped(changes, selection),

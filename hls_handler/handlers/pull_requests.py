@@ -180,7 +180,7 @@ class PullRequestHandler(Handler):
     family = FAMILY
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 46
+    facts_version = 47
     facts_since = 38
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {
@@ -514,6 +514,8 @@ def plan_review_check(
     if receipt == NO_CALLS:  # of the last review: a title edit must not take it away
         receipt = facts.record.receipt
         asked_for = facts.record.asked_for
+    if not facts.shows_cost:
+        receipt = replace(receipt, cost_usd=None)
     ended = EndedReview(
         commit,
         facts.coverage,

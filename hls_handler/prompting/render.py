@@ -73,6 +73,7 @@ class RuleView:
     summary: Summary = "on_findings"
     layout: Layout = "list"  # of findings
     show_prompt: bool = False  # whether the footer of a comment names the prompt
+    show_cost: bool = False  # whether comments and checks show prices
     about_url: str | None = None  # address for the footer's link; None: no link
     labels: EffectiveLabels = DEFAULT_LABELS
     paths: PathsView = NO_PATHS

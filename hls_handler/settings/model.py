@@ -598,6 +598,9 @@ class Comments(Section):
     show_prompt: bool = Field(
         False, description="name the prompt and its version in the footer of comments"
     )
+    show_cost: bool = Field(
+        False, description="show what calls to Claude cost in comments and checks"
+    )
     about_url: LinkUrl | None = Field(
         None, description="address of the page that the footer of comments links to; unset: no link"
     )

@@ -27,7 +27,7 @@ from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Budgets, Review, Settings
+from hls_handler.settings.model import Budgets, Comments, Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
 from tests.engine.world import GUID, MakeWorld, World, settings
 from tests.handlers.world import file, pull_request, pull_request_analysis
@@ -79,10 +79,9 @@ def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(
     assert check_outcome(world).detail == "set the check to success: 1 of 1 file reviewed"
     (action,) = world.github.check_actions
     assert (
-        "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| cost | 0.0001 USD |\n"
+        "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| prompt | `pull_requests/analyze@"
         in action.summary
     )
-    assert "| prompt | `pull_requests/analyze@" in action.summary
     world.end_checks()
     assert shown(world) == ["success"]
 
@@ -223,18 +222,21 @@ def unusable(why: Unusable) -> UnusableReply:
 
 
 @pytest.mark.parametrize(
-    ("replies", "incomplete"),
+    ("replies", "incomplete", "shows_cost"),
     [
-        ([unusable("refused")], "neutral"),
-        ([INVALID, INVALID], "failure"),
-        ([Permanent("Claude answered 400")], "neutral"),
+        ([unusable("refused")], "neutral", False),
+        ([INVALID, INVALID], "failure", False),
+        ([Permanent("Claude answered 400")], "neutral", True),
+        ([Permanent("Claude answered 400")], "neutral", False),
     ],
-    ids=["refused", "invalid twice", "rejected"],
+    ids=["refused", "invalid twice", "rejected", "rejected without a price"],
 )
 def test_failed_review_ends_without_success(
-    make_world: MakeWorld, replies: list[Any], incomplete: str
+    make_world: MakeWorld, replies: list[Any], incomplete: str, shows_cost: bool
 ) -> None:
-    world = make_world(*replies, given=with_review(incomplete=incomplete))
+    comments = Comments(show_cost=shows_cost)
+    given = with_review(incomplete=incomplete).model_copy(update={"comments": comments})
+    world = make_world(*replies, given=given)
     world.open_pull_request()
     assert world.finish().state == "dead"
     assert shown(world) == ["in_progress"]
@@ -246,7 +248,8 @@ def test_failed_review_ends_without_success(
     calls = len(world.claude.asked)
     assert f"\n| calls to Claude | {calls} |\n" in action.summary
     assert "\n| prompt | `pull_requests/analyze@" in action.summary
-    assert ("| cost | 0.0000 USD |" in action.summary) == isinstance(replies[0], Permanent)
+    assert ("| cost | 0.0000 USD |" in action.summary) == shows_cost
+    assert ("USD" in action.description) == shows_cost
     world.end_checks()
     assert len(writes(world)) == 2
 

@@ -93,8 +93,21 @@ def sums_up(*paths: str, summary: str = "Says b in place of a | c.") -> ReplyFie
     )
 
 
-def test_each_changed_file_gets_a_sentence_whose_cost_is_shown(make_world: MakeWorld) -> None:
-    world = review(make_world, sums_up("z.py", "a.py", "unknown.py"), comments={"files": True})
+@pytest.mark.parametrize(
+    ("shows_cost", "cost"),
+    [
+        (False, ""),
+        (
+            True,
+            "About 52 of the 100 output tokens of this review are for this list, 0.000026 USD.\n\n",
+        ),
+    ],
+)
+def test_each_changed_file_gets_a_sentence_whose_cost_is_shown_if_settings_say_so(
+    make_world: MakeWorld, shows_cost: bool, cost: str
+) -> None:
+    comments = {"files": True, "show_cost": shows_cost}
+    world = review(make_world, sums_up("z.py", "a.py", "unknown.py"), comments=comments)
     assert len(world.claude.asked) == 1
     assert "one entry for each file above" in world.claude.asked[0].task
     schema = world.claude.asked[0].schema
@@ -104,8 +117,7 @@ def test_each_changed_file_gets_a_sentence_whose_cost_is_shown(make_world: MakeW
         "<details><summary>What changes in 2 files</summary>\n\n"
         "- `a.py`: Says b in place of a \\| c.\n"
         "- `z.py`: Says b in place of a \\| c.\n\n"
-        "About 52 of the 100 output tokens of this review are for this list, 0.000026 USD.\n\n"
-        "</details>" in world.github.comments[2]
+        f"{cost}</details>" in world.github.comments[2]
     )
 
 

@@ -88,6 +88,27 @@ def test_complete_review_is_a_success_with_a_receipt() -> None:
     )
 
 
+def test_green_check_with_open_findings_begins_with_them() -> None:
+    planned = check(REVIEWED, findings=(HIGH, replace(HIGH, number=4, severity="low")))
+    assert planned.conclusion == "success"
+    assert planned.title == "2 open findings, 1 high; 1 of 1 file reviewed"
+    assert planned.description == "2 open findings, 1 high; 1 of 1 file reviewed; 0.0123 USD"
+    assert planned.summary.startswith(
+        "Open findings: 1 high (number 1), 1 low (number 4).\n"
+        "\n"
+        "1 of 1 file that needs a review was reviewed as a whole.\n"
+    )
+
+
+def test_check_names_a_price_only_if_settings_say_so() -> None:
+    facts = gather_review(file())
+    (planned,) = plan_review_check(facts, RECEIPT)
+    assert "USD" not in planned.summary + planned.description
+    (planned,) = plan_review_check(replace(facts, shows_cost=True), RECEIPT)
+    assert "\n| cost | 0.0123 USD |\n" in planned.summary
+    assert planned.description.endswith("; 0.0123 USD")
+
+
 @pytest.mark.parametrize(("number", "found"), [(1, "1 open finding"), (2, "2 open findings")])
 def test_summary_counts_undecided_findings_whatever_file_changed(number: int, found: str) -> None:
     planned = check(REVIEWED, findings=(replace(HIGH, is_undecided=True),) * number)
