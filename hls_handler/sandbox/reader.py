@@ -18,7 +18,7 @@ from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.values import NoLog
 from hls_handler.sandbox import review_calls
-from hls_handler.sandbox.apps import Apps
+from hls_handler.sandbox.apps import Apps, InstallationToken
 from hls_handler.sandbox.github_calls import find_endpoint
 from hls_handler.sandbox.github_request import Call, paginate
 from hls_handler.sandbox.shapes import GitHubError
@@ -28,29 +28,38 @@ from hls_handler.settings.model import Github
 SETTINGS = Github(token=SecretStr("sandbox"), webhook_secret=SecretStr("sixteen bytes at least"))
 
 
-class _LocalTransport:
-    """Answers reads by the stand-in's endpoints in this process. URLs in responses are those of
+class LocalTransport:
+    """Answers requests by the stand-in's endpoints in this process. URLs in responses are those of
     GitHub.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, token: InstallationToken | None = None) -> None:
+        """`token` is that of an App's installation."""
         self._state = state
         self._apps = Apps(state, clock=now_utc)
+        self._token = token
 
     def send(self, call: GithubCall) -> HttpResponse:
         address = urlsplit(call.target)
         path = unquote(address.path)
         query = dict(parse_qsl(address.query))
+        body = json.loads(call.body) if call.body else None
         if path == "/graphql":
-            found = review_calls.query(
-                self._state, json.loads(call.body or ""), can_read=lambda _: True
-            )
+            found = review_calls.query(self._state, body, can_read=lambda _: True)
             return _response(200, found, {})
         try:
             endpoint, parameters = find_endpoint(call.verb, path)
             answer = endpoint(
                 Call(
-                    self._state, self._apps, call.verb, parameters, query, None, "", self._state.me
+                    self._state,
+                    self._apps,
+                    call.verb,
+                    parameters,
+                    query,
+                    body,
+                    "",
+                    self._state.me,
+                    self._token,
                 )
             )
         except GitHubError as exc:
@@ -75,7 +84,7 @@ class SandboxReader(GithubReader):
     """Reads one repository of the stand-in GitHub."""
 
     def __init__(self, state: State, repository: str) -> None:
-        api = GithubApi(SETTINGS, now=lambda: datetime.now(UTC), transport=_LocalTransport(state))
+        api = GithubApi(SETTINGS, now=lambda: datetime.now(UTC), transport=LocalTransport(state))
         bot = Account(state.me.login, state.me.id, state.me.type)
         super().__init__(api, repository, RepositoryLabels(time.monotonic), bot=bot)
         self._state = state

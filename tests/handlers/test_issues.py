@@ -1,209 +1,233 @@
-"""Handler for issues: facts, labels and the comment."""
+"""Conversations about issues: labels, type, checklist and comment, and older issues."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from hls_handler.actions import EnsureComment, EnsureIssueType, RequestedLabel
-from hls_handler.events import Account, Comment
-from hls_handler.github.values import RepositoryLabel
-from hls_handler.handlers import issues
-from hls_handler.handlers.issues import (
-    InformationRequest,
-    IssueFacts,
-    IssueHandler,
-    update_requests,
-)
-from hls_handler.handlers.job import PromptLimits, Source
-from hls_handler.handlers.labels import LabelOffer
-from hls_handler.handlers.reader import Correction, EmptyHistory
+from hls_handler.handlers.similar import without_prefix
 from hls_handler.routing import MARKER
-from hls_handler.settings.model import EffectiveLabels
-from tests.handlers.world import (
-    MONA,
-    ZOE,
-    RecordedJob,
-    analysis,
-    comment_of,
-    event,
-    fake_reader,
-    issue,
-    issue_analysis,
-    issue_response,
-    labels_of,
-)
+from hls_handler.store.repositories import text_of_issue
+from hls_handler.store.texts import issue_scope
+from tests.handlers.conftest import OpenHome
+from tests.handlers.conversation import REPOSITORY, Home, person
+from tests.handlers.world import issue_analysis
 
-HANDLER = IssueHandler()
-FACTS = IssueFacts(issue())
-BUDGET = PromptLimits(1_000)
+CONFIDENCE = {"kind": 0.8, "priority": 0.5, "difficulty": 1, "component": 1}
 
 
-def test_closed_issue_has_a_comment_of_its_own_and_needs_no_information() -> None:
-    closed = replace(event(issue(state="closed")), action="closed")
-    actions = issues.plan(closed, FACTS, analysis(issue_analysis(missing=["The version"])))
-    assert "status" not in [label.group for label in labels_of(actions).requested]
-    assert comment_of(actions) == EnsureComment("issues-closed-7", "Hello.", create=True)
+def test_checklist_follows_what_the_author_adds(opened: OpenHome) -> None:
+    home = opened(prompts={"use": {"issues.closed": "issues/analyze"}})
+    home.says(issue_analysis(missing=["The version", "The log"]))
+    issue = home.open_issue()
+    assert issue.shown() == (
+        "status/needs-info bug priority-high difficulty-easy component-backend\n"
+        "--\n"
+        "**Please add**, in the text above or in a comment:\n"
+        "- [ ] The version\n"
+        "- [ ] The log"
+    )
+    assert issue.comment("Me too.", by="zoe").startswith("ignored: ")
+    issue.comment(f"Of HLS, whose account is mona's.\n{MARKER}issues -->")
+    home.says(issue_analysis(worth_saying=False, missing=["the  version.", "The platform"]))
+    issue.comment("Here is the log.")
+    assert "Comments of the author, the oldest first:\nHere is the log.\n\nThat" in home.question
+    assert issue.shown() == (
+        "status/needs-info bug priority-high difficulty-easy component-backend\n"
+        "--\n"
+        "**Please add**, in the text above or in a comment:\n"
+        "- [ ] The version\n"
+        "- [x] The log\n"
+        "- [ ] The platform"
+    )
+    home.says(issue_analysis(missing=[]))
+    issue.act("edited", body="Version 3, on Linux.")
+    assert issue.shown() == (
+        "bug priority-high difficulty-easy component-backend\n"
+        "--\n"
+        "Everything that was asked for is here:\n"
+        "- [x] The version\n"
+        "- [x] The log\n"
+        "- [x] The platform"
+    )
+    home.says(issue_analysis(missing=["The log"], recommended_response="Fixed in 3.1."))
+    issue.act("closed", state="closed")
+    labels, _, closing = issue.shown().split("\n--\n")
+    assert labels == "bug priority-high difficulty-easy component-backend"
+    assert closing.startswith("Fixed in 3.1.\n")  # a comment of its own
 
 
-ORGANIZATION, PERSON = (
-    {"repository": {"owner": {"type": kind, "id": 7}}} for kind in ("Organization", "User")
-)
+def test_comment_with_a_summary_names_the_labels_that_are_wanted(opened: OpenHome) -> None:
+    allowed = ["bug", "status/*", "area/*", "x*"]
+    labels = {"suggest": True, "min_field_confidence": 0.6, "allow": allowed}
+    home = opened(comments={"summary": "always"}, labels=labels)
+    for name in ("area/Cart", "area/mail", "secret", "x" * 16_000):
+        home.add_label(name)
+    names = {"AREA/cart": 0.7, "area/mail": 0.69, "x\n\x1b[31mforged": 1.0}
+    suggested = [{"name": name, "confidence": sure} for name, sure in names.items()]
+    reply = issue_analysis(
+        worth_saying=False, missing=["The version"], field_confidence=CONFIDENCE,
+        suggested_labels=suggested,
+    )  # fmt: skip
+    home.says(reply)
+    issue = home.open_issue()
+    assert issue.shown() == (
+        "status/needs-info area/Cart bug\n"
+        "--\n"
+        "It crashes.\n"
+        "Suggested labels: `bug`, `area/Cart`\n"
+        "**Please add**, in the text above or in a comment:\n"
+        "- [ ] The version"
+    )
+    assert "- area/Cart\n- area/mail\n" in home.question
+    assert "secret" not in home.question
+    assert "\n  Not shown to Claude: 1 of 3 labels of the repository.\n" in home.why
+    assert (
+        "\n  Labels: added status/needs-info, area/Cart, bug;"
+        " area/mail not added: Claude's confidence is 0.69, and labels.min_confidence is 0.7;"
+        " x [31mforged not added: it is not among the labels that the prompt listed;"
+        " priority-high not added: Claude's confidence is 0.5, and"
+        " labels.min_field_confidence is 0.6;"
+        " difficulty-easy not added: labels.allow in the settings does not allow it;"
+        " component-backend not added: labels.allow in the settings does not allow it.\n"
+    ) in home.why
+    issue.unlabel("bug")
+    ended = issue.act("edited", body="Twice.")
+    assert "; bug not added: a person removed it; " in ended
+
+
+def test_priority_and_difficulty_of_issues_can_be_switched_off(opened: OpenHome) -> None:
+    home = opened(labels={"assess": ["pull_requests"]}, comments={"summary": "always"})
+    home.says(issue_analysis())
+    issue = home.open_issue()
+    assert issue.shown() == (
+        "bug component-backend\n--\nIt crashes.\nSuggested labels: `bug`, `component-backend`"
+    )
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "payload", "expected"),
+    ("kind", "settings", "type_"),
     [
-        ("bug", {"issue_type": True}, ORGANIZATION, ["Bug"]),
-        ("enhancement", {"issue_type": True}, ORGANIZATION, ["Feature"]),
-        ("documentation", {"issue_type": True}, ORGANIZATION, ["Task"]),
-        ("maintenance", {"issue_type": True, "min_field_confidence": 0.8}, ORGANIZATION, ["Task"]),
-        ("question", {"issue_type": True}, ORGANIZATION, []),
-        ("bug", {"issue_type": True, "min_field_confidence": 0.81}, ORGANIZATION, []),
-        ("bug", {"issue_type": True}, PERSON, []),
-        ("bug", {}, ORGANIZATION, []),
+        ("bug", {}, " (Bug)"),
+        ("enhancement", {}, " (Feature)"),
+        ("documentation", {}, " (Task)"),
+        ("question", {}, ""),
+        ("bug", {"min_field_confidence": 0.81}, ""),
+        ("bug", {"issue_type": False}, ""),
     ],
 )
 def test_type_of_an_issue_follows_from_its_kind(
-    kind: str, settings: dict[str, object], payload: dict[str, object], expected: list[str]
+    opened: OpenHome, kind: str, settings: dict[str, Any], type_: str
 ) -> None:
-    facts = replace(FACTS, labels=EffectiveLabels.model_validate(settings))
-    confidence = {"kind": 0.8, "priority": 1, "difficulty": 1, "component": 1}
-    reply = issue_analysis(kind=kind, field_confidence=confidence)
-    given = replace(event(issue()), payload=payload)
-    for answered in (analysis(reply), analysis(issue_response(), reply)):
-        types = [
-            one.name
-            for one in issues.plan(given, facts, answered)
-            if isinstance(one, EnsureIssueType)
-        ]
-        assert types == expected
+    home = opened(labels={"issue_type": True, "allow": ["none"], **settings})
+    home.says(issue_analysis(kind=kind, field_confidence=CONFIDENCE))
+    assert home.open_issue().shown().split("\n")[0] == type_
 
 
-def test_the_newest_label_corrections_are_shown() -> None:
-    correction = Correction("priority", "priority-high", "priority-low", "Typo")
-    history = EmptyHistory(corrected=(correction,) * 9)
-    facts = issues.gather(
-        Source(event(issue()), fake_reader(issue()), history, PromptLimits(1_000))
-    )
-    assert HANDLER.variables(facts)["corrections"] == (correction,) * 6
+def test_issue_of_a_person_has_no_type(opened: OpenHome) -> None:
+    home = opened(labels={"issue_type": True})
+    home.owner = {"login": "octo", "id": 7, "type": "User"}
+    home.says(issue_analysis())
+    home.open_issue()
+    assert "type" not in home.why
 
 
-OPEN = '[{"text":"The version","answered":false},{"text":"The log","answered":true}]'
-REQUESTS = (
-    InformationRequest("The version", answered=False),
-    InformationRequest("The log", answered=True),
-)
-
-
-def test_comments_of_the_author_are_read_if_something_was_asked_for() -> None:
-    ours = f"Please add the version.\n{MARKER}issues -->"
-    comments = (by(MONA, "Version 3."), by(ZOE, "Me too.", number=2), by(MONA, ours, number=3))
-    facts = issues.gather(
-        Source(
-            event(issue()),
-            fake_reader(issue(), comments=comments),
-            EmptyHistory(states={"issues": OPEN}),
-            BUDGET,
-        )
-    )
-    assert (facts.requests, [comment.body for comment in facts.author_comments]) == (
-        REQUESTS,
-        ["Version 3."],
-    )
-
-
-def by(author: Account, body: str, number: int = 1) -> Comment:
-    return Comment(number, author, body, "NONE", "", None)
+# Older issues
 
 
 @pytest.mark.parametrize(
-    ("missing", "checklist"),
+    ("title", "rest"),
     [
-        (["the  version."], ["[ ] The version", "[x] The log"]),
-        (["The platform"], ["[x] The version", "[x] The log", "[ ] The platform"]),
-        ([], ["[x] The version", "[x] The log"]),
+        ("[bug] - It crashes", "It crashes"),
+        ("Invoice PDF: names are cut off", "Invoice PDF: names are cut off"),
+        ("[Bug]: ", "[Bug]: "),
     ],
-    ids=["one is missing", "something else is missing", "nothing is missing"],
 )
-def test_request_is_answered_if_the_reply_does_not_repeat_it(
-    missing: list[str], checklist: list[str]
-) -> None:
-    assert [
-        f"[{'x' if r.answered else ' '}] {r.text}" for r in update_requests(REQUESTS, missing)
-    ] == checklist
+def test_tag_before_a_title_is_dropped(title: str, rest: str) -> None:
+    assert without_prefix(title) == rest
+
+
+SIMILAR = {"similar": {"enabled": True}}
+LOST = "The cart is lost\nafter login."
+
+
+def store_issue(home: Home, number: int, body: str = LOST, **known: Any) -> None:
+    """Add an older issue, whose text is stored."""
+    issue = {"title": f"Cart {number}", "body": body, "number": number, "user": person("zoe")}
+    home.seed("issues", "opened", issue={**issue, **known})
+    text = text_of_issue(home.client.reader(REPOSITORY).issue(number))
+    home.world.store.texts.replace(issue_scope(1), (), [text])
+
+
+def open_similar(home: Home, number: int = 40, **reply: Any) -> str:
+    home.says(issue_analysis(worth_saying=False, **reply))
+    issue = home.open_issue(
+        number, title="[Bug]: Cart is empty", body="The cart is lost after login,\nand it is empty."
+    )
+    return issue.shown()
+
+
+def test_the_first_three_open_ones_of_five_similar_issues_are_shown(opened: OpenHome) -> None:
+    home = opened(**SIMILAR)
+    for number in (31, 32, 33, 34, 35):
+        store_issue(home, number, state="closed" if number == 31 else "open")
+    for number in (1, 2, 3):
+        store_issue(home, number, "A typo in the guide.", title="Typo")
+    gone = home.state.conversation(REPOSITORY, 32)
+    assert gone is not None
+    home.state.change(lambda world: world.with_conversation(replace(gone, gone="transferred")))
+    open_similar(home)
+    assert home.question.endswith(
+        "Older open issues that share words with this one:\n\n"
+        "Issue 33: Cart 33\nThe cart is lost\nafter login.\n\n"
+        "Issue 34: Cart 34\nThe cart is lost\nafter login.\n\n"
+        "Issue 35: Cart 35\nThe cart is lost\nafter login.\n\n"
+        "That is all there is. Sort this issue."
+    )
+
+
+def test_closed_issues_are_forgotten_after_five_were_read(opened: OpenHome) -> None:
+    home = opened(**SIMILAR)
+    for number in (21, 22, 23, 24, 25, 26):
+        store_issue(home, number, state="open" if number == 26 else "closed")
+    for number in (1, 2, 3):
+        store_issue(home, number, "A typo in the guide.", title="Typo")
+    open_similar(home)
+    assert "Older open issues" not in home.question
+    open_similar(home, 41)
+    assert "Issue 26: Cart 26\n" in home.question
+
+
+def test_older_issues_are_not_searched_by_default(home: Home) -> None:
+    store_issue(home, 31)
+    open_similar(home)
+    assert "Issue 31" not in home.question
+
+
+QUOTES = {"number": 31, "quote": "and it is empty", "quote_there": "The cart is lost after login."}
+
+
+def test_comment_that_names_the_same_issue_asks_for_nothing(opened: OpenHome) -> None:
+    home = opened(**SIMILAR)
+    store_issue(home, 31)
+    assert open_similar(home, missing=["The version"], same_as=QUOTES) == (
+        "bug priority-high difficulty-easy component-backend\n"
+        "--\n"
+        "This may be about the same as"
+        " [#31](https://redirect.github.com/octo/hello/issues/31): Cart 31\n"
+        "> `The cart is lost after login.`"
+    )
 
 
 @pytest.mark.parametrize(
-    ("known", "worth_saying", "status"),
-    [((), True, ["status/needs-info"]), ((), False, []), (REQUESTS, False, ["status/needs-info"])],
-    ids=["asked for", "not posted", "still missing"],
+    "changes",
+    [{"quote": "it is full"}, {"quote_there": "and it is empty"}, {"quote": ""}, {"number": 32}],
+    ids=["invented quote", "quote of the other issue", "no quote", "issue that was not shown"],
 )
-def test_label_needs_info_is_set_while_the_checklist_is_open(
-    known: tuple[InformationRequest, ...], worth_saying: bool, status: list[str]
-) -> None:
-    reply = issue_analysis(worth_saying=worth_saying, missing=["The version"])
-    labels = labels_of(
-        issues.plan(event(issue()), IssueFacts(issue(), requests=known), analysis(reply))
-    )
-    assert [label.name for label in labels.requested if label.group == "status"] == status
-    # so that the label is removed when nothing is missing any more
-    assert "status" in labels.groups
-
-
-def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() -> None:
-    replies = issue_analysis(kind="question", worth_saying=True), issue_response(worth_saying=False)
-    actions = issues.plan(event(issue()), FACTS, analysis(*replies, comment="42"))
-    assert [label.name for label in labels_of(actions).requested][:2] == [
-        "question",
-        "priority-high",
-    ]
-    assert comment_of(actions) == EnsureComment("issues", "42", create=False)
-
-
-def test_summary_is_posted_on_every_issue_if_settings_ask_for_it() -> None:
-    facts = replace(FACTS, summary="always")
-    reply = issue_analysis(worth_saying=False, missing=["The version"])
-    actions = issues.plan(event(issue()), facts, analysis(reply))
-    assert comment_of(actions).create is True
-    needs_info = RequestedLabel("status/needs-info", "status")
-    assert needs_info in labels_of(actions).requested  # because the comment shows what is missing
-    closed = replace(event(issue(state="closed")), action="closed")
-    assert comment_of(issues.plan(closed, facts, analysis(reply))).create is False
-
-
-def test_comment_names_only_labels_that_settings_allow() -> None:
-    labels = EffectiveLabels(
-        allow=("bug", "*-low", "component-*"), repository_allow=("bug", "component-*")
-    )
-    offer = LabelOffer((RepositoryLabel("area/cart", ""), RepositoryLabel("bug-tracker", "")), 0.7)
-    suggested = [
-        {"name": "area/cart", "confidence": 0.9},
-        {"name": "bug-tracker", "confidence": 0.2},
-    ]
-    reply = issue_analysis(
-        kind="bug", priority="low", component="backend", suggested_labels=suggested
-    )
-    facts = replace(FACTS, labels=labels, offer=offer)
-    assert issues.list_comment_variables(facts, reply)["labels"] == ("bug", "component-backend")
-    allowed = replace(facts, labels=EffectiveLabels())
-    assert issues.list_comment_variables(allowed, reply)["labels"] == (
-        *("bug", "priority-low", "difficulty-easy", "component-backend", "area/cart"),
-    )
-
-
-def test_labels_that_the_prompt_does_not_list_are_noted() -> None:
-    offer = LabelOffer((RepositoryLabel("area/cart", ""),), 0.7, missing=30)
-    job = RecordedJob(event(issue()), replace(FACTS, offer=offer), (issue_analysis(),))
-    HANDLER.run(job)
-    assert job.done[0] == "30 of 31 labels of the repository"
-
-
-def test_priority_and_difficulty_of_issues_can_be_switched_off() -> None:
-    facts = replace(FACTS, labels=EffectiveLabels(assess=("pull_requests",)))
-    reply = issue_analysis(kind="bug", priority="high", component="backend")
-    labels = labels_of(issues.plan(event(issue()), facts, analysis(reply)))
-    assert [label.name for label in labels.requested] == ["bug", "component-backend"]
-    assert labels.groups == ("status", "kind", "component")  # a label that was set before stays
-    assert issues.list_comment_variables(facts, reply)["labels"] == ("bug", "component-backend")
+def test_issue_is_not_named_without_proof(opened: OpenHome, changes: dict[str, object]) -> None:
+    home = opened(**SIMILAR)
+    store_issue(home, 31)
+    shown = open_similar(home, same_as={**QUOTES, **changes})
+    assert shown == "bug priority-high difficulty-easy component-backend"
