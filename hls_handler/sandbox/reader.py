@@ -83,8 +83,11 @@ def _response(status: int, document: object, headers: Mapping[str, str]) -> Http
 class SandboxReader(GithubReader):
     """Reads one repository of the stand-in GitHub."""
 
-    def __init__(self, state: State, repository: str) -> None:
-        api = GithubApi(SETTINGS, now=lambda: datetime.now(UTC), transport=LocalTransport(state))
+    def __init__(self, state: State, repository: str, api: GithubApi | None = None) -> None:
+        """`api` is by default a new client of the stand-in."""
+        if api is None:
+            transport = LocalTransport(state)
+            api = GithubApi(SETTINGS, now=lambda: datetime.now(UTC), transport=transport)
         bot = Account(state.me.login, state.me.id, state.me.type)
         super().__init__(api, repository, RepositoryLabels(time.monotonic), bot=bot)
         self._state = state

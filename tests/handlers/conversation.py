@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from hls_handler.analysis import Reply, UnusableReply
@@ -18,6 +19,7 @@ from hls_handler.events import Account as HlsAccount
 from hls_handler.github.api import GithubApi, WriteGuard
 from hls_handler.github.checks import CHECK_NAME, GithubChecks
 from hls_handler.github.client import Github
+from hls_handler.github.connection import Call, HttpResponse
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.apps import InstallationToken
@@ -59,17 +61,40 @@ def person(login: str) -> dict[str, Any]:
     return {"login": login, "id": PEOPLE.get(login, 50), "type": kind}
 
 
+class StandInTransport:
+    """Answers the requests of a client; those whose paths contain `refused` get a 403."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.refused = "?"
+
+    def send(self, call: Call) -> HttpResponse:
+        if self.refused not in call.target.partition("?")[0]:
+            return LocalTransport(self.state, TOKEN).send(call)
+        return HttpResponse(403, {}, b'{"message": "Resource not accessible by integration"}')
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@cache
+def _client() -> tuple[GithubApi, StandInTransport]:
+    """Return the client of this process: loading certificates takes longer than a delivery."""
+    transport = StandInTransport(State())
+    return GithubApi(SETTINGS, now=lambda: datetime.now(UTC), transport=transport), transport
+
+
 class StandIn(Github):
     """The real client, whose requests the stand-in answers in this process."""
 
     def __init__(self, state: State) -> None:
-        transport = LocalTransport(state, TOKEN)
-        api = GithubApi(SETTINGS, now=lambda: datetime.now(UTC), transport=transport)
+        api, self.transport = _client()
         super().__init__(api)
-        self._reader = SandboxReader(state, REPOSITORY)
+        self.transport.state = state
+        self.transport.refused = "?"
 
     def reader(self, repository: str, *, bot: HlsAccount | None = None) -> SandboxReader:
-        return self._reader
+        return SandboxReader(self.transport.state, REPOSITORY, self._api)
 
     def checks(
         self,
