@@ -31,6 +31,7 @@ from pydantic import (
 )
 
 from hls_handler.errors import PayloadError
+from hls_handler.wording import describe_invalid
 
 REPOSITORY_NAME = re.compile(r"(?!\.\.?/)[A-Za-z0-9_.-]+/(?!\.\.?\Z)[A-Za-z0-9_.-]+")
 """Pattern of a whole repository name: "owner/repo".
@@ -466,10 +467,8 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         raise PayloadError(f"the body of the event {name} cannot be read: {exc}") from exc
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise PayloadError(
-            f"the payload does not fit the event {name}: {field}: {first['msg']}"
-        ) from exc
+        problem = describe_invalid(first, whole="the body")
+        raise PayloadError(f"the payload does not fit the event {name}: {problem}") from exc
     for required in REQUIRED_OBJECTS.get(name, ()):
         if getattr(event, required) is None:
             raise PayloadError(f"the payload does not fit the event {name}: it has no {required}")

@@ -1,10 +1,15 @@
-"""Counts and costs in sentences, such as "2 deliveries" and "0.000600 USD". All packages use it for
-messages.
+"""Counts, costs and invalid values in sentences, such as "2 deliveries", "0.000600 USD" and
+"kind: expected text". All packages use it for messages.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 def count(number: int, noun: str) -> str:
@@ -44,3 +49,41 @@ def add_usd(costs: Iterable[float | None]) -> float | None:
     if None in known:
         return None
     return sum(cost for cost in known if cost is not None)
+
+
+_PHRASES = (
+    ("^Field required$", "is missing"),
+    ("^Extra inputs are not permitted$", "is an unknown name"),
+    ("^Invalid JSON: .*", "is not JSON"),
+    (r", (unable|got|exceeded) .*", ""),
+    ("^(URL|UUID|Decimal|Fraction) input should be .*", r"expected a \1"),
+    (" after validation, not more$", ""),
+    (" after validation, not ", ", found "),
+    (r"^[\w ]+ should (be|have|contain|match) ", "expected "),
+    ("no more than|less than or equal to", "at most"),
+    ("greater than or equal to", "at least"),
+    ("a valid (dictionary|mapping).*|a dictionary or .*", "an object"),
+    ("a valid string", "text"),
+    ("a valid integer", "a whole number"),
+    ("a valid boolean", "true or false"),
+    ("a valid array", "a list"),
+    ("a valid ", "a "),
+    ("^expected pattern", "expected text with the pattern"),
+)
+"""Pattern of a message of pydantic -> our words; those of `settings` come from its descriptions."""
+
+
+def reword_invalid(message: str) -> str:
+    """Return a message of pydantic in our words: "expected text", "is missing"."""
+    own = message.removeprefix("Value error, ")  # the text of a ValueError of ours
+    if own != message:
+        return own
+    for pattern, words in _PHRASES:
+        message = re.sub(pattern, words, message)
+    return message
+
+
+def describe_invalid(error: ErrorDetails, *, whole: str) -> str:
+    """Return pydantic's error as "kind: expected text". `whole` names a value without a key."""
+    where = ".".join(map(str, error["loc"])) or whole
+    return f"{where}: {reword_invalid(error['msg'])}"

@@ -35,7 +35,7 @@ def test_rule_13_event_with_invalid_repository_name_is_rejected(name: str) -> No
     )
     with pytest.raises(PayloadError) as rejected:
         parse_event("push", "guid", body.encode())
-    problem = "repository.full_name: Value error, it must have the form owner/repo"
+    problem = "repository.full_name: it must have the form owner/repo"
     assert str(rejected.value) == f"the payload does not fit the event push: {problem}"
 
 

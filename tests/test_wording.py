@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Annotated, Literal
 
-from hls_handler.wording import count, inflect, is_or_are, was_or_were
+import pytest
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from hls_handler.wording import count, describe_invalid, inflect, is_or_are, was_or_were
 
 
 @pytest.mark.parametrize(
@@ -21,3 +24,42 @@ def test_plural_follows_the_end_of_the_noun(noun: str, plural: str) -> None:
 )
 def test_verb_agrees_with_its_number(number: int, present: str, past: str) -> None:
     assert (is_or_are(number), was_or_were(number)) == (present, past)
+
+
+def _reject(name: str) -> str:
+    raise ValueError(f"{name!r} is not one of a and b")
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    text: str = "text"
+    name: Annotated[str, AfterValidator(_reject)] = "a"
+    kind: Literal["bug", "question"] = "bug"
+    number: int = Field(1, ge=0, le=9)
+    items: list[int] = Field([], max_length=2)
+    is_open: bool = True
+    below: dict[str, str] = {}
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ('{"text": 1}', "text: expected text"),
+        ('{"name": "foo"}', "name: 'foo' is not one of a and b"),
+        ('{"kind": "foo"}', "kind: expected 'bug' or 'question'"),
+        ('{"number": -1}', "number: expected at least 0"),
+        ('{"number": 10}', "number: expected at most 9"),
+        ('{"number": "x"}', "number: expected a whole number"),
+        ('{"items": [1, 2, 3]}', "items: expected at most 2 items, found 3"),
+        ('{"items": 1}', "items: expected a list"),
+        ('{"is_open": "often"}', "is_open: expected true or false"),
+        ('{"below": []}', "below: expected an object"),
+        ('{"other": 1}', "other: is an unknown name"),
+        ("[]", "the body: expected an object"),
+        ("{", "the body: is not JSON"),
+    ],
+)
+def test_phrases_of_pydantic_are_reworded(given: str, sentence: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        _Shape.model_validate_json(given)
+    assert describe_invalid(caught.value.errors()[0], whole="the body") == sentence

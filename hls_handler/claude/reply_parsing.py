@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from hls_handler.analysis import OPTIONAL, STATED
 from hls_handler.transport import shorten
+from hls_handler.wording import describe_invalid
 
 MAX_PROBLEMS = 5  # most problems in one message; Claude seldom needs more to correct its reply
 
@@ -70,10 +71,7 @@ def parse_reply(text: str, model: type[M]) -> ParsedReply[M]:
 
 def describe_problems(exc: ValidationError) -> str:
     errors = exc.errors(include_input=False, include_url=False, include_context=False)
-    problems = [
-        shorten(f"{'.'.join(map(str, error['loc'])) or 'the reply'}: {error['msg']}")
-        for error in errors
-    ]
+    problems = [shorten(describe_invalid(error, whole="the reply")) for error in errors]
     more = len(problems) - MAX_PROBLEMS
     if more > 0:
         problems[MAX_PROBLEMS:] = [f"and {more} more"]

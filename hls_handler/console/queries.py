@@ -19,6 +19,7 @@ from hls_handler.reports.retry import Retried
 from hls_handler.store.analyses import AnalysisSearch, Kind
 from hls_handler.store.periods import PeriodName
 from hls_handler.store.search import DeliverySearch
+from hls_handler.wording import reword_invalid
 
 MAX_FILTER_CHARACTERS = 200
 MAX_QUOTED = 100
@@ -88,7 +89,7 @@ def _describe(error: ErrorDetails, known: str) -> str:
     name = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         return f"there is no filter {name[:MAX_QUOTED]!r}; expected one of {known}"
-    problem = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    problem = reword_invalid(error["msg"])
     return f"{name}: found {str(error['input'])[:MAX_QUOTED]!r}, {problem}" if name else problem
 
 

@@ -36,6 +36,7 @@ from hls_handler.github.errors import (
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.tracing import annotate, name_span, span
 from hls_handler.transport import find_proxy_settings, rate_limit_reset, redact_secret
+from hls_handler.wording import describe_invalid
 
 if TYPE_CHECKING:
     from github import Github
@@ -558,5 +559,4 @@ def validate(call: str, shape: type[T], data: object) -> T:
         return adapter.validate_python(data)
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the response"
-        raise unexpected_response(call, f"{where}: {first['msg']}") from None
+        raise unexpected_response(call, describe_invalid(first, whole="the response")) from None

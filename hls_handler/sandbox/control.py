@@ -23,6 +23,7 @@ from hls_handler.sandbox.middleware import RequestLog
 from hls_handler.sandbox.objects import Conversation, Permission, Repository
 from hls_handler.sandbox.review_calls import add_reply, list_webhooks, thread_payload
 from hls_handler.sandbox.state import State
+from hls_handler.wording import describe_invalid
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -226,5 +227,4 @@ async def _parse(request: Request, model: type[T]) -> T:
         return model.model_validate_json(await request.body())
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the body"
-        raise BadRequest(f"{where}: {first['msg']}") from exc
+        raise BadRequest(describe_invalid(first, whole="the body")) from exc

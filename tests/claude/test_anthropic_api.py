@@ -278,9 +278,8 @@ def test_second_request_contains_first_reply_and_its_problems(
         {
             "role": "user",
             "content": (
-                "That reply could not be used: worth_saying: Field required; answer: Input should"
-                " be a valid string; certain: Field required\n\nAnswer again with the whole JSON"
-                " object, corrected. All earlier instructions still apply."
+                "That reply could not be used: worth_saying: is missing; answer: expected text;"
+                " certain: is missing\n\nAnswer again with the whole JSON object, corrected. All earlier instructions still apply."
             ),
         },
     ]
@@ -366,7 +365,7 @@ def test_error_response_is_read_up_to_a_limit(
         (Say(kind="cut", body=message(GOOD)), "no answer from Claude: ", "claude.base_url", None),
         (
             Say(200, b'{"id": "msg_1", '),
-            "unexpected response from Claude to issues/respond@3f9c2a: the reply: Invalid JSON",
+            "unexpected response from Claude to issues/respond@3f9c2a: the reply: is not JSON",
             "base_url",
             None,
         ),

@@ -181,17 +181,17 @@ def test_optional_texts_of_other_replies_may_be_missing() -> None:
 @pytest.mark.parametrize("name", ["summary", "kind", "worth_saying"])
 def test_reply_that_lacks_another_field_cannot_be_used(name: str) -> None:
     given = {key: value for key, value in ISSUE.items() if key != name}
-    with pytest.raises(UnreadableReply, match=f"^{name}: Field required"):
+    with pytest.raises(UnreadableReply, match=f"^{name}: is missing"):
         parse_reply(json.dumps(given), IssueAnalysis)
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('{"type": "feature", "summary": "s"}', "findings: Field required"),
+        ('{"type": "feature", "summary": "s"}', "findings: is missing"),
         (
             '{"type": "feature", "summary": "s", "findings": null}',
-            "findings: Input should be a valid list",
+            "findings: expected a list",
         ),
     ],
 )
@@ -202,7 +202,7 @@ def test_review_without_findings_cannot_be_used(text: str, problem: str) -> None
 
 
 def test_second_look_without_verdicts_cannot_be_used() -> None:
-    with pytest.raises(UnreadableReply, match="verdicts: Input should be a valid list"):
+    with pytest.raises(UnreadableReply, match="verdicts: expected a list"):
         parse_reply('{"verdicts": null}', FindingVerdicts)
 
 
@@ -211,9 +211,8 @@ def test_finding_that_cannot_be_used_is_left_out_with_the_reason() -> None:
     assert parsed.reply.findings == [Finding(**FINDING)]
     assert parsed.lost == {
         "findings": (
-            "1 of 3 entries of findings in Claude's reply could be used (findings.1.line: Input"
-            " should be a valid integer, unable to parse string as an integer; findings.2: Input"
-            " should be a valid dictionary or instance of Finding)"
+            "1 of 3 entries of findings in Claude's reply could be used (findings.1.line:"
+            " expected a whole number; findings.2: expected an object)"
         )
     }
 
@@ -244,11 +243,11 @@ def test_list_of_findings_that_is_too_long_is_cut_with_the_reason() -> None:
         (BARE.replace("}", ', "kind": "bug"}'), "the reply: the key kind occurs twice"),
         (
             BARE.replace('"bug"', '"feature"'),
-            "kind: Input should be 'bug', 'enhancement', 'question', 'documentation'",
+            "kind: expected 'bug', 'enhancement', 'question', 'documentation'",
         ),
         (
             BARE.replace('"s"', '"\\ud800"'),
-            "summary: Input should be a valid string, unable to parse raw data",
+            "summary: expected text",
         ),
         (BARE.replace('"s"', "9" * 5000), "the reply: Invalid JSON: "),
         (BARE.replace('"s"', "[" * 100_000), "the reply: Invalid JSON: it is nested too deeply"),

@@ -100,14 +100,14 @@ def test_session_alone_changes_nothing(browser: Browser, store: Storage) -> None
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("/analyses?limit=101", "limit: found '101', expected less than or equal to 100"),
+        ("/analyses?limit=101", "limit: found '101', expected at most 100"),
         (
             "/analyses?kind=pr",
             "kind: found 'pr', expected 'issue', 'pull_request', 'review', 'workflow'",
         ),
         (
             "/analyses?repo_full_name=widgets",
-            "repo_full_name: found 'widgets', String should match pattern",
+            "repo_full_name: found 'widgets', expected text with the pattern",
         ),
         ("/api/stats?period=1y", "period: found '1y', expected '24h', '7d' or '30d'"),
         ("/api/stats?until=0001-01-01", "until: expected a time after 1970"),

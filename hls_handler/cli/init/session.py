@@ -23,6 +23,7 @@ from hls_handler.github.webhook_setup import UNSERVED_URL
 from hls_handler.reports.estimate import NAMED_MODELS
 from hls_handler.settings.load import SETTINGS_FILE, read_environment
 from hls_handler.settings.values import HttpUrl, is_loopback
+from hls_handler.wording import describe_invalid
 
 T = TypeVar("T")
 DEFAULT_GITHUB = "https://api.github.com"
@@ -232,4 +233,4 @@ def parse_base_url(url: str) -> str:
     try:
         return TypeAdapter(HttpUrl).validate_python(url)
     except ValidationError as exc:
-        raise typer.BadParameter(f"{url}: {exc.errors()[0]['msg']}") from None
+        raise typer.BadParameter(describe_invalid(exc.errors()[0], whole=url)) from None
