@@ -38,6 +38,8 @@ def _format(value: object) -> str:
             return f"{value:g}"
         case BaseModel():
             return _format(dict(value))
+        case dict() if all(isinstance(part, int | float) for part in value.values()):
+            return ", ".join(f"{name} {_format(part)}" for name, part in value.items())
         case dict():
             return " ".join(_format(part) for part in value.values() if part is not None)
         case list() | tuple():

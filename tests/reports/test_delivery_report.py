@@ -38,11 +38,13 @@ REPLIES: list[tuple[str, dict[str, Any], str]] = [
             "areas": ["api", "docs"],
             "regression": True,
             "owner": "",
+            "field_confidence": {"kind": 0.9, "priority": 0.6, "difficulty": 1, "component": 0.25},
         },
         (
-            "kind: bug; priority: high; difficulty: easy; component: backend; summary: It crashes;"
-            " missing: The version, The log; recommended_response: Try 2.1; suggested_labels:"
-            f" area/cart 0.9, v2 0.35; affected_version: {'x' * 299}…; areas: api, docs;"
+            "kind: bug; priority: high; difficulty: easy; component: backend;"
+            " field_confidence: kind 0.9, priority 0.6, difficulty 1, component 0.25; summary: It"
+            " crashes; missing: The version, The log; recommended_response: Try 2.1;"
+            f" suggested_labels: area/cart 0.9, v2 0.35; affected_version: {'x' * 299}…; areas: api, docs;"
             " regression: true."
         ),
     ),
