@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Mapping
+from copy import copy
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -61,6 +62,13 @@ def load_command(name: str) -> TyperCommand | TyperGroup:
     return get_group(parent).commands[name]  # type: ignore[return-value]
 
 
+def _add_option(command: Any, option: Any) -> None:
+    """Let an option of `hls` stand behind the name of the command, too."""
+    for below in getattr(command, "commands", {}).values():
+        _add_option(below, option)
+    command.params.append(option)
+
+
 class _Commands(TyperGroup):
     """A group that imports a command when it is used: all of them take ten times as long as
     printing the help.
@@ -73,7 +81,13 @@ class _Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
-        return name, load_command(name) if name else None, rest
+        if not name:
+            return name, None, rest
+        command = load_command(name)
+        option = copy(next(one for one in self.params if one.name == "_no_color"))
+        option.expose_value = False
+        _add_option(command, option)
+        return name, command, rest
 
 
 app = typer.Typer(
@@ -88,10 +102,15 @@ app = typer.Typer(
 
 def _print_version(value: bool) -> None:
     if value:
-        from hls_handler.cli.options import print_line
+        from hls_handler.cli.terminal import print_line
 
         print_line(f"hls {__version__}")
         raise typer.Exit
+
+
+def _switch_colours_off(value: bool) -> None:
+    if value:
+        os.environ["NO_COLOR"] = "1"  # where the log and libraries look
 
 
 @app.callback()
@@ -100,6 +119,14 @@ def hls(
         bool,
         typer.Option(
             "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+    _no_color: Annotated[
+        bool,
+        typer.Option(
+            "--no-color",
+            help="Print without colours, as with NO_COLOR.",
+            callback=_switch_colours_off,
         ),
     ] = False,
 ) -> None:

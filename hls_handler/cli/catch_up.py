@@ -21,10 +21,10 @@ from hls_handler.cli.options import (
     find_age,
     load,
     open_store,
-    print_line,
     utc_now,
 )
 from hls_handler.cli.serve import Port, run_service
+from hls_handler.cli.terminal import print_line
 from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import PromptError, SettingsError

@@ -17,7 +17,8 @@ from hls_handler import shipped
 from hls_handler.analysis import Usage
 from hls_handler.background.hooks import own_hooks
 from hls_handler.claude.prices import find_cost_usd
-from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now
+from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, utc_now
+from hls_handler.cli.terminal import print_line, print_problem, waiting
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import (
     DependencyDown,
@@ -87,7 +88,7 @@ def check(
         settings = load_settings(path, os.environ, dotenv=DOTENV, allow_unset=offline)
     except SettingsError as exc:
         for problem in exc.problems:
-            print_line(problem)
+            print_problem(problem)
         raise typer.Exit(2) from None
     findings: list[str] = []
     prompts: Sequence[Prompt] = ()
@@ -106,21 +107,27 @@ def check(
     ]
     if not offline:
         # All clients report a problem with the proxy variables, so duplicates are removed.
-        findings += dict.fromkeys(
-            [*_check_github(settings), *_check_claude(settings, prompts), *_check_vectors(settings)]
-        )
+        with waiting("Asking GitHub, Claude and the services of `retrieval`"):
+            found = [
+                *_check_github(settings),
+                *_check_claude(settings, prompts),
+                *_check_vectors(settings),
+            ]
+        findings += dict.fromkeys(found)
     for note in _list_notes(settings, prompts):
-        print_line(note)
+        print_problem(note, severity="note")
+    for line in _describe_prices(settings, prompts):
+        print_line(line)
     for warning in warnings:
-        print_line(f"warning: {warning}")
+        print_problem(warning, severity="warning")
     for finding in findings:
-        print_line(finding)
+        print_problem(finding)
     if findings:
         raise typer.Exit(1)
     fine = f"{path}: settings and {count(len(prompts), 'prompt')} are fine"
     if not offline:
         fine += "; GitHub and Claude answer"
-    print_line(fine)
+    print_line(fine, style="green")
 
 
 def _list_notes(settings: Settings, prompts: Sequence[Prompt]) -> Iterator[str]:
@@ -139,7 +146,6 @@ def _list_notes(settings: Settings, prompts: Sequence[Prompt]) -> Iterator[str]:
         yield f"{where('mirror.enabled')}: note: git is not installed, so there is no mirror"
     yield from _describe_unpriced_models(settings, prompts)
     yield from _describe_fallback_reviews(settings)
-    yield from _describe_prices(settings, prompts)
 
 
 def _find_retired_models(prompts: Sequence[Prompt]) -> Iterator[str]:
@@ -338,7 +344,8 @@ def _note_unlisted_labels(
     if missing:
         where = effective.where("labels.suggest", settings)
         choice = "labels.allow and labels.deny choose which they list"
-        print_line(f"{where}: note: prompts do not list {missing}; {choice}")
+        note = f"{where}: note: prompts do not list {missing}; {choice}"
+        print_problem(note, severity="note")
 
 
 def _find_rejected_accounts(github: ReadOnlyGithub) -> list[DependencyDown]:
@@ -378,10 +385,11 @@ def _check_identity(
             f" need; select them at {identity.settings_url}/permissions"
         )
     if "merge_group" not in identity.events:
-        print_line(
+        print_problem(
             f"{where}: note: the App's webhook does not send merge_group, so a merge queue that"
             " requires the check waits for it in vain; if you use one, add the permission Merge"
-            f" queues (read) and the event Merge group at {identity.settings_url}/permissions"
+            f" queues (read) and the event Merge group at {identity.settings_url}/permissions",
+            severity="note",
         )
 
 

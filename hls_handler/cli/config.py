@@ -12,19 +12,9 @@ from typing import Annotated
 import typer
 
 from hls_handler.cli.github_names import require_repository
-from hls_handler.cli.options import (
-    AsJson,
-    Config,
-    abort,
-    fail,
-    load,
-    open_existing_store,
-    print_json,
-    print_line,
-    print_lines,
-    utc_now,
-)
+from hls_handler.cli.options import AsJson, Config, abort, fail, load, open_existing_store, utc_now
 from hls_handler.cli.prompt_library import load_library
+from hls_handler.cli.terminal import print_json, print_line, print_lines, print_problem
 from hls_handler.engine.repository_settings import (
     find_organization_file,
     to_stored_file,
@@ -116,7 +106,7 @@ def check_repository(
             load_library(settings), RepositorySettingsFile(repository_settings, version=None)
         )
     for problem in repository_settings.problems:
-        print_line(problem, err=True)
+        print_problem(problem, err=True)
     if repository_settings.problems:
         raise typer.Exit(1)
     print_line(f"{file} can be used")

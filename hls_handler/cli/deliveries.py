@@ -20,14 +20,11 @@ from hls_handler.cli.options import (
     fail,
     find_age,
     load,
-    print_json,
-    print_json_line,
-    print_line,
-    print_lines,
     require_confirmation,
     require_existing_store,
     utc_now,
 )
+from hls_handler.cli.terminal import print_json, print_json_line, print_line, print_lines
 from hls_handler.db.values import EPOCH
 from hls_handler.deliveries import State
 from hls_handler.queue.pauses import describe_pause, find_pause

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hls_handler.cli.options import find_credentials, find_hls_command, print_line, print_lines
+from hls_handler.cli.options import find_credentials, find_hls_command
 from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import START_TIMEOUT_S, ServiceProcess
+from hls_handler.cli.terminal import print_line, print_lines
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
 from hls_handler.errors import HlsError, SettingsError, with_remedy

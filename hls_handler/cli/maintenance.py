@@ -18,10 +18,10 @@ from hls_handler.cli.options import (
     find_user,
     load,
     open_store,
-    print_line,
     require_confirmation,
     require_existing_store,
 )
+from hls_handler.cli.terminal import print_line
 from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.pauses import describe_pause, resume_command

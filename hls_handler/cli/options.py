@@ -1,12 +1,8 @@
-"""The `--config` option, and functions that all commands use.
-
-Printed text is escaped, so that untrusted text cannot control the terminal.
-"""
+"""Options that several commands have, and functions that all commands use."""
 
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import re
 import shutil
@@ -22,13 +18,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from hls_handler.claude.providers import Providers
+from hls_handler.cli.terminal import print_line, print_problem
 from hls_handler.db.database import parse_url, sqlite_file
 from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, SettingsError, StoreUnavailable
 from hls_handler.settings.load import find_settings_file, load_settings, read_environment
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
-from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
 
 DOTENV = Path(".env")
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
@@ -54,30 +50,6 @@ Config = Annotated[
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-
-
-def print_line(line: str, *, err: bool = False) -> None:
-    """Print one line. Newlines and control characters in it are escaped."""
-    typer.echo(escape_unprintable(line), err=err)
-
-
-def print_lines(text: str) -> None:
-    """Print text with its newlines and tabs. Other control characters are escaped.
-
-    Untrusted text could imitate lines of the command's output. Use `print_line` where such a line
-    could mislead.
-    """
-    typer.echo(escape_unprintable_lines(text))
-
-
-def print_json(document: object) -> None:
-    """Print the only output of a command with --json."""
-    typer.echo(json.dumps(document, indent=2))  # its characters outside of ASCII are escaped
-
-
-def print_json_line(document: object) -> None:
-    """Print one of many documents in one line, without flushing the output."""
-    sys.stdout.write(f"{json.dumps(document)}\n")
 
 
 def config_path(config: Path | None) -> Path:
@@ -245,7 +217,7 @@ def require_confirmation(question: str, *, what: str, otherwise: str) -> None:
 def abort(*problems: str) -> NoReturn:
     """Print the problems to standard error, one per line, and exit with 2."""
     for problem in problems:
-        print_line(problem, err=True)
+        print_problem(problem, err=True)
     raise typer.Exit(2)
 
 

@@ -29,12 +29,10 @@ from hls_handler.cli.options import (
     fail,
     lacks_github_token,
     load,
-    print_json,
-    print_line,
-    print_lines,
     require_claude_key,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
+from hls_handler.cli.terminal import print_json, print_line, print_lines
 from hls_handler.engine.active_config import Writer
 from hls_handler.engine.asking import advise, find_review_budget
 from hls_handler.engine.handler_job import check_fallback_issue, name_fallback_setting

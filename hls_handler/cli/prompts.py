@@ -8,19 +8,11 @@ from typing import Annotated
 import typer
 
 from hls_handler import shipped
-from hls_handler.cli.options import (
-    AsJson,
-    Config,
-    abort,
-    load,
-    open_existing_store,
-    print_json,
-    print_line,
-    print_lines,
-)
+from hls_handler.cli.options import AsJson, Config, abort, load, open_existing_store
 from hls_handler.cli.prompt_compare import compare
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.prompt_try import try_
+from hls_handler.cli.terminal import print_json, print_line, print_lines
 from hls_handler.engine.library import load_shipped
 from hls_handler.errors import PromptError
 from hls_handler.prompting.prompt import Library, PromptSources, diff_prompts, origin

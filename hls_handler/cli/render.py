@@ -19,8 +19,9 @@ from hls_handler.cli.event_input import (
     load_subject,
     use_sandbox,
 )
-from hls_handler.cli.options import Config, fail, load, print_lines
+from hls_handler.cli.options import Config, fail, load
 from hls_handler.cli.prompt_library import get_prompt, load_library
+from hls_handler.cli.terminal import print_lines
 from hls_handler.engine.library import GUID
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.events import parse_event

@@ -10,14 +10,8 @@ import typer
 from pydantic import TypeAdapter
 
 from hls_handler.cli.github_names import require_repository
-from hls_handler.cli.options import (
-    Config,
-    fail,
-    load,
-    print_json,
-    print_lines,
-    require_existing_store,
-)
+from hls_handler.cli.options import Config, fail, load, require_existing_store
+from hls_handler.cli.terminal import print_json, print_lines
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
 from hls_handler.store.figures import FiguresReport
 from hls_handler.wording import count

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.cli.options import fail, find_hls_command, print_line
+from hls_handler.cli.options import fail, find_hls_command
+from hls_handler.cli.terminal import print_line
 from hls_handler.errors import HlsError
 from hls_handler.prompting import recorded
 

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import typer
 
 from hls_handler.cli.event_input import PAYLOAD_HELP, EventName, load_payload
-from hls_handler.cli.options import Config, abort, fail, http_origin, load, print_line, print_lines
+from hls_handler.cli.options import Config, abort, fail, http_origin, load
+from hls_handler.cli.terminal import print_line, print_lines
 from hls_handler.errors import PayloadError
 from hls_handler.events import event_key
 from hls_handler.prompting import recorded

@@ -31,8 +31,8 @@ from hls_handler.cli.options import (
     fail,
     find_credentials,
     http_origin,
-    print_line,
 )
+from hls_handler.cli.terminal import print_line
 from hls_handler.errors import DatabaseUnavailable, SettingsError
 from hls_handler.log_ring import LogRing
 from hls_handler.settings.load import SETTINGS_FILE, SettingsFile

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from hls_handler.cli.options import print_line
+from hls_handler.cli.terminal import print_line
 from hls_handler.errors import HlsError
 
 START_TIMEOUT_S = 60.0  # a start takes two seconds; many times that on a busy machine

@@ -18,10 +18,10 @@ from hls_handler.cli.options import (
     fail,
     lacks_github_token,
     load,
-    print_line,
     require_existing_store,
     utc_now,
 )
+from hls_handler.cli.terminal import print_line
 from hls_handler.errors import SettingsError, StepFailed, with_remedy
 from hls_handler.github.client import connect_read_only
 from hls_handler.github.reader import MAX_ISSUE_PAGES, GithubReader, WireRepository

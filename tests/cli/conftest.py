@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,25 @@ def store(folder: Path) -> Iterator[Storage]:
     """The database of the settings, which is created here."""
     with closing(Storage.open(create_database(folder / "hls.db"))) as opened:
         yield opened
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def on_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """A function that runs `hls` on a terminal with 100 columns, and returns what it shows."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def run(*arguments: str) -> str:
+        shown = Terminal()
+        with redirect_stdout(shown), redirect_stderr(shown), suppress(SystemExit):
+            app(arguments, prog_name="hls")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        return shown.getvalue()
+
+    return run

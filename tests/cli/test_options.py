@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.options import http_origin, print_line, print_lines
+from hls_handler.cli.options import http_origin
+from hls_handler.cli.terminal import print_line, print_lines
 
 
 def test_rule_15_a_printed_line_stays_one_line_without_control_characters(
@@ -36,15 +37,15 @@ def test_printed_address_has_an_ipv6_host_in_brackets(host: str, origin: str) ->
     assert http_origin(host, 8000) == origin
 
 
-def test_rule_15_every_command_prints_with_options_py() -> None:
-    """`echo`, `print` and similar functions are called only in options.py."""
+def test_rule_15_every_command_prints_with_terminal_py() -> None:
+    """`echo`, `print` and similar functions are called only in terminal.py."""
     printing = [
         f"{path.name}:{node.lineno}"
         for path in sorted(Path("hls_handler/cli").rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).rpartition(".")[2] in {"echo", "secho", "print", "write"}
-        and path.name != "options.py"
+        and path.name != "terminal.py"
         and ast.unparse(node.func) != "self.wfile.write"  # a response of the page of `hls init`
     ]
     assert printing == []

@@ -23,12 +23,11 @@ from hls_handler.cli.options import (
     connect_claude,
     lacks_github_token,
     load,
-    print_line,
-    print_lines,
     require_claude_key,
     utc_now,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
+from hls_handler.cli.terminal import print_line, print_lines
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.git.mirror import Mirrors
 from hls_handler.github.client import connect_read_only

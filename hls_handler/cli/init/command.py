@@ -43,15 +43,8 @@ from hls_handler.cli.init.session import (
     read_variables,
     write_file,
 )
-from hls_handler.cli.options import (
-    DOTENV,
-    KEY_VARIABLE,
-    abort,
-    connect_claude,
-    find_hls_command,
-    print_line,
-    print_lines,
-)
+from hls_handler.cli.options import DOTENV, KEY_VARIABLE, abort, connect_claude, find_hls_command
+from hls_handler.cli.terminal import print_line, print_lines
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, with_remedy
 from hls_handler.github.app_setup import EVENTS, MAX_NAME_CHARS
 from hls_handler.github.webhook_setup import UNSERVED_URL

@@ -20,7 +20,8 @@ from hls_handler.cli.init.session import (
     read_variables,
     write_file,
 )
-from hls_handler.cli.options import DOTENV, http_origin, print_line, utc_now
+from hls_handler.cli.options import DOTENV, http_origin, utc_now
+from hls_handler.cli.terminal import print_line
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import DependencyDown, Permanent, SettingsError, StepFailed
 from hls_handler.github.api import GithubApi

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.cli.options import DOTENV, print_line
+from hls_handler.cli.options import DOTENV
+from hls_handler.cli.terminal import print_line
 from hls_handler.errors import HlsError, SettingsError, with_remedy
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.github.app_setup import MAX_NAME_CHARS

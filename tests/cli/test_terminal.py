@@ -1,0 +1,100 @@
+"""Output on a terminal: colours and excerpts of files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import SETTINGS, Hls
+
+OnTerminal = Callable[..., str]
+
+
+def write(folder: Path, settings: str) -> str:
+    (folder / "settings.yaml").write_text(settings)
+    return str(folder / "settings.yaml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "excerpt"),
+    [
+        (
+            "server: {host: 127.0.0.1, prot: 80} # comment\n",
+            "  |\n1 | server: {host: 127.0.0.1, prot: …}\n  |                           ^^^^\n",
+        ),
+        (
+            "limits:\n  concurrency: many\n",
+            "  |\n2 |   concurrency: many\n  |                ^^^^\n",
+        ),
+        ("server:\n\tport: 8000\n", "  |\n2 |     port: …\n  |     ^^^^^^^\n"),
+    ],
+    ids=["key", "value", "no YAML"],
+)
+def test_mistake_in_settings_is_marked(
+    folder: Path, on_terminal: OnTerminal, settings: str, excerpt: str
+) -> None:
+    file = write(folder, f"{settings}{SETTINGS}")
+    shown = on_terminal("check", "--offline", "--no-color")
+    assert f" --> {file}:{excerpt[4]}\n{excerpt}" in shown
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "github:\n  token: HIDDEN\n  webhook_secret: HIDDEN\n",
+        "github: {tokn: HIDDEN, webhook_secret: [short, HIDDEN]}\n",
+        "github:\n  token: a\n  webhook_secret:\n    - HIDDEN\n    - b\n",
+        "github:\n  token: b # HIDDEN\n  webhook_secret: a\n",
+        'github: {webhook_secret: "HIDDEN\n',
+        "github:\n\ttoken: HIDDEN\n",
+        "github:\n  webhook_secret: |\n    HIDDEN\n  token: a\n  a: b: c\n",
+        "server:\n  api_key: HIDDEN: a\n",
+    ],
+)
+def test_rule_19_excerpt_shows_no_secret(
+    folder: Path, on_terminal: OnTerminal, settings: str
+) -> None:
+    write(folder, settings)
+    shown = on_terminal("check", "--offline")
+    assert "error:" in shown
+    assert "HIDDEN" not in shown
+
+
+def test_mistake_in_a_prompt_is_marked(folder: Path, on_terminal: OnTerminal) -> None:
+    (folder / "prompts" / "issues").mkdir(parents=True)
+    front = "---\ndescription: x\non: [issues.opened]\nreply: issue_analysis\n---\n"
+    template = f"{front}Is {{{{ issue.titel }}}} important?\n"
+    (folder / "prompts" / "issues" / "mine.j2").write_text(template)
+    write(folder, f"{SETTINGS}prompts: {{directory: prompts}}\n")
+    shown = on_terminal("check", "--offline", "--no-color")
+    assert "error: issue has no 'titel'; did you mean 'title'?\n" in shown
+    assert "6 | Is {{ issue.titel }} important?\n  |             ^^^^^\n" in shown
+
+
+def test_excerpt_cannot_control_the_terminal(folder: Path, on_terminal: OnTerminal) -> None:
+    write(folder, f'{SETTINGS}limits: {{"\\e[31m[bold]": 1}}\n')
+    shown = on_terminal("check", "--offline", "--no-color")
+    assert "error: limits.\\x1b[31m[bold]: unknown key" in shown
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("arguments", [("--no-color", "check"), ("check", "--no-color")])
+def test_colours_are_off_with_an_option(on_terminal: OnTerminal, arguments: tuple[str]) -> None:
+    assert "\x1b[32m" in on_terminal("check", "--offline")
+    assert "\x1b" not in on_terminal(*arguments, "--offline")
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_colours_are_off_with_a_variable(
+    on_terminal: OnTerminal, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert "\x1b" not in on_terminal("check", "--offline")
+
+
+def test_problem_is_one_line_without_a_terminal(folder: Path, hls: Hls) -> None:
+    file = write(folder, f"{SETTINGS}server: {{prot: 80}}\n")
+    found = hls("check", "--offline").output
+    assert found == f"{file}:5: server.prot: unknown key; did you mean server.port?\n"
