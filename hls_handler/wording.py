@@ -1,9 +1,10 @@
-"""Counts, costs and invalid values in sentences, such as "2 deliveries", "0.000600 USD" and
+"""Counts, costs and invalid values in sentences, such as "2 deliveries", "$0.00060" and
 "kind: expected text". All packages use it for messages.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -39,8 +40,15 @@ def was_or_were(number: int) -> str:
 
 
 def format_usd(usd: float | None) -> str:
-    """Return "0.000600 USD", or "unknown" for None."""
-    return "unknown" if usd is None else f"{usd:.6f} USD"
+    """Return "$1,234.50", "$0.021", "$0.00060", or "unknown" for None."""
+    if usd is None:
+        return "unknown"
+    if usd >= 1 or usd == 0:
+        return f"${usd:,.2f}"
+    if usd >= 0.01:
+        return f"${usd:.3f}"
+    first_digit = -math.floor(math.log10(usd))
+    return f"${usd:.{first_digit + 1}f}"
 
 
 def add_usd(costs: Iterable[float | None]) -> float | None:

@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from hls_handler.wording import count, describe_invalid, inflect, is_or_are, was_or_were
+from hls_handler.wording import (
+    count,
+    describe_invalid,
+    format_usd,
+    inflect,
+    is_or_are,
+    was_or_were,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +70,20 @@ def test_phrases_of_pydantic_are_reworded(given: str, sentence: str) -> None:
     with pytest.raises(ValidationError) as caught:
         _Shape.model_validate_json(given)
     assert describe_invalid(caught.value.errors()[0], whole="the body") == sentence
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"),
+    [
+        (None, "unknown"),
+        (0, "$0.00"),
+        (0.0000014, "$0.0000014"),
+        (0.00058, "$0.00058"),
+        (0.021, "$0.021"),
+        (0.5, "$0.500"),
+        (4.184, "$4.18"),
+        (1234.5, "$1,234.50"),
+    ],
+)
+def test_money_has_as_many_digits_as_its_size_needs(usd: float | None, text: str) -> None:
+    assert format_usd(usd) == text

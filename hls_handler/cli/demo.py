@@ -273,7 +273,7 @@ def describe_changes(report: DeliveryReport) -> str:
 
 
 def format_totals(reports: Sequence[DeliveryReport]) -> str:
-    """Return "16 done: 12 labels, 10 comments, 16 calls to Claude, 0.005387 USD at list price"."""
+    """Return "16 done: 12 labels, 10 comments, 16 calls to Claude, $0.0054 at list price"."""
     states = Counter(report.delivery.state for report in reports)
     ended = ", ".join(f"{times} {state}" for state, times in states.items())
     labels = sum(len(report.labels) for report in reports)

@@ -17,7 +17,7 @@ from hls_handler.trials.trial import compare_stored
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import count, format_usd
 
-COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "USD", "labels")
+COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "cost", "labels")
 
 
 def compare(
@@ -119,7 +119,7 @@ def _cells(one: Comparison) -> tuple[str, ...]:
         one.conversation,
         ", ".join("yes" if run.result.speaks else "no" for run in runs),
         ", ".join(str(run.tokens) for run in runs),
-        ", ".join(format_usd(run.cost_usd).removesuffix(" USD") for run in runs),
+        ", ".join(format_usd(run.cost_usd) for run in runs),
         labels,
     )
     return tuple(map(escape_unprintable, cells))

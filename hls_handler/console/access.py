@@ -41,7 +41,7 @@ class Access:
         self._server = settings.server
         self._callers = Callers(settings.server)
         self._signing_key = hmac.digest(self._callers.key or own_key, b"HLS console", sha256)
-        self._now = now
+        self.now = now
         public_url = settings.server.public_url or ""
         self.is_on = settings.has_console
         self.has_key = self._callers.key is not None
@@ -112,7 +112,7 @@ class Access:
         """
         if not self._callers.is_key(given.encode()):
             return False
-        value = f"{int(self._now()) + SESSION_S}.{secrets.token_urlsafe(16)}"
+        value = f"{int(self.now()) + SESSION_S}.{secrets.token_urlsafe(16)}"
         response.set_cookie(
             self._cookie_name(request),
             f"{value}.{self._sign('session', value)}",
@@ -168,7 +168,7 @@ class Access:
         value, _, signature = request.cookies.get(self._cookie_name(request), "").rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign("session", value).encode()):
             return None
-        if int(value.partition(".")[0]) <= self._now():
+        if int(value.partition(".")[0]) <= self.now():
             return None
         return value
 

@@ -57,9 +57,12 @@ class DeliveryPages:
     def _list(self, request: Request) -> Response:
         given = {name: value for name, value in request.query_params.items() if value}
         follows = given.pop("follow", None) is not None
-        return self._list_page(
-            request, DeliveriesQuery.parse(given).search(), given, follows=follows
-        )
+        search = DeliveriesQuery.parse(given).search()
+        if given.keys() == {"text"}:  # from the search box
+            row = self._store.deliveries.find(search.text)
+            if row is not None and row.guid == search.text:
+                return RedirectResponse(f"/deliveries/{row.guid}", 303)
+        return self._list_page(request, search, given, follows=follows)
 
     def _list_page(
         self,

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from http import HTTPStatus
 from inspect import iscoroutinefunction
@@ -147,6 +147,7 @@ class Frame:
     def render(
         self, request: Request, template: str, *, status: int = 200, **variables: object
     ) -> Response:
+        now = datetime.fromtimestamp(self.access.now(), UTC)
         return render(
             request,
             template,
@@ -156,7 +157,7 @@ class Frame:
             may_use=self.may_use(request),
             may_write=self.access.may_write(request),
             user=self.access.find_user(request),
-            **variables,
+            **{"now": now, **variables},
         )
 
     def person(self, request: Request) -> str:

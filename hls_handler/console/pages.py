@@ -11,7 +11,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -41,7 +42,7 @@ NAVIGATION = {
     "Log": "/log",
     "Audit": "/audit",
     "Settings": "/settings",
-    "Documentation": "/docs",
+    "Documentation": "/docs/running.md",
 }
 NOTHING = "\u2013"  # there is nothing to show
 MAX_PATH = 200  # characters of a path that an error quotes
@@ -100,14 +101,7 @@ def format_percent(percent: float | None) -> str:
 
 
 def format_sum_usd(usd: float | None) -> str:
-    """Return "1,234.50 USD", or "0.0123 USD" below one dollar. The cost of one call or delivery has
-    six decimals.
-    """
-    if usd is None:
-        return NOTHING
-    if 0 < usd < 1:
-        return f"{usd:.4f} USD"
-    return f"{usd:,.2f} USD"
+    return NOTHING if usd is None else format_usd(usd)
 
 
 def format_duration(seconds: float | None) -> str:
@@ -126,9 +120,13 @@ def _format_time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
-def _format_relative(moment: datetime, now: datetime) -> Markup:
-    """Filter: return "5 min ago" or "in 5 min" as an element with the time as its title."""
-    seconds = round((now - moment).total_seconds())
+@pass_context
+def _format_relative(context: Context, moment: datetime) -> Markup:
+    """Filter: return "5 min ago" or "in 5 min" as an element with the time as its title.
+
+    A macro of another template needs `import ... with context`, because the filter reads `now`.
+    """
+    seconds = round((context["now"] - moment).total_seconds())
     span = re.sub(r"\.\d+", "", format_duration(abs(seconds)))
     text = "now"
     if seconds > 0:

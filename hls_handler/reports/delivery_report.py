@@ -183,7 +183,7 @@ def _cost(report: DeliveryReport) -> str:
     to_claude = f"{calls} to Claude"
     if shadow_calls:
         to_claude += f" ({shadow_calls} of them for the shadow prompt)"
-    return f"{to_claude}, {tokens_in} in, {tokens_out} out, {sum(costs):.6f} USD."
+    return f"{to_claude}, {tokens_in} in, {tokens_out} out, {format_usd(sum(costs))}."
 
 
 def describe_steps(report: DeliveryReport) -> Iterator[str]:

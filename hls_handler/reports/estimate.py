@@ -12,7 +12,7 @@ from hls_handler.claude.prices import find_cost_usd, with_price
 from hls_handler.claude.provider import MARGIN, request_schema
 from hls_handler.question import Prompt, RenderedPrompt, estimate_tokens
 from hls_handler.settings.model import HAIKU, OPUS, SONNET, Claude, Provider
-from hls_handler.wording import add_usd
+from hls_handler.wording import add_usd, format_usd
 
 TYPICAL_REVIEW = Usage("", input_tokens=7_000, output_tokens=400)
 """The first review of 2 files with 40 changed lines (`make bench NAMES=reviews`), no second
@@ -80,10 +80,10 @@ def _count_tokens(rendered: RenderedPrompt) -> int:
 
 
 def format_cost(expected: Estimate) -> str:
-    """Return "0.000022 to 0.002022 USD", or "unknown"."""
+    """Return "$0.000022 to $0.0020", or "unknown"."""
     if expected.min_usd is None or expected.max_usd is None:
         return "unknown"
-    return f"{expected.min_usd:.6f} to {expected.max_usd:.6f} USD"
+    return f"{format_usd(expected.min_usd)} to {format_usd(expected.max_usd)}"
 
 
 def list_claude_models(claude: Claude) -> dict[str, tuple[Provider, str]]:

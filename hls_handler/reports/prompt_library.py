@@ -46,7 +46,7 @@ def _is_version_of(prompt_id: str, other_id: str) -> bool:
 
 
 def format_known_cost(row: PromptStats) -> str:
-    """Return "0.000600 USD", or "unknown for 2 calls", or both."""
+    """Return "$0.00060", or "unknown for 2 calls", or both."""
     unknown = row.calls_of_unknown_cost
     if not unknown:
         return format_usd(row.cost_usd)

@@ -13,6 +13,7 @@ from hls_handler.engine.job import decode_reply, encode_reply, redact_unusable
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.question import RenderedPrompt
 from hls_handler.store.calls import ReviewBudget
+from hls_handler.wording import format_usd
 
 
 class UnusableAnswer(Permanent):
@@ -79,8 +80,9 @@ class Sender:
         next_usd = estimate.cost_usd or 0
         if round(spent_usd + next_usd, 6) > round(limit.max_usd, 6):
             raise BudgetExceeded(
-                f"the next call to Claude may cost {next_usd:.6f} USD, the calls of this dry run"
-                f" have cost {spent_usd:.6f} USD, and {limit.where} allows {limit.max_usd:.6f} USD"
+                f"the next call to Claude may cost {format_usd(next_usd)}, the calls of this dry"
+                f" run have cost {format_usd(spent_usd)}, and {limit.where} allows"
+                f" {format_usd(limit.max_usd)}"
             )
 
     def _ask(

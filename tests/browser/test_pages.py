@@ -116,7 +116,7 @@ def test_unsaved_edit_is_rendered_and_sent_to_claude(service: Service, open_page
     page.get_by_label("Try it with").select_option("up to 5 deliveries")
     page.get_by_role("button", name="Render").click()
     page.get_by_role("heading", name="Diff").wait_for()
-    send_button = page.get_by_role("button", name="Send to Claude for about 0.00")
+    send_button = page.get_by_role("button", name="Send to Claude for about $0.00")
     assert find_obstacles(page) == []
     send_button.dblclick()
     page.get_by_role("heading", name="As people left them").wait_for()

@@ -45,20 +45,19 @@ def test_show_lists_each_step_with_its_cost_in_order(hls: Hls, store: Storage) -
     store.queue.finish(lease, End("done", "labels bug"), took_s=2.5, github_requests=4)
     shown = hls("deliveries", "show", "request-g1")
     failed = (
-        "1.500 s, failed: no kind, 170 tokens in, 20 out, 0.012346 USD, claude-haiku-5-5, request"
-        " req_011"
+        "1.500 s, failed: no kind, 170 tokens in, 20 out, $0.012, claude-haiku-5-5, request req_011"
     )
     assert shown.stdout.splitlines()[1:] == [
         "  Done: labels bug.",
         (
             "  3 calls to Claude (1 of them for the shadow prompt), 9340 tokens in, 4040 out,"
-            " 0.074692 USD."
+            " $0.075."
         ),
         "  Step gather: 0.250 s",
         f"  Step ask: {failed}",
         (
             "  Step ask: no duration, failed: the end of the call was not stored, at most 9000"
-            " tokens in, 4000 out, 0.050000 USD, claude-haiku-5-5"
+            " tokens in, 4000 out, $0.050, claude-haiku-5-5"
         ),
         "  Step post: 0.750 s",
         "  Step post 2: 0.500 s",

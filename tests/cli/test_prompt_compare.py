@@ -74,13 +74,13 @@ def test_a_shadow_is_compared_with_what_was_posted(compare: Hls) -> None:
     assert (
         result.stdout
         == "issues/strict@222222 against issues/analyze@111111\n\ndelivery  event          thread  "
-        "        comments  tokens      USD                 labels\n22222222  issues.opened "
-        " octo/widgets#7  yes, yes  1150, 1050  0.250000, 0.250000  the same\n11111111 "
-        " issues.opened  octo/widgets#7  no, yes   1150, 1050  0.250000, 0.250000 "
+        "        comments  tokens      cost            labels\n22222222  issues.opened "
+        " octo/widgets#7  yes, yes  1150, 1050  $0.250, $0.250  the same\n11111111 "
+        " issues.opened  octo/widgets#7  no, yes   1150, 1050  $0.250, $0.250 "
         " priority-high, not priority-low\n\ncompared     2 deliveries; left out: 1"
         " failed\npeople left  0 fixed, 1 broken of 2: too few to tell\n  kind: 0 fixed, 0"
         " broken\n  priority: 0 fixed, 1 broken\ncomments     1, against 2\nmean tokens  1150,"
-        " against 1050\nmean cost    0.250000 USD, against 0.250000 USD\n"
+        " against 1050\nmean cost    $0.250, against $0.250\n"
     )
 
 
@@ -107,12 +107,12 @@ def test_totals_of_all_deliveries_and_escaped_control_characters() -> None:
     )
     lines = list(format_comparison(report))
     assert lines[0] == "a@1, a@2 against b@2"
-    assert lines[3].endswith("0.250000, 0.250000  bug, not priority-low")
+    assert lines[3].endswith("$0.250, $0.250  bug, not priority-low")
     assert "o/r\\x1b[2J#7" in lines[3]
     assert lines[-3:] == [
         "comments     2, against 2",
         "mean tokens  3, against 1",
-        "mean cost    0.375000 USD, against 0.250000 USD",
+        "mean cost    $0.375, against $0.250",
     ]
 
 

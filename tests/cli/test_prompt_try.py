@@ -85,7 +85,7 @@ def test_an_issue_is_tried_by_its_url_and_nothing_is_written(
     assert "comment     would have commented" in lines
     assert f"│ {marker('issues')}" in lines
     assert lines[-2].startswith("done        would have: added bug, priority-high")
-    assert lines[-1].startswith("cost        1 question, 0.00")
+    assert lines[-1].startswith("cost        1 question, $0.00")
     assert writes(sandbox) == []
     assert sorted(folder.iterdir()) == before
 
@@ -235,7 +235,7 @@ def test_an_ignored_event_is_explained_and_can_be_tried_with_a_prompt(
             "ignored     the service would ignore this event, see above; use --prompt NAME to try"
             " it anyway"
         ),
-        "cost        0 questions, 0.000000 USD",
+        "cost        0 questions, $0.00",
     ]
     assert sandbox.requests.all("claude") == ()
     result = try_("issues.pinned", "--prompt", "issues/analyze")

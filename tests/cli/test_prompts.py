@@ -88,11 +88,11 @@ def test_list_shows_a_line_for_each_version(prompts: Hls, store: Storage) -> Non
         3:5
     ] == [
         (
-            f"  @{mine[-6:]}  3 replies, 0.003000 USD, and unknown for 1 call; corrected none;"
+            f"  @{mine[-6:]}  3 replies, $0.0030, and unknown for 1 call; corrected none;"
             " failed calls none; last error none"
         ),
         (
-            "  @000001  0 replies, 0.250000 USD; corrected none; failed calls 2 failed; last error"
+            "  @000001  0 replies, $0.250; corrected none; failed calls 2 failed; last error"
             " TIME: Claude answered 404 Done: forged\\x1b[2J"
         ),
     ]

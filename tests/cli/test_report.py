@@ -57,7 +57,7 @@ def test_markdown_has_signal_against_noise_and_every_figure(report: Hls) -> None
         "| labels corrected | 0 |",
         "| time to the first reply, p50, estimated | unknown |",
         "| time to the first reply, p95, estimated | unknown |",
-        "| cost | 0.00 USD |",
+        "| cost | $0.00 |",
     ]
 
 

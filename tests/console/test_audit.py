@@ -113,4 +113,4 @@ def test_a_trial_is_recorded_before_claude_is_asked_and_then_has_its_cost(
         0.00014,
     )
     assert change["object"].startswith("issues/analyze@")
-    assert b"0.000140 USD" in author.get("/audit").body
+    assert b"$0.00014" in author.get("/audit").body

@@ -246,6 +246,20 @@ def test_every_page_forbids_inline_scripts_and_frames(browser: Browser, store: S
     assert (unchanged.status, unchanged.headers["cache-control"]) == (304, "no-cache")
 
 
+def test_search_box_of_every_page_finds_a_guid_a_conversation_and_a_text(
+    browser: Browser, store: Storage
+) -> None:
+    accept(store, queued("a1", number=7), queued("c1", repository="o/r", number=7))
+    browser.sign_in()
+    for path in ("/", "/deliveries/a1", "/log", "/docs/comments.md", "/nothing"):
+        box = '<form action="/deliveries" role="search" aria-label="All deliveries"'
+        assert (box in browser.get(path).body.decode()) == (path != "/nothing")
+    assert browser.get("/deliveries?text=a1").headers["location"] == "/deliveries/a1"
+    assert browser.get("/deliveries?text=a1&state=queued").status == 200
+    found = browser.get("/deliveries?text=o/r%237").body.decode()
+    assert re.findall('class="row" href="([^"]+)"', found) == ["/deliveries/c1"]
+
+
 def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
     dead_letter(store, "d1")
     accept(store, queued("a1", number=7), queued("c1", repository="o/r", number=7))

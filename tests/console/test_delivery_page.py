@@ -84,7 +84,7 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
     assert '<td role="cell" data-label="Duration">1.00 s</td>' in page
     assert '<td role="cell" data-label="Requests to GitHub">3</td>' in page
     assert '<td role="cell" data-label="Tokens in">170</td>' in page
-    assert '<td role="cell" data-label="Cost" class="num">0.012346 USD</td>' in page
+    assert '<td role="cell" data-label="Cost" class="num">$0.012</td>' in page
     assert "All attempts sent 6 requests to GitHub" in page
     link = (
         '<a href="https://github.com/octo/widgets/issues/7#issuecomment-1"'

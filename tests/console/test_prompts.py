@@ -34,7 +34,7 @@ def test_library_shows_use_cost_and_failures_of_each_version(
         '<a href="/prompts/issues/analyze">issues/analyze</a><br><span'
         f' class="quiet">@{prompt_id[-6:]}' in page
     )
-    assert 'data-label="Cost" class="num">0.250000 USD</td>' in page
+    assert 'data-label="Cost" class="num">$0.250</td>' in page
     versions = author.get(PAGE).body.decode().partition("Versions</h2>")[2]
     assert f"<code>{prompt_id}</code> (in use)" in versions
     assert (
@@ -42,7 +42,7 @@ def test_library_shows_use_cost_and_failures_of_each_version(
         in versions
     )
     assert 'data-label="Failed calls">1 invalid</td>' in versions
-    assert 'data-label="Cost" class="num">0.500000 USD</td>' in versions
+    assert 'data-label="Cost" class="num">$0.500</td>' in versions
     assert "Claude: &lt;b&gt;invalid&lt;/b&gt;" in versions
 
 

@@ -88,7 +88,7 @@ def test_edit_is_rendered_with_diff_and_cost_and_changes_no_file(
     page = edit(stored, with_task(EVIL)).body.decode()
     assert "--- a/prompts/issues/analyze.j2\n+++ b/prompts/issues/analyze.j2\n" in page
     assert "+&lt;/textarea&gt;&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert "Send to Claude for about 0.00" in page
+    assert "Send to Claude for about $0.00" in page
     assert "<script>" not in page
     assert "<img" not in page
     assert (library / "issues/analyze.j2").read_text(encoding="utf-8") == TEMPLATE
@@ -181,7 +181,7 @@ def test_only_questions_whose_cost_was_shown_are_sent(stored: Browser, store: St
     reply = wait_for_trial(stored)
     assert claude.asked[0].task.startswith("Edited Title: <untrusted ")
     assert "Newer" not in claude.asked[0].task
-    assert ": 1 reply, 0.000140 USD." in reply
+    assert ": 1 reply, $0.00014." in reply
     assert "Labels: bug, difficulty-easy, priority-low</p>" in reply
     assert "summary: &lt;/textarea&gt;" in reply
     assert "Edited Title:" in reply.partition("<textarea")[2]
@@ -285,7 +285,7 @@ def test_one_trial_at_a_time_and_a_stop_ends_it_before_the_next_call(
     assert send(stored, TEMPLATE, page, most="5").status == 303
     assert asking.wait(10)
     waiting = stored.get(EDIT).body.decode()
-    assert "is running since" in waiting
+    assert " began <time " in waiting
     assert 'hx-trigger="every 2s"' in waiting
     assert send(stored, TEMPLATE, page, most="5").status == 303  # a double click
     path = "/prompts/issues/other/edit"
@@ -298,7 +298,7 @@ def test_one_trial_at_a_time_and_a_stop_ends_it_before_the_next_call(
     stored.console.stop()
     may_reply.set()
     ended = wait_for_trial(stored)
-    assert ": 1 reply, 0.000140 USD." in ended
+    assert ": 1 reply, $0.00014." in ended
     assert "The service was stopped." in ended
     assert len(claude.asked) == 1
 
@@ -382,15 +382,13 @@ def test_trial_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
     world.finish()
     browser, path = RerunBrowser(world, found), "/prompts/pull_requests/analyze/edit"
     page = browser.get(path)
-    assert (
-        "(review.max_usd) limits the cost of each delivery to 0.050130 USD." in page.body.decode()
-    )
+    assert "(review.max_usd) limits the cost of each delivery to $0.050." in page.body.decode()
     form = {"send": hidden(page, "send"), "deliveries": hidden(page, "deliveries")}
     assert browser.submit(path, path, **form).status == 303
     wait_for_trial(browser, path)
     assert (
-        "not posted; findings not verified: the next call to Claude may cost 0.050000 USD, the"
-        " calls of this dry run have cost 0.000140 USD, and settings (review.max_usd) allows"
-        " 0.050130 USD" in browser.text(path)
+        "not posted; findings not verified: the next call to Claude may cost $0.050, the"
+        " calls of this dry run have cost $0.00014, and settings (review.max_usd) allows"
+        " $0.050" in browser.text(path)
     )
     assert len(browser.client.asked) == 1

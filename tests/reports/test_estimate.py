@@ -36,7 +36,7 @@ def test_estimated_cost_is_a_range_or_unknown() -> None:
         min_usd=0.000022,
         max_usd=0.002022,
     )
-    assert format_cost(expected) == "0.000022 to 0.002022 USD"
+    assert format_cost(expected) == "$0.000022 to $0.0020"
     assert format_cost(replace(expected, max_usd=None)) == "unknown"
 
 
