@@ -20,7 +20,7 @@ from hls_handler.review.ledger import fails_check, leaves_open, sort_entries
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_title, truncate
-from hls_handler.untrusted.markdown import sanitize_code_span, sanitize_inline
+from hls_handler.untrusted.markdown import format_code_span, sanitize_inline
 from hls_handler.untrusted.redaction import redact, redact_code
 from hls_handler.wording import count, inflect, was_or_were
 
@@ -223,7 +223,7 @@ def _list_files(coverage: Coverage) -> Iterator[str]:
     if unneeded:
         yield "\n### No review needed\n"
     for file in unneeded:
-        yield f"- `{sanitize_code_span(file.path)}`: {sanitize_inline(file.reason or '')}"
+        yield f"- {format_code_span(file.path)}: {sanitize_inline(file.reason or '')}"
 
 
 def _list_numbers(opened: Sequence[LedgerEntry]) -> Iterator[str]:
@@ -243,11 +243,11 @@ def _receipt_rows(review: EndedReview) -> Iterator[tuple[str, str]]:
     coverage = review.coverage
     reviewed = sum(file.reviewed for file in coverage.needing_review)
     lines = sum(file.lines for file in coverage.needing_review)
-    yield "commit", f"`{sanitize_code_span(review.commit)}`"
+    yield "commit", format_code_span(review.commit)
     yield "files", f"{coverage.reviewed} of {coverage.needed}"
     yield "changed lines", f"{reviewed} of {lines}"
     if review.asked_for not in ("", review.commit):
-        yield "Claude was last asked for commit", f"`{sanitize_code_span(review.asked_for)}`"
+        yield "Claude was last asked for commit", format_code_span(review.asked_for)
     yield from _cost_rows(review.receipt)
 
 
@@ -257,17 +257,17 @@ def _cost_rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
     cost = _cost(receipt)
     if cost:
         yield "cost", cost
-    prompts = ", ".join(f"`{sanitize_code_span(prompt)}`" for prompt in receipt.prompt_ids)
+    prompts = ", ".join(format_code_span(prompt) for prompt in receipt.prompt_ids)
     yield inflect(max(len(receipt.prompt_ids), 1), "prompt"), prompts or "none"
     if receipt.models:
-        yield "answered by", ", ".join(f"`{sanitize_code_span(model)}`" for model in receipt.models)
+        yield "answered by", ", ".join(format_code_span(model) for model in receipt.models)
 
 
 def _describe_missing(file: FileCoverage) -> str:
     read = ""
     if file.reviewed:
         read = f"{file.reviewed} of {count(file.lines, 'changed line')} reviewed; "
-    return f"`{sanitize_code_span(file.path)}`: {read}{sanitize_inline(file.reason or '')}"
+    return f"{format_code_span(file.path)}: {read}{sanitize_inline(file.reason or '')}"
 
 
 def _annotations(review: EndedReview) -> Iterator[Annotation]:

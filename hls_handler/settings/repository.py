@@ -28,7 +28,7 @@ from hls_handler.settings.yaml_parser import (
     parse_tree,
     value_at,
 )
-from hls_handler.untrusted.markdown import sanitize_code_span
+from hls_handler.untrusted.markdown import format_code_span
 
 PATH = ".github/hls.yaml"
 ORGANIZATION_PATH = "hls.yaml"
@@ -393,7 +393,7 @@ def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
     Problems may quote the file, which is untrusted. Therefore they are cleaned, redacted and shown
     as code.
     """
-    lines = "\n".join(f"- `{sanitize_code_span(problem)}`" for problem in problems)
+    lines = "\n".join(f"- {format_code_span(problem)}" for problem in problems)
     keys = ", ".join(f"`{key.path}`" for key in REPOSITORY_KEYS)
     body = PROBLEMS_COMMENT.format(path=PATH, problems=lines, keys=keys)
     return EnsureComment(PROBLEMS_COMMENT_FAMILY, body, create=True)

@@ -90,8 +90,26 @@ def sanitize_inline(text: str, references: References | None = None) -> str:
 
 
 def sanitize_code_span(text: str) -> str:
-    """Sanitize a text for a code span: one line without backticks, with "|" escaped for tables."""
-    line = _one_line(text).replace("`", "ˋ").replace("|", "\\|")
+    """Sanitize a text for a part of a code span: one line without backticks, with "|" escaped for
+    tables.
+    """
+    return _code_line(text.replace("`", "ˋ"))
+
+
+def format_code_span(text: str) -> str:
+    """Return a sanitized text as a whole code span. Its delimiters are longer than each run of
+    backticks in the text, as CommonMark demands.
+    """
+    line = _code_line(text)
+    longest = max(map(len, re.findall("`+", line)), default=0)
+    if not longest:
+        return f"`{line}`"
+    delimiter = "`" * (longest + 1)
+    return f"{delimiter} {line} {delimiter}"
+
+
+def _code_line(text: str) -> str:
+    line = _one_line(text).replace("|", "\\|")
     return _sanitize_code(line) or " "  # an empty code span is not code
 
 

@@ -21,6 +21,7 @@ from hls_handler.untrusted.cleaning import (
     truncate,
 )
 from hls_handler.untrusted.markdown import (
+    format_code_span,
     sanitize_code_block,
     sanitize_code_span,
     sanitize_html,
@@ -75,7 +76,10 @@ def find_broken_placeholder(rendered: str) -> BrokenPlace | None:
 
 
 MarkdownContext = tuple[
-    Literal["text", "link_text", "code_span", "code_block", "link_target", "html"], str
+    Literal[
+        "text", "link_text", "code_span", "whole_code_span", "code_block", "link_target", "html"
+    ],
+    str,
 ]
 """(kind of Markdown around a placeholder, prefix). For a text, the prefix is U+200B or "", inserted
 before the text. For "code_block", it is the block's indentation and quote marks, inserted before
@@ -84,7 +88,9 @@ each line but the first.
 
 FENCE = re.compile(r"`{3,}|~{3,}")
 TAG = re.compile(r"</?[A-Za-z]")
-CODE_SPAN = re.compile(r"(`+)[^`]+?\1(?!`)")
+CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)")
+OPENING = re.compile(r"[^`]*(`+)")
+CLOSING = re.compile("`*")
 LINK_TARGET = re.compile(r"\]\([^()\s]*$")
 LINK_TEXT = re.compile(r"\[[^\[\]]*$")
 JOINING_ENDS = ("!", "@", "<", "&", "]", "\\", PLACEHOLDER_END)
@@ -114,13 +120,19 @@ def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
                 yield "code_block", prefix
             else:
                 before = CODE_SPAN.sub("", line[: placeholder.start()])
-                yield _context_in_line(before, in_html=in_html_block)
+                after = line[placeholder.end() :]
+                yield _context_in_line(before, after, in_html=in_html_block)
 
 
-def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
+def _context_in_line(before: str, after: str, *, in_html: bool) -> MarkdownContext:
     if in_html or TAG.search(before):
         return "html", ""
-    if "`" in before.replace("\\`", ""):
+    unescaped = before.replace("\\`", "")
+    if "`" in unescaped:
+        opening = OPENING.fullmatch(unescaped)
+        closing = CLOSING.match(after)
+        if opening and closing and opening[1] == closing[0]:
+            return "whole_code_span", ""
         return "code_span", ""
     if LINK_TARGET.search(before):
         return "link_target", ""
@@ -160,6 +172,9 @@ class CommentFormatter:
                 return f"{prefix}{self.sanitize(text, references)}"
             case "code_span":
                 return sanitize_code_span(text)
+            case "whole_code_span":
+                # between the delimiters of the template, which are at least one backtick
+                return format_code_span(text)[1:-1]
             case "code_block":
                 return sanitize_code_block(text).replace("\n", f"\n{prefix}")
             case "link_target":

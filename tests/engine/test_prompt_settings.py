@@ -162,7 +162,7 @@ def test_rule_15_suggested_title_is_one_line_of_code(make_world: MakeWorld) -> N
     (line,) = [line for line in world.github.comments[2].split("\n") if "octocat" in line]
     assert (
         line
-        == "A title that names the type of the change: `fix: ask ˋ@octocatˋ <img src=x> # fixes #1`"
+        == "A title that names the type of the change: `` fix: ask `@octocat` <img src=x> # fixes #1 ``"
     )
 
 

@@ -218,7 +218,7 @@ def test_rule_15_names_of_files_cannot_break_out_of_the_summary() -> None:
     )
     assert [line for line in planned.summary.split("\n") if "octocat" in line] == [
         # all in a code span
-        "- `aˋ @octocat ![x](https://evil.example/x.png) <img src=x>`: over the token budget"
+        "- `` a` @octocat ![x](https://evil.example/x.png) <img src=x> ``: over the token budget"
     ]
 
 

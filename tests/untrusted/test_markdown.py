@@ -330,6 +330,29 @@ def test_a_cell_is_one_line_without_bars(text: str, cell: str) -> None:
     assert [token.content for token in rows if token.type == "inline"][-1] == "last"
 
 
+@pytest.mark.parametrize(
+    ("source", "text", "posted"),
+    [
+        ("> line 2: `{{ x }}`", "got `a`", "> line 2: `` got `a` ``"),
+        ("`{{ x }}`", "``", "``` `` ```"),
+        ("``{{ x }}``", "a ```", "````` a ``` `````"),
+        ("[`{{ x }}`](https://a.example)", "a`b", "[`` a`b ``](https://a.example)"),
+        ("`{{ x }}`", "plain", "`plain`"),
+    ],
+)
+def test_backticks_stay_backticks_in_a_code_span_of_a_template(
+    source: str, text: str, posted: str
+) -> None:
+    assert comment(source, text, "") == posted
+    inline = [child for token in MARKDOWN.parse(posted) for child in token.children or ()]
+    assert [child.content for child in inline if child.type == "code_inline"] == [text]
+
+
+def test_backticks_are_replaced_where_a_text_is_a_part_of_a_code_span() -> None:
+    assert comment("`{{ x }}:{{ y }}`", "a`b", "c") == "`aˋb:c`"
+    assert comment("`` a `{{ x }}` ``", "a`b", "") == "`` a `aˋb` ``"
+
+
 def test_truncation_of_a_text_in_a_comment_is_visible() -> None:
     assert (
         format_for_comment("x" * 30_005, "0" * 16)
