@@ -1,5 +1,5 @@
-"""Counts, costs and invalid values in sentences, such as "2 deliveries", "$0.00060" and
-"kind: expected text". All packages use it for messages.
+"""Counts, costs, times and invalid values in sentences, such as "2 deliveries", "$0.00060",
+"5 min ago" and "kind: expected text". All packages use it for messages.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,6 +58,27 @@ def add_usd(costs: Iterable[float | None]) -> float | None:
     if None in known:
         return None
     return sum(cost for cost in known if cost is not None)
+
+
+def format_seconds(seconds: float) -> str:
+    """Return "0.45 s", "12.5 s", "2.0 min", "3.1 h" or "4.2 d"."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    for limit, unit_s, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit_s:.1f} {unit}"
+    return f"{seconds / 86_400:.1f} d"
+
+
+def format_relative(moment: datetime, now: datetime) -> str:
+    """Return "5 min ago", "now" or "in 5 min"."""
+    seconds = round((now - moment).total_seconds())
+    span = re.sub(r"\.\d+", "", format_seconds(abs(seconds)))
+    if seconds > 0:
+        return f"{span} ago"
+    if seconds < 0:
+        return f"in {span}"
+    return "now"
 
 
 _PHRASES = (

@@ -5,6 +5,7 @@ address.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from typing import Annotated
@@ -14,7 +15,9 @@ import typer
 from hls_handler.app import Service
 from hls_handler.background.catch_up import CatchUp, Listening, Report
 from hls_handler.cli.options import (
+    AsJson,
     Config,
+    Limit,
     abort,
     config_path,
     describe_person,
@@ -24,7 +27,16 @@ from hls_handler.cli.options import (
     utc_now,
 )
 from hls_handler.cli.serve import Port, run_service
-from hls_handler.cli.terminal import print_line
+from hls_handler.cli.terminal import (
+    Cell,
+    Column,
+    is_terminal,
+    print_json,
+    print_line,
+    print_table,
+    waiting,
+)
+from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import PromptError, SettingsError
@@ -34,7 +46,10 @@ from hls_handler.github.client import make_credentials
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.wording import count
+from hls_handler.wording import count, format_relative
+
+Missed = tuple[DeliveryAttempt, str | None]
+"""An attempt of GitHub, and its repository, if it is known."""
 
 
 def catch_up(
@@ -44,6 +59,8 @@ def catch_up(
             "--dry-run", help="Only list the missed webhooks whose payload a run would read."
         ),
     ] = False,
+    as_json: AsJson = False,
+    limit: Limit = None,
     config: Config = None,
 ) -> None:
     """Process webhooks that were not received.
@@ -56,8 +73,19 @@ def catch_up(
     Exit codes: 0 complete; 1 at least one webhook could not be read; 2 usage error, or unusable
     settings, prompts or database.
     """
-    report = _run(load(config), dry_run=dry_run)
-    _print(report, dry_run=dry_run)
+    with waiting("Reading webhooks from GitHub"):
+        report = _run(load(config), dry_run=dry_run)
+    missed = report.missed[:limit]
+    if as_json:
+        print_json({**report.counts(), "missed": [_to_dict(*one) for one in missed]})
+    else:
+        if dry_run and is_terminal():
+            _print_table(missed, len(report.missed))
+        elif dry_run:
+            _print_list(missed)
+        _print_counts(report, dry_run=dry_run)
+    for problem in report.problems:
+        print_line(f"{problem.message}; {problem.remedy}", err=True, style="red")
     if report.problems:
         raise typer.Exit(1)
 
@@ -90,16 +118,45 @@ def _run(settings: Settings, *, dry_run: bool) -> Report:
             abort(*exc.problems)
 
 
-def _print(report: Report, *, dry_run: bool) -> None:
-    if dry_run and report.missed:
+def _to_dict(attempt: DeliveryAttempt, repository: str | None) -> dict[str, object]:
+    return {
+        "delivery": attempt.guid,
+        "sent_at": attempt.delivered_at.isoformat(),
+        "status": attempt.status_code,
+        "event": event_key(attempt.event, attempt.action),
+        "repository": repository,
+        "repository_id": attempt.repository_id,
+    }
+
+
+def _print_table(missed: Sequence[Missed], total: int) -> None:
+    columns = [Column("SENT"), Column("DELIVERY"), Column("STATUS", is_number=True)]
+    columns += [Column("EVENT"), Column("REPOSITORY")]
+    now = utc_now()
+    rows = []
+    for attempt, repository in missed:
+        texts = (
+            format_relative(attempt.delivered_at, now),
+            attempt.guid[:8],
+            str(attempt.status_code),
+            event_key(attempt.event, attempt.action),
+            repository or f"id {attempt.repository_id}",
+        )
+        rows.append([Cell(text) for text in texts])
+    print_table(columns, rows, f"{len(missed):,} of {count(total, 'missed webhook')}")
+
+
+def _print_list(missed: Sequence[Missed]) -> None:
+    if missed:
         print_line(f"{'sent (UTC)':<19}  {'delivery':<8}  {'status':>6}  {'event':<28}  repository")
-        for attempt, repository in report.missed:
-            event = event_key(attempt.event, attempt.action)
-            sent = f"{attempt.delivered_at:%F %T}"
-            where = repository or f"id {attempt.repository_id}"
-            print_line(
-                f"{sent}  {attempt.guid[:8]}  {attempt.status_code:>6}  {event:<28}  {where}"
-            )
+    for attempt, repository in missed:
+        event = event_key(attempt.event, attempt.action)
+        sent = f"{attempt.delivered_at:%F %T}"
+        where = repository or f"id {attempt.repository_id}"
+        print_line(f"{sent}  {attempt.guid[:8]}  {attempt.status_code:>6}  {event:<28}  {where}")
+
+
+def _print_counts(report: Report, *, dry_run: bool) -> None:
     looked_at = (
         f"{count(report.looked_at, 'attempt')} of {count(report.hooks, 'webhook')} looked at"
     )
@@ -114,8 +171,6 @@ def _print(report: Report, *, dry_run: bool) -> None:
         if report.remaining:
             read += f", {report.remaining} remaining"
         print_line(f"{looked_at}, {read}")
-    for problem in report.problems:
-        print_line(f"{problem.message}; {problem.remedy}", err=True)
 
 
 def listen(

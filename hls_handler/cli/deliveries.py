@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Annotated, get_args
 
@@ -16,6 +18,7 @@ from hls_handler.cli.github_names import require_conversation, require_repositor
 from hls_handler.cli.options import (
     AsJson,
     Config,
+    Limit,
     describe_person,
     fail,
     find_age,
@@ -24,10 +27,21 @@ from hls_handler.cli.options import (
     require_existing_store,
     utc_now,
 )
-from hls_handler.cli.terminal import print_json, print_json_line, print_line, print_lines
+from hls_handler.cli.terminal import (
+    STATE_STYLES,
+    Cell,
+    Column,
+    is_terminal,
+    print_json,
+    print_json_line,
+    print_line,
+    print_lines,
+    print_table,
+    track,
+)
 from hls_handler.db.values import EPOCH
 from hls_handler.deliveries import State
-from hls_handler.queue.pauses import describe_pause, find_pause
+from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
 from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
 from hls_handler.reports.retry import RETRIED, count_matching, retry_delivery, retry_matching
@@ -36,7 +50,7 @@ from hls_handler.storage import Storage
 from hls_handler.store.periods import Period
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow, Statistics, find_outdated_names
-from hls_handler.wording import count
+from hls_handler.wording import count, format_relative
 
 deliveries = typer.Typer(
     help="List, show, export and retry deliveries. Works while the service runs.",
@@ -97,8 +111,8 @@ def list_(
 ) -> None:
     """List deliveries, the newest first.
 
-    Prints one line for each: time received, GUID prefix, state, event, issue or pull request. The
-    reason for the state, if any, is on the next line.
+    Prints one line for each: time received, GUID prefix, state, event, issue or pull request, its
+    title. The reason for the state, if any, is on the next line. A terminal gets a table.
 
     Exit codes: 0 listed (also if there are none); 1 there is no database; 2 usage error, or
     unusable settings or database.
@@ -110,9 +124,55 @@ def list_(
         search = DeliverySearch(state=state, repository=repository)
         rows = list(islice(store.searches.read_all(search), limit))
         pauses = store.pauses.active()
+        total = store.searches.count(search) if is_terminal() else 0
     if as_json:
         print_json(deliveries_to_dict(rows, pauses))
-        return
+    elif is_terminal() and rows:
+        _print_table(rows, pauses, total)
+    else:
+        _print_list(rows, pauses)
+
+
+SHORT_REASON = 40  # characters of a reason that stands on the line of the event
+COLUMNS = (Column("RECEIVED"), Column("DELIVERY"), Column("STATE"), Column("", is_wide=True))
+
+
+def _print_table(rows: Sequence[DeliveryRow], pauses: Sequence[Pause], total: int) -> None:
+    now = utc_now()
+    cells = []
+    last_reason = None
+    for row in rows:
+        received = Cell(format_relative(row.received_at, now), "dim")
+        state = Cell(row.state, STATE_STYLES[row.state])
+        title = row.title or row.event_key
+        if row.number is not None:
+            title = f"#{row.number} {title}"
+        about = [row.repository, row.sender]
+        if row.title:
+            about.insert(1, row.event_key)
+        if row.is_caught_up:
+            about.append("caught up")
+        below = []
+        reason = row.reason or ""
+        if len(reason) <= SHORT_REASON:
+            about.append(reason)
+        elif reason == last_reason:
+            about.append("the same reason")
+        else:
+            below.append(reason)
+        last_reason = reason
+        pause = find_pause(row.repository, pauses)
+        if row.state == "queued" and pause is not None:
+            below.append(describe_pause(pause))
+        below.insert(0, " · ".join(filter(None, about)))
+        cells.append((received, Cell(row.guid[:8]), state, Cell(title, below=below)))
+    shown = f"{len(rows):,} of {count(total, 'delivery')}"
+    if len(rows) < total:
+        shown += "; --limit shows more"
+    print_table(COLUMNS, cells, shown)
+
+
+def _print_list(rows: Sequence[DeliveryRow], pauses: Sequence[Pause]) -> None:
     if not rows:
         print_line("no deliveries")
     for row in rows:
@@ -122,6 +182,8 @@ def list_(
         )
         if row.is_caught_up:
             line += "  (caught up)"
+        if row.title:
+            line += f"  {row.title}"
         print_line(line)
         if row.reason:
             print_line(f"    {row.reason}")
@@ -160,6 +222,7 @@ def export(
     until: Until = None,
     state: OfState = None,
     repository: OfRepository = None,
+    limit: Limit = None,
     config: Config = None,
 ) -> None:
     """Print deliveries as JSON lines, the newest first.
@@ -175,7 +238,7 @@ def export(
     search = _parse_search(settings, state, repository, since, until)
     with require_existing_store(settings) as store:
         try:
-            for row in store.searches.read_all(search):
+            for row in islice(store.searches.read_all(search), limit):
                 print_json_line(report_to_dict(load_report(store, row)))
             sys.stdout.flush()
         except BrokenPipeError:
@@ -274,7 +337,14 @@ def _retry_matching(
     print_line(count_matching(number))
     if number and not yes:
         require_confirmation("Run them again?", what="the number", otherwise="none was queued")
-    results = retry_matching(store, search, settings, number=number, by=describe_person())
+    results = retry_matching(
+        store,
+        search,
+        settings,
+        number=number,
+        by=describe_person(),
+        track=partial(track, what="Queuing deliveries", total=number),
+    )
     if results.queued is None or (number and not results.queued):
         fail(results.sentence)
     print_line(results.sentence)
@@ -294,13 +364,14 @@ def why(
         str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request, or its URL.")
     ],
     as_json: AsJson = False,
+    limit: Limit = None,
     config: Config = None,
 ) -> None:
     """Explain what HLS did on an issue or pull request.
 
     Prints for each delivery, oldest first: the rule and the line of the settings that accepted or
     ignored it, the prompt, Claude's reply, what was posted or why nothing was posted, and the cost.
-    Works while the service runs.
+    --limit prints the newest ones only. Works while the service runs.
 
     Exit codes: 0 printed; 1 nothing was received for it; 2 usage error, or unusable settings or
     database.
@@ -309,9 +380,10 @@ def why(
     repository, number = require_conversation(conversation, base_url=settings.github.base_url)
     keep_days_source = settings.sources.where("storage.keep_days")
     with require_existing_store(settings) as store:
-        reports = [
-            load_report(store, row) for row in store.deliveries.of_conversation(repository, number)
-        ]
+        rows = [*store.deliveries.of_conversation(repository, number)]
+        if limit is not None:
+            rows = rows[-limit:]
+        reports = [load_report(store, row) for row in rows]
         rejected = ""
         if not reports:
             rejected = _describe_unverified(store, repository)

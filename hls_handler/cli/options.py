@@ -50,6 +50,9 @@ Config = Annotated[
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, max=10_000, help="Maximum number of entries.")
+]
 
 
 def config_path(config: Path | None) -> Path:

@@ -32,7 +32,7 @@ from hls_handler.cli.options import (
     require_claude_key,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.cli.terminal import print_json, print_line, print_lines
+from hls_handler.cli.terminal import print_json, print_line, print_lines, waiting
 from hls_handler.engine.active_config import Writer
 from hls_handler.engine.asking import advise, find_review_budget
 from hls_handler.engine.handler_job import check_fallback_issue, name_fallback_setting
@@ -150,7 +150,8 @@ def try_(
                 _print_chosen(chosen, settings)
             sender = Sender(client)
             trial = EventTrial(used, library, github, bot, sender)
-            tried = trial.run(chosen, is_forced=named_prompt is not None)
+            with waiting("Asking Claude"):
+                tried = trial.run(chosen, is_forced=named_prompt is not None)
     except PayloadError as exc:
         abort(f"{subject.name}: {exc}")
     except HlsError as exc:

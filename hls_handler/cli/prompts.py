@@ -8,11 +8,20 @@ from typing import Annotated
 import typer
 
 from hls_handler import shipped
-from hls_handler.cli.options import AsJson, Config, abort, load, open_existing_store
+from hls_handler.cli.options import AsJson, Config, Limit, abort, load, open_existing_store
 from hls_handler.cli.prompt_compare import compare
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.prompt_try import try_
-from hls_handler.cli.terminal import print_json, print_line, print_lines
+from hls_handler.cli.terminal import (
+    Cell,
+    Column,
+    Style,
+    is_terminal,
+    print_json,
+    print_line,
+    print_lines,
+    print_table,
+)
 from hls_handler.engine.library import load_shipped
 from hls_handler.errors import PromptError
 from hls_handler.prompting.prompt import Library, PromptSources, diff_prompts, origin
@@ -27,7 +36,7 @@ from hls_handler.reports.prompt_library import (
 )
 from hls_handler.settings.model import Settings
 from hls_handler.store.calls import PromptStats
-from hls_handler.wording import count
+from hls_handler.wording import count, format_usd
 
 prompts = typer.Typer(
     help="List, compare and try prompts.",
@@ -41,7 +50,7 @@ NAME_HELP = "The prompt's name (issues/analyze), or its id (issues/analyze@3f9c2
 
 
 @prompts.command(name="list")
-def list_(as_json: AsJson = False, config: Config = None) -> None:
+def list_(as_json: AsJson = False, limit: Limit = None, config: Config = None) -> None:
     """List the prompts with their statistics.
 
     Prints for each prompt its id, its events or the prompt that it follows, and its files. From the
@@ -58,27 +67,67 @@ def list_(as_json: AsJson = False, config: Config = None) -> None:
     with open_existing_store(settings) as store:
         if store is not None:
             stats = read_library_stats(store)
+    prompts = [*library.prompts.values()][:limit]
+    known = stats or LibraryStats()
     if as_json:
-        known = stats or LibraryStats()
-        print_json(
-            {
-                "prompts": [
-                    _to_dict(library, one, known.versions(one.id))
-                    for one in library.prompts.values()
-                ]
-            }
-        )
+        documents = [_to_dict(library, one, known.versions(one.id)) for one in prompts]
+        print_json({"prompts": documents})
         return
-    for prompt in library.prompts.values():
+    if is_terminal():
+        _print_table(library, prompts, known)
+    else:
+        _print_list(library, prompts, stats)
+    if stats is None:
+        reason = storage_problem or "there is no database yet"
+        print_line(f"{settings.sources.where('storage.url')}: {reason}, so there are no statistics")
+
+
+COLUMNS = (
+    Column("PROMPT", is_wide=True),
+    Column("REPLIES", is_number=True),
+    Column("COST", is_number=True),
+    Column("CORRECTED", is_number=True),
+    Column("FAILED", is_number=True),
+)
+
+
+def _print_table(library: Library, prompts: Sequence[Prompt], stats: LibraryStats) -> None:
+    rows = []
+    for prompt in prompts:
+        for version in stats.versions(prompt.id):
+            below = []
+            style: Style = "dim"  # of earlier versions
+            if version.id == prompt.id:
+                style = "bold"
+                files = origin(library.sources[prompt.name], shipped.PROMPTS)
+                below = [format_triggers(library, prompt), files.replace(f"{shipped.PROMPTS}/", "")]
+            if version.calls.last_error is not None:
+                below.append(f"last error {_error(version.calls)}")
+            set_ = sum(one.set for one in version.corrections.values())
+            corrected = sum(one.corrected for one in version.corrections.values())
+            rows.append(
+                (
+                    Cell(version.id, style, [*filter(None, below)]),
+                    Cell(f"{version.calls.replies:,}"),
+                    Cell(format_known_cost(version.calls)),
+                    Cell(f"{corrected:,} of {set_:,}"),
+                    Cell(f"{sum(version.failures.values()):,}"),
+                )
+            )
+    total = f"{len(prompts)} of {count(len(library.prompts), 'prompt')}"
+    replies = count(sum(row.replies for row in stats.rows), "reply")
+    cost = format_usd(sum(row.cost_usd for row in stats.rows))
+    print_table(COLUMNS, rows, f"{total}; {replies} of all versions, {cost}")
+
+
+def _print_list(library: Library, prompts: Sequence[Prompt], stats: LibraryStats | None) -> None:
+    for prompt in prompts:
         print_line(prompt.id)
         print_line(f"  for         {format_triggers(library, prompt)}")
         print_line(f"  from        {origin(library.sources[prompt.name], shipped.PROMPTS)}")
         if stats is not None:
             for version in stats.versions(prompt.id):
                 print_line(f"  {format_version(version)}")
-    if stats is None:
-        reason = storage_problem or "there is no database yet"
-        print_line(f"{settings.sources.where('storage.url')}: {reason}, so there are no statistics")
 
 
 def _to_dict(library: Library, prompt: Prompt, versions: Sequence[Version]) -> dict[str, object]:

@@ -21,7 +21,15 @@ from hls_handler.cli.options import (
     require_existing_store,
     utc_now,
 )
-from hls_handler.cli.terminal import print_line
+from hls_handler.cli.terminal import (
+    Cell,
+    Column,
+    is_terminal,
+    print_line,
+    print_table,
+    track,
+    waiting,
+)
 from hls_handler.errors import SettingsError, StepFailed, with_remedy
 from hls_handler.github.client import connect_read_only
 from hls_handler.github.reader import MAX_ISSUE_PAGES, GithubReader, WireRepository
@@ -32,6 +40,12 @@ from hls_handler.store.repositories import text_of_issue
 from hls_handler.store.texts import issue_scope
 from hls_handler.wording import count, is_or_are
 
+COLUMNS = (
+    Column("SCORE", is_number=True),
+    Column("ISSUE", is_number=True),
+    Column("STATE"),
+    Column("TITLE", is_wide=True),
+)
 PER_PAGE = 100
 # open issues and pull requests of a repository that --fill reads
 MAX_LISTED = PER_PAGE * MAX_ISSUE_PAGES
@@ -126,17 +140,23 @@ def _compare(
         )
         return
     history = store.repositories.history(found.id, "")
-    candidates = list(read_candidates(issue, reader, history))
-    print_line(
-        f"{count(stored, 'issue')} stored; {len(candidates)} similar to {repository}#{number}"
-    )
+    with waiting("Reading similar issues from GitHub"):
+        candidates = list(read_candidates(issue, reader, history))
+    total = f"{count(stored, 'issue')} stored; {len(candidates)} similar to {repository}#{number}"
+    rows = []
     for candidate, other in candidates:
         state = "unknown"
         title = "(GitHub does not show it)"
         if other is not None:
             state = other.state
             title = other.title
-        print_line(f"{candidate.score:>5.2f}  {f'#{candidate.number}':>7}  {state:<7}  {title}")
+        rows.append((f"{candidate.score:.2f}", f"#{candidate.number}", state, title))
+    if is_terminal() and rows:
+        print_table(COLUMNS, [list(map(Cell, row)) for row in rows], total)
+    else:
+        print_line(total)
+        for score, issue_number, state, title in rows:
+            print_line(f"{score:>5}  {issue_number:>7}  {state:<7}  {title}")
     if candidates:
         print_line(f"Claude is shown the first {MAX_SHOWN} that are open")
 
@@ -152,7 +172,8 @@ def _fill(store: Storage, reader: GithubReader, found: WireRepository) -> None:
     scope = issue_scope(found.id)
     listed = set[str]()
     before = store.texts.versions(scope).keys()
-    for page in reader.open_issues():
+    pages = math.ceil(min(found.open_issues_count, MAX_LISTED) / PER_PAGE)
+    for page in track(reader.open_issues(), "Reading pages of open issues", total=pages):
         store.texts.replace(scope, (), map(text_of_issue, page))
         listed |= {str(issue.number) for issue in page}
     closed = set[str]()

@@ -125,12 +125,14 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], total
     for row in rows:
         texts = []
         for cell in row:
-            text = Text(escape_unprintable(cell.text), style=cell.style)
+            text = Text()
+            text.append(escape_unprintable(cell.text), style=cell.style)
             for line in cell.below:
                 text.append(f"\n{escape_unprintable(line)}", style="dim")
             texts.append(text)
         table.add_row(*texts)
-    Console(markup=False, highlight=False, emoji=False).print(table)
+    colours: Literal["auto"] | None = "auto" if has_colours() else None
+    Console(markup=False, highlight=False, emoji=False, color_system=colours).print(table)
     print_line(total, style="bold")
 
 

@@ -4,7 +4,6 @@ style.
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
@@ -23,7 +22,7 @@ from starlette.types import Scope
 
 from hls_handler import __version__
 from hls_handler.untrusted.cleaning import escape_unprintable_lines, truncate
-from hls_handler.wording import format_usd
+from hls_handler.wording import format_relative, format_seconds, format_usd
 
 FOLDER = Path(__file__).parent
 HEADERS = {
@@ -108,12 +107,7 @@ def format_duration(seconds: float | None) -> str:
     """Return "0.45 s", "12.5 s", "2.0 min", "3.1 h" or "4.2 d"."""
     if seconds is None:
         return NOTHING
-    if seconds < 1:
-        return f"{seconds:.2f} s"
-    for limit, unit_s, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit_s:.1f} {unit}"
-    return f"{seconds / 86_400:.1f} d"
+    return format_seconds(seconds)
 
 
 def _format_time(moment: datetime) -> str:
@@ -126,15 +120,8 @@ def _format_relative(context: Context, moment: datetime) -> Markup:
 
     A macro of another template needs `import ... with context`, because the filter reads `now`.
     """
-    seconds = round((context["now"] - moment).total_seconds())
-    span = re.sub(r"\.\d+", "", format_duration(abs(seconds)))
-    text = "now"
-    if seconds > 0:
-        text = f"{span} ago"
-    elif seconds < 0:
-        text = f"in {span}"
     return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
-        moment.isoformat(), _format_time(moment), text
+        moment.isoformat(), _format_time(moment), format_relative(moment, context["now"])
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
@@ -61,13 +62,19 @@ class FilterRetry:
 
 
 def retry_matching(
-    store: Storage, search: DeliverySearch, settings: Settings, *, number: int, by: str
+    store: Storage,
+    search: DeliverySearch,
+    settings: Settings,
+    *,
+    number: int,
+    by: str,
+    track: Callable[[Sequence[DeliveryRow]], Iterable[DeliveryRow]] = iter,
 ) -> FilterRetry:
     """Queue all deliveries that match to run now, the oldest first, each in a transaction of its
     own.
 
     `number` is the number of matching deliveries that the operator saw. If it is another one by
-    now, queue none.
+    now, queue none. `track` yields the rows that it gets, and may show how many are done.
     """
     rows = [*store.searches.read_all(search)]
     if len(rows) != number:
@@ -75,7 +82,7 @@ def retry_matching(
         return FilterRetry(
             None, f"{matching} now, and the number given is {number}; none was queued"
         )
-    results = [retry_delivery(store, row, settings, by=by) for row in reversed(rows)]
+    results = [retry_delivery(store, row, settings, by=by) for row in track(rows[::-1])]
     refused = [one.sentence for one in results if not one.is_queued]
     queued = len(results) - len(refused)
     sentence = f"{count(queued, 'delivery')} {is_or_are(queued)} queued"

@@ -1,13 +1,18 @@
-"""Output on a terminal: colours and excerpts of files."""
+"""Output on a terminal: colours, excerpts of files and tables."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from hls_handler.deliveries import End
+from hls_handler.storage import Storage
 from tests.cli.conftest import SETTINGS, Hls
+from tests.queue.builders import accept, begin, queued
 
 OnTerminal = Callable[..., str]
 
@@ -98,3 +103,62 @@ def test_problem_is_one_line_without_a_terminal(folder: Path, hls: Hls) -> None:
     file = write(folder, f"{SETTINGS}server: {{prot: 80}}\n")
     found = hls("check", "--offline").output
     assert found == f"{file}:5: server.prot: unknown key; did you mean server.port?\n"
+
+
+def rows(shown: str) -> list[str]:
+    """Return the lines without the time at their beginning."""
+    return [re.sub("^(now|[0-9]+ s ago) +", "", line).rstrip() for line in shown.splitlines()]
+
+
+def test_deliveries_are_a_table_of_escaped_text(store: Storage, on_terminal: OnTerminal) -> None:
+    title = "A [red]title[/red] \x1b[2J"
+    accept(store, queued("g1"), queued("g2", number=7, title=title, sender="octocat"))
+    shown = on_terminal("deliveries", "list", "--no-color", "--limit", "1")
+    assert rows(shown) == [
+        "RECEIVED  DELIVERY  STATE",
+        "g2        queued  #7 A [red]title[/red] \\x1b[2J",
+        f"{' ' * 28}octo/widgets · issues.opened · octocat",
+        "1 of 2 deliveries; --limit shows more",
+    ]
+    assert "\x1b[33mqueued" in on_terminal("deliveries", "list")
+
+
+def test_reason_that_repeats_is_shown_once(store: Storage, on_terminal: OnTerminal) -> None:
+    reason = "Claude rejected the key (401); create another one"
+    for guid in ("g1", "g2"):
+        store.queue.finish(begin(store, guid, number=7), End("dead", reason))
+    shown = on_terminal("deliveries", "list", "--no-color")
+    assert rows(shown) == [
+        "RECEIVED  DELIVERY  STATE",
+        "g2        dead   #7 issues.opened",
+        f"{' ' * 27}octo/widgets",
+        f"{' ' * 27}{reason}",
+        "g1        dead   #7 issues.opened",
+        f"{' ' * 27}octo/widgets · the same reason",
+        "2 of 2 deliveries",
+    ]
+
+
+def test_prompts_are_a_table_with_a_total(store: Storage, on_terminal: OnTerminal) -> None:
+    shown = on_terminal("prompts", "list", "--no-color", "--limit", "2")
+    header, *_, below, total = [line.rstrip() for line in shown.splitlines()]
+    assert header.split() == ["PROMPT", "REPLIES", "COST", "CORRECTED", "FAILED"]
+    assert below == "comments/reply.j2, in the shipped library"
+    assert total == "2 of 11 prompts; 0 replies of all versions, 0.000000 USD"
+
+
+def test_list_without_a_terminal_has_number_and_title(hls: Hls, store: Storage) -> None:
+    accept(store, queued("g1", number=7, title="It crashes"))
+    listed = hls("deliveries", "list").output
+    assert listed.endswith("  g1  queued      issues.opened  octo/widgets#7  It crashes\n")
+
+
+def test_limit_of_lists(hls: Hls, store: Storage) -> None:
+    accept(store, queued("g1", number=7))
+    accept(store, queued("g2", number=7))
+    exported = hls("deliveries", "export", "--limit", "1").output
+    explained = hls("why", "octo/widgets#7", "--json", "--limit", "1").output
+    prompts = hls("prompts", "list", "--json", "--limit", "3").output
+    assert json.loads(exported)["delivery"] == "g2"
+    assert [one["delivery"] for one in json.loads(explained)["deliveries"]] == ["g2"]
+    assert len(json.loads(prompts)["prompts"]) == 3
