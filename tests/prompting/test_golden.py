@@ -26,7 +26,7 @@ from hls_handler.handlers.oracle import Choice
 from hls_handler.handlers.similar import SimilarIssue
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import RuleView, render, render_comment
+from hls_handler.prompting.render import RuleView, render, render_comment, render_footer
 from hls_handler.prompting.variables import sample_values
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.positions import locate
@@ -377,3 +377,11 @@ def test_every_prompt_passes_on_language_tone_and_length_of_the_settings() -> No
     formal = "\n".join(asked("issues/analyze", tone="formal", length="detailed"))
     assert "\nBe formal: whole sentences" in formal
     assert "\nBe detailed, within the limits above: give the reason" in formal
+
+
+def test_footer_names_only_what_everybody_may_do() -> None:
+    footer = render_footer(shipped(), "workflows/analyze", {"rule": RULE}, key=KEY)
+    assert footer.endswith(
+        " If it is, say so in a comment. To stop it here, write `[skip hls]` in the title.*"
+    )
+    assert "label" not in footer

@@ -194,7 +194,7 @@ def test_summary_never_says_no_findings_while_one_fails_the_check() -> None:
     undecided = summary(pushes)
     assert (
         "**1 finding still fails the check.** Its line changed; this review could not tell whether"
-        " that fixes it. `/review` looks again." in undecided
+        " that fixes it. A maintainer's `/review` looks again." in undecided
     )
     assert pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT]) == "failure"
     present = summary(pushes, PRESENT)
