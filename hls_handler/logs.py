@@ -29,6 +29,9 @@ from pythonjsonlogger.json import JsonFormatter
 from hls_handler.log_ring import LogRing
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.untrusted.redaction import redact
+from hls_handler.wording import format_seconds, format_usd
+
+Layout = Literal["json", "text", "events"]
 
 _bound: ContextVar[Mapping[str, str]] = ContextVar("hls_log_ids", default=MappingProxyType({}))
 
@@ -69,7 +72,7 @@ class log_context:  # noqa: N801
 
 def configure(
     level: str,
-    layout: Literal["json", "text"],
+    layout: Layout,
     stream: IO[str],
     secrets: Iterable[str],
     *,
@@ -81,13 +84,16 @@ def configure(
 
     Replaces any earlier configuration. Call it after the imports, because it also removes the
     handlers that libraries such as uvicorn install on import. HTTP libraries log requests only if
-    `level` is "DEBUG". `colours` is for "text". `ring` also gets each line, as JSON.
+    `level` is "DEBUG". "events" is "text" with one short line for each event; `colours` is for
+    both. `ring` also gets each line, as JSON.
     """
     clean = _Cleaner(secrets)
     json_lines = JsonLines(clean)
     handler = CleanHandler(stream, ring, json_lines)
     if layout == "json":
         handler.setFormatter(json_lines)
+    elif layout == "events":
+        handler.setFormatter(EventLines(clean, colours=colours))
     else:
         handler.setFormatter(TextLines(clean, colours=colours))
     handler.addFilter(_add_ids)
@@ -137,6 +143,7 @@ class CleanHandler(logging.StreamHandler[IO[str]]):
             self._ring.add(line)
         elif self._ring is not None:
             self._ring.add(self._json_lines.format(record))
+        self.terminator = "\n" if line else ""  # which is written after the line
         return line
 
     # the name is defined by logging
@@ -271,6 +278,40 @@ class TextLines(logging.Formatter):
         if not self._colours or not colour or not text:
             return text
         return f"{colour}{text}{_RESET}"
+
+
+_STATE_COLOURS = {"done": "\x1b[32m", "dead": "\x1b[31m", "rejected": "\x1b[31m"}
+
+
+class EventLines(TextLines):
+    """Formatter that shows an event as one line when it has ended: "12:00:00 done  octo/widgets
+    issues.opened  added bug; commented  2.1 s, 0.000600 USD". Other lines are those of `TextLines`.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {**record.__dict__.get("ids", {}), **record.__dict__}
+        if record.getMessage() == "webhook received":
+            if fields.get("decision") == "queued":
+                return ""
+            state = str(fields.get("decision"))
+        elif record.getMessage() == "delivery finished":
+            state = str(fields.get("state"))
+        else:
+            return super().format(record)
+        event = ".".join(filter(None, (fields.get("event"), fields.get("action"))))
+        spent = []
+        if fields.get("duration_ms") is not None:
+            spent.append(format_seconds(fields["duration_ms"] / 1000))
+        if fields.get("cost_usd"):
+            spent.append(format_usd(fields["cost_usd"]))
+        conversation = fields.get("repository")
+        if conversation and fields.get("number"):
+            conversation = f"{conversation}#{fields['number']}"
+        parts = (conversation, event, fields.get("reason"), ", ".join(spent))
+        text = self._cleaner.clean("  ".join(str(part) for part in parts if part))
+        time_ = _format_time(record.created)[11:19]
+        shown = self._coloured(f"{state:<10}", _STATE_COLOURS.get(state, _DIM))
+        return f"{self._coloured(time_, _DIM)} {shown} {escape_unprintable(text)}"
 
 
 def _format_value(value: object) -> str:

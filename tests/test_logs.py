@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import threading
 import warnings
 from pathlib import Path
@@ -315,3 +316,31 @@ def test_proxy_passwords_are_masked_encoded_and_decoded(
     configure_logs(load(tmp_path, SMALLEST), LogRing())
     logging.getLogger("theirs").warning("sent pass@word-of-ours, written pass%40word-of-ours")
     assert json.loads(capsys.readouterr().err)["message"] == "sent ***, written ***"
+
+
+def test_terminal_shows_one_line_for_each_event_when_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with contextlib.redirect_stderr(stream):
+        configure_logs(load(tmp_path, SMALLEST), LogRing())
+    event = {"event": "issues", "action": "opened"}
+    of_repository = {**event, "repository": "octo/widgets"}
+    received = logging.getLogger("hls_handler.web")
+    received.info("webhook received", extra={**of_repository, "decision": "queued"})
+    ignored = {"decision": "ignored", "reason": "a bot"}
+    received.info("webhook received", extra={**of_repository, **ignored})
+    ended = {"state": "done", "reason": "added \x1b[2J", "duration_ms": 2100, "cost_usd": 0.0006}
+    with logs.log_context(delivery="g-1", repository="octo/widgets"):
+        logging.getLogger("x").info("delivery finished", extra={**event, "number": 7, **ended})
+    lines = [re.sub("[0-9:]{8}", "T", line) for line in stream.getvalue().splitlines()]
+    dim = "\x1b[2mT\x1b[0m"
+    assert lines == [
+        f"{dim} \x1b[2mignored   \x1b[0m octo/widgets  issues.opened  a bot",
+        (
+            f"{dim} \x1b[32mdone      \x1b[0m octo/widgets#7  issues.opened  added \\x1b[2J  2.1 s,"
+            " 0.000600 USD"
+        ),
+    ]

@@ -20,7 +20,7 @@ import typer
 from hls_handler.cli.options import find_credentials, find_hls_command
 from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import START_TIMEOUT_S, ServiceProcess
-from hls_handler.cli.terminal import print_line, print_lines
+from hls_handler.cli.terminal import STATE_STYLES, print_line, print_lines
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
 from hls_handler.errors import HlsError, SettingsError, with_remedy
@@ -201,7 +201,8 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
                 all_succeeded = False
                 break
             reports.append(report)
-            print_line(format_event(number, report, sandbox.page_url))
+            style = STATE_STYLES[report.delivery.state]
+            print_line(format_event(number, report, sandbox.page_url), style=style)
             if report.delivery.state != "done":
                 all_succeeded = False
                 print_line(f"   {report.delivery.reason}")

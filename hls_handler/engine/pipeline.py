@@ -241,6 +241,7 @@ def _log_end(
     fields = {
         "event": lease.event,
         "action": lease.action,
+        "number": lease.number,
         "state": end.state,
         "reason": end.reason,
         "handler": end.handler,
