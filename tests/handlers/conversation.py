@@ -23,7 +23,15 @@ from hls_handler.github.connection import Call, HttpResponse
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.apps import InstallationToken
-from hls_handler.sandbox.objects import Account, Comment, Conversation, Installation
+from hls_handler.sandbox.objects import (
+    Account,
+    Attempt,
+    Comment,
+    Conversation,
+    Installation,
+    Job,
+    Run,
+)
 from hls_handler.sandbox.reader import SETTINGS, LocalTransport, SandboxReader
 from hls_handler.sandbox.state import State
 from hls_handler.settings.model import Repository
@@ -40,6 +48,21 @@ HOME = {
     "default_branch": "main",
     "private": False,
 }
+HEAD = "0123456789abcdef0123456789abcdef01234567"  # of the branch mona:fix
+RUN: Mapping[str, Any] = {
+    "id": 70, "name": "Tests", "workflow_id": 5, "path": ".github/workflows/tests.yml",
+    "run_number": 41, "run_attempt": 1, "event": "pull_request", "status": "completed",
+    "head_sha": HEAD, "head_branch": "fix", "pull_requests": [],
+    "head_repository": {"full_name": "mona/hello", "owner": {"login": "mona", "id": 1}},
+    "html_url": f"https://github.com/{REPOSITORY}/actions/runs/70",
+    "head_commit": {"message": "Fix"},
+}  # fmt: skip
+LOG = """2026-11-20T09:00:10.0000000Z Current runner version: '2.330.0'
+2026-11-20T09:00:20.0000000Z ##[group]Run pytest
+2026-11-20T09:00:20.1000000Z ##[endgroup]
+2026-11-20T09:00:22.0000000Z E       assert area(2) == 4
+2026-11-20T09:00:23.0000000Z tests/test_area.py:7: AssertionError
+2026-11-20T09:00:24.0000000Z ##[error]Process completed with exit code 1."""
 DELIMITERS = re.compile(r"<untrusted \w+>\n?|\n?</untrusted \w+>")
 PEOPLE = {"mona": 1, "zoe": 2, "otto": 3}
 TOKEN = InstallationToken(
@@ -59,6 +82,36 @@ def person(login: str) -> dict[str, Any]:
     """Return the account of a person, or of a bot: "renovate[bot]"."""
     kind = "Bot" if login.endswith("[bot]") else "User"
     return {"login": login, "id": PEOPLE.get(login, 50), "type": kind}
+
+
+def changed_file(path: str = "area.py", **known: Any) -> dict[str, Any]:
+    patch = "@@ -1,2 +1,2 @@\n def area(side):\n-    return side * 2\n+    return side ** 2"
+    counts = {"additions": 1, "deletions": 1, "changes": 2}
+    plain = {"filename": path, "status": "modified", "sha": "c" * 40, "patch": patch}
+    return {**plain, **counts, **known}
+
+
+def job(
+    name: str = "test", log: str | None = LOG, conclusion: str = "failure", **known: Any
+) -> Job:
+    """Return a job whose step "Run pytest" has the same conclusion, unless `steps` are given."""
+    steps = [
+        {"number": number, "name": step, "conclusion": ended, "status": "completed",
+         "started_at": f"2026-11-20T09:00:{number}0Z",
+         "completed_at": f"2026-11-20T09:00:{number}9Z"}
+        for number, step, ended in (
+            (1, "Set up job", "success"), (2, "Run pytest", conclusion), (3, "Upload", "skipped")
+        )
+    ]  # fmt: skip
+    annotations = tuple(known.pop("annotations", ()))
+    document = {"name": name, "conclusion": conclusion, "steps": steps, "status": "completed"}
+    return Job({**document, **known}, log, annotations)
+
+
+def annotation(message: str, level: str = "failure", path: str = ".github", line: int = 1) -> Any:
+    """Return an annotation, as GitHub itself writes it unless `path` is given."""
+    place = {"path": path, "start_line": line, "end_line": line}
+    return {**place, "annotation_level": level, "title": None, "message": message}
 
 
 class StandInTransport:
@@ -174,6 +227,11 @@ class Home:
         self.world.claude.replies = list(replies)
 
     @property
+    def fallback(self) -> Talk:
+        """The issue that receives comments about events without a conversation."""
+        return Talk(self, FALLBACK_ISSUE)
+
+    @property
     def questions(self) -> Sequence[str]:
         """What Claude was asked, without the delimiters of untrusted text."""
         return [DELIMITERS.sub("", one.task) for one in self.world.claude.asked]
@@ -200,6 +258,37 @@ class Home:
         talk = Talk(self, number)
         talk.act("opened", by)
         return talk
+
+    def open_pull_request(self, number: int = 8, by: str = "mona", **known: Any) -> Talk:
+        """Add a pull request from the branch mona:fix, without a delivery. `files` are the changed
+        ones.
+        """
+        head = {
+            "sha": HEAD, "ref": "fix", "label": "mona:fix",
+            "repo": {"full_name": "mona/hello"}, "user": person("mona"),
+        }  # fmt: skip
+        files = known.pop("files", [changed_file()])
+        pull = {
+            "number": number, "title": "Square it", "body": "As it should be.", "state": "open",
+            "user": person(by), "head": head, "draft": False, "labels": [],
+            "base": {"ref": "main", "sha": "b" * 40}, **known,
+        }  # fmt: skip
+        payload = self._payload("opened", by, {"pull_request": pull, "number": number})
+        self.state.seed("pull_request", payload, files=files)
+        return Talk(self, number)
+
+    def end_run(self, *jobs: Job, conclusion: str = "failure", **known: Any) -> str:
+        """Let a workflow run end. `earlier` are the jobs of its earlier attempts."""
+        earlier: Sequence[Sequence[Job]] = known.pop("earlier", ())
+        run = {**RUN, "conclusion": conclusion, "run_attempt": len(earlier) + 1, **known}
+        self.seed("workflow_run", "completed", workflow_run=run)
+        attempts = [
+            Attempt(number, {**run, "run_attempt": number}, _number(listed, run["id"], number))
+            for number, listed in enumerate([*earlier, jobs], 1)
+        ]
+        stored = Run(REPOSITORY, run["id"], tuple(attempts))
+        self.state.change(lambda world: world.with_run(stored))
+        return self.send("workflow_run", "completed", workflow_run=run, workflow={})
 
     def seed(self, event: str, action: str | None, by: str = "mona", **objects: Any) -> None:
         """Store the objects of an event in the stand-in, without a delivery."""
@@ -235,11 +324,21 @@ def open_home(world: World, **entry: Any) -> Home:
     repositories = (Repository.model_validate(known),)
     world.settings = world.settings.model_copy(update={"repositories": repositories})
     state = State(me=Account(HLS.login, HLS.id, HLS.type))
-    state.seed("", {"repository": HOME})
-    return Home(world, state, StandIn(state))
+    home = Home(world, state, StandIn(state))
+    home.seed("issues", "opened", issue={"number": FALLBACK_ISSUE, "title": "Events"})
+    return home
 
 
 def _text(comment: Comment) -> str:
     """Return a comment of HLS without footer and invisible lines."""
     lines = comment.body.partition("\n***\n")[0].split("\n")
     return "\n".join(line for line in lines if line and not line.startswith("<!--"))
+
+
+def _number(jobs: Sequence[Job], run: int, attempt: int) -> tuple[Job, ...]:
+    """Return the jobs with ids: 70101 is the first of the first attempt of run 70."""
+    first = 1000 * run + 100 * attempt + 1
+    return tuple(
+        replace(one, document={**one.document, "id": first + place})
+        for place, one in enumerate(jobs)
+    )
