@@ -51,7 +51,7 @@ HOME = {
 HEAD = "0123456789abcdef0123456789abcdef01234567"  # of the branch mona:fix
 RUN: Mapping[str, Any] = {
     "id": 70, "name": "Tests", "workflow_id": 5, "path": ".github/workflows/tests.yml",
-    "run_number": 41, "run_attempt": 1, "event": "pull_request", "status": "completed",
+    "run_number": 41, "conclusion": "failure", "event": "pull_request", "status": "completed",
     "head_sha": HEAD, "head_branch": "fix", "pull_requests": [],
     "head_repository": {"full_name": "mona/hello", "owner": {"login": "mona", "id": 1}},
     "html_url": f"https://github.com/{REPOSITORY}/actions/runs/70",
@@ -204,12 +204,39 @@ class Talk:
         document = {**shapes.comment(self.now, added), "user": person(by)}
         return self.home.send("issue_comment", "created", by, issue=self.document, comment=document)
 
+    def review(self, body: str = "Please square the side.", *comments: Any, **known: Any) -> str:
+        """Submit a review with comments on lines; `known` are its fields."""
+        by = known.pop("by", "zoe")
+        review = {
+            "id": 501, "user": person(by), "state": "changes_requested", "body": body,
+            "commit_id": "abcdef0123456789", "submitted_at": "2026-11-20T09:00:00Z", **known,
+        }  # fmt: skip
+        self.add_review(review, *comments)
+        objects = {"pull_request": self.document, "review": review}
+        return self.home.send("pull_request_review", "submitted", by, **objects)
+
+    def add_review(self, review: Mapping[str, Any], *comments: Any) -> None:
+        """Add a review without a delivery."""
+        self.home.seed(
+            "pull_request_review", "submitted", pull_request=self.document, review=review
+        )
+        first = 1000 * review["id"]
+        listed = tuple({"id": first + place, **one} for place, one in enumerate(comments))
+        added = self.now.review(review["id"])
+        assert added is not None
+        others = tuple(one for one in self.now.reviews if one.id != added.id)
+        changed = replace(self.now, reviews=(*others, replace(added, comments=listed)))
+        self.home.state.change(lambda world: world.with_conversation(changed))
+
     def label(self, name: str) -> None:
         """Add a label as a person, without a delivery."""
         self.home.state.add_labels(self.now, (name,), by=Account("zoe", 2, "User"))
 
     def unlabel(self, name: str) -> None:
         self.home.state.remove_label(self.now, name, by=Account("zoe", 2, "User"))
+
+
+def _do_nothing() -> None: ...
 
 
 @dataclass
@@ -221,6 +248,7 @@ class Home:
     client: StandIn
     owner: Mapping[str, Any] = field(default_factory=lambda: ORGANIZATION)
     deliveries: int = 0
+    meanwhile: Callable[[], object] = _do_nothing  # before the next delivery is processed
 
     def says(self, *replies: Reply | UnusableReply | HlsError) -> None:
         """Claude returns these replies, and then the last one repeatedly."""
@@ -277,10 +305,10 @@ class Home:
         self.state.seed("pull_request", payload, files=files)
         return Talk(self, number)
 
-    def end_run(self, *jobs: Job, conclusion: str = "failure", **known: Any) -> str:
+    def end_run(self, *jobs: Job, **known: Any) -> str:
         """Let a workflow run end. `earlier` are the jobs of its earlier attempts."""
         earlier: Sequence[Sequence[Job]] = known.pop("earlier", ())
-        run = {**RUN, "conclusion": conclusion, "run_attempt": len(earlier) + 1, **known}
+        run = {**RUN, "run_attempt": len(earlier) + 1, **known}
         self.seed("workflow_run", "completed", workflow_run=run)
         attempts = [
             Attempt(number, {**run, "run_attempt": number}, _number(listed, run["id"], number))
@@ -306,6 +334,8 @@ class Home:
                 github=self.client,
                 choose_account=lambda _repository, _number: ChosenAccount(self.client, HLS),
             )
+            meanwhile, self.meanwhile = self.meanwhile, _do_nothing
+            meanwhile()
             run_delivery(self.world.claim(), tools)
         row = self.world.row(guid)
         return f"{row.state}: {row.reason}"

@@ -1,180 +1,134 @@
-"""Handler for comments: questions, the conversation that is read, and where answers are posted."""
+"""Conversations about questions in comments, and where they are answered."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from hls_handler.actions import EnsureComment, EnsureReply
-from hls_handler.errors import Superseded
-from hls_handler.events import Account, Comment, Event
-from hls_handler.handlers import comments
-from hls_handler.handlers.comments import AskedFinding, CommentFacts, CommentHandler
-from hls_handler.handlers.job import Conversation, PromptLimits, Source
-from hls_handler.review.record import LedgerEntry, ReviewRecord
-from tests.handlers.events import ANSWER, QUESTION, FakeHistory, comment, comment_event
-from tests.handlers.world import (
-    RecordedJob,
-    analysis,
-    event,
-    fake_reader,
-    issue,
-    pull_request,
-)
+from tests.engine.fakes import HLS
+from tests.handlers.conversation import Home, Talk, person
+from tests.handlers.events import ANSWER
+from tests.handlers.world import PATCH, finding, pull_request_analysis
 
-HANDLER = CommentHandler()
-NEWCOMER = comment(902, "How can I start?")
+ANSWERED = "> `zoe` asked: @\u200bhls why is that?\nRead the guide."
 
 
-def facts(
-    asking: Comment, *listed: Comment, history: FakeHistory | None = None, tokens: int = 10_000
-) -> CommentFacts:
-    reader = fake_reader(issue(), comments=listed or (asking,))
-    known = history or FakeHistory()
-    source = Source(comment_event(asking), reader, known, PromptLimits(tokens))
-    return comments.gather(source)
+def test_each_question_has_its_own_comment_and_newcomers_get_one(home: Home) -> None:
+    issue = Talk(home, home.fallback.number)
+    home.says(ANSWER)
+    assert issue.comment("How can I start?", by="zoe") == "done: commented"
+    assert "\nThe kind: how to start\n" in home.question
+    assert issue.comment("How do I start?", by="otto") == (
+        "done: this conversation already has our reply to newcomers"
+    )
+    assert issue.comment("@hls why is that?", by="zoe") == "done: commented"
+    assert "\nThe kind: a question\n" in home.question
+    assert "\nThe comment, by zoe:\n@hls why is that?\n" in home.question
+    assert issue.shown() == f"\n--\nRead the guide.\n--\n{ANSWERED}"
+    for reply in ({"worth_saying": False}, {"answer": ""}):
+        home.says(ANSWER.model_copy(update=reply))
+        ended = issue.comment(f"@HLS[bot] and {reply}?", by="zoe")
+        assert ended == "done: nothing worth saying, and no existing comment to update"
 
 
-@pytest.mark.parametrize(
-    ("body", "asked"),
-    [
-        ("How can I start?", "how to start"),
-        ("@hls why is that?", "a question"),
-        ("@HLS[bot] why is that?", "a question"),
-        ("@spare-bot why is that?", "a question"),  # another of HLS's accounts
-    ],
-)
-def test_comment_is_a_question_if_it_addresses_the_bot_else_about_how_to_start(
-    body: str, asked: str
-) -> None:
-    history = FakeHistory(accounts=("hls[bot]", "spare-bot"))
-    assert facts(comment(body=body), history=history).asked == asked
+def test_question_on_a_pull_request_is_answered_there(home: Home) -> None:
+    pull = home.open_pull_request()
+    home.says(ANSWER)
+    pull.comment("@hls why is that?", by="zoe")
+    assert "\nThe thread: pull request 8, by mona\n" in home.question
+    assert pull.shown() == f"\n--\n{ANSWERED}"
 
 
 @pytest.mark.parametrize(
-    ("listed", "message"),
+    ("body", "reason"),
     [
-        ((NEWCOMER,), "the comment was deleted meanwhile"),
-        (
-            (replace(QUESTION, body="never mind"),),
-            "the comment was edited meanwhile and no longer asks HLS anything",
-        ),
+        (None, "the comment was deleted meanwhile, or is not among the newest 30 comments"),
+        ("Never mind.", "the comment was edited meanwhile and no longer asks HLS anything"),
     ],
     ids=["deleted", "edited"],
 )
 def test_a_deleted_or_edited_question_is_superseded(
-    listed: tuple[Comment, ...], message: str
+    home: Home, body: str | None, reason: str
 ) -> None:
-    with pytest.raises(Superseded, match=message):
-        facts(QUESTION, *listed)
+    def change() -> None:
+        *others, asked = home.fallback.now.comments
+        edited = () if body is None else (replace(asked, body=body),)
+        now = replace(home.fallback.now, comments=(*others, *edited))
+        home.state.change(lambda world: world.with_conversation(now))
+
+    home.meanwhile = change
+    assert home.fallback.comment("@hls why is that?") == f"superseded: {reason}"
 
 
-def test_the_newest_earlier_comments_that_fit_are_read_and_no_later_ones() -> None:
-    before = tuple(comment(n, "x" * 3_000) for n in range(800, 820))
-    found = facts(QUESTION, *before, QUESTION, comment(999, "later"), tokens=3_000)
-    assert [earlier.id for earlier in found.before] == [817, 818, 819][-len(found.before) :]
-    assert found.before
+def test_the_newest_earlier_comments_that_fit_are_read_and_no_later_ones(home: Home) -> None:
+    issue = home.fallback
+    otto = home.state.add_person("otto")
+    for number in range(40):
+        home.state.create_comment(issue.now, f"{number} {'x' * 3_900}", by=otto)
+    home.meanwhile = lambda: home.state.create_comment(issue.now, "Later.", by=otto)
+    home.says(ANSWER)
+    issue.comment("@hls why is that?")
+    before = [line.split()[0] for line in home.question.split("\n") if "xxx" in line]
+    assert before == [str(number) for number in range(40 - len(before), 40)]
+    assert 0 < len(before) < 40
+    assert "Later." not in home.question
 
 
-def test_a_conversation_gets_one_reply_to_newcomers() -> None:
-    here = FakeHistory(commented_on=((7, "onboarding"),))
-    elsewhere = FakeHistory(commented_on=((8, "onboarding"),))
-    job = RecordedJob(comment_event(NEWCOMER), facts(NEWCOMER, history=here))
-    assert HANDLER.run(job).reason == "this conversation already has our reply to newcomers"
-    assert job.done == []
-    assert not facts(NEWCOMER, history=elsewhere).replied
-    assert not facts(QUESTION, history=here).replied
+# Review threads
 
 
-def test_each_question_has_its_own_comment_and_newcomers_share_one() -> None:
-    asked, started = facts(QUESTION), facts(NEWCOMER)
-    assert comments.plan(asked, analysis(ANSWER)) == (
-        EnsureComment("comments-901", "Hello.", create=True),
+@pytest.fixture
+def pull(home: Home) -> Talk:
+    """A pull request in which HLS has opened a review thread."""
+    home.says(pull_request_analysis(findings=[finding(title="Division", body="`n` may be 0.")]))
+    pull = home.open_pull_request()
+    pull.act("opened")
+    home.says(ANSWER)
+    return pull
+
+
+def reply(pull: Talk, body: str = "@hls why is that?", *, thread: int | None = None) -> str:
+    """Reply in a review thread, by default in that of HLS."""
+    (review,) = (one for one in pull.now.reviews if one.author.login == HLS.login)
+    first = review.comments[0]
+    stored = {key: first[key] for key in ("path", "diff_hunk", "line", "side")}
+    number = pull.home.state.world.next_id
+    added: dict[str, Any] = {
+        **stored, "id": number, "user": person("zoe"), "body": body,
+        "pull_request_review_id": number + 500, "created_at": "2030-01-01T00:00:00Z",
+        "in_reply_to_id": first["id"] if thread is None else thread,
+    }  # fmt: skip
+    return pull.home.send(
+        "pull_request_review_comment", "created", "zoe",
+        pull_request=pull.document, comment=added,
+    )  # fmt: skip
+
+
+def test_question_in_a_thread_of_hls_is_answered_there_with_finding_and_code(pull: Talk) -> None:
+    assert reply(pull, "I will look at it.").startswith("ignored: ")
+    assert reply(pull) == "done: replied in a review thread"
+    assert pull.home.question.partition("\n\nThe question is about ")[2] == (
+        "a finding of yours, on line 2 of area.py:\n"
+        "Division\n"
+        "`n` may be 0.\n"
+        "\n"
+        "Its lines in the pull request; the last one is meant:\n"
+        f"{PATCH}\n"
+        "\n"
+        "Comment before, by zoe:\n"
+        "I will look at it.\n"
+        "\n"
+        "The comment, by zoe:\n"
+        "@hls why is that?\n"
+        "\n"
+        "That is all there is. Answer the comment, or leave it to a person."
     )
-    silent = analysis(ANSWER.model_copy(update={"worth_saying": False}))
-    assert comments.plan(started, silent) == (EnsureComment("onboarding", "Hello.", create=False),)
+    answer = pull.now.reviews[-1].comments[0]
+    assert answer["body"].startswith("Read the guide.\n")
 
 
-ENTRY = LedgerEntry(
-    "k",
-    "src/area.py",
-    "RIGHT",
-    quote="    return 1 / n",
-    severity="high",
-    category="bugs",
-    title="Division by zero",
-    state="open",
-    prompt_id="pull_requests/analyze@3f9c2a",
-    body="`n` may be 0.",
-    comment_id=900,
-    line=4,
-)
-HUNK = "@@ -1,3 +1,4 @@\n def area():\n+    return 1 / n"
-OPENING = comment(900, "Division by zero", Account("hls[bot]", 3, "Bot"))
-EARLIER = comment(901, "I will look at it.")
-IN_THREAD = comment(902, "@hls why is that?")
-
-
-def thread_event(asking: Comment, thread: int | None = 900) -> Event:
-    """Return the event about a reply in a review thread."""
-    raw = {"in_reply_to_id": thread, "diff_hunk": HUNK}
-    about = event(pull_request())
-    payload = {**about.payload, "comment": raw}
-    return replace(
-        about,
-        name="pull_request_review_comment",
-        action="created",
-        comment=asking,
-        payload=payload,
-    )
-
-
-def thread_facts(asking: Comment, *thread: Comment, about: Event | None = None) -> CommentFacts:
-    reader = fake_reader(issue(number=8, is_pull_request=True), thread_comments_of={900: thread})
-    history = FakeHistory(reviewed=ReviewRecord(ledger=(ENTRY,)))
-    return comments.gather(
-        Source(about or thread_event(asking), reader, history, PromptLimits(10_000))
-    )
-
-
-def test_question_in_the_thread_of_a_finding_sees_the_finding_its_code_and_the_replies() -> None:
-    found = thread_facts(IN_THREAD, OPENING, EARLIER, IN_THREAD)
-    assert found.finding == AskedFinding(
-        900, "src/area.py", 4, "Division by zero", "`n` may be 0.", HUNK
-    )
-    assert (found.asked, found.comment, found.before) == ("a question", IN_THREAD, (EARLIER,))
-
-
-@pytest.mark.parametrize("thread", [None, 800], ids=["a new thread", "a thread of somebody else"])
-def test_question_in_another_thread_is_superseded(thread: int | None) -> None:
-    with pytest.raises(Superseded, match="the review thread is not, or no longer, one of HLS"):
-        thread_facts(IN_THREAD, OPENING, IN_THREAD, about=thread_event(IN_THREAD, thread))
-
-
-@pytest.mark.parametrize("listed", [(), (OPENING,)], ids=["thread", "question"])
-def test_deleted_question_in_a_thread_is_superseded(listed: tuple[Comment, ...]) -> None:
-    with pytest.raises(Superseded, match="the comment was deleted meanwhile"):
-        thread_facts(IN_THREAD, *listed)
-
-
-def test_answer_in_a_thread_is_a_reply_with_a_key_of_its_question() -> None:
-    found = thread_facts(IN_THREAD, OPENING, IN_THREAD)
-    assert comments.plan(found, analysis(ANSWER)) == (EnsureReply(900, "answer-902", "Hello."),)
-    silent = analysis(ANSWER.model_copy(update={"worth_saying": False}))
-    assert comments.plan(found, silent) == ()
-
-
-def test_an_answer_without_text_is_not_posted() -> None:
-    empty = analysis(ANSWER.model_copy(update={"answer": ""}))
-    assert comments.plan(facts(QUESTION), empty) == (
-        EnsureComment("comments-901", "Hello.", create=False),
-    )
-
-
-def test_the_answer_is_posted_on_the_conversation_of_the_question() -> None:
-    for is_pull_request in (True, False):
-        asked = comment_event(QUESTION, issue(is_pull_request=is_pull_request))
-        job = RecordedJob(asked, facts(QUESTION), (ANSWER,))
-        HANDLER.run(job)
-        assert job.conversation == Conversation(7, is_pull_request=is_pull_request)
+def test_question_in_another_thread_is_ignored(pull: Talk) -> None:
+    ended = reply(pull, thread=800)
+    assert ended == "ignored: HLS did not open the review thread, and answers only in its own"

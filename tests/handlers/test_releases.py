@@ -1,122 +1,118 @@
-"""Handler for releases: the previous release, the commits that are read, and where the draft is
-posted.
-"""
+"""Conversations about releases: the commits that are read, and the draft on the fallback issue."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from hls_handler.actions import EnsureComment
-from hls_handler.errors import Superseded
-from hls_handler.events import Release
-from hls_handler.github.values import Commit, Comparison
-from hls_handler.handlers import releases
-from hls_handler.handlers.job import Conversation, PromptLimits, Source
-from hls_handler.handlers.reader import EMPTY_HISTORY
-from hls_handler.handlers.releases import ReleaseFacts, ReleaseHandler
-from tests.engine.fakes import FakeReader
-from tests.handlers.events import ANNOUNCEMENT, PREVIOUS, RELEASE, at, release_event
-from tests.handlers.world import RecordedJob, analysis, fake_reader, issue, make_rule
-
-HANDLER = ReleaseHandler()
-COMMITS = tuple(Commit(f"c{n}", f"Change {n}", "mona") for n in range(1, 4))
+from tests.handlers.conversation import REPOSITORY, Home, person
+from tests.handlers.events import ANNOUNCEMENT
 
 
-def reader(*listed: Release, comparison: Comparison | None = None) -> FakeReader:
-    known = Comparison(3, COMMITS) if comparison is None else comparison
-    return fake_reader(issue(), released=listed, comparison=known)
+def release(number: int = 501, tag: str = "v1.4.0", hour: int = 9, **known: Any) -> dict[str, Any]:
+    plain = {"name": "More", "body": "There is more.", "draft": False, "prerelease": False}
+    at = f"2026-11-20T{hour:02}:00:00Z"
+    more = {"author": person("mona"), "published_at": at, "target_commitish": "main"}
+    url = f"https://github.com/{REPOSITORY}/releases/tag/{tag}"
+    return {"id": number, "tag_name": tag, "html_url": url, **plain, **more, **known}
 
 
-def facts(source: FakeReader, budget: PromptLimits | None = None) -> ReleaseFacts:
-    return releases.gather(
-        Source(release_event(RELEASE), source, EMPTY_HISTORY, budget or PromptLimits(10_000))
+def commit(home: Home, message: str, tag: str = "") -> None:
+    sha = f"{len(home.state.world.history.get(REPOSITORY, ())) + 1:040x}"
+    by = {"name": "Mona", "email": "", "date": "2026-11-20T08:00:00Z"}
+    one = {"sha": sha, "commit": {"message": message, "author": by}, "author": None}
+    home.state.change(lambda world: world.with_commit(REPOSITORY, one))
+    if tag:
+        home.state.change(lambda world: world.with_ref(REPOSITORY, tag, sha))
+
+
+def publish(home: Home, published: dict[str, Any] | None = None) -> str:
+    home.says(ANNOUNCEMENT)
+    return home.send("release", "published", release=published or release())
+
+
+def test_draft_is_posted_on_the_fallback_issue_with_the_commits_since_the_previous_release(
+    home: Home,
+) -> None:
+    commit(home, "Old", tag="v1.3.0")
+    commit(home, "First change")
+    commit(home, "x" * 5_000)
+    commit(home, "Third change", tag="v1.4.0")
+    home.seed("release", "published", release=release(500, "v1.3.0", hour=8))
+    assert publish(home) == "done: commented"
+    newest, long, *others = home.question.partition(", the newest first:\n")[2].split("\n")
+    assert (newest, others[0]) == ("Third change", "First change")
+    assert long.endswith("… [24 characters cut]")
+    assert home.fallback.shown() == (
+        "\n--\n"
+        f"**Draft of an announcement of [`v1.4.0`](https://github.com/{REPOSITORY}/releases/tag"
+        "/v1.4.0)**: More\n"
+        "There is more."
     )
+    publish(home, release(502, "v1.4.1", hour=10))
+    assert home.fallback.shown().count("**Draft of") == 2
+    silent = ANNOUNCEMENT.model_copy(update={"worth_saying": False})
+    home.says(silent)
+    ended = home.send("release", "published", release=release(503, "v1.4.2", hour=11))
+    assert ended == "done: nothing worth saying, and no existing section to update"
 
 
-def test_commits_since_the_previous_release_are_read_newest_first() -> None:
-    source = reader(RELEASE, PREVIOUS)
-    found = facts(source)
-    assert source.github.calls == ["releases", "commits_between v1.3.0 v1.4.0"]
-    assert (found.previous, found.omitted) == (PREVIOUS, 0)
-    assert [commit.sha for commit in found.commits] == ["c3", "c2", "c1"]
-
-
-NEWER = replace(PREVIOUS, id=502, tag="v2.0.0", published_at=at(60))
-CANDIDATE = replace(PREVIOUS, id=503, tag="v1.4.0-rc1", prerelease=True, published_at=at(-60))
-DRAFT = replace(PREVIOUS, id=504, tag="v1.3.9", draft=True, published_at=at(-30))
-OLDER = replace(PREVIOUS, id=505, tag="v1.2.0", published_at=at(-7200))
+PREVIOUS = release(500, "v1.3.0", 7)
+NEWER = release(502, "v2.0.0", 10)
+CANDIDATE = release(503, "v1.4.0-rc1", 8, prerelease=True)
+DRAFT = release(504, "v1.3.9", 8, draft=True)
+OLDER = release(505, "v1.2.0", 6)
 
 
 @pytest.mark.parametrize(
-    ("release", "listed", "before"),
+    ("published", "listed", "before"),
     [
-        (RELEASE, (NEWER, CANDIDATE, DRAFT, OLDER, PREVIOUS), "v1.3.0"),
-        (replace(RELEASE, prerelease=True), (NEWER, CANDIDATE, DRAFT, PREVIOUS), "v1.4.0-rc1"),
-        (RELEASE, (NEWER, DRAFT), None),
+        (release(), (NEWER, CANDIDATE, DRAFT, OLDER, PREVIOUS), "v1.3.0"),
+        (release(prerelease=True), (NEWER, CANDIDATE, DRAFT, PREVIOUS), "v1.4.0-rc1"),
+        (release(), (NEWER, DRAFT), None),
     ],
-    ids=[
-        "previous final release",
-        "of a prerelease, any previous one",
-        "the first release",
-    ],
+    ids=["previous final release", "of a prerelease, any previous one", "the first release"],
 )
 def test_a_release_is_compared_with_the_previous_one_of_its_kind(
-    release: Release, listed: tuple[Release, ...], before: str | None
+    home: Home, published: dict[str, Any], listed: tuple[dict[str, Any], ...], before: str | None
 ) -> None:
-    found = facts(reader(release, *listed))
-    assert (found.previous.tag if found.previous else None) == before
+    for one in listed:
+        commit(home, one["tag_name"], one["tag_name"])
+        home.seed("release", "published", release=one)
+    commit(home, "Last", "v1.4.0")
+    publish(home, published)
+    since = f"Commits since {before}" if before else "there are no commits to show"
+    assert since in home.question
 
 
-def test_without_common_history_no_commits_are_shown() -> None:
-    source = fake_reader(issue(), released=(RELEASE, PREVIOUS), comparison=None)
-    assert facts(source) == ReleaseFacts(RELEASE, None, (), 0)
+def test_without_common_history_no_commits_are_shown(home: Home) -> None:
+    home.seed("release", "published", release=PREVIOUS)
+    publish(home)
+    assert "there are no commits to show" in home.question
 
 
-def test_commits_beyond_the_budget_and_beyond_githubs_list_are_counted() -> None:
-    long = tuple(Commit(f"c{n}", "x" * 5_000, "mona") for n in range(10))
-    found = facts(reader(RELEASE, PREVIOUS, comparison=Comparison(300, long)), PromptLimits(2_000))
-    assert [commit.sha for commit in found.commits] == ["c9", "c8", "c7", "c6", "c5"][
-        : len(found.commits)
-    ]
-    assert 0 < len(found.commits) < 10
-    assert found.omitted == 300 - len(found.commits)
-    assert (
-        releases.describe_omissions(found)
-        == f"{found.omitted} of 300 commits were not shown: over the token budget"
+def test_commits_beyond_the_budget_are_counted(home: Home) -> None:
+    commit(home, "Old", tag="v1.3.0")
+    for number in range(200):
+        commit(home, f"{number} " + "x" * 5_000, tag="v1.4.0")
+    home.seed("release", "published", release=PREVIOUS)
+    publish(home)
+    assert "the newest first:\n199 xx" in home.question
+    omitted = "111 of 200 commits were not shown: over the token budget"
+    assert f"\n  Not shown to Claude: {omitted}; 89" in home.why
+    assert home.fallback.shown().endswith("\nNot read, for want of room: 111 older commits.")
+
+
+@pytest.mark.parametrize("is_deleted", [True, False], ids=["deleted", "a draft again"])
+def test_a_deleted_or_draft_release_is_not_announced(home: Home, is_deleted: bool) -> None:
+    def change() -> None:
+        home.seed("release", "edited", release=release(draft=True))
+        if is_deleted:
+            home.state.change(lambda world: replace(world, releases={}))
+
+    home.meanwhile = change
+    assert publish(home) == (
+        "superseded: the release v1.4.0 was deleted, or became a draft again, meanwhile"
     )
-    assert releases.describe_omissions(facts(reader(RELEASE, PREVIOUS))) == ""
-    assert all(commit.message.endswith("[4,000 characters cut]") for commit in found.commits)
-
-
-@pytest.mark.parametrize(
-    "listed", [(), (replace(RELEASE, draft=True),)], ids=["deleted", "a draft again"]
-)
-def test_a_deleted_or_draft_release_is_not_announced(listed: tuple[Release, ...]) -> None:
-    with pytest.raises(
-        Superseded, match=r"the release v1\.4\.0 was deleted, or became a draft again, meanwhile"
-    ):
-        facts(reader(*listed))
-
-
-def test_the_draft_is_posted_on_the_fallback_issue_only() -> None:
-    issue_12 = Conversation(12, is_pull_request=False, is_fallback_issue=True)
-    for rule, conversation in ((make_rule(release=12), issue_12), (make_rule(), None)):
-        job = RecordedJob(
-            release_event(RELEASE), facts(reader(RELEASE)), (ANNOUNCEMENT,), rule=rule
-        )
-        HANDLER.run(job)
-        # if not posted, it is stored
-        assert (job.conversation, job.done) == (
-            conversation,
-            ["ask", EnsureComment],
-        )
-
-
-def test_each_release_has_its_own_section() -> None:
-    found = facts(reader(RELEASE))
-    expected = EnsureComment("releases", "Hello.", create=True, section="release-501")
-    assert releases.plan(found, analysis(ANNOUNCEMENT)) == (expected,)
-    silent = analysis(ANNOUNCEMENT.model_copy(update={"worth_saying": False}))
-    assert releases.plan(found, silent) == (replace(expected, create=False),)

@@ -32,8 +32,8 @@ from tests.handlers.conversation import (
 from tests.handlers.events import workflow_analysis
 
 OWN = {"head_repository": {"full_name": REPOSITORY, "owner": {"login": "octo", "id": 7}}}
-ON_MAIN = {**OWN, "head_branch": "main", "event": "push"}
-PUSH = {"id": 71, "run_number": 42, "event": "push"}
+ON_MAIN: dict[str, Any] = {**OWN, "head_branch": "main", "event": "push"}
+PUSH: dict[str, Any] = {"id": 71, "run_number": 42, "event": "push"}
 RECORDED = "done: the failed steps are recorded, and Claude was not asked, because there is no"
 UNREADABLE = "done: nothing readable says what failed, so Claude was not asked"
 SECTION = "**`Tests` failed** in [run 41](https://github.com/octo/hello/actions/runs/70)"
@@ -317,7 +317,7 @@ def test_excerpts_stay_within_the_budget_and_leave_the_rest_to_other_jobs() -> N
 
 FAILED, PASSED = events.job(), events.job(conclusion="success")
 STOPPED = events.job(conclusion=None)
-OTHER_STEP = {"branch": "main", "step": "Build"}
+OTHER_STEP: dict[str, Any] = {"branch": "main", "step": "Build"}
 
 
 @pytest.mark.parametrize(
