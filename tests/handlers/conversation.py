@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from hls_handler.analysis import Reply, UnusableReply
+from hls_handler.analysis import ReplyFields, UnusableReply
 from hls_handler.engine.active_config import ChosenAccount
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.errors import HlsError
@@ -189,6 +189,24 @@ class Talk:
         labels = " ".join(self.now.labels)
         return "\n--\n".join([f"{labels} ({kind['name']})" if kind else labels, *own])
 
+    @property
+    def on_lines(self) -> Sequence[str]:
+        """The first lines of the comments of HLS on lines: "area.py:2 **Wrong** ..."."""
+        own = [one for one in self.now.reviews if one.author.login == HLS.login]
+        return [
+            f"{one['path']}:{one['line']} {one['body'].partition(chr(10))[0]}"
+            for review in own
+            for one in review.comments
+        ]
+
+    @property
+    def check(self) -> str:
+        """The check on the head commit: conclusion, title and annotations."""
+        runs = self.home.state.world.check_runs_on(REPOSITORY, self.now.head_sha)
+        run = runs[-1]
+        notes = [f"{one['path']}:{one['end_line']} {one['title']}" for one in run["annotations"]]
+        return "\n".join([f"{run['conclusion']}: {run['output']['title']}", *notes])
+
     def act(self, action: str, by: str = "mona", **changes: Any) -> str:
         """Change the issue, such as `act("edited", body="Version 3")`."""
         name = "pull_request" if self.now.kind == "pull" else "issue"
@@ -197,6 +215,13 @@ class Talk:
         before = {key: {"from": self.document[key]} for key in changes if action == "edited"}
         objects = {name: document, "number": self.number, "changes": before}
         return self.home.send(event, action, by, **objects)
+
+    def push(self, sha: str, *files: Mapping[str, Any]) -> str:
+        """Push a commit with these changed files."""
+        pull = {**self.document, "head": {**self.document["head"], "sha": sha}}
+        objects = {"pull_request": pull, "number": self.number, "files": files}
+        self.home.seed("pull_request", "synchronize", **objects)
+        return self.act("synchronize")
 
     def comment(self, body: str, by: str = "mona") -> str:
         account = self.home.state.add_person(by)
@@ -250,7 +275,7 @@ class Home:
     deliveries: int = 0
     meanwhile: Callable[[], object] = _do_nothing  # before the next delivery is processed
 
-    def says(self, *replies: Reply | UnusableReply | HlsError) -> None:
+    def says(self, *replies: ReplyFields | UnusableReply | HlsError) -> None:
         """Claude returns these replies, and then the last one repeatedly."""
         self.world.claude.replies = list(replies)
 
@@ -320,7 +345,8 @@ class Home:
 
     def seed(self, event: str, action: str | None, by: str = "mona", **objects: Any) -> None:
         """Store the objects of an event in the stand-in, without a delivery."""
-        self.state.seed(event, self._payload(action, by, objects), files=objects.pop("files", None))
+        files = objects.pop("files", None)
+        self.state.seed(event, self._payload(action, by, objects), files=files)
 
     def send(self, event: str, action: str | None, by: str = "mona", **objects: Any) -> str:
         """Store the objects of an event, process it, and return how it ended."""
@@ -329,16 +355,19 @@ class Home:
         guid = f"{self.deliveries}"
         payload = self._payload(action, by, objects)
         if self.world.receive(event, payload, guid=guid) == "queued":
-            tools = replace(
-                self.world.tools(),
-                github=self.client,
-                choose_account=lambda _repository, _number: ChosenAccount(self.client, HLS),
-            )
             meanwhile, self.meanwhile = self.meanwhile, _do_nothing
             meanwhile()
-            run_delivery(self.world.claim(), tools)
+            self.process()
         row = self.world.row(guid)
         return f"{row.state}: {row.reason}"
+
+    def process(self) -> None:
+        """Process the next delivery that is due."""
+        account = ChosenAccount(self.client, HLS)
+        tools = replace(
+            self.world.tools(), github=self.client, choose_account=lambda _id, _number: account
+        )
+        run_delivery(self.world.claim(), tools)
 
     def _payload(self, action: str | None, by: str, objects: Mapping[str, Any]) -> dict[str, Any]:
         repository = {**HOME, "owner": self.owner}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hls_handler.analysis import CommentReply, ReleaseAnalysis, WorkflowAnalysis
 from hls_handler.events import Account, CheckRun, Comment, Event, Issue, Release, WorkflowRun
 from hls_handler.github.values import WorkflowJob, WorkflowStep
-from hls_handler.handlers.reader import EmptyHistory, Failure, RunResult
+from hls_handler.handlers.reader import Failure
 from tests.handlers.world import MONA, ZOE, event, issue
 
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -67,36 +67,8 @@ LOG = """2026-11-20T09:00:10.0000000Z Current runner version: '2.330.0'
 2026-11-20T09:00:24.0000000Z ##[error]Process completed with exit code 1."""
 
 
-@dataclass(frozen=True)
-class FakeHistory(EmptyHistory):
-    """A history of a repository with failures, results of runs, and comments by number and
-    family.
-    """
-
-    failed: tuple[Failure, ...] = ()
-    ended: tuple[RunResult, ...] = ()
-    commented_on: tuple[tuple[int, str], ...] = ()
-
-    def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
-        assert days <= 30
-        return tuple(failure for failure in self.failed if failure.workflow_id == workflow_id)
-
-    def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
-        ended = (end for end in self.ended if end.workflow_id == workflow_id)
-        return tuple(sorted(ended, key=lambda end: end.order, reverse=True))
-
-    def has_comment(self, number: int, family: str) -> bool:
-        return (number, family) in self.commented_on
-
-
 def failure(**known: Any) -> Failure:
     plain = Failure(5, 70, 1, "test", "Run pytest", "mona:fix", RUN.head_sha)
-    return replace(plain, **known)
-
-
-def run_result(**known: Any) -> RunResult:
-    """Result of the run before `RUN`: failed, at an older commit."""
-    plain = RunResult(5, "pull_request", "mona:fix", 69, 40, 1, passed=False, head_sha="older")
     return replace(plain, **known)
 
 

@@ -8,24 +8,18 @@ from typing import Any, Literal
 import pytest
 
 from hls_handler.actions import Annotation, EnsureCheck
-from hls_handler.analysis import NO_CALLS, Receipt, Severity
+from hls_handler.analysis import Receipt, Severity
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers import pull_requests
 from hls_handler.handlers.check import EndedReview, plan_check, plan_unreviewed_check
 from hls_handler.handlers.labels import LabelOffer
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import PullRequestHandler, plan_review_check
+from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
 from tests.handlers.world import (
-    analysis,
-    event,
     file,
-    finding,
     gather_review,
-    pull_request,
-    pull_request_analysis,
 )
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -236,37 +230,3 @@ def test_rule_10_credentials_are_redacted_in_annotations_and_reasons() -> None:
         ended.description,
     )
     assert [text for text in shown if token in text] == []
-
-
-HANDLER = PullRequestHandler()
-
-
-def planned_by_handler(facts: PullRequestFacts, reply: Any) -> EnsureCheck:
-    action = pull_requests.plan(
-        event(pull_request()), facts, replace(analysis(reply), receipt=RECEIPT)
-    )[-1]
-    assert isinstance(action, EnsureCheck)
-    return action
-
-
-def test_check_is_on_the_commit_that_was_read_and_has_the_open_findings() -> None:
-    facts = gather_review(file(), head_sha="f" * 40)
-    planned = planned_by_handler(facts, pull_request_analysis(findings=[finding()]))
-    assert (facts.check_commit, planned.commit) == ("f" * 40, "f" * 40)
-    assert planned.title == "1 open finding, 1 high; 1 of 1 file reviewed"
-    assert planned.annotations == ()  # a review comment shows it
-    unposted = replace(facts, review=Review(max_inline=0))
-    planned = planned_by_handler(unposted, pull_request_analysis(findings=[finding()]))
-    assert [(one.path, one.end_line) for one in planned.annotations] == [("area.py", 2)]
-
-
-def test_no_check_if_settings_switch_it_off_or_the_prompt_reviews_nothing() -> None:
-    off = replace(gather_review(file()), review=Review(check=False))
-    other = replace(off, review=Review(), is_review=False)
-    for facts in (off, other):
-        assert facts.check_commit is None
-        assert plan_review_check(facts, NO_CALLS) == ()
-        actions = pull_requests.plan(
-            event(pull_request()), facts, analysis(pull_request_analysis())
-        )
-        assert not any(isinstance(action, EnsureCheck) for action in actions)

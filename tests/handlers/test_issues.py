@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -59,11 +60,13 @@ def test_checklist_follows_what_the_author_adds(opened: OpenHome) -> None:
     assert closing.startswith("Fixed in 3.1.\n")  # a comment of its own
 
 
-def test_comment_with_a_summary_names_the_labels_that_are_wanted(opened: OpenHome) -> None:
-    allowed = ["bug", "status/*", "area/*", "x*"]
+def test_rule_14_sure_labels_are_set_as_the_repository_spells_them_and_named_in_the_summary(
+    opened: OpenHome,
+) -> None:
+    allowed = ["bug", "status/*", "area/*", "x*", "size/*", "skip-hls"]
     labels = {"suggest": True, "min_field_confidence": 0.6, "allow": allowed}
     home = opened(comments={"summary": "always"}, labels=labels)
-    for name in ("area/Cart", "area/mail", "secret", "x" * 16_000):
+    for name in ("area/Cart", "area/mail", "secret", "size/small", "skip-hls", "x" * 16_000):
         home.add_label(name)
     names = {"AREA/cart": 0.7, "area/mail": 0.69, "x\n\x1b[31mforged": 1.0}
     suggested = [{"name": name, "confidence": sure} for name, sure in names.items()]
@@ -81,8 +84,8 @@ def test_comment_with_a_summary_names_the_labels_that_are_wanted(opened: OpenHom
         "**Please add**, in the text above or in a comment:\n"
         "- [ ] The version"
     )
-    assert "- area/Cart\n- area/mail\n" in home.question
-    assert "secret" not in home.question
+    shown = re.findall("^- (.*)", home.question, re.MULTILINE)
+    assert shown == ["area/Cart", "area/mail"]
     assert "\n  Not shown to Claude: 1 of 3 labels of the repository.\n" in home.why
     assert (
         "\n  Labels: added status/needs-info, area/Cart, bug;"

@@ -18,18 +18,15 @@ from hls_handler.github.labels import (
     spec_of,
 )
 from hls_handler.github.values import RepositoryLabel
-from hls_handler.handlers import issues
-from hls_handler.handlers.issues import IssueFacts
 from hls_handler.handlers.labels import (
     AppliedLabel,
-    LabelOffer,
     describe_missing,
     find_changed_corrections,
     plan_labels,
     select_offer,
 )
 from hls_handler.settings.model import EffectiveLabels
-from tests.handlers.world import analysis, event, issue, issue_analysis, labels_of
+from tests.handlers.world import analysis, issue_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
 
@@ -366,70 +363,6 @@ def test_custom_fields_become_labels_with_all_their_possible_labels(tmp_path: Pa
             dict.fromkeys(GROUPS, "p@1"),
         ),
     )
-
-
-CART = RepositoryLabel("area/Cart", "The cart and the checkout")
-SEARCH = RepositoryLabel("area/search", "")
-OFFER = LabelOffer((CART, SEARCH), min_confidence=0.7)
-
-
-def plan(*suggested: tuple[str, float], offer: LabelOffer | None = OFFER) -> EnsureLabels:
-    reply = issue_analysis(
-        suggested_labels=[{"name": name, "confidence": sure} for name, sure in suggested]
-    )
-    return labels_of(issues.plan(event(issue()), IssueFacts(issue(), offer=offer), analysis(reply)))
-
-
-def test_rule_14_only_sure_suggestions_of_the_list_are_set_as_the_repository_spells_them() -> None:
-    action = plan(("AREA/cart", 0.7), ("admin", 1.0), ("area/search", 0.69))
-    suggested = [
-        label.name for label in action.requested if label.group.startswith("suggested_labels ")
-    ]
-    assert suggested == ["area/Cart"]
-    assert action.existing_only == {"area/Cart"}  # not created if it was deleted meanwhile
-    assert action.rejected == (
-        ("admin", "it is not among the labels that the prompt listed"),
-        ("area/search", "Claude's confidence is 0.69, and labels.min_confidence is 0.7"),
-    )
-    unlisted = plan(("area/search", 1.0), offer=None).rejected
-    assert unlisted == (("area/search", "the prompt did not list the repository's labels"),)
-
-
-def test_label_of_an_unsure_field_is_only_listed_and_an_earlier_one_of_the_field_stays() -> None:
-    stated = {"kind": 0.9, "priority": 0.59, "difficulty": 0.6, "component": 0.9}
-    reply = issue_analysis(field_confidence=stated)
-    facts = IssueFacts(issue(), labels=EffectiveLabels(min_field_confidence=0.6))
-    action = labels_of(issues.plan(event(issue()), facts, analysis(reply)))
-    sure = ["bug", "difficulty-easy", "component-backend"]
-    assert [label.name for label in action.requested] == sure
-    assert issues.list_comment_variables(facts, reply)["labels"] == (*sure,)
-    reason = "Claude's confidence is 0.59, and labels.min_field_confidence is 0.6"
-    assert action.rejected == (("priority-high", reason),)
-    assert "priority" not in action.groups
-
-
-def test_label_without_a_stated_confidence_is_set() -> None:
-    facts = IssueFacts(issue(), labels=EffectiveLabels(min_field_confidence=1.0))
-    actions = issues.plan(event(issue()), facts, analysis(issue_analysis()))
-    assert "bug" in [label.name for label in labels_of(actions).requested]
-
-
-def test_rule_14_rejected_name_is_shown_without_line_breaks_and_control_characters() -> None:
-    action = plan(("x\n\x1b[31mDone: forged" + "y" * 100, 1.0))
-    ((name, _),) = action.rejected
-    assert len(name) <= 50
-    assert name.isprintable()
-
-
-def test_offer_has_allowed_labels_that_nothing_else_sets() -> None:
-    names = ("area/cart", "area/secret", "bug", "size/small", "skip-hls", "other")
-    settings = EffectiveLabels(
-        allow=("area/*", "bug", "size/*", "skip-hls"),
-        repository_allow=("*t", "bug", "s*", "area/c*"),
-    )
-    offer = select_offer([RepositoryLabel(name, "") for name in names], settings, {"bug"})
-    assert [label.name for label in offer.labels] == ["area/cart", "area/secret"]
-    assert describe_missing(offer) == ""
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -14,8 +15,6 @@ from hls_handler.actions import (
     EnsureComment,
     EnsureLabels,
     EnsureReview,
-    InlineComment,
-    RequestedLabel,
 )
 from hls_handler.analysis import (
     NO_CALLS,
@@ -29,14 +28,10 @@ from hls_handler.analysis import (
     lowest_scores,
 )
 from hls_handler.errors import Permanent
-from hls_handler.github.labels import LabelState, decide_labels
-from hls_handler.github.values import ChangedFile, MergeState, RepositoryLabel
+from hls_handler.github.values import MergeState
 from hls_handler.handlers import pull_request_input, pull_requests
 from hls_handler.handlers.asking import join_replies
-from hls_handler.handlers.finding_views import ShownFinding
-from hls_handler.handlers.handler import SkipReason
 from hls_handler.handlers.job import PromptLimits, Source
-from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
 from hls_handler.handlers.pull_requests import (
     PullRequestHandler,
@@ -49,22 +44,20 @@ from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.handlers.second_look import Candidate
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
-from hls_handler.review.record import NO_REVIEW, ReviewRecord
-from hls_handler.settings.model import EffectiveLabels, Findings, Review
-from hls_handler.settings.values import PathFilter, Summary
+from hls_handler.review.record import ReviewRecord
+from hls_handler.settings.model import Review
 from hls_handler.settings.yaml_parser import Sources
+from tests.handlers.conftest import OpenHome
+from tests.handlers.conversation import HEAD, REPOSITORY, Home, Talk, changed_file
 from tests.handlers.world import (
     PATCH,
-    RecordedJob,
     analysis,
-    comment_of,
     event,
     fake_reader,
     file,
     finding,
     gather_review,
     issue_response,
-    labels_of,
     pull_request,
     pull_request_analysis,
 )
@@ -89,32 +82,201 @@ def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
     return tuple(action for action in planned if not isinstance(action, EnsureCheck))
 
 
-DOCS = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.ignore)")
+# Conversations
+
+OPENED = "done: added size/small, type/bug-fix"
+BLOB = f"https://github.com/octo/hello/blob/{HEAD}"
+IMAGE = changed_file("logo.png", patch=None, additions=0, deletions=0)
+NO_LOOK = {"verify": False}
+
+
+def listed(pull: Talk) -> list[str]:
+    """Return the titles of the findings that the summary lists."""
+    return re.findall(r"^(?:- )?\*\*(\w+)\*\* \(finding", pull.shown(), re.MULTILINE)
+
+
+def test_findings_become_labels_comments_on_lines_a_summary_and_the_check(opened: OpenHome) -> None:
+    home = opened(review={"max_inline": 1, **NO_LOOK}, findings={"min_confidence": 0.5})
+    moved = changed_file(previous_filename="old (name).py", status="renamed")
+    pull = home.open_pull_request(files=[moved, changed_file("uv.lock")])
+    found = [
+        finding(title="Severe", start_line=1, severity="critical"),
+        finding(title="Removed", side="LEFT", quote="    return side * 2"),
+        finding(title="Doubtful", confidence=0.4),
+        finding(title="Ugly", category="style"),
+    ]
+    home.says(pull_request_analysis(findings=found))
+    assert pull.act("opened").startswith(f"{OPENED}; posted 1 comment on lines; commented; set ")
+    assert pull.on_lines == ["area.py:2 **Severe** (finding 1, critical, bugs, 90 % sure)"]
+    old = f"https://github.com/octo/hello/blob/{'b' * 40}/old%20%28name%29.py#L2"
+    assert pull.shown() == (
+        "size/small type/bug-fix\n"
+        "--\n"
+        "Squares.\n"
+        "**2 findings** in"
+        f" [`0123456789`](https://github.com/octo/hello/commit/{HEAD}), the most severe first:\n"
+        f"- **Severe** (finding 1, critical, bugs): [`area.py`, lines 1–2]({BLOB}/area.py#L1-L2)\n"
+        f"**Removed** (finding 2, high, bugs, 90 % sure): [`area.py`, removed line 2]({old})\n"
+        "It is wrong.\n"
+        "*To dismiss it, comment `/dismiss 2`.*\n"
+        "Left out: 2 findings that the settings do not ask for, by category, severity or"
+        " certainty.\n"
+        "<details><summary>1 file needs no review</summary>\n"
+        "`uv.lock` (lock file)\n"
+        "</details>"
+    )
+    assert pull.check == "success: 2 open findings, 1 critical; 1 of 1 file reviewed"
+
+
+def test_findings_without_comments_on_lines_are_annotations_of_the_check(opened: OpenHome) -> None:
+    home = opened(review={"max_inline": 0, "fail_on": "high", **NO_LOOK})
+    pull = home.open_pull_request()
+    home.says(pull_request_analysis(findings=[finding()]))
+    pull.act("opened")
+    assert pull.on_lines == []
+    assert pull.check == (
+        "failure: 1 open finding, 1 high; 1 of 1 file reviewed\narea.py:2 Wrong (finding 1)"
+    )
 
 
 @pytest.mark.parametrize(
-    ("files", "known", "described"),
+    ("settings", "titles"),
     [
-        (
-            [
-                file("a.py", f"@@ -0,0 +1 @@\n+{'x' * 9_000}", additions=1, deletions=0),
-                file("uv.lock"),
-                LOGO,
-            ],
-            {"tokens": 2_000, "changed_files": 4},
-            (
-                "4 of 4 files were not shown as a whole: 1 with a line too long for one call, 1"
-                " lock file, 1 binary or empty, 1 beyond those that GitHub lists"
-            ),
-        ),
-        ([file()], {}, ""),
-        ([file(additions=400)], {}, "1 of 1 file was not shown as a whole: 1 shown only in part"),
+        ({}, ["Severe", "Doubtful"]),
+        ({"review": {"categories": ["bugs", "security", "style"]}}, ["Severe", "Doubtful", "Ugly"]),
+        ({"findings": {"min_severity": "high", "min_confidence": 0.9}}, ["Severe"]),
     ],
 )
-def test_omissions_are_described(
-    files: list[ChangedFile], known: dict[str, Any], described: str
+def test_findings_below_thresholds_and_of_other_categories_are_not_shown(
+    opened: OpenHome, settings: dict[str, Any], titles: list[str]
 ) -> None:
-    assert pull_requests.describe_omissions(gather_review(*files, **known)) == described
+    home = opened(**{**settings, "review": {**settings.get("review", {}), **NO_LOOK}})
+    found = [
+        finding(title="Severe", confidence=0.9),
+        finding(title="Doubtful", severity="medium", confidence=0.4, category="security"),
+        finding(title="Ugly", severity="low", confidence=0.9, category="style"),
+    ]
+    home.says(pull_request_analysis(findings=found))
+    pull = home.open_pull_request()
+    pull.act("opened")
+    assert listed(pull) == titles
+
+
+def test_files_that_were_not_shown_as_a_whole_are_named(home: Home) -> None:
+    long = f"@@ -0,0 +1 @@\n+{'x' * 400_000}"
+    files = [changed_file("a.py", patch=long), changed_file("b.py", additions=9), IMAGE]
+    pull = home.open_pull_request(files=files)
+    home.says(pull_request_analysis())
+    pull.act("opened")
+    reasons = "1 with a line too long for one call, 1 shown only in part, 1 binary or empty"
+    assert f"Claude: 3 of 3 files were not shown as a whole: {reasons}.\n" in home.why
+    assert pull.check == "neutral: 0 of 2 files reviewed"
+
+
+@pytest.mark.parametrize(
+    ("path", "additions", "deletions", "size"),
+    [
+        ("cube.py", 25, 25, "size/medium"),
+        ("cube.py", 0, 200, "size/large"),
+        ("uv.lock", 9_000, 0, "size/small"),  # which no review reads
+        ("docs/guide.md", 60, 0, "size/small"),  # which settings leave out
+    ],
+)
+def test_size_depends_on_changed_lines_of_files_to_review(
+    opened: OpenHome, path: str, additions: int, deletions: int, size: str
+) -> None:
+    home = opened(paths={"ignore": ["docs/**"]})
+    files = changed_file(path, additions=additions), changed_file(deletions=deletions)
+    home.says(pull_request_analysis())
+    pull = home.open_pull_request(files=files)
+    pull.act("opened")
+    assert pull.shown().split(" ")[0] == size
+
+
+@pytest.mark.parametrize(
+    ("files", "reason", "check"),
+    [
+        ([], "the pull request changes no files", "no file was changed"),
+        (
+            [IMAGE, changed_file("uv.lock")],
+            "none of the changed files has a patch to read (1 binary or empty, 1 lock file)",
+            "1 binary or empty, 1 lock file",
+        ),
+    ],
+    ids=["no files", "nothing to read"],
+)
+def test_claude_is_not_asked_without_a_patch(
+    home: Home, files: list[Any], reason: str, check: str
+) -> None:
+    pull = home.open_pull_request(files=files)
+    ended = pull.act("opened")
+    assert ended.startswith(f"done: {reason}, so Claude was not asked; set the check")
+    assert pull.check == f"success: Nothing needs a review: {check}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "title", "has_comment"),
+    [
+        ({}, "", False),
+        ({"comments": {"summary": "always"}}, "", True),
+        ({"pull_requests": {"title": "suggest"}}, "fix: square it", True),
+        ({"pull_requests": {"title": "suggest"}}, "Square it again", False),
+    ],
+    ids=["nothing found", "always", "a title that fits", "another title"],
+)
+def test_comment_without_findings_is_posted_for_a_title_or_if_settings_ask(
+    opened: OpenHome, settings: dict[str, Any], title: str, has_comment: bool
+) -> None:
+    home = opened(review={"check": False}, **settings)
+    model = with_optional_fields(PullRequestAnalysis, ["suggested_title"])
+    fields = pull_request_analysis().model_dump()
+    home.says(model.model_validate({**fields, "suggested_title": title}))
+    pull = home.open_pull_request()
+    nothing = "nothing worth saying, and no existing comment to update"
+    ended = "commented" if has_comment else nothing
+    assert pull.act("opened") == f"{OPENED}; {ended}"  # without a check
+    assert home.state.world.check_runs == {}
+
+
+def test_suggested_labels_are_only_added_unless_everything_is_reviewed(opened: OpenHome) -> None:
+    home = opened(labels={"suggest": True})
+    for name in ("area/cart", "area/mail"):
+        home.add_label(name)
+
+    def suggest(*names: str, kind: str = "feature") -> None:
+        suggested = [{"name": name, "confidence": 0.9} for name in names]
+        home.says(pull_request_analysis(type=kind, suggested_labels=suggested))
+
+    pull = home.open_pull_request()
+    suggest("area/cart")
+    pull.act("opened")
+    suggest()
+    pull.push("3" * 40, changed_file(patch=PATCH.replace("** 2", "** 3")))
+    assert pull.shown() == "size/small area/cart type/feature"
+    suggest("area/mail", kind="docs")
+    pull.push("4" * 40, changed_file(patch=PATCH.replace("** 2", "** 4")))
+    assert pull.shown() == "size/small area/cart area/mail type/docs"
+    home.state.set_permission(REPOSITORY, "mona", "write")
+    pull.comment("/review full")
+    suggest("area/mail", kind="docs")
+    home.process()
+    assert pull.shown() == "size/small area/mail type/docs"
+
+
+def test_closing_event_reviews_nothing(opened: OpenHome) -> None:
+    home = opened(prompts={"use": {"pull_request.closed": "pull_requests/analyze"}})
+    home.says(pull_request_analysis(findings=[finding()]))
+    pull = home.open_pull_request()
+    pull.act("opened")
+    assert len(pull.on_lines) == 1
+    home.says(pull_request_analysis(summary="Merged.", findings=[finding(title="Other")]))
+    ended = pull.act("closed", state="closed", merged=True)
+    assert ended == "done: the labels are as they should be; commented"
+    assert len(pull.on_lines) == 1
+    assert pull.shown().count("\n--\n") == 2  # a comment of its own
+
+
+# Decisions
 
 
 def test_files_that_github_does_not_list_are_counted() -> None:
@@ -128,130 +290,6 @@ def test_files_that_github_does_not_list_are_counted() -> None:
         file(f"{n}.py", None, status="removed", additions=0, deletions=1) for n in range(3_000)
     ]
     assert gather_review(*removed, changed_files=3_141, deletions=3_141).unlisted == 141
-
-
-@pytest.mark.parametrize(
-    ("path", "additions", "deletions", "size"),
-    [
-        ("cube.py", 25, 25, "medium"),
-        ("cube.py", 0, 200, "large"),
-        ("uv.lock", 9_000, 0, "small"),  # which no review reads
-        ("docs/guide.md", 60, 0, "small"),  # which settings leave out
-    ],
-)
-def test_size_depends_on_changed_lines_of_files_to_review(
-    path: str, additions: int, deletions: int, size: str
-) -> None:
-    files = file(path, additions=additions, deletions=0), file(additions=0, deletions=deletions)
-    facts = gather_review(*files, limits={"ignored_paths": DOCS})
-    assert facts.size == size
-    assert {one.reason for one in facts.selection.skipped} <= {"lock file", "left out by settings"}
-
-
-@pytest.mark.parametrize(
-    ("files", "sentence"),
-    [
-        ((), "the pull request changes no files, so Claude was not asked"),
-        (
-            (LOGO, file("uv.lock")),
-            (
-                "none of the changed files has a patch to read (1 binary or empty, 1 lock file), so"
-                " Claude was not asked"
-            ),
-        ),
-    ],
-    ids=["no files", "nothing to read"],
-)
-def test_claude_is_not_asked_without_a_patch(files: tuple[ChangedFile, ...], sentence: str) -> None:
-    assert pull_requests.find_skip_reason(gather_review(*files)) == SkipReason(sentence)
-
-
-def test_an_analysis_with_findings_becomes_labels_a_review_and_a_comment() -> None:
-    reply = pull_request_analysis(findings=[finding(start_line=1)])
-    facts = gather_review(file(additions=60))
-    (key,) = inline_of(facts, reply)
-    assert plan(
-        facts, replace(analysis(reply, comment="Squares."), inline={key: "It is wrong."})
-    ) == (
-        EnsureLabels(
-            (RequestedLabel("size/medium", "size"), RequestedLabel("type/bug-fix", "type")),
-            ("size", "type"),
-            prompt_ids={"type": "p@1"},
-        ),
-        EnsureReview(
-            "0123456789abcdef0123456789abcdef01234567",
-            (InlineComment(key, "area.py", "RIGHT", 1, 2, "It is wrong."),),
-        ),
-        EnsureComment("pull_requests", "Squares.", create=True),
-    )
-
-
-@pytest.mark.parametrize(
-    ("summary", "findings", "create"),
-    [
-        ("on_findings", [finding()], True),
-        ("on_findings", [], False),
-        ("always", [], True),
-    ],
-    ids=["found", "nothing found", "always"],
-)
-def test_comment_is_created_if_something_was_found_or_always(
-    summary: Summary, findings: list[Finding], create: bool
-) -> None:
-    facts = replace(gather_review(file()), summary=summary)
-    actions = plan(facts, analysis(pull_request_analysis(findings=findings)))
-    assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
-    assert comment_of(actions).create is create
-
-
-@pytest.mark.parametrize(
-    ("known", "url"),
-    [
-        ({}, f"{'0123456789abcdef' * 2}01234567/area.py#L2"),
-        ({"start_line": 1}, f"{'0123456789abcdef' * 2}01234567/area.py#L1-L2"),
-        ({"side": "LEFT", "quote": "    return side * 2"}, f"{'b' * 40}/old%20%28name%29.py#L2"),
-    ],
-    ids=["line", "lines", "removed line of a renamed file"],
-)
-def test_finding_links_to_its_lines_in_the_commit(known: dict[str, Any], url: str) -> None:
-    facts = gather_review(file(previous_path="old (name).py", status="renamed"), base_sha="b" * 40)
-    variables = pull_requests.list_comment_variables(
-        facts, pull_request_analysis(findings=[finding(**known)])
-    )
-    (shown,) = cast(tuple[ShownFinding, ...], variables["findings"])
-    assert shown.url == f"https://github.com/o/r/blob/{url}"
-
-
-def titles_of(variables: Mapping[str, object]) -> list[tuple[str, int | None]]:
-    return [
-        (shown.title, shown.line) for shown in cast(tuple[ShownFinding, ...], variables["findings"])
-    ]
-
-
-@pytest.mark.parametrize(
-    ("shown", "categories", "titles"),
-    [
-        ({}, None, ["Severe", "Doubtful"]),
-        ({}, ["bugs", "security", "performance", "style"], ["Severe", "Doubtful", "Ugly"]),
-        ({"min_confidence": 0.5}, ["bugs", "style"], ["Severe", "Ugly"]),
-        ({"min_severity": "high", "min_confidence": 0.9}, None, ["Severe"]),
-    ],
-)
-def test_findings_below_thresholds_and_of_other_categories_are_counted_and_not_shown(
-    shown: dict[str, Any], categories: list[str] | None, titles: list[str]
-) -> None:
-    found = [
-        finding(title="Severe", severity="high", confidence=0.9),
-        finding(title="Doubtful", severity="medium", confidence=0.4, category="security"),
-        finding(title="Ugly", severity="low", confidence=0.9, category="style"),
-    ]
-    review = Review.model_validate({} if categories is None else {"categories": categories})
-    facts = gather_review(
-        file(), limits={"shown": Findings.model_validate(shown), "review": review}
-    )
-    variables = pull_requests.list_comment_variables(facts, pull_request_analysis(findings=found))
-    assert [f.title for f in variables["findings"]] == titles  # type: ignore[attr-defined]
-    assert (variables["held_back"], variables["unlocated"]) == (3 - len(titles), ())
 
 
 def test_first_thirty_files_get_a_sentence_and_the_first_call_a_title() -> None:
@@ -272,16 +310,6 @@ def test_first_thirty_files_get_a_sentence_and_the_first_call_a_title() -> None:
     assert [
         HANDLER.variables(one)["summarized_files"] for one in list_parts(gather_review(*files))
     ] == [0]
-
-
-@pytest.mark.parametrize(
-    ("title", "create"), [("fix: square it", True), ("chore: square it", False)]
-)
-def test_comment_is_created_for_a_title_that_fits(title: str, create: bool) -> None:
-    facts = gather_review(file(), limits={"title_types": ("feat", "fix")})
-    model = with_optional_fields(PullRequestAnalysis, ["suggested_title"])
-    reply = model.model_validate({**pull_request_analysis().model_dump(), "suggested_title": title})
-    assert comment_of(plan(facts, analysis(reply))).create is create
 
 
 # What prevents the merge
@@ -312,27 +340,7 @@ TWO_HUNKS = (
 TWO = file(patch=TWO_HUNKS, additions=2, deletions=2)
 
 
-LONG = "@@ -0,0 +1 @@\n" + "\n".join(["+" + "x" * 25] * 60)
-LONG_FILES = [file(path, LONG, additions=60, deletions=0) for path in ("a.py", "b.py")]
-
-
 # Several calls
-
-
-def test_each_call_shows_its_part() -> None:
-    facts = gather_review(*LONG_FILES, tokens=800)
-    parts = list_parts(facts)
-    assert [[one.path for one in part.files] for part in parts] == [["a.py"], ["b.py"]]
-    variables = [HANDLER.variables(part) for part in parts]
-    assert [(one["part"], one["parts"]) for one in variables] == [(1, 2), (2, 2)]
-    assert [one.path for one in facts.files] == ["a.py", "b.py"]
-    unanswered = replace(facts, unanswered={1: "Claude refused"})
-    assert [(one.path, one.reason) for one in unanswered.coverage.files] == [
-        ("a.py", None),
-        ("b.py", "Claude refused"),
-    ]
-    record = review(unanswered)
-    assert (len(record.blocks["a.py"]), "b.py" in record.blocks) == (1, False)
 
 
 def merge(*replies: ReplyFields) -> ReplyFields:
@@ -408,48 +416,6 @@ def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others(
     assert pull_requests.list_comment_variables(facts, unchanged.reply)["scores"] == lowest
 
 
-# The repository's own labels
-
-
-OWN = LabelOffer((RepositoryLabel("area/cart", ""), RepositoryLabel("area/mail", "")), 0.7)
-SET: Mapping[str, LabelState] = {"area/cart": "set", "size/small": "set", "type/feature": "set"}
-
-
-def removed_after(
-    facts: PullRequestFacts, *suggested: str, kind: str = "feature"
-) -> tuple[str, ...]:
-    """Return what a review removes whose reply suggests these labels, after one that set
-    area/cart.
-    """
-    labels = [{"name": name, "confidence": 0.9} for name in suggested]
-    reply = pull_request_analysis(suggested_labels=labels, type=kind)
-    action = labels_of(plan(replace(facts, offer=OWN), analysis(reply)))
-    found = decide_labels(
-        action,
-        EffectiveLabels(),
-        present=frozenset(SET),
-        stored=SET,
-        in_repository=frozenset({*SET, "area/mail", "type/docs"}),
-    )
-    assert found.add == (*suggested, *(["type/docs"] if kind == "docs" else []))
-    return found.remove
-
-
-def test_suggested_labels_are_only_added_after_a_review_of_new_lines() -> None:
-    facts = gather_review(file())
-    later = gather_review(file(), record=make_record(facts, analysis(pull_request_analysis()), {}))
-    assert removed_after(later) == ()
-    assert removed_after(later, "area/mail") == ()
-    assert removed_after(later, kind="docs") == ("type/feature",)
-    assert removed_after(replace(later, is_full=True)) == ("area/cart",)
-
-
-def test_suggested_labels_are_only_added_if_a_part_of_the_changes_got_no_reply() -> None:
-    facts = gather_review(file())
-    assert removed_after(facts) == ("area/cart",)
-    assert removed_after(replace(facts, unanswered={0: "no reply"})) == ()
-
-
 # Verification
 
 
@@ -488,60 +454,7 @@ def test_only_findings_that_decide_get_a_second_look() -> None:
     assert candidates(gather_review(TWO, limits={"is_review": False}), UNSURE, severe) == ()
 
 
-# Review comments
-
-
-def test_most_severe_findings_get_a_review_comment() -> None:
-    facts = gather_review(TWO, limits={"review": Review(max_inline=1)})
-    inline = inline_of(facts, TWO_FINDINGS)
-    assert [cast(ShownFinding, one["finding"]).title for one in inline.values()] == ["Overflows"]
-    variables = pull_requests.list_comment_variables(facts, TWO_FINDINGS)
-    shown = cast(tuple[ShownFinding, ...], variables["findings"])
-    assert [(one.title, one.is_inline) for one in shown] == [("Overflows", True), ("Wrong", False)]
-    record = review(facts, *TWO_FINDINGS.findings)
-    assert [(entry.title, entry.comment_id) for entry in record.ledger] == [
-        ("Overflows", 901),
-        ("Wrong", None),
-    ]
-    later = pull_requests.list_comment_variables(
-        gather_review(TWO, record=record), pull_request_analysis()
-    )
-    earlier = cast(tuple[ShownFinding, ...], later["unrepeated"])
-    assert [(one.title, one.body) for one in earlier] == [
-        ("Overflows", ""),
-        ("Wrong", TWO_FINDINGS.findings[0].body),
-    ]
-    assert (
-        inline_of(gather_review(TWO, limits={"review": Review(max_inline=0)}), TWO_FINDINGS) == {}
-    )
-
-
 # Prompts that review nothing
-
-
-def test_prompt_that_reviews_nothing_stores_nothing_and_has_one_call() -> None:
-    record = review(gather_review(*LONG_FILES))
-    facts = gather_review(*LONG_FILES, tokens=800, record=record, limits={"is_review": False})
-    assert (facts.record, len(facts.selection.calls), len(list_parts(facts))) == (NO_REVIEW, 1, 1)
-    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="x" * 25)])
-    assert inline_of(facts, reply) == {}
-    job = RecordedJob(event(pull_request()), facts, (reply,))
-    HANDLER.run(job)
-    assert job.done[1:] == ["ask", EnsureLabels, EnsureComment]
-
-
-def test_closing_event_reviews_nothing() -> None:
-    closed = replace(event(pull_request()), action="closed")
-    now = pull_request(state="closed", merged=True)
-    history = EmptyHistory(reviewed=review(gather_review(file())))
-    facts = pull_request_input.gather(
-        Source(closed, fake_reader(now, (file(),)), history, PromptLimits(10_000, is_review=True))
-    )
-    assert (facts.is_review, facts.record, len(facts.selection.calls)) == (False, NO_REVIEW, 1)
-    actions = pull_requests.plan(
-        closed, facts, analysis(pull_request_analysis(findings=[finding()]))
-    )
-    assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
 
 
 def test_follow_up_reply_of_another_type_does_not_hide_the_findings() -> None:
