@@ -466,7 +466,7 @@ def _dump_explained(
     run = facts.run
     if analysis.worth_saying:
         failure = _digest_failure(facts) or ""
-        reply = analysis.answers[analysis.comment_index].reply
+        reply = analysis.replies[analysis.comment_index].fields
         cause = ""
         if isinstance(reply, WorkflowAnalysis):
             cause = reply.cause

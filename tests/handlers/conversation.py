@@ -219,8 +219,8 @@ class Talk:
     def push(self, sha: str, *files: Mapping[str, Any]) -> str:
         """Push a commit with these changed files."""
         pull = {**self.document, "head": {**self.document["head"], "sha": sha}}
-        objects = {"pull_request": pull, "number": self.number, "files": files}
-        self.home.seed("pull_request", "synchronize", **objects)
+        number = self.number
+        self.home.seed("pull_request", "synchronize", pull_request=pull, number=number, files=files)
         return self.act("synchronize")
 
     def comment(self, body: str, by: str = "mona") -> str:
