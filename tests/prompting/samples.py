@@ -160,14 +160,6 @@ FAMILIES: Mapping[str, Family] = {
 """With few samples of each event, because the tests load many libraries."""
 
 BASE = "{% block system %}\nYou judge issues.\n{% endblock %}\n{% block task %}{% endblock %}\n"
-USERS_TEMPLATE = (
-    "Analyze this GitHub issue: Repository {{ repository.name }}, Title {{ issue.title }},"
-    " Description {{ issue.body }}, Author {{ issue.user.login }}, Labels {{ issue.labels |"
-    " map(attribute='name') | list }}. Provide 1. type (bug, feature, question, documentation) 2."
-    " priority 3. difficulty 4. suggested labels 5. recommended response."
-)
-"""A template without front matter that must work in place of a shipped one."""
-
 FRONT = "---\ndescription: A test\non: [issues.opened]\nreply: issue_analysis\n---\n"
 PLAIN = {"base.j2": BASE, "issues/plain.j2": FRONT + "Judge {{ issue.title }}\n"}
 

@@ -5,6 +5,7 @@ library.
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -15,6 +16,7 @@ from hls_handler.prompting.render import render
 from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
 from tests.prompting.samples import BASE, FAMILIES, FRONT, KEY, SHIPPED, issue_variables, write
 
+README = (SHIPPED.parent / "README.md").read_text(encoding="utf-8")
 WORDS = "Own words on {{ issue.title }}\n"
 TEAM = {
     "base.j2": BASE,
@@ -194,3 +196,15 @@ def test_folder_without_the_prompt_of_a_then_uses_the_shipped_one(here: Path, fr
         "issues/second": False,
     }
     assert "issues/second" in library.comments
+
+
+def test_five_lines_of_the_readme_replace_the_shipped_prompt(tmp_path: Path) -> None:
+    block = README.partition("  ```jinja\n")[2].partition("  ```\n")[0]
+    prompt = dedent(block)
+    assert prompt.count("\n") == 5
+    own = write(tmp_path / "my-prompts", {"issues/analyze.j2": prompt})
+    library = load_library(own, families=FAMILIES, shipped=SHIPPED)
+    asked = task(library, "issues/analyze")
+    assert asked.startswith("Analyze this GitHub issue of ")
+    assert "\nProvide type, priority, difficulty, suggested labels" in asked
+    assert library.prompts["issues/analyze"].path.endswith("my-prompts/issues/analyze.j2")
