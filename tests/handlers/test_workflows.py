@@ -109,6 +109,18 @@ def test_failure_is_explained_on_the_pull_request_and_resolved_when_a_run_passes
     assert home.end_run(conclusion="success", id=72, run_number=43) == unknown
 
 
+def test_run_that_passes_without_a_change_is_flaky_and_keeps_the_cause(home: Home) -> None:
+    pull = home.open_pull_request()
+    home.end_run(job())
+    home.end_run(job(conclusion="success"), conclusion="success", earlier=[[job()]])
+    assert pull.shown() == (
+        "\n--\n"
+        "**`Tests` is flaky**: [run 41](https://github.com/octo/hello/actions/runs/70) failed,"
+        " attempt 2 of the same commit passed (0123456789).\n"
+        "The cause of the failure, as explained before: The area is wrong."
+    )
+
+
 def test_each_workflow_has_its_own_section_unless_nothing_is_worth_saying(home: Home) -> None:
     pull = home.open_pull_request()
     home.says(workflow_analysis(worth_saying=False, cause=""))
