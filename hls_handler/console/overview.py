@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, NamedTuple
 
-from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -17,8 +16,8 @@ from starlette.routing import BaseRoute
 from hls_handler import shipped
 from hls_handler.console.delivery_search import ReasonGroup, group_reasons, list_address
 from hls_handler.console.frame import Form, Frame
-from hls_handler.console.pages import NOTHING, format_duration, format_percent, format_sum_usd
-from hls_handler.console.plots import Steps, draw
+from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
+from hls_handler.console.plots import Plot, Rows, make_plot
 from hls_handler.console.queries import MAX_FILTER_CHARACTERS, InvalidFilter, OverviewQuery
 from hls_handler.engine.health import Component, ComponentHealth, Health, Severity
 from hls_handler.errors import StoreUnavailable
@@ -90,18 +89,6 @@ PING = "ping"
 
 Series = Mapping[tuple[str, str], tuple[int, ...]]
 """As `CounterHours.series` returns it."""
-
-Rows = tuple[tuple[str, str, tuple[str, ...]], ...]
-"""Rows of a table: label, the address of the deliveries that it counts or "", and the other
-cells.
-"""
-
-
-class Plot(NamedTuple):
-    title: str
-    svg: Markup
-    columns: tuple[str, ...]
-    rows: Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,31 +311,18 @@ def describe_rejection(status: str, number: int) -> tuple[str, str]:
 
 
 def describe_period(period: Period, series: Series) -> PeriodNumbers:
-    layout = "%m-%d %H:%M"
-    if period.step >= timedelta(days=1):
-        layout = "%m-%d"
-    labels = [f"{at:{layout}}" for at in period.starts]
     addresses = [list_address({}, since=at, until=at + period.step) for at in period.starts]
 
     def added(*counters: str, without: Sequence[str] = ()) -> list[int]:
         found = [
             values for (one, of), values in series.items() if one in counters and of not in without
         ]
-        return [sum(parts) for parts in zip([0] * len(labels), *found, strict=True)]
+        return [sum(parts) for parts in zip([0] * len(period.starts), *found, strict=True)]
 
-    def plot(
-        title: str,
-        values: Mapping[str, Sequence[float | None]],
-        unit: Callable[[float | None], str] = _format_decimal,
-        steps: Steps = "whole",
-    ) -> Plot:
-        svg = draw(title, labels, values, unit=unit, steps=steps)
-        cells = zip(*(map(unit, one) for one in values.values()), strict=True)
-        return Plot(title, svg, tuple(values), tuple(zip(labels, addresses, cells, strict=True)))
-
+    plot = partial(make_plot, starts=tuple(period.starts), addresses=addresses)
     received = added(*_RECEIVED)
     ended = {
-        state: series.get((_OUTCOME, state), (0,) * len(labels))
+        state: series.get((_OUTCOME, state), (0,) * len(period.starts))
         for state in ("done", "ignored", "dead")
     }
     done = sum(ended["done"])
@@ -360,7 +334,8 @@ def describe_period(period: Period, series: Series) -> PeriodNumbers:
     failed = added(_CLAUDE, without=(SUCCESS, UNFINISHED))
     buckets = {label: values for (one, label), values in series.items() if one == _PROCESSING}
     histograms = [
-        {label: values[index] for label, values in buckets.items()} for index in range(len(labels))
+        {label: values[index] for label, values in buckets.items()}
+        for index in range(len(period.starts))
     ]
 
     def estimate(histogram: str) -> Percentiles:
@@ -392,18 +367,14 @@ def describe_period(period: Period, series: Series) -> PeriodNumbers:
         name: [percentile(one, share) for one in histograms] for name, share in PERCENTILES.items()
     }
     errors = {
-        "dead deliveries": ended["dead"],
+        "dead": ended["dead"],
         "failed calls": failed,
         "rejected requests": added(REJECTED),
     }
     plots = (
-        plot("Deliveries", {"received": received, **ended}),
-        plot("Processing time", seconds, format_duration, "seconds"),
-        plot("Cost in USD", {"all calls to Claude": cost}, steps="any"),
-        plot("Errors", errors),
+        plot("Deliveries", series={"received": received, **ended}),
+        plot("Processing time", series=seconds, unit="seconds"),
+        plot("Cost", series={"all calls to Claude": cost}, unit="usd"),
+        plot("Errors", series=errors),
     )
     return PeriodNumbers(totals, plots)
-
-
-def _format_decimal(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:,.6f}".rstrip("0").rstrip(".")

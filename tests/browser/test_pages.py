@@ -164,6 +164,45 @@ def test_row_of_a_delivery_is_one_line_and_its_page_follows_a_retry(
     page.wait_for_function("document.querySelector('[hx-get]') === null")
 
 
+def test_slash_focuses_the_search_box_unless_somebody_types(
+    service: Service, open_page: OpenPage
+) -> None:
+    page = open_page()
+    sign_in(page, service)
+    search = page.get_by_label("Search deliveries")
+    page.keyboard.press("/")
+    page.keyboard.type("a/b")
+    assert search.input_value() == "a/b"
+    repository = page.get_by_label("Repository")
+    repository.fill("")
+    repository.press("/")
+    assert repository.input_value() == "/"
+
+
+def test_whole_row_is_a_link(service: Service, open_page: OpenPage) -> None:
+    page = open_page()
+    sign_in(page, service)
+    row = page.locator("tbody tr").first.bounding_box()
+    assert row is not None
+    page.mouse.click(row["x"] + row["width"] - 5, row["y"] + row["height"] / 2)
+    page.wait_for_url(re.compile("/deliveries/[^?]+$"))
+
+
+def test_plot_shows_values_on_hover_and_survives_a_new_version_of_the_page(
+    service: Service, open_page: OpenPage
+) -> None:
+    page = open_page()
+    sign_in(page, service)
+    page.goto(f"http://127.0.0.1:{service.port}/")
+    plot = page.locator("[data-plot]").first
+    area = plot.locator(".u-over")
+    area.hover(position={"x": area.evaluate("one => one.clientWidth") - 1, "y": 20})
+    done = plot.locator(".u-series", has_text="done")
+    assert int(done.locator(".u-value").inner_text()) >= 2
+    page.evaluate("htmx.ajax('GET', '/', {target: '#period', select: '#period'})")
+    page.wait_for_function("document.querySelectorAll('.plot canvas').length === 4")
+
+
 class BadGateway(BaseHTTPRequestHandler):
     """A proxy whose service does not run."""
 

@@ -9,3 +9,87 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   search.focus();
 });
+
+// Plots: each element with `data-plot` has the values of one (plots.py).
+const COLOURS = {
+  done: "--fgColor-success",
+  dead: "--fgColor-danger",
+  waiting: "--fgColor-attention",
+  ignored: "--fgColor-muted",
+  "failed calls": "--fgColor-severe",
+};
+const OTHER_COLOURS = ["--fgColor-accent", "--fgColor-done", "--fgColor-sponsors"];
+const DAY_S = 86400;
+const UNITS = {
+  count: { format: (value) => value.toLocaleString(), least: 1 },
+  usd: { format: (value) => `$${value}`, least: 0.001 },
+  seconds: { format: formatSeconds, least: 1 },
+};
+const WHOLE_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 100000];
+const HEIGHT = 180;
+let plots = [];
+
+function formatSeconds(value) {
+  return value < 120 ? `${value} s` : `${Math.round(value / 6) / 10} min`;
+}
+
+function readColour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name);
+}
+
+function findLonePoints(plot, index) {
+  const values = plot.data[index];
+  const isGap = (at) => values[at] === null || values[at] === undefined;
+  const all = values.map((_, at) => at);
+  const lone = all.filter((at) => !isGap(at) && isGap(at - 1) && isGap(at + 1));
+  return lone.length > 0 ? lone : null;
+}
+
+function formatTimes(plot, times, axis, space, step) {
+  const date = { month: "short", day: "numeric" };
+  const time = { hour: "2-digit", minute: "2-digit" };
+  const layout = step >= DAY_S ? date : time;
+  return times.map((one) => new Date(one * 1000).toLocaleString([], layout));
+}
+
+function drawPlot(element) {
+  const { unit, times, series } = JSON.parse(element.dataset.plot);
+  const { format, least } = UNITS[unit];
+  const others = [...OTHER_COLOURS];
+  const moment = (plot, value) => (value ? new Date(value * 1000).toLocaleString() : "");
+  const lines = series.map(({ name, texts }) => {
+    const stroke = readColour(COLOURS[name] ?? others.shift() ?? OTHER_COLOURS[0]);
+    const points = { show: false, filter: findLonePoints, size: 6, fill: stroke };
+    const value = (plot, value, index, at) => (at === null ? "" : texts[at]);
+    return { label: name, stroke, width: 2, points, value };
+  });
+  const axis = { stroke: readColour("--fgColor-muted"), ticks: { show: false } };
+  const grid = { stroke: readColour("--borderColor-muted"), width: 1 };
+  const options = {
+    width: element.clientWidth,
+    height: HEIGHT,
+    series: [{ label: "Time", value: moment }, ...lines],
+    axes: [
+      { ...axis, grid: { show: false }, values: formatTimes },
+      { ...axis, grid, size: 60, values: (plot, values) => values.map(format) },
+    ],
+    scales: { y: { range: (plot, from, to) => [0, Math.max(to ?? 0, least) * 1.1] } },
+    cursor: { y: false, drag: { x: false } },
+  };
+  if (unit === "count") {
+    options.axes[1].incrs = WHOLE_STEPS;
+  }
+  return new uPlot(options, [times, ...series.map((one) => one.values)], element);
+}
+
+function drawPlots() {
+  plots.forEach((one) => one.destroy());
+  plots = [...document.querySelectorAll("[data-plot]")].map(drawPlot);
+}
+
+drawPlots();
+document.addEventListener("htmx:after:swap", drawPlots);
+window.addEventListener("resize", drawPlots);
+for (const query of ["(prefers-color-scheme: dark)", "(prefers-contrast: more)"]) {
+  matchMedia(query).addEventListener("change", drawPlots);
+}
