@@ -12,6 +12,7 @@ HlsError
 ├── StoreUnavailable       the database cannot be read or written: 503, the workers pause
 │   ├── NotReady           the database server is starting
 │   └── UnsupportedTables  another version of HLS wrote the tables: the service does not start
+├── InvalidQuery           a query for deliveries has a wrong word: the error names it
 ├── UnknownPayload         no recorded payload has this name
 ├── DamagedError           a stored value cannot be read: the operator restores a backup
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator
@@ -89,6 +90,10 @@ class PayloadError(HlsError):
 
 class StoreUnavailable(HlsError):
     """The database cannot be read or written at the moment."""
+
+
+class InvalidQuery(HlsError):
+    """A word of a query for deliveries is unknown, or has an invalid value."""
 
 
 class LeaseLost(HlsError):

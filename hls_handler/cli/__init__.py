@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "send": ("send:send", "Sign a payload and post it as GitHub would."),
     "deliveries": (
         "deliveries:deliveries",
-        "List, show, export and retry deliveries. Works while the service runs.",
+        "List, show, export, retry and discard deliveries. Works while the service runs.",
     ),
     "why": ("deliveries:why", "Explain what HLS did on an issue or pull request."),
     "report": ("report:report", "Print the figures of a repository, as after a pilot."),

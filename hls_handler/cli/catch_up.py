@@ -21,7 +21,6 @@ from hls_handler.cli.options import (
     abort,
     config_path,
     describe_person,
-    find_age,
     load,
     open_store,
     utc_now,
@@ -44,6 +43,7 @@ from hls_handler.events import event_key
 from hls_handler.github.api import RateLimitMonitor
 from hls_handler.github.client import make_credentials
 from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.reports.delivery_query import find_age
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.wording import count, format_relative

@@ -1,5 +1,5 @@
-"""`hls deliveries` lists, shows, exports and retries deliveries. `hls why` explains what HLS did on
-a conversation.
+"""`hls deliveries` lists, shows, exports, retries and discards deliveries. `hls why` explains what
+HLS did on a conversation.
 """
 
 from __future__ import annotations
@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import Annotated, get_args
@@ -21,7 +22,6 @@ from hls_handler.cli.options import (
     Limit,
     describe_person,
     fail,
-    find_age,
     load,
     require_confirmation,
     require_existing_store,
@@ -40,11 +40,21 @@ from hls_handler.cli.terminal import (
     track,
 )
 from hls_handler.db.values import EPOCH
-from hls_handler.deliveries import State
+from hls_handler.deliveries import ListedState
+from hls_handler.errors import InvalidQuery
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
+from hls_handler.reports.delivery_query import make_search, parse_query, parse_time
 from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
 from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
-from hls_handler.reports.retry import RETRIED, count_matching, retry_delivery, retry_matching
+from hls_handler.reports.retry import (
+    RETRIED,
+    FilterResult,
+    count_matching,
+    describe_results,
+    discard_matching,
+    retry_delivery,
+    retry_matching,
+)
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.periods import Period
@@ -53,7 +63,7 @@ from hls_handler.store.statistics import DeliveryRow, Statistics, find_outdated_
 from hls_handler.wording import count, format_relative
 
 deliveries = typer.Typer(
-    help="List, show, export and retry deliveries. Works while the service runs.",
+    help="List, show, export, retry and discard deliveries. Works while the service runs.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -73,11 +83,11 @@ WHERE_TO_LOOK = (
 GUID_HELP = "The delivery's GUID, a unique prefix of it, or its request id."
 Guid = Annotated[str, typer.Argument(metavar="DELIVERY", help=GUID_HELP)]
 OfState = Annotated[
-    State | None,
+    ListedState | None,
     typer.Option(
         "--state",
         metavar="STATE",
-        help=f"Only deliveries in this state: {', '.join(get_args(State))}.",
+        help=f"Only deliveries in this state: {', '.join(get_args(ListedState))}.",
     ),
 ]
 OfRepository = Annotated[
@@ -99,8 +109,23 @@ Until = Annotated[
 ]
 
 
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[QUERY]...",
+        help=(
+            "Words as in the console: is:dead repo:owner/repo event:issues.opened sender:login"
+            " since:1d until:2h, or a part of title or reason. An option takes the place of the"
+            " word for the same."
+        ),
+        show_default=False,
+    ),
+]
+
+
 @deliveries.command(name="list")
 def list_(
+    query: Words = None,
     state: OfState = None,
     repository: OfRepository = None,
     limit: Annotated[
@@ -118,13 +143,16 @@ def list_(
     unusable settings or database.
     """
     settings = load(config, credentials=False)
-    if repository is not None:
-        repository = require_repository(repository, base_url=settings.github.base_url)
+    search = _parse_search(settings, query, state, repository)
     with require_existing_store(settings) as store:
-        search = DeliverySearch(state=state, repository=repository)
         rows = list(islice(store.searches.read_all(search), limit))
         pauses = store.pauses.active()
         total = store.searches.count(search) if is_terminal() else 0
+        results = ""
+        if search.retried is not None:
+            results = describe_results(store.searches.count_reasons(search))
+    if results and not as_json:
+        print_line(f"{results}.")
     if as_json:
         print_json(deliveries_to_dict(rows, pauses))
     elif is_terminal() and rows:
@@ -143,7 +171,7 @@ def _print_table(rows: Sequence[DeliveryRow], pauses: Sequence[Pause], total: in
     last_reason = None
     for row in rows:
         received = Cell(format_relative(row.received_at, now), "dim")
-        state = Cell(row.state, STATE_STYLES[row.state])
+        state = Cell(row.listed_state, STATE_STYLES[row.state])
         title = row.title or row.event_key
         if row.number is not None:
             title = f"#{row.number} {title}"
@@ -177,8 +205,8 @@ def _print_list(rows: Sequence[DeliveryRow], pauses: Sequence[Pause]) -> None:
         print_line("no deliveries")
     for row in rows:
         line = (
-            f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {row.event_key}"
-            f"  {row.conversation or '-'}"
+            f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.listed_state:<10}"
+            f"  {row.event_key}  {row.conversation or '-'}"
         )
         if row.is_caught_up:
             line += "  (caught up)"
@@ -218,6 +246,7 @@ def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
 
 @deliveries.command()
 def export(
+    query: Words = None,
     since: Since = None,
     until: Until = None,
     state: OfState = None,
@@ -235,7 +264,7 @@ def export(
     unusable settings or database.
     """
     settings = load(config, credentials=False)
-    search = _parse_search(settings, state, repository, since, until)
+    search = _parse_search(settings, query, state, repository, since, until)
     with require_existing_store(settings) as store:
         try:
             for row in islice(store.searches.read_all(search), limit):
@@ -248,42 +277,55 @@ def export(
 
 def _parse_search(
     settings: Settings,
-    state: State | None,
+    query: Sequence[str] | None,
+    state: ListedState | None,
     repository: str | None,
-    since: str | None,
-    until: str | None,
+    since: str | None = None,
+    until: str | None = None,
 ) -> DeliverySearch:
+    """Return the search for the words of a query, and for options in place of words."""
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
-    return DeliverySearch(
-        state=state,
-        repository=repository,
-        since=_parse_time("--since", since),
-        until=_parse_time("--until", until),
-    )
-
-
-def _parse_time(option: str, given: str | None) -> datetime | None:
-    """Parse "7d" or "2026-11-23T12:00". A time without an offset is UTC."""
-    if given is None:
-        return None
-    age = find_age(given)
+    now = utc_now()
+    options = {"is": state, "repo": repository}
     try:
-        if age is not None:
-            return utc_now() - age
-        moment = datetime.fromisoformat(given)
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        words = parse_query(" ".join(query or ()))
+        words |= {name: value for name, value in options.items() if value is not None}
+        search = make_search(words, now)
+    except InvalidQuery as exc:
+        raise typer.BadParameter(str(exc), param_hint="QUERY") from None
+    if since is not None:
+        search = replace(search, since=_parse_time("--since", since, now))
+    if until is not None:
+        search = replace(search, until=_parse_time("--until", until, now))
+    return search
+
+
+def _parse_time(option: str, given: str, now: datetime) -> datetime:
+    try:
+        return parse_time(given, now)
     except (ValueError, OverflowError):
         raise typer.BadParameter(
             "write it as 7d, 24h, 30m or 2026-11-23T12:00", param_hint=option
         ) from None
 
 
+Chosen = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[DELIVERY | QUERY...]",
+        help=f"{GUID_HELP} Or words as of `hls deliveries list`, with is:.",
+        show_default=False,
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether to change that many.")]
+
+
 @deliveries.command()
 def retry(
-    guid: Annotated[str | None, typer.Argument(metavar="[DELIVERY]", help=GUID_HELP)] = None,
+    chosen: Chosen = None,
     state: Annotated[
-        State | None,
+        ListedState | None,
         typer.Option(
             "--state",
             metavar="STATE",
@@ -293,15 +335,13 @@ def retry(
     repository: OfRepository = None,
     since: Since = None,
     until: Until = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask whether to run that many deliveries.")
-    ] = False,
+    yes: Yes = False,
     config: Config = None,
 ) -> None:
-    """Run a delivery again, or all that match a filter.
+    """Run a delivery again, or all that match a query.
 
-    A dead or waiting delivery runs now, and so does an ignored one whose body is stored; with
-    --state, all that match.
+    A dead, discarded or waiting delivery runs now, and so does an ignored one whose body is stored;
+    with a state, all that match.
 
     The number of deliveries that match is shown before they are queued. A delivery keeps its GUID.
     Completed steps, such as asking Claude, are not repeated.
@@ -310,44 +350,103 @@ def retry(
     body is not stored; 2 usage error, or unusable settings or database.
     """
     settings = load(config, credentials=False)
-    if (guid is None) == (state is None):
-        raise typer.BadParameter("give either a delivery or --state dead", param_hint="DELIVERY")
-    if state is not None and state not in RETRIED:
+    guid = _find_guid(chosen, state)
+    if guid is not None:
+        chosen = None
+    search = _parse_search(settings, chosen, state, repository, since, until)
+    if guid is None and search.state not in RETRIED:
         raise typer.BadParameter(
-            f"found {state!r}, expected one of {', '.join(RETRIED)}", param_hint="--state"
+            f"found {search.state!r}, expected one of {', '.join(RETRIED)}", param_hint="--state"
         )
-    search = _parse_search(settings, state, repository, since, until)
     if guid is not None and search != DeliverySearch():
         raise typer.BadParameter("a delivery cannot have filters, too", param_hint="DELIVERY")
     with require_existing_store(settings) as store:
         if guid is None:
-            _retry_matching(store, search, settings, yes=yes)
+            number = _confirm(store, search, yes, "Run them again?", "none was queued")
+            result = retry_matching(
+                store,
+                search,
+                settings,
+                number=number,
+                by=describe_person(),
+                track=partial(track, what="Queuing deliveries", total=number),
+            )
+            _print_result(result, number)
             return
         row = _require_found(store.deliveries.find(guid), guid)
-        result = retry_delivery(store, row, settings, by=describe_person())
-    if not result.is_queued:
-        fail(result.sentence)
-    print_line(result.sentence)
+        one = retry_delivery(store, row, settings, by=describe_person())
+    if not one.is_queued:
+        fail(one.sentence)
+    print_line(one.sentence)
 
 
-def _retry_matching(
-    store: Storage, search: DeliverySearch, settings: Settings, *, yes: bool
+@deliveries.command()
+def discard(
+    chosen: Chosen = None,
+    why: Annotated[str, typer.Option("--why", help="The reason, for the audit.")] = "",
+    yes: Yes = False,
+    config: Config = None,
 ) -> None:
+    """Take a dead delivery, or all that match a query, off the list of dead ones.
+
+    Nothing is deleted: `hls deliveries list is:discarded` lists them, and `hls deliveries retry`
+    takes them back. The audit has the person and the reason.
+
+    Exit codes: 0 discarded; 1 there is no such delivery, or it is not dead; 2 usage error, or
+    unusable settings or database.
+    """
+    settings = load(config, credentials=False)
+    if not why.strip():
+        raise typer.BadParameter("say why, for the audit", param_hint="--why")
+    guid = _find_guid(chosen)
+    with require_existing_store(settings) as store:
+        number = 1
+        if guid is not None:
+            search = DeliverySearch(guids=[_require_found(store.deliveries.find(guid), guid).guid])
+        else:
+            search = _parse_search(settings, chosen, None, None)
+            if search.state != "dead":
+                raise typer.BadParameter(
+                    "only dead deliveries can be discarded: add is:dead", param_hint="QUERY"
+                )
+            number = _confirm(store, search, yes, "Discard them?", "none was discarded")
+        result = discard_matching(
+            store, search, number=number, by=describe_person(), reason=why.strip()
+        )
+    _print_result(result, number)
+
+
+def _find_guid(chosen: Sequence[str] | None, state: str | None = None) -> str | None:
+    """Return the id of the one delivery; None if a query or an option names a state."""
+    words = chosen or ()
+    is_query = any(word.startswith("is:") for word in words)
+    is_delivery = len(words) == 1 and not is_query
+    if is_delivery == (is_query or state is not None):
+        raise typer.BadParameter(
+            "give either a delivery, or a query with is:dead", param_hint="DELIVERY"
+        )
+    if is_delivery:
+        return words[0]
+    return None
+
+
+def _confirm(
+    store: Storage, search: DeliverySearch, yes: bool, question: str, otherwise: str
+) -> int:
+    """Print how many deliveries match, and return the number if the operator agrees."""
     number = store.searches.count(search)
     print_line(count_matching(number))
     if number and not yes:
-        require_confirmation("Run them again?", what="the number", otherwise="none was queued")
-    results = retry_matching(
-        store,
-        search,
-        settings,
-        number=number,
-        by=describe_person(),
-        track=partial(track, what="Queuing deliveries", total=number),
-    )
-    if results.queued is None or (number and not results.queued):
-        fail(results.sentence)
-    print_line(results.sentence)
+        require_confirmation(question, what="the number", otherwise=otherwise)
+    return number
+
+
+def _print_result(result: FilterResult, number: int) -> None:
+    if result.changed is None or (number and not result.changed):
+        fail(result.sentence)
+    print_line(result.sentence)
+    if result.query is not None:
+        print_line(f"`hls deliveries list {result.query}` shows what became of them")
 
 
 def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:

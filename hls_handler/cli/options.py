@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 import shutil
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -30,9 +29,6 @@ DOTENV = Path(".env")
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
 CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", KEY_VARIABLE)
 """Variables that the shipped settings need."""
-
-AGE = re.compile(r"([0-9]{1,5})([dhms])")
-UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 Config = Annotated[
     Path | None,
@@ -156,14 +152,6 @@ def connect_claude(settings: Claude) -> closing[Providers]:
     certificate settings.
     """
     return closing(Providers(settings, clock=time.monotonic, now=utc_now))
-
-
-def find_age(given: str) -> timedelta | None:
-    """Parse "7d", "24h", "30m" or "90s". Return None for any other text."""
-    match = AGE.fullmatch(given)
-    if match is None:
-        return None
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
 def http_origin(host: str, port: int) -> str:

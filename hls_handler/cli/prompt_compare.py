@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.cli.options import Config, fail, find_age, load, open_store
+from hls_handler.cli.options import Config, fail, load, open_store
 from hls_handler.cli.terminal import print_lines
+from hls_handler.reports.delivery_query import find_age
 from hls_handler.trials.comparison import Comparison, Report, Run
 from hls_handler.trials.trial import compare_stored
 from hls_handler.untrusted.cleaning import escape_unprintable

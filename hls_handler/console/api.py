@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
@@ -86,7 +87,8 @@ class Api:
         return send_json(request, _analysis_to_dict(row))
 
     def _list(self, request: Request, given: DeliveriesQuery) -> Response:
-        found = self._store.searches.find(given.search())
+        search = replace(given.search(self._store.now()), before=given.before)
+        found = self._store.searches.find(search)
         pauses = self._store.pauses.active()
         query = None if found.next is None else to_query(request.query_params, before=found.next)
         document: DeliveriesPage = {
@@ -111,12 +113,17 @@ class Api:
 
     def _retry_all(self, request: Request, given: RetryQuery) -> Response:
         by = self._frame.person(request)
+        search = given.search(self._store.now())
         result = retry_matching(
-            self._store, given.search(), self._frame.settings, number=given.number, by=by
+            self._store, search, self._frame.settings, number=given.number, by=by
         )
-        if result.queued is None:
+        if result.changed is None:
             raise HTTPException(409, result.sentence)
-        document: RetriesDocument = {"queued": result.queued, "detail": result.sentence}
+        document: RetriesDocument = {
+            "queued": result.changed,
+            "detail": result.sentence,
+            "query": result.query,
+        }
         return send_json(request, document, status=202)
 
 

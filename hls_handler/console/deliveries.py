@@ -5,39 +5,58 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import NamedTuple, get_args
+from dataclasses import dataclass
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.delivery_search import (
-    ReasonGroup,
-    find_github_page,
-    group_reasons,
-    list_address,
-    require_delivery,
-    to_query,
+from hls_handler.console.delivery_list import (
+    FOLLOW,
+    find_list,
+    list_tabs,
+    read_list,
 )
+from hls_handler.console.delivery_search import find_github_page, require_delivery
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.log import show_line
-from hls_handler.console.queries import DeliveriesQuery, RetryQuery
-from hls_handler.deliveries import OPEN_STATES, State
+from hls_handler.console.queries import (
+    MAX_FILTER_CHARACTERS,
+    DeliveriesQuery,
+    InvalidFilter,
+    RetryQuery,
+    find_search,
+)
+from hls_handler.deliveries import OPEN_STATES
 from hls_handler.log_ring import LogRing
-from hls_handler.queue.pauses import Pause, describe_pause, find_pause
+from hls_handler.reports.delivery_query import TEXT, format_query
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.reports.retry import RETRIED, retry_delivery, retry_matching
+from hls_handler.reports.retry import (
+    FilterResult,
+    discard_matching,
+    retry_delivery,
+    retry_matching,
+)
 from hls_handler.reports.timeline import Step
 from hls_handler.storage import Storage
-from hls_handler.store.search import NAMES, DeliverySearch
+from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.untrusted.cleaning import truncate
 
 MAX_JSON_CHARACTERS = 100_000
 MAX_LOG_LINES = 200
-FOLLOW = "follow=true"  # of a list that reloads while a delivery in it waits or runs
+CHOSEN = "chosen:"  # beginning of the field of a delivery in the list; the rest is its GUID
 STEP_TITLES = {"route": "Route", "gather": "Read from GitHub", "ask": "Ask Claude", "post": "Post"}
+
+
+@dataclass(frozen=True, slots=True)
+class ListChange:
+    """A change of deliveries in a list."""
+
+    words: Mapping[str, str]  # of the list
+    search: DeliverySearch  # for the deliveries
+    number: int  # how many were shown
 
 
 class DeliveryPages:
@@ -50,92 +69,108 @@ class DeliveryPages:
         return [
             self._frame.page("/deliveries", self._list),
             self._frame.form("/deliveries/retry", self._retry_all),
+            self._frame.form("/deliveries/discard", self._discard_all),
             self._frame.page("/deliveries/{guid}", self._show),
             self._frame.form("/deliveries/{guid}/retry", self._retry),
         ]
 
     def _list(self, request: Request) -> Response:
-        given = {name: value for name, value in request.query_params.items() if value}
+        given = {name: value for name, value in request.query_params.items() if value.strip()}
         follows = given.pop("follow", None) is not None
-        search = DeliveriesQuery.parse(given).search()
-        if given.keys() == {"text"}:  # from the search box
-            row = self._store.deliveries.find(search.text)
-            if row is not None and row.guid == search.text:
-                return RedirectResponse(f"/deliveries/{row.guid}", 303)
-        return self._list_page(request, search, given, follows=follows)
+        try:
+            query = DeliveriesQuery.parse(given)
+            words = query.words()
+            if given.keys() == {"text"}:  # from the search box
+                row = self._store.deliveries.find(words[TEXT])
+                if row is not None and row.guid == words[TEXT]:
+                    return RedirectResponse(f"/deliveries/{row.guid}", 303)
+            return self._list_page(request, words, before=query.before, follows=follows)
+        except InvalidFilter as exc:
+            problem = f"{exc.detail}."
+        return self._frame.render(
+            request,
+            "deliveries.html",
+            status=400,
+            tabs=(),
+            query=given.get("q", ""),
+            problem=problem,
+            listed=None,
+        )
 
     def _list_page(
         self,
         request: Request,
-        search: DeliverySearch,
-        given: Mapping[str, str],
+        words: Mapping[str, str],
         *,
+        before: str | None = None,
         follows: bool = False,
         said: str = "",
         status: int = 200,
     ) -> Response:
-        store = self._store
-        found = store.searches.find(search)
-        pauses = store.pauses.active()
-        reasons: Sequence[tuple[str, int, datetime]] = []
-        if search.state in RETRIED:
-            reasons = store.searches.count_reasons(search)
-        filters = {name: value for name, value in given.items() if name not in ("before", "text")}
-        named = NAMES.fullmatch(search.text)
-        groups: Sequence[ReasonGroup] = ()
-        if search.state == "dead" and not search.text:
-            groups = group_reasons(reasons, filters)
-        query = to_query(given, before=None)
-        first_query = None
-        if search.before:
-            first_query = query
-        next_query = None
-        if found.next is not None:
-            next_query = to_query(given, before=found.next)
-        repository = search.repository
-        if repository is None and named is not None:
-            repository = named[1]
+        search = find_search(words, self._store.now())
+        listed = read_list(self._store, words, search, before=before)
+        query = format_query(words)
+        followed = ""
+        if follows and listed.is_open:
+            followed = f"{find_list(q=query)}&{FOLLOW}"
         return self._frame.render(
             request,
             "deliveries.html",
             status=status,
-            rows=[(row, _describe_wait(row, pauses)) for row in found.rows],
-            search=search,
-            given=given,
-            states=get_args(State),
-            now=store.now(),
-            groups=groups,
-            # deliveries that a retry of the filter would run
-            matching=sum(number for _, number, _ in reasons),
-            repository=repository,
-            said=said,
-            follows=follows,
-            follow=FOLLOW,
-            number_open=sum(row.state in OPEN_STATES for row in found.rows),
+            tabs=list_tabs(self._store, words, search),
             query=query,
-            next_query=next_query,
-            first_query=first_query,
+            problem="",
+            said=said,
+            listed=listed,
+            now=listed.now,
+            followed=followed,
+            first_page=find_list(q=query) if before else "",
+            next_page=find_list(q=query, before=listed.next) if listed.next else "",
         )
 
     def _retry_all(self, request: Request, form: Form) -> Response:
-        given = {name: value for name, value in request.query_params.items() if value}
-        query = RetryQuery.parse({**given, "number": form.get("number", "")})
-        search = query.search()
-        by = self._frame.person(request)
+        change = self._parse_change(request, form)
         result = retry_matching(
-            self._store, search, self._frame.settings, number=query.number, by=by
+            self._store,
+            change.search,
+            self._frame.settings,
+            number=change.number,
+            by=self._frame.person(request),
         )
-        if result.received is not None and not result.refused:
-            first, last = result.received
-            kept = {
-                name: value
-                for name, value in given.items()
-                if name in ("repository", "event", "sender")
-            }
-            listed = list_address(kept, since=first, until=last + timedelta(minutes=1))
-            return RedirectResponse(f"{listed}&{FOLLOW}", 303)
-        status = 200 if result.queued is not None else 409
-        return self._list_page(request, search, given, said=f"{result.sentence}.", status=status)
+        if result.query is not None and not result.refused:
+            return RedirectResponse(f"{find_list(q=result.query)}&{FOLLOW}", 303)
+        return self._show_change(request, change, result)
+
+    def _discard_all(self, request: Request, form: Form) -> Response:
+        reason = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS].replace("\0", "")
+        if not reason:
+            raise HTTPException(400, "say why the deliveries are discarded, for the audit")
+        change = self._parse_change(request, form)
+        result = discard_matching(
+            self._store,
+            change.search,
+            number=change.number,
+            by=self._frame.person(request),
+            reason=reason,
+        )
+        return self._show_change(request, change, result)
+
+    def _parse_change(self, request: Request, form: Form) -> ListChange:
+        """Return the deliveries that were chosen in the list, else those of the filter."""
+        given = {name: value for name, value in request.query_params.items() if value}
+        chosen = [name.removeprefix(CHOSEN) for name in form if name.startswith(CHOSEN)]
+        if chosen:
+            words = DeliveriesQuery.parse(given).words()
+            return ListChange(words, DeliverySearch(guids=chosen), len(chosen))
+        query = RetryQuery.parse({**given, "number": form.get("number", "")})
+        return ListChange(query.words(), query.search(self._store.now()), query.number)
+
+    def _show_change(self, request: Request, change: ListChange, result: FilterResult) -> Response:
+        words = {name: value for name, value in change.words.items() if name != "cause"}
+        status = 200
+        if result.changed is None:
+            status = 409
+        return self._list_page(request, words, said=f"{result.sentence}.", status=status)
 
     def _show(self, request: Request) -> Response:
         return self._page(request, require_delivery(self._store, request))
@@ -177,25 +212,6 @@ class DeliveryPages:
             return RedirectResponse(f"/deliveries/{row.guid}", 303)
         row = require_delivery(self._store, request)  # its state may have changed meanwhile
         return self._page(request, row, said=f"{result.sentence}.", status=409)
-
-
-class Wait(NamedTuple):
-    reason: str  # begins with what differs between deliveries, because a row has little room
-    whole: str
-    next_attempt_at: datetime | None  # None: the delivery is not queued, or a pause blocks it
-
-
-def _describe_wait(row: DeliveryRow, pauses: Sequence[Pause]) -> Wait:
-    if row.state != "queued":
-        return Wait(row.reason or "", row.reason or "", None)
-    pause = find_pause(row.repository, pauses)
-    if pause is not None:
-        reason = "paused"
-        if pause.reason:
-            reason = f"paused: {pause.reason}"
-        return Wait(reason, describe_pause(pause), None)
-    reason = row.reason or "waits for a worker"
-    return Wait(reason, reason, row.due_at)
 
 
 def _title(step: Step) -> str:

@@ -1,38 +1,17 @@
-"""Addresses of lists of deliveries, groups of deliveries by reason, and how a delivery is named in
-an address.
-"""
+"""Addresses of lists of deliveries, and how a delivery is named in an address."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from hls_handler.console.queries import MAX_FILTER_CHARACTERS
 from hls_handler.settings.values import web_url
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
-
-MAX_REASONS = 5
-_VARYING = re.compile(r"\d\d:\d\d(:\d\d)?|#\d+|\breq_\w+")
-"""Matches parts of a reason that differ in each delivery: a time of the day, a number on GitHub, an
-id of a request.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class ReasonGroup:
-    """Deliveries that wait, or failed, for the same cause."""
-
-    address: str  # of the list of them
-    reason: str  # of the first one; those of the others may name another time
-    number: int
-    first_due_at: datetime
 
 
 def to_query(given: Mapping[str, str], *, before: str | None) -> str:
@@ -54,31 +33,6 @@ def list_address(
         name: f"{moment:%Y-%m-%dT%H:%M}" for name, moment in times.items() if moment is not None
     }
     return f"/deliveries?{urlencode({**filters, **given})}"
-
-
-def group_reasons(
-    reasons: Iterable[tuple[str, int, datetime]], filters: Mapping[str, str]
-) -> tuple[ReasonGroup, ...]:
-    """Return the most frequent reasons. `reasons` are (reason, number, first time due) of
-    deliveries with `filters`.
-
-    Reasons that differ only in a time of the day, a number on GitHub or an id of a request are one.
-    """
-    groups: dict[str, list[tuple[str, int, datetime]]] = {}
-    for one in reasons:
-        groups.setdefault(_VARYING.sub("", one[0]), []).append(one)
-    found = [
-        ReasonGroup(
-            list_address(
-                {**filters, "text": _VARYING.split(group[0][0])[0].strip()[:MAX_FILTER_CHARACTERS]}
-            ),
-            group[0][0],
-            sum(number for _, number, _ in group),
-            min(due_at for _, _, due_at in group),
-        )
-        for group in groups.values()
-    ]
-    return tuple(sorted(found, key=lambda group: -group.number)[:MAX_REASONS])
 
 
 def require_delivery(store: Storage, request: Request) -> DeliveryRow:

@@ -56,6 +56,7 @@ class RetriesDocument(TypedDict):
 
     queued: int
     detail: str
+    query: Annotated[str | None, Field(description="`q` that finds them; null if there is none")]
 
 
 class AnalysisDocument(TypedDict):
@@ -121,6 +122,7 @@ class ChangeDocument(TypedDict):
     cost_usd: Annotated[
         float | None, Field(description="of a trial; null while it asks, or if it is unknown")
     ]
+    reason: Annotated[str | None, Field(description="that the person gave for a discard")]
 
 
 class AuditDocument(TypedDict):
@@ -178,7 +180,7 @@ LIST_DELIVERIES = Endpoint(
 )
 RETRY_DELIVERIES = Endpoint(
     "/api/deliveries/retry",
-    "Run all dead, ignored or waiting deliveries of a filter now",
+    "Run all dead, discarded, ignored or waiting deliveries of a filter now",
     RetriesDocument,
     method="POST",
     description=(

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler import shipped
-from hls_handler.console.delivery_search import ReasonGroup, group_reasons, list_address
+from hls_handler.console.delivery_search import list_address
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import Plot, Rows, make_plot
@@ -35,7 +35,7 @@ from hls_handler.store.periods import (
     latest_period,
     percentile,
 )
-from hls_handler.store.search import DeliverySearch
+from hls_handler.store.search import CauseGroup, DeliverySearch, group_causes
 from hls_handler.store.statistics import QueueState
 from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.wording import count
@@ -46,8 +46,7 @@ MAX_OVERVIEW_AGE_S = 10.0
 
 PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95}
 TOP = 10
-QUEUED = {"state": "queued"}  # filters of the list of deliveries
-DEAD = {"state": "dead"}
+MAX_CAUSES = 5
 
 _CAUSES = {
     "400": "the body did not fit the event that its header names",
@@ -105,8 +104,8 @@ class Overview:
     queue: QueueState
     pauses: tuple[tuple[str, str], ...]  # a sentence, and the repository; "" for everything
     holds: Mapping[str, datetime]  # rate limit -> until when it grants nothing
-    waits: tuple[ReasonGroup, ...]
-    dead: tuple[ReasonGroup, ...]
+    waits: Sequence[CauseGroup]
+    dead: Sequence[CauseGroup]
     calls_last_hour: int
     past: PeriodNumbers
     events: Rows
@@ -275,10 +274,10 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
             (describe_pause(pause), pause.repository or "") for pause in store.pauses.active()
         ),
         holds=holds,
-        waits=group_reasons(
-            store.searches.count_reasons(DeliverySearch(state="queued"), is_waiting=True), QUEUED
-        ),
-        dead=group_reasons(store.searches.count_reasons(DeliverySearch(state="dead")), DEAD),
+        waits=group_causes(
+            store.searches.count_reasons(DeliverySearch(state="queued"), is_waiting=True)
+        )[:MAX_CAUSES],
+        dead=group_causes(store.searches.count_reasons(DeliverySearch(state="dead")))[:MAX_CAUSES],
         calls_last_hour=store.calls.count_last_hour(),
         past=past,
         events=_rows("event", hours.top("event", period, limit=TOP), period),

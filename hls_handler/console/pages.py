@@ -87,6 +87,7 @@ def _environment() -> Environment:
     )
     environment.filters["time"] = _format_time
     environment.filters["relative"] = _format_relative
+    environment.filters["duration"] = format_duration
     environment.filters["editable"] = _to_editable
     environment.filters["number"] = "{:,}".format
     environment.filters["sentence"] = _end_sentence

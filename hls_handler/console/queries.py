@@ -13,26 +13,24 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
-from hls_handler.deliveries import State
+from hls_handler.deliveries import ListedState
+from hls_handler.errors import InvalidQuery
 from hls_handler.log_ring import Level
-from hls_handler.reports.retry import Retried
+from hls_handler.reports.delivery_query import TEXT, WAITING, make_search, parse_query
+from hls_handler.reports.retry import RETRIED, Retried
 from hls_handler.store.analyses import AnalysisSearch, Kind
 from hls_handler.store.periods import PeriodName
 from hls_handler.store.search import DeliverySearch
 from hls_handler.wording import reword_invalid
 
 MAX_FILTER_CHARACTERS = 200
+MAX_QUERY_CHARACTERS = 1_000
 MAX_QUOTED = 100
 MAX_NUMBER = 2**31 - 1
 MAX_LIMIT = 100
 MAX_OFFSET = 2_000
 REPOSITORY = r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}"
 WITHOUT_NUL = r"^[^\u0000]*$"
-_CONVERSATION = re.compile(
-    r"(?:https?://[^/\s]+/)?([\w.-]+/[\w.-]+)(?:/(?:issues|pull)/|\s*#\s*)(\d+)(?:[/?#]\S*)?",
-    re.ASCII,
-)
-"""Matches the address of an issue or a pull request, and "owner/repo #7"."""
 
 
 class InvalidFilter(HTTPException):
@@ -94,6 +92,13 @@ def _describe(error: ErrorDetails, known: str) -> str:
 
 
 class _DeliveryFilters(Query):
+    q: Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS, pattern=WITHOUT_NUL)] | None = (
+        _parameter(
+            "words of the query language; a parameter takes the place of the word for the same",
+            "is:dead repo:octocat/Hello-World since:1d",
+        )
+    )
+    state: ListedState | None = _parameter("only deliveries in this state", "dead")
     repository: Text | None = _parameter("only of this repository, in any case")
     event: Text | None = _parameter(
         "only of this event, with or without its action, such as issues.opened"
@@ -110,20 +115,53 @@ class _DeliveryFilters(Query):
         "only deliveries received before this time; UTC without an offset"
     )
 
-    def search(self) -> DeliverySearch:
-        given = {**dict(self), "text": _CONVERSATION.sub(r"\1#\2", self.text or "")}
-        given.pop("number", None)
-        return DeliverySearch(**given)
+    def words(self) -> dict[str, str]:
+        """Return the words of the query. Raises `InvalidFilter`."""
+        try:
+            words = parse_query(self.q or "")
+        except InvalidQuery as exc:
+            raise InvalidFilter(str(exc)) from None
+        given: dict[str, object | None] = {
+            "is": self.state,
+            "repo": self.repository,
+            "event": self.event,
+            "sender": self.sender,
+            TEXT: self.text,
+        }
+        for name, moment in (("since", self.since), ("until", self.until)):
+            if moment is not None:
+                given[name] = moment.replace(tzinfo=None).isoformat()
+        return words | {name: str(value) for name, value in given.items() if value is not None}
+
+    def search(self, now: datetime) -> DeliverySearch:
+        """Return the search, whose ages are counted back from `now`. Raises `InvalidFilter`."""
+        return find_search(self.words(), now)
+
+
+def find_search(words: Mapping[str, str], now: datetime) -> DeliverySearch:
+    """Return the search for these words. Raises `InvalidFilter`."""
+    try:
+        return make_search(words, now)
+    except InvalidQuery as exc:
+        raise InvalidFilter(str(exc)) from None
 
 
 class DeliveriesQuery(_DeliveryFilters):
-    state: State | None = _parameter("only deliveries in this state", "dead")
     before: Text | None = _parameter("GUID of the last delivery of the page before")
 
 
 class RetryQuery(_DeliveryFilters):
-    state: Retried = _parameter("of the deliveries", "dead", default="dead")
+    state: Retried | None = _parameter("of the deliveries; dead, if `q` does not say it", "dead")
     number: Number = _parameter("how many deliveries match", default=0, ge=0, le=MAX_NUMBER)
+
+    def words(self) -> dict[str, str]:
+        words = {"is": "dead"} | super().words()
+        if words["is"] not in (*RETRIED, WAITING):
+            raise InvalidFilter(
+                f"is:{words['is']}: expected {', '.join(RETRIED)} or {WAITING}, whose deliveries"
+                " can be run again"
+            )
+        return words
 
 
 class AnalysesQuery(Query):

@@ -10,7 +10,18 @@ from hls_handler.db.database import Database
 from hls_handler.errors import StoreUnavailable
 
 VERSION_TABLE = "hls_version"
-REVISIONS = ("0.2.0", "0.3.0", "0.4.0", "0.4.1", "0.4.2", "0.4.3", "0.4.4", "0.4.5", "0.4.6")
+REVISIONS = (
+    "0.2.0",
+    "0.3.0",
+    "0.4.0",
+    "0.4.1",
+    "0.4.2",
+    "0.4.3",
+    "0.4.4",
+    "0.4.5",
+    "0.4.6",
+    "0.4.7",
+)
 """The revisions in `migrations/versions`, the oldest first."""
 
 _NO_TIMEOUTS = "; ".join(

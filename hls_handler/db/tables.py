@@ -60,6 +60,7 @@ deliveries = Table(
     Column("action", UntrustedString),
     Column("request_id", UntrustedString, nullable=False),
     Column("state", Text, nullable=False),
+    Column("discarded_at", BigInteger),  # of a dead one: a person discarded it, see `audit`
     Column("reason", UntrustedString),  # why it waits, or why it ended in this state
     Column("reason_kind", UntrustedString),  # the reason that ignored deliveries are counted under
     Column("repository_id", BigInteger),
@@ -155,7 +156,11 @@ deliveries = Table(
         "head_sha",
         where="state = 'queued' AND event = 'pull_request'",
     ),
+    # Read by versions before 0.4.7, which do not know `discarded_at`.
     _partial_index("ix_deliveries_dead", "id", where="state = 'dead'"),
+    _partial_index("ix_deliveries_discarded", "discarded_at", "id", where="state = 'dead'"),
+    # The state makes the index covering for the numbers of a span.
+    Index("ix_deliveries_received", "received_at", "state"),
     Index("ix_deliveries_number", "repository", "number"),
     _partial_index("ix_deliveries_push", "repository", "received_at", where="event = 'push'"),
     Index("ix_deliveries_request", "request_id"),
@@ -191,6 +196,7 @@ audit = Table(
         "person", UntrustedString, nullable=False
     ),  # login at the proxy, "API key", "command line (mona on host)"
     Column("action", Text, nullable=False),  # "retry"
+    Column("reason", UntrustedString),  # that the person gave
     Column(
         "object", UntrustedString, nullable=False
     ),  # GUID, "owner/repo" or prompt id; "" for everything

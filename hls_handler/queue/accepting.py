@@ -30,7 +30,7 @@ _c = deliveries.c
 _ROUTE_AGAIN = (
     deliveries.update()
     .where(_c.guid == bindparam("known_guid"), _c.state.in_((literal("dead"), literal("ignored"))))
-    .values(attempts=0, failures=0, crashes=0, first_failure_at=None)
+    .values(attempts=0, failures=0, crashes=0, first_failure_at=None, discarded_at=None)
 )
 _DELETE_QUESTIONS = questions.delete().where(
     questions.c.delivery_id.in_(select(_c.id).where(_c.guid == bindparam("known_guid")))

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import audit
 from hls_handler.db.values import from_row
 
-Action = Literal["retry", "pause", "resume", "trial", "catch-up", "fill", "forget"]
+Action = Literal["retry", "discard", "pause", "resume", "trial", "catch-up", "fill", "forget"]
 
 _c = audit.c
 
@@ -26,6 +26,7 @@ class Change:
     action: Action
     object: str  # GUID, "owner/repo" or prompt id; "" for everything
     cost_usd: float | None
+    reason: str | None  # that the person gave
 
 
 class Audit:
@@ -36,6 +37,11 @@ class Audit:
         """Store a change that is none of the database; return its id."""
         with self._database.writing() as connection:
             return record_change(self._database, connection, person, action, about)
+
+    def newest_id(self) -> int:
+        """Return the id of the newest change; 0 if there is none."""
+        with self._database.reading() as connection:
+            return connection.execute(select(func.max(_c.id))).scalar() or 0
 
     def set_cost(self, change: int, cost_usd: float | None) -> None:
         if cost_usd is None:
@@ -66,9 +72,16 @@ class Audit:
 
 
 def record_change(
-    database: Database, connection: Connection, person: str, action: Action, about: str
+    database: Database,
+    connection: Connection,
+    person: str,
+    action: Action,
+    about: str,
+    reason: str | None = None,
 ) -> int:
     """Store a change in the transaction that makes it; return its id."""
-    new = audit.insert().values(changed_at=database.now, person=person, action=action, object=about)
+    new = audit.insert().values(
+        changed_at=database.now, person=person, action=action, object=about, reason=reason
+    )
     change: int = connection.execute(new.returning(_c.id)).scalar_one()
     return change

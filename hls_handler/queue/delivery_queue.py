@@ -77,12 +77,15 @@ _counted = deliveries.alias("counted")
 
 
 def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
-    # `has > 0` is always true; with this condition, SQLite uses a partial index.
-    has = {"running": table.c.lease_until, "dead": table.c.id}[state]
+    """Return the query for the number of running deliveries, or of dead ones that are not
+    discarded.
+    """
+    is_counted: ColumnElement[bool] = table.c.discarded_at.is_(None)
+    if state == "running":
+        # It is always true; with this condition, SQLite uses a partial index.
+        is_counted = table.c.lease_until > literal_column("0")
     return (
-        select(func.count())
-        .select_from(table)
-        .where(table.c.state == literal(state), has > literal_column("0"))
+        select(func.count()).select_from(table).where(table.c.state == literal(state), is_counted)
     )
 
 
@@ -457,7 +460,7 @@ class DeliveryQueue:
             .where(is_retried)
             .values(first | _NO_FAILURES)
             .values(state="queued", reason="an operator runs it again", reason_kind=None)
-            .values(queued_at=now, finished_at=None, duration_ms=None)
+            .values(queued_at=now, finished_at=None, duration_ms=None, discarded_at=None)
         )
         with self._database.writing() as connection:
             is_due = connection.execute(at_once).rowcount
@@ -473,6 +476,21 @@ class DeliveryQueue:
             if is_due or ended is not None:
                 record_change(self._database, connection, by, "retry", guid)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
+
+    def discard(self, guid: str, *, by: str, reason: str) -> bool:
+        """Take a dead delivery off the list of dead ones. Return False if it is not dead, or
+        discarded already.
+
+        Nothing is deleted, and `retry` takes it back. `by` and `reason` are for the audit.
+        """
+        update = deliveries.update().where(
+            _c.guid == guid, _c.state == literal("dead"), _c.discarded_at.is_(None)
+        )
+        with self._database.writing() as connection:
+            discarded = connection.execute(update.values(discarded_at=self._database.now)).rowcount
+            if discarded:
+                record_change(self._database, connection, by, "discard", guid, reason)
+        return bool(discarded)
 
     def _take_back_expired(
         self, connection: Connection, max_crashes: int

@@ -43,6 +43,9 @@ class ListedDelivery(TypedDict):
     ]
     sender: Annotated[str | None, Field(description="login")]
     state: State
+    discarded_at: Annotated[
+        str | None, Field(description="of a dead delivery: when a person discarded it")
+    ]
     reason: str | None
     pause: Annotated[str | None, Field(description="a sentence about the pause that blocks it")]
 

@@ -1,23 +1,36 @@
-"""Runs a delivery again for an operator."""
+"""Runs deliveries again for an operator, and discards dead ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.search import DeliverySearch
+from hls_handler.store.search import DeliverySearch, ReasonCount, group_causes
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import count, is_or_are
 
-Retried = Literal["dead", "queued", "ignored"]
+Retried = Literal["dead", "discarded", "queued", "ignored"]
 """States of deliveries that a filter can run again."""
 
 RETRIED: tuple[Retried, ...] = get_args(Retried)
+
+Track = Callable[[Sequence[DeliveryRow]], Iterable[DeliveryRow]]
+"""Yields the rows that it gets, and may show how many are done."""
+
+WITH_CAUSE = ("failed again", "wait again")
+RESULTS: Mapping[str, Callable[[ReasonCount], bool]] = {
+    "failed again": lambda one: one.state == "dead",
+    "wait again": lambda one: one.is_later,
+    "wait or run": lambda one: one.is_open,
+    "done": lambda one: one.state == "done",
+    "ignored": lambda one: one.state == "ignored",
+    "superseded": lambda one: one.state == "superseded",
+}
+"""Results of a retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +64,14 @@ def retry_delivery(store: Storage, row: DeliveryRow, settings: Settings, *, by: 
 
 
 @dataclass(frozen=True, slots=True)
-class FilterRetry:
-    # None: another number of deliveries matches than was shown, and none was queued
-    queued: int | None
+class FilterResult:
+    """What became of a change of all deliveries of a filter."""
+
+    # None: another number of deliveries matches than was shown, and none was changed
+    changed: int | None
     sentence: str  # without a full stop
     refused: int = 0
-    received: tuple[datetime, datetime] | None = (
-        None  # when the first and the last of them were received
-    )
+    query: str | None = None  # that finds the retried deliveries: "retried:101-152"
 
 
 def retry_matching(
@@ -68,30 +81,74 @@ def retry_matching(
     *,
     number: int,
     by: str,
-    track: Callable[[Sequence[DeliveryRow]], Iterable[DeliveryRow]] = iter,
-) -> FilterRetry:
+    track: Track = iter,
+) -> FilterResult:
     """Queue all deliveries that match to run now, the oldest first, each in a transaction of its
     own.
 
     `number` is the number of matching deliveries that the operator saw. If it is another one by
-    now, queue none. `track` yields the rows that it gets, and may show how many are done.
+    now, queue none.
     """
+
+    def retry(row: DeliveryRow) -> str | None:
+        result = retry_delivery(store, row, settings, by=by)
+        return None if result.is_queued else result.sentence
+
+    before = store.audit.newest_id()
+    result = _change_matching(store, search, number, retry, "queued", track)
+    if not result.changed:
+        return result
+    return replace(result, query=f"retried:{before + 1}-{store.audit.newest_id()}")
+
+
+def discard_matching(
+    store: Storage, search: DeliverySearch, *, number: int, by: str, reason: str
+) -> FilterResult:
+    """Discard all dead deliveries that match, as `retry_matching`. `reason` is for the audit."""
+
+    def discard(row: DeliveryRow) -> str | None:
+        if store.queue.discard(row.guid, by=by, reason=reason):
+            return None
+        return f"{row.guid} is {row.listed_state}; only a dead delivery can be discarded"
+
+    return _change_matching(store, search, number, discard, "discarded")
+
+
+def _change_matching(
+    store: Storage,
+    search: DeliverySearch,
+    number: int,
+    change: Callable[[DeliveryRow], str | None],
+    changed_to: str,
+    track: Track = iter,
+) -> FilterResult:
+    """Change all deliveries that match. `change` returns why it refuses one, else None."""
     rows = [*store.searches.read_all(search)]
     if len(rows) != number:
         matching = count_matching(len(rows))
-        return FilterRetry(
-            None, f"{matching} now, and the number given is {number}; none was queued"
-        )
-    results = [retry_delivery(store, row, settings, by=by) for row in track(rows[::-1])]
-    refused = [one.sentence for one in results if not one.is_queued]
-    queued = len(results) - len(refused)
-    sentence = f"{count(queued, 'delivery')} {is_or_are(queued)} queued"
+        sentence = f"{matching} now, and the number given is {number}; none was {changed_to}"
+        return FilterResult(None, sentence)
+    refused = [sentence for sentence in map(change, track(rows[::-1])) if sentence is not None]
+    changed = len(rows) - len(refused)
+    sentence = f"{count(changed, 'delivery')} {is_or_are(changed)} {changed_to}"
     if refused:
         sentence += f"; {len(refused)} not, the first because {refused[0]}"
-    received = None
-    if rows:
-        received = (rows[-1].received_at, rows[0].received_at)
-    return FilterRetry(queued, sentence, len(refused), received)
+    return FilterResult(changed, sentence, len(refused))
+
+
+def describe_results(found: Sequence[ReasonCount]) -> str:
+    """Return what became of retried deliveries: "50 of 52 failed again: the cause; 2 of 52 are
+    done".
+    """
+    total = sum(one.number for one in found)
+    parts = []
+    for title, is_part in RESULTS.items():
+        groups = group_causes(one for one in found if is_part(one))
+        if title in WITH_CAUSE:
+            parts += [f"{one.number} of {total} {title}: {one.reason}" for one in groups]
+        elif groups:
+            parts.append(f"{sum(one.number for one in groups)} of {total} {title}")
+    return "; ".join(parts)
 
 
 def count_matching(number: int) -> str:

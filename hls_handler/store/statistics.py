@@ -16,7 +16,7 @@ from hls_handler.db.counters import LAST_WEBHOOK, NO_COUNTS, RENAMED
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, calls, checkpoints, counters, deliveries
 from hls_handler.db.values import HOUR_MS, decompress, from_ms, from_row, literal, to_ms
-from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, End, State
+from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, End, ListedState, State
 from hls_handler.events import event_key
 from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
@@ -37,6 +37,7 @@ class DeliveryRow:
     action: str | None
     request_id: str
     state: State
+    discarded_at: datetime | None  # of a dead one: when a person discarded it
     reason: str | None  # why it waits, or why it ended in this state
     reason_kind: str | None  # the kind of reason that ignored deliveries are counted under
     repository_id: int | None
@@ -64,6 +65,12 @@ class DeliveryRow:
     analysis_error: str | None
     posting_status: str | None  # "done", "failed", "dry_run"
     posting_error: str | None
+
+    @property
+    def listed_state(self) -> ListedState:
+        if self.state == "dead" and self.discarded_at is not None:
+            return "discarded"
+        return self.state
 
     @property
     def event_key(self) -> str:

@@ -92,6 +92,45 @@ def test_filters_of_export(hls: Hls, store: Storage) -> None:
         assert "write it as 7d, 24h, 30m or" in " ".join(result.output.replace("│", " ").split())
 
 
+def test_list_takes_the_words_of_the_console_and_names_a_wrong_one(
+    hls: Hls, store: Storage
+) -> None:
+    dead_letter(store, "d1")
+    accept(store, queued("g1"), queued("g2", repository="octo/other"))
+
+    def listed(*words: str) -> list[str]:
+        documents = json.loads(hls("deliveries", "list", *words, "--json").output)
+        return [one["delivery"] for one in documents["deliveries"]]
+
+    assert listed("is:dead") == listed("is:dead", "since:1d") == listed("locked") == ["d1"]
+    assert listed("is:waiting", "repo:octo/other") == ["g2"]
+    assert listed("is:waiting", "--state", "dead") == ["d1"]
+    wrong = hls("deliveries", "list", "is:lost")
+    assert wrong.exit_code == 2
+    assert "is:lost: expected one of waiting," in wrong.output
+
+
+def test_dead_deliveries_are_discarded_with_a_reason_and_taken_back(
+    hls: Hls, store: Storage
+) -> None:
+    for guid in ("d1", "d2", "d3"):
+        dead_letter(store, guid)
+    accept(store, queued("g1"))
+    for wrong in (("d1",), ("--why", "x"), ("is:waiting", "--why", "x", "--yes")):
+        assert hls("deliveries", "discard", *wrong).exit_code == 2
+    assert hls("deliveries", "discard", "g1", "--why", "x").exit_code == 1
+    one = hls("deliveries", "discard", "d1", "--why", "a test")
+    assert one.output == "1 delivery is discarded\n"
+    both = hls("deliveries", "discard", "is:dead", "locked", "--why", "a test", "--yes")
+    assert both.output == "2 deliveries match\n2 deliveries are discarded\n"
+    assert hls("deliveries", "list", "is:dead").output == "no deliveries\n"
+    assert [change.reason for change in store.audit.find(most=9)] == ["a test"] * 3
+    again = hls("deliveries", "retry", "is:discarded", "--yes").output.splitlines()
+    assert again[:2] == ["3 deliveries match", "3 deliveries are queued"]
+    results = hls("deliveries", "list", "retried:4-6").output.splitlines()
+    assert results[0] == "3 of 3 wait or run."
+
+
 def test_reader_may_close_the_pipe(store: Storage) -> None:
     # more than a pipe and its buffer hold
     accept(store, *(queued(f"g{number:03}") for number in range(200)))

@@ -138,6 +138,7 @@ def test_whole_filter_is_run_again_after_its_number_was_shown(hls: Hls) -> None:
     filters = ("--state", "queued", "--repository", "octo/docs", "--yes")
     assert (
         hls("deliveries", "retry", *filters).output == "1 delivery matches\n1 delivery is queued\n"
+        "`hls deliveries list retried:1-1` shows what became of them\n"
     )
     assert (
         hls("deliveries", "retry", "--state", "dead").output

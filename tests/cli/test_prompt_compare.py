@@ -10,10 +10,10 @@ import pytest
 
 from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import Usage
-from hls_handler.cli.options import find_age
 from hls_handler.cli.prompt_compare import format_comparison
 from hls_handler.deliveries import FIRST_SHADOW_STEP, End
 from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
+from hls_handler.reports.delivery_query import find_age
 from hls_handler.storage import Storage
 from hls_handler.trials.comparison import Comparison, Report, Run
 from tests.cli.conftest import SETTINGS, Hls

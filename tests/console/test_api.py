@@ -78,7 +78,7 @@ def test_whole_filter_is_run_again_with_its_number(browser: Browser, store: Stor
     )
     assert retry("state=done&number=0") == (
         400,
-        "state: found 'done', expected 'dead', 'queued' or 'ignored'",
+        "state: found 'done', expected 'dead', 'discarded', 'queued' or 'ignored'",
     )
     assert state_of(store, "a") == "dead"
     assert retry("text=locked&number=2") == (202, "2 deliveries are queued")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import timedelta
 
 import pytest
 from starlette.routing import Route
@@ -13,7 +12,7 @@ from starlette.types import Message
 from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
-from tests.queue.builders import accept, begin, claim, dead_letter, queued, state_of
+from tests.queue.builders import accept, claim, dead_letter, queued, state_of
 from tests.web.fakes import ask, settings
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"
@@ -257,7 +256,7 @@ def test_search_box_of_every_page_finds_a_guid_a_conversation_and_a_text(
     assert browser.get("/deliveries?text=a1").headers["location"] == "/deliveries/a1"
     assert browser.get("/deliveries?text=a1&state=queued").status == 200
     found = browser.get("/deliveries?text=o/r%237").body.decode()
-    assert re.findall('class="row" href="([^"]+)"', found) == ["/deliveries/c1"]
+    assert re.findall('class="row title" href="([^"]+)"', found) == ["/deliveries/c1"]
 
 
 def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
@@ -284,51 +283,6 @@ def test_invalid_filter_is_named(browser: Browser) -> None:
         "since: found &#39;yesterday&#39;, expected a time in UTC such as 2026"
         in response.body.decode()
     )
-
-
-def test_whole_filter_is_run_again_after_its_number_was_shown(
-    store: Storage, browser: Browser
-) -> None:
-    for guid in ("a", "b"):
-        dead_letter(store, guid)
-    store.queue.finish(begin(store, "c", repository="octo/docs"), End("dead", "issue is locked"))
-    browser.sign_in()
-    page, path = (
-        f"/deliveries{kind}?state=dead&repository=octo/widgets" for kind in ("", "/retry")
-    )
-    shown = browser.get(page).body.decode()
-    assert (
-        '<input type="hidden" name="number" value="2"><button class="btn">Retry all 2 that match</button>'
-        in shown
-    )
-    other = browser.submit(page, path, number="1")
-    assert (other.status, state_of(store, "a")) == (409, "dead")
-    assert (
-        "2 deliveries match now, and the number given is 1; none was queued." in other.body.decode()
-    )
-    done = browser.submit(page, path, number="2")
-    assert done.status == 303
-    followed = done.headers["location"]
-    assert f'hx-get="{followed.replace("&", "&amp;")}"' in browser.get(followed).body.decode()
-    assert (
-        "2 of these wait or run; the list follows until all have ended."
-        in browser.get(followed).body.decode()
-    )
-    assert [state_of(store, guid) for guid in "abc"] == ["queued", "queued", "dead"]
-    for guid in ("a", "b"):
-        running = claim(store)
-        assert running.guid == guid
-        store.queue.finish(running, End("dead", "issue is locked"))
-    assert "All of these have ended." in browser.get(followed).body.decode()
-    assert browser.submit(page, "/deliveries/retry?state=done", number="3").status == 400
-    assert "Retry all" not in browser.get("/deliveries").body.decode()
-
-
-def test_empty_search_leads_to_the_settings_of_the_repository(browser: Browser) -> None:
-    browser.sign_in()
-    for query in ("repository=octo/widgts", "text=octo/widgts%237"):
-        page = browser.get(f"/deliveries?{query}").body.decode()
-        assert '<a href="/settings?repository=octo/widgts">Its settings</a>' in page
 
 
 def test_form_that_does_not_arrive_in_time_is_answered_408(store: Storage) -> None:
@@ -358,47 +312,6 @@ def test_signing_out_deletes_the_cookie(browser: Browser) -> None:
     response = browser.submit("/deliveries", "/sign-out")
     assert (response.status, response.headers["location"]) == (303, "/sign-in")
     assert response.headers["set-cookie"].startswith('hls=""; expires=')
-
-
-def test_list_has_one_line_for_each_delivery_with_its_wait_and_next_attempt(
-    store: Storage, browser: Browser
-) -> None:
-    at = store.now() + timedelta(minutes=90)
-    store.queue.reschedule(
-        begin(store, "w"), at=at, reason="GitHub is down", failed=True, counts=False
-    )
-    accept(store, queued("p", repository="octo/docs"), queued("f"))
-    store.pauses.pause("octo/docs", reason="a migration", by="mona")
-    browser.sign_in()
-    page = browser.get("/deliveries?state=queued").body.decode()
-    assert re.search(
-        r'<td role="cell" class="cut" title="GitHub is down"><span class="quiet">again <time [^>]+>in (89|90)'
-        r" min<",
-        page,
-    )
-    assert re.search(
-        r'title="octo/docs is paused since [-0-9: ]+ UTC: a migration">paused: a migration</td>',
-        page,
-    )
-    assert '<span class="quiet">again now:</span> waits for a worker</td>' in page
-    assert re.search(
-        r'<time datetime="[^"]+" title="[-0-9]+ [:0-9]+ UTC">(now|1 s ago|2 s ago)</time>', page
-    )
-
-
-def test_dead_deliveries_are_grouped_by_reason(store: Storage, browser: Browser) -> None:
-    for guid, reason in (
-        ("a", "failing at 12:00 (req_0a)"),
-        ("b", "failing at 13:30 (req_1b)"),
-        ("c", "locked"),
-    ):
-        store.queue.finish(begin(store, guid), End("dead", reason))
-    browser.sign_in()
-    page = browser.get("/deliveries?state=dead&repository=octo/widgets").body.decode()
-    address = "/deliveries?state=dead&amp;repository=octo%2Fwidgets&amp;text="
-    assert f'<li><a href="{address}failing+at">2</a>: failing at 1' in page
-    assert f'<li><a href="{address}locked">1</a>: locked</li>' in page
-    assert "By reason" not in browser.get("/deliveries?state=done").body.decode()
 
 
 def test_second_request_to_run_a_delivery_says_what_became_of_it(

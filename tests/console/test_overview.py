@@ -106,16 +106,15 @@ def test_queue_has_what_waits_and_why(store: Storage, browser: Browser) -> None:
     shown = page(browser)
     numbers = {name: number(shown, name) for name in ("Queued", "Running", "Dead")}
     assert numbers == {"Queued": "3", "Running": "1", "Dead": "1"}
-    assert (
-        '<li><a href="/deliveries?state=queued&amp;text=GitHub+is+down">1</a>: GitHub is down <span'
-        in shown
+    assert re.search(
+        r'<li><a href="/deliveries\?q=is%3Awaiting%20cause%3A\w{8}">1</a>: GitHub is down <span',
+        shown,
     )
     assert re.search(r"<li>octo/docs is paused since [-0-9: ]+ UTC: a migration. <form", shown)
     assert '<button class="btn">Resume octo/docs</button>' in shown
     assert '<a href="/deliveries?state=dead">1</a>' in shown
-    assert (
-        '<li><a href="/deliveries?state=dead&amp;text=issue+is+locked">1</a>: issue is locked</li>'
-        in shown
+    assert re.search(
+        r'<li><a href="/deliveries\?q=is%3Adead%20cause%3A\w{8}">1</a>: issue is locked</li>', shown
     )
 
 
@@ -148,7 +147,7 @@ def test_period_counts_events_and_repositories(store: Storage, browser: Browser)
 def count_rows(browser: Browser, shown: str, text: str) -> int:
     """Follow the link with this text, and return the number of deliveries on its page."""
     address = shown.partition(f'">{text}</a>')[0].rpartition('href="')[2]
-    return page(browser, html.unescape(address)).count('<a class="row" href="/deliveries/')
+    return page(browser, html.unescape(address)).count('href="/deliveries/')
 
 
 def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Browser) -> None:

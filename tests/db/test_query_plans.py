@@ -85,6 +85,10 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "waiting": lambda store: store.searches.count_reasons(
         DeliverySearch(state="queued"), is_waiting=True
     ),
+    "dead page": lambda store: store.searches.find(DeliverySearch(state="dead")),
+    "state counts": lambda store: store.searches.count_states(
+        DeliverySearch(), since=store.now() - timedelta(days=7)
+    ),
     "conversation": lambda store: store.deliveries.of_conversation("octo/widgets", 7),
     "find": lambda store: store.deliveries.find("request-g1"),
     "stop": lambda store: store.interruptions.find_stop(1, 7),

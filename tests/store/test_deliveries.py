@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
-from hls_handler.store.search import DeliverySearch
+from hls_handler.store.search import DeliverySearch, ReasonCount
 from hls_handler.store.statistics import QueueState
 from tests.queue.builders import Skew, accept, begin, dead_letter, ignored, queued
 
@@ -93,6 +93,9 @@ def test_reasons_are_those_of_deliveries_that_wait_until_later(store: Storage, s
     store.pauses.pause("octo/docs", reason=None, by="mona")
     queued_ones = DeliverySearch(state="queued")
     waiting = store.searches.count_reasons(queued_ones, is_waiting=True)
-    assert waiting == [("503 of a", 1, later), ("503 of c", 1, later)]
+    assert waiting == [
+        ReasonCount("queued", "503 of a", True, 1, later),
+        ReasonCount("queued", "503 of c", True, 1, later),
+    ]
     skew.advance(hours=2)
     assert store.searches.count_reasons(queued_ones, is_waiting=True) == []

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
-from hls_handler.store.search import DeliverySearch
-from tests.queue.builders import Skew, accept, ignored, queued
+from hls_handler.store.search import DeliverySearch, Effort, group_causes
+from tests.queue.builders import (
+    Skew,
+    accept,
+    begin,
+    claim,
+    ignored,
+    newest,
+    queued,
+    start_call,
+)
+from tests.store.test_calls import USAGE
 
 
 def guids(store: Storage, **filters: object) -> list[str]:
@@ -59,3 +72,88 @@ def test_times_include_the_first_and_not_the_last(store: Storage, skew: Skew) ->
         (newest,) = store.searches.find(DeliverySearch(text=f"day{day}")).rows
         times.append(newest.received_at)
     assert guids(store, since=times[1], until=times[3]) == ["day2", "day1"]
+
+
+def fail(store: Storage, guid: str, reason: str, **other: object) -> None:
+    store.queue.finish(begin(store, guid, **other), End("dead", reason))
+
+
+def test_discarded_delivery_leaves_the_dead_ones_until_it_is_retried(store: Storage) -> None:
+    fail(store, "g1", "issue is locked")
+    accept(store, queued("g2"))
+    assert store.queue.discard("g1", by="mona", reason="a test") is True
+    assert store.queue.discard("g1", by="lisa", reason="again") is False
+    assert store.queue.discard("g2", by="mona", reason="it waits") is False
+    assert guids(store, state="dead") == []
+    assert guids(store, state="discarded") == ["g1"]
+    assert guids(store) == ["g2", "g1"]
+    assert store.deliveries.queue_state().dead == 0
+    (change,) = store.audit.find(most=9)
+    assert (change.person, change.action, change.object, change.reason) == (
+        "mona",
+        "discard",
+        "g1",
+        "a test",
+    )
+    store.queue.retry("g1", by="mona")
+    fail_again = claim(store)
+    store.queue.finish(fail_again, End("dead", "issue is locked"))
+    assert guids(store, state="dead") == ["g1"]
+
+
+def test_redelivery_of_a_discarded_delivery_is_processed(store: Storage) -> None:
+    fail(store, "g1", "issue is locked")
+    store.queue.discard("g1", by="mona", reason="a test")
+    assert [one.outcome for one in accept(store, queued("g1"))] == ["queued"]
+    store.queue.finish(claim(store), End("dead", "issue is locked"))
+    assert guids(store, state="dead") == ["g1"]
+
+
+def test_reasons_that_differ_in_numbers_times_and_ids_are_one_cause(store: Storage) -> None:
+    fail(store, "a", "Claude answered 401 to issues/analyze@3b4b87: invalid key (req_01a)")
+    fail(store, "b", "Claude answered 401 to pull_requests/review@77aa01: invalid key (req_2)")
+    fail(store, "c", "GET /repos/o/r/issues/7: 404 Not Found")
+    first, second = group_causes(store.searches.count_reasons(DeliverySearch(state="dead")))
+    assert (first.number, second.number) == (2, 1)
+    assert guids(store, state="dead", cause=first.cause) == ["b", "a"]
+    assert store.searches.count(DeliverySearch(state="dead", cause=second.cause)) == 1
+    newest = store.searches.find_newest(DeliverySearch(state="dead"), [first, second], most=1)
+    assert [row.guid for row in newest] == ["c", "b"]
+
+
+def test_states_are_counted_without_a_limit_of_time_and_within_a_span(
+    store: Storage, skew: Skew
+) -> None:
+    fail(store, "old", "issue is locked")
+    skew.advance(days=9)
+    accept(store, queued("g1"), ignored("g2"), ignored("g3", repository="octo/docs"))
+    since = store.now() - timedelta(days=7)
+    counts = store.searches.count_states(DeliverySearch(), since=since)
+    assert counts.of_all == {"queued": 1, "running": 0, "dead": 1, "discarded": 0}
+    assert counts.of_span == {"queued": 1, "ignored": 2}
+    of_docs = store.searches.count_states(DeliverySearch(repository="octo/docs"), since=None)
+    assert of_docs.of_all == {"queued": 0, "running": 0, "dead": 0, "discarded": 0}
+    assert of_docs.of_span == {}
+
+
+def test_retried_deliveries_are_found_by_their_entries_in_the_audit(store: Storage) -> None:
+    for guid in ("a", "b", "c"):
+        fail(store, guid, "issue is locked")
+        store.queue.retry(guid, by="mona")
+        store.queue.finish(claim(store), End("dead", "issue is locked"))
+    last, middle, _ = store.audit.find(most=9)
+    assert guids(store, retried=(middle.id, last.id)) == ["c", "b"]
+
+
+def test_processing_time_is_that_of_steps_and_calls_without_the_wait(
+    store: Storage, skew: Skew
+) -> None:
+    accept(store, queued("g1"), queued("g2"))
+    skew.advance(minutes=5)
+    lease = claim(store)
+    call = start_call(store, lease)
+    store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None)
+    step = Checkpoint("gather", 0, 1, "{}", took_s=0.25, started_at=store.now())
+    store.checkpoints.save(lease, step, Checkpoint("rule", 0, 1, "{}"))
+    efforts = store.searches.efforts(newest(store))
+    assert efforts == {"g1": Effort(1.75, 0.012346)}

@@ -1,0 +1,219 @@
+"""Contents of the list of deliveries: tabs of states, groups by cause, and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from hls_handler.deliveries import ListedState
+from hls_handler.queue.pauses import Pause, describe_pause, find_pause
+from hls_handler.reports.delivery_query import format_query
+from hls_handler.reports.retry import RETRIED, describe_results
+from hls_handler.storage import Storage
+from hls_handler.store.search import (
+    NAMES,
+    OF_ALL,
+    CauseGroup,
+    DeliverySearch,
+    Effort,
+    ReasonCount,
+    find_cause,
+    group_causes,
+)
+from hls_handler.store.statistics import DeliveryRow
+
+FOLLOW = "follow=true"  # of a list that reloads while a delivery in it waits or runs
+SPAN = timedelta(days=7)
+"""Span of the list, unless the query names a time or a text, or a state in `OF_ALL`."""
+TABS: Mapping[str, ListedState | None] = {
+    "All": None,
+    "Waiting": "queued",
+    "Running": "running",
+    "Dead": "dead",
+    "Done": "done",
+    "Ignored": "ignored",
+    "Superseded": "superseded",
+    "Discarded": "discarded",
+}
+OF_TABS = ("repo", "event", "sender", "since", "until", "text")  # words that a tab keeps
+GROUPED = ("queued", "dead", "discarded")
+MAX_GROUPS = 20
+ROWS_OF_GROUP = 3
+NOTHING: Mapping[str, str] = {"dead": "Nothing is dead", "queued": "Nothing waits"}
+NO_EFFORT = Effort(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    title: str
+    address: str
+    number: int | None  # None if it is not counted
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRow:
+    delivery: DeliveryRow
+    effort: Effort
+    reason: str  # "" if its section has it
+    next_attempt_at: datetime | None  # None: it is not queued, or a pause blocks it
+    can_change: bool
+
+    @property
+    def is_paused(self) -> bool:
+        return self.delivery.state == "queued" and self.next_attempt_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Rows with the same cause; without a group, all rows of a page."""
+
+    group: CauseGroup | None
+    query: str  # for the deliveries of the group
+    rows: Sequence[ListedRow]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryList:
+    search: DeliverySearch
+    now: datetime
+    has_default_span: bool
+    sections: Sequence[Section]
+    hidden_groups: int
+    results: str  # of a retry
+    is_open: bool  # a retried delivery runs or is due
+    next: str | None  # `before` of the next page
+
+    @property
+    def can_change(self) -> bool:
+        return any(one.can_change for section in self.sections for one in section.rows)
+
+    @property
+    def nothing(self) -> str:
+        """The heading of an empty list."""
+        if self.search == DeliverySearch(state=self.search.state, since=self.search.since):
+            return NOTHING.get(self.search.state or "", "No delivery was received")
+        return "No delivery matches"
+
+    @property
+    def repository(self) -> str | None:
+        """The repository that the query names."""
+        named = NAMES.fullmatch(self.search.text)
+        if self.search.repository is None and named is not None:
+            return named[1]
+        return self.search.repository
+
+
+def find_list(**given: str) -> str:
+    """Return the address of a list: "/deliveries?q=is%3Adead"."""
+    return f"/deliveries?{urlencode(given)}"
+
+
+def list_tabs(store: Storage, words: Mapping[str, str], search: DeliverySearch) -> Sequence[Tab]:
+    """Return the tabs of all states, with the numbers of deliveries that match besides."""
+    searched = replace(search, cause=None, retried=None)
+    since = search.since
+    if not (search.since or search.until or search.text):
+        since = store.now() - SPAN
+    counts = store.searches.count_states(searched, since=since)
+    tabs = []
+    for title, state in TABS.items():
+        number: int | None = counts.of_span.get(state or "", 0)
+        if state in OF_ALL:
+            number = counts.of_all[state]
+        elif since is None:
+            number = None
+        elif state is None:
+            number = sum(counts.of_span.values())
+        if state == "discarded" and not number and search.state != state:
+            continue
+        kept = {name: value for name, value in words.items() if name in OF_TABS}
+        if state is not None:
+            kept["is"] = title.lower()
+        is_current = state == search.state and not search.retried
+        tabs.append(Tab(title, find_list(q=format_query(kept)), number, is_current))
+    return tabs
+
+
+def read_list(
+    store: Storage, words: Mapping[str, str], search: DeliverySearch, *, before: str | None
+) -> DeliveryList:
+    has_default_span = search == DeliverySearch(
+        state=search.state,
+        repository=search.repository,
+        event=search.event,
+        sender=search.sender,
+    )
+    if search.state in OF_ALL:
+        has_default_span = False
+    now = store.now()
+    if has_default_span:
+        search = replace(search, since=now - SPAN)
+    reasons: Sequence[ReasonCount] = ()
+    if search.state in GROUPED or search.retried:
+        reasons = store.searches.count_reasons(search)
+    groups = group_causes(reasons)
+    following = None
+    if search.state in GROUPED and search.cause is None and before is None:
+        shown = groups[:MAX_GROUPS]
+        rows = store.searches.find_newest(search, shown, most=ROWS_OF_GROUP)
+        sections = _divide(store, words, shown, rows)
+    else:
+        page = store.searches.find(replace(search, before=before))
+        following = page.next
+        shown = [group for group in groups if group.cause == search.cause]
+        sections = _divide(store, words, shown, page.rows)
+    return DeliveryList(
+        search=search,
+        now=now,
+        has_default_span=has_default_span,
+        sections=sections,
+        hidden_groups=max(len(groups) - MAX_GROUPS, 0),
+        results=describe_results(reasons) if search.retried else "",
+        is_open=any(one.is_open for one in reasons),
+        next=following,
+    )
+
+
+def _divide(
+    store: Storage,
+    words: Mapping[str, str],
+    groups: Sequence[CauseGroup],
+    rows: Sequence[DeliveryRow],
+) -> Sequence[Section]:
+    """Return a section for each group, or without groups one with all rows."""
+    efforts = store.searches.efforts(rows)
+    pauses = store.pauses.active()
+    listed: dict[str | None, list[ListedRow]] = {None: []}
+    cause_of = {reason: group.cause for group in groups for reason in group.reasons}
+    above = None
+    for row in rows:
+        cause = cause_of.get(row.reason or "")
+        one = _list_row(row, efforts.get(row.guid, NO_EFFORT), pauses)
+        if cause is not None and not one.is_paused:
+            one = replace(one, reason="")
+        elif row.listed_state in GROUPED and one.reason:
+            found = find_cause(one.reason)
+            if found == above:
+                one = replace(one, reason="as above")
+            above = found
+        listed.setdefault(cause, []).append(one)
+    sections = [
+        Section(group, format_query({**words, "cause": group.cause}), listed.get(group.cause, []))
+        for group in groups
+    ]
+    if listed[None]:
+        sections.append(Section(None, format_query(words), listed[None]))
+    return sections
+
+
+def _list_row(row: DeliveryRow, effort: Effort, pauses: Sequence[Pause]) -> ListedRow:
+    can_change = row.listed_state in RETRIED
+    if row.state != "queued":
+        return ListedRow(row, effort, row.reason or "", None, can_change)
+    pause = find_pause(row.repository, pauses)
+    if pause is None:
+        return ListedRow(row, effort, row.reason or "", row.due_at, can_change)
+    return ListedRow(row, effort, describe_pause(pause), None, can_change)

@@ -1,0 +1,23 @@
+"""Add when a person discarded a dead delivery, why, and the indexes of the list of deliveries."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0.4.7"
+down_revision = "0.4.6"
+
+
+def upgrade() -> None:
+    op.add_column("deliveries", sa.Column("discarded_at", sa.BigInteger()))
+    op.add_column("audit", sa.Column("reason", sa.Text()))
+    is_dead = sa.text("state = 'dead'")
+    op.create_index(
+        "ix_deliveries_discarded",
+        "deliveries",
+        ["discarded_at", "id"],
+        sqlite_where=is_dead,
+        postgresql_where=is_dead,
+    )
+    op.create_index("ix_deliveries_received", "deliveries", ["received_at", "state"])

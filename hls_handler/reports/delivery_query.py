@@ -1,0 +1,153 @@
+"""The query language of deliveries, which the console, the API and the commands share:
+`is:dead repo:acme/widgets event:issues.opened since:1d`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import cast, get_args
+
+from hls_handler.deliveries import ListedState
+from hls_handler.errors import InvalidQuery
+from hls_handler.store.search import DeliverySearch
+
+WAITING = "waiting"
+"""The word for the state "queued"."""
+STATES = tuple(WAITING if state == "queued" else state for state in get_args(ListedState))
+TEXT = "text"
+"""Key of the words without a filter: they are searched for as they are."""
+
+WORDS: Mapping[str, str] = {
+    "is": r"\w+",
+    "repo": r"[\w.-]+/[\w.-]+",
+    "event": r"\w+(\.\w+)?",
+    "sender": r"\S+",
+    "since": r"\S+",
+    "until": r"\S+",
+    "cause": r"[0-9a-f]{8}",
+    "retried": r"\d{1,18}-\d{1,18}",
+}
+"""Name of a filter -> pattern of its values."""
+
+EXPECTED: Mapping[str, str] = {
+    "is": f"one of {', '.join(STATES)}",
+    "repo": "owner/repo",
+    "event": "an event, with or without its action, such as issues.opened",
+    "sender": "a login",
+    "since": "an age such as 7d, 24h or 30m, or a time in UTC such as 2026-11-23T12:00",
+    "until": "an age such as 7d, 24h or 30m, or a time in UTC such as 2026-11-23T12:00",
+    "cause": "the 8 digits that the list of dead or waiting deliveries has",
+    "retried": "two ids of the audit, such as 101-152",
+}
+
+_TOKEN = re.compile(r'"[^"]*"|[a-z]+:"[^"]*"|\S+')
+_FILTER = re.compile(r"([a-z]+):(?!//)(.*)")
+_CONVERSATION = re.compile(
+    r"(?:https?://[^/\s]+/)?([\w.-]+/[\w.-]+)(?:/(?:issues|pull)/|\s*#\s*)(\d+)(?:[/?#]\S*)?",
+    re.ASCII,
+)
+"""Matches the address of an issue or a pull request, and "owner/repo #7"."""
+AGE = re.compile(r"([0-9]{1,5})([dhms])")
+UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+
+
+def parse_query(given: str) -> dict[str, str]:
+    """Return the words of a query by the name of their filter. Raises `InvalidQuery`.
+
+    `is:dead repo:acme/widgets the key` is {"is": "dead", "repo": "acme/widgets",
+    "text": "the key"}.
+    """
+    words: dict[str, str] = {}
+    texts = []
+    for token in _TOKEN.findall(given):
+        match = _FILTER.fullmatch(token)
+        if match is None:
+            texts.append(token.strip('"'))
+            continue
+        name = match[1]
+        value = match[2].strip('"')
+        if name not in WORDS:
+            known = ", ".join(f"{one}:" for one in WORDS)
+            raise InvalidQuery(
+                f'there is no filter {name}:, expected one of {known}; write "{token}" in quotes'
+                " to search for the text"
+            )
+        if name in words:
+            raise InvalidQuery(f"{token}: {name}: is given twice")
+        if not re.fullmatch(WORDS[name], value):
+            raise InvalidQuery(f"{token}: expected {EXPECTED[name]}")
+        words[name] = value
+    if texts:
+        words[TEXT] = " ".join(texts)
+    return words
+
+
+def format_query(words: Mapping[str, str]) -> str:
+    """Return the query with these words, which `parse_query` reads."""
+    parts = [f"{name}:{words[name]}" for name in WORDS if name in words]
+    text = words.get(TEXT)
+    if text is not None and any(map(_FILTER.fullmatch, text.split())):
+        text = f'"{text}"'
+    if text:
+        parts.append(text)
+    return " ".join(parts)
+
+
+def make_search(words: Mapping[str, str], now: datetime) -> DeliverySearch:
+    """Return the search for these words. Raises `InvalidQuery`. Ages are counted back from
+    `now`.
+    """
+    retried = None
+    if "retried" in words:
+        first, _, last = words["retried"].partition("-")
+        retried = (int(first), int(last))
+    return DeliverySearch(
+        state=_parse_state(words.get("is")),
+        repository=words.get("repo"),
+        event=words.get("event"),
+        sender=words.get("sender"),
+        text=_CONVERSATION.sub(r"\1#\2", words.get(TEXT, "")),
+        since=_parse_time("since", words, now),
+        until=_parse_time("until", words, now),
+        cause=words.get("cause"),
+        retried=retried,
+    )
+
+
+def find_age(given: str) -> timedelta | None:
+    """Parse "7d", "24h", "30m" or "90s". Return None for any other text."""
+    match = AGE.fullmatch(given)
+    if match is None:
+        return None
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+def parse_time(given: str, now: datetime) -> datetime:
+    """Parse "7d" or "2026-11-23T12:00". A time without an offset is UTC. Raises `ValueError` or
+    `OverflowError`.
+    """
+    age = find_age(given)
+    if age is not None:
+        return now - age
+    moment = datetime.fromisoformat(given)
+    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+
+
+def _parse_state(given: str | None) -> ListedState | None:
+    if given == WAITING:
+        return "queued"
+    if given is None or given in get_args(ListedState):
+        return cast(ListedState | None, given)
+    raise InvalidQuery(f"is:{given}: expected {EXPECTED['is']}")
+
+
+def _parse_time(name: str, words: Mapping[str, str], now: datetime) -> datetime | None:
+    given = words.get(name)
+    if given is None:
+        return None
+    try:
+        return parse_time(given, now)
+    except (ValueError, OverflowError):
+        raise InvalidQuery(f"{name}:{given}: expected {EXPECTED[name]}") from None
