@@ -63,7 +63,7 @@ def test_each_change_in_the_console_and_the_api_is_recorded_with_its_person(stor
     assert changes(browser, "?person=UBO") == [("hubot", "resume", "octo/widgets")]
     assert changes(browser, "?person=_ona") == []
     page = browser.get("/audit?person=mon", x_user="hubot").body.decode()
-    assert '<a href="/deliveries/g3"><code>g3</code></a>' in page
+    assert '<a class="row" href="/deliveries/g3"><code>g3</code></a>' in page
     assert "octo/widgets" not in page
 
 

@@ -31,7 +31,7 @@ def test_library_shows_use_cost_and_failures_of_each_version(
         )
     page = author.get("/prompts").body.decode()
     assert (
-        '<a href="/prompts/issues/analyze">issues/analyze</a><br><span'
+        '<a class="row" href="/prompts/issues/analyze">issues/analyze</a><br><span'
         f' class="quiet">@{prompt_id[-6:]}' in page
     )
     assert 'data-label="Cost" class="num">$0.250</td>' in page

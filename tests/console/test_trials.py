@@ -69,7 +69,7 @@ def test_prompt_is_rendered_with_the_newest_delivery_and_its_text_is_marked(
     store_delivery(store, "g1", title=EVIL)
     store_delivery(store, "g2", title="Second")
     page = author.get(EDIT).body.decode()
-    assert '<a href="/deliveries/g2">issues.opened of octo/widgets#' in page
+    assert '<a class="row" href="/deliveries/g2">issues.opened of octo/widgets#' in page
     assert "Title: &lt;untrusted " in page
     assert "&gt;<mark>Second</mark>&lt;/untrusted " in page
     older = author.get(f"{EDIT}?delivery=g1").body.decode()
@@ -196,7 +196,7 @@ def test_deliveries_without_a_question_do_not_hide_older_ones(
         store.queue.finish(
             begin(store, f"n{number}", body=b"%d" % number), End("done", "nothing to ask"), took_s=1
         )
-    assert '<a href="/deliveries/g1">' in stored.get(EDIT).body.decode()
+    assert '<a class="row" href="/deliveries/g1">' in stored.get(EDIT).body.decode()
 
 
 def test_result_counts_deliveries_that_failed_and_those_that_could_not_be_rendered(
@@ -340,7 +340,9 @@ def test_new_results_are_compared_with_the_old_and_with_the_labels_that_people_l
     assert "priority-low priority-high" in author.text(PAGE).partition("Corrections by people")[2]
     requests, steps = list(world.github.calls), world.store.checkpoints.load("issue-1")
     page = author.get(f"{EDIT}?most=5")
-    assert re.findall(r'<td role="cell"><a href="/deliveries/([^"]+)"', page.body.decode()) == [
+    assert re.findall(
+        r'<td role="cell"><a class="row" href="/deliveries/([^"]+)"', page.body.decode()
+    ) == [
         "issue-1",
         "issue-2",
     ]
