@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import secrets
 import socket
@@ -12,12 +13,21 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hls_handler.cli.options import find_credentials, find_hls_command
+from hls_handler.cli.init.session import DEFAULT_CLAUDE, parse_base_url
+from hls_handler.cli.options import (
+    DOTENV,
+    KEY_VARIABLE,
+    connect_claude,
+    find_credentials,
+    find_hls_command,
+)
 from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import START_TIMEOUT_S, ServiceProcess
 from hls_handler.cli.terminal import STATE_STYLES, print_line, print_lines
@@ -30,10 +40,12 @@ from hls_handler.prompting.recorded import Recorded
 from hls_handler.reports.delivery_report import DeliveryReport, load_report
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
+from hls_handler.settings.values import webhook_secrets
 from hls_handler.storage import Storage
 from hls_handler.wording import add_usd, count, format_usd, inflect, is_or_are
 
 if TYPE_CHECKING:
+    from hls_handler.sandbox.pages import ShownDelivery
     from hls_handler.sandbox.server import Sandbox
 
 FOLDER = Path("data/demo")
@@ -54,7 +66,7 @@ github:
   min_seconds_between_writes: 0.2
   slowest_write_s: 3
 claude: {claude}
-storage: {{url: "{storage_url}"}}
+{budgets}storage: {{url: "{storage_url}"}}
 prompts: {{directory: [{prompts_folder}, shipped]}}
 limits: {{retry_backoff_s: 1, settle_s: 1}}
 catch_up: {{enabled: false}}
@@ -64,6 +76,13 @@ repositories:
     events: [issues, pull_request, pull_request_review, workflow_run, issue_comment, release, push]
     comments: {{post_to: {{workflow_run: 14, release: 14, push: 14}}}}
 """
+
+BUDGETS = """\
+budgets: {{total: {{month_usd: {max_usd}}}, exceeded: ignore}}
+"""
+DEFAULT_USD = 0.1
+OWNER = "Codertocat"
+"""Owner of the repository in the demo."""
 
 PROMPTS_FOLDER = FOLDER / "prompts"
 PUSH_PROMPT = """\
@@ -83,29 +102,68 @@ CONVERSATION = re.compile(r"/(?:issues|pull)/(\d+)")
 COMMENT_WORDS = {"created": "comment", "edited": "edited"}
 
 
+PORT = 9000
+"""Port of the stand-ins, unless another program listens there."""
+SERVICE_PORT = 8000
+
+
+@dataclass(frozen=True, slots=True)
+class RealClaude:
+    """The Claude API that the demo asks in place of the stand-in."""
+
+    url: str
+    max_usd: float
+
+
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Exit after the last event.")] = False,
+    claude: Annotated[
+        Literal["real", "sandbox"],
+        typer.Option(
+            metavar="real|sandbox", help="Get replies from Claude or from the sandbox (canned)."
+        ),
+    ] = "sandbox",
+    max_usd: Annotated[
+        float | None,
+        typer.Option(
+            metavar="USD", help="Most that --claude real may cost. Default: 0.10.", min=0.0001
+        ),
+    ] = None,
+    claude_url: Annotated[
+        str,
+        typer.Option(metavar="URL", help="API of --claude real.", parser=parse_base_url),
+    ] = DEFAULT_CLAUDE,
 ) -> None:
     """Run the real service against a sandbox; needs no account.
 
     The sandbox is a stand-in for GitHub and Claude on this machine. The demo signs recorded
     payloads, sends them over HTTP, and prints one line for each: the event, what changed, and the
     page that shows it. The replies are canned: they show how HLS works, not how good Claude's
-    replies are. The demo then runs until Ctrl-C; meanwhile,
-    `hls send NAME --config data/demo/settings.yaml` sends more events to the service.
+    replies are. The demo then runs until Ctrl-C; meanwhile, forms on its pages and
+    `hls send NAME --config data/demo/settings.yaml` send more events to the service.
+
+    With --claude real, the service asks Claude, with ANTHROPIC_API_KEY from the environment or
+    .env. A call that could exceed --max-usd is not made, and its event is ignored; each start, and
+    each month (UTC), begins at 0. Trials in the console show their price before, and do not count.
 
     Each start begins with an empty database; prompts in data/demo/prompts stay.
 
     Exit codes: 0 every event was processed successfully; 1 at least one was not; 2 the demo could
     not start or had to stop.
     """
+    if claude == "real":
+        raise typer.Exit(run_demo(once=once, real=RealClaude(claude_url, max_usd or DEFAULT_USD)))
+    if max_usd is not None:
+        raise typer.BadParameter(
+            "canned replies cost nothing; add --claude real", param_hint="--max-usd"
+        )
     raise typer.Exit(run_demo(once=once))
 
 
-def run_demo(*, once: bool) -> int:
+def run_demo(*, once: bool, real: RealClaude | None = None) -> int:
     from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
 
-    print_line(_describe_init())
+    print_line(_describe_init(real))
     try:
         with hold_exclusively(STORAGE_URL):  # fail before deleting the files of a running demo
             pass
@@ -114,19 +172,24 @@ def run_demo(*, once: bool) -> int:
         FOLDER.mkdir(parents=True, exist_ok=True)
         token = f"sandbox-{secrets.token_hex(16)}"
         api_key = f"sandbox-{secrets.token_hex(16)}"
-        with Sandbox(token=token, api_key=api_key) as sandbox:
-            return _run(sandbox, once=once)
+        max_usd = None
+        if real is not None:
+            max_usd = real.max_usd
+        port = _find_free_port(PORT)
+        sandbox = Sandbox(token=token, api_key=api_key, port=port, claude_max_usd=max_usd)
+        with sandbox:
+            return _run(sandbox, real, once=once)
     except HlsError as exc:
         print_line(f"the demo cannot run: {with_remedy(exc)}")
         return 2
 
 
-def _describe_init() -> str:
+def _describe_init(real: RealClaude | None) -> str:
     """Return one line: what `hls init` would do, and the credentials that the demo does not use."""
     command = f"{find_hls_command()} init"
     line = f"To use HLS, `{command}` connects it with GitHub and Claude, and writes settings"
     try:
-        found = find_credentials()
+        found = [name for name in find_credentials() if real is None or name != KEY_VARIABLE]
     except SettingsError:  # of .env, which the demo does not need
         found = []
     if not found:
@@ -135,9 +198,13 @@ def _describe_init() -> str:
     return f"{line}; {' and '.join(found)} {are} set, but {are} not used in the demo."
 
 
-def _run(sandbox: Sandbox, *, once: bool) -> int:
-    settings = _write_settings(sandbox)
-    print_line(f"Demo (stand-ins for GitHub and Claude, canned replies): {sandbox.page_url}")
+def _run(sandbox: Sandbox, real: RealClaude | None, *, once: bool) -> int:
+    settings = _write_settings(sandbox, real)
+    of = "stand-ins for GitHub and Claude, canned replies"
+    if real is not None:
+        _check_key(settings)
+        of = f"stand-in for GitHub, the real Claude for at most {format_usd(real.max_usd)}"
+    print_line(f"Demo ({of}): {sandbox.page_url}")
     with closing(ServiceProcess(SETTINGS_FILE, log=LOG)) as service:
         if not service.wait_until_up():
             print_line(
@@ -154,23 +221,37 @@ def _run(sandbox: Sandbox, *, once: bool) -> int:
         return 0
 
 
-def _write_settings(sandbox: Sandbox) -> Settings:
+def _check_key(settings: Settings) -> None:
+    """Read the model from the API, which costs nothing. Raises `HlsError` for a wrong key."""
+    with connect_claude(settings.claude) as client:
+        client.lookup_model(settings.claude.default_model())
+
+
+def _write_settings(sandbox: Sandbox, real: RealClaude | None) -> Settings:
     push_prompt = PROMPTS_FOLDER / "push" / "tell.j2"
     if not push_prompt.exists():  # keep the user's changes
         push_prompt.parent.mkdir(parents=True, exist_ok=True)
         push_prompt.write_text(PUSH_PROMPT)
-    claude = {"api_key": sandbox.api_key, "base_url": sandbox.claude_url, "requests_per_second": 5}
+    claude: dict[str, Any] = {"api_key": sandbox.api_key, "base_url": sandbox.claude_url}
+    budgets = ""
+    if real is not None:
+        claude = {"api_key": f"${{{KEY_VARIABLE}}}", "base_url": real.url}
+        budgets = BUDGETS.format(max_usd=real.max_usd)
+    claude["requests_per_second"] = 5
     SETTINGS_FILE.write_text(
         SETTINGS.format(
-            port=_find_free_port(),
+            port=_find_free_port(SERVICE_PORT),
             token=sandbox.token,
             secret=secrets.token_hex(20),
             github_url=sandbox.github_url,
             claude=json.dumps(claude),
+            budgets=budgets,
             storage_url=STORAGE_URL,
             prompts_folder=PROMPTS_FOLDER,
         )
     )
+    if real is not None:
+        return load_settings(SETTINGS_FILE, os.environ, dotenv=DOTENV)
     return load_settings(SETTINGS_FILE, {}, dotenv=None)
 
 
@@ -293,6 +374,30 @@ def format_totals(reports: Sequence[DeliveryReport]) -> str:
 
 
 def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> None:
+    with closing(Storage.open(settings.storage.url)) as store:
+        url = f"http://127.0.0.1:{settings.server.port}"
+        sandbox.find_delivery = partial(find_delivery, store, f"{url}/deliveries")
+        secret = webhook_secrets(settings.github.webhook_secret)[0].decode()
+        sandbox.state.hooks.add(OWNER, f"{url}{settings.server.webhook_path}", secret)
+        _wait_for_interrupt(settings, sandbox, service)
+
+
+def find_delivery(store: Storage, console_url: str, guid: str) -> ShownDelivery | None:
+    from hls_handler.sandbox.pages import ShownDelivery  # here: `hls serve` does not need it
+
+    row = store.deliveries.find(guid)
+    if row is None:
+        return None
+    return ShownDelivery(
+        event=event_key(row.event, row.action),
+        state=row.state,
+        result=row.reason or "",
+        is_open=row.state in OPEN_STATES,
+        url=f"{console_url}/{row.guid}",
+    )
+
+
+def _wait_for_interrupt(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> None:
     base = f"http://127.0.0.1:{settings.server.port}"
     hls = find_hls_command()
     config = f"-c {SETTINGS_FILE}"
@@ -309,10 +414,13 @@ def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess)
         print_line("ending the demo")
 
 
-def _find_free_port() -> int:
+def _find_free_port(wanted: int) -> int:
+    """Return the port, or another one if it is in use."""
     with socket.socket() as probe:
+        # as servers do: connections of an earlier demo do not keep the port in use
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", 8000))
+            probe.bind(("127.0.0.1", wanted))
         except OSError:
             probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -122,6 +122,18 @@ ASKS = re.compile(
 )
 OPTIONAL = re.compile(r"\b(nit|minor|optional|could|maybe|taste)\b", re.IGNORECASE)
 
+DEFAULT_RESPONSES: Mapping[str, str] = {
+    "question": (
+        "A canned reply of the sandbox, which does not understand the question. Claude would answer"
+        " it as far as the repository's documentation does."
+    ),
+    "enhancement": (
+        "A canned reply of the sandbox: it would help to know who needs this, and what they do"
+        " today instead."
+    ),
+}
+"""Kind of issue -> the response if the text has none of the words that choose another one."""
+
 GREETING = re.compile(r"(hi|hello|hey|dear|thanks?)\b", re.IGNORECASE)
 MAX_LENGTH = re.compile(r"maxLength: (\d+)")
 MAX_ITEMS = re.compile(r"maxItems: (\d+)")
@@ -349,7 +361,8 @@ def _response(reading: Reading) -> str:
         "You can propose the new text yourself: open the file on GitHub and choose the pencil"
         " above it."
     )
-    return {"bug": try_alone, "question": _answer(reading), "documentation": propose}.get(kind, "")
+    known = {"bug": try_alone, "question": _answer(reading), "documentation": propose}
+    return known.get(kind) or DEFAULT_RESPONSES.get(kind, "")
 
 
 def _answer(reading: Reading) -> str:

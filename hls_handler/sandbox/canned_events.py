@@ -94,12 +94,18 @@ def highlights(reading: Reading) -> list[str]:
 # -----------------------------------------------------------------------------
 
 
+NO_ANSWER = (
+    "No sentence of the conversation has the words of this question. (A canned reply of the"
+    " sandbox, which compares words; Claude would understand the question.)"
+)
+
+
 def reply(reading: Reading) -> str:
     """Return instructions if the comment asks how to start. If not, quote a sentence of the
     conversation.
 
     The quoted sentence shares the most words with the comment. If no sentence shares two, return
-    "". Words are compared by their first four letters.
+    `NO_ANSWER` to a question, else "". Words are compared by their first four letters.
     """
     if reading.wants_to_start:
         return (
@@ -112,13 +118,15 @@ def reply(reading: Reading) -> str:
     sentences = [
         " ".join(part.split())
         for part in re.split(r"(?<=[.!?])\s+|\n\n", reading.conversation_text)
-        if part.strip()
+        if part[:1].isalpha() and not part.rstrip().endswith("?")  # no table, no question
     ]
     scored = [
         (len(asked & set(STEM.findall(sentence.lower()))), sentence) for sentence in sentences
     ]
     most, best = max(scored, key=lambda pair: pair[0], default=(0, ""))
-    return f"The conversation says: \u201c{best}\u201d" if most >= 2 else ""
+    if most >= 2:
+        return f"The conversation says: \u201c{best}\u201d"
+    return NO_ANSWER if "?" in reading.comment else ""
 
 
 # --- any other event

@@ -1,5 +1,7 @@
 """The sandbox's own API under `/_sandbox`: seed and send events, act as a person, inject faults,
 read the log.
+
+The forms of the web pages use the endpoints that act as a person, too.
 """
 
 from __future__ import annotations
@@ -8,24 +10,50 @@ import asyncio
 import json
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl, urlencode
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from jinja2 import Environment
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox import shapes
+from hls_handler.sandbox import pages, person_actions, shapes
 from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.faults import Fault, Faults
+from hls_handler.sandbox.github_request import MAX_COMMENT_CHARACTERS
 from hls_handler.sandbox.middleware import RequestLog
 from hls_handler.sandbox.objects import Conversation, Permission, Repository
+from hls_handler.sandbox.person_actions import MAX_TITLE_CHARACTERS, Conclusion, PushName
 from hls_handler.sandbox.review_calls import add_reply, list_webhooks, thread_payload
 from hls_handler.sandbox.state import State
 from hls_handler.wording import describe_invalid
 
 T = TypeVar("T", bound=BaseModel)
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def _text(most: int) -> AfterValidator:
+    """Return a check of a text that a person writes."""
+
+    def check(text: str) -> str:
+        if not text.strip():
+            raise PydanticCustomError("text", "write something; it must not be empty")
+        if len(text) > most:
+            message = f"it has {len(text):,} characters, and GitHub takes {most:,}: shorten it"
+            raise PydanticCustomError("text", "{message}", {"message": message})
+        return text
+
+    return AfterValidator(check)
+
+
+Login = Annotated[str, _text(39)]
+Title = Annotated[str, _text(MAX_TITLE_CHARACTERS)]
+Body = Annotated[str, _text(MAX_COMMENT_CHARACTERS)]
 
 
 class _Body(BaseModel):
@@ -74,21 +102,52 @@ class AddComment(_OnConversation):
     conversation.
     """
 
-    author: str
-    body: str
+    author: Login
+    body: Body
     permission: Permission | None = None
     thread: int | None = None
+
+
+class OpenIssue(_Body):
+    """Request to open an issue as a person and to send the webhook."""
+
+    repository: str
+    author: Login
+    title: Title
+    body: Body
+
+
+class PushChange(_OnConversation):
+    """Request to push a prepared change to the demo's pull request and to send the webhook."""
+
+    change: PushName
+
+
+class Rerun(_Body):
+    """Request to run a workflow again, with a conclusion, and to send the webhook.
+
+    With the number of a pull request, the workflow runs at the head of it.
+    """
+
+    repository: str
+    run: int
+    conclusion: Conclusion
+    number: int | None = None
 
 
 class BadRequest(Exception):
     """An invalid request to the API under `/_sandbox`. The response is 400."""
 
 
+class OtherSite(BadRequest):
+    """A form of another web page. The response is 403."""
+
+
 def control_routes(
     state: State, apps: Apps, faults: Faults, log: RequestLog, *, urls: Mapping[str, str]
 ) -> list[Route]:
-    """Return the routes. Request bodies must be JSON, so that forms on other web pages cannot
-    change the sandbox.
+    """Return the routes. Request bodies must be JSON or forms of the sandbox's own pages, so that
+    other web pages cannot change the sandbox.
     """
 
     async def add_fault(request: Request) -> Response:
@@ -125,16 +184,28 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
             raise BadRequest(str(exc)) from None
         payload = json.loads(recorded.unique(found.body))
         state.seed(found.event, payload)
-        return await send_webhooks((found.event, payload))
+        return JSONResponse(await send_webhooks((found.event, payload)), status_code=201)
 
-    async def send_webhooks(*webhooks: tuple[str, dict[str, Any]]) -> Response:
+    async def send_webhooks(*webhooks: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
         attempts = [attempt for webhook in webhooks for attempt in await attempt_webhook(*webhook)]
         if not attempts:
             raise BadRequest(
                 "payload: its repository has no hook and no App: create a hook with POST"
                 " /_sandbox/hooks"
             )
-        return JSONResponse(attempts, status_code=201)
+        return attempts
+
+    async def respond(
+        request: Request, page: str, *webhooks: tuple[str, dict[str, Any]]
+    ) -> Response:
+        """Send the webhooks. The response to a form leads to the page, which shows their
+        deliveries.
+        """
+        attempts = await send_webhooks(*webhooks)
+        if not _is_form(request):
+            return JSONResponse(attempts, status_code=201)
+        query = urlencode([("delivery", attempt["guid"]) for attempt in attempts])
+        return RedirectResponse(f"{page}?{query}#result", status_code=303)
 
     async def attempt_webhook(event: str, payload: dict[str, Any]) -> list[dict[str, Any]]:
         sent = shapes.localised(
@@ -154,39 +225,74 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         hook = await asyncio.to_thread(add, body.owner, body.url, body.secret)  # sends the ping
         return JSONResponse({"id": hook.id}, status_code=201)
 
-    def require_conversation(body: _OnConversation) -> tuple[Repository, Conversation]:
-        home = state.repository(body.repository)
-        conversation = state.conversation(body.repository, body.number)
-        if home is None or conversation is None:
+    def require_repository(name: str) -> Repository:
+        home = state.repository(name)
+        if home is None:
+            raise BadRequest(f"repository: the sandbox has no {name}: send an event of it first")
+        return home
+
+    def require_conversation(repository: str, number: int) -> Conversation:
+        conversation = state.conversation(repository, number)
+        if conversation is None:
             raise BadRequest(
-                f"number: the sandbox has no {body.repository}#{body.number}: send its event first"
+                f"number: the sandbox has no {repository}#{number}: send its event first"
             )
-        return home, conversation
+        return conversation
+
+    async def open_issue(request: Request) -> Response:
+        body = await _parse(request, OpenIssue)
+        home = require_repository(body.repository)
+        author = state.add_person(body.author)
+        webhook = person_actions.open_issue(state, home, author, body.title, body.body)
+        page = f"/{home.full_name}/issues/{webhook.payload['issue']['number']}"
+        return await respond(request, page, webhook)
 
     async def add_comment(request: Request) -> Response:
         body = await _parse(request, AddComment)
-        home, conversation = require_conversation(body)
+        conversation = require_conversation(body.repository, body.number)
+        home = require_repository(body.repository)
         author = state.add_person(body.author)
         if body.permission is not None:
             state.set_permission(body.repository, author.login, body.permission)
+        page = pages.address(conversation)
         if body.thread is not None:
             replied = add_reply(state, conversation, body.thread, body.body, by=author)
             if replied is None:
                 raise _no_review_comment(body, body.thread)
-            return await send_webhooks(*list_webhooks(state, *replied))
-        made = state.create_comment(conversation, body.body, by=author)
-        payload = {
-            "action": "created",
-            "issue": shapes.issue(conversation, home),
-            "comment": shapes.comment(conversation, made),
-            "repository": home.document,
-            "sender": shapes.account(author),
-        }
-        return await send_webhooks(("issue_comment", payload))
+            return await respond(request, page, *list_webhooks(state, *replied))
+        webhook = person_actions.comment(state, home, conversation, author, body.body)
+        return await respond(request, page, webhook)
+
+    async def push(request: Request) -> Response:
+        body = await _parse(request, PushChange)
+        pull = require_conversation(body.repository, body.number)
+        if body.change not in person_actions.list_pushes(pull):
+            raise BadRequest(
+                f"change: {pull.key} has no text that {body.change!r} changes, or it was pushed"
+                " before: push another change"
+            )
+        home = require_repository(body.repository)
+        webhook = person_actions.push(state, home, pull, body.change)
+        return await respond(request, pages.address(pull), webhook)
+
+    async def rerun(request: Request) -> Response:
+        body = await _parse(request, Rerun)
+        home = require_repository(body.repository)
+        run = state.run(body.repository, body.run)
+        if run is None:
+            raise BadRequest(f"run: the sandbox has no run {body.run} in {body.repository}")
+        pull = None
+        if body.number is not None:
+            pull = require_conversation(body.repository, body.number)
+        webhook = person_actions.rerun(state, home, run, body.conclusion, pull=pull)
+        page = f"/{home.full_name}/actions/runs/{run.id}"
+        if pull is not None:
+            page = pages.address(pull)
+        return await respond(request, page, webhook)
 
     async def set_thread(request: Request) -> Response:
         body = await _parse(request, SetThread)
-        _, pull = require_conversation(body)
+        pull = require_conversation(body.repository, body.number)
         resolved_before = pull.resolved.get(body.comment)
         if not state.set_resolved(body.repository, body.number, body.comment, body.resolved_by):
             raise _no_review_comment(body, body.comment)
@@ -195,13 +301,17 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
             return JSONResponse([])  # it was so before
         action = "resolved" if body.resolved_by is not None else "unresolved"
         payload = thread_payload(state, pull, body.comment, action, by=state.add_person(person))
-        return await send_webhooks(("pull_request_review_thread", payload))
+        webhook = ("pull_request_review_thread", payload)
+        return JSONResponse(await send_webhooks(webhook), status_code=201)
 
     return [
         Route("/_sandbox/plant", seed, methods=["POST"]),
         Route("/_sandbox/hooks", add_hook, methods=["POST"]),
         Route("/_sandbox/send/{name:path}", send_recorded, methods=["POST"]),
+        Route("/_sandbox/issues", open_issue, methods=["POST"]),
         Route("/_sandbox/comments", add_comment, methods=["POST"]),
+        Route("/_sandbox/pushes", push, methods=["POST"]),
+        Route("/_sandbox/reruns", rerun, methods=["POST"]),
         Route("/_sandbox/threads", set_thread, methods=["POST"]),
     ]
 
@@ -212,19 +322,44 @@ def _no_review_comment(body: _OnConversation, comment: int) -> BadRequest:
     )
 
 
-def bad_request(request: Request, exc: Exception) -> Response:
-    del request
-    return JSONResponse({"detail": str(exc)}, status_code=400)
+def reject(environment: Environment, request: Request, exc: Exception) -> Response:
+    """Return the response to a `BadRequest`: a page for a form, else JSON."""
+    status = 400
+    if isinstance(exc, OtherSite):
+        status = 403
+    if _is_form(request):
+        return pages.problem_page(environment, str(exc), status)
+    return JSONResponse({"detail": str(exc)}, status_code=status)
+
+
+def _is_form(request: Request) -> bool:
+    return _content_type(request) == FORM
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _parse(request: Request, model: type[T]) -> T:
-    if (
-        request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        != "application/json"
-    ):
+    """Return the body. Raises `OtherSite` before it reads a form that no page of the sandbox has
+    sent: browsers send the header Origin with every form.
+    """
+    if _is_form(request):
+        own_origin = f"{request.url.scheme}://{request.url.netloc}"
+        if request.headers.get("origin") != own_origin:
+            raise OtherSite(f"only forms on the pages of {own_origin} are accepted")
+        fields = parse_qsl((await request.body()).decode("utf-8", "replace"))
+        return _validate(model, dict(fields))
+    if _content_type(request) != "application/json":
         raise BadRequest("the content type must be application/json")
+    return _validate(model, await request.body())
+
+
+def _validate(model: type[T], given: dict[str, str] | bytes) -> T:
     try:
-        return model.model_validate_json(await request.body())
+        if isinstance(given, bytes):
+            return model.model_validate_json(given)
+        return model.model_validate(given)
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         raise BadRequest(describe_invalid(first, whole="the body")) from exc

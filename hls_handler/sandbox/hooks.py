@@ -21,6 +21,7 @@ from hls_handler.sandbox.objects import Document
 
 TIMEOUT_S = 10.0  # as at GitHub
 FAILED_TO_CONNECT = 502
+MAX_RESPONSE_BYTES = 65_536
 ZEN = "Keep it logically awesome."
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -52,6 +53,7 @@ class Attempt:
     status_code: int
     event: str
     payload: Document = field(repr=False)
+    response: str = field(default="", repr=False)  # body, at most `MAX_RESPONSE_BYTES` of it
 
     def document(self) -> Document:
         """Return the entry of the list of deliveries."""
@@ -129,6 +131,10 @@ class Hooks:
         """Return the hook's attempts, newest first."""
         return [attempt for attempt in reversed(self._attempts) if attempt.hook == hook.id]
 
+    def find_attempt(self, guid: str) -> Attempt | None:
+        """Return the first attempt to deliver the webhook with this GUID."""
+        return next((one for one in list(self._attempts) if one.guid == guid), None)
+
     def send(
         self, event: str, payload: Document, *, of_apps: Sequence[tuple[Hook, int]] = ()
     ) -> list[Attempt]:
@@ -163,13 +169,21 @@ class Hooks:
                 "sha256=" + hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest()
             ),
         }
-        status = post(self.addresses.get(hook.url, hook.url), body, headers)
+        answer = post(self.addresses.get(hook.url, hook.url), body, headers)
         with self._lock:
             again = any(
                 attempt.guid == guid and attempt.hook == hook.id for attempt in self._attempts
             )
             attempt = Attempt(
-                self._take_id(), hook.id, guid, self._clock(), again, status, event, payload
+                self._take_id(),
+                hook.id,
+                guid,
+                self._clock(),
+                again,
+                answer.status,
+                event,
+                payload,
+                answer.body,
             )
             self._attempts.append(attempt)
         return attempt
@@ -179,18 +193,24 @@ class Hooks:
         return self._next_id
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Return the status of the response. Requests never leave this machine: other hosts fail to
-    connect.
-    """
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: str = ""
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """Send a request, which never leaves this machine: other hosts fail to connect."""
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.hostname not in LOOPBACK:
-        return FAILED_TO_CONNECT
+        return Answer(FAILED_TO_CONNECT)
     try:
         with closing(
             http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=TIMEOUT_S)
         ) as connection:
             connection.request("POST", parts.path or "/", body=body, headers=dict(headers))
-            return connection.getresponse().status
+            response = connection.getresponse()
+            text = response.read(MAX_RESPONSE_BYTES).decode("utf-8", "replace")
+            return Answer(response.status, text)
     except (OSError, http.client.HTTPException):
-        return FAILED_TO_CONNECT
+        return Answer(FAILED_TO_CONNECT)

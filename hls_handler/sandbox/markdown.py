@@ -21,6 +21,7 @@ def rendered(body: str) -> str:
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     shown = HARMLESS.sub(r"<\1>", str(parser.render(COMMENT.sub("", body))))
+    shown = shown.replace("<pre>", '<pre tabindex="0">')  # it can be scrolled with the keyboard
     return TASK.sub(
         lambda task: f'{task[1]}<span class="box">{BOXES[task[2].lower()]}</span> ', shown
     )

@@ -1,13 +1,15 @@
-"""Web pages of the stand-in GitHub: issues, pull requests, runs and releases. No scripts and no
-images.
+"""Web pages of the stand-in GitHub: issues, pull requests, runs and releases, with forms to act as
+a person. The only script is htmx, which follows what HLS does.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,10 +17,12 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from hls_handler.events import event_key
 from hls_handler.review.patches import parse_patch
+from hls_handler.sandbox.hooks import Attempt
 from hls_handler.sandbox.markdown import diff_lines, rendered
 from hls_handler.sandbox.objects import (
     Account,
@@ -31,24 +35,37 @@ from hls_handler.sandbox.objects import (
     read_account,
     read_text,
 )
-from hls_handler.sandbox.state import State
+from hls_handler.sandbox.person_actions import list_pushes
+from hls_handler.sandbox.state import State, now_utc
 
 HERE = Path(__file__).parent
+HTMX = HERE.parent / "console" / "static" / "htmx.min.js"
 MAX_HUNK_LINES = 4
 """Maximum number of lines of code above a review comment, as at GitHub."""
 
+FOLLOWED_FOR = timedelta(seconds=6)
+"""Time in which what follows from a delivery appears, such as a review after a command."""
+MAX_TITLE = 80  # characters of a finding in a form
+MAX_DELIVERIES = 20  # that one page shows
+CONTRIBUTOR = "octocat"
+
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
-EMPTY_PAGE: dict[str, Any] = dict.fromkeys(("conversation", "run", "release"))
-"""Template variables of a page without content; each page replaces one of them."""
+EMPTY_PAGE: dict[str, Any] = {
+    **dict.fromkeys(("conversation", "run", "release", "problem")),
+    "deliveries": (),
+    "here": "",
+}
+"""Template variables of a page without content; each page replaces some of them."""
 
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # With no-referrer, browsers send forms with the header "Origin: null".
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
@@ -82,8 +99,28 @@ class Entry:
     review: Any = None
 
 
-def page_routes(state: State) -> list[Route]:
-    """Return the routes of the web pages. All but the index have the same paths as on GitHub."""
+@dataclass(frozen=True, slots=True)
+class ShownDelivery:
+    """What the service did with a webhook that a form has sent."""
+
+    event: str  # "issues.opened"
+    state: str
+    result: str  # "+4 labels, comment", or why nothing was done; "" while it is open
+    is_open: bool
+    is_followed: bool = False  # by the page, because something may still change
+    url: str | None = None  # of its page in the console
+
+
+FindDelivery = Callable[[str], ShownDelivery | None]
+"""A function that returns what the service did with the delivery of a GUID; None if the service did
+not store it.
+"""
+
+
+def create_environment(claude_max_usd: float | None) -> Environment:
+    """Return the templates. `claude_max_usd` is the budget of the real Claude; None: canned
+    replies.
+    """
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -95,15 +132,43 @@ def page_routes(state: State) -> list[Route]:
         "address": address,
         "markdown": lambda text: Markup(rendered(text)) if text.strip() else "",
         "patch": lambda patch: (
-            Markup("<pre><code>{}</code></pre>").format(Markup(diff_lines(patch))) if patch else ""
+            Markup('<pre tabindex="0"><code>{}</code></pre>').format(Markup(diff_lines(patch)))
+            if patch
+            else ""
         ),
         "state": _state_of,
         "time": lambda at: f"{at.day} {at:%b %Y, %H:%M} UTC",
     }
+    environment.globals |= {"claude_max_usd": claude_max_usd, "contributor": CONTRIBUTOR}
+    return environment
+
+
+def problem_page(environment: Environment, problem: str, status: int) -> Response:
+    """Return the page that says why a form was rejected."""
+    text = environment.get_template("pages.html").render(**{**EMPTY_PAGE, "problem": problem})
+    return Response(text, status, HEADERS, media_type="text/html")
+
+
+def page_routes(
+    state: State, environment: Environment, get_find_delivery: Callable[[], FindDelivery | None]
+) -> list[Route]:
+    """Return the routes of the web pages. All but the index have the same paths as on GitHub."""
 
     def page(**shown: Any) -> Response:
         text = environment.get_template("pages.html").render(me=state.me, **{**EMPTY_PAGE, **shown})
         return Response(text, headers=HEADERS, media_type="text/html")
+
+    async def page_with_results(request: Request, **shown: Any) -> Response:
+        """Return a page that shows what HLS did with the webhooks of the form before it."""
+        guids = request.query_params.getlist("delivery")[:MAX_DELIVERIES]
+        attempts = [state.hooks.find_attempt(guid) for guid in guids]
+        deliveries = [
+            await asyncio.to_thread(_show_delivery, attempt, get_find_delivery())
+            for attempt in attempts
+            if attempt is not None
+        ]
+        here = f"{request.url.path}?{request.url.query}"
+        return page(deliveries=deliveries, here=here, **shown)
 
     def not_found(what: str) -> Response:
         return PlainTextResponse(f"There is no such {what} in the sandbox.", 404, headers=HEADERS)
@@ -116,7 +181,7 @@ def page_routes(state: State) -> list[Route]:
         names = sorted(home.full_name for home in state.world.repositories.values())
         releases = [release for name in names for release in state.releases(name)]
         runs = [_run(run) for run in state.runs()]
-        return page(conversations=rows, runs=runs, releases=releases)
+        return page(conversations=rows, runs=runs, releases=releases, repositories=names)
 
     async def conversation(request: Request) -> Response:
         found = state.conversation(_repository(request), request.path_params["number"])
@@ -127,7 +192,17 @@ def page_routes(state: State) -> list[Route]:
         labels = _labels(found.labels, found, state)
         timeline = _timeline(found, state)
         checks = list(_checks(found, state))
-        return page(conversation=found, labels=labels, timeline=timeline, checks=checks)
+        return await page_with_results(
+            request,
+            conversation=found,
+            labels=labels,
+            timeline=timeline,
+            checks=checks,
+            people=_people(found),
+            findings=list(_findings(found)),
+            pushes=list_pushes(found),
+            runs=_runs_of(found, state),
+        )
 
     async def shortened(request: Request) -> Response:
         number = request.path_params["number"]
@@ -138,7 +213,9 @@ def page_routes(state: State) -> list[Route]:
 
     async def run(request: Request) -> Response:
         found = state.run(_repository(request), request.path_params["run"])
-        return page(run=_run(found)) if found is not None else not_found("run")
+        if found is None:
+            return not_found("run")
+        return await page_with_results(request, run=_run(found))
 
     async def job(request: Request) -> Response:
         path = request.path_params
@@ -170,6 +247,14 @@ def page_routes(state: State) -> list[Route]:
             RedirectResponse(address((known or pulls)[0])) if pulls else not_found("pull request")
         )
 
+    async def repository(request: Request) -> Response:
+        del request
+        return RedirectResponse("/")
+
+    async def script(request: Request) -> Response:
+        del request
+        return FileResponse(HTMX, headers={"X-Content-Type-Options": "nosniff"})
+
     async def style(request: Request) -> Response:
         del request
         text = (HERE / "pages.css").read_text(encoding="utf-8")
@@ -178,9 +263,11 @@ def page_routes(state: State) -> list[Route]:
     return [
         Route("/", index),
         Route("/_sandbox/pages.css", style),
+        Route("/_sandbox/htmx.min.js", script),
         Route(
             "/{number:int}", shortened
         ),  # of the repository with the newest conversation; for the demo's output
+        Route("/{owner}/{repo}", repository),
         Route("/{owner}/{repo}/issues/{number:int}", conversation),
         Route("/{owner}/{repo}/pull/{number:int}", conversation),
         Route("/{owner}/{repo}/actions/runs/{run:int}", run),
@@ -200,6 +287,61 @@ def address(shown: Conversation | Release) -> str:
     if isinstance(shown, Release):
         return f"/{shown.repository}/releases/tag/{quote(shown.tag)}"
     return f"/{shown.repository}/{'pull' if shown.kind == 'pull' else 'issues'}/{shown.number}"
+
+
+# --- what the forms offer and show
+# ----------------------------------------------------------------------
+
+
+def _people(conversation: Conversation) -> dict[str, str]:
+    """Return the accounts that may act in the forms, each with its role."""
+    owner = conversation.repository.partition("/")[0]
+    author = conversation.author.login
+    if author == owner:
+        return {CONTRIBUTOR: "a contributor", owner: "the author and maintainer"}
+    return {author: "the author", owner: "the maintainer"}
+
+
+def _findings(conversation: Conversation) -> Iterator[dict[str, Any]]:
+    """Yield the comments that begin open review threads."""
+    for _, one in conversation.review_comments():
+        if one.get("in_reply_to_id") is None and one["id"] not in conversation.resolved:
+            title = re.sub(r"[*`]", "", read_text(one.get("body")).strip().split("\n")[0])
+            yield {"id": one["id"], "path": one["path"], "title": title[:MAX_TITLE]}
+
+
+def _runs_of(pull: Conversation, state: State) -> list[dict[str, Any]]:
+    """Return the newest run of each workflow on the pull request's branch."""
+    oldest_first = [run for run in reversed(state.runs()) if _is_of(run, pull)]
+    newest = {str(run.last.document.get("name")): run for run in oldest_first}
+    return [_run(newest[name]) for name in sorted(newest)]
+
+
+def _is_of(run: Run, conversation: Conversation) -> bool:
+    """Return True for a run of the pull request's branch."""
+    head = conversation.document.get("head") or {}
+    document = run.last.document
+    home = document.get("head_repository") or {}
+    return (
+        document.get("head_branch") == head.get("ref")
+        and home.get("full_name") == (head.get("repo") or {}).get("full_name")
+        and conversation.kind == "pull"
+    )
+
+
+def _show_delivery(attempt: Attempt, find_delivery: FindDelivery | None) -> ShownDelivery:
+    if find_delivery is not None:
+        found = find_delivery(attempt.guid)
+        if found is not None:
+            is_new = now_utc() - attempt.delivered_at < FOLLOWED_FOR
+            return replace(found, is_followed=found.is_open or is_new)
+    event = event_key(attempt.event, attempt.payload.get("action"))
+    try:
+        answer = json.loads(attempt.response)
+        return ShownDelivery(event, answer["status"], answer.get("reason") or "", is_open=False)
+    except (ValueError, KeyError, TypeError):
+        result = f"the webhook was answered with {attempt.status_code}"
+        return ShownDelivery(event, "failed", result, is_open=False)
 
 
 def _label_rules(state: State) -> str:
@@ -328,6 +470,7 @@ def _run(run: Run) -> dict[str, Any]:
     branch = read_text(document.get("head_branch"))
     is_fork = home.get("full_name") not in {None, run.repository}
     return {
+        "id": run.id,
         "repository": run.repository,
         "workflow": read_text(document.get("name")) or "(without a name)",
         "title": (

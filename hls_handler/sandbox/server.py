@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -25,13 +26,13 @@ from hls_handler.errors import HlsError
 from hls_handler.sandbox.app_pages import app_page_routes
 from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.claude import Answerer, canned, claude_app, error_document
-from hls_handler.sandbox.control import BadRequest, bad_request, control_routes
+from hls_handler.sandbox.control import BadRequest, control_routes, reject
 from hls_handler.sandbox.faults import Faults
 from hls_handler.sandbox.git import GitRepositories
 from hls_handler.sandbox.github import GitHubApi, LogStorage, RateLimit, error_of_status
 from hls_handler.sandbox.middleware import DROP, FaultMiddleware, RequestLog
 from hls_handler.sandbox.objects import Account
-from hls_handler.sandbox.pages import page_routes
+from hls_handler.sandbox.pages import FindDelivery, create_environment, page_routes
 from hls_handler.sandbox.state import BOT, State, now_utc
 
 HOST = "127.0.0.1"
@@ -65,7 +66,8 @@ class Sandbox:
 
     `state_path` is the file that stores the objects of the stand-in GitHub. `me` is the account of
     the token. `answer` returns Claude's replies. `rate_limit` is the number of GitHub requests per
-    hour. Port 0 selects a free port.
+    hour. Port 0 selects a free port. `claude_max_usd` is the
+    budget of the real Claude, which a service asks in place of the stand-in; the pages show it.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Sandbox:
         answer: Answerer = canned,
         latency_s: float = 0.0,
         rate_limit: int = 5_000,
+        claude_max_usd: float | None = None,
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
         self.token = token
@@ -90,6 +93,8 @@ class Sandbox:
         self.git = GitRepositories(self.state)
         self.faults = Faults()
         self.requests = RequestLog()
+        self.find_delivery: FindDelivery | None = None  # of a service; the pages show the results
+        self._claude_max_usd = claude_max_usd
         self._answer = answer
         self._latency_s = latency_s
         self._rate_limit = rate_limit
@@ -219,6 +224,8 @@ class Sandbox:
             "claude_url": self.claude_url,
             "page_url": self.page_url,
         }
+        environment = create_environment(self._claude_max_usd)
+        rejection = partial(reject, environment)
         return Starlette(
             routes=[
                 *(
@@ -243,9 +250,9 @@ class Sandbox:
                 *storage.routes(),
                 *self.git.routes(github.can_fetch),
                 *app_page_routes(self.apps),
-                *page_routes(self.state),
+                *page_routes(self.state, environment, lambda: self.find_delivery),
             ],
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
-            exception_handlers={BadRequest: bad_request},
+            exception_handlers={BadRequest: rejection},
             lifespan=lifespan,
         )

@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from hls_handler.cli.demo import find_delivery
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.browser.conftest import OpenPage, find_obstacles
 from tests.e2e.conftest import service_maker
-from tests.e2e.service import Service, free_port
+from tests.e2e.service import SECRET, Service, free_port
 from tests.e2e.test_main_job import send
 from tests.fake_network import Server
 
@@ -201,6 +204,40 @@ def test_plot_shows_values_on_hover_and_survives_a_new_version_of_the_page(
     assert int(done.locator(".u-value").inner_text()) >= 2
     page.evaluate("htmx.ajax('GET', '/', {target: '#period', select: '#period'})")
     page.wait_for_function("document.querySelectorAll('.plot canvas').length === 4")
+
+
+def test_person_acts_on_pages_of_the_demo_and_sees_what_hls_does(
+    tmp_path: Path, open_page: OpenPage
+) -> None:
+    with Sandbox() as sandbox, service_maker(sandbox, tmp_path) as make:
+        running = make().start()
+        root = f"http://127.0.0.1:{running.port}"
+        for name in ("demo/bug", "demo/feature"):
+            event = recorded.load(name)
+            sandbox.state.seed(event.event, event.payload)
+        sandbox.state.hooks.add("Codertocat", f"{root}/webhook", SECRET)
+        with closing(running.open_store()) as store:
+            sandbox.find_delivery = partial(find_delivery, store, f"{root}/deliveries")
+            page = open_page(width=390, dark=True)
+            page.goto(sandbox.page_url)
+            page.get_by_text("Write an issue").click()
+            page.get_by_label("Title").fill(f"Please add dark mode {SCRIPT}")
+            page.get_by_label("Text").fill(f"It would be nice at night. {SCRIPT}")
+            assert find_obstacles(page) == []
+            page.get_by_role("button", name="Write the issue").click()
+            page.locator("#result .state.done").wait_for()
+            page.get_by_text("A canned reply of the sandbox: it would help to know").wait_for()
+            assert page.locator("aside .label").all_inner_texts()[0] == "enhancement"
+            assert find_obstacles(page) == []
+            page.goto(f"{sandbox.page_url}13")
+            page.get_by_role("button", name="a cosmetic edit").click()
+            page.locator("#result .state.done").wait_for()
+            assert find_obstacles(page) == []
+            page.get_by_role("link", name="The delivery in the console").click()
+            page.wait_for_url(f"{root}/deliveries/*")
+            page.locator("h1 a").click()
+            page.wait_for_url(f"{sandbox.page_url}Codertocat/Hello-World/pull/13")
+            assert "attacked" not in page.title()
 
 
 class BadGateway(BaseHTTPRequestHandler):

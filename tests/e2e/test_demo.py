@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.db.files import hold_exclusively
+from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import violations
 from tests.e2e.fork_server import run_command
 from tests.e2e.service import ROOT
@@ -80,6 +81,45 @@ def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_
     assert "\x1b" not in "".join(said)
     assert {request["stand_in"] for request in requests} == {"github", "claude"}
     assert violations(requests) == []
+
+
+def run_real_demo(
+    folder: Path, api: Sandbox, key: str, *options: str
+) -> subprocess.CompletedProcess[str]:
+    command = ["demo", "--once", "--claude", "real", "--claude-url", api.claude_url, *options]
+    environ = {**os.environ, "COLUMNS": "200", "ANTHROPIC_API_KEY": key}
+    return run_command(command, environ=environ, folder=folder)
+
+
+def test_the_demo_asks_the_real_api_within_its_limit_and_stores_no_key(folder: Path) -> None:
+    with Sandbox(api_key="a-key-of-the-api") as api:
+        ended = run_real_demo(folder, api, "a-key-of-the-api", "--max-usd", "0.003")
+        asked = [one.path for one in api.requests.all("claude")]
+    lines = ended.stdout.splitlines()
+    assert lines[1].startswith(
+        "Demo (stand-in for GitHub, the real Claude for at most 0.003000 USD)"
+    )
+    assert "a budget allows no further call: 0.0030 USD a month" in ended.stdout
+    total = re.search(r", (\d+) calls to Claude, (\S+) USD at list price", lines[-1])
+    assert total is not None
+    assert asked.count("/v1/messages") == int(total[1])
+    assert float(total[2]) <= 0.003
+    settings = (folder / "data" / "demo" / "settings.yaml").read_text()
+    assert '"api_key": "${ANTHROPIC_API_KEY}"' in settings
+
+
+def test_the_demo_ends_before_its_first_event_if_the_key_is_wrong(folder: Path) -> None:
+    with Sandbox(api_key="a-key-of-the-api") as api:
+        ended = run_real_demo(folder, api, "another-key")
+    assert ended.returncode == 2
+    assert "set claude.api_key to a valid key" in ended.stdout
+    assert "issues.opened" not in ended.stdout
+
+
+def test_a_limit_of_the_demo_without_the_real_claude_is_an_error(folder: Path) -> None:
+    ended = run_command(["demo", "--max-usd", "1"], environ={**os.environ}, folder=folder)
+    assert ended.returncode == 2
+    assert "add --claude real" in ended.stderr
 
 
 def test_a_second_demo_does_not_change_files_of_the_running_one(folder: Path) -> None:

@@ -21,11 +21,12 @@ def assert_escaped(sandbox: Sandbox, *paths: str) -> None:
         answer = page(sandbox, path)
         assert answer.status == 200
         assert "HLS sandbox: canned answers, not Claude</title>" in answer.text
-        assert "<script" not in answer.text
+        assert answer.text.count("<script") == 1
+        assert '<script src="/_sandbox/htmx.min.js" defer></script>' in answer.text
         assert (
             answer.headers["content-security-policy"]
-            == "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
-            " frame-ancestors 'none'"
+            == "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self';"
+            " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
         )
 
 
