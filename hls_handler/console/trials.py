@@ -42,6 +42,7 @@ from hls_handler.prompting.variables import sample_values
 from hls_handler.question import estimate_tokens
 from hls_handler.reports.estimate import Estimate, estimate, format_cost
 from hls_handler.storage import Storage
+from hls_handler.store.statistics import DeliveryRow
 from hls_handler.trials.comparison import Comparison
 from hls_handler.trials.replay import NotRepeatable
 from hls_handler.trials.trial import Plan, Trial, list_deliveries, plan_trial, plan_trials
@@ -83,8 +84,7 @@ class Prepared:
     warnings: Sequence[str]
     comment: str | None  # with an invented reply; None unless a comment template was edited
     planned: tuple[Plan, ...]  # at least one trial
-    costs: tuple[Estimate, ...]  # of the questions of each trial
-    total: Estimate
+    cost: Estimate  # of all questions
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -158,9 +158,8 @@ class TrialPages:
             return self._page(request, library, edit)
         location = RedirectResponse(f"/prompts/{edit.name}/edit", 303)
         try:
-            prepared = self._prepare(
-                library, edit, form.get("deliveries", "").split()[: max(NUMBERS)]
-            )
+            guids = form.get("deliveries", "").split()[: max(NUMBERS)]
+            prepared = self._prepare(library, edit, guids, ())
             if prepared.digest == form["send"]:
                 self._runs.start(
                     edit.name,
@@ -196,9 +195,15 @@ class TrialPages:
             name, file, text, given.get("delivery", "").strip(), most, text != saved
         )
 
-    def _prepare(self, library: Library, edit: Edit, guids: Sequence[str]) -> Prepared:
-        """Render with the deliveries `guids`; without any, with that of the form, corrected ones,
-        then the newest.
+    def _prepare(
+        self,
+        library: Library,
+        edit: Edit,
+        guids: Sequence[str],
+        listed: Sequence[DeliveryRow],
+    ) -> Prepared:
+        """Render with the deliveries `guids`; without any, with that of the form, then those of
+        `listed` that are suitable.
 
         Raises `NotRepeatable` or `PromptError`.
         """
@@ -223,7 +228,6 @@ class TrialPages:
             except NotRepeatable as exc:
                 raise NotRepeatable(f"{guid}: {exc}") from None
         if not guids:
-            listed = list_deliveries(store, edited, name, body_days=settings.storage.body_days)
             others = (row for row in listed if row.guid != edit.guid)
             planned += islice(plan_trials(store, config, name, others), edit.most - len(planned))
         trials = [one for one in planned if isinstance(one, Trial)]
@@ -239,7 +243,6 @@ class TrialPages:
             warnings,
             _render_edited_comment(edited, edit, trials[0]),
             tuple(planned),
-            tuple(estimate(settings.claude, *trial.requests) for trial in trials),
             estimate(settings.claude, *(one for trial in trials for one in trial.requests)),
         )
 
@@ -258,12 +261,15 @@ class TrialPages:
         """
         prepared: Prepared | None = None
         problems: Sequence[str] = ()
+        listed: Sequence[DeliveryRow] = ()
         progress = None
         if shows_trial:
             progress = self._runs.find(edit.name)
         if progress is None or progress.finished_at is not None:
+            body_days = self._frame.settings.storage.body_days
+            listed = list_deliveries(self._store, library, edit.name, body_days=body_days)
             try:
-                prepared = self._prepare(library, edit, ())
+                prepared = self._prepare(library, edit, (), listed)
             except StoreUnavailable:
                 raise
             except PromptError as exc:
@@ -293,6 +299,7 @@ class TrialPages:
             progress=progress,
             said=said,
             numbers=NUMBERS,
+            offered=listed[: max(NUMBERS)],
             format_cost=format_cost,
             count=estimate_tokens,
             max_shown=MAX_SHOWN_CHARACTERS,

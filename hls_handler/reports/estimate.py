@@ -29,7 +29,8 @@ class Estimate:
     models: tuple[str, ...]  # if a configured model is retired, its successor
     max_tokens: int  # the highest limit on the tokens of a reply
     input_tokens: int  # estimated, uncached
-    min_usd: float | None  # list price of the input tokens; None if the price of a model is unknown
+    # list price with replies of a typical length; None if the price of a model is unknown
+    typical_usd: float | None
     # of the input tokens, written to Claude's prompt cache, and of replies of max_tokens
     max_usd: float | None
 
@@ -41,8 +42,10 @@ def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
     models = [_name_model(settings, request.prompt) for request in requests]
     limits = [request.prompt.max_tokens or settings.max_tokens for request in requests]
     tokens = [_count_tokens(request) for request in requests]
-    shortest = [
-        Usage(model, input_tokens=number) for model, number in zip(models, tokens, strict=True)
+    lengths = [_guess_reply_tokens(request.prompt) for request in requests]
+    typical = [
+        Usage(model, input_tokens=number, output_tokens=min(length, limit))
+        for model, number, length, limit in zip(models, tokens, lengths, limits, strict=True)
     ]
     longest = [
         Usage(model, cache_write_tokens=number, output_tokens=limit)
@@ -53,7 +56,7 @@ def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
         models=tuple(dict.fromkeys(models)),
         max_tokens=max(limits, default=0),
         input_tokens=sum(tokens),
-        min_usd=add_usd(with_price(usage, settings).cost_usd for usage in shortest),
+        typical_usd=add_usd(with_price(usage, settings).cost_usd for usage in typical),
         max_usd=add_usd(with_price(usage, settings).cost_usd for usage in longest),
     )
 
@@ -74,16 +77,22 @@ def _name_model(settings: Claude, prompt: Prompt) -> str:
     return settings.name_model(*settings.find_model(prompt.model, is_review=prompt.is_review))
 
 
+def _guess_reply_tokens(prompt: Prompt) -> int:
+    if prompt.is_review:
+        return TYPICAL_REVIEW.output_tokens
+    return TYPICAL_ISSUE.output_tokens
+
+
 def _count_tokens(rendered: RenderedPrompt) -> int:
     schema = json.dumps(request_schema(rendered.schema), indent=2)
     return sum(estimate_tokens(text) for text in (rendered.system, rendered.task, schema))
 
 
 def format_cost(expected: Estimate) -> str:
-    """Return "$0.000022 to $0.0020", or "unknown"."""
-    if expected.min_usd is None or expected.max_usd is None:
+    """Return "about $0.00017, at most $0.0020", or "unknown"."""
+    if expected.typical_usd is None or expected.max_usd is None:
         return "unknown"
-    return f"{format_usd(expected.min_usd)} to {format_usd(expected.max_usd)}"
+    return f"about {format_usd(expected.typical_usd)}, at most {format_usd(expected.max_usd)}"
 
 
 def list_claude_models(claude: Claude) -> dict[str, tuple[Provider, str]]:

@@ -27,16 +27,16 @@ from tests.golden.cases import FOLDER, IssueCase, load_cases
 from tests.golden.questions import to_question
 
 
-def test_estimated_cost_is_a_range_or_unknown() -> None:
+def test_estimated_cost_is_one_number_with_its_bound_or_unknown() -> None:
     expected = Estimate(
         1,
         ("claude-haiku-5-5",),
         max_tokens=400,
         input_tokens=22,
-        min_usd=0.000022,
+        typical_usd=0.000172,
         max_usd=0.002022,
     )
-    assert format_cost(expected) == "$0.000022 to $0.0020"
+    assert format_cost(expected) == "about $0.00017, at most $0.0020"
     assert format_cost(replace(expected, max_usd=None)) == "unknown"
 
 
