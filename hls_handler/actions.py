@@ -17,6 +17,17 @@ class RequestedLabel:
     # field of the reply: "priority"; for a label of a list field, field and label: "areas area/api"
     group: str
 
+    @property
+    def field(self) -> str:
+        return field_of(self.group)
+
+
+def field_of(group: str) -> str:
+    """Return the reply field to which a label group belongs: "areas" for the group "areas
+    area/api".
+    """
+    return group.partition(" ")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class EnsureLabels:

@@ -68,8 +68,8 @@ def compare(
 def format_comparison(report: Report) -> Iterator[str]:
     """Yield a table with a row for each delivery, then the totals."""
     new = [one.new for one in report.comparisons if one.new is not None]
-    old = [one.old for one in report.comparisons if one.old is not None]
-    yield f"{_list_ids(new)} against {_list_ids(old)}"
+    posted = [one.posted for one in report.comparisons if one.posted is not None]
+    yield f"{_list_ids(new)} against {_list_ids(posted)}"
     yield ""
     rows = [COLUMNS, *map(_cells, report.comparisons)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -82,12 +82,14 @@ def format_comparison(report: Report) -> Iterator[str]:
     yield compared
     for one in report.label_counts:
         if one.field:
-            yield f"  {one.field}: {one.fixed} fixed, {one.broken} broken"
+            yield f"  {one.field}: {one.summary}"
         else:
-            yield f"people left  {one.verdict}"
-    yield f"comments     {_count_comments(new)}, against {_count_comments(old)}"
-    yield f"mean tokens  {_mean_tokens(new):.0f}, against {_mean_tokens(old):.0f}"
-    yield f"mean cost    {_mean_cost(new)}, against {_mean_cost(old)}"
+            yield f"labels       {one.summary}; {one.chance}"
+    for unjudged in report.unjudged:
+        yield f"  {unjudged}"
+    yield f"comments     {_count_comments(new)}, against {_count_comments(posted)}"
+    yield f"mean tokens  {_mean_tokens(new):.0f}, against {_mean_tokens(posted):.0f}"
+    yield f"mean cost    {_mean_cost(new)}, against {_mean_cost(posted)}"
 
 
 def _count_comments(runs: Sequence[Run]) -> int:
@@ -107,10 +109,10 @@ def _list_ids(runs: Sequence[Run]) -> str:
 
 
 def _cells(one: Comparison) -> tuple[str, ...]:
-    runs = [run for run in (one.new, one.old) if run is not None]
-    new, old = ([label.name for label in run.result.labels] for run in runs)
-    added = " and ".join(label for label in new if label not in old)
-    removed = " and ".join(label for label in old if label not in new)
+    runs = [run for run in (one.new, one.posted) if run is not None]
+    new, posted = ([label.name for label in run.result.labels] for run in runs)
+    added = " and ".join(label for label in new if label not in posted)
+    removed = " and ".join(label for label in posted if label not in new)
     labels = "the same"
     if added or removed:
         labels = f"{added or 'none'}, not {removed or 'none'}"

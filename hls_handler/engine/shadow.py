@@ -49,6 +49,11 @@ class PromptResult:
     prompt_id: str  # "issues/strict@3f9c2a"; the first if `then` leads to others
     labels: tuple[RequestedLabel, ...]
     speaks: bool  # whether a new comment was planned
+    fields: tuple[str, ...] = ()  # of the replies, that can lead to labels; () in old shadows
+
+    @property
+    def label_fields(self) -> frozenset[str]:
+        return frozenset(self.fields or (label.field for label in self.labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +69,15 @@ class ShadowResult:
     posted: PromptResult
 
 
-SHADOW = Codec("shadow", 1, TypeAdapter(ShadowResult))
+SHADOW = Codec("shadow", 2, TypeAdapter(ShadowResult), readable=(1,))
 
 
 def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResult:
     """Return the labels and the planned comment of an analysis, for comparisons."""
+    fields = set[str]()
+    for answer in analysis.replies:
+        fields |= type(answer.fields).label_rules.keys()
+        fields |= type(answer.fields).model_fields.keys() & {"suggested_labels"}
     return PromptResult(
         prompt_id=analysis.replies[0].prompt_id if analysis.replies else "",
         labels=tuple(
@@ -78,6 +87,7 @@ def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResu
             for label in action.requested
         ),
         speaks=any(isinstance(action, EnsureComment) and action.create for action in actions),
+        fields=tuple(sorted(fields)),
     )
 
 

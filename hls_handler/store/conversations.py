@@ -23,7 +23,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from hls_handler.actions import StoredComment
+from hls_handler.actions import StoredComment, field_of
 from hls_handler.db.counters import Counts
 from hls_handler.db.database import Database, Insert
 from hls_handler.db.tables import bot_accounts, comments, deliveries, labels
@@ -335,10 +335,3 @@ def field_label(prompt_id: str, group: str) -> str:
     `field_of(group)`.
     """
     return f"{prompt_id}:{field_of(group)}"
-
-
-def field_of(group: str) -> str:
-    """Return the reply field to which a label group belongs: "areas" for the group "areas
-    area/api".
-    """
-    return group.partition(" ")[0]

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, func, select
 
+from hls_handler.actions import field_of
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     comments,
@@ -36,7 +37,7 @@ from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.retrieval.words import question_words
 from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.values import PathFilter
-from hls_handler.store.conversations import ConversationRef, field_of, of_conversation
+from hls_handler.store.conversations import ConversationRef, of_conversation
 from hls_handler.store.reviews import Reviews
 from hls_handler.store.texts import NewText, Texts, document_scope, issue_scope
 from hls_handler.untrusted.cleaning import clean_and_redact, clean_title

@@ -1,25 +1,25 @@
 """Compares two results of prompts for the same deliveries with each other, and with the labels that
 people left. Pure.
 
-The old result was posted. The new one is of a trial or a shadow.
+The new result is of a trial or a shadow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import unified_diff
 from functools import cached_property
 from math import comb
-from typing import Any
+from typing import Any, Literal
 
 from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import TOKENS, Usage
 from hls_handler.engine.shadow import PromptResult
 from hls_handler.store.calls import CallRow
-from hls_handler.store.conversations import field_of
 
-MAX_CHANCE = 0.05
+Change = Literal["fixed", "broken", "still wrong", "same"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,34 +45,66 @@ def sum_calls(spent: Sequence[CallRow | Usage]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkedLabel:
+    name: str
+    is_as_left: bool | None  # None if only one wording has its field
+
+
+@dataclass(frozen=True, slots=True)
 class LabelSets:
-    """The labels that the replies to a delivery lead to."""
+    """The labels of a delivery."""
 
-    old: frozenset[RequestedLabel]
-    new: frozenset[RequestedLabel]
-    left: frozenset[RequestedLabel]  # the old ones after people's corrections
+    posted: PromptResult
+    new: PromptResult
+    left: frozenset[RequestedLabel]  # the posted ones after people's corrections
 
-    def is_as_left(self, labels: Collection[RequestedLabel], field: str = "") -> bool:
-        """Return True if `labels` are those that people left; with `field`, only labels of this
-        field count.
+    @property
+    def judged(self) -> frozenset[str]:
+        """The fields that both wordings have."""
+        return self.posted.label_fields & self.new.label_fields
+
+    def is_as_left(self, result: PromptResult, fields: Collection[str]) -> bool:
+        return _names(result.labels, fields) == _names(self.left, fields)
+
+    def judge(self, fields: Collection[str]) -> Change:
+        """Return what the new wording did to the labels of `fields`."""
+        if _names(self.posted.labels, fields) == _names(self.new.labels, fields):
+            return "same"
+        if self.is_as_left(self.new, fields):
+            return "fixed"
+        if self.is_as_left(self.posted, fields):
+            return "broken"
+        return "still wrong"
+
+    def mark(self, labels: Iterable[RequestedLabel]) -> list[MarkedLabel]:
+        """Return those of the labels whose fields differ between posted, new and left; if none
+        does, all.
         """
-        return _names(labels, field) == _names(self.left, field)
+        fields = self.posted.label_fields | self.new.label_fields
+        sides = (self.posted.labels, self.new.labels, self.left)
+        shown = {one for one in fields if len({_names(side, {one}) for side in sides}) > 1}
+        marked: list[MarkedLabel] = []
+        for label in sorted(labels, key=lambda one: one.name):
+            is_as_left = None
+            if label.field in self.judged:
+                is_as_left = label.name.casefold() in _names(self.left, fields)
+            if label.field in (shown or fields):
+                marked.append(MarkedLabel(label.name, is_as_left))
+        return marked
 
 
-def _names(labels: Collection[RequestedLabel], field: str) -> set[str]:
-    return {
-        label.name.casefold() for label in labels if not field or field_of(label.group) == field
-    }
+def _names(labels: Iterable[RequestedLabel], fields: Collection[str]) -> frozenset[str]:
+    return frozenset(label.name.casefold() for label in labels if label.field in fields)
 
 
 DiffLine = tuple[str, str]
 """The kind of a line ("added", "removed", "same" or "skipped"), and the line."""
 
 
-def _diff(old: str, new: str) -> tuple[DiffLine, ...]:
+def _diff(posted: str, new: str) -> tuple[DiffLine, ...]:
     """Return the changed lines with three lines of context; () if the texts are equal."""
     # without the names of files
-    lines = list(unified_diff(old.split("\n"), new.split("\n"), lineterm="", n=3))[2:]
+    lines = list(unified_diff(posted.split("\n"), new.split("\n"), lineterm="", n=3))[2:]
     kinds = {"+": "added", "-": "removed", "@": "skipped"}
     return tuple((kinds.get(line[:1], "same"), line) for line in lines)
 
@@ -85,7 +117,7 @@ class Comparison:
     event_key: str  # "issues.opened"
     conversation: str  # "octo/widgets#7"
     subject: str | None = None  # title of the issue or pull request
-    old: Run | None = None
+    posted: Run | None = None
     new: Run | None = None
     labels: LabelSets | None = None  # None: there is no reply to one of the prompts
     problem: str = ""  # why there is no new result
@@ -96,22 +128,24 @@ class Comparison:
         return f"{self.event_key} of {self.conversation}"
 
     @property
-    def has_labels(self) -> bool:
-        """True if one of the results has labels to compare."""
-        return self.labels is not None and bool(self.labels.old or self.labels.new)
+    def change(self) -> Change | None:
+        """None if there is nothing to judge."""
+        if self.labels is None or not self.labels.judged:
+            return None
+        return self.labels.judge(self.labels.judged)
 
     @property
     def reply_diff(self) -> tuple[DiffLine, ...]:
-        if self.old is None or self.new is None:
+        if self.posted is None or self.new is None:
             return ()
-        return _diff(self.old.replies, self.new.replies)
+        return _diff(self.posted.replies, self.new.replies)
 
     @property
     def comment_diff(self) -> tuple[DiffLine, ...]:
         if self.new is None:
             return ()
-        old = self.old.comment if self.old else ""
-        return _diff(old, self.new.comment)
+        posted = self.posted.comment if self.posted else ""
+        return _diff(posted, self.new.comment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,35 +154,34 @@ class LabelCount:
 
     field: str  # "priority"; "" for all fields together
     compared: int
-    old: int
-    new: int
+    posted: int
     fixed: int  # as people left them only with the new wording
-    broken: int  # as people left them only with the old wording
+    broken: int  # as people left them only with the posted wording
 
     @property
-    def unchanged(self) -> int:
-        return self.compared - self.fixed - self.broken
+    def new(self) -> int:
+        return self.posted + self.fixed - self.broken
 
     @property
-    def verdict(self) -> str:
-        """ "10 fixed, 4 broken of 16: too few to tell".
+    def summary(self) -> str:
+        """ "fixed 10, broke 1 of 16"."""
+        return f"fixed {self.fixed}, broke {self.broken} of {self.compared}"
 
-        Decided by the sign test: with wordings of the same quality, a changed delivery is fixed or
-        broken by chance, and a difference as large as this one has a probability of at most 5%
-        (two-sided).
+    @property
+    def chance(self) -> str:
+        """The result of an exact two-sided sign test as a sentence part: with wordings of the same
+        quality, each changed delivery is fixed or broken by chance.
         """
         changed = self.fixed + self.broken
-        fewest = min(self.fixed, self.broken)
-        by_chance = 2 * sum(comb(changed, one) for one in range(fewest + 1)) / 2**changed
         if not changed:
-            verdict = "no difference"
-        elif by_chance > MAX_CHANCE:
-            verdict = "too few to tell"
-        elif self.fixed > self.broken:
-            verdict = "the new wording is better"
-        else:
-            verdict = "the new wording is worse"
-        return f"{self.fixed} fixed, {self.broken} broken of {self.compared}: {verdict}"
+            return "no delivery was fixed or broken"
+        fewest = min(self.fixed, self.broken)
+        tail = sum(comb(changed, one) for one in range(fewest + 1)) / 2**changed
+        chance = f"{min(1, 2 * tail):.1%}"
+        if tail < 0.0005:
+            chance = "at most 0.1%"
+        test = f"exact two-sided sign test of the {changed} fixed or broken"
+        return f"the chance that equal wordings differ as much is {chance} ({test})"
 
 
 @dataclass(frozen=True)
@@ -159,31 +192,62 @@ class Report:
     # "failed" -> 2: deliveries without a result to compare
     excluded: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def label_sets(self) -> list[LabelSets]:
+        return [one.labels for one in self.comparisons if one.labels is not None]
+
     @cached_property
     def label_counts(self) -> Sequence[LabelCount]:
-        """The counts of all fields together, then of each field; empty if no labels were
-        compared.
+        """The counts of all fields together that both wordings have, then of each of them; empty if
+        they lead to no labels.
         """
-        compared = [one.labels for one in self.comparisons if one.labels is not None]
+        compared = self.label_sets
         fields = set[str]()
         for one in compared:
-            fields |= {field_of(label.group) for label in one.old | one.new | one.left}
+            labels = (*one.posted.labels, *one.new.labels)
+            fields |= {label.field for label in labels} & one.judged
         if not fields:
             return []
         return [_count_labels(compared, field) for field in ("", *sorted(fields))]
 
     @property
+    def unjudged(self) -> list[str]:
+        """A sentence part for each field that only one wording has."""
+        compared = self.label_sets
+        only_posted = _list_unjudged("posted", [(one.posted, one.new) for one in compared])
+        only_new = _list_unjudged("new", [(one.new, one.posted) for one in compared])
+        return [*only_posted, *only_new]
+
+    @property
     def corrected(self) -> int:
         """The number of deliveries of which people changed labels."""
-        return sum(
-            one.labels is not None and one.labels.left != one.labels.old for one in self.comparisons
-        )
+        return sum(one.left != {*one.posted.labels} for one in self.label_sets)
 
 
-def _count_labels(compared: Sequence[LabelSets], field: str) -> LabelCount:
-    found = [(one.is_as_left(one.old, field), one.is_as_left(one.new, field)) for one in compared]
-    old = sum(was for was, _ in found)
-    new = sum(now for _, now in found)
-    return LabelCount(
-        field, len(found), old, new, found.count((False, True)), found.count((True, False))
-    )
+def _list_unjudged(wording: str, pairs: Iterable[tuple[PromptResult, PromptResult]]) -> list[str]:
+    """Describe the fields that only the first of each pair has."""
+    asked = Counter[str]()
+    labelled = Counter[str]()
+    for own, other in pairs:
+        fields = own.label_fields - other.label_fields
+        asked.update(fields)
+        labelled.update(fields & {label.field for label in own.labels})
+    return [
+        f"{field}: only the {wording} wording has it, not judged; set on {labelled[field]} of"
+        f" {number}"
+        for field, number in sorted(asked.items())
+    ]
+
+
+def _count_labels(compared: Iterable[LabelSets], field: str) -> LabelCount:
+    """Count the labels of a field; with "", of all fields that both wordings have."""
+    changes: list[Change] = []
+    posted = 0
+    for one in compared:
+        fields = one.judged
+        if field:
+            fields &= {field}
+        if fields:
+            changes.append(one.judge(fields))
+            posted += one.is_as_left(one.posted, fields)
+    return LabelCount(field, len(changes), posted, changes.count("fixed"), changes.count("broken"))

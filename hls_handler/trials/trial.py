@@ -245,14 +245,14 @@ def _compare(store: Storage, row: DeliveryRow, trial: Trial, sender: Sender) -> 
     raises.
     """
     source = trial.source
-    old = _load_old_run(store, row, source)
+    posted = _load_posted_run(store, row, source)
     sender.begin(trial.limit)
     job = trial.make_job(sender.send)
     answered = job.run(source.handler)
     asked = [one.answer for one in sender.questions if isinstance(one.answer, Reply)]
     unverified = job.unverified and f"findings not verified: {job.unverified}"
     end = ["not posted", job.unanswered, unverified, answered.left_out]
-    has_posted = old is not None and bool(old.run.comment)
+    has_posted = posted is not None and bool(posted.run.comment)
     new = Run(
         prompt_result(job.analysis, job.actions),
         end="; ".join(filter(None, end)),
@@ -260,12 +260,12 @@ def _compare(store: Storage, row: DeliveryRow, trial: Trial, sender: Sender) -> 
         comment=_find_planned(job.actions, has_posted=has_posted),
         **sum_calls(sender.usages),
     )
-    if old is None:
+    if posted is None:
         return replace(_begin(row), new=new)
-    before = _decide(old.actions, source)
-    after = _decide(job.actions, source)
-    labels = LabelSets(before, after, _apply(store.corrections.of_conversation(row), before))
-    return replace(_begin(row), old=old.run, new=new, labels=labels)
+    before = replace(posted.run.result, labels=_decide(posted.actions, source))
+    after = replace(new.result, labels=_decide(job.actions, source))
+    labels = LabelSets(before, after, _apply(store.corrections.of_conversation(row), before.labels))
+    return replace(_begin(row), posted=posted.run, new=new, labels=labels)
 
 
 def compare_stored(store: Storage, prompt: str, *, since: datetime) -> Report:
@@ -285,12 +285,14 @@ def compare_stored(store: Storage, prompt: str, *, since: datetime) -> Report:
             excluded[shadowed.state] += 1
         elif prompt in (shadowed.prompt, shadowed.ran.prompt_id):
             calls = store.calls.calls_of(row.guid)
-            old = Run(shadowed.posted, **sum_calls([call for call in calls if not call.of_shadow]))
+            posted = Run(
+                shadowed.posted, **sum_calls([call for call in calls if not call.of_shadow])
+            )
             new = Run(shadowed.ran, **sum_calls([call for call in calls if call.of_shadow]))
-            before = frozenset(shadowed.posted.labels)
-            left = _apply(store.corrections.of_conversation(row), before)
-            labels = LabelSets(before, frozenset(shadowed.ran.labels), left)
-            found.append(replace(_begin(row), old=old, new=new, labels=labels))
+            corrections = store.corrections.of_conversation(row)
+            left = _apply(corrections, shadowed.posted.labels)
+            labels = LabelSets(shadowed.posted, shadowed.ran, left)
+            found.append(replace(_begin(row), posted=posted, new=new, labels=labels))
     return Report(tuple(found), excluded)
 
 
@@ -302,14 +304,14 @@ def _replay(source: StoredFacts, posted: str | None) -> TrialJob | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _OldRun:
+class _PostedRun:
     """The result of the prompts that were asked for a delivery, and its actions."""
 
     run: Run
     actions: tuple[Action, ...]
 
 
-def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts) -> _OldRun | None:
+def _load_posted_run(store: Storage, row: DeliveryRow, source: StoredFacts) -> _PostedRun | None:
     """Return None if the replies are not stored."""
     outcomes = [
         OUTCOME.decode(step)
@@ -345,7 +347,7 @@ def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts) -> _Old
         comment=_MARKS.sub("", posted or "").strip(),
         **sum_calls([call for call in store.calls.calls_of(row.guid) if not call.of_shadow]),
     )
-    return _OldRun(run, actions)
+    return _PostedRun(run, actions)
 
 
 def _format_replies(replies: Iterable[Reply]) -> str:
@@ -362,7 +364,7 @@ def _find_planned(actions: Iterable[Action], *, has_posted: bool) -> str:
     return ""
 
 
-def _decide(actions: Iterable[Action], source: StoredFacts) -> frozenset[RequestedLabel]:
+def _decide(actions: Iterable[Action], source: StoredFacts) -> tuple[RequestedLabel, ...]:
     """Return the labels of replies that HLS would set or keep. All requested labels count as labels
     of the repository.
 
@@ -371,7 +373,7 @@ def _decide(actions: Iterable[Action], source: StoredFacts) -> frozenset[Request
     conversation = source.event.conversation
     before = LABELS_BEFORE.decode(source.steps.get((LABELS_BEFORE.name, 0)))
     if not source.effective.features.auto_labeling or (conversation is None and before is None):
-        return frozenset()  # without an issue or a pull request, HLS sets no labels
+        return ()  # without an issue or a pull request, HLS sets no labels
     present = frozenset[str]()
     if conversation is not None:
         present = frozenset(label.name for label in conversation.labels)
@@ -389,7 +391,7 @@ def _decide(actions: Iterable[Action], source: StoredFacts) -> frozenset[Request
                 for one in action.requested
                 if one.name not in withheld and one.group in action.prompt_ids
             }
-    return frozenset(found)
+    return tuple(found)
 
 
 def _apply(

@@ -26,7 +26,9 @@ BUG, HIGH, LOW = (
     RequestedLabel("priority-low", "priority"),
 )
 POSTED = PromptResult("issues/analyze@111111", (BUG, LOW), speaks=True)
-STRICT = PromptResult("issues/strict@222222", (BUG, HIGH), speaks=False)
+STRICT = PromptResult(
+    "issues/strict@222222", (BUG, HIGH), speaks=False, fields=("kind", "priority", "regression")
+)
 
 
 def add_delivery(store: Storage, guid: str, result: ShadowResult) -> None:
@@ -78,8 +80,10 @@ def test_a_shadow_is_compared_with_what_was_posted(compare: Hls) -> None:
         " octo/widgets#7  yes, yes  1150, 1050  $0.250, $0.250  the same\n11111111 "
         " issues.opened  octo/widgets#7  no, yes   1150, 1050  $0.250, $0.250 "
         " priority-high, not priority-low\n\ncompared     2 deliveries; left out: 1"
-        " failed\npeople left  0 fixed, 1 broken of 2: too few to tell\n  kind: 0 fixed, 0"
-        " broken\n  priority: 0 fixed, 1 broken\ncomments     1, against 2\nmean tokens  1150,"
+        " failed\nlabels       fixed 0, broke 1 of 2; the chance that equal wordings differ as much is"
+        " 100.0% (exact two-sided sign test of the 1 fixed or broken)\n  kind: fixed 0, broke 0 of"
+        " 2\n  priority: fixed 0, broke 1 of 2\n  regression: only the new wording has it, not"
+        " judged; set on 0 of 1\ncomments     1, against 2\nmean tokens  1150,"
         " against 1050\nmean cost    $0.250, against $0.250\n"
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.analysis import UnusableReply, Usage
+from hls_handler.analysis import IssueAnalysis, UnusableReply, Usage
 from hls_handler.deliveries import End
 from hls_handler.errors import DependencyDown
 from hls_handler.prompting import recorded
@@ -187,7 +187,7 @@ def test_only_questions_whose_cost_was_shown_are_sent(stored: Browser, store: St
     assert claude.asked[0].task.startswith("Edited Title: <untrusted ")
     assert "Newer" not in claude.asked[0].task
     assert ": 1 reply, $0.00014." in reply
-    assert "Labels: bug, difficulty-easy, priority-low</p>" in reply
+    assert "bug, difficulty-easy, priority-low</td>" in reply
     assert "summary: &lt;/textarea&gt;" in reply
     assert "Edited Title:" in reply.partition("<textarea")[2]
     assert "<script>" not in reply
@@ -216,7 +216,7 @@ def test_result_counts_deliveries_that_failed_and_those_that_could_not_be_render
     assert "division by zero" in page.body.decode()
     assert send(stored, text, page, most="5").status == 303
     result = wait_for_trial(stored)
-    assert '<p class="banner">2 of 3 deliveries have no new result.</p>' in result
+    assert "2 of 3 deliveries have no new result." in result
     assert "division by zero" in result.partition("have no new result")[2]
 
 
@@ -243,7 +243,7 @@ def test_errors_of_claude_unusable_replies_and_defects_are_shown(stored: Browser
     for expected in ("Claude does not answer; wait", "cannot be used: kind: wrong"):
         assert send(stored, TEMPLATE, edit(stored, TEMPLATE)).status == 303
         page = wait_for_trial(stored)
-        assert f"{expected}</p>" in page
+        assert re.search(f'data-label="No new result">[^<]*{expected}<', page)
     assert "&lt;b&gt;text&lt;/b&gt;" in page
     stored.claude = FakeClaude([GOOD], on_call=lambda _: 1 / 0)  # type: ignore[arg-type]
     send(stored, TEMPLATE, edit(stored, TEMPLATE))
@@ -328,7 +328,7 @@ def correct(world: World, number: int, label: str, instead: str) -> None:
     world.finish()
 
 
-def test_new_results_are_compared_with_the_old_and_with_the_labels_that_people_left(
+def test_new_results_are_compared_with_the_posted_and_with_the_labels_that_people_left(
     make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "hls_handler.console")
@@ -355,27 +355,47 @@ def test_new_results_are_compared_with_the_old_and_with_the_labels_that_people_l
     wait_for_trial(author)
     text = author.text(EDIT)
     assert (
-        "Old 1 of 2, new 1 of 2 deliveries have exactly the labels that people left. People"
-        " corrected 1" in text
+        "The new wording fixed 1, broke 1 of 2 ; the chance that equal wordings differ as much is"
+        " 100.0% (exact two-sided sign test of the 2 fixed or broken)." in text
     )
-    assert "1 fixed, 1 broken of 2: too few to tell. 0 unchanged." in text
-    assert "priority 1 of 2 1 of 2 1 1 0" in text
-    first, second = text.partition(" Deliveries ")[2].split("issues.opened of ")[1:3]
-    assert "Old done: added bug, priority-low, difficulty-easy; commented issues/analyze@" in first
-    assert (
-        "Old labels bug , difficulty-easy , priority-low People left bug , difficulty-easy ,"
-        " priority-high" in first
-    )
-    assert "Result now as people left them" in first
+    assert "priority 1 of 2 1 of 2 1 1" in text
+    assert "People corrected 1 of 2 deliveries" in text
+    first, second = text.partition(" Left by people Result ")[2].split(
+        "issues.opened Codertocat/Hello-World"
+    )[1:3]
+    assert "priority-low priority-high priority-high fixed" in first
+    assert "done: added bug, priority-low, difficulty-easy; commented issues/analyze@" in first
     assert "-priority: low +priority: high" in first
-    assert "(no corrections)" in second
-    assert "Result no longer as people left them" in second
+    assert "priority-low priority-high priority-low broken" in second
     assert [(one.message, vars(one)["calls"], vars(one)["cost_usd"]) for one in caplog.records] == [
         ("trial ended", 2, 0.00028)
     ]
     assert world.github.calls == requests
     assert world.store.checkpoints.load("issue-1") == steps
     assert len(world.store.calls.calls_of("issue-1")) == 1
+
+
+class WithRegression(IssueAnalysis):
+    regression: bool = True
+
+
+def test_label_of_a_field_that_only_the_new_wording_has_is_listed_and_not_judged(
+    make_world: MakeWorld,
+) -> None:
+    world = run(make_world, BUG)
+    author = RerunBrowser(world, WithRegression(**BUG.model_dump()))
+    text = world.prompts.sources["issues/analyze"].template.text.replace(
+        "reply: issue_analysis\n",
+        "reply: issue_analysis\nfields:\n  regression: {type: boolean}\n"
+        "labels:\n  regression: regression\n",
+    )
+    assert send(author, text, edit(author, text)).status == 303
+    wait_for_trial(author)
+    result = author.text(EDIT).partition("Try it again")[0]
+    assert "The new wording fixed 0, broke 0 of 1 ; no delivery was fixed or broken." in result
+    assert "regression: only the new wording has it, not judged; set on 1 of 1" in result
+    assert "1: the same labels" in result
+    assert "none regression none same" in result
 
 
 def test_trial_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:

@@ -23,6 +23,8 @@ from tests.engine.shadow_world import (
 )
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld
 
+FIELDS = ("component", "difficulty", "kind", "priority", "suggested_labels")
+
 
 def test_shadow_runs_after_the_posted_prompt_and_posts_nothing(
     make_world: MakeWorld, shared_folder: Path
@@ -37,8 +39,12 @@ def test_shadow_runs_after_the_posted_prompt_and_posts_nothing(
     assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
     shadow = stored_shadow(world)
     assert (shadow.prompt, shadow.state, shadow.reason) == ("issues/strict", "done", None)
-    assert without_hash(shadow.posted) == PromptResult("issues/analyze", BUG_LABELS, speaks=True)
-    assert without_hash(shadow.ran) == PromptResult("issues/strict", MINOR_LABELS, speaks=False)
+    assert without_hash(shadow.posted) == PromptResult(
+        "issues/analyze", BUG_LABELS, speaks=True, fields=FIELDS
+    )
+    assert without_hash(shadow.ran) == PromptResult(
+        "issues/strict", MINOR_LABELS, speaks=False, fields=FIELDS
+    )
 
 
 def test_posting_is_stored_and_its_lock_released_before_the_shadow_runs(
