@@ -163,7 +163,7 @@ def test_options_replace_every_question(
         f"GitHub's ping did not arrive: {url} answered 502. A proxy must forward it to"
         " http://127.0.0.1:8000" in shown
     )
-    assert "Claude answered a question with claude-haiku-5-5, for 0.0" in shown
+    assert "Claude answered a question with claude-haiku-5-5, for $0.0" in shown
 
 
 @pytest.mark.parametrize(

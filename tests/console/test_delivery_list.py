@@ -144,7 +144,7 @@ def test_discarded_ones_leave_the_list_with_a_reason_in_the_audit(
     assert (tabs(shown)["Dead"], tabs(shown)["Discarded"]) == ("0", "2")
     audit = browser.get("/audit").body.decode()
     assert audit.count("a test") == 2
-    assert '<a href="/deliveries/a">' in audit
+    assert '<a class="row" href="/deliveries/a">' in audit
     assert browser.submit(listed, "/deliveries/retry?q=is:discarded", number="2").status == 303
     assert state_of(store, "a") == "queued"
 
