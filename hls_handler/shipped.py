@@ -18,6 +18,13 @@ PROMPTS = _FOLDER / "prompts"
 DOCS = _FOLDER / "docs"
 SETTINGS = _FOLDER / "config" / "settings.example.yaml"
 
+_GROUPS = {
+    "Set up": ("adoption.md", "setup.md", "repository-file.md", "providers.md"),
+    "Run": ("running.md", "console.md", "troubleshooting.md", "cost.md", "machines.md", "data.md"),
+    "Prompts": ("prompts.md", "prompts-reference.md", "prompts-reasons.md"),
+    "Reference": ("settings.md", "cli.md", "http.md", "events.md"),
+}
+
 
 @cache
 def list_documents() -> dict[str, str]:
@@ -29,6 +36,16 @@ def list_documents() -> dict[str, str]:
         for path in sorted(DOCS.glob("*.md"))
     }
     return {name: line.removeprefix("# ").replace("`", "") for name, line in first.items()}
+
+
+def group_documents() -> dict[str, dict[str, str]]:
+    """Return the titles of `list_documents` by what a reader wants to do. "Reference" also has the
+    pages that no group names.
+    """
+    rest = dict(list_documents())
+    groups = {group: {name: rest.pop(name) for name in names} for group, names in _GROUPS.items()}
+    groups["Reference"] |= rest
+    return groups
 
 
 def find_edited_files() -> dict[str, str]:

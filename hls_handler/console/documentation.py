@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -16,9 +16,35 @@ from starlette.routing import BaseRoute, Route
 
 from hls_handler import shipped
 from hls_handler.console.frame import Frame
+from hls_handler.settings.reference import REQUIRED
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
+
+KEY_COLUMNS = ["key", "meaning", "takes", "default", "example", "when it is wrong"]
+"""The columns of the tables of settings, whose rows are shown as blocks."""
+
+UNBROKEN_CODE = 45
+"""Characters of code that fit into a line on a phone. Longer code is broken, if needed."""
+
+_KEY = Markup(
+    '<dl class="key" id="{path}"><dt>{0} <span class="quiet">{2} · {default}</span></dt>\n'
+    '<dd>{1}</dd>\n<dd class="quiet">Example: {4}. When it is wrong: {5}</dd></dl>'
+)
+"""A key of the settings; the numbers are those of `KEY_COLUMNS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A heading, paragraph, list or table of a page, or a key of the settings."""
+
+    html: Markup
+    title: str  # of the heading itself, or of the one above the block
+    level: int = 0  # 2 for a heading <h2>; 0: no heading
+
+    @property
+    def anchor(self) -> str:
+        return _anchor(self.title)
 
 
 class DocumentationPages:
@@ -28,20 +54,45 @@ class DocumentationPages:
         self._frame = frame
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [Route("/docs/{name}", self._show)]
+        return [Route("/docs", self._show_index), Route("/docs/{name}", self._show)]
+
+    def _show_index(self, request: Request) -> Response:
+        documents = shipped.group_documents()
+        return self._frame.render(request, "documents.html", documents=documents)
 
     def _show(self, request: Request) -> Response:
         name = request.path_params["name"]
         titles = shipped.list_documents()
         if name not in titles:
             raise HTTPException(404)
+        blocks = _read_blocks(name)
+        text = request.query_params.get("q", "").strip()
         return self._frame.render(
-            request, "documentation.html", title=titles[name], titles=titles, body=_render(name)
+            request,
+            "documentation.html",
+            title=titles[name],
+            contents=[block for block in blocks if block.level > 1],
+            blocks=_filter(blocks, text.lower()),
+            text=text,
         )
 
 
-@cache  # of a few shipped files; a page takes up to 0.1 s
-def _render(name: str) -> Markup:
+def _filter(blocks: Sequence[Block], text: str) -> Sequence[Block]:
+    """Return the blocks that contain the text, or whose heading does, with the headings above."""
+    shown: list[Block] = []
+    level = 2  # the page's own heading is always shown
+    for block in reversed(blocks):
+        if 0 < block.level < level:
+            shown.append(block)
+            level = block.level
+        elif block.level == 0 and text in f"{block.title} {block.html.striptags()}".lower():
+            shown.append(block)
+            level = 7  # the next heading is shown, whichever level it has
+    return shown[::-1]
+
+
+@cache  # of a few shipped files; a page takes up to 0.2 s
+def _read_blocks(name: str) -> Sequence[Block]:
     # here, because a service loads it only if a page is requested
     from markdown_it import (
         MarkdownIt,
@@ -49,18 +100,51 @@ def _render(name: str) -> Markup:
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse((shipped.DOCS / name).read_text(encoding="utf-8"))
-    for heading, content in pairwise(tokens):
-        if heading.type == "heading_open":
-            heading.attrSet("id", _anchor(content.content))
     for token in tokens:
-        if token.type == "table_open":
+        if token.type in ("table_open", "fence"):
             token.attrSet("tabindex", "0")  # it scrolls on a phone
         if token.children:
-            token.children = list(
-                _drop_links_to_other_files(token.children, shipped.list_documents())
-            )
-    rendered = parser.renderer.render(tokens, parser.options, {})
-    return Markup(rendered)  # noqa: S704 the files are shipped
+            titles = shipped.list_documents()
+            token.children = list(_drop_links_to_other_files(token.children, titles))
+        for part in token.children or ():
+            if part.type == "code_inline" and len(part.content) > UNBROKEN_CODE:
+                part.attrSet("class", "long")
+
+    def render(part: Sequence[Token]) -> Markup:
+        rendered = parser.renderer.render(part, parser.options, {})
+        return Markup(rendered)  # noqa: S704 the files are shipped
+
+    return tuple(_iter_blocks(tokens, render))
+
+
+def _iter_blocks(
+    tokens: Sequence[Token], render: Callable[[Sequence[Token]], Markup]
+) -> Iterator[Block]:
+    title = ""
+    block: list[Token] = []
+    for token in tokens:
+        block.append(token)
+        if token.level > 0 or token.nesting > 0:
+            continue  # the block has not ended
+        texts = [part for part in block if part.type == "inline"]
+        if token.type == "heading_close":
+            title = texts[0].content.replace("`", "")
+            block[0].attrSet("id", _anchor(title))
+            yield Block(render(block), title, int(token.tag[1:]))
+        elif [cell.content for cell in texts[:6]] == KEY_COLUMNS:
+            for start in range(6, len(texts), 6):
+                cells = [render([cell]) for cell in texts[start : start + 6]]
+                yield Block(_render_key(cells), title)
+        else:
+            yield Block(render(block), title)
+        block = []
+
+
+def _render_key(cells: Sequence[Markup]) -> Markup:
+    default = cells[3]
+    if default.striptags() != REQUIRED:
+        default = Markup("default {}").format(default)
+    return _KEY.format(*cells, path=cells[0].striptags(), default=default)
 
 
 def _anchor(heading: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from hls_handler import __version__
@@ -56,12 +56,8 @@ def _send(request: Request) -> Response:
     return send_json(request, make_document())
 
 
-def _show(_request: Request) -> Response:
-    return RedirectResponse("/docs/http.md#the-api", 303)
-
-
-ROUTES = (Route("/openapi.json", _send), Route("/docs", _show))
-"""They need no key, because they show nothing of the service's data."""
+ROUTES = (Route("/openapi.json", _send),)
+"""It needs no key, because it shows nothing of the service's data."""
 
 
 @cache

@@ -170,7 +170,7 @@ class OverviewPage:
             "start.html",
             has_console=self._frame.settings.has_console,
             webhook_path=webhook_path,
-            documents=shipped.list_documents(),
+            documents=shipped.group_documents(),
         )
 
     async def _show(self, request: Request) -> Response:

@@ -41,7 +41,7 @@ NAVIGATION = {
     "Log": "/log",
     "Audit": "/audit",
     "Settings": "/settings",
-    "Documentation": "/docs/running.md",
+    "Documentation": "/docs",
 }
 NOTHING = "\u2013"  # there is nothing to show
 MAX_PATH = 200  # characters of a path that an error quotes

@@ -240,6 +240,37 @@ def test_person_acts_on_pages_of_the_demo_and_sees_what_hls_does(
             assert "attacked" not in page.title()
 
 
+BROKEN_CODE = """
+codes => codes.filter((code) => {
+  const range = document.createRange();
+  range.selectNodeContents(code);
+  return new Set([...range.getClientRects()].map((one) => one.top)).size > 1;
+}).map((code) => code.textContent)
+"""
+
+
+def test_documentation_is_filtered_while_one_types_and_breaks_no_code_that_fits(
+    service: Service, open_page: OpenPage
+) -> None:
+    page = open_page(width=390)
+    sign_in(page, service)
+    page.get_by_role("link", name="Documentation", exact=True).click()
+    page.locator("main").get_by_role("link", name="Settings", exact=True).click()
+    keys = page.locator(".key")
+    keys.nth(99).wait_for()
+    assert page.get_by_role("link", name="limits", exact=True).is_hidden()  # folded on a phone
+    assert find_obstacles(page) == []
+    broken = page.locator(".document code").evaluate_all(BROKEN_CODE)
+    assert [code for code in broken if len(code) <= 45] == []
+    page.get_by_label("Filter this page").press_sequentially("settle_s")
+    page.wait_for_url("**/docs/settings.md?q=settle_s")
+    assert keys.count() == 1
+    assert "how long a push to a pull request waits for a newer one" in keys.inner_text()
+    assert find_obstacles(page) == []
+    page.get_by_label("Filter this page").fill("")
+    keys.nth(99).wait_for()
+
+
 class BadGateway(BaseHTTPRequestHandler):
     """A proxy whose service does not run."""
 

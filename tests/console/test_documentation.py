@@ -8,16 +8,56 @@ from pathlib import Path
 import pytest
 
 from tests.console.browser import KEY, Browser
+from tests.settings.make_reference import read_rows
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
-def test_start_page_links_to_each_page_of_the_documentation(browser: Browser) -> None:
-    start = browser.get("/").body.decode()
-    linked = re.findall(r'<li><a href="/docs/([^"]+)">', start)
-    assert linked == sorted(path.name for path in DOCS.glob("*.md"))
-    assert '<a href="/docs/running.md">Run HLS</a>' in start
+def test_index_and_start_page_link_to_each_page_of_the_documentation(browser: Browser) -> None:
+    index = browser.get("/docs").body.decode()
+    linked = re.findall(r'<li><a href="/docs/([^"]+)">', index)
+    assert sorted(linked) == sorted(path.name for path in DOCS.glob("*.md"))
+    assert re.findall("<h2>(.*)</h2>", index) == ["Set up", "Run", "Prompts", "Reference"]
+    assert '<a href="/docs/running.md">Run HLS</a>' in index
     assert {browser.get(f"/docs/{name}").status for name in linked} == {200}
+    start = browser.get("/").body.decode()
+    assert re.findall(r'<li><a href="/docs/([^"]+)">', start) == linked
+
+
+def test_each_setting_is_a_block_with_its_type_and_default(browser: Browser) -> None:
+    page = browser.get("/docs/settings.md").body.decode()
+    shown = re.findall(r'<dl class="key" id="(.*?)">', page)
+    rows = read_rows((DOCS / "settings.md").read_text(encoding="utf-8"))
+    assert shown == [path for path, cells in rows.items() if len(cells) == 5]
+    assert (
+        '<dl class="key" id="server.port"><dt><code>server.port</code>'
+        ' <span class="quiet">a whole number from 0 to 65535 · default <code>8000</code></span></dt>\n'
+        "<dd>TCP port; 0 takes a free one and prints it</dd>\n"
+    ) in page
+    assert "a list of texts, at least one · <code>required</code></span>" in page
+
+
+def test_contents_lead_to_the_headings_of_a_page(browser: Browser) -> None:
+    page = browser.get("/docs/settings.md").body.decode()
+    assert '<a href="/docs/settings.md#limits">limits</a>' in page
+    assert '<h3 id="limits">' in page
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("settings.md?q=Settle_S", ["Settings", "Keys", "limits", "limits.settle_s"]),
+        ("settings.md?q=mirror.max", ["Settings", "Keys", "mirror", "mirror.max_mb"]),
+        ("cost.md?q=same+question+costs", ["Cost and limits", "The same question costs once"]),
+        ("settings.md?q=%3Cb%3E", ["Settings"]),
+    ],
+)
+def test_filter_shows_the_blocks_with_the_text_below_their_headings(
+    browser: Browser, address: str, shown: list[str]
+) -> None:
+    page = browser.get(f"/docs/{address}").body.decode()
+    assert re.findall(r'<(?:h\d|dl)[^>]* id=".*?">(?:<dt>)?(?:<code>)?(.*?)<', page) == shown
+    assert ("Nothing on this page contains “&lt;b&gt;”." in page) == (len(shown) == 1)
 
 
 def test_page_needs_no_key_and_has_the_frame_of_the_console(browser: Browser) -> None:
@@ -28,7 +68,7 @@ def test_page_needs_no_key_and_has_the_frame_of_the_console(browser: Browser) ->
     assert '<a href="/sign-in">Sign in</a>' in page
     signed_in = browser.get("/docs/comments.md", x_api_key=KEY).body.decode()
     assert '<nav class="tabs" aria-label="Pages">\n<a href="/">Overview</a>' in signed_in
-    assert '<a href="/docs/running.md" aria-current="true">Documentation</a>' in signed_in
+    assert '<a href="/docs" aria-current="true">Documentation</a>' in signed_in
 
 
 def test_each_link_leads_to_a_page_and_a_heading(browser: Browser) -> None:
