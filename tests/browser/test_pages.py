@@ -137,15 +137,9 @@ def run_dry(page: Page, service: Service) -> None:
     page.get_by_role("heading", name="Delivery", exact=True).wait_for()
 
 
-def test_row_of_a_delivery_is_one_line_and_its_page_follows_a_retry(
-    service: Service, open_page: OpenPage
-) -> None:
+def test_page_of_a_delivery_follows_a_retry(service: Service, open_page: OpenPage) -> None:
     page = open_page()
     sign_in(page, service)
-    heights = page.locator("tbody tr").evaluate_all(
-        "rows => rows.map((one) => one.getBoundingClientRect().height)"
-    )
-    assert max(heights) < 40
     event = recorded.load("demo/bug")
     page.goto(f"http://127.0.0.1:{service.port}/")
     page.get_by_text("Pause the processing").click()
@@ -155,10 +149,10 @@ def test_row_of_a_delivery_is_one_line_and_its_page_follows_a_retry(
     resume.wait_for()
     assert service.deliver(event.event, recorded.unique(event.body)).status == 202
     page.goto(f"http://127.0.0.1:{service.port}/deliveries?state=queued")
-    page.get_by_text("paused: a migration (in the console)").wait_for()
-    page.get_by_role("button", name="Retry all 1 that match").click()
-    page.get_by_role("status").filter(has_text="1 of these waits or runs").wait_for()
-    page.locator("tbody tr", has_text="queued").locator("a").click()
+    page.get_by_text("a migration (in the console)").wait_for()
+    page.get_by_role("button", name="Retry this one").click()
+    page.get_by_role("status").filter(has_text="wait or run").wait_for()
+    page.locator("tbody tr", has_text="waiting").locator("a.row").click()
     page.locator(".state.queued").wait_for()
     other = page.context.new_page()
     other.goto(f"http://127.0.0.1:{service.port}/")
@@ -176,10 +170,10 @@ def test_slash_focuses_the_search_box_unless_somebody_types(
     page.keyboard.press("/")
     page.keyboard.type("a/b")
     assert search.input_value() == "a/b"
-    repository = page.get_by_label("Repository")
-    repository.fill("")
-    repository.press("/")
-    assert repository.input_value() == "/"
+    query = page.get_by_label("Query")
+    query.fill("")
+    query.press("/")
+    assert query.input_value() == "/"
 
 
 def test_whole_row_is_a_link(service: Service, open_page: OpenPage) -> None:
