@@ -1,12 +1,12 @@
-"""The first page: whether the service works, what waits and why, what it did, and what it cost."""
+"""The first page: what needs a person, what the service did, what it cost, and what people did."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
-from typing import Literal, NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -14,39 +14,34 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler import shipped
+from hls_handler.console.delivery_list import find_list
 from hls_handler.console.delivery_search import list_address
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
-from hls_handler.console.plots import Plot, Rows, make_plot
+from hls_handler.console.plots import Plot, make_plot
 from hls_handler.console.queries import MAX_FILTER_CHARACTERS, InvalidFilter, OverviewQuery
 from hls_handler.engine.health import Component, ComponentHealth, Health, Severity
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.github.api import RateLimit
-from hls_handler.queue.pauses import describe_pause
+from hls_handler.queue.pauses import Pause, describe_pause
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
-from hls_handler.store.calls import ACCOUNT_LIMIT, SUCCESS, UNFINISHED
-from hls_handler.store.periods import (
-    Percentiles,
-    Period,
-    PeriodName,
-    estimate_percentiles,
-    latest_period,
-    percentile,
-)
+from hls_handler.store.calls import ACCOUNT_LIMIT
+from hls_handler.store.figures import FEEDBACK, FEEDBACK_NAMES, PROMPT_COST
+from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
 from hls_handler.store.search import CauseGroup, DeliverySearch, group_causes
 from hls_handler.store.statistics import QueueState
 from hls_handler.web.single_flight import SingleFlightCache
-from hls_handler.wording import count
+from hls_handler.wording import count, is_or_are
 
 PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 MAX_OVERVIEW_AGE_S = 10.0
 """Seconds for which all reloads of a period share one reading of the database and its plots."""
 
 PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95}
-TOP = 10
-MAX_CAUSES = 5
+MAX_CAUSES = 3
+MAX_PROMPTS = 3  # with a line of their own
 
 _CAUSES = {
     "400": "the body did not fit the event that its header names",
@@ -60,13 +55,12 @@ _CAUSES = {
 RANKS = ("503", "401", "413", "400")
 """Statuses of rejected requests that may be GitHub's, the most severe first."""
 
-_PROCESSING = "processing_le"
 _FIRST_REPLY = "first_reply_le"
 _OUTCOME = "outcome"
-_CLAUDE = "claude_calls"
 REJECTED = "rejected"
 _RECEIVED = ("webhooks", "caught_up")
 _COST = "cost_micro_usd"
+COUNTED = (*_RECEIVED, _OUTCOME, _FIRST_REPLY, REJECTED, _COST)
 
 LINKS: Mapping[Component, tuple[str, str]] = {
     "store": ("/docs/running.md#when-something-is-down", "What works meanwhile"),
@@ -83,18 +77,26 @@ LINKS: Mapping[Component, tuple[str, str]] = {
 """Component -> the page that helps with its problem, and the text of the link."""
 
 LOG = ("/log?text=rejected", "Log")
-PING = "ping"
-"""GitHub's test of a webhook: it is counted, and not stored."""
 
 Series = Mapping[tuple[str, str], tuple[int, ...]]
 """As `CounterHours.series` returns it."""
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """A number of a period."""
+
+    title: str
+    value: str
+    note: str  # the number of the period before, and the change
+    address: str = ""  # of the deliveries that it counts
+
+
+@dataclass(frozen=True, slots=True)
 class PeriodNumbers:
-    # number, and the address of the deliveries that it counts or ""
-    totals: Mapping[str, tuple[str, str]]
+    cards: tuple[Card, ...]
     plots: tuple[Plot, ...]
+    rejections: Mapping[str, int]  # status -> number of rejected requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +104,11 @@ class Overview:
     """Numbers of the database about now and about a period."""
 
     queue: QueueState
-    pauses: tuple[tuple[str, str], ...]  # a sentence, and the repository; "" for everything
+    pauses: Sequence[Pause]
     holds: Mapping[str, datetime]  # rate limit -> until when it grants nothing
-    waits: Sequence[CauseGroup]
     dead: Sequence[CauseGroup]
     calls_last_hour: int
     past: PeriodNumbers
-    events: Rows
-    repositories: Rows
-    rejections: Sequence[tuple[str, int]]  # status and number of rejected requests
     last_webhook_at: datetime | None  # verified, a ping included; None: none was received yet
     caught_up: int  # missed webhooks that were read from GitHub
 
@@ -159,7 +157,7 @@ class OverviewPage:
 
     def _changed(self) -> Response:
         self._overviews.forget()
-        return RedirectResponse("/#queue", 303)
+        return RedirectResponse("/", 303)
 
     def _show_start(self, request: Request) -> Response:
         webhook_path = None
@@ -186,30 +184,15 @@ class OverviewPage:
             budgets = ()
             status = 503
         components = self._health.snapshot().components
-        problems = list_problems(components, overview, f"in the last {PERIOD_TITLES[name]}")
-        state = "healthy"
-        if problems:
-            state = problems[0].state
-        good = {
-            one: components[one].state
-            for one in components.keys() - {problem.component for problem in problems}
-        }
         return self._frame.render(
             request,
             "overview.html",
             status=status,
-            problems=problems,
-            state=state,
-            works={
-                state: [one for one in components if good.get(one) == state]
-                for state in ("healthy", "unknown")
-            },
+            problems=list_problems(components, overview, f"in the last {PERIOD_TITLES[name]}"),
             overview=overview,
             period=name,
             periods=PERIOD_TITLES,
             rate_limit=self._rate_limit(),
-            now=datetime.fromtimestamp(self._now(), UTC),
-            top=TOP,
             calls_per_hour=self._frame.settings.claude.calls_per_hour,
             budgets=budgets,
             concurrency=self._frame.settings.limits.concurrency,
@@ -226,154 +209,200 @@ def _parse_repository(form: Mapping[str, str]) -> str | None:
     return repository or None
 
 
-class Problem(NamedTuple):
-    component: Component
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A sentence about what needs a person."""
+
     state: Severity
     message: str
-    remedy: str | None
-    since: datetime | None
-    link: tuple[str, str]
+    link: tuple[str, str]  # the page that helps, and its text
+    remedy: str | None = None
+    since: datetime | None = None
+    paused: str | None = None  # the repository to resume; "" for everything
 
 
 def list_problems(
     components: Mapping[Component, ComponentHealth], overview: Overview | None, period: str
-) -> tuple[Problem, ...]:
-    """Return the problems of the components, the most severe first.
+) -> Sequence[Problem]:
+    """Return what needs a person: first problems of components, the most severe first, because
+    they may be the cause of the others.
 
-    Rejected requests of the period are problems of `webhooks`. They are not in `/health`, because
-    anybody can cause them. A pause is one of `queue` from its beginning, before the next probe.
+    Rejected requests of the period are not in `/health`, because anybody can cause them. A pause
+    is listed from its beginning, before the next probe.
     """
     found = [
-        Problem(name, one.state, one.message, one.remedy, one.since, LINKS[name])
+        Problem(one.state, one.message, LINKS[name], one.remedy, one.since)
         for name, one in components.items()
         if one.message is not None and (one.state == "unhealthy" or one.state == "degraded")
     ]
+    found.sort(key=lambda problem: problem.state != "unhealthy")
     if overview is not None:
-        if overview.pauses and components["queue"].message is None:
-            paused = "; ".join(sentence for sentence, _ in overview.pauses)
-            found.append(Problem("queue", "degraded", paused, None, None, LINKS["queue"]))
-        rejections = sorted(overview.rejections, key=lambda one: (*RANKS, one[0]).index(one[0]))
-        for status, number in rejections:
-            sentence, cause = describe_rejection(status, number)
-            found.append(Problem("webhooks", "degraded", f"{sentence} {period}", cause, None, LOG))
-    return tuple(sorted(found, key=lambda problem: problem.state != "unhealthy"))
+        for pause in overview.pauses:
+            sentence = describe_pause(pause)
+            found = [one for one in found if sentence not in one.message]
+            paused = pause.repository or ""
+            found.append(Problem("degraded", sentence, LINKS["queue"], paused=paused))
+        found += _list_dead(overview.dead)
+        rejections = overview.past.rejections
+        for status in sorted(rejections, key=lambda one: (*RANKS, one).index(one)):
+            sentence = f"{count(rejections[status], 'request')} to the webhook path got {status}"
+            cause = _CAUSES.get(status, "see the log")
+            found.append(Problem("degraded", f"{sentence} {period}", LOG, f"likely cause: {cause}"))
+    return found
+
+
+def _list_dead(groups: Sequence[CauseGroup]) -> Iterator[Problem]:
+    for group in groups[:MAX_CAUSES]:
+        dead = f"{count(group.number, 'delivery')} {is_or_are(group.number)} dead"
+        link = (find_list(q=group.query), "Show and retry")
+        yield Problem("unhealthy", f"{dead}: {group.reason}", link)
+    others = sum(group.number for group in groups[MAX_CAUSES:])
+    if others:
+        dead = f"{count(others, 'delivery')} {is_or_are(others)} dead for other causes"
+        yield Problem("unhealthy", dead, (find_list(q="is:dead"), "Show all"))
 
 
 def read_overview(store: Storage, name: PeriodName) -> Overview:
     """Read the database and draw the plots. Blocks; raises `StoreUnavailable`."""
     period = latest_period(name, store.now())
-    hours = store.counter_hours
-    deliveries = store.deliveries
-    names = [*_RECEIVED, _OUTCOME, _PROCESSING, _FIRST_REPLY, _CLAUDE, REJECTED, _COST]
-    past = describe_period(period, hours.series(names, period))
+    both = replace(period, since=period.since - (period.until - period.since))
     holds = store.rate_limiter.all_held()
     holds.pop(ACCOUNT_LIMIT, None)  # calls to Claude are held as long
     return Overview(
-        queue=deliveries.queue_state(),
-        pauses=tuple(
-            (describe_pause(pause), pause.repository or "") for pause in store.pauses.active()
-        ),
+        queue=store.deliveries.queue_state(),
+        pauses=store.pauses.active(),
         holds=holds,
-        waits=group_causes(
-            store.searches.count_reasons(DeliverySearch(state="queued"), is_waiting=True)
-        )[:MAX_CAUSES],
-        dead=group_causes(store.searches.count_reasons(DeliverySearch(state="dead")))[:MAX_CAUSES],
+        dead=group_causes(store.searches.count_reasons(DeliverySearch(state="dead"))),
         calls_last_hour=store.calls.count_last_hour(),
-        past=past,
-        events=_rows("event", hours.top("event", period, limit=TOP), period),
-        repositories=_rows("repository", hours.top("repository", period, limit=TOP), period),
-        rejections=hours.top(REJECTED, period, limit=TOP),
+        past=describe_period(
+            period, {**store.counter_hours.series(COUNTED, both), **store.figures.series(both)}
+        ),
         last_webhook_at=store.statistics.last_webhooks().get(""),
         caught_up=store.statistics.counters().get(("caught_up", ""), 0),
     )
 
 
-def _rows(
-    kind: Literal["event", "repository"], sums: Iterable[tuple[str, int]], period: Period
-) -> Rows:
-    rows = []
-    for label, number in sums:
-        address = list_address({kind: label}, since=period.since)
-        if label == PING:
-            address = ""
-        rows.append((label, address, (f"{number:,}",)))
-    return tuple(rows)
+@dataclass(frozen=True, slots=True)
+class PeriodSeries:
+    """What was counted in a period, and in the one before, which has the same length."""
 
+    period: Period
+    series: Series  # begins with the period before
 
-def describe_rejection(status: str, number: int) -> tuple[str, str]:
-    """Return a sentence about the rejected requests with a status, without the period, and their
-    likely cause.
-    """
-    return f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(
-        status, "see the log"
-    )
+    @property
+    def size(self) -> int:
+        return len(self.period.starts)
+
+    def both(self, *names: str, label: str | None = None) -> Sequence[int]:
+        """Return the sums of the counters with these names for each part of both periods. A label
+        stands for all versions of a prompt.
+        """
+        found = [
+            values
+            for (name, labelled), values in self.series.items()
+            if name in names and label in (None, labelled.partition("@")[0])
+        ]
+        return [sum(parts) for parts in zip([0] * 2 * self.size, *found, strict=True)]
+
+    def now(self, *names: str, label: str | None = None) -> Sequence[int]:
+        return self.both(*names, label=label)[self.size :]
+
+    def first_reply_s(self, share: float, begin: int, end: int) -> float | None:
+        """Return the percentile of the times to the first reply in parts of both periods."""
+        histogram = {
+            label: sum(values[begin:end])
+            for (name, label), values in self.series.items()
+            if name == _FIRST_REPLY
+        }
+        return percentile(histogram, share)
 
 
 def describe_period(period: Period, series: Series) -> PeriodNumbers:
+    """Return the numbers and plots of a period. `series` begins with the period before, which has
+    the same length.
+    """
+    counted = PeriodSeries(period, series)
+    rejections = {
+        status: sum(values[counted.size :])
+        for (name, status), values in series.items()
+        if name == REJECTED
+    }
+    return PeriodNumbers(tuple(_list_cards(counted)), tuple(_list_plots(counted)), rejections)
+
+
+def _list_cards(counted: PeriodSeries) -> Iterator[Card]:
+    since = counted.period.since
+    yield _compare("Received", counted.both(*_RECEIVED), list_address({}, since=since))
+    for state in ("done", "dead"):
+        address = list_address({"state": state}, since=since)
+        yield _compare(state.capitalize(), counted.both(_OUTCOME, label=state), address)
+    now_s = counted.first_reply_s(0.5, counted.size, 2 * counted.size)
+    before_s = counted.first_reply_s(0.5, 0, counted.size)
+    note = f"{format_duration(before_s)} before"
+    yield Card("First result, p50", format_duration(now_s), note)
+    yield _compare("Cost", counted.both(_COST), shown=_format_micro_usd)
+    kept = counted.both(FEEDBACK, label="labels kept")
+    corrected = counted.both(FEEDBACK, label="labels corrected")
+    yield _compare_kept(kept, corrected, counted.size)
+
+
+def _compare(
+    title: str,
+    values: Sequence[int],
+    address: str = "",
+    shown: Callable[[int], str] = "{:,}".format,
+) -> Card:
+    size = len(values) // 2
+    before = sum(values[:size])
+    now = sum(values[size:])
+    note = f"{shown(before)} before"
+    if before:
+        note = f"{now / before - 1:+.0%}, {note}"
+    return Card(title, shown(now), note, address)
+
+
+def _compare_kept(kept: Sequence[int], corrected: Sequence[int], size: int) -> Card:
+    percents = []
+    for part in (slice(size), slice(size, None)):
+        number = sum(kept[part]) + sum(corrected[part])
+        percents.append(format_percent(sum(kept[part]) * 100 / number if number else None))
+    note = f"{sum(corrected[size:]):,} corrected, {percents[0]} before"
+    return Card("Labels kept", percents[1], note)
+
+
+def _format_micro_usd(micro_usd: int) -> str:
+    return format_sum_usd(micro_usd / 1_000_000)
+
+
+def _list_plots(counted: PeriodSeries) -> Iterator[Plot]:
+    period = counted.period
     addresses = [list_address({}, since=at, until=at + period.step) for at in period.starts]
-
-    def added(*counters: str, without: Sequence[str] = ()) -> list[int]:
-        found = [
-            values for (one, of), values in series.items() if one in counters and of not in without
-        ]
-        return [sum(parts) for parts in zip([0] * len(period.starts), *found, strict=True)]
-
-    plot = partial(make_plot, starts=tuple(period.starts), addresses=addresses)
-    received = added(*_RECEIVED)
-    ended = {
-        state: series.get((_OUTCOME, state), (0,) * len(period.starts))
-        for state in ("done", "ignored", "dead")
-    }
-    done = sum(ended["done"])
-    processed = done + sum(ended["dead"])
-    success = None
-    if processed:
-        success = done * 100 / processed
-    cost = [value / 1_000_000 for value in added(_COST)]
-    failed = added(_CLAUDE, without=(SUCCESS, UNFINISHED))
-    buckets = {label: values for (one, label), values in series.items() if one == _PROCESSING}
-    histograms = [
-        {label: values[index] for label, values in buckets.items()}
-        for index in range(len(period.starts))
-    ]
-
-    def estimate(histogram: str) -> Percentiles:
-        sums = {label: sum(values) for (one, label), values in series.items() if one == histogram}
-        return estimate_percentiles(sums)
-
-    processing = estimate(_PROCESSING)
-    first_reply = estimate(_FIRST_REPLY)
-    totals = {
-        "Received": (f"{sum(received):,}", list_address({}, since=period.since)),
-        **{
-            state.capitalize(): (
-                f"{sum(values):,}",
-                list_address({"state": state}, since=period.since),
-            )
-            for state, values in {
-                **ended,
-                "superseded": series.get((_OUTCOME, "superseded"), ()),
-            }.items()
-        },
-        "Success": (format_percent(success), ""),
-        "p50": (format_duration(processing.p50), ""),
-        "p95": (format_duration(processing.p95), ""),
-        "First reply, p50": (format_duration(first_reply.p50), ""),
-        "First reply, p95": (format_duration(first_reply.p95), ""),
-        "Cost": (format_sum_usd(sum(cost)), ""),
-    }
+    plot = partial(make_plot, starts=period.starts, addresses=addresses)
+    ended = {state: counted.now(_OUTCOME, label=state) for state in ("done", "ignored", "dead")}
+    yield plot("Deliveries", series={"received": counted.now(*_RECEIVED), **ended})
+    parts = range(counted.size, 2 * counted.size)
     seconds = {
-        name: [percentile(one, share) for one in histograms] for name, share in PERCENTILES.items()
+        name: [counted.first_reply_s(share, part, part + 1) for part in parts]
+        for name, share in PERCENTILES.items()
     }
-    errors = {
-        "dead": ended["dead"],
-        "failed calls": failed,
-        "rejected requests": added(REJECTED),
+    yield plot("Time to first result", series=seconds, unit="seconds")
+    yield plot("Cost by prompt", series=_list_costs(counted), unit="usd")
+    people = {name: counted.now(FEEDBACK, label=name) for name in FEEDBACK_NAMES}
+    yield plot("What people did with it", series=people)
+
+
+def _list_costs(counted: PeriodSeries) -> Mapping[str, Sequence[float]]:
+    """Return the costs of the most expensive prompts, and of all others together."""
+    totals = Counter[str]()
+    for (name, label), values in counted.series.items():
+        if name == PROMPT_COST:
+            totals[label.partition("@")[0]] += sum(values[counted.size :])
+    everything = counted.now(PROMPT_COST)
+    costs = {
+        prompt: counted.now(PROMPT_COST, label=prompt)
+        for prompt, _ in totals.most_common(MAX_PROMPTS)
     }
-    plots = (
-        plot("Deliveries", series={"received": received, **ended}),
-        plot("Processing time", series=seconds, unit="seconds"),
-        plot("Cost", series={"all calls to Claude": cost}, unit="usd"),
-        plot("Errors", series=errors),
-    )
-    return PeriodNumbers(totals, plots)
+    others = [whole - sum(shown) for whole, *shown in zip(everything, *costs.values(), strict=True)]
+    if any(others) or not costs:
+        costs["other prompts"] = others
+    return {name: [one / 1_000_000 for one in values] for name, values in costs.items()}

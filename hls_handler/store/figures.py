@@ -21,6 +21,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
+    Select,
     Table,
     Text,
     and_,
@@ -48,11 +49,14 @@ from hls_handler.store.periods import (
     Period,
     estimate_percentiles,
     find_first_hour,
+    part_of,
+    read_series,
     sum_by_group,
 )
 from hls_handler.store.replies import IS_PAID_BY, PAID, REPLY
 
 TOTAL = "total"
+PROMPT_COST = "prompt_cost_micro_usd"
 MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newest
 
 _d = deliveries.c
@@ -81,6 +85,15 @@ _IS_KEPT = and_(
         corrections.c.label == labels.c.name,
     ),
 )
+FEEDBACK = "feedback"
+_FEEDBACK_ROWS: Mapping[str, tuple[ColumnElement[int], ColumnElement[bool]]] = {
+    "labels kept": (labels.c.set_at, _IS_KEPT),
+    "labels corrected": (corrections.c.set_at, corrections.c.label.is_not(None)),
+    "findings fixed": (_f.raised_at, _f.state == "fixed"),
+    "findings dismissed": (_f.raised_at, _f.state == "dismissed"),
+}
+"""What people did: the time for which it counts, and the rows."""
+FEEDBACK_NAMES = tuple(_FEEDBACK_ROWS)
 _of_conversation = deliveries.alias("of_conversation")
 _IS_OF_PULL_REQUEST = and_(
     or_(*(_d.event == literal_column(f"'{event}'") for event in sorted(PULL_REQUEST_EVENTS))),
@@ -213,6 +226,23 @@ class FiguresReader:
                 scores=tuple(span.scores()),
             )
 
+    def series(self, period: Period) -> dict[tuple[str, str], tuple[int, ...]]:
+        """Return the cost of the calls by prompt, and what people did with labels and findings, as
+        `CounterHours.series`: {("prompt_cost_micro_usd", "issues/analyze@3f9c2a"): (300, 0)}.
+        """
+        kind: ColumnElement[str] = literal_column(f"'{PROMPT_COST}'")
+        cost = func.coalesce(func.sum(_c.cost_micro_usd), 0)
+        costs = select(kind, _c.prompt_id, part_of(_c.started_at, period), cost)
+        costs = costs.where(_is_within(_c.started_at, period), IS_CALL)
+        numbers: list[Select[str, str, int, int]] = [costs.group_by(_c.prompt_id, "part")]
+        kind = literal_column(f"'{FEEDBACK}'")
+        for name, (moment, which) in _FEEDBACK_ROWS.items():
+            label: ColumnElement[str] = literal_column(f"'{name}'")
+            number = select(kind, label, part_of(moment, period), func.count())
+            numbers.append(number.where(_is_within(moment, period), which).group_by("part"))
+        with self._database.reading() as connection:
+            return read_series(connection, union_all(*numbers), period)
+
     def count_findings(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return {prompt id: {category: {state: number}}} of all findings on pull requests.
 
@@ -291,6 +321,10 @@ def _percentiles(counts: Counts, prefix: str) -> Percentiles:
     return estimate_percentiles(histogram)
 
 
+def _is_within(moment: ColumnElement[Any], period: Period) -> ColumnElement[bool]:
+    return and_(moment >= to_ms(period.since), moment < to_ms(period.until))
+
+
 def _percent(part: int, whole: int) -> float | None:
     return round(part * 100 / whole, 2) if whole else None
 
@@ -305,7 +339,7 @@ class _Span:
         self._is_wanted: ColumnElement[bool] = _d.repository.is_not(None)
         if repository is not None:
             self._is_wanted = func.lower(_d.repository) == repository.lower()
-        self._has_ended = and_(self._is_within(_d.finished_at), self._is_wanted)
+        self._has_ended = and_(_is_within(_d.finished_at, period), self._is_wanted)
 
     def count(self, group: Literal["repository", "author"]) -> Mapping[str, Counts]:
         """Add up what is counted by the hour, and what stored rows show: numbers that change later,
@@ -314,13 +348,15 @@ class _Span:
         counts = sum_by_group(self._connection, group, self._period, self._repository)
         name = {"repository": _d.repository, "author": _d.author}[group]
         c = corrections.c
-        is_kept = and_(self._is_within(labels.c.set_at), _IS_KEPT)
+        is_kept = and_(_is_within(labels.c.set_at, self._period), _IS_KEPT)
         queries = (
             self._pull_requests(name),
             self._costs(name),
-            self._of_conversations(name, findings, self._is_within(_f.raised_at), _FINDING_COUNTS),
             self._of_conversations(
-                name, corrections, self._is_within(c.set_at), {"corrected": func.count()}
+                name, findings, _is_within(_f.raised_at, self._period), _FINDING_COUNTS
+            ),
+            self._of_conversations(
+                name, corrections, _is_within(c.set_at, self._period), {"corrected": func.count()}
             ),
             self._of_conversations(name, labels, is_kept, {"kept": func.count()}),
         )
@@ -353,9 +389,6 @@ class _Span:
         for (day, dimension), scores in sorted(given.items()):
             yield DailyScore(day, dimension, round(sum(scores) / len(scores), 2), len(scores))
 
-    def _is_within(self, moment: ColumnElement[Any]) -> ColumnElement[bool]:
-        return and_(moment >= to_ms(self._period.since), moment < to_ms(self._period.until))
-
     def _pull_requests(self, name: Column[str]) -> Executable:
         is_analysed = and_(_IS_OF_PULL_REQUEST, _d.analysis_status == "done")
         number = func.count(distinct(_d.conversation_key)).label("pull_requests")
@@ -375,7 +408,7 @@ class _Span:
                 number.label("pull_requests_with_calls"),
             )
             .join(deliveries, _d.id == _c.delivery_id)
-            .where(self._is_within(_c.started_at), IS_CALL, self._is_wanted)
+            .where(_is_within(_c.started_at, self._period), IS_CALL, self._is_wanted)
             .where(_IS_OF_PULL_REQUEST, name.is_not(None))
             .group_by(name)
         )

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Executable, Label, and_, func, select
 
 from hls_handler.db.counters import BUCKETS_S, FIGURES
 from hls_handler.db.database import Database
@@ -84,20 +84,32 @@ class CounterHours:
         self, names: Collection[str], period: Period
     ) -> dict[tuple[str, str], tuple[int, ...]]:
         """Return {(name, label): the sum of each part of the period, oldest first}."""
-        size = len(period.starts)
-        part = (
-            (_c.hour - to_ms(period.since)) // (period.step // timedelta(milliseconds=1))
-        ).label("part")
         query = (
-            select(_c.name, _c.label, part, func.sum(_c.value).label("total"))
+            select(_c.name, _c.label, part_of(_c.hour, period), func.sum(_c.value).label("total"))
             .where(_is_in(names, period))
             .group_by(_c.name, _c.label, "part")
         )
-        found: dict[tuple[str, str], list[int]] = {}
         with self._database.reading() as connection:
-            for row in connection.execute(query):
-                found.setdefault((row.name, row.label), [0] * size)[row.part] = int(row.total)
-        return {key: tuple(values) for key, values in found.items()}
+            return read_series(connection, query, period)
+
+
+def part_of(moment: ColumnElement[int], period: Period) -> Label[int]:
+    """Return the index of the part of the period in which a time (ms) is, as the column "part"."""
+    part = (moment - to_ms(period.since)) // (period.step // timedelta(milliseconds=1))
+    return part.label("part")
+
+
+def read_series(
+    connection: Connection, query: Executable, period: Period
+) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Return {(name, label): the value of each part of the period, oldest first}. The rows of the
+    query are a name, a label, the index of a part and the value.
+    """
+    size = len(period.starts)
+    found: dict[tuple[str, str], list[int]] = {}
+    for name, label, part, value in connection.execute(query):
+        found.setdefault((name, label), [0] * size)[part] = int(value)
+    return {key: tuple(values) for key, values in found.items()}
 
 
 def find_first_hour(connection: Connection) -> datetime | None:

@@ -1,4 +1,4 @@
-"""The first page: health, queue, limits, plots and prompts."""
+"""The first page: what needs a person, numbers with their comparison, and plots."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hls_handler.console.overview import LINKS, describe_period
+from hls_handler.console.overview import LINKS, MAX_OVERVIEW_AGE_S, describe_period
 from hls_handler.deliveries import End
 from hls_handler.engine.health import COMPONENTS
+from hls_handler.queue.pauses import describe_pause
 from hls_handler.storage import Storage
 from hls_handler.store.periods import Period
 from tests.console.browser import KEY, Browser
-from tests.queue.builders import accept, begin, claim, dead_letter, queued
+from tests.engine.test_statements import counting
+from tests.queue.builders import accept, begin, claim, newest, queued
 from tests.sqlite import create_database
 
 EVIL = "</title></svg><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"
@@ -46,24 +48,31 @@ def test_others_get_the_start_page(store: Storage, browser: Browser) -> None:
     assert "<h1>Overview</h1>" in Browser(store).get("/").body.decode()
 
 
-def test_health_names_each_problem_and_its_remedy(browser: Browser) -> None:
+def problems(shown: str) -> list[str]:
+    """The text of each banner at the top, without its button."""
+    banners = re.findall(r'<div class="banner \w+">\n<p>(.*?)</p>', shown)
+    return [html.unescape(re.sub("<[^>]+>", "", banner)) for banner in banners]
+
+
+def test_problem_has_its_remedy_and_a_link(browser: Browser) -> None:
     browser.now = NOON.timestamp()
     browser.health.ok("store")
     browser.health.report_problem(
         "claude", "Claude rejected the key (401)", "set another claude.api_key"
     )
     shown = page(browser)
-    assert 'Health <span class="state degraded">degraded</span>' in shown
+    assert problems(shown) == ["Claude rejected the key (401). Set another claude.api_key. 3 d ago"]
     assert (
-        'title="2026-11-20 12:00:00 UTC">3 d ago</time>: Claude rejected the key (401). <strong>To'
-        " do:</strong> set another claude.api_key. " in shown
+        '<a class="btn btn-sm" href="/docs/running.md#when-something-is-down">What works'
+        " meanwhile</a>" in shown
     )
-    assert (
-        '<a href="/docs/running.md#when-something-is-down">What works meanwhile</a></li>' in shown
-    )
-    assert "Works: store." in shown
-    assert "Not checked yet: queue, github, prompts, settings, webhooks, catch_up, mirror." in shown
-    assert "Last webhook: none yet, or each was rejected." in shown
+    assert "last webhook: none yet, or each was rejected" in shown
+
+
+def test_overview_of_a_working_service_has_no_problem(browser: Browser) -> None:
+    for component in COMPONENTS:
+        browser.health.ok(component)
+    assert "banner" not in page(browser)
 
 
 def test_link_of_each_problem_leads_to_a_page_and_a_heading(browser: Browser) -> None:
@@ -85,62 +94,53 @@ def test_health_is_shown_without_the_database(tmp_path: Path) -> None:
     )
     response = browser.get("/")
     assert response.status == 503
-    assert "the disk is full. <strong>To do:</strong> free disk space." in response.body.decode()
+    assert problems(response.body.decode())[0].startswith("the disk is full. Free disk space.")
     assert "The database cannot be read now" in response.body.decode()
     assert '<div id="period" hx-get="/?period=24h"' in response.body.decode()
 
 
-def test_queue_has_what_waits_and_why(store: Storage, browser: Browser) -> None:
-    dead_letter(store, "dead")
-    later = store.now() + timedelta(hours=1)
-    store.queue.reschedule(
-        begin(store, "waits"), at=later, reason="GitHub is down", failed=False, counts=False
-    )
+def test_dead_deliveries_are_problems_until_they_are_discarded(
+    store: Storage, browser: Browser
+) -> None:
+    for number in range(4):
+        store.queue.finish(begin(store, f"key{number}"), End("dead", f"wrong key (req{number})"))
+    for cause in ("locked", "too large", "gone", "no branch"):
+        store.queue.finish(begin(store, cause), End("dead", cause))
+    shown = page(browser)
+    assert [one.partition(":")[0] for one in problems(shown)] == [
+        "4 deliveries are dead",
+        "1 delivery is dead",
+        "1 delivery is dead",
+        "2 deliveries are dead for other causes.",
+    ]
+    address = re.findall(r'href="([^"]+)">Show and retry</a>', shown)[0]
+    assert "Retry these 4" in page(browser, html.unescape(address))
+    for row in newest(store, state="dead"):
+        store.queue.discard(row.guid, by="mona", reason="known")
+    browser.now += MAX_OVERVIEW_AGE_S + 1
+    assert problems(page(browser)) == []
+
+
+def test_line_about_now_counts_what_waits_and_runs(store: Storage, browser: Browser) -> None:
     accept(store, queued("runs"))
     claim(store)
     accept(store, queued("ready"), queued("held", repository="octo/docs"))
-    store.pauses.pause("octo/docs", reason="a migration", by="mona")
-    store.rate_limiter.hold(
-        "github", datetime(2026, 11, 23, 12, tzinfo=UTC) + (store.now() - NOON) * 2
-    )
+    store.rate_limiter.hold("github", store.now() + timedelta(hours=30))
     shown = page(browser)
-    numbers = {name: number(shown, name) for name in ("Queued", "Running", "Dead")}
-    assert numbers == {"Queued": "3", "Running": "1", "Dead": "1"}
-    assert re.search(
-        r'<li><a href="/deliveries\?q=is%3Awaiting%20cause%3A\w{8}">1</a>: GitHub is down <span',
-        shown,
-    )
-    assert re.search(r"<li>octo/docs is paused since [-0-9: ]+ UTC: a migration. <form", shown)
-    assert '<button class="btn">Resume octo/docs</button>' in shown
-    assert '<a href="/deliveries?state=dead">1</a>' in shown
-    assert re.search(
-        r'<li><a href="/deliveries\?q=is%3Adead%20cause%3A\w{8}">1</a>: issue is locked</li>', shown
-    )
+    assert '<a href="/deliveries?q=is:waiting">2 waiting</a>' in shown
+    assert '<a href="/deliveries?q=is:running">1 of 24 running</a>' in shown
+    assert "0 of 200 calls to Claude in the last hour" in shown
+    assert "requests to github go on <time" in shown
 
 
-def test_period_counts_events_and_repositories(store: Storage, browser: Browser) -> None:
-    accept(
-        store,
-        queued("a"),
-        queued("b", repository="octo/docs", event="push", action=None),
-        queued("c"),
-    )
+def test_numbers_lead_to_the_deliveries_that_they_count(store: Storage, browser: Browser) -> None:
+    accept(store, queued("a"), queued("b"), queued("c"))
     for name, period in (("24h", "24 hours"), ("30d", "30 days")):
         shown = page(browser, f"/?period={name}")
-        assert f"The last {period}" in shown
         assert f'<a href="/?period={name}" aria-current="page">{period}</a>' in shown
         assert number(shown, "Received") == "3"
-        assert re.search(rf"Last webhook: <time [^>]+{store.now():%Y-%m-%d}", shown)
-        assert (
-            '">issues.opened</a></th><td role="cell" class="num" data-label="Received">2</td>'
-            in shown
-        )
-        assert (
-            '">octo/docs</a></th><td role="cell" class="num" data-label="Received">1</td>' in shown
-        )
-        assert count_rows(browser, shown, "issues.opened") == 2
-        assert count_rows(browser, shown, "octo/docs") == 1
-        assert count_rows(browser, shown, "3") == 3  # received
+        assert re.search(rf"last webhook: <time [^>]+{store.now():%Y-%m-%d}", shown)
+        assert count_rows(browser, shown, "3") == 3
         assert shown.count("data-plot=") == shown.count("<details><summary>Table") == 4
 
 
@@ -161,118 +161,140 @@ def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Brow
     store.rate_limiter.hold(f"github {EVIL}", store.now() + timedelta(hours=1))
     browser.health.report_problem("github", EVIL, EVIL)
     shown = page(browser)
-    assert shown.count("&lt;script&gt;alert(1)") == 13
+    assert shown.count("&lt;script&gt;alert(1)") == 8
     for forbidden in ("<script>", "<img", "\u202e", "style=", "<style", "onerror=alert(2)>"):
         assert forbidden not in shown
 
 
-def test_problems_are_listed_the_most_severe_first_and_are_no_works(
-    store: Storage, browser: Browser
-) -> None:
-    for component in COMPONENTS:
-        browser.health.ok(component)
+def test_most_severe_problem_is_the_first(store: Storage, browser: Browser) -> None:
+    browser.health.report_problem("claude", "Claude is down", "wait")
     browser.health.report_problem("store", "disk full", "make room", severity="unhealthy")
     store.queue.accept(
         [], replay_window_h=72, counts={("rejected", "400"): 9, ("rejected", "401"): 1}
     )
     store.pauses.pause(None, reason="a migration", by="mona")
-    shown = page(browser)
-    listed = re.findall(
-        r'<li><span class="state (\w+)">(\w+)</span>(?: <time .*?</time>:)? (everything is|\w+ \w+)',
-        shown,
-    )
-    assert listed == [
-        ("unhealthy", "store", "disk full"),
-        ("degraded", "queue", "everything is"),
-        ("degraded", "webhooks", "1 request"),
-        ("degraded", "webhooks", "9 requests"),
+    browser.health.report_problem("queue", f"{describe_pause(*store.pauses.active())}; 0", "resume")
+    found = problems(page(browser))
+    assert [" ".join(one.split()[:2]) for one in found] == [
+        "disk full.",
+        "Claude is",
+        "everything is",
+        "1 request",
+        "9 requests",
     ]
-    assert "<strong>Likely cause:</strong> the secret in the webhook&#39;s form" in shown
-    assert 'Health <span class="state unhealthy">unhealthy</span>' in shown
-    assert "Works: github, claude, prompts, settings, catch_up, mirror." in shown
+    assert "Likely cause: the secret in the webhook's form" in found[3]
 
 
 def test_processing_is_paused_with_a_reason_and_resumed(store: Storage, browser: Browser) -> None:
     browser.sign_in()
     paused = browser.submit("/", "/deliveries/pause", repository="octo/docs", reason="a migration")
-    assert (paused.status, paused.headers["location"]) == (303, "/#queue")
+    assert (paused.status, paused.headers["location"]) == (303, "/")
     assert [(one.repository, one.reason) for one in store.pauses.active()] == [
         ("octo/docs", "a migration (in the console)")
     ]
-    assert '<button class="btn">Resume octo/docs</button>' in page(browser)
+    assert '<button class="btn btn-sm">Resume octo/docs</button>' in page(browser)
     assert browser.submit("/", "/deliveries/resume", repository="octo/docs").status == 303
     assert store.pauses.active() == []
-    assert '<button class="btn">Resume' not in page(browser)
+    assert '<button class="btn btn-sm">Resume' not in page(browser)
     assert browser.submit("/", "/deliveries/pause", repository="docs", reason="x").status == 400
     assert browser.post("/deliveries/pause", {"reason": "x"}).status == 403
     assert store.pauses.active() == []
 
 
 SERIES = {
-    ("webhooks", ""): (5, 0),
-    ("caught_up", ""): (1, 0),
-    ("outcome", "done"): (3, 0),
-    ("outcome", "dead"): (1, 0),
-    ("outcome", "ignored"): (2, 0),
-    ("outcome", "superseded"): (0, 4),
-    ("processing_le", "1"): (4, 0),
-    ("first_reply_le", "10"): (1, 1),
-    ("cost_micro_usd", ""): (250_000, 500),
-    ("claude_calls", "ok"): (3, 0),
-    ("claude_calls", "refusal"): (1, 0),
-    ("claude_calls", "unfinished"): (0, 1),
-    ("rejected", "401"): (0, 2),
-    ("rejected", "503"): (0, 1),
+    ("webhooks", ""): (3, 0, 5, 0),
+    ("caught_up", ""): (1, 0, 1, 0),
+    ("outcome", "done"): (4, 0, 3, 0),
+    ("outcome", "dead"): (0, 0, 1, 0),
+    ("outcome", "ignored"): (0, 0, 2, 0),
+    ("first_reply_le", "10"): (0, 0, 1, 1),
+    ("first_reply_le", "1"): (1, 0, 0, 0),
+    ("cost_micro_usd", ""): (500_000, 0, 250_000, 500),
+    ("rejected", "401"): (7, 0, 0, 2),
+    ("prompt_cost_micro_usd", "issues/analyze@1"): (0, 0, 100_000, 0),
+    ("prompt_cost_micro_usd", "issues/analyze@2"): (0, 0, 50_000, 500),
+    ("prompt_cost_micro_usd", "issues/respond@1"): (9, 0, 60_000, 0),
+    ("prompt_cost_micro_usd", "releases/notes@1"): (0, 0, 30_000, 0),
+    ("prompt_cost_micro_usd", "pushes/audit@1"): (0, 0, 6_000, 0),
+    ("prompt_cost_micro_usd", "comments/reply@1"): (0, 0, 4_000, 0),
+    ("feedback", "labels kept"): (1, 0, 8, 1),
+    ("feedback", "labels corrected"): (1, 0, 1, 0),
+    ("feedback", "findings fixed"): (0, 0, 0, 2),
 }
 
 
-def test_totals_and_plots_are_those_of_the_period() -> None:
+def test_cards_compare_a_period_with_the_one_before() -> None:
     period = Period(NOON - timedelta(hours=2), NOON, timedelta(hours=1))
     past = describe_period(period, SERIES)
-    assert {name: value for name, (value, _) in past.totals.items()} == {
-        "Received": "6",
-        "Done": "3",
-        "Ignored": "2",
-        "Dead": "1",
-        "Superseded": "4",
-        "Success": "75.0%",
-        "p50": "0.75 s",
-        "p95": "0.97 s",
-        "First reply, p50": "7.5 s",
-        "First reply, p95": "9.8 s",
-        "Cost": "$0.251",
-    }
-    assert (
-        past.plots[0].rows[0][1] == "/deliveries?since=2026-11-23T10%3A00&until=2026-11-23T11%3A00"
-    )
+    assert [(card.title, card.value, card.note) for card in past.cards] == [
+        ("Received", "6", "+50%, 4 before"),
+        ("Done", "3", "-25%, 4 before"),
+        ("Dead", "1", "0 before"),
+        ("First result, p50", "7.5 s", "0.75 s before"),
+        ("Cost", "$0.251", "-50%, $0.500 before"),
+        ("Labels kept", "90.0%", "1 corrected, 50.0% before"),
+    ]
+    assert past.rejections == {"401": 2}
+    assert [card.value for card in describe_period(period, {}).cards] == [
+        "0",
+        "0",
+        "0",
+        "–",
+        "$0.00",
+        "–",
+    ]
+
+
+def test_plots_are_those_of_the_period() -> None:
+    period = Period(NOON - timedelta(hours=2), NOON, timedelta(hours=1))
+    plots = describe_period(period, SERIES).plots
+    assert plots[0].rows[0][1] == "/deliveries?since=2026-11-23T10%3A00&until=2026-11-23T11%3A00"
     assert {
         plot.title: (plot.columns(), tuple((label, cells) for label, _, cells in plot.rows))
-        for plot in past.plots
+        for plot in plots
     } == {
         "Deliveries": (
             ("received", "done", "ignored", "dead"),
             (("11-23 10:00", ("6", "3", "2", "1")), ("11-23 11:00", ("0", "0", "0", "0"))),
         ),
-        "Processing time": (
+        "Time to first result": (
             ("p50", "p95"),
-            (("11-23 10:00", ("0.75 s", "0.97 s")), ("11-23 11:00", ("–", "–"))),
+            (("11-23 10:00", ("7.5 s", "9.8 s")), ("11-23 11:00", ("7.5 s", "9.8 s"))),
         ),
-        "Cost": (
-            ("all calls to Claude",),
-            (("11-23 10:00", ("$0.250",)), ("11-23 11:00", ("$0.00050",))),
+        "Cost by prompt": (
+            ("issues/analyze", "issues/respond", "releases/notes", "other prompts"),
+            (
+                ("11-23 10:00", ("$0.150", "$0.060", "$0.030", "$0.010")),
+                ("11-23 11:00", ("$0.00050", "$0.00", "$0.00", "$0.00")),
+            ),
         ),
-        "Errors": (
-            ("dead", "failed calls", "rejected requests"),
-            (("11-23 10:00", ("1", "1", "0")), ("11-23 11:00", ("0", "0", "3"))),
+        "What people did with it": (
+            ("labels kept", "labels corrected", "findings fixed", "findings dismissed"),
+            (("11-23 10:00", ("8", "1", "0", "0")), ("11-23 11:00", ("1", "0", "2", "0"))),
         ),
     }
-    empty = describe_period(period, {}).totals
-    assert empty["Success"][0] == empty["p95"][0] == "–"
-    assert past.plots[1].drawing() == {
+    assert plots[1].drawing() == {
         "unit": "seconds",
         "times": (1795428000.0, 1795431600.0),
         "series": [
-            {"name": "p50", "values": (0.75, None), "texts": ("0.75 s", "–")},
-            {"name": "p95", "values": (0.975, None), "texts": ("0.97 s", "–")},
+            {"name": "p50", "values": (7.5, 7.5), "texts": ("7.5 s", "7.5 s")},
+            {"name": "p95", "values": (9.75, 9.75), "texts": ("9.8 s", "9.8 s")},
         ],
     }
+    empty = describe_period(period, {}).plots
+    assert empty[1].texts["p50"] == ("–", "–")
+    assert empty[2].columns() == ("other prompts",)
+
+
+def test_number_of_statements_does_not_depend_on_that_of_deliveries(
+    store: Storage, browser: Browser
+) -> None:
+    numbers = []
+    for most in (1, 9):
+        for number in range(most):
+            store.queue.finish(begin(store, f"d{most}{number}"), End("dead", "x" * number))
+        browser.now += MAX_OVERVIEW_AGE_S + 1
+        with counting() as counted:
+            page(browser)
+        numbers.append(counted.statements)
+    assert numbers == [12, 12]

@@ -35,7 +35,7 @@ from hls_handler.store.figures import (
     FindingFigures,
     LabelFigures,
 )
-from hls_handler.store.periods import Percentiles
+from hls_handler.store.periods import Percentiles, Period
 from tests.queue.builders import Skew, accept, begin, claim, ignored, record_reply, start_call
 
 REPLY = Reply(
@@ -340,6 +340,17 @@ def test_figures_of_each_repository(filled: Storage) -> None:
         True,
         None,
     )
+
+
+def test_series_has_costs_of_prompts_and_what_people_did(filled: Storage) -> None:
+    period = Period(DAY_BEFORE, NOON, timedelta(hours=12))
+    assert filled.figures.series(period) == {
+        ("prompt_cost_micro_usd", "p@1"): (400_000, 1_150_000),
+        ("feedback", "labels kept"): (1, 1),
+        ("feedback", "labels corrected"): (0, 1),
+        ("feedback", "findings fixed"): (0, 1),
+        ("feedback", "findings dismissed"): (1, 1),
+    }
 
 
 def test_statements_do_not_depend_on_the_number_of_repositories(filled: Storage) -> None:

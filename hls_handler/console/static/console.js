@@ -16,9 +16,8 @@ const COLOURS = {
   dead: "--fgColor-danger",
   waiting: "--fgColor-attention",
   ignored: "--fgColor-muted",
-  "failed calls": "--fgColor-severe",
 };
-const OTHER_COLOURS = ["--fgColor-accent", "--fgColor-done", "--fgColor-sponsors"];
+const OTHER_COLOURS = ["--fgColor-accent", "--fgColor-done", "--fgColor-sponsors", "--fgColor-severe"];
 const DAY_S = 86400;
 const UNITS = {
   count: { format: (value) => value.toLocaleString(), least: 1 },
@@ -68,6 +67,7 @@ function drawPlot(element) {
   const options = {
     width: element.clientWidth,
     height: HEIGHT,
+    padding: [null, 32, null, null],
     series: [{ label: "Time", value: moment }, ...lines],
     axes: [
       { ...axis, grid: { show: false }, values: formatTimes },
