@@ -122,7 +122,7 @@ def test_unsaved_edit_is_rendered_and_sent_to_claude(service: Service, open_page
     send_button = page.get_by_role("button", name="Send to Claude for about $0.00")
     assert find_obstacles(page) == []
     send_button.dblclick()
-    page.get_by_role("heading", name="As people left them").wait_for()
+    page.get_by_text("Nothing was posted or stored").wait_for()
     assert find_obstacles(page) == []
     assert "attacked" not in page.title()
     assert SCRIPT in template.input_value()
@@ -134,7 +134,7 @@ def run_dry(page: Page, service: Service) -> None:
     page.locator("tbody a").first.click()
     page.get_by_role("link", name="Dry run").click()
     page.get_by_role("button", name="Send to Claude").click()
-    page.get_by_role("heading", name="Delivery", exact=True).wait_for()
+    page.get_by_text("Nothing was posted or stored").wait_for()
 
 
 def test_page_of_a_delivery_follows_a_retry(service: Service, open_page: OpenPage) -> None:
