@@ -91,7 +91,7 @@ def pull(home: Home) -> Talk:
 
 def reply(pull: Talk, body: str = "@hls why is that?", *, thread: int | None = None) -> str:
     """Reply in a review thread, by default in that of HLS."""
-    (review,) = (one for one in pull.now.reviews if one.author.login == HLS.login)
+    review = next(one for one in pull.now.reviews if one.author.login == HLS.login)
     first = review.comments[0]
     stored = {key: first[key] for key in ("path", "diff_hunk", "line", "side")}
     number = pull.home.state.world.next_id
@@ -127,6 +127,8 @@ def test_question_in_a_thread_of_hls_is_answered_there_with_finding_and_code(pul
     )
     answer = pull.now.reviews[-1].comments[0]
     assert answer["body"].startswith("Read the guide.\n")
+    pull.home.says(ANSWER.model_copy(update={"worth_saying": False}))
+    assert reply(pull, "@hls and then?") == "done: analysed; nothing to post"
 
 
 def test_question_in_another_thread_is_ignored(pull: Talk) -> None:

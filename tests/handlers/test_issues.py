@@ -43,7 +43,7 @@ def test_checklist_follows_what_the_author_adds(opened: OpenHome) -> None:
         "- [x] The log\n"
         "- [ ] The platform"
     )
-    home.says(issue_analysis(missing=[]))
+    home.says(issue_analysis(missing=["The log"]))  # an answered item stays answered
     issue.act("edited", body="Version 3, on Linux.")
     assert issue.shown() == (
         "bug priority-high difficulty-easy component-backend\n"
@@ -68,7 +68,7 @@ def test_rule_14_sure_labels_are_set_as_the_repository_spells_them_and_named_in_
     home = opened(comments={"summary": "always"}, labels=labels)
     for name in ("area/Cart", "area/mail", "secret", "size/small", "skip-hls", "x" * 16_000):
         home.add_label(name)
-    names = {"AREA/cart": 0.7, "area/mail": 0.69, "x\n\x1b[31mforged": 1.0}
+    names = {"AREA/cart": 0.7, "area/mail": 0.69, f"x\n\x1b[31mforged{'y' * 100}": 1.0}
     suggested = [{"name": name, "confidence": sure} for name, sure in names.items()]
     reply = issue_analysis(
         worth_saying=False, missing=["The version"], field_confidence=CONFIDENCE,
@@ -90,7 +90,7 @@ def test_rule_14_sure_labels_are_set_as_the_repository_spells_them_and_named_in_
     assert (
         "\n  Labels: added status/needs-info, area/Cart, bug;"
         " area/mail not added: Claude's confidence is 0.69, and labels.min_confidence is 0.7;"
-        " x [31mforged not added: it is not among the labels that the prompt listed;"
+        f" x [31mforged{'y' * 38} not added: it is not among the labels that the prompt listed;"
         " priority-high not added: Claude's confidence is 0.5, and"
         " labels.min_field_confidence is 0.6;"
         " difficulty-easy not added: labels.allow in the settings does not allow it;"
@@ -99,6 +99,11 @@ def test_rule_14_sure_labels_are_set_as_the_repository_spells_them_and_named_in_
     issue.unlabel("bug")
     ended = issue.act("edited", body="Twice.")
     assert "; bug not added: a person removed it; " in ended
+
+
+def test_without_a_comment_nothing_is_asked_for(home: Home) -> None:
+    home.says(issue_analysis(worth_saying=False, missing=["The version"]))
+    assert home.open_issue().shown() == "bug priority-high difficulty-easy component-backend"
 
 
 def test_priority_and_difficulty_of_issues_can_be_switched_off(opened: OpenHome) -> None:

@@ -281,6 +281,8 @@ def test_closing_event_reviews_nothing(opened: OpenHome) -> None:
 
 def test_files_that_github_does_not_list_are_counted() -> None:
     assert gather_review(file(), changed_files=3_141).unlisted == 3_140
+    described = "1 of 2 files was not shown as a whole: 1 beyond those that GitHub lists"
+    assert pull_requests.describe_omissions(gather_review(file(), changed_files=2)) == described
     # one is listed twice
     assert gather_review(file(), file(), additions=1, deletions=1).unlisted == 1
     assert gather_review(file(), changed_files=0).unlisted == 0

@@ -60,7 +60,9 @@ def test_failure_is_explained_on_the_pull_request_and_resolved_when_a_run_passes
 ) -> None:
     pull = home.open_pull_request(files=[changed_file("src/area.py"), changed_file("README.md")])
     home.open_pull_request(9)  # of the same branch, opened later
-    paths = ("src/area.py", "tests/test_area.py", "made/up.py", "rc/area.py", "t", "")
+    workflow = ".github/workflows/tests.yml"
+    real = ("src/area.py", "tests/test_area.py", workflow)
+    paths = (*real, "made/up.py", "rc/area.py", "t", "")
     where = [{"path": path, "line": 7, "why": "Here."} for path in paths]
     home.says(workflow_analysis(where=where))
     assert home.end_run(job(), job("lint", conclusion="success")) == "done: commented"
@@ -93,7 +95,8 @@ def test_failure_is_explained_on_the_pull_request_and_resolved_when_a_run_passes
         "Where to look:\n"
         f"- [`src/area.py`, line 7](https://github.com/octo/hello/blob/{HEAD}/src/area.py#L7):"
         " Here.\n"
-        "- `tests/test_area.py`, line 7: Here."
+        "- `tests/test_area.py`, line 7: Here.\n"
+        f"- [`{workflow}`, line 7](https://github.com/octo/hello/blob/{HEAD}/{workflow}#L7): Here."
     )
     passed = {"conclusion": "success", "id": 71, "run_number": 42}
     on_main = home.end_run(**{**passed, **ON_MAIN, "id": 69})
