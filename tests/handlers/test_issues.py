@@ -239,3 +239,14 @@ def test_issue_is_not_named_without_proof(opened: OpenHome, changes: dict[str, o
     store_issue(home, 31)
     shown = open_similar(home, same_as={**QUOTES, **changes})
     assert shown == "bug priority-high difficulty-easy component-backend"
+
+
+def test_six_of_the_newest_label_corrections_are_shown(home: Home) -> None:
+    home.says(issue_analysis())
+    for number in range(1, 9):
+        issue = home.open_issue(number, title=f"Crash {number}")
+        issue.unlabel("priority-high")
+        label = {"name": "priority-high"}
+        home.send("issues", "unlabeled", issue=issue.document, label=label)
+    home.open_issue(9)
+    assert re.findall(r"Crash (\d)", home.question) == ["8", "7", "6", "5", "4", "3"]
