@@ -5,11 +5,11 @@ memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from hls_handler.actions import Action, EnsureCheck, Outcome
-from hls_handler.analysis import Analysis, ReplyFields
+from hls_handler.analysis import Analysis, Receipt, Reply, ReplyFields, sum_usage
 from hls_handler.deliveries import End
 from hls_handler.engine.asking import Comments
 from hls_handler.errors import Permanent
@@ -46,6 +46,17 @@ class TrialJob:
     actions: tuple[Action, ...] = field(default=(), init=False)  # that would follow
     unanswered: str = field(default="", init=False)  # see `handlers.job.Job.note`
     unverified: str = field(default="", init=False)
+    _received: list[Reply] = field(default_factory=list, init=False)  # to all questions
+
+    def __post_init__(self) -> None:
+        send = self.asking.send
+
+        def send_and_keep(name: str, variables: Mapping[str, object], index: int) -> Reply:
+            reply = send(name, variables, index)
+            self._received.append(reply)
+            return reply
+
+        self.asking = replace(self.asking, send=send_and_keep)
 
     def run(self, handler: Handler) -> Replies:
         """Run the handler, and return the replies. Raises `Permanent` without one, `PromptError`,
@@ -104,8 +115,21 @@ class TrialJob:
             index = replies.shown_index
             self.analysis = Analysis(replies.all, self.posted, comment_index=index)
         else:
-            self.analysis = self.comments.render(replies, variables, inline)
+            analysis = self.comments.render(replies, variables, inline)
+            self.analysis = replace(analysis, receipt=self._sum_receipt())
         return self.analysis
+
+    def _sum_receipt(self) -> Receipt:
+        """Return the sums over the replies. Calls without a usable reply are not part of it."""
+        usage = sum_usage(reply.usage for reply in self._received)
+        return Receipt(
+            calls=len(self._received),
+            input_tokens=usage.all_input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_usd=usage.cost_usd,
+            is_estimate=usage.is_estimate,
+            prompt_ids=tuple(dict.fromkeys(reply.prompt_id for reply in self._received)),
+        )
 
     def render_static(self, reply: ReplyFields, variables: Mapping[str, object]) -> Analysis:
         if self.comments is not None:

@@ -279,6 +279,22 @@ class Home:
         """Claude returns these replies, and then the last one repeatedly."""
         self.world.claude.replies = list(replies)
 
+    def go_live(self) -> None:
+        """Switch the dry run off."""
+        (entry,) = self.world.settings.repositories
+        changed = entry.model_dump(exclude_unset=True) | {"features": {"dry_run": False}}
+        repositories = (Repository.model_validate(changed),)
+        self.world.settings = self.world.settings.model_copy(update={"repositories": repositories})
+
+    def while_asked(self, act: Callable[[], object]) -> None:
+        """Let this happen while Claude answers the next question."""
+
+        def act_once(_call: str) -> None:
+            self.world.claude.on_call = lambda _call: None
+            act()
+
+        self.world.claude.on_call = act_once
+
     @property
     def fallback(self) -> Talk:
         """The issue that receives comments about events without a conversation."""

@@ -473,3 +473,13 @@ def test_follow_up_reply_of_another_type_does_not_hide_the_findings() -> None:
     ]
     record = make_record(facts, chain, {key: 901})
     assert (record.rounds, [entry.title for entry in record.ledger]) == (1, ["Wrong"])
+
+
+def test_dry_run_of_a_review_leaves_nothing_that_a_later_review_builds_on(opened: OpenHome) -> None:
+    home = opened(features={"dry_run": True})
+    home.says(pull_request_analysis(findings=[finding()]))
+    pull = home.open_pull_request()
+    assert "would have" in pull.act("opened")
+    home.go_live()
+    pull.act("reopened")
+    assert len(pull.on_lines) == 1

@@ -387,6 +387,14 @@ def test_run_is_superseded_by_a_later_run_or_attempt_of_the_same_trigger(home: H
     assert home.end_run(job(), id=67, run_number=40) == failed
 
 
+def test_failure_is_not_posted_if_a_later_run_passed_while_claude_was_asked(home: Home) -> None:
+    pull = home.open_pull_request()
+    later = {"id": 71, "run_number": 42, "conclusion": "success"}
+    home.while_asked(lambda: home.end_run(job(conclusion="success"), **later))
+    assert home.end_run(job()) == "superseded: a later run or attempt of the same name passed"
+    assert pull.shown() == ""
+
+
 def test_failure_of_an_older_commit_is_recorded_and_not_posted(home: Home) -> None:
     pull = home.open_pull_request()
     ended = home.end_run(job(), head_sha="f" * 40)
