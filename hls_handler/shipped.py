@@ -20,7 +20,15 @@ SETTINGS = _FOLDER / "config" / "settings.example.yaml"
 
 _GROUPS = {
     "Set up": ("adoption.md", "setup.md", "repository-file.md", "providers.md"),
-    "Run": ("running.md", "console.md", "troubleshooting.md", "cost.md", "machines.md", "data.md"),
+    "Run": (
+        "running.md",
+        "console.md",
+        "problems.md",
+        "troubleshooting.md",
+        "cost.md",
+        "machines.md",
+        "data.md",
+    ),
     "Prompts": ("prompts.md", "prompts-reference.md", "prompts-reasons.md"),
     "Reference": ("settings.md", "cli.md", "http.md", "events.md"),
 }

@@ -39,12 +39,12 @@ def test_check_accepts_the_sample_settings_and_warns_of_the_retired_model(
     assert warnings == [
         (
             f"warning: {file}:12 (claude.model): claude-3-5-sonnet-20241022 was retired on"
-            " 2025-10-28; claude-sonnet-5-5 is used in its place"
+            " 2025-10-28; claude-sonnet-5-5 is used in its place [HLS013]"
         ),
         (
             f"warning: {file}:2 (server.host): anyone who reaches 0.0.0.0 can read /stats and"
             " /health, and the console is off; set server.api_key to require a key and to open the"
-            " console"
+            " console [HLS014]"
         ),
     ]
     assert result.stdout.splitlines()[-1].startswith(f"{file}: settings and ")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import typer
 
 from hls_handler.deliveries import State
+from hls_handler.problems import Sentence, Severity
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
 
 if TYPE_CHECKING:
@@ -142,42 +143,57 @@ _PROBLEM = re.compile(
     r"(?P<file>/[^\n:]*?)(?::(?P<line>[1-9][0-9]*))?(?: \((?P<key>[^()\n]+)\))?: (?P<message>.*)",
     re.DOTALL,
 )
-_SEVERITIES: dict[str, Style] = {"error": "red", "warning": "yellow", "note": "cyan"}
+_SEVERITIES: dict[Severity, Style] = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
-def print_problem(problem: str, *, severity: str = "error", err: bool = False) -> None:
-    """Print a sentence about a mistake. On a terminal, with an excerpt of the file that it names.
+@dataclass(frozen=True, slots=True)
+class PlacedProblem:
+    """A problem without the file and line that it begins with; both are "" if there are none."""
 
-    `problem` is such as "/srv/settings.yaml:12: server.prot: unknown key". `severity` is "error",
-    "warning" or "note".
-    """
+    message: str
+    file: str = ""
+    line: str = ""
+
+
+def find_place(problem: str) -> PlacedProblem:
+    """Split a problem such as "/srv/settings.yaml:12: server.prot: unknown key"."""
     found = _PROBLEM.fullmatch(problem)
+    if found is None:
+        return PlacedProblem(problem)
+    text = found["message"].removeprefix("note: ")
+    message = ": ".join(filter(None, (found["key"], text)))
+    return PlacedProblem(message, found["file"], found["line"] or "")
+
+
+def print_problem(problem: str, *, err: bool = False) -> None:
+    """Print a sentence about a problem, with the id of its kind. On a terminal, with an excerpt of
+    the file that it names.
+    """
+    kind = problem.kind if isinstance(problem, Sentence) else None
+    severity = kind.severity if kind is not None else "error"
+    mark = f"[{kind.id}]" if kind is not None else ""
     if not is_terminal(err=err):
         prefix = "warning: " if severity == "warning" else ""
-        print_line(f"{prefix}{problem}", err=err)
+        print_line(f"{prefix}{problem} {mark}".rstrip(), err=err)
         return
-    message = problem
-    if found is not None:
-        text = found["message"].removeprefix("note: ")
-        if text != found["message"]:
-            severity = "note"
-        message = ": ".join(filter(None, (found["key"], text)))
+    placed = find_place(problem)
     style = _SEVERITIES[severity]
-    title = styled(f"{severity}:", style)
-    _echo(f"{title} {styled(escape_unprintable(message), 'bold')}", err=err)
-    if found is not None:
-        _echo(_format_excerpt(found["file"], found["line"] or "", message, style), err=err)
+    title = styled(f"{severity}{mark}:", style)
+    _echo(f"{title} {styled(escape_unprintable(placed.message), 'bold')}", err=err)
+    if placed.file:
+        _echo(_format_excerpt(placed, style), err=err)
 
 
-def _format_excerpt(file: str, number: str, message: str, style: Style) -> str:
+def _format_excerpt(problem: PlacedProblem, style: Style) -> str:
     """Return the place, and the line with a caret below what is marked."""
     from hls_handler.settings.excerpt import read_excerpt
 
+    number = problem.line
     margin = " " * len(number)
     bar = styled("|", "cyan")
-    where = ":".join(filter(None, (file, number)))
+    where = ":".join(filter(None, (problem.file, number)))
     lines = [f"{margin}{styled('-->', 'cyan')} {escape_unprintable(where)}"]
-    excerpt = read_excerpt(file, int(number), message) if number else None
+    excerpt = read_excerpt(problem.file, int(number), problem.message) if number else None
     if excerpt is not None:
         caret = " " * excerpt.start + "^" * excerpt.length
         lines += [

@@ -17,6 +17,7 @@ from hls_handler.errors import HlsError, PromptError
 from hls_handler.events import event_key, parse_event
 from hls_handler.handlers import COMMAND_HANDLERS, handler_for
 from hls_handler.handlers.handler import common_variables
+from hls_handler.problems import Kind, Sentence
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
@@ -62,7 +63,7 @@ def load_checked(settings: Settings, unsaved: SourceFolder = NOTHING_UNSAVED) ->
     if settings.prompts.directory == DEFAULT_FOLDERS:
         folders = {key: folder for key, folder in folders.items() if folder.is_dir()}
     missing = [
-        f"{where(key)}: there is no folder {folder.absolute()}"
+        Sentence(f"{where(key)}: there is no folder {folder.absolute()}", Kind.PROMPT_FILE)
         for key, folder in folders.items()
         if not folder.is_dir()
     ]
@@ -165,7 +166,7 @@ NEED_NO_PROMPT = LABEL_CHANGES | {"merge_group", "merge_group.checks_requested"}
 """Events that can be label corrections, and those that get a check without Claude."""
 
 
-def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]:
+def find_library_warnings(settings: Settings, library: Library) -> Iterator[Sentence]:
     """Yield a warning for each enabled event without a prompt, and each prompt of which no event is
     enabled.
 
@@ -177,9 +178,10 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]
             if event not in NEED_NO_PROMPT and not _has_prompt(event, effective, library):
                 where = settings.sources.where(f"{effective.key}.events[{position}]")
                 advice = f"add {event} to the `on:` of a prompt, or do not enable it"
-                yield (
+                yield Sentence(
                     f"{where}: {event} is enabled, but no prompt is for it, so it is ignored;"
-                    f" {advice}"
+                    f" {advice}",
+                    Kind.NO_PROMPT,
                 )
     for prompt in _find_unused(settings, library):
         sources = library.sources[prompt.name]
@@ -188,7 +190,8 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]
             f"add one to repositories[].events in {settings.sources.file}, or remove the prompt"
         )
         where = f"{Path(sources.front_file).absolute()}:{line}"
-        yield f"{where}: on: no repository enables {' or '.join(prompt.on)}; {advice}"
+        events = " or ".join(prompt.on)
+        yield Sentence(f"{where}: on: no repository enables {events}; {advice}", Kind.UNUSED_PROMPT)
     for _, effective in _enabled_entries(settings):
         where = settings.sources.where(f"{effective.key}.variables")
         for name, prompt in library.prompts.items():
@@ -196,7 +199,10 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]
                 for variable in sorted(library.used_variables(name) - effective.variables.keys()):
                     advice = f"add {variable} there or to prompts.variables"
                     uses = f"{prompt.absolute_path} uses config.{variable}"
-                    yield f"{where}: {uses}, which {effective.pattern} lacks; {advice}"
+                    yield Sentence(
+                        f"{where}: {uses}, which {effective.pattern} lacks; {advice}",
+                        Kind.MISSING_VARIABLE,
+                    )
 
 
 def _enabled_entries(settings: Settings) -> list[tuple[Repository, EffectiveSettings]]:

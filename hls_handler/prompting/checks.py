@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import TemplateSyntaxError, nodes
 
 from hls_handler.analysis import REPLY_TYPES, SCORES, ReplyFields, is_worth_saying
+from hls_handler.problems import Kind
 from hls_handler.prompting.environment import (
     ALLOWED_ONLY_IN,
     TOO_SLOW,
@@ -103,7 +104,7 @@ def check_names(
         for node in tree.find_all(nodes.Node):
             message = _find_mistake(node, environment, types, known)
             if message:
-                yield Problem(templates.files[name], node.lineno, message)
+                yield Problem(templates.files[name], node.lineno, message, Kind.UNKNOWN_NAME)
 
 
 def _find_mistake(
@@ -231,7 +232,7 @@ class LibraryCheck:
                 use = f"prompts.use: {{{key}: {second}}}"
                 advice = f"remove it from one, or set {use} in the settings"
                 message = f"on: {key} is also in {self.files.lines[first].file}; {advice}"
-                yield problem_at(self.files.lines[second], "on", message)
+                yield problem_at(self.files.lines[second], "on", message, Kind.PROMPT_EVENT)
 
     def _on_problems(self, prompt: Prompt) -> Iterator[Problem]:
         lines = self.files.lines[prompt.name]
@@ -245,11 +246,11 @@ class LibraryCheck:
                 "the prompt has no event; add on: [issues.opened], or name this prompt in another"
                 " prompt's then"
             )
-            yield problem_at(lines, "on", message)
+            yield problem_at(lines, "on", message, Kind.PROMPT_EVENT)
         for key in prompt.on:
             problem = find_event_problem(key)
             if problem is not None:
-                yield problem_at(lines, "on", f"on: {problem}")
+                yield problem_at(lines, "on", f"on: {problem}", Kind.PROMPT_EVENT)
             family = self.families.get(key.partition(".")[0])
             if family and prompt.reply in REPLY_TYPES and prompt.reply not in family.replies:
                 advice = suggest_name(prompt.reply, family.replies)
@@ -304,23 +305,24 @@ class LibraryCheck:
             message = (
                 f"reply: no template shows file.numbered, so all checks are incomplete; {advice}"
             )
-            yield problem_at(lines, "reply", message)
+            yield problem_at(lines, "reply", message, Kind.BLIND_REVIEW)
         used = self._used_names(name) | prompt.reply_model.label_rules.keys()
         for defined in front.fields:
             is_card = defined == SCORES and self.library.uses(name, SCORES)
             if defined not in shipped and defined not in used and not is_card:
+                key = f"fields.{defined}"
                 message = (
-                    f"no template shows analysis.{defined} and no label uses it; use it, or remove"
-                    " the field"
+                    f"{key}: no template shows analysis.{defined} and no label uses it; use it, or"
+                    " remove the field"
                 )
-                yield problem_at(lines, f"fields.{defined}", f"fields.{defined}: {message}")
+                yield problem_at(lines, key, message, Kind.UNUSED_FIELD)
         for event, family in self.event_families(name).items():
             if not family.carries_labels and any(front.labels.values()):
                 message = (
-                    f"the event {event} has no issue or pull request that can carry labels; remove"
-                    " them"
+                    f"labels: the event {event} has no issue or pull request that can carry"
+                    " labels; remove them"
                 )
-                yield problem_at(lines, "labels", f"labels: {message}")
+                yield problem_at(lines, "labels", message, Kind.UNUSED_FIELD)
 
     def _used_names(self, name: str) -> set[str]:
         """Return the attributes and constant strings in the templates and the condition that get a

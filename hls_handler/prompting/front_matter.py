@@ -12,6 +12,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, ValidationError
 
 from hls_handler.analysis import REPLY_TYPES
+from hls_handler.problems import Kind
 from hls_handler.prompting.problems import Problem, suggest_name
 from hls_handler.question import Effort, StrictModel, Then
 from hls_handler.settings.reference import Reference, explain
@@ -91,11 +92,11 @@ class FrontMatter(StrictModel):
     then: Then | None = None
 
 
-def problem_at(lines: Sources, key: str, message: str) -> Problem:
+def problem_at(lines: Sources, key: str, message: str, kind: Kind = Kind.FRONT_MATTER) -> Problem:
     """Return a problem at the line of `key`; if "then.when" is missing, at that of "then"; if both
     are, at line 1.
     """
-    return Problem(lines.file, lines.find_line(key) or 1, message)
+    return Problem(lines.file, lines.find_line(key) or 1, message, kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +111,16 @@ def parse_front_matter(text: str, file: str) -> ParsedFrontMatter:
     try:
         tree = parse_tree(f"\n{text}", file)  # line 1 is the opening fence
     except InvalidYaml as exc:
-        problem = Problem(file, exc.line, f"front matter: {exc.sentence}")
+        problem = Problem(file, exc.line, f"front matter: {exc.sentence}", Kind.FRONT_MATTER)
         return ParsedFrontMatter(None, Sources(file), [problem])
     lines = tree.sources
     if not isinstance(tree.root, dict):
-        problem = Problem(file, 2, "the front matter has no keys; write `key: value`")
+        message = "the front matter has no keys; write `key: value`"
+        problem = Problem(file, 2, message, Kind.FRONT_MATTER)
         return ParsedFrontMatter(None, lines, [problem])
-    problems = [Problem(file, line, sentence) for line, sentence in tree.problems]
+    problems = [
+        Problem(file, line, sentence, Kind.FRONT_MATTER) for line, sentence in tree.problems
+    ]
     problems += [
         problem_at(lines, key, f"{key}: {sentence}") for key, sentence in tree.rejected.items()
     ]

@@ -5,12 +5,13 @@ them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from hls_handler.errors import PromptError
+from hls_handler.problems import Kind, Sentence
 
 _Value = TypeVar("_Value")
 
@@ -23,6 +24,7 @@ class Problem:
     file: str  # path for messages: "prompts/issues/analyze.j2"
     line: int  # from 1
     message: str
+    kind: Kind = field(default=Kind.TEMPLATE, compare=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.message}"
@@ -43,8 +45,9 @@ def prompt_error(problems: Iterable[Problem]) -> PromptError:
     return PromptError([with_absolute_path(problem) for problem in sorted(set(problems))])
 
 
-def with_absolute_path(problem: Problem) -> str:
-    return str(replace(problem, file=str(Path(problem.file).absolute())))
+def with_absolute_path(problem: Problem) -> Sentence:
+    absolute = replace(problem, file=str(Path(problem.file).absolute()))
+    return Sentence(str(absolute), problem.kind)
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:

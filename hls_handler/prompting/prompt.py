@@ -20,6 +20,7 @@ from hls_handler.analysis import (
     group_of,
     list_possible_labels,
 )
+from hls_handler.problems import Sentence
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
 from hls_handler.prompting.front_matter import FENCE
 from hls_handler.prompting.problems import BrokenTemplateError, Problem
@@ -221,7 +222,7 @@ class Library:
     # prompts that run beside the real one and post nothing; their `on:` has no effect
     shadows: Set[str] = frozenset()
     # likely mistakes that do not prevent the use of the library, with file and line
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Sentence, ...] = ()
 
     def on(self, event_key: str) -> tuple[str, ...]:
         """Return the prompts whose `on` has `event_key`, except shadow prompts.

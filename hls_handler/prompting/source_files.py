@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hls_handler.problems import Kind
 from hls_handler.prompting.front_matter import (
     BYTE_ORDER_MARK,
     FENCE_PROBLEM,
@@ -67,7 +68,7 @@ class SourceFile:
         line = find_wrong_fence(self.text)
         if line is None:
             return None
-        return Problem(self.file, line, FENCE_PROBLEM)
+        return Problem(self.file, line, FENCE_PROBLEM, Kind.FRONT_MATTER)
 
     @property
     def prompt(self) -> str:
@@ -111,7 +112,8 @@ def read_folder(directory: Path) -> SourceFolder:
 
     def unreadable(exc: OSError) -> None:
         folder = Path(exc.filename).as_posix()
-        problems.append(Problem(folder, 1, f"this folder cannot be read: {exc.strerror}"))
+        message = f"this folder cannot be read: {exc.strerror}"
+        problems.append(Problem(folder, 1, message, Kind.PROMPT_FILE))
 
     for path in map(Path, find_files(directory, unreadable)):
         if not path.name.endswith(SUFFIX) or path.is_dir():
@@ -121,9 +123,11 @@ def read_folder(directory: Path) -> SourceFolder:
         try:
             sources[name] = _split(name, file, path.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
-            problems.append(Problem(file, 1, "the file is not UTF-8; save it as UTF-8"))
+            message = "the file is not UTF-8; save it as UTF-8"
+            problems.append(Problem(file, 1, message, Kind.PROMPT_FILE))
         except OSError as exc:
-            problems.append(Problem(file, 1, f"the file cannot be read: {exc.strerror}"))
+            message = f"the file cannot be read: {exc.strerror}"
+            problems.append(Problem(file, 1, message, Kind.PROMPT_FILE))
     return SourceFolder(sources, problems)
 
 
@@ -159,7 +163,7 @@ def read_source_files(
     missing = [folder.as_posix() for folder in folders if not folder.is_dir()]
     if missing:
         message = "there is no such folder; check prompts.directory in the settings"
-        raise prompt_error([Problem(folder, 1, message) for folder in missing])
+        raise prompt_error([Problem(folder, 1, message, Kind.PROMPT_FILE) for folder in missing])
     read = [read_folder(folder) for folder in folders]
     if unsaved.sources:
         read.insert(0, unsaved)
@@ -185,7 +189,7 @@ def read_source_files(
         base = f"{folders[0].as_posix()}/{BASE}"
         sources[BASE] = _split(BASE, base, "")
         message = "the file is missing; it contains the system message of every prompt"
-        problems.append(Problem(base, 1, message))
+        problems.append(Problem(base, 1, message, Kind.PROMPT_FILE))
     front_matters: dict[str, FrontMatter] = {}
     texts: dict[str, str] = {}
     lines: dict[str, Sources] = {}
@@ -216,7 +220,7 @@ def _empty_problem(folders: Sequence[Path]) -> Problem:
     if len(folders) > 1:
         where = f"any of {', '.join(folder.as_posix() for folder in folders)}"
     message = f"there is no prompt in {where}; a prompt is a file such as issues/analyze.j2"
-    return Problem(folders[0].as_posix(), 1, message)
+    return Problem(folders[0].as_posix(), 1, message, Kind.PROMPT_FILE)
 
 
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
@@ -256,7 +260,7 @@ def _missing_front_problem(source: SourceFile) -> Problem:
         "add front matter between lines ---, or if it is a part, rename it to"
         f" _{source.name.rpartition('/')[2]}"
     )
-    return Problem(source.file, 1, f"{message}; {advice}")
+    return Problem(source.file, 1, f"{message}; {advice}", Kind.FRONT_MATTER)
 
 
 def _shipped_fallbacks(
@@ -284,11 +288,11 @@ def _non_prompt_problems(source: SourceFile, own: Mapping[str, SourceFile]) -> I
             "the file has front matter, but is not a prompt; a prompt is a file such as"
             " issues/analyze.j2"
         )
-        yield Problem(source.file, 1, message)
+        yield Problem(source.file, 1, message, Kind.PROMPT_FILE)
     if (
         source.is_comment
         and f"{source.prompt}{SUFFIX}" not in own
         and source.name != SHARED_COMMENT
     ):
         message = f"this is the comment template of {source.prompt}{SUFFIX}, which does not exist"
-        yield Problem(source.file, 1, message)
+        yield Problem(source.file, 1, message, Kind.PROMPT_FILE)

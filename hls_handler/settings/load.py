@@ -22,6 +22,7 @@ from pydantic import SecretStr, ValidationError
 
 from hls_handler import shipped, tracing
 from hls_handler.errors import SettingsError
+from hls_handler.problems import Kind, Sentence, rephrase, with_kind
 from hls_handler.settings.model import (
     RepositoryFeatures,
     Settings,
@@ -113,24 +114,25 @@ def load_settings(
         problems = _explain(error, expansion)
     # not validated: finds problems beside other invalid values
     for key, sentence in _find_problems(expansion.root):
-        problems.setdefault(key, sentence)
+        problems.setdefault(key, with_kind(sentence, Kind.CONFLICT))
     for key, sentence in problems.items():
         file = files.get(re.sub(r"\[\d+\]$", "", key))
         if file is not None:
             # without these words, the log redacts its name
-            problems[key] = f"the file {file} {sentence}"
+            problems[key] = rephrase(sentence, f"the file {file} {sentence}")
     # These replace other sentences about the same key, because its real value was not validated.
     problems |= tree.rejected
     if not allow_unset:
-        problems |= secret_files.problems
-    problems |= expansion.problems
+        problems |= _of_kind(Kind.SECRET_FILE, secret_files.problems)
+    problems |= _of_kind(Kind.UNSET_VARIABLE, expansion.problems)
     # a missing folder alone is left to `load_checked`: some commands need no prompts
     if problems or tree.problems:
-        problems = {**dict(_find_missing_folders(expansion.root)), **problems}
+        folders = _of_kind(Kind.PROMPT_FILE, dict(_find_missing_folders(expansion.root)))
+        problems = folders | problems
     lines = tree.format_problems(problems)
     if lines or settings is None:
         secrets = _collect_secrets(expansion, Reference())
-        raise SettingsError([masked(line, secrets) for line in lines])
+        raise SettingsError([rephrase(line, masked(line, secrets)) for line in lines])
     sources = replace(tree.sources, options={f"server.{name}": f"--{name}" for name in options})
     warnings = (*_find_warnings(settings, sources), *_find_exposed_files(sources, dotenv, files))
     model = resolve_model(settings.claude.model)
@@ -143,10 +145,15 @@ def load_settings(
     return settings
 
 
+def _of_kind(kind: Kind, problems: Mapping[str, str]) -> dict[str, str]:
+    return {key: Sentence(sentence, kind) for key, sentence in problems.items()}
+
+
 def _explain(error: ValidationError, expansion: Expansion) -> dict[str, str]:
     problems = explain(error, expansion.root, expansion.variables, Reference())
     for key in problems.keys() & expansion.unset:
-        problems[key] = f"{expansion.unset[key]}; it is required"
+        sentence = f"{expansion.unset[key]}; it is required"
+        problems[key] = Sentence(sentence, Kind.UNSET_VARIABLE)
     return problems
 
 
@@ -310,10 +317,11 @@ def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
             )
 
 
-def _describe_missing_packages(name: str) -> str:
+def _describe_missing_packages(name: str) -> Sentence:
     """Name the command for a clone. In a package index, the project's name may be another's."""
     missing = f"needs the packages of requirements-{name}.txt, which are not installed"
-    return f"{missing}; run make .venv/ready-{name} in the clone"
+    advice = f"run make .venv/ready-{name} in the clone"
+    return Sentence(f"{missing}; {advice}", Kind.MISSING_PACKAGE)
 
 
 def _find_tracing_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -385,7 +393,8 @@ def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
         package, needed = PROVIDERS[kind]
         for name in needed:
             if entry.get(name) is None:
-                yield f"{key}.{name}", f"is missing; {kind} needs it"
+                sentence = f"is missing; {kind} needs it"
+                yield f"{key}.{name}", Sentence(sentence, Kind.MISSING_KEY)
         if find_spec(package.partition(".")[0]) is None or find_spec(package) is None:
             yield f"{key}.kind", _describe_missing_packages("providers")
         name = str(entry.get("name", kind))
@@ -416,43 +425,44 @@ def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, .
     return tuple(sorted(texts, key=len, reverse=True))
 
 
-def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
+def _find_warnings(settings: Settings, sources: Sources) -> Iterator[Sentence]:
+    where = sources.where
     for key, provider in settings.claude.providers.items():
         for name in ("model", "review_model"):
             retirement = describe_retirement(getattr(provider, name) or "")
             if retirement is not None:
-                yield f"{sources.where(f'{key}.{name}')}: {retirement}"
+                yield Sentence(f"{where(f'{key}.{name}')}: {retirement}", Kind.RETIRED_MODEL)
         for name, kinds in KINDS_OF_KEYS.items():
             if name in provider.model_fields_set and provider.kind not in kinds:
-                yield (
-                    f"{sources.where(f'{key}.{name}')}: has no effect with kind {provider.kind};"
-                    " remove the key"
-                )
+                unused = f"has no effect with kind {provider.kind}; remove the key"
+                yield Sentence(f"{where(f'{key}.{name}')}: {unused}", Kind.UNUSED_KEY)
     if not settings.features.signature_validation:
-        where = sources.where("features.signature_validation")
         accepted = "they are accepted from this machine only, and not from a proxy"
-        yield f"{where}: webhooks are not verified; {accepted}"
-    if settings.claude.temperature is not None:
-        yield (
-            f"{sources.where('claude.temperature')}: has no effect, models accept no temperature;"
-            " remove the key"
+        yield Sentence(
+            f"{where('features.signature_validation')}: webhooks are not verified; {accepted}",
+            Kind.UNPROTECTED,
         )
+    if settings.claude.temperature is not None:
+        unused = "has no effect, models accept no temperature; remove the key"
+        yield Sentence(f"{where('claude.temperature')}: {unused}", Kind.UNUSED_KEY)
     if not settings.mirror.enabled:
         for key in _find_features_with_mirror(settings):
-            yield f"{sources.where(key)}: needs the mirror, and mirror.enabled is false"
+            needed = "needs the mirror, and mirror.enabled is false"
+            yield Sentence(f"{where(key)}: {needed}", Kind.MIRROR_OFF)
     if settings.server.trusted_proxy is not None:
         for index, network in enumerate(settings.server.trusted_proxy.networks):
             if ip_network(network).prefixlen == 0:
-                where = sources.where(f"server.trusted_proxy.networks[{index}]")
-                yield (
-                    f"{where}: {network} is every address, so all who reach the port can name any"
-                    " user; name the proxy's"
+                yield Sentence(
+                    f"{where(f'server.trusted_proxy.networks[{index}]')}: {network} is every"
+                    " address, so all who reach the port can name any user; name the proxy's",
+                    Kind.UNPROTECTED,
                 )
     if not settings.server.has_sign_in and not is_loopback(settings.server.host):
-        yield (
-            f"{sources.where('server.host')}: anyone who reaches {settings.server.host} can read"
+        yield Sentence(
+            f"{where('server.host')}: anyone who reaches {settings.server.host} can read"
             " /stats and /health, and the console is off; set server.api_key to require a key and"
-            " to open the console"
+            " to open the console",
+            Kind.UNPROTECTED,
         )
 
 
@@ -469,15 +479,15 @@ def _find_features_with_mirror(settings: Settings) -> Iterator[str]:
 
 def _find_exposed_files(
     sources: Sources, dotenv: Path | None, files: Mapping[str, Path]
-) -> Iterator[str]:
+) -> Iterator[Sentence]:
+    exposed = "other users of this machine can read"
     for key, file in files.items():
         if _is_readable_by_others(file):
-            yield (
-                f"{sources.where(key)}: other users of this machine can read {file}; run chmod 600"
-                " on it"
+            yield Sentence(
+                f"{sources.where(key)}: {exposed} {file}; run chmod 600 on it", Kind.EXPOSED_FILE
             )
     if dotenv is not None and _is_readable_by_others(dotenv):
-        yield f"{dotenv}: other users of this machine can read this file; run chmod 600 on it"
+        yield Sentence(f"{dotenv}: {exposed} this file; run chmod 600 on it", Kind.EXPOSED_FILE)
 
 
 def _is_readable_by_others(path: Path) -> bool:
@@ -541,12 +551,12 @@ def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping
         problem = "not UTF-8; save the file as UTF-8"
     # raised outside of `except`: a decoding error contains the bytes of the file, which has secrets
     if problem:
-        raise SettingsError([f"{dotenv.absolute()}: {problem}"])
+        raise SettingsError([Sentence(f"{dotenv.absolute()}: {problem}", Kind.SECRET_FILE)])
     broken = [binding.original.line for binding in bindings if binding.error]
     if broken:
-        raise SettingsError(
-            [f"{dotenv.absolute()}:{line}: invalid line; expected NAME=value" for line in broken]
-        )
+        where = dotenv.absolute()
+        lines = [f"{where}:{line}: invalid line; expected NAME=value" for line in broken]
+        raise SettingsError([Sentence(line, Kind.SECRET_FILE) for line in lines])
     return {b.key: b.value for b in bindings if b.key is not None and b.value is not None} | dict(
         environ
     )

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, PrivateAttr
 
 from hls_handler import shipped
 from hls_handler.analysis import Category, Severity
+from hls_handler.problems import Sentence
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.values import (
     AppPrivateKey,
@@ -51,6 +52,7 @@ from hls_handler.settings.values import (
     ServerUrl,
     SharedSecret,
     SharedSecrets,
+    SilencedId,
     Summary,
     TitleMode,
     TitleTypes,
@@ -1008,6 +1010,12 @@ class Tracing(Section):
     )
 
 
+class Check(Section):
+    ignore: tuple[SilencedId, ...] = Field(
+        (), description="ids of warnings and notes that `hls check` does not show"
+    )
+
+
 class Settings(Section):
     """The whole settings file."""
 
@@ -1033,9 +1041,10 @@ class Settings(Section):
     mirror: Mirror = Field(default_factory=Mirror)
     metrics: Metrics = Field(default_factory=Metrics)
     tracing: Tracing = Field(default_factory=Tracing)
+    check: Check = Field(default_factory=Check)
 
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
-    _warnings: tuple[str, ...] = PrivateAttr(default=())
+    _warnings: tuple[Sentence, ...] = PrivateAttr(default=())
     _unset: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
@@ -1089,7 +1098,7 @@ class Settings(Section):
         return tuple(sorted({f"{file.parent}/" for file in files}, key=len, reverse=True))
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[Sentence, ...]:
         """One sentence for each key that is valid, but outdated, without effect or unsafe."""
         return self._warnings
 

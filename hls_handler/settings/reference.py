@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import JsonSchemaMode
 
+from hls_handler.problems import Kind, Sentence
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import EXPECTED, PROBLEM
 from hls_handler.settings.yaml_parser import key_path
@@ -231,15 +232,17 @@ def explain(
     for found in error.errors(include_url=False, include_input=False):
         path, value = _locate(root, found["loc"], found["type"])
         if found["type"] == PROBLEM:
-            rejected[path] = found["msg"]
+            rejected[path] = Sentence(found["msg"], Kind.WRONG_VALUE)
         elif found["type"] == "extra_forbidden":
             name = str(found["loc"][-1])
             section = path[: -len(name)].rstrip(".")  # the name may contain dots
-            sentences[path] = unknown_key(section, name, reference)
+            sentences[path] = Sentence(unknown_key(section, name, reference), Kind.UNKNOWN_KEY)
         elif found["type"] == "missing":
-            sentences[path] = f"is missing; expected {_describe_expected(path, reference)}"
+            expected = _describe_expected(path, reference)
+            sentences[path] = Sentence(f"is missing; expected {expected}", Kind.MISSING_KEY)
         else:
-            sentences[path] = _describe_wrong_value(path, value, variables, reference)
+            sentence = _describe_wrong_value(path, value, variables, reference)
+            sentences[path] = Sentence(sentence, Kind.WRONG_VALUE)
     paths = [*sentences, *rejected]  # `webhook_secret[1]` is more precise than `webhook_secret`
     parents = {
         path for path in paths if any(other.startswith((f"{path}.", f"{path}[")) for other in paths)

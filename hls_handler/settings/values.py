@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from hls_handler.problems import find_id_problem
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.github_events import find_event_problem, find_fallback_event_problem
 
@@ -368,6 +369,7 @@ Folders = Annotated[tuple[Path, ...], _reject_empty_list("folder")]
 EventKey = Annotated[str, _reject(find_event_problem)]
 FallbackEventKey = Annotated[str, _reject(find_fallback_event_problem)]
 PathGlob = Annotated[str, _reject(find_glob_problem)]
+SilencedId = Annotated[str, _reject(find_id_problem)]
 LabelGlob = Annotated[str, _reject(_find_label_glob_problem)]
 Language = Annotated[
     str,

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import yaml
 
 from hls_handler.errors import SettingsError
+from hls_handler.problems import rephrase
 from hls_handler.wording import is_or_are
 
 MAX_BYTES = 1_000_000
@@ -126,11 +127,12 @@ class Tree:
         """
         problems = [*self.problems]
         for key, sentence in by_key.items():
-            problems.append((self.sources.find_line(key) or 0, f"{key}: {sentence}"))
+            line = self.sources.find_line(key) or 0
+            problems.append((line, rephrase(sentence, f"{key}: {sentence}")))
         lines = []
         for line, sentence in sorted(problems):
             where = f"{self.file}:{line}" if line else self.file
-            lines.append(f"{where}: {sentence}")
+            lines.append(rephrase(sentence, f"{where}: {sentence}"))
         return lines
 
 

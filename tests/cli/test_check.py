@@ -97,13 +97,13 @@ def test_names_that_do_not_exist_are_named(check: Check, settings: Path) -> None
     prompt, issue, owner = checked.stdout.splitlines()[-3:]
     assert (
         prompt == f"{settings}:19 (repositories[1].prompts.use.issues.reopened): there is no prompt"
-        " 'issues/analyse'; did you mean 'issues/analyze'?"
+        " 'issues/analyse'; did you mean 'issues/analyze'? [HLS035]"
     )
     assert f".comments.post_to.push): the issue {REPOSITORY}#4711 cannot be read: GET " in issue
     assert (
         owner
         == f"{settings}:19 (repositories[1].name): GitHub has no account Codertocatt; check the"
-        " name"
+        " name [HLS053]"
     )
 
 
@@ -120,7 +120,7 @@ def test_labels_that_prompts_do_not_list_are_counted(
     checked = check({"repositories:\n": f"repositories:\n{entry}\n"})
     assert (
         f"{settings}:18 (repositories[0].labels.suggest): note: prompts do not list 100 of 1100"
-        " labels of the repository; labels.allow and labels.deny choose which they list\n"
+        " labels of the repository; labels.allow and labels.deny choose which they list [HLS055]\n"
         in checked.stdout
     )
     assert checked.exit_code == 0
@@ -141,7 +141,7 @@ def test_events_that_the_webhooks_do_not_send_are_named(
         checked,
         f"{settings}:18 (repositories[0].name): the webhook does not send"
         " pull_request_review_comment, pull_request_review_thread, which the settings need; select"
-        f" them at {page}",
+        f" them at {page} [HLS052]",
     )
 
 
@@ -156,7 +156,7 @@ def test_budget_below_one_call_is_a_warning(check: Check, settings: Path) -> Non
     assert warnings == [
         f"warning: {settings}:17 (budgets.{key}.day_usd): {usd} USD are less than one call may cost"
         " (0.0087 USD for claude.input_tokens and max_tokens with claude-haiku-5-5); a call that"
-        " does not fit is never made"
+        " does not fit is never made [HLS017]"
         for key, usd in (("total", "0.006"), ("outsiders", "0.001"))
     ]
 
@@ -208,7 +208,7 @@ def test_fallback_that_reviews_with_its_own_model_is_noted(check: Check, setting
     (note,) = notes
     assert (
         note == f"{settings}:11 (claude.fallbacks[0].model): note: reviews by second use its model "
-        "claude-haiku-5-5; claude.fallbacks[0].review_model names another"
+        "claude-haiku-5-5; claude.fallbacks[0].review_model names another [HLS021]"
     )
 
 
@@ -294,11 +294,11 @@ def test_what_the_app_lacks_is_named(check: Check, sandbox: Sandbox, tmp_path: P
     page = f"{sandbox.page_url}settings/apps/my-hls"
     assert event.endswith(
         "the App's webhook does not send pull_request_review_thread, which the settings need;"
-        f" select them at {page}/permissions"
+        f" select them at {page}/permissions [HLS052]"
     )
     assert owner.endswith(
         "(repositories[0].name): the App is not installed on Codertocatt; check the name, or"
-        f" install it at {page}/installations"
+        f" install it at {page}/installations [HLS053]"
     )
 
 
@@ -317,5 +317,5 @@ def test_app_that_gets_no_events_of_merge_queues_is_noted(
         note
         == "the App's webhook does not send merge_group, so a merge queue that requires the check"
         " waits for it in vain; if you use one, add the permission Merge queues (read) and the"
-        f" event Merge group at {page}"
+        f" event Merge group at {page} [HLS054]"
     )

@@ -90,7 +90,7 @@ def test_a_valid_file_is_accepted_without_credentials(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\nlables: {}\n", ":2: lables: unknown key; did you mean labels?"),
+        (b"\nlables: {}\n", ":2: lables: unknown key; did you mean labels? [HLS002]"),
         (
             b"prompts:\n  use: {issues.opened: issues/none}\n",
             (

@@ -118,7 +118,10 @@ def test_list_names_the_line_of_a_broken_prompt(prompts: Hls, tmp_path: Path) ->
     write(tmp_path / "lib", {"issues/mine.j2": f"{FRONT}---\n{{{{ issue.titel }}}}\n"})
     shown = prompts("list")
     assert (shown.exit_code, shown.stdout) == (2, "")
-    assert "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'?\n" in shown.stderr
+    assert (
+        "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'? [HLS034]\n"
+        in shown.stderr
+    )
 
 
 def test_diff_covers_all_files_of_two_prompts(prompts: Hls) -> None:

@@ -63,7 +63,7 @@ def test_rule_19_excerpt_shows_no_secret(
 ) -> None:
     write(folder, settings)
     shown = on_terminal("check", "--offline")
-    assert "error:" in shown
+    assert "error[HLS00" in shown
     assert "HIDDEN" not in shown
 
 
@@ -74,14 +74,14 @@ def test_mistake_in_a_prompt_is_marked(folder: Path, on_terminal: OnTerminal) ->
     (folder / "prompts" / "issues" / "mine.j2").write_text(template)
     write(folder, f"{SETTINGS}prompts: {{directory: prompts}}\n")
     shown = on_terminal("check", "--offline", "--no-color")
-    assert "error: issue has no 'titel'; did you mean 'title'?\n" in shown
+    assert "error[HLS034]: issue has no 'titel'; did you mean 'title'?\n" in shown
     assert "6 | Is {{ issue.titel }} important?\n  |             ^^^^^\n" in shown
 
 
 def test_excerpt_cannot_control_the_terminal(folder: Path, on_terminal: OnTerminal) -> None:
     write(folder, f'{SETTINGS}limits: {{"\\e[31m[bold]": 1}}\n')
     shown = on_terminal("check", "--offline", "--no-color")
-    assert "error: limits.\\x1b[31m[bold]: unknown key" in shown
+    assert "error[HLS002]: limits.\\x1b[31m[bold]: unknown key" in shown
     assert "\x1b" not in shown
 
 
@@ -102,7 +102,7 @@ def test_colours_are_off_with_a_variable(
 def test_problem_is_one_line_without_a_terminal(folder: Path, hls: Hls) -> None:
     file = write(folder, f"{SETTINGS}server: {{prot: 80}}\n")
     found = hls("check", "--offline").output
-    assert found == f"{file}:5: server.prot: unknown key; did you mean server.port?\n"
+    assert found == f"{file}:5: server.prot: unknown key; did you mean server.port? [HLS002]\n"
 
 
 def rows(shown: str) -> list[str]:

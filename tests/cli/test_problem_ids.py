@@ -1,0 +1,124 @@
+"""Ids of the problems that `hls check` reports: they never change, and those of warnings can be
+silenced.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from hls_handler.problems import Kind
+from tests.cli.conftest import SETTINGS, Hls
+
+PAGE = Path("docs/problems.md").read_text(encoding="utf-8")
+FRONT = "---\ndescription: x\non: [{}]\nreply: generic_analysis\n---\n{}"
+OWN = "prompts: {directory: [own, shipped]}\n"
+DRAFT = {"push/draft.j2": FRONT.format("push", "{{ event.ref }}")}
+
+
+def test_ids_are_not_changed_nor_used_again() -> None:
+    """An id of a problem that is no longer reported stays in this list."""
+    ids = {
+        "error": "001 002 003 004 005 006 007 008 009 030 031 032 033 034 035 036 037 038"
+        " 050 051 052 053 056 057 058",
+        "warning": "012 013 014 015 016 017 039 040",
+        "note": "018 019 020 021 022 023 054 055",
+    }
+    assert {
+        severity: " ".join(kind.id[3:] for kind in Kind if kind.severity == severity)
+        for severity in ids
+    } == ids
+
+
+def test_page_lists_each_id_with_its_severity_title_example_and_cure() -> None:
+    found = [
+        (heading.lower(), identifier, title)
+        for heading, section in re.findall(r"## (\w+)s\n(.*?)(?=\n## |\Z)", PAGE, re.DOTALL)
+        for identifier, title in re.findall(r"- \*\*(HLS\d+)\*\* (.+) \(.+\): .+", section)
+    ]
+    order = ("error", "warning", "note")
+    assert found == [
+        (kind.severity, kind.id, kind.title)
+        for kind in sorted(Kind, key=lambda kind: (order.index(kind.severity), kind.id))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "prompts", "ids"),
+    [
+        ("limits: {concurrency: 80: 81}\n", {}, ["HLS001"]),
+        ("limits: {concurrency: 5, concurrency: 6}\n", {}, ["HLS001"]),
+        ("server: {prot: 80}\n", {}, ["HLS002"]),
+        ("test_oracle: {url: !secret x}\n", {}, ["HLS001"]),
+        ("budgets: {repositories: [{day_usd: 1}]}\n", {}, ["HLS003"]),
+        ("limits: {concurrency: many}\n", {}, ["HLS004"]),
+        ("check: {ignore: [HLS002]}\n", {}, ["HLS004"]),
+        ("server: {viewers: [mona]}\n", {}, ["HLS005"]),
+        ("server: {host: '${'}\n", {}, ["HLS006"]),
+        ("prompts: {directory: none}\n", {}, ["HLS030"]),
+        (OWN, {"push/a.j2": FRONT.format("push", "x").replace("x", "[]", 1)}, ["HLS031"]),
+        (OWN, {"push/a.j2": FRONT.format("pusch", "x")}, ["HLS032"]),
+        (OWN, {"push/a.j2": FRONT.format("push", "{% if x %}")}, ["HLS033"]),
+        (OWN, {"push/a.j2": FRONT.format("push", "{{ 1 / 0 }}")}, ["HLS033"]),
+        (OWN, {"push/a.j2": FRONT.format("push", "{{ evnt }}")}, ["HLS034"]),
+        ("prompts: {use: {issues.opened: issues/none}}\n", {}, ["HLS035"]),
+        ("mirror: {enabled: false}\nfeatures: {cherry_pick: true}\n", {}, ["HLS016"]),
+        ("claude: {temperature: 1, api_key: a-key}\n", {}, ["HLS012"]),
+        (OWN, DRAFT, ["HLS039"]),
+    ],
+)
+def test_problem_has_its_id(
+    hls: Hls, folder: Path, settings: str, prompts: dict[str, str], ids: list[str]
+) -> None:
+    kept = SETTINGS.replace("claude: {api_key: a-key}\n", "") if "a-key" in settings else SETTINGS
+    (folder / "settings.yaml").write_text(f"{kept}{settings}")
+    for name, text in prompts.items():
+        (folder / "own" / name).parent.mkdir(parents=True)
+        (folder / "own" / name).write_text(text)
+    document = json.loads(hls("check", "--offline", "--json").stdout)
+    found = [one["id"] for one in document["problems"] if one["severity"] != "note"]
+    assert found == ids
+
+
+def test_invalid_line_of_dotenv_has_its_id(hls: Hls, folder: Path) -> None:
+    (folder / ".env").write_text("not a variable\n")
+    shown = hls("check", "--offline").stdout
+    assert shown == f"{folder}/.env:1: invalid line; expected NAME=value [HLS007]\n"
+
+
+def test_json_has_the_place_of_a_problem(hls: Hls, folder: Path) -> None:
+    (folder / "settings.yaml").write_text(f"{SETTINGS}server: {{prot: 80}}\n")
+    result = hls("check", "--offline", "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout) == {
+        "problems": [
+            {
+                "id": "HLS002",
+                "severity": "error",
+                "file": f"{folder}/settings.yaml",
+                "line": 5,
+                "message": "server.prot: unknown key; did you mean server.port?",
+            }
+        ],
+        "silenced": 0,
+    }
+
+
+def test_silenced_warnings_and_notes_are_counted(hls: Hls, folder: Path) -> None:
+    (folder / "own/push").mkdir(parents=True)
+    (folder / "own/push/draft.j2").write_text(DRAFT["push/draft.j2"])
+    settings = f"{SETTINGS}{OWN}"
+    (folder / "settings.yaml").write_text(settings)
+    shown = hls("check", "--offline")
+    assert shown.exit_code == 0
+    assert "[HLS018]" in shown.stdout
+    assert "[HLS039]" in shown.stdout
+    (folder / "settings.yaml").write_text(f"{settings}check: {{ignore: [HLS039, HLS018]}}\n")
+    silenced = hls("check", "--offline")
+    assert silenced.exit_code == 0
+    assert silenced.stdout.splitlines()[-2] == ("check.ignore silences 2 problems: HLS018, HLS039")
+    assert "[HLS" not in silenced.stdout.replace("[HLS022]", "")
+    assert json.loads(hls("check", "--offline", "--json").stdout)["silenced"] == 2
