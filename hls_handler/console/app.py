@@ -88,7 +88,7 @@ class Console:
                 ports.now,
                 ports.has_webhooks,
             ).routes(),
-            *DeliveryPages(frame, store, ports.log_ring).routes(),
+            *DeliveryPages(frame, store).routes(),
             *SentPromptPages(frame, store).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
             *TrialPages(frame, store, ports.prompts, self._runs).routes(),

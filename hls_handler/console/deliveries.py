@@ -20,7 +20,6 @@ from hls_handler.console.delivery_list import (
 )
 from hls_handler.console.delivery_search import find_github_page, require_delivery
 from hls_handler.console.frame import Form, Frame
-from hls_handler.console.log import show_line
 from hls_handler.console.queries import (
     MAX_FILTER_CHARACTERS,
     DeliveriesQuery,
@@ -29,25 +28,38 @@ from hls_handler.console.queries import (
     find_search,
 )
 from hls_handler.deliveries import OPEN_STATES
-from hls_handler.log_ring import LogRing
+from hls_handler.engine.job import ASK, GATHER
 from hls_handler.reports.delivery_query import TEXT, format_query
-from hls_handler.reports.delivery_report import format_report, load_report
+from hls_handler.reports.delivery_report import (
+    DeliveryReport,
+    describe_answers,
+    describe_cost,
+    describe_effort,
+    describe_reading,
+    describe_shadow,
+    describe_state,
+    load_report,
+)
 from hls_handler.reports.retry import (
     FilterResult,
     discard_matching,
     retry_delivery,
     retry_matching,
 )
-from hls_handler.reports.timeline import Step
+from hls_handler.reports.timeline import POST, Step
 from hls_handler.storage import Storage
-from hls_handler.store.search import DeliverySearch
+from hls_handler.store.search import CauseGroup, DeliverySearch, find_cause, group_causes
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.untrusted.cleaning import truncate
 
 MAX_JSON_CHARACTERS = 100_000
-MAX_LOG_LINES = 200
 CHOSEN = "chosen:"  # beginning of the field of a delivery in the list; the rest is its GUID
-STEP_TITLES = {"route": "Route", "gather": "Read from GitHub", "ask": "Ask Claude", "post": "Post"}
+STEP_TITLES = {
+    "route": "Received",
+    "gather": "Read from GitHub",
+    "ask": "Ask Claude",
+    "post": "Post",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +71,19 @@ class ListChange:
     number: int  # how many were shown
 
 
+@dataclass(frozen=True, slots=True)
+class ShownStep:
+    title: str
+    step: Step
+    detail: str  # "" if the cause of the delivery's end has it
+    effort: str  # "3,895 tokens in, 120 out, $0.012 · claude-haiku-5-5"
+    notes: Sequence[str]
+
+
 class DeliveryPages:
-    def __init__(self, frame: Frame, store: Storage, log_ring: LogRing) -> None:
+    def __init__(self, frame: Frame, store: Storage) -> None:
         self._frame = frame
         self._store = store
-        self._log_ring = log_ring
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -179,29 +199,44 @@ class DeliveryPages:
         self, request: Request, row: DeliveryRow, *, said: str = "", status: int = 200
     ) -> Response:
         report = load_report(self._store, row)
-        _, *sentences = format_report(report)  # the first one names the delivery
-        log_lines = self._log_ring.find(delivery=row.guid, limit=MAX_LOG_LINES)
+        settings = self._frame.settings
+        cause = ""
+        if row.state != "done":
+            cause = row.reason or ""
+        discarded = None
+        if row.listed_state == "discarded":
+            discarded = next(iter(self._store.audit.find(about=row.guid, most=1)), None)
         return self._frame.render(
             request,
             "delivery.html",
             status=status,
             row=row,
             report=report,
-            github_page=find_github_page(row, self._frame.settings.github.base_url),
-            sentences=[sentence.strip() for sentence in sentences],
-            steps=[(step, _title(step)) for step in report.steps],
+            cause=cause,
+            sentence=describe_state(report),
+            group=self._find_group(row),
+            discarded=discarded,
+            cost=describe_cost(report) if report.calls else "",
+            shorten=settings.shorten_paths,
+            github_page=find_github_page(row, settings.github.base_url),
+            steps=list_shown_steps(report, cause),
             replies=[
                 (answered.prompt_id, _format_json(answered.fields.model_dump(mode="json")))
                 for answered in report.answers
             ],
             facts=None if report.facts is None else _format_json(json.loads(report.facts)),
-            log_lines=[show_line(line) for line in reversed(log_lines)],
-            log_begins_at=self._log_ring.begins_at(),
             said=said,
             can_retry=row.state in ("dead", "queued")
             or (row.state == "ignored" and self._store.deliveries.body(row.guid) is not None),
             is_open=row.state in OPEN_STATES,
         )
+
+    def _find_group(self, row: DeliveryRow) -> CauseGroup | None:
+        """Return the deliveries that wait, or are dead, for the same cause."""
+        if row.listed_state not in ("dead", "queued") or not row.reason:
+            return None
+        found = self._store.searches.count_reasons(DeliverySearch(state=row.state))
+        return next((one for one in group_causes(found) if row.reason in one.reasons), None)
 
     def _retry(self, request: Request, _form: Form) -> Response:
         row = require_delivery(self._store, request)
@@ -214,9 +249,36 @@ class DeliveryPages:
         return self._page(request, row, said=f"{result.sentence}.", status=409)
 
 
-def _title(step: Step) -> str:
-    name, _, rest = step.name.partition(" ")
-    return f"{STEP_TITLES.get(name, name)} {rest}".rstrip()
+def list_shown_steps(report: DeliveryReport, cause: str) -> Sequence[ShownStep]:
+    """Return the steps in words, without errors that `cause` has."""
+    after = [f"Check, ended by the service: {one}" for one in report.service_results]
+    if report.settings_comment is not None:
+        after.append(f"Problems of the repository settings: {report.settings_comment.detail}")
+    if report.shadow is not None:
+        after.append(describe_shadow(report.shadow))
+    notes = {
+        GATHER: [*describe_reading(report)],
+        ASK: [*describe_answers(report), report.unverified or ""],
+        POST: after,
+    }
+    causes = {
+        find_cause(step.detail)
+        for step in report.steps
+        if step.detail and cause and (step.detail in cause or cause in step.detail)
+    }
+    outcomes = iter(report.outcomes)
+    shown = []
+    for step in report.steps:
+        kind, _, rest = step.name.partition(" ")
+        title = f"{STEP_TITLES.get(kind, kind)} {rest}".rstrip()
+        detail = step.detail or ""
+        if kind == POST and step.status == "done" and step.detail is not None:
+            title = next(outcomes).action.capitalize()
+        if find_cause(detail) in causes:
+            detail = ""
+        effort = " · ".join(describe_effort(step))
+        shown.append(ShownStep(title, step, detail, effort, notes.pop(kind, [])))
+    return shown
 
 
 def _format_json(value: object) -> str:

@@ -6,7 +6,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from hls_handler.errors import AccountLimited, DependencyDown, Permanent, Retryable, StepFailed
+from hls_handler.errors import (
+    AccountLimited,
+    DependencyDown,
+    Permanent,
+    Retryable,
+    StepFailed,
+    with_remedy,
+)
 from hls_handler.settings.model import Limits
 from hls_handler.wording import count
 
@@ -39,7 +46,7 @@ def decide_retry(
     if now - first_failure_at >= timedelta(hours=limits.give_up_after_h):
         return (
             f"still failing after {limits.give_up_after_h:g} h (limits.give_up_after_h), last:"
-            f" {error}"
+            f" {with_remedy(error)}"
         )
     doublings = min(failures - 1, 16)  # past the cap anyway, and 2.0 ** 2000 overflows
     pause_s = min(limits.retry_backoff_s * 2**doublings, BACKOFF_CAP_S)

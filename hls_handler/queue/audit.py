@@ -50,13 +50,17 @@ class Audit:
         with self._database.writing() as connection:
             connection.execute(audit.update().where(_c.id == change).values(cost_micro_usd=cost))
 
-    def find(self, *, person: str = "", before: int | None = None, most: int) -> Sequence[Change]:
-        """Return the newest changes, only of people whose name contains `person`, and with an id
-        below `before`.
+    def find(
+        self, *, person: str = "", about: str = "", before: int | None = None, most: int
+    ) -> Sequence[Change]:
+        """Return the newest changes, only of people whose name contains `person`, of the object
+        `about`, and with an id below `before`.
         """
         query = select(audit).order_by(_c.id.desc()).limit(most)
         if person:
             query = query.where(_c.person.icontains(person, autoescape=True))
+        if about:
+            query = query.where(_c.object == about)
         if before is not None:
             query = query.where(_c.id < before)
         with self._database.reading() as connection:

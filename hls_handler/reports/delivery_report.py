@@ -43,14 +43,10 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {row.event_key} ({delivery})"
     if report.rule is not None:
         yield f"Accepted: {report.rule}."
-    if report.repository_settings is not None:
-        yield f"Repository settings: {report.repository_settings}."
-    if report.context is not None:
-        yield f"Context: {report.context}."
-    if report.omitted:
-        yield f"Not shown to Claude: {'; '.join(report.omitted)}."
+    yield from describe_reading(report)
     yield from _describe_fallbacks(report.calls)
-    yield from _describe_replies(report)
+    yield from _describe_unusable(report)
+    yield from describe_answers(report)
     if report.unverified:
         yield f"The findings were not verified: {report.unverified}"
     if row.analysis_status == "failed":
@@ -60,24 +56,41 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
         yield f"Posting failed: {row.posting_error}"
     if report.shadow is not None:
         yield describe_shadow(report.shadow)
-    yield _describe_state(report)
+    command = ""
+    if row.state == "dead":
+        command = f" `hls deliveries retry {row.guid[:8]}` runs it again."
+    yield f"{describe_state(report)}{command}"
     yield from (
         f"Check, ended by the service after the delivery: {result}."
         for result in report.service_results
     )
     if report.calls:
-        yield _cost(report)
+        yield describe_cost(report)
     elif any(answered.cached_at is not None for answered in report.answers):
         yield "No call to Claude: the same question was answered before (claude.cache_ttl_h)."
 
 
-def _describe_replies(report: DeliveryReport) -> Iterator[str]:
+def describe_reading(report: DeliveryReport) -> Iterator[str]:
+    """Yield sentences about what was read, and shown to Claude."""
+    if report.repository_settings is not None:
+        yield f"Repository settings: {report.repository_settings}."
+    if report.context is not None:
+        yield f"Context: {report.context}."
+    if report.omitted:
+        yield f"Not shown to Claude: {'; '.join(report.omitted)}."
+
+
+def _describe_unusable(report: DeliveryReport) -> Iterator[str]:
     for reply in report.unusable:
         text = describe_text(reply.text) or "nothing"
         yield (
             f"Claude's reply to {reply.prompt_id} could not be used: {reply.problem}. It was:"
             f" {text}"
         )
+
+
+def describe_answers(report: DeliveryReport) -> Iterator[str]:
+    """Yield a sentence for each valid reply of Claude."""
     for answered in report.answers:
         source = ""
         if answered.cached_at is not None:
@@ -151,7 +164,8 @@ def describe_shadow(shadow: ShadowResult) -> str:
     )
 
 
-def _describe_state(report: DeliveryReport) -> str:
+def describe_state(report: DeliveryReport) -> str:
+    """Return the state and its reason, as a sentence."""
     row = report.delivery
     pause = report.pause
     reason = (row.reason or "no reason was stored").removesuffix(".")
@@ -168,22 +182,21 @@ def _describe_state(report: DeliveryReport) -> str:
             return f"Waiting until {row.due_at:%H:%M:%S} UTC: {reason}."
         case "running":
             return "Running."
-        case "done" | "ignored" | "superseded":
+        case "done" | "ignored" | "superseded" | "dead":
             return f"{row.state.capitalize()}: {reason}."
-        case "dead":
-            return f"Dead: {reason}. `hls deliveries retry {row.guid[:8]}` runs it again."
 
 
-def _cost(report: DeliveryReport) -> str:
+def describe_cost(report: DeliveryReport) -> str:
+    """Return the number of calls to Claude, with their tokens and cost, as a sentence."""
     costs = [call.cost_usd for call in report.calls if call.cost_usd is not None]
     calls = count(len(report.calls), "call")
-    tokens_in = count(sum(call.all_input_tokens for call in report.calls), "token")
+    tokens_in = sum(call.all_input_tokens for call in report.calls)
     tokens_out = sum(call.output_tokens or 0 for call in report.calls)
     shadow_calls = sum(call.of_shadow for call in report.calls)
     to_claude = f"{calls} to Claude"
     if shadow_calls:
         to_claude += f" ({shadow_calls} of them for the shadow prompt)"
-    return f"{to_claude}, {tokens_in} in, {tokens_out} out, {format_usd(sum(costs))}."
+    return f"{to_claude}, {tokens_in:,} tokens in, {tokens_out:,} out, {format_usd(sum(costs))}."
 
 
 def describe_steps(report: DeliveryReport) -> Iterator[str]:
@@ -198,21 +211,26 @@ def describe_steps(report: DeliveryReport) -> Iterator[str]:
             parts = [f"{step.took_s:.3f} s"]
         if step.status != "done":
             parts.append(": ".join(filter(None, [step.status, step.detail])))
-        if step.output_tokens is not None:
-            tokens_in = count(step.input_tokens or 0, "token")
-            usage = f"{tokens_in} in, {step.output_tokens} out, {format_usd(step.cost_usd)}"
-            if step.is_estimate:
-                usage = f"at most {usage}"
-            parts.append(usage)
-        if step.model:
-            parts.append(step.model)
-        if step.request_id:
-            parts.append(f"request {step.request_id}")
-        if step.github_requests is not None:
-            parts.append(f"{count(step.github_requests, 'request')} to GitHub")
+        parts += describe_effort(step)
         yield f"Step {step.name}: {', '.join(parts)}"
     if report.delivery.github_requests is not None:
         yield f"Requests to GitHub: {report.delivery.github_requests}"
+
+
+def describe_effort(step: Step) -> Iterator[str]:
+    """Yield what a step used: tokens and cost, the model, and requests."""
+    if step.output_tokens is not None:
+        tokens = f"{step.input_tokens or 0:,} tokens in, {step.output_tokens:,} out"
+        usage = f"{tokens}, {format_usd(step.cost_usd)}"
+        if step.is_estimate:
+            usage = f"at most {usage}"
+        yield usage
+    if step.model:
+        yield step.model
+    if step.request_id:
+        yield f"request {step.request_id}"
+    if step.github_requests is not None:
+        yield f"{count(step.github_requests, 'request')} to GitHub"
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,8 @@ def run_dry(page: Page, service: Service) -> None:
     """Start a dry run, and wait until the page shows its result."""
     page.goto(f"http://127.0.0.1:{service.port}/deliveries?state=done")
     page.locator("tbody a").first.click()
+    page.get_by_text("Question as sent").click()
+    page.get_by_role("heading", name="System message").wait_for()
     page.get_by_role("link", name="Dry run").click()
     page.get_by_role("button", name="Send to Claude").click()
     page.get_by_text("Nothing was posted or stored").wait_for()
@@ -157,8 +159,8 @@ def test_page_of_a_delivery_follows_a_retry(service: Service, open_page: OpenPag
     other = page.context.new_page()
     other.goto(f"http://127.0.0.1:{service.port}/")
     other.get_by_role("button", name="Resume everything").click()
-    page.locator("dl .state.done").wait_for()
-    page.wait_for_function("document.querySelector('[hx-get]') === null")
+    page.locator("h1 .state.done").wait_for()
+    page.locator("[hx-trigger='every 3s']").wait_for(state="detached")
 
 
 def test_slash_focuses_the_search_box_unless_somebody_types(
@@ -229,7 +231,7 @@ def test_person_acts_on_pages_of_the_demo_and_sees_what_hls_does(
             assert find_obstacles(page) == []
             page.get_by_role("link", name="The delivery in the console").click()
             page.wait_for_url(f"{root}/deliveries/*")
-            page.locator("h1 a").click()
+            page.get_by_role("link", name="Codertocat/Hello-World#13").click()
             page.wait_for_url(f"{sandbox.page_url}Codertocat/Hello-World/pull/13")
             assert "attacked" not in page.title()
 

@@ -50,14 +50,14 @@ def test_show_lists_each_step_with_its_cost_in_order(hls: Hls, store: Storage) -
     assert shown.stdout.splitlines()[1:] == [
         "  Done: labels bug.",
         (
-            "  3 calls to Claude (1 of them for the shadow prompt), 9340 tokens in, 4040 out,"
+            "  3 calls to Claude (1 of them for the shadow prompt), 9,340 tokens in, 4,040 out,"
             " $0.075."
         ),
         "  Step gather: 0.250 s",
         f"  Step ask: {failed}",
         (
-            "  Step ask: no duration, failed: the end of the call was not stored, at most 9000"
-            " tokens in, 4000 out, $0.050, claude-haiku-5-5"
+            "  Step ask: no duration, failed: the end of the call was not stored, at most 9,000"
+            " tokens in, 4,000 out, $0.050, claude-haiku-5-5"
         ),
         "  Step post: 0.750 s",
         "  Step post 2: 0.500 s",

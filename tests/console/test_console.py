@@ -307,6 +307,12 @@ def test_form_that_does_not_arrive_in_time_is_answered_408(store: Storage) -> No
     assert messages[0]["status"] == 408
 
 
+def test_sign_in_says_where_the_key_is(browser: Browser) -> None:
+    page = browser.get("/sign-in").body.decode()
+    assert "The key is <code>server.api_key</code> in the settings file." in page
+    assert "<code>grep HLS_API_KEY .env</code> shows it" in page
+
+
 def test_signing_out_deletes_the_cookie(browser: Browser) -> None:
     browser.sign_in()
     response = browser.submit("/deliveries", "/sign-out")

@@ -1,18 +1,24 @@
-"""The page of one delivery: steps, actions, what was read, replies and log lines."""
+"""The page of one delivery: its cause, steps, facts, what was read, and replies."""
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
 from hls_handler.deliveries import Checkpoint, End
+from hls_handler.engine.job import RULE
+from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
 from tests.console.browser import Browser
 from tests.console.test_console import EVIL
-from tests.queue.builders import accept, begin, ignored, queued, start_call
+from tests.queue.builders import accept, begin, ignored, start_call
+from tests.settings.files import SMALLEST, load
 from tests.store.test_calls import USAGE
 
 
@@ -71,26 +77,23 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
         '<a href="http://127.0.0.1:9/octo/widgets/issues/7" rel="noreferrer">octo/widgets#7</a>'
         in page
     )
-    assert '<p class="title">Crash</p>' in page
+    assert '<h1>Crash <span class="state done">done</span></h1>' in page
     assert "<dt>Sender</dt><dd>mona</dd>" in page
-    assert [
-        part.partition("</strong>")[0] for part in page.split('<td role="cell"><strong>')[1:5]
-    ] == [
-        "Route",
+    assert re.findall(r"<strong>(.*?)</strong>", page) == [
+        "Received",
         "Read from GitHub",
         "Ask Claude",
-        "Post",
+        "Comment",
     ]
-    assert '<td role="cell" data-label="Duration">1.00 s</td>' in page
-    assert '<td role="cell" data-label="Requests to GitHub">3</td>' in page
-    assert '<td role="cell" data-label="Tokens in">170</td>' in page
-    assert '<td role="cell" data-label="Cost" class="num">$0.012</td>' in page
-    assert "All attempts sent 6 requests to GitHub" in page
+    assert '<td role="cell" class="num" data-label="Duration">1.0 s</td>' in page
+    assert '<div class="quiet">3 requests to GitHub</div>' in page
+    assert "170 tokens in, 20 out, $0.012 · claude-haiku-5-5" in page
+    assert "<dt>Requests</dt><dd>6 to GitHub</dd>" in page
     link = (
         '<a href="https://github.com/octo/widgets/issues/7#issuecomment-1"'
         ' rel="noreferrer">commented</a>'
     )
-    assert page.count(link) == 2  # at the step, and at the action
+    assert page.count(link) == 1
     assert "&#34;body&#34;: &#34;It fails.\n    | Always.&#34;\n" in page
     assert "&#34;answer&#34;: &#34;Yes.&#34;" in page
 
@@ -104,19 +107,8 @@ def test_untrusted_texts_are_escaped_in_all_parts(browser: Browser, store: Stora
         answer=EVIL,
         url="javascript:alert(1)",
     )
-    browser.log_ring.add(
-        json.dumps(
-            {
-                "timestamp": "2026-11-20T12:00:00.123Z",
-                "level": "INFO",
-                "logger": "hls_handler.x",
-                "message": EVIL,
-            }
-            | {"delivery": "g1", "reason": EVIL}
-        )
-    )
     page, listed = page_of(browser), browser.get("/deliveries").body.decode()
-    assert page.count("&lt;script&gt;alert(1)") == 9
+    assert page.count("&lt;script&gt;alert(1)") == 7
     assert listed.count("&lt;script&gt;alert(1)") == 3
     searched = browser.get(
         "/deliveries?" + urlencode({"text": EVIL, "repository": EVIL})
@@ -125,28 +117,56 @@ def test_untrusted_texts_are_escaped_in_all_parts(browser: Browser, store: Stora
         assert "<script>alert" not in found
         assert "<img" not in found
         assert "\u202e" not in found
-    assert "javascript:alert(1)" in page
     assert 'href="javascript' not in page
 
 
-def test_log_lines_of_the_delivery_are_shown_or_where_to_find_them(
-    browser: Browser, store: Storage
-) -> None:
-    accept(store, ignored("g1"))
-    assert "<code>journalctl -u hls -o cat | grep g1</code>" in page_of(browser)
-    for guid in ("g1", "other"):
-        line = {
-            "timestamp": "2026-11-20T12:00:00.123Z",
-            "level": "INFO",
-            "logger": "hls_handler.web.receiver",
-        }
-        browser.log_ring.add(json.dumps(line | {"message": f"received {guid}", "delivery": guid}))
-    forged = {"message": "by a stranger", "request_id": "g1"}
-    browser.log_ring.add(json.dumps(line | forged))
+KEY_REJECTED = "Claude answered 401 to issues/analyze@3f9c2a: invalid x-api-key (req_{})"
+
+
+def fail(store: Storage, guid: str, reason: str = "{}") -> None:
+    """Store a delivery that failed twice because of the key."""
+    lease = begin(store, guid)
+    store.checkpoints.save(lease, RULE.encode("it is enabled"), Checkpoint("gather", 0, 1, "{}"))
+    for attempt in (1, 2):
+        call = start_call(store, lease, "issues/analyze@3f9c2a")
+        error = KEY_REJECTED.format(f"{guid}{attempt}")
+        store.calls.end(lease, call, outcome="error", usage=None, error=error)
+    failed = {"analysis_status": "failed", "analysis_error": error}
+    store.checkpoints.save(lease, StatusChange(failed))
+    store.queue.finish(lease, End("dead", reason.format(error)), took_s=1.0)
+
+
+def test_cause_is_shown_once_and_leads_to_the_others(browser: Browser, store: Storage) -> None:
+    fail(store, "g1", "still failing after 72 h, last: {}; set claude.api_key")
+    fail(store, "g2", "still failing after 72 h, last: {}; set claude.api_key")
     page = page_of(browser)
-    assert "by a stranger" not in page
-    assert "received g1" in page
-    assert "received other" not in page
-    assert 'href="/log?id=g1"' in page
-    accept(store, queued("g2"))
-    assert "here since 2026-11-20T12:00:00.123Z" in page_of(browser, "g2")
+    assert page.count("invalid x-api-key") == 1
+    assert "<p>Dead: still failing after 72 h, last: Claude answered 401" in page
+    assert "(req_g12); set claude.api_key.</p>" in page
+    assert page.count('<span class="state failed">failed</span>') == 2
+    link = re.findall(r'href="(/deliveries[^"]*)">1 other with the same cause', page)[0]
+    assert "Retry these 2" in browser.get(html.unescape(link)).body.decode()
+
+
+def test_page_says_who_discarded_the_delivery(browser: Browser, store: Storage) -> None:
+    fail(store, "g1")
+    form = {"chosen:g1": "on", "reason": "a duplicate"}
+    assert browser.submit("/deliveries/g1", "/deliveries/discard", **form).status == 200
+    page = page_of(browser)
+    assert re.search("local browser discarded it <time .*?</time>: a duplicate</p>", page)
+    assert '<span class="state discarded">discarded</span>' in page
+    assert "/deliveries/discard" not in page
+
+
+def test_paths_are_relative_to_the_settings_file(tmp_path: Path, store: Storage) -> None:
+    given = load(
+        tmp_path, SMALLEST.replace("github:\n", "github:\n  base_url: http://127.0.0.1:9\n")
+    )
+    browser = Browser(store)
+    browser.use(given)
+    fail(store, "g1", f"{tmp_path}/prompts/issues/analyze.j2:3: no such field")
+    accept(store, ignored("g2", reason=f"not enabled in {tmp_path}/settings.yaml:9"))
+    for guid, shown in (("g1", "Dead: prompts/issues/"), ("g2", "not enabled in settings.yaml:9")):
+        page = page_of(browser, guid)
+        assert shown in page
+        assert str(tmp_path) not in page

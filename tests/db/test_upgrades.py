@@ -166,7 +166,7 @@ def test_upgraded_history_is_shown_and_deliveries_are_processed(
                 " \U0001f600; missing: the version; recommended_response: Which version is it?"
             ),
             "  Done: labels bug.",
-            "  2 calls to Claude, 2400 tokens in, 160 out, $0.0032.",
+            "  2 calls to Claude, 2,400 tokens in, 160 out, $0.0032.",
         ]
         (stats,) = store.calls.prompt_stats()
         assert (stats.prompt_id, stats.replies, stats.last_error) == (

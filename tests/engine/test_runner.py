@@ -65,7 +65,9 @@ def test_finished_step_restarts_the_time_of_an_outage(make_world: MakeWorld) -> 
     assert world.run() is None  # Claude has answered, and GitHub fails for the first time
     world.advance(2 * HOUR_S)
     assert world.run() == Ended(
-        GUID, "dead", "still failing after 2 h (limits.give_up_after_h), last: GitHub answered 502"
+        GUID,
+        "dead",
+        "still failing after 2 h (limits.give_up_after_h), last: GitHub answered 502; wait",
     )
 
 
@@ -155,7 +157,7 @@ def test_retry_is_neither_before_the_backoff_nor_before_the_server_permits_it() 
 
 def test_outage_uses_no_attempt_but_ends_after_a_day() -> None:
     assert isinstance(decide(OUTAGE, attempts=99, failed_for=timedelta(hours=23)), datetime)
-    reason = "still failing after 24 h (limits.give_up_after_h), last: 503"
+    reason = "still failing after 24 h (limits.give_up_after_h), last: 503; wait"
     assert decide(OUTAGE, attempts=99, failed_for=timedelta(hours=24)) == reason
 
 
