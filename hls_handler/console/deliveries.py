@@ -32,10 +32,10 @@ from hls_handler.engine.job import ASK, GATHER
 from hls_handler.reports.delivery_query import TEXT, format_query
 from hls_handler.reports.delivery_report import (
     DeliveryReport,
-    describe_answers,
     describe_cost,
     describe_effort,
     describe_reading,
+    describe_replies,
     describe_shadow,
     describe_state,
     load_report,
@@ -222,7 +222,7 @@ class DeliveryPages:
             steps=list_shown_steps(report, cause),
             replies=[
                 (answered.prompt_id, _format_json(answered.fields.model_dump(mode="json")))
-                for answered in report.answers
+                for answered in report.replies
             ],
             facts=None if report.facts is None else _format_json(json.loads(report.facts)),
             said=said,
@@ -258,7 +258,7 @@ def list_shown_steps(report: DeliveryReport, cause: str) -> Sequence[ShownStep]:
         after.append(describe_shadow(report.shadow))
     notes = {
         GATHER: [*describe_reading(report)],
-        ASK: [*describe_answers(report), report.unverified or ""],
+        ASK: [*describe_replies(report), report.unverified or ""],
         POST: after,
     }
     causes = {

@@ -284,7 +284,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
 
 @dataclass(frozen=True, slots=True)
 class PeriodSeries:
-    """What was counted in a period, and in the one before, which has the same length."""
+    """Counts of a period, and of the one before, which has the same length."""
 
     period: Period
     series: Series  # begins with the period before

@@ -165,7 +165,7 @@ _cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of
 
 @dataclass(slots=True)
 class Attempt:
-    """What changes in one attempt to process a delivery."""
+    """The part of a job that changes in one attempt to process a delivery."""
 
     pending: PendingChanges = field(default_factory=PendingChanges)
     # of the delivery; None: not read since the last call

@@ -46,7 +46,7 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     yield from describe_reading(report)
     yield from _describe_fallbacks(report.calls)
     yield from _describe_unusable(report)
-    yield from describe_answers(report)
+    yield from describe_replies(report)
     if report.unverified:
         yield f"The findings were not verified: {report.unverified}"
     if row.analysis_status == "failed":
@@ -66,7 +66,7 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     )
     if report.calls:
         yield describe_cost(report)
-    elif any(answered.cached_at is not None for answered in report.answers):
+    elif any(answered.cached_at is not None for answered in report.replies):
         yield "No call to Claude: the same question was answered before (claude.cache_ttl_h)."
 
 
@@ -89,9 +89,9 @@ def _describe_unusable(report: DeliveryReport) -> Iterator[str]:
         )
 
 
-def describe_answers(report: DeliveryReport) -> Iterator[str]:
+def describe_replies(report: DeliveryReport) -> Iterator[str]:
     """Yield a sentence for each valid reply of Claude."""
-    for answered in report.answers:
+    for answered in report.replies:
         source = ""
         if answered.cached_at is not None:
             source = f", from the cache ({answered.cached_at:%Y-%m-%d %H:%M} UTC)"
@@ -242,7 +242,7 @@ class DeliveryReport:
     settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
     omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
     context: str | None  # what Claude got besides the event: "AGENTS.md (about 120 tokens)"
-    answers: tuple[Reply, ...]  # Claude's valid replies, except to the shadow prompt
+    replies: tuple[Reply, ...]  # Claude's valid replies, except to the shadow prompt
     # Claude's replies that could not be used, except to the shadow prompt
     unusable: tuple[UnusableReply, ...]
     outcomes: tuple[Outcome, ...]
@@ -282,7 +282,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     ordered = sorted(steps.items(), key=lambda item: item[0])
     omitted = [OMISSIONS.decode(step) for (name, _), step in ordered if name == OMISSIONS.name]
     replies = load_replies(store, delivery.guid, steps)
-    answers = [
+    decoded = [
         decode_reply_for_display(replies.valid[index])
         for index in sorted(replies.valid)
         if index < FIRST_SHADOW_STEP
@@ -308,7 +308,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         settings_comment=PROBLEMS_REPORTED.decode(steps.get((PROBLEMS_REPORTED.name, 0))),
         omitted=tuple(sentence for sentence in omitted if sentence is not None),
         context=CONTEXT.decode(steps.get((CONTEXT.name, 0))),
-        answers=tuple(answer for answer in answers if answer is not None),
+        replies=tuple(reply for reply in decoded if reply is not None),
         unusable=tuple(reply for of_step in unusable for reply in of_step),
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
         calls=calls,

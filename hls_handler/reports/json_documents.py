@@ -186,7 +186,7 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
             sentence=describe_reply(answered),
             reply=answered.fields.model_dump(mode="json"),
         )
-        for answered in report.answers
+        for answered in report.replies
     ]
     calls = [
         to_document(CallDocument, one, shadow=one.of_shadow, took_s=one.lasted_s)

@@ -65,7 +65,7 @@ def retry_delivery(store: Storage, row: DeliveryRow, settings: Settings, *, by: 
 
 @dataclass(frozen=True, slots=True)
 class FilterResult:
-    """What became of a change of all deliveries of a filter."""
+    """The end of a change of all deliveries of a filter."""
 
     # None: another number of deliveries matches than was shown, and none was changed
     changed: int | None

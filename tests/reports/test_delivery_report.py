@@ -166,7 +166,7 @@ def test_each_part_of_a_report_is_a_sentence(store: Storage) -> None:
         repository_settings=".github/hls.yaml sets labels",
         context="AGENTS.md",
         omitted=("a.py", "b.py"),
-        answers=(Reply("c@1", "comment_reply", reply, Usage("claude"), cached_at=at),),
+        replies=(Reply("c@1", "comment_reply", reply, Usage("claude"), cached_at=at),),
         unverified="no reply",
         outcomes=(comment,),
         settings_comment=replace(comment, url=None),
