@@ -285,7 +285,7 @@ _STATE_COLOURS = {"done": "\x1b[32m", "dead": "\x1b[31m", "rejected": "\x1b[31m"
 
 class EventLines(TextLines):
     """Formatter that shows an event as one line when it has ended: "12:00:00 done  octo/widgets
-    issues.opened  added bug; commented  2.1 s, 0.000600 USD". Other lines are those of `TextLines`.
+    issues.opened  added bug; commented  2.1 s, $0.00060". Other lines are those of `TextLines`.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -341,6 +341,6 @@ def test_terminal_shows_one_line_for_each_event_when_it_has_ended(
         f"{dim} \x1b[2mignored   \x1b[0m octo/widgets  issues.opened  a bot",
         (
             f"{dim} \x1b[32mdone      \x1b[0m octo/widgets#7  issues.opened  added \\x1b[2J  2.1 s,"
-            " 0.000600 USD"
+            " $0.00060"
         ),
     ]

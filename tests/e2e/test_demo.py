@@ -96,11 +96,9 @@ def test_the_demo_asks_the_real_api_within_its_limit_and_stores_no_key(folder: P
         ended = run_real_demo(folder, api, "a-key-of-the-api", "--max-usd", "0.003")
         asked = [one.path for one in api.requests.all("claude")]
     lines = ended.stdout.splitlines()
-    assert lines[1].startswith(
-        "Demo (stand-in for GitHub, the real Claude for at most 0.003000 USD)"
-    )
+    assert lines[1].startswith("Demo (stand-in for GitHub, the real Claude for at most $0.0030)")
     assert "a budget allows no further call: 0.0030 USD a month" in ended.stdout
-    total = re.search(r", (\d+) calls to Claude, (\S+) USD at list price", lines[-1])
+    total = re.search(r", (\d+) calls to Claude, \$(\S+) at list price", lines[-1])
     assert total is not None
     assert asked.count("/v1/messages") == int(total[1])
     assert float(total[2]) <= 0.003

@@ -112,7 +112,8 @@ def test_all_problems_of_a_start_are_printed_together(
     assert f"--port (server.port): cannot listen on 127.0.0.1:{port}: " in said
     assert "(storage.url)" in said
     assert (
-        f"{service.settings}:14 (prompts.directory): there is no folder {tmp_path}/none\n" in said
+        f"{service.settings}:14 (prompts.directory): there is no folder {tmp_path}/none [HLS030]\n"
+        in said
     )
     assert "Traceback" not in said
 
@@ -168,7 +169,7 @@ def test_up_without_settings_and_all_credentials_is_the_demo(
 def test_up_with_an_invalid_dotenv_file_names_the_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("GITHUB_TOKEN=t\nANTHROPIC_API_KEY\n= x\n")
     ended = run("up", cwd=tmp_path)
-    expected = f"{tmp_path}/.env:3: invalid line; expected NAME=value\n"
+    expected = f"{tmp_path}/.env:3: invalid line; expected NAME=value [HLS007]\n"
     assert (ended.returncode, ended.stderr) == (2, expected)
 
 
