@@ -19,6 +19,7 @@ from hls_handler.problems import Kind, Sentence
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import EXPECTED, PROBLEM
 from hls_handler.settings.yaml_parser import key_path
+from hls_handler.untrusted.redaction import redact
 
 Schema = dict[str, Any]
 
@@ -52,6 +53,9 @@ _UNITS = (
     (re.compile(r"_per_second$"), "a second"),
     (re.compile(r"_per_hour$"), "an hour"),
 )
+
+_USER_INFO = re.compile(r"[:/].*@", re.DOTALL)
+"""Matches an address with a user, also one that is not valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,10 +299,17 @@ def _describe_found(
         return f"the value of the variable {variables[path]}"
     if key is None or key.secret or key.kind == "section":  # the text may be secret
         return "text" if isinstance(value, str) else "a value of another kind"
+    if isinstance(value, str) and has_credentials(value):
+        return "text with credentials"
     written = json.dumps(value, ensure_ascii=False)
     if len(written) > 60:
         return f"{written[:57]}..."
     return written
+
+
+def has_credentials(text: str) -> bool:
+    """Return whether `text` may contain a credential, such as the user of an address."""
+    return _USER_INFO.search(text) is not None or redact(text) != text
 
 
 def unknown_key(section: str, name: str, reference: Reference) -> str:
