@@ -1,8 +1,8 @@
 """The line of a settings or prompt file that a message is about, and the part of it to mark.
 
-Values of settings may be secrets: an excerpt shows `…` in place of a value, unless its key is known
-to be none, the message quotes it, or it is a variable such as ${GITHUB_TOKEN}. Comments are left
-out.
+An excerpt of settings shows known keys, the key that the message names, and values without
+credentials of known keys that are not secret. Everything else except punctuation may be part of a
+secret: it is shown as `…`. Comments are left out.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Literal
 
 import yaml
 
-from hls_handler.settings.reference import Reference
+from hls_handler.settings.reference import Reference, has_credentials
 from hls_handler.settings.yaml_parser import MAX_BYTES
 from hls_handler.untrusted.redaction import redact
 
 MAX_CHARACTERS = 120  # of a line; a longer one is cut
 HIDDEN = "…"
-VARIABLE = re.compile(r"\$\{\w+\}")
+PUNCTUATION = "{}[],:-"
+UNKNOWN = "?"  # in a path: a key that is not a plain name
 NAME = re.compile(r"[\s-]*(\w+):\s*")
 QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"|`([^`]+)`")
 
@@ -72,85 +73,122 @@ def _excerpt_of_template(line: str, message: str) -> Excerpt:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of a line. `key` is its own name if it is a key, else that of the key in front."""
+    """A part of a YAML text."""
 
-    text: str
-    start: int  # column
-    end: int
+    text: str  # of a key or value, without quotes
+    start: yaml.Mark
+    end: yaml.Mark
     kind: Literal["key", "value", "sign"]
-    key: str
+    path: str  # "repositories.name", without the positions of list items
+
+    def columns_in(self, line: str, number: int) -> range:
+        """Return the columns of the part in the line of this number."""
+        if self.end.line < number - 1 or self.start.line >= number:
+            return range(0)
+        first = self.start.column
+        if self.start.line < number - 1:
+            first = 0
+        end = self.end.column
+        if self.end.line >= number:
+            end = len(line)
+        return range(first, end)
 
 
 def _excerpt_of_yaml(text: str, number: int, message: str) -> Excerpt:
     source = text.split("\n")[number - 1]
-    path = message.partition(": ")[0]
-    open_names = _list_open_names()
+    named_path = message.partition(": ")[0]
+    known = _find_known_keys()
     shown = ""
     at = 0
     marked = None
-    for part in _scan_line(text, number):
-        shown += source[at : part.start]
-        at = part.end
+    for part in _scan(text):
+        columns = part.columns_in(source, number)
+        if not columns:
+            continue
+        shown += " " * (columns.start - at)
+        at = columns.stop
         value = re.escape(part.text)
         is_quoted = part.kind == "value" and re.search(f'"{value}"|found {value},', message)
-        is_named = part.kind == "key" and f".{path}".endswith(f".{part.text}")
+        is_named = part.kind == "key" and f".{named_path}".endswith(f".{part.text}")
+        written = source[columns.start : columns.stop]
+        if not _is_public(part, written, known, is_named=is_named):
+            written = HIDDEN
         if is_quoted or (is_named and marked is None):
-            marked = len(shown)
-        is_open = part.kind != "value" or part.key in open_names
-        if is_quoted or is_open or VARIABLE.fullmatch(part.text):
-            shown += source[part.start : part.end]
-        else:
-            shown += HIDDEN
-        if marked is not None and (is_quoted or is_named):
-            length = len(shown) - marked
+            marked = (len(shown), len(written))
+        shown += written
     if not shown:  # YAML ends in front of the line
         name = NAME.match(source)
-        if name is not None and name[1] in open_names:
+        if name is not None and name[1] in known.names:
             shown = f"{name[0]}{HIDDEN}".expandtabs(4)
     if marked is None:
         return _mark_all(shown)
-    return Excerpt(shown, marked, length)
+    return Excerpt(shown, *marked)
 
 
-def _list_open_names() -> frozenset[str]:
-    """Return the names of keys of which none is a secret."""
-    rows = Reference().rows
-    names = {row.path.rpartition(".")[2] for row in rows}
-    return frozenset(names - {row.path.rpartition(".")[2] for row in rows if row.secret})
+@dataclass(frozen=True, slots=True)
+class _KnownKeys:
+    paths: frozenset[str]
+    open_paths: frozenset[str]  # of keys whose values are not secret
+    names: frozenset[str]
 
 
-def _scan_line(text: str, number: int) -> Iterator[_Part]:
-    """Yield the parts of a line. A line that is not YAML has those in front of the mistake."""
+def _find_known_keys() -> _KnownKeys:
+    paths = set()
+    open_paths = set()
+    for row in Reference().rows:
+        path = row.path.replace("[]", "")
+        if "*" in path:  # stands for any name
+            continue
+        paths.add(path)
+        if row.kind == "key" and not row.secret:
+            open_paths.add(path)
+    names = {path.rpartition(".")[2] for path in paths}
+    return _KnownKeys(frozenset(paths), frozenset(open_paths), frozenset(names))
+
+
+def _is_public(part: _Part, written: str, known: _KnownKeys, *, is_named: bool) -> bool:
+    if part.kind == "sign":  # also a tag, an anchor, an alias or a directive
+        return not written.strip(PUNCTUATION)
+    if written.strip("'\"") != part.text:  # has escapes, or goes on in another line
+        return False
+    if part.kind == "key":
+        return is_named or part.path in known.paths
+    return part.path in known.open_paths and not has_credentials(part.text)
+
+
+def _scan(text: str) -> Iterator[_Part]:
+    """Yield the parts of a text. A text that is not YAML has those in front of the mistake."""
+    keys = [""]  # the current key of each open map or list; "" if it has none
     is_key = False
-    key = ""
     try:
         for token in yaml.scan(text):
-            start, end = token.start_mark, token.end_mark
-            if start.line >= number:
-                return
             value = ""
             kind: Literal["key", "value", "sign"] = "sign"
             match token:
-                case yaml.KeyToken() | yaml.ValueToken():
-                    is_key = isinstance(token, yaml.KeyToken)
-                case yaml.BlockEndToken() | yaml.FlowMappingEndToken():
-                    key = ""  # an item behind a map does not belong to its last key
+                case yaml.BlockMappingStartToken() | yaml.FlowMappingStartToken():
+                    keys.append("")
+                case yaml.BlockSequenceStartToken() | yaml.FlowSequenceStartToken():
+                    keys.append("")
+                case (
+                    yaml.BlockEndToken() | yaml.FlowMappingEndToken() | yaml.FlowSequenceEndToken()
+                ):
+                    if len(keys) > 1:
+                        keys.pop()
+                case yaml.FlowEntryToken():
+                    keys[-1] = ""
+                case yaml.KeyToken():
+                    keys[-1] = UNKNOWN
+                    is_key = True
+                case yaml.ValueToken():
+                    is_key = False
                 case yaml.ScalarToken():
                     value = token.value
                     kind = "value"
                     if is_key:
                         kind = "key"
-                        key = value
+                        keys[-1] = value
                     is_key = False
-            if end.line < number - 1:
-                continue
-            ends_at = end.column
-            if end.line >= number:
-                ends_at = len(text.split("\n")[number - 1])
-            starts_at = start.column
-            if start.line < number - 1:
-                starts_at = 0
-            if ends_at > starts_at:
-                yield _Part(value, starts_at, ends_at, kind, key)
+            path = ".".join(filter(None, keys))
+            yield _Part(value, token.start_mark, token.end_mark, kind, path)
     except yaml.YAMLError:
         return

@@ -56,6 +56,17 @@ def test_mistake_in_settings_is_marked(
         "github:\n\ttoken: HIDDEN\n",
         "github:\n  webhook_secret: |\n    HIDDEN\n  token: a\n  a: b: c\n",
         "server:\n  api_key: HIDDEN: a\n",
+        "storage:\n  url: postgres://hls:HIDDEN@db/hls\n",
+        "storage: {ulr: 1, url: postgres://hls:HIDDEN@db/hls}\n",
+        "storage: {ulr: 1, url: postgresql+psycopg://HIDDEN@db/hls}\n",
+        "github: {webhook_secret: !HIDDEN , tokn: 1}\n",
+        "github: {webhook_secret: *HIDDEN , tokn: 1}\n",
+        "github: {webhook_secret: &HIDDEN , tokn: 1}\n",
+        "github: {token: {HIDDEN: 1}, tokn: 1}\n",
+        "github: {token: {host: HIDDEN}, tokn: 1}\n",
+        "github: {base_url: 'https://u:HIDDEN@h/api v3'}\n",
+        "github:\n  base_url: https://u:HIDDEN@h/api v3\n",
+        "github:\n  base_url: https://HIDDEN@h/api v3\n",
     ],
 )
 def test_rule_19_excerpt_shows_no_secret(
