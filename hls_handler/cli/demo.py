@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hls_handler.cli.init.session import DEFAULT_CLAUDE, parse_base_url
+from hls_handler.cli.init.session import DEFAULT_CLAUDE, parse_base_url, write_file
 from hls_handler.cli.options import (
     DOTENV,
     KEY_VARIABLE,
@@ -238,18 +238,17 @@ def _write_settings(sandbox: Sandbox, real: RealClaude | None) -> Settings:
         claude = {"api_key": f"${{{KEY_VARIABLE}}}", "base_url": real.url}
         budgets = BUDGETS.format(max_usd=real.max_usd)
     claude["requests_per_second"] = 5
-    SETTINGS_FILE.write_text(
-        SETTINGS.format(
-            port=_find_free_port(SERVICE_PORT),
-            token=sandbox.token,
-            secret=secrets.token_hex(20),
-            github_url=sandbox.github_url,
-            claude=json.dumps(claude),
-            budgets=budgets,
-            storage_url=STORAGE_URL,
-            prompts_folder=PROMPTS_FOLDER,
-        )
+    text = SETTINGS.format(
+        port=_find_free_port(SERVICE_PORT),
+        token=sandbox.token,
+        secret=secrets.token_hex(20),
+        github_url=sandbox.github_url,
+        claude=json.dumps(claude),
+        budgets=budgets,
+        storage_url=STORAGE_URL,
+        prompts_folder=PROMPTS_FOLDER,
     )
+    write_file(SETTINGS_FILE, text)  # mode 0600: it has the webhook secret
     if real is not None:
         return load_settings(SETTINGS_FILE, os.environ, dotenv=DOTENV)
     return load_settings(SETTINGS_FILE, {}, dotenv=None)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import urllib.request
@@ -102,8 +103,9 @@ def test_the_demo_asks_the_real_api_within_its_limit_and_stores_no_key(folder: P
     assert total is not None
     assert asked.count("/v1/messages") == int(total[1])
     assert float(total[2]) <= 0.003
-    settings = (folder / "data" / "demo" / "settings.yaml").read_text()
-    assert '"api_key": "${ANTHROPIC_API_KEY}"' in settings
+    settings = folder / "data" / "demo" / "settings.yaml"
+    assert '"api_key": "${ANTHROPIC_API_KEY}"' in settings.read_text()
+    assert stat.S_IMODE(settings.stat().st_mode) == 0o600
 
 
 def test_the_demo_ends_before_its_first_event_if_the_key_is_wrong(folder: Path) -> None:
