@@ -59,7 +59,8 @@ def sandbox(
                 f" {running.claude_url}"
             )
             event = f"{running.page_url}_sandbox/send/demo/bug"
-            print_line(f"Event:  curl -X POST {event}   (other names: {hls} send --list)")
+            curl = "curl -X POST -H 'Content-Type: application/json'"
+            print_line(f"Event:  {curl} {event}   (other names: {hls} send --list)")
             threading.Event().wait()
     except SandboxDown as exc:
         fail(f"{exc}; choose another with --port")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
@@ -34,7 +34,10 @@ from hls_handler.wording import describe_invalid
 
 T = TypeVar("T", bound=BaseModel)
 
+Handler = Callable[[Request], Awaitable[Response]]
+
 FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
 
 
 def _text(most: int) -> AfterValidator:
@@ -136,18 +139,22 @@ class Rerun(_Body):
 
 
 class BadRequest(Exception):
-    """An invalid request to the API under `/_sandbox`. The response is 400."""
+    """An invalid request to the API under `/_sandbox`. The response has `status`."""
+
+    status = 400
 
 
 class OtherSite(BadRequest):
-    """A form of another web page. The response is 403."""
+    """A request of another web page."""
+
+    status = 403
 
 
 def control_routes(
     state: State, apps: Apps, faults: Faults, log: RequestLog, *, urls: Mapping[str, str]
 ) -> list[Route]:
-    """Return the routes. Request bodies must be JSON or forms of the sandbox's own pages, so that
-    other web pages cannot change the sandbox.
+    """Return the routes. Every POST passes `_require_own`, so that other web pages cannot change
+    the sandbox. (Browsers send no DELETE to another site without its consent.)
     """
 
     async def add_fault(request: Request) -> Response:
@@ -163,15 +170,27 @@ def control_routes(
         log.clear()
         return Response(status_code=204)
 
+    posts = {"/_sandbox/faults": add_fault, **_state_posts(state, apps, urls)}
     return [
-        Route("/_sandbox/faults", add_fault, methods=["POST"]),
         Route("/_sandbox/requests", requests, methods=["GET"]),
         Route("/_sandbox/requests", clear_requests, methods=["DELETE"]),
-        *_state_routes(state, apps, urls),
+        *(Route(path, _guard(handler), methods=["POST"]) for path, handler in posts.items()),
     ]
 
 
-def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Route]:
+def _guard(handler: Handler) -> Handler:
+    """Return the handler of a POST, called only with requests that pass `_require_own`."""
+
+    async def guarded(request: Request) -> Response:
+        _require_own(request)
+        return await handler(request)
+
+    return guarded
+
+
+def _state_posts(state: State, apps: Apps, urls: Mapping[str, str]) -> dict[str, Handler]:
+    """Return the handler of each path."""
+
     async def seed(request: Request) -> Response:
         body = await _parse(request, SeedEvent)
         conversation = state.seed(body.event, body.payload, files=body.files)
@@ -304,16 +323,16 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         webhook = ("pull_request_review_thread", payload)
         return JSONResponse(await send_webhooks(webhook), status_code=201)
 
-    return [
-        Route("/_sandbox/plant", seed, methods=["POST"]),
-        Route("/_sandbox/hooks", add_hook, methods=["POST"]),
-        Route("/_sandbox/send/{name:path}", send_recorded, methods=["POST"]),
-        Route("/_sandbox/issues", open_issue, methods=["POST"]),
-        Route("/_sandbox/comments", add_comment, methods=["POST"]),
-        Route("/_sandbox/pushes", push, methods=["POST"]),
-        Route("/_sandbox/reruns", rerun, methods=["POST"]),
-        Route("/_sandbox/threads", set_thread, methods=["POST"]),
-    ]
+    return {
+        "/_sandbox/plant": seed,
+        "/_sandbox/hooks": add_hook,
+        "/_sandbox/send/{name:path}": send_recorded,
+        "/_sandbox/issues": open_issue,
+        "/_sandbox/comments": add_comment,
+        "/_sandbox/pushes": push,
+        "/_sandbox/reruns": rerun,
+        "/_sandbox/threads": set_thread,
+    }
 
 
 def _no_review_comment(body: _OnConversation, comment: int) -> BadRequest:
@@ -324,9 +343,9 @@ def _no_review_comment(body: _OnConversation, comment: int) -> BadRequest:
 
 def reject(environment: Environment, request: Request, exc: Exception) -> Response:
     """Return the response to a `BadRequest`: a page for a form, else JSON."""
-    status = 400
-    if isinstance(exc, OtherSite):
-        status = 403
+    status = BadRequest.status
+    if isinstance(exc, BadRequest):
+        status = exc.status
     if _is_form(request):
         return pages.problem_page(environment, str(exc), status)
     return JSONResponse({"detail": str(exc)}, status_code=status)
@@ -340,19 +359,30 @@ def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _parse(request: Request, model: type[T]) -> T:
-    """Return the body. Raises `OtherSite` before it reads a form that no page of the sandbox has
-    sent: browsers send the header Origin with every form.
+def _require_own(request: Request) -> None:
+    """Raise `OtherSite` if another web page may have sent the request, `BadRequest` for a content
+    type other than JSON and forms.
+
+    Browsers send the header Origin with every form. They send JSON to another site only with its
+    consent. Programs send no Origin.
     """
+    own_origin = f"{request.url.scheme}://{request.url.netloc}"
+    origin = request.headers.get("origin")
+    if _is_form(request) and origin != own_origin:
+        raise OtherSite(f"only forms on the pages of {own_origin} are accepted")
+    if origin not in {None, own_origin}:
+        raise OtherSite(f"only requests of the pages of {own_origin} are accepted")
+    if _content_type(request) not in {FORM, JSON}:
+        raise BadRequest(f"the content type must be {JSON}")
+
+
+async def _parse(request: Request, model: type[T]) -> T:
+    """Return the body of a request that passed `_require_own`. Raises `BadRequest`."""
+    body = await request.body()
     if _is_form(request):
-        own_origin = f"{request.url.scheme}://{request.url.netloc}"
-        if request.headers.get("origin") != own_origin:
-            raise OtherSite(f"only forms on the pages of {own_origin} are accepted")
-        fields = parse_qsl((await request.body()).decode("utf-8", "replace"))
+        fields = parse_qsl(body.decode("utf-8", "replace"))
         return _validate(model, dict(fields))
-    if _content_type(request) != "application/json":
-        raise BadRequest("the content type must be application/json")
-    return _validate(model, await request.body())
+    return _validate(model, body)
 
 
 def _validate(model: type[T], given: dict[str, str] | bytes) -> T:

@@ -51,6 +51,7 @@ def test_sandbox_begins_with_opened_issues_and_prints_commands_of_this_installat
     program = Path(sys.executable).with_name("hls")
     shown = program.relative_to(ROOT) if program.is_relative_to(ROOT) else program
     assert lines[3].startswith(f"Try:    {shown} init --github-url ")
+    assert "curl -X POST -H 'Content-Type: application/json' http://" in lines[4]
     assert lines[4].endswith(f"(other names: {shown} send --list)")
     assert "changed the title" not in text
     assert "issuecomment" not in text

@@ -9,6 +9,7 @@ import pytest
 
 from hls_handler.prompting import recorded
 from hls_handler.review.patches import parse_patch
+from hls_handler.sandbox.control import control_routes
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.pages import ShownDelivery
 from hls_handler.sandbox.server import Sandbox
@@ -71,6 +72,47 @@ def test_form_without_the_header_origin_is_rejected(sandbox: Sandbox) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = ask(sandbox.page_url, "POST", "/_sandbox/issues", urlencode(ISSUE).encode(), headers)
     assert answer.status == 403
+
+
+def list_post_paths(sandbox: Sandbox) -> list[str]:
+    routes = control_routes(sandbox.state, sandbox.apps, sandbox.faults, sandbox.requests, urls={})
+    return [
+        route.path.replace("{name:path}", "demo/question")
+        for route in routes
+        if "POST" in (route.methods or ())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "https://example.com"}, 403),
+        ({"Origin": "null", "Content-Type": "text/plain"}, 403),
+        ({"Origin": "https://example.com", "Content-Type": "application/json"}, 403),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 403),
+        ({"Content-Type": "text/plain"}, 400),
+        ({}, 400),
+    ],
+)
+def test_every_post_rejects_requests_that_another_page_can_send(
+    sandbox: Sandbox, headers: dict[str, str], status: int
+) -> None:
+    before = sandbox.state.world
+    paths = list_post_paths(sandbox)
+    answers = [ask(sandbox.page_url, "POST", path, headers=headers) for path in paths]
+    assert "/_sandbox/send/demo/question" in paths
+    assert "/_sandbox/faults" in paths
+    assert [answer.status for answer in answers] == [status] * len(paths)
+    assert sandbox.state.world == before
+
+
+def test_recorded_event_is_sent_by_a_request_without_a_body(sandbox: Sandbox) -> None:
+    headers = {"Content-Type": "application/json"}
+    path = "/_sandbox/send/demo/question"
+    answer = ask(sandbox.page_url, "POST", path, headers=headers)
+    assert answer.status == 201
+    (attempt,) = answer.document
+    assert (attempt["event"], attempt["action"]) == ("issues", "opened")
 
 
 @pytest.mark.parametrize(
