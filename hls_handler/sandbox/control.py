@@ -38,6 +38,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
+MAX_BODY_BYTES = 32_000_000  # GitHub's largest payload has 25 MB; `SeedEvent` adds files
 
 
 def _text(most: int) -> AfterValidator:
@@ -148,6 +149,12 @@ class OtherSite(BadRequest):
     """A request of another web page."""
 
     status = 403
+
+
+class TooLarge(BadRequest):
+    """A request with a body over `MAX_BODY_BYTES`."""
+
+    status = 413
 
 
 def control_routes(
@@ -378,11 +385,21 @@ def _require_own(request: Request) -> None:
 
 async def _parse(request: Request, model: type[T]) -> T:
     """Return the body of a request that passed `_require_own`. Raises `BadRequest`."""
-    body = await request.body()
+    body = await _read_body(request)
     if _is_form(request):
         fields = parse_qsl(body.decode("utf-8", "replace"))
         return _validate(model, dict(fields))
     return _validate(model, body)
+
+
+async def _read_body(request: Request) -> bytes:
+    """Return the body. Raises `TooLarge`."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge(f"the body is over {MAX_BODY_BYTES:,} bytes: send a smaller one")
+    return bytes(body)
 
 
 def _validate(model: type[T], given: dict[str, str] | bytes) -> T:
