@@ -21,6 +21,7 @@ REVISIONS = (
     "0.4.5",
     "0.4.6",
     "0.4.7",
+    "0.4.8",
 )
 """The revisions in `migrations/versions`, the oldest first."""
 

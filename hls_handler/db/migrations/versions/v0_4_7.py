@@ -1,4 +1,4 @@
-"""Add when a person discarded a dead delivery, why, and the indexes of the list of deliveries."""
+"""Add when a person discarded a dead delivery, and why."""
 
 from __future__ import annotations
 
@@ -12,12 +12,3 @@ down_revision = "0.4.6"
 def upgrade() -> None:
     op.add_column("deliveries", sa.Column("discarded_at", sa.BigInteger()))
     op.add_column("audit", sa.Column("reason", sa.Text()))
-    is_dead = sa.text("state = 'dead'")
-    op.create_index(
-        "ix_deliveries_discarded",
-        "deliveries",
-        ["discarded_at", "id"],
-        sqlite_where=is_dead,
-        postgresql_where=is_dead,
-    )
-    op.create_index("ix_deliveries_received", "deliveries", ["received_at", "state"])
