@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from hls_handler.deliveries import ListedState
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
-from hls_handler.reports.delivery_query import format_query
+from hls_handler.reports.delivery_query import GROUPED, format_query
 from hls_handler.reports.retry import RETRIED, describe_results
 from hls_handler.storage import Storage
 from hls_handler.store.search import (
@@ -38,7 +38,6 @@ TABS: Mapping[str, ListedState | None] = {
     "Discarded": "discarded",
 }
 OF_TABS = ("repo", "event", "sender", "since", "until", "text")  # words that a tab keeps
-GROUPED = ("queued", "dead", "discarded")
 MAX_GROUPS = 20
 ROWS_OF_GROUP = 3
 NOTHING: Mapping[str, str] = {"dead": "Nothing is dead", "queued": "Nothing waits"}

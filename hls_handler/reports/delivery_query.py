@@ -13,6 +13,8 @@ from hls_handler.deliveries import ListedState
 from hls_handler.errors import InvalidQuery
 from hls_handler.store.search import DeliverySearch
 
+GROUPED: tuple[ListedState, ...] = ("queued", "dead", "discarded")
+"""States whose deliveries are grouped by cause."""
 WAITING = "waiting"
 """The word for the state "queued"."""
 STATES = tuple(WAITING if state == "queued" else state for state in get_args(ListedState))
@@ -99,12 +101,19 @@ def make_search(words: Mapping[str, str], now: datetime) -> DeliverySearch:
     """Return the search for these words. Raises `InvalidQuery`. Ages are counted back from
     `now`.
     """
+    state = _parse_state(words.get("is"))
+    if "cause" in words and state not in GROUPED:
+        # the cause is no column: all reasons of the state are read to find it
+        raise InvalidQuery(
+            f"cause:{words['cause']}: causes are only of waiting, dead and discarded deliveries;"
+            " add is:waiting, is:dead or is:discarded"
+        )
     retried = None
     if "retried" in words:
         first, _, last = words["retried"].partition("-")
         retried = (int(first), int(last))
     return DeliverySearch(
-        state=_parse_state(words.get("is")),
+        state=state,
         repository=words.get("repo"),
         event=words.get("event"),
         sender=words.get("sender"),

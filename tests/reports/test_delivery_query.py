@@ -39,6 +39,12 @@ def test_text_may_be_a_conversation_or_quoted(text: str, searched: str) -> None:
     assert parse_query(format_query(words)) == words
 
 
+@pytest.mark.parametrize("state", ["waiting", "dead", "discarded"])
+def test_cause_is_of_a_state_whose_deliveries_are_grouped(state: str) -> None:
+    words = parse_query(f"is:{state} cause:0123abcd")
+    assert make_search(words, NOW).cause == "0123abcd"
+
+
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
@@ -46,6 +52,8 @@ def test_text_may_be_a_conversation_or_quoted(text: str, searched: str) -> None:
         ("sender:", "sender:: expected a login"),
         ("since:yesterday", "since:yesterday: expected an age such as 7d, 24h or 30m, or a time"),
         ("cause:x", "cause:x: expected the 8 digits"),
+        ("cause:0123abcd", "cause:0123abcd: causes are only of waiting, dead and discarded"),
+        ("is:done cause:0123abcd", "cause:0123abcd: causes are only of waiting, dead and"),
         ("foo:bar", "there is no filter foo:, expected one of is:, repo:, event:, sender:, since:"),
     ],
 )
