@@ -16,7 +16,13 @@ from starlette.exceptions import HTTPException
 from hls_handler.deliveries import ListedState
 from hls_handler.errors import InvalidQuery
 from hls_handler.log_ring import Level
-from hls_handler.reports.delivery_query import TEXT, WAITING, make_search, parse_query
+from hls_handler.reports.delivery_query import (
+    TEXT,
+    WAITING,
+    make_search,
+    parse_query,
+    strip_quotes,
+)
 from hls_handler.reports.retry import RETRIED, Retried
 from hls_handler.store.analyses import AnalysisSearch, Kind
 from hls_handler.store.periods import PeriodName
@@ -126,8 +132,10 @@ class _DeliveryFilters(Query):
             "repo": self.repository,
             "event": self.event,
             "sender": self.sender,
-            TEXT: self.text,
         }
+        if self.text is not None:
+            # as in the links and forms of the list, which have the text in a query
+            given[TEXT] = strip_quotes(self.text).strip()
         for name, moment in (("since", self.since), ("until", self.until)):
             if moment is not None:
                 given[name] = moment.replace(tzinfo=None).isoformat()

@@ -66,7 +66,7 @@ def parse_query(given: str) -> dict[str, str]:
     for token in _TOKEN.findall(given):
         match = _FILTER.fullmatch(token)
         if match is None:
-            texts.append(token.strip('"'))
+            texts.append(strip_quotes(token))
             continue
         name = match[1]
         value = match[2].strip('"')
@@ -81,20 +81,27 @@ def parse_query(given: str) -> dict[str, str]:
         if not re.fullmatch(WORDS[name], value):
             raise InvalidQuery(f"{token}: expected {EXPECTED[name]}")
         words[name] = value
-    if texts:
-        words[TEXT] = " ".join(texts)
+    text = " ".join(texts).strip()
+    if text:
+        words[TEXT] = text
     return words
 
 
 def format_query(words: Mapping[str, str]) -> str:
-    """Return the query with these words, which `parse_query` reads."""
+    """Return the query with these words, which `parse_query` reads as the same words.
+
+    The text is in quotes, so that its spaces stay and no part of it is a filter.
+    """
     parts = [f"{name}:{words[name]}" for name in WORDS if name in words]
-    text = words.get(TEXT)
-    if text is not None and any(map(_FILTER.fullmatch, text.split())):
-        text = f'"{text}"'
+    text = strip_quotes(words.get(TEXT, ""))
     if text:
-        parts.append(text)
+        parts.append(f'"{text}"')
     return " ".join(parts)
+
+
+def strip_quotes(text: str) -> str:
+    """Return the text without double quotes, which the query language cannot search for."""
+    return text.replace('"', "")
 
 
 def make_search(words: Mapping[str, str], now: datetime) -> DeliverySearch:

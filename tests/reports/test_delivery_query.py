@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from hls_handler.errors import InvalidQuery
 from hls_handler.reports.delivery_query import format_query, make_search, parse_query
@@ -37,6 +39,31 @@ def test_text_may_be_a_conversation_or_quoted(text: str, searched: str) -> None:
     words = parse_query(f"is:dead {text}")
     assert make_search(words, NOW).text == searched
     assert parse_query(format_query(words)) == words
+
+
+@given(st.text(alphabet='ab:" \t\n/.#7', max_size=20), st.sampled_from(["", "is:dead "]))
+@example('"two  spaces"', "")
+@example("since:1d", "")
+def test_formatted_query_is_read_as_the_same_words(text: str, state: str) -> None:
+    try:
+        words = parse_query(f"{state}{text}")
+    except InvalidQuery:
+        return
+    assert parse_query(format_query(words)) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ('a"b is:dead', '"ab is:dead"'),
+        ("two  spaces", '"two  spaces"'),
+        ("label:bug", '"label:bug"'),
+        ('"', ""),
+    ],
+)
+def test_text_stays_a_text_in_a_formatted_query(text: str, query: str) -> None:
+    assert format_query({"text": text}) == query
+    assert "is" not in parse_query(query)
 
 
 @pytest.mark.parametrize("state", ["waiting", "dead", "discarded"])
