@@ -209,7 +209,8 @@ class DeliveryQueue:
         self._finish = (
             deliveries.update()
             .where(is_held(now))
-            .values(_NO_WORKER | {"finished_at": now})
+            # A process of a version before 0.4.7 retries without a change of `discarded_at`.
+            .values(_NO_WORKER | {"finished_at": now, "discarded_at": None})
             .returning(
                 _c.id,
                 _c.finished_at,
@@ -515,6 +516,7 @@ class DeliveryQueue:
                 values |= {
                     "state": "dead",
                     "finished_at": now,
+                    "discarded_at": None,
                     "duration_ms": now - _c.received_at,
                     "reason": reason,
                 }

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
+from hls_handler.db.tables import deliveries
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch, Effort, group_causes
@@ -106,6 +109,24 @@ def test_redelivery_of_a_discarded_delivery_is_processed(store: Storage) -> None
     store.queue.discard("g1", by="mona", reason="a test")
     assert [one.outcome for one in accept(store, queued("g1"))] == ["queued"]
     store.queue.finish(claim(store), End("dead", "issue is locked"))
+    assert guids(store, state="dead") == ["g1"]
+
+
+@pytest.mark.parametrize("is_crash", [False, True])
+def test_discarded_delivery_that_an_earlier_version_retried_is_dead_again(
+    store: Storage, skew: Skew, is_crash: bool
+) -> None:
+    fail(store, "g1", "issue is locked")
+    store.queue.discard("g1", by="mona", reason="a test")
+    retry = deliveries.update().values(state="queued", finished_at=None)
+    with store.database.writing() as connection:
+        connection.execute(retry)
+    lease = claim(store)
+    if is_crash:
+        skew.advance(minutes=1)
+        assert store.queue.claim(worker="other", lease_s=30, max_crashes=1) is None
+    else:
+        store.queue.finish(lease, End("dead", "issue is locked"))
     assert guids(store, state="dead") == ["g1"]
 
 
