@@ -12,6 +12,7 @@ from sqlalchemy import select
 from hls_handler.analysis import UnusableReply, Usage
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
+    audit,
     cached_replies,
     calls,
     checkpoints,
@@ -258,6 +259,31 @@ def test_logins_in_other_rows_are_replaced(store: Storage) -> None:
         "ghost",
         ["monalisa", "ghost"],
     )
+
+
+def test_reasons_in_the_audit_are_deleted_as_other_texts(store: Storage) -> None:
+    reasons = {
+        "about-mona": ("lisa", "mona wrote it twice"),
+        "by-mona": ("Mona", "I wrote it twice"),
+        "mention": ("lisa", "ask @MONA"),
+        "other": ("lisa", "ask @monalisa"),
+    }
+    for guid, (by, reason) in reasons.items():
+        sender = "mona" if guid == "about-mona" else "lisa"
+        lease = begin(store, guid, sender=sender, author=sender)
+        store.queue.finish(lease, End("dead", "issue is locked"))
+        store.queue.discard(guid, by=by, reason=reason)
+    expected = {"audit": 3, "deliveries": 1}
+    found = counts(store)
+    assert {name: found[name] for name in expected} == expected
+    assert forget(store) == found
+    assert counts(store) == {}
+    assert rows(store.database, audit.c.object, audit.c.person, audit.c.reason) == [
+        ("about-mona", "lisa", None),
+        ("by-mona", "ghost", None),
+        ("mention", "lisa", None),
+        ("other", "lisa", "ask @monalisa"),
+    ]
 
 
 def test_dismissals_stay_without_the_login_and_what_had_lost_its_effect_does_not_count_again(
