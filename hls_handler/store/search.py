@@ -133,26 +133,20 @@ class DeliverySearches:
 
         Few filters have an index, so deliveries are read from the newest on until the page is full.
         """
-        query = self._select_rows(search).limit(PAGE_ROWS + 1)
-        if search.before is not None:
-            query = query.where(
-                _c.id
-                < select(_before.c.id).where(_before.c.guid == search.before).scalar_subquery()
-            )
-        found = self._read(query)
-        rows = tuple(found[:PAGE_ROWS])
-        return DeliveryPage(rows, rows[-1].guid if len(found) > PAGE_ROWS else None)
+        return self._read_page(self._select_rows(search), search.before)
 
     def read_all(self, search: DeliverySearch) -> Iterator[DeliveryRow]:
         """Yield all deliveries that match, newest first; `before` is ignored. Raises
         `StoreUnavailable`.
 
-        Only one page of them is in memory. Between pages, no transaction is open.
+        Only one page of them is in memory. Between pages, no transaction is open. The reasons of a
+        cause are read once.
         """
-        page = self.find(replace(search, before=None))
+        query = self._select_rows(search)
+        page = self._read_page(query, None)
         yield from page.rows
         while page.next is not None:
-            page = self.find(replace(search, before=page.next))
+            page = self._read_page(query, page.next)
             yield from page.rows
 
     def find_newest(
@@ -255,6 +249,18 @@ class DeliverySearches:
             of_cause = [reason for reason in reasons if find_cause(reason) == search.cause]
             query = query.where(_reason.in_(of_cause))
         return query.order_by(_c.id.desc())
+
+    def _read_page(self, query: Select[Any], before: str | None) -> DeliveryPage:
+        query = query.limit(PAGE_ROWS + 1)
+        if before is not None:
+            last = select(_before.c.id).where(_before.c.guid == before)
+            query = query.where(_c.id < last.scalar_subquery())
+        found = self._read(query)
+        rows = tuple(found[:PAGE_ROWS])
+        following = None
+        if len(found) > PAGE_ROWS:
+            following = rows[-1].guid
+        return DeliveryPage(rows, following)
 
     def _read(self, query: Select[Any]) -> list[DeliveryRow]:
         with self._database.reading() as connection:

@@ -9,7 +9,8 @@ import pytest
 from hls_handler.db.tables import deliveries
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
-from hls_handler.store.search import DeliverySearch, Effort, group_causes
+from hls_handler.store.search import DeliverySearch, Effort, find_cause, group_causes
+from tests.engine.test_statements import counting
 from tests.queue.builders import (
     Skew,
     accept,
@@ -140,6 +141,16 @@ def test_reasons_that_differ_in_numbers_times_and_ids_are_one_cause(store: Stora
     assert store.searches.count(DeliverySearch(state="dead", cause=second.cause)) == 1
     newest = store.searches.find_newest(DeliverySearch(state="dead"), [first, second], most=1)
     assert [row.guid for row in newest] == ["c", "b"]
+
+
+def test_reasons_of_a_cause_are_read_once_for_all_pages(store: Storage) -> None:
+    for number in range(51):
+        fail(store, f"g{number}", f"issue {number} is locked")
+    search = DeliverySearch(state="dead", cause=find_cause("issue is locked"))
+    with counting() as counted:
+        found = list(store.searches.read_all(search))
+    assert len(found) == 51
+    assert counted.statements == 3  # the reasons, and two pages
 
 
 def test_states_are_counted_without_a_limit_of_time_and_within_a_span(
