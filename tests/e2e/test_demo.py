@@ -103,9 +103,8 @@ def test_the_demo_asks_the_real_api_within_its_limit_and_stores_no_key(folder: P
     assert total is not None
     assert asked.count("/v1/messages") == int(total[1])
     assert float(total[2]) <= 0.003
-    settings = folder / "data" / "demo" / "settings.yaml"
-    assert '"api_key": "${ANTHROPIC_API_KEY}"' in settings.read_text()
-    assert stat.S_IMODE(settings.stat().st_mode) == 0o600
+    settings = (folder / "data" / "demo" / "settings.yaml").read_text()
+    assert '"api_key": "${ANTHROPIC_API_KEY}"' in settings
 
 
 def test_the_demo_ends_before_its_first_event_if_the_key_is_wrong(folder: Path) -> None:
@@ -114,6 +113,15 @@ def test_the_demo_ends_before_its_first_event_if_the_key_is_wrong(folder: Path) 
     assert ended.returncode == 2
     assert "set claude.api_key to a valid key" in ended.stdout
     assert "issues.opened" not in ended.stdout
+
+
+def test_only_this_account_can_read_the_settings_of_the_demo(folder: Path) -> None:
+    settings = folder / "data" / "demo" / "settings.yaml"
+    settings.touch(0o644)  # of an earlier version
+    with Sandbox(api_key="a-key-of-the-api") as api:
+        run_real_demo(folder, api, "another-key")
+    assert "webhook_secret: " in settings.read_text()
+    assert stat.S_IMODE(settings.stat().st_mode) == 0o600
 
 
 def test_a_limit_of_the_demo_without_the_real_claude_is_an_error(folder: Path) -> None:
