@@ -41,6 +41,7 @@ class Block:
     html: Markup
     title: str  # of the heading itself, or of the one above the block
     level: int = 0  # 2 for a heading <h2>; 0: no heading
+    text: str = ""  # that the filter searches, in lower case; "" of a heading
 
     @property
     def anchor(self) -> str:
@@ -85,7 +86,7 @@ def _filter(blocks: Sequence[Block], text: str) -> Sequence[Block]:
         if 0 < block.level < level:
             shown.append(block)
             level = block.level
-        elif block.level == 0 and text in f"{block.title} {block.html.striptags()}".lower():
+        elif block.level == 0 and text in block.text:
             shown.append(block)
             level = 7  # the next heading is shown, whichever level it has
     return shown[::-1]
@@ -134,10 +135,14 @@ def _iter_blocks(
         elif [cell.content for cell in texts[:6]] == KEY_COLUMNS:
             for start in range(6, len(texts), 6):
                 cells = [render([cell]) for cell in texts[start : start + 6]]
-                yield Block(_render_key(cells), title)
+                yield _make_block(_render_key(cells), title)
         else:
-            yield Block(render(block), title)
+            yield _make_block(render(block), title)
         block = []
+
+
+def _make_block(html: Markup, title: str) -> Block:
+    return Block(html, title, text=f"{title} {html.striptags()}".lower())
 
 
 def _render_key(cells: Sequence[Markup]) -> Markup:
