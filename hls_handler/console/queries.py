@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +20,7 @@ from hls_handler.reports.delivery_query import (
     TEXT,
     WAITING,
     make_search,
+    parse_moment,
     parse_query,
     strip_quotes,
 )
@@ -48,8 +49,7 @@ class InvalidFilter(HTTPException):
 
 def _parse_time(given: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(given)
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        return parse_moment(given)
     except (ValueError, OverflowError):
         raise ValueError("expected a time in UTC such as 2026-11-23T12:00") from None
 

@@ -141,12 +141,17 @@ def find_age(given: str) -> timedelta | None:
 
 
 def parse_time(given: str, now: datetime) -> datetime:
-    """Parse "7d" or "2026-11-23T12:00". A time without an offset is UTC. Raises `ValueError` or
-    `OverflowError`.
-    """
+    """Parse "7d", or a time as `parse_moment`. Raises `ValueError` or `OverflowError`."""
     age = find_age(given)
     if age is not None:
         return now - age
+    return parse_moment(given)
+
+
+def parse_moment(given: str) -> datetime:
+    """Parse "2026-11-23T12:00". A time without an offset is UTC. Raises `ValueError` or
+    `OverflowError`.
+    """
     moment = datetime.fromisoformat(given)
     return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
