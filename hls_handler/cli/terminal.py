@@ -116,13 +116,13 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], total
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        table.add_column(
-            Text(column.title),
-            justify="right" if column.is_number else "left",
-            no_wrap=not column.is_wide,
-            overflow="fold" if column.is_wide else "ellipsis",
-            ratio=1 if column.is_wide else None,
-        )
+        title = Text(column.title)
+        if column.is_wide:
+            table.add_column(title, overflow="fold", ratio=1)
+        elif column.is_number:
+            table.add_column(title, justify="right", no_wrap=True)
+        else:
+            table.add_column(title, no_wrap=True)
     for row in rows:
         texts = []
         for cell in row:
