@@ -13,8 +13,9 @@ State = Literal["queued", "running", "done", "ignored", "superseded", "dead"]
 ListedState = Literal[State, "discarded"]
 """The state in a list: a discarded delivery is dead, and not listed as such."""
 
-Posted = Literal["done", "dry_run"]
 FinalState = Literal["done", "ignored", "superseded", "dead"]
+
+Posted = Literal["done", "dry_run"]
 """Values of the column `posting_status` if posting did not fail."""
 
 FIRST_SHADOW_STEP = 100
