@@ -37,6 +37,7 @@ from hls_handler.sandbox.state import State
 from hls_handler.settings.model import Repository
 from tests.engine.fakes import HLS
 from tests.engine.world import World
+from tests.handlers.events import LOG
 
 REPOSITORY = "octo/hello"
 ORGANIZATION = {"login": "octo", "id": 7, "type": "Organization"}
@@ -57,12 +58,6 @@ RUN: Mapping[str, Any] = {
     "html_url": f"https://github.com/{REPOSITORY}/actions/runs/70",
     "head_commit": {"message": "Fix"},
 }  # fmt: skip
-LOG = """2026-11-20T09:00:10.0000000Z Current runner version: '2.330.0'
-2026-11-20T09:00:20.0000000Z ##[group]Run pytest
-2026-11-20T09:00:20.1000000Z ##[endgroup]
-2026-11-20T09:00:22.0000000Z E       assert area(2) == 4
-2026-11-20T09:00:23.0000000Z tests/test_area.py:7: AssertionError
-2026-11-20T09:00:24.0000000Z ##[error]Process completed with exit code 1."""
 DELIMITERS = re.compile(r"<untrusted \w+>\n?|\n?</untrusted \w+>")
 PEOPLE = {"mona": 1, "zoe": 2, "otto": 3}
 TOKEN = InstallationToken(

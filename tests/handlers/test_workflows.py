@@ -21,7 +21,6 @@ from tests.handlers import events
 from tests.handlers.conftest import OpenHome
 from tests.handlers.conversation import (
     HEAD,
-    LOG,
     REPOSITORY,
     Home,
     annotation,
@@ -29,7 +28,7 @@ from tests.handlers.conversation import (
     job,
     person,
 )
-from tests.handlers.events import workflow_analysis
+from tests.handlers.events import LOG, workflow_analysis
 
 OWN = {"head_repository": {"full_name": REPOSITORY, "owner": {"login": "octo", "id": 7}}}
 ON_MAIN: dict[str, Any] = {**OWN, "head_branch": "main", "event": "push"}
