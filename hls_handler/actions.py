@@ -200,11 +200,35 @@ Action = (
     | EnsureCheck
 )
 
+
+def target_of(action: Action) -> str:
+    """Return what the action writes. A delivery has at most one action of each target."""
+    match action:
+        case EnsureComment():
+            return " ".join(filter(None, ["comment", action.family, action.section]))
+        case EnsureReply():
+            return f"reply {action.comment_id} {action.key}"
+        case EnsureCheck():
+            return f"check {action.commit}"
+        case _:
+            return OUTCOME_NAMES[type(action)]
+
+
 OutcomeName = Literal["labels", "type", "comment", "review", "reply", "reviewers", "check"]
 OutcomeKind = Literal[
     "created", "edited", "unchanged", "declined", "withheld", "changed", "dry_run", "off"
 ]
 
+
+OUTCOME_NAMES: Mapping[type[Action], OutcomeName] = {
+    EnsureLabels: "labels",
+    EnsureIssueType: "type",
+    EnsureComment: "comment",
+    EnsureReview: "review",
+    EnsureReply: "reply",
+    RequestReviewers: "reviewers",
+    EnsureCheck: "check",
+}
 
 COMMENT_CREATED = "commented"
 COMMENT_EDITED = "edited our comment"
@@ -236,3 +260,4 @@ class Outcome:
     """
     # of a review: keys of the comments whose position GitHub rejected
     rejected: tuple[str, ...] = ()
+    target: str = ""  # what the action writes; "" in outcomes of versions before 0.4

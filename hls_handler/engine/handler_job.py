@@ -62,7 +62,7 @@ log = logging.getLogger(__name__)
 
 CONTEXT = Codec("context", 1, TypeAdapter(str))
 """A sentence part about what Claude gets besides the event: "AGENTS.md (about 120 tokens)"."""
-PROBLEMS_REPORTED = Codec("settings_reported", 4, TypeAdapter(Outcome), readable=(1, 2, 3))
+PROBLEMS_REPORTED = Codec("settings_reported", 5, TypeAdapter(Outcome), readable=(1, 2, 3, 4))
 
 OUTAGE = timedelta(minutes=2)
 """How long a delivery has failed because of Claude before its check says so."""

@@ -5,10 +5,11 @@ corrections by people.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, assert_never
+from itertools import count
+from typing import Literal, TypeVar, assert_never
 
 from pydantic import TypeAdapter
 
@@ -16,6 +17,7 @@ from hls_handler.actions import (
     COMMENT_CREATED,
     COMMENT_EDITED,
     COMMENT_UP_TO_DATE,
+    OUTCOME_NAMES,
     REPLY_CREATED,
     REPLY_EXISTS,
     Action,
@@ -26,8 +28,8 @@ from hls_handler.actions import (
     EnsureReply,
     EnsureReview,
     Outcome,
-    OutcomeName,
     RequestReviewers,
+    target_of,
 )
 from hls_handler.deliveries import End
 from hls_handler.engine.active_config import Writer
@@ -58,6 +60,8 @@ from hls_handler.tracing import annotate
 
 log = logging.getLogger(__name__)
 
+OneAction = TypeVar("OneAction", bound=Action)
+
 REVIEW_LOCK = "review"
 """End of the name of the lock for reviews of a conversation and for replies in its review
 threads.
@@ -80,7 +84,7 @@ class CommentWriteBegun:
     how: Literal["created", "edited"]
 
 
-OUTCOME = Codec("post", 4, TypeAdapter(Outcome), readable=(1, 2, 3))
+OUTCOME = Codec("post", 5, TypeAdapter(Outcome), readable=(1, 2, 3, 4))
 COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
 LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the
@@ -92,11 +96,9 @@ def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]
     """Store the comments of a delivery without a conversation as outcomes of the kind "withheld",
     and return them.
     """
-    return tuple(
-        job.run_step(OUTCOME, index, partial(_unposted, action))
-        for index, action in enumerate(actions)
-        if isinstance(action, EnsureComment)
-    )
+    steps = OutcomeSteps(job)
+    comments = [action for action in actions if isinstance(action, EnsureComment)]
+    return tuple(steps.execute(one, lambda one, _: _unposted(one)) for one in comments)
 
 
 def _unposted(action: EnsureComment) -> Outcome:
@@ -158,7 +160,7 @@ def _find_switched_off(
         case EnsureLabels() | EnsureIssueType() if not effective.features.auto_labeling:
             where = effective.where("features.auto_labeling", settings)
             return Outcome(
-                _OUTCOME_NAMES[type(action)], "off", f"labels are switched off by {where}"
+                OUTCOME_NAMES[type(action)], "off", f"labels are switched off by {where}"
             )
         case EnsureComment() | EnsureReview() | EnsureReply() if (
             not effective.features.auto_commenting
@@ -166,7 +168,7 @@ def _find_switched_off(
             where = effective.where("features.auto_commenting", settings)
             body = None if isinstance(action, EnsureReview) else action.body
             return Outcome(
-                _OUTCOME_NAMES[type(action)],
+                OUTCOME_NAMES[type(action)],
                 "off",
                 f"comments are switched off by {where}",
                 body=body,
@@ -184,23 +186,50 @@ def _withheld(action: Action, error: StepFailed) -> Outcome:
         if isinstance(action, EnsureReview)
         else ()
     )
-    return Outcome(_OUTCOME_NAMES[type(action)], "withheld", str(error), rejected=keys)
+    return Outcome(OUTCOME_NAMES[type(action)], "withheld", str(error), rejected=keys)
+
+
+class OutcomeSteps:
+    """Executes each action of a delivery once: its outcome is stored under its target."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._targets = dict[int, str]()  # by the index of the checkpoint
+        for (name, index), step in job.steps.items():
+            if name != OUTCOME.name:
+                continue
+            outcome = OUTCOME.decode(step)
+            if outcome is not None:
+                self._targets[index] = outcome.target
+        self._executed = 0
+
+    def execute(self, action: OneAction, do: Callable[[OneAction, int], Outcome]) -> Outcome:
+        """Return the stored outcome of the target, or call `do`, also with the index of its
+        checkpoints.
+        """
+        target = target_of(action)
+        index = self._find_index(target)
+        self._targets[index] = target
+        self._executed += 1
+        return self._job.run_step(
+            OUTCOME,
+            index,
+            lambda: replace(do(action, index), target=target),
+            fits=partial(_matches, action),
+        )
+
+    def _find_index(self, target: str) -> int:
+        for index, stored in self._targets.items():
+            if stored == target:
+                return index
+        if not self._targets.get(self._executed):  # of an earlier version: in the order of its plan
+            return self._executed
+        return next(index for index in count() if index not in self._targets)
 
 
 def _matches(action: Action, outcome: Outcome) -> bool:
-    # The plan of an earlier attempt may have had another action at this index.
-    return outcome.action == _OUTCOME_NAMES[type(action)]
-
-
-_OUTCOME_NAMES: Mapping[type[Action], OutcomeName] = {
-    EnsureLabels: "labels",
-    EnsureIssueType: "type",
-    EnsureComment: "comment",
-    EnsureReview: "review",
-    EnsureReply: "reply",
-    RequestReviewers: "reviewers",
-    EnsureCheck: "check",
-}
+    # the plan of an earlier version may have had another action at this index
+    return outcome.action == OUTCOME_NAMES[type(action)]
 
 
 def is_check_ended(job: Job) -> bool:
@@ -214,12 +243,8 @@ def is_check_ended(job: Job) -> bool:
 def post_without_reply(job: Job, actions: tuple[EnsureCheck, ...]) -> tuple[Outcome, ...]:
     """Execute the actions of a delivery that needs no call to Claude, and return their outcomes."""
     job.require_reads_allowed()
-    return tuple(
-        job.run_step(
-            OUTCOME, index, partial(ensure_check, job, action), fits=partial(_matches, action)
-        )
-        for index, action in enumerate(actions)
-    )
+    steps = OutcomeSteps(job)
+    return tuple(steps.execute(action, lambda one, _: ensure_check(job, one)) for action in actions)
 
 
 class Posting:
@@ -250,6 +275,7 @@ class Posting:
         self._may_exist = True  # whether there may be a comment of HLS that is not stored
         # by lock: whether a write that HLS does not know may have succeeded
         self._acquired: dict[str, bool] = {}
+        self._steps = OutcomeSteps(job)
         self._outcomes: list[Outcome] = []
         self._failed: list[StepFailed] = []
         self.has_result = False  # whether GitHub shows a result of the delivery
@@ -281,12 +307,10 @@ class Posting:
         return tuple(self._outcomes[first:])
 
     def _execute_once(self, action: Action) -> Outcome:
-        index = len(self._outcomes)
-        execute = partial(self.execute, action, index)
         # the other actions wait for the next attempt; the summary depends on the review
         waits = Retryable if isinstance(action, EnsureReview) else DependencyDown
         try:
-            return self._job.run_step(OUTCOME, index, execute, fits=partial(_matches, action))
+            return self._steps.execute(action, self.execute)
         except StepFailed as exc:
             if isinstance(exc, waits):
                 raise
@@ -343,10 +367,10 @@ class Posting:
         self._current = current
 
     def execute(self, action: Action, index: int) -> Outcome:
-        """Execute one action. `index` is its position in the plan."""
+        """Execute one action. `index` is that of its checkpoints."""
         job = self._job
         effective = self._job.rule.effective
-        annotate({"hls.action": _OUTCOME_NAMES[type(action)]})
+        annotate({"hls.action": OUTCOME_NAMES[type(action)]})
         off = _find_switched_off(action, effective, job.config.settings)
         if off is not None:
             return off
@@ -374,7 +398,7 @@ class Posting:
                         return writer.ensure_issue_type(number, action)
                     return writer.request_reviewers(number, action)
                 except Permanent as exc:  # optional, so the delivery does not fail
-                    name = _OUTCOME_NAMES[type(action)]
+                    name = OUTCOME_NAMES[type(action)]
                     log.warning(
                         "GitHub rejected an optional action",
                         extra={"action": name, "error": str(exc)},
@@ -391,8 +415,8 @@ class Posting:
         self._job.begin_write(can_move=self.has_result)
 
     def write(self, action: Written, index: int) -> Outcome:
-        """Write a comment, a review or a reply under its lock. `index` is its position, or
-        `PROBLEMS_INDEX`.
+        """Write a comment, a review or a reply under its lock. `index` is that of its checkpoints,
+        or `PROBLEMS_INDEX`.
 
         If an earlier attempt wrote the comment but got no response, the outcome of that write is
         returned. An earlier review or reply is searched on GitHub only if an earlier attempt, or a

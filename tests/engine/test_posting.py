@@ -256,6 +256,23 @@ def test_review_or_reply_without_response_is_posted_once(
     )
 
 
+def test_outcome_is_found_by_its_target_if_the_plan_has_changed(make_world: MakeWorld) -> None:
+    world = make_pull_world(make_world)
+    job = world.job()
+    other = EnsureReply(8, "fixed", "Fixed, too.")
+    first = post_all(job, REVIEW, REPLY)
+    job.store.checkpoints.save(job.lease, *job.pending.take(), LocksReleased())
+    world.store.queue.reschedule(
+        job.lease, at=world.store.now(), reason="", failed=False, counts=False, github_requests=0
+    )
+    written = world.github.calls.count("write review"), world.github.calls.count("write reply")
+    again = post_all(world.job(), other, REPLY, REVIEW)
+    assert (*again[1:],) == (first[1], first[0])
+    assert written == (1, 1)
+    assert world.github.calls.count("write review") == 1
+    assert world.github.calls.count("write reply") == 2
+
+
 def test_first_attempt_does_not_search_for_a_review(make_world: MakeWorld) -> None:
     world = make_pull_world(make_world)
     world.github.inline_comments = {"f2": 900, "f3": 901, "f4": 902}
