@@ -39,6 +39,7 @@ from typing import Literal
 
 from hls_handler.actions import EnsureComment
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
+from hls_handler.untrusted.markdown import sanitize_blocks
 
 MAX_COMMENT_CHARS = 65_536  # GitHub's limit for a comment, in characters
 
@@ -220,12 +221,16 @@ def render_sections(
 
 
 def _describe_resolved(removed: str) -> str:
-    """Return a sentence with the task list items of a section, or else with its first line."""
+    """Return a sentence with the task list items of a section, or else with its first line.
+
+    People may have edited the text. What HLS wrote is sanitized already and stays as it is.
+    """
     text = section_text(removed)
     items = list(list_boxes(text)) or text.split("\n")[:1]
     if items == [""]:
         return f"{RESOLVED}."
-    return "\n".join([f"{RESOLVED}:", "", *(f"- {item}" for item in items)])
+    lines = [" ".join(sanitize_blocks(item).split()) for item in items]
+    return "\n".join([f"{RESOLVED}:", "", *(f"- {line}" for line in lines)])
 
 
 def _mark(key: str, digest: str) -> str:

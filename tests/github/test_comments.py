@@ -319,6 +319,13 @@ def test_section_without_text_is_removed(world: ReviewWorld) -> None:
             "**Review by `mona`**\n\nNot read: 1 comment.",
             "Everything that was listed here is resolved:\n\n- **Review by `mona`**",
         ),
+        (
+            "- [ ] **Needed:** ask @octo/all, fixes #1 <b>x ![a](https://x.example/a.png)\n- [x] > q",
+            (
+                "Everything that was listed here is resolved:\n\n- **Needed:** ask @\u200bocto/all,"
+                " fixes\u200b #1 &lt;b>x [image: a](https://x.example/a.png)\n- > q"
+            ),
+        ),
     ],
 )
 def test_comment_without_sections_says_what_was_resolved_until_the_next_section(
