@@ -385,21 +385,11 @@ def _require_own(request: Request) -> None:
 
 async def _parse(request: Request, model: type[T]) -> T:
     """Return the body of a request that passed `_require_own`. Raises `BadRequest`."""
-    body = await _read_body(request)
+    body = await request.body()
     if _is_form(request):
         fields = parse_qsl(body.decode("utf-8", "replace"))
         return _validate(model, dict(fields))
     return _validate(model, body)
-
-
-async def _read_body(request: Request) -> bytes:
-    """Return the body. Raises `TooLarge`."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLarge(f"the body is over {MAX_BODY_BYTES:,} bytes: send a smaller one")
-    return bytes(body)
 
 
 def _validate(model: type[T], given: dict[str, str] | bytes) -> T:

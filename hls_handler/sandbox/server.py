@@ -25,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from hls_handler.errors import HlsError
 from hls_handler.sandbox.app_pages import app_page_routes
 from hls_handler.sandbox.apps import Apps
+from hls_handler.sandbox.body_limit import BodyLimitMiddleware
 from hls_handler.sandbox.claude import Answerer, canned, claude_app, error_document
 from hls_handler.sandbox.control import BadRequest, control_routes, reject
 from hls_handler.sandbox.faults import Faults
@@ -252,7 +253,10 @@ class Sandbox:
                 *app_page_routes(self.apps),
                 *page_routes(self.state, environment, lambda: self.find_delivery),
             ],
-            middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
+            middleware=[
+                Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"]),
+                Middleware(BodyLimitMiddleware),
+            ],
             exception_handlers={BadRequest: rejection},
             lifespan=lifespan,
         )

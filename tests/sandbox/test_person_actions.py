@@ -125,6 +125,22 @@ def test_too_large_body_is_rejected(sandbox: Sandbox, content_type: str) -> None
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v3/repos/octo/widgets/issues",
+        "/api/graphql",
+        "/claude/v1/messages",
+        "/settings/apps/new",
+        "/settings/apps/confirm",
+    ],
+)
+def test_too_large_body_is_rejected_by_the_stand_ins(sandbox: Sandbox, path: str) -> None:
+    body = b" " * (MAX_BODY_BYTES + 1)
+    answer = ask(sandbox.page_url, "POST", path, body, {"Content-Type": "application/json"})
+    assert answer.status == 413
+
+
+@pytest.mark.parametrize(
     ("changed", "problem"),
     [
         ({"title": "x" * 257}, "title: it has 257 characters, and GitHub takes 256: shorten it"),
