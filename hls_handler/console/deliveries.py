@@ -205,7 +205,8 @@ class DeliveryPages:
             cause = row.reason or ""
         discarded = None
         if row.listed_state == "discarded":
-            discarded = next(iter(self._store.audit.find(about=row.guid, most=1)), None)
+            found = self._store.audit.find(action="discard", about=row.guid, most=1)
+            discarded = next(iter(found), None)
         return self._frame.render(
             request,
             "delivery.html",

@@ -51,14 +51,22 @@ class Audit:
             connection.execute(audit.update().where(_c.id == change).values(cost_micro_usd=cost))
 
     def find(
-        self, *, person: str = "", about: str = "", before: int | None = None, most: int
+        self,
+        *,
+        person: str = "",
+        action: Action | None = None,
+        about: str = "",
+        before: int | None = None,
+        most: int,
     ) -> Sequence[Change]:
-        """Return the newest changes, only of people whose name contains `person`, of the object
-        `about`, and with an id below `before`.
+        """Return the newest changes, only of people whose name contains `person`, of this action,
+        of the object `about`, and with an id below `before`.
         """
         query = select(audit).order_by(_c.id.desc()).limit(most)
         if person:
             query = query.where(_c.person.icontains(person, autoescape=True))
+        if action is not None:
+            query = query.where(_c.action == action)
         if about:
             query = query.where(_c.object == about)
         if before is not None:

@@ -152,6 +152,7 @@ def test_page_says_who_discarded_the_delivery(browser: Browser, store: Storage) 
     fail(store, "g1")
     form = {"chosen:g1": "on", "reason": "a duplicate"}
     assert browser.submit("/deliveries/g1", "/deliveries/discard", **form).status == 200
+    store.audit.record("somebody", "resume", "g1")  # a later change
     page = page_of(browser)
     assert re.search("local browser discarded it <time .*?</time>: a duplicate</p>", page)
     assert '<span class="state discarded">discarded</span>' in page
