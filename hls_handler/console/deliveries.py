@@ -179,6 +179,8 @@ class DeliveryPages:
         """Return the deliveries that were chosen in the list, else those of the filter."""
         given = {name: value for name, value in request.query_params.items() if value}
         chosen = [name.removeprefix(CHOSEN) for name in form if name.startswith(CHOSEN)]
+        if any("\0" in guid for guid in chosen):  # PostgreSQL rejects it
+            raise HTTPException(400, "a GUID has no NUL")
         if chosen:
             words = DeliveriesQuery.parse(given).words()
             return ListChange(words, DeliverySearch(guids=chosen), len(chosen))

@@ -165,6 +165,17 @@ def test_chosen_deliveries_are_changed(store: Storage, browser: Browser) -> None
     assert sentence in refused.body.decode()
 
 
+def test_unknown_chosen_delivery_changes_nothing(store: Storage, browser: Browser) -> None:
+    dead_letter(store, "a")
+    browser.sign_in()
+    listed = "/deliveries?q=is:dead"
+    chosen = {"chosen:a": "on", "chosen:a\0": "on"}
+    given = browser.submit(listed, "/deliveries/retry?q=is:dead", **chosen)
+    assert given.status == 400
+    assert "A GUID has no NUL." in given.body.decode()
+    assert state_of(store, "a") == "dead"
+
+
 def test_viewers_see_no_buttons(store: Storage) -> None:
     dead_letter(store, "g1")
     proxy = {"user_header": "X-User", "networks": ["127.0.0.1/32"]}
