@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -76,6 +76,7 @@ class ReasonCount:
     is_later: bool  # they wait until a later time
     number: int
     first_due_at: datetime
+    newest_id: int = field(default=0, compare=False)  # of the deliveries
 
     @property
     def is_open(self) -> bool:
@@ -90,7 +91,7 @@ class CauseGroup:
     cause: str  # "3f9c2a1b"
     state: State
     reason: str  # of the first one; those of the others may name another time
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...]  # that of the newest delivery first
     number: int
     first_due_at: datetime
 
@@ -152,11 +153,16 @@ class DeliverySearches:
     def find_newest(
         self, search: DeliverySearch, groups: Sequence[CauseGroup], *, most: int
     ) -> list[DeliveryRow]:
-        """Return the newest deliveries of each group, newest first, at most `most` of each."""
+        """Return the newest deliveries of each group, newest first, at most `most` of each.
+
+        They have the first `most` reasons: a group may have as many reasons as deliveries.
+        """
         newest = []
         for group in groups:
             query = _filter(self._database, select(_c.id), search)
-            query = query.where(_reason.in_(group.reasons)).order_by(_c.id.desc()).limit(most)
+            query = (
+                query.where(_reason.in_(group.reasons[:most])).order_by(_c.id.desc()).limit(most)
+            )
             newest.append(select(query.subquery().c.id))
         if not newest:
             return []
@@ -176,15 +182,16 @@ class DeliverySearches:
         first_due_at = func.min(_c.due_at)
         is_later = and_(_c.state == literal("queued"), _c.due_at > self._database.now)
         columns = (_c.state, _reason, is_later)
-        query = _filter(self._database, select(*columns, func.count(), first_due_at), search)
+        counted = (func.count(), first_due_at, func.max(_c.id))
+        query = _filter(self._database, select(*columns, *counted), search)
         query = query.group_by(*columns).order_by(first_due_at, _reason)
         if is_waiting:
             query = query.where(is_later, _c.reason.is_not(None), ~is_paused(deliveries))
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [
-            ReasonCount(state, reason, bool(later), number, from_ms(due_ms))
-            for state, reason, later, number, due_ms in rows
+            ReasonCount(state, reason, bool(later), number, from_ms(due_ms), newest_id)
+            for state, reason, later, number, due_ms, newest_id in rows
         ]
 
     def count(self, search: DeliverySearch) -> int:
@@ -287,13 +294,17 @@ def group_causes(reasons: Iterable[ReasonCount]) -> list[CauseGroup]:
             cause,
             group[0].state,
             group[0].reason,
-            tuple(dict.fromkeys(one.reason for one in group)),
+            tuple(dict.fromkeys(one.reason for one in sorted(group, key=_newest_first))),
             sum(one.number for one in group),
             min(one.first_due_at for one in group),
         )
         for cause, group in found.items()
     ]
     return sorted(groups, key=lambda group: -group.number)
+
+
+def _newest_first(one: ReasonCount) -> int:
+    return -one.newest_id
 
 
 def _count(kind: str, state: ColumnElement[str]) -> Select[Any]:

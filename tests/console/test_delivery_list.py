@@ -5,8 +5,10 @@ from __future__ import annotations
 import html
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from hls_handler.db.tables import deliveries
 from hls_handler.db.values import to_ms
@@ -263,3 +265,23 @@ def test_number_of_statements_does_not_depend_on_that_of_deliveries(
             page(browser, "q=is:dead")
         numbers.append(counted.statements)
     assert numbers == [5, 5]
+
+
+def test_size_of_statements_does_not_depend_on_the_number_of_reasons(
+    store: Storage, browser: Browser
+) -> None:
+    for number in range(30):
+        fail(store, f"key{number}", REJECTED.format(number, number))
+    sizes = []
+
+    def add_size(*arguments: Any) -> None:
+        sizes.append(len(arguments[3]))
+
+    event.listen(Engine, "before_cursor_execute", add_size)
+    try:
+        shown = page(browser, "q=is:dead")
+    finally:
+        event.remove(Engine, "before_cursor_execute", add_size)
+    found = re.findall(r'href="/deliveries/(\w+)" title', shown)
+    assert found == ["key29", "key28", "key27"]
+    assert max(sizes) < 20
