@@ -400,17 +400,21 @@ class ReadOnlyGithub(Github):
     def fetch_bot_account(self) -> Account:
         return self._account or super().fetch_bot_account()
 
+    def repository_document(self, repository: str) -> dict[str, object]:
+        """Return the repository as webhooks contain it."""
+        api = self._api_for(repository)
+        found = api.get(repository_path(repository), dict[str, Any])
+        return {key: value for key, value in found.items() if key not in NOT_IN_WEBHOOKS}
+
     def opened(self, repository: str, number: int) -> OpenedEvent:
         """Make an event from the current issue or pull request."""
         base = repository_path(repository)
         api = self._api_for(repository)
-        repository_json = api.get(base, dict[str, Any])
+        document = self.repository_document(repository)
         conversation = api.get(f"{base}/issues/{number}", dict[str, Any])
         common = {
             "action": "opened",
-            "repository": {
-                key: value for key, value in repository_json.items() if key not in NOT_IN_WEBHOOKS
-            },
+            "repository": document,
             "sender": conversation.get("user"),
         }
         if conversation.get("pull_request") is None:

@@ -15,6 +15,7 @@ from pydantic import AliasPath, Base64Bytes, BaseModel, BeforeValidator, Field
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.git.mirror import Mirrors
 from hls_handler.github.api import GithubApi, repository_path, validate
+from hls_handler.github.history import read_closed_issues
 from hls_handler.github.job_log import LogLimits, read_log
 from hls_handler.github.merge_state import read_merge_state
 from hls_handler.github.repository_labels import RepositoryLabels
@@ -26,6 +27,7 @@ from hls_handler.github.values import (
     CheckAnnotation,
     Comparison,
     FileAtRef,
+    IssueHistory,
     MergeState,
     NoLog,
     OpenPullRequest,
@@ -158,6 +160,10 @@ class GithubReader:
             if following is None:
                 return
             query = dict(parse_qsl(urlsplit(following[1]).query))
+
+    def closed_issues(self, most: int) -> Iterator[IssueHistory]:
+        """Yield the closed issues that were opened last, newest first; one request for each 25."""
+        return read_closed_issues(self._api, self._repository, most=most)
 
     def pull_request(self, number: int) -> PullRequest:
         return replace(self._api.get(f"{self._base}/pulls/{number}", PullRequest), **self._changes)

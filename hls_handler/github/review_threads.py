@@ -54,7 +54,7 @@ query($owner: String!, $name: String!, $number: Int!, $after: String) {
 _THREADS = ("repository", "pullRequest", "reviewThreads")
 
 
-class _Actor(BaseModel):
+class WireActor(BaseModel):
     kind: str = Field(alias="__typename")
     login: str
     id: int | None = Field(None, alias="databaseId")
@@ -68,20 +68,25 @@ class _Actor(BaseModel):
         return Account(self.login, self.id or 0, "User")
 
 
+def to_account(actor: WireActor | None) -> Account:
+    """Return the account; "ghost" if it was deleted, which GitHub shows as null."""
+    if actor is None:
+        return GHOST
+    return actor.account()
+
+
 class _Reaction(BaseModel):
     # None if the account was deleted
     login: str | None = Field(None, validation_alias=AliasPath("user", "login"))
 
 
 class _Comment(BaseModel):
-    author: _Actor | None  # None if the account was deleted
+    author: WireActor | None
     body: Text
 
     @property
     def account(self) -> Account:
-        if self.author is None:
-            return GHOST
-        return self.author.account()
+        return to_account(self.author)
 
 
 class _Thread(BaseModel):

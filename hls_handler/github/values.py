@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
@@ -283,3 +284,40 @@ class Blob:
     sha: str
     is_binary: bool = False  # False also with a byte order mark, and if GitHub does not know it
     text: str = ""  # of at most 1,024 bytes, such as a pointer of Git LFS; "" for a longer text
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A version of the text of an issue.
+    https://docs.github.com/en/graphql/reference/objects#usercontentedit
+    """
+
+    edited_at: datetime  # aware UTC; of the first version, when the issue was opened
+    text: str | None  # None if somebody deleted it from the history
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChange:
+    at: datetime  # aware UTC, whole seconds
+    actor: Account  # "ghost" if the account was deleted
+    name: str  # the present name of the label
+    is_added: bool  # False if the label was removed
+
+
+@dataclass(frozen=True, slots=True)
+class IssueHistory:
+    """A closed issue as it is now, and what GitHub has of its past."""
+
+    number: int
+    author: Account
+    created_at: datetime  # aware UTC
+    closed_at: datetime
+    title: str
+    body: str
+    labels: tuple[str, ...]
+    is_edited: bool  # whether the text was edited
+    includes_first_text: bool  # whether the revisions of an edited text begin with the first one
+    revisions: tuple[Revision, ...]  # the oldest and the newest one; () if GitHub has none
+    earlier_titles: tuple[str, ...]  # oldest first
+    label_changes: tuple[LabelChange, ...]  # oldest first
+    has_more_changes: bool  # whether titles or labels were changed over 100 times; not all are here

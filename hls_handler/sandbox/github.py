@@ -146,12 +146,12 @@ class GitHubApi:
         self._count(request, f"graphql of {name}")
         body = await _body(request)
 
-        def can_read(full_name: str) -> bool:
+        def can_read(full_name: str, permission: str) -> bool:
             if token is None:
                 return self._state.permission(full_name, account.login) != "none"
             names = {granted.lower() for granted in self._apps.repositories_of(token)}
             return full_name.lower() in names and includes(
-                token.permissions.get("pull_requests"), "read"
+                token.permissions.get(permission), "read"
             )
 
         return self._respond(

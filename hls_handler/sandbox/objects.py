@@ -102,10 +102,11 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """An edit of a comment, with the text before the edit."""
+    """An edit of an issue or a comment, with the text before the edit."""
 
     at: datetime  # time of the edit that replaced it, aware UTC
     body: str
+    deleted_at: datetime | None = None  # when a person deleted this text from the history
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,7 @@ class Conversation:
     # first comments of resolved threads, to who resolved it
     resolved: Mapping[int, str] = field(default_factory=dict)
     reactions: tuple[Reaction, ...] = ()  # to its comments and review comments, oldest first
+    edits: tuple[Edit, ...] = ()  # earlier texts of an issue, oldest first
     gone: Literal["deleted", "transferred"] | None = None
     moved_to: str | None = None  # API URL of the new issue after a transfer
 

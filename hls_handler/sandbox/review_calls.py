@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hls_handler.github.history import CLOSED_ISSUES_QUERY
 from hls_handler.review.patches import HUNK_HEADER
 from hls_handler.sandbox import github_request, shapes
 from hls_handler.sandbox.github_request import (
@@ -25,7 +26,8 @@ from hls_handler.sandbox.github_request import (
     valid_fields,
     writable_repository,
 )
-from hls_handler.sandbox.objects import GHOST, Account, Conversation, Document, Review
+from hls_handler.sandbox.issue_history import list_closed_issues
+from hls_handler.sandbox.objects import Account, Conversation, Document, Review
 from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State
 
@@ -249,23 +251,32 @@ def _hunks(patch: str) -> Iterator[Mapping[tuple[str, int], str]]:
 # -----------------------------------------------------------------------------
 
 
-def query(state: State, body: Any, *, can_read: Callable[[str], bool]) -> Document:
-    """Return the response to a GraphQL query. `can_read` returns True if the token can read
-    "owner/repo".
+def query(state: State, body: Any, *, can_read: Callable[[str, str], bool]) -> Document:
+    """Return the response to a GraphQL query. `can_read` returns True if the token can read the
+    issues ("issues") or the rest ("pull_requests") of "owner/repo".
 
     The sandbox knows the queries of HLS, which `tests/contracts` checks. Errors also have the
     status 200.
     """
-    variables = github_request.valid_fields(body, "query", "variables")["variables"]
+    given = github_request.valid_fields(body, "query", "variables")
+    variables = given["variables"]
     expressions = [
         variables[f"e{index}"] for index in range(len(variables)) if f"e{index}" in variables
     ]
     full_name = f"{variables['owner']}/{variables['name']}"
     home = state.repository(full_name)
-    if home is None or not can_read(home.full_name):
+    wanted = "issues" if "first" in variables else "pull_requests"
+    if home is None or not can_read(home.full_name, wanted):
         return _graphql_error(
             "NOT_FOUND", f"Could not resolve to a Repository with the name '{full_name}'."
         )
+    if wanted == "issues":
+        if given["query"] != CLOSED_ISSUES_QUERY:
+            return _graphql_error("undefinedField", "The sandbox does not know this query.")
+        issues = list_closed_issues(
+            state, home.full_name, variables["first"], int(variables["after"] or 0)
+        )
+        return {"data": {"repository": {"issues": issues}}}
     if expressions:
         blobs = {f"f{index}": _blob(state, full_name, one) for index, one in enumerate(expressions)}
         return {"data": {"repository": blobs}}
@@ -380,18 +391,11 @@ def _thread(
         "first": {"nodes": [{"fullDatabaseId": str(first), **thumbs}]},
         "comments": {
             "nodes": [
-                {"author": _actor(review.author), "body": one.get("body", "")}
+                {"author": shapes.actor(review.author), "body": one.get("body", "")}
                 for review, one in comments[:100]
             ]
         },
     }
-
-
-def _actor(who: Account) -> Document | None:
-    if who == GHOST:
-        return None
-    login = who.login.removesuffix("[bot]") if who.type == "Bot" else who.login
-    return {"__typename": who.type, "login": login, "databaseId": who.id}
 
 
 PULL = "/repos/{owner}/{repo}/pulls/{number:int}"

@@ -79,6 +79,7 @@ def seed(
     before = world.conversation(full_name, shown["number"])
     world = _with_shown(world, full_name, shown, kind, before, files)
     if before is not None:
+        world = _with_edit(world, before, now)
         world = _with_change_events(world, before, actor, now)
     world = _with_labels(
         world, full_name, shown, payload, fresh=before is None, actor=actor, now=now
@@ -188,6 +189,13 @@ def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
         for name in ("additions", "deletions")
     }
     return {"changed_files": len(listed), **sums}
+
+
+def _with_edit(world: World, before: Conversation, now: datetime) -> World:
+    after = world.threads[before.key.lower()]
+    if after.kind != "issue" or before.body == after.body:
+        return world
+    return world.with_conversation(replace(after, edits=(*after.edits, Edit(now, before.body))))
 
 
 def _with_change_events(world: World, before: Conversation, actor: Account, now: datetime) -> World:

@@ -14,6 +14,7 @@ from hashlib import sha1
 from typing import Any
 
 from hls_handler.sandbox.objects import (
+    GHOST,
     Account,
     App,
     Comment,
@@ -89,6 +90,14 @@ def stamp(at: datetime) -> str:
 
 def account(who: Account) -> Document:
     return {"login": who.login, "id": who.id, "html_url": f"{WEB}/{who.login}", "type": who.type}
+
+
+def actor(who: Account) -> Document | None:
+    """Return the account as GraphQL shows it."""
+    if who == GHOST:
+        return None
+    login = who.login.removesuffix("[bot]") if who.type == "Bot" else who.login
+    return {"__typename": who.type, "login": login, "databaseId": who.id}
 
 
 def label(repository: str, this: Label) -> Document:

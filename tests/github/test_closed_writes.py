@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import hls_handler
+from hls_handler.github.history import CLOSED_ISSUES_QUERY
 from hls_handler.github.merge_state import MERGE_STATE_QUERY
 from hls_handler.github.review_context import REVIEW_CONTEXT_QUERY, blobs_query, head_files_query
 from hls_handler.github.review_threads import REVIEW_THREADS_QUERY
@@ -161,6 +162,7 @@ def test_rule_12_graphql_is_only_used_to_read() -> None:
         if "api" in ast.unparse(call.func)
     ]
     assert sorted(queries) == [
+        ("github/history.py", "CLOSED_ISSUES_QUERY"),
         ("github/merge_state.py", "MERGE_STATE_QUERY"),
         ("github/review_context.py", "REVIEW_CONTEXT_QUERY"),
         ("github/review_context.py", "blobs_query(len(ids), len(contents))"),
@@ -168,6 +170,7 @@ def test_rule_12_graphql_is_only_used_to_read() -> None:
         ("github/review_threads.py", "REVIEW_THREADS_QUERY"),
     ]
     for query in (
+        CLOSED_ISSUES_QUERY,
         MERGE_STATE_QUERY,
         REVIEW_CONTEXT_QUERY,
         head_files_query(2),

@@ -1,0 +1,168 @@
+"""Reads closed issues with the history of their texts and labels, by GraphQL: REST shows only the
+present text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from pydantic import AliasPath, BaseModel, Field
+
+from hls_handler.events import Text, UtcTime
+from hls_handler.github.api import GithubApi
+from hls_handler.github.review_threads import WireActor, to_account
+from hls_handler.github.values import IssueHistory, LabelChange, Revision
+
+ISSUES_PER_PAGE = 25  # GitHub ends a query after 10 s
+MAX_CHANGES = 100
+"""Changes of the title and the labels of one issue that are read: one page of GitHub's list."""
+
+# `diff` is the whole text of a revision. GitHub lists the newest revision first, which it does not
+# document, so both ends of the list are read.
+CLOSED_ISSUES_QUERY = """\
+query($owner: String!, $name: String!, $first: Int!, $after: String) {
+  repository(owner: $owner, name: $name) {
+    issues(
+      first: $first, after: $after, states: CLOSED, orderBy: {field: CREATED_AT, direction: DESC}
+    ) {
+      pageInfo { hasNextPage endCursor }
+      nodes {
+        number
+        title
+        body
+        createdAt
+        closedAt
+        lastEditedAt
+        includesCreatedEdit
+        author { ...Who }
+        labels(first: 100) { nodes { name } }
+        newest: userContentEdits(first: 1) { ...Revision }
+        oldest: userContentEdits(last: 1) { ...Revision }
+        timelineItems(
+          first: 100, itemTypes: [LABELED_EVENT, RENAMED_TITLE_EVENT, UNLABELED_EVENT]
+        ) {
+          pageInfo { hasNextPage }
+          nodes {
+            __typename
+            ... on LabeledEvent {
+              createdAt
+              actor { ...Who }
+              label { name }
+            }
+            ... on RenamedTitleEvent { previousTitle }
+            ... on UnlabeledEvent {
+              createdAt
+              actor { ...Who }
+              label { name }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+fragment Who on Actor {
+  __typename login ... on User { databaseId } ... on Bot { databaseId }
+}
+fragment Revision on UserContentEditConnection {
+  nodes { editedAt deletedAt diff }
+}
+"""
+
+_ISSUES = ("repository", "issues")
+
+
+class _Label(BaseModel):
+    name: str
+
+
+class _Revision(BaseModel):
+    edited_at: UtcTime = Field(validation_alias="editedAt")
+    deleted_at: datetime | None = Field(alias="deletedAt")
+    text: str | None = Field(alias="diff")
+
+    def value(self) -> Revision:
+        text = self.text
+        if self.deleted_at is not None:
+            text = None
+        return Revision(self.edited_at, text)
+
+
+class _Change(BaseModel):
+    """A change of the title, or of a label."""
+
+    kind: str = Field(alias="__typename")
+    previous_title: str | None = Field(None, alias="previousTitle")
+    at: UtcTime | None = Field(None, alias="createdAt")
+    actor: WireActor | None = None
+    label: str | None = Field(None, validation_alias=AliasPath("label", "name"))
+
+
+class _Issue(BaseModel):
+    number: int
+    title: str
+    body: Text
+    created_at: UtcTime = Field(alias="createdAt")
+    closed_at: UtcTime = Field(alias="closedAt")
+    last_edited_at: datetime | None = Field(alias="lastEditedAt")
+    includes_created_edit: bool = Field(alias="includesCreatedEdit")
+    author: WireActor | None
+    labels: tuple[_Label, ...] = Field((), validation_alias=AliasPath("labels", "nodes"))
+    newest: tuple[_Revision, ...] = Field((), validation_alias=AliasPath("newest", "nodes"))
+    oldest: tuple[_Revision, ...] = Field((), validation_alias=AliasPath("oldest", "nodes"))
+    changes: tuple[_Change, ...] = Field(validation_alias=AliasPath("timelineItems", "nodes"))
+    has_more_changes: bool = Field(
+        validation_alias=AliasPath("timelineItems", "pageInfo", "hasNextPage")
+    )
+
+    def value(self) -> IssueHistory:
+        titles = [one.previous_title for one in self.changes if one.previous_title is not None]
+        revisions = [one.value() for one in (*self.oldest, *self.newest)]
+        return IssueHistory(
+            number=self.number,
+            author=to_account(self.author),
+            created_at=self.created_at,
+            closed_at=self.closed_at,
+            title=self.title,
+            body=self.body,
+            labels=tuple(label.name for label in self.labels),
+            is_edited=self.last_edited_at is not None,
+            includes_first_text=self.includes_created_edit,
+            revisions=tuple(revisions),
+            earlier_titles=tuple(titles),
+            label_changes=tuple(_list_label_changes(self.changes)),
+            has_more_changes=self.has_more_changes,
+        )
+
+
+class WireClosedIssues(BaseModel):
+    """One page of issues: the `data` of the response to `CLOSED_ISSUES_QUERY`."""
+
+    issues: tuple[_Issue, ...] = Field(validation_alias=AliasPath(*_ISSUES, "nodes"))
+    has_next: bool = Field(validation_alias=AliasPath(*_ISSUES, "pageInfo", "hasNextPage"))
+    end: str | None = Field(validation_alias=AliasPath(*_ISSUES, "pageInfo", "endCursor"))
+
+
+def _list_label_changes(changes: tuple[_Change, ...]) -> Iterator[LabelChange]:
+    for change in changes:
+        if change.label is not None and change.at is not None:
+            is_added = change.kind == "LabeledEvent"
+            yield LabelChange(change.at, to_account(change.actor), change.label, is_added)
+
+
+def read_closed_issues(api: GithubApi, repository: str, *, most: int) -> Iterator[IssueHistory]:
+    """Yield the closed issues that were opened last, newest first; one request for each 25.
+
+    Raises as `GithubApi.query`, also if GitHub returns only a part of a page.
+    """
+    after: str | None = None
+    left = most
+    while left > 0:
+        variables = {"first": min(left, ISSUES_PER_PAGE), "after": after}
+        page = api.query(CLOSED_ISSUES_QUERY, repository, variables, WireClosedIssues)
+        yield from (issue.value() for issue in page.issues)
+        left -= len(page.issues)
+        if not page.has_next or page.end is None:
+            return
+        after = page.end
