@@ -1,0 +1,190 @@
+"""Separates the history of a closed issue into what was known when it was opened, and the labels
+that people left when it was closed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from hls_handler.events import GHOST, Account, Event, parse_event
+from hls_handler.github.comments import is_by
+from hls_handler.github.values import IssueHistory
+
+CREATION = timedelta(seconds=1)
+"""After an issue was opened: GitHub gives the labels of a new issue a time of their own."""
+
+SkipReason = Literal[
+    "its first text was deleted from the history",
+    "GitHub does not have its first text",
+    "its title and labels were changed over 100 times",
+]
+
+REPOSITORY_KEYS = (
+    "id",
+    "name",
+    "full_name",
+    "owner",
+    "private",
+    "html_url",
+    "description",
+    "default_branch",
+    "language",
+)
+"""Keys of a repository that the payload of an event gets: none with a time or a number of later."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstIssue:
+    """What was known when the issue was opened."""
+
+    number: int
+    author: Account
+    created_at: datetime  # aware UTC
+    title: str
+    body: str
+    labels: tuple[str, ...]  # that the author set when opening it, or the template
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The labels of an issue as people left them when it was closed. A label without a change is in
+    none of the fields.
+    """
+
+    labels: tuple[str, ...]  # a person set them last
+    rejected: tuple[str, ...]  # a person removed them last
+    undecided: tuple[str, ...]  # a bot or a deleted account changed them last, or GitHub names none
+
+
+@dataclass(frozen=True, slots=True)
+class PastIssue:
+    first: FirstIssue
+    truth: Truth
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedIssue:
+    number: int
+    reason: SkipReason
+
+
+@dataclass(frozen=True, slots=True)
+class PastIssues:
+    issues: tuple[PastIssue, ...]  # newest first
+    skipped: Mapping[SkipReason, int]
+
+
+def collect_past_issues(histories: Iterable[IssueHistory], bot: Account | None) -> PastIssues:
+    """Separate each history, and count the skipped ones. See `make_past_issue`."""
+    issues: list[PastIssue] = []
+    skipped: Counter[SkipReason] = Counter()
+    for history in histories:
+        made = make_past_issue(history, bot)
+        if isinstance(made, PastIssue):
+            issues.append(made)
+        else:
+            skipped[made.reason] += 1
+    return PastIssues(tuple(issues), skipped)
+
+
+def make_past_issue(history: IssueHistory, bot: Account | None) -> PastIssue | SkippedIssue:
+    """Return both parts of the history, or why the first part is not known.
+
+    The labels of `bot` are no truth, whatever its type. It is None if HLS was never used there.
+    """
+    if history.has_more_changes:
+        return SkippedIssue(history.number, "its title and labels were changed over 100 times")
+    body = history.body
+    if history.is_edited or history.revisions:
+        if not (history.includes_first_text and history.revisions):
+            return SkippedIssue(history.number, "GitHub does not have its first text")
+        oldest = min(history.revisions, key=lambda revision: revision.edited_at)
+        if oldest.text is None:
+            return SkippedIssue(history.number, "its first text was deleted from the history")
+        body = oldest.text
+    title = next(iter(history.earlier_titles), history.title)
+    first = FirstIssue(
+        history.number,
+        history.author,
+        history.created_at,
+        title,
+        body,
+        _list_first_labels(history),
+    )
+    return PastIssue(first, make_truth(history, bot))
+
+
+def _list_first_labels(history: IssueHistory) -> tuple[str, ...]:
+    latest = history.created_at + CREATION
+    by_author = [
+        change
+        for change in history.label_changes
+        if change.at <= latest and change.actor == history.author
+    ]
+    present: dict[str, bool] = {}
+    for change in by_author:
+        present[change.name] = change.is_added
+    return tuple(name for name, is_present in present.items() if is_present)
+
+
+def make_truth(history: IssueHistory, bot: Account | None) -> Truth:
+    """Return the last decision about each label up to when the issue was closed."""
+    last = {
+        change.name: change for change in history.label_changes if change.at <= history.closed_at
+    }
+    changed = {change.name for change in history.label_changes}
+    labels: list[str] = []
+    rejected: list[str] = []
+    # labels of an imported or transferred issue
+    undecided = [name for name in history.labels if name not in changed]
+    for name, change in last.items():
+        if not _is_person(change.actor, bot):
+            undecided.append(name)
+        elif change.is_added:
+            labels.append(name)
+        else:
+            rejected.append(name)
+    return Truth(tuple(labels), tuple(rejected), tuple(undecided))
+
+
+def _is_person(actor: Account, bot: Account | None) -> bool:
+    if actor.is_bot or actor == GHOST:
+        return False
+    return bot is None or not is_by(actor, bot)
+
+
+def make_event(first: FirstIssue, repository: Mapping[str, object]) -> Event:
+    """Return the event `issues.opened` of the issue. `repository` is GitHub's document of its
+    repository.
+
+    The event is recent, so a handler does not read the issue as it is now. Raises `PayloadError` if
+    the document is invalid.
+    """
+    author = {"login": first.author.login, "id": first.author.id, "type": first.author.type}
+    issue = {
+        "number": first.number,
+        "title": first.title,
+        "body": first.body,
+        "user": author,
+        "state": "open",
+        "locked": False,
+        "labels": [{"name": name} for name in first.labels],
+        "author_association": "NONE",  # GitHub has only the present one
+        "html_url": f"{repository.get('html_url', '')}/issues/{first.number}",
+        "created_at": first.created_at,
+        "comments": 0,
+    }
+    payload = {
+        "action": "opened",
+        "issue": issue,
+        "repository": {key: repository[key] for key in REPOSITORY_KEYS if key in repository},
+        "sender": author,
+    }
+    body = msgspec.json.encode(payload)
+    return replace(parse_event("issues", f"backtest-{first.number}", body), is_recent=True)
