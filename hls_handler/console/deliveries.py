@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_list import (
     FOLLOW,
+    NO_EFFORT,
     find_list,
     list_tabs,
     read_list,
@@ -214,6 +215,7 @@ class DeliveryPages:
             "delivery.html",
             status=status,
             row=row,
+            took_s=self._store.searches.efforts([row]).get(row.guid, NO_EFFORT).processing_s,
             report=report,
             cause=cause,
             sentence=describe_state(report),
@@ -270,9 +272,11 @@ def list_shown_steps(report: DeliveryReport, cause: str) -> Sequence[ShownStep]:
         if step.detail and cause and (step.detail in cause or cause in step.detail)
     }
     outcomes = iter(report.outcomes)
+    answered = {one.name for one in report.steps if one.status == "done"}
     shown = []
     for step in report.steps:
         kind, _, rest = step.name.partition(" ")
+        has_notes = kind != ASK or step.status == "done" or step.name not in answered
         title = f"{STEP_TITLES.get(kind, kind)} {rest}".rstrip()
         detail = step.detail or ""
         if kind == POST and step.status == "done" and step.detail is not None:
@@ -280,7 +284,8 @@ def list_shown_steps(report: DeliveryReport, cause: str) -> Sequence[ShownStep]:
         if find_cause(detail) in causes:
             detail = ""
         effort = " · ".join(describe_effort(step))
-        shown.append(ShownStep(title, step, detail, effort, notes.pop(kind, [])))
+        noted = notes.pop(kind, []) if has_notes else []
+        shown.append(ShownStep(title, step, detail, effort, noted))
     return shown
 
 

@@ -136,6 +136,34 @@ def fail(store: Storage, guid: str, reason: str = "{}") -> None:
     store.queue.finish(lease, End("dead", reason.format(error)), took_s=1.0)
 
 
+def test_duration_is_without_waits_as_in_the_list(browser: Browser, store: Storage) -> None:
+    lease = begin(store, "g1")
+    step = Checkpoint("gather", 0, 1, "{}", 1.5, store.now(), 1)
+    store.checkpoints.save(lease, step)
+    store.queue.finish(lease, End("done", "commented"), took_s=350.0)
+    assert "<dt>Duration</dt><dd>1.5 s</dd>" in page_of(browser)
+    listed = browser.get("/deliveries").body.decode()
+    assert '<td role="cell" class="num" data-label="Duration">1.5 s</td>' in listed
+
+
+def test_reply_is_shown_with_the_call_that_brought_it(browser: Browser, store: Storage) -> None:
+    lease = begin(store, "g1")
+    for outcome, usage, error in (("error", None, "Claude answered 401"), ("ok", USAGE, None)):
+        call = start_call(store, lease, "issues/respond@3f9c2a")
+        store.calls.end(lease, call, outcome=outcome, usage=usage, error=error)
+    reply = {
+        "prompt_id": "issues/respond@3f9c2a",
+        "reply_type": "issue_response",
+        "reply": {"worth_saying": True, "certain": True, "answer": "Yes."},
+        "usage": {"model": "claude-haiku-5-5"},
+    }
+    store.checkpoints.save(lease, Checkpoint("ask", 0, 1, json.dumps(reply)))
+    store.queue.finish(lease, End("done", "commented"), took_s=1.0)
+    failed, answered = page_of(browser).split("<strong>Ask Claude</strong>")[1:]
+    assert "reply to issues/respond" not in failed
+    assert "reply to issues/respond" in answered
+
+
 def test_cause_is_shown_once_and_leads_to_the_others(browser: Browser, store: Storage) -> None:
     fail(store, "g1", "still failing after 72 h, last: {}; set claude.api_key")
     fail(store, "g2", "still failing after 72 h, last: {}; set claude.api_key")
