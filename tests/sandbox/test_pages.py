@@ -74,3 +74,11 @@ def test_untrusted_text_of_a_pull_request_and_its_reviews_is_escaped(sandbox: Sa
         == f"/{REPOSITORY}/pull/13"
     )
     assert "alert(1)" in page(sandbox, f"/{REPOSITORY}/pull/13").text
+
+
+def test_box_offers_commands_only_on_a_pull_request(sandbox: Sandbox) -> None:
+    for name in ("demo/bug", "demo/feature"):
+        event = recorded.load(name)
+        sandbox.state.seed(event.event, event.payload)
+    assert "such as /help" not in page(sandbox, f"/{REPOSITORY}/issues/11").text
+    assert "such as /help" in page(sandbox, f"/{REPOSITORY}/pull/13").text
