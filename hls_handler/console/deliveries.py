@@ -115,6 +115,7 @@ class DeliveryPages:
             tabs=(),
             query=given.get("q", ""),
             problem=problem,
+            shorten=self._frame.settings.shorten_paths,
             listed=None,
         )
 
@@ -142,6 +143,7 @@ class DeliveryPages:
             query=query,
             problem="",
             said=said,
+            shorten=self._frame.settings.shorten_paths,
             listed=listed,
             now=listed.now,
             followed=followed,

@@ -199,3 +199,7 @@ def test_paths_are_relative_to_the_settings_file(tmp_path: Path, store: Storage)
         page = page_of(browser, guid)
         assert shown in page
         assert str(tmp_path) not in page
+    for address in ("/deliveries", "/deliveries?state=dead"):
+        listed = browser.get(address).body.decode()
+        assert "prompts/issues/analyze.j2:3: no such field" in listed
+        assert str(tmp_path) not in listed
