@@ -132,9 +132,7 @@ def _run(lease: Lease, context: WorkerContext) -> End | None:
             remedy = "wait, or raise the limit that the message names"
             context.health.report_problem(exc.waiting_for, str(exc), remedy)
         requests = context.github.requests_sent - sent_before
-        store.queue.reschedule(
-            lease, at=exc.at, reason=str(exc), failed=False, counts=False, github_requests=requests
-        )
+        store.queue.postpone(lease, at=exc.at, reason=str(exc), github_requests=requests)
         return None
     except StepFailed as exc:
         return _fail(lease, context, exc, context.github.requests_sent - sent_before)

@@ -122,6 +122,7 @@ _OTHERS_RECEIVED_AT = (
     )
     .scalar_subquery()
 )
+_HAS_FAILED = _c.first_failure_at.is_not(None)  # since the last progress
 _NO_WORKER: dict[str, object] = {"worker": None, "lease_until": None}
 _NO_FAILURES: dict[str, object] = {
     "attempts": 0,
@@ -146,7 +147,8 @@ def _claim_first(now: ColumnElement[int], is_allowed: ColumnElement[bool]) -> Re
     )
     claimed = {
         "state": "running",
-        "reason": None,
+        # the reason of the last failure, which `postpone` keeps
+        "reason": case((_HAS_FAILED, _c.reason)),
         "worker": bindparam("by"),
         "attempt": _c.attempt + 1,
         "has_progress": False,
@@ -384,23 +386,43 @@ class DeliveryQueue:
         `failed` increments the delivery's `failures`, and deletes the slots that the delivery has
         reserved. `counts` increments its `attempts`, which `limits.max_attempts` limits.
         """
-        earlier = func.min if self._database.file is not None else func.least
-        due_at = earlier(to_ms(at), self._database.now + FURTHEST_MS)
-        values: dict[str, object] = {
-            "state": "queued",
-            "due_at": due_at,
-            "reason": reason,
-            "github_requests": (lease.github_requests or 0) + github_requests,
-        }
+        changes: dict[str, object] = {"reason": reason}
         if failed:
             first_failure_at = func.coalesce(_c.first_failure_at, self._database.now)
-            values |= {"failures": _c.failures + 1, "first_failure_at": first_failure_at}
+            changes |= {"failures": _c.failures + 1, "first_failure_at": first_failure_at}
         if counts:
-            values["attempts"] = _c.attempts + 1
+            changes["attempts"] = _c.attempts + 1
+        self._queue_again(lease, at, changes, github_requests, loses_slots=failed)
+
+    def postpone(
+        self, lease: Lease, *, at: datetime, reason: str, github_requests: int = 0
+    ) -> None:
+        """Queue the delivery again, due at `at`, as `reschedule`, although nothing failed.
+
+        If it failed and made no progress since then, it keeps the reason of the failure.
+        """
+        kept = func.coalesce(case((_HAS_FAILED, _c.reason)), reason)
+        self._queue_again(lease, at, {"reason": kept}, github_requests)
+
+    def _queue_again(
+        self,
+        lease: Lease,
+        at: datetime,
+        changes: dict[str, object],
+        github_requests: int,
+        *,
+        loses_slots: bool = False,
+    ) -> None:
+        earlier = func.min if self._database.file is not None else func.least
+        values: dict[str, object] = {
+            "state": "queued",
+            "due_at": earlier(to_ms(at), self._database.now + FURTHEST_MS),
+            "github_requests": (lease.github_requests or 0) + github_requests,
+        }
         update = (
             deliveries.update()
             .where(is_held(self._database.now))
-            .values(_NO_WORKER | values)
+            .values(_NO_WORKER | values | changes)
             .returning(_c.id)
         )
         with self._database.writing() as connection:
@@ -408,7 +430,7 @@ class DeliveryQueue:
             if row_id is None:
                 raise lease_lost(lease)
             release_locks(connection, row_id)
-            if failed:
+            if loses_slots:
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row_id})
             if github_requests:
                 event = event_key(lease.event, lease.action)

@@ -20,6 +20,7 @@ from hls_handler.errors import Postponed
 from hls_handler.queue.checkpoints import Change, Checkpoints, LeaseCheck
 from hls_handler.queue.locks import LockStatements, write_pending
 
+SLOT_WAIT = "waits for a slot"  # beginning of the reason of a delivery that waits for its turn
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
 # slots less than this apart may be used this early, because queueing the delivery again takes
 # longer
@@ -106,7 +107,7 @@ def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, 
 
 
 def _slot_postponed(name: str, slot: Slot) -> Postponed:
-    return Postponed(f"waits for a slot of the rate limit {name}", at=from_ms(slot.slot_at))
+    return Postponed(f"{SLOT_WAIT} of the rate limit {name}", at=from_ms(slot.slot_at))
 
 
 def was_set_back(state: RateLimitState, now: int) -> bool:

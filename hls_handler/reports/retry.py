@@ -24,7 +24,7 @@ Track = Callable[[Sequence[DeliveryRow]], Iterable[DeliveryRow]]
 WITH_CAUSE = ("failed again", "wait again")
 RESULTS: Mapping[str, Callable[[ReasonCount], bool]] = {
     "failed again": lambda one: one.state == "dead",
-    "wait again": lambda one: one.is_later,
+    "wait again": lambda one: one.is_later and not one.is_open,
     "wait or run": lambda one: one.is_open,
     "done": lambda one: one.state == "done",
     "ignored": lambda one: one.state == "ignored",

@@ -53,7 +53,7 @@ from hls_handler.errors import (
 from hls_handler.prompting.prompt import PromptSources
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
-from hls_handler.queue.rate_limiter import RateLimiter, SlotRequest
+from hls_handler.queue.rate_limiter import SLOT_WAIT, RateLimiter, SlotRequest
 from hls_handler.store.budgets import (
     OUTSIDER_COST,
     Budget,
@@ -395,7 +395,7 @@ class ClaudeCalls:
                 request = SlotRequest(CLAUDE_RATE_LIMIT, 1 / requests_per_second, can_move=True)
                 slot = self._rate_limiter.use_slot(connection, row_id, request, locked, now)
                 if not slot.is_now:
-                    error = Postponed("waits for a slot to call Claude", at=from_ms(slot.slot_at))
+                    error = Postponed(f"{SLOT_WAIT} to call Claude", at=from_ms(slot.slot_at))
             if error is None:
                 call: dict[str, Any] = {
                     "delivery_id": row_id,

@@ -25,6 +25,7 @@ from hls_handler.db.tables import audit, calls, checkpoints, deliveries
 from hls_handler.db.values import from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import FIRST_SHADOW_STEP, OPEN_STATES, ListedState, State
 from hls_handler.queue.pauses import is_paused
+from hls_handler.queue.rate_limiter import SLOT_WAIT
 from hls_handler.store.statistics import DELIVERY_COLUMNS, LAST_ID, DeliveryRow
 
 PAGE_ROWS = 50
@@ -80,8 +81,9 @@ class ReasonCount:
 
     @property
     def is_open(self) -> bool:
-        """True if they run, or are due."""
-        return self.state in OPEN_STATES and not self.is_later
+        """True if they run, are due, or wait only for their turn."""
+        is_next = not self.is_later or self.reason.startswith(SLOT_WAIT)
+        return self.state in OPEN_STATES and is_next
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,12 @@ def test_retry_of_a_group_ends_with_counts_by_result(store: Storage, browser: Br
     shown = browser.get(followed).body.decode()
     assert "3 of 3 wait or run." in shown
     assert f'hx-get="{followed.replace("&", "&amp;")}"' in shown
+    turn = store.now() + timedelta(seconds=1)
+    store.queue.postpone(claim(store), at=turn, reason="waits for a slot of the rate limit github")
+    shown = browser.get(followed).body.decode()
+    assert "3 of 3 wait or run." in shown
+    assert "hx-get" in shown
+    store.queue.reschedule_waiting()
     for number in range(2):
         store.queue.finish(claim(store), End("dead", REJECTED.format(number, "b")))
     store.queue.finish(claim(store), End("done", "labels bug"))

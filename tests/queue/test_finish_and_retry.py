@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hls_handler.deliveries import End
+from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.storage import Storage
 from hls_handler.store.periods import latest_period
 from tests.queue.builders import (
@@ -110,6 +110,23 @@ def test_rescheduled_delivery_is_due_at_its_time_with_its_counters(
     assert (again.attempts, again.failures, again.crashes) == (attempts, failures, 0)
     assert (again.first_failure_at is not None) == has_failed
     assert store.deliveries.find("g1") != row  # claim() clears the reason
+
+
+def test_postponed_delivery_keeps_the_reason_of_its_failure_until_it_makes_progress(
+    store: Storage,
+) -> None:
+    def postpone(lease: Lease) -> str | None:
+        store.queue.postpone(lease, at=store.now(), reason="waits for a slot")
+        return row_of(store, "g1").reason
+
+    lease = begin(store, "g1")
+    assert postpone(lease) == "waits for a slot"
+    store.queue.reschedule(claim(store), at=store.now(), reason="401", failed=True, counts=False)
+    assert postpone(claim(store)) == "401"
+    assert postpone(claim(store)) == "401"
+    lease = claim(store)
+    store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}"))
+    assert postpone(lease) == "waits for a slot"
 
 
 def test_later_failures_keep_the_time_of_the_first(store: Storage, skew: Skew) -> None:
