@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from hls_handler import __version__
+from hls_handler.wording import reword_invalid
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("init.command:init", "Create a GitHub App or use a token, and write the settings."),
@@ -78,6 +79,14 @@ class _Commands(TyperGroup):
         super().__init__(**attributes)
         for name, (_, first_sentence) in COMMANDS.items():
             self.add_command(TyperCommand(name, help=first_sentence))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as exc:
+            if exc.__cause__ is not None:  # typer quotes the message of pydantic
+                exc.message = reword_invalid(exc.message)
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)

@@ -112,7 +112,7 @@ Until = Annotated[
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[QUERY]...",
+        metavar="QUERY",
         help=(
             "Words as in the console: is:dead repo:owner/repo event:issues.opened sender:login"
             " since:1d until:2h, or a part of title or reason. An option takes the place of the"
@@ -313,7 +313,7 @@ def _parse_time(option: str, given: str, now: datetime) -> datetime:
 Chosen = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[DELIVERY | QUERY...]",
+        metavar="DELIVERY | QUERY",
         help=f"{GUID_HELP} Or words as of `hls deliveries list`, with is:.",
         show_default=False,
     ),
@@ -356,7 +356,8 @@ def retry(
     search = _parse_search(settings, chosen, state, repository, since, until)
     if guid is None and search.state not in RETRIED:
         raise typer.BadParameter(
-            f"found {search.state!r}, expected one of {', '.join(RETRIED)}", param_hint="--state"
+            f"found {search.state!r}, expected one of {', '.join(RETRIED)}",
+            param_hint="--state" if state is not None else "is:",
         )
     if guid is not None and search != DeliverySearch():
         raise typer.BadParameter("a delivery cannot have filters, too", param_hint="DELIVERY")

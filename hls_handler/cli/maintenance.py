@@ -33,7 +33,7 @@ LOGIN = re.compile(r"[!-?A-~][!-~]{0,99}")  # no @ at its beginning
 RepositoryArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[OWNER/REPO]",
+        metavar="OWNER/REPO",
         help="The repository or its URL; without it, all of them.",
         show_default=False,
     ),

@@ -164,7 +164,7 @@ def diff(
     b: Annotated[
         str | None,
         typer.Argument(
-            metavar="[B]", help="Another prompt; without it, A is compared with the shipped A."
+            metavar="B", help="Another prompt; without it, A is compared with the shipped A."
         ),
     ] = None,
     config: Config = None,

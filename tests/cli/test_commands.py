@@ -31,6 +31,22 @@ def test_unknown_command_is_answered_with_a_similar_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("deliveries list --limit 0", "'--limit': expected at least 1"),
+        ("deliveries list --limit x", "'--limit': expected a whole number"),
+        ("deliveries list --state bad", "'--state': 'bad' is not one of 'queued', 'running',"),
+        ("serve --port 65536", "'--port': expected at most 65535"),
+        ("listen --every x", "'--every': expected a number\n"),
+    ],
+)
+def test_wrong_value_of_an_option_is_named_in_our_words(arguments: str, message: str) -> None:
+    result = CliRunner().invoke(app, arguments.split())
+    assert result.exit_code == 2
+    assert f"Error: Invalid value for {message}" in result.stderr
+
+
+@pytest.mark.parametrize(
     ("words", "completed"),
     [("hls pro", "prompts\n"), ("hls deliveries list --li", "--limit\n")],
     ids=["command", "option"],
