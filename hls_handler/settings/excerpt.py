@@ -24,6 +24,9 @@ HIDDEN = "…"
 PUNCTUATION = "{}[],:-"
 UNKNOWN = "?"  # in a path: a key that is not a plain name
 NAME = re.compile(r"[\s-]*(\w+):\s*")
+CODE = re.compile(r"\{[{%].*?(?:[%}]\}|$)")
+WORD = r"(?:(?<!\w)|(?!\w))"  # the beginning or end of a word, or a place outside of words
+EXPECTED_TOKEN = re.compile(r"^expected token '[^']*', ")  # which the line does not have
 QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"|`([^`]+)`")
 
 
@@ -51,10 +54,22 @@ def read_excerpt(file: str, number: int, message: str) -> Excerpt | None:
         excerpt = _excerpt_of_yaml(text, number, message)
     else:
         excerpt = _excerpt_of_template(lines[number - 1], message)
-    if not excerpt.text.strip() or excerpt.start >= MAX_CHARACTERS:
+    if not excerpt.text.strip():
         return None
-    shown = excerpt.text[:MAX_CHARACTERS]
-    return Excerpt(shown, excerpt.start, min(excerpt.length, len(shown) - excerpt.start))
+    return _cut(excerpt)
+
+
+def _cut(excerpt: Excerpt) -> Excerpt:
+    """Return the part of a long line that begins some words in front of what is marked."""
+    end = excerpt.start + min(excerpt.length, MAX_CHARACTERS // 2)
+    left = 0
+    text = excerpt.text
+    if end > MAX_CHARACTERS:
+        left = excerpt.start - MAX_CHARACTERS // 2
+        text = HIDDEN + text[left + 1 :]
+    shown = text[:MAX_CHARACTERS]
+    start = excerpt.start - left
+    return Excerpt(shown, start, min(excerpt.length, len(shown) - start))
 
 
 def _mark_all(text: str) -> Excerpt:
@@ -64,10 +79,18 @@ def _mark_all(text: str) -> Excerpt:
 
 def _excerpt_of_template(line: str, message: str) -> Excerpt:
     text = redact(line.rstrip().expandtabs(4))
-    for groups in QUOTED.findall(message):
-        name = "".join(groups)
-        if name in text:
-            return Excerpt(text, text.index(name), len(name))
+    code = [range(*found.span()) for found in CODE.finditer(text)]
+    about = EXPECTED_TOKEN.sub("", message).rpartition(" has no ")[2]
+    for found in QUOTED.finditer(about):
+        name = next(filter(None, found.groups()))
+        before = ""
+        if code and about != message and found.start() == 0:
+            before = r"(?<=\.)"  # an attribute
+        elif code:
+            before = r"(?<!\.)"
+        for place in re.finditer(rf"{before}{WORD}{re.escape(name)}{WORD}", text):
+            if not code or any(place.start() in part for part in code):
+                return Excerpt(text, place.start(), len(name))
     return _mark_all(text)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.deliveries import End
+from hls_handler.settings.excerpt import read_excerpt
 from hls_handler.storage import Storage
 from tests.cli.conftest import SETTINGS, Hls
 from tests.queue.builders import accept, begin, queued
@@ -87,6 +88,28 @@ def test_mistake_in_a_prompt_is_marked(folder: Path, on_terminal: OnTerminal) ->
     shown = on_terminal("check", "--offline", "--no-color")
     assert "error[HLS034]: issue has no 'titel'; did you mean 'title'?\n" in shown
     assert "6 | Is {{ issue.titel }} important?\n  |             ^^^^^\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "marked"),
+    [
+        ("{{ issue.title }} {{ title }}", "unknown variable 'title'; known: issue", 21),
+        ("titel {{ issue.titel }}", "issue has no 'titel'; did you mean 'title'?", 15),
+        ("{{ body }} {{ b }}", "unknown variable 'b'; known: body", 14),
+        ("on: [issues.openend]", 'on: the event "issues" has no action "openend"; it has', 12),
+        ("{{ issue.name | }}", "expected token 'name', got 'end of print statement'", 0),
+        ("{{ issue.labels | join }}", "found a value without parts; a loop, `in`, join", 0),
+        ('ok {{ "a }}', "unexpected char '\"' at 16", 6),
+        (f"{'a ' * 90}{{{{ issue.titel }}}}", "issue has no 'titel'", 60),
+    ],
+)
+def test_excerpt_marks_the_name_that_the_message_means(
+    tmp_path: Path, line: str, message: str, marked: int
+) -> None:
+    (tmp_path / "a.j2").write_text(line)
+    excerpt = read_excerpt(str(tmp_path / "a.j2"), 1, message)
+    assert excerpt is not None
+    assert excerpt.start == marked
 
 
 def test_excerpt_cannot_control_the_terminal(folder: Path, on_terminal: OnTerminal) -> None:
