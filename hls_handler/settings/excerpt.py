@@ -101,7 +101,7 @@ class _Part:
     text: str  # of a key or value, without quotes
     start: yaml.Mark
     end: yaml.Mark
-    kind: Literal["key", "value", "sign"]
+    kind: Literal["key", "value", "sign", "mistake"]  # that one lasts to the end of the line
     path: str  # "repositories.name", without the positions of list items
 
     def columns_in(self, line: str, number: int) -> range:
@@ -119,7 +119,8 @@ class _Part:
 
 def _excerpt_of_yaml(text: str, number: int, message: str) -> Excerpt:
     source = text.split("\n")[number - 1]
-    named_path = message.partition(": ")[0]
+    named_path, _, about = message.partition("; ")[0].partition(": ")
+    list_path = re.sub(r"\[\d+\]", "", named_path)
     known = _find_known_keys()
     shown = ""
     at = 0
@@ -131,18 +132,22 @@ def _excerpt_of_yaml(text: str, number: int, message: str) -> Excerpt:
         shown += " " * (columns.start - at)
         at = columns.stop
         value = re.escape(part.text)
-        is_quoted = part.kind == "value" and re.search(f'"{value}"|found {value},', message)
+        quoted = f'"{value}"|found {value},'
+        if part.text and part.path == list_path:
+            quoted += rf"|(?<!\w){value}(?!\w)"
+        is_quoted = part.kind == "value" and re.search(quoted, about)
         is_named = part.kind == "key" and f".{named_path}".endswith(f".{part.text}")
         written = source[columns.start : columns.stop]
         if not _is_public(part, written, known, is_named=is_named):
             written = HIDDEN
-        if is_quoted or (is_named and marked is None):
+        if is_quoted or (marked is None and (is_named or part.kind == "mistake")):
             marked = (len(shown), len(written))
         shown += written
-    if not shown:  # YAML ends in front of the line
-        name = NAME.match(source)
-        if name is not None and name[1] in known.names:
-            shown = f"{name[0]}{HIDDEN}".expandtabs(4)
+    name = NAME.match(source)
+    has_parts = shown.strip(f"{HIDDEN} ")  # else YAML ends in front of the line, or of its value
+    if name is not None and name[1] in known.names and not has_parts:
+        marked = None
+        shown = f"{name[0]}{HIDDEN}".expandtabs(4)
     if marked is None:
         return _mark_all(shown)
     return Excerpt(shown, *marked)
@@ -170,6 +175,8 @@ def _find_known_keys() -> _KnownKeys:
 
 
 def _is_public(part: _Part, written: str, known: _KnownKeys, *, is_named: bool) -> bool:
+    if part.kind == "mistake":
+        return False
     if part.kind == "sign":  # also a tag, an anchor, an alias or a directive
         return not written.strip(PUNCTUATION)
     if written.strip("'\"") != part.text:  # has escapes, or goes on in another line
@@ -213,5 +220,12 @@ def _scan(text: str) -> Iterator[_Part]:
                     is_key = False
             path = ".".join(filter(None, keys))
             yield _Part(value, token.start_mark, token.end_mark, kind, path)
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark
+        if exc.context and "scalar" in exc.context:  # a quote that is not closed
+            mark = exc.context_mark
+        if mark is not None and mark.column > 0:
+            end = yaml.Mark("", 0, mark.line + 1, 0, None, 0)
+            yield _Part("", mark, end, "mistake", "")
     except yaml.YAMLError:
         return

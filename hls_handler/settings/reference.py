@@ -325,7 +325,9 @@ def unknown_key(section: str, name: str, reference: Reference) -> str:
     everywhere = {
         row.path.rpartition(".")[2]: row.path for row in reversed(reference.rows)
     } | siblings
-    near = difflib.get_close_matches(name, everywhere, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, siblings, n=1, cutoff=0.6)
+    if not near:  # of so many names, one is often a little similar
+        near = difflib.get_close_matches(name, everywhere, n=1, cutoff=0.8)
     if near:
         return f"unknown key; did you mean {everywhere[near[0]]}?"
     return f"unknown key; {section or 'the file'} has {', '.join(siblings)}"

@@ -35,8 +35,20 @@ def write(folder: Path, settings: str) -> str:
             "  |\n2 |   concurrency: many\n  |                ^^^^\n",
         ),
         ("server:\n\tport: 8000\n", "  |\n2 |     port: …\n  |     ^^^^^^^\n"),
+        (
+            "check: {ignore: [HLS12, HLS012]}\n",
+            "  |\n1 | check: {ignore: [HLS12, HLS012]}\n  |                  ^^^^^\n",
+        ),
+        (
+            "labels: {allow: [bug, @team]}\n",
+            "  |\n1 | labels: {allow: [bug, …\n  |                       ^\n",
+        ),
+        (
+            "limits:\n  concurrency: 4\n   shutdown_s: 3\n",
+            "  |\n3 |    shutdown_s: …\n  |    ^^^^^^^^^^^^^\n",
+        ),
     ],
-    ids=["key", "value", "no YAML"],
+    ids=["key", "value", "no YAML", "item of a list", "sign", "indentation"],
 )
 def test_mistake_in_settings_is_marked(
     folder: Path, on_terminal: OnTerminal, settings: str, excerpt: str
