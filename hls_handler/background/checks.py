@@ -377,7 +377,8 @@ class ConnectionReport:
     """Logs a line about GitHub and one about Claude after the start, and again after `forget`.
     Thread-safe.
 
-    A problem is a WARNING. `show`, if set, gets the other lines as sentences, in place of the log.
+    A missing permission is a WARNING; `Health` logs other problems. `show`, if set, gets the other
+    lines as sentences, in place of the log.
     """
 
     def __init__(self, health: Health) -> None:
@@ -402,12 +403,9 @@ class ConnectionReport:
         for dependency in known:
             found = components[dependency]
             metrics: Mapping[str, Any] = found.metrics
-            if found.message is not None:
-                message = {"github": "GitHub cannot be used", "claude": "Claude cannot be used"}[
-                    dependency
-                ]
-                log.warning(message, extra={"why": found.message, "remedy": found.remedy})
-            elif dependency == "github":
+            if found.message is not None:  # `Health` has logged it
+                continue
+            if dependency == "github":
                 identity = metrics.get("identity") or {}
                 login = identity.get("login")
                 missing = list(find_missing(identity))

@@ -92,7 +92,8 @@ class Breakers:
             ends_at = error.not_before
             return ends_at is None or ends_at > now + PROBE_AFTER or now > since + PROBE_AFTER
 
-    def failed(self, provider: ProviderSettings, error: DependencyDown) -> None:
+    def failed(self, provider: ProviderSettings, error: DependencyDown) -> bool:
+        """Open the breaker. Return whether it was closed."""
         with self._lock:
             if not isinstance(error, RateLimited):
                 self._limited_since.pop(provider, None)
@@ -101,7 +102,9 @@ class Breakers:
             # nothing.
             if error.not_before is not None and not isinstance(error, AccountLimited):
                 until = max(until, error.not_before)
+            was_closed = provider not in self._open
             self._open[provider] = _Open(until, error)
+            return was_closed
 
     def met_slow_response(self, provider: ProviderSettings, delivery: str) -> bool:
         """Store that a delivery met a slow response. Return whether another one did since the last
@@ -191,9 +194,10 @@ class Providers:
             raise
 
     def _fall_back(self, settings: ProviderSettings, error: DependencyDown) -> None:
-        self._breakers.failed(settings, error)
+        is_new = self._breakers.failed(settings, error)
+        level = logging.WARNING if is_new else logging.DEBUG
         failed = {"provider": settings.name, "why": str(error), "remedy": error.remedy}
-        log.warning("provider failed, the next one is asked", extra=failed)
+        log.log(level, "provider failed, the next one is asked", extra=failed)
 
     def find_outage(self) -> DependencyDown | None:
         """Return why a provider is not asked at the moment; None if all are."""

@@ -35,6 +35,10 @@ COMPONENTS: tuple[Component, ...] = tuple(one for one in get_args(Component) if 
 """The components of every service. The others appear with the first report about them."""
 
 
+LOGGED: frozenset[Component] = frozenset({"store", "queue", "github", "claude", "webhooks"})
+"""The components whose changes of state are logged here. Others log what they do instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
     """State of one component. `since` is when the state began (aware UTC); a new message does not
@@ -142,9 +146,10 @@ class Health:
         before = self._components.get(component, self._unknown)
         if before.state == "healthy":  # the receiver reports each commit
             return
-        self._set(component, "healthy", self.clock())
-        if before.state == "unhealthy":
-            down_s = round((self.clock() - before.since).total_seconds(), 3)
+        now = self.clock()
+        self._set(component, "healthy", now)
+        if before.state != "unknown" and component in LOGGED:
+            down_s = round((now - before.since).total_seconds(), 3)
             log.warning("healthy again", extra={"component": component, "unhealthy_for_s": down_s})
 
     def report_problem(
@@ -173,10 +178,10 @@ class Health:
             if not by_probe:
                 self._failed_in_use_at[component] = now
                 self._worked_in_use.pop(component, None)
-            if severity == "unhealthy" and before.state != severity:
-                log.error(
-                    "unhealthy", extra={"component": component, "why": message, "remedy": remedy}
-                )
+            if before.state != severity and component in LOGGED:
+                level = logging.ERROR if severity == "unhealthy" else logging.WARNING
+                fields = {"component": component, "why": message, "remedy": remedy}
+                log.log(level, severity, extra=fields)
 
     def report_store_problem(self, exc: StoreUnavailable) -> None:
         """Set the store to "unhealthy": if one thread cannot write to it, the receiver cannot

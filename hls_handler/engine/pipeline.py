@@ -194,9 +194,11 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int
         counts=counts,
         github_requests=requests,
     )
-    log.warning(
-        "delivery failed and is retried", extra={"reason": str(error), "at": decision.isoformat()}
-    )
+    level = logging.WARNING
+    if isinstance(error, DependencyDown):  # the change of /health has a line for the outage
+        level = logging.DEBUG
+    fields = {"reason": str(error), "at": decision.isoformat()}
+    log.log(level, "delivery failed and is retried", extra=fields)
     return None
 
 

@@ -573,7 +573,7 @@ def test_rejected_credential_and_missing_permissions_are_warnings(
         record.__dict__ for record in caplog.records if record.levelname == "WARNING"
     ]
     assert (rejected["message"], rejected["why"], rejected["remedy"]) == (
-        "GitHub cannot be used",
+        "degraded",
         "GitHub rejected the token (401)",
         "create a new token",
     )

@@ -80,11 +80,12 @@ def test_overall_state_is_that_of_the_worst_component(
     assert health.snapshot().overall == overall
 
 
-def test_unhealthy_and_its_end_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_change_of_a_state_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     health = Health(SteppedClock())
     for message in ("locked", "still locked"):
         health.report_problem("store", message, "stop the other program", severity="unhealthy")
-    health.report_problem("github", "502", "wait")
+    for message in ("502", "503"):
+        health.report_problem("github", message, "wait")
     health.ok("store")
     health.ok("store")
     health.ok("github")
@@ -93,7 +94,9 @@ def test_unhealthy_and_its_end_are_logged_once(caplog: pytest.LogCaptureFixture)
         for record in caplog.records
     ] == [
         ("ERROR", "unhealthy", "store"),
+        ("WARNING", "degraded", "github"),
         ("WARNING", "healthy again", "store"),
+        ("WARNING", "healthy again", "github"),
     ]
     assert caplog.records[0].__dict__["why"] == "locked"
-    assert caplog.records[1].__dict__["unhealthy_for_s"] == 240
+    assert caplog.records[2].__dict__["unhealthy_for_s"] == 240

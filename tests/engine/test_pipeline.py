@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -322,6 +323,35 @@ def test_call_that_may_have_succeeded_uses_the_budget(
     world.advance(60)
     world.run()
     assert (len(world.claude.asked), world.row().state) == (asked, state)
+
+
+def test_outage_is_logged_when_it_begins_and_ends(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [
+        DependencyDown(f"Claude answered {status}", dependency="claude", remedy="wait")
+        for status in (502, 503, 504)
+    ]
+    world = make_world(*failures, BUG)
+    world.accept()
+    with caplog.at_level(logging.DEBUG):
+        for _ in range(4):
+            world.run()
+            world.advance(600)
+    assert world.row().state == "done"
+    lines = [
+        (record.levelname, record.message)
+        for record in caplog.records
+        if record.message in ("degraded", "healthy again", "delivery failed and is retried")
+    ]
+    attempt = ("DEBUG", "delivery failed and is retried")
+    assert lines == [
+        ("WARNING", "degraded"),
+        attempt,
+        attempt,
+        attempt,
+        ("WARNING", "healthy again"),
+    ]
 
 
 def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(make_world: MakeWorld) -> None:
