@@ -117,6 +117,7 @@ def list_tabs(store: Storage, words: Mapping[str, str], search: DeliverySearch) 
     if not (search.since or search.until or search.text):
         since = store.now() - SPAN
     counts = store.searches.count_states(searched, since=since)
+    kept = {name: value for name, value in words.items() if name in OF_TABS}
     tabs = []
     for title, state in TABS.items():
         number: int | None = counts.of_span.get(state or "", 0)
@@ -128,11 +129,11 @@ def list_tabs(store: Storage, words: Mapping[str, str], search: DeliverySearch) 
             number = sum(counts.of_span.values())
         if state == "discarded" and not number and search.state != state:
             continue
-        kept = {name: value for name, value in words.items() if name in OF_TABS}
+        query = kept
         if state is not None:
-            kept["is"] = title.lower()
+            query = {**kept, "is": title.lower()}
         is_current = state == search.state and not search.retried
-        tabs.append(Tab(title, find_list(q=format_query(kept)), number, is_current))
+        tabs.append(Tab(title, find_list(q=format_query(query)), number, is_current))
     return tabs
 
 
