@@ -5,20 +5,37 @@ deliveries.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from statistics import fmean
 from typing import Annotated
 
 import typer
 
-from hls_handler.cli.options import Config, fail, load, open_store
-from hls_handler.cli.terminal import print_lines
+from hls_handler.cli.options import AsJson, Config, Limit, fail, load, open_store
+from hls_handler.cli.terminal import (
+    Cell,
+    Column,
+    is_terminal,
+    print_json,
+    print_line,
+    print_lines,
+    print_table,
+)
 from hls_handler.reports.delivery_query import find_age
 from hls_handler.trials.comparison import Comparison, Report, Run
 from hls_handler.trials.trial import compare_stored
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import count, format_usd
 
-COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "cost", "labels")
+COLUMNS = (
+    Column("DELIVERY"),
+    Column("EVENT"),
+    Column("THREAD"),
+    Column("COMMENTS"),
+    Column("TOKENS"),
+    Column("COST"),
+    Column("LABELS", is_wide=True),
+)
 
 
 def compare(
@@ -35,6 +52,8 @@ def compare(
             metavar="SPAN", help="Only deliveries received within the last 7d, 24h or 30m."
         ),
     ] = "7d",
+    as_json: AsJson = False,
+    limit: Limit = None,
     config: Config = None,
 ) -> None:
     """Compare a prompt with what was posted.
@@ -42,8 +61,8 @@ def compare(
     Uses the deliveries for which Claude replied to two prompts: the reply to ID, the shadow prompt,
     was only stored, and that to another one was posted. For each delivery and in total, prints the
     differing labels, whether each prompt would have commented, and the tokens and cost of both, and
-    for each field of the reply how often the labels are those that people left. Works while the
-    service runs.
+    for each field of the reply how often the labels are those that people left. --limit shortens
+    the list, not the totals. Works while the service runs.
 
     Exit codes: 0 compared; 1 nothing to compare; 2 usage error, or unusable settings or database.
     """
@@ -62,20 +81,71 @@ def compare(
             f"{problem}; set an event of prompts.use to {{prompt: {name}, shadow: true}}"
             " and wait for such events"
         )
-    print_lines("\n".join(format_comparison(report)))
+    shown = report.comparisons[:limit]
+    if as_json:
+        print_json(_to_json(report, shown))
+    elif is_terminal():
+        heading, *totals = format_totals(report)
+        print_line(heading)
+        rows = [list(map(Cell, _cells(one))) for one in shown]
+        print_table(COLUMNS, rows, f"{len(shown)} of {count(len(report.comparisons), 'delivery')}")
+        print_lines("\n".join(totals))
+    else:
+        print_lines("\n".join(format_comparison(report, shown)))
 
 
-def format_comparison(report: Report) -> Iterator[str]:
-    """Yield a table with a row for each delivery, then the totals."""
-    new = [one.new for one in report.comparisons if one.new is not None]
-    posted = [one.posted for one in report.comparisons if one.posted is not None]
-    yield f"{_list_ids(new)} against {_list_ids(posted)}"
+def _to_json(report: Report, shown: Sequence[Comparison]) -> dict[str, object]:
+    deliveries = [
+        {
+            "delivery": one.guid,
+            "event": one.event_key,
+            "thread": one.conversation,
+            "new": _run_to_json(one.new),
+            "posted": _run_to_json(one.posted),
+        }
+        for one in shown
+    ]
+    labels = [asdict(one) for one in report.label_counts]
+    return {
+        "deliveries": deliveries,
+        "compared": len(report.comparisons),
+        "excluded": dict(report.excluded),
+        "labels": labels,
+        "unjudged": report.unjudged,
+    }
+
+
+def _run_to_json(run: Run | None) -> dict[str, object] | None:
+    if run is None:
+        return None
+    return {
+        "prompt_id": run.result.prompt_id,
+        "comments": run.result.speaks,
+        "labels": [label.name for label in run.result.labels],
+        "calls": run.calls,
+        "tokens": run.tokens,
+        "cost_usd": run.cost_usd,
+    }
+
+
+def format_comparison(report: Report, shown: Sequence[Comparison]) -> Iterator[str]:
+    """Yield a row for each delivery that is shown, between the heading and the totals."""
+    heading, *totals = format_totals(report)
+    yield heading
     yield ""
-    rows = [COLUMNS, *map(_cells, report.comparisons)]
+    rows = [tuple(column.title.lower() for column in COLUMNS), *map(_cells, shown)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:  # no row is wrapped, so that grep finds whole rows
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     yield ""
+    yield from totals
+
+
+def format_totals(report: Report) -> Iterator[str]:
+    """Yield the prompts that are compared, then the sums and means."""
+    new = [one.new for one in report.comparisons if one.new is not None]
+    posted = [one.posted for one in report.comparisons if one.posted is not None]
+    yield f"{_list_ids(new)} against {_list_ids(posted)}"
     compared = f"compared     {count(len(report.comparisons), 'delivery')}"
     if report.excluded:
         compared += f"; left out: {_format_excluded(report.excluded)}"

@@ -7,14 +7,15 @@ import json
 import uuid
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
 
 from hls_handler.cli.event_input import PAYLOAD_HELP, EventName, load_payload
-from hls_handler.cli.options import Config, abort, fail, http_origin, load
-from hls_handler.cli.terminal import print_line, print_lines
+from hls_handler.cli.options import AsJson, Config, Limit, abort, fail, http_origin, load
+from hls_handler.cli.terminal import print_json, print_line, print_lines
 from hls_handler.errors import PayloadError
 from hls_handler.events import event_key
 from hls_handler.prompting import recorded
@@ -50,6 +51,8 @@ def send(
     list_: Annotated[
         bool, typer.Option("--list", help="Print the names of the recorded payloads and exit.")
     ] = False,
+    as_json: AsJson = False,
+    limit: Limit = None,
     config: Config = None,
 ) -> None:
     """Sign a payload and post it as GitHub would.
@@ -57,15 +60,21 @@ def send(
     Uses the service's address and webhook secret from the settings file. The body is made unique,
     because the service ignores a repeated body as a replay; --verbatim leaves it unchanged. If the
     service uses the demo's sandbox, the issue or pull request is first created in the sandbox, so
-    that HLS can comment on it.
+    that HLS can comment on it. --json and --limit are of --list.
 
     Exit codes: 0 the service accepted it; 1 the service rejected it or did not respond; 2 usage
     error or unusable settings.
     """
     if list_:
-        for name in recorded.names():
+        names = list(islice(recorded.names(), limit))
+        if as_json:
+            print_json({"payloads": names})
+            return
+        for name in names:
             print_line(name)
         return
+    if as_json or limit is not None:
+        raise typer.BadParameter("--json and --limit need --list", param_hint="--list")
     if payload is None:
         raise typer.BadParameter("name a payload, or use --list", param_hint="EVENT.json|NAME")
     settings = load(config)

@@ -6,14 +6,19 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Annotated
 
 import typer
 
 from hls_handler.cli.github_names import require_conversation, require_repository
 from hls_handler.cli.options import (
+    AsJson,
     Config,
+    Limit,
     describe_person,
     fail,
     lacks_github_token,
@@ -25,6 +30,7 @@ from hls_handler.cli.terminal import (
     Cell,
     Column,
     is_terminal,
+    print_json,
     print_line,
     print_table,
     track,
@@ -68,6 +74,8 @@ def similar(
             help="Read all open issues of the repository from GitHub, and store their texts.",
         ),
     ] = False,
+    as_json: AsJson = False,
+    limit: Limit = None,
     config: Config = None,
 ) -> None:
     """Print the older issues that HLS compares with an issue.
@@ -92,7 +100,10 @@ def similar(
     if fill and number is not None:
         raise typer.BadParameter("--fill reads all issues of a repository; write it as OWNER/REPO")
     effective = RepositoryTable(settings).find(repository)
-    if effective is None or not effective.similar.enabled:
+    if as_json and number is None:
+        raise typer.BadParameter("--json is of an issue; write it as OWNER/REPO#N")
+    is_off = effective is None or not effective.similar.enabled
+    if is_off and not as_json:
         print_line(
             f"similar.enabled is false for {repository}: new issues are not compared with older"
             " ones"
@@ -106,7 +117,14 @@ def similar(
                 reader = github.reader(repository)
                 found = reader.repository()
                 if number is not None:
-                    _compare(store, reader, found, repository, number)
+                    stored = _count_stored(store, found)
+                    listed = list(
+                        islice(_compare(store, reader, found, f"{repository}#{number}"), limit)
+                    )
+                    if as_json:
+                        print_json({"stored": stored, "similar": list(map(asdict, listed))})
+                    else:
+                        _show(repository, number, stored, listed)
                     return
                 _describe_fill(store, found, repository)
                 if fill:
@@ -126,38 +144,45 @@ def _describe_fill(store: Storage, found: WireRepository, repository: str) -> No
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Similar:
+    score: float
+    number: int
+    state: str = "unknown"
+    title: str = "(GitHub does not show it)"
+
+
 def _compare(
-    store: Storage, reader: GithubReader, found: WireRepository, repository: str, number: int
-) -> None:
-    issue = reader.issue(number)
+    store: Storage, reader: GithubReader, found: WireRepository, name: str
+) -> Iterator[_Similar]:
+    issue = reader.issue(int(name.rpartition("#")[2]))
     if issue.is_pull_request:
-        fail(f"{repository}#{number} is a pull request; only issues are compared")
-    stored = _count_stored(store, found)
+        fail(f"{name} is a pull request; only issues are compared")
+    history = store.repositories.history(found.id, "")
+    with waiting("Reading similar issues from GitHub"):
+        for stored, issue_now in read_candidates(issue, reader, history):
+            one = _Similar(stored.score, stored.number)
+            if issue_now is not None:
+                one = replace(one, state=issue_now.state, title=issue_now.title)
+            yield one
+
+
+def _show(repository: str, number: int, stored: int, listed: Sequence[_Similar]) -> None:
     if not stored:
         print_line(
             f"no issue of {repository} is stored; `hls similar {repository}` says what it takes to"
             " read them"
         )
         return
-    history = store.repositories.history(found.id, "")
-    with waiting("Reading similar issues from GitHub"):
-        candidates = list(read_candidates(issue, reader, history))
-    total = f"{count(stored, 'issue')} stored; {len(candidates)} similar to {repository}#{number}"
-    rows = []
-    for candidate, other in candidates:
-        state = "unknown"
-        title = "(GitHub does not show it)"
-        if other is not None:
-            state = other.state
-            title = other.title
-        rows.append((f"{candidate.score:.2f}", f"#{candidate.number}", state, title))
+    total = f"{count(stored, 'issue')} stored; {len(listed)} similar to {repository}#{number}"
+    rows = [(f"{one.score:.2f}", f"#{one.number}", one.state, one.title) for one in listed]
     if is_terminal() and rows:
         print_table(COLUMNS, [list(map(Cell, row)) for row in rows], total)
     else:
         print_line(total)
         for score, issue_number, state, title in rows:
             print_line(f"{score:>5}  {issue_number:>7}  {state:<7}  {title}")
-    if candidates:
+    if rows:
         print_line(f"Claude is shown the first {MAX_SHOWN} that are open")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -44,6 +45,19 @@ def test_wrong_value_of_an_option_is_named_in_our_words(arguments: str, message:
     result = CliRunner().invoke(app, arguments.split())
     assert result.exit_code == 2
     assert f"Error: Invalid value for {message}" in result.stderr
+
+
+def test_recorded_payloads_are_listed_with_a_limit() -> None:
+    shown = CliRunner().invoke(app, ["send", "--list", "--json", "--limit", "2"])
+    assert json.loads(shown.stdout) == {
+        "payloads": ["branch_protection_rule.edited", "branch_protection_rule.created"]
+    }
+    lines = CliRunner().invoke(app, ["send", "--list", "--limit", "2"])
+    assert lines.stdout.splitlines() == [
+        "branch_protection_rule.edited",
+        "branch_protection_rule.created",
+    ]
+    assert CliRunner().invoke(app, ["send", "demo/bug", "--json"]).exit_code == 2
 
 
 @pytest.mark.parametrize(

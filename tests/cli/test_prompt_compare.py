@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -88,6 +91,48 @@ def test_a_shadow_is_compared_with_what_was_posted(compare: Hls) -> None:
     )
 
 
+def test_comparison_is_a_json_document_with_a_limit(compare: Hls) -> None:
+    document = json.loads(compare("issues/strict", "--json", "--limit", "1").stdout)
+    assert document["deliveries"] == [
+        {
+            "delivery": "22222222-b",
+            "event": "issues.opened",
+            "thread": "octo/widgets#7",
+            "new": {
+                "prompt_id": "issues/strict@222222",
+                "comments": True,
+                "labels": ["bug", "priority-low"],
+                "calls": 1,
+                "tokens": 1150,
+                "cost_usd": 0.25,
+            },
+            "posted": {
+                "prompt_id": "issues/analyze@111111",
+                "comments": True,
+                "labels": ["bug", "priority-low"],
+                "calls": 1,
+                "tokens": 1050,
+                "cost_usd": 0.25,
+            },
+        }
+    ]
+    assert (document["compared"], document["excluded"]) == (2, {"failed": 1})
+    assert document["labels"][0] == {
+        "field": "",
+        "compared": 2,
+        "posted": 2,
+        "fixed": 0,
+        "broken": 1,
+    }
+
+
+def test_comparison_is_a_table_on_a_terminal(compare: Hls, on_terminal: Callable[..., str]) -> None:
+    shown = on_terminal("prompts", "compare", "issues/strict", "--limit", "1", "--no-color")
+    assert re.search("DELIVERY +EVENT +THREAD +COMMENTS +TOKENS +COST +LABELS", shown)
+    assert "22222222  issues.opened" in shown
+    assert "\n1 of 2 deliveries\ncompared     2 deliveries; left out: 1 failed\n" in shown
+
+
 def test_totals_of_all_deliveries_and_escaped_control_characters() -> None:
     def run(
         prompt_id: str, *labels: RequestedLabel, tokens: int = 1, cost_usd: float = 0.25
@@ -109,7 +154,7 @@ def test_totals_of_all_deliveries_and_escaped_control_characters() -> None:
             ),
         )
     )
-    lines = list(format_comparison(report))
+    lines = list(format_comparison(report, report.comparisons))
     assert lines[0] == "a@1, a@2 against b@2"
     assert lines[3].endswith("$0.250, $0.250  bug, not priority-low")
     assert "o/r\\x1b[2J#7" in lines[3]

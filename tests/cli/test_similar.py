@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -96,6 +97,10 @@ def test_open_issues_are_read_by_a_fill_and_then_found_as_candidates(
         f"/repos/{REPOSITORY}",
         *(f"/repos/{REPOSITORY}/issues/{number}" for number in (40, 5, 6)),
     ]
+    document = json.loads(similar(f"{REPOSITORY}#40", "--json", "--limit", "1").stdout)
+    (first,) = document["similar"]
+    assert (document["stored"], first["number"], first["state"]) == (12, 5, "open")
+    assert first["title"] == "Cart is empty after login"
 
 
 @pytest.mark.usefixtures("tracker")
