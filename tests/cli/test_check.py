@@ -168,6 +168,7 @@ def test_rejected_credentials_are_named_and_not_shown(
     assert checked.exit_code == 1
     assert f"{settings}:4 (github.token)" in checked.stdout
     assert f"{settings}:10 (claude.api_key): Claude answered 401" in checked.stdout
+    assert {"[HLS050]", "[HLS056]"} <= {*checked.stdout.split()}
     assert "x" * 36 not in checked.output
 
 
@@ -191,6 +192,7 @@ def test_unknown_review_model_is_named_with_its_line(check: Check, settings: Pat
     checked = check({"claude:\n": "claude:\n  review_model: claude-one\n"})
     last = checked.stdout.splitlines()[-1]
     assert last.startswith(f"{settings}:10 (claude.review_model): Claude answered 404")
+    assert last.endswith(" [HLS057]")
     assert "claude-one" in last
     assert (
         "set claude.model, claude.review_model or the prompt's model to one that this key may use"
@@ -259,6 +261,7 @@ def test_services_of_retrieval_are_checked_and_no_folder_is_opened(
     assert checked.exit_code == (0 if problem is None else 1), checked.output
     if problem is not None:
         assert checked.stdout.splitlines()[-1].startswith(f"{settings}:21 (retrieval): ")
+        assert checked.stdout.endswith(" [HLS058]\n")
         assert problem in checked.stdout
     assert not (settings.parent / "vectors").exists()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,62 @@ def test_problem_has_its_id(
     document = json.loads(hls("check", "--offline", "--json").stdout)
     found = [one["id"] for one in document["problems"] if one["severity"] != "note"]
     assert found == ids
+
+
+USED = "prompts: {directory: [own, shipped]}\nrepositories: [{name: o/r, events: [EVENT]}]\n"
+OPENAI = "claude: {kind: openai, api_key: k, base_url: 'https://x.test/v1', model: llama}\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "prompt", "identifier"),
+    [
+        (OPENAI, "", "HLS020"),
+        ("server: {api_key: '${UNSET_KEY}'}\n", "", "HLS023"),
+        ("repositories: [{name: o/r, events: [fork]}]\n", "", "HLS036"),
+        (
+            USED.replace("EVENT]}", "push]}, {name: o/s, variables: {team: x}}"),
+            FRONT.format("push", "{{ config.team }}"),
+            "HLS037",
+        ),
+        (
+            USED.replace("EVENT", "push"),
+            FRONT.format("pull_request.labeled", "x").replace("generic", "pull_request"),
+            "HLS038",
+        ),
+        (
+            USED.replace("EVENT", "push"),
+            FRONT.format("push", "x").replace("reply", "fields: {mood: {type: string}}\nreply"),
+            "HLS040",
+        ),
+    ],
+)
+def test_problem_besides_others_has_its_id(
+    hls: Hls, folder: Path, settings: str, prompt: str, identifier: str
+) -> None:
+    lines = [*SETTINGS.splitlines(), *settings.splitlines()]
+    sections = {line.partition(":")[0]: line for line in lines}
+    (folder / "settings.yaml").write_text("\n".join(sections.values()))
+    (folder / "own/a").mkdir(parents=True)
+    if prompt:
+        (folder / "own/a/b.j2").write_text(prompt)
+    document = json.loads(hls("check", "--offline", "--json").stdout)
+    assert identifier in {one["id"] for one in document["problems"]}
+
+
+def test_missing_package_has_its_id(
+    hls: Hls, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)  # as if it was not installed
+    keys = "kind: bedrock, region: a, access_key_id: b, model: c"
+    text = SETTINGS.replace("api_key: a-key", f"api_key: a-key, {keys}")
+    (folder / "settings.yaml").write_text(text)
+    assert "[HLS008]" in hls("check", "--offline").stdout
+
+
+def test_readable_secret_has_its_id(hls: Hls, folder: Path) -> None:
+    (folder / ".env").write_text("A=b\n")
+    (folder / ".env").chmod(0o644)
+    assert "run chmod 600 on it [HLS015]" in hls("check", "--offline").stdout
 
 
 def test_invalid_line_of_dotenv_has_its_id(hls: Hls, folder: Path) -> None:
