@@ -79,9 +79,15 @@ UNSAFE_QUERY = (
     "    return db.execute(f\"SELECT * FROM discount_codes WHERE code = '{code}'\").fetchone()"
 )
 
+LOG_LINE = '    log.info("order placed", extra={"order": order.id, "codes": codes})'
+NEW_FAULT = (
+    "    discounts.db.execute(f\"INSERT INTO placed_orders VALUES ({order.id}, '{codes}')\")"
+)
+
 PUSHES: Mapping[PushName, tuple[tuple[str, str], ...]] = {
     "fix": (
         (UNSAFE_QUERY, SAFE_QUERY),
+        (NEW_FAULT, LOG_LINE),
         ("range(len(codes) - 1)", "range(len(codes))"),
         ("from datetime import datetime", "from datetime import UTC, datetime"),
         ("datetime.now()", "datetime.now(UTC)"),
@@ -90,7 +96,7 @@ PUSHES: Mapping[PushName, tuple[tuple[str, str], ...]] = {
         ('"""The code that saves most."""', '"""Return the code that saves most."""'),
         ('"""Take a discount off an amount."""', '"""Subtract a discount from an amount."""'),
     ),
-    "fault": ((SAFE_QUERY, UNSAFE_QUERY),),
+    "fault": ((LOG_LINE, NEW_FAULT),),
 }
 """Prepared change -> texts in lines of the demo's pull request, each with its replacement."""
 

@@ -166,7 +166,7 @@ def test_invalid_text_gets_an_error_that_names_the_field(
     [
         ("fix", "range(len(codes) - 1)", "range(len(codes))"),
         ("cosmetic", '"""The code that saves most."""', '"""Return the code that saves most."""'),
-        ("fault", "WHERE code = %s", "WHERE code = '{code}'"),
+        ("fault", '"codes": codes})', "VALUES ({order.id}, '{codes}')"),
     ],
 )
 def test_push_changes_lines_of_the_pull_request_once(
