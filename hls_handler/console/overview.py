@@ -30,7 +30,7 @@ from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import ACCOUNT_LIMIT
 from hls_handler.store.figures import FEEDBACK, FEEDBACK_NAMES, PROMPT_COST
 from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
-from hls_handler.store.search import CauseGroup, DeliverySearch, group_causes
+from hls_handler.store.search import CauseGroup, DeliverySearch, group_causes, name_cause
 from hls_handler.store.statistics import QueueState
 from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.wording import count, is_or_are
@@ -242,13 +242,21 @@ def list_problems(
             found = [one for one in found if sentence not in one.message]
             paused = pause.repository or ""
             found.append(Problem("degraded", sentence, LINKS["queue"], paused=paused))
-        found += _list_dead(overview.dead)
+        dead = [*_list_dead(overview.dead)]
+        found = [one for one in found if not any(is_named(one, by=other) for other in dead)]
+        found += dead
         rejections = overview.past.rejections
         for status in sorted(rejections, key=lambda one: (*RANKS, one).index(one)):
             sentence = f"{count(rejections[status], 'request')} to the webhook path got {status}"
             cause = _CAUSES.get(status, "see the log")
             found.append(Problem("degraded", f"{sentence} {period}", LOG, f"likely cause: {cause}"))
     return found
+
+
+def is_named(problem: Problem, *, by: Problem) -> bool:
+    """Return whether the other problem says the cause of this one, and its cure."""
+    named = name_cause(by.message)
+    return all(name_cause(part) in named for part in (problem.message, problem.remedy or ""))
 
 
 def _list_dead(groups: Sequence[CauseGroup]) -> Iterator[Problem]:
@@ -341,7 +349,7 @@ def _list_cards(counted: PeriodSeries) -> Iterator[Card]:
     note = f"{format_duration(before_s)} before"
     yield Card("First result, p50", format_duration(now_s), note)
     yield _compare("Cost", counted.both(_COST), shown=_format_micro_usd)
-    kept = counted.both(FEEDBACK, label="labels kept")
+    kept = counted.both(FEEDBACK, label="labels not changed")
     corrected = counted.both(FEEDBACK, label="labels corrected")
     yield _compare_kept(kept, corrected, counted.size)
 
@@ -367,7 +375,7 @@ def _compare_kept(kept: Sequence[int], corrected: Sequence[int], size: int) -> C
         number = sum(kept[part]) + sum(corrected[part])
         percents.append(format_percent(sum(kept[part]) * 100 / number if number else None))
     note = f"{sum(corrected[size:]):,} corrected, {percents[0]} before"
-    return Card("Labels kept", percents[1], note)
+    return Card("Labels not changed", percents[1], note)
 
 
 def _format_micro_usd(micro_usd: int) -> str:

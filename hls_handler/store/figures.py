@@ -87,7 +87,7 @@ _IS_KEPT = and_(
 )
 FEEDBACK = "feedback"
 _FEEDBACK_ROWS: Mapping[str, tuple[ColumnElement[int], ColumnElement[bool]]] = {
-    "labels kept": (labels.c.set_at, _IS_KEPT),
+    "labels not changed": (labels.c.set_at, _IS_KEPT),
     "labels corrected": (corrections.c.set_at, corrections.c.label.is_not(None)),
     "findings fixed": (_f.raised_at, _f.state == "fixed"),
     "findings dismissed": (_f.raised_at, _f.state == "dismissed"),

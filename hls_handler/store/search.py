@@ -282,8 +282,12 @@ def find_cause(reason: str) -> str:
     Reasons that differ only in words with a digit or an "@" have the same cause. Such a word is a
     number, a time, a commit, a prompt with its version, or an id.
     """
-    words = [word for word in reason.split() if not _NAMES_ONE_DELIVERY.search(word)]
-    return sha256(" ".join(words).encode()).hexdigest()[:8]
+    return sha256(name_cause(reason).encode()).hexdigest()[:8]
+
+
+def name_cause(reason: str) -> str:
+    """Return the words of a reason that name its cause."""
+    return " ".join(word for word in reason.split() if not _NAMES_ONE_DELIVERY.search(word))
 
 
 def group_causes(reasons: Iterable[ReasonCount]) -> list[CauseGroup]:

@@ -121,6 +121,20 @@ def test_dead_deliveries_are_problems_until_they_are_discarded(
     assert problems(page(browser)) == []
 
 
+def test_cause_of_dead_deliveries_is_said_once(store: Storage, browser: Browser) -> None:
+    message, remedy = "Claude answered 401 (req_1)", "set another claude.api_key"
+    browser.health.report_problem("claude", message, remedy)
+    cause = (
+        "still failing after 72 h, last: Claude answered 401 (req_7); set another claude.api_key"
+    )
+    store.queue.finish(begin(store, "g1"), End("dead", cause))
+    assert problems(page(browser)) == [f"1 delivery is dead: {cause}."]
+    store.queue.finish(begin(store, "g2"), End("dead", "Claude answered 401 (req_8)"))
+    store.queue.discard("g1", by="mona", reason="known")
+    browser.now += MAX_OVERVIEW_AGE_S + 1
+    assert problems(page(browser))[0].startswith("Claude answered 401 (req_1). Set another")
+
+
 def test_line_about_now_counts_what_waits_and_runs(store: Storage, browser: Browser) -> None:
     accept(store, queued("runs"))
     claim(store)
@@ -159,7 +173,7 @@ def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Brow
     )
     store.pauses.pause(f"octo/{EVIL}2", reason=EVIL, by="mona")
     store.rate_limiter.hold(f"github {EVIL}", store.now() + timedelta(hours=1))
-    browser.health.report_problem("github", EVIL, EVIL)
+    browser.health.report_problem("github", f"{EVIL} failed", EVIL)
     shown = page(browser)
     assert shown.count("&lt;script&gt;alert(1)") == 8
     for forbidden in ("<script>", "<img", "\u202e", "style=", "<style", "onerror=alert(2)>"):
@@ -217,7 +231,7 @@ SERIES = {
     ("prompt_cost_micro_usd", "releases/notes@1"): (0, 0, 30_000, 0),
     ("prompt_cost_micro_usd", "pushes/audit@1"): (0, 0, 6_000, 0),
     ("prompt_cost_micro_usd", "comments/reply@1"): (0, 0, 4_000, 0),
-    ("feedback", "labels kept"): (1, 0, 8, 1),
+    ("feedback", "labels not changed"): (1, 0, 8, 1),
     ("feedback", "labels corrected"): (1, 0, 1, 0),
     ("feedback", "findings fixed"): (0, 0, 0, 2),
 }
@@ -232,7 +246,7 @@ def test_cards_compare_a_period_with_the_one_before() -> None:
         ("Dead", "1", "0 before"),
         ("First result, p50", "7.5 s", "0.75 s before"),
         ("Cost", "$0.251", "-50%, $0.500 before"),
-        ("Labels kept", "90.0%", "1 corrected, 50.0% before"),
+        ("Labels not changed", "90.0%", "1 corrected, 50.0% before"),
     ]
     assert past.rejections == {"401": 2}
     assert [card.value for card in describe_period(period, {}).cards] == [
@@ -269,7 +283,7 @@ def test_plots_are_those_of_the_period() -> None:
             ),
         ),
         "What people did with it": (
-            ("labels kept", "labels corrected", "findings fixed", "findings dismissed"),
+            ("labels not changed", "labels corrected", "findings fixed", "findings dismissed"),
             (("11-23 10:00", ("8", "1", "0", "0")), ("11-23 11:00", ("1", "0", "2", "0"))),
         ),
     }
