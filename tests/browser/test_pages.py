@@ -198,8 +198,33 @@ def test_plot_shows_values_on_hover_and_survives_a_new_version_of_the_page(
     area.hover(position={"x": area.evaluate("one => one.clientWidth") - 1, "y": 20})
     done = plot.locator(".u-series", has_text="done")
     assert int(done.locator(".u-value").inner_text()) >= 2
+    page.mouse.move(0, 0)
+    plot.locator(".u-series", has_text=re.compile(r"done\s*[2-9]")).wait_for()
     page.evaluate("htmx.ajax('GET', '/', {target: '#period', select: '#period'})")
     page.wait_for_function("document.querySelectorAll('.plot canvas').length === 4")
+
+
+def test_prompt_keeps_its_colour_when_its_rank_changes(
+    service: Service, open_page: OpenPage
+) -> None:
+    page = open_page()
+    sign_in(page, service)
+    page.goto(f"http://127.0.0.1:{service.port}/")
+    plot = page.locator("[data-plot]").nth(2)
+
+    def draw(*names: str) -> dict[str, str]:
+        series = [{"name": name, "values": [1], "texts": ["1"]} for name in names]
+        drawing = {"unit": "usd", "times": [1795428000], "series": series}
+        plot.evaluate("(one, text) => { one.dataset.plot = text; }", json.dumps(drawing))
+        page.evaluate("drawPlots()")
+        markers = plot.locator(".u-series .u-marker").all()[1:]
+        found = [one.evaluate("one => getComputedStyle(one).borderColor") for one in markers]
+        return dict(zip(names, found, strict=True))
+
+    colours = draw("pull_requests/analyze", "issues/analyze", "other prompts", "received", "done")
+    again = draw("issues/analyze", "pull_requests/analyze", "received", "done", "other prompts")
+    assert again == colours
+    assert len(set(colours.values())) == 5
 
 
 def test_person_acts_on_pages_of_the_demo_and_sees_what_hls_does(

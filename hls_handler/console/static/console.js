@@ -12,12 +12,26 @@ document.addEventListener("keydown", (event) => {
 
 // Plots: each element with `data-plot` has the values of one (plots.py).
 const COLOURS = {
+  received: "--fgColor-accent",
   done: "--fgColor-success",
   dead: "--fgColor-danger",
-  waiting: "--fgColor-attention",
   ignored: "--fgColor-muted",
+  p50: "--fgColor-default",
+  p95: "--data-lemon-color-emphasis",
+  "other prompts": "--fgColor-disabled",
+  "labels not changed": "--data-purple-color-emphasis",
+  "labels corrected": "--data-coral-color-emphasis",
+  "findings fixed": "--data-pine-color-emphasis",
+  "findings dismissed": "--data-brown-color-emphasis",
 };
-const OTHER_COLOURS = ["--fgColor-accent", "--fgColor-done", "--fgColor-sponsors", "--fgColor-severe"];
+const PROMPT_COLOURS = [
+  "--data-pink-color-emphasis",
+  "--data-teal-color-emphasis",
+  "--data-olive-color-emphasis",
+  "--data-auburn-color-emphasis",
+  "--data-orange-color-emphasis",
+];
+const DASHES = { p95: [6, 6] }; // else it hides the line of p50
 const DAY_S = 86400;
 const UNITS = {
   count: { format: (value) => value.toLocaleString(), least: 1 },
@@ -34,6 +48,20 @@ function formatSeconds(value) {
 
 function readColour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name);
+}
+
+// Returns {name: variable} of all series. A prompt's colour follows from its name, unless another
+// prompt of the plot has it.
+function chooseColours(names) {
+  const colours = { ...COLOURS };
+  const free = [...PROMPT_COLOURS];
+  for (const name of names.filter((one) => !(one in COLOURS)).sort()) {
+    const sum = [...name].reduce((total, letter) => total + letter.codePointAt(0), 0);
+    const wanted = PROMPT_COLOURS[sum % PROMPT_COLOURS.length];
+    const place = Math.max(free.indexOf(wanted), 0);
+    [colours[name]] = free.splice(place, 1);
+  }
+  return colours;
 }
 
 function findLonePoints(plot, index) {
@@ -54,13 +82,14 @@ function formatTimes(plot, times, axis, space, step) {
 function drawPlot(element) {
   const { unit, times, series } = JSON.parse(element.dataset.plot);
   const { format, least } = UNITS[unit];
-  const others = [...OTHER_COLOURS];
-  const moment = (plot, value) => (value ? new Date(value * 1000).toLocaleString() : "");
+  const colours = chooseColours(series.map((one) => one.name));
+  // Without a pointer, the legend has the last values.
+  const moment = (plot, value) => new Date((value ?? times.at(-1)) * 1000).toLocaleString();
   const lines = series.map(({ name, texts }) => {
-    const stroke = readColour(COLOURS[name] ?? others.shift() ?? OTHER_COLOURS[0]);
+    const stroke = readColour(colours[name]);
     const points = { show: false, filter: findLonePoints, size: 6, fill: stroke };
-    const value = (plot, value, index, at) => (at === null ? "" : texts[at]);
-    return { label: name, stroke, width: 2, points, value };
+    const value = (plot, value, index, at) => texts[at ?? texts.length - 1];
+    return { label: name, stroke, width: 2, dash: DASHES[name], points, value };
   });
   const axis = { stroke: readColour("--fgColor-muted"), ticks: { show: false } };
   const grid = { stroke: readColour("--borderColor-muted"), width: 1 };
