@@ -67,7 +67,7 @@ def plan_labels(
         of_fields = _choose_of_fields(answer.fields, without, unsure)
         requested += of_fields.chosen
         rejected += of_fields.rejected
-        for label in _possible_labels(type(answer.fields)):
+        for label in list_labels_of(type(answer.fields)):
             if label.group not in without and label.group not in unsure:
                 possible.append(label)
                 prompt_ids.setdefault(label.group, answer.prompt_id)
@@ -96,7 +96,7 @@ class _Choice:
 def _choose_of_fields(
     reply: ReplyFields, without: Collection[str], unsure: Mapping[str, str]
 ) -> _Choice:
-    wanted = [label for label in _requested_labels(reply) if label.group not in without]
+    wanted = [label for label in list_labels_in(reply) if label.group not in without]
     chosen = [label for label in wanted if label.group not in unsure]
     rejected = [(one.name, unsure[one.group]) for one in wanted if one.group in unsure]
     return _Choice(chosen, rejected)
@@ -221,7 +221,7 @@ def _count_characters(label: RepositoryLabel) -> int:
     return len(f"- {label.name}: {label.description}")
 
 
-def _requested_labels(reply: ReplyFields) -> Iterator[RequestedLabel]:
+def list_labels_in(reply: ReplyFields) -> Iterator[RequestedLabel]:
     for field, rule in type(reply).label_rules.items():
         for value in to_rule_values(getattr(reply, field)):
             label = find_label(rule, value)
@@ -229,7 +229,7 @@ def _requested_labels(reply: ReplyFields) -> Iterator[RequestedLabel]:
                 yield _label_in_group(type(reply), field, label)
 
 
-def _possible_labels(model: type[ReplyFields]) -> Iterator[RequestedLabel]:
+def list_labels_of(model: type[ReplyFields]) -> Iterator[RequestedLabel]:
     for field, rule in model.label_rules.items():
         for label in list_possible_labels(rule, model.model_fields[field].annotation):
             yield _label_in_group(model, field, label)

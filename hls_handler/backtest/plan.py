@@ -1,0 +1,157 @@
+"""Plans a backtest: which prompts are asked, about which issues, and what that may cost."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from hls_handler.analysis import ReplyFields
+from hls_handler.backtest.compare import Group, find_groups, find_suggested_groups, list_answers
+from hls_handler.backtest.decision import CHANGED, DIFFERENCE, power
+from hls_handler.backtest.first_text import PastIssue, SkipReason, make_event
+from hls_handler.backtest.run import Task
+from hls_handler.engine.asking import prompt_limits
+from hls_handler.engine.trial_job import read_facts
+from hls_handler.github.values import RepositoryLabel
+from hls_handler.handlers import handler_for
+from hls_handler.handlers.job import Source
+from hls_handler.handlers.reader import EMPTY_HISTORY, Reader
+from hls_handler.prompting.prompt import Library
+from hls_handler.reports.estimate import Estimate, estimate
+from hls_handler.settings.effective import EffectiveSettings
+from hls_handler.settings.model import Settings
+from hls_handler.trials.replay import StoredFacts
+from hls_handler.trials.trial import Trial
+
+EVENT = "issues.opened"
+
+PAST_ISSUE: TypeAdapter[PastIssue] = TypeAdapter(PastIssue)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A prompt that is asked, with the library that it is in."""
+
+    library: Library
+    prompt: str
+    title: str  # "issues/analyze@3b4b87", or "issues/analyze@3b4b87 with claude-haiku-4-5"
+
+    @property
+    def models(self) -> list[type[ReplyFields]]:
+        names = (self.prompt, *self.library.followers(self.prompt))
+        return [self.library.prompts[name].reply_model for name in names]
+
+
+def make_side(library: Library, name: str, model: str | None = None) -> Side:
+    """Return the prompt as a side; if `model` is given, with this model in place of its own."""
+    title = library.prompts[name].id
+    if model is None:
+        return Side(library, name, title)
+    names = (name, *library.followers(name))
+    changed = {one: replace(library.prompts[one], model=model) for one in names}
+    other = replace(library, prompts={**library.prompts, **changed})
+    return Side(other, name, f"{title} with {model}")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is stored of a backtest before its first question."""
+
+    repository: str
+    sides: tuple[str, ...]  # titles; the second is the candidate
+    planned: int  # issues to ask about, as the first run had it
+    read: int  # closed issues with a known first text
+    skipped: Mapping[SkipReason, int]  # issues
+    limit: int  # closed issues to read
+
+
+PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the questions of a backtest are made from."""
+
+    settings: Settings
+    effective: EffectiveSettings
+    repository: Mapping[str, Any]  # GitHub's document
+    labels: Sequence[RepositoryLabel]
+    names: Mapping[str, str]  # the repository's label of a prompt's label
+    reader: Reader
+
+
+def list_groups(inputs: Inputs, side: Side) -> tuple[Group, ...]:
+    groups = find_groups(side.models, inputs.labels, inputs.names)
+    limits = _limits(inputs, side)
+    if limits.taken_labels is None:
+        return groups
+    taken = {name for group in groups for name in group.labels.values()}
+    return (*groups, *find_suggested_groups(one for one in inputs.labels if one.name not in taken))
+
+
+def has_known_labels(issue: PastIssue, groups: Iterable[Group]) -> bool:
+    """Return whether people decided a label of the groups, so that an answer can be compared."""
+    return bool(list_answers(groups, issue, ()))
+
+
+def make_tasks(
+    inputs: Inputs, sides: Sequence[Side], issues: Iterable[PastIssue]
+) -> tuple[Task, ...]:
+    """Return the questions about each issue. Documentation and similar issues are left out, because
+    HLS knows only those of now.
+    """
+    key = secrets.token_bytes(16)
+    tasks: list[Task] = []
+    for issue in issues:
+        event = make_event(issue.first, inputs.repository)
+        handler = handler_for(event.name)
+        for number, side in enumerate(sides):
+            limits = replace(_limits(inputs, side), documents=False, similar=False)
+            facts = read_facts(handler, Source(event, inputs.reader, EMPTY_HISTORY, limits))
+            source = StoredFacts(None, event, handler, facts, inputs.effective)
+            trial = Trial(source, side.library, side.prompt, key)
+            tasks.append(Task(issue.first.number, number, trial))
+    return tuple(tasks)
+
+
+def _limits(inputs: Inputs, side: Side) -> Any:
+    return prompt_limits(inputs.settings, side.library, "issues", inputs.effective, side.prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    issues: int
+    expected: Estimate  # of first questions; a follow-up prompt is asked about few issues
+    max_usd: float | None  # if each issue led to all follow-up prompts and their longest replies
+    seconds: float
+
+
+CALL_S = 6.0
+"""Rounded time of one call."""
+
+
+def forecast(settings: Settings, tasks: Sequence[Task], *, threads: int) -> Forecast:
+    """Estimate what the tasks cost. Renders each question."""
+    requests = [request for task in tasks for request in task.trial.render_requests()]
+    expected = estimate(settings.claude, *requests)
+    most = expected.max_usd
+    if most is not None and tasks:
+        followers = max(len(task.trial.followers) for task in tasks)
+        most *= 1 + followers
+    distance_s = 1 / settings.claude.requests_per_second
+    per_call_s = max(CALL_S / threads, distance_s)
+    return Forecast(len({task.number for task in tasks}), expected, most, len(tasks) * per_call_s)
+
+
+def describe_power(issues: int) -> str:
+    """Return what a comparison of so many issues can show."""
+    chances = [f"{round(power(number) * 10)} of 10" for number in (issues, 2 * issues)]
+    return (
+        f"with {issues:,} issues, a difference of {DIFFERENCE * 100:.0f} points is seen in about"
+        f" {chances[0]} cases, with {2 * issues:,} in {chances[1]} (if the two differ on"
+        f" {CHANGED:.0%} of the issues)"
+    )

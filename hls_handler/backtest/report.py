@@ -1,0 +1,275 @@
+"""The result of a backtest, as one document for the terminal, the console and `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hls_handler.actions import field_of
+from hls_handler.analysis import Usage, find_label, possible_values
+from hls_handler.backtest.agreement import Agreement, Answer, measure_agreement
+from hls_handler.backtest.calibration import (
+    Band,
+    ThresholdChoice,
+    choose_threshold,
+    measure_calibration,
+)
+from hls_handler.backtest.compare import SUGGESTED, Group, compare_issue, list_answers
+from hls_handler.backtest.decision import ComparedIssue, Decision, decide
+from hls_handler.backtest.first_text import PastIssue
+from hls_handler.backtest.intervals import Share
+from hls_handler.backtest.plan import Plan, Side
+from hls_handler.backtest.run import decode_replies
+from hls_handler.reports.backtests import (
+    BacktestDocument,
+    BandDocument,
+    DecisionDocument,
+    FieldDocument,
+    ShareDocument,
+    SideDocument,
+)
+from hls_handler.settings.yaml_parser import format_yaml
+from hls_handler.store.backtests import NOT_ASKED, AskedSide
+from hls_handler.wording import add_usd
+
+FEWEST_ISSUES = 30
+"""Labelled issues below which the shares say little."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredIssue:
+    issue: PastIssue
+    asked: tuple[AskedSide, ...]  # by side
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A side with what is compared of it."""
+
+    side: Side
+    groups: tuple[Group, ...]
+    answers: Mapping[int, Mapping[str, Answer]]  # by number of the issue and group
+
+
+def judge(
+    side: Side, number: int, groups: tuple[Group, ...], issues: Iterable[AnsweredIssue]
+) -> Judged:
+    answers: dict[int, Mapping[str, Answer]] = {}
+    for one in issues:
+        asked = one.asked[number]
+        if asked.problem != "":
+            continue
+        replies = decode_replies(asked, side.library)
+        fields = [reply.fields for reply in replies.values()]
+        answers[one.issue.first.number] = list_answers(groups, one.issue, fields)
+    return Judged(side, groups, answers)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    precision: float
+    thresholds: Mapping[str, float]  # by field, as the settings have them
+
+
+def make_document(
+    plan: Plan,
+    issues: Sequence[AnsweredIssue],
+    judged: Sequence[Judged],
+    wanted: Wanted,
+    *,
+    ended_at: str,
+    stopped: str | None,
+) -> BacktestDocument:
+    decision = None
+    if len(judged) > 1:
+        compared = list(_compare(issues, judged[0], judged[1], wanted))
+        decision = _decision_to_dict(decide(compared, plan.planned))
+    sides = [_side_to_dict(one, n, issues, wanted) for n, one in enumerate(judged)]
+    return {
+        "repository": plan.repository,
+        "ended_at": ended_at,
+        "read": plan.read,
+        "skipped": {str(reason): number for reason, number in plan.skipped.items()},
+        "planned": plan.planned,
+        "cost_usd": add_usd(side["cost_usd"] for side in sides),
+        "sides": sides,
+        "decision": decision,
+        "stopped": stopped,
+    }
+
+
+def _compare(
+    issues: Iterable[AnsweredIssue], current: Judged, candidate: Judged, wanted: Wanted
+) -> Iterable[ComparedIssue]:
+    """Yield the comparisons in the order of the issues, which does not depend on the answers."""
+    for one in issues:
+        number = one.issue.first.number
+        if number in current.answers and number in candidate.answers:
+            compared = compare_issue(
+                current.answers[number], candidate.answers[number], wanted.thresholds
+            )
+            if compared is not None:
+                yield compared
+
+
+def _decision_to_dict(decision: Decision) -> DecisionDocument:
+    test = None
+    if decision.ending is not None:
+        test = f"{decision.ending.test}, after {decision.ending.issues} issues"
+    return {
+        "conclusion": decision.conclusion,
+        "test": test,
+        "planned": decision.planned,
+        "compared": decision.current.of,
+        "missing": decision.missing,
+        "fixed": decision.fixed,
+        "broken": decision.broken,
+        "current": _share_to_dict(decision.current),
+        "candidate": _share_to_dict(decision.candidate),
+    }
+
+
+def _side_to_dict(
+    judged: Judged, number: int, issues: Sequence[AnsweredIssue], wanted: Wanted
+) -> SideDocument:
+    asked = [one.asked[number] for one in issues]
+    usages: list[Usage] = [usage for one in asked for usage in one.usages]
+    cost = add_usd(usage.cost_usd for usage in usages)
+    failed: dict[str, int] = {}
+    for one in asked:
+        if one.problem:
+            failed[one.problem] = failed.get(one.problem, 0) + 1
+    with_result = len(judged.answers)
+    per_issue = None
+    if cost is not None and with_result:
+        per_issue = cost / with_result
+    fields = [_field_to_dict(*found, wanted) for found in _answers_by_field(judged)]
+    return {
+        "title": judged.side.title,
+        "asked": with_result,
+        "failed": failed,
+        "calls": sum(one.calls for one in asked),
+        "cost_usd": cost,
+        "usd_per_issue": per_issue,
+        "fields": fields,
+        "settings": _format_settings(fields, wanted),
+        "front_matter": _format_front_matter(judged),
+    }
+
+
+def _answers_by_field(judged: Judged) -> Iterable[tuple[str, int, list[Answer]]]:
+    """Yield field, number of issues and answers. A list has an answer for each of its labels."""
+    for field in dict.fromkeys(group.field for group in judged.groups):
+        found: list[Answer] = []
+        issues = 0
+        for answers in judged.answers.values():
+            of_field = [answer for name, answer in answers.items() if field_of(name) == field]
+            found += of_field
+            issues += bool(of_field)
+        if found:
+            yield field, issues, found
+
+
+def _field_to_dict(
+    field: str, issues: int, answers: Sequence[Answer], wanted: Wanted
+) -> FieldDocument:
+    agreement: Agreement = measure_agreement(answers, wanted.thresholds.get(field, 0.0))
+    choice: ThresholdChoice = choose_threshold(answers, wanted.precision)
+    return {
+        "field": field,
+        "issues": issues,
+        "is_enough": issues >= FEWEST_ISSUES,
+        "right": _share_to_dict(agreement.accuracy),
+        "without_label": _share_to_dict(agreement.abstentions),
+        "labels": [
+            {
+                "label": one.label,
+                "precision": _share_to_dict(one.precision),
+                "recall": _share_to_dict(one.recall),
+            }
+            for one in agreement.labels
+        ],
+        "confusion": [
+            {"left": cell.left, "given": cell.given, "issues": cell.issues}
+            for cell in agreement.confusion
+        ],
+        "calibration": [_band_to_dict(band) for band in measure_calibration(answers)],
+        "thresholds": [
+            {
+                "threshold": row.threshold,
+                "right": _share_to_dict(row.right),
+                "lower_bound": row.lower_bound,
+            }
+            for row in choice.thresholds
+        ],
+        "wanted_precision": choice.wanted,
+        "threshold": choice.threshold,
+        "more_issues": choice.more_issues,
+    }
+
+
+def _band_to_dict(band: Band) -> BandDocument:
+    right = _share_to_dict(band.right)
+    return {"low": band.low, "high": band.high, "stated": band.stated, "right": right}
+
+
+def _share_to_dict(share: Share) -> ShareDocument:
+    return {
+        "part": share.part,
+        "of": share.of,
+        "value": share.value,
+        "low": share.low,
+        "high": share.high,
+    }
+
+
+def _format_settings(fields: Sequence[FieldDocument], wanted: Wanted) -> str:
+    """Return the settings with which the labels reach the wanted precision, as YAML."""
+    labels: dict[str, object] = {}
+    of_fields = [one for one in fields if one["field"] != SUGGESTED]
+    reached = [one["threshold"] for one in of_fields if one["threshold"] is not None]
+    if reached and len(reached) == len(of_fields):
+        labels["min_field_confidence"] = max(reached)
+    for one in fields:
+        if one["field"] == SUGGESTED and one["threshold"] is not None:
+            labels["min_confidence"] = one["threshold"]
+    precise = [
+        label["label"]
+        for one in fields
+        for label in one["labels"]
+        if (label["precision"]["value"] or 0.0) >= wanted.precision
+    ]
+    if precise:
+        labels["allow"] = precise
+    if not labels:
+        return ""
+    return format_yaml({"labels": labels})
+
+
+def _format_front_matter(judged: Judged) -> str:
+    """Return the label rules with the repository's own names, as YAML; "" if all have the same."""
+    own = {asked: name for group in judged.groups for asked, name in group.labels.items()}
+    rules: dict[str, Mapping[str, str]] = {}
+    for model in judged.side.models:
+        for field, rule in model.label_rules.items():
+            values = possible_values(model.model_fields[field].annotation)
+            labels = {value: find_label(rule, value) for value in values}
+            given = {value: label for value, label in labels.items() if label is not None}
+            renamed = {value: own.get(label, label) for value, label in given.items()}
+            if renamed != given:
+                rules[field] = renamed
+    if not rules:
+        return ""
+    return format_yaml({"labels": rules})
+
+
+def list_answered(
+    issues: Iterable[PastIssue], asked: Mapping[tuple[int, int], AskedSide], sides: int
+) -> tuple[AnsweredIssue, ...]:
+    return tuple(
+        AnsweredIssue(
+            issue,
+            tuple(asked.get((issue.first.number, side), NOT_ASKED) for side in range(sides)),
+        )
+        for issue in issues
+    )
