@@ -1,0 +1,149 @@
+"""`hls backtest` against the sandbox, whose closed issues have labels that are known."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.claude import Asked
+from hls_handler.sandbox.server import Sandbox
+from tests.backtest.histories import REPOSITORY, TRIAGE_BOT, Past, Step, add_issue
+from tests.cli.conftest import Hls
+from tests.handlers.world import issue_analysis
+from tests.prompting.samples import copy_shipped
+
+KINDS = ("bug", "enhancement", "question")
+NUMBER = re.compile(r"Thing (\d+)")
+OTHER_MODEL = "claude-opus-5-5"
+
+SETTINGS = """\
+github: {{token: {sandbox.token}, webhook_secret: "0123456789abcdef", base_url: "{sandbox.github_url}"}}
+claude: {{api_key: {sandbox.api_key}, base_url: "{sandbox.claude_url}", requests_per_second: 100}}
+storage: {{url: "sqlite:///hls.db"}}
+repositories: [{{name: "Codertocat/*", events: [issues.opened]}}]
+prompts: {{directory: prompts}}
+"""
+
+
+def true_kind(number: int) -> str:
+    return KINDS[number % 3]
+
+
+class Claude:
+    """Gives each issue the kind that `kinds` has for the model, by default the true one."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, Callable[[int], str]] = {}
+        self.asked: list[tuple[str, int]] = []
+        self.texts: list[str] = []
+
+    def __call__(self, asked: Asked) -> dict[str, Any]:
+        found = NUMBER.search(asked.user)
+        assert found is not None
+        number = int(found[1])
+        self.asked.append((asked.model, number))
+        self.texts.append(asked.user)
+        kind = self.kinds.get(asked.model, true_kind)(number)
+        confidence = {"kind": 0.9, "priority": 0.5, "difficulty": 0.5, "component": 0.5}
+        reply = issue_analysis(worth_saying=False).model_dump(mode="json")
+        return {**reply, "kind": kind, "field_confidence": confidence}
+
+
+@pytest.fixture
+def claude() -> Claude:
+    return Claude()
+
+
+@pytest.fixture
+def sandbox(claude: Claude) -> Iterator[Sandbox]:
+    with Sandbox(answer=claude) as running:
+        running.state.seed("issues", recorded.load("issues.opened").payload)
+        for name in KINDS:
+            running.state.create_label(REPOSITORY, name, "ededed", None)
+        yield running
+
+
+@pytest.fixture
+def backtest(hls: Hls, folder: Path, sandbox: Sandbox) -> Hls:
+    copy_shipped(folder, "issues")
+    (folder / "settings.yaml").write_text(SETTINGS.format(sandbox=sandbox))
+    return lambda *options: hls("backtest", REPOSITORY, *options)
+
+
+def add_closed(sandbox: Sandbox, *numbers: int, kind_of: Callable[[int], str] = true_kind) -> None:
+    for number in numbers:
+        title = f"Thing {number} is broken"
+        steps = [
+            Step("rename", f"Thing {number}: later title"),
+            Step("edit", "later body"),
+            Step("labeled", kind_of(number)),
+            Step("labeled", "priority-low", TRIAGE_BOT),
+        ]
+        add_issue(sandbox.state, Past(number, title, f"First body of {number}", steps=steps))
+
+
+def result(folder: Path) -> dict[str, Any]:
+    (path,) = (folder / "backtests").glob("*.json")
+    document: dict[str, Any] = json.loads(path.read_text())
+    return document
+
+
+def test_forecast_asks_nothing(backtest: Hls, sandbox: Sandbox, claude: Claude) -> None:
+    add_closed(sandbox, *range(100, 140))
+    printed = backtest("--against-model", OTHER_MODEL)
+    assert printed.exit_code == 0, printed.output
+    assert claude.asked == []
+    assert "40 of 40 closed issues as first written" in printed.output
+    assert "80 calls about 40 issues" in printed.output
+    assert "with 40 issues, a difference of 10 points is seen in about" in printed.output
+    assert [seen.path for seen in sandbox.requests.all("github") if seen.writes] == []
+
+
+def test_labels_are_compared_with_those_that_people_left(
+    backtest: Hls, sandbox: Sandbox, claude: Claude, folder: Path
+) -> None:
+    add_closed(sandbox, *range(100, 140))
+    printed = backtest("--yes", "--max-usd", "1")
+    assert printed.exit_code == 0, printed.output
+    (field,) = result(folder)["sides"][0]["fields"]
+    assert (field["field"], field["issues"], field["right"]["part"]) == ("kind", 40, 40)
+    assert len(claude.asked) == 40
+    assert [text for text in claude.texts if "later" in text] == []
+    assert "precision 100% (75% to 100%), recall 100% (75% to 100%)" in printed.output
+    (database,) = (folder / "backtests").glob("*.db")
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+    assert [seen.path for seen in sandbox.requests.all("github") if seen.writes] == []
+
+
+def test_repeated_command_asks_only_what_is_missing(
+    backtest: Hls, sandbox: Sandbox, claude: Claude, folder: Path
+) -> None:
+    add_closed(sandbox, *range(100, 140))
+    stopped = backtest("--yes", "--max-usd", "0.004")
+    assert stopped.exit_code == 1
+    assert "does not fit --max-usd 0.004; run it again with more to continue" in stopped.output
+    first = len(claude.asked)
+    assert 0 < first < 40
+    assert backtest("--yes", "--max-usd", "1").exit_code == 0
+    assert sorted(number for _, number in claude.asked) == [*range(100, 140)]
+    assert backtest("--yes", "--max-usd", "1").exit_code == 0
+    assert len(claude.asked) == 40
+
+
+def test_better_model_is_promoted(
+    backtest: Hls, sandbox: Sandbox, claude: Claude, folder: Path
+) -> None:
+    add_closed(sandbox, *range(100, 160))
+    claude.kinds = {OTHER_MODEL: true_kind}
+    claude.kinds["claude-haiku-5-5"] = lambda number: "bug"
+    printed = backtest("--against-model", OTHER_MODEL, "--yes", "--max-usd", "5")
+    assert printed.exit_code == 0, printed.output
+    decision = result(folder)["decision"]
+    assert (decision["conclusion"], decision["fixed"], decision["broken"]) == ("promote", 40, 0)
