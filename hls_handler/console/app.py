@@ -14,6 +14,7 @@ from hls_handler.console import openapi
 from hls_handler.console.access import Access
 from hls_handler.console.api import Api
 from hls_handler.console.audit import AuditPages
+from hls_handler.console.backtests import BacktestPages
 from hls_handler.console.claude_runs import ClaudeRuns, ConnectClaude
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.documentation import DocumentationPages
@@ -101,6 +102,7 @@ class Console:
                 is_ending=self._ending.is_set,
             ).routes(),
             *AuditPages(frame, store).routes(),
+            *BacktestPages(frame).routes(),
             *SettingsPages(frame, store, ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
