@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,7 @@ from hls_handler.backtest.first_text import PastIssue, SkipReason, make_event
 from hls_handler.backtest.run import Task
 from hls_handler.engine.asking import prompt_limits
 from hls_handler.engine.trial_job import read_facts
+from hls_handler.github.labels import fold
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.job import Source
@@ -67,6 +69,8 @@ class Plan:
     read: int  # closed issues with a known first text
     skipped: Mapping[SkipReason, int]  # issues
     limit: int  # closed issues to read
+    # labels that people left and that no answer can have, with the numbers of issues
+    other_labels: Mapping[str, int]
 
 
 PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
@@ -96,6 +100,17 @@ def list_groups(inputs: Inputs, side: Side) -> tuple[Group, ...]:
 def has_known_labels(issue: PastIssue, groups: Iterable[Group]) -> bool:
     """Return whether people decided a label of the groups, so that an answer can be compared."""
     return bool(list_answers(groups, issue, ()))
+
+
+MAX_OTHER_LABELS = 5
+
+
+def count_other_labels(issues: Iterable[PastIssue], groups: Iterable[Group]) -> dict[str, int]:
+    """Count the most frequent labels that people left and that no group has."""
+    known = {fold(name) for group in groups for name in group.labels.values()}
+    left = Counter(name for issue in issues for name in issue.truth.labels)
+    others = {name: number for name, number in left.most_common() if fold(name) not in known}
+    return dict([*others.items()][:MAX_OTHER_LABELS])
 
 
 def make_tasks(

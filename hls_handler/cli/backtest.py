@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, NoReturn
@@ -24,6 +25,7 @@ from hls_handler.backtest.plan import (
     Inputs,
     Plan,
     Side,
+    count_other_labels,
     describe_power,
     forecast,
     has_known_labels,
@@ -49,6 +51,7 @@ from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.terminal import print_json, print_line, print_lines, track, waiting
 from hls_handler.engine.active_config import Claude
 from hls_handler.errors import HlsError, with_remedy
+from hls_handler.events import Account
 from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
@@ -296,7 +299,7 @@ class _Command:
             if known.limit >= self.limit:
                 return known
         histories = github.reader(self.repository).closed_issues(self.limit)
-        found = collect_past_issues(histories, github.fetch_bot_account())
+        found = collect_past_issues(histories, self._find_bot(github))
         groups = [list_groups(inputs, side) for side in self.sides]
         labelled = [
             one for one in found.issues if all(has_known_labels(one, group) for group in groups)
@@ -312,9 +315,22 @@ class _Command:
             len(found.issues),
             found.skipped,
             self.limit,
+            count_other_labels(found.issues, chain.from_iterable(groups)),
         )
         store.save_plan(PLAN.dump_json(plan).decode(), rows)
         return plan
+
+    def _find_bot(self, github: ReadOnlyGithub) -> Account | None:
+        """Return HLS's account, whose labels prove nothing; None for the token of a person with
+        which it has set none.
+        """
+        account = github.fetch_bot_account()
+        if account.is_bot:
+            return account
+        with open_existing_store(self.settings) as store:
+            if store is not None and store.conversations.has_labels_by(account.login):
+                return account
+        return None
 
     def _require_same(self, plan: Plan) -> None:
         titles = tuple(side.title for side in self.sides)
@@ -387,6 +403,11 @@ class _Command:
             f" {expected.input_tokens:,} tokens, {cost}, about {format_seconds(found.seconds)};"
             f" paid so far {format_usd(spent_usd)}"
         )
+        if plan.other_labels:
+            others = [f"{name} ({number:,})" for name, number in plan.other_labels.items()]
+            print_line(
+                f"not mapped  left by people, too: {', '.join(others)}; see --map"
+            )
         print_line("left out    documentation and similar issues: only those of now are known")
         if len(plan.sides) > 1:
             print_line(f"can show    {describe_power(plan.planned)}")

@@ -290,6 +290,12 @@ class Conversations:
         with self._database.reading() as connection:
             return frozenset(connection.execute(union(*own)).scalars())
 
+    def has_labels_by(self, bot_login: str) -> bool:
+        """Return whether HLS has set labels with this account."""
+        one = select(labels.c.bot_login).where(labels.c.bot_login == bot_login).limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(one).first() is not None
+
 
 def read_conversation(database: Database, conversation: ConversationRef) -> ConversationState:
     found = ConversationState({}, {})
