@@ -37,6 +37,7 @@ class Kind(Enum):
     FALLBACK_REVIEWS = ("HLS021", "note", "a fallback reviews with another model")
     EDITED_FILE = ("HLS022", "note", "a shipped file is edited")
     UNSET_OFFLINE = ("HLS023", "note", "a variable is not set, with `--offline`")
+    CHANGED = ("HLS024", "note", "a prompt or model has changed since it was last asked")
     PROMPT_FILE = ("HLS030", "error", "a prompt file or folder cannot be used")
     FRONT_MATTER = ("HLS031", "error", "a front matter is not valid")
     PROMPT_EVENT = ("HLS032", "error", "the event of a prompt is wrong or taken")

@@ -405,9 +405,7 @@ class _Command:
         )
         if plan.other_labels:
             others = [f"{name} ({number:,})" for name, number in plan.other_labels.items()]
-            print_line(
-                f"not mapped  left by people, too: {', '.join(others)}; see --map"
-            )
+            print_line(f"not mapped  left by people, too: {', '.join(others)}; see --map")
         print_line("left out    documentation and similar issues: only those of now are known")
         if len(plan.sides) > 1:
             print_line(f"can show    {describe_power(plan.planned)}")

@@ -26,7 +26,7 @@ def test_ids_are_not_changed_nor_used_again() -> None:
         "error": "001 002 003 004 005 006 007 008 009 030 031 032 033 034 035 036 037 038"
         " 050 051 052 053 056 057 058",
         "warning": "012 013 014 015 016 017 039 040",
-        "note": "018 019 020 021 022 023 054 055",
+        "note": "018 019 020 021 022 023 024 054 055",
     }
     assert {
         severity: " ".join(kind.id[3:] for kind in Kind if kind.severity == severity)
