@@ -38,15 +38,17 @@ def test_version_of_a_model_is_no_change(world: World) -> None:
 
 def test_changed_shipped_prompt_is_named_with_its_backtest(world: World) -> None:
     asked = library().prompts["issues/analyze"].id
-    assert changes(world, new_id=True) == [
+    (change,) = changes(world, new_id=True)
+    assert change == (
         f"{asked} was asked last, and the shipped prompt is issues/analyze@ffffff now;"
         f" `hls backtest OWNER/REPO --prompt {asked} --against issues/analyze` compares both on"
         " closed issues"
-    ]
+    )
 
 
 def test_changed_model_is_named_with_its_backtest(world: World) -> None:
-    assert changes(world, model="claude-opus-5-5") == [
+    (change,) = changes(world, model="claude-opus-5-5")
+    assert change == (
         "issues/analyze: claude-haiku-5-5 was asked last, and now claude-opus-5-5 is;"
         " `hls backtest OWNER/REPO --against-model claude-haiku-5-5` compares both on closed issues"
-    ]
+    )
