@@ -23,6 +23,7 @@ HlsError
 │   ├── TooMuch            the commits are too large, or fetching them takes too long
 │   └── HostFailed         the git host does not answer: nothing is fetched for a minute
 ├── VectorsUnavailable     only full-text search is used, without Qdrant
+├── RunStopped             a backtest ends early; the next run continues
 ├── Stopped                catch-up ends early; the next run continues
 ├── LeaseLost              another worker may claim the delivery: this one writes nothing
 ├── Postponed              not a failure: the delivery waits (rate limiter, budget, a held lock)
