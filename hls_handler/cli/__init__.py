@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "List, show, export, retry and discard deliveries. Works while the service runs.",
     ),
     "why": ("deliveries:why", "Explain what HLS did on an issue or pull request."),
-    "backtest": ("backtest:backtest", "Test a prompt on closed issues as first written."),
+    "backtest": ("backtest:backtest", "Test a prompt on closed issues as they were first written."),
     "report": ("report:report", "Print the figures of a repository, as after a pilot."),
     "similar": ("similar:similar", "Print the older issues that HLS compares with an issue."),
     "backup": ("maintenance:backup", "Copy the SQLite database to FILE."),

@@ -52,6 +52,7 @@ RESERVED_PATHS = (
     "/api/deliveries",
     "/api/stats",
     "/audit",
+    "/backtests",
     "/deliveries",
     "/docs",
     "/figures",
