@@ -359,7 +359,7 @@ def test_new_results_are_compared_with_the_posted_and_with_the_labels_that_peopl
         " 100.0% (exact two-sided sign test of the 2 fixed or broken)." in text
     )
     assert "priority 1 of 2 1 of 2 1 1" in text
-    assert "People corrected 1 of 2 deliveries" in text
+    assert "People corrected 1 of 2 deliveries, and these come first" in text
     first, second = text.partition(" Left by people Result ")[2].split(
         "issues.opened Codertocat/Hello-World"
     )[1:3]
@@ -395,6 +395,7 @@ def test_label_of_a_field_that_only_the_new_wording_has_is_listed_and_not_judged
     assert "The new wording fixed 0, broke 0 of 1 ; no delivery was fixed or broken." in result
     assert "regression: only the new wording has it, not judged; set on 1 of 1" in result
     assert "1: the same labels" in result
+    assert "People corrected 0 of 1 deliveries. A shadow prompt" in result
     assert "none regression none same" in result
 
 
