@@ -29,14 +29,13 @@ from hls_handler.console.queries import (
     find_search,
 )
 from hls_handler.deliveries import OPEN_STATES
-from hls_handler.engine.job import ASK, GATHER
+from hls_handler.engine.job import GATHER
 from hls_handler.reports.delivery_query import TEXT, format_query
 from hls_handler.reports.delivery_report import (
     DeliveryReport,
     describe_cost,
     describe_effort,
     describe_reading,
-    describe_replies,
     describe_shadow,
     describe_state,
     load_report,
@@ -115,7 +114,6 @@ class DeliveryPages:
             tabs=(),
             query=given.get("q", ""),
             problem=problem,
-            shorten=self._frame.settings.shorten_paths,
             listed=None,
         )
 
@@ -143,7 +141,6 @@ class DeliveryPages:
             query=query,
             problem="",
             said=said,
-            shorten=self._frame.settings.shorten_paths,
             listed=listed,
             now=listed.now,
             followed=followed,
@@ -204,7 +201,6 @@ class DeliveryPages:
         self, request: Request, row: DeliveryRow, *, said: str = "", status: int = 200
     ) -> Response:
         report = load_report(self._store, row)
-        settings = self._frame.settings
         cause = ""
         if row.state != "done":
             cause = row.reason or ""
@@ -224,8 +220,7 @@ class DeliveryPages:
             group=self._find_group(row),
             discarded=discarded,
             cost=describe_cost(report) if report.calls else "",
-            shorten=settings.shorten_paths,
-            github_page=find_github_page(row, settings.github.base_url),
+            github_page=find_github_page(row, self._frame.settings.github.base_url),
             steps=list_shown_steps(report, cause),
             replies=[
                 (answered.prompt_id, _format_json(answered.fields.model_dump(mode="json")))
@@ -258,14 +253,14 @@ class DeliveryPages:
 
 def list_shown_steps(report: DeliveryReport, cause: str) -> Sequence[ShownStep]:
     """Return the steps in words, without errors that `cause` has."""
-    after = [f"Check, ended by the service: {one}" for one in report.service_results]
+    after = [report.unverified] if report.unverified else []
+    after += [f"Check, ended by the service: {one}" for one in report.service_results]
     if report.settings_comment is not None:
         after.append(f"Problems of the repository settings: {report.settings_comment.detail}")
     if report.shadow is not None:
         after.append(describe_shadow(report.shadow))
     notes = {
         GATHER: [*describe_reading(report)],
-        ASK: [*describe_replies(report), report.unverified or ""],
         POST: after,
     }
     causes = {
@@ -274,11 +269,9 @@ def list_shown_steps(report: DeliveryReport, cause: str) -> Sequence[ShownStep]:
         if step.detail and cause and (step.detail in cause or cause in step.detail)
     }
     outcomes = iter(report.outcomes)
-    answered = {one.name for one in report.steps if one.status == "done"}
     shown = []
     for step in report.steps:
         kind, _, rest = step.name.partition(" ")
-        has_notes = kind != ASK or step.status == "done" or step.name not in answered
         title = f"{STEP_TITLES.get(kind, kind)} {rest}".rstrip()
         detail = step.detail or ""
         if kind == POST and step.status == "done" and step.detail is not None:
@@ -286,8 +279,7 @@ def list_shown_steps(report: DeliveryReport, cause: str) -> Sequence[ShownStep]:
         if find_cause(detail) in causes:
             detail = ""
         effort = " · ".join(describe_effort(step))
-        noted = notes.pop(kind, []) if has_notes else []
-        shown.append(ShownStep(title, step, detail, effort, noted))
+        shown.append(ShownStep(title, step, detail, effort, notes.pop(kind, [])))
     return shown
 
 

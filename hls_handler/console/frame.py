@@ -157,6 +157,7 @@ class Frame:
             may_use=self.may_use(request),
             may_write=self.access.may_write(request),
             user=self.access.find_user(request),
+            shorten=self.settings.shorten_paths,
             **{"now": now, **variables},
         )
 

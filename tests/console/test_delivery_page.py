@@ -86,7 +86,7 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
         "Comment",
     ]
     assert '<td role="cell" class="num" data-label="Duration">1.0 s</td>' in page
-    assert '<div class="quiet">3 requests to GitHub</div>' in page
+    assert '<span class="quiet">3 requests to GitHub</span>' in page
     assert "170 tokens in, 20 out, $0.012 · claude-haiku-5-5" in page
     assert "<dt>Requests</dt><dd>6 to GitHub</dd>" in page
     link = (
@@ -108,7 +108,7 @@ def test_untrusted_texts_are_escaped_in_all_parts(browser: Browser, store: Stora
         url="javascript:alert(1)",
     )
     page, listed = page_of(browser), browser.get("/deliveries").body.decode()
-    assert page.count("&lt;script&gt;alert(1)") == 7
+    assert page.count("&lt;script&gt;alert(1)") == 6
     assert listed.count("&lt;script&gt;alert(1)") == 3
     searched = browser.get(
         "/deliveries?" + urlencode({"text": EVIL, "repository": EVIL})
@@ -146,7 +146,7 @@ def test_duration_is_without_waits_as_in_the_list(browser: Browser, store: Stora
     assert '<td role="cell" class="num" data-label="Duration">1.5 s</td>' in listed
 
 
-def test_reply_is_shown_with_the_call_that_brought_it(browser: Browser, store: Storage) -> None:
+def test_reply_is_shown_once_and_folded(browser: Browser, store: Storage) -> None:
     lease = begin(store, "g1")
     for outcome, usage, error in (("error", None, "Claude answered 401"), ("ok", USAGE, None)):
         call = start_call(store, lease, "issues/respond@3f9c2a")
@@ -159,9 +159,10 @@ def test_reply_is_shown_with_the_call_that_brought_it(browser: Browser, store: S
     }
     store.checkpoints.save(lease, Checkpoint("ask", 0, 1, json.dumps(reply)))
     store.queue.finish(lease, End("done", "commented"), took_s=1.0)
-    failed, answered = page_of(browser).split("<strong>Ask Claude</strong>")[1:]
-    assert "reply to issues/respond" not in failed
-    assert "reply to issues/respond" in answered
+    shown = page_of(browser)
+    assert shown.count("Yes.") == 1
+    assert shown.lower().count("reply to issues/respond") == 1
+    assert '<details class="fold"><summary>Reply to issues/respond@3f9c2a</summary>' in shown
 
 
 def test_cause_is_shown_once_and_leads_to_the_others(browser: Browser, store: Storage) -> None:

@@ -37,9 +37,9 @@ def settings(tmp_path: Path) -> Settings:
     return load(tmp_path, SETTINGS)
 
 
-def rows(browser: Browser, folder: Path, query: str = "") -> dict[str, tuple[str, str]]:
+def rows(browser: Browser, query: str = "") -> dict[str, tuple[str, str]]:
     """Return {key: (value, all that is in the third column)} of the page."""
-    page = browser.get(f"/settings{query}").body.decode().replace(f"{folder}/", "")
+    page = browser.get(f"/settings{query}").body.decode()
     found = re.findall(r'<tr role="row"><td role="cell"><code>(.*?)</code></td>(.*?)</tr>', page)
     columns = {
         key: re.split("</td>", unescape(re.sub("<(?!/td)[^>]*>", " ", rest))) for key, rest in found
@@ -51,11 +51,11 @@ def rows(browser: Browser, folder: Path, query: str = "") -> dict[str, tuple[str
 
 
 def test_every_setting_of_the_service_is_shown_with_its_line(
-    store: Storage, settings: Settings, tmp_path: Path
+    store: Storage, settings: Settings
 ) -> None:
     browser = Browser(store)
     browser.use(settings)
-    found = rows(browser, tmp_path)
+    found = rows(browser)
     assert found["github.token"] == ("***", "settings.yaml:1 (github.token)")
     assert found["github.webhook_secret"] == (
         '["***", "***"]',
@@ -75,9 +75,7 @@ def test_every_setting_of_the_service_is_shown_with_its_line(
     }
 
 
-def test_own_file_of_a_repository_is_applied(
-    store: Storage, settings: Settings, tmp_path: Path
-) -> None:
+def test_own_file_of_a_repository_is_applied(store: Storage, settings: Settings) -> None:
     browser = Browser(store)
     browser.use(settings)
     store_file(store, f"comments: {{tone: friendly}}\npaths: {{ignore: ['{EVIL}']}}\n")
@@ -85,14 +83,14 @@ def test_own_file_of_a_repository_is_applied(
     assert (EVIL in page, EVIL in unescape(page)) == (False, True)
     assert "settings.yaml:7 (repositories[0].name): it is less specific, or comes later" in page
     assert re.search(r"\.github/hls\.yaml \(c0ffee\) .* <span class=\"quiet\">read \d s ago", page)
-    assert rows(browser, tmp_path, "?repository=octo/widgets")["comments.tone"] == (
+    assert rows(browser, "?repository=octo/widgets")["comments.tone"] == (
         "friendly",
         ".github/hls.yaml:1 (comments.tone) overrides settings.yaml:4 (comments.tone)",
     )
 
 
 def test_file_of_the_organisation_is_applied_and_its_problem_is_shown(
-    store: Storage, settings: Settings, tmp_path: Path
+    store: Storage, settings: Settings
 ) -> None:
     browser = Browser(store)
     browser.use(settings)
@@ -100,7 +98,7 @@ def test_file_of_the_organisation_is_applied_and_its_problem_is_shown(
     page = browser.get("/settings?repository=octo/widgets").body.decode()
     assert "<dt>Organisation</dt><dd>octo/.github: hls.yaml (c0ffee) is invalid" in page
     assert "octo/.github: hls.yaml:1: lables: unknown key; did you mean labels?" in page
-    assert rows(browser, tmp_path, "?repository=octo/widgets")["features.auto_commenting"] == (
+    assert rows(browser, "?repository=octo/widgets")["features.auto_commenting"] == (
         "false",
         "octo/.github: hls.yaml:2 (features.auto_commenting)",
     )
