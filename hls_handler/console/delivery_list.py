@@ -13,6 +13,7 @@ from hls_handler.reports.delivery_query import GROUPED, format_query
 from hls_handler.reports.retry import RETRIED, describe_results
 from hls_handler.storage import Storage
 from hls_handler.store.search import (
+    MOST_COUNTED,
     NAMES,
     OF_ALL,
     CauseGroup,
@@ -48,7 +49,8 @@ NO_EFFORT = Effort(None, None)
 class Tab:
     title: str
     address: str
-    number: int | None  # None if it is not counted
+    number: int
+    is_more: bool  # the number is only that of the newest deliveries
     is_current: bool
 
 
@@ -118,22 +120,24 @@ def list_tabs(store: Storage, words: Mapping[str, str], search: DeliverySearch) 
         since = store.now() - SPAN
     counts = store.searches.count_states(searched, since=since)
     kept = {name: value for name, value in words.items() if name in OF_TABS}
+    total = sum(counts.of_span.values())
     tabs = []
     for title, state in TABS.items():
-        number: int | None = counts.of_span.get(state or "", 0)
+        number = counts.of_span.get(state or "", 0)
         if state in OF_ALL:
             number = counts.of_all[state]
-        elif since is None:
-            number = None
         elif state is None:
-            number = sum(counts.of_span.values())
+            number = total
+        is_more = since is None and total > MOST_COUNTED and state not in OF_ALL
+        if is_more:
+            number = min(number, MOST_COUNTED)
         if state == "discarded" and not number and search.state != state:
             continue
         query = kept
         if state is not None:
             query = {**kept, "is": title.lower()}
         is_current = state == search.state and not search.retried
-        tabs.append(Tab(title, find_list(q=format_query(query)), number, is_current))
+        tabs.append(Tab(title, find_list(q=format_query(query)), number, is_more, is_current))
     return tabs
 
 

@@ -29,6 +29,7 @@ from hls_handler.queue.rate_limiter import SLOT_WAIT
 from hls_handler.store.statistics import DELIVERY_COLUMNS, LAST_ID, DeliveryRow
 
 PAGE_ROWS = 50
+MOST_COUNTED = 1_000  # deliveries that are counted by state without a limit of time
 OF_ALL: tuple[ListedState, ...] = ("queued", "running", "dead", "discarded")
 """States whose deliveries are counted without a limit of time."""
 
@@ -117,7 +118,7 @@ class StateCounts:
     """Numbers of deliveries by state."""
 
     of_all: Mapping[str, int]  # "queued", "running", "dead" and "discarded"
-    of_span: Mapping[str, int]  # all states, of the deliveries received in a span; {} without one
+    of_span: Mapping[str, int]  # all states, of the deliveries received in a span
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,8 @@ class DeliverySearches:
     def count_states(self, search: DeliverySearch, *, since: datetime | None) -> StateCounts:
         """Return the numbers of matching deliveries by state; `search.state` is ignored.
 
-        Those of a span are of the deliveries received since `since`, and not counted without it.
+        Those of a span are of the deliveries received since `since`; without it, of the newest
+        `MOST_COUNTED` and one more.
         """
         numbers = []
         for state in OF_ALL:
@@ -212,14 +214,17 @@ class DeliverySearches:
             if state in _IS_INDEXED:
                 query = query.where(_IS_INDEXED[state])
             numbers.append(_filter(self._database, query, replace(search, state=state)))
-        if since is not None:
-            query = _count("span", _c.state).group_by(_c.state)
-            in_span = replace(search, state=None, since=since)
-            numbers.append(_filter(self._database, query, in_span))
+        in_span = replace(search, state=None, since=since)
+        matching = _filter(self._database, select(_c.state), in_span)
+        if since is None:
+            matching = matching.order_by(_c.id.desc()).limit(MOST_COUNTED + 1)
+        counted = matching.subquery()
+        of_span = select(literal_column("'span'"), counted.c.state, func.count())
+        numbers.append(of_span.group_by(counted.c.state))
         found: dict[str, dict[str, int]] = {"all": {}, "span": {}}
         with self._database.reading() as connection:
-            for kind, counted, deliveries_in_state in connection.execute(union_all(*numbers)):
-                found[kind][counted] = deliveries_in_state
+            for kind, state, number in connection.execute(union_all(*numbers)):
+                found[kind][state] = number
         return StateCounts(found["all"], found["span"])
 
     def efforts(self, rows: Collection[DeliveryRow]) -> dict[str, Effort]:

@@ -41,7 +41,18 @@ def page(browser: Browser, query: str = "") -> str:
 
 def tabs(shown: str) -> dict[str, str]:
     """Return the numbers of the tabs by their titles."""
-    return dict(re.findall(r'>(\w+) <span class="counter">([\d,]+)</span></a>', shown))
+    return dict(re.findall(r'>(\w+) <span class="counter">([\d,]+\+?)</span></a>', shown))
+
+
+def test_tabs_of_a_query_with_text_count_at_most_a_thousand(
+    store: Storage, browser: Browser
+) -> None:
+    accept(store, *(ignored(f"i{number}", reason="[skip hls]") for number in range(1001)))
+    dead_letter(store, "d")
+    assert tabs(page(browser, "q=skip"))["Ignored"] == "1,000+"
+    assert tabs(page(browser, "q=skip"))["All"] == "1,000+"
+    assert tabs(page(browser, "q=skip"))["Dead"] == "0"
+    assert tabs(page(browser, "q=i1000"))["All"] == "1"
 
 
 def test_tabs_count_waiting_and_dead_ones_without_a_limit_of_time(
