@@ -204,7 +204,8 @@ def _describe_opened(opened: Sequence[LedgerEntry]) -> Iterator[str]:
     undecided = sum(finding.is_undecided for finding in opened)
     if undecided:
         found = count(undecided, "open finding")
-        yield f"It is undecided whether a change fixes {found}: `/review` asks Claude again."
+        cure = "`/review` of a person with write permission asks Claude again"
+        yield f"It is undecided whether a change fixes {found}: {cure}."
     for finding in opened:
         if finding.unseen:
             title = sanitize_inline(CodeText(finding.title))

@@ -666,7 +666,8 @@ def _plan_reply(
     is_decided = not entry.is_undecided and not entry.has_vanished
     said = facts.own_replies[entry.key]
     if is_decided and entry.key in facts.resolved_in_vain and STILL_THERE not in said:
-        text = f"Still there{where}; `/dismiss {entry.number}` if it is not to be fixed."
+        command = f"`/dismiss {entry.number}` of a person with write permission"
+        text = f"Still there{where}. If it is not to be fixed: {command}."
         return (EnsureReply(thread, STILL_THERE, text),)
     return ()
 

@@ -106,10 +106,8 @@ def test_check_names_a_price_only_if_settings_say_so() -> None:
 @pytest.mark.parametrize(("number", "found"), [(1, "1 open finding"), (2, "2 open findings")])
 def test_summary_counts_undecided_findings_whatever_file_changed(number: int, found: str) -> None:
     planned = check(REVIEWED, findings=(replace(HIGH, is_undecided=True),) * number)
-    assert (
-        f"\nIt is undecided whether a change fixes {found}: `/review` asks Claude again.\n"
-        in planned.summary
-    )
+    hint = "`/review` of a person with write permission asks Claude again."
+    assert f"\nIt is undecided whether a change fixes {found}: {hint}\n" in planned.summary
 
 
 def test_summary_and_omissions_count_labels_that_the_prompt_does_not_list() -> None:

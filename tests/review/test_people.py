@@ -23,6 +23,10 @@ RIGHT_FIX = FAULT.replace("eval(x)", "literal_eval(x)")
 PRESENT = said(1, "present", "a.py", 4, "    y = eval(x.strip())")
 FIXED = said(1, "fixed", "a.py", 4, "    y = literal_eval(x)")
 
+STILL_THERE = (
+    "Still there, line 4. If it is not to be fixed: `/dismiss 1` of a person with write permission."
+)
+
 
 def raised() -> Pushes:
     pushes = Pushes(base={"a.py": BASE})
@@ -49,7 +53,7 @@ def test_dismissal_by_a_resolved_thread_ends_when_the_block_changes() -> None:
     pushes.push({"a.py": FAULT}, requested="conclude")
     assert pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT]) == "failure"
     assert pushes.questions == [1]
-    assert pushes.replies == ["Still there, line 4; `/dismiss 1` if it is not to be fixed."]
+    assert pushes.replies == [STILL_THERE]
 
 
 def test_resolving_after_a_wrong_fix_dismisses_nothing_and_gets_one_reply() -> None:
@@ -58,7 +62,7 @@ def test_resolving_after_a_wrong_fix_dismisses_nothing_and_gets_one_reply() -> N
     resolve(pushes)
     assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "failure"
     assert pushes.calls == 2
-    assert pushes.replies == ["Still there, line 4; `/dismiss 1` if it is not to be fixed."]
+    assert pushes.replies == [STILL_THERE]
     assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "failure"
     assert pushes.replies == []
 
@@ -214,7 +218,7 @@ def test_resolving_after_a_fix_that_broke_again_gets_one_reply() -> None:
     pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT])
     resolve(pushes)
     assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "failure"
-    assert pushes.replies == ["Still there, line 4; `/dismiss 1` if it is not to be fixed."]
+    assert pushes.replies == [STILL_THERE]
 
 
 def test_last_word_is_true_if_a_reader_objected_after_the_fix() -> None:
