@@ -24,8 +24,10 @@ FIRST_SHADOW_STEP = 100
 PRIORITY_BOT_REQUEST = 2
 PRIORITY_PULL_REQUEST = 1
 PRIORITY_OTHER = 0
-"""Priorities of requests to the bot, of pull request events and of all other events. A higher one
-is claimed first.
+PRIORITY_BACKLOG = -6
+"""Priorities of requests to the bot, of pull request events, of all other events, and of issues of
+the backlog. A higher one is claimed first; a webhook that arrives within an hour precedes the
+backlog.
 """
 
 HEAD_START_MS = 600_000
@@ -46,6 +48,12 @@ request's delivery.
 CONCLUDED = f"{REQUESTED}conclude:"
 """Beginning of the request id of a review that was requested because a person dismissed a
 finding.
+"""
+
+TRIAGE = f"{REQUESTED}triage:"
+UNDO_TRIAGE = f"{REQUESTED}undo-triage:"
+"""Beginnings of the request ids of the deliveries of a triage run, and of those that take it back.
+The rest is the id of the run.
 """
 
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
@@ -81,6 +89,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     priority: int = PRIORITY_OTHER  # a higher number is processed earlier
     # wait before processing; a delivery that arrives during this time may supersede this one
     settle_s: float = 0.0
+    spread_s: float = 0.0  # wait before processing, so that many deliveries begin one by one
     digest: bytes | None = None  # `web.webhook.body_digest`; None if ignored
     body: bytes = b""  # the JSON, also of a form; empty if ignored
     supersedes: Literal["nothing", "older_commits", "conclusions", "pushes", "all"] = "nothing"
@@ -107,7 +116,9 @@ class NewDelivery(msgspec.Struct, frozen=True):
 
     @property
     def is_requested(self) -> bool:
-        """Return True if HLS itself made the delivery, because a person requested a review."""
+        """Return True if HLS itself made the delivery, because a person requested a review, a
+        triage run, or its undo.
+        """
         return self.request_id.startswith(REQUESTED)
 
 

@@ -22,6 +22,7 @@ REVISIONS = (
     "0.4.6",
     "0.4.7",
     "0.4.8",
+    "0.4.9",
 )
 """The revisions in `migrations/versions`, the oldest first."""
 

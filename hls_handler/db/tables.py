@@ -204,6 +204,22 @@ audit = Table(
     Index("ix_audit_changed", "changed_at"),
 )
 
+triage_runs = Table(
+    "triage_runs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("repository_id", BigInteger),
+    Column("repository", UntrustedString),
+    Column("started_by", UntrustedString),  # as `audit.person`
+    Column("started_at", BigInteger),
+    Column("most_issues", Integer),
+    Column("max_micro_usd", BigInteger),
+    Column("comments", Boolean, nullable=False, server_default=false()),  # whether it comments
+    Column("skipped", UntrustedString),  # JSON: number of skipped issues by reason
+    Column("undone_at", BigInteger),  # when a person took it back
+)
+"""The issues of a run are deliveries, which have its id in `request_id`."""
+
 checkpoints = Table(
     "checkpoints",
     metadata,
@@ -243,7 +259,7 @@ calls = Table(
     Column("request_id", UntrustedString),  # Claude's id of the request; NULL without a response
     Column(
         "review_key", Text
-    ),  # key of the pull request on whose budget the call is counted; NULL for other calls
+    ),  # pull request or triage run ("triage 3") whose budget counts the call; else NULL
     # Of the row in `questions`; NULL: by version 0.3, or a reply from the cache
     Column("request_digest", LargeBinary),
     # The question asks to correct the invalid reply to the call before, which it follows.

@@ -64,7 +64,7 @@ from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.settings.values import PathFilter
 from hls_handler.store.budgets import list_budgets
-from hls_handler.store.calls import FAILED, UNAVAILABLE, ReviewBudget, StartedCall
+from hls_handler.store.calls import FAILED, UNAVAILABLE, ReviewBudget, RunBudget, StartedCall
 from hls_handler.store.questions import Question
 from hls_handler.store.replies import ESTIMATED
 from hls_handler.store.reply_cache import CacheKey
@@ -271,8 +271,10 @@ class _Asked:
         provider = None
         if settings.claude.fallbacks:
             provider = estimate.model.partition("/")[0]
-        review = None
-        if not self._is_shadow:
+        review: ReviewBudget | RunBudget | None = None
+        if job.run is not None:
+            review = job.run.budget
+        elif not self._is_shadow:
             review = find_review_budget(job.event, settings, job.rule.effective)
 
         def begin() -> StartedCall:
@@ -300,6 +302,10 @@ class _Asked:
 
         try:
             return job.wait_in_place(begin)
+        except BudgetExceeded as exc:
+            if job.run is None:
+                raise
+            raise ConversationIgnored(str(exc), "over budget") from exc
         except BudgetUsedUp as exc:
             if exc.is_first:
                 fields = {"reason": str(exc), "until": exc.at.isoformat()}
@@ -489,6 +495,8 @@ def find_outsider(job: Job) -> str | None:
     """Return the sender's login if it has no write permission and settings limit the cost of its
     events; else None.
     """
+    if job.run is not None:  # an operator started it
+        return None
     limits = job.config.settings.budgets.outsiders
     login = job.event.sender.login
     if limits.day_usd is None and limits.month_usd is None:

@@ -37,6 +37,7 @@ from hls_handler.engine.repository_settings import (
     route_with_repository_settings,
 )
 from hls_handler.engine.retries import decide_retry
+from hls_handler.engine.triage import find_run, limit_rule, require_not_undone
 from hls_handler.errors import (
     AccountLimited,
     AppNotInstalled,
@@ -297,6 +298,7 @@ def process_delivery(lease: Lease, context: WorkerContext, attempt: Attempt) -> 
         chosen.others,
         situation,
         replies=replies,
+        run=find_run(lease, context.store),
         attempt=attempt,
     )
     routing_input = from_event(event)
@@ -319,6 +321,8 @@ def _process(job: Job, routing_input: RoutingInput) -> End:
     """Process a delivery. The rule of `job` has the settings of the event's repository, and no
     prompt.
     """
+    if job.run is not None:
+        require_not_undone(job.run)
     rule = job.router.route(routing_input)
     thread = rule.thread if isinstance(rule, Command | Rule) else None
     if thread is not None and find_finding(job, thread=thread) is None:
@@ -360,6 +364,8 @@ def _process(job: Job, routing_input: RoutingInput) -> End:
     rule = route_with_repository_settings(job)
     if isinstance(rule, Ignored):
         return End("ignored", rule.reason, kind=rule.kind)
+    if job.run is not None:
+        rule = limit_rule(rule, job.run)
     require_runs_left(replace(job, rule=rule), job.situation.runs)
     if (RULE.name, 0) not in job.steps:
         job.note(RULE, 0, rule.why(job.config.settings.sources))

@@ -298,7 +298,7 @@ def _row(new: NewDelivery) -> dict[str, object]:
 def _times(new: NewDelivery, now: int) -> dict[str, object]:
     times: dict[str, object] = {
         "queued_at": now,
-        "due_at": now + round(new.settle_s * 1000),
+        "due_at": now + round((new.settle_s + new.spread_s) * 1000),
         "sort_key": sort_key(now, new.priority),
         "finished_at": None,
         "reason": new.reason,

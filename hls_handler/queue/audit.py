@@ -13,7 +13,18 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import audit
 from hls_handler.db.values import from_row
 
-Action = Literal["retry", "discard", "pause", "resume", "trial", "catch-up", "fill", "forget"]
+Action = Literal[
+    "retry",
+    "discard",
+    "pause",
+    "resume",
+    "trial",
+    "catch-up",
+    "fill",
+    "forget",
+    "triage",
+    "undo triage",
+]
 
 _c = audit.c
 

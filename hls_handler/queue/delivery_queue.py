@@ -50,6 +50,7 @@ from hls_handler.db.values import (
 from hls_handler.deliveries import (
     HEAD_START_MS,
     PRIORITY_BOT_REQUEST,
+    TRIAGE,
     Accepted,
     End,
     Lease,
@@ -96,7 +97,10 @@ _HAS_PLACE_FOR_COMMAND = count_deliveries(_counted, "running").scalar_subquery()
 _SAME_CONVERSATION = _other.c.conversation_key == _waiting.c.conversation_key  # never true for NULL
 _OTHER_RUNS = and_(_SAME_CONVERSATION, _other.c.state == literal("running"))
 _OTHER_IS_BEFORE = and_(
-    _SAME_CONVERSATION, _other.c.state == literal("queued"), _other.c.id < _waiting.c.id
+    _SAME_CONVERSATION,
+    _other.c.state == literal("queued"),
+    _other.c.id < _waiting.c.id,
+    _other.c.priority >= literal_column("0"),  # no webhook waits for an issue of the backlog
 )
 _IS_CLAIMABLE = and_(
     _waiting.c.state == literal("queued"),
@@ -586,6 +590,7 @@ def _count_done(lease: Lease, row: Row[Any]) -> Counter[tuple[str, str]]:
         counts["errors_recovered", ""] = row.failures
         counts += count_by_group("recovered", 1, groups)
     is_reply = row.posting_status == "done" and not row.is_command
+    is_reply = is_reply and not lease.request_id.startswith(TRIAGE)  # issues that nobody waits for
     if is_reply and lease.conversation_key is not None and not row.has_other_reply:
         first_received_at = row.received_at
         if row.others_received_at is not None:

@@ -173,6 +173,19 @@ class ReviewBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class RunBudget:
+    """Limit on the cost of the calls for a triage run."""
+
+    run: int
+    max_usd: float
+
+    @property
+    def key(self) -> str:
+        """Stands in `calls.review_key` for the key of a pull request."""
+        return f"triage {self.run}"
+
+
+@dataclass(frozen=True, slots=True)
 class StartedCall:
     id: int
     started_at: int  # ms
@@ -393,7 +406,7 @@ class ClaudeCalls:
         requests_per_second: float,
         calls_per_hour: int,
         estimate: Usage | None = None,
-        review: ReviewBudget | None = None,
+        review: ReviewBudget | RunBudget | None = None,
         budgets: Sequence[Budget] = (),
         outsider: str | None = None,
         is_cache_miss: bool = False,
@@ -411,18 +424,21 @@ class ClaudeCalls:
 
         Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet,
         `BudgetUsedUp` if the estimate does not fit one of `budgets`, and `BudgetExceeded` if it
-        does not fit what is left of `review`; the changes are stored even then. `outsider` is the
-        account whose budget counts the call, and `provider` the name that `end` counts. The hourly
-        budget counts the calls of the last hour, except calls that Claude did not accept. Since the
-        estimate counts for the review budget from now on, parallel workers cannot exceed it
-        together. Without an estimate, the cost counts as 0.
+        does not fit what is left of `review`, which may be the budget of a triage run; the changes
+        are stored even then. `outsider` is the account whose budget counts the call, and `provider`
+        the name that `end` counts. The hourly budget counts the calls of the last hour, except
+        calls that Claude did not accept. Since the estimate counts for the review budget from now
+        on, parallel workers cannot exceed it together. Without an estimate, the cost counts as 0.
         """
         with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
             # Else two workers could get the last call.
             locked = self._rate_limiter.lock(connection, CLAUDE_RATE_LIMIT, row_id)
             now = self._database.now_in(connection)
             error: Postponed | BudgetExceeded | None
-            error = self._check_review_budget(connection, row_id, lease, review, estimate)
+            if isinstance(review, RunBudget):
+                error = self._check_run_budget(connection, row_id, review, estimate, now)
+            else:
+                error = self._check_review_budget(connection, row_id, lease, review, estimate)
             error = error or self._check_budget(connection, row_id, calls_per_hour, now)
             error = error or self._check_budgets(connection, budgets, estimate, now)
             if error is None:
@@ -435,7 +451,7 @@ class ClaudeCalls:
                     "delivery_id": row_id,
                     "step_index": index,
                     "conversation_key": lease.conversation_key,
-                    "review_key": lease.conversation_key if review is not None else None,
+                    "review_key": _find_budget_key(lease, review),
                     "prompt_id": prompt_id,
                     "model": model,
                     **(_usage_columns(estimate) if estimate is not None else {}),
@@ -609,9 +625,7 @@ class ClaudeCalls:
         # sums are Decimal on PostgreSQL
         costs = map(int, connection.execute(_REVIEW_COSTS, terms).one())
         of_delivery, existing, deleted, reserved_of_delivery, reserved_of_all = costs
-        next_cost = (
-            _usage_columns(estimate)["cost_micro_usd"] if estimate is not None else None
-        ) or 0
+        next_cost = _needed_micro_usd(estimate)
         of_all = existing + deleted
         per_pull_request = review.max_usd_per_pull_request
         for what, cost, reserved, limit_usd, where in (
@@ -633,10 +647,35 @@ class ClaudeCalls:
                 )
         return None
 
+    def _check_run_budget(
+        self,
+        connection: Connection,
+        row_id: int,
+        budget: RunBudget,
+        estimate: Usage | None,
+        now: int,
+    ) -> Postponed | BudgetExceeded | None:
+        terms = {"of_delivery": row_id, "of_review": budget.key}
+        costs = map(int, connection.execute(_REVIEW_COSTS, terms).one())
+        _, existing, deleted, _, reserved = costs
+        spent = existing + deleted - reserved
+        needed = _needed_micro_usd(estimate)
+        limit = round(budget.max_usd * 1_000_000)
+        if spent + reserved + needed <= limit:
+            return None
+        if spent + needed <= limit:
+            why = "waits for calls in progress, which reserve the rest of the run's budget"
+            return Postponed(why, at=from_ms(now) + RESERVED_WAIT)
+        return BudgetExceeded(
+            f"the budget of triage run {budget.run} allows no further call: {_usd(spent)} spent,"
+            f" this call needs up to {_usd(needed)}, --max-usd is {budget.max_usd:g}; `hls triage`"
+            " with a higher --max-usd continues the run"
+        )
+
     def _check_budgets(
         self, connection: Connection, budgets: Sequence[Budget], estimate: Usage | None, now: int
     ) -> Postponed | None:
-        needed = (_usage_columns(estimate)["cost_micro_usd"] if estimate is not None else None) or 0
+        needed = _needed_micro_usd(estimate)
         for state in (read_state(connection, budget, now) for budget in budgets):
             if state.left_micro_usd < needed:
                 if state.left_micro_usd + read_reserved(connection, state.budget, now) >= needed:
@@ -686,6 +725,20 @@ class ClaudeCalls:
             at=at,
             waiting_for="claude",
         )
+
+
+def _find_budget_key(lease: Lease, budget: ReviewBudget | RunBudget | None) -> str | None:
+    if isinstance(budget, RunBudget):
+        return budget.key
+    if budget is None:
+        return None
+    return lease.conversation_key
+
+
+def _needed_micro_usd(estimate: Usage | None) -> int:
+    if estimate is None:
+        return 0
+    return _micro_usd(estimate.cost_usd) or 0
 
 
 def _usd(micro_usd: int) -> str:

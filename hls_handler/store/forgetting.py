@@ -33,6 +33,7 @@ from hls_handler.db.tables import (
     questions,
     stops,
     texts,
+    triage_runs,
 )
 from hls_handler.db.values import decompress
 from hls_handler.deliveries import OPEN_STATES
@@ -268,6 +269,7 @@ def _of_audit(login: str, connection: Connection) -> Iterator[Step]:
     """Yield the steps for changes that the person made, and for reasons that mention the login."""
     is_by_person = func.lower(_a.person) == login
     yield audit, is_by_person, {"person": GHOST, "reason": None}
+    yield triage_runs, func.lower(triage_runs.c.started_by) == login, {"started_by": GHOST}
     has_mention = _a.reason.icontains(f"@{login}", autoescape=True)
     query = select(_a.id, _a.reason).where(has_mention, ~is_by_person)
     found = connection.execute(query).all()

@@ -136,6 +136,7 @@ def test_tables_of_an_early_checkout_of_0_4_0_get_their_missing_columns(
     of_calls = ("is_correction", "output_cost_micro_usd", "paid_by", "cache_key", "reply_type")
     missing += [("calls", column) for column in (*of_calls, "lost", "reply")]
     with database.begin() as connection:
+        connection.execute(text("DROP TABLE triage_runs"))
         indexes = ["ix_calls_cache", "ix_calls_paid_by", "ix_calls_newest"]
         for name in (*indexes, "ix_deliveries_discarded", "ix_deliveries_received"):
             connection.execute(text(f"DROP INDEX {name}"))

@@ -1,0 +1,265 @@
+"""Triage runs: their limits, their issues of the backlog, their cost, and their undo."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Row, Select, String, and_, case, cast, distinct, func, or_, select
+
+from hls_handler.db.database import Database
+from hls_handler.db.tables import (
+    calls,
+    comments,
+    deleted_review_calls,
+    deliveries,
+    labels,
+    triage_runs,
+)
+from hls_handler.db.values import from_row, to_ms
+from hls_handler.deliveries import FIRST_SHADOW_STEP, TRIAGE, UNDO_TRIAGE, State, conversation_key
+from hls_handler.queue.audit import record_change
+from hls_handler.store.budgets import OVER_BUDGET
+from hls_handler.store.calls import IS_CALL, SUCCESS, RunBudget
+
+_d = deliveries.c
+_r = triage_runs.c
+_c = calls.c
+
+RunState = Literal["running", "done", "over budget", "undone"]
+
+
+@dataclass(frozen=True, slots=True)
+class TriageRun:
+    id: int
+    repository_id: int
+    repository: str
+    started_by: str  # as `Change.person`
+    started_at: datetime  # aware UTC
+    most_issues: int
+    max_usd: float
+    comments: bool
+    skipped: Mapping[str, int]  # number of skipped issues by reason
+    undone_at: datetime | None  # when a person took it back; aware UTC
+
+    @property
+    def budget(self) -> RunBudget:
+        return RunBudget(self.id, self.max_usd)
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    repository_id: int
+    repository: str
+    most_issues: int
+    max_usd: float
+    comments: bool
+    skipped: Mapping[str, int]
+
+    @property
+    def columns(self) -> dict[str, object]:
+        return {
+            "repository_id": self.repository_id,
+            "repository": self.repository,
+            "most_issues": self.most_issues,
+            "max_micro_usd": round(self.max_usd * 1_000_000),
+            "comments": self.comments,
+            "skipped": json.dumps(dict(self.skipped)),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TriagedIssue:
+    """A delivery of a run, or of its undo."""
+
+    guid: str
+    number: int
+    title: str | None
+    state: State
+    reason: str | None
+    reason_kind: str | None
+    attempt: int  # 0: no worker has claimed it
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in ("queued", "running")
+
+    @property
+    def is_over_budget(self) -> bool:
+        return self.state == "ignored" and self.reason_kind == OVER_BUDGET
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The state of a run and of its undo."""
+
+    run: TriageRun
+    issues: Sequence[TriagedIssue]
+    undo: Sequence[TriagedIssue]
+    cost_usd: float  # with what calls in progress have reserved
+
+    @property
+    def state(self) -> RunState:
+        if self.run.undone_at is not None:
+            return "undone"
+        if not self.issues or any(one.is_open for one in self.issues):
+            return "running"
+        if any(one.is_over_budget for one in self.issues):
+            return "over budget"
+        return "done"
+
+    @property
+    def ended(self) -> int:
+        return sum(not one.is_open for one in self.issues)
+
+    @property
+    def undo_ended(self) -> int:
+        return sum(not one.is_open for one in self.undo)
+
+
+@dataclass(frozen=True, slots=True)
+class PastCalls:
+    """What Claude was asked about issues of a repository, on average."""
+
+    calls_per_issue: float
+    output_tokens: float  # of a call
+
+
+NOTHING_PAST = PastCalls(calls_per_issue=1.0, output_tokens=0.0)
+
+
+def name_issue(run: int, number: int) -> str:
+    """Return the GUID of the delivery of an issue. It is unique, so none is accepted twice."""
+    return f"triage-{run}-{number}"
+
+
+def find_run_id(request_id: str) -> int | None:
+    """Return the id of the run that a delivery belongs to, or takes back; else None."""
+    for prefix in (TRIAGE, UNDO_TRIAGE):
+        if request_id.startswith(prefix):
+            return int(request_id.removeprefix(prefix))
+    return None
+
+
+class TriageRuns:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, new: NewRun, *, by: str) -> int:
+        """Store a run for the person `by`, and return its id."""
+        row = {**new.columns, "started_by": by, "started_at": self._database.now}
+        with self._database.writing() as connection:
+            run: int = connection.execute(
+                triage_runs.insert().values(row).returning(_r.id)
+            ).scalar_one()
+            record_change(self._database, connection, by, "triage", f"{new.repository} run {run}")
+        return run
+
+    def change(self, run: int, new: NewRun, *, by: str) -> None:
+        """Store other limits of a run that is continued."""
+        with self._database.writing() as connection:
+            connection.execute(triage_runs.update().where(_r.id == run).values(new.columns))
+            record_change(self._database, connection, by, "triage", f"{new.repository} run {run}")
+
+    def begin_undo(self, run: TriageRun, *, by: str) -> None:
+        """Mark the run as taken back: no worker begins another issue of it."""
+        now = self._database.now
+        undo = triage_runs.update().where(_r.id == run.id, _r.undone_at.is_(None))
+        with self._database.writing() as connection:
+            connection.execute(undo.values(undone_at=now))
+            about = f"{run.repository} run {run.id}"
+            record_change(self._database, connection, by, "undo triage", about)
+
+    def find(self, run: int) -> TriageRun | None:
+        with self._database.reading() as connection:
+            row = connection.execute(select(triage_runs).where(_r.id == run)).first()
+        return _run(row)
+
+    def find_last(self, repository_id: int) -> TriageRun | None:
+        """Return the newest run of a repository that was not taken back."""
+        query = select(triage_runs).where(_r.repository_id == repository_id, _r.undone_at.is_(None))
+        with self._database.reading() as connection:
+            row = connection.execute(query.order_by(_r.id.desc()).limit(1)).first()
+        return _run(row)
+
+    def newest(self, *, most: int) -> Sequence[TriageRun]:
+        query = select(triage_runs).order_by(_r.id.desc()).limit(most)
+        with self._database.reading() as connection:
+            found = map(_run, connection.execute(query))
+            return [run for run in found if run is not None]
+
+    def load_progress(self, run: TriageRun) -> Progress:
+        key = run.budget.key
+        paid = select(func.sum(_c.cost_micro_usd)).where(_c.review_key == key)
+        deleted = select(deleted_review_calls.c.cost_micro_usd).where(
+            deleted_review_calls.c.review_key == key
+        )
+        with self._database.reading() as connection:
+            costs = [connection.execute(query).scalar() for query in (paid, deleted)]
+            rows = [
+                connection.execute(_select_issues(f"{prefix}{run.id}")).all()
+                for prefix in (TRIAGE, UNDO_TRIAGE)
+            ]
+        issues, undo = ([from_row(TriagedIssue, row) for row in found] for found in rows)
+        return Progress(run, issues, undo, sum(int(cost or 0) for cost in costs) / 1_000_000)
+
+    def find_processed(
+        self, repository_id: int, numbers: Collection[int], *, but: int | None
+    ) -> frozenset[int]:
+        """Return the issues that HLS has processed, or will process; not those of the run `but`,
+        and of runs that were taken back.
+        """
+        keys = [conversation_key(repository_id, number) for number in numbers]
+        undone = select(TRIAGE + cast(_r.id, String)).where(_r.undone_at.is_not(None))
+        is_of_run = _d.request_id == f"{TRIAGE}{but}"
+        is_processed = or_(
+            _d.state.in_(["queued", "running"]),
+            and_(_d.state == "done", _d.analysis_status.is_not(None)),
+        )
+        of_deliveries = select(distinct(_d.number)).where(
+            self._database.is_one_of(_d.conversation_key, "keys"),
+            is_processed,
+            ~is_of_run,
+            ~_d.request_id.startswith(UNDO_TRIAGE),
+            _d.request_id.not_in(undone),
+        )
+        found = set[int]()
+        with self._database.reading() as connection:
+            found |= set(connection.execute(of_deliveries, {"keys": keys}).scalars())
+            for table in (labels, comments):  # deliveries are deleted after some time
+                written = select(distinct(table.c.number)).where(
+                    table.c.repository_id == repository_id, table.c.number.in_(numbers)
+                )
+                found |= set(connection.execute(written).scalars())
+        return frozenset(found)
+
+    def find_past_calls(self, prompt: str, *, since: datetime) -> PastCalls:
+        """Return the averages of the calls about issues whose first prompt was `prompt`."""
+        asked = (_c.step_index < FIRST_SHADOW_STEP, _c.started_at >= to_ms(since), IS_CALL)
+        is_first = case((_c.prompt_id.startswith(f"{prompt}@", autoescape=True), _c.delivery_id))
+        columns = (func.count(), func.count(distinct(is_first)), func.avg(_c.output_tokens))
+        query = select(*columns).join(deliveries).where(_d.event == "issues", *asked)
+        with self._database.reading() as connection:
+            number, issues, tokens = connection.execute(query.where(_c.outcome == SUCCESS)).one()
+        if not issues:
+            return NOTHING_PAST
+        return PastCalls(max(number / issues, 1.0), float(tokens or 0))
+
+
+PAST = timedelta(days=30)
+"""Age of the calls that a forecast rests on."""
+
+
+def _select_issues(request_id: str) -> Select[Any]:
+    columns = [_d[name] for name in TriagedIssue.__annotations__]
+    return select(*columns).where(_d.request_id == request_id).order_by(_d.number)
+
+
+def _run(row: Row[Any] | None) -> TriageRun | None:
+    if row is None:
+        return None
+    skipped = json.loads(row.skipped or "{}")
+    return from_row(TriageRun, row, max_usd=row.max_micro_usd / 1_000_000, skipped=skipped)
