@@ -54,10 +54,10 @@ IssueType = Literal["Bug", "Feature", "Task"]
 @dataclass(frozen=True, slots=True)
 class EnsureIssueType:
     """Set the type of an issue that has none, if its organisation has an enabled type of this
-    name.
+    name. None removes the type that HLS set.
     """
 
-    name: IssueType
+    name: IssueType | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,7 @@ class EnsureComment:
     state: str | None = (
         None  # JSON of what the comment reports, stored with its id for later events
     )
+    is_withdrawal: bool = False  # True: a comment that a person edited stays
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,25 @@ def hold_exclusively(url: str) -> Iterator[bool]:
         os.close(handle)
 
 
+def find_server(url: str) -> bool | None:
+    """Return whether an `hls serve` holds the lock of an SQLite database; None for PostgreSQL."""
+    path = sqlite_file(parse_url(url))
+    if path is None:
+        return None
+    file = path.resolve()
+    try:
+        handle = os.open(file.with_name(f"{file.name}.lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # no service has ever held it
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 @contextmanager
 def _hold_inode(database: URL, file: Path) -> Iterator[None]:
     """Lock the file itself, which may have other paths: hard links and bind mounts. Only Linux can

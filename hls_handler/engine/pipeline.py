@@ -37,7 +37,13 @@ from hls_handler.engine.repository_settings import (
     route_with_repository_settings,
 )
 from hls_handler.engine.retries import decide_retry
-from hls_handler.engine.triage import find_run, limit_rule, require_not_undone
+from hls_handler.engine.triage import (
+    find_run,
+    is_undo,
+    limit_rule,
+    require_not_undone,
+    undo_issue,
+)
 from hls_handler.errors import (
     AccountLimited,
     AppNotInstalled,
@@ -321,6 +327,8 @@ def _process(job: Job, routing_input: RoutingInput) -> End:
     """Process a delivery. The rule of `job` has the settings of the event's repository, and no
     prompt.
     """
+    if is_undo(job):
+        return undo_issue(job)
     if job.run is not None:
         require_not_undone(job.run)
     rule = job.router.route(routing_input)

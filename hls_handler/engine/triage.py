@@ -1,17 +1,40 @@
-"""What differs between an issue of a triage run and a webhook: a budget, comments, the shadow
-prompt.
+"""Differences between an issue of a triage run and a webhook (budget, comments, shadow prompt), and
+the undo of a run.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
-from hls_handler.deliveries import Lease
+from pydantic import TypeAdapter
+
+from hls_handler.actions import (
+    Action,
+    EnsureComment,
+    EnsureIssueType,
+    EnsureLabels,
+    Outcome,
+    RequestedLabel,
+)
+from hls_handler.deliveries import UNDO_TRIAGE, End, Lease
+from hls_handler.engine.job import Codec, Job
+from hls_handler.engine.posting import (
+    COMMENT_WRITE_BEGUN,
+    LABELS_BEFORE,
+    OUTCOME,
+    Posting,
+)
 from hls_handler.errors import ConversationIgnored
+from hls_handler.events import Account
+from hls_handler.github.comments import is_by
+from hls_handler.github.values import TimelineEvent
+from hls_handler.handlers.issues import FAMILY
+from hls_handler.handlers.job import Conversation
 from hls_handler.routing import Rule
-from hls_handler.settings.effective import Origin
+from hls_handler.settings.effective import EffectiveSettings, Origin
 from hls_handler.storage import Storage
-from hls_handler.store.triage import TriageRun, find_run_id
+from hls_handler.store.triage import TriageRun, find_run_id, name_issue
 
 COMMENTS = "features.auto_commenting"
 
@@ -40,3 +63,137 @@ def limit_rule(rule: Rule, run: TriageRun) -> Rule:
         origins = {**effective.origins, COMMENTS: origin}
         effective = replace(effective, features=features, origins=origins)
     return replace(rule, effective=effective, shadow=None)
+
+
+# --- undo
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a delivery of a run wrote, or may have written."""
+
+    labels: tuple[str, ...]
+    has_type: bool
+    has_comment: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UndoPlan:
+    labels: tuple[str, ...]  # to remove
+    has_type: bool  # whether to remove the type
+    has_comment: bool  # whether to withdraw the comment
+    left: tuple[str, ...]  # sentences about what stays
+
+
+UNDO_PLAN = Codec("undo", 1, TypeAdapter(UndoPlan))
+"""Checkpoint: a retry takes back the same, although GitHub shows less by then."""
+
+
+def is_undo(job: Job) -> bool:
+    return job.lease.request_id.startswith(UNDO_TRIAGE)
+
+
+def undo_issue(job: Job) -> End:
+    """Take back what the run wrote on the issue, as far as no person has changed it since."""
+    run = job.run
+    assert run is not None and job.lease.number is not None  # noqa: PT018 (not a test)
+    number = job.lease.number
+    job = replace(job, rule=replace(job.rule, effective=_with_writes(job.rule)))
+    with job.record_failure("posting"):
+        job.require_reads_allowed()
+        plan = job.run_step(UNDO_PLAN, 0, lambda: _plan_undo(job, run, number))
+        posting = Posting(job, Conversation(number, is_pull_request=False, may_be_closed=True))
+        posting.execute_all(_list_actions(run, plan))
+        outcomes = posting.end()
+    details = [*(one.detail for one in outcomes), *plan.left]
+    return End("done", "; ".join(details) or "the run changed nothing here")
+
+
+def _with_writes(rule: Rule) -> EffectiveSettings:
+    """Return the settings with labels and comments, which may be switched off by now."""
+    changes = {"auto_labeling": True, "auto_commenting": True}
+    features = rule.effective.features.model_copy(update=changes)
+    return replace(rule.effective, features=features)
+
+
+def _plan_undo(job: Job, run: TriageRun, number: int) -> UndoPlan:
+    written = _load_written(job, name_issue(run.id, number))
+    if written == NOTHING_WRITTEN:
+        return UndoPlan((), False, False, ())
+    reader = job.context.github.reader(run.repository, bot=job.bot)
+    accounts = (job.bot, *job.others)
+
+    def is_own(actor: Account | None) -> bool:
+        return actor is not None and any(is_by(actor, one) for one in accounts)
+
+    present = [label.name for label in reader.issue(number).labels]
+    return decide_undo(written, present, reader.timeline(number), is_own)
+
+
+NOTHING_WRITTEN = Written((), has_type=False, has_comment=False)
+
+
+def _load_written(job: Job, guid: str) -> Written:
+    steps = job.store.checkpoints.load(guid)
+    outcomes: dict[str, Outcome] = {}
+    for (name, _), step in steps.items():
+        found = OUTCOME.decode(step) if name == OUTCOME.name else None
+        if found is not None:
+            outcomes[found.action] = found
+    before = LABELS_BEFORE.decode(steps.get((LABELS_BEFORE.name, 0)))
+    if before is None:  # it died before its first write, or had nothing to write
+        labels: Sequence[str] = ()
+    elif "labels" in outcomes:
+        labels = outcomes["labels"].added
+    else:
+        history = job.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
+        labels = [name for name in history.labels() if name not in before]
+    has_type = "type" in outcomes and outcomes["type"].kind == "changed"
+    begun = [COMMENT_WRITE_BEGUN.decode(one) for key, one in steps.items() if key[0] == "writing"]
+    has_comment = any(one is not None and one.how == "created" for one in begun)
+    return Written(tuple(labels), has_type, has_comment)
+
+
+def decide_undo(
+    written: Written,
+    present: Collection[str],
+    timeline: Sequence[TimelineEvent],
+    is_own: Callable[[Account | None], bool],
+) -> UndoPlan:
+    """Decide what to take back: what HLS, and no person, changed last. `present` are the labels."""
+    labels: list[str] = []
+    left: list[str] = []
+    now = {name.casefold() for name in present}
+    for name in written.labels:
+        changes = [one for one in timeline if (one.label or "").casefold() == name.casefold()]
+        last = changes[-1] if changes else None
+        if last is None or not is_own(last.actor):
+            left.append(f"{name} stays as it is: {_name_actor(last)} changed it last")
+        elif name.casefold() in now:
+            labels.append(name)
+    has_type = written.has_type
+    types = [one for one in timeline if one.event.startswith("issue_type_")]
+    if has_type and types and not is_own(types[-1].actor):
+        left.append(f"the type stays as it is: {_name_actor(types[-1])} changed it last")
+        has_type = False
+    return UndoPlan(tuple(labels), has_type, written.has_comment, tuple(left))
+
+
+def _name_actor(event: TimelineEvent | None) -> str:
+    if event is None or event.actor is None:
+        return "somebody"
+    return event.actor.login
+
+
+def _list_actions(run: TriageRun, plan: UndoPlan) -> tuple[Action, ...]:
+    actions: list[Action] = []
+    if plan.labels:
+        own = tuple(RequestedLabel(name, f"undo {name}") for name in plan.labels)
+        groups = tuple(one.group for one in own)
+        actions.append(EnsureLabels((), groups, own))
+    if plan.has_type:
+        actions.append(EnsureIssueType(None))
+    if plan.has_comment:
+        text = f"Withdrawn: a maintainer took back triage run {run.id}, which wrote this comment."
+        actions.append(EnsureComment(FAMILY, text, create=False, is_withdrawal=True))
+    return tuple(actions)

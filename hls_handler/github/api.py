@@ -509,7 +509,7 @@ def _read_rate_limit(headers: Mapping[str, str]) -> RateLimit:
 _PATH_WORD = re.compile(
     "|access_tokens|actions|app|attempts|check-runs|collaborators|comments|commits|compare"
     "|config|contents|deliveries|files|graphql|hooks?|installations?|issues|jobs|labels|logs"
-    "|permission|pings|pulls|reactions|replies|repos|repositories|reviews|runs|statuses|users?"
+    "|permission|pings|pulls|reactions|replies|repos|repositories|reviews|runs|statuses|timeline|users?"
 )
 
 

@@ -352,6 +352,13 @@ class OpenedEvent:
     payload: Mapping[str, object]
 
 
+def make_opened(repository: Mapping[str, Any], issue: Mapping[str, Any]) -> OpenedEvent:
+    """Make the event `issues.opened` from an issue as it is now."""
+    sender = issue.get("user")
+    payload = {"action": "opened", "repository": repository, "sender": sender, "issue": issue}
+    return OpenedEvent("issues", payload)
+
+
 def connect_read_only(
     settings: GithubSettings,
     *,
@@ -410,17 +417,14 @@ class ReadOnlyGithub(Github):
         """Make an event from the current issue or pull request."""
         base = repository_path(repository)
         api = self._api_for(repository)
-        document = self.repository_document(repository)
+        common = self.repository_document(repository)
         conversation = api.get(f"{base}/issues/{number}", dict[str, Any])
-        common = {
-            "action": "opened",
-            "repository": document,
-            "sender": conversation.get("user"),
-        }
+        opened = make_opened(common, conversation)
         if conversation.get("pull_request") is None:
-            return OpenedEvent("issues", {**common, "issue": conversation})
+            return opened
         pull_request = api.get(f"{base}/pulls/{number}", dict[str, Any])
-        payload = {**common, "number": number, "pull_request": pull_request}
+        rest = {key: value for key, value in opened.payload.items() if key != "issue"}
+        payload = {**rest, "number": number, "pull_request": pull_request}
         return OpenedEvent("pull_request", payload)
 
     def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:

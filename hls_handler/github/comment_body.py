@@ -291,6 +291,11 @@ def is_last_written(action: EnsureComment, last_digest: str) -> bool:
     return action.section is None and _digest(requested_body(action)) == last_digest
 
 
+def is_as_written(body: str, last_digest: str) -> bool:
+    """Return True if nobody has changed a comment without sections since HLS wrote it."""
+    return _digest(body.replace("\r\n", "\n")) == last_digest
+
+
 def requested_body(action: EnsureComment) -> str:
     """Return the whole comment that the action requests, with the marker, as long as GitHub
     allows.

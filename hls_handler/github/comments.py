@@ -21,6 +21,7 @@ from hls_handler.github.api import GithubApi, WriteGuard, repository_path
 from hls_handler.github.comment_body import (
     BodyDecision,
     decide_body,
+    is_as_written,
     is_last_written,
     marker,
     requested_body,
@@ -47,6 +48,8 @@ class History(Protocol):
     def was_done_once(self) -> bool: ...
 
     def record_done_once(self) -> None: ...
+
+    def forget_done_once(self) -> None: ...
 
     def comment(self, family: str) -> StoredComment | None: ...
 
@@ -120,6 +123,9 @@ class BotComments:
         if decision is None:
             nothing = "nothing worth saying, and no existing section to update"
             return Outcome("comment", "withheld", nothing, comment_id=found.id, url=found.html_url)
+        is_edited = last_digest is None or not is_as_written(found.body, last_digest)
+        if action.is_withdrawal and decision.change == "changed" and is_edited:
+            return _declined("a person edited our comment: it stays", found.id)
         if decision.change == "changed":
             return self._write(number, action, decision, found.id)
         digest = decision.digest

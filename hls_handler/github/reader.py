@@ -36,6 +36,7 @@ from hls_handler.github.values import (
     ReviewComment,
     ReviewContext,
     ReviewThread,
+    TimelineEvent,
     WorkflowJob,
 )
 
@@ -107,6 +108,7 @@ MAX_REVIEW_PAGES = 10
 """Limit of pages with 100 items each, for reviews and for the comments of one review."""
 
 MAX_JOB_PAGES = 10
+MAX_TIMELINE_PAGES = 20  # with 100 entries each
 MAX_ISSUE_PAGES = 100  # with 100 issues and pull requests each
 
 NEXT_PAGE_LINK = re.compile(r'<([^>]*)>;\s*rel="next"')
@@ -144,18 +146,24 @@ class GithubReader:
         return self._api.get(self._base, WireRepository)
 
     def open_issues(self) -> Iterator[tuple[Issue, ...]]:
-        """Yield the open issues, newest first, in pages; each page is one request. At most 100
-        pages.
+        """Yield the open issues, newest first, in pages of GitHub's list without its pull requests.
+        At most 100 pages.
+        """
+        for page in self.open_documents():
+            found = validate("GET issues", tuple[Issue, ...], page)
+            yield tuple(one for one in found if not one.is_pull_request)
 
-        A page has up to 100 entries of GitHub's list, of which pull requests are left out. GitHub
-        does not number the pages of long lists, so each response names the next one.
+    def open_documents(self) -> Iterator[list[dict[str, Any]]]:
+        """Yield the open issues and pull requests as GitHub's objects, newest first, in pages of up
+        to 100; each page is one request. At most 100 pages.
+
+        GitHub does not number the pages of long lists, so each response names the next one.
         """
         path = f"{self._base}/issues"
         query = {"state": "open", "per_page": "100"}
         for _ in range(MAX_ISSUE_PAGES):
             response = self._api.fetch(path, query)
-            found = response.parse(tuple[Issue, ...])
-            yield tuple(one for one in found if not one.is_pull_request)
+            yield response.parse(list[dict[str, Any]])
             following = NEXT_PAGE_LINK.search(response.headers.get("link", ""))
             if following is None:
                 return
@@ -164,6 +172,10 @@ class GithubReader:
     def closed_issues(self, most: int) -> Iterator[IssueHistory]:
         """Yield the closed issues that were opened last, newest first; one request for each 25."""
         return read_closed_issues(self._api, self._repository, most=most)
+
+    def timeline(self, number: int) -> tuple[TimelineEvent, ...]:
+        path = f"{self._base}/issues/{number}/timeline"
+        return tuple(self._api.items(path, tuple[TimelineEvent, ...], max_pages=MAX_TIMELINE_PAGES))
 
     def pull_request(self, number: int) -> PullRequest:
         return replace(self._api.get(f"{self._base}/pulls/{number}", PullRequest), **self._changes)

@@ -164,6 +164,17 @@ class RepositoryLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class TimelineEvent:
+    """An entry of an issue's timeline. https://docs.github.com/en/rest/issues/timeline"""
+
+    event: Text  # "labeled", "issue_type_added"; "" if GitHub names none
+    actor: Account | None = None  # None for entries without one, and for deleted accounts
+    label: Annotated[
+        str | None, Field(default=None, validation_alias=AliasPath("label", "name"))
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
 class MergeState:
     """The state of a pull request's merge, as GitHub shows it at the beginning of a review."""
 

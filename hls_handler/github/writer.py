@@ -161,6 +161,8 @@ class GithubWriter:
 
         https://docs.github.com/en/rest/repos/issue-types
         """
+        if action.name is None:
+            return self._remove_issue_type(number)
         if self._history.was_done_once():
             return Outcome("type", "unchanged", "the issue got a type earlier")
         types = self._api.find(f"{self._base}/issue-types", _IssueTypes) or ()
@@ -177,8 +179,7 @@ class GithubWriter:
         if self._api.get(path, _TypedIssue).type is None:
             if self._guard is None:
                 return Outcome("type", "dry_run", f"would have set the type {name}")
-            response = self._api.write("PATCH", path, {"type": name}, guard=self._guard)
-            if response.parse(_TypedIssue).type is None:
+            if self._write_type(number, name, self._guard) is None:
                 return Outcome(
                     "type", "withheld", f"type {name} not set: the account needs the role write"
                 )
@@ -186,6 +187,24 @@ class GithubWriter:
         if self._guard is not None:
             self._history.record_done_once()
         return outcome
+
+    def _remove_issue_type(self, number: int) -> Outcome:
+        path = f"{self._base}/issues/{number}"
+        found = self._api.get(path, _TypedIssue).type
+        outcome = Outcome("type", "unchanged", "the issue has no type")
+        if found is not None:
+            if self._guard is None:
+                return Outcome("type", "dry_run", f"would have removed the type {found.name}")
+            self._write_type(number, None, self._guard)
+            outcome = Outcome("type", "changed", f"removed the type {found.name}")
+        if self._guard is not None:
+            self._history.forget_done_once()
+        return outcome
+
+    def _write_type(self, number: int, name: str | None, guard: WriteGuard) -> _IssueType | None:
+        path = f"{self._base}/issues/{number}"
+        response = self._api.write("PATCH", path, {"type": name}, guard=guard)
+        return response.parse(_TypedIssue).type
 
     def request_reviewers(self, number: int, action: RequestReviewers) -> Outcome:
         """Request reviews, at most once for a pull request: a reviewer whom a person removed is not

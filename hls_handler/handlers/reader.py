@@ -27,6 +27,7 @@ from hls_handler.github.values import (
     ReviewComment,
     ReviewContext,
     ReviewThread,
+    TimelineEvent,
     WorkflowJob,
 )
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
@@ -185,6 +186,9 @@ class Reader(Protocol):
 
         None if one of them does not exist, or if they have no common history.
         """
+
+    def timeline(self, number: int) -> tuple[TimelineEvent, ...]:
+        """The timeline of an issue, oldest first; at most 2,000 entries."""
 
     def labels(self) -> tuple[RepositoryLabel, ...]:
         """The labels of the repository; at most 5,000, and possibly an hour old."""

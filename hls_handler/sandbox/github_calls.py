@@ -27,7 +27,13 @@ from hls_handler.sandbox.github_request import (
     require_unlocked,
     writable_repository,
 )
-from hls_handler.sandbox.objects import Comment, Conversation, Repository
+from hls_handler.sandbox.objects import (
+    Comment,
+    Conversation,
+    ConversationEvent,
+    Document,
+    Repository,
+)
 from hls_handler.sandbox.shapes import GitHubError
 
 MAX_FILES = 3000
@@ -91,19 +97,40 @@ def issue(call: Call) -> Answer:
 
 
 def edit_issue(call: Call) -> Answer:
-    """Set the type of an issue. As at GitHub, without push access it is dropped. Other changes are
-    not supported.
+    """Set or remove (null) the type of an issue. As at GitHub, without push access it is dropped.
+    Other changes are not supported.
     """
     home = writable_repository(call)
     issue = conversation_of(call, home)
-    name = github_request.valid_fields(call.body, "type")["type"]
-    found = [one for one in issue_types(call).document if one["name"] == name]
-    if not found:
-        raise failed("Issue", "invalid", "type")
+    name = (call.body or {}).get("type")
+    found = None
+    if name is not None:
+        github_request.valid_fields(call.body, "type")
+        known = {one["name"]: one for one in issue_types(call).document}
+        found = known.get(name)
+        if found is None:
+            raise failed("Issue", "invalid", "type")
     if call.permission(home.full_name) in {"admin", "write"}:
-        issue = replace(issue, document={**issue.document, "type": found[0]})
-        call.state.change(lambda world: world.with_conversation(issue))
+        issue = call.state.set_type(issue, found, by=call.me)
     return Answer(shapes.issue(issue, home))
+
+
+def timeline(call: Call) -> Answer:
+    """Return the changes of labels and of the type. Other entries are left out."""
+    issue = conversation_of(call, repository_of(call))
+    return Answer([*map(_timeline_event, issue.events)], listed=True)
+
+
+def _timeline_event(event: ConversationEvent) -> Document:
+    entry: Document = {
+        "id": event.id,
+        "event": event.kind,
+        "actor": shapes.account(event.actor),
+        "created_at": shapes.stamp(event.at),
+    }
+    if event.kind in ("labeled", "unlabeled"):
+        entry["label"] = {"name": event.detail}
+    return entry
 
 
 def issue_types(call: Call) -> Answer:
@@ -322,6 +349,12 @@ ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", "/repos/{owner}/{repo}/issues", issues, "issues=read"),
     ("GET", "/repos/{owner}/{repo}/issues/{number:int}", issue, "issues=read"),
     ("PATCH", "/repos/{owner}/{repo}/issues/{number:int}", edit_issue, "issues=write"),
+    (
+        "GET",
+        "/repos/{owner}/{repo}/issues/{number:int}/timeline",
+        timeline,
+        "issues=read; pull_requests=read",
+    ),
     ("GET", "/repos/{owner}/{repo}/issue-types", issue_types, "metadata=read"),
     (
         "GET",

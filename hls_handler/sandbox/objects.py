@@ -150,6 +150,8 @@ ConversationEventKind = Literal[
     "locked",
     "unlocked",
     "reviewed",
+    "issue_type_added",
+    "issue_type_removed",
 ]
 
 

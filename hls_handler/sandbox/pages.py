@@ -79,11 +79,14 @@ DESCRIPTIONS = {
     "locked": "locked this conversation",
     "unlocked": "unlocked this conversation",
     "reviewed": "reviewed",
+    "issue_type_added": "set the type",
+    "issue_type_removed": "removed the type",
     "approved": "approved these changes",
     "changes_requested": "requested changes",
     "dismissed": "left a review, which was dismissed,",
 }
 """Kind of an event, or state of a review -> what the page says of its author."""
+SHOWN_DETAILS = ("renamed", "issue_type_added")
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,7 +444,9 @@ def _event(event: ConversationEvent, conversation: Conversation, state: State) -
         description = DESCRIPTIONS.get(review.state, "reviewed")
         return Entry(event.at, review.author, description=description, review=shown)
     names = (event.detail,) if event.kind in {"labeled", "unlabeled"} else ()
-    detail = {"renamed": event.detail, "pushed": event.detail[:7]}.get(event.kind, "")
+    detail = event.detail if event.kind in SHOWN_DETAILS else ""
+    if event.kind == "pushed":
+        detail = event.detail[:7]
     labels = _labels(names, conversation, state)
     return Entry(
         event.at, event.actor, description=DESCRIPTIONS[event.kind], labels=labels, detail=detail

@@ -206,6 +206,9 @@ class ConversationHistory:
     def record_done_once(self) -> None:
         self.change_labels((ONCE,), "set")
 
+    def forget_done_once(self) -> None:
+        self.change_labels((ONCE,), None)
+
     def change_labels(
         self,
         names: Iterable[str],

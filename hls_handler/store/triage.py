@@ -13,7 +13,6 @@ from sqlalchemy import Row, Select, String, and_, case, cast, distinct, func, or
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     calls,
-    comments,
     deleted_review_calls,
     deliveries,
     labels,
@@ -219,21 +218,27 @@ class TriageRuns:
             _d.state.in_(["queued", "running"]),
             and_(_d.state == "done", _d.analysis_status.is_not(None)),
         )
-        of_deliveries = select(distinct(_d.number)).where(
-            self._database.is_one_of(_d.conversation_key, "keys"),
-            is_processed,
-            ~is_of_run,
-            ~_d.request_id.startswith(UNDO_TRIAGE),
-            _d.request_id.not_in(undone),
+        of_deliveries = (
+            select(_d.number)
+            .distinct()
+            .where(
+                self._database.is_one_of(_d.conversation_key, "keys"),
+                is_processed,
+                ~is_of_run,
+                ~_d.request_id.startswith(UNDO_TRIAGE),
+                _d.request_id.not_in(undone),
+            )
         )
         found = set[int]()
         with self._database.reading() as connection:
             found |= set(connection.execute(of_deliveries, {"keys": keys}).scalars())
-            for table in (labels, comments):  # deliveries are deleted after some time
-                written = select(distinct(table.c.number)).where(
-                    table.c.repository_id == repository_id, table.c.number.in_(numbers)
-                )
-                found |= set(connection.execute(written).scalars())
+            # deliveries are deleted after some time
+            labelled = (
+                select(labels.c.number)
+                .distinct()
+                .where(labels.c.repository_id == repository_id, labels.c.number.in_(numbers))
+            )
+            found |= set(connection.execute(labelled).scalars())
         return frozenset(found)
 
     def find_past_calls(self, prompt: str, *, since: datetime) -> PastCalls:

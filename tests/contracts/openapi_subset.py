@@ -36,6 +36,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     f"{REPOSITORY}/issue-types": ("get",),
     ISSUE: ("get", "patch"),  # a patch sets the type, and nothing else
     f"{ISSUE}/comments": ("get", "post"),
+    f"{ISSUE}/timeline": ("get",),
     f"{REPOSITORY}/issues/comments/{{comment_id}}": ("get", "patch"),
     f"{REPOSITORY}/issues/comments/{{comment_id}}/reactions": ("get", "post"),
     f"{ISSUE}/labels": ("get", "post"),

@@ -47,6 +47,7 @@ from hls_handler.github.values import (
     ReviewComment,
     ReviewContext,
     ReviewThread,
+    TimelineEvent,
     WorkflowJob,
 )
 from hls_handler.github.writer import label_origins
@@ -301,6 +302,10 @@ class FakeReader:
         self.github._call(f"pull_request_document {number}")
         return self.github.documents[number]
 
+    def timeline(self, number: int) -> tuple[TimelineEvent, ...]:
+        self.github._call(f"timeline {number}")
+        return ()
+
     def labels(self) -> tuple[RepositoryLabel, ...]:
         self.github._call("labels")
         return self.github.repository_labels
@@ -427,6 +432,7 @@ class FakeWriter:
         if self.dry_run:
             return Outcome("type", "dry_run", f"would have set the type {action.name}")
         self._write("type")
+        assert action.name is not None  # no undo of a triage run
         self.github.types[number] = action.name
         return Outcome("type", "changed", f"set the type {action.name}")
 

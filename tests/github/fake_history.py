@@ -40,6 +40,9 @@ class FakeHistory:
     def record_done_once(self) -> None:
         self.is_typed = True
 
+    def forget_done_once(self) -> None:
+        self.is_typed = False
+
     def comment(self, family: str) -> StoredComment | None:
         return self.known.get(family)
 

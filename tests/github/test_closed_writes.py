@@ -149,7 +149,7 @@ def test_rule_12_the_only_event_of_a_review_is_comment() -> None:
 
 
 def test_rule_12_a_write_to_an_issue_itself_changes_only_its_type() -> None:
-    function = next(one for one in functions("github/writer.py") if one.name == "ensure_issue_type")
+    function = next(one for one in functions("github/writer.py") if one.name == "_write_type")
     bodies = [ast.unparse(call.args[2]) for call in writes_of(function)]
     assert bodies == ["{'type': name}"]
 

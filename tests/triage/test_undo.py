@@ -1,0 +1,178 @@
+"""The undo of a triage run, with people in between."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from hls_handler.sandbox.objects import Account
+from hls_handler.store.triage import TriageRun
+from tests.engine.fakes import HLS
+from tests.engine.world import BUG, open_world
+from tests.handlers.conversation import Talk, open_home
+from tests.triage.backlog import BY, Backlog
+
+ZOE = Account("zoe", 2, "User")
+SET = {"bug", "priority-low", "difficulty-easy"}
+SEEDS = 10
+HISTORIES_PER_SEED = 20
+
+
+@pytest.fixture
+def typed() -> Iterator[Backlog]:
+    """A backlog of an organisation with issue types, and the open issue 7."""
+    with open_world() as world:
+        home = open_home(world, labels={"issue_type": True})
+        home.go_live()
+        home.says(BUG)
+        found = Backlog(home)
+        found.add_issue(7)
+        yield found
+
+
+def undone(backlog: Backlog, run: TriageRun, number: int = 7) -> str | None:
+    """Take the run back, and return what is said of an issue."""
+    rows = {one.number: one for one in backlog.undo(run).undo}
+    assert rows[number].state == "done", rows[number]
+    return rows[number].reason
+
+
+def test_undo_takes_back_labels_and_type_and_withdraws_the_comment(typed: Backlog) -> None:
+    talk = Talk(typed.home, 7)
+    run = typed.run(comments=True).run
+    assert talk.shown().partition("\n")[0] == "bug priority-low difficulty-easy (Bug)"
+    assert undone(typed, run) == (
+        "removed bug, difficulty-easy, priority-low; removed the type Bug; edited our comment"
+    )
+    assert talk.shown() == (
+        "\n--\nWithdrawn: a maintainer took back triage run 1, which wrote this comment."
+    )
+    assert typed.progress(run).state == "undone"
+
+
+def test_undo_leaves_what_a_person_changed_and_names_the_person(typed: Backlog) -> None:
+    talk = Talk(typed.home, 7)
+    run = typed.run().run
+    talk.unlabel("bug")
+    talk.label("bug")
+    talk.unlabel("priority-low")
+    talk.label("priority-high")
+    typed.home.state.set_type(talk.now, {"name": "Task"}, by=ZOE)
+    assert undone(typed, run) == (
+        "removed difficulty-easy; bug stays as it is: zoe changed it last;"
+        " priority-low stays as it is: zoe changed it last;"
+        " the type stays as it is: zoe changed it last"
+    )
+    assert talk.shown() == "bug priority-high (Task)"
+
+
+def test_comment_that_a_person_edited_stays(typed: Backlog) -> None:
+    talk = Talk(typed.home, 7)
+    run = typed.run(comments=True).run
+    (comment,) = talk.now.comments
+    typed.home.state.edit_comment(talk.now, comment, f"Hello. {comment.body}")
+    assert "a person edited our comment: it stays" in (undone(typed, run) or "")
+    assert talk.now.comments[0].body.startswith("Hello. ")
+
+
+def test_undo_is_no_correction_and_no_statistic(typed: Backlog) -> None:
+    home = typed.home
+    run = typed.run().run
+    store = home.world.store
+    before = store.statistics.counters()
+    typed.undo(run)
+    for name in SET:
+        label = {"name": name}
+        Talk(home, 7).act("unlabeled", by=HLS.login, label=label)
+    history = store.repositories.history(1, HLS.login)
+    assert history.issue(7, "issues", most_corrections=9)[1] == ()
+    after = store.statistics.counters()
+    changed = {name for name, label in after if after[name, label] != before.get((name, label), 0)}
+    assert not {name for name in changed if name.startswith("label_")}
+
+
+def test_undo_is_in_the_audit_and_accepts_nothing_twice(typed: Backlog) -> None:
+    run = typed.run().run
+    typed.undo(run)
+    progress = typed.undo(run)
+    assert [one.guid for one in progress.undo] == ["triage-1-7-undo", "triage-1-12-undo"]
+    newest = typed.home.world.store.audit.find(most=1)[0]
+    assert (newest.person, newest.action, newest.object) == (
+        BY,
+        "undo triage",
+        "octo/hello run 1",
+    )
+
+
+def test_undo_ends_issues_that_wait(typed: Backlog) -> None:
+    run = typed.start()
+    progress = typed.undo(run)
+    assert [one.reason for one in progress.issues] == [
+        "triage run 1 was taken back before this issue was processed"
+    ] * 2
+    assert (progress.undo, typed.home.questions) == ([], [])
+
+
+def test_issue_of_a_run_that_was_taken_back_can_be_processed_again(typed: Backlog) -> None:
+    typed.undo(typed.run().run)
+    again = typed.run()
+    assert (again.run.id, Talk(typed.home, 7).shown()) == (
+        2,
+        "bug priority-low difficulty-easy (Bug)",
+    )
+
+
+def test_later_webhook_is_no_part_of_the_undo(typed: Backlog) -> None:
+    run = typed.run().run
+    typed.home.says(BUG.model_copy(update={"kind": "enhancement"}))
+    Talk(typed.home, 7).act("edited", title="Add colours", body="I want colours.")
+    undone(typed, run)
+    assert Talk(typed.home, 7).shown().split()[0] == "enhancement"
+
+
+NAMES = (*sorted(SET), "question", "priority-high", "help wanted")
+
+
+def live(talk: Talk, chance: random.Random, steps: int) -> set[str]:
+    """Let people change labels; return those that they changed."""
+    touched = set[str]()
+    for _ in range(chance.randrange(steps)):
+        name = chance.choice(NAMES)
+        present = name in talk.now.labels
+        if chance.random() < 0.5:
+            if not present:
+                talk.label(name)
+                touched.add(name)
+        elif present:
+            talk.unlabel(name)
+            touched.add(name)
+    return touched
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_undo_restores_the_labels_of_random_histories(seed: int) -> None:
+    with open_world() as world:
+        home = open_home(world)
+        home.go_live()
+        home.says(BUG)
+        backlog = Backlog(home)
+        chance = random.Random(seed)
+        numbers = range(100, 100 + HISTORIES_PER_SEED)
+        talks = [backlog.add_issue(number) for number in numbers]
+        for talk in talks:
+            talk.label("help wanted")
+        plan = backlog.start()
+        for talk in talks:
+            live(talk, chance, 3)  # after the plan, before HLS
+        before = {talk.number: set(talk.now.labels) for talk in talks}
+        backlog.process()
+        written = {talk.number: set(talk.now.labels) - before[talk.number] for talk in talks}
+        touched = {talk.number: live(talk, chance, 6) for talk in talks}
+        left = {talk.number: set(talk.now.labels) for talk in talks}
+        backlog.undo(plan)
+        for talk in talks:
+            number = talk.number
+            expected = left[number] - (written[number] - touched[number])
+            assert set(talk.now.labels) == expected, (number, written[number], touched[number])
