@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "backtest": ("backtest:backtest", "Test a prompt on closed issues as they were first written."),
     "report": ("report:report", "Print the figures of a repository, as after a pilot."),
     "similar": ("similar:similar", "Print the older issues that HLS compares with an issue."),
+    "triage": ("triage:triage", "Process open issues of the backlog, or take a run back."),
     "backup": ("maintenance:backup", "Copy the SQLite database to FILE."),
     "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),
     "resume": ("maintenance:resume", "Resume the processing that `hls pause` stopped."),

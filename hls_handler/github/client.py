@@ -407,7 +407,7 @@ class ReadOnlyGithub(Github):
     def fetch_bot_account(self) -> Account:
         return self._account or super().fetch_bot_account()
 
-    def repository_document(self, repository: str) -> dict[str, object]:
+    def repository_document(self, repository: str) -> dict[str, Any]:
         """Return the repository as webhooks contain it."""
         api = self._api_for(repository)
         found = api.get(repository_path(repository), dict[str, Any])
