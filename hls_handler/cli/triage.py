@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -146,7 +147,7 @@ def _is_confirmed(plan: Plan) -> bool:
     """Ask on a terminal; elsewhere, say how to start."""
     if not plan.chosen and plan.continued is None:
         return True
-    if not is_terminal():
+    if not (is_terminal() and sys.stdin.isatty()):
         print_line("nothing was started; add --yes to start")
         return False
     question = f"Process {count(len(plan.chosen), 'issue')}?"

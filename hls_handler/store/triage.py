@@ -125,9 +125,11 @@ class PastCalls:
 
     calls_per_issue: float
     output_tokens: float  # of a call
+    is_recent: bool  # whether Claude's prompt cache has the system prompt
 
 
-NOTHING_PAST = PastCalls(calls_per_issue=1.0, output_tokens=0.0)
+NOTHING_PAST = PastCalls(calls_per_issue=1.0, output_tokens=0.0, is_recent=False)
+CACHED_MS = 5 * 60_000  # how long Claude's prompt cache keeps a system prompt
 
 
 def name_issue(run: int, number: int) -> str:
@@ -245,13 +247,22 @@ class TriageRuns:
         """Return the averages of the calls about issues whose first prompt was `prompt`."""
         asked = (_c.step_index < FIRST_SHADOW_STEP, _c.started_at >= to_ms(since), IS_CALL)
         is_first = case((_c.prompt_id.startswith(f"{prompt}@", autoescape=True), _c.delivery_id))
-        columns = (func.count(), func.count(distinct(is_first)), func.avg(_c.output_tokens))
+        columns = (
+            func.count(),
+            func.count(distinct(is_first)),
+            func.avg(_c.output_tokens),
+            func.max(_c.started_at),
+        )
         query = select(*columns).join(deliveries).where(_d.event == "issues", *asked)
         with self._database.reading() as connection:
-            number, issues, tokens = connection.execute(query.where(_c.outcome == SUCCESS)).one()
+            number, issues, tokens, last_at = connection.execute(
+                query.where(_c.outcome == SUCCESS)
+            ).one()
+            now = self._database.now_in(connection)
         if not issues:
             return NOTHING_PAST
-        return PastCalls(max(number / issues, 1.0), float(tokens or 0))
+        is_recent = last_at > now - CACHED_MS
+        return PastCalls(max(number / issues, 1.0), float(tokens or 0), is_recent)
 
 
 PAST = timedelta(days=30)

@@ -295,8 +295,8 @@ def make_forecast(
     output = round(calls * (past.output_tokens or TYPICAL_ISSUE.output_tokens))
     is_cached = system >= MIN_CACHED_TOKENS
     of_system = round(calls * system)
-    read = of_system - system if is_cached else 0
-    written = system if is_cached else 0
+    written = system if is_cached and not past.is_recent else 0
+    read = of_system - written if is_cached else 0
     model = settings.claude.name_model(
         *settings.claude.find_model(first.prompt.model, is_review=False)
     )
