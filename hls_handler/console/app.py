@@ -28,6 +28,7 @@ from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptPages
 from hls_handler.console.sent_prompts import SentPromptPages
 from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
+from hls_handler.console.triage import TriagePages
 from hls_handler.console.trials import TrialPages
 from hls_handler.engine.health import Health
 from hls_handler.github.api import RateLimit
@@ -101,6 +102,7 @@ class Console:
                 now=ports.now,
                 is_ending=self._ending.is_set,
             ).routes(),
+            *TriagePages(frame, store, ports.prompts).routes(),
             *AuditPages(frame, store).routes(),
             *BacktestPages(frame).routes(),
             *SettingsPages(frame, store, ports.prompts).routes(),

@@ -38,6 +38,7 @@ NAVIGATION = {
     "Overview": "/",
     "Deliveries": "/deliveries",
     "Prompts": "/prompts",
+    "Triage": "/triage",
     "Figures": "/figures",
     "Log": "/log",
     "Audit": "/audit",

@@ -59,7 +59,7 @@ def limit_rule(rule: Rule, run: TriageRun) -> Rule:
     effective = rule.effective
     if not run.comments and effective.features.auto_commenting:
         features = effective.features.model_copy(update={"auto_commenting": False})
-        origin = Origin((f"triage run {run.id} has no --comments",))
+        origin = Origin((COMMENTS,), person=f"triage run {run.id}, which has no --comments")
         origins = {**effective.origins, COMMENTS: origin}
         effective = replace(effective, features=features, origins=origins)
     return replace(rule, effective=effective, shadow=None)

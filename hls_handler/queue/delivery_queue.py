@@ -450,7 +450,9 @@ class DeliveryQueue:
         wait longer. Pass False at a start if other processes may be running.
         """
         due = deliveries.update().where(
-            _c.state == literal("queued"), _c.due_at > self._database.now
+            _c.state == literal("queued"),
+            _c.due_at > self._database.now,
+            _c.priority >= literal_column("0"),  # issues of the backlog keep their pace
         )
         reset = {"next_at": 0}
         if forget_servers:

@@ -44,6 +44,7 @@ class Origin:
 
     keys: tuple[str, ...]  # ("repositories[0].features.bots",); several if lists are joined
     overrides: tuple[str, ...] = ()  # others that set the key, which `keys` have precedence over
+    person: str = ""  # what a person asked for, in place of settings: "triage run 3, which ..."
 
 
 NO_ORIGIN = Origin(())
@@ -95,7 +96,10 @@ class EffectiveSettings:
 
     def where(self, key: str, settings: Settings) -> str:
         """Return the file, line and path of a key; of all its places if their lists are joined."""
-        places = self.origins.get(key, Origin((key,))).keys
+        origin = self.origins.get(key, Origin((key,)))
+        if origin.person:
+            return origin.person
+        places = origin.keys
         return " and ".join(map(settings.sources.where, places))
 
     def find_prompt(self, event_key: str) -> PromptChoice | None:

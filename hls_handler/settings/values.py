@@ -57,6 +57,7 @@ RESERVED_PATHS = (
     "/docs",
     "/figures",
     "/figures.csv",
+    "/triage",
     "/health",
     "/log",
     "/metrics",

@@ -40,5 +40,7 @@ def test_issues_of_the_backlog_begin_one_by_one(store: Storage, skew: Skew) -> N
     accept(store, *(of_backlog(f"triage-1-{n}", spread_s=6.0 * n) for n in range(2)))
     assert claim(store).guid == "triage-1-0"
     assert store.queue.claim(worker="w", lease_s=30, max_crashes=10) is None
+    store.queue.reschedule_waiting()  # as a restart does
+    assert store.queue.claim(worker="w", lease_s=30, max_crashes=10) is None
     skew.advance(seconds=6)
     assert claim(store).guid == "triage-1-1"

@@ -16,6 +16,10 @@ def test_open_issues_get_the_labels_of_a_new_issue_and_no_comment(backlog: Backl
     progress = backlog.run()
     assert count_ends(progress.issues) == {"done": 3}
     assert Talk(backlog.home, 7).shown() == "bug priority-low difficulty-easy"
+    assert progress.issues[0].reason == (
+        "added bug, priority-low, difficulty-easy;"
+        " comments are switched off by triage run 1, which has no --comments"
+    )
 
 
 def test_comments_are_written_if_the_run_has_them(backlog: Backlog) -> None:
