@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import Literal
 
 import msgspec
@@ -57,6 +59,23 @@ The rest is the id of the run.
 """
 
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
+
+_NAMES_ONE_DELIVERY = re.compile(r"[\d@]")
+"""Matches words of a reason that say nothing about its cause: numbers, times, hashes, and ids."""
+
+
+def find_cause(reason: str) -> str:
+    """Return the key of a reason's cause: "3f9c2a1b".
+
+    Reasons that differ only in words with a digit or an "@" have the same cause. Such a word is a
+    number, a time, a commit, a prompt with its version, or an id.
+    """
+    return sha256(name_cause(reason).encode()).hexdigest()[:8]
+
+
+def name_cause(reason: str) -> str:
+    """Return the words of a reason that name its cause."""
+    return " ".join(word for word in reason.split() if not _NAMES_ONE_DELIVERY.search(word))
 
 
 class NewDelivery(msgspec.Struct, frozen=True):

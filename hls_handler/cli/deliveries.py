@@ -47,6 +47,7 @@ from hls_handler.reports.delivery_query import make_search, parse_query, parse_t
 from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
 from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
 from hls_handler.reports.retry import (
+    MAX_RESULTS,
     RETRIED,
     FilterResult,
     count_matching,
@@ -150,7 +151,7 @@ def list_(
         total = store.searches.count(search) if is_terminal() else 0
         results = ""
         if search.retried is not None:
-            results = describe_results(store.searches.count_reasons(search))
+            results = describe_results(store.searches.count_results(search, most=MAX_RESULTS))
     if results and not as_json:
         print_line(f"{results}.")
     if as_json:

@@ -28,7 +28,7 @@ from hls_handler.console.queries import (
     RetryQuery,
     find_search,
 )
-from hls_handler.deliveries import OPEN_STATES
+from hls_handler.deliveries import OPEN_STATES, find_cause
 from hls_handler.engine.job import GATHER
 from hls_handler.reports.delivery_query import TEXT, format_query
 from hls_handler.reports.delivery_report import (
@@ -48,7 +48,7 @@ from hls_handler.reports.retry import (
 )
 from hls_handler.reports.timeline import POST, Step
 from hls_handler.storage import Storage
-from hls_handler.store.search import CauseGroup, DeliverySearch, find_cause, group_causes
+from hls_handler.store.search import CauseGroup, DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.untrusted.cleaning import truncate
 
@@ -235,10 +235,10 @@ class DeliveryPages:
 
     def _find_group(self, row: DeliveryRow) -> CauseGroup | None:
         """Return the deliveries that wait, or are dead, for the same cause."""
-        if row.listed_state not in ("dead", "queued") or not row.reason:
+        if row.listed_state not in ("dead", "queued") or row.cause is None:
             return None
-        found = self._store.searches.count_reasons(DeliverySearch(state=row.state))
-        return next((one for one in group_causes(found) if row.reason in one.reasons), None)
+        search = DeliverySearch(state=row.state, cause=row.cause)
+        return next(iter(self._store.searches.count_causes(search, most=1).groups), None)
 
     def _retry(self, request: Request, _form: Form) -> Response:
         row = require_delivery(self._store, request)

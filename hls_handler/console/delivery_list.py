@@ -7,21 +7,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
-from hls_handler.deliveries import ListedState
+from hls_handler.deliveries import ListedState, find_cause
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_query import GROUPED, format_query
-from hls_handler.reports.retry import RETRIED, describe_results
+from hls_handler.reports.retry import MAX_RESULTS, RETRIED, describe_results
 from hls_handler.storage import Storage
 from hls_handler.store.search import (
     MOST_COUNTED,
     NAMES,
+    NO_CAUSE,
     OF_ALL,
     CauseGroup,
+    Causes,
     DeliverySearch,
     Effort,
-    ReasonCount,
-    find_cause,
-    group_causes,
 )
 from hls_handler.store.statistics import DeliveryRow
 
@@ -155,28 +154,30 @@ def read_list(
     now = store.now()
     if has_default_span:
         search = replace(search, since=now - SPAN)
-    reasons: Sequence[ReasonCount] = ()
-    if search.state in GROUPED or search.retried:
-        reasons = store.searches.count_reasons(search)
-    groups = group_causes(reasons)
+    results = Causes((), 0, 0)
+    if search.retried:
+        results = store.searches.count_results(search, most=MAX_RESULTS)
+    causes = Causes((), 0, 0)
     following = None
     if search.state in GROUPED and search.cause is None and before is None:
-        shown = groups[:MAX_GROUPS]
-        rows = store.searches.find_newest(search, shown, most=ROWS_OF_GROUP)
-        sections = _divide(store, words, shown, rows)
+        causes = store.searches.count_causes(search, most=MAX_GROUPS)
+        rows: Sequence[DeliveryRow] = store.searches.find_newest(
+            search, causes.groups, most=ROWS_OF_GROUP
+        )
     else:
+        if search.cause is not None:
+            causes = store.searches.count_causes(search, most=1)
         page = store.searches.find(replace(search, before=before))
+        rows = page.rows
         following = page.next
-        shown = [group for group in groups if group.cause == search.cause]
-        sections = _divide(store, words, shown, page.rows)
     return DeliveryList(
         search=search,
         now=now,
         has_default_span=has_default_span,
-        sections=sections,
-        hidden_groups=max(len(groups) - MAX_GROUPS, 0),
-        results=describe_results(reasons) if search.retried else "",
-        is_open=any(one.is_open for one in reasons),
+        sections=_divide(store, words, causes.groups, rows),
+        hidden_groups=causes.hidden_groups,
+        results=describe_results(results),
+        is_open=any(one.is_open for one in results.groups),
         next=following,
     )
 
@@ -191,12 +192,14 @@ def _divide(
     efforts = store.searches.efforts(rows)
     pauses = store.pauses.active()
     listed: dict[str | None, list[ListedRow]] = {None: []}
-    cause_of = {reason: group.cause for group in groups for reason in group.reasons}
+    grouped = {group.cause for group in groups}
     above = None
     for row in rows:
-        cause = cause_of.get(row.reason or "")
+        cause: str | None = row.cause or NO_CAUSE
+        if cause not in grouped:
+            cause = None
         one = _list_row(row, efforts.get(row.guid, NO_EFFORT), pauses)
-        if cause is not None and not one.is_paused:
+        if cause not in (None, NO_CAUSE) and not one.is_paused:
             one = replace(one, reason="")
         elif row.listed_state in GROUPED and one.reason:
             found = find_cause(one.reason)

@@ -20,6 +20,7 @@ from hls_handler.console.frame import Form, Frame
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import Plot, make_plot
 from hls_handler.console.queries import MAX_FILTER_CHARACTERS, InvalidFilter, OverviewQuery
+from hls_handler.deliveries import name_cause
 from hls_handler.engine.health import Component, ComponentHealth, Health, Severity
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME
@@ -30,7 +31,7 @@ from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import ACCOUNT_LIMIT
 from hls_handler.store.figures import FEEDBACK, FEEDBACK_NAMES, PROMPT_COST
 from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
-from hls_handler.store.search import CauseGroup, DeliverySearch, group_causes, name_cause
+from hls_handler.store.search import Causes, DeliverySearch
 from hls_handler.store.statistics import QueueState
 from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.wording import count, is_or_are
@@ -106,7 +107,7 @@ class Overview:
     queue: QueueState
     pauses: Sequence[Pause]
     holds: Mapping[str, datetime]  # rate limit -> until when it grants nothing
-    dead: Sequence[CauseGroup]
+    dead: Causes
     calls_last_hour: int
     past: PeriodNumbers
     last_webhook_at: datetime | None  # verified, a ping included; None: none was received yet
@@ -259,14 +260,14 @@ def is_named(problem: Problem, *, by: Problem) -> bool:
     return all(name_cause(part) in named for part in (problem.message, problem.remedy or ""))
 
 
-def _list_dead(groups: Sequence[CauseGroup]) -> Iterator[Problem]:
-    for group in groups[:MAX_CAUSES]:
+def _list_dead(causes: Causes) -> Iterator[Problem]:
+    for group in causes.groups:
         dead = f"{count(group.number, 'delivery')} {is_or_are(group.number)} dead"
         link = (find_list(q=group.query), "Show and retry")
         yield Problem("unhealthy", f"{dead}: {group.reason}", link)
-    others = sum(group.number for group in groups[MAX_CAUSES:])
-    if others:
-        dead = f"{count(others, 'delivery')} {is_or_are(others)} dead for other causes"
+    if causes.hidden:
+        others = f"{count(causes.hidden, 'delivery')} {is_or_are(causes.hidden)}"
+        dead = f"{others} dead for other causes"
         yield Problem("unhealthy", dead, (find_list(q="is:dead"), "Show all"))
 
 
@@ -280,7 +281,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         queue=store.deliveries.queue_state(),
         pauses=store.pauses.active(),
         holds=holds,
-        dead=group_causes(store.searches.count_reasons(DeliverySearch(state="dead"))),
+        dead=store.searches.count_causes(DeliverySearch(state="dead"), most=MAX_CAUSES),
         calls_last_hour=store.calls.count_last_hour(),
         past=describe_period(
             period, {**store.counter_hours.series(COUNTED, both), **store.figures.series(both)}

@@ -23,6 +23,7 @@ REVISIONS = (
     "0.4.7",
     "0.4.8",
     "0.4.9",
+    "0.4.10",
 )
 """The revisions in `migrations/versions`, the oldest first."""
 

@@ -62,6 +62,7 @@ deliveries = Table(
     Column("state", Text, nullable=False),
     Column("discarded_at", BigInteger),  # of a dead one: a person discarded it, see `audit`
     Column("reason", UntrustedString),  # why it waits, or why it ended in this state
+    Column("cause", Text),  # `find_cause` of the reason, while it is queued or running, or dead
     Column("reason_kind", UntrustedString),  # the reason that ignored deliveries are counted under
     Column("repository_id", BigInteger),
     Column("repository", UntrustedString),
@@ -159,6 +160,23 @@ deliveries = Table(
     # Read by versions before 0.4.7, which do not know `discarded_at`.
     _partial_index("ix_deliveries_dead", "id", where="state = 'dead'"),
     _partial_index("ix_deliveries_discarded", "discarded_at", "id", where="state = 'dead'"),
+    # The state is constant here, but without it the indexes are not covering for SQLite.
+    _partial_index(
+        "ix_deliveries_dead_cause",
+        "discarded_at",
+        "cause",
+        "id",
+        "state",
+        where="state = 'dead'",
+    ),
+    _partial_index(
+        "ix_deliveries_queued_cause",
+        "cause",
+        "id",
+        "due_at",
+        "state",
+        where="state = 'queued'",
+    ),
     # The state makes the index covering for the numbers of a span.
     Index("ix_deliveries_received", "received_at", "state"),
     Index("ix_deliveries_number", "repository", "number"),

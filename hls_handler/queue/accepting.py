@@ -15,7 +15,15 @@ from hls_handler.db.counters import LAST_WEBHOOK, RENAMED, CounterWriter, Counts
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, questions, slots
 from hls_handler.db.values import HOUR_MS, compress, literal
-from hls_handler.deliveries import CAUGHT_UP, CONCLUDED, Accepted, NewDelivery, State, sort_key
+from hls_handler.deliveries import (
+    CAUGHT_UP,
+    CONCLUDED,
+    Accepted,
+    NewDelivery,
+    State,
+    find_cause,
+    sort_key,
+)
 from hls_handler.events import event_key
 
 log = logging.getLogger(__name__)
@@ -43,7 +51,7 @@ _SUPERSEDE = (
     .where(
         _c.id.in_(bindparam("ids", expanding=True)), _c.state == literal("queued")
     )  # a worker may have claimed it
-    .values(state="superseded", reason=bindparam("why"), finished_at=bindparam("now"))
+    .values(state="superseded", reason=bindparam("why"), cause=None, finished_at=bindparam("now"))
     .returning(_c.id, _c.guid, _c.repository, _c.reason)
 )
 
@@ -302,11 +310,13 @@ def _times(new: NewDelivery, now: int) -> dict[str, object]:
         "sort_key": sort_key(now, new.priority),
         "finished_at": None,
         "reason": new.reason,
+        "cause": None,
     }
     if new.state == "ignored":
         times["finished_at"] = now
     elif new.settle_s:
-        times["reason"] = f"waits {new.settle_s:g} s for a newer push (limits.settle_s)"
+        reason = f"waits {new.settle_s:g} s for a newer push (limits.settle_s)"
+        times |= {"reason": reason, "cause": find_cause(reason)}
     return times
 
 

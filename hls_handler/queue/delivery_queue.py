@@ -56,6 +56,7 @@ from hls_handler.deliveries import (
     Lease,
     NewDelivery,
     State,
+    find_cause,
 )
 from hls_handler.events import event_key
 from hls_handler.queue.accepting import BatchAcceptor
@@ -127,6 +128,10 @@ _OTHERS_RECEIVED_AT = (
     .scalar_subquery()
 )
 _HAS_FAILED = _c.first_failure_at.is_not(None)  # since the last progress
+_FAILURE: dict[str, ColumnElement[Any]] = {
+    column.name: case((_HAS_FAILED, column)) for column in (_c.reason, _c.cause)
+}
+"""The reason of the last failure, and its cause; NULL if the delivery made progress since then."""
 _NO_WORKER: dict[str, object] = {"worker": None, "lease_until": None}
 _NO_FAILURES: dict[str, object] = {
     "attempts": 0,
@@ -151,8 +156,7 @@ def _claim_first(now: ColumnElement[int], is_allowed: ColumnElement[bool]) -> Re
     )
     claimed = {
         "state": "running",
-        # the reason of the last failure, which `postpone` keeps
-        "reason": case((_HAS_FAILED, _c.reason)),
+        **_FAILURE,
         "worker": bindparam("by"),
         "attempt": _c.attempt + 1,
         "has_progress": False,
@@ -338,6 +342,7 @@ class DeliveryQueue:
         values: dict[str, object] = {
             "state": end.state,
             "reason": end.reason,
+            "cause": None,
             "reason_kind": end.kind,
             "handler": end.handler,
             "duration_ms": None,
@@ -348,7 +353,7 @@ class DeliveryQueue:
         if end.state == "ignored":
             values["digest"] = None
         if end.state == "dead":
-            values["failures"] = lease.failures + 1
+            values |= {"failures": lease.failures + 1, "cause": find_cause(end.reason)}
         if end.posting is not None:
             values |= {"posting_status": end.posting, "posting_error": None}
         with self._database.writing() as connection:
@@ -390,7 +395,7 @@ class DeliveryQueue:
         `failed` increments the delivery's `failures`, and deletes the slots that the delivery has
         reserved. `counts` increments its `attempts`, which `limits.max_attempts` limits.
         """
-        changes: dict[str, object] = {"reason": reason}
+        changes = _because(reason)
         if failed:
             first_failure_at = func.coalesce(_c.first_failure_at, self._database.now)
             changes |= {"failures": _c.failures + 1, "first_failure_at": first_failure_at}
@@ -405,8 +410,10 @@ class DeliveryQueue:
 
         If it failed and made no progress since then, it keeps the reason of the failure.
         """
-        kept = func.coalesce(case((_HAS_FAILED, _c.reason)), reason)
-        self._queue_again(lease, at, {"reason": kept}, github_requests)
+        kept: dict[str, object] = {
+            name: func.coalesce(_FAILURE[name], new) for name, new in _because(reason).items()
+        }
+        self._queue_again(lease, at, kept, github_requests)
 
     def _queue_again(
         self,
@@ -488,7 +495,7 @@ class DeliveryQueue:
             deliveries.update()
             .where(is_retried)
             .values(first | _NO_FAILURES)
-            .values(state="queued", reason="an operator runs it again", reason_kind=None)
+            .values(state="queued", reason_kind=None, **_because("an operator runs it again"))
             .values(queued_at=now, finished_at=None, duration_ms=None, discarded_at=None)
         )
         with self._database.writing() as connection:
@@ -538,7 +545,7 @@ class DeliveryQueue:
             values: dict[str, object] = {"crashes": crashes, **_NO_WORKER}
             if crashes < max_crashes:
                 reason = "its worker died; it will be claimed again"
-                values |= {"state": "queued", "due_at": self._database.now, "reason": reason}
+                values |= {"state": "queued", "due_at": self._database.now}
             else:
                 reason = f"its worker died {count(crashes, 'time')} without completing another step"
                 values |= {
@@ -546,14 +553,18 @@ class DeliveryQueue:
                     "finished_at": now,
                     "discarded_at": None,
                     "duration_ms": now - _c.received_at,
-                    "reason": reason,
                 }
                 counts += count_end("dead", repository=row.repository, author=row.author)
                 dead.append((row.guid, row.repository, reason))
+            values |= _because(reason)
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))
             release_locks(connection, row.id)
         self._counters.add(connection, counts, at=now)
         return dead
+
+
+def _because(reason: str) -> dict[str, object]:
+    return {"reason": reason, "cause": find_cause(reason)}
 
 
 def _lease(row: Row[Any]) -> Lease:

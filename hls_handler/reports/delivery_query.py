@@ -110,7 +110,7 @@ def make_search(words: Mapping[str, str], now: datetime) -> DeliverySearch:
     """
     state = _parse_state(words.get("is"))
     if "cause" in words and state not in GROUPED:
-        # the cause is no column: all reasons of the state are read to find it
+        # others have none, or that of an earlier failure
         raise InvalidQuery(
             f"cause:{words['cause']}: causes are only of waiting, dead and discarded deliveries;"
             " add is:waiting, is:dead or is:discarded"

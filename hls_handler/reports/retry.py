@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.search import DeliverySearch, ReasonCount, group_causes
+from hls_handler.store.search import CauseGroup, Causes, DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import count, is_or_are
 
@@ -21,10 +21,13 @@ RETRIED: tuple[Retried, ...] = get_args(Retried)
 Track = Callable[[Sequence[DeliveryRow]], Iterable[DeliveryRow]]
 """Yields the rows that it gets, and may show how many are done."""
 
+MAX_RESULTS = 20
+"""Groups of retried deliveries that are named."""
+
 WITH_CAUSE = ("failed again", "wait again")
-RESULTS: Mapping[str, Callable[[ReasonCount], bool]] = {
+RESULTS: Mapping[str, Callable[[CauseGroup], bool]] = {
     "failed again": lambda one: one.state == "dead",
-    "wait again": lambda one: one.is_later and not one.is_open,
+    "wait again": lambda one: one.state == "queued" and not one.is_open,
     "wait or run": lambda one: one.is_open,
     "done": lambda one: one.state == "done",
     "ignored": lambda one: one.state == "ignored",
@@ -136,18 +139,20 @@ def _change_matching(
     return FilterResult(changed, sentence, len(refused))
 
 
-def describe_results(found: Sequence[ReasonCount]) -> str:
+def describe_results(found: Causes) -> str:
     """Return what became of retried deliveries: "50 of 52 failed again: the cause; 2 of 52 are
     done".
     """
-    total = sum(one.number for one in found)
+    total = sum(one.number for one in found.groups) + found.hidden
     parts = []
     for title, is_part in RESULTS.items():
-        groups = group_causes(one for one in found if is_part(one))
+        groups = [one for one in found.groups if is_part(one)]
         if title in WITH_CAUSE:
             parts += [f"{one.number} of {total} {title}: {one.reason}" for one in groups]
         elif groups:
             parts.append(f"{sum(one.number for one in groups)} of {total} {title}")
+    if found.hidden:
+        parts.append(f"{found.hidden} of {total} with other results")
     return "; ".join(parts)
 
 

@@ -204,7 +204,7 @@ def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[St
     guids = select(_c.guid).where(are_ended)
     yield audit, _a.object.in_(guids) & _a.reason.is_not(None), {"reason": None}
     nothing = dict.fromkeys(("title", "analysis_error", "posting_error", "body"))
-    yield deliveries, are_ended, {**people, **nothing, "reason": REASON}
+    yield deliveries, are_ended, {**people, **nothing, "reason": REASON, "cause": None}
 
 
 def _of_conversations(opened: Sequence[tuple[int, int]], _: Connection) -> Iterator[Step]:

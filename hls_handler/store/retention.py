@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Literal
 
 from sqlalchemy import (
     ColumnElement,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    bindparam,
     case,
     cast,
     exists,
@@ -43,6 +45,7 @@ from hls_handler.db.tables import (
     system_texts,
 )
 from hls_handler.db.values import literal
+from hls_handler.deliveries import find_cause
 from hls_handler.store.calls import sum_calls
 
 _ADVISORY_LOCK = 7_246_176  # identifies retention
@@ -96,7 +99,7 @@ def exclusive(database: Database) -> Iterator[Connection]:
 
 
 class RetentionStore:
-    """Deletes old rows. Each method is one short transaction."""
+    """Deletes old rows, and corrects causes. Each method is one short transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -205,6 +208,37 @@ class RetentionStore:
             connection.execute(
                 counter_hours.delete().where(c.name.in_(sorted(HOURLY)), c.hour < before)
             )
+
+    def correct_causes(
+        self, state: Literal["dead", "queued"], *, after: int, most: int
+    ) -> int | None:
+        """Correct the causes of the next `most` deliveries in the state; return the id of the last
+        one, or None if there is none after the id `after`.
+
+        A process of a version before 0.4.9 writes reasons without their causes.
+        """
+        is_next = and_(_c.state == literal(state), _c.id > after)
+        if state == "queued":
+            # A wrong one is replaced at the next attempt, and no index has these rows by id.
+            is_next = and_(is_next, _c.cause.is_(None))
+        query = select(_c.id, _c.reason, _c.cause).where(is_next).order_by(_c.id).limit(most)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        wrong = []
+        for row in rows:
+            right = None
+            if row.reason is not None:
+                right = find_cause(row.reason)
+            if row.cause != right:
+                wrong.append({"row_id": row.id, "read": row.reason, "right": right})
+        if wrong:
+            is_unchanged = _c.reason.is_not_distinct_from(bindparam("read"))
+            update = deliveries.update().where(_c.id == bindparam("row_id"), is_unchanged)
+            with self._database.writing() as connection:
+                connection.execute(update.values(cause=bindparam("right")), wrong)
+        if not rows:
+            return None
+        return int(rows[-1].id)
 
     def _lock_finished(
         self, connection: Connection, which: ColumnElement[bool], *, after: timedelta, most: int

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Row,
     Select,
     and_,
+    case,
     func,
     literal_column,
     or_,
@@ -23,8 +24,7 @@ from sqlalchemy import (
 from hls_handler.db.database import Database
 from hls_handler.db.tables import audit, calls, checkpoints, deliveries
 from hls_handler.db.values import from_ms, from_row, literal, to_ms
-from hls_handler.deliveries import FIRST_SHADOW_STEP, OPEN_STATES, ListedState, State
-from hls_handler.queue.pauses import is_paused
+from hls_handler.deliveries import FIRST_SHADOW_STEP, ListedState, State
 from hls_handler.queue.rate_limiter import SLOT_WAIT
 from hls_handler.store.statistics import DELIVERY_COLUMNS, LAST_ID, DeliveryRow
 
@@ -44,10 +44,11 @@ _IS_INDEXED: Mapping[ListedState, ColumnElement[bool]] = {
     "running": _c.lease_until > literal_column("0"),
 }
 """Conditions that are always true, with which SQLite counts by the partial index of the state."""
-_reason = func.coalesce(_c.reason, "")
 _earliest = deliveries.alias("earliest")
-_NAMES_ONE_DELIVERY = re.compile(r"[\d@]")
-"""Matches words of a reason that say nothing about its cause: numbers, times, hashes, and ids."""
+NO_CAUSE = "00000000"
+"""The cause of deliveries without one: they have no reason, or `RetentionStore.correct_causes` has
+not found them yet.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,39 +65,21 @@ class DeliverySearch:
     since: datetime | None = None
     until: datetime | None = None
     before: str | None = None  # GUID of the last delivery of the page before
-    cause: str | None = None  # `find_cause` of the reason
+    cause: str | None = None  # `find_cause` of the reason, or `NO_CAUSE`
     retried: tuple[int, int] | None = None  # ids of the first and the last retry in the audit
     guids: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class ReasonCount:
-    """The deliveries in a state, for a reason."""
-
-    state: State
-    reason: str  # "" without one
-    is_later: bool  # they wait until a later time
-    number: int
-    first_due_at: datetime
-    newest_id: int = field(default=0, compare=False)  # of the deliveries
-
-    @property
-    def is_open(self) -> bool:
-        """True if they run, are due, or wait only for their turn."""
-        is_next = not self.is_later or self.reason.startswith(SLOT_WAIT)
-        return self.state in OPEN_STATES and is_next
-
-
-@dataclass(frozen=True, slots=True)
 class CauseGroup:
-    """Deliveries that wait, or failed, for the same cause."""
+    """Deliveries in a state for the same cause."""
 
-    cause: str  # "3f9c2a1b"
     state: State
-    reason: str  # of the first one; those of the others may name another time
-    reasons: tuple[str, ...]  # that of the newest delivery first
+    cause: str  # "3f9c2a1b"
+    is_open: bool  # of retried ones: they run, are due, or wait only for their turn
+    reason: str  # of the newest one, "" without one; those of the others may name another time
     number: int
-    first_due_at: datetime
+    first_due_at: datetime  # of queued ones
 
     @property
     def query(self) -> str:
@@ -105,6 +88,13 @@ class CauseGroup:
         if state == "queued":
             state = "waiting"
         return f"is:{state} cause:{self.cause}"
+
+
+@dataclass(frozen=True, slots=True)
+class Causes:
+    groups: tuple[CauseGroup, ...]  # the largest ones, the largest first
+    hidden_groups: int
+    hidden: int  # deliveries in hidden groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +133,7 @@ class DeliverySearches:
         """Yield all deliveries that match, newest first; `before` is ignored. Raises
         `StoreUnavailable`.
 
-        Only one page of them is in memory. Between pages, no transaction is open. The reasons of a
-        cause are read once.
+        Only one page of them is in memory. Between pages, no transaction is open.
         """
         query = self._select_rows(search)
         page = self._read_page(query, None)
@@ -156,51 +145,44 @@ class DeliverySearches:
     def find_newest(
         self, search: DeliverySearch, groups: Sequence[CauseGroup], *, most: int
     ) -> list[DeliveryRow]:
-        """Return the newest deliveries of each group, newest first, at most `most` of each.
-
-        They have the first `most` reasons: a group may have as many reasons as deliveries.
-        """
+        """Return the newest deliveries of each group, newest first, at most `most` of each."""
         newest = []
         for group in groups:
-            query = _filter(self._database, select(_c.id), search)
-            query = (
-                query.where(_reason.in_(group.reasons[:most])).order_by(_c.id.desc()).limit(most)
-            )
+            of_group = replace(search, cause=group.cause)
+            query = _filter(self._database, select(_c.id), of_group)
+            query = query.order_by(_c.id.desc()).limit(most)
             newest.append(select(query.subquery().c.id))
         if not newest:
             return []
         is_newest = _c.id.in_(union_all(*newest))
         return self._read(select(*DELIVERY_COLUMNS).where(is_newest).order_by(_c.id.desc()))
 
-    def count_reasons(
-        self, search: DeliverySearch, *, is_waiting: bool = False
-    ) -> list[ReasonCount]:
-        """Return the numbers of the matching deliveries by state and reason, those that are due
-        first at the beginning.
+    def count_causes(self, search: DeliverySearch, *, most: int) -> Causes:
+        """Return the `most` largest groups of the deliveries in a state, by cause.
 
-        With `is_waiting`, only of those that wait until a later time and are not paused. `before`
-        and `cause` are ignored. Reads all deliveries in the state; only those of "queued" and
-        "dead" have an index.
+        An index has the numbers: only the newest row of each of these groups is read, unless the
+        search has other filters.
         """
-        first_due_at = func.min(_c.due_at)
-        is_later = and_(_c.state == literal("queued"), _c.due_at > self._database.now)
-        columns = (_c.state, _reason, is_later)
-        counted = (func.count(), first_due_at, func.max(_c.id))
-        query = _filter(self._database, select(*columns, *counted), search)
-        query = query.group_by(*columns).order_by(first_due_at, _reason)
-        if is_waiting:
-            query = query.where(is_later, _c.reason.is_not(None), ~is_paused(deliveries))
-        with self._database.reading() as connection:
-            rows = connection.execute(query).all()
-        return [
-            ReasonCount(state, reason, bool(later), number, from_ms(due_ms), newest_id)
-            for state, reason, later, number, due_ms, newest_id in rows
-        ]
+        return self._count_groups(search, (_c.cause,), most)
+
+    def count_results(self, search: DeliverySearch, *, most: int) -> Causes:
+        """Return groups of retried deliveries by state, and by the cause of those that are dead or
+        wait again; first the open ones, and at most `most`. Reads each of these deliveries.
+        """
+        is_next = or_(
+            _c.due_at <= self._database.now, _c.reason.startswith(SLOT_WAIT, autoescape=True)
+        )
+        is_queued = _c.state == literal("queued")
+        is_open = or_(_c.state == literal("running"), and_(is_queued, is_next))
+        cause = case((~is_open, _c.cause))  # an open one may have that of an earlier failure
+        keys = (is_open.label("is_open"), _c.state, cause.label("cause"))
+        return self._count_groups(search, keys, most)
 
     def count(self, search: DeliverySearch) -> int:
-        """Return the number of matching deliveries, as `count_reasons`."""
-        found = self.count_reasons(search)
-        return sum(one.number for one in found if search.cause in (None, find_cause(one.reason)))
+        """Return the number of matching deliveries."""
+        query = _filter(self._database, select(func.count()).select_from(deliveries), search)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def count_states(self, search: DeliverySearch, *, since: datetime | None) -> StateCounts:
         """Return the numbers of matching deliveries by state; `search.state` is ignored.
@@ -258,11 +240,36 @@ class DeliverySearches:
 
     def _select_rows(self, search: DeliverySearch) -> Select[Any]:
         query = _filter(self._database, select(*DELIVERY_COLUMNS), search)
-        if search.cause is not None:
-            reasons = {one.reason for one in self.count_reasons(search)}
-            of_cause = [reason for reason in reasons if find_cause(reason) == search.cause]
-            query = query.where(_reason.in_(of_cause))
         return query.order_by(_c.id.desc())
+
+    def _count_groups(
+        self, search: DeliverySearch, keys: Sequence[ColumnElement[Any]], most: int
+    ) -> Causes:
+        number = func.count()
+        newest_id = func.max(_c.id)
+        due_at: ColumnElement[int] = literal_column("0")  # the index of dead ones does not have it
+        if search.state == "queued":
+            due_at = _c.due_at
+        values = {
+            "number": number,
+            "newest_id": newest_id,
+            "first_due_at": func.min(due_at),
+            "all_groups": func.count().over(),
+            "all_deliveries": func.sum(number).over(),
+        }
+        labelled = (value.label(name) for name, value in values.items())
+        query = _filter(self._database, select(*keys, *labelled), search)
+        *first, _ = (key.desc() for key in keys)
+        query = query.group_by(*keys).order_by(*first, number.desc(), newest_id.desc())
+        counted = query.limit(most).subquery()
+        rows = (
+            select(counted, _c.state.label("state_of_newest"), _c.reason)
+            .join(deliveries, _c.id == counted.c.newest_id)
+            .order_by(counted.c.number.desc(), counted.c.newest_id.desc())
+        )
+        with self._database.reading() as connection:
+            found = connection.execute(rows).all()
+        return _to_causes(found)
 
     def _read_page(self, query: Select[Any], before: str | None) -> DeliveryPage:
         query = query.limit(PAGE_ROWS + 1)
@@ -281,41 +288,22 @@ class DeliverySearches:
             return [from_row(DeliveryRow, row) for row in connection.execute(query)]
 
 
-def find_cause(reason: str) -> str:
-    """Return the key of a reason's cause: "3f9c2a1b".
-
-    Reasons that differ only in words with a digit or an "@" have the same cause. Such a word is a
-    number, a time, a commit, a prompt with its version, or an id.
-    """
-    return sha256(name_cause(reason).encode()).hexdigest()[:8]
-
-
-def name_cause(reason: str) -> str:
-    """Return the words of a reason that name its cause."""
-    return " ".join(word for word in reason.split() if not _NAMES_ONE_DELIVERY.search(word))
-
-
-def group_causes(reasons: Iterable[ReasonCount]) -> list[CauseGroup]:
-    """Return the groups of deliveries with the same cause, the largest first."""
-    found: dict[str, list[ReasonCount]] = {}
-    for one in reasons:
-        found.setdefault(find_cause(one.reason), []).append(one)
-    groups = [
+def _to_causes(rows: Sequence[Row[Any]]) -> Causes:
+    if not rows:
+        return Causes((), 0, 0)
+    groups = tuple(
         CauseGroup(
-            cause,
-            group[0].state,
-            group[0].reason,
-            tuple(dict.fromkeys(one.reason for one in sorted(group, key=_newest_first))),
-            sum(one.number for one in group),
-            min(one.first_due_at for one in group),
+            row.state_of_newest,
+            row.cause or NO_CAUSE,
+            bool(row._mapping.get("is_open")),
+            row.reason or "",
+            row.number,
+            from_ms(row.first_due_at),
         )
-        for cause, group in found.items()
-    ]
-    return sorted(groups, key=lambda group: -group.number)
-
-
-def _newest_first(one: ReasonCount) -> int:
-    return -one.newest_id
+        for row in rows
+    )
+    shown = sum(group.number for group in groups)
+    return Causes(groups, rows[0].all_groups - len(rows), int(rows[0].all_deliveries) - shown)
 
 
 def _count(kind: str, state: ColumnElement[str]) -> Select[Any]:
@@ -324,13 +312,17 @@ def _count(kind: str, state: ColumnElement[str]) -> Select[Any]:
 
 
 def _filter(database: Database, query: Select[Any], search: DeliverySearch) -> Select[Any]:
-    """Add the filters, except `before` and `cause`."""
+    """Add the filters, except `before`."""
     if search.state == "discarded":
         query = query.where(_c.state == literal("dead"), _c.discarded_at > literal_column("0"))
     elif search.state == "dead":
         query = query.where(_c.state == literal("dead"), _c.discarded_at.is_(None))
     elif search.state is not None:
         query = query.where(_c.state == literal(search.state))
+    if search.cause == NO_CAUSE:
+        query = query.where(_c.cause.is_(None))
+    elif search.cause is not None:
+        query = query.where(_c.cause == search.cause)
     if search.repository is not None:
         query = query.where(func.lower(_c.repository) == search.repository.lower())
     if search.sender is not None:

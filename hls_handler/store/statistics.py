@@ -39,6 +39,7 @@ class DeliveryRow:
     state: State
     discarded_at: datetime | None  # of a dead one: when a person discarded it
     reason: str | None  # why it waits, or why it ended in this state
+    cause: str | None  # `find_cause` of the reason, while it is queued or running, or dead
     reason_kind: str | None  # the kind of reason that ignored deliveries are counted under
     repository_id: int | None
     repository: str | None  # "owner/repo"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
+from typing import Literal
 
 import pytest
 
@@ -161,6 +162,8 @@ class FakeStore(RetentionStore):
         }
         self.calls: list[tuple[str, timedelta, int]] = []
         self.marked = 0
+        self.waiting_or_dead = 0
+        self.corrected: list[tuple[str, int]] = []
         self.calls_when_versions_were_deleted = 0
 
     def delete_deliveries(
@@ -174,6 +177,14 @@ class FakeStore(RetentionStore):
 
     def delete_changes(self, *, after: timedelta, most: int) -> int:
         return self._delete("changes", after, most)
+
+    def correct_causes(
+        self, state: Literal["dead", "queued"], *, after: int, most: int
+    ) -> int | None:
+        self.corrected.append((state, after))
+        if after >= self.waiting_or_dead:
+            return None
+        return after + most
 
     def mark_ignored_findings(self) -> None:
         self.marked += 1
@@ -234,6 +245,15 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
         for record in caplog.records
     ]
     assert deleted == [("old deliveries deleted", 41, 3, 21)]
+
+
+def test_causes_of_all_dead_and_waiting_deliveries_are_corrected_in_batches() -> None:
+    store, pauses = FakeStore(), list[float]()
+    store.waiting_or_dead = 700
+    retain(store, pauses)
+    batches = (0, 500, 1000)
+    assert store.corrected == [(state, after) for state in ("dead", "queued") for after in batches]
+    assert pauses == [0.5] * 4
 
 
 @pytest.mark.parametrize(

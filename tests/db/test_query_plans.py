@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
-from hls_handler.deliveries import End
+from hls_handler.deliveries import End, find_cause
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import AnalysisSearch
 from hls_handler.store.calls import ReviewBudget
@@ -81,9 +81,16 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "seconds_until_due": lambda store: store.queue.seconds_until_due(),
     "push": lambda store: accept(store, push("g3", "bbb")),
     "close": lambda store: accept(store, queued("g3", number=7, supersedes="all")),
-    "dead": lambda store: store.searches.count_reasons(DeliverySearch(state="dead")),
-    "waiting": lambda store: store.searches.count_reasons(
-        DeliverySearch(state="queued"), is_waiting=True
+    "dead": lambda store: store.searches.count_causes(DeliverySearch(state="dead"), most=20),
+    "waiting": lambda store: store.searches.count_causes(DeliverySearch(state="queued"), most=20),
+    "cause": lambda store: store.searches.find(
+        DeliverySearch(state="queued", cause=find_cause("no such issue"))
+    ),
+    "dead without a right cause": lambda store: store.retention.correct_causes(
+        "dead", after=0, most=500
+    ),
+    "waiting without a cause": lambda store: store.retention.correct_causes(
+        "queued", after=0, most=500
     ),
     "dead page": lambda store: store.searches.find(DeliverySearch(state="dead")),
     "state counts": lambda store: store.searches.count_states(
@@ -126,6 +133,7 @@ OF_FIGURES = ("labels",)
 PARTIAL = (
     "ix_deliveries_lease",
     "ix_deliveries_queued",
+    "ix_deliveries_queued_cause",
     "ix_deliveries_commands",
     "ix_checks_open",
 )

@@ -131,6 +131,7 @@ def test_tables_of_an_early_checkout_of_0_4_0_get_their_missing_columns(
         ("checks", "is_exempt"),
         ("slots", "can_move"),
         ("deliveries", "discarded_at"),
+        ("deliveries", "cause"),
         ("audit", "reason"),
     ]
     of_calls = ("is_correction", "output_cost_micro_usd", "paid_by", "cache_key", "reply_type")
@@ -138,7 +139,8 @@ def test_tables_of_an_early_checkout_of_0_4_0_get_their_missing_columns(
     with database.begin() as connection:
         connection.execute(text("DROP TABLE triage_runs"))
         indexes = ["ix_calls_cache", "ix_calls_paid_by", "ix_calls_newest"]
-        for name in (*indexes, "ix_deliveries_discarded", "ix_deliveries_received"):
+        of_lists = ("discarded", "received", "dead_cause", "queued_cause")
+        for name in (*indexes, *(f"ix_deliveries_{one}" for one in of_lists)):
             connection.execute(text(f"DROP INDEX {name}"))
         for name in ("questions", "system_texts"):
             connection.execute(text(f"DROP TABLE {name}"))

@@ -8,7 +8,6 @@ import pytest
 
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
-from hls_handler.store.search import DeliverySearch, ReasonCount
 from hls_handler.store.statistics import QueueState
 from tests.queue.builders import Skew, accept, begin, dead_letter, ignored, queued
 
@@ -82,20 +81,3 @@ def test_queue_state_counts_deliveries(store: Storage, skew: Skew) -> None:
     assert state.waiting_reason == "503"
     assert state.oldest_due_s is not None
     assert 10 <= state.oldest_due_s < 12
-
-
-def test_reasons_are_those_of_deliveries_that_wait_until_later(store: Storage, skew: Skew) -> None:
-    later = store.now() + timedelta(hours=1)
-    for guid, repository in (("a", "octo/widgets"), ("b", "octo/docs"), ("c", "octo/widgets")):
-        lease = begin(store, guid, repository=repository)
-        store.queue.reschedule(lease, at=later, reason=f"503 of {guid}", failed=True, counts=False)
-    accept(store, queued("due"))
-    store.pauses.pause("octo/docs", reason=None, by="mona")
-    queued_ones = DeliverySearch(state="queued")
-    waiting = store.searches.count_reasons(queued_ones, is_waiting=True)
-    assert waiting == [
-        ReasonCount("queued", "503 of a", True, 1, later),
-        ReasonCount("queued", "503 of c", True, 1, later),
-    ]
-    skew.advance(hours=2)
-    assert store.searches.count_reasons(queued_ones, is_waiting=True) == []

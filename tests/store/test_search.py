@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any, Literal
 
 import pytest
+from sqlalchemy import Engine, event
 
 from hls_handler.db.tables import deliveries
-from hls_handler.deliveries import Checkpoint, End
+from hls_handler.deliveries import Checkpoint, End, find_cause
 from hls_handler.storage import Storage
-from hls_handler.store.search import DeliverySearch, Effort, find_cause, group_causes
+from hls_handler.store.search import CauseGroup, DeliverySearch, Effort
+from tests.console.browser import Browser
 from tests.engine.test_statements import counting
 from tests.queue.builders import (
     Skew,
@@ -135,7 +138,7 @@ def test_reasons_that_differ_in_numbers_times_and_ids_are_one_cause(store: Stora
     fail(store, "a", "Claude answered 401 to issues/analyze@3b4b87: invalid key (req_01a)")
     fail(store, "b", "Claude answered 401 to pull_requests/review@77aa01: invalid key (req_2)")
     fail(store, "c", "GET /repos/o/r/issues/7: 404 Not Found")
-    first, second = group_causes(store.searches.count_reasons(DeliverySearch(state="dead")))
+    first, second = causes(store, state="dead")
     assert (first.number, second.number) == (2, 1)
     assert guids(store, state="dead", cause=first.cause) == ["b", "a"]
     assert store.searches.count(DeliverySearch(state="dead", cause=second.cause)) == 1
@@ -143,14 +146,150 @@ def test_reasons_that_differ_in_numbers_times_and_ids_are_one_cause(store: Stora
     assert [row.guid for row in newest] == ["c", "b"]
 
 
-def test_reasons_of_a_cause_are_read_once_for_all_pages(store: Storage) -> None:
+def causes(store: Storage, **filters: object) -> tuple[CauseGroup, ...]:
+    search = DeliverySearch(**filters)  # type: ignore[arg-type]
+    return store.searches.count_causes(search, most=9).groups
+
+
+def test_largest_groups_are_counted_and_the_others_summed(store: Storage) -> None:
+    for guid, reason in (("a", "late"), ("b", "broken"), ("c", "late"), ("d", "lost")):
+        fail(store, guid, reason)
+    store.queue.discard("d", by="mona", reason="a test")
+    found = store.searches.count_causes(DeliverySearch(state="dead"), most=1)
+    assert [(one.reason, one.number) for one in found.groups] == [("late", 2)]
+    assert (found.hidden_groups, found.hidden) == (1, 1)
+    assert [one.reason for one in causes(store, state="discarded")] == ["lost"]
+    assert causes(store, state="dead", cause=find_cause("lost")) == ()
+
+
+def test_cause_is_written_with_each_reason_of_a_waiting_or_dead_delivery(
+    store: Storage, skew: Skew
+) -> None:
+    later = store.now() + timedelta(hours=1)
+    accept(store, queued("settles", settle_s=60))
+    store.queue.reschedule(
+        begin(store, "failed"), at=later, reason="503", failed=True, counts=False
+    )
+    store.queue.postpone(begin(store, "postponed"), at=later, reason="waits for a slot")
+    for guid, state in (("done", "done"), ("ignored", "ignored"), ("dead", "dead")):
+        end = End(state, f"{guid} at 12:00")  # type: ignore[arg-type]
+        store.queue.finish(begin(store, guid), end)
+    fail(store, "retried", "lost")
+    begin(store, "crashed")
+    store.queue.retry("retried", by="mona")
+    skew.advance(minutes=1)
+    store.queue.claim(worker="other", lease_s=30, max_crashes=1, concurrency=0)
+    found = {row.guid: (row.reason, row.cause) for row in newest(store)}
+    assert found == {
+        "settles": (
+            "waits 60 s for a newer push (limits.settle_s)",
+            find_cause("waits s for a newer push (limits.settle_s)"),
+        ),
+        "failed": ("503", find_cause("")),
+        "postponed": ("waits for a slot", find_cause("waits for a slot")),
+        "retried": ("an operator runs it again", find_cause("an operator runs it again")),
+        "done": ("done at 12:00", None),
+        "ignored": ("ignored at 12:00", None),
+        "dead": ("dead at 12:00", find_cause("dead at")),
+        "crashed": (
+            "its worker died 1 time without completing another step",
+            find_cause("its worker died time without completing another step"),
+        ),
+    }
+
+
+def test_postponed_delivery_keeps_the_cause_of_its_failure(store: Storage) -> None:
+    now = store.now()
+    lease = begin(store, "g1")
+    store.queue.reschedule(lease, at=now, reason="401 (req_1)", failed=True, counts=False)
+    store.queue.postpone(claim(store), at=now, reason="waits for a slot")
+    assert guids(store, state="queued", cause=find_cause("(req)")) == []
+    assert guids(store, state="queued", cause=find_cause("401 (req_1)")) == ["g1"]
+
+
+@pytest.mark.parametrize("written", [None, "0badcafe"], ids=["none", "of an earlier reason"])
+@pytest.mark.parametrize("state", ["dead", "queued"])
+def test_delivery_whose_reason_an_earlier_version_wrote_is_listed_and_gets_its_cause(
+    store: Storage, state: Literal["dead", "queued"], written: str | None
+) -> None:
+    reasons = {"a": "401 (req_1)", "b": "lost", "c": "401 (req_2)"}
+    for guid, reason in reasons.items():
+        fail(store, guid, reason)
+    values = {"state": state, "cause": written}
+    with store.database.writing() as connection:
+        connection.execute(deliveries.update().values(values))
+    (group,) = causes(store, state=state)
+    assert (group.number, group.reason) == (3, "401 (req_2)")
+    assert guids(store, state=state, cause=group.cause) == ["c", "b", "a"]
+    if state == "queued" and written is not None:
+        return  # until its next attempt
+    last = store.retention.correct_causes(state, after=0, most=2)
+    assert last is not None
+    assert store.retention.correct_causes(state, after=last, most=2) is not None
+    found = [(one.reason, one.number) for one in causes(store, state=state)]
+    assert found == [("401 (req_2)", 2), ("lost", 1)]
+
+
+def test_pages_of_a_cause_are_read_without_its_reasons(store: Storage) -> None:
     for number in range(51):
         fail(store, f"g{number}", f"issue {number} is locked")
     search = DeliverySearch(state="dead", cause=find_cause("issue is locked"))
     with counting() as counted:
         found = list(store.searches.read_all(search))
     assert len(found) == 51
-    assert counted.statements == 3  # the reasons, and two pages
+    assert counted.statements == 2
+
+
+def copy_dead_ones(store: Storage, number: int) -> None:
+    """Store copies of the delivery "seed", each with an id of its own in its reason."""
+    names = [column.name for column in deliveries.c if column.name not in ("id", "guid", "reason")]
+    insert = (
+        f"INSERT INTO deliveries (guid, reason, {', '.join(names)})"
+        " WITH RECURSIVE numbers (n) AS"
+        f" (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {number})"
+        f" SELECT 'copy' || n, '401 (req_' || n || 'a)', {', '.join(names)}"
+        " FROM deliveries, numbers WHERE guid = 'seed'"
+    )
+    with store.database.writing() as connection:
+        connection.exec_driver_sql(insert)
+
+
+def test_pages_read_no_more_rows_of_20000_dead_ones_with_reasons_of_their_own(
+    store: Storage,
+) -> None:
+    fail(store, "seed", "401 (req_0a)")
+    browser = Browser(store)
+    cause = find_cause("401 (req_0a)")
+    pages = (
+        "/deliveries?q=is:dead",
+        f"/deliveries?q=is:dead+cause:{cause}",
+        "/deliveries?q=is:done",
+        "/deliveries/seed",
+        "/",
+    )
+    rows: list[int] = []
+
+    def add_rows(*arguments: Any) -> None:
+        rows.append(arguments[1].rowcount)  # -1 of a query of SQLite
+
+    statements = []
+    for copies in (3, 20_000):
+        copy_dead_ones(store, copies)
+        browser.now += 60  # the overview is kept for ten seconds
+        event.listen(Engine, "after_cursor_execute", add_rows)
+        try:
+            for page in pages:
+                with counting() as counted:
+                    response = browser.get(page)
+                assert response.status == 200
+                assert len(response.body) < 60_000
+                statements.append(counted.statements)
+        finally:
+            event.remove(Engine, "after_cursor_execute", add_rows)
+        with store.database.writing() as connection:
+            connection.execute(deliveries.delete().where(deliveries.c.guid != "seed"))
+    assert statements[:5] == statements[5:]
+    assert max(rows) <= 51
 
 
 def test_states_are_counted_without_a_limit_of_time_and_within_a_span(
