@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import (
     accept,
+    causes,
     claim,
     cpu,
     latency,
@@ -39,6 +40,8 @@ BENCHMARKS: Mapping[str, Callable[..., tuple[Row, ...]]] = {
     "claim": claim.measure,
     "pages": pages.measure,
     "pages-postgresql": pages.measure_postgresql,
+    "causes": causes.measure,
+    "causes-postgresql": causes.measure_postgresql,
     "reloads": reloads.measure,
     "reloads-postgresql": reloads.measure_postgresql,
     "start": start.measure,

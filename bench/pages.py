@@ -20,6 +20,7 @@ from contextlib import closing
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from bench.process import MeasuredProcess, running, separate_cores, serve_on
 from bench.row import Row, median
@@ -125,13 +126,13 @@ def _measure(
     title = f"{number:,} deliveries to {few}, {database}"
     pages, scans = ({name: medians[name] for name in names} for names in (PAGES, SCANS))
     return (
-        _row(f"console pages, {title}", pages, REQUIRED, AIM),
-        _row(f"console filters without an index, {title}", scans, SCAN_REQUIRED, SCAN_AIM),
-        _row(f"first request, {title}", firsts, None, None),
+        compare_pages(f"console pages, {title}", pages, REQUIRED, AIM),
+        compare_pages(f"console filters without an index, {title}", scans, SCAN_REQUIRED, SCAN_AIM),
+        compare_pages(f"first request, {title}", firsts, None, None),
     )
 
 
-def _row(
+def compare_pages(
     name: str, times: Mapping[str, tuple[float, float]], required: float | None, aim: float | None
 ) -> Row:
     ratios = {page: after / before for page, (before, after) in times.items()}
@@ -148,6 +149,16 @@ def _times(
     """Return the response time of the first request and the median of the later ones, of both
     stores, in seconds.
     """
+    warm_up = min(WARM_UP, requests)
+    times = time_pages(small, small_page, large, large_page, warm_up + requests)
+    first = (times[0][0], times[1][0])
+    return first, (median(times[0][warm_up:]), median(times[1][warm_up:]))
+
+
+def time_pages(
+    small: MeasuredProcess, small_page: str, large: MeasuredProcess, large_page: str, requests: int
+) -> tuple[list[float], list[float]]:
+    """Return the response times of both stores, asked in turn, in seconds."""
     times: tuple[list[float], list[float]] = ([], [])
     with (
         closing(http.client.HTTPConnection("127.0.0.1", small.port, timeout=60)) as to_small,
@@ -155,8 +166,7 @@ def _times(
     ):
         for connection in (to_small, to_large):  # the first request of a process imports modules
             read_page(connection, "/docs/http.md")
-        warm_up = min(WARM_UP, requests)
-        for _ in range(warm_up + requests):
+        for _ in range(requests):
             for connection, page, measured in (
                 (to_small, small_page, times[0]),
                 (to_large, large_page, times[1]),
@@ -164,8 +174,7 @@ def _times(
                 began = time.perf_counter()
                 read_page(connection, page)
                 measured.append(time.perf_counter() - began)
-    first = (times[0][0], times[1][0])
-    return first, (median(times[0][warm_up:]), median(times[1][warm_up:]))
+    return times
 
 
 def read_page(connection: http.client.HTTPConnection, page: str) -> bytes:
@@ -334,13 +343,12 @@ def make_browser(store: Storage) -> Browser:
 
 def main(arguments: Sequence[str]) -> None:
     with closing(Storage.open(arguments[1])) as store:
-        app = make_browser(store).app
-        serve_on(
-            int(arguments[0]),
-            uvicorn.Server(
-                uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=60)
-            ),
-        )
+        serve_pages(int(arguments[0]), make_browser(store).app)
+
+
+def serve_pages(core: int, app: ASGIApp) -> None:
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=60)
+    serve_on(core, uvicorn.Server(config))
 
 
 if __name__ == "__main__":

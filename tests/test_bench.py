@@ -45,6 +45,7 @@ FEW: Mapping[str, Mapping[str, Any]] = {
     "steps": {"rounds": 1, "deliveries": 2},
     "claim": {"sizes": claim.Sizes(done=60, queued=20, longest=5, rounds=1, claims=1)},
     "pages": {"few": 30, "number": 60, "requests": 1},
+    "causes": {"number": 60, "requests": 1},
     "places": {"rounds": 1, "files": 50},
     "reloads": {"sizes": reloads.Sizes(deliveries=60, reloads=40, pause_s=0.0)},
     "start": {"rounds": 1, "rest_s": 0.0, **SERVICE},

@@ -240,6 +240,12 @@ class DeliverySearches:
 
     def _select_rows(self, search: DeliverySearch) -> Select[Any]:
         query = _filter(self._database, select(*DELIVERY_COLUMNS), search)
+        if search.since is not None:
+            # With `+ 0`, SQLite reads the index of times instead of the rows in the order of ids.
+            first_id = func.min(_earliest.c.id + literal_column("0"))
+            first = select(first_id).where(_earliest.c.received_at >= to_ms(search.since))
+            # With this condition, SQLite stops at the oldest row instead of reading all.
+            query = query.where(_c.id >= first.scalar_subquery())
         return query.order_by(_c.id.desc())
 
     def _count_groups(
@@ -247,13 +253,13 @@ class DeliverySearches:
     ) -> Causes:
         number = func.count()
         newest_id = func.max(_c.id)
-        due_at: ColumnElement[int] = literal_column("0")  # the index of dead ones does not have it
+        first_due_at: ColumnElement[int] = literal_column("0")  # the index of dead ones has none
         if search.state == "queued":
-            due_at = _c.due_at
+            first_due_at = func.min(_c.due_at)
         values = {
             "number": number,
             "newest_id": newest_id,
-            "first_due_at": func.min(due_at),
+            "first_due_at": first_due_at,
             "all_groups": func.count().over(),
             "all_deliveries": func.sum(number).over(),
         }
@@ -332,12 +338,7 @@ def _filter(database: Database, query: Select[Any], search: DeliverySearch) -> S
         query = query.where(_c.event == event)
         query = query.where(_c.action == action) if action else query
     if search.since is not None:
-        since_ms = to_ms(search.since)
-        # With `+ 0`, SQLite reads the index of times instead of the rows in the order of ids.
-        first_id = func.min(_earliest.c.id + literal_column("0"))
-        first = select(first_id).where(_earliest.c.received_at >= since_ms)
-        # The first condition lets SQLite stop at the oldest row instead of reading all.
-        query = query.where(_c.id >= first.scalar_subquery(), _c.received_at >= since_ms)
+        query = query.where(_c.received_at >= to_ms(search.since))
     if search.until is not None:
         query = query.where(_c.received_at < to_ms(search.until))
     if search.retried is not None:
