@@ -225,7 +225,7 @@ def test_close_ends_all_connections(postgres: Cluster) -> None:
     ("version", "problem"),
     [
         ("0008", r"before 0\.2\.0 \(its tables are version 0008\).*name a new database"),
-        ("9999", r"newer HLS \(its tables are version 9999.*supports .* up to 0\.4\.9\)"),
+        ("9999", r"newer HLS \(its tables are version 9999.*supports .* up to 0\.4\.10\)"),
     ],
     ids=["before 0.2.0", "newer"],
 )
