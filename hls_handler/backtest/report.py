@@ -49,20 +49,26 @@ class Judged:
     side: Side
     groups: tuple[Group, ...]
     answers: Mapping[int, Mapping[str, Answer]]  # by number of the issue and group
+    failed: Mapping[int, Mapping[str, Answer]]  # of issues without a usable reply: no label
 
 
 def judge(
     side: Side, number: int, groups: tuple[Group, ...], issues: Iterable[AnsweredIssue]
 ) -> Judged:
     answers: dict[int, Mapping[str, Answer]] = {}
+    failed: dict[int, Mapping[str, Answer]] = {}
     for one in issues:
         asked = one.asked[number]
-        if asked.problem != "":
+        issue = one.issue.first.number
+        if asked.problem is None:
+            continue
+        if asked.problem:
+            failed[issue] = list_answers(groups, one.issue, ())
             continue
         replies = decode_replies(asked, side.library)
         fields = [reply.fields for reply in replies.values()]
-        answers[one.issue.first.number] = list_answers(groups, one.issue, fields)
-    return Judged(side, groups, answers)
+        answers[issue] = list_answers(groups, one.issue, fields)
+    return Judged(side, groups, answers, failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +107,15 @@ def make_document(
 def _compare(
     issues: Iterable[AnsweredIssue], current: Judged, candidate: Judged, wanted: Wanted
 ) -> Iterable[ComparedIssue]:
-    """Yield the comparisons in the order of the issues, which does not depend on the answers."""
+    """Yield the comparisons in the order of the issues, which does not depend on the answers. An
+    issue without a usable reply gets no label, as from the service, and counts as asked.
+    """
+    of_current = {**current.answers, **current.failed}
+    of_candidate = {**candidate.answers, **candidate.failed}
     for one in issues:
         number = one.issue.first.number
-        if number in current.answers and number in candidate.answers:
-            compared = compare_issue(
-                current.answers[number], candidate.answers[number], wanted.thresholds
-            )
+        if number in of_current and number in of_candidate:
+            compared = compare_issue(of_current[number], of_candidate[number], wanted.thresholds)
             if compared is not None:
                 yield compared
 

@@ -43,13 +43,16 @@ class Claude:
         self.kinds: dict[str, Callable[[int], str]] = {}
         self.asked: list[tuple[str, int]] = []
         self.texts: list[str] = []
+        self.unusable: set[int] = set()
 
-    def __call__(self, asked: Asked) -> dict[str, Any]:
+    def __call__(self, asked: Asked) -> Any:
         found = NUMBER.search(asked.user)
         assert found is not None
         number = int(found[1])
         self.asked.append((asked.model, number))
         self.texts.append(asked.user)
+        if number in self.unusable:
+            return "I would rather not say."
         kind = self.kinds.get(asked.model, true_kind)(number)
         confidence = {"kind": 0.9, "priority": 0.5, "difficulty": 0.5, "component": 0.5}
         reply = issue_analysis(worth_saying=False).model_dump(mode="json")
@@ -147,3 +150,16 @@ def test_better_model_is_promoted(
     assert printed.exit_code == 0, printed.output
     decision = result(folder)["decision"]
     assert (decision["conclusion"], decision["fixed"], decision["broken"]) == ("promote", 40, 0)
+
+
+def test_unusable_reply_does_not_end_the_decision(
+    backtest: Hls, sandbox: Sandbox, claude: Claude, folder: Path
+) -> None:
+    add_closed(sandbox, *range(100, 130))
+    claude.kinds["claude-haiku-5-5"] = lambda number: true_kind(number + (number < 110))
+    claude.unusable = {129}
+    printed = backtest("--against-model", OTHER_MODEL, "--yes", "--max-usd", "5")
+    decision = result(folder)["decision"]
+    assert (decision["conclusion"], decision["fixed"], decision["broken"]) == ("promote", 10, 0)
+    assert (decision["test"], decision["missing"]) == ("planned size, after 30 issues", 0)
+    assert "are not asked" not in printed.output
