@@ -65,10 +65,11 @@ class Plan:
 
     repository: str
     sides: tuple[str, ...]  # titles; the second is the candidate
-    planned: int  # issues to ask about, as the first run had it
+    planned: int  # issues to ask about, fixed by the first run that asks
     read: int  # closed issues with a known first text
     skipped: Mapping[SkipReason, int]  # issues
     limit: int  # closed issues to read
+    names: Mapping[str, str]  # of labels: `--map`
     # labels that people left and that no answer can have, with the numbers of issues
     other_labels: Mapping[str, int]
 
@@ -97,9 +98,12 @@ def list_groups(inputs: Inputs, side: Side) -> tuple[Group, ...]:
     return (*groups, *find_suggested_groups(one for one in inputs.labels if one.name not in taken))
 
 
-def has_known_labels(issue: PastIssue, groups: Iterable[Group]) -> bool:
-    """Return whether people decided a label of the groups, so that an answer can be compared."""
-    return bool(list_answers(groups, issue, ()))
+def has_known_labels(issue: PastIssue, groups_of_sides: Iterable[Iterable[Group]]) -> bool:
+    """Return whether people decided a label of a group that all sides have, so that answers can be
+    compared.
+    """
+    known = [set(list_answers(groups, issue, ())) for groups in groups_of_sides]
+    return bool(set.intersection(*known))
 
 
 MAX_OTHER_LABELS = 5

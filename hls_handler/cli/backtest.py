@@ -290,20 +290,25 @@ class _Command:
         return Inputs(self.settings, self.effective, document, labels, self.names, reader)
 
     def _load_plan(self, store: BacktestStore, github: ReadOnlyGithub, inputs: Inputs) -> Plan:
-        """Return the stored plan; read the issues first if it has none, or fewer than wanted."""
+        """Return the stored plan of a run that has asked. Read the issues if there is none, if more
+        are wanted, or if labels have other names.
+        """
         stored = store.load_plan()
         known = None
+        limit = self.limit
         if stored is not None:
             known = PLAN.validate_json(stored)
             self._require_same(known)
-            if known.limit >= self.limit:
+        if known is not None and not store.has_calls():
+            known = None
+        if known is not None:
+            if known.limit >= limit and known.names == self.names:
                 return known
-        histories = github.reader(self.repository).closed_issues(self.limit)
+            limit = max(limit, known.limit)
+        histories = github.reader(self.repository).closed_issues(limit)
         found = collect_past_issues(histories, self._find_bot(github))
         groups = [list_groups(inputs, side) for side in self.sides]
-        labelled = [
-            one for one in found.issues if all(has_known_labels(one, group) for group in groups)
-        ]
+        labelled = [one for one in found.issues if has_known_labels(one, groups)]
         rows = [IssueRow(one.first.number, PAST_ISSUE.dump_json(one).decode()) for one in labelled]
         planned = len(labelled)
         if known is not None:
@@ -314,7 +319,8 @@ class _Command:
             planned,
             len(found.issues),
             found.skipped,
-            self.limit,
+            limit,
+            self.names,
             count_other_labels(found.issues, chain.from_iterable(groups)),
         )
         store.save_plan(PLAN.dump_json(plan).decode(), rows)

@@ -115,9 +115,17 @@ class BacktestStore:
             plan: str | None = connection.execute(select(_plans.c.plan)).scalar()
         return plan
 
+    def has_calls(self) -> bool:
+        with self._database.reading() as connection:
+            return _has_calls(connection)
+
     def save_plan(self, plan: str, issues: Sequence[IssueRow]) -> None:
-        """Store the plan, and the issues that are not stored yet behind those that are."""
+        """Store the plan, and the issues that are not stored yet behind those that are. Before the
+        first call, the issues replace those that are stored.
+        """
         with self._database.writing() as connection:
+            if not _has_calls(connection):
+                connection.execute(_issues.delete())
             connection.execute(self._database.upsert(_plans, "plan"), {"id": 1, "plan": plan})
             known = connection.execute(select(_issues.c.number)).scalars().all()
             new = [one for one in issues if one.number not in known]
@@ -198,6 +206,10 @@ class BacktestStore:
             calls = connection.execute(select(_calls).where(of_issue).order_by(_calls.c.id)).all()
             problem = connection.execute(select(_ends.c.problem).where(ended)).scalar()
         return _to_asked(calls, problem)
+
+
+def _has_calls(connection: Connection) -> bool:
+    return connection.execute(select(_calls.c.id).limit(1)).first() is not None
 
 
 def _sum_cost(connection: Connection) -> float:

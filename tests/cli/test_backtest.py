@@ -163,3 +163,31 @@ def test_unusable_reply_does_not_end_the_decision(
     assert (decision["conclusion"], decision["fixed"], decision["broken"]) == ("promote", 10, 0)
     assert (decision["test"], decision["missing"]) == ("planned size, after 30 issues", 0)
     assert "are not asked" not in printed.output
+
+
+def test_forecast_is_made_anew_until_claude_is_asked(
+    backtest: Hls, sandbox: Sandbox, claude: Claude, folder: Path
+) -> None:
+    sandbox.state.create_label(REPOSITORY, "defect", "ededed", None)
+    add_closed(sandbox, *range(100, 130), kind_of=lambda number: "defect")
+    assert "none has a label by a person" in backtest().output
+    mapped = ("--map", "bug=defect")
+    assert "30 of 30 closed issues" in backtest(*mapped).output
+    add_closed(sandbox, 130)
+    claude.kinds["claude-haiku-5-5"] = lambda number: "bug"
+    assert backtest(*mapped, "--yes", "--max-usd", "1").exit_code == 0
+    assert result(folder)["planned"] == 31
+    add_closed(sandbox, 131)
+    assert "0 calls about 0 issues" in backtest(*mapped).output
+
+
+def test_names_of_labels_can_be_given_after_the_first_run(
+    backtest: Hls, sandbox: Sandbox, claude: Claude, folder: Path
+) -> None:
+    sandbox.state.create_label(REPOSITORY, "defect", "ededed", None)
+    add_closed(sandbox, *range(100, 130), kind_of=lambda n: "question" if n % 2 else "defect")
+    assert backtest("--yes", "--max-usd", "1").exit_code == 0
+    assert len(claude.asked) == 15
+    assert backtest("--map", "bug=defect", "--yes", "--max-usd", "1").exit_code == 0
+    assert sorted(number for _, number in claude.asked) == [*range(100, 130)]
+    assert result(folder)["sides"][0]["fields"][0]["issues"] == 30
