@@ -5,6 +5,7 @@ left.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -387,7 +388,8 @@ class _Command:
         self._print_plan(plan, found, spent_usd)
         most = "1"
         if found.max_usd is not None:
-            most = f"{max(found.max_usd, 0.01):.2f}"
+            cents = math.ceil((spent_usd + found.max_usd) * 100)
+            most = f"{max(cents, 1) / 100:.2f}"
         print_line(f"start       add --yes --max-usd {most}")
 
     def _print_plan(self, plan: Plan, found: Forecast, spent_usd: float) -> None:

@@ -191,3 +191,14 @@ def test_names_of_labels_can_be_given_after_the_first_run(
     assert backtest("--map", "bug=defect", "--yes", "--max-usd", "1").exit_code == 0
     assert sorted(number for _, number in claude.asked) == [*range(100, 130)]
     assert result(folder)["sides"][0]["fields"][0]["issues"] == 30
+
+
+def test_forecast_names_enough_money_for_the_rest(backtest: Hls, sandbox: Sandbox) -> None:
+    options = ("--against-model", OTHER_MODEL)
+    add_closed(sandbox, *range(100, 150))
+    assert backtest(*options, "--yes", "--max-usd", "5").exit_code == 0
+    add_closed(sandbox, 150)
+    found = re.search(r"--max-usd (\S+)", backtest(*options, "--limit", "201").output)
+    assert found is not None
+    rest = backtest(*options, "--limit", "201", "--yes", "--max-usd", found[1])
+    assert rest.exit_code == 0, rest.output
