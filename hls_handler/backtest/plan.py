@@ -15,6 +15,7 @@ from hls_handler.backtest.compare import Group, find_groups, find_suggested_grou
 from hls_handler.backtest.decision import CHANGED, DIFFERENCE, power
 from hls_handler.backtest.first_text import PastIssue, SkipReason, make_event
 from hls_handler.backtest.run import Task
+from hls_handler.claude.provider import MARGIN
 from hls_handler.engine.asking import prompt_limits
 from hls_handler.engine.trial_job import read_facts
 from hls_handler.github.labels import fold
@@ -145,10 +146,13 @@ def _limits(inputs: Inputs, side: Side) -> Any:
 class Forecast:
     issues: int
     expected: Estimate  # of first questions; a follow-up prompt is asked about few issues
-    max_usd: float | None  # if each issue led to all follow-up prompts and their longest replies
+    # if each issue led to all follow-up prompts, and each reply were the longest and unusable once
+    max_usd: float | None
     seconds: float
 
 
+CALLS_OF_A_QUESTION = 2
+"""Claude is asked again after an unusable reply."""
 CALL_S = 6.0
 """Rounded time of one call."""
 
@@ -160,7 +164,7 @@ def forecast(settings: Settings, tasks: Sequence[Task], *, threads: int) -> Fore
     most = expected.max_usd
     if most is not None and tasks:
         followers = max(len(task.trial.followers) for task in tasks)
-        most *= 1 + followers
+        most *= (1 + followers) * CALLS_OF_A_QUESTION * (1 + MARGIN)
     distance_s = 1 / settings.claude.requests_per_second
     per_call_s = max(CALL_S / threads, distance_s)
     return Forecast(len({task.number for task in tasks}), expected, most, len(tasks) * per_call_s)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
+from typing import Any
 
 from hls_handler.actions import field_of
 from hls_handler.analysis import Usage, find_label, possible_values
@@ -97,6 +99,7 @@ def make_document(
         "read": plan.read,
         "skipped": {str(reason): number for reason, number in plan.skipped.items()},
         "planned": plan.planned,
+        "labelled": len(issues),
         "cost_usd": add_usd(side["cost_usd"] for side in sides),
         "sides": sides,
         "decision": decision,
@@ -151,7 +154,9 @@ def _side_to_dict(
     per_issue = None
     if cost is not None and with_result:
         per_issue = cost / with_result
-    fields = [_field_to_dict(*found, wanted) for found in _answers_by_field(judged)]
+    found = list(_answers_by_field(judged))
+    fields = [_field_to_dict(*one, wanted) for one in found]
+    answers = {field: of_field for field, _, of_field in found}
     return {
         "title": judged.side.title,
         "asked": with_result,
@@ -160,7 +165,7 @@ def _side_to_dict(
         "cost_usd": cost,
         "usd_per_issue": per_issue,
         "fields": fields,
-        "settings": _format_settings(fields, wanted),
+        "settings": _format_settings(fields, answers, wanted),
         "front_matter": _format_front_matter(judged),
     }
 
@@ -231,9 +236,11 @@ def _share_to_dict(share: Share) -> ShareDocument:
     }
 
 
-def _format_settings(fields: Sequence[FieldDocument], wanted: Wanted) -> str:
+def _format_settings(
+    fields: Sequence[FieldDocument], answers: Mapping[str, Sequence[Answer]], wanted: Wanted
+) -> str:
     """Return the settings with which the labels reach the wanted precision, as YAML."""
-    labels: dict[str, object] = {}
+    labels: dict[str, Any] = {}
     of_fields = [one for one in fields if one["field"] != SUGGESTED]
     reached = [one["threshold"] for one in of_fields if one["threshold"] is not None]
     if reached and len(reached) == len(of_fields):
@@ -241,12 +248,20 @@ def _format_settings(fields: Sequence[FieldDocument], wanted: Wanted) -> str:
     for one in fields:
         if one["field"] == SUGGESTED and one["threshold"] is not None:
             labels["min_confidence"] = one["threshold"]
-    precise = [
-        label["label"]
-        for one in fields
-        for label in one["labels"]
-        if (label["precision"]["value"] or 0.0) >= wanted.precision
-    ]
+    thresholds = dict(wanted.thresholds)
+    for one in fields:
+        is_suggested = one["field"] == SUGGESTED
+        pasted = labels.get("min_confidence" if is_suggested else "min_field_confidence")
+        if pasted is not None:
+            thresholds[one["field"]] = pasted
+    precise: list[str] = []
+    for field, of_field in answers.items():
+        agreement = measure_agreement(of_field, thresholds.get(field, 0.0))
+        precise += [
+            escape(label.label)  # labels.allow has globs: "[Type] Bug" does not match itself
+            for label in agreement.labels
+            if (label.precision.value or 0.0) >= wanted.precision
+        ]
     if precise:
         labels["allow"] = precise
     if not labels:

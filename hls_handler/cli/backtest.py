@@ -244,13 +244,13 @@ class _Command:
         run = Run(store, tasks, threads=threads, per_second=claude.requests_per_second)
         found = forecast(self.settings, run.missing, threads=threads)
         if max_usd is None:
-            self._print_forecast(plan, found, store.spent_usd())
+            self._print_forecast(plan, len(issues), found, store.spent_usd())
             return
         if found.max_usd is None:
             models = ", ".join(found.expected.models)
             fail(f"the price of {models} is unknown, so --max-usd cannot hold: set claude.price")
         if not self.as_json:
-            self._print_plan(plan, found, store.spent_usd())
+            self._print_plan(plan, len(issues), found, store.spent_usd())
         with ExitStack() as clients:
             breakers = Breakers(utc_now)
 
@@ -366,7 +366,7 @@ class _Command:
             return "it was interrupted; run it again to continue"
         return None
 
-    def _print_forecast(self, plan: Plan, found: Forecast, spent_usd: float) -> None:
+    def _print_forecast(self, plan: Plan, labelled: int, found: Forecast, spent_usd: float) -> None:
         if self.as_json:
             print_json(
                 {
@@ -375,6 +375,7 @@ class _Command:
                     "read": plan.read,
                     "skipped": dict(plan.skipped),
                     "planned": plan.planned,
+                    "labelled": labelled,
                     "issues": found.issues,
                     "calls": found.expected.questions,
                     "input_tokens": found.expected.input_tokens,
@@ -385,18 +386,18 @@ class _Command:
                 }
             )
             return
-        self._print_plan(plan, found, spent_usd)
+        self._print_plan(plan, labelled, found, spent_usd)
         most = "1"
         if found.max_usd is not None:
             cents = math.ceil((spent_usd + found.max_usd) * 100)
             most = f"{max(cents, 1) / 100:.2f}"
         print_line(f"start       add --yes --max-usd {most}")
 
-    def _print_plan(self, plan: Plan, found: Forecast, spent_usd: float) -> None:
+    def _print_plan(self, plan: Plan, labelled: int, found: Forecast, spent_usd: float) -> None:
         print_line(f"repository  {plan.repository}: {' against '.join(plan.sides)}")
-        unlabelled = plan.read - plan.planned
+        unlabelled = plan.read - labelled
         print_line(
-            f"issues      {plan.planned:,} of {count(plan.read, 'closed issue')} as first written;"
+            f"issues      {labelled:,} of {count(plan.read, 'closed issue')} as first written;"
             f" {unlabelled:,} without a label by a person that the prompt can ask for"
         )
         for reason, number in plan.skipped.items():
@@ -422,7 +423,7 @@ class _Command:
 def format_document(document: BacktestDocument) -> Iterator[str]:
     """Yield the lines of the result."""
     for side in document["sides"]:
-        yield from _format_side(side, document["planned"])
+        yield from _format_side(side, document["labelled"])
     decision = document["decision"]
     if decision is not None:
         by = f" ({decision['test']})" if decision["test"] else ""
@@ -437,11 +438,11 @@ def format_document(document: BacktestDocument) -> Iterator[str]:
         yield f"stopped     {document['stopped']}"
 
 
-def _format_side(side: SideDocument, planned: int) -> Iterator[str]:
+def _format_side(side: SideDocument, labelled: int) -> Iterator[str]:
     cost = format_usd(side["cost_usd"])
     each = format_usd(side["usd_per_issue"])
     yield (
-        f"prompt      {side['title']}: {side['asked']:,} of {planned:,} issues,"
+        f"prompt      {side['title']}: {side['asked']:,} of {labelled:,} issues,"
         f" {count(side['calls'], 'call')}, {cost}, {each} an issue"
     )
     for problem, number in side["failed"].items():

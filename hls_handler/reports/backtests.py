@@ -91,7 +91,8 @@ class BacktestDocument(TypedDict):
     ended_at: str
     read: int
     skipped: dict[str, int]
-    planned: int  # issues with a label that people decided
+    planned: int  # issues that the first run wanted to ask about
+    labelled: int  # issues with a label that people decided; more than planned if some were added
     cost_usd: float | None
     sides: list[SideDocument]
     decision: DecisionDocument | None

@@ -31,6 +31,7 @@ def make_document(label: str = "bug") -> BacktestDocument:
         "read": 50,
         "skipped": {"its first text was deleted from the history": 3},
         "planned": 40,
+        "labelled": 40,
         "cost_usd": 0.02,
         "sides": [
             {

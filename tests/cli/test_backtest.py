@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import Asked
@@ -44,6 +45,7 @@ class Claude:
         self.asked: list[tuple[str, int]] = []
         self.texts: list[str] = []
         self.unusable: set[int] = set()
+        self.confidence: Callable[[int], float] = lambda number: 0.9
 
     def __call__(self, asked: Asked) -> Any:
         found = NUMBER.search(asked.user)
@@ -54,7 +56,12 @@ class Claude:
         if number in self.unusable:
             return "I would rather not say."
         kind = self.kinds.get(asked.model, true_kind)(number)
-        confidence = {"kind": 0.9, "priority": 0.5, "difficulty": 0.5, "component": 0.5}
+        confidence = {
+            "kind": self.confidence(number),
+            "priority": 0.5,
+            "difficulty": 0.5,
+            "component": 0.5,
+        }
         reply = issue_analysis(worth_saying=False).model_dump(mode="json")
         return {**reply, "kind": kind, "field_confidence": confidence}
 
@@ -191,6 +198,8 @@ def test_names_of_labels_can_be_given_after_the_first_run(
     assert backtest("--map", "bug=defect", "--yes", "--max-usd", "1").exit_code == 0
     assert sorted(number for _, number in claude.asked) == [*range(100, 130)]
     assert result(folder)["sides"][0]["fields"][0]["issues"] == 30
+    assert (result(folder)["planned"], result(folder)["labelled"]) == (15, 30)
+    assert "30 of 30 issues" in backtest("--map", "bug=defect", "--yes", "--max-usd", "1").output
 
 
 def test_forecast_names_enough_money_for_the_rest(backtest: Hls, sandbox: Sandbox) -> None:
@@ -202,3 +211,28 @@ def test_forecast_names_enough_money_for_the_rest(backtest: Hls, sandbox: Sandbo
     assert found is not None
     rest = backtest(*options, "--limit", "201", "--yes", "--max-usd", found[1])
     assert rest.exit_code == 0, rest.output
+
+
+def test_forecast_bounds_the_cost_of_replies_that_are_unusable(
+    backtest: Hls, sandbox: Sandbox, claude: Claude, folder: Path
+) -> None:
+    add_closed(sandbox, *range(100, 130))
+    claude.unusable = {*range(100, 130)}
+    found = re.search(r"--max-usd (\S+)", backtest().output)
+    assert found is not None
+    printed = backtest("--yes", "--max-usd", found[1])
+    assert printed.exit_code == 0, printed.output
+    assert result(folder)["sides"][0]["calls"] == 60
+
+
+def test_labels_to_allow_are_those_that_the_pasted_threshold_makes_precise(
+    backtest: Hls, sandbox: Sandbox, claude: Claude, folder: Path
+) -> None:
+    sandbox.state.create_label(REPOSITORY, "[Type] Bug", "ededed", None)
+    add_closed(sandbox, *range(100, 200), kind_of=lambda n: "[Type] Bug" if n % 5 else "question")
+    claude.kinds["claude-haiku-5-5"] = lambda number: "bug"
+    claude.confidence = lambda number: 0.95 if number % 5 else 0.6
+    printed = backtest("--map", "bug=[Type] Bug", "--yes", "--max-usd", "1")
+    assert printed.exit_code == 0, printed.output
+    pasted = yaml.safe_load(result(folder)["sides"][0]["settings"])["labels"]
+    assert pasted == {"min_field_confidence": 0.7, "allow": ["[[]Type] Bug"]}
