@@ -5,6 +5,7 @@ left.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -137,7 +138,9 @@ def backtest(
     library = load_library(settings)
     effective = RepositoryTable(settings).find(name) or without_entry(settings)
     sides = _make_sides(settings, library, effective, prompt, against, against_model)
-    path = file or _find_file(settings, name, sides)
+    path = file or _find_file(settings, effective, name, sides)
+    if path.suffix == ".json":
+        abort(f"{path} would be overwritten by the result: name the SQLite file, such as a.db")
     command = _Command(settings, effective, name, sides, _parse_names(names or ()), limit, as_json)
     try:
         with BacktestStore.open(path) as store:
@@ -208,10 +211,16 @@ def _parse_names(given: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _find_file(settings: Settings, repository: str, sides: Sequence[Side]) -> Path:
-    """Return the file of these sides: a changed prompt begins a backtest of its own."""
-    titles = [settings.claude.default_model(), *(side.title for side in sides)]
-    digest = hashlib.sha256("\n".join(titles).encode()).hexdigest()[:8]
+def _find_file(
+    settings: Settings, effective: EffectiveSettings, repository: str, sides: Sequence[Side]
+) -> Path:
+    """Return the file of these sides: a changed prompt, or a changed setting that is part of the
+    question, begins a backtest of its own.
+    """
+    lists_labels = effective.labels.suggest and effective.features.auto_labeling
+    asked = [settings.claude.default_model(), *(side.title for side in sides)]
+    asked += [str(lists_labels), json.dumps(effective.variables, sort_keys=True, default=str)]
+    digest = hashlib.sha256("\n".join(asked).encode()).hexdigest()[:8]
     name = _NOT_IN_NAMES.sub("-", repository)
     return find_folder(settings) / f"{name}-{digest}.db"
 

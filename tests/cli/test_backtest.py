@@ -236,3 +236,20 @@ def test_labels_to_allow_are_those_that_the_pasted_threshold_makes_precise(
     assert printed.exit_code == 0, printed.output
     pasted = yaml.safe_load(result(folder)["sides"][0]["settings"])["labels"]
     assert pasted == {"min_field_confidence": 0.7, "allow": ["[[]Type] Bug"]}
+
+
+def test_changed_setting_of_the_question_begins_a_backtest(
+    backtest: Hls, sandbox: Sandbox, claude: Claude, folder: Path
+) -> None:
+    add_closed(sandbox, *range(100, 110))
+    assert backtest("--yes", "--max-usd", "1").exit_code == 0
+    with (folder / "settings.yaml").open("a") as file:
+        file.write("labels: {suggest: true}\n")
+    assert backtest("--yes", "--max-usd", "1").exit_code == 0
+    assert len(claude.asked) == 20
+
+
+def test_file_that_the_result_would_overwrite_is_rejected(backtest: Hls) -> None:
+    printed = backtest("--file", "result.json")
+    assert printed.exit_code == 2
+    assert "would be overwritten by the result" in printed.output
