@@ -27,10 +27,15 @@ def find_changes(database: Database, settings: Settings, library: Library) -> It
             library.sources[prompt.name], shipped.PROMPTS
         ):
             yield _describe_prompt(prompt, last)
-        model = _name_model(settings.claude, prompt)
+        claude = settings.claude
+        provider, model = claude.find_model(prompt.model, is_review=prompt.is_review)
+        name, before = _split_model(claude, last.model)
+        if name not in ("", provider.name):
+            continue  # a fallback answered
         # the service may answer with the name of a version: "claude-haiku-4-5-20251001"
-        if last.model != model and not last.model.startswith(f"{model}-"):
-            models.setdefault((last.model, model), []).append(prompt.name)
+        if before != model and not before.startswith(f"{model}-"):
+            now = claude.name_model(provider, model)
+            models.setdefault((claude.name_model(provider, before), now), []).append(prompt.name)
     for (before, now), names in models.items():
         yield (
             f"{', '.join(names)}: {before} was asked last, and now {now} is; `hls backtest"
@@ -48,5 +53,11 @@ def _describe_prompt(prompt: Prompt, last: AskedPrompt) -> str:
     )
 
 
-def _name_model(claude: Claude, prompt: Prompt) -> str:
-    return claude.name_model(*claude.find_model(prompt.model, is_review=prompt.is_review))
+def _split_model(claude: Claude, asked: str) -> tuple[str, str]:
+    """Return the names of provider and model of a call; "" for the provider if there were no
+    fallbacks.
+    """
+    name, slash, model = asked.partition("/")
+    if slash and name in {provider.name for provider in claude.providers.values()}:
+        return name, model
+    return "", asked

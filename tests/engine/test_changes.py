@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from hls_handler.db.tables import calls
 from hls_handler.reports.changes import find_changes
 from tests.engine.world import MakeWorld, World, library, settings
+
+FALLBACK = {"name": "second", "api_key": "secret-2", "model": "claude-opus-5-5"}
 
 
 @pytest.fixture
@@ -52,3 +55,15 @@ def test_changed_model_is_named_with_its_backtest(world: World) -> None:
         "issues/analyze: claude-haiku-5-5 was asked last, and now claude-opus-5-5 is;"
         " `hls backtest OWNER/REPO --against-model claude-haiku-5-5` compares both on closed issues"
     )
+
+
+def test_added_fallback_is_no_change(world: World) -> None:
+    given = settings(claude={"fallbacks": [FALLBACK]})
+    assert [*find_changes(world.store.database, given, library())] == []
+
+
+def test_answer_of_a_fallback_is_no_change(world: World) -> None:
+    given = settings(claude={"fallbacks": [FALLBACK]})
+    with world.store.database.writing() as connection:
+        connection.execute(calls.update().values(model="second/claude-opus-5-5"))
+    assert [*find_changes(world.store.database, given, library())] == []
