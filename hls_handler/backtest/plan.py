@@ -14,6 +14,7 @@ from hls_handler.analysis import ReplyFields
 from hls_handler.backtest.compare import Group, find_groups, find_suggested_groups, list_answers
 from hls_handler.backtest.decision import CHANGED, DIFFERENCE, power
 from hls_handler.backtest.first_text import PastIssue, SkipReason, make_event
+from hls_handler.backtest.intervals import Share
 from hls_handler.backtest.run import Task
 from hls_handler.claude.provider import MARGIN
 from hls_handler.engine.asking import prompt_limits
@@ -168,6 +169,12 @@ def forecast(settings: Settings, tasks: Sequence[Task], *, threads: int) -> Fore
     distance_s = 1 / settings.claude.requests_per_second
     per_call_s = max(CALL_S / threads, distance_s)
     return Forecast(len({task.number for task in tasks}), expected, most, len(tasks) * per_call_s)
+
+
+def describe_interval(issues: int) -> str:
+    """Return how exact the share of right labels of so many issues is."""
+    share = Share(round(0.8 * issues), issues)
+    return f"with {issues:,} issues, 80% right labels mean {share.low:.0%} to {share.high:.0%}"
 
 
 def describe_power(issues: int) -> str:

@@ -28,6 +28,7 @@ from hls_handler.backtest.plan import (
     Plan,
     Side,
     count_other_labels,
+    describe_interval,
     describe_power,
     forecast,
     has_known_labels,
@@ -425,8 +426,9 @@ class _Command:
             others = [f"{name} ({number:,})" for name, number in plan.other_labels.items()]
             print_line(f"not mapped  left by people, too: {', '.join(others)}; see --map")
         print_line("left out    documentation and similar issues: only those of now are known")
+        print_line(f"can show    {describe_interval(labelled)}")
         if len(plan.sides) > 1:
-            print_line(f"can show    {describe_power(plan.planned)}")
+            print_line(f"            {describe_power(plan.planned)}")
 
 
 def format_document(document: BacktestDocument) -> Iterator[str]:

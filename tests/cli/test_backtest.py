@@ -112,6 +112,7 @@ def test_forecast_asks_nothing(backtest: Hls, sandbox: Sandbox, claude: Claude) 
     assert claude.asked == []
     assert "40 of 40 closed issues as first written" in printed.output
     assert "80 calls about 40 issues" in printed.output
+    assert "with 40 issues, 80% right labels mean 64% to 91%" in printed.output
     assert "with 40 issues, a difference of 10 points is seen in about" in printed.output
     assert [seen.path for seen in sandbox.requests.all("github") if seen.writes] == []
 
