@@ -361,6 +361,7 @@ def _to_document(
 def _outcome_to_dict(outcome: Outcome) -> dict[str, object]:
     fields = asdict(outcome)
     del fields["url"]  # of what was written
+    del fields["target"]
     return fields
 
 

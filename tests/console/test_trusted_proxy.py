@@ -108,6 +108,8 @@ def test_rule_6_viewers_may_only_read(proxied: Browser, store: Storage) -> None:
             "/settings",
             "/audit",
             "/api/audit",
+            "/triage",
+            "/backtests",
         ):
             response = proxied.get(page, x_user=viewer)
             assert (response.status, b'method="post"' in response.body) == (200, False)
@@ -125,7 +127,7 @@ def test_rule_6_viewers_may_only_read(proxied: Browser, store: Storage) -> None:
         for route in proxied.app.routes
         if isinstance(route, Route) and "POST" in (route.methods or ())
     ]
-    assert len(posts) == 10
+    assert len(posts) == 12
     for path in posts:
         if path != "/sign-in":  # it changes nothing but the cookie
             given = {"csrf_token": token, "number": "1"}

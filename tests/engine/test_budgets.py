@@ -43,7 +43,8 @@ def test_deliveries_wait_for_the_next_day_and_the_log_says_so_once(
     assert states == ["done", "queued", "queued"]
     assert "permission Codertocat" not in world.github.calls  # without a budget of outsiders
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
-        "a budget is used up"
+        "a budget is used up",
+        "degraded",
     ]
     assert world.health.snapshot().components["claude"].state == "degraded"
     world.advance(12 * 3600)
