@@ -16,7 +16,7 @@ from hls_handler.backtest.calibration import (
     choose_threshold,
     measure_calibration,
 )
-from hls_handler.backtest.compare import SUGGESTED, Group, compare_issue, list_answers
+from hls_handler.backtest.compare import Group, compare_issue, list_answers
 from hls_handler.backtest.decision import ComparedIssue, Decision, decide
 from hls_handler.backtest.first_text import PastIssue
 from hls_handler.backtest.intervals import Share
@@ -25,6 +25,7 @@ from hls_handler.backtest.run import decode_replies
 from hls_handler.reports.backtests import (
     BacktestDocument,
     BandDocument,
+    ChoiceDocument,
     DecisionDocument,
     FieldDocument,
     ShareDocument,
@@ -155,8 +156,8 @@ def _side_to_dict(
     if cost is not None and with_result:
         per_issue = cost / with_result
     found = list(_answers_by_field(judged))
-    fields = [_field_to_dict(*one, wanted) for one in found]
-    answers = {field: of_field for field, _, of_field in found}
+    fields = [_field_to_dict(one, wanted) for one in found]
+    answers = {one.field: one.answers for one in found}
     return {
         "title": judged.side.title,
         "asked": with_result,
@@ -170,9 +171,17 @@ def _side_to_dict(
     }
 
 
-def _answers_by_field(judged: Judged) -> Iterable[tuple[str, int, list[Answer]]]:
-    """Yield field, number of issues and answers. A list has an answer for each of its labels."""
+@dataclass(frozen=True, slots=True)
+class _FieldAnswers:
+    field: str
+    issues: int
+    answers: Sequence[Answer]  # of a list: one for each of its labels
+    is_list: bool
+
+
+def _answers_by_field(judged: Judged) -> Iterable[_FieldAnswers]:
     for field in dict.fromkeys(group.field for group in judged.groups):
+        is_list = any(group.name != field for group in judged.groups if group.field == field)
         found: list[Answer] = []
         issues = 0
         for answers in judged.answers.values():
@@ -180,20 +189,16 @@ def _answers_by_field(judged: Judged) -> Iterable[tuple[str, int, list[Answer]]]
             found += of_field
             issues += bool(of_field)
         if found:
-            yield field, issues, found
+            yield _FieldAnswers(field, issues, found, is_list)
 
 
-def _field_to_dict(
-    field: str, issues: int, answers: Sequence[Answer], wanted: Wanted
-) -> FieldDocument:
-    agreement: Agreement = measure_agreement(answers, wanted.thresholds.get(field, 0.0))
-    choice: ThresholdChoice = choose_threshold(answers, wanted.precision)
-    return {
+def _field_to_dict(found: _FieldAnswers, wanted: Wanted) -> FieldDocument:
+    field = found.field
+    agreement: Agreement = measure_agreement(found.answers, wanted.thresholds.get(field, 0.0))
+    document: FieldDocument = {
         "field": field,
-        "issues": issues,
-        "is_enough": issues >= FEWEST_ISSUES,
-        "right": _share_to_dict(agreement.accuracy),
-        "without_label": _share_to_dict(agreement.abstentions),
+        "issues": found.issues,
+        "is_enough": found.issues >= FEWEST_ISSUES,
         "labels": [
             {
                 "label": one.label,
@@ -206,6 +211,20 @@ def _field_to_dict(
             {"left": cell.left, "given": cell.given, "issues": cell.issues}
             for cell in agreement.confusion
         ],
+        "choice": None,
+    }
+    if not found.is_list:  # answers about one issue depend on each other
+        document["choice"] = _choice_to_dict(found.answers, agreement, wanted)
+    return document
+
+
+def _choice_to_dict(
+    answers: Sequence[Answer], agreement: Agreement, wanted: Wanted
+) -> ChoiceDocument:
+    choice: ThresholdChoice = choose_threshold(answers, wanted.precision)
+    return {
+        "right": _share_to_dict(agreement.accuracy),
+        "without_label": _share_to_dict(agreement.abstentions),
         "calibration": [_band_to_dict(band) for band in measure_calibration(answers)],
         "thresholds": [
             {
@@ -241,19 +260,14 @@ def _format_settings(
 ) -> str:
     """Return the settings with which the labels reach the wanted precision, as YAML."""
     labels: dict[str, Any] = {}
-    of_fields = [one for one in fields if one["field"] != SUGGESTED]
-    reached = [one["threshold"] for one in of_fields if one["threshold"] is not None]
-    if reached and len(reached) == len(of_fields):
-        labels["min_field_confidence"] = max(reached)
-    for one in fields:
-        if one["field"] == SUGGESTED and one["threshold"] is not None:
-            labels["min_confidence"] = one["threshold"]
+    choices = [one["choice"] for one in fields]
+    reached = [choice and choice["threshold"] for choice in choices if choice is not None]
     thresholds = dict(wanted.thresholds)
-    for one in fields:
-        is_suggested = one["field"] == SUGGESTED
-        pasted = labels.get("min_confidence" if is_suggested else "min_field_confidence")
-        if pasted is not None:
-            thresholds[one["field"]] = pasted
+    if reached and None not in reached:
+        labels["min_field_confidence"] = max(filter(None, reached))
+        for one in fields:
+            if one["choice"] is not None:
+                thresholds[one["field"]] = labels["min_field_confidence"]
     precise: list[str] = []
     for field, of_field in answers.items():
         agreement = measure_agreement(of_field, thresholds.get(field, 0.0))

@@ -28,6 +28,7 @@ from hls_handler.errors import (
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import RenderedPrompt
 from hls_handler.store.backtests import AskedSide, BacktestStore
+from hls_handler.store.replies import StoredReply
 from hls_handler.trials.sender import Sender
 from hls_handler.trials.trial import Trial
 from hls_handler.untrusted.redaction import redact
@@ -70,28 +71,48 @@ class Pace:
         self._wait(at - now)
 
 
-@dataclass(frozen=True, slots=True)
 class _Ledger:
-    """Stores the calls of one task, and refuses one that does not fit the money."""
+    """Stores all calls of a run, and refuses one that does not fit the money. Thread-safe."""
 
-    store: BacktestStore
-    task: Task
-    most_usd: float
-    pace: Pace
+    def __init__(self, store: BacktestStore, most_usd: float, pace: Pace) -> None:
+        self._store = store
+        self._most_usd = most_usd
+        self._pace = pace
+        self._changed = threading.Condition()
+        self._open = 0  # calls that have not ended: their cost may become less than reserved
 
-    def begin(self, rendered: RenderedPrompt, estimate: Usage) -> int:
-        self.pace.wait_for_turn()
-        task = self.task
+    def begin(self, task: Task, rendered: RenderedPrompt, estimate: Usage) -> int:
+        self._pace.wait_for_turn()
         name = rendered.prompt.name
-        call = self.store.begin_call(
-            task.number, task.side, prompt=name, estimate=estimate, most_usd=self.most_usd
+        with self._changed:
+            while True:
+                call = self._store.begin_call(
+                    task.number, task.side, prompt=name, estimate=estimate, most_usd=self._most_usd
+                )
+                if call is not None:
+                    self._open += 1
+                    return call
+                if self._open == 0:
+                    break
+                self._changed.wait()
+        raise RunStopped(
+            f"the next call may cost {format_usd(estimate.cost_usd or 0)}, which does not fit"
+            f" --max-usd {self._most_usd:g}; run it again with more to continue"
         )
-        if call is None:
-            raise RunStopped(
-                f"the next call may cost {format_usd(estimate.cost_usd or 0)}, which does not fit"
-                f" --max-usd {self.most_usd:g}; run it again with more to continue"
-            )
-        return call
+
+    def lose(self) -> None:
+        """Let others go on after a call of which nothing is known: its reservation stays."""
+        with self._changed:
+            self._open -= 1
+            self._changed.notify_all()
+
+    def end(
+        self, call: int, usage: Usage, *, reply: StoredReply | None = None, error: str | None = None
+    ) -> None:
+        with self._changed:
+            self._store.end_call(call, usage, reply=reply, error=error)
+            self._open -= 1
+            self._changed.notify_all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +121,7 @@ class _StoringProvider:
 
     provider: Provider
     ledger: _Ledger
+    task: Task
 
     def upper_estimate(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
@@ -109,9 +131,9 @@ class _StoringProvider:
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
     ) -> Reply | UnusableReply:
-        store = self.ledger.store
+        ledger = self.ledger
         estimate = self.upper_estimate(rendered, correction=correction)
-        call = self.ledger.begin(rendered, estimate)
+        call = ledger.begin(self.task, rendered, estimate)
         try:
             answer = self.provider.ask(rendered, correction=correction)
         except StepFailed as exc:
@@ -121,12 +143,15 @@ class _StoringProvider:
                 is_paid = exc.may_have_succeeded
             if is_paid:
                 usage = estimate
-            store.end_call(call, usage, error=redact(str(exc)))
+            ledger.end(call, usage, error=redact(str(exc)))
+            raise
+        except BaseException:
+            ledger.lose()
             raise
         if isinstance(answer, UnusableReply):
-            store.end_call(call, answer.usage, error=redact(answer.problem))
+            ledger.end(call, answer.usage, error=redact(answer.problem))
         else:
-            store.end_call(call, answer.usage, reply=encode_reply(answer, shown=rendered.code))
+            ledger.end(call, answer.usage, reply=encode_reply(answer, shown=rendered.code))
         return answer
 
 
@@ -136,10 +161,13 @@ class _StoringClaude:
 
     claude: Claude
     ledger: _Ledger
+    task: Task
 
     def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
         return self.claude.answer(
-            model, lambda provider: ask(_StoringProvider(provider, self.ledger)), delivery=delivery
+            model,
+            lambda provider: ask(_StoringProvider(provider, self.ledger, self.task)),
+            delivery=delivery,
         )
 
     def find_outage(self) -> DependencyDown | None:
@@ -176,7 +204,7 @@ class Run:
         calls that were sent are waited for.
         """
         self._connect = connect
-        self._most_usd = most_usd
+        self._ledger = _Ledger(self._store, most_usd, self._pace)
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="backtest")
         try:
             futures = [pool.submit(self._ask, task) for task in self.missing]
@@ -218,8 +246,7 @@ class Run:
         self._stopping.set()
 
     def _ask_once(self, task: Task) -> None:
-        ledger = _Ledger(self._store, task, self._most_usd, self._pace)
-        sender = Sender(_StoringClaude(self._claude(), ledger))
+        sender = Sender(_StoringClaude(self._claude(), self._ledger, task))
         asked = self._store.load(task.number, task.side)
         trial = replace(task.trial, kept=decode_replies(asked, task.trial.library))
         trial.make_job(sender.send).run(trial.source.handler)

@@ -56,10 +56,13 @@ from hls_handler.engine.active_config import Claude
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.events import Account
 from hls_handler.github.client import ReadOnlyGithub, connect_read_only
+from hls_handler.github.labels import fold
+from hls_handler.handlers.labels import list_labels_of
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.backtests import (
     BacktestDocument,
+    ChoiceDocument,
     FieldDocument,
     SideDocument,
     find_folder,
@@ -244,6 +247,7 @@ class _Command:
         threads = min(MAX_THREADS, self.settings.limits.concurrency)
         with closing(connect_read_only(self.settings.github, now=utc_now)) as github:
             inputs = self._read_inputs(github)
+            self._check_names(inputs)
             groups = [list_groups(inputs, side) for side in self.sides]
             with waiting(f"Reading issues of {self.repository}"):
                 plan = self._load_plan(store, github, inputs)
@@ -299,6 +303,16 @@ class _Command:
         document = github.repository_document(self.repository)
         labels = reader.labels()
         return Inputs(self.settings, self.effective, document, labels, self.names, reader)
+
+    def _check_names(self, inputs: Inputs) -> None:
+        models = chain.from_iterable(side.models for side in self.sides)
+        asked = {label.name for model in models for label in list_labels_of(model)}
+        own = {fold(label.name) for label in inputs.labels}
+        for label, name in self.names.items():
+            if label not in asked:
+                abort(f"--map {label}={name}: the labels of the prompt are {', '.join(asked)}")
+            if fold(name) not in own:
+                abort(f"--map {label}={name}: {self.repository} has no label {name}")
 
     def _load_plan(self, store: BacktestStore, github: ReadOnlyGithub, inputs: Inputs) -> Plan:
         """Return the stored plan of a run that has asked. Read the issues if there is none, if more
@@ -467,34 +481,38 @@ def _format_side(side: SideDocument, labelled: int) -> Iterator[str]:
 
 
 def _format_field(field: FieldDocument) -> Iterator[str]:
-    few = "" if field["is_enough"] else ", too few to judge"
-    yield (
-        f"{field['field']:<11} {count(field['issues'], 'labelled issue')}{few}:"
-        f" right {format_share(field['right'])}, without a label"
-        f" {field['without_label']['part']:,}"
-    )
+    choice = field["choice"]
+    line = f"{field['field']:<11} {count(field['issues'], 'labelled issue')}"
+    if not field["is_enough"]:
+        line += ", too few to judge"
+    if choice is not None:
+        right = format_share(choice["right"])
+        line += f": right {right}, without a label {choice['without_label']['part']:,}"
+    yield line
     for label in field["labels"]:
         yield (
             f"  {label['label']:<20} precision {format_share(label['precision'])},"
             f" recall {format_share(label['recall'])}"
         )
+    if choice is not None:
+        yield from _format_choice(choice)
+
+
+def _format_choice(choice: ChoiceDocument) -> Iterator[str]:
     bands = [
         f"{band['stated']:.2f} -> {format_share(band['right'])}"
-        for band in field["calibration"]
+        for band in choice["calibration"]
         if band["stated"] is not None
     ]
     if bands:
         yield f"  stated confidence -> right: {'; '.join(bands)}"
-    yield f"  {_describe_threshold(field)}"
-
-
-def _describe_threshold(field: FieldDocument) -> str:
-    wanted = f"{field['wanted_precision']:.0%}"
-    if field["threshold"] is not None:
-        return f"a precision of {wanted} is reached from a confidence of {field['threshold']:g}"
-    if field["more_issues"] is None:
-        return f"no confidence reaches a precision of {wanted}"
-    return (
-        f"a precision of {wanted} is not proved: about {field['more_issues']:,} more labelled"
-        " issues needed"
-    )
+    wanted = f"{choice['wanted_precision']:.0%}"
+    more = choice["more_issues"]
+    if choice["threshold"] is not None:
+        threshold = choice["threshold"]
+        yield f"  a precision of {wanted} is reached from a confidence of {threshold:g}"
+    elif more is None:
+        yield f"  no confidence reaches a precision of {wanted}"
+    else:
+        issues = count(more, "more labelled issue")
+        yield f"  a precision of {wanted} is not proved: about {issues} needed"

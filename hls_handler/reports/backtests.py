@@ -47,19 +47,23 @@ class ThresholdDocument(TypedDict):
     lower_bound: float
 
 
-class FieldDocument(TypedDict):
-    field: str
-    issues: int  # with a label that people decided
-    is_enough: bool
+class ChoiceDocument(TypedDict):
     right: ShareDocument
     without_label: ShareDocument
-    labels: list[LabelDocument]
-    confusion: list[CellDocument]
     calibration: list[BandDocument]
     thresholds: list[ThresholdDocument]
     wanted_precision: float
     threshold: float | None  # the lowest that reaches it
     more_issues: int | None  # that are needed for one; None if no number helps
+
+
+class FieldDocument(TypedDict):
+    field: str
+    issues: int  # with a label that people decided
+    is_enough: bool
+    labels: list[LabelDocument]
+    confusion: list[CellDocument]
+    choice: ChoiceDocument | None  # None of a list, which has several labels of an issue
 
 
 class SideDocument(TypedDict):

@@ -4,6 +4,7 @@ ended. It is an SQLite database of its own, so that a service never reads it.
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from hls_handler.analysis import Usage
 from hls_handler.db.database import Database
 from hls_handler.db.files import ensure_private_file
 from hls_handler.db.values import no_skew
+from hls_handler.errors import StoreUnavailable
 from hls_handler.store.replies import StoredReply
 
 BUSY_TIMEOUT_S = 30.0
@@ -100,9 +102,18 @@ class BacktestStore:
     @classmethod
     @contextmanager
     def open(cls, path: Path) -> Iterator[Self]:
-        """Open or create the file, which only its user may read."""
+        """Open or create the file, which only its user may read.
+
+        Raises `StoreUnavailable` while another process has opened it.
+        """
         url = URL.create("sqlite", database=str(path))
         ensure_private_file(url)
+        with _lock(path), cls._connect(url) as store:
+            yield store
+
+    @classmethod
+    @contextmanager
+    def _connect(cls, url: URL) -> Iterator[Self]:
         database = Database(url, skew=no_skew, busy_timeout_s=BUSY_TIMEOUT_S)
         with closing(database):
             database.prepare()
@@ -210,6 +221,18 @@ class BacktestStore:
 
 def _has_calls(connection: Connection) -> bool:
     return connection.execute(select(_calls.c.id).limit(1)).first() is not None
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with path.with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            raise StoreUnavailable(
+                f"another `hls backtest` uses {path}: wait until it ends"
+            ) from exc
+        yield
 
 
 def _sum_cost(connection: Connection) -> float:

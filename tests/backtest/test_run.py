@@ -13,7 +13,7 @@ from hls_handler.analysis import Usage
 from hls_handler.backtest.first_text import FirstIssue, PastIssue, Truth
 from hls_handler.backtest.plan import Inputs, make_side, make_tasks
 from hls_handler.backtest.run import Run, RunStopped, Task
-from hls_handler.errors import DependencyDown
+from hls_handler.errors import DependencyDown, StoreUnavailable
 from hls_handler.events import Account
 from hls_handler.prompting import recorded
 from hls_handler.settings.effective import RepositoryTable
@@ -149,3 +149,19 @@ def test_calls_never_cost_more_than_allowed(world: World) -> None:
     with BacktestStore.open(world.path) as store:
         assert store.spent_usd() == pytest.approx(0.00028)
     assert len(world.claude.asked) == 2
+
+
+def test_file_of_a_running_backtest_is_not_opened_again(world: World) -> None:
+    with (
+        BacktestStore.open(world.path),
+        pytest.raises(StoreUnavailable, match=r"another `hls backtest` uses .*a\.db: wait until"),
+        BacktestStore.open(world.path),
+    ):
+        pass
+
+
+def test_call_waits_for_the_money_that_open_calls_have_reserved(world: World) -> None:
+    """A call may cost $0.05, and costs $0.00014: all three fit, one after the other."""
+    with BacktestStore.open(world.path) as store:
+        run = Run(store, world.tasks, per_second=1_000_000, threads=3)
+        assert len([*run.ask_all(lambda: world.claude, 0.06)]) == 3

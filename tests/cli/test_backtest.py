@@ -124,7 +124,7 @@ def test_labels_are_compared_with_those_that_people_left(
     printed = backtest("--yes", "--max-usd", "1")
     assert printed.exit_code == 0, printed.output
     (field,) = result(folder)["sides"][0]["fields"]
-    assert (field["field"], field["issues"], field["right"]["part"]) == ("kind", 40, 40)
+    assert (field["field"], field["issues"], field["choice"]["right"]["part"]) == ("kind", 40, 40)
     assert len(claude.asked) == 40
     assert [text for text in claude.texts if "later" in text] == []
     assert "precision 100% (75% to 100%), recall 100% (75% to 100%)" in printed.output
