@@ -17,6 +17,7 @@ from tests.console.browser import KEY, Browser
 from tests.engine.test_statements import counting
 from tests.queue.builders import accept, begin, claim, newest, queued
 from tests.sqlite import create_database
+from tests.web.fakes import settings
 
 EVIL = "</title></svg><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -133,6 +134,30 @@ def test_cause_of_dead_deliveries_is_said_once(store: Storage, browser: Browser)
     store.queue.discard("g1", by="mona", reason="known")
     browser.now += MAX_OVERVIEW_AGE_S + 1
     assert problems(page(browser))[0].startswith("Claude answered 401 (req_1). Set another")
+
+
+def test_paths_of_causes_are_short(store: Storage, browser: Browser) -> None:
+    [above, *_] = settings().folders_above
+    store.queue.finish(begin(store, "g1"), End("dead", f"check what {above}a.j2 asks for"))
+    assert problems(page(browser)) == ["1 delivery is dead: check what a.j2 asks for."]
+
+
+def test_viewers_are_offered_no_retry(store: Storage) -> None:
+    store.queue.finish(begin(store, "g1"), End("dead", "gone"))
+    proxy = {"user_header": "X-User", "networks": ["127.0.0.1/32"]}
+    browser = Browser(store, trusted_proxy=proxy, viewers=["lisa"])
+    assert ">Show and retry</a>" in browser.get("/", x_user="mona").body.decode()
+    shown = browser.get("/", x_user="lisa").body.decode()
+    assert ">Show</a>" in shown
+    assert "retry" not in shown
+
+
+def test_hold_that_has_ended_is_not_shown(store: Storage, browser: Browser) -> None:
+    browser.now = store.now().timestamp()
+    store.rate_limiter.hold("github", store.now() + timedelta(seconds=2))
+    assert "requests to github go on" in page(browser)
+    browser.now += 3  # the overview is not read again yet
+    assert "requests to github go on" not in page(browser)
 
 
 def test_line_about_now_counts_what_waits_and_runs(store: Storage, browser: Browser) -> None:
