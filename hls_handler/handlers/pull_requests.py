@@ -685,10 +685,15 @@ def _describe_gone(gone: Sequence[LedgerEntry]) -> str:
 
 
 def _mark_told(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
-    """Return the ledger with the entries that a reply in another thread says are gone."""
+    """Return the ledger with when entries were gone, and whether a reply in another thread says
+    so.
+    """
     gone = _list_newly_gone(facts)
     told: list[LedgerEntry] = []
     for entry in facts.found.ledger:
-        is_told = entry.told_elsewhere and entry.is_closed
-        told.append(replace(entry, told_elsewhere=is_told or entry in gone[1:]))
+        is_told = (entry.told_elsewhere and entry.is_closed) or entry in gone[1:]
+        gone_at = 0
+        if entry.state == "gone":
+            gone_at = entry.gone_at or facts.round
+        told.append(replace(entry, told_elsewhere=is_told, gone_at=gone_at))
     return tuple(told)

@@ -185,12 +185,13 @@ class PresentFiles:
 
     def has_returned(self, entry: LedgerEntry, record: ReviewRecord) -> bool:
         """Return True if a block of the files of an entry is back that left them after it was
-        raised.
+        raised, and not after it was gone: it was gone with the block there.
         """
         for name in {entry.file, *entry.files}:
             known = record.blocks.get(name, ())
             same = match_blocks(known, self.by_file.get(name, ()))
-            if any(known[at].until >= entry.raised for at in same.values()):
+            left = [known[at].until for at in same.values() if known[at].until >= entry.raised]
+            if any(not entry.gone_at or until < entry.gone_at for until in left):
                 return True
         return False
 

@@ -66,6 +66,7 @@ class LedgerEntry:
     # of a finding that is fixed, or that is open because its proof left the patch
     proof: Proof | None = None
     resolution: str = ""  # what was proved, for people: "Fixed in 1ac2d4c by line 41."
+    gone_at: int = 0  # the number of the review that found it gone; 0: it is not gone
     told_elsewhere: bool = False  # True: a reply in another finding's thread says that it is gone
     form: str = ""  # of a committed credential, which Claude is not asked about: "github-token"
     values: tuple[str, ...] = ()  # digests of the credentials

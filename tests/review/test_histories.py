@@ -348,6 +348,14 @@ def test_finding_is_asked_about_again_when_a_block_that_left_its_file_is_back() 
     assert pushes.questions == [1]
 
 
+def test_finding_stays_gone_when_a_block_is_back_that_was_there_when_it_was_gone() -> None:
+    pushes = raised()
+    one, two = (BASE.replace("    c = 3\n", f"    c = {number}\n") for number in (4, 5))
+    assert pushes.push({"a.py": one}, verdicts=[said(1, "gone")]) == "success"
+    assert pushes.push({"a.py": two}) == "success"
+    assert pushes.push({"a.py": one}) == "success"
+
+
 def test_second_copy_of_a_block_that_left_and_came_back_is_read() -> None:
     line = "    y = eval(x)\n"
     body = "    p = 1\n    q = 2\n    a = 1\n    return a\n    # the\n    # end\n"
