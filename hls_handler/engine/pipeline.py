@@ -59,6 +59,7 @@ from hls_handler.errors import (
     StepFailed,
     StoreUnavailable,
     Superseded,
+    with_remedy,
 )
 from hls_handler.events import REQUEST_KEY, Event, event_key, parse_event
 from hls_handler.handlers import handler_for
@@ -196,7 +197,7 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int
     store.queue.reschedule(
         lease,
         at=decision,
-        reason=str(error),
+        reason=with_remedy(error),  # for the person who looks at what waits
         failed=failed,
         counts=counts,
         github_requests=requests,
