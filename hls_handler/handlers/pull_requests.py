@@ -180,7 +180,7 @@ class PullRequestHandler(Handler):
     family = FAMILY
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 47
+    facts_version = 48
     facts_since = 38
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {

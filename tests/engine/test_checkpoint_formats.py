@@ -100,7 +100,7 @@ def only_adds_empty_values(decoded: Any, stored: Any) -> bool:
     if not isinstance(stored, dict) or not isinstance(decoded, dict):
         return bool(decoded == stored)
     added = [decoded[name] for name in decoded.keys() - stored.keys()]
-    return all(value in ([], {}, "") for value in added) and all(
+    return all(value in ([], {}, "", 0) for value in added) and all(
         only_adds_empty_values(decoded[name], value) for name, value in stored.items()
     )
 
