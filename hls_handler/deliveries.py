@@ -70,7 +70,9 @@ def find_cause(reason: str) -> str:
     Reasons that differ only in words with a digit or an "@" have the same cause. Such a word is a
     number, a time, a commit, a prompt with its version, or an id.
     """
-    return sha256(name_cause(reason).encode()).hexdigest()[:8]
+    # as `db.values.UntrustedString` stores it, which the key must not depend on
+    stored = name_cause(reason).replace("\x00", "\ufffd").encode(errors="replace")
+    return sha256(stored).hexdigest()[:8]
 
 
 def name_cause(reason: str) -> str:

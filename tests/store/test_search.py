@@ -230,6 +230,13 @@ def test_delivery_whose_reason_an_earlier_version_wrote_is_listed_and_gets_its_c
     assert found == [("401 (req_2)", 2), ("lost", 1)]
 
 
+def test_cause_is_that_of_the_reason_as_it_is_stored(store: Storage) -> None:
+    fail(store, "g1", "half\ud800 of a\x00 name")
+    (row,) = newest(store)
+    assert row.reason is not None
+    assert row.cause == find_cause(row.reason)
+
+
 def test_pages_of_a_cause_are_read_without_its_reasons(store: Storage) -> None:
     for number in range(51):
         fail(store, f"g{number}", f"issue {number} is locked")
