@@ -193,7 +193,9 @@ class DeliverySearches:
         numbers = []
         for state in OF_ALL:
             query = _count("all", literal_column(f"'{state}'"))
-            if state in _IS_INDEXED:
+            # The index of the queue has no causes, and that of the causes all that is counted.
+            has_other_index = state == "queued" and search.cause is not None
+            if state in _IS_INDEXED and not has_other_index:
                 query = query.where(_IS_INDEXED[state])
             numbers.append(_filter(self._database, query, replace(search, state=state)))
         in_span = replace(search, state=None, since=since)
