@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
+import msgspec
+
 from hls_handler.db.database import parse_url, sqlite_file
 from hls_handler.settings.model import Settings
 
@@ -128,15 +130,17 @@ def save_document(path: Path, document: BacktestDocument) -> None:
 
 def list_names(folder: Path) -> Sequence[str]:
     """Return the names of the documents, the newest first."""
-    files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-    return [file.stem for file in files]
+    ages = {}
+    for file in folder.glob("*.json"):
+        with suppress(OSError):  # it was deleted meanwhile
+            ages[file.stem] = file.stat().st_mtime
+    return sorted(ages, key=ages.__getitem__, reverse=True)
 
 
 def load_document(folder: Path, name: str) -> BacktestDocument | None:
-    """Return a document of the folder; None if there is none that can be read."""
+    """Return a document of the folder; None if there is none that this version can read."""
     if name not in list_names(folder):
         return None
-    with suppress(OSError, ValueError):
-        document: BacktestDocument = json.loads((folder / f"{name}.json").read_bytes())
-        return document
+    with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode((folder / f"{name}.json").read_bytes(), type=BacktestDocument)
     return None

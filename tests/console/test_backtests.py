@@ -44,3 +44,16 @@ def test_result_has_shares_with_intervals_and_what_to_paste(browser: Browser, fo
 def test_name_without_a_result_is_not_found(browser: Browser, folder: Path, name: str) -> None:
     (folder / "broken.json").write_text("{")
     assert browser.get(f"/backtests/{name}").status == 404
+
+
+@pytest.mark.parametrize("content", ["[]", '{"repository": "octo/widgets"}', "["])
+def test_document_of_another_version_is_not_listed(
+    browser: Browser, folder: Path, content: str
+) -> None:
+    save_document(folder / "octo-widgets-1.json", make_document())
+    (folder / "other.json").write_text(content)
+    (folder / "deleted.json").symlink_to(folder / "none")
+    page = browser.get("/backtests")
+    assert page.status == 200
+    assert b"octo-widgets-1" in page.body
+    assert browser.get("/backtests/other").status == 404
