@@ -215,7 +215,7 @@ class RetentionStore:
         """Correct the causes of the next `most` deliveries in the state; return the id of the last
         one, or None if there is none after the id `after`.
 
-        A process of a version before 0.4.9 writes reasons without their causes.
+        A process whose tables are of a version before 0.4.10 writes reasons without their causes.
         """
         is_next = and_(_c.state == literal(state), _c.id > after)
         if state == "queued":

@@ -21,6 +21,7 @@ from tests.queue.builders import (
     claim,
     ignored,
     newest,
+    push,
     queued,
     start_call,
 )
@@ -228,6 +229,17 @@ def test_delivery_whose_reason_an_earlier_version_wrote_is_listed_and_gets_its_c
     assert store.retention.correct_causes(state, after=last, most=2) is not None
     found = [(one.reason, one.number) for one in causes(store, state=state)]
     assert found == [("401 (req_2)", 2), ("lost", 1)]
+
+
+def test_delivery_that_is_done_or_superseded_has_no_cause(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.queue.reschedule(lease, at=store.now(), reason="401", failed=True, counts=False)
+    store.queue.finish(claim(store), End("done", "labelled"))
+    accept(store, push("g2", "aaa", settle_s=30))
+    accept(store, push("g3", "bbb", settle_s=30))
+    found = {row.guid: row.cause for row in newest(store)}
+    assert (found["g1"], found["g2"]) == (None, None)
+    assert found["g3"] is not None
 
 
 def test_cause_is_that_of_the_reason_as_it_is_stored(store: Storage) -> None:
