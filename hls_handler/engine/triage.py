@@ -29,6 +29,7 @@ from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Account
 from hls_handler.github.comments import is_by
 from hls_handler.github.values import TimelineEvent
+from hls_handler.github.writer import HAS_TYPE
 from hls_handler.handlers.issues import FAMILY
 from hls_handler.handlers.job import Conversation
 from hls_handler.routing import Rule
@@ -75,6 +76,7 @@ class Written:
     labels: tuple[str, ...]
     has_type: bool
     has_comment: bool
+    found_type: bool = False  # which it wrote itself, if the process died before it stored that
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +150,12 @@ def _load_written(job: Job, guid: str) -> Written:
     else:
         history = job.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
         labels = [name for name in history.labels() if name not in before]
-    has_type = "type" in outcomes and outcomes["type"].kind == "changed"
+    of_type = outcomes.get("type")
+    has_type = of_type is not None and of_type.kind == "changed"
+    found_type = of_type is not None and of_type.detail == HAS_TYPE
     begun = [COMMENT_WRITE_BEGUN.decode(one) for key, one in steps.items() if key[0] == "writing"]
     has_comment = any(one is not None and one.how == "created" for one in begun)
-    return Written(tuple(labels), has_type, has_comment)
+    return Written(tuple(labels), has_type, has_comment, found_type)
 
 
 def decide_undo(
@@ -173,7 +177,10 @@ def decide_undo(
             labels.append(name)
     has_type = written.has_type
     types = [one for one in timeline if one.event.startswith("issue_type_")]
-    if has_type and types and not is_own(types[-1].actor):
+    is_own_type = bool(types) and is_own(types[-1].actor)
+    if written.found_type:
+        has_type = is_own_type
+    elif has_type and types and not is_own_type:
         left.append(f"the type stays as it is: {_name_actor(types[-1])} changed it last")
         has_type = False
     return UndoPlan(tuple(labels), has_type, written.has_comment, tuple(left))

@@ -52,6 +52,8 @@ class _IssueType(BaseModel):
 
 _IssueTypes = tuple[_IssueType, ...]
 
+HAS_TYPE = "the issue has a type already"
+
 
 class _TypedIssue(BaseModel):
     type: _IssueType | None = None
@@ -175,7 +177,7 @@ class GithubWriter:
                 f"type {action.name} not set: the repository has no such issue type",
             )
         path = f"{self._base}/issues/{number}"
-        outcome = Outcome("type", "unchanged", "the issue has a type already")
+        outcome = Outcome("type", "unchanged", HAS_TYPE)
         if self._api.get(path, _TypedIssue).type is None:
             if self._guard is None:
                 return Outcome("type", "dry_run", f"would have set the type {name}")

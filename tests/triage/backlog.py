@@ -37,7 +37,10 @@ class Backlog:
         return planner.plan(Terms(REPOSITORY, limit, max_usd, comments))
 
     def start(self, **terms: Any) -> TriageRun:
-        return start(self.home.world.store, self.plan(**terms), by=BY)
+        return self.start_of(self.plan(**terms))
+
+    def start_of(self, plan: Plan) -> TriageRun:
+        return start(self.home.world.store, plan, by=BY)
 
     def process(self) -> None:
         """Process all deliveries, as a service with one worker does."""

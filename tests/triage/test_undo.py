@@ -68,6 +68,13 @@ def test_undo_leaves_what_a_person_changed_and_names_the_person(typed: Backlog) 
     assert talk.shown() == "bug priority-high (Task)"
 
 
+def test_type_that_a_person_set_before_the_run_stays(typed: Backlog) -> None:
+    talk = Talk(typed.home, 7)
+    typed.home.state.set_type(talk.now, {"name": "Task"}, by=ZOE)
+    assert undone(typed, typed.run().run) == "removed bug, difficulty-easy, priority-low"
+    assert talk.shown() == " (Task)"
+
+
 def test_comment_that_a_person_edited_stays(typed: Backlog) -> None:
     talk = Talk(typed.home, 7)
     run = typed.run(comments=True).run
