@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Row, Select, String, and_, case, cast, distinct, func, or_, select
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    String,
+    and_,
+    case,
+    cast,
+    distinct,
+    func,
+    or_,
+    select,
+)
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
@@ -149,21 +161,30 @@ class TriageRuns:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, new: NewRun, *, by: str) -> int:
-        """Store a run for the person `by`, and return its id."""
-        row = {**new.columns, "started_by": by, "started_at": self._database.now}
+    def begin(self, new: NewRun, *, continued: int | None = None, by: str) -> int:
+        """Store a run for the person `by`, or the new limits of the one that goes on: `continued`,
+        or one that runs. Return its id. Two calls at the same moment make one run.
+        """
         with self._database.writing() as connection:
-            run: int = connection.execute(
-                triage_runs.insert().values(row).returning(_r.id)
-            ).scalar_one()
+            self._database.lock_accepts(connection)
+            run = self._find_continued(connection, new.repository_id, continued)
+            if run is None:
+                row = {**new.columns, "started_by": by, "started_at": self._database.now}
+                insert = triage_runs.insert().values(row).returning(_r.id)
+                run = int(connection.execute(insert).scalar_one())
+            else:
+                connection.execute(triage_runs.update().where(_r.id == run).values(new.columns))
             record_change(self._database, connection, by, "triage", f"{new.repository} run {run}")
         return run
 
-    def change(self, run: int, new: NewRun, *, by: str) -> None:
-        """Store other limits of a run that is continued."""
-        with self._database.writing() as connection:
-            connection.execute(triage_runs.update().where(_r.id == run).values(new.columns))
-            record_change(self._database, connection, by, "triage", f"{new.repository} run {run}")
+    def _find_continued(
+        self, connection: Connection, repository_id: int, continued: int | None
+    ) -> int | None:
+        last = _run(connection.execute(_select_last(repository_id)).first())
+        if last is None:
+            return None
+        goes_on = last.id == continued or self._load(connection, last).state == "running"
+        return last.id if goes_on else None
 
     def begin_undo(self, run: TriageRun, *, by: str) -> None:
         """Mark the run as taken back: no worker begins another issue of it."""
@@ -181,10 +202,8 @@ class TriageRuns:
 
     def find_last(self, repository_id: int) -> TriageRun | None:
         """Return the newest run of a repository that was not taken back."""
-        query = select(triage_runs).where(_r.repository_id == repository_id, _r.undone_at.is_(None))
         with self._database.reading() as connection:
-            row = connection.execute(query.order_by(_r.id.desc()).limit(1)).first()
-        return _run(row)
+            return _run(connection.execute(_select_last(repository_id)).first())
 
     def newest(self, *, most: int) -> Sequence[TriageRun]:
         query = select(triage_runs).order_by(_r.id.desc()).limit(most)
@@ -193,17 +212,20 @@ class TriageRuns:
             return [run for run in found if run is not None]
 
     def load_progress(self, run: TriageRun) -> Progress:
+        with self._database.reading() as connection:
+            return self._load(connection, run)
+
+    def _load(self, connection: Connection, run: TriageRun) -> Progress:
         key = run.budget.key
         paid = select(func.sum(_c.cost_micro_usd)).where(_c.review_key == key)
         deleted = select(deleted_review_calls.c.cost_micro_usd).where(
             deleted_review_calls.c.review_key == key
         )
-        with self._database.reading() as connection:
-            costs = [connection.execute(query).scalar() for query in (paid, deleted)]
-            rows = [
-                connection.execute(_select_issues(f"{prefix}{run.id}")).all()
-                for prefix in (TRIAGE, UNDO_TRIAGE)
-            ]
+        costs = [connection.execute(query).scalar() for query in (paid, deleted)]
+        rows = [
+            connection.execute(_select_issues(f"{prefix}{run.id}")).all()
+            for prefix in (TRIAGE, UNDO_TRIAGE)
+        ]
         issues, undo = ([from_row(TriagedIssue, row) for row in found] for found in rows)
         return Progress(run, issues, undo, sum(int(cost or 0) for cost in costs) / 1_000_000)
 
@@ -267,6 +289,11 @@ class TriageRuns:
 
 PAST = timedelta(days=30)
 """Age of the calls that a forecast rests on."""
+
+
+def _select_last(repository_id: int) -> Select[Any]:
+    of_repository = (_r.repository_id == repository_id, _r.undone_at.is_(None))
+    return select(triage_runs).where(*of_repository).order_by(_r.id.desc()).limit(1)
 
 
 def _select_issues(request_id: str) -> Select[Any]:

@@ -23,15 +23,8 @@ def start(store: Storage, plan: Plan, *, by: str) -> TriageRun:
     """Start or continue the run for the person `by`. If the process dies in between, the next call
     with another plan of the repository continues it.
     """
-    continued = plan.continued
-    last = store.triage.find_last(plan.repository_id)
-    if last is not None and store.triage.load_progress(last).state == "running":
-        continued = last  # another plan was started meanwhile
-    if continued is None:
-        run_id = store.triage.begin(plan.run, by=by)
-    else:
-        run_id = continued.id
-        store.triage.change(run_id, plan.run, by=by)
+    continued = plan.continued.id if plan.continued is not None else None
+    run_id = store.triage.begin(plan.run, continued=continued, by=by)
     numbers = [one.number for one in plan.chosen]
     processed = store.triage.find_processed(plan.repository_id, numbers, but=run_id)
     chosen = [
