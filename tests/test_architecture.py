@@ -181,6 +181,7 @@ def test_serving_with_sqlite_loads_no_module_of_the_sandbox_and_no_large_library
         "google.auth",
         "qdrant_client",
         "hls_handler.sandbox",
+        "hls_handler.triage",
     }
     code = f"import sys, hls_handler.cli.serve; print({unwanted} & sys.modules.keys())"
     printed = subprocess.run(

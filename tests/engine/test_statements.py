@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from tests.handlers.world import file, pull_request, pull_request_analysis
 class Counted:
     statements: int = 0
     transactions: int = 0
+    texts: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -30,6 +31,7 @@ def counting() -> Iterator[Counted]:
 
     def count_statement(*arguments: Any) -> None:
         counted.statements += not arguments[2].startswith(("BEGIN", "PRAGMA"))
+        counted.texts.append(arguments[2])
 
     def count_transaction(_connection: object) -> None:
         counted.transactions += 1
@@ -102,3 +104,13 @@ def test_delivery_needs_few_statements_and_transactions(
         True,
         True,
     ), counted
+
+
+def test_delivery_without_a_triage_run_reads_no_run(make_world: MakeWorld) -> None:
+    """The limits above are those from before there were triage runs."""
+    world = make_world()
+    accept_issue(world, "first", 1)
+    with counting() as counted:
+        assert world.finish().state == "done"
+    assert counted.texts
+    assert [text for text in counted.texts if "triage_runs" in text] == []
