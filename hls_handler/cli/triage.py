@@ -253,6 +253,8 @@ def _undo(settings: Settings, run_id: int, *, yes: bool, as_json: bool) -> None:
         progress = store.triage.load_progress(run)
         if not as_json:
             print_line(describe_run(progress))
+        if progress.state == "empty":
+            fail(f"nothing of run {run_id} can be taken back: its deliveries have been deleted")
         if not yes:
             require_confirmation(
                 "Take it back?", what="the undo", otherwise="nothing was taken back"

@@ -40,7 +40,8 @@ _d = deliveries.c
 _r = triage_runs.c
 _c = calls.c
 
-RunState = Literal["running", "done", "over budget", "undone"]
+RunState = Literal["running", "done", "over budget", "undone", "empty"]
+"""empty: its deliveries were deleted (`storage.keep_days`), or it died before it had one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +112,14 @@ class Progress:
     issues: Sequence[TriagedIssue]
     undo: Sequence[TriagedIssue]
     cost_usd: float  # with what calls in progress have reserved
+    is_new: bool  # it may get its first issue now
 
     @property
     def state(self) -> RunState:
         if self.run.undone_at is not None:
             return "undone"
+        if not self.issues and not self.is_new:
+            return "empty"
         if not self.issues or any(one.is_open for one in self.issues):
             return "running"
         if any(one.is_over_budget for one in self.issues):
@@ -141,6 +145,7 @@ class PastCalls:
 
 
 NOTHING_PAST = PastCalls(calls_per_issue=1.0, output_tokens=0.0, is_recent=False)
+NEW_MS = 60 * 60_000  # a run without deliveries that began longer ago gets none
 CACHED_MS = 5 * 60_000  # how long Claude's prompt cache keeps a system prompt
 
 
@@ -227,7 +232,9 @@ class TriageRuns:
             for prefix in (TRIAGE, UNDO_TRIAGE)
         ]
         issues, undo = ([from_row(TriagedIssue, row) for row in found] for found in rows)
-        return Progress(run, issues, undo, sum(int(cost or 0) for cost in costs) / 1_000_000)
+        cost_usd = sum(int(cost or 0) for cost in costs) / 1_000_000
+        age_ms = self._database.now_in(connection) - to_ms(run.started_at)
+        return Progress(run, issues, undo, cost_usd, is_new=age_ms < NEW_MS)
 
     def find_processed(
         self, repository_id: int, numbers: Collection[int], *, but: int | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from hls_handler.sandbox.objects import Account
@@ -137,3 +139,15 @@ def test_run_is_in_the_audit_and_counts_as_no_webhook(backlog: Backlog) -> None:
     assert store.statistics.counters().get(("webhooks", ""), 0) == 0
     found = [(one.person, one.action, one.object) for one in store.audit.find(most=9)]
     assert found == [(BY, "triage", "octo/hello run 1")]
+
+
+def test_run_whose_deliveries_retention_deleted_is_not_continued(backlog: Backlog) -> None:
+    world = backlog.home.world
+    first = backlog.run(limit=2).run
+    world.advance(100 * 86400)
+    deleted = world.store.retention.delete_deliveries(after=timedelta(days=90), most=10)
+    assert deleted == 2
+    assert backlog.progress(first).state == "empty"
+    assert backlog.plan().continued is None
+    second = backlog.run()
+    assert (second.run.id, [one.number for one in second.issues]) == (2, [7])
