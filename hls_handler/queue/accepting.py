@@ -18,6 +18,7 @@ from hls_handler.db.values import HOUR_MS, compress, literal
 from hls_handler.deliveries import (
     CAUGHT_UP,
     CONCLUDED,
+    UNDO_TRIAGE,
     Accepted,
     NewDelivery,
     State,
@@ -216,6 +217,8 @@ def is_superseded(old: Row[*tuple[Any, ...]], new: NewDelivery) -> bool:
     """Return whether `new` makes a queued delivery of its conversation that was stored before it
     unnecessary.
     """
+    if old.request_id.startswith(UNDO_TRIAGE):
+        return False
     if new.is_caught_up and not old.request_id.startswith(CAUGHT_UP):
         # catch-up reads in order, but late: webhooks that were stored before may be newer
         return False

@@ -9,6 +9,7 @@ import pytest
 
 from hls_handler.sandbox.objects import Account
 from hls_handler.store.triage import TriageRun
+from hls_handler.triage.runs import undo
 from tests.engine.fakes import HLS
 from tests.engine.world import BUG, open_world
 from tests.handlers.conversation import Talk, open_home
@@ -183,3 +184,23 @@ def test_undo_restores_the_labels_of_random_histories(seed: int) -> None:
             number = talk.number
             expected = left[number] - (written[number] - touched[number])
             assert set(talk.now.labels) == expected, (number, written[number], touched[number])
+
+
+def test_webhook_does_not_replace_an_undo_that_waits(typed: Backlog) -> None:
+    run = typed.run().run
+    undo(typed.home.world.store, run, by=BY)
+    typed.home.says(BUG.model_copy(update={"kind": "enhancement"}))
+    talk = Talk(typed.home, 7)
+    talk.act("edited", title="Crash at noon", body="It crashes at noon.")
+    typed.process()
+    assert {one.number: one.state for one in typed.progress(run).undo} == {7: "done", 12: "done"}
+
+
+def test_closed_issue_is_taken_back(typed: Backlog) -> None:
+    run = typed.run().run
+    talk = Talk(typed.home, 7)
+    undo(typed.home.world.store, run, by=BY)
+    talk.act("closed", state="closed")
+    typed.process()
+    assert {one.number: one.state for one in typed.progress(run).undo} == {7: "done", 12: "done"}
+    assert talk.shown() == ""
