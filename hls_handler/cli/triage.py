@@ -44,7 +44,7 @@ from hls_handler.store.triage import TriagedIssue, TriageRun
 from hls_handler.triage.plan import CannotPlan, Plan, Planner, Terms
 from hls_handler.triage.report import (
     count_ends,
-    describe_forecast,
+    describe_plan,
     describe_run,
     describe_skipped,
     to_document,
@@ -164,7 +164,7 @@ def _print_plan(plan: Plan) -> None:
         rows.append((f"#{one.number}", why, one.title, one.why))
     total = f"{count(len(plan.chosen), 'issue')} of {plan.terms.repository} to process"
     if plan.continued is not None:
-        total += f", in run {plan.continued.id}, which goes on"
+        total += f" in run {plan.continued.id}"
     if is_terminal() and rows:
         cells = [
             [Cell(number), Cell(why), Cell(title, below=[more] if more else [])]
@@ -177,7 +177,7 @@ def _print_plan(plan: Plan) -> None:
         print_line(total)
     if plan.skipped:
         print_line(describe_skipped(plan.skipped))
-    for line in describe_forecast(plan.forecast):
+    for line in describe_plan(plan):
         print_line(line)
 
 

@@ -89,9 +89,9 @@ class TriagePages:
         forecast: Sequence[str] = ()
         skipped = numbers = ""
         if plan is not None:
-            from hls_handler.triage.report import describe_forecast, describe_skipped
+            from hls_handler.triage.report import describe_plan, describe_skipped
 
-            forecast = describe_forecast(plan.forecast)
+            forecast = describe_plan(plan)
             skipped = describe_skipped(plan.skipped)
             numbers = _list_numbers(plan)
         runs = self._store.triage.newest(most=MOST_RUNS)

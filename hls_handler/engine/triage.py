@@ -140,6 +140,8 @@ def _load_written(job: Job, guid: str) -> Written:
     outcomes: dict[str, Outcome] = {}
     for (name, _), step in steps.items():
         found = OUTCOME.decode(step) if name == OUTCOME.name else None
+        if found is not None and found.kind == "dry_run":
+            return NOTHING_WRITTEN
         if found is not None:
             outcomes[found.action] = found
     before = LABELS_BEFORE.decode(steps.get((LABELS_BEFORE.name, 0)))

@@ -237,18 +237,23 @@ class TriageRuns:
         return Progress(run, issues, undo, cost_usd, is_new=age_ms < NEW_MS)
 
     def find_processed(
-        self, repository_id: int, numbers: Collection[int], *, but: int | None
+        self,
+        repository_id: int,
+        numbers: Collection[int],
+        *,
+        but: int | None,
+        in_dry_runs: bool = False,
     ) -> frozenset[int]:
         """Return the issues that HLS has processed, or will process; not those of the run `but`,
-        and of runs that were taken back.
+        and of runs that were taken back. A dry run, which wrote nothing, counts `in_dry_runs`.
         """
         keys = [conversation_key(repository_id, number) for number in numbers]
         undone = select(TRIAGE + cast(_r.id, String)).where(_r.undone_at.is_not(None))
         is_of_run = _d.request_id == f"{TRIAGE}{but}"
-        is_processed = or_(
-            _d.state.in_(["queued", "running"]),
-            and_(_d.state == "done", _d.analysis_status.is_not(None)),
-        )
+        is_done = and_(_d.state == "done", _d.analysis_status.is_not(None))
+        if not in_dry_runs:
+            is_done = and_(is_done, _d.posting_status.is_distinct_from("dry_run"))
+        is_processed = or_(_d.state.in_(["queued", "running"]), is_done)
         of_deliveries = (
             select(_d.number)
             .distinct()

@@ -97,6 +97,7 @@ class Plan:
     issues: Sequence[PlannedIssue]  # without pull requests
     skipped: Mapping[str, int]  # number by reason, pull requests included
     forecast: Forecast
+    is_dry_run: bool = False  # by `features.dry_run`
 
     @property
     def chosen(self) -> Sequence[PlannedIssue]:
@@ -140,7 +141,15 @@ class Planner:
         samples = self._render(choice.chosen[:SAMPLE], reader, bot)
         forecast = make_forecast(self._settings, choice.chosen, samples, past, terms.max_usd)
         continued = before.run if before is not None else None
-        return Plan(terms, repository_id, continued, choice.issues, choice.skipped, forecast)
+        return Plan(
+            terms,
+            repository_id,
+            continued,
+            choice.issues,
+            choice.skipped,
+            forecast,
+            choice.is_dry_run,
+        )
 
     def _find_unfinished(self, repository_id: int, terms: Terms) -> Progress | None:
         last = self._store.triage.find_last(repository_id)
@@ -197,6 +206,8 @@ class _Choice:
         self._reader = reader
         self._document = document
         self._router = Router(settings, RepositoryTable(settings), library, (bot,))
+        entry = RepositoryTable(settings).find(str(document["full_name"]))
+        self.is_dry_run = entry is not None and entry.features.dry_run
         self.issues: list[PlannedIssue] = []
         self.skipped: Counter[str] = Counter()
 
@@ -227,7 +238,7 @@ class _Choice:
             self.skipped[PULL_REQUEST] += len(page) - len(listed)
             numbers = [int(one["number"]) for one in listed]
             processed = self._store.triage.find_processed(
-                int(self._document["id"]), numbers, but=run
+                int(self._document["id"]), numbers, but=run, in_dry_runs=self.is_dry_run
             )
             for one in listed:
                 if one["number"] not in taken:

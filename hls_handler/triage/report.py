@@ -10,6 +10,8 @@ from hls_handler.store.triage import Progress, TriagedIssue
 from hls_handler.triage.plan import Forecast, Plan
 from hls_handler.wording import count, format_usd
 
+DRY_RUN = "dry run: Claude is asked and paid, and nothing is written (features.dry_run)"
+
 
 def describe_skipped(skipped: Mapping[str, int]) -> str:
     """Return "skipped: 3 pull request, 1 locked"."""
@@ -17,13 +19,29 @@ def describe_skipped(skipped: Mapping[str, int]) -> str:
     return f"skipped: {', '.join(parts) or 'none'}"
 
 
-def describe_forecast(forecast: Forecast) -> Sequence[str]:
+def describe_plan(plan: Plan) -> Sequence[str]:
+    """Return the limits of a run that goes on, the forecast, and whether nothing is written."""
+    lines = list[str]()
+    terms = plan.terms
+    if plan.continued is not None:
+        comments = "with" if terms.comments else "without"
+        most = format_usd(terms.max_usd)
+        lines.append(f"run {plan.continued.id} goes on with at most {most}, {comments} comments")
+    if plan.chosen:
+        lines += _describe_forecast(plan.forecast)
+    if plan.is_dry_run:
+        lines.append(DRY_RUN)
+    return lines
+
+
+def _describe_forecast(forecast: Forecast) -> Sequence[str]:
     calls = count(round(forecast.calls), "call")
     tokens = f"{forecast.input_tokens:,} tokens in, {forecast.output_tokens:,} out"
+    minutes = max(round(forecast.minutes), 1)
     typical = format_usd(forecast.typical_usd)
     most = format_usd(forecast.max_usd)
     return (
-        f"forecast: {calls} to Claude, {tokens}, about {forecast.minutes:.0f} min",
+        f"forecast: {calls} to Claude, {tokens}, about {minutes} min",
         f"cost: about {typical}, at most {most}; a question needs a second call",
     )
 

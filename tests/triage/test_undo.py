@@ -9,6 +9,7 @@ import pytest
 
 from hls_handler.sandbox.objects import Account
 from hls_handler.store.triage import TriageRun
+from hls_handler.triage.report import DRY_RUN, describe_plan
 from hls_handler.triage.runs import undo
 from tests.engine.fakes import HLS
 from tests.engine.world import BUG, open_world
@@ -204,3 +205,30 @@ def test_closed_issue_is_taken_back(typed: Backlog) -> None:
     typed.process()
     assert {one.number: one.state for one in typed.progress(run).undo} == {7: "done", 12: "done"}
     assert talk.shown() == ""
+
+
+def test_dry_run_wrote_nothing_to_take_back() -> None:
+    with open_world() as world:
+        backlog = Backlog(open_home(world, features={"dry_run": True}))
+        backlog.home.says(BUG)
+        backlog.add_issue(7)
+        run = backlog.run().run
+        assert undone(backlog, run) == "the run changed nothing here"
+
+
+def test_issues_of_a_dry_run_are_processed_after_it_is_switched_off() -> None:
+    with open_world() as world:
+        home = open_home(world, features={"dry_run": True})
+        backlog = Backlog(home)
+        home.says(BUG)
+        backlog.add_issue(7)
+        dry = backlog.plan()
+        backlog.start_of(dry)
+        backlog.process()
+        assert describe_plan(dry)[-1] == DRY_RUN
+        assert backlog.plan().chosen == []
+        home.go_live()
+        live = backlog.run()
+        assert live.run.id == 2
+        assert Talk(home, 7).shown() == "bug priority-low difficulty-easy"
+        assert len(home.questions) == 2  # Claude's replies of the dry run are used again
