@@ -27,6 +27,7 @@ from hls_handler.engine.posting import (
 )
 from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Account
+from hls_handler.github.comment_body import is_as_written
 from hls_handler.github.comments import is_by
 from hls_handler.github.values import TimelineEvent
 from hls_handler.github.writer import HAS_TYPE
@@ -76,6 +77,7 @@ class Written:
     labels: tuple[str, ...]
     has_type: bool
     has_comment: bool
+    is_rewritten: bool = False  # the comment, by a later event
     found_type: bool = False  # which it wrote itself, if the process died before it stored that
 
 
@@ -157,7 +159,17 @@ def _load_written(job: Job, guid: str) -> Written:
     found_type = of_type is not None and of_type.detail == HAS_TYPE
     begun = [COMMENT_WRITE_BEGUN.decode(one) for key, one in steps.items() if key[0] == "writing"]
     has_comment = any(one is not None and one.how == "created" for one in begun)
-    return Written(tuple(labels), has_type, has_comment, found_type)
+    is_rewritten = has_comment and _is_rewritten(job, outcomes.get("comment"))
+    return Written(tuple(labels), has_type, has_comment, is_rewritten, found_type)
+
+
+def _is_rewritten(job: Job, outcome: Outcome | None) -> bool:
+    """Return whether HLS has written another text into the comment since this outcome."""
+    history = job.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
+    stored = history.comment(FAMILY)
+    if outcome is None or outcome.body is None or stored is None:
+        return False
+    return not is_as_written(outcome.body, stored.body_digest)
 
 
 def decide_undo(
@@ -185,7 +197,11 @@ def decide_undo(
     elif has_type and types and not is_own_type:
         left.append(f"the type stays as it is: {_name_actor(types[-1])} changed it last")
         has_type = False
-    return UndoPlan(tuple(labels), has_type, written.has_comment, tuple(left))
+    has_comment = written.has_comment
+    if written.is_rewritten:
+        left.append("our comment stays as it is: a later event rewrote it")
+        has_comment = False
+    return UndoPlan(tuple(labels), has_type, has_comment, tuple(left))
 
 
 def _name_actor(event: TimelineEvent | None) -> str:

@@ -141,6 +141,17 @@ def test_later_webhook_is_no_part_of_the_undo(typed: Backlog) -> None:
     assert Talk(typed.home, 7).shown().split()[0] == "enhancement"
 
 
+def test_comment_that_a_later_webhook_rewrote_stays(typed: Backlog) -> None:
+    run = typed.run(comments=True).run
+    talk = Talk(typed.home, 7)
+    answer = {"kind": "enhancement", "recommended_response": "Use colours."}
+    typed.home.says(BUG.model_copy(update=answer))
+    talk.act("edited", title="Add colours", body="I want colours.")
+    said = undone(typed, run) or ""
+    assert said.endswith("our comment stays as it is: a later event rewrote it")
+    assert talk.shown() == "enhancement\n--\nUse colours."
+
+
 NAMES = (*sorted(SET), "question", "priority-high", "help wanted")
 
 
