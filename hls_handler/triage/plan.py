@@ -133,6 +133,7 @@ class Planner:
         bot = self._github.fetch_bot_account()
         reader = self._github.reader(terms.repository, bot=bot)
         document = self._github.repository_document(terms.repository)
+        terms = replace(terms, repository=str(document["full_name"]))  # it may be an old name
         repository_id = int(document["id"])
         before = self._find_unfinished(repository_id, terms)
         choice = _Choice(self._store, self._settings, self._library, bot, reader, document)

@@ -30,11 +30,18 @@ class Backlog:
         self.home.seed("issues", "opened", issue=issue)
         return Talk(self.home, number)
 
-    def plan(self, limit: int = 50, max_usd: float = 1.0, *, comments: bool = False) -> Plan:
+    def plan(
+        self,
+        limit: int = 50,
+        max_usd: float = 1.0,
+        *,
+        comments: bool = False,
+        repository: str = REPOSITORY,
+    ) -> Plan:
         world = self.home.world
         github = ReadOnlyGithub(self.home.client._api, None, assume_open=False, account=HLS)
         planner = Planner(world.store, world.settings, world.prompts, github)
-        return planner.plan(Terms(REPOSITORY, limit, max_usd, comments))
+        return planner.plan(Terms(repository, limit, max_usd, comments))
 
     def start(self, **terms: Any) -> TriageRun:
         return self.start_of(self.plan(**terms))

@@ -10,7 +10,7 @@ from hls_handler.sandbox.objects import Account
 from hls_handler.triage.plan import CannotPlan
 from hls_handler.triage.report import count_ends
 from hls_handler.triage.runs import start
-from tests.handlers.conversation import Talk, person
+from tests.handlers.conversation import REPOSITORY, Talk, person
 from tests.triage.backlog import BY, Backlog, skipped
 
 
@@ -151,3 +151,8 @@ def test_run_whose_deliveries_retention_deleted_is_not_continued(backlog: Backlo
     assert backlog.plan().continued is None
     second = backlog.run()
     assert (second.run.id, [one.number for one in second.issues]) == (2, [7])
+
+
+def test_run_has_the_name_that_github_gives_the_repository(backlog: Backlog) -> None:
+    plan = backlog.plan(repository=REPOSITORY.upper())
+    assert plan.run.repository == REPOSITORY
