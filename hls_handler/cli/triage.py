@@ -260,4 +260,5 @@ def _undo(settings: Settings, run_id: int, *, yes: bool, as_json: bool) -> None:
                 "Take it back?", what="the undo", otherwise="nothing was taken back"
             )
         undo(store, run, by=describe_person())
+        run = store.triage.find(run_id) or run  # now it is taken back
         _watch(store, settings, run, as_json=as_json, is_undo=True)

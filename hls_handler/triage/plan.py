@@ -147,7 +147,7 @@ class Planner:
             repository_id,
             continued,
             choice.issues,
-            choice.skipped,
+            +choice.skipped,  # without zeros
             forecast,
             choice.is_dry_run,
         )
