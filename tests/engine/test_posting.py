@@ -188,7 +188,7 @@ def test_comment_without_response_is_not_read_before_slowest_write_s(make_world:
     world.store.queue.reschedule_waiting()
     assert world.run() is None
     assert [call for call in world.github.calls[calls_before:] if "comment" in call] == []
-    assert world.row().reason == "no answer: ReadTimeout"  # not that it waits
+    assert world.row().reason == "no answer: ReadTimeout; wait"  # not that of the slot
     world.advance(30)
     assert world.run() == Ended(GUID, "done", DONE)
     assert world.github.calls.count("write comment") == 1
