@@ -184,6 +184,11 @@ class RunBudget:
         """Stands in `calls.review_key` for the key of a pull request."""
         return f"triage {self.run}"
 
+    @property
+    def name(self) -> str:
+        """Beginning of the reason of an issue for which it is used up."""
+        return f"the budget of triage run {self.run}"
+
 
 @dataclass(frozen=True, slots=True)
 class StartedCall:
@@ -667,7 +672,7 @@ class ClaudeCalls:
             why = "waits for calls in progress, which reserve the rest of the run's budget"
             return Postponed(why, at=from_ms(now) + RESERVED_WAIT)
         return BudgetExceeded(
-            f"the budget of triage run {budget.run} allows no further call: {_usd(spent)} spent,"
+            f"{budget.name} allows no further call: {_usd(spent)} spent,"
             f" this call needs up to {_usd(needed)}, --max-usd is {budget.max_usd:g}; `hls triage`"
             " with a higher --max-usd continues the run"
         )

@@ -127,6 +127,14 @@ class Progress:
         return "done"
 
     @property
+    def is_used_up(self) -> bool:
+        """Return whether the run's own budget ended issues, and not one of `budgets`."""
+        name = self.run.budget.name
+        return any(
+            one.is_over_budget and (one.reason or "").startswith(name) for one in self.issues
+        )
+
+    @property
     def ended(self) -> int:
         return sum(not one.is_open for one in self.issues)
 

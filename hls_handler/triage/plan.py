@@ -157,7 +157,8 @@ class Planner:
         if last is None:
             return None
         progress = self._store.triage.load_progress(last)
-        if progress.state == "over budget" and terms.max_usd <= last.max_usd:
+        is_over = progress.state == "over budget" and progress.is_used_up
+        if is_over and terms.max_usd <= last.max_usd:
             raise CannotPlan(
                 f"run {last.id} has used up its {last.max_usd:g} USD: continue it with a higher"
                 f" --max-usd, or take it back with `hls triage --undo {last.id}`"

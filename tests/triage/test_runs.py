@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.sandbox.objects import Account
+from hls_handler.settings.model import Budgets
 from hls_handler.triage.plan import CannotPlan
 from hls_handler.triage.report import count_ends
 from hls_handler.triage.runs import start
@@ -123,6 +124,16 @@ def test_used_up_budget_ends_the_rest_and_a_higher_one_continues_it(backlog: Bac
     continued = backlog.run(max_usd=1.0)
     assert (continued.run.id, count_ends(continued.issues)) == (1, {"done": 3})
     assert len(backlog.home.questions) == 3
+
+
+def test_run_that_a_budget_of_the_service_ended_goes_on_with_its_own(backlog: Backlog) -> None:
+    world = backlog.home.world
+    budgets = Budgets.model_validate({"total": {"day_usd": 0.0501}, "exceeded": "ignore"})
+    before = world.settings
+    world.settings = before.model_copy(update={"budgets": budgets})
+    assert backlog.run().state == "over budget"
+    world.settings = before
+    assert count_ends(backlog.run().issues) == {"done": 3}
 
 
 def test_webhook_of_an_issue_precedes_and_replaces_its_triage(backlog: Backlog) -> None:
