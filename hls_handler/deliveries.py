@@ -58,6 +58,9 @@ UNDO_TRIAGE = f"{REQUESTED}undo-triage:"
 The rest is the id of the run.
 """
 
+TRIAGED = "triage-"
+"""Beginning of the GUID of a delivery of a triage run: "triage-3-17"."""
+
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
 _NAMES_ONE_DELIVERY = re.compile(r"[\d@]")
@@ -78,6 +81,13 @@ def find_cause(reason: str) -> str:
 def name_cause(reason: str) -> str:
     """Return the words of a reason that name its cause."""
     return " ".join(word for word in reason.split() if not _NAMES_ONE_DELIVERY.search(word))
+
+
+def shorten_guid(guid: str) -> str:
+    """Return what people can type: a prefix, which is unique as a rule. Names of issues of a triage
+    run begin alike, and are whole.
+    """
+    return guid if guid.startswith(TRIAGED) else guid[:8]
 
 
 class NewDelivery(msgspec.Struct, frozen=True):

@@ -40,7 +40,7 @@ from hls_handler.cli.terminal import (
     track,
 )
 from hls_handler.db.values import EPOCH
-from hls_handler.deliveries import ListedState
+from hls_handler.deliveries import ListedState, shorten_guid
 from hls_handler.errors import InvalidQuery
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_query import make_search, parse_query, parse_time
@@ -194,7 +194,7 @@ def _print_table(rows: Sequence[DeliveryRow], pauses: Sequence[Pause], total: in
         if row.state == "queued" and pause is not None:
             below.append(describe_pause(pause))
         below.insert(0, " · ".join(filter(None, about)))
-        cells.append((received, Cell(row.guid[:8]), state, Cell(title, below=below)))
+        cells.append((received, Cell(shorten_guid(row.guid)), state, Cell(title, below=below)))
     shown = f"{len(rows):,} of {count(total, 'delivery')}"
     if len(rows) < total:
         shown += "; --limit shows more"
@@ -206,7 +206,7 @@ def _print_list(rows: Sequence[DeliveryRow], pauses: Sequence[Pause]) -> None:
         print_line("no deliveries")
     for row in rows:
         line = (
-            f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.listed_state:<10}"
+            f"{row.received_at:%Y-%m-%d %H:%M:%S}  {shorten_guid(row.guid)}  {row.listed_state:<10}"
             f"  {row.event_key}  {row.conversation or '-'}"
         )
         if row.is_caught_up:

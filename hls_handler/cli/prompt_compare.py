@@ -21,6 +21,7 @@ from hls_handler.cli.terminal import (
     print_lines,
     print_table,
 )
+from hls_handler.deliveries import shorten_guid
 from hls_handler.reports.delivery_query import find_age
 from hls_handler.trials.comparison import Comparison, Report, Run
 from hls_handler.trials.trial import compare_stored
@@ -187,7 +188,7 @@ def _cells(one: Comparison) -> tuple[str, ...]:
     if added or removed:
         labels = f"{added or 'none'}, not {removed or 'none'}"
     cells = (
-        one.guid[:8],
+        shorten_guid(one.guid),
         one.event_key,
         one.conversation,
         ", ".join("yes" if run.result.speaks else "no" for run in runs),

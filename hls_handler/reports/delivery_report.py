@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Reply, UnusableReply
-from hls_handler.deliveries import FIRST_SHADOW_STEP
+from hls_handler.deliveries import FIRST_SHADOW_STEP, shorten_guid
 from hls_handler.engine.asking import OMISSIONS, UNVERIFIED
 from hls_handler.engine.handler_job import CONTEXT, PROBLEMS_REPORTED
 from hls_handler.engine.job import GATHER, RULE, decode_reply_for_display, load_replies
@@ -58,7 +58,7 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
         yield describe_shadow(report.shadow)
     command = ""
     if row.state == "dead":
-        command = f" `hls deliveries retry {row.guid[:8]}` runs it again."
+        command = f" `hls deliveries retry {shorten_guid(row.guid)}` runs it again."
     yield f"{describe_state(report)}{command}"
     yield from (
         f"Check, ended by the service after the delivery: {result}."

@@ -31,7 +31,14 @@ from hls_handler.db.tables import (
     triage_runs,
 )
 from hls_handler.db.values import from_row, to_ms
-from hls_handler.deliveries import FIRST_SHADOW_STEP, TRIAGE, UNDO_TRIAGE, State, conversation_key
+from hls_handler.deliveries import (
+    FIRST_SHADOW_STEP,
+    TRIAGE,
+    TRIAGED,
+    UNDO_TRIAGE,
+    State,
+    conversation_key,
+)
 from hls_handler.queue.audit import record_change
 from hls_handler.store.budgets import OVER_BUDGET
 from hls_handler.store.calls import IS_CALL, SUCCESS, RunBudget
@@ -159,7 +166,7 @@ CACHED_MS = 5 * 60_000  # how long Claude's prompt cache keeps a system prompt
 
 def name_issue(run: int, number: int) -> str:
     """Return the GUID of the delivery of an issue. It is unique, so none is accepted twice."""
-    return f"triage-{run}-{number}"
+    return f"{TRIAGED}{run}-{number}"
 
 
 def find_run_id(request_id: str) -> int | None:

@@ -74,6 +74,14 @@ def test_each_exported_line_is_the_document_of_the_command_show(hls: Hls, store:
     assert json.loads(output)["success"] is False
 
 
+def test_list_names_deliveries_so_that_other_commands_find_them(hls: Hls, store: Storage) -> None:
+    names = ["triage-1-7", "triage-1-7-undo", "triage-1-70", "triage-12-7"]
+    accept(store, *(queued(name, number=7) for name in names))
+    shown = [line.split()[2] for line in hls("deliveries", "list").output.splitlines()]
+    assert sorted(shown) == names
+    assert hls("deliveries", "show", "triage-1-7").exit_code == 0
+
+
 def test_filters_of_export(hls: Hls, store: Storage) -> None:
     def exported(*arguments: str) -> list[str]:
         result = hls("deliveries", "export", *arguments)
