@@ -98,6 +98,8 @@ class Plan:
     skipped: Mapping[str, int]  # number by reason, pull requests included
     forecast: Forecast
     is_dry_run: bool = False  # by `features.dry_run`
+    switched_off: Sequence[str] = ()  # sentences about what settings do not let it write
+    writes_nothing: bool = False  # because all of it is switched off
 
     @property
     def chosen(self) -> Sequence[PlannedIssue]:
@@ -150,6 +152,7 @@ class Planner:
             +choice.skipped,  # without zeros
             forecast,
             choice.is_dry_run,
+            *choice.find_switched_off(terms),
         )
 
     def _find_unfinished(self, repository_id: int, terms: Terms) -> Progress | None:
@@ -209,6 +212,7 @@ class _Choice:
         self._document = document
         self._router = Router(settings, RepositoryTable(settings), library, (bot,))
         entry = RepositoryTable(settings).find(str(document["full_name"]))
+        self._entry = entry
         self.is_dry_run = entry is not None and entry.features.dry_run
         self.issues: list[PlannedIssue] = []
         self.skipped: Counter[str] = Counter()
@@ -216,6 +220,23 @@ class _Choice:
     @property
     def chosen(self) -> Sequence[PlannedIssue]:
         return [one for one in self.issues if one.skipped is None]
+
+    def find_switched_off(self, terms: Terms) -> tuple[Sequence[str], bool]:
+        """Return sentences about labels, and wanted comments, that the settings switch off; and
+        whether nothing is left to write.
+        """
+        entry = self._entry
+        if entry is None:
+            return (), False
+        wanted = [("labels", "auto_labeling")]
+        if terms.comments:
+            wanted.append(("comments", "auto_commenting"))
+        off = [
+            f"{what} are switched off by {entry.where(f'features.{name}', self._settings)}"
+            for what, name in wanted
+            if not getattr(entry.features, name)
+        ]
+        return off, len(off) == len(wanted)
 
     def choose(self, terms: Terms, before: Progress | None) -> None:
         """Fill `issues` until there are as many as the run may have."""

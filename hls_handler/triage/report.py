@@ -7,20 +7,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from hls_handler.store.triage import Progress, TriagedIssue
-from hls_handler.triage.plan import Forecast, Plan
+from hls_handler.triage.plan import PULL_REQUEST, Forecast, Plan
 from hls_handler.wording import count, format_usd
 
-DRY_RUN = "dry run: Claude is asked and paid, and nothing is written (features.dry_run)"
+NOTHING_WRITTEN = "Claude is asked and paid, and nothing is written"
+DRY_RUN = f"dry run: {NOTHING_WRITTEN} (features.dry_run)"
+NOUNS = (PULL_REQUEST, "other bot")
+"""Reasons to skip that have a plural."""
 
 
 def describe_skipped(skipped: Mapping[str, int]) -> str:
-    """Return "skipped: 3 pull request, 1 locked"."""
-    parts = [f"{number} {reason}" for reason, number in sorted(skipped.items()) if number]
+    """Return "skipped: 1 locked, 3 pull requests"."""
+    parts = [
+        count(number, reason) if reason in NOUNS else f"{number} {reason}"
+        for reason, number in sorted(skipped.items())
+        if number
+    ]
     return f"skipped: {', '.join(parts) or 'none'}"
 
 
 def describe_plan(plan: Plan) -> Sequence[str]:
-    """Return the limits of a run that goes on, the forecast, and whether nothing is written."""
+    """Return the limits of a run that goes on, the forecast, and what is not written."""
     lines = list[str]()
     terms = plan.terms
     if plan.continued is not None:
@@ -29,6 +36,9 @@ def describe_plan(plan: Plan) -> Sequence[str]:
         lines.append(f"run {plan.continued.id} goes on with at most {most}, {comments} comments")
     if plan.chosen:
         lines += _describe_forecast(plan.forecast)
+        lines += plan.switched_off
+        if plan.writes_nothing:
+            lines.append(NOTHING_WRITTEN)
     if plan.is_dry_run:
         lines.append(DRY_RUN)
     return lines

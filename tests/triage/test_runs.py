@@ -7,9 +7,14 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.sandbox.objects import Account
-from hls_handler.settings.model import Budgets
+from hls_handler.settings.model import Budgets, Repository
 from hls_handler.triage.plan import CannotPlan
-from hls_handler.triage.report import count_ends
+from hls_handler.triage.report import (
+    NOTHING_WRITTEN,
+    count_ends,
+    describe_plan,
+    describe_skipped,
+)
 from hls_handler.triage.runs import start
 from tests.handlers.conversation import REPOSITORY, Talk, person
 from tests.triage.backlog import BY, Backlog, skipped
@@ -62,6 +67,22 @@ def test_skipped_issues_are_counted_by_reason(backlog: Backlog) -> None:
         "locked": 1,
     }
     assert [one.why for one in plan.issues[2:4]] == ["zoe set bug", "zoe set question"]
+
+
+def test_preview_says_what_settings_do_not_let_it_write(backlog: Backlog) -> None:
+    world = backlog.home.world
+    (entry,) = world.settings.repositories
+    off = {"dry_run": False, "auto_labeling": False}
+    changed = Repository.model_validate(entry.model_dump(exclude_unset=True) | {"features": off})
+    world.settings = world.settings.model_copy(update={"repositories": (changed,)})
+    labels = "labels are switched off by settings (repositories[0].features.auto_labeling)"
+    assert describe_plan(backlog.plan())[2:] == [labels, NOTHING_WRITTEN]
+    assert describe_plan(backlog.plan(comments=True))[2:] == [labels]
+
+
+def test_skipped_pull_requests_have_a_plural() -> None:
+    skipped = {"pull request": 2, "locked": 2, "other bot": 1}
+    assert describe_skipped(skipped) == "skipped: 2 locked, 1 other bot, 2 pull requests"
 
 
 def test_label_of_another_bot_settles_nothing(backlog: Backlog) -> None:
