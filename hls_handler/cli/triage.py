@@ -38,6 +38,7 @@ from hls_handler.db.files import find_server
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import PromptError, SettingsError, StepFailed, with_remedy
 from hls_handler.github.client import connect_read_only
+from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.triage import TriagedIssue, TriageRun
@@ -125,8 +126,13 @@ def triage(
             fail("no open issue is left to process")
         run = start(store, plan, by=describe_person())
         if not as_json:
-            print_line(f"run {run.id} started; `hls triage --undo {run.id}` takes it back")
+            begins = "goes on" if _is_continued(plan, run) else "started"
+            print_line(f"run {run.id} {begins}; `hls triage --undo {run.id}` takes it back")
         _watch(store, settings, run, as_json=as_json)
+
+
+def _is_continued(plan: Plan, run: TriageRun) -> bool:
+    return plan.continued is not None and plan.continued.id == run.id
 
 
 def _plan(store: Storage, settings: Settings, terms: Terms) -> Plan:
@@ -231,6 +237,9 @@ def _watch(
             print_line("stopped watching; the service goes on", err=True)
     if watch.ended < len(watch.rows) and find_server(settings.storage.url) is not True:
         print_line(NO_SERVICE, err=True)
+    pause = find_pause(run.repository, store.pauses.active())
+    if watch.ended < len(watch.rows) and pause is not None:
+        print_line(f"{describe_pause(pause)}; {resume_command(pause)} ends the pause", err=True)
     if as_json:
         print_json(to_document(watch.progress))
         return

@@ -61,8 +61,18 @@ def test_run_without_a_service_waits_and_says_so(
     assert "start it with `hls serve`" in shown.stderr
     again = hls(*OPEN, "--yes", "--comments", "--max-usd", "0.5")
     assert "run 1 goes on with at most $0.500, with comments" in again.stdout
+    assert "run 1 goes on; `hls triage --undo 1` takes it back" in again.stdout
+    assert "started" not in again.stdout
     (run,) = store.triage.newest(most=9)
     assert (run.max_usd, run.comments) == (0.5, True)
+
+
+def test_run_of_a_paused_repository_says_why_it_waits(
+    hls: Hls, store: Storage, sandbox: Sandbox
+) -> None:
+    assert hls("pause", "--reason", "a migration").exit_code == 0
+    shown = hls(*OPEN, "--yes")
+    assert "`hls resume` ends the pause" in shown.stderr
 
 
 def test_json_is_one_document(hls: Hls, store: Storage, sandbox: Sandbox) -> None:
