@@ -58,6 +58,8 @@ def test_viewers_see_no_buttons_and_may_not_take_it_back(store: Storage, run: in
     for path in ("/triage", f"/triage/{run}"):
         assert b'method="post"' not in browser.get(path, x_user="lisa").body
     assert browser.post(f"/triage/{run}/undo", {}, x_user="lisa").status == 403
+    start = {"repository": "octo/widgets", "limit": "10", "max_usd": "1.0", "start": "7"}
+    assert browser.post("/triage", start, x_user="lisa").status == 403
 
 
 @pytest.mark.parametrize("given", ["0", "x", "99999999999999999999"])
