@@ -23,6 +23,7 @@ from hls_handler.github.labels import fold
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.job import Source
+from hls_handler.handlers.labels import select_offer
 from hls_handler.handlers.reader import EMPTY_HISTORY, Reader
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.estimate import Estimate, estimate
@@ -97,7 +98,8 @@ def list_groups(inputs: Inputs, side: Side) -> tuple[Group, ...]:
     if limits.taken_labels is None:
         return groups
     taken = {name for group in groups for name in group.labels.values()}
-    return (*groups, *find_suggested_groups(one for one in inputs.labels if one.name not in taken))
+    offer = select_offer(inputs.labels, limits.labels, limits.taken_labels)
+    return (*groups, *find_suggested_groups(one for one in offer.labels if one.name not in taken))
 
 
 def has_known_labels(issue: PastIssue, groups_of_sides: Iterable[Iterable[Group]]) -> bool:

@@ -254,3 +254,19 @@ def test_file_that_the_result_would_overwrite_is_rejected(backtest: Hls) -> None
     printed = backtest("--file", "result.json")
     assert printed.exit_code == 2
     assert "would be overwritten by the result" in printed.output
+
+
+def test_labels_that_the_prompt_does_not_list_are_not_compared(
+    backtest: Hls, sandbox: Sandbox, claude: Claude, folder: Path
+) -> None:
+    sandbox.state.create_label(REPOSITORY, "area/cart", "ededed", None)
+    sandbox.state.create_label(REPOSITORY, "team-secret", "ededed", None)
+    add_closed(sandbox, *range(100, 115), kind_of=lambda number: "area/cart")
+    add_closed(sandbox, *range(115, 130), kind_of=lambda number: "team-secret")
+    with (folder / "settings.yaml").open("a") as file:
+        file.write('labels: {suggest: true, allow: ["area/*"]}\n')
+    printed = backtest("--yes", "--max-usd", "1")
+    assert printed.exit_code == 0, printed.output
+    (field,) = result(folder)["sides"][0]["fields"]
+    assert field["field"] == "suggested_labels"
+    assert [one["label"] for one in field["labels"]] == ["area/cart"]
