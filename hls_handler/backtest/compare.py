@@ -81,12 +81,13 @@ def list_answers(
     asked = _list_asked(replies)
     found: dict[str, Answer] = {}
     for group in groups:
-        own = {fold(name) for name in group.labels.values()}
-        if own & {fold(name) for name in issue.first.labels}:
+        own = {fold(name): name for name in group.labels.values()}
+        if own.keys() & {fold(name) for name in issue.first.labels}:
             continue
-        if own & {fold(name) for name in issue.truth.undecided}:
+        if own.keys() & {fold(name) for name in issue.truth.undecided}:
             continue
-        left = [name for name in issue.truth.labels if fold(name) in own]
+        # an old issue may have the name in another case: GitHub compares names without it
+        left = [own[fold(name)] for name in issue.truth.labels if fold(name) in own]
         rejected = [name for name in issue.truth.rejected if fold(name) in own]
         is_list = group.name != group.field
         is_decided = len(left) == 1 or (not left and bool(rejected))

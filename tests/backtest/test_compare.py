@@ -64,6 +64,7 @@ def test_given_name_precedes_a_similar_one() -> None:
     ("issue", "answers"),
     [
         (past("type: bug"), {"kind": Answer("type: bug", 0.9, "type: bug")}),
+        (past("Type: Bug"), {"kind": Answer("type: bug", 0.9, "type: bug")}),
         (past("enhancement"), {"kind": Answer("type: bug", 0.9, "enhancement")}),
         # a person took the label away and set no other
         (past(rejected=("type: bug",)), {"kind": Answer("type: bug", 0.9, None)}),
