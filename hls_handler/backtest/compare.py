@@ -95,7 +95,7 @@ def list_answers(
             is_decided = bool(issue.truth.labels)
         if not is_decided:
             continue
-        given = asked.get(group.name)
+        given = asked.get(fold(group.name))
         found[group.name] = _make_answer(group, given, left)
     return found
 
@@ -110,23 +110,26 @@ def _make_answer(group: Group, given: _Asked | None, left: Sequence[str]) -> Ans
     label = None
     confidence = 0.0
     if given is not None:
-        label = group.labels.get(given.label, given.label)
+        own = {fold(asked): name for asked, name in group.labels.items()}
+        label = own.get(fold(given.label), given.label)
         confidence = given.confidence
     return Answer(label, confidence, next(iter(left), None))
 
 
 def _list_asked(replies: Sequence[ReplyFields]) -> Mapping[str, _Asked]:
-    """Return the labels that replies ask for, by group. Without a stated confidence it is 1."""
+    """Return the labels that replies ask for, by case-folded group. Without a stated confidence it
+    is 1.
+    """
     asked: dict[str, _Asked] = {}
     for reply in replies:
         stated: Mapping[str, float] = {}
         if isinstance(reply, IssueAnalysis) and reply.field_confidence is not None:
             stated = reply.field_confidence.model_dump()
         for label in list_labels_in(reply):
-            asked[label.group] = _Asked(label.name, stated.get(label.field, 1.0))
+            asked[fold(label.group)] = _Asked(label.name, stated.get(label.field, 1.0))
         for suggested in getattr(reply, SUGGESTED, ()):
             group = f"{SUGGESTED} {suggested.name.strip()}"
-            asked[group] = _Asked(suggested.name.strip(), suggested.confidence)
+            asked[fold(group)] = _Asked(suggested.name.strip(), suggested.confidence)
     return asked
 
 

@@ -85,7 +85,7 @@ def test_only_labels_that_people_decided_later_are_compared(
 
 def test_each_suggested_label_is_compared_on_issues_with_a_label() -> None:
     groups = find_suggested_groups([RepositoryLabel("area/cart", "")])
-    suggestion = [{"name": "area/cart", "confidence": 0.8}]
+    suggestion = [{"name": "Area/Cart", "confidence": 0.8}]
     reply: ReplyFields = issue_analysis(suggested_labels=suggestion)
     name = "suggested_labels area/cart"
     assert list_answers(groups, past("area/cart"), [reply]) == {
