@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from time import monotonic
@@ -202,7 +202,9 @@ def _load_side(settings: Settings, library: Library, name: str) -> Side:
             sources = store.prompt_versions.find(name)
     if sources is None:
         abort(f"{name} is neither in use nor stored: the service keeps versions that it asked")
-    return make_side(restore_library(sources), base)
+    restored = restore_library(sources)
+    alone = replace(restored.prompts[base], then=None)  # follow-up prompts are not stored with it
+    return make_side(replace(restored, prompts={base: alone}), base)
 
 
 def _parse_names(given: Sequence[str]) -> dict[str, str]:

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from hls_handler.cli.options import load
+from hls_handler.cli.prompt_library import load_library
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.server import Sandbox
+from hls_handler.storage import Storage
 from tests.backtest.histories import REPOSITORY, TRIAGE_BOT, Past, Step, add_issue
 from tests.cli.conftest import Hls
 from tests.handlers.world import issue_analysis
@@ -270,3 +273,21 @@ def test_labels_that_the_prompt_does_not_list_are_not_compared(
     (field,) = result(folder)["sides"][0]["fields"]
     assert field["field"] == "suggested_labels"
     assert [one["label"] for one in field["labels"]] == ["area/cart"]
+
+
+def test_earlier_version_is_asked_without_its_follow_up_prompt(
+    backtest: Hls, sandbox: Sandbox, claude: Claude, folder: Path, store: Storage
+) -> None:
+    add_closed(sandbox, *range(100, 103))
+    template = folder / "prompts/issues/analyze.j2"
+    now = template.read_text()
+    then = "then: {prompt: issues/respond, when: \"analysis.kind == 'bug'\"}"
+    template.write_text(now.replace("max_tokens: 2500", f"max_tokens: 2500\n{then}"))
+    library = load_library(load(Path("settings.yaml")))
+    earlier = library.prompts["issues/analyze"].id
+    with store.database.writing() as connection:
+        store.prompt_versions.keep(connection, earlier, library.sources["issues/analyze"])
+    template.write_text(now)
+    printed = backtest("--against", earlier, "--yes", "--max-usd", "1")
+    assert printed.exit_code == 0, printed.output
+    assert f"{earlier}: 3 of 3 issues, 3 calls" in printed.output
