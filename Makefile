@@ -60,8 +60,9 @@ bench: .venv/ready-dev ## run the benchmarks (ratios within one run); NAMES="acc
 load: .venv/ready-dev ## measure 10, 50 and 100 pull requests at once, from webhook to comment
 	@exec $(BIN)/python -m bench.pull_requests
 
-crash: .venv/ready-dev ## kill the service at every commit and request of every handler (half an hour)
+crash: .venv/ready-dev ## kill the service at every commit and request of every handler, and of a triage run (half an hour)
 	@$(BIN)/python -m tests.crash
+	@ALL_KILLS=1 $(BIN)/python -m pytest tests/triage/test_kills.py
 
 simulate: .venv/ready-dev ## run 2,000 schedules of kills and faults in virtual time: SEEDS=17 for one
 	@$(BIN)/python -m tests.simulation $(or $(SEEDS),0-1999)
