@@ -39,7 +39,7 @@ def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
     """Estimate the cost of questions. `model` and `max_tokens` of a prompt override those of
     `settings`.
     """
-    models = [_name_model(settings, request.prompt) for request in requests]
+    models = [name_model(settings, request.prompt) for request in requests]
     limits = [request.prompt.max_tokens or settings.max_tokens for request in requests]
     tokens = [_count_tokens(request) for request in requests]
     lengths = [_guess_reply_tokens(request.prompt) for request in requests]
@@ -66,14 +66,14 @@ def estimate_largest_call(settings: Claude, prompt: Prompt) -> Usage:
     `claude.input_tokens`.
     """
     largest = Usage(
-        _name_model(settings, prompt),
+        name_model(settings, prompt),
         cache_write_tokens=math.ceil(settings.input_tokens * (1 + MARGIN)),
         output_tokens=prompt.max_tokens or settings.max_tokens,
     )
     return with_price(largest, settings)
 
 
-def _name_model(settings: Claude, prompt: Prompt) -> str:
+def name_model(settings: Claude, prompt: Prompt) -> str:
     return settings.name_model(*settings.find_model(prompt.model, is_review=prompt.is_review))
 
 

@@ -24,7 +24,7 @@ from hls_handler.github.comments import is_by
 from hls_handler.github.reader import GithubReader
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import RenderedPrompt, estimate_tokens
-from hls_handler.reports.estimate import TYPICAL_ISSUE, estimate_largest_call
+from hls_handler.reports.estimate import TYPICAL_ISSUE, estimate_largest_call, name_model
 from hls_handler.routing import Ignored, Router, Rule, from_envelope, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -75,8 +75,9 @@ class PlannedIssue:
     title: str  # cleaned and redacted
     skipped: str | None  # the reason by which skipped issues are counted; None: it is processed
     why: str = ""  # more about it, as a sentence
-    delivery: NewDelivery | None = field(default=None, repr=False)  # None if skipped
-    prompt: str = ""
+    # None if skipped
+    delivery: NewDelivery | None = field(default=None, repr=False)
+    rule: Rule | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,6 @@ class Planner:
         self._settings = settings
         self._library = library
         self._github = github
-        self._table = RepositoryTable(settings)
 
     def plan(self, terms: Terms) -> Plan:
         """Return the plan. Raises `CannotPlan`, a `StepFailed` of GitHub, or `StoreUnavailable`."""
@@ -169,7 +169,8 @@ class Planner:
         return progress if progress.state in ("running", "over budget") else None
 
     def _find_past_calls(self, chosen: Sequence[PlannedIssue]) -> PastCalls:
-        prompt = chosen[0].prompt if chosen else ""
+        rule = chosen[0].rule if chosen else None
+        prompt = rule.prompt if rule is not None else ""
         return self._store.triage.find_past_calls(prompt, since=self._store.now() - PAST)
 
     def _render(
@@ -177,13 +178,12 @@ class Planner:
     ) -> Mapping[int, RenderedPrompt]:
         key = self._store.database.secret(PROMPT_SECRET)
         found: dict[int, RenderedPrompt] = {}
-        router = Router(self._settings, self._table, self._library, (bot,))
         for one in chosen:
             new = one.delivery
+            rule = one.rule
             assert new is not None
+            assert rule is not None
             event = replace(parse_event("issues", "", new.body), is_recent=True)
-            rule = router.route(from_envelope("issues", parse_envelope(new.body)))
-            assert isinstance(rule, Rule)
             history = self._store.repositories.history(new.repository_id, bot.login)
             with suppress(StepFailed, PromptError, NotRepeatable):
                 source = read_unstored(event, reader, self._settings, self._library, rule, history)
@@ -210,8 +210,9 @@ class _Choice:
         self._bot = bot
         self._reader = reader
         self._document = document
-        self._router = Router(settings, RepositoryTable(settings), library, (bot,))
-        entry = RepositoryTable(settings).find(str(document["full_name"]))
+        table = RepositoryTable(settings)
+        self._router = Router(settings, table, library, (bot,))
+        entry = table.find(str(document["full_name"]))
         self._entry = entry
         self.is_dry_run = entry is not None and entry.features.dry_run
         self.issues: list[PlannedIssue] = []
@@ -286,7 +287,7 @@ class _Choice:
             return PlannedIssue(number, title, SETTLED, settled)
         headers = WebhookHeaders("issues", "", b"", is_form=False, content_length=None)
         new = new_delivery(headers, envelope, routed, body, self._settings, request_id="")
-        return PlannedIssue(number, title, None, "", new, routed.prompt)
+        return PlannedIssue(number, title, None, "", new, routed)
 
     def _find_settled(self, number: int, rule: Rule) -> str:
         """Return what a person set or removed of the labels that HLS would set; "" if nothing."""
@@ -331,9 +332,7 @@ def make_forecast(
     of_system = round(calls * system)
     written = system if is_cached and not past.is_recent else 0
     read = of_system - written if is_cached else 0
-    model = settings.claude.name_model(
-        *settings.claude.find_model(first.prompt.model, is_review=False)
-    )
+    model = name_model(settings.claude, first.prompt)
     usage = Usage(
         model,
         input_tokens=round(tasks) + of_system - read - written,
