@@ -22,7 +22,7 @@ from hls_handler.engine.trial_job import read_facts
 from hls_handler.github.labels import fold
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.job import Source
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.labels import select_offer
 from hls_handler.handlers.reader import EMPTY_HISTORY, Reader
 from hls_handler.prompting.prompt import Library
@@ -64,7 +64,7 @@ def make_side(library: Library, name: str, model: str | None = None) -> Side:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is stored of a backtest before its first question."""
+    """The choices of a backtest, stored before its first question."""
 
     repository: str
     sides: tuple[str, ...]  # titles; the second is the candidate
@@ -82,7 +82,7 @@ PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the questions of a backtest are made from."""
+    """The settings and the data of the repository that questions need."""
 
     settings: Settings
     effective: EffectiveSettings
@@ -141,7 +141,7 @@ def make_tasks(
     return tuple(tasks)
 
 
-def _limits(inputs: Inputs, side: Side) -> Any:
+def _limits(inputs: Inputs, side: Side) -> PromptLimits:
     return prompt_limits(inputs.settings, side.library, "issues", inputs.effective, side.prompt)
 
 

@@ -18,6 +18,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from hls_handler.backtest.compare import SUGGESTED, Group
 from hls_handler.backtest.first_text import collect_past_issues
 from hls_handler.backtest.plan import (
     EVENT,
@@ -252,7 +253,7 @@ class _Command:
             self._check_names(inputs)
             groups = [list_groups(inputs, side) for side in self.sides]
             with waiting(f"Reading issues of {self.repository}"):
-                plan = self._load_plan(store, github, inputs)
+                plan = self._load_plan(store, github, groups)
             if not plan.planned:
                 self._fail_without_labels(plan, inputs)
             issues = [PAST_ISSUE.validate_json(row.issue) for row in store.issues()]
@@ -282,7 +283,7 @@ class _Command:
         labels = self.effective.labels
         fields = {group.field for of_side in groups for group in of_side}
         thresholds = dict.fromkeys(fields, labels.min_field_confidence)
-        thresholds["suggested_labels"] = labels.min_confidence
+        thresholds[SUGGESTED] = labels.min_confidence
         document = make_document(
             plan,
             answered,
@@ -316,7 +317,9 @@ class _Command:
             if fold(name) not in own:
                 abort(f"--map {label}={name}: {self.repository} has no label {name}")
 
-    def _load_plan(self, store: BacktestStore, github: ReadOnlyGithub, inputs: Inputs) -> Plan:
+    def _load_plan(
+        self, store: BacktestStore, github: ReadOnlyGithub, groups: Sequence[Sequence[Group]]
+    ) -> Plan:
         """Return the stored plan of a run that has asked. Read the issues if there is none, if more
         are wanted, or if labels have other names.
         """
@@ -334,7 +337,6 @@ class _Command:
             limit = max(limit, known.limit)
         histories = github.reader(self.repository).closed_issues(limit)
         found = collect_past_issues(histories, self._find_bot(github))
-        groups = [list_groups(inputs, side) for side in self.sides]
         labelled = [one for one in found.issues if has_known_labels(one, groups)]
         rows = [IssueRow(one.first.number, PAST_ISSUE.dump_json(one).decode()) for one in labelled]
         planned = len(labelled)
