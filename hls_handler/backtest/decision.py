@@ -37,7 +37,7 @@ PROMOTE_ERROR = 0.006
 """Probability that an equal or worse candidate is promoted at the planned size."""
 REJECT_ERROR = 0.002
 """Probability that an equal or better candidate is rejected at the planned size."""
-LOOKING_AGAIN_ERROR = 0.001
+SEQUENTIAL_ERROR = 0.001
 """Probability of either by looking again, however often."""
 PRIOR = 5.0
 """Both parameters of the beta distribution. Other values from 3 to 10 decide as early if the
@@ -120,7 +120,7 @@ def _find_ending(issues: Sequence[ComparedIssue], planned: int) -> Ending | None
             if conclusion != "inconclusive":
                 return Ending(conclusion, "planned size", number)
         if is_changed:
-            conclusion = _conclude_looking_again(fixed, broken)
+            conclusion = _conclude_sequentially(fixed, broken)
             if conclusion != "inconclusive":
                 return Ending(conclusion, "looking again", number)
     return None
@@ -135,8 +135,8 @@ def _conclude_at_planned_size(fixed: int, broken: int) -> Conclusion:
     return "inconclusive"
 
 
-def _conclude_looking_again(fixed: int, broken: int) -> Conclusion:
-    if _log_likelihood_ratio(fixed, broken) < -log(LOOKING_AGAIN_ERROR):
+def _conclude_sequentially(fixed: int, broken: int) -> Conclusion:
+    if _log_likelihood_ratio(fixed, broken) < -log(SEQUENTIAL_ERROR):
         return "inconclusive"
     if fixed > broken:
         return "promote"

@@ -41,7 +41,7 @@ REPOSITORY_KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class FirstIssue:
-    """What was known when the issue was opened."""
+    """An issue as its author opened it."""
 
     number: int
     author: Account

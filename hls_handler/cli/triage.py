@@ -58,7 +58,7 @@ NO_SERVICE = (
     " progress"
 )
 POLL_S = 1.0
-PATIENCE_S = 30.0
+STALLED_AFTER_S = 30.0
 """Time without a sign of a service that shares the database, after which watching ends."""
 
 COLUMNS = (Column("ISSUE", is_number=True), Column("RUN"), Column("TITLE", is_wide=True))
@@ -207,12 +207,12 @@ class _Watch:
         return sum(not one.is_open for one in self.rows)
 
     def follow(self) -> Iterator[int]:
-        """Yield once for each delivery that has ended. Ends after `PATIENCE_S` without a sign of a
-        service.
+        """Yield once for each delivery that has ended. Ends after `STALLED_AFTER_S` without a sign
+        of a service.
         """
         shown = 0
         changed_at = time.monotonic()
-        while shown < len(self.rows) and time.monotonic() - changed_at < PATIENCE_S:
+        while shown < len(self.rows) and time.monotonic() - changed_at < STALLED_AFTER_S:
             if any(one.state == "running" for one in self.rows) or shown < self.ended:
                 changed_at = time.monotonic()
             while shown < self.ended:

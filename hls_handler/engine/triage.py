@@ -72,7 +72,7 @@ def limit_rule(rule: Rule, run: TriageRun) -> Rule:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a delivery of a run wrote, or may have written."""
+    """The writes of a delivery of a run, also those that may have had an effect."""
 
     labels: tuple[str, ...]
     has_type: bool

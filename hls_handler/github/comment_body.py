@@ -292,7 +292,7 @@ def is_last_written(action: EnsureComment, last_digest: str) -> bool:
 
 
 def is_as_written(body: str, last_digest: str) -> bool:
-    """Return True if nobody has changed a comment without sections since HLS wrote it."""
+    """Return True if a comment without sections is as HLS wrote it."""
     return _digest(body.replace("\r\n", "\n")) == last_digest
 
 

@@ -603,7 +603,7 @@ def _count_done(lease: Lease, row: Row[Any]) -> Counter[tuple[str, str]]:
         counts["errors_recovered", ""] = row.failures
         counts += count_by_group("recovered", 1, groups)
     is_reply = row.posting_status == "done" and not row.is_command
-    is_reply = is_reply and not lease.request_id.startswith(TRIAGE)  # issues that nobody waits for
+    is_reply = is_reply and not lease.request_id.startswith(TRIAGE)
     if is_reply and lease.conversation_key is not None and not row.has_other_reply:
         first_received_at = row.received_at
         if row.others_received_at is not None:

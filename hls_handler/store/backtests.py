@@ -82,7 +82,7 @@ class IssueRow:
 
 @dataclass(frozen=True, slots=True)
 class AskedSide:
-    """What is stored about one issue and one side: 0 the current prompt, 1 the candidate."""
+    """The stored calls about one issue and one side: 0 the current prompt, 1 the candidate."""
 
     replies: Mapping[str, StoredReply]  # by the name of the prompt, in the order of the calls
     calls: int  # ended ones

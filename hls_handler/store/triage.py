@@ -152,7 +152,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class PastCalls:
-    """What Claude was asked about issues of a repository, on average."""
+    """The averages of the calls about issues of a repository."""
 
     calls_per_issue: float
     output_tokens: float  # of a call
