@@ -47,6 +47,11 @@ REQUESTED = "requested:"
 request's delivery.
 """
 
+COMMANDED = f"{REQUESTED}review:"
+"""Beginning of the request id of a review that a person with write permission requested by
+`/review`, `/review full` or by running the check again.
+"""
+
 CONCLUDED = f"{REQUESTED}conclude:"
 """Beginning of the request id of a review that was requested because a person dismissed a
 finding.

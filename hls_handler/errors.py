@@ -37,6 +37,7 @@ HlsError
     ├── Permanent          a retry cannot help: 404, rejected reply
     │   ├── RejectedRequest Claude's service rejects a request, for an unknown reason
     │   ├── BudgetExceeded the next call to Claude does not fit the money for a review
+    │   │   └── PullRequestLimitReached it does not fit that for a pull request: `/review` goes on
     │   └── UnusableAnswer a reply in a trial cannot be used: the report says so
     └── Retryable          the same call may succeed later
         ├── SlowResponse   Claude was still sending at claude.timeout_s: an attempt is counted
@@ -186,6 +187,13 @@ class BudgetExceeded(Permanent):
     `review.max_usd_per_pull_request` leaves.
 
     The call was not sent. Replies to earlier calls of the delivery are stored as checkpoints.
+    """
+
+
+class PullRequestLimitReached(BudgetExceeded):
+    """The next call may cost more than `review.max_usd_per_pull_request` leaves.
+
+    `/review` of a person with write permission continues for one more review.
     """
 
 

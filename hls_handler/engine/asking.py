@@ -29,7 +29,7 @@ from hls_handler.analysis import (
     find_review,
 )
 from hls_handler.claude.provider import CORRECTION, request_schema
-from hls_handler.deliveries import FIRST_SHADOW_STEP
+from hls_handler.deliveries import COMMANDED, FIRST_SHADOW_STEP
 from hls_handler.engine.active_config import Provider
 from hls_handler.engine.health import REVIEW
 from hls_handler.engine.job import Codec, Job, decode_reply, encode_reply, redact_unusable
@@ -271,11 +271,7 @@ class _Asked:
         provider = None
         if settings.claude.fallbacks:
             provider = estimate.model.partition("/")[0]
-        review: ReviewBudget | RunBudget | None = None
-        if job.run is not None:
-            review = job.run.budget
-        elif not self._is_shadow:
-            review = find_review_budget(job.event, settings, job.rule.effective)
+        review = self._find_budget()
 
         def begin() -> StartedCall:
             check = None
@@ -316,6 +312,17 @@ class _Asked:
             if job.event.name == "pull_request":
                 raise BudgetExceeded(str(exc)) from exc
             raise ConversationIgnored(str(exc), "over budget") from exc
+
+    def _find_budget(self) -> ReviewBudget | RunBudget | None:
+        job = self.job
+        if job.run is not None:
+            return job.run.budget
+        if self._is_shadow:
+            return None
+        budget = find_review_budget(job.event, job.config.settings, job.rule.effective)
+        if budget is None or not job.lease.request_id.startswith(COMMANDED):
+            return budget
+        return replace(budget, continued_by=job.event.sender.login)
 
     def _end_failed(self, call: StartedCall, error: StepFailed) -> None:
         outcome = FAILED

@@ -14,7 +14,14 @@ from typing import assert_never
 from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureReply, Outcome, Reaction
-from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, End, NewDelivery
+from hls_handler.deliveries import (
+    COMMANDED,
+    CONCLUDED,
+    PRIORITY_BOT_REQUEST,
+    REQUESTED,
+    End,
+    NewDelivery,
+)
 from hls_handler.engine.handler_job import require_runs_left
 from hls_handler.engine.job import RULE, Codec, Job
 from hls_handler.engine.posting import OUTCOME, Posting, make_writer
@@ -165,7 +172,8 @@ def _run(job: Job, command: Command, login: str) -> str:
         case "resume":
             interruptions.resume(job.lease, number)
             resumed = f"{login} ended the stop of this pull request"
-            return _join(resumed, _request_review(job, number, "new", if_impossible="+1"))
+            requested = _request_review(job, number, "new", if_impossible="+1", request=REQUESTED)
+            return _join(resumed, requested)
         case "dismiss":
             return _dismiss(job, command, number, login)
         case "undismiss":
@@ -351,9 +359,13 @@ def _request_review(
     *,
     reaction: Reaction = "eyes",
     if_impossible: Reaction = "confused",
+    request: str = COMMANDED,
 ) -> str:
-    """React, and store a delivery for the requested review. Return a sentence about it."""
-    found = _find_review(job, number, review)
+    """React, and store a delivery for the requested review. Return a sentence about it.
+
+    Its request id begins with `request`, or with `CONCLUDED`.
+    """
+    found = _find_review(job, number, review, request)
     if isinstance(found, str):
         return _join(_react(job, if_impossible), f"no review was requested: {found}")
     reacted = _react(job, reaction)
@@ -366,7 +378,7 @@ def _request_review(
     return _join(reacted, f"a review of {what} was requested (delivery {accepted.guid})")
 
 
-def _find_review(job: Job, number: int, review: RequestedReview) -> NewDelivery | str:
+def _find_review(job: Job, number: int, review: RequestedReview, request: str) -> NewDelivery | str:
     """Return the delivery for a review of the pull request's present state, or the reason why there
     is none.
     """
@@ -409,11 +421,13 @@ def _find_review(job: Job, number: int, review: RequestedReview) -> NewDelivery 
     except Superseded as exc:
         return str(exc)
     is_conclusion = review == "conclude"  # it must not take the place of a full review
+    if is_conclusion:
+        request = CONCLUDED
     return NewDelivery(
         guid=guid,
         event="pull_request",
         action="synchronize",
-        request_id=f"{CONCLUDED if is_conclusion else REQUESTED}{job.lease.guid}",
+        request_id=f"{request}{job.lease.guid}",
         state="queued",
         repository_id=job.event.repository.id,
         repository=job.event.repository.full_name,

@@ -14,7 +14,7 @@ from hls_handler.analysis import (
     join_analyses,
     sum_usage,
 )
-from hls_handler.errors import BudgetExceeded, Permanent
+from hls_handler.errors import BudgetExceeded, Permanent, PullRequestLimitReached
 from hls_handler.prompting.prompt import Library
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ verification.
 """
 
 NO_BUDGET = "the budget for reviews is used up"
+AT_LIMIT = "the pull request has reached its limit on cost"
 NO_REPLY = "Claude gave no usable reply"
 """Reasons, for people on GitHub, why a call was not made or has no result."""
 
@@ -117,4 +118,8 @@ def join_replies(replies: Sequence[Reply]) -> Reply:
 
 def describe_failure(error: Permanent) -> str:
     """Return the reason for people on GitHub, without the settings and amounts of the operator."""
-    return NO_BUDGET if isinstance(error, BudgetExceeded) else NO_REPLY
+    if isinstance(error, PullRequestLimitReached):
+        return AT_LIMIT
+    if isinstance(error, BudgetExceeded):
+        return NO_BUDGET
+    return NO_REPLY

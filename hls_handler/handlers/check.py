@@ -15,6 +15,7 @@ from typing import Literal
 
 from hls_handler.actions import TITLE_CHECK, Annotation, Conclusion, EnsureCheck
 from hls_handler.analysis import NO_CALLS, Receipt, ReplyFields, Severity
+from hls_handler.handlers.asking import AT_LIMIT
 from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
 from hls_handler.review.ledger import fails_check, leaves_open, sort_entries
 from hls_handler.review.record import LedgerEntry
@@ -51,6 +52,7 @@ class EndedReview:
     notes: Sequence[str] = ()  # sentences for the summary
     commented: Collection[str] = ()  # keys of the findings that a review comment shows
     asked_for: str = ""  # the commit of the receipt
+    is_at_limit: bool = False  # whether the limit on the cost of the pull request ended it
 
     @cached_property
     def opened(self) -> Sequence[LedgerEntry]:
@@ -154,12 +156,14 @@ def _describe_unseen(opened: Sequence[LedgerEntry]) -> str:
 
 def _describe(review: EndedReview, title: str) -> str:
     coverage = review.coverage
-    if not coverage.needed:
-        return title
     described = title
     cost = _cost(review.receipt)
-    if cost:
+    if cost and coverage.needed:
         described = f"{title}; {cost}"
+    if review.is_at_limit:
+        return f"{described}: {AT_LIMIT}; /review continues"
+    if not coverage.needed:
+        return described
     reasons = {file.reason for file in coverage.needing_review}
     if not coverage.reviewed and len(reasons) == 1 and not coverage.unlisted:
         return f"{described}: {_plain_line(reasons.pop() or '')}"

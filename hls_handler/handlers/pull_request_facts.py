@@ -23,6 +23,7 @@ from hls_handler.analysis import (
 )
 from hls_handler.events import PullRequest
 from hls_handler.github.values import NO_CONTEXT, MergeState, ReviewContext
+from hls_handler.handlers.asking import AT_LIMIT
 from hls_handler.handlers.changed_files import (
     PatchedFile,
     Selection,
@@ -335,6 +336,16 @@ class PullRequestFacts:
         return cover(
             self.selection, self.incomplete, unlisted=self.unlisted, known=self.known_blocks
         )
+
+    @property
+    def is_at_limit(self) -> bool:
+        """True if the limit on the cost of the pull request ended the review."""
+        return self.is_review and AT_LIMIT in (*self.unanswered.values(), self.unverified)
+
+    @property
+    def has_replies(self) -> bool:
+        """True if Claude replied about all or some calls."""
+        return len(self.unanswered) < len(list_parts(self))
 
     @property
     def incomplete(self) -> Mapping[int, str]:

@@ -48,8 +48,6 @@ from hls_handler.github.values import (
 )
 from hls_handler.handlers.asking import (
     FIRST_PART,
-    NO_BUDGET,
-    NO_REPLY,
     VERIFICATION,
     VERIFY_PROMPT,
     Asking,
@@ -167,6 +165,8 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
     ),
     "unrepeated": (tuple[ShownFinding, ...], show_earlier),
     "coverage": (Coverage, lambda facts: facts.coverage),
+    "at_limit": (bool, lambda facts: facts.is_at_limit),
+    "has_replies": (bool, lambda facts: facts.has_replies),
     "scores": (tuple[Score, ...], lambda facts: facts.record.scores),
     "file_summaries": (tuple[FileSummary, ...], lambda facts: list_summaries(facts, None)),
     "merge": (MergeState | None, lambda facts: facts.merge),
@@ -205,7 +205,7 @@ class PullRequestHandler(Handler):
         try:
             review = ask_review(job, facts)
         except BudgetExceeded as exc:
-            unanswered = dict.fromkeys(range(len(list_parts(facts))), NO_BUDGET)
+            unanswered = dict.fromkeys(range(len(list_parts(facts))), describe_failure(exc))
             reply = _repeat_reply(facts)
             return _post_static(job, replace(facts, unanswered=unanswered), reply, str(exc))
         return _post_review(job, review, guard)
@@ -346,11 +346,11 @@ def ask_parts(asking: Asking, facts: PullRequestFacts) -> AskedParts:
             replies[number] = asking.ask(asking.first, prompt_variables(part), index)
         except BudgetExceeded as exc:
             failed = exc
-            unanswered |= dict.fromkeys(range(number, len(parts)), NO_BUDGET)
+            unanswered |= dict.fromkeys(range(number, len(parts)), describe_failure(exc))
             break
         except Permanent as exc:
             failed = exc
-            unanswered[number] = NO_REPLY
+            unanswered[number] = describe_failure(exc)
     if not replies:
         assert failed is not None
         raise failed
@@ -447,7 +447,7 @@ def _plan_review(facts: PullRequestFacts, analysis: Analysis) -> tuple[EnsureRev
 
 
 def _plan_comment(facts: PullRequestFacts, analysis: Analysis) -> tuple[EnsureComment, ...]:
-    create = bool(analysis.replies) and _is_worth_comment(facts, analysis)
+    create = facts.is_at_limit or (bool(analysis.replies) and _is_worth_comment(facts, analysis))
     state = None
     if facts.file_summaries is not None:
         state = SUMMARIES.dump_json(list_summaries(facts, facts.reply)).decode()
@@ -524,6 +524,7 @@ def plan_review_check(
         notes=_list_notes(facts, left_out),
         commented=[entry.key for entry, _ in found.inline],
         asked_for=asked_for,
+        is_at_limit=facts.is_at_limit,
     )
     return (plan_check(ended, facts.review),)
 
@@ -543,11 +544,22 @@ def _list_notes(facts: PullRequestFacts, left_out: str) -> list[str]:
         "Not everything was read again, so earlier reviews count": not_again,
     }
     notes: list[str] = []
+    if facts.is_at_limit:
+        notes.append(_describe_limit(facts))
     if facts.second_sites:
         notes.append(f"Compared with {describe_sites(facts.second_sites)}.")
     if facts.unasked:
         notes.append(f"Claude was not asked about {sanitize_inline(facts.why_unasked)}.")
     return [*notes, *(f"{what}: {why}." for what, why in reasons.items() if why)]
+
+
+def _describe_limit(facts: PullRequestFacts) -> str:
+    reached = "This pull request has reached its limit on cost."
+    if facts.has_replies:
+        reached = (
+            "This review was only partly done when the pull request reached its limit on cost."
+        )
+    return f"{reached} `/review` of a person with write permission continues for one more review."
 
 
 def make_record(

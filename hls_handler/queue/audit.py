@@ -1,4 +1,4 @@
-"""Audit: the changes that people made in the console, through the API and with commands."""
+"""Audit: what people changed or allowed: in the console, through the API and with commands."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ Action = Literal[
     "forget",
     "triage",
     "undo triage",
+    "continue",
 ]
 
 _c = audit.c
@@ -33,11 +34,11 @@ _c = audit.c
 class Change:
     id: int
     changed_at: datetime  # aware UTC
-    person: str  # login at the proxy, "API key", or "command line (mona on host)"
+    person: str  # login at the proxy or on GitHub, "API key", "command line (mona on host)"
     action: Action
     object: str  # GUID, "owner/repo" or prompt id; "" for everything
     cost_usd: float | None
-    reason: str | None  # that the person gave
+    reason: str | None  # that the person gave, or the limit that "continue" exceeds
 
 
 class Audit:

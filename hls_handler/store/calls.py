@@ -35,6 +35,7 @@ from hls_handler.db.counters import Groups, count_by_group
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     analyses,
+    audit,
     calls,
     deleted_calls,
     deleted_review_calls,
@@ -49,8 +50,10 @@ from hls_handler.errors import (
     BudgetUsedUp,
     DependencyDown,
     Postponed,
+    PullRequestLimitReached,
 )
 from hls_handler.prompting.prompt import PromptSources
+from hls_handler.queue.audit import record_change
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import SLOT_WAIT, RateLimiter, SlotRequest
@@ -170,6 +173,48 @@ class ReviewBudget:
     where: str  # "/srv/hls/settings.yaml:14 (review.max_usd)"
     max_usd_per_pull_request: float
     where_per_pull_request: str
+    continued_by: str | None = None
+    """The login of the person with write permission whose `/review` this delivery is: the limit of
+    the pull request does not hold it.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class _ReviewCosts:
+    """Costs of the calls for a pull request, with what calls in progress have reserved of them."""
+
+    of_delivery: int  # micro-USD, as all
+    reserved_of_delivery: int
+    of_pull_request: int
+    reserved_of_pull_request: int
+
+    def check_review(self, review: ReviewBudget, needed: int) -> BudgetExceeded | None:
+        problem = _describe_excess(
+            self.of_delivery, self.reserved_of_delivery, needed, review.max_usd
+        )
+        if not problem:
+            return None
+        return BudgetExceeded(
+            f"the budget of the review allows no further call: {problem} ({review.where}); raise"
+            " that limit, then push or comment /review"
+        )
+
+    def check_pull_request(
+        self, review: ReviewBudget, needed: int
+    ) -> PullRequestLimitReached | None:
+        problem = _describe_excess(
+            self.of_pull_request,
+            self.reserved_of_pull_request,
+            needed,
+            review.max_usd_per_pull_request,
+        )
+        if not problem:
+            return None
+        return PullRequestLimitReached(
+            f"the budget of the pull request allows no further call: {problem}"
+            f" ({review.where_per_pull_request}); /review of a person with write permission"
+            " continues for one more review; or raise that limit, then push"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,6 +497,8 @@ class ClaudeCalls:
                 if not slot.is_now:
                     error = Postponed(f"{SLOT_WAIT} to call Claude", at=from_ms(slot.slot_at))
             if error is None:
+                if isinstance(review, ReviewBudget):
+                    self._record_continuation(connection, row_id, lease, review, estimate)
                 call: dict[str, Any] = {
                     "delivery_id": row_id,
                     "step_index": index,
@@ -626,31 +673,39 @@ class ClaudeCalls:
     ) -> BudgetExceeded | None:
         if review is None:
             return None
-        terms = {"of_delivery": row_id, "of_review": lease.conversation_key or ""}
-        # sums are Decimal on PostgreSQL
-        costs = map(int, connection.execute(_REVIEW_COSTS, terms).one())
-        of_delivery, existing, deleted, reserved_of_delivery, reserved_of_all = costs
-        next_cost = _needed_micro_usd(estimate)
-        of_all = existing + deleted
-        per_pull_request = review.max_usd_per_pull_request
-        for what, cost, reserved, limit_usd, where in (
-            ("review", of_delivery, reserved_of_delivery, review.max_usd, review.where),
-            (
-                "pull request",
-                of_all,
-                reserved_of_all,
-                per_pull_request,
-                review.where_per_pull_request,
-            ),
-        ):
-            if cost + next_cost > round(limit_usd * 1_000_000):
-                return BudgetExceeded(
-                    f"the budget of the {what} allows no further call: {_usd(cost - reserved)}"
-                    f" spent, {_usd(reserved)} reserved by calls in progress, this call needs up to"
-                    f" {_usd(next_cost)}, limit {limit_usd:.4f} USD ({where}); raise that limit,"
-                    " then push or comment /review"
-                )
-        return None
+        costs = _read_review_costs(connection, row_id, lease)
+        needed = _needed_micro_usd(estimate)
+        error = costs.check_review(review, needed)
+        if error is None and review.continued_by is None:
+            error = costs.check_pull_request(review, needed)
+        return error
+
+    def _record_continuation(
+        self,
+        connection: Connection,
+        row_id: int,
+        lease: Lease,
+        review: ReviewBudget,
+        estimate: Usage | None,
+    ) -> None:
+        """Store in the audit, once for a delivery, that a call exceeds the limit of its pull
+        request.
+        """
+        if review.continued_by is None:
+            return
+        costs = _read_review_costs(connection, row_id, lease)
+        if costs.check_pull_request(review, _needed_micro_usd(estimate)) is None:
+            return
+        is_of_delivery = and_(audit.c.action == "continue", audit.c.object == lease.guid)
+        if connection.execute(select(exists().where(is_of_delivery))).scalar_one():
+            return
+        reason = (
+            f"/review on {lease.repository}#{lease.number}, past"
+            f" {review.max_usd_per_pull_request:g} USD ({review.where_per_pull_request})"
+        )
+        record_change(
+            self._database, connection, review.continued_by, "continue", lease.guid, reason
+        )
 
     def _check_run_budget(
         self,
@@ -738,6 +793,24 @@ def _find_budget_key(lease: Lease, budget: ReviewBudget | RunBudget | None) -> s
     if budget is None:
         return None
     return lease.conversation_key
+
+
+def _read_review_costs(connection: Connection, row_id: int, lease: Lease) -> _ReviewCosts:
+    terms = {"of_delivery": row_id, "of_review": lease.conversation_key or ""}
+    # sums are Decimal on PostgreSQL
+    costs = map(int, connection.execute(_REVIEW_COSTS, terms).one())
+    of_delivery, existing, deleted, reserved_of_delivery, reserved_of_all = costs
+    return _ReviewCosts(of_delivery, reserved_of_delivery, existing + deleted, reserved_of_all)
+
+
+def _describe_excess(cost: int, reserved: int, needed: int, limit_usd: float) -> str:
+    """Return how the next call exceeds a limit; "" if it does not. Amounts are micro-USD."""
+    if cost + needed <= round(limit_usd * 1_000_000):
+        return ""
+    return (
+        f"{_usd(cost - reserved)} spent, {_usd(reserved)} reserved by calls in progress, this call"
+        f" needs up to {_usd(needed)}, limit {limit_usd:.4f} USD"
+    )
 
 
 def _needed_micro_usd(estimate: Usage | None) -> int:

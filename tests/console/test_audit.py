@@ -67,6 +67,14 @@ def test_each_change_in_the_console_and_the_api_is_recorded_with_its_person(stor
     assert "octo/widgets" not in page
 
 
+def test_review_that_a_person_continues_links_to_its_delivery(store: Storage) -> None:
+    store.audit.record("octocat", "continue", "g1")
+    browser = Browser(store, api_key=KEY)
+    assert changes(browser, "?person=octo") == [("octocat", "continue", "g1")]
+    page = browser.get("/audit?person=octo", x_api_key=KEY).body.decode()
+    assert '<a class="row" href="/deliveries/g1"><code>g1</code></a>' in page
+
+
 def test_changes_are_shown_page_by_page_and_their_texts_are_escaped(store: Storage) -> None:
     for number in range(51):
         store.audit.record(f"<b>{number}</b>", "pause", f"<i>{number}</i>")

@@ -110,7 +110,7 @@ def test_review_is_requested_for_the_present_state_and_runs(
     world = make(make_world)
     finished = command(world, f"{text}\nplease")
     assert (finished.state, world.github.reactions) == ("done", [(77, "eyes")])
-    assert requested(world) == [("queued", "requested:command", "synchronize")]
+    assert requested(world) == [("queued", "requested:review:command", "synchronize")]
     lease = world.claim()
     event = parse_event(lease.event, lease.guid, lease.body)
     assert (event.is_full_review_requested, lease.number, lease.head_sha) == (is_full, 2, HEAD)

@@ -251,9 +251,56 @@ def test_error_of_the_limit_names_what_is_spent_and_what_is_reserved(store: Stor
         str(raised.value)
         == "the budget of the pull request allows no further call: 0.0100 USD spent, 0.0500 USD"
         " reserved by calls in progress, this call needs up to 0.0500 USD, limit 0.1000 USD"
-        " (settings.yaml:10 (review.max_usd_per...)); raise that limit, then push or comment"
-        " /review"
+        " (settings.yaml:10 (review.max_usd_per...)); /review of a person with write permission"
+        " continues for one more review; or raise that limit, then push"
     )
+
+
+def continued(max_usd: float = ENOUGH) -> ReviewBudget:
+    """The budget of a delivery that octocat's `/review` requested."""
+    return replace(review_budget(max_usd, per_pull_request=0.05), continued_by="octocat")
+
+
+def begin_second(store: Storage) -> Lease:
+    """Claim the second delivery of a pull request on which 0.01 USD were spent."""
+    first = begin(store, "g1", number=7)
+    run_review_call(store, first, review_budget())
+    store.queue.finish(first, End("done", ""), took_s=1)
+    return begin(store, "g2", number=7)
+
+
+def test_continued_delivery_exceeds_the_limit_and_is_in_the_audit_once(store: Storage) -> None:
+    lease = begin_second(store)
+    for _ in range(2):
+        run_review_call(store, lease, continued())
+    reason = "/review on octo/widgets#7, past 0.05 USD (settings.yaml:10 (review.max_usd_per...))"
+    changes = store.audit.find(most=9)
+    found = [(one.person, one.action, one.object, one.reason) for one in changes]
+    assert found == [("octocat", "continue", "g2", reason)]
+
+
+def test_continued_delivery_that_needs_no_allowance_is_not_in_the_audit(store: Storage) -> None:
+    run_review_call(store, begin(store, "g1", number=7), continued())
+    assert store.audit.find(most=9) == []
+
+
+def test_continued_delivery_is_held_by_the_limit_of_a_review(store: Storage) -> None:
+    lease = begin_second(store)
+    run_review_call(store, lease, continued(0.0599))
+    with pytest.raises(BudgetExceeded, match="the budget of the review allows no further call"):
+        begin_review_call(store, lease, continued(0.0599))
+
+
+def test_continued_delivery_waits_for_other_budgets_and_is_then_not_in_the_audit(
+    store: Storage,
+) -> None:
+    lease = begin_second(store)
+    budgets = list_budgets(with_budgets(total={"day_usd": 0.055}))
+    with pytest.raises(BudgetUsedUp):
+        start_call(store, lease, estimate=ESTIMATE, review=continued(), budgets=budgets)
+    with pytest.raises(Postponed):
+        start_call(store, lease, estimate=ESTIMATE, review=continued(), calls_per_hour=1)
+    assert store.audit.find(most=9) == []
 
 
 def test_unknown_price_counts_as_nothing(store: Storage) -> None:

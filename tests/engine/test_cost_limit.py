@@ -1,0 +1,166 @@
+"""Which events continue on a pull request at `review.max_usd_per_pull_request`, and how far.
+
+The fake's estimate of each call is 0.05 USD, its cost 0.00014 USD.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from hls_handler.analysis import FindingVerdicts, ReplyFields
+from hls_handler.engine.job import Attempt
+from hls_handler.engine.pipeline import process_delivery
+from hls_handler.settings.model import Review, Settings
+from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.test_commands import (
+    HEAD,
+    PULL,
+    app_settings,
+    check_run,
+    command,
+    comment,
+    make,
+    requested,
+    set_pull_request,
+)
+from tests.engine.world import MakeWorld, World, settings
+from tests.handlers.world import file, finding, pull_request_analysis
+
+REPLY = pull_request_analysis()
+
+
+def make_limited(
+    make_world: MakeWorld,
+    *replies: object,
+    given: Settings | None = None,
+    **review: float,
+) -> World:
+    """A world whose pull request may cost 0.0501 USD, and whose first review is done."""
+    limits = Review.model_validate({"max_usd_per_pull_request": 0.0501, **review})
+    world = make(
+        make_world,
+        *(replies or (REPLY,)),
+        given=(given or settings()).model_copy(update={"review": limits}),
+    )
+    push(world, "first", HEAD)
+    world.finish()
+    return world
+
+
+def push(world: World, guid: str, sha: str, **more: Any) -> None:
+    """Push a commit that changes a line."""
+    payload = copy.deepcopy(dict(PULL.payload)) | {"action": "synchronize", **more}
+    payload["pull_request"]["head"]["sha"] = sha
+    world.github.changed[2] = (file("area.py", f"@@ -1 +1 @@\n-a\n+{guid}"),)
+    set_pull_request(world, head={**PULL.payload["pull_request"]["head"], "sha": sha})
+    assert world.receive("pull_request", payload, guid=guid) == "queued"
+
+
+def reach_limit(world: World) -> None:
+    """Push a commit that is not reviewed."""
+    push(world, "second", "2" * 40)
+    world.finish()
+    assert len(world.claude.asked) == 1
+
+
+def audit(world: World) -> list[tuple[str, str, str, str | None]]:
+    found = world.store.audit.find(most=9)
+    return [(one.person, one.action, one.object, one.reason) for one in found]
+
+
+def test_review_within_the_limit_is_not_in_the_audit(make_world: MakeWorld) -> None:
+    world = make_limited(make_world, max_usd_per_pull_request=0.0502)
+    push(world, "second", "2" * 40)
+    command(world, "/review full")
+    world.finish()
+    assert (len(world.claude.asked), audit(world)) == (2, [])
+
+
+def test_check_that_a_person_runs_again_continues(make_world: MakeWorld) -> None:
+    world = make_limited(make_world, given=app_settings())
+    reach_limit(world)
+    world.receive("check_run", check_run(sha="2" * 40, numbers=(2,)), guid="rerun")
+    world.finish()
+    finished = world.finish()
+    assert len(world.claude.asked) == 2
+    assert [entry[:3] for entry in audit(world)] == [("octocat", "continue", finished.guid)]
+
+
+@pytest.mark.parametrize("text", ["/resume", "/dismiss 1"])
+def test_other_commands_of_a_writer_do_not_continue(make_world: MakeWorld, text: str) -> None:
+    found = finding(path="area.py", line=1, quote="first")
+    world = make_limited(make_world, pull_request_analysis(findings=[found]), verify=False)
+    reach_limit(world)
+    command(world, text)
+    assert len(requested(world)) == 1
+    world.finish()
+    assert (len(world.claude.asked), audit(world)) == (1, [])
+
+
+def test_webhook_with_the_key_of_a_requested_review_does_not_continue(
+    make_world: MakeWorld,
+) -> None:
+    world = make_limited(make_world)
+    push(world, "forged", "2" * 40, hls={"review": "full"})
+    assert "of the pull request allows no further call" in (world.finish().reason or "")
+    assert (len(world.claude.asked), audit(world)) == (1, [])
+
+
+def test_redelivered_command_does_not_continue_again(make_world: MakeWorld) -> None:
+    world = make_limited(make_world)
+    reach_limit(world)
+    command(world, "/review")
+    world.finish()
+    assert world.receive("issue_comment", comment("/review"), guid="command") == "duplicate"
+    assert world.receive("issue_comment", comment("/review"), guid="new") == "replay"
+    assert (world.find_due(), len(audit(world))) == (None, 1)
+
+
+def test_review_that_continues_ends_at_the_limit_of_one_review(make_world: MakeWorld) -> None:
+    found = finding(path="area.py", line=1, quote="second", confidence=0.6)
+    replies: list[ReplyFields] = [REPLY, pull_request_analysis(findings=[found])]
+    world = make_limited(make_world, *replies, FindingVerdicts(verdicts=[]), max_usd=0.0501)
+    reach_limit(world)
+    command(world, "/review")
+    world.finish()  # the second look does not fit
+    assert (len(world.claude.asked), len(audit(world))) == (2, 1)
+    summary = world.github.check_actions[-1].summary
+    assert "The findings were not verified: the budget for reviews is used up." in summary
+    assert "has reached its limit" not in world.github.comments[2]
+
+
+def test_retry_of_a_review_that_continues_has_one_entry_and_no_second_allowance(
+    make_world: MakeWorld,
+) -> None:
+    world = make_limited(make_world, REPLY, CLAUDE_DOWN, REPLY)
+    reach_limit(world)
+    command(world, "/review")
+    assert world.run() is None
+    assert len(audit(world)) == 1
+    world.advance(3600)
+    assert world.finish().state == "done"
+    assert (len(world.claude.asked), len(audit(world))) == (3, 1)
+
+
+def test_killed_review_that_continues_has_one_entry_and_no_second_allowance(
+    make_world: MakeWorld,
+) -> None:
+    world = make_limited(make_world, max_usd=0.06)
+    reach_limit(world)
+    command(world, "/review")
+
+    def kill(_: str) -> None:
+        raise KeyboardInterrupt
+
+    world.claude.on_call = kill
+    lease = world.claim()
+    with pytest.raises(KeyboardInterrupt):
+        process_delivery(lease, world.tools(), Attempt())
+    world.claude.on_call = lambda _: None
+    world.advance(60)
+    finished = world.finish()  # the call that was killed counts with its estimate
+    assert (finished.guid, len(world.claude.asked), len(audit(world))) == (lease.guid, 2, 1)
+    assert "the budget of the review allows no further call" in (finished.reason or "")
