@@ -9,6 +9,7 @@ from hls_handler.analysis import Category, Finding, Severity
 from hls_handler.handlers.handler import permalink
 from hls_handler.handlers.present_lines import Present, PresentLines
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.prompting.agent_prompt import OpenFinding
 from hls_handler.review.dismissals import describe_dismissal
 from hls_handler.review.ledger import fails_check, sort_entries
 from hls_handler.review.patches import Side
@@ -174,6 +175,33 @@ def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
         finding = _show_entry(facts, entry)
         shown.append(replace(finding, body="", dismissed_by=by, dismissed_how=how))
     return tuple(shown)
+
+
+def list_open(facts: PullRequestFacts) -> tuple[OpenFinding, ...]:
+    """Return the new findings and the earlier ones that are open."""
+    new: list[OpenFinding] = []
+    for entry, located in facts.found.raised:
+        shown = _to_open(entry)
+        found = located.finding
+        if located.line is not None:
+            shown = replace(shown, start_line=found.start_line, line=found.line)
+        new.append(replace(shown, suggestion=found.suggestion))
+    return (*new, *map(_to_open, facts.found.open))
+
+
+def _to_open(entry: LedgerEntry) -> OpenFinding:
+    return OpenFinding(
+        number=entry.number,
+        severity=entry.severity,
+        path=entry.path,
+        side=entry.side,
+        start_line=None,
+        line=entry.line,
+        title=entry.title,
+        body=entry.body,
+        suggestion=None,
+        unseen=entry.unseen,
+    )
 
 
 def _show_entry(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:

@@ -320,6 +320,7 @@ def view_rule(event: Event, prompt: str, effective: EffectiveSettings | None) ->
         layout=comments.layout,
         show_prompt=comments.show_prompt,
         show_cost=comments.show_cost,
+        agent_prompt=comments.agent_prompt,
         about_url=comments.about_url,
         labels=effective.labels,
         paths=PathsView(effective.paths.ignore),

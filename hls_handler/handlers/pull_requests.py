@@ -70,6 +70,7 @@ from hls_handler.handlers.finding_views import (
     list_asked,
     list_failing,
     list_known,
+    list_open,
     list_unseen,
     show_dismissed,
     show_earlier,
@@ -104,6 +105,7 @@ from hls_handler.handlers.second_look import (
     plan_second_look,
 )
 from hls_handler.handlers.skipped_files import SkippedFile
+from hls_handler.prompting.agent_prompt import OpenFinding
 from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED, OPEN_AGAIN, STILL_THERE
 from hls_handler.review.record import LedgerEntry, ReviewRecord
@@ -163,6 +165,7 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
         int,
         lambda facts: facts.found.count("dismissed", by_readers=True) * facts.review.check,
     ),
+    "open_findings": (tuple[OpenFinding, ...], list_open),
     "unrepeated": (tuple[ShownFinding, ...], show_earlier),
     "coverage": (Coverage, lambda facts: facts.coverage),
     "at_limit": (bool, lambda facts: facts.is_at_limit),

@@ -29,16 +29,17 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from hls_handler.prompting.problems import Problem, suggest_name
 from hls_handler.prompting.source_files import SourceFile
 from hls_handler.untrusted.cleaning import CodeText, format_for_prompt, truncate
+from hls_handler.untrusted.markdown import sanitize_fenced, sanitize_inline
 from hls_handler.untrusted.placeholders import WrappedRecord, public_fields, type_of
 from hls_handler.untrusted.untrusted_text import (
     EXCERPT_ADVICE,
     PLACEHOLDER_START,
     BrokenPlaceholder,
     UntrustedText,
-    as_one_line,
     contains_placeholder,
     find_broken_placeholder,
     with_formatter,
+    with_sanitizer,
 )
 
 MAX_CHARACTERS = 4_000_000
@@ -266,16 +267,30 @@ def inline(value: object) -> object:
     """Filter for comments: show a text on one line, without delimiters, for table cells, list items
     and headings.
     """
-    return as_one_line(value)
+    return with_sanitizer(value, sanitize_inline)
+
+
+def fenced(value: object) -> object:
+    """Filter for comments: show a text as a code block that no line of it closes."""
+    return with_sanitizer(value, sanitize_fenced)
 
 
 Filters = Mapping[str, Callable[..., object]]
 
 PROMPT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "code": code}
-COMMENT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "inline": inline}
-ALLOWED_ONLY_IN: Mapping[str, str] = {"code": "prompts", "inline": "comments"}
-"""Filter -> kind of template that may use it. `code` adds delimiters for Claude, `inline` escapes
-Markdown.
+COMMENT_FILTERS: Filters = {
+    "excerpt": excerpt,
+    "lines": lines,
+    "inline": inline,
+    "fenced": fenced,
+}
+ALLOWED_ONLY_IN: Mapping[str, str] = {
+    "code": "prompts",
+    "inline": "comments",
+    "fenced": "comments",
+}
+"""Filter -> kind of template that may use it. `code` adds delimiters for Claude, `inline` and
+`fenced` sanitize Markdown.
 """
 
 

@@ -15,12 +15,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from jinja2 import Template, TemplateNotFound
 from jinja2.runtime import Context
 
 from hls_handler.analysis import ASSESSMENT, Category, PartialCost, ReplyFields
 from hls_handler.events import Account, Repository
+from hls_handler.prompting.agent_prompt import build_agent_prompt
 from hls_handler.prompting.environment import (
     AUTHOR_ERRORS,
     MAX_CHARACTERS,
@@ -74,6 +76,7 @@ class RuleView:
     layout: Layout = "list"  # of findings
     show_prompt: bool = False  # whether the footer of a comment names the prompt
     show_cost: bool = False  # whether comments and checks show prices
+    agent_prompt: bool = False  # whether the summary of a review has a prompt for a coding agent
     about_url: str | None = None  # address for the footer's link; None: no link
     labels: EffectiveLabels = DEFAULT_LABELS
     paths: PathsView = NO_PATHS
@@ -100,6 +103,7 @@ COMMENT: Mapping[str, object] = {
     "shortened": int,
     "model": str,
     "files_cost": PartialCost | None,
+    "agent_prompt": str,
 }
 """The variables that only comment templates have: name -> type. `analysis` is added with the
 prompt's reply type.
@@ -248,12 +252,21 @@ def render_comment(
     if template_name is None:
         return None
     template = library.comment_environment.get_template(template_name)
+    variables = {**variables, "agent_prompt": _make_agent_prompt(variables, key)}
     text = ""
     for shortened in range(MOST_SHORTENED + 1):
         text = _render_markdown(library, name, template, {**variables, "shortened": shortened}, key)
         if max_characters is None or len(text) <= max_characters:
             break
     return text
+
+
+def _make_agent_prompt(variables: Mapping[str, object], key: bytes) -> str:
+    rule = variables.get("rule")
+    findings: Any = variables.get("open_findings", ())
+    if not isinstance(rule, RuleView) or not rule.agent_prompt:
+        return ""
+    return build_agent_prompt(findings, key)
 
 
 def render_footer(
@@ -382,8 +395,10 @@ def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:
 BY_CLAUDE = frozenset(
     [
         "analysis",
+        "agent_prompt",
         "finding",
         "findings",
+        "open_findings",
         "unlocated",
         "unrepeated",
         "dismissals",

@@ -603,6 +603,13 @@ class Comments(Section):
     show_cost: bool = Field(
         False, description="show what calls to Claude cost in comments and checks"
     )
+    agent_prompt: bool = Field(
+        False,
+        description=(
+            "add a folded block to the summary of a review: its open findings as a prompt for a"
+            " coding agent"
+        ),
+    )
     about_url: LinkUrl | None = Field(
         None, description="address of the page that the footer of comments links to; unset: no link"
     )

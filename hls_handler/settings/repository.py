@@ -96,6 +96,11 @@ REPOSITORY_KEYS = (
     RepositoryKey("comments.length", "none", "short, normal or detailed"),
     RepositoryKey("comments.summary", "none", "on_findings or always: when there is a comment"),
     RepositoryKey("comments.layout", "none", "list or table: how comments show findings"),
+    RepositoryKey(
+        "comments.agent_prompt",
+        "none",
+        "true: the summary of a review has its open findings as a prompt for a coding agent",
+    ),
     RepositoryKey("features.auto_labeling", "off", "false: no labels are set"),
     RepositoryKey("features.auto_commenting", "off", "false: no comments are written"),
     RepositoryKey(

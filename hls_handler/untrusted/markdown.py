@@ -101,10 +101,9 @@ def format_code_span(text: str) -> str:
     backticks in the text, as CommonMark demands.
     """
     line = _code_line(text)
-    longest = max(map(len, re.findall("`+", line)), default=0)
-    if not longest:
+    delimiter = _find_free_backticks(line)
+    if len(delimiter) == 1:
         return f"`{line}`"
-    delimiter = "`" * (longest + 1)
     return f"{delimiter} {line} {delimiter}"
 
 
@@ -120,6 +119,24 @@ def sanitize_code_block(text: str) -> str:
     lines = clean_and_redact(CodeText(truncate(text, LONGEST_TEXT))).split("\n")
     code = "\n".join(map(_sanitize_code, lines))
     return FENCE_IN_FENCE.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", code)
+
+
+def sanitize_fenced(text: str, references: References | None = None) -> str:  # noqa: ARG001
+    """Return a whole text, of any length, as a code block in a fence that no line of it closes."""
+    lines = clean_and_redact(CodeText(text)).split("\n")
+    code = "\n".join(map(_sanitize_code, lines))
+    fence = _make_fence(code)
+    return f"{fence}text\n{code}\n{fence}"
+
+
+def _make_fence(code: str) -> str:
+    return _find_free_backticks(code).ljust(3, "`")
+
+
+def _find_free_backticks(text: str) -> str:
+    """Return the shortest run of backticks that is longer than each one in the text."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    return "`" * (longest + 1)
 
 
 def sanitize_link_target(text: str, references: References | None = None) -> str:
@@ -190,8 +207,7 @@ def _sanitize_code_block(opening: re.Match[str], code: Sequence[str]) -> list[st
     before = f"{opening['indent']}{opening['marks']}"
     columns = len(before.expandtabs(4))
     indent = " " * min(columns, 3)
-    longest = max(map(len, re.findall("`+", "\n".join(code))), default=0)
-    fence = f"{indent}{'`' * max(longest + 1, 3)}"
+    fence = indent + _make_fence("\n".join(code))
     language = opening["language"].strip()
     if language.lower() in RENDERED_LANGUAGES:
         language = ""

@@ -108,7 +108,7 @@ class Placeholders:
             raise BrokenPlaceholder([f"{template}: {message}; {EXCERPT_ADVICE}"])
         texts = [self._rendered[number] for number in numbers]
         self._settled.update(zip(numbers, texts, strict=True))
-        nonce = self._compute_nonce(texts)
+        nonce = compute_nonce(self._key, map(text_of, texts))
         parts[1::2] = [
             format_text(text, nonce, context)
             for text, context in zip(texts, find_contexts(rendered), strict=True)
@@ -148,13 +148,17 @@ class Placeholders:
             f"a template cannot be given a {type(value).__module__}.{type(value).__qualname__}"
         )
 
-    def _compute_nonce(self, texts: Iterable[UntrustedText]) -> str:
-        mac = hmac.new(self._key, digestmod=hashlib.sha256)
-        for text in texts:
-            encoded = text_of(text).encode("utf-8", "surrogatepass")
-            # the length makes ["ab"] and ["a", "b"] differ
-            mac.update(len(encoded).to_bytes(8, "big") + encoded)
-        return mac.hexdigest()[:16]
+
+def compute_nonce(key: bytes, texts: Iterable[str]) -> str:
+    """Return the code of delimiters, such as "3f2a90c1d4e5b678": equal for equal texts, and secret
+    as the key is.
+    """
+    mac = hmac.new(key, digestmod=hashlib.sha256)
+    for text in texts:
+        encoded = text.encode("utf-8", "surrogatepass")
+        # the length makes ["ab"] and ["a", "b"] differ
+        mac.update(len(encoded).to_bytes(8, "big") + encoded)
+    return mac.hexdigest()[:16]
 
 
 MAX_DEPTH = 50

@@ -25,7 +25,6 @@ from hls_handler.untrusted.markdown import (
     sanitize_code_block,
     sanitize_code_span,
     sanitize_html,
-    sanitize_inline,
     sanitize_link_target,
 )
 from hls_handler.untrusted.references import References
@@ -148,14 +147,16 @@ them.
 """
 
 
+Sanitizer = Callable[[str, References | None], str]
+
+
 @dataclass(frozen=True, slots=True)
 class CommentFormatter:
     """A `TextFormatter` for comments. `in_context` sanitizes a text for the Markdown around its
     placeholder.
     """
 
-    # for text outside of code, link targets and HTML
-    sanitize: Callable[[str, References | None], str]
+    sanitize: Sanitizer  # for text outside of code, link targets and HTML
     references: References | None = None  # None: references stay as they are
 
     # a comment has no delimiters
@@ -313,13 +314,13 @@ def with_formatter(value: object, show: TextFormatter) -> object:
     return UntrustedText(value._text, value._rendered, show=show, missing=value._missing)
 
 
-def as_one_line(value: object) -> object:
-    """If `value` is an `UntrustedText`, return a copy that comments show on one line, else return
+def with_sanitizer(value: object, sanitize: Sanitizer) -> object:
+    """If `value` is an `UntrustedText`, return a copy that comments sanitize so, else return
     `value`.
     """
-    show = CommentFormatter(sanitize_inline)
+    show = CommentFormatter(sanitize)
     if isinstance(value, UntrustedText) and isinstance(value._show, CommentFormatter):
-        show = replace(value._show, sanitize=sanitize_inline)
+        show = replace(value._show, sanitize=sanitize)
     return with_formatter(value, show)
 
 

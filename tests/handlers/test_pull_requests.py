@@ -263,6 +263,38 @@ def test_suggested_labels_are_only_added_unless_everything_is_reviewed(opened: O
     assert pull.shown() == "size/small area/mail type/docs"
 
 
+def test_prompt_for_a_coding_agent_has_open_findings_until_they_end(opened: OpenHome) -> None:
+    home = opened(comments={"agent_prompt": True}, review={"max_inline": 1, **NO_LOOK})
+    secret = "ghp_" + "a1B2c3D4e5" * 3 + "f6G7h8"
+    patch = PATCH.replace("** 2", f'** 2  # "{secret}"')
+    pull = home.open_pull_request(files=[changed_file(patch=patch)])
+    found = [
+        finding(title="Severe"),
+        finding(title="Removed", side="LEFT", quote="    return side * 2"),
+    ]
+    home.says(pull_request_analysis(findings=found))
+    pull.act("opened")
+    revoke = "1 A credential of the form github-token is committed: revoke it"
+    assert prompted(pull) == [revoke, "2 Removed", "3 Severe"]
+    assert secret not in pull.shown()
+    home.state.set_permission(REPOSITORY, "mona", "write")
+    pull.comment("/dismiss 2")
+    home.says(pull_request_analysis(findings=[finding(path="b.py", title="Other")]))
+    pull.push("3" * 40, changed_file(patch=patch), changed_file("b.py"))
+    assert prompted(pull) == ["4 Other", revoke, "3 Severe"]
+    pull.push("4" * 40)
+    assert "coding agent" not in pull.shown()
+    assert "Of the earlier findings: 4 no longer in the diff." in pull.shown()
+    assert prompted(pull) == []
+
+
+def prompted(pull: Talk) -> list[str]:
+    """Return number and title of each finding in the prompt for a coding agent."""
+    _, _, block = pull.shown().partition("<summary>Prompt for a coding agent</summary>")
+    found = re.findall(r"^Finding (\d+) .*?^Failure: <.*?>(.*?)</", block, re.MULTILINE | re.DOTALL)
+    return [f"{number} {title}" for number, title in found]
+
+
 def test_closing_event_reviews_nothing(opened: OpenHome) -> None:
     home = opened(prompts={"use": {"pull_request.closed": "pull_requests/analyze"}})
     home.says(pull_request_analysis(findings=[finding()]))

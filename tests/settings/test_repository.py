@@ -26,7 +26,7 @@ EVERYTHING = """\
 enabled: true
 labels: {create: false, allow: [bug, "priority-*"], deny: ["p*"], suggest: false,
   min_confidence: 0.9, min_field_confidence: 0.6}
-comments: {language: German, tone: friendly, length: short, summary: always, layout: table}
+comments: {language: German, tone: friendly, length: short, summary: always, layout: table, agent_prompt: true}
 features: {auto_labeling: true, auto_commenting: false}
 prompts: {use: {issues.opened: issues/own, pull_request: false}}
 paths: {ignore: ["docs/**"]}
