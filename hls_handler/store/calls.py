@@ -700,8 +700,8 @@ class ClaudeCalls:
         if connection.execute(select(exists().where(is_of_delivery))).scalar_one():
             return
         reason = (
-            f"/review on {lease.repository}#{lease.number}, past"
-            f" {review.max_usd_per_pull_request:g} USD ({review.where_per_pull_request})"
+            f"{lease.repository}#{lease.number} past review.max_usd_per_pull_request"
+            f" ({review.max_usd_per_pull_request:g} USD)"
         )
         record_change(
             self._database, connection, review.continued_by, "continue", lease.guid, reason

@@ -67,10 +67,7 @@ def test_pull_request_at_its_limit_continues_once_by_a_review_of_a_writer(
     assert pull.check == "success: 1 of 1 file reviewed"
     (change,) = home.world.store.audit.find(most=9)
     assert (change.person, change.action) == ("mona", "continue")
-    assert change.reason == (
-        "/review on octo/hello#8, past 0.0501 USD (settings"
-        " (repositories[0].review.max_usd_per_pull_request))"
-    )
+    assert change.reason == "octo/hello#8 past review.max_usd_per_pull_request (0.0501 USD)"
     row = home.world.row(change.object)
     assert (row.event, row.request_id) == ("pull_request", "requested:review:4")
 

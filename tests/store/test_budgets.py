@@ -273,7 +273,7 @@ def test_continued_delivery_exceeds_the_limit_and_is_in_the_audit_once(store: St
     lease = begin_second(store)
     for _ in range(2):
         run_review_call(store, lease, continued())
-    reason = "/review on octo/widgets#7, past 0.05 USD (settings.yaml:10 (review.max_usd_per...))"
+    reason = "octo/widgets#7 past review.max_usd_per_pull_request (0.05 USD)"
     changes = store.audit.find(most=9)
     found = [(one.person, one.action, one.object, one.reason) for one in changes]
     assert found == [("octocat", "continue", "g2", reason)]
