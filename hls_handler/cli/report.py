@@ -13,6 +13,9 @@ from hls_handler.cli.github_names import require_repository
 from hls_handler.cli.options import Config, fail, load, require_existing_store
 from hls_handler.cli.terminal import print_json, print_lines
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
+from hls_handler.reports.proposals import read_proposals
+from hls_handler.review.proposals import describe_proposal
+from hls_handler.settings.effective import RepositoryTable
 from hls_handler.store.figures import FiguresReport
 from hls_handler.wording import count
 
@@ -24,7 +27,9 @@ def report(
     days: Annotated[
         int, typer.Option(min=1, max=3650, help="Length of the period, up to now.")
     ] = 90,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as of /api/stats.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, as of /api/stats, and proposals.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """Print the figures of a repository, as after a pilot.
@@ -39,15 +44,19 @@ def report(
     with require_existing_store(settings) as store:
         now = store.now()
         found = store.figures.read(now - timedelta(days=days), now, repository=name)
+        proposals = read_proposals(store, RepositoryTable(settings), name)
     if not found.repositories:
         fail(
             f"no delivery of {name} ended within {count(days, 'day')}: `hls deliveries list` shows"
             " which repositories sent events, --days sets a longer period"
         )
     if as_json:
-        print_json(TypeAdapter(FiguresReport).dump_python(found, mode="json"))
+        document = TypeAdapter(FiguresReport).dump_python(found, mode="json")
+        print_json({**document, "proposals": [*map(describe_proposal, proposals)]})
     else:
         print_lines("\n".join(_format_markdown(found, name, days, settings.storage.keep_days)))
+        for proposal in proposals:
+            print_lines(f"\n{proposal.message}.")
 
 
 def _format_duration(seconds: float | None) -> str:

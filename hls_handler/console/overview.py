@@ -184,12 +184,15 @@ class OverviewPage:
             overview = None
             budgets = ()
             status = 503
-        components = self._health.snapshot().components
+        health = self._health.snapshot()
         return self._frame.render(
             request,
             "overview.html",
             status=status,
-            problems=list_problems(components, overview, f"in the last {PERIOD_TITLES[name]}"),
+            problems=list_problems(
+                health.components, overview, f"in the last {PERIOD_TITLES[name]}"
+            ),
+            proposals=health.proposals,
             overview=overview,
             period=name,
             periods=PERIOD_TITLES,

@@ -14,6 +14,7 @@ from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from tests.cli.conftest import SETTINGS, Hls
 from tests.queue.builders import begin
+from tests.store.test_proposals import mixed, save
 
 
 @pytest.fixture
@@ -71,6 +72,18 @@ def test_retention_that_is_shorter_than_the_period_is_named(report: Hls, folder:
 def test_json_has_the_keys_of_the_api(report: Hls) -> None:
     document = json.loads(report("octo/widgets", "--json").stdout)
     assert (document["repository"], document["total"]["findings"]["decided"]) == ("octo/widgets", 2)
+
+
+def test_report_ends_with_proposals(report: Hls, store: Storage) -> None:
+    save(store, *mixed(11, 10, category="bugs"))
+    message = (
+        "octo/widgets: people with write permission dismissed 11 of 21 findings on bugs within 30"
+        " days, apart from those that fail the check. `hls learn octo/widgets` drafts a rule for"
+        " .github/hls.md, or leave bugs out of review.categories"
+    )
+    assert report("octo/widgets").stdout.endswith(f"\n\n{message}.\n")
+    (proposal,) = json.loads(report("octo/widgets", "--json").stdout)["proposals"]
+    assert proposal["message"] == message
 
 
 def test_repository_without_deliveries_is_a_problem_with_a_next_step(report: Hls) -> None:
