@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES
+from hls_handler.handlers.finding_views import ShownFinding
 from hls_handler.prompting.agent_prompt import OpenFinding, build_agent_prompt
 from hls_handler.prompting.render import RuleView, render_comment
 from hls_handler.prompting.variables import sample_values
@@ -42,7 +43,12 @@ HOSTILE = replace(
 )
 
 
-def comment(*findings: OpenFinding, is_wanted: bool = True, longest: int | None = None) -> str:
+def comment(
+    *open_findings: OpenFinding,
+    is_wanted: bool = True,
+    longest: int | None = None,
+    findings: Sequence[ShownFinding] = (),
+) -> str:
     """Return the summary of a review with these open findings."""
     hints = {
         **FAMILIES["pull_request"].comment_variables,
@@ -51,7 +57,8 @@ def comment(*findings: OpenFinding, is_wanted: bool = True, longest: int | None 
     variables: Mapping[str, Any] = {
         **recorded("pull_request")["demo/feature"],
         **{name: sample_values(hint)[1] for name, hint in hints.items()},
-        "open_findings": findings,
+        "findings": findings,
+        "open_findings": open_findings,
         "rule": RuleView("pull_request.opened", "a", dry_run=False, agent_prompt=is_wanted),
     }
     name = "pull_requests/analyze"
@@ -151,6 +158,13 @@ def test_delimiters_are_equal_for_equal_findings_and_differ_for_others() -> None
 @pytest.mark.parametrize("known", [{"is_wanted": False}, {"longest": 1_000}])
 def test_summary_has_no_prompt_if_it_is_switched_off_or_too_long(known: Mapping[str, Any]) -> None:
     assert "coding agent" not in comment(PLAIN, **known)
+
+
+def test_prompt_is_left_out_of_a_long_summary_before_any_finding() -> None:
+    shown = replace(sample_values(ShownFinding)[0], title="Wrong", is_inline=True)
+    without = comment(is_wanted=False, findings=(shown,) * 40)
+    assert without.count("- **Wrong** (finding 7") == 40
+    assert comment(PLAIN, findings=(shown,) * 40, longest=len(without)) == without
 
 
 def test_summary_has_no_prompt_without_open_findings() -> None:
