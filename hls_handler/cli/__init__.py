@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "report": ("report:report", "Print the figures of a repository, as after a pilot."),
     "similar": ("similar:similar", "Print the older issues that HLS compares with an issue."),
     "triage": ("triage:triage", "Process open issues of the backlog, or take a run back."),
+    "learn": ("learn:learn", "Draft rules for reviews from decisions of people."),
     "backup": ("maintenance:backup", "Copy the SQLite database to FILE."),
     "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),
     "resume": ("maintenance:resume", "Resume the processing that `hls pause` stopped."),

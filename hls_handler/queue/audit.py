@@ -25,6 +25,7 @@ Action = Literal[
     "triage",
     "undo triage",
     "continue",
+    "learn",
 ]
 
 _c = audit.c

@@ -34,6 +34,7 @@ from hls_handler.review.record import (
     dump_record,
     parse_record,
 )
+from hls_handler.review.rules import RaisedFinding
 from hls_handler.store.conversations import ConversationRef, of_conversation
 
 _f = findings.c
@@ -144,6 +145,21 @@ class Reviews:
             )
             for group in groups
         ]
+
+    def newest_findings(self, repository_id: int, *, most: int) -> list[RaisedFinding]:
+        """Return the findings of all pull requests of a repository, the last raised first."""
+        query = (
+            select(_f.number, _f.details)
+            .where(_f.repository_id == repository_id)
+            .order_by(_f.raised_at.desc(), _f.number.desc(), _f.finding_key)
+            .limit(most)
+        )
+        found: list[RaisedFinding] = []
+        with self._database.reading() as connection:
+            for row in connection.execute(query):
+                ledger = parse_record(None, [row.details]).ledger
+                found += [RaisedFinding(row.number, entry) for entry in ledger]
+        return found
 
     def dismiss(
         self, lease: Lease, bot_login: str, finding_key: str, *, by: str, how: str = COMMAND

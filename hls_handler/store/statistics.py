@@ -215,6 +215,20 @@ class Deliveries:
         query = query.where(_c.event.in_(events)) if events else query
         return self._rows(query.order_by(_c.id.desc()).limit(most))
 
+    def find_repository(self, name: str) -> DeliveryRow | None:
+        """Return the newest delivery of the repository "owner/repo", in any case."""
+        is_of = and_(func.lower(_c.repository) == name.lower(), _c.repository_id.is_not(None))
+        query = select(*DELIVERY_COLUMNS).where(is_of).order_by(_c.id.desc()).limit(1)
+        return next(iter(self._rows(query)), None)
+
+    def with_body(
+        self, repository_id: int, *, events: Collection[str], most: int
+    ) -> list[DeliveryRow]:
+        """Return the newest deliveries of a repository whose bodies are stored, newest first."""
+        is_of = and_(_c.repository_id == repository_id, _c.event.in_(events), _c.body.is_not(None))
+        query = select(*DELIVERY_COLUMNS).where(is_of).order_by(_c.id.desc()).limit(most)
+        return self._rows(query)
+
     def body(self, guid: str) -> bytes | None:
         """Return the JSON body; None if the delivery is unknown or its body is not stored."""
         with self._database.reading() as connection:

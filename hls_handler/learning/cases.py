@@ -1,0 +1,218 @@
+"""Reads the cases that rules are drafted from: what people decided about findings and labels, and
+what they wrote in reviews.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from hls_handler.engine.job import GATHER, facts_codec
+from hls_handler.errors import HlsError, PayloadError
+from hls_handler.events import Event, parse_event
+from hls_handler.handlers.reviews import ReviewFacts, ReviewHandler, find_skip_reason
+from hls_handler.review.dismissals import COMMAND, classify_reply
+from hls_handler.review.rules import Case, CaseKind, RaisedFinding
+from hls_handler.storage import Storage
+from hls_handler.store.corrections import RecordedCorrection
+from hls_handler.store.statistics import DeliveryRow
+from hls_handler.untrusted.cleaning import clean_and_redact, truncate
+from hls_handler.untrusted.command_line import read_command_line
+
+MAX_READ = 500
+"""Newest findings, corrections and deliveries that are searched for cases."""
+
+CASE_CHARACTERS = 600
+
+REPLY = "pull_request_review_comment"
+REVIEW = "pull_request_review"
+EVENTS = ("issue_comment", REPLY, REVIEW)
+
+INSIDERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
+"""Values of `author_association` of people who work on the repository. GitHub's permission of a
+reviewer is not stored.
+"""
+
+_COMMAND = re.compile(r"/dismiss[:,]?(?: #?\d+)?")
+
+
+class CannotLearn(HlsError):
+    """There is nothing to draft rules from, or no prompt to ask; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is stored about the decisions of people in one repository."""
+
+    repository: str  # "octo/shop", as GitHub writes it
+    repository_id: int
+    cases: tuple[Case, ...]  # the newest first
+    findings: tuple[RaisedFinding, ...]  # that reviews of Claude raised, the newest first
+    issue_labels: int  # corrected labels of issues, which are no cases
+
+
+@dataclass(frozen=True, slots=True)
+class _Dated:
+    at: datetime
+    case: Case
+
+
+def read_history(store: Storage, repository: str, *, most: int) -> History:
+    """Return at most `most` cases. Raises `CannotLearn` if no delivery of the repository is
+    stored.
+    """
+    newest = store.deliveries.find_repository(repository)
+    if newest is None or newest.repository_id is None:
+        raise CannotLearn(
+            f"no delivery of {repository} is stored: check the name, and that the settings are"
+            " those of its service"
+        )
+    of_id = newest.repository_id
+    findings = store.reviews.newest_findings(of_id, most=MAX_READ)
+    corrections = store.corrections.newest_of_repository(of_id, most=MAX_READ)
+    rows = store.deliveries.with_body(of_id, events=EVENTS, most=MAX_READ)
+    reader = _Reader(store, newest.repository or repository, rows)
+    dated = [*reader.dismissals(findings), *reader.corrections(corrections), *reader.reviews()]
+    dated.sort(key=lambda one: one.at, reverse=True)
+    cases = [replace(one.case, number=number) for number, one in enumerate(dated[:most], 1)]
+    return History(
+        reader.repository,
+        of_id,
+        tuple(cases),
+        # HLS itself raises credentials, so no rule can hide them
+        tuple(one for one in findings if not one.entry.form),
+        sum(not one.is_pull_request for one in corrections),
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    store: Storage
+    repository: str
+    rows: Sequence[DeliveryRow]  # with stored bodies, the newest first
+
+    def dismissals(self, findings: Sequence[RaisedFinding]) -> Iterator[_Dated]:
+        """Yield the findings that people with write permission dismissed with a reason."""
+        binding = [one for one in findings if one.entry.has_binding_dismissal]
+        comments = self._read_comments(
+            {(one.pull_request, one.entry.dismissed_by) for one in binding}
+        )
+        for one in binding:
+            found = next((each for each in comments if each.dismisses(one)), None)
+            if found is not None:
+                where = f"{self.repository}#{one.pull_request}, finding {one.entry.number}"
+                path = one.entry.path
+                case = _make_case("dismissed finding", where, path, one.entry.title, found.reason)
+                yield _Dated(found.at, case)
+
+    def corrections(self, corrections: Sequence[RecordedCorrection]) -> Iterator[_Dated]:
+        """Yield the labels of pull requests that people corrected: only reviews read the rules."""
+        for one in corrections:
+            if not one.is_pull_request:
+                continue
+            text = f"{one.label} was removed"
+            if one.corrected_to:
+                text = f"{one.label} was replaced by {one.corrected_to}"
+            where = f"{self.repository}#{one.number}"
+            yield _Dated(one.recorded_at, _make_case("corrected label", where, "", one.title, text))
+
+    def reviews(self) -> Iterator[_Dated]:
+        """Yield the comments of reviews, each review once, as it was read last."""
+        handler = ReviewHandler()
+        codec = facts_codec(handler, ReviewFacts)
+        seen: set[int] = set()
+        for row in self.rows:
+            if row.event != REVIEW or row.handler != handler.name:
+                continue
+            facts = codec.decode(self.store.checkpoints.load(row.guid).get((GATHER, 0)))
+            event = self._read_event(row)
+            if facts is None or event is None or facts.review.id in seen:
+                continue
+            seen.add(facts.review.id)
+            if _is_by_insider(event, facts):
+                for case in _list_comments(facts, f"{self.repository}#{row.number}"):
+                    yield _Dated(row.received_at, case)
+
+    def _read_comments(self, wanted: Collection[tuple[int, str | None]]) -> list[_StoredComment]:
+        """Return the comments by the wanted pull requests and logins, the newest first."""
+        found: list[_StoredComment] = []
+        for row in self.rows:
+            event = None
+            if row.event != REVIEW and (row.number, row.sender) in wanted:
+                event = self._read_event(row)
+            if event is not None and event.comment is not None and row.number is not None:
+                thread = _find_member(event, "comment", "in_reply_to_id")
+                author = event.comment.user.login
+                text = event.comment.body
+                at = row.received_at
+                found.append(_StoredComment(row.guid, row.number, author, text, thread, at))
+        return found
+
+    def _read_event(self, row: DeliveryRow) -> Event | None:
+        body = self.store.deliveries.body(row.guid)
+        if not body:
+            return None  # it was deleted meanwhile
+        try:
+            return parse_event(row.event, row.guid, body)
+        except PayloadError:
+            return None  # an earlier version stored it
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredComment:
+    """A stored comment, which may dismiss a finding."""
+
+    guid: str
+    number: int  # of the pull request
+    author: str
+    text: str
+    thread: object  # id of the first comment of its review thread; None if it is in none
+    at: datetime
+
+    @property
+    def reason(self) -> str:
+        """The words without `/dismiss N` in the first line."""
+        command = read_command_line(self.text)[1]
+        if not command.startswith("/dismiss"):
+            return self.text.strip()
+        rest = self.text.strip().partition("\n")[2]
+        return f"{_COMMAND.sub('', command, count=1)}\n{rest}".strip()
+
+    def dismisses(self, finding: RaisedFinding) -> bool:
+        """Return True if it is the dismissal that counts, and has a reason."""
+        entry = finding.entry
+        if (self.number, self.author) != (finding.pull_request, entry.dismissed_by):
+            return False
+        is_command = f"{COMMAND}{self.guid[:8]} by {self.author}" in entry.dismissals
+        is_reply = self.thread is not None and self.thread == entry.comment_id
+        is_dismissal = is_command or (is_reply and classify_reply(self.text) == "dismissal")
+        return is_dismissal and bool(self.reason)
+
+
+def _find_member(event: Event, name: str, member: str) -> object:
+    """Return a member of an object of the payload that `Event` leaves out."""
+    found = event.payload.get(name)
+    if not isinstance(found, Mapping):
+        return None
+    return found.get(member)
+
+
+def _is_by_insider(event: Event, facts: ReviewFacts) -> bool:
+    if facts.review.user.is_bot or find_skip_reason(facts) is not None:
+        return False
+    return _find_member(event, "review", "author_association") in INSIDERS
+
+
+def _list_comments(facts: ReviewFacts, where: str) -> Iterator[Case]:
+    texts = [("", facts.review.body), *((one.path, one.body) for one in facts.comments)]
+    for path, text in texts:
+        if text.strip():
+            yield _make_case("review comment", where, path, "", text)
+
+
+def _make_case(kind: CaseKind, where: str, path: str, about: str, text: str) -> Case:
+    """Return a case whose number is not known yet."""
+    shown = [truncate(clean_and_redact(one).strip(), CASE_CHARACTERS) for one in (about, text)]
+    return Case(0, kind, where, path, *shown)

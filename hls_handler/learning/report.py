@@ -1,0 +1,93 @@
+"""Drafted rules as lines for people, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from hls_handler.learning.run import Plan, describe_issue_labels
+from hls_handler.reports.estimate import format_cost
+from hls_handler.review.rules import (
+    FILE,
+    Case,
+    Offer,
+    Proposal,
+    RaisedFinding,
+    describe_hidden,
+    format_guidance,
+)
+from hls_handler.wording import count
+
+READ_FIRST = (
+    "read the rules before you paste them: they are drafted from what others wrote, and reviews"
+    f" follow them; HLS does not write {FILE}"
+)
+NO_RULE = "no rule is offered"
+
+
+def describe_case(case: Case) -> str:
+    """Return a case in one line, without its number."""
+    about = [case.about, " ".join(case.text.split())]
+    text = ": ".join(filter(None, about))
+    return ", ".join(filter(None, [case.kind, case.where, case.path])) + f": {text}"
+
+
+def describe_plan(plan: Plan) -> Iterator[str]:
+    """Yield sentences about what is shown to Claude, and the cost."""
+    history = plan.history
+    shown = count(len(history.cases), "case")
+    compared = count(len(history.findings), "stored finding")
+    yield f"{shown} of {history.repository}; rules are compared with {compared}"
+    left_out = describe_issue_labels(history.issue_labels)
+    if left_out:
+        yield left_out
+    questions = count(plan.cost.questions, "question")
+    yield f"cost: {questions} to {', '.join(plan.cost.models)}, {format_cost(plan.cost)}"
+
+
+def describe_offer(offer: Offer, checked: int) -> str:
+    """Return "for api/**, from cases 1 and 4: would have hidden 3 of 64 stored findings: ..."."""
+    globs = ", ".join(offer.rule.globs) or "all files"
+    numbers = ", ".join(map(str, offer.rule.cases))
+    noun = "case" if len(offer.rule.cases) == 1 else "cases"
+    return f"for {globs}, from {noun} {numbers}; {describe_hidden(offer, checked)}"
+
+
+def to_document(plan: Plan, proposal: Proposal | None) -> dict[str, object]:
+    """Return the document of --json; without a proposal, Claude was not asked."""
+    rules = left_out = text = checked = None
+    if proposal is not None:
+        checked = proposal.checked
+        rules = [_offer_to_dict(offer) for offer in proposal.offers]
+        left_out = [asdict(one) for one in proposal.left_out]
+        text = format_guidance(proposal.offers)
+    return {
+        "repository": plan.history.repository,
+        "cases": [asdict(case) for case in plan.history.cases],
+        "issue_labels": plan.history.issue_labels,
+        "estimate_usd": plan.cost.max_usd,
+        "rules": rules,
+        "left_out": left_out,
+        "checked": checked,
+        "text": text,
+    }
+
+
+def _offer_to_dict(offer: Offer) -> dict[str, object]:
+    return {
+        "globs": offer.rule.globs,
+        "text": offer.rule.text,
+        "cases": offer.rule.cases,
+        "hidden": [_finding_to_dict(one) for one in offer.hidden],
+    }
+
+
+def _finding_to_dict(finding: RaisedFinding) -> dict[str, object]:
+    entry = finding.entry
+    return {
+        "pull_request": finding.pull_request,
+        "finding": entry.number,
+        "title": entry.title,
+        "state": entry.state,
+        "is_true": finding.is_true,
+    }
