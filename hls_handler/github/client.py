@@ -6,7 +6,7 @@ Several clients share the credentials of their process: a GitHub App, or the tok
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -448,12 +448,11 @@ class _AnonymousReader(GithubReader):
     """
 
     def review_context(
-        self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+        self, number: int, base_ref: str, *, guidance: Sequence[str], linked_issues: bool
     ) -> ReviewContext:
         del number, linked_issues  # the issues that a pull request closes are known to GraphQL only
-        paths = [ATTRIBUTES_PATH]
-        if guidance:
-            paths += GUIDANCE_PATHS
+        # one request for each file, so those of folders are left out
+        paths = [ATTRIBUTES_PATH, *(path for path in guidance if path in GUIDANCE_PATHS)]
         found = {path: self.find_file(path, ref=base_ref) for path in paths}
         texts = {
             path: file.content.decode("utf-8", "replace")[:MAX_TEXT_CHARS]

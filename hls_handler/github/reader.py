@@ -5,7 +5,7 @@ is one request.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -230,7 +230,7 @@ class GithubReader:
         return read_merge_state(self._api, self._repository, number)
 
     def review_context(
-        self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+        self, number: int, base_ref: str, *, guidance: Sequence[str], linked_issues: bool
     ) -> ReviewContext:
         return read_review_context(
             self._api,

@@ -13,7 +13,7 @@ from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.events import Text, null_to
 from hls_handler.github.api import GithubApi
-from hls_handler.github.values import GUIDANCE_PATHS, Blob, GuidanceFile, LinkedIssue, ReviewContext
+from hls_handler.github.values import Blob, GuidanceFile, LinkedIssue, ReviewContext
 
 ATTRIBUTES_PATH = ".gitattributes"
 MAX_TEXT_CHARS = 60_000  # of one file of the base branch
@@ -22,24 +22,30 @@ MAX_HEAD_FILE_BYTES = 200_000
 MAX_SMALL_TEXT_BYTES = 1_024  # of `Blob.text`
 MAX_ANALYSED_BYTES = 512_000  # of a larger file, `isTruncated` is true and `isBinary` null
 
-# `text` is null for a binary file.
-REVIEW_CONTEXT_QUERY = """\
+
+def review_context_query(guidance: int) -> str:
+    """Return the query for so many files of guidance, and for the rest of the context. The
+    variables of the files are `e0`, `e1` ...: "refs/heads/main:path".
+    """
+    files = ""
+    if guidance:
+        fields = _fields(["text"] * guidance)
+        files = f"  guidance: repository(owner: $owner, name: $name) {{\n{fields}  }}\n"
+    return f"""\
 query(
-  $owner: String!, $name: String!, $number: Int!, $guidance: Boolean!, $issues: Boolean!
-  $attributes: String!, $hls: String!, $agents: String!
-) {
-  repository(owner: $owner, name: $name) {
+  $owner: String!, $name: String!, $number: Int!, $issues: Boolean!
+  $attributes: String!{_declare(guidance)}
+) {{
+  repository(owner: $owner, name: $name) {{
     id
-    attributes: object(expression: $attributes) { ... on Blob { text } }
-    hls: object(expression: $hls) @include(if: $guidance) { ... on Blob { text } }
-    agents: object(expression: $agents) @include(if: $guidance) { ... on Blob { text } }
-    pullRequest(number: $number) @include(if: $issues) {
-      closingIssuesReferences(first: 3) {
-        nodes { number title body repository { id } }
-      }
-    }
-  }
-}
+    attributes: object(expression: $attributes) {{ ... on Blob {{ text }} }}
+    pullRequest(number: $number) @include(if: $issues) {{
+      closingIssuesReferences(first: 3) {{
+        nodes {{ number title body repository {{ id }} }}
+      }}
+    }}
+  }}
+{files}}}
 """
 
 
@@ -56,14 +62,21 @@ def blobs_query(ids: int, contents: int) -> str:
 
 
 def _query(wanted: Sequence[str]) -> str:
-    declared = "".join(f", $e{index}: String!" for index in range(len(wanted)))
-    fields = "".join(
+    return (
+        f"query($owner: String!, $name: String!{_declare(len(wanted))}) {{\n"
+        f"  repository(owner: $owner, name: $name) {{\n{_fields(wanted)}  }}\n}}\n"
+    )
+
+
+def _declare(files: int) -> str:
+    return "".join(f", $e{index}: String!" for index in range(files))
+
+
+def _fields(wanted: Sequence[str]) -> str:
+    """Return the fields of files. `text` is null for a binary file."""
+    return "".join(
         f"    f{index}: object(expression: $e{index}) {{ ... on Blob {{ {names} }} }}\n"
         for index, names in enumerate(wanted)
-    )
-    return (
-        f"query($owner: String!, $name: String!{declared}) {{\n"
-        f"  repository(owner: $owner, name: $name) {{\n{fields}  }}\n}}\n"
     )
 
 
@@ -87,8 +100,6 @@ class _Issue(BaseModel):
 class _Repository(BaseModel):
     id: str
     attributes: _Blob | None
-    hls: _Blob | None = None
-    agents: _Blob | None = None
     issues: Annotated[  # an entry is null if the token cannot read the issue
         tuple[_Issue | None, ...],
         null_to(()),
@@ -97,14 +108,16 @@ class _Repository(BaseModel):
 
 
 class WireContext(BaseModel):
-    """The `data` of the response to `REVIEW_CONTEXT_QUERY`."""
+    """The `data` of the response to `review_context_query`."""
 
     repository: _Repository
+    files: dict[str, _Blob | None] = Field({}, alias="guidance")
 
-    def value(self) -> ReviewContext:
+    def value(self, guidance: Sequence[str]) -> ReviewContext:
+        """Return the context. `guidance` are the paths of the files."""
         home = self.repository
-        files = zip(GUIDANCE_PATHS, (home.hls, home.agents), strict=True)
-        texts = ((path, _text(blob)) for path, blob in files)
+        blobs = ((path, self.files.get(f"f{index}")) for index, path in enumerate(guidance))
+        texts = ((path, _text(blob)) for path, blob in blobs)
         return ReviewContext(
             attributes=_text(home.attributes),
             guidance=tuple(GuidanceFile(path, text) for path, text in texts if text.strip()),
@@ -156,16 +169,16 @@ def read_review_context(
     number: int,
     base_ref: str,
     *,
-    guidance: bool,
+    guidance: Sequence[str],
     linked_issues: bool,
 ) -> ReviewContext:
     branch = f"refs/heads/{base_ref}"  # not a tag of this name
-    hls, agents = (f"{branch}:{path}" for path in GUIDANCE_PATHS)
-    files = {"attributes": f"{branch}:{ATTRIBUTES_PATH}", "hls": hls, "agents": agents}
-    wanted = {"guidance": guidance, "issues": linked_issues}
-    return api.query(
-        REVIEW_CONTEXT_QUERY, repository, {"number": number, **wanted, **files}, WireContext
-    ).value()
+    files = [f"{branch}:{path}" for path in guidance]
+    wanted = {"issues": linked_issues, "attributes": f"{branch}:{ATTRIBUTES_PATH}"}
+    variables = {"number": number, **wanted, **_variables(files)}
+    return api.query(review_context_query(len(files)), repository, variables, WireContext).value(
+        guidance
+    )
 
 
 def read_head_files(

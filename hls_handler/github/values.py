@@ -190,12 +190,14 @@ class MergeState:
 
 
 GUIDANCE_PATHS = (".github/hls.md", "AGENTS.md")
-"""Files of the base branch that say what reviewers of the repository should know."""
+"""Files of the base branch that say what reviewers of the repository should know. Folders have an
+`AGENTS.md`, too.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class GuidanceFile:
-    path: str  # one of `GUIDANCE_PATHS`
+    path: str  # one of `GUIDANCE_PATHS`, or "api/AGENTS.md"
     text: str  # not blank; at most 60,000 characters
 
 

@@ -129,12 +129,13 @@ class Reader(Protocol):
         """Return what prevents the merge of a pull request, without `open_threads`. One request."""
 
     def review_context(
-        self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+        self, number: int, base_ref: str, *, guidance: Sequence[str], linked_issues: bool
     ) -> ReviewContext:
         """Files of the branch `base_ref`, never of the head, and the issues that the pull request
         closes.
 
-        One request. `guidance` and `linked_issues` are False for parts that are not wanted.
+        One request. `guidance` are the paths of the files to read, and `linked_issues` is False if
+        issues are not wanted.
         """
 
     def files_at(self, sha: str) -> RepositoryFiles:

@@ -16,6 +16,7 @@ from hls_handler.errors import Retryable, Superseded
 from hls_handler.events import Account, Event, PullRequest
 from hls_handler.git.mirror import Hit
 from hls_handler.github.values import (
+    GUIDANCE_PATHS,
     NO_CONTEXT,
     Blob,
     ChangedFile,
@@ -261,11 +262,14 @@ def read_context(
     """Return the context, or an empty one and the reason: a review without it is better than
     none.
     """
+    guidance: Sequence[str] = ()
+    if review.guidance:
+        guidance = GUIDANCE_PATHS
     read = partial(
         reader.review_context,
         pull_request.number,
         pull_request.base_ref,
-        guidance=review.guidance,
+        guidance=guidance,
         linked_issues=review.linked_issues,
     )
     found = read_optional(read, NO_CONTEXT)

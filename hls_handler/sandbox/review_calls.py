@@ -277,15 +277,15 @@ def query(state: State, body: Any, *, can_read: Callable[[str, str], bool]) -> D
             state, home.full_name, variables["first"], int(variables["after"] or 0)
         )
         return {"data": {"repository": {"issues": issues}}}
-    if expressions:
-        blobs = {f"f{index}": _blob(state, full_name, one) for index, one in enumerate(expressions)}
+    blobs = {f"f{index}": _blob(state, full_name, one) for index, one in enumerate(expressions)}
+    if blobs and "attributes" not in variables:
         return {"data": {"repository": blobs}}
     pull = state.conversation(full_name, variables["number"])
     if pull is None or pull.kind != "pull" or pull.gone:
         message = f"Could not resolve to a PullRequest with the number of {variables['number']}."
         return _graphql_error("NOT_FOUND", message)
     if "attributes" in variables:
-        return {"data": review_context(state, pull, variables)}
+        return {"data": {**review_context(state, pull, variables), "guidance": blobs}}
     if "after" in variables:
         return {"data": review_threads(pull, after=int(variables["after"] or 0))}
     return {"data": merge_state(pull)}
@@ -309,10 +309,9 @@ def merge_state(pull: Conversation) -> Document:
 
 
 def review_context(state: State, pull: Conversation, variables: Mapping[str, Any]) -> Document:
-    """Return the `data` of the response to `REVIEW_CONTEXT_QUERY`."""
-    repository: Document = {"id": pull.repository.lower()}
-    for name in ("attributes", *(("hls", "agents") if variables["guidance"] else ())):
-        repository[name] = _blob(state, pull.repository, variables[name])
+    """Return the `data` of the response to `review_context_query`, without the guidance."""
+    attributes = _blob(state, pull.repository, variables["attributes"])
+    repository: Document = {"id": pull.repository.lower(), "attributes": attributes}
     if variables["issues"]:
         issues = [
             {

@@ -21,7 +21,7 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict
 
 from hls_handler.github.history import CLOSED_ISSUES_QUERY
 from hls_handler.github.merge_state import MERGE_STATE_QUERY
-from hls_handler.github.review_context import REVIEW_CONTEXT_QUERY, blobs_query, head_files_query
+from hls_handler.github.review_context import blobs_query, head_files_query, review_context_query
 from hls_handler.github.review_threads import REVIEW_THREADS_QUERY
 from tests.contracts.openapi_subset import SUBSET
 
@@ -33,9 +33,7 @@ SLASHED_PATH = re.compile(
     r"(/repos/[^/]+/[^/]+/(?:(?:issues/[^/]+/)?labels|contents|git/ref)/)(.+)", re.DOTALL
 )
 
-QUERIES = frozenset(
-    {CLOSED_ISSUES_QUERY, MERGE_STATE_QUERY, REVIEW_THREADS_QUERY, REVIEW_CONTEXT_QUERY}
-)
+QUERIES = frozenset({CLOSED_ISSUES_QUERY, MERGE_STATE_QUERY, REVIEW_THREADS_QUERY})
 """Valid by the schema of npm's @octokit/graphql-schema 15.26.1."""
 
 
@@ -94,10 +92,15 @@ def _query_problems(logged: Mapping[str, Any]) -> Iterator[str]:
     yield from _header_problems(logged["headers"], needs_credential=True)
 
 
-def _same_queries(query: str) -> tuple[str, str]:
-    """Return the queries for as many texts, and for as many SHAs and kinds of files."""
-    texts = head_files_query(query.count(" isTruncated "))
-    return texts, blobs_query(query.count("{ oid }"), query.count(" isBinary "))
+def _same_queries(query: str) -> tuple[str, ...]:
+    """Return the queries for as many texts, for as many SHAs and kinds of files, and for as much
+    guidance.
+    """
+    return (
+        head_files_query(query.count(" isTruncated ")),
+        blobs_query(query.count("{ oid }"), query.count(" isBinary ")),
+        review_context_query(query.count(" f")),
+    )
 
 
 def _header_problems(headers: Mapping[str, str], *, needs_credential: bool) -> Iterator[str]:

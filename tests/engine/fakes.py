@@ -349,14 +349,15 @@ class FakeReader:
         return self.github.merge_state
 
     def review_context(
-        self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+        self, number: int, base_ref: str, *, guidance: Sequence[str], linked_issues: bool
     ) -> ReviewContext:
         self.github._call(f"review_context {number} {base_ref}")
         found = self.github.contexts.get(base_ref, ReviewContext())
         if isinstance(found, HlsError):
             raise found
         issues = found.linked_issues if linked_issues else ()
-        return replace(found, guidance=found.guidance if guidance else (), linked_issues=issues)
+        files = tuple(file for file in found.guidance if file.path in guidance)
+        return replace(found, guidance=files, linked_issues=issues)
 
     def files_at(self, sha: str) -> RepositoryFiles:
         return FakeRepositoryFiles(self.github, sha)

@@ -15,7 +15,7 @@ import pytest
 import hls_handler
 from hls_handler.github.history import CLOSED_ISSUES_QUERY
 from hls_handler.github.merge_state import MERGE_STATE_QUERY
-from hls_handler.github.review_context import REVIEW_CONTEXT_QUERY, blobs_query, head_files_query
+from hls_handler.github.review_context import blobs_query, head_files_query, review_context_query
 from hls_handler.github.review_threads import REVIEW_THREADS_QUERY
 
 PACKAGE = Path(hls_handler.__file__).parent
@@ -164,15 +164,15 @@ def test_rule_12_graphql_is_only_used_to_read() -> None:
     assert sorted(queries) == [
         ("github/history.py", "CLOSED_ISSUES_QUERY"),
         ("github/merge_state.py", "MERGE_STATE_QUERY"),
-        ("github/review_context.py", "REVIEW_CONTEXT_QUERY"),
         ("github/review_context.py", "blobs_query(len(ids), len(contents))"),
         ("github/review_context.py", "head_files_query(len(names))"),
+        ("github/review_context.py", "review_context_query(len(files))"),
         ("github/review_threads.py", "REVIEW_THREADS_QUERY"),
     ]
     for query in (
         CLOSED_ISSUES_QUERY,
         MERGE_STATE_QUERY,
-        REVIEW_CONTEXT_QUERY,
+        review_context_query(2),
         head_files_query(2),
         blobs_query(1, 2),
         REVIEW_THREADS_QUERY,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -93,7 +93,7 @@ class _PublicReader(FakeReader):
     public: Reader
 
     def review_context(
-        self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+        self, number: int, base_ref: str, *, guidance: Sequence[str], linked_issues: bool
     ) -> ReviewContext:
         return self.public.review_context(
             number, base_ref, guidance=guidance, linked_issues=linked_issues
