@@ -588,6 +588,7 @@ class Receipt:
     is_estimate: bool = False  # tokens and cost of a call are an upper estimate
     prompt_ids: tuple[str, ...] = ()  # ("pull_requests/review@3f9c2a",), each once
     models: tuple[str, ...] = ()  # ("openai/gpt-5-mini",), each once; () if there are no fallbacks
+    guidance: tuple[str, ...] = ()  # (".github/hls.md (api/**)", "api/AGENTS.md"), of all calls
 
 
 NO_CALLS = Receipt()

@@ -51,7 +51,12 @@ from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.model import Settings
-from hls_handler.settings.repository import RepositorySettingsFile, build_problems_comment
+from hls_handler.settings.repository import (
+    PATH,
+    FileProblems,
+    RepositorySettingsFile,
+    build_problems_comment,
+)
 from hls_handler.store.calls import make_receipt
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
@@ -86,6 +91,7 @@ class HandlerJob:
         self._analysis = Analysis((), comment=None)
         self._posting: Posting | None = None  # since the first write
         self._planned: tuple[Action, ...] = ()
+        self._problems: FileProblems | None = None  # of a file besides `.github/hls.yaml`
         self.part: Part = "analysis"  # that fails if an error is raised now
         self.asking = Asking(
             job.config.library,
@@ -209,6 +215,9 @@ class HandlerJob:
         if unverified is not None and unverified != (job.find_result(UNVERIFIED) or ""):
             job.add(UNVERIFIED, unverified)
 
+    def report(self, problems: FileProblems) -> None:
+        self._problems = problems
+
     def begin_check(self, commit: str) -> None:
         if not is_check_ended(self._job):
             begin_check(self._job, commit)
@@ -319,7 +328,7 @@ class HandlerJob:
             outcomes = self.write(*actions, unless=unless)
             if self._conversation is not None and self._posting is not None:
                 outcomes = self._posting.end()
-                _report_settings_problems(job, self._conversation)
+                _report_settings_problems(job, self._conversation, self._problems)
                 posted = self._posted_as
         if self._analysis.replies:
             self._run_shadow(posted)
@@ -403,34 +412,44 @@ def require_runs_left(job: Job, runs: int) -> None:
     raise ConversationIgnored(reason, "too many runs")
 
 
-def _report_settings_problems(job: Job, conversation: Conversation) -> None:
-    """Comment on the problems of the settings file, once for each version of the file.
+def _report_settings_problems(
+    job: Job, conversation: Conversation, guidance: FileProblems | None
+) -> None:
+    """Comment on the problems of the settings file and the guidance, once for each version of the
+    files.
 
     In a dry run, or if comments are off, nothing is written or stored. So a later delivery can
     still comment.
     """
-    file = job.repository_settings
+    files = _list_problems(job.repository_settings, guidance)
     features = job.rule.effective.features
-    if (
-        file is None
-        or not file.settings.problems
-        or features.dry_run
-        or not features.auto_commenting
-    ):
+    if not files or features.dry_run or not features.auto_commenting:
         return
-    job.run_step(PROBLEMS_REPORTED, 0, partial(_report, job, conversation, file))
+    job.run_step(PROBLEMS_REPORTED, 0, partial(_report, job, conversation, files))
 
 
-def _report(job: Job, conversation: Conversation, file: RepositorySettingsFile) -> Outcome:
+def _list_problems(
+    file: RepositorySettingsFile | None, guidance: FileProblems | None
+) -> list[FileProblems]:
+    found: list[FileProblems] = []
+    if file is not None and file.settings.problems:
+        found.append(FileProblems(PATH, file.version or "", file.settings.problems))
+    if guidance is not None:
+        found.append(guidance)
+    return found
+
+
+def _report(job: Job, conversation: Conversation, files: Sequence[FileProblems]) -> Outcome:
     repository = job.event.repository
+    version = "+".join(file.version for file in files)
     if not job.store.repository_files.claim_report(
-        job.lease, repository.id, job.bot.login, file.version or ""
+        job.lease, repository.id, job.bot.login, version
     ):
         return Outcome(
             "comment", "withheld", "another delivery comments on the settings file's problems"
         )
     try:
-        comment = build_problems_comment(file.settings.problems)
+        comment = build_problems_comment(files)
         return Posting(job, conversation).write(comment, PROBLEMS_INDEX)
     except Permanent as exc:  # the delivery's own comment is posted, so the delivery succeeds
         log.warning(

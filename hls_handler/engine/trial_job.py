@@ -28,6 +28,7 @@ from hls_handler.handlers.job import (
 from hls_handler.handlers.reader import HistoryUpdate
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
+from hls_handler.settings.repository import FileProblems
 
 
 @dataclass(slots=True)
@@ -97,6 +98,9 @@ class TrialJob:
     ) -> None:
         self.unanswered = unanswered
         self.unverified = unverified or ""
+
+    def report(self, problems: FileProblems) -> None:
+        """Write no comment."""
 
     def begin_check(self, commit: str) -> None:
         """Show no check."""

@@ -254,6 +254,8 @@ def _receipt_rows(review: EndedReview) -> Iterator[tuple[str, str]]:
     if review.asked_for not in ("", review.commit):
         yield "Claude was last asked for commit", format_code_span(review.asked_for)
     yield from _cost_rows(review.receipt)
+    if review.receipt.guidance:
+        yield "guidance", ", ".join(map(format_code_span, review.receipt.guidance))
 
 
 def _cost_rows(receipt: Receipt) -> Iterator[tuple[str, str]]:

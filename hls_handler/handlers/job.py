@@ -16,6 +16,7 @@ from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.model import EffectiveLabels, Features, Findings, Review
+from hls_handler.settings.repository import FileProblems
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, ReviewersMode, Summary
 
 Facts = TypeVar("Facts")
@@ -145,6 +146,12 @@ class Job(Protocol):
     ) -> None:
         """Store sentences for `hls why`: what Claude is not shown, what it gets besides the event,
         parts of the facts without a reply, and why the findings were not verified.
+        """
+        ...
+
+    def report(self, problems: FileProblems) -> None:
+        """Let the comment on the problems of the repository's settings name these, too. It is
+        written once for each version of the files.
         """
         ...
 

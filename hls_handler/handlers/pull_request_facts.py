@@ -34,8 +34,10 @@ from hls_handler.handlers.changed_files import (
 from hls_handler.handlers.committed_credentials import Credential, find_committed
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.present_lines import PresentLines
+from hls_handler.handlers.shown_context import NO_LIMIT, ShownContext, select_context
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import Coverage
+from hls_handler.review.guidance import find_problems
 from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
 from hls_handler.review.patches import text_of
 from hls_handler.review.positions import RANK, Located, letters_of, locate
@@ -44,6 +46,7 @@ from hls_handler.review.reviewers import Reviewer
 from hls_handler.review.second_sites import SecondSite
 from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 from hls_handler.settings.model import Findings, Review
+from hls_handler.settings.repository import FileProblems
 from hls_handler.settings.values import Summary
 from hls_handler.wording import inflect
 
@@ -102,6 +105,7 @@ class PullRequestFacts:
     is_full: bool  # True if a person asked for a review of everything
     shows_cost: bool = False  # whether the check shows prices
     context: ReviewContext = NO_CONTEXT  # without the attributes, which `selection` has considered
+    context_tokens: int = NO_LIMIT  # of the context in each call, at most
     context_problem: str = ""  # why the context could not be read
     own_replies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The keys of our replies in the threads of findings, by the key of the finding."""
@@ -259,8 +263,8 @@ class PullRequestFacts:
         texts = [
             *(f"{file.above}\n{file.numbered}" for file in self.files),
             *(site.text for site in self.second_sites),
-            *(file.text for file in self.context.guidance),
-            *(issue.body for issue in self.context.linked_issues),
+            *(file.text for context in self.contexts for file in context.guidance),
+            *(issue.body for context in self.contexts for issue in context.linked_issues),
         ]
         lines = "\n".join(texts).split("\n")
         return "\n".join(letters_of(text_of(line)) for line in lines)
@@ -293,6 +297,34 @@ class PullRequestFacts:
     def files(self) -> tuple[PatchedFile, ...]:
         calls = self.selection.calls[self._calls]
         return show_files(self.selection, chain.from_iterable(calls))
+
+    @cached_property
+    def shown_context(self) -> ShownContext:
+        """What the call shows of the context; with all calls, what one with all files would."""
+        parts = chain.from_iterable(self.selection.calls[self._calls])
+        paths = {self.selection.files[part.file].path for part in parts}
+        return select_context(self.context, paths, self.context_tokens)
+
+    @cached_property
+    def contexts(self) -> Sequence[ShownContext]:
+        """What each call shows of the context."""
+        return [one.shown_context for one in _list_calls(self)]
+
+    @property
+    def guidance_names(self) -> tuple[str, ...]:
+        """The guidance of the calls with a reply: ".github/hls.md (api/**)", "api/AGENTS.md"."""
+        names = [
+            part.name
+            for call, context in enumerate(self.contexts)
+            if call not in self.unanswered
+            for part in context.parts
+        ]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def guidance_problems(self) -> FileProblems | None:
+        """The wrong globs in headings of the guidance; None if there are none."""
+        return find_problems(self.context.guidance)
 
     @property
     def second_sites(self) -> tuple[SecondSite, ...]:
@@ -371,8 +403,12 @@ def find_least_failing(review: Review) -> Severity | None:
 
 def list_parts(facts: PullRequestFacts) -> tuple[PullRequestFacts, ...]:
     """Return the facts for each call of the first prompt."""
+    return _list_calls(facts) or (facts,)
+
+
+def _list_calls(facts: PullRequestFacts) -> tuple[PullRequestFacts, ...]:
     number = len(facts.selection.calls)
-    return tuple(replace(facts, call=call) for call in range(number)) or (facts,)
+    return tuple(replace(facts, call=call) for call in range(number))
 
 
 def list_to_ask(

@@ -57,9 +57,7 @@ from hls_handler.handlers.pull_request_facts import (
 from hls_handler.handlers.reader import OptionalRead, Reader
 from hls_handler.handlers.review_input import (
     Discussion,
-    count_context_tokens,
     find_present,
-    limit_context,
     read_changed_files,
     read_context,
     read_discussion,
@@ -68,6 +66,7 @@ from hls_handler.handlers.review_input import (
     read_surroundings,
     read_unshown,
 )
+from hls_handler.handlers.shown_context import count_context_tokens
 from hls_handler.handlers.skipped_files import SkipRules, count_lines
 from hls_handler.review.ledger import PresentFiles, apply_threads, find_departed, follow
 from hls_handler.review.patches import Patch
@@ -99,6 +98,7 @@ def gather(source: Source) -> PullRequestFacts:
         facts,
         context=replace(selected.context, attributes=""),
         context_problem=selected.problem,
+        context_tokens=selected.context_tokens,
         offer=read_offer(reader, limits),
         merge=merge.value,
         merge_problem=merge.problem,
@@ -245,6 +245,7 @@ class _Selected:
 
     selection: Selection
     context: ReviewContext = NO_CONTEXT
+    context_tokens: int = 0  # of each call, at most
     problem: str = ""
 
 
@@ -270,22 +271,27 @@ def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
     selection = select(changes.rules, tokens=tokens)
     if not (changes.is_review and may_have_calls(selection)):
         return _Selected(selection)
-    read = read_context(changes.pull_request, source.reader, limits.review)
-    context = limit_context(read.value, limits.input_tokens // 2)
-    used = count_context_tokens(context)
-    tokens -= used
+    read = read_context(changes.pull_request, changes.listed, source.reader, limits.review)
+    context = read.value
+    rules = changes.rules
     attributes = None
     if not read.problem:
         attributes = parse_attributes(context.attributes)
-    if used or attributes is None or attributes.rules:
-        selection = select(replace(changes.rules, attributes=attributes), tokens=tokens)
+    if attributes is None or attributes.rules:
+        rules = replace(rules, attributes=attributes)
+        selection = select(rules, tokens=tokens)
+    paths = [file.path for file in selection.files if selection.new[file.path]]
+    context_tokens = count_context_tokens(context, paths, limits.input_tokens // 2)
+    if context_tokens:
+        tokens -= context_tokens
+        selection = select(rules, tokens=tokens)
     if limits.review.functions:
         files = source.reader.files_at(changes.pull_request.head_sha)
         most = limits.review.context_tokens
         selection = read_surroundings(
             selection, files, limits.ignored_paths, tokens=tokens, most=most
         )
-    return _Selected(selection, context, read.problem)
+    return _Selected(selection, context, context_tokens, read.problem)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,8 +132,8 @@ VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "earlier_summary": (str, lambda facts: facts.record.summary),
     "known_findings": (tuple[EarlierFinding, ...], list_known),
     "earlier_findings": (tuple[EarlierFinding, ...], list_asked),
-    "guidance": (tuple[GuidanceFile, ...], lambda facts: facts.context.guidance),
-    "linked_issues": (tuple[LinkedIssue, ...], lambda facts: facts.context.linked_issues),
+    "guidance": (tuple[GuidanceFile, ...], lambda facts: facts.shown_context.guidance),
+    "linked_issues": (tuple[LinkedIssue, ...], lambda facts: facts.shown_context.linked_issues),
     # only the prompt of the second look has some
     "candidates": (tuple[Candidate, ...], lambda _: ()),
     "repository_labels": (tuple[RepositoryLabel, ...], lambda facts: list_offered(facts.offer)),
@@ -183,7 +183,7 @@ class PullRequestHandler(Handler):
     family = FAMILY
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 48
+    facts_version = 49
     facts_since = 38
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {
@@ -200,6 +200,8 @@ class PullRequestHandler(Handler):
         if skipped is not None and skipped.reply is None:
             return job.post_check(plan_review_check(facts.without_inline, NO_CALLS), skipped.reason)
         job.choose(find_conversation(job.event, job.rule))
+        if facts.guidance_problems is not None:
+            job.report(facts.guidance_problems)
         if skipped is not None and skipped.reply is not None:
             return _post_static(job, facts, skipped.reply, skipped.reason)
         job.note(omitted=describe_omissions(facts), sent=describe_context(facts))
@@ -253,7 +255,9 @@ def ask_review(job: Job, facts: PullRequestFacts) -> AskedReview:
 
 def _render(job: Job, facts: PullRequestFacts, replies: Replies) -> Analysis:
     variables = {**prompt_variables(facts), **list_comment_variables(facts, replies.shown)}
-    return job.render(replies, variables, list_inline(facts))
+    analysis = job.render(replies, variables, list_inline(facts))
+    receipt = replace(analysis.receipt, guidance=facts.guidance_names)
+    return replace(analysis, receipt=receipt)
 
 
 def _post_review(job: Job, review: AskedReview, guard: Guard) -> End:

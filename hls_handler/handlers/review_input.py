@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -16,12 +16,9 @@ from hls_handler.errors import Retryable, Superseded
 from hls_handler.events import Account, Event, PullRequest
 from hls_handler.git.mirror import Hit
 from hls_handler.github.values import (
-    GUIDANCE_PATHS,
     NO_CONTEXT,
     Blob,
     ChangedFile,
-    GuidanceFile,
-    LinkedIssue,
     MergeState,
     ReviewContext,
     ReviewThread,
@@ -48,6 +45,12 @@ from hls_handler.review.dismissals import find_dismissals
 from hls_handler.review.file_kinds import is_documentation
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.grammars import has_grammar
+from hls_handler.review.guidance import (
+    AGENTS_PATH,
+    MAX_FOLDERS,
+    list_folders,
+    list_guidance_paths,
+)
 from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.patches import Patch, number_line, parse_numbered
 from hls_handler.review.record import LedgerEntry, ReviewRecord
@@ -82,12 +85,6 @@ ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
 FURTHER_SHARE = 0.1
 QUESTION_TOKENS = 3_000  # of a question without patches and other places
 TOKENS_PER_SITE = 50  # tokens of lines of another place in addition to themselves
-TOKENS_PER_TEXT = 100  # tokens of a text in addition to itself: name and delimiters
-MAX_GUIDANCE_CHARS = 6_000
-MAX_LINKED_ISSUE_CHARS = 3_000
-"""Characters of one file of guidance and of the body of one linked issue that
-`pull_requests/analyze` shows.
-"""
 
 
 def read_changed_files(
@@ -257,14 +254,14 @@ def _is_unread(file: ChangedFile, unshown: Reason | None) -> bool:
 
 
 def read_context(
-    pull_request: PullRequest, reader: Reader, review: Review
+    pull_request: PullRequest, listed: Iterable[ChangedFile], reader: Reader, review: Review
 ) -> OptionalRead[ReviewContext]:
     """Return the context, or an empty one and the reason: a review without it is better than
     none.
     """
-    guidance: Sequence[str] = ()
+    guidance: list[str] = []
     if review.guidance:
-        guidance = GUIDANCE_PATHS
+        guidance = list_guidance_paths(file.path for file in listed)
     read = partial(
         reader.review_context,
         pull_request.number,
@@ -339,56 +336,18 @@ def _choose_reviewers(
     )
 
 
-def limit_context(context: ReviewContext, tokens: int) -> ReviewContext:
-    """Return the context without the files and issues that exceed `tokens`."""
-    guidance: list[GuidanceFile] = []
-    issues: list[LinkedIssue] = []
-    for one in _list_texts(context):
-        needed = _count_tokens(one)
-        if needed > tokens:
-            continue
-        tokens -= needed
-        if isinstance(one, GuidanceFile):
-            guidance.append(one)
-        else:
-            issues.append(one)
-    return replace(context, guidance=tuple(guidance), linked_issues=tuple(issues))
-
-
-def count_context_tokens(context: ReviewContext) -> int:
-    return sum(map(_count_tokens, _list_texts(context)))
-
-
-def _list_texts(context: ReviewContext) -> list[GuidanceFile | LinkedIssue]:
-    return [*context.guidance, *context.linked_issues]
-
-
-def _count_tokens(one: GuidanceFile | LinkedIssue) -> int:
-    return TOKENS_PER_TEXT + estimate_tokens(_shown_text(one))
-
-
-def _shown_text(one: GuidanceFile | LinkedIssue) -> str:
-    if isinstance(one, GuidanceFile):
-        return one.text[:MAX_GUIDANCE_CHARS]
-    return one.title + one.body[:MAX_LINKED_ISSUE_CHARS]
-
-
 def describe_context(facts: PullRequestFacts) -> str:
     """Return a text such as "AGENTS.md (about 120 tokens), issue #7 (about 80 tokens)"; ""
     without context.
     """
-    context = facts.context
     sites = facts.second_sites
     above: list[str] = []
     for of_file in facts.selection.above.values():
         above += of_file.values()
-    parts = [
-        *(_describe_text(file.path, _shown_text(file)) for file in context.guidance),
-        *(
-            _describe_text(f"issue #{one.number}", _shown_text(one))
-            for one in context.linked_issues
-        ),
-    ]
+    texts = [text for context in facts.contexts for text in context.parts]
+    texts += [text for context in facts.contexts for text in context.issues]
+    by_name = {text.name: text.text for text in texts}
+    parts = [_describe_text(name, text) for name, text in by_name.items()]
     if above:
         parts.append(_describe_text(f"lines above {count(len(above), 'hunk')}", "\n".join(above)))
     if sites:
@@ -396,9 +355,22 @@ def describe_context(facts: PullRequestFacts) -> str:
         parts.append(_describe_text(describe_sites(sites), shown))
     if facts.context_problem:
         parts.append(f"not {facts.context_problem}")
+    parts += (f"not {reason}" for reason in _describe_left_out(facts))
     if facts.selection.unsearched:
         parts.append(f"not other places of the repository: {facts.selection.unsearched}")
     return ", ".join(parts)
+
+
+def _describe_left_out(facts: PullRequestFacts) -> Iterator[str]:
+    """Yield the guidance that is not read because of a wrong glob or too many folders."""
+    wrong = facts.guidance_problems
+    if wrong is not None:
+        yield f"the text under wrong globs: {'; '.join(wrong.problems)}"
+    selection = facts.selection
+    paths = [*(file.path for file in selection.files), *(one.path for one in selection.skipped)]
+    folders = len(list_folders(paths)) - MAX_FOLDERS
+    if folders > 0 and facts.review.guidance:
+        yield f"{AGENTS_PATH} of {count(folders, 'folder')} beyond {MAX_FOLDERS}"
 
 
 def _describe_text(name: str, text: str) -> str:

@@ -44,8 +44,8 @@ class Section:
 def split_sections(path: str, text: str) -> tuple[Section, ...]:
     """Return the sections of a file that have more than a heading. `path` gives the format."""
     lines = text.split("\n")
-    find_headings = _find_headings if path.lower().endswith(MARKDOWN) else _find_underlined
-    headings = [*find_headings(lines), Heading(len(lines), 0, "", 0)]
+    find = find_headings if path.lower().endswith(MARKDOWN) else _find_underlined
+    headings = [*find(lines), Heading(len(lines), 0, "", 0)]
     found = [*_split_long("", lines, 0, headings[0].start, 0)]
     above: list[Heading] = []
     for heading, following in pairwise(headings):
@@ -55,7 +55,7 @@ def split_sections(path: str, text: str) -> tuple[Section, ...]:
     return tuple(found)
 
 
-def _find_headings(lines: list[str]) -> Iterator[Heading]:
+def find_headings(lines: list[str]) -> Iterator[Heading]:
     """Yield the headings of a Markdown file: outside of fenced code, and after its front matter."""
     fence = ""
     for index in range(_find_front_matter_end(lines), len(lines)):

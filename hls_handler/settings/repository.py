@@ -8,7 +8,7 @@ settings forbid.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -266,9 +266,14 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     lines = tree.format_problems(problems | tree.rejected)
     if lines:
         values = _find_switched_off(root)
-    if len(lines) > MAX_PROBLEMS:
-        lines[MAX_PROBLEMS:] = [f"and {len(lines) - MAX_PROBLEMS} more"]
-    return RepositorySettings(values, tree.lines, tuple(lines), file)
+    return RepositorySettings(values, tree.lines, limit_problems(lines), file)
+
+
+def limit_problems(problems: Sequence[str]) -> tuple[str, ...]:
+    """Return the first problems, and how many there are besides."""
+    if len(problems) <= MAX_PROBLEMS:
+        return tuple(problems)
+    return (*problems[:MAX_PROBLEMS], f"and {len(problems) - MAX_PROBLEMS} more")
 
 
 def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
@@ -379,26 +384,49 @@ class RepositorySettingsFile:
 
 PROBLEMS_COMMENT_FAMILY = "settings"
 
-PROBLEMS_COMMENT = """\
+SETTINGS_PROBLEMS = """\
 **For the maintainers of this repository:** `{path}`, the settings file of HLS, has errors.
 
 {problems}
 
 Until they are fixed, HLS uses the last valid version, if there is one; what the file switches \
-off stays off. Allowed keys: {keys}.
+off stays off. Allowed keys: {keys}."""
 
+GUIDANCE_PROBLEMS = """\
+**For the maintainers of this repository:** `{path}`, the guidance for reviews by HLS, has errors.
+
+{problems}
+
+Until they are fixed, the text under these headings applies to no file."""
+
+PROBLEMS_FOOTER = """\
 ***
 
 *Automatic comment by HLS, written once for each version of the file.*"""
 
 
-def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
-    """Return the comment on GitHub that reports the problems of `.github/hls.yaml`.
+@dataclass(frozen=True, slots=True)
+class FileProblems:
+    """The problems of a version of `.github/hls.yaml`, or of the guidance for reviews."""
+
+    path: str
+    version: str
+    problems: Sequence[str]
+
+
+def build_problems_comment(files: Iterable[FileProblems]) -> EnsureComment:
+    """Return the comment on GitHub that reports the problems of files.
 
     Problems may quote the file, which is untrusted. Therefore they are cleaned, redacted and shown
     as code.
     """
-    lines = "\n".join(f"- {format_code_span(problem)}" for problem in problems)
     keys = ", ".join(f"`{key.path}`" for key in REPOSITORY_KEYS)
-    body = PROBLEMS_COMMENT.format(path=PATH, problems=lines, keys=keys)
+    texts: list[str] = []
+    for file in files:
+        template = GUIDANCE_PROBLEMS
+        if file.path == PATH:
+            template = SETTINGS_PROBLEMS
+        lines = "\n".join(f"- {format_code_span(problem)}" for problem in file.problems)
+        texts.append(template.format(path=file.path, problems=lines, keys=keys))
+    body = "\n\n".join([*texts, PROBLEMS_FOOTER])
     return EnsureComment(PROBLEMS_COMMENT_FAMILY, body, create=True)

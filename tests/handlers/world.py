@@ -53,6 +53,7 @@ from hls_handler.review.blocks import Block
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.repository import FileProblems
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from tests.engine.fakes import FakeGithub, FakeReader
 from tests.routing.world import settings
@@ -248,6 +249,9 @@ class RecordedJob:
     ) -> None:
         if omitted or sent:
             self.done.append(omitted or sent)
+
+    def report(self, problems: FileProblems) -> None:
+        self.done.append(problems.problems)
 
     def begin_check(self, commit: str) -> None:
         self.done.append(f"check on {commit[:4]}")

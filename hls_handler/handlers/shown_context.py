@@ -1,0 +1,92 @@
+"""Selects the guidance and the linked issues that a call shows, within its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from hls_handler.github.values import GuidanceFile, LinkedIssue, ReviewContext
+from hls_handler.question import estimate_tokens
+from hls_handler.review.guidance import GuidancePart, select_parts
+
+TOKENS_PER_TEXT = 100  # tokens of a text in addition to itself: name and delimiters
+NO_LIMIT = 1_000_000  # tokens, more than any context has
+MAX_GUIDANCE_CHARS = 6_000
+MAX_LINKED_ISSUE_CHARS = 3_000
+"""Characters of one file of guidance and of the body of one linked issue that
+`pull_requests/analyze` shows.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownText:
+    """A text of the repository, as far as a prompt shows it."""
+
+    name: str  # ".github/hls.md (api/**)", "api/AGENTS.md", "issue #7"
+    text: str
+
+    @property
+    def tokens(self) -> int:
+        return estimate_tokens(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownContext:
+    """What one call shows of a `ReviewContext`."""
+
+    guidance: tuple[GuidanceFile, ...] = ()
+    linked_issues: tuple[LinkedIssue, ...] = ()
+    parts: tuple[ShownText, ...] = ()  # of `guidance`
+    tokens: int = 0
+
+    @property
+    def issues(self) -> Sequence[ShownText]:
+        return list(map(_show_issue, self.linked_issues))
+
+
+def select_context(context: ReviewContext, paths: Iterable[str], tokens: int) -> ShownContext:
+    """Return what applies to a call's files, without the files of guidance and issues that exceed
+    `tokens`.
+    """
+    left = tokens
+    guidance: list[GuidanceFile] = []
+    parts: list[ShownText] = []
+    issues: list[LinkedIssue] = []
+    for path, group in groupby(select_parts(context.guidance, paths), key=lambda part: part.path):
+        of_file = [*group]
+        text = "\n\n".join(part.text for part in of_file)
+        needed = TOKENS_PER_TEXT + estimate_tokens(text[:MAX_GUIDANCE_CHARS])
+        if needed <= left:
+            left -= needed
+            guidance.append(GuidanceFile(path, text))
+            parts += _show_parts(of_file)
+    for issue in context.linked_issues:
+        needed = TOKENS_PER_TEXT + _show_issue(issue).tokens
+        if needed <= left:
+            left -= needed
+            issues.append(issue)
+    return ShownContext(tuple(guidance), tuple(issues), tuple(parts), tokens - left)
+
+
+def count_context_tokens(context: ReviewContext, paths: Sequence[str], most: int) -> int:
+    """Return the tokens to leave for the context in each call about some of the files `paths`."""
+    shown = select_context(context, paths, most)
+    if shown == select_context(context, (), most):  # all calls show the same
+        return shown.tokens
+    return min(select_context(context, paths, NO_LIMIT).tokens, most)
+
+
+def _show_parts(parts: Iterable[GuidancePart]) -> list[ShownText]:
+    """Return the parts of a file that begin within its first `MAX_GUIDANCE_CHARS`."""
+    shown: list[ShownText] = []
+    left = MAX_GUIDANCE_CHARS
+    for part in parts:
+        if left > 0:
+            shown.append(ShownText(part.name, part.text[:left]))
+        left -= len(part.text) + len("\n\n")
+    return shown
+
+
+def _show_issue(issue: LinkedIssue) -> ShownText:
+    return ShownText(f"issue #{issue.number}", issue.title + issue.body[:MAX_LINKED_ISSUE_CHARS])

@@ -1,0 +1,183 @@
+"""Guidance of a repository for reviews: splits `.github/hls.md` at headings of paths, and selects
+what applies to changed files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from hls_handler.github.values import GUIDANCE_PATHS, GuidanceFile
+from hls_handler.retrieval.sections import Heading, find_headings
+from hls_handler.settings.repository import FileProblems, limit_problems
+from hls_handler.settings.values import find_glob_problem, matches
+from hls_handler.untrusted.cleaning import truncate
+
+HLS_PATH, AGENTS_PATH = GUIDANCE_PATHS
+MAX_FOLDERS = 100
+"""Limit on the folders whose `AGENTS.md` a review reads."""
+MAX_GLOB_CHARS = 200
+"""Characters of a glob that a problem quotes."""
+
+MAX_GLOBS = 100
+"""Limit on the globs of one file, as in `paths.ignore`."""
+
+_PART = re.compile(r"(?:[^,{]|\{[^{}]*\}|\{)+")  # braces are a problem, so they are not divided
+_GLOB = re.compile(r"!\S+|\*\.\S+|\S*/\S*")
+
+
+@dataclass(frozen=True, slots=True)
+class GuidancePart:
+    """A part of a file of guidance with the same paths; the whole file if it has no headings of
+    paths.
+    """
+
+    path: str  # of the file
+    text: str
+    globs: tuple[str, ...] = ()  # of its heading: ("api/**", "!api/gen/**"); (): all files
+    line: int = 1  # of its heading
+    is_beyond_limit: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return a name such as ".github/hls.md (api/**)"."""
+        if not self.globs:
+            return self.path
+        return f"{self.path} ({truncate(', '.join(self.globs), MAX_GLOB_CHARS)})"
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """One sentence for each glob that can match no file."""
+        if self.is_beyond_limit:
+            return [
+                f"{self.path}:{self.line}: is beyond the {MAX_GLOBS} globs that a file may have"
+            ]
+        found = ((glob, find_glob_problem(glob.removeprefix("!"))) for glob in self.globs)
+        return [
+            f"{self.path}:{self.line}: {truncate(glob, MAX_GLOB_CHARS)}: {problem}"
+            for glob, problem in found
+            if problem is not None
+        ]
+
+    def applies_to(self, paths: Iterable[str]) -> bool:
+        """Return True if it is for all files or for one of `paths`. A part with a wrong glob is for
+        none.
+        """
+        if not self.globs and self.path in GUIDANCE_PATHS:
+            return True
+        if self.problems:
+            return False
+        return any(map(self._matches, paths))
+
+    def _matches(self, path: str) -> bool:
+        if not self.globs:
+            return path.startswith(self.path.removesuffix(AGENTS_PATH))
+        wanted = [glob for glob in self.globs if not glob.startswith("!")]
+        unwanted = [glob[1:] for glob in self.globs if glob.startswith("!")]
+        if any(_matches(glob, path) for glob in unwanted):
+            return False
+        return not wanted or any(_matches(glob, path) for glob in wanted)
+
+
+def _matches(glob: str, path: str) -> bool:
+    """Return whether a glob matches a path; one without "/" matches in all folders."""
+    if "/" not in glob:
+        glob = f"**/{glob}"
+    return matches(glob, path)
+
+
+def list_folders(paths: Iterable[str]) -> list[str]:
+    """Return the folders above files, first those with the most of these files below them."""
+    files = Counter[str]()
+    for path in paths:
+        names = path.split("/")[:-1]
+        files.update(accumulate(names, lambda above, name: f"{above}/{name}"))
+    return [folder for folder, _ in files.most_common()]
+
+
+def list_guidance_paths(paths: Iterable[str]) -> list[str]:
+    """Return the files of guidance that a review of the changed files `paths` reads."""
+    nested = [f"{folder}/{AGENTS_PATH}" for folder in list_folders(paths)[:MAX_FOLDERS]]
+    return [*GUIDANCE_PATHS, *nested]
+
+
+def find_problems(guidance: Iterable[GuidanceFile]) -> FileProblems | None:
+    """Return the wrong globs of `.github/hls.md`; None if it has none."""
+    for file in guidance:
+        problems = [problem for part in split_guidance(file) for problem in part.problems]
+        if problems:
+            version = hashlib.sha256(file.text.encode("utf-8", "replace")).hexdigest()
+            return FileProblems(file.path, version, limit_problems(problems))
+    return None
+
+
+def select_parts(guidance: Iterable[GuidanceFile], paths: Iterable[str]) -> list[GuidancePart]:
+    """Return the parts that apply to some of the changed files `paths`, or to all files.
+
+    `.github/hls.md` comes first, in it what is for these paths before what is for all files; then
+    each `AGENTS.md`, the nearest to the files first.
+    """
+    files = [*paths]
+    by_depth = sorted(guidance, key=_rank)
+    parts = [part for file in by_depth for part in split_guidance(file)]
+    return [part for part in parts if part.applies_to(files)]
+
+
+def _rank(file: GuidanceFile) -> tuple[bool, int, str]:
+    return file.path != HLS_PATH, -file.path.count("/"), file.path
+
+
+def split_guidance(file: GuidanceFile) -> list[GuidancePart]:
+    """Return the parts of a file: one for each heading of paths, then one with the rest of the
+    text.
+
+    A heading of paths rules the text up to the next heading of its level or a higher one, without
+    that of headings of paths below it.
+    """
+    if file.path != HLS_PATH:
+        return [GuidancePart(file.path, file.text)]
+    lines = file.text.split("\n")
+    headings = [*find_headings(lines), Heading(len(lines), 0, "", 0)]
+    rest = lines[: headings[0].start]
+    ruled: dict[Heading, list[str]] = {}
+    above: list[Heading] = []  # headings of paths
+    for heading, following in pairwise(headings):
+        above = [one for one in above if one.level < heading.level]
+        if parse_globs(heading.title):
+            above.append(heading)
+        texts = rest
+        if above:
+            texts = ruled.setdefault(above[-1], [])
+        texts += lines[heading.start : following.start]
+    if not ruled:
+        return [GuidancePart(file.path, file.text)]
+    parts: list[GuidancePart] = []
+    number = 0
+    for heading, texts in ruled.items():
+        globs = parse_globs(heading.title)
+        number += len(globs)
+        line = heading.start + 1
+        parts.append(GuidancePart(file.path, _join(texts), globs, line, number > MAX_GLOBS))
+    text = _join(rest)
+    if text:
+        parts.append(GuidancePart(file.path, text))
+    return parts
+
+
+def _join(lines: Iterable[str]) -> str:
+    return "\n".join(lines).strip()
+
+
+def parse_globs(title: str) -> tuple[str, ...]:
+    """Return the globs of a heading: ("api/**", "!api/gen/**"); () for a heading of other text.
+
+    Each is one word with "/", or one that begins with "*." or "!".
+    """
+    globs = tuple(part.strip() for part in _PART.findall(title.replace("`", "")))
+    if all(map(_GLOB.fullmatch, globs)):
+        return globs
+    return ()
