@@ -33,7 +33,8 @@ from hls_handler.learning.report import (
     to_document,
 )
 from hls_handler.learning.run import MOST_CASES, Plan, ask_for_rules, plan_rules
-from hls_handler.review.rules import FILE, Proposal, format_guidance
+from hls_handler.review.guidance import HLS_PATH
+from hls_handler.review.rules import Proposal, format_guidance
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.trials.sender import Sender
@@ -143,7 +144,7 @@ def _print_proposal(proposal: Proposal) -> None:
     if not proposal.offers:
         print_line(NO_RULE)
         return
-    print_line(f"{READ_FIRST}. Text for {FILE}:")
+    print_line(f"{READ_FIRST}. Text for {HLS_PATH}:")
     print_line("")
     for line in format_guidance(proposal.offers).split("\n"):
         print_line(line)

@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 from hls_handler.learning.run import Plan, describe_issue_labels
 from hls_handler.reports.estimate import format_cost
+from hls_handler.review.guidance import HLS_PATH
 from hls_handler.review.rules import (
-    FILE,
     Case,
     Offer,
     Proposal,
@@ -20,7 +20,7 @@ from hls_handler.wording import count
 
 READ_FIRST = (
     "read the rules before you paste them: they are drafted from what others wrote, and reviews"
-    f" follow them; HLS does not write {FILE}"
+    f" follow them; HLS does not write {HLS_PATH}"
 )
 NO_RULE = "no rule is offered"
 

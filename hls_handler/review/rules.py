@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.analysis import DraftedRules, HiddenFindings, Severity
+from hls_handler.review.guidance import HLS_PATH, GuidancePart
 from hls_handler.review.ledger import is_failing
 from hls_handler.review.record import LedgerEntry
-from hls_handler.settings.values import find_glob_problem, matches
+from hls_handler.settings.values import find_glob_problem
 from hls_handler.untrusted.cleaning import clean_and_redact
 from hls_handler.wording import count
-
-FILE = ".github/hls.md"
 
 CaseKind = Literal["dismissed finding", "corrected label", "review comment"]
 
@@ -80,7 +79,7 @@ class DraftRule:
         return f"## {', '.join(self.globs)}"
 
     def is_for(self, path: str) -> bool:
-        return not self.globs or any(matches(glob, path) for glob in self.globs)
+        return GuidancePart(HLS_PATH, self.text, self.globs).applies_to([path])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from hls_handler.errors import BudgetExceeded
 from hls_handler.learning.cases import CannotLearn, read_history
 from hls_handler.learning.report import describe_case, describe_offer
 from hls_handler.learning.run import ask_for_rules, plan_rules
-from hls_handler.review.rules import Proposal, format_guidance
+from hls_handler.review.rules import DraftRule, Proposal, format_guidance
 from hls_handler.storage import Storage
 from hls_handler.trials.sender import Sender
 from tests.engine.fakes import FakeClaude
@@ -270,3 +270,9 @@ def test_question_that_does_not_fit_the_limit_is_not_asked(store: Storage) -> No
     with pytest.raises(BudgetExceeded, match=r"--max-usd allows \$0.050"):
         propose(claude, store, max_usd=0.05)
     assert len(claude.asked) == 1
+
+
+def test_rule_by_path_is_for_the_files_that_its_heading_shows_it_for() -> None:
+    drafted = DraftRule(1, ("*.py", "web/**"), "Be kind.", (1,))
+    paths = ["a.py", "api/a.py", "web/a.ts", "api/a.ts"]
+    assert [path for path in paths if drafted.is_for(path)] == ["a.py", "api/a.py", "web/a.ts"]
