@@ -19,7 +19,7 @@ from hls_handler.review.rules import (
 from hls_handler.wording import count
 
 READ_FIRST = (
-    "read the rules before you paste them: they are drafted from what others wrote, and reviews"
+    "Read the rules before you paste them: they are drafted from what others wrote, and reviews"
     f" follow them; HLS does not write {HLS_PATH}"
 )
 NO_RULE = "no rule is offered"

@@ -57,6 +57,7 @@ RESERVED_PATHS = (
     "/docs",
     "/figures",
     "/figures.csv",
+    "/learn",
     "/triage",
     "/health",
     "/log",

@@ -59,7 +59,7 @@ def test_rules_are_printed_with_the_text_to_paste_and_the_cost_is_in_the_audit(
         "\n## cli/**\n\n- A canned rule of the sandbox: do not report what maintainers dismiss below"
         " cli.\n" in shown.stdout
     )
-    assert "read the rules before you paste them" in shown.stdout
+    assert "Read the rules before you paste them" in shown.stdout
     (change,) = store.audit.find(most=9)
     assert (change.action, change.object) == ("learn", "octo/widgets")
     assert change.cost_usd is not None
