@@ -10,7 +10,7 @@ INSTALLED := $(filter $(OPTIONAL),$(patsubst .venv/ready-%,%,$(wildcard .venv/re
 NEEDED := requirements.txt $(INSTALLED:%=requirements-%.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help init run demo test programs lint style types pytest check bench load crash simulate rounds machines hostile eval clean
+.PHONY: help init run demo test programs lint style types pytest check bench load crash simulate rounds machines hostile histories eval clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ rounds: .venv/ready-dev ## review 2,000 generated pull requests: ROUNDS="--lives
 
 hostile: .venv/ready-dev ## send 10,000 hostile requests to the service (`make test` sends 200)
 	@HOSTILE_REQUESTS=10000 $(BIN)/python -m pytest -n0 tests/e2e/test_hostile.py
+
+histories: .venv/ready-dev ## try 200 histories of undone triage runs and 500 of first texts (`make test`: 80 and 100)
+	@ALL_HISTORIES=1 $(BIN)/python -m pytest tests/triage/test_undo.py tests/backtest/test_first_text.py
 
 eval: .venv/ready-dev ## ask Claude about the golden cases: EVAL="--judge MODEL --max-usd 4" (costs money)
 	@$(BIN)/python -m tests.golden.evaluate $(EVAL)

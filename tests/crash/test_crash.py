@@ -20,7 +20,7 @@ __all__ = ["postgres"]
 
 BY_HANDLER = {scenario.handler: scenario for scenario in SCENARIOS}
 SHORTEST = BY_HANDLER["GenericHandler"]
-KILLS, KILLS_OF_SHORTEST = 2, 10
+KILLS, KILLS_OF_SHORTEST = 2, 5
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
         yield harness
 
 
-def test_kills_at_ten_points_of_the_generic_handler(harness: Harness) -> None:
+def test_kills_at_five_points_of_the_generic_handler(harness: Harness) -> None:
     undisturbed = undisturbed_run(harness, SHORTEST)
     assert undisturbed.claude_calls == 1
     assert undisturbed.requests >= 5
@@ -38,7 +38,7 @@ def test_kills_at_ten_points_of_the_generic_handler(harness: Harness) -> None:
     runs = [run(harness, SHORTEST, kill) for kill in some_kills(undisturbed, KILLS_OF_SHORTEST)]
     assert [line for found in runs for line in find_differences(SHORTEST, undisturbed, found)] == []
     survived = [str(found.kill) for found in runs if found.at_kill is None]
-    assert len(survived) <= 4  # polls of an idle worker are counted in some runs and not in others
+    assert len(survived) <= 2  # polls of an idle worker are counted in some runs and not in others
     repeated = {kill.rpartition(" ")[0] for kill in kills_with_repeated_call(runs)}
     assert repeated <= {"before commit", "after request"}  # the response or the checkpoint was lost
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.simulation import SimulatedDatabase, Simulation
 
-SCHEDULES, PARTS = 40, 4
+SCHEDULES, PARTS = 20, 2
 
 
 @pytest.mark.parametrize("part", range(PARTS))
