@@ -58,7 +58,7 @@ def test_rule_19_every_value_is_printed_with_its_source_and_without_secrets(path
     assert 'labels.allow = ["bug", "***"]   hls.yaml:9 (repositories[1].labels.allow)' in printed
     assert "review.max_usd = 2.0   default" in printed
     assert printed[-1] == "prompts.use = {}   default"
-    assert len(printed) == 59
+    assert len(printed) == 60
 
 
 def test_a_repository_without_an_entry_is_reported_with_the_line_to_add(path: Path) -> None:

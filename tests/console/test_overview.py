@@ -79,6 +79,7 @@ def test_overview_shows_proposals(browser: Browser) -> None:
         " 30 days, apart from those that fail the check. `hls learn octo/&lt;i&gt;` drafts a rule"
         " for .github/hls.md.</p>" in shown
     )
+    assert 'href="/learn?repository=octo%2F%3Ci%3E">Draft a rule<' in shown
     (address,) = re.findall(r'href="([^"]+)">What it means<', shown)
     path, _, anchor = address.partition("#")
     assert f'id="{anchor}"' in page(browser, path)
