@@ -12,59 +12,64 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import create_engine
 from starlette.types import Receive, Scope, Send
 
 from bench.pages import BATCH, compare_pages, make_browser, serve_pages, time_pages
-from bench.process import running, separate_cores
+from bench.process import RunModule, running, separate_cores
 from bench.row import Row
 from hls_handler.db.tables import deliveries
 from hls_handler.deliveries import State, find_cause
 from hls_handler.storage import Storage
 from tests.postgres import running_cluster
 
-DELIVERIES = 20_000
-REQUESTS = 25  # of each page to each store
 REQUIRED, AIM = 3.0, 2.0
 STATES: dict[State, str] = {"dead": "dead", "queued": "waiting", "done": "done"}
 """State -> its word in the query."""
 
 
-def measure(folder: Path, *, number: int = DELIVERIES, requests: int = REQUESTS) -> tuple[Row, ...]:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    deliveries: int = 20_000
+    requests: int = 25  # of each page to each store
+    run: RunModule = running
+
+
+PLAN = Plan()
+
+
+def measure(folder: Path, *, plan: Plan = PLAN) -> tuple[Row, ...]:
     return tuple(
         _measure(
             f"SQLite, {word}",
             [f"sqlite:///{folder / word}-{size}.db" for size in ("one", "many")],
             state,
-            number,
-            requests,
+            plan,
         )
         for state, word in STATES.items()
     )
 
 
-def measure_postgresql(
-    folder: Path, *, number: int = DELIVERIES, requests: int = REQUESTS
-) -> tuple[Row, ...]:
+def measure_postgresql(folder: Path, *, plan: Plan = PLAN) -> tuple[Row, ...]:
     with running_cluster(within=folder) as cluster:
         return tuple(
             _measure(
                 f"PostgreSQL, {word}",
                 [cluster.url(cluster.create()) for _ in range(2)],
                 state,
-                number,
-                requests,
+                plan,
             )
             for state, word in STATES.items()
         )
 
 
-def _measure(name: str, urls: Sequence[str], state: State, number: int, requests: int) -> Row:
+def _measure(name: str, urls: Sequence[str], state: State, plan: Plan) -> Row:
     small, large = urls
     fill(small, 1, state)
-    fill(large, number, state)
+    fill(large, plan.deliveries, state)
     query = f"/deliveries?q=is:{STATES[state]}"
     pages = {"list": query, "delivery": "/deliveries/failed-1", "overview": "/"}
     if state != "done":
@@ -72,13 +77,13 @@ def _measure(name: str, urls: Sequence[str], state: State, number: int, requests
     times = {}
     with (
         separate_cores() as core,
-        running("bench.causes", core, small) as of_one,
-        running("bench.causes", core, large) as of_many,
+        plan.run("bench.causes", core, small) as of_one,
+        plan.run("bench.causes", core, large) as of_many,
     ):
         for page, address in pages.items():
-            of_both = time_pages(of_one, address, of_many, address, requests)
+            of_both = time_pages(of_one, address, of_many, address, plan.requests)
             times[page] = (min(of_both[0]), min(of_both[1]))
-    title = f"console pages, {number:,} reasons to 1, {name}"
+    title = f"console pages, {plan.deliveries:,} reasons to 1, {name}"
     return compare_pages(title, times, REQUIRED, AIM)
 
 

@@ -17,12 +17,13 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from bench.process import MeasuredProcess, running, separate_cores, serve_on
+from bench.process import MeasuredProcess, RunModule, running, separate_cores, serve_on
 from bench.row import Row, median
 from hls_handler.db.counters import BUCKETS_S
 from hls_handler.db.tables import calls, checkpoints, counter_hours, deliveries
@@ -34,9 +35,9 @@ from tests.console.browser import Browser
 from tests.postgres import running_cluster
 from tests.web.fakes import settings
 
-FEW, DELIVERIES = 500, 100_000  # with 500, most repositories, events and labels occur
+DELIVERIES = 100_000
 DAYS, BODY_DAYS = 80, 14
-WARM_UP, REQUESTS = 3, 25  # of each page to each store
+WARM_UP = 3  # requests of each page to each store
 REQUIRED, AIM = 3.0, 2.0
 SCAN_REQUIRED, SCAN_AIM = 30.0, 15.0
 BATCH = 2_000
@@ -78,52 +79,51 @@ SCANS = {
 }
 
 
-def measure(
-    folder: Path, *, few: int = FEW, number: int = DELIVERIES, requests: int = REQUESTS
-) -> tuple[Row, ...]:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    few: int = 500  # so that most repositories, events and labels occur
+    deliveries: int = DELIVERIES
+    requests: int = 25  # of each page to each store
+    run: RunModule = running
+
+
+PLAN = Plan()
+
+
+def measure(folder: Path, *, plan: Plan = PLAN) -> tuple[Row, ...]:
     small, large = (f"sqlite:///{folder / name}.db" for name in ("small", "large"))
-    return _measure("SQLite", small, large, few, number, requests)
+    return _measure("SQLite", small, large, plan)
 
 
-def measure_postgresql(
-    folder: Path, *, few: int = FEW, number: int = DELIVERIES, requests: int = REQUESTS
-) -> tuple[Row, ...]:
+def measure_postgresql(folder: Path, *, plan: Plan = PLAN) -> tuple[Row, ...]:
     with running_cluster(within=folder) as cluster:
         small, large = cluster.create(), cluster.create()
         return _measure(
             "PostgreSQL",
             cluster.url(small),
             cluster.url(large),
-            few,
-            number,
-            requests,
+            plan,
             analyze=True,
         )
 
 
 def _measure(
-    database: str,
-    small: str,
-    large: str,
-    few: int,
-    number: int,
-    requests: int,
-    *,
-    analyze: bool = False,
+    database: str, small: str, large: str, plan: Plan, *, analyze: bool = False
 ) -> tuple[Row, ...]:
-    one, some = fill(small, few, analyze=analyze), fill(large, number, analyze=analyze)
+    one = fill(small, plan.few, analyze=analyze)
+    some = fill(large, plan.deliveries, analyze=analyze)
     firsts: dict[str, tuple[float, float]] = {}
     medians: dict[str, tuple[float, float]] = {}
     with (
         separate_cores() as core,
-        running("bench.pages", core, small) as of_one,
-        running("bench.pages", core, large) as of_many,
+        plan.run("bench.pages", core, small) as of_one,
+        plan.run("bench.pages", core, large) as of_many,
     ):
         for name, page in (PAGES | SCANS).items():
             firsts[name], medians[name] = _times(
-                of_one, page.format(**one), of_many, page.format(**some), requests
+                of_one, page.format(**one), of_many, page.format(**some), plan.requests
             )
-    title = f"{number:,} deliveries to {few}, {database}"
+    title = f"{plan.deliveries:,} deliveries to {plan.few}, {database}"
     pages, scans = ({name: medians[name] for name in names} for names in (PAGES, SCANS))
     return (
         compare_pages(f"console pages, {title}", pages, REQUIRED, AIM),

@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,10 @@ def running(module: str, *arguments: object) -> Iterator[MeasuredProcess]:
         yield MeasuredProcess(int(process.stdout.readline()), process.pid)
 
 
+RunModule = Callable[..., AbstractContextManager[MeasuredProcess]]
+"""`running`, or the same with another start of the process."""
+
+
 def wait_until_listening(port: int, process: subprocess.Popen[Any]) -> None:
     until = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < until and process.poll() is None:
@@ -74,7 +78,7 @@ def wait_until_listening(port: int, process: subprocess.Popen[Any]) -> None:
 
 
 @contextmanager
-def terminated_at_exit(process: subprocess.Popen[Any]) -> Iterator[None]:
+def terminated_at_exit(process: Any) -> Iterator[None]:
     try:
         yield
     finally:

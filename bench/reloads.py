@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.pages import DELIVERIES, PAGES, fill, read_page
-from bench.process import running, separate_cores
+from bench.process import RunModule, running, separate_cores
 from bench.row import Row
 from tests.postgres import running_cluster
 
@@ -27,6 +27,7 @@ class Sizes:
     deliveries: int = DELIVERIES
     reloads: int = 10  # of each page, one a second
     pause_s: float = 1.0
+    run: RunModule = running
 
 
 SIZES = Sizes()
@@ -44,7 +45,7 @@ def measure_postgresql(folder: Path, *, sizes: Sizes = SIZES) -> tuple[Row, ...]
 def _measure(database: str, url: str, sizes: Sizes, *, analyze: bool) -> tuple[Row, ...]:
     values = fill(url, sizes.deliveries, analyze=analyze)
     rows = []
-    with separate_cores() as core, running("bench.pages", core, url) as server:
+    with separate_cores() as core, sizes.run("bench.pages", core, url) as server:
         for name in NAMES:
             page = PAGES[name].format(**values)
             with closing(
