@@ -15,7 +15,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from bench.load import LoadResult, send_load
-from bench.process import MeasuredProcess, running, separate_cores
+from bench.process import MeasuredProcess, RunModule, running, separate_cores
 from bench.requests import signed_request, webhooks
 from bench.row import Row, describe_rounds, median
 from bench.service import StartService, service
@@ -37,6 +37,7 @@ class Plan:
     round_s: float = 1.0
     start_service: StartService = service
     start_stand_in: StartStandIn = stand_in
+    run: RunModule = running
 
 
 PLAN = Plan()
@@ -70,7 +71,7 @@ def _measure(
 ) -> tuple[Row, ...]:
     with (
         separate_cores() as core,
-        running("bench.bare", core) as starlette,
+        plan.run("bench.bare", core) as starlette,
         plan.start_stand_in() as upstream,
         plan.start_service(
             folder, **upstream.settings, storage_url=url, is_shipped=True, core=core

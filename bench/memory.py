@@ -13,7 +13,7 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from bench.process import running
+from bench.process import RunModule, running
 from bench.requests import webhooks
 from bench.row import Row
 from bench.service import StartService, deliver, service, wait_until_idle
@@ -32,11 +32,12 @@ def measure(
     many: int = MANY,
     batch_size: int = BATCH,
     start_service: StartService = service,
+    run: RunModule = running,
 ) -> tuple[Row, ...]:
     start = time.monotonic()
     deliveries = webhooks()
     url = f"sqlite:///{folder / 'memory.db'}"
-    with running("bench.imports") as imports:
+    with run("bench.imports") as imports:
         imports_kb = imports.resident_kb
     with Sandbox(rate_limit=10**9) as sandbox, closing(Storage.open(url)) as store:
         few_kb = 0

@@ -61,7 +61,7 @@ ONE: Mapping[str, Any] = {"per_worker": 1, "rounds": 1, "accepts": 2}
 BOTH: Mapping[str, Any] = {**SERVICE, "start_stand_in": sandbox}
 
 FEW: Mapping[str, Mapping[str, Any]] = {
-    "accept": {"plan": accept.Plan(rounds=1, round_s=0.05, **BOTH)},
+    "accept": {"plan": accept.Plan(rounds=1, round_s=0.05, run=run_forked, **BOTH)},
     "latency": {
         "few": replace(latency.FIVE_WORKERS, **ONE),
         "many": replace(latency.MANY_WORKERS, **ONE),
@@ -75,7 +75,7 @@ FEW: Mapping[str, Mapping[str, Any]] = {
     "places": {"rounds": 1, "files": 50},
     "reloads": {"sizes": reloads.Sizes(deliveries=60, reloads=40, pause_s=0.0, run=run_forked)},
     "start": {"rounds": 1, "rest_s": 0.0, **SERVICE},
-    "memory": {"few": 6, "many": 12, "batch_size": 6, **SERVICE},
+    "memory": {"few": 6, "many": 12, "batch_size": 6, "run": run_forked, **SERVICE},
     "cpu": {"number": 4, **BOTH},
 }
 """The numbers of one short round."""
