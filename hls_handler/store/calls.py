@@ -676,9 +676,15 @@ class ClaudeCalls:
         costs = _read_review_costs(connection, row_id, lease)
         needed = _needed_micro_usd(estimate)
         error = costs.check_review(review, needed)
-        if error is None and review.continued_by is None:
-            error = costs.check_pull_request(review, needed)
-        return error
+        limit = costs.check_pull_request(review, needed)
+        never_fits = needed > round(review.max_usd * 1_000_000)  # also at the next `/review`
+        if limit is None or never_fits:
+            return error
+        if review.continued_by is None:
+            return limit
+        if error is None:
+            return None
+        return PullRequestLimitReached(str(error))
 
     def _record_continuation(
         self,

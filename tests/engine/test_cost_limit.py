@@ -30,6 +30,7 @@ from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request_analysis
 
 REPLY = pull_request_analysis()
+WAY_ON = "`/review` of a person with write permission continues for one more review."
 
 
 def make_limited(
@@ -128,8 +129,9 @@ def test_review_that_continues_ends_at_the_limit_of_one_review(make_world: MakeW
     world.finish()  # the second look does not fit
     assert (len(world.claude.asked), len(audit(world))) == (2, 1)
     summary = world.github.check_actions[-1].summary
-    assert "The findings were not verified: the budget for reviews is used up." in summary
-    assert "has reached its limit" not in world.github.comments[2]
+    assert "The findings were not verified: the pull request has reached its limit" in summary
+    assert WAY_ON in summary
+    assert WAY_ON in world.github.comments[2]
 
 
 def test_retry_of_a_review_that_continues_has_one_entry_and_no_second_allowance(

@@ -14,7 +14,12 @@ import pytest
 
 from hls_handler.analysis import Usage
 from hls_handler.deliveries import Checkpoint, End, Lease
-from hls_handler.errors import BudgetExceeded, BudgetUsedUp, Postponed
+from hls_handler.errors import (
+    BudgetExceeded,
+    BudgetUsedUp,
+    Postponed,
+    PullRequestLimitReached,
+)
 from hls_handler.settings.model import Budgets, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
@@ -289,6 +294,20 @@ def test_continued_delivery_is_held_by_the_limit_of_a_review(store: Storage) -> 
     run_review_call(store, lease, continued(0.0599))
     with pytest.raises(BudgetExceeded, match="the budget of the review allows no further call"):
         begin_review_call(store, lease, continued(0.0599))
+
+
+@pytest.mark.parametrize("by", ["octocat", None])
+def test_delivery_at_both_limits_names_the_way_on_if_a_call_fits_a_review(
+    store: Storage, by: str | None
+) -> None:
+    lease = begin_second(store)
+    at_both = replace(review_budget(0.0599, per_pull_request=0.0699), continued_by=by)
+    run_review_call(store, lease, at_both)
+    with pytest.raises(PullRequestLimitReached):
+        begin_review_call(store, lease, at_both)
+    with pytest.raises(BudgetExceeded) as raised:
+        begin_review_call(store, lease, replace(at_both, max_usd=0.0499))
+    assert not isinstance(raised.value, PullRequestLimitReached)
 
 
 def test_continued_delivery_waits_for_other_budgets_and_is_then_not_in_the_audit(
