@@ -65,6 +65,8 @@ def reach_limit(world: World) -> None:
     push(world, "second", "2" * 40)
     world.finish()
     assert len(world.claude.asked) == 1
+    end = ": the pull request has reached its limit on cost; /review continues"
+    assert world.github.check_actions[-1].description.endswith(end)
 
 
 def audit(world: World) -> list[tuple[str, str, str, str | None]]:
