@@ -140,7 +140,7 @@ def split_guidance(file: GuidanceFile) -> list[GuidancePart]:
     """
     if file.path != HLS_PATH:
         return [GuidancePart(file.path, file.text)]
-    lines = file.text.split("\n")
+    lines = file.text.removeprefix("\ufeff").split("\n")  # a byte order mark
     headings = [*find_headings(lines), Heading(len(lines), 0, "", 0)]
     rest = lines[: headings[0].start]
     ruled: dict[Heading, list[str]] = {}

@@ -47,8 +47,12 @@ def split(text: str) -> Parts:
         ("```\n## api/**\n```\n", [(HLS, "```\n## api/**\n```\n")]),
         ("## *.sql\r\nNo locks.\r\n", [(f"{HLS} (*.sql)", "## *.sql\r\nNo locks.")]),
         ("## !docs\nTest it.", [(f"{HLS} (!docs)", "## !docs\nTest it.")]),
+        ("\ufeff## api/**\nJSON.", [(f"{HLS} (api/**)", "## api/**\nJSON.")]),
     ],
-    ids=["none", "one", "backticks", "underlined", "lower", "nested", "fence", "name", "exception"],
+    ids=[
+        *("none", "one", "backticks", "underlined", "lower", "nested", "fence", "name"),
+        *("exception", "byte order mark"),
+    ],
 )  # fmt: skip
 def test_text_under_a_heading_of_paths_is_a_part_and_the_rest_is_for_all_files(
     text: str, parts: Parts
