@@ -91,10 +91,13 @@ def _matches(glob: str, path: str) -> bool:
 
 
 def list_folders(paths: Iterable[str]) -> list[str]:
-    """Return the folders above files, first those with the most of these files below them."""
+    """Return the folders above files, first those with the most of these files below them.
+
+    A folder below `MAX_FOLDERS` others is left out: each of them has at least as many files.
+    """
     files = Counter[str]()
     for path in paths:
-        names = path.split("/")[:-1]
+        names = path.split("/")[:-1][:MAX_FOLDERS]
         files.update(accumulate(names, lambda above, name: f"{above}/{name}"))
     return [folder for folder, _ in files.most_common()]
 

@@ -7,6 +7,7 @@ import pytest
 from hls_handler.github.values import GuidanceFile
 from hls_handler.review.guidance import (
     find_problems,
+    list_folders,
     list_guidance_paths,
     select_parts,
     split_guidance,
@@ -152,3 +153,9 @@ def test_at_most_100_folders_are_read_those_with_the_most_files_first() -> None:
     paths = list_guidance_paths([*few, "many/x/a.py", "many/x/b.py", "root.py"])
     assert paths[:4] == [HLS, "AGENTS.md", "many/AGENTS.md", "many/x/AGENTS.md"]
     assert len(paths) == 2 + 100
+
+
+def test_deep_folders_take_no_memory_beyond_the_limit() -> None:
+    deep = "/".join(["a"] * 2_000)
+    folders = list_folders([f"x{number}/{deep}/a.py" for number in range(10)])
+    assert len(folders) == 10 * 100
