@@ -103,6 +103,8 @@ def test_agents_files_follow_hls_md_and_the_nearest_comes_first() -> None:
     ]
     shown = [part.text for part in select_parts(guidance, ["api/v2/a.py"])]
     assert shown == ["## api/**\nJSON.", "All.", "V2.", "Api.", "Root."]
+    below_another = [part.text for part in select_parts(guidance, ["apis/a.py"])]
+    assert below_another == ["All.", "Another folder.", "Root."]
     assert [part.text for part in select_parts(guidance, ["b.py"])] == ["All.", "Root."]
     assert [part.text for part in select_parts(guidance, [])] == ["All.", "Root."]
 
@@ -127,6 +129,19 @@ def test_wrong_glob_is_a_problem_with_file_line_and_what_is_expected(
     assert found is not None
     assert found.problems == (f".github/hls.md:3: {glob}: {problem}",)
     assert [part.text for part in select_parts(files, ["web/a.ts", "api/a.py"])] == ["Kind."]
+
+
+def test_problems_are_short() -> None:
+    headings = "\n".join(f"## api/{'x' * 300}{number}/" for number in range(30))
+    found = find_problems([GuidanceFile(HLS, headings)])
+    assert found is not None
+    assert found.problems[-1] == "and 10 more"
+    assert max(map(len, found.problems)) < 400
+
+
+def test_long_globs_are_cut_in_names() -> None:
+    (part,) = split_guidance(GuidanceFile(HLS, f"## api/{'x' * 300}/**"))
+    assert len(part.name) < 250
 
 
 def test_text_under_globs_beyond_100_applies_to_no_file() -> None:
