@@ -123,7 +123,7 @@ class Reviews:
         """Return the findings raised within a period up to now, by repository and category, of
         groups of at least `MIN_FINDINGS`, of which people dismissed at least `MIN_DISMISSED`.
 
-        There are at most `MAX_GROUPS`, those with the most dismissals first.
+        There are at most `MAX_GROUPS`, those with the greatest share of dismissals first.
         """
         is_within = _f.raised_at > self._database.now - period // timedelta(milliseconds=1)
         with self._database.reading() as connection:
@@ -185,8 +185,9 @@ def _select_often_dismissed(
     is_within: ColumnElement[bool], repository: str | None
 ) -> Select[int, str, str]:
     dismissed = func.sum(case((_f.state == "dismissed", 1), else_=0))
+    share = dismissed / func.count()
     groups = (
-        select(_f.repository_id, _f.category, dismissed.label("dismissed"))
+        select(_f.repository_id, _f.category, share.label("share"))
         .add_columns(func.max(_f.number).label("number"))
         .where(is_within)
         .group_by(_f.repository_id, _f.category)
@@ -204,7 +205,7 @@ def _select_often_dismissed(
     )
     if repository is not None:
         named = named.where(func.lower(_d.repository) == repository.lower())
-    return named.order_by(found.dismissed.desc(), *found).limit(MAX_GROUPS)
+    return named.order_by(found.share.desc(), *found).limit(MAX_GROUPS)
 
 
 def _with_command(entry: LedgerEntry, command: str | None) -> LedgerEntry:

@@ -16,7 +16,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.repositories import StoredFile
-from hls_handler.store.reviews import ReviewChange
+from hls_handler.store.reviews import MAX_GROUPS, ReviewChange
 from tests.engine.test_statements import counting
 from tests.queue.builders import Skew, begin
 from tests.routing.world import settings
@@ -153,3 +153,10 @@ def test_statements_do_not_depend_on_the_number_of_findings(store: Storage) -> N
     with counting() as some:
         assert len(proposals(store)) == 1
     assert (none.statements, some.statements) == (1, 4)  # two of them read settings files
+
+
+def test_groups_of_mostly_open_findings_hide_no_proposal(store: Storage) -> None:
+    for number in range(MAX_GROUPS):
+        save(store, *mixed(12, 28), repository=f"octo/busy{number}", repository_id=10 + number)
+    save(store, *mixed(11, 9))
+    assert [one.repository for one in proposals(store)] == [WIDGETS]
