@@ -122,11 +122,13 @@ def sanitize_code_block(text: str) -> str:
 
 
 def sanitize_fenced(text: str, references: References | None = None) -> str:  # noqa: ARG001
-    """Return a whole text, of any length, as a code block in a fence that no line of it closes."""
+    """Return a whole text, of any length, as a code block in a fence that no line of it closes. It
+    begins and ends with a newline, so that the fence is one in each context.
+    """
     lines = clean_and_redact(CodeText(text)).split("\n")
     code = "\n".join(map(_sanitize_code, lines))
     fence = _make_fence(code)
-    return f"{fence}text\n{code}\n{fence}"
+    return f"\n{fence}text\n{code}\n{fence}\n"
 
 
 def _make_fence(code: str) -> str:

@@ -70,7 +70,7 @@ def block(*findings: OpenFinding) -> str:
     _, _, rest = comment(*findings).partition(
         "<details><summary>Prompt for a coding agent</summary>\n\n"
     )
-    return rest.partition("\n\n</details>\n\n<details><summary>2 files need")[0]
+    return rest.partition("</details>\n\n<details><summary>2 files need")[0].strip("\n")
 
 
 def test_prompt_has_path_lines_failure_and_wanted_result_of_each_open_finding() -> None:

@@ -11,9 +11,14 @@ from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
-from hls_handler.untrusted.markdown import sanitize_blocks, sanitize_code_block, sanitize_inline
+from hls_handler.untrusted.markdown import (
+    sanitize_blocks,
+    sanitize_code_block,
+    sanitize_fenced,
+    sanitize_inline,
+)
 from hls_handler.untrusted.placeholders import Placeholders
-from hls_handler.untrusted.untrusted_text import CommentFormatter
+from hls_handler.untrusted.untrusted_text import CommentFormatter, Sanitizer
 from tests.untrusted.github_reading import MARKDOWN, dangers
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
@@ -172,16 +177,20 @@ def template(source: str) -> Template:
     return ENVIRONMENT.from_string(source)
 
 
-def comment(source: str, x: str, y: str) -> str:
-    placeholders = Placeholders(key=b"k", show=format_for_comment)
+def comment(source: str, x: str, y: str, sanitize: Sanitizer = sanitize_blocks) -> str:
+    placeholders = Placeholders(key=b"k", show=CommentFormatter(sanitize))
     context = {"x": placeholders.convert(x), "y": placeholders.convert(y)}
     return placeholders.substitute(template(source).render(context), template="t")
 
 
+@pytest.mark.parametrize("sanitize", [sanitize_blocks, sanitize_fenced])
 @pytest.mark.parametrize("source", CONTEXTS)
-def test_rule_15_an_attack_is_harmless_in_every_context_of_a_template(source: str) -> None:
+def test_rule_15_an_attack_is_harmless_in_every_context_of_a_template(
+    source: str, sanitize: Sanitizer
+) -> None:
     for number, (name, attack) in enumerate(ATTACKS.items()):
-        assert dangers(comment(source, attack, attack if number % 2 else "`")) == [], name
+        other = attack if number % 2 else "`"
+        assert dangers(comment(source, attack, other, sanitize)) == [], name
 
 
 @settings(max_examples=150)
