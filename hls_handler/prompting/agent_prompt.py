@@ -82,7 +82,7 @@ def _describe_lines(finding: OpenFinding) -> str:
     if finding.line is None:
         return "not known; the finding may be about the file"
     shown = str(finding.line)
-    if finding.start_line not in (None, finding.line):
+    if finding.start_line is not None:
         shown = f"{finding.start_line} to {finding.line}"
     if finding.side == "LEFT":
         return f"{shown}, removed (LEFT side; numbers of the base)"

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.handlers.finding_views import ShownFinding
 from hls_handler.prompting.agent_prompt import OpenFinding, build_agent_prompt
@@ -169,16 +167,19 @@ def test_delimiters_are_equal_for_equal_findings_and_differ_for_others() -> None
     assert one != other
 
 
-@pytest.mark.parametrize("known", [{"is_wanted": False}, {"longest": 1_000}])
-def test_summary_has_no_prompt_if_it_is_switched_off_or_too_long(known: Mapping[str, Any]) -> None:
-    assert "coding agent" not in comment(PLAIN, **known)
+def test_summary_has_no_prompt_if_it_is_switched_off() -> None:
+    assert "coding agent" not in comment(PLAIN, is_wanted=False)
 
 
-def test_prompt_is_left_out_of_a_long_summary_before_any_finding() -> None:
+def test_long_summary_says_that_it_has_no_prompt_and_keeps_all_findings() -> None:
     shown = replace(sample_values(ShownFinding)[0], title="Wrong", is_inline=True)
-    without = comment(is_wanted=False, findings=(shown,) * 40)
+    with_prompt = comment(PLAIN, findings=(shown,) * 40)
+    without = comment(PLAIN, findings=(shown,) * 40, longest=len(with_prompt) - 1)
     assert without.count("- **Wrong** (finding 7") == 40
-    assert comment(PLAIN, findings=(shown,) * 40, longest=len(without)) == without
+    assert (
+        "This comment is too long for the prompt for a coding agent with 1 open finding." in without
+    )
+    assert "<untrusted" not in without
 
 
 def test_summary_has_no_prompt_without_open_findings() -> None:
