@@ -288,6 +288,25 @@ def test_prompt_for_a_coding_agent_has_open_findings_until_they_end(opened: Open
     assert prompted(pull) == []
 
 
+def test_prompt_for_a_coding_agent_has_lines_side_and_fix_of_new_findings(opened: OpenHome) -> None:
+    home = opened(comments={"agent_prompt": True}, review=NO_LOOK)
+    pull = home.open_pull_request(files=[changed_file(patch=PATCH)])
+    fix = "def area(side):\n    return side * side"
+    quote = "    return side ** 2"
+    found = [
+        finding(title="A fix", start_line=1, quote=quote, suggestion=fix),
+        finding(title="Before", side="LEFT", quote="    return side * 2"),
+    ]
+    home.says(pull_request_analysis(findings=found))
+    pull.act("opened")
+    shown = re.sub(r"</?untrusted \w+>", "", pull.shown())
+    assert (
+        f"Lines: 1 to 2\nFailure: A fix\nIt is wrong.\nWanted result: these lines become \n{fix}\n"
+        in shown
+    )
+    assert "Lines: 2, removed (LEFT side; numbers of the base)\nFailure: Before" in shown
+
+
 def prompted(pull: Talk) -> list[str]:
     """Return number and title of each finding in the prompt for a coding agent."""
     _, _, block = pull.shown().partition("<summary>Prompt for a coding agent</summary>")
