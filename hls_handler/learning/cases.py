@@ -5,7 +5,7 @@ what they wrote in reviews.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers.reviews import ReviewFacts, ReviewHandler, find_skip_reason
 from hls_handler.review.dismissals import COMMAND, classify_reply
+from hls_handler.review.record import LedgerEntry
 from hls_handler.review.rules import Case, CaseKind, RaisedFinding
 from hls_handler.storage import Storage
 from hls_handler.store.corrections import RecordedCorrection
@@ -26,16 +27,15 @@ MAX_READ = 500
 
 CASE_CHARACTERS = 600
 
-REPLY = "pull_request_review_comment"
 REVIEW = "pull_request_review"
-EVENTS = ("issue_comment", REPLY, REVIEW)
+COMMENTS = ("issue_comment", "pull_request_review_comment")
 
 INSIDERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 """Values of `author_association` of people who work on the repository. GitHub's permission of a
 reviewer is not stored.
 """
 
-_COMMAND = re.compile(r"/dismiss[:,]?(?: #?\d+)?")
+_COMMAND = re.compile(r"\A/dismiss[:,]?(?: #?\d+[:,]?)?", re.IGNORECASE)
 
 
 class CannotLearn(HlsError):
@@ -72,9 +72,9 @@ def read_history(store: Storage, repository: str, *, most: int) -> History:
     of_id = newest.repository_id
     findings = store.reviews.newest_findings(of_id, most=MAX_READ)
     corrections = store.corrections.newest_of_repository(of_id, most=MAX_READ)
-    rows = store.deliveries.with_body(of_id, events=EVENTS, most=MAX_READ)
-    reader = _Reader(store, newest.repository or repository, rows)
-    dated = [*reader.dismissals(findings), *reader.corrections(corrections), *reader.reviews()]
+    dismissed = store.reviews.newest_findings(of_id, most=MAX_READ, states=("dismissed", "gone"))
+    reader = _Reader(store, newest.repository or repository, of_id)
+    dated = [*reader.dismissals(dismissed), *reader.corrections(corrections), *reader.reviews()]
     dated.sort(key=lambda one: one.at, reverse=True)
     cases = [replace(one.case, number=number) for number, one in enumerate(dated[:most], 1)]
     return History(
@@ -91,16 +91,16 @@ def read_history(store: Storage, repository: str, *, most: int) -> History:
 class _Reader:
     store: Storage
     repository: str
-    rows: Sequence[DeliveryRow]  # with stored bodies, the newest first
+    repository_id: int
 
     def dismissals(self, findings: Sequence[RaisedFinding]) -> Iterator[_Dated]:
         """Yield the findings that people with write permission dismissed with a reason."""
         binding = [one for one in findings if one.entry.has_binding_dismissal]
-        comments = self._read_comments(
-            {(one.pull_request, one.entry.dismissed_by) for one in binding}
-        )
+        comments = self._read_comments(binding)
         for one in binding:
-            found = next((each for each in comments if each.dismisses(one)), None)
+            said = [each for each in comments if each.explains(one)]
+            # else the thread was resolved, or got a thumbs down
+            found = next((each for each in said if each.dismisses(one)), next(iter(said), None))
             if found is not None:
                 where = f"{self.repository}#{one.pull_request}, finding {one.entry.number}"
                 path = one.entry.path
@@ -123,8 +123,8 @@ class _Reader:
         handler = ReviewHandler()
         codec = facts_codec(handler, ReviewFacts)
         seen: set[int] = set()
-        for row in self.rows:
-            if row.event != REVIEW or row.handler != handler.name:
+        for row in self.store.deliveries.with_body(self.repository_id, event=REVIEW, most=MAX_READ):
+            if row.handler != handler.name:
                 continue
             facts = codec.decode(self.store.checkpoints.load(row.guid).get((GATHER, 0)))
             event = self._read_event(row)
@@ -135,19 +135,32 @@ class _Reader:
                 for case in _list_comments(facts, f"{self.repository}#{row.number}"):
                     yield _Dated(row.received_at, case)
 
-    def _read_comments(self, wanted: Collection[tuple[int, str | None]]) -> list[_StoredComment]:
-        """Return the comments by the wanted pull requests and logins, the newest first."""
+    def _read_comments(self, dismissed: Iterable[RaisedFinding]) -> list[_StoredComment]:
+        """Return the comments of people in the pull requests where they dismissed findings, as they
+        were edited last, the newest first.
+        """
+        wanted = {(one.pull_request, one.entry.dismissed_by or "") for one in dismissed}
+        rows = self.store.deliveries.with_comments(
+            self.repository_id,
+            {number for number, _ in wanted},
+            events=COMMENTS,
+            by={login for _, login in wanted},
+            most=MAX_READ,
+        )
         found: list[_StoredComment] = []
-        for row in self.rows:
-            event = None
-            if row.event != REVIEW and (row.number, row.sender) in wanted:
-                event = self._read_event(row)
-            if event is not None and event.comment is not None and row.number is not None:
+        seen: set[tuple[str, int]] = set()
+        for row in rows:
+            event = self._read_event(row)
+            if event is None or event.comment is None or row.number is None:
+                continue
+            key = row.event, event.comment.id
+            if key not in seen and row.action != "deleted":
                 thread = _find_member(event, "comment", "in_reply_to_id")
                 author = event.comment.user.login
                 text = event.comment.body
                 at = row.received_at
                 found.append(_StoredComment(row.guid, row.number, author, text, thread, at))
+            seen.add(key)
         return found
 
     def _read_event(self, row: DeliveryRow) -> Event | None:
@@ -174,21 +187,29 @@ class _StoredComment:
     @property
     def reason(self) -> str:
         """The words without `/dismiss N` in the first line."""
-        command = read_command_line(self.text)[1]
-        if not command.startswith("/dismiss"):
-            return self.text.strip()
-        rest = self.text.strip().partition("\n")[2]
-        return f"{_COMMAND.sub('', command, count=1)}\n{rest}".strip()
+        first, _, rest = self.text.strip().partition("\n")
+        words = " ".join(first.split())
+        command = read_command_line(self.text)[1]  # in lower case
+        if command.startswith("/dismiss"):
+            start = words.lower().index(command)
+            words = words[start : start + len(command)]
+        return f"{_COMMAND.sub('', words)}\n{rest}".strip()
 
-    def dismisses(self, finding: RaisedFinding) -> bool:
-        """Return True if it is the dismissal that counts, and has a reason."""
+    def explains(self, finding: RaisedFinding) -> bool:
+        """Return True if the person who dismissed the finding gives a reason in it."""
         entry = finding.entry
         if (self.number, self.author) != (finding.pull_request, entry.dismissed_by):
             return False
-        is_command = f"{COMMAND}{self.guid[:8]} by {self.author}" in entry.dismissals
         is_reply = self.thread is not None and self.thread == entry.comment_id
-        is_dismissal = is_command or (is_reply and classify_reply(self.text) == "dismissal")
-        return is_dismissal and bool(self.reason)
+        is_reason = is_reply and classify_reply(self.text) != "change"
+        return (is_reason or self._is_command(entry)) and bool(self.reason)
+
+    def dismisses(self, finding: RaisedFinding) -> bool:
+        """Return True if it is the dismissal, of those that explain it."""
+        return self._is_command(finding.entry) or classify_reply(self.text) == "dismissal"
+
+    def _is_command(self, entry: LedgerEntry) -> bool:
+        return f"{COMMAND}{self.guid[:8]} by {self.author}" in entry.dismissals
 
 
 def _find_member(event: Event, name: str, member: str) -> object:

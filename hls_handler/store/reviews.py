@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from sqlalchemy import (
     Executable,
     Select,
     Text,
+    and_,
     case,
     cast,
     func,
@@ -28,6 +30,7 @@ from hls_handler.review.dismissals import COMMAND
 from hls_handler.review.proposals import MIN_DISMISSED, MIN_FINDINGS, CategoryFindings
 from hls_handler.review.record import (
     NO_REVIEW,
+    FindingState,
     LedgerEntry,
     ReviewRecord,
     dump_entry,
@@ -146,11 +149,16 @@ class Reviews:
             for group in groups
         ]
 
-    def newest_findings(self, repository_id: int, *, most: int) -> list[RaisedFinding]:
-        """Return the findings of all pull requests of a repository, the last raised first."""
+    def newest_findings(
+        self, repository_id: int, *, most: int, states: Collection[FindingState] = ()
+    ) -> list[RaisedFinding]:
+        """Return the findings of all pull requests of a repository in these states, () for all, the
+        last raised first.
+        """
+        is_of = _f.repository_id == repository_id
         query = (
             select(_f.number, _f.details)
-            .where(_f.repository_id == repository_id)
+            .where(and_(is_of, _f.state.in_(states)) if states else is_of)
             .order_by(_f.raised_at.desc(), _f.number.desc(), _f.finding_key)
             .limit(most)
         )

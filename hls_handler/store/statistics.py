@@ -221,13 +221,29 @@ class Deliveries:
         query = select(*DELIVERY_COLUMNS).where(is_of).order_by(_c.id.desc()).limit(1)
         return next(iter(self._rows(query)), None)
 
-    def with_body(
-        self, repository_id: int, *, events: Collection[str], most: int
-    ) -> list[DeliveryRow]:
+    def with_body(self, repository_id: int, *, event: str, most: int) -> list[DeliveryRow]:
         """Return the newest deliveries of a repository whose bodies are stored, newest first."""
-        is_of = and_(_c.repository_id == repository_id, _c.event.in_(events), _c.body.is_not(None))
+        is_of = and_(_c.repository_id == repository_id, _c.event == event, _c.body.is_not(None))
         query = select(*DELIVERY_COLUMNS).where(is_of).order_by(_c.id.desc()).limit(most)
         return self._rows(query)
+
+    def with_comments(
+        self,
+        repository_id: int,
+        numbers: Collection[int],
+        *,
+        events: Collection[str],
+        by: Collection[str],
+        most: int,
+    ) -> list[DeliveryRow]:
+        """Return the newest deliveries of issues and pull requests with these numbers that these
+        people caused, and those of deletions, whose bodies are stored, newest first.
+        """
+        is_of = and_(_c.repository_id == repository_id, _c.number.in_(numbers))
+        is_stored = and_(_c.event.in_(events), _c.body.is_not(None))
+        is_wanted = or_(_c.sender.in_(by), _c.action == "deleted")
+        query = select(*DELIVERY_COLUMNS).where(is_of, is_stored, is_wanted)
+        return self._rows(query.order_by(_c.id.desc()).limit(most))
 
     def body(self, guid: str) -> bytes | None:
         """Return the JSON body; None if the delivery is unknown or its body is not stored."""

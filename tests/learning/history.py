@@ -112,13 +112,37 @@ class RepositoryHistory:
         self._store.checkpoints.save(lease, Checkpoint("gather", 0, version, json.dumps(facts)))
         self._end(lease, handler="ReviewHandler")
 
-    def _comment(self, name: str, number: int, text: str) -> str:
-        payload = recorded.load(name).payload
-        payload["comment"] |= {"body": text, "in_reply_to_id": 1000 + number}
+    def dismiss_without_words(self, number: int, path: str, title: str, dismissal: str) -> None:
+        """Store a finding that mona dismissed by `dismissal`, such as "resolved by mona"."""
+        self.raise_finding(
+            number,
+            path,
+            title,
+            state="dismissed",
+            dismissals=(dismissal,),
+            dismissed_by="mona",
+            has_binding_dismissal=True,
+        )
+
+    def reply(self, number: int, text: str, *, action: str = "created", **changes: Any) -> None:
+        """Store what mona wrote, edited or deleted in the review thread of a finding."""
+        payload = "pull_request_review_comment.created"
+        self._comment(payload, number, text, action=action, **changes)
+
+    def comment(self, number: int, text: str) -> None:
+        """Store what mona wrote elsewhere, in an issue or a pull request."""
+        self._comment("issue_comment.created", number, text, in_reply_to_id=None)
+
+    def _comment(
+        self, name: str, number: int, text: str, *, action: str = "created", **changes: Any
+    ) -> str:
+        payload = recorded.load(name).payload | {"action": action}
+        comment = {"body": text, "in_reply_to_id": 1000 + number, "id": 5000 + self._number}
+        payload["comment"] |= {**comment, **changes}
         payload["comment"]["user"]["login"] = "mona"
         event = name.partition(".")[0]
-        body = _encode(payload, number)
-        lease = self._begin(event=event, number=number, sender="mona", body=body)
+        body = _encode(payload, self._number)
+        lease = self._begin(event=event, action=action, number=number, sender="mona", body=body)
         self._end(lease)
         return lease.guid
 
