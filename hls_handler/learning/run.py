@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hls_handler.analysis import MAX_DRAFTED_RULES, DraftedRules, HiddenFindings, Severity
 from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.engine.library import RuleMaterial, rule_variables
+from hls_handler.errors import BudgetExceeded
 from hls_handler.events import Repository
 from hls_handler.handlers.handler import newest_within_budget
 from hls_handler.handlers.pull_request_facts import find_least_failing
@@ -36,7 +37,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import ReviewBudget
 from hls_handler.trials.sender import Sender
-from hls_handler.wording import count
+from hls_handler.wording import count, format_usd
 
 DRAFT_PROMPT = "learning/draft"
 CHECK_PROMPT = "learning/check"
@@ -112,8 +113,15 @@ def plan_rules(
 def ask_for_rules(plan: Plan, sender: Sender, *, max_usd: float, where: str) -> Proposal:
     """Return the rules that people may approve. `where` names the limit `max_usd`.
 
-    Raises `BudgetExceeded`, `UnusableAnswer`, `PromptError`, and what Claude raises.
+    Raises `BudgetExceeded`, `UnusableAnswer`, `PromptError`, and what Claude raises. Nothing is
+    asked if the limit allows only the first question: its drafts would not be shown.
     """
+    needed = plan.cost.max_usd or 0  # an unknown price counts as 0
+    if needed > max_usd:
+        raise BudgetExceeded(
+            f"the questions may cost {format_usd(needed)}, and {where} allows"
+            f" {format_usd(max_usd)}, so Claude was not asked"
+        )
     sender.begin(ReviewBudget(max_usd, where, max_usd, where))
     drafted = sender.send(plan.draft).fields
     assert isinstance(drafted, DraftedRules)  # the family admits no other reply

@@ -334,6 +334,17 @@ def test_question_that_does_not_fit_the_limit_is_not_asked(store: Storage) -> No
     assert len(claude.asked) == 1
 
 
+def test_nothing_is_asked_if_the_limit_does_not_allow_both_questions(store: Storage) -> None:
+    fill(store)
+    price = {"input": 5, "output": 25}
+    given = settings(repositories=[{"name": "octo/widgets"}], claude={"price": price})
+    plan = plan_rules(store, given, shipped(), "octo/widgets", most=40)
+    claude = FakeClaude([draft(GENERATED), hide([])])
+    with pytest.raises(BudgetExceeded, match="limit allows .*, so Claude was not asked"):
+        ask_for_rules(plan, Sender(claude), max_usd=0.15, where="limit")
+    assert claude.asked == []
+
+
 def test_rule_by_path_is_for_the_files_that_its_heading_shows_it_for() -> None:
     drafted = DraftRule(1, ("*.py", "web/**"), "Be kind.", (1,))
     paths = ["a.py", "api/a.py", "web/a.ts", "api/a.ts"]
