@@ -96,17 +96,19 @@ class RepositoryHistory:
         self._store.corrections.record_change(lease, "hls", "type", shown, at=lease.received_at)
         self._end(lease)
 
-    def review(self, number: int, path: str, body: str, *, association: str = "MEMBER") -> None:
+    def review(
+        self, number: int, path: str, body: str, *, association: str = "MEMBER", **by: object
+    ) -> None:
         """Store a review with one comment on a line."""
         payload = recorded.load("demo/review").payload
         facts = json.loads((FACTS / "pull_request_review.json").read_bytes())["demo/review"]
         payload["review"] |= {"author_association": association, "id": number}
         comment = {**facts["comments"][0], "number": 1, "path": path, "body": body}
         facts["review"] |= {"id": number, "body": ""}
-        facts["review"]["user"] |= {"login": "lisa", "id": 77}
+        facts["review"]["user"] |= {"login": "lisa", "id": 77, **by}
         facts["comments"] = [comment]
         lease = self._begin(
-            event="pull_request_review", number=number, body=_encode(payload, number)
+            event="pull_request_review", number=number, body=_encode(payload, self._number)
         )
         version = ReviewHandler.facts_version
         self._store.checkpoints.save(lease, Checkpoint("gather", 0, version, json.dumps(facts)))

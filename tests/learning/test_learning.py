@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.analysis import DraftedRules, ReplyFields
+from hls_handler.analysis import DraftedRules, HiddenFindings, ReplyFields
 from hls_handler.errors import BudgetExceeded
 from hls_handler.learning.cases import CannotLearn, read_history
 from hls_handler.learning.report import describe_case, describe_offer
@@ -145,6 +145,22 @@ def test_cases_are_found_among_many_other_comments_and_findings(
     assert len(list_cases(store)) == 2
 
 
+def test_reply_in_another_thread_is_no_reason(store: Storage) -> None:
+    history = RepositoryHistory(store)
+    history.reply(11, "This file is generated.", in_reply_to_id=7)
+    history.dismiss_without_words(11, "a.py", "Leaks", "resolved by mona")
+    assert list_cases(store) == []
+
+
+def test_review_counts_once_and_not_if_a_bot_wrote_it(store: Storage) -> None:
+    history = RepositoryHistory(store)
+    history.review(11, "a.py", "Old words.")
+    history.review(11, "a.py", "New words.")
+    history.review(12, "a.py", "Of a bot.", login="other[bot]", type="Bot")
+    (case,) = list_cases(store)
+    assert case.endswith("a.py: New words.")
+
+
 def test_labels_of_issues_are_no_cases_because_only_reviews_read_the_rules(store: Storage) -> None:
     history = RepositoryHistory(store)
     history.correct(5, "Crash", "type/feature", "type/bug-fix", is_issue=True)
@@ -277,6 +293,14 @@ def test_rule_that_hides_what_fails_the_check_is_left_out_and_names_it(store: St
     )
 
 
+def test_all_that_claude_says_of_a_rule_counts(store: Storage) -> None:
+    fill(store)
+    both = [{"rule": 1, "findings": []}, {"rule": 1, "findings": [4]}]
+    reply = HiddenFindings.model_validate({"hidden": both})
+    proposal = answer(store, draft(rule("The server is fine.", [1])), reply)
+    assert left_out(proposal)[0].startswith("it would have hidden #33 finding 3 (Leaks a socket)")
+
+
 def test_finding_of_a_file_that_a_rule_is_not_for_is_not_hidden_by_it(store: Storage) -> None:
     fill(store)
     proposal = answer(store, draft(GENERATED), hide([3, 4, 12, 99]))
@@ -340,7 +364,7 @@ def test_nothing_is_asked_if_the_limit_does_not_allow_both_questions(store: Stor
     given = settings(repositories=[{"name": "octo/widgets"}], claude={"price": price})
     plan = plan_rules(store, given, shipped(), "octo/widgets", most=40)
     claude = FakeClaude([draft(GENERATED), hide([])])
-    with pytest.raises(BudgetExceeded, match="limit allows .*, so Claude was not asked"):
+    with pytest.raises(BudgetExceeded, match=r"limit allows .*, so Claude was not asked"):
         ask_for_rules(plan, Sender(claude), max_usd=0.15, where="limit")
     assert claude.asked == []
 
