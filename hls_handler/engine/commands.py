@@ -69,7 +69,7 @@ They need write permission.
 |---|---|
 | `/review` | review what is new since the last review, also of a draft |
 | `/review full` | review all changes again |
-| `/dismiss 3` | dismiss finding 3: the check does not count it any more. \
+| `/dismiss 3 because ...` | dismiss finding 3: the check does not count it any more. \
 In the thread of a finding, `/dismiss` does |
 | `/undismiss 3` | take the dismissals of finding 3 back; in its thread, `/undismiss` does |
 | `/stop` | do nothing more on this pull request |

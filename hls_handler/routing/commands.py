@@ -49,10 +49,13 @@ that back; "deleted" if a person deleted its first comment; "remark" for another
 IN_THREADS: Collection[CommandName] = ("thread", "deleted", "remark", "undismiss")
 
 COMMAND = re.compile(
-    r"/(stop|resume|review full|review|help|(?:un)?dismiss)(?:(?<=dismiss) #?([0-9]{1,6}))?",
+    r"/(stop|resume|review full|review|help|(?:un)?dismiss)"
+    r"(?:(?<=dismiss) #?([0-9]{1,6})(?:[:,]? [a-z].*)?)?",
     re.ASCII,
 )
-"""Matches a command as `read_command_line` returns it."""
+"""Matches a command as `read_command_line` returns it. What follows the number of a finding, from a
+letter on, is the reason.
+"""
 
 NAMES: tuple[CommandName, ...] = (
     "stop",

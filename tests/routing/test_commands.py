@@ -101,7 +101,15 @@ def test_undismiss_has_a_number() -> None:
     assert (routed.name, routed.finding, routed.thread) == ("undismiss", 3, None)
 
 
-@pytest.mark.parametrize("text", ["/dismiss #3.", "\n@hls please /dismiss\u00a03"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/dismiss #3.",
+        "\n@hls please /dismiss\u00a03",
+        "/dismiss 3 because protoc writes this file",
+        "/dismiss 3: false positive",
+    ],
+)
 def test_finding_is_dismissed_by_its_number(text: str) -> None:
     routed = decide(comment(text), prompts={})
     assert isinstance(routed, Command)
@@ -109,7 +117,7 @@ def test_finding_is_dismissed_by_its_number(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["/reveiw", "/review-full", "/dismiss -3", "/dismiss 3: false positive", "@hls /deploy"]
+    "text", ["/reveiw", "/review-full", "/dismiss -3", "/dismiss 3, 4", "@hls /deploy"]
 )
 def test_command_that_hls_does_not_have_is_unknown_if_it_is_like_one_or_addresses_hls(
     text: str,
