@@ -284,6 +284,22 @@ def test_continued_delivery_exceeds_the_limit_and_is_in_the_audit_once(store: St
     assert found == [("octocat", "continue", "g2", reason)]
 
 
+def test_continued_delivery_that_an_operator_retried_is_in_the_audit(store: Storage) -> None:
+    lease = begin_second(store)
+    store.audit.record("root", "retry", lease.guid)
+    run_review_call(store, lease, continued())
+    assert [one.action for one in store.audit.find(most=9)] == ["continue", "retry"]
+
+
+def test_call_that_costs_as_much_as_a_review_may_is_held_by_the_limit_of_its_pull_request(
+    store: Storage,
+) -> None:
+    lease = begin_second(store)
+    exact = review_budget(0.05, per_pull_request=0.05)
+    with pytest.raises(PullRequestLimitReached):
+        begin_review_call(store, lease, exact)
+
+
 def test_continued_delivery_that_needs_no_allowance_is_not_in_the_audit(store: Storage) -> None:
     run_review_call(store, begin(store, "g1", number=7), continued())
     assert store.audit.find(most=9) == []

@@ -106,14 +106,33 @@ def test_findings_that_would_fail_the_check_are_not_counted_and_no_setting_may_h
     assert (proposal.findings, proposal.dismissed, proposal.proposes_setting) == (29, 16, True)
 
 
+def save_file(store: Storage, text: str) -> None:
+    """Store the settings file of the repository."""
+    lease = begin(store, "file", number=8)
+    stored = StoredFile("c0ffee", text, valid_version="c0ffee", valid_text=text)
+    store.repository_files.save(lease, 1, WIDGETS, "hls[bot]", stored)
+
+
 def test_file_of_the_repository_says_what_fails_its_check(store: Storage) -> None:
     save(store, *mixed(11, 10, replace(OPEN, severity="high")))
     assert len(proposals(store, fail_on="critical")) == 1
-    lease = begin(store, "file", number=8)
-    text = "review: {fail_on: high}"
-    stored = StoredFile("c0ffee", text, valid_version="c0ffee", valid_text=text)
-    store.repository_files.save(lease, 1, WIDGETS, "hls[bot]", stored)
+    save_file(store, "review: {fail_on: high}")
     assert proposals(store, fail_on="critical") == ()
+
+
+def test_file_that_settings_ignore_changes_no_proposal(store: Storage) -> None:
+    save(store, *mixed(11, 10))
+    save_file(store, "review: {fail_on: low}")
+    assert proposals(store) == ()
+    entry = {"name": "octo/*", "features": {"repository_settings": False}}
+    table = RepositoryTable(settings(entry, review=ALL))
+    assert len(read_proposals(store, table)) == 1
+
+
+def test_disabled_repository_gets_no_proposal(store: Storage) -> None:
+    save(store, *mixed(11, 10))
+    table = RepositoryTable(settings({"name": "octo/*", "enabled": False}, review=ALL))
+    assert read_proposals(store, table) == ()
 
 
 def test_findings_older_than_thirty_days_are_not_counted(store: Storage, skew: Skew) -> None:
