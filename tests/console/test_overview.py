@@ -76,7 +76,7 @@ def test_overview_shows_proposals(browser: Browser) -> None:
     shown = page(browser)
     assert (
         "<p>octo/&lt;i&gt;: people with write permission dismissed 11 of 21 findings on style within"
-        " 30 days, apart from those that fail the check. `hls learn octo/&lt;i&gt;` drafts a rule"
+        " 30 days, apart from those that fail the check. hls learn octo/&lt;i&gt; drafts a rule"
         " for .github/hls.md.</p>" in shown
     )
     assert 'href="/learn?repository=octo%2F%3Ci%3E">Draft a rule<' in shown
