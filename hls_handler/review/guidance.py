@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 
 from hls_handler.github.values import GUIDANCE_PATHS, GuidanceFile
 from hls_handler.retrieval.sections import Heading, find_headings
@@ -39,15 +39,17 @@ class GuidancePart:
     path: str  # of the file
     text: str
     globs: tuple[str, ...] = ()  # of its heading: ("api/**", "!api/gen/**"); (): all files
+    above: tuple[tuple[str, ...], ...] = ()  # of the headings of paths above it, the highest first
     line: int = 1  # of its heading
     is_beyond_limit: bool = False
 
     @property
     def name(self) -> str:
-        """Return a name such as ".github/hls.md (api/**)"."""
+        """Return a name such as ".github/hls.md (api/** > *.py)"."""
         if not self.globs:
             return self.path
-        return f"{self.path} ({truncate(', '.join(self.globs), MAX_GLOB_CHARS)})"
+        headings = " > ".join(map(", ".join, (*self.above, self.globs)))
+        return f"{self.path} ({truncate(headings, MAX_GLOB_CHARS)})"
 
     @property
     def problems(self) -> Sequence[str]:
@@ -56,7 +58,7 @@ class GuidancePart:
             return [
                 f"{self.path}:{self.line}: is beyond the {MAX_GLOBS} globs that a file may have"
             ]
-        found = ((glob, find_glob_problem(glob.removeprefix("!"))) for glob in self.globs)
+        found = ((glob, _find_problem(glob)) for glob in self.globs)
         return [
             f"{self.path}:{self.line}: {truncate(glob, MAX_GLOB_CHARS)}: {problem}"
             for glob, problem in found
@@ -64,23 +66,32 @@ class GuidancePart:
         ]
 
     def applies_to(self, paths: Iterable[str]) -> bool:
-        """Return True if it is for all files or for one of `paths`. A part with a wrong glob is for
-        none.
+        """Return True if it is for all files or for one of `paths`. A part with a wrong glob, also
+        in a heading above it, is for none.
         """
         if not self.globs and self.path in GUIDANCE_PATHS:
             return True
-        if self.problems:
+        if self.problems or any(map(_find_problem, chain.from_iterable(self.above))):
             return False
         return any(map(self._matches, paths))
 
     def _matches(self, path: str) -> bool:
         if not self.globs:
             return path.startswith(self.path.removesuffix(AGENTS_PATH))
-        wanted = [glob for glob in self.globs if not glob.startswith("!")]
-        unwanted = [glob[1:] for glob in self.globs if glob.startswith("!")]
-        if any(_matches(glob, path) for glob in unwanted):
-            return False
-        return not wanted or any(_matches(glob, path) for glob in wanted)
+        return all(_match_heading(globs, path) for globs in (*self.above, self.globs))
+
+
+def _find_problem(glob: str) -> str | None:
+    return find_glob_problem(glob.removeprefix("!"))
+
+
+def _match_heading(globs: Sequence[str], path: str) -> bool:
+    """Return whether one of a heading's globs and no exception matches a path."""
+    wanted = [glob for glob in globs if not glob.startswith("!")]
+    unwanted = [glob[1:] for glob in globs if glob.startswith("!")]
+    if any(_matches(glob, path) for glob in unwanted):
+        return False
+    return not wanted or any(_matches(glob, path) for glob in wanted)
 
 
 def _matches(glob: str, path: str) -> bool:
@@ -138,15 +149,15 @@ def split_guidance(file: GuidanceFile) -> list[GuidancePart]:
     """Return the parts of a file: one for each heading of paths, then one with the rest of the
     text.
 
-    A heading of paths rules the text up to the next heading of its level or a higher one, without
-    that of headings of paths below it.
+    A heading of paths rules the text up to the next heading of its level or a higher one. That of
+    headings of paths below it is a part of its own, which both rule.
     """
     if file.path != HLS_PATH:
         return [GuidancePart(file.path, file.text)]
     lines = file.text.removeprefix("\ufeff").split("\n")  # a byte order mark
     headings = [*find_headings(lines), Heading(len(lines), 0, "", 0)]
     rest = lines[: headings[0].start]
-    ruled: dict[Heading, list[str]] = {}
+    ruled: dict[tuple[Heading, ...], list[str]] = {}  # by their headings of paths
     above: list[Heading] = []  # headings of paths
     for heading, following in pairwise(headings):
         above = [one for one in above if one.level < heading.level]
@@ -154,17 +165,25 @@ def split_guidance(file: GuidanceFile) -> list[GuidancePart]:
             above.append(heading)
         texts = rest
         if above:
-            texts = ruled.setdefault(above[-1], [])
+            texts = ruled.setdefault(tuple(above), [])
         texts += lines[heading.start : following.start]
     if not ruled:
         return [GuidancePart(file.path, file.text)]
     parts: list[GuidancePart] = []
     number = 0
-    for heading, texts in ruled.items():
-        globs = parse_globs(heading.title)
+    for ruling, texts in ruled.items():
+        *above_globs, globs = (parse_globs(heading.title) for heading in ruling)
         number += len(globs)
-        line = heading.start + 1
-        parts.append(GuidancePart(file.path, _join(texts), globs, line, number > MAX_GLOBS))
+        parts.append(
+            GuidancePart(
+                file.path,
+                _join(texts),
+                globs,
+                above=tuple(above_globs),
+                line=ruling[-1].start + 1,
+                is_beyond_limit=number > MAX_GLOBS,
+            )
+        )
     text = _join(rest)
     if text:
         parts.append(GuidancePart(file.path, text))

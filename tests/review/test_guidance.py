@@ -42,7 +42,7 @@ def split(text: str) -> Parts:
         ]),
         ("## api/**\nJSON.\n### api/v2/**\nIds.\n### Errors\nCodes.\n# All\nKind.", [
             (f"{HLS} (api/**)", "## api/**\nJSON.\n### Errors\nCodes."),
-            (f"{HLS} (api/v2/**)", "### api/v2/**\nIds."),
+            (f"{HLS} (api/** > api/v2/**)", "### api/v2/**\nIds."),
             (HLS, "# All\nKind."),
         ]),
         ("```\n## api/**\n```\n", [(HLS, "```\n## api/**\n```\n")]),
@@ -91,6 +91,30 @@ def test_part_applies_to_files_that_a_glob_and_no_exception_matches(
     files = ["a.py", "api/a.py", "api/gen/b.py", "web/c.ts"]
     found = [path for path in files if any(part.globs for part in select_parts([file], [path]))]
     assert found == matched
+
+
+def test_headings_of_paths_above_a_heading_of_paths_rule_its_text_too() -> None:
+    text = "## web/**, !web/gen/**\nTokens.\n### *.css, *.scss\nNo colours.\n#### old/**\nKeep."
+    file = GuidanceFile(HLS, text)
+    number_of_parts = {
+        "site/a.css": 0,
+        "web/gen/a.css": 0,
+        "web/a.ts": 1,
+        "web/a.scss": 2,
+        "old/a.css": 0,
+    }
+    found = {path: len(select_parts([file], [path])) for path in number_of_parts}
+    assert found == number_of_parts
+    # of no single file, both headings match
+    assert len(select_parts([file], ["web/a.ts", "site/a.css"])) == 1
+
+
+def test_text_below_a_heading_with_a_wrong_glob_applies_to_no_file() -> None:
+    file = GuidanceFile(HLS, "## web/**, *.{ts,tsx}\nTokens.\n### *.css\nNo colours.")
+    found = find_problems([file])
+    assert found is not None
+    assert len(found.problems) == 1
+    assert select_parts([file], ["web/a.css"]) == []
 
 
 def test_agents_files_follow_hls_md_and_the_nearest_comes_first() -> None:
