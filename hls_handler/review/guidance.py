@@ -15,7 +15,7 @@ from hls_handler.github.values import GUIDANCE_PATHS, GuidanceFile
 from hls_handler.retrieval.sections import Heading, find_headings
 from hls_handler.settings.repository import FileProblems, limit_problems
 from hls_handler.settings.values import find_glob_problem, matches
-from hls_handler.untrusted.cleaning import truncate
+from hls_handler.untrusted.cleaning import remove_html_comments, truncate
 
 HLS_PATH, AGENTS_PATH = GUIDANCE_PATHS
 MAX_FOLDERS = 100
@@ -154,7 +154,8 @@ def split_guidance(file: GuidanceFile) -> list[GuidancePart]:
     """
     if file.path != HLS_PATH:
         return [GuidancePart(file.path, file.text)]
-    lines = file.text.removeprefix("\ufeff").split("\n")  # a byte order mark
+    text = file.text.removeprefix("\ufeff")  # a byte order mark
+    lines = remove_html_comments(text, keep_lines=True).split("\n")
     headings = [*find_headings(lines), Heading(len(lines), 0, "", 0)]
     rest = lines[: headings[0].start]
     ruled: dict[tuple[Heading, ...], list[str]] = {}  # by their headings of paths
@@ -184,9 +185,9 @@ def split_guidance(file: GuidanceFile) -> list[GuidancePart]:
                 is_beyond_limit=number > MAX_GLOBS,
             )
         )
-    text = _join(rest)
-    if text:
-        parts.append(GuidancePart(file.path, text))
+    for_all = _join(rest)
+    if for_all:
+        parts.append(GuidancePart(file.path, for_all))
     return parts
 
 

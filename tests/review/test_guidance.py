@@ -46,13 +46,17 @@ def split(text: str) -> Parts:
             (HLS, "# All\nKind."),
         ]),
         ("```\n## api/**\n```\n", [(HLS, "```\n## api/**\n```\n")]),
+        ("## api/**\nJSON.\n<!--\n## old/**\nGone.\n# All\n-->\n## All\nKind.", [
+            (f"{HLS} (api/**)", "## api/**\nJSON."),
+            (HLS, "## All\nKind."),
+        ]),
         ("## *.sql\r\nNo locks.\r\n", [(f"{HLS} (*.sql)", "## *.sql\r\nNo locks.")]),
         ("## !docs\nTest it.", [(f"{HLS} (!docs)", "## !docs\nTest it.")]),
         ("\ufeff## api/**\nJSON.", [(f"{HLS} (api/**)", "## api/**\nJSON.")]),
     ],
     ids=[
-        *("none", "one", "backticks", "underlined", "lower", "nested", "fence", "name"),
-        *("exception", "byte order mark"),
+        *("none", "one", "backticks", "underlined", "lower", "nested", "fence", "comment"),
+        *("name", "exception", "byte order mark"),
     ],
 )  # fmt: skip
 def test_text_under_a_heading_of_paths_is_a_part_and_the_rest_is_for_all_files(
@@ -153,6 +157,12 @@ def test_wrong_glob_is_a_problem_with_file_line_and_what_is_expected(
     assert found is not None
     assert found.problems == (f".github/hls.md:3: {glob}: {problem}",)
     assert [part.text for part in select_parts(files, ["web/a.ts", "api/a.py"])] == ["Kind."]
+
+
+def test_problem_after_a_comment_names_its_line() -> None:
+    found = find_problems([GuidanceFile(HLS, "<!--\n## old/\n-->\n## api/\nText.")])
+    assert found is not None
+    assert [problem[:24] for problem in found.problems] == [".github/hls.md:4: api/: "]
 
 
 def test_problems_are_short() -> None:
