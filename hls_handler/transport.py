@@ -149,7 +149,9 @@ class Deadline:
 class LimitedTransport(httpx2.BaseTransport):
     """Sends a request once, within a limit for the whole of it. Thread-safe.
 
-    It reads error responses, but no body over `MAX_ERROR_BYTES`, which becomes empty.
+    It reads error responses, but no body over `MAX_ERROR_BYTES`, which becomes empty. A client of
+    httpx2 reads credentials from a `.netrc`; its transport does not. httpcore2 passes the timeouts
+    of a request to its network streams as they are.
     """
 
     def __init__(
