@@ -18,7 +18,7 @@ from hls_handler.review.record import LedgerEntry
 from hls_handler.review.rules import Case, CaseKind, RaisedFinding
 from hls_handler.storage import Storage
 from hls_handler.store.corrections import RecordedCorrection
-from hls_handler.store.statistics import DeliveryRow
+from hls_handler.store.statistics import StoredDelivery
 from hls_handler.untrusted.cleaning import clean_and_redact, truncate
 from hls_handler.untrusted.command_line import read_command_line
 
@@ -122,25 +122,27 @@ class _Reader:
         """Yield the comments of reviews, each review once, as it was read last."""
         handler = ReviewHandler()
         codec = facts_codec(handler, ReviewFacts)
+        stored = self.store.deliveries.with_body(
+            self.repository_id, event=REVIEW, handler=handler.name, most=MAX_READ
+        )
+        gathered = self.store.checkpoints.load_first(GATHER, [one.row.guid for one in stored])
         seen: set[int] = set()
-        for row in self.store.deliveries.with_body(self.repository_id, event=REVIEW, most=MAX_READ):
-            if row.handler != handler.name:
-                continue
-            facts = codec.decode(self.store.checkpoints.load(row.guid).get((GATHER, 0)))
-            event = self._read_event(row)
+        for one in stored:
+            facts = codec.decode(gathered.get(one.row.guid))
+            event = _read_event(one)
             if facts is None or event is None or facts.review.id in seen:
                 continue
             seen.add(facts.review.id)
             if _is_by_insider(event, facts):
-                for case in _list_comments(facts, f"{self.repository}#{row.number}"):
-                    yield _Dated(row.received_at, case)
+                for case in _list_comments(facts, f"{self.repository}#{one.row.number}"):
+                    yield _Dated(one.row.received_at, case)
 
     def _read_comments(self, dismissed: Iterable[RaisedFinding]) -> list[_StoredComment]:
         """Return the comments of people in the pull requests where they dismissed findings, as they
         were edited last, the newest first.
         """
         wanted = {(one.pull_request, one.entry.dismissed_by or "") for one in dismissed}
-        rows = self.store.deliveries.with_comments(
+        stored = self.store.deliveries.with_comments(
             self.repository_id,
             {number for number, _ in wanted},
             events=COMMENTS,
@@ -149,8 +151,9 @@ class _Reader:
         )
         found: list[_StoredComment] = []
         seen: set[tuple[str, int]] = set()
-        for row in rows:
-            event = self._read_event(row)
+        for one in stored:
+            row = one.row
+            event = _read_event(one)
             if event is None or event.comment is None or row.number is None:
                 continue
             key = row.event, event.comment.id
@@ -162,15 +165,6 @@ class _Reader:
                 found.append(_StoredComment(row.guid, row.number, author, text, thread, at))
             seen.add(key)
         return found
-
-    def _read_event(self, row: DeliveryRow) -> Event | None:
-        body = self.store.deliveries.body(row.guid)
-        if not body:
-            return None  # it was deleted meanwhile
-        try:
-            return parse_event(row.event, row.guid, body)
-        except PayloadError:
-            return None  # an earlier version stored it
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +204,13 @@ class _StoredComment:
 
     def _is_command(self, entry: LedgerEntry) -> bool:
         return f"{COMMAND}{self.guid[:8]} by {self.author}" in entry.dismissals
+
+
+def _read_event(stored: StoredDelivery) -> Event | None:
+    try:
+        return parse_event(stored.row.event, stored.row.guid, stored.body)
+    except PayloadError:
+        return None  # an earlier version stored it
 
 
 def _find_member(event: Event, name: str, member: str) -> object:

@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Label, Select, and_, exists, func, literal_column, or_, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Label,
+    Select,
+    and_,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 
 from hls_handler.db.counters import LAST_WEBHOOK, NO_COUNTS, RENAMED
 from hls_handler.db.database import Database
@@ -93,6 +104,12 @@ class DeliveryRow:
     def is_caught_up(self) -> bool:
         """True if the webhook was missed, and catch-up read it from GitHub."""
         return self.request_id.startswith(CAUGHT_UP)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDelivery:
+    row: DeliveryRow
+    body: bytes  # JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +238,14 @@ class Deliveries:
         query = select(*DELIVERY_COLUMNS).where(is_of).order_by(_c.id.desc()).limit(1)
         return next(iter(self._rows(query)), None)
 
-    def with_body(self, repository_id: int, *, event: str, most: int) -> list[DeliveryRow]:
-        """Return the newest deliveries of a repository whose bodies are stored, newest first."""
-        is_of = and_(_c.repository_id == repository_id, _c.event == event, _c.body.is_not(None))
-        query = select(*DELIVERY_COLUMNS).where(is_of).order_by(_c.id.desc()).limit(most)
-        return self._rows(query)
+    def with_body(
+        self, repository_id: int, *, event: str, handler: str, most: int
+    ) -> list[StoredDelivery]:
+        """Return the newest deliveries of a repository that this handler processed and whose bodies
+        are stored, newest first.
+        """
+        is_of = and_(_c.repository_id == repository_id, _c.event == event, _c.handler == handler)
+        return self._stored(is_of, most=most)
 
     def with_comments(
         self,
@@ -235,15 +255,13 @@ class Deliveries:
         events: Collection[str],
         by: Collection[str],
         most: int,
-    ) -> list[DeliveryRow]:
+    ) -> list[StoredDelivery]:
         """Return the newest deliveries of issues and pull requests with these numbers that these
         people caused, and those of deletions, whose bodies are stored, newest first.
         """
         is_of = and_(_c.repository_id == repository_id, _c.number.in_(numbers))
-        is_stored = and_(_c.event.in_(events), _c.body.is_not(None))
         is_wanted = or_(_c.sender.in_(by), _c.action == "deleted")
-        query = select(*DELIVERY_COLUMNS).where(is_of, is_stored, is_wanted)
-        return self._rows(query.order_by(_c.id.desc()).limit(most))
+        return self._stored(and_(is_of, _c.event.in_(events), is_wanted), most=most)
 
     def body(self, guid: str) -> bytes | None:
         """Return the JSON body; None if the delivery is unknown or its body is not stored."""
@@ -287,6 +305,15 @@ class Deliveries:
     def _rows(self, query: Select[Any]) -> list[DeliveryRow]:
         with self._database.reading() as connection:
             return [from_row(DeliveryRow, row) for row in connection.execute(query)]
+
+    def _stored(self, condition: ColumnElement[bool], *, most: int) -> list[StoredDelivery]:
+        columns: list[ColumnElement[Any]] = [*DELIVERY_COLUMNS, _c.body]
+        query = select(*columns).where(condition, _c.body.is_not(None))
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(_c.id.desc()).limit(most))
+            return [
+                StoredDelivery(from_row(DeliveryRow, row), decompress(row.body)) for row in rows
+            ]
 
 
 class Statistics:

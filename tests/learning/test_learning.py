@@ -13,6 +13,7 @@ from hls_handler.review.rules import DraftRule, Proposal, format_guidance
 from hls_handler.storage import Storage
 from hls_handler.trials.sender import Sender
 from tests.engine.fakes import FakeClaude
+from tests.engine.test_statements import counting
 from tests.learning.history import RepositoryHistory, draft, fill, hide, rule
 from tests.prompting.samples import shipped
 from tests.web.fakes import settings
@@ -143,6 +144,19 @@ def test_cases_are_found_among_many_other_comments_and_findings(
         history.comment(number, "Looks good.")
         history.raise_finding(number, "a.py", "Leaks")
     assert len(list_cases(store)) == 2
+
+
+def test_number_of_statements_does_not_grow_with_the_history(store: Storage) -> None:
+    history = RepositoryHistory(store)
+    numbers: list[int] = []
+    for first in (11, 31):
+        for number in range(first, first + 5):
+            history.dismiss(number, "a.py", "Leaks", "Won't fix, it is fine.")
+            history.review(number, "a.py", "We never check spelling here.")
+        with counting() as counted:
+            read_history(store, "octo/widgets", most=40)
+        numbers.append(counted.statements)
+    assert numbers == [7, 7]
 
 
 def test_reply_in_another_thread_is_no_reason(store: Storage) -> None:
