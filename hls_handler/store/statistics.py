@@ -233,8 +233,13 @@ class Deliveries:
         return self._rows(query.order_by(_c.id.desc()).limit(most))
 
     def find_repository(self, name: str) -> DeliveryRow | None:
-        """Return the newest delivery of the repository "owner/repo", in any case."""
-        is_of = and_(func.lower(_c.repository) == name.lower(), _c.repository_id.is_not(None))
+        """Return the newest delivery of the repository "owner/repo", in any case.
+
+        The delivery has the present name if it was renamed and no other took over its name.
+        """
+        has_name = and_(func.lower(_c.repository) == name.lower(), _c.repository_id.is_not(None))
+        of_id = select(_c.repository_id).where(has_name).order_by(_c.id.desc()).limit(1)
+        is_of = _c.repository_id == of_id.scalar_subquery()
         query = select(*DELIVERY_COLUMNS).where(is_of).order_by(_c.id.desc()).limit(1)
         return next(iter(self._rows(query)), None)
 

@@ -28,10 +28,17 @@ REVIEW_PROMPT = "pull_requests/analyze@111111"
 class RepositoryHistory:
     """Adds what people decided to the database of a service."""
 
-    def __init__(self, store: Storage, repository_id: int = 1, name: str = "octo/widgets") -> None:
+    def __init__(
+        self,
+        store: Storage,
+        repository_id: int = 1,
+        name: str = "octo/widgets",
+        *,
+        first: int = 0,  # number of deliveries that another history stored for the repository
+    ) -> None:
         self._store = store
         self._repository: dict[str, Any] = {"repository_id": repository_id, "repository": name}
-        self._number = 0
+        self._number = first
 
     def raise_finding(self, number: int, path: str, title: str, **changes: Any) -> None:
         """Store a finding of pull request `number`, which has no other; `changes` are fields."""

@@ -175,6 +175,16 @@ def test_review_counts_once_and_not_if_a_bot_wrote_it(store: Storage) -> None:
     assert case.endswith("a.py: New words.")
 
 
+def test_former_name_of_a_repository_stands_for_the_present_one(store: Storage) -> None:
+    former = RepositoryHistory(store, name="octo/gadgets")
+    former.review(11, "a.py", "We never check spelling here.")
+    RepositoryHistory(store, name="octo/widgets", first=100).raise_finding(12, "a.py", "Leaks")
+    plan = plan_rules(store, GIVEN, shipped(), "octo/gadgets", most=40)
+    assert [one.where for one in plan.history.cases] == ["octo/widgets#11"]
+    RepositoryHistory(store, 2, "octo/gadgets", first=200).raise_finding(13, "a.py", "Leaks")
+    assert read_history(store, "octo/gadgets", most=40).repository_id == 2
+
+
 def test_labels_of_issues_are_no_cases_because_only_reviews_read_the_rules(store: Storage) -> None:
     history = RepositoryHistory(store)
     history.correct(5, "Crash", "type/feature", "type/bug-fix", is_issue=True)
