@@ -101,7 +101,7 @@ class ClaudeRuns:
                 if self.last.run.name == run.name:
                     return
                 raise CallRefused(
-                    f"Another trial is in progress, of {self.last.run.name}. Wait for its end."
+                    f"Another run is in progress, of {self.last.run.name}. Wait for its end."
                 )
             self._check_budget(settings)
             change = self.store.audit.record(by, run.action, run.object)

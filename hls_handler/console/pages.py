@@ -94,7 +94,7 @@ def _environment() -> Environment:
     environment.filters["moment"] = datetime.fromisoformat
     environment.filters["number"] = "{:,}".format
     environment.filters["share"] = format_share
-    environment.filters["sentence"] = _end_sentence
+    environment.filters["sentence"] = _to_sentence
     environment.filters["usd"] = format_usd
     environment.globals.update(navigation=NAVIGATION, version=__version__)
     return environment
@@ -130,8 +130,13 @@ def _format_relative(context: Context, moment: datetime) -> Markup:
     )
 
 
-def _end_sentence(text: str) -> str:
-    """Filter: add the full stop that the text of a problem may already have."""
+def _to_sentence(text: str) -> str:
+    """Filter: begin with an upper-case letter, unless the first word is a name such as "a/b" or
+    "claude.model", and end with a full stop.
+    """
+    first = text.partition(" ")[0]
+    if first.rstrip(",:").isalpha():
+        text = f"{text[0].upper()}{text[1:]}"
     if text.endswith((".", "!", "?")):
         return text
     return f"{text}."

@@ -80,8 +80,8 @@ class Sender:
         next_usd = estimate.cost_usd or 0
         if round(spent_usd + next_usd, 6) > round(limit.max_usd, 6):
             raise BudgetExceeded(
-                f"the next call to Claude may cost {format_usd(next_usd)}, the calls of this dry"
-                f" run have cost {format_usd(spent_usd)}, and {limit.where} allows"
+                f"the next call to Claude may cost {format_usd(next_usd)}, the calls so far"
+                f" have cost {format_usd(spent_usd)}, and {limit.where} allows"
                 f" {format_usd(limit.max_usd)}"
             )
 

@@ -110,7 +110,7 @@ def test_health_is_shown_without_the_database(tmp_path: Path) -> None:
     )
     response = browser.get("/")
     assert response.status == 503
-    assert problems(response.body.decode())[0].startswith("the disk is full. Free disk space.")
+    assert problems(response.body.decode())[0].startswith("The disk is full. Free disk space.")
     assert "The database cannot be read now" in response.body.decode()
     assert '<div id="period" hx-get="/?period=24h"' in response.body.decode()
 
@@ -230,9 +230,9 @@ def test_most_severe_problem_is_the_first(store: Storage, browser: Browser) -> N
     browser.health.report_problem("queue", f"{describe_pause(*store.pauses.active())}; 0", "resume")
     found = problems(page(browser))
     assert [" ".join(one.split()[:2]) for one in found] == [
-        "disk full.",
+        "Disk full.",
         "Claude is",
-        "everything is",
+        "Everything is",
         "1 request",
         "9 requests",
     ]

@@ -64,8 +64,8 @@ def test_preview_shows_issues_and_cost_and_starts_nothing(browser: Browser, stor
     assert "Preview of octo/hello" in text
     assert "&lt;b&gt;Crash 7" in text
     assert "<b>Crash" not in text
-    assert "skipped: 1 locked." in text
-    assert "forecast: 2 calls to Claude" in text
+    assert "Skipped: 1 locked." in text
+    assert "Forecast: 2 calls to Claude" in text
     assert "Process 2 issues" in text
     assert (store.triage.newest(most=9), store.queue.seconds_until_due()) == ([], None)
 

@@ -247,7 +247,7 @@ def test_errors_of_claude_unusable_replies_and_defects_are_shown(stored: Browser
     assert "&lt;b&gt;text&lt;/b&gt;" in page
     stored.claude = FakeClaude([GOOD], on_call=lambda _: 1 / 0)  # type: ignore[arg-type]
     send(stored, TEMPLATE, edit(stored, TEMPLATE))
-    assert "a defect in HLS, please report it: ZeroDivisionError" in wait_for_trial(stored)
+    assert "A defect in HLS, please report it: ZeroDivisionError" in wait_for_trial(stored)
 
 
 def test_both_requests_of_a_double_click_lead_to_the_trial(stored: Browser) -> None:
@@ -298,7 +298,7 @@ def test_one_trial_at_a_time_and_a_stop_ends_it_before_the_next_call(
     refused = stored.submit(path, path, deliveries="g1", send=hidden(other, "send"))
     assert (
         refused.status,
-        b"Another trial is in progress, of issues/analyze." in refused.body,
+        b"Another run is in progress, of issues/analyze." in refused.body,
     ) == (409, True)
     stored.console.stop()
     may_reply.set()
@@ -414,7 +414,7 @@ def test_trial_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
     wait_for_trial(browser, path)
     assert (
         "not posted; findings not verified: the next call to Claude may cost $0.050, the"
-        " calls of this dry run have cost $0.00014, and settings (review.max_usd) allows"
+        " calls so far have cost $0.00014, and settings (review.max_usd) allows"
         " $0.050" in browser.text(path)
     )
     assert len(browser.client.asked) == 1
