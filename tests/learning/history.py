@@ -119,15 +119,18 @@ class RepositoryHistory:
         )
         version = ReviewHandler.facts_version
         self._store.checkpoints.save(lease, Checkpoint("gather", 0, version, json.dumps(facts)))
+        self._store.checkpoints.save(lease, Checkpoint("post", 0, 1, "{}"))
         self._end(lease, handler="ReviewHandler")
 
-    def dismiss_without_words(self, number: int, path: str, title: str, dismissal: str) -> None:
+    def dismiss_without_words(
+        self, number: int, path: str, title: str, dismissal: str, *, state: str = "dismissed"
+    ) -> None:
         """Store a finding that mona dismissed by `dismissal`, such as "resolved by mona"."""
         self.raise_finding(
             number,
             path,
             title,
-            state="dismissed",
+            state=state,
             dismissals=(dismissal,),
             dismissed_by="mona",
             has_binding_dismissal=True,
@@ -143,7 +146,14 @@ class RepositoryHistory:
         self._comment("issue_comment.created", number, text, in_reply_to_id=None)
 
     def _comment(
-        self, name: str, number: int, text: str, *, action: str = "created", **changes: Any
+        self,
+        name: str,
+        number: int,
+        text: str,
+        *,
+        action: str = "created",
+        sender: str = "mona",
+        **changes: Any,
     ) -> str:
         payload = recorded.load(name).payload | {"action": action}
         comment = {"body": text, "in_reply_to_id": 1000 + number, "id": 5000 + self._number}
@@ -151,7 +161,7 @@ class RepositoryHistory:
         payload["comment"]["user"]["login"] = "mona"
         event = name.partition(".")[0]
         body = _encode(payload, self._number)
-        lease = self._begin(event=event, action=action, number=number, sender="mona", body=body)
+        lease = self._begin(event=event, action=action, number=number, sender=sender, body=body)
         self._end(lease)
         return lease.guid
 

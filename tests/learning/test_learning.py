@@ -109,9 +109,9 @@ def test_reply_that_dismisses_is_the_reason_before_another(store: Storage) -> No
 
 def test_reason_is_as_edited_last_and_none_when_deleted(store: Storage) -> None:
     history = RepositoryHistory(store)
-    for number, action in ((11, "edited"), (12, "deleted")):
+    for number, action, sender in ((11, "edited", "mona"), (12, "deleted", "mira")):
         history.reply(number, "Won't fix, old words.", id=number)
-        history.reply(number, "Won't fix, new words.", id=number, action=action)
+        history.reply(number, "Won't fix, new words.", id=number, action=action, sender=sender)
         history.dismiss_without_words(number, "a.py", "Leaks", "resolved by mona")
     (case,) = list_cases(store)
     assert case.endswith("#11, finding 3, a.py: Leaks: Won't fix, new words.")
@@ -157,6 +157,23 @@ def test_number_of_statements_does_not_grow_with_the_history(store: Storage) -> 
             read_history(store, "octo/widgets", most=40)
         numbers.append(counted.statements)
     assert numbers == [7, 7]
+
+
+def test_dismissed_finding_that_is_gone_is_a_case(store: Storage) -> None:
+    history = RepositoryHistory(store)
+    history.reply(11, "Won't fix, it is fine.")
+    history.dismiss_without_words(11, "a.py", "Leaks", "reply 1 by mona", state="gone")
+    (case,) = list_cases(store)
+    assert case.endswith("#11, finding 3, a.py: Leaks: Won't fix, it is fine.")
+
+
+def test_rules_are_compared_with_the_100_newest_findings(store: Storage) -> None:
+    history = RepositoryHistory(store)
+    history.review(11, "a.py", "We never check spelling here.")
+    for number in range(21, 122):
+        history.raise_finding(number, "a.py", "Leaks")
+    plan = plan_rules(store, GIVEN, shipped(), "octo/widgets", most=40)
+    assert {one.pull_request for one in plan.history.findings} == set(range(22, 122))
 
 
 def test_reply_in_another_thread_is_no_reason(store: Storage) -> None:
