@@ -445,7 +445,7 @@ class HiddenByRule(_Part):
 
 
 class HiddenFindings(ReplyFields):
-    """What rules would have hidden."""
+    """The stored findings that rules would have hidden."""
 
     hidden: Annotated[list[HiddenByRule], STATED] = Field(
         max_length=MAX_DRAFTED_RULES, description="One for each rule, in their order."

@@ -28,13 +28,13 @@ from hls_handler.learning.report import (
     NO_RULE,
     READ_FIRST,
     describe_case,
-    describe_offer,
     describe_plan,
+    describe_rule,
     to_document,
 )
 from hls_handler.learning.run import MOST_CASES, Plan, ask_for_rules, plan_rules
 from hls_handler.review.guidance import HLS_PATH
-from hls_handler.review.rules import Proposal, format_guidance
+from hls_handler.review.rules import ComparedRules, format_guidance
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.trials.sender import Sender
@@ -87,12 +87,12 @@ def learn(
             return
         require_claude_key(settings, alternative="omit --yes for the cases alone")
         usages: list[Usage] = []
-        proposal = _ask(store, settings, plan, max_usd, usages)
+        compared = _ask(store, settings, plan, max_usd, usages)
         cost_usd = add_usd(usage.cost_usd for usage in usages)
         if as_json:
-            print_json({**to_document(plan, proposal), "cost_usd": cost_usd})
+            print_json({**to_document(plan, compared), "cost_usd": cost_usd})
             return
-        _print_proposal(proposal)
+        _print_rules(compared)
         print_line(f"cost: {format_usd(cost_usd)}", err=True)
 
 
@@ -107,8 +107,8 @@ def _is_confirmed() -> bool:
 
 def _ask(
     store: Storage, settings: Settings, plan: Plan, max_usd: float, usages: list[Usage]
-) -> Proposal:
-    """Return the proposal, and add to `usages`."""
+) -> ComparedRules:
+    """Return the rules, and add to `usages`."""
     change = store.audit.record(describe_person(), "learn", plan.history.repository)
     try:
         with connect_claude(settings.claude) as client, waiting("Asking Claude"):
@@ -131,20 +131,20 @@ def _print_plan(plan: Plan) -> None:
         print_line(line)
 
 
-def _print_proposal(proposal: Proposal) -> None:
-    for offer in proposal.offers:
+def _print_rules(compared: ComparedRules) -> None:
+    for one in compared.rules:
         print_line("")
-        print_line(f"rule {offer.rule.number}: {offer.rule.text}", style="bold")
-        print_line(f"    {describe_offer(offer, proposal.checked)}")
-    for one in proposal.left_out:
+        print_line(f"rule {one.rule.number}: {one.rule.text}", style="bold")
+        print_line(f"    {describe_rule(one, compared.checked)}")
+    for rule in compared.left_out:
         print_line("")
-        print_line(f"left out: {one.text}")
-        print_line(f"    {one.why}")
+        print_line(f"left out: {rule.text}")
+        print_line(f"    {rule.why}")
     print_line("")
-    if not proposal.offers:
+    if not compared.rules:
         print_line(NO_RULE)
         return
     print_line(f"{READ_FIRST}. Text for {HLS_PATH}:")
     print_line("")
-    for line in format_guidance(proposal.offers).split("\n"):
+    for line in format_guidance(compared.rules).split("\n"):
         print_line(line)

@@ -42,7 +42,7 @@ class CallRefused(HlsError):
 
 @dataclass(frozen=True, slots=True)
 class ClaudeRun:
-    """What a page wants to ask."""
+    """A question of a page."""
 
     name: str  # of the prompt, or of the repository; another run of it need not be started
     action: Action

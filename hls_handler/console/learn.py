@@ -20,8 +20,8 @@ from hls_handler.learning.report import (
     NO_RULE,
     READ_FIRST,
     describe_case,
-    describe_offer,
     describe_plan,
+    describe_rule,
 )
 from hls_handler.learning.run import MOST_CASES, Plan, ask_for_rules, plan_rules
 from hls_handler.prompting.library import ReloadingLibrary
@@ -123,7 +123,7 @@ class LearnPages:
             read_first=READ_FIRST,
             no_rule=NO_RULE,
             describe_case=describe_case,
-            describe_offer=describe_offer,
+            describe_rule=describe_rule,
             describe_plan=describe_plan,
             format_cost=format_cost,
             format_guidance=format_guidance,

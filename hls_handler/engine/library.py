@@ -147,7 +147,7 @@ def families() -> Mapping[str, Family]:
 
 @dataclass(frozen=True, slots=True)
 class RuleMaterial:
-    """What the prompts about rules show; each has a part of it."""
+    """The variables of the prompts about rules; each uses some of them."""
 
     cases: tuple[Case, ...] = ()
     rules: tuple[DraftRule, ...] = ()

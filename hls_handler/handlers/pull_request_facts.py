@@ -300,14 +300,14 @@ class PullRequestFacts:
 
     @cached_property
     def shown_context(self) -> ShownContext:
-        """What the call shows of the context; with all calls, what one with all files would."""
+        """The context that the call shows; with all calls, that of one with all files."""
         parts = chain.from_iterable(self.selection.calls[self._calls])
         paths = {self.selection.files[part.file].path for part in parts}
         return select_context(self.context, paths, self.context_tokens)
 
     @cached_property
     def contexts(self) -> Sequence[ShownContext]:
-        """What each call shows of the context."""
+        """The part of the context that each call shows."""
         return [one.shown_context for one in _list_calls(self)]
 
     @property

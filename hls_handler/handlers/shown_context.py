@@ -33,7 +33,7 @@ class ShownText:
 
 @dataclass(frozen=True, slots=True)
 class ShownContext:
-    """What one call shows of a `ReviewContext`."""
+    """The part of a `ReviewContext` that one call shows."""
 
     guidance: tuple[GuidanceFile, ...] = ()
     linked_issues: tuple[LinkedIssue, ...] = ()

@@ -44,7 +44,7 @@ class CannotLearn(HlsError):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is stored about the decisions of people in one repository."""
+    """The stored decisions of people in one repository."""
 
     repository: str  # "octo/shop", as GitHub writes it
     repository_id: int

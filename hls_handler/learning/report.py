@@ -10,8 +10,8 @@ from hls_handler.reports.estimate import format_cost
 from hls_handler.review.guidance import HLS_PATH
 from hls_handler.review.rules import (
     Case,
-    Offer,
-    Proposal,
+    ComparedRule,
+    ComparedRules,
     RaisedFinding,
     describe_hidden,
     format_guidance,
@@ -45,22 +45,22 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     yield f"cost: {questions} to {', '.join(plan.cost.models)}, {format_cost(plan.cost)}"
 
 
-def describe_offer(offer: Offer, checked: int) -> str:
+def describe_rule(one: ComparedRule, checked: int) -> str:
     """Return "for api/**, from cases 1 and 4: would have hidden 3 of 64 stored findings: ..."."""
-    globs = ", ".join(offer.rule.globs) or "all files"
-    numbers = ", ".join(map(str, offer.rule.cases))
-    noun = "case" if len(offer.rule.cases) == 1 else "cases"
-    return f"for {globs}, from {noun} {numbers}; {describe_hidden(offer, checked)}"
+    globs = ", ".join(one.rule.globs) or "all files"
+    numbers = ", ".join(map(str, one.rule.cases))
+    noun = "case" if len(one.rule.cases) == 1 else "cases"
+    return f"for {globs}, from {noun} {numbers}; {describe_hidden(one, checked)}"
 
 
-def to_document(plan: Plan, proposal: Proposal | None) -> dict[str, object]:
-    """Return the document of --json; without a proposal, Claude was not asked."""
+def to_document(plan: Plan, compared: ComparedRules | None) -> dict[str, object]:
+    """Return the document of --json; without rules, Claude was not asked."""
     rules = left_out = text = checked = None
-    if proposal is not None:
-        checked = proposal.checked
-        rules = [_offer_to_dict(offer) for offer in proposal.offers]
-        left_out = [asdict(one) for one in proposal.left_out]
-        text = format_guidance(proposal.offers)
+    if compared is not None:
+        checked = compared.checked
+        rules = [_rule_to_dict(one) for one in compared.rules]
+        left_out = [asdict(one) for one in compared.left_out]
+        text = format_guidance(compared.rules)
     return {
         "repository": plan.history.repository,
         "cases": [asdict(case) for case in plan.history.cases],
@@ -73,12 +73,12 @@ def to_document(plan: Plan, proposal: Proposal | None) -> dict[str, object]:
     }
 
 
-def _offer_to_dict(offer: Offer) -> dict[str, object]:
+def _rule_to_dict(one: ComparedRule) -> dict[str, object]:
     return {
-        "globs": offer.rule.globs,
-        "text": offer.rule.text,
-        "cases": offer.rule.cases,
-        "hidden": [_finding_to_dict(one) for one in offer.hidden],
+        "globs": one.rule.globs,
+        "text": one.rule.text,
+        "cases": one.rule.cases,
+        "hidden": [_finding_to_dict(finding) for finding in one.hidden],
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hls_handler.analysis import MAX_DRAFTED_RULES, DraftedRules, HiddenFindings, Severity
 from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.engine.library import RuleMaterial, rule_variables
+from hls_handler.engine.repository_settings import find_stored_settings
 from hls_handler.errors import BudgetExceeded
 from hls_handler.events import Repository
 from hls_handler.handlers.handler import newest_within_budget
@@ -17,22 +18,17 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.question import RenderedPrompt, estimate_tokens
 from hls_handler.reports.estimate import Estimate, estimate
-from hls_handler.reports.settings_report import describe_repository_files
 from hls_handler.review.rules import (
     Case,
+    ComparedRules,
     DraftRule,
     ListedFinding,
-    Proposal,
     RaisedFinding,
     judge,
     keep_drafts,
-    offer_unchecked,
+    keep_uncompared,
 )
-from hls_handler.settings.effective import (
-    EffectiveSettings,
-    RepositoryTable,
-    apply_repository_settings,
-)
+from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import ReviewBudget
@@ -98,7 +94,7 @@ def plan_rules(
     history = _limit(read_history(store, repository, most=most), settings.claude.input_tokens)
     if not history.cases:
         raise CannotLearn(_describe_missing(history, settings))
-    effective = _find_settings(store, settings, library, history.repository)
+    effective = _find_settings(store, settings, history.repository)
     about = Repository(history.repository_id, history.repository, False, None, None, None)
     key = store.database.secret(PROMPT_SECRET)
     prompts = RulePrompts(library, key, about, effective)
@@ -110,7 +106,7 @@ def plan_rules(
     return Plan(history, fail_on, prompts, draft, estimate(settings.claude, *questions))
 
 
-def ask_for_rules(plan: Plan, sender: Sender, *, max_usd: float, where: str) -> Proposal:
+def ask_for_rules(plan: Plan, sender: Sender, *, max_usd: float, where: str) -> ComparedRules:
     """Return the rules that people may approve. `where` names the limit `max_usd`.
 
     Raises `BudgetExceeded`, `UnusableAnswer`, `PromptError`, and what Claude raises. Nothing is
@@ -128,7 +124,7 @@ def ask_for_rules(plan: Plan, sender: Sender, *, max_usd: float, where: str) -> 
     drafts = keep_drafts(drafted, plan.history.cases)
     findings = plan.history.findings
     if not drafts.rules or not findings:
-        return offer_unchecked(drafts)
+        return keep_uncompared(drafts)
     hidden = sender.send(plan.prompts.render_check(drafts.rules, findings)).fields
     assert isinstance(hidden, HiddenFindings)
     return judge(drafts, hidden, findings, plan.fail_on)
@@ -158,17 +154,14 @@ def _to_listed(finding: RaisedFinding, number: int) -> ListedFinding:
     return ListedFinding(number, entry.path, entry.category, entry.title, body)
 
 
-def _find_settings(
-    store: Storage, settings: Settings, library: Library, repository: str
-) -> EffectiveSettings:
+def _find_settings(store: Storage, settings: Settings, repository: str) -> EffectiveSettings:
     """Return the settings of a repository, with those of its file as it was read last."""
-    effective = RepositoryTable(settings).find(repository)
+    table = RepositoryTable(settings)
+    effective = find_stored_settings(store.repository_files, table, repository)
     if effective is None:
         where = settings.sources.where("repositories")
         raise CannotLearn(f"no entry of {where} matches {repository}; add `- name: {repository}`")
-    find = store.repository_files.find_by_name
-    files = describe_repository_files(settings, effective, repository, find, lambda: library)
-    return apply_repository_settings(effective, *(one.settings for one in files))
+    return effective
 
 
 def describe_issue_labels(number: int) -> str:

@@ -97,7 +97,7 @@ class Drafts:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class ComparedRule:
     """A rule that people may approve, with the stored findings that it would have hidden."""
 
     rule: DraftRule
@@ -109,8 +109,8 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    offers: tuple[Offer, ...]
+class ComparedRules:
+    rules: tuple[ComparedRule, ...]
     left_out: tuple[LeftOut, ...]
     checked: int  # stored findings that the rules were compared with
 
@@ -137,13 +137,13 @@ def judge(
     reply: HiddenFindings,
     findings: Sequence[RaisedFinding],
     fail_on: Severity | None,
-) -> Proposal:
+) -> ComparedRules:
     """Return the rules that hide nothing that fails the check.
 
     `reply` names the findings by their places in `findings`, from 1. One whose file a rule is not
     for cannot be hidden by it.
     """
-    offers: list[Offer] = []
+    rules: list[ComparedRule] = []
     left_out = [*drafts.left_out]
     by_number = dict(enumerate(findings, start=1))
     for rule in drafts.rules:
@@ -162,39 +162,39 @@ def judge(
             )
             left_out.append(LeftOut(rule.text, why))
         else:
-            offers.append(Offer(rule, hidden))
-    return Proposal(tuple(offers), tuple(left_out), len(findings))
+            rules.append(ComparedRule(rule, hidden))
+    return ComparedRules(tuple(rules), tuple(left_out), len(findings))
 
 
-def offer_unchecked(drafts: Drafts) -> Proposal:
+def keep_uncompared(drafts: Drafts) -> ComparedRules:
     """Return the drafts if no finding is stored with which they could be compared."""
-    return Proposal(tuple(Offer(rule, ()) for rule in drafts.rules), drafts.left_out, 0)
+    return ComparedRules(tuple(ComparedRule(rule, ()) for rule in drafts.rules), drafts.left_out, 0)
 
 
-def describe_hidden(offer: Offer, checked: int) -> str:
+def describe_hidden(one: ComparedRule, checked: int) -> str:
     """Return "would have hidden 3 of 64 stored findings: 2 dismissed, 1 fixed; people fixed or
     accepted #12 finding 3 (Leaks)".
     """
     if not checked:
         return "no finding is stored with which it could be compared"
-    total = f"would have hidden {len(offer.hidden)} of {count(checked, 'stored finding')}"
-    if not offer.hidden:
+    total = f"would have hidden {len(one.hidden)} of {count(checked, 'stored finding')}"
+    if not one.hidden:
         return total
-    states = Counter(one.entry.state for one in offer.hidden)
+    states = Counter(finding.entry.state for finding in one.hidden)
     parts = ", ".join(f"{number} {state}" for state, number in states.most_common())
-    names = ", ".join(one.name for one in offer.true_ones)
+    names = ", ".join(finding.name for finding in one.true_ones)
     if not names:
         return f"{total}: {parts}; people fixed or accepted none of them"
     return f"{total}: {parts}; people fixed or accepted {names}"
 
 
-def format_guidance(offers: Iterable[Offer]) -> str:
+def format_guidance(rules: Iterable[ComparedRule]) -> str:
     """Return the text for `.github/hls.md`: the rules for all files first, because a heading of
     paths is for all that follows it.
     """
     by_heading: dict[str, list[str]] = {"": []}
-    for offer in offers:
-        by_heading.setdefault(offer.rule.heading, []).append(f"- {offer.rule.text}")
+    for one in rules:
+        by_heading.setdefault(one.rule.heading, []).append(f"- {one.rule.text}")
     blocks: list[str] = []
     for heading, lines in by_heading.items():
         text = "\n".join(lines)

@@ -61,7 +61,7 @@ class CannotPlan(HlsError):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a person wants of a run."""
+    """The options of a run."""
 
     repository: str
     most_issues: int
