@@ -98,7 +98,9 @@ def test_benchmark_runs_without_a_warning(
     assert rows
     assert all(row.value > 0 for row in rows)
     logs = [*(path.read_text() for path in folder.glob("*.log")), capfd.readouterr().err]
-    assert [line for log in logs for line in log.splitlines() if "WARNING" in line] == []
+    warnings = [line for log in logs for line in log.splitlines() if "WARNING" in line]
+    # on a slow machine, the probe finds the benchmark's own pause
+    assert [line for line in warnings if latency.PAUSED not in line] == []
 
 
 def test_benchmark_of_reviews_counts_the_calls_that_the_documentation_shows(tmp_path: Path) -> None:
