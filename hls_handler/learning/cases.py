@@ -59,9 +59,12 @@ class _Dated:
     case: Case
 
 
-def read_history(store: Storage, repository: str, *, most: int) -> History:
-    """Return at most `most` cases. Raises `CannotLearn` if no delivery of the repository is
-    stored.
+def read_history(
+    store: Storage, repository: str, *, most: int, searched: int = MAX_READ
+) -> History:
+    """Return at most `most` cases, found in the newest `searched` rows of each kind.
+
+    Raises `CannotLearn` if no delivery of the repository is stored.
     """
     newest = store.deliveries.find_repository(repository)
     if newest is None or newest.repository_id is None:
@@ -70,10 +73,10 @@ def read_history(store: Storage, repository: str, *, most: int) -> History:
             " those of its service"
         )
     of_id = newest.repository_id
-    findings = store.reviews.newest_findings(of_id, most=MAX_READ)
-    corrections = store.corrections.newest_of_repository(of_id, most=MAX_READ)
-    dismissed = store.reviews.newest_findings(of_id, most=MAX_READ, states=("dismissed", "gone"))
-    reader = _Reader(store, newest.repository or repository, of_id)
+    findings = store.reviews.newest_findings(of_id, most=searched)
+    corrections = store.corrections.newest_of_repository(of_id, most=searched)
+    dismissed = store.reviews.newest_findings(of_id, most=searched, states=("dismissed", "gone"))
+    reader = _Reader(store, newest.repository or repository, of_id, searched)
     dated = [*reader.dismissals(dismissed), *reader.corrections(corrections), *reader.reviews()]
     dated.sort(key=lambda one: one.at, reverse=True)
     cases = [replace(one.case, number=number) for number, one in enumerate(dated[:most], 1)]
@@ -92,6 +95,7 @@ class _Reader:
     store: Storage
     repository: str
     repository_id: int
+    searched: int  # newest rows of each kind
 
     def dismissals(self, findings: Sequence[RaisedFinding]) -> Iterator[_Dated]:
         """Yield the findings that people with write permission dismissed with a reason."""
@@ -123,7 +127,7 @@ class _Reader:
         handler = ReviewHandler()
         codec = facts_codec(handler, ReviewFacts)
         stored = self.store.deliveries.with_body(
-            self.repository_id, event=REVIEW, handler=handler.name, most=MAX_READ
+            self.repository_id, event=REVIEW, handler=handler.name, most=self.searched
         )
         gathered = self.store.checkpoints.load_first(GATHER, [one.row.guid for one in stored])
         seen: set[int] = set()
@@ -147,7 +151,7 @@ class _Reader:
             {number for number, _ in wanted},
             events=COMMENTS,
             by={login for _, login in wanted},
-            most=MAX_READ,
+            most=self.searched,
         )
         found: list[_StoredComment] = []
         seen: set[tuple[str, int]] = set()

@@ -6,7 +6,7 @@ import pytest
 
 from hls_handler.analysis import DraftedRules, HiddenFindings, ReplyFields
 from hls_handler.errors import BudgetExceeded
-from hls_handler.learning.cases import CannotLearn, read_history
+from hls_handler.learning.cases import MAX_READ, CannotLearn, read_history
 from hls_handler.learning.report import describe_case, describe_rule
 from hls_handler.learning.run import ask_for_rules, plan_rules
 from hls_handler.review.rules import ComparedRules, DraftRule, format_guidance
@@ -43,8 +43,9 @@ def left_out(compared: ComparedRules) -> list[str]:
     return [one.why for one in compared.left_out]
 
 
-def list_cases(store: Storage) -> list[str]:
-    return [describe_case(case) for case in read_history(store, "octo/widgets", most=40).cases]
+def list_cases(store: Storage, *, searched: int = MAX_READ) -> list[str]:
+    history = read_history(store, "octo/widgets", most=40, searched=searched)
+    return [describe_case(case) for case in history.cases]
 
 
 # --- cases
@@ -133,17 +134,14 @@ def test_reason_of_a_command_keeps_the_names_as_they_are_written(
     assert case.endswith(f": Leaks: {reason}")
 
 
-def test_cases_are_found_among_many_other_comments_and_findings(
-    store: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hls_handler.learning.cases.MAX_READ", 3)
+def test_cases_are_found_among_many_other_comments_and_findings(store: Storage) -> None:
     history = RepositoryHistory(store)
     history.dismiss(11, "a.py", "Leaks", "Won't fix, it is fine.")
     history.review(12, "a.py", "We never check spelling here.")
     for number in range(21, 25):
         history.comment(number, "Looks good.")
         history.raise_finding(number, "a.py", "Leaks")
-    assert len(list_cases(store)) == 2
+    assert len(list_cases(store, searched=3)) == 2
 
 
 def test_number_of_statements_does_not_grow_with_the_history(store: Storage) -> None:
