@@ -105,7 +105,7 @@ def check_repository(
         repository_settings = without_unknown_prompts(
             load_library(settings), RepositorySettingsFile(repository_settings, version=None)
         )
-    for problem in repository_settings.problems:
+    for problem in (*repository_settings.warnings, *repository_settings.problems):
         print_problem(problem, err=True)
     if repository_settings.problems:
         raise typer.Exit(1)

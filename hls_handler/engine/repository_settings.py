@@ -44,9 +44,7 @@ FRESH_S = 300.0
 ORGANIZATION_FRESH_S = 3600.0
 """A stored settings file is used for this many seconds. Then it is read from GitHub again."""
 
-SETTINGS_FILE = Codec(
-    "repository_settings", 12, TypeAdapter(RepositorySettingsFile), readable=(11,)
-)
+SETTINGS_FILE = Codec("repository_settings", 13, TypeAdapter(RepositorySettingsFile))
 """The checkpoint of a repository's file has the index 0, that of its organisation's file 1."""
 
 
@@ -277,6 +275,9 @@ def _load_file(job: Job, stored: StoredFile | None, place: _Place) -> Repository
     problems = without_unknown_prompts(job.config.library, file).problems
     if problems:
         log.warning("the repository settings cannot be used", extra={"problems": list(problems)})
+    if file.settings.warnings:
+        removed = list(file.settings.warnings)
+        log.warning("the repository settings have removed keys", extra={"problems": removed})
     return file
 
 

@@ -30,6 +30,7 @@ from hls_handler.settings.model import (
     resolve_model,
 )
 from hls_handler.settings.reference import Reference, explain
+from hls_handler.settings.removed import take_removed_keys
 from hls_handler.settings.values import OPTIONAL, is_false, is_loopback, is_unencrypted
 from hls_handler.settings.yaml_parser import (
     Expansion,
@@ -94,6 +95,7 @@ def load_settings(
     path = path.absolute()
     dotenv = dotenv and dotenv.absolute()
     tree = _read_tree(path, options)
+    removed = take_removed_keys(tree)
     variables = read_environment(environ, dotenv)
     if allow_unset:
         variables = {name: value for name, value in variables.items() if value.strip()}
@@ -134,7 +136,8 @@ def load_settings(
         secrets = _collect_secrets(expansion, Reference())
         raise SettingsError([rephrase(line, masked(line, secrets)) for line in lines])
     sources = replace(tree.sources, options={f"server.{name}": f"--{name}" for name in options})
-    warnings = (*_find_warnings(settings, sources), *_find_exposed_files(sources, dotenv, files))
+    exposed = _find_exposed_files(sources, dotenv, files)
+    warnings = (*removed, *_find_warnings(settings, sources), *exposed)
     model = resolve_model(settings.claude.model)
     settings = settings.model_copy(
         update={"claude": settings.claude.model_copy(update={"model": model})}
@@ -442,9 +445,6 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[Sentence]:
             f"{where('features.signature_validation')}: webhooks are not verified; {accepted}",
             Kind.UNPROTECTED,
         )
-    if settings.claude.temperature is not None:
-        unused = "has no effect, models accept no temperature; remove the key"
-        yield Sentence(f"{where('claude.temperature')}: {unused}", Kind.UNUSED_KEY)
     if not settings.mirror.enabled:
         for key in _find_features_with_mirror(settings):
             needed = "needs the mirror, and mirror.enabled is false"

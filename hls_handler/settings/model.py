@@ -315,7 +315,6 @@ class Claude(Provider):
     max_tokens: Integer = Field(
         4000, ge=256, le=64000, description="longest reply, in tokens, for prompts that name none"
     )
-    temperature: Number | None = Field(None, description="accepted for old files; has no effect")
     requests_per_second: Number = Field(
         2.0, gt=0, le=1000, description="limit on the rate of calls, over all workers"
     )

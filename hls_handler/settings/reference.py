@@ -299,6 +299,11 @@ def _describe_found(
         return f"the value of the variable {variables[path]}"
     if key is None or key.secret or key.kind == "section":  # the text may be secret
         return "text" if isinstance(value, str) else "a value of another kind"
+    return quote_value(value)
+
+
+def quote_value(value: object) -> str:
+    """Return a value as messages quote it: at most 60 characters, and no text with credentials."""
     if isinstance(value, str) and has_credentials(value):
         return "text with credentials"
     written = json.dumps(value, ensure_ascii=False)

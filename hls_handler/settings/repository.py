@@ -19,6 +19,7 @@ from hls_handler.errors import SettingsError
 from hls_handler.settings.github_events import find_event_problem
 from hls_handler.settings.model import Repository
 from hls_handler.settings.reference import Reference, explain
+from hls_handler.settings.removed import take_removed_keys
 from hls_handler.settings.values import Expected, PathGlob, Section, is_false
 from hls_handler.settings.yaml_parser import (
     VARIABLE,
@@ -219,6 +220,7 @@ class RepositorySettings:
     # ".github/hls.yaml:3: labels.alow: unknown key; did you mean labels.allow?"
     problems: tuple[str, ...] = ()
     file: str = PATH  # as messages name it
+    warnings: tuple[str, ...] = ()  # about removed keys, which are left out
 
     @property
     def sources(self) -> Sources:
@@ -257,6 +259,7 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
         sections = ", ".join(f"{name}:" for name in REPOSITORY_FILE.model_fields)
         problem = f"{file}:1: the file must have some of the keys {sections}"
         return RepositorySettings(problems=(problem,), file=file)
+    warnings = limit_problems(take_removed_keys(tree))
     values: Mapping[str, Any] = {}
     problems = dict(_find_problems(root))
     try:
@@ -266,7 +269,7 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     lines = tree.format_problems(problems | tree.rejected)
     if lines:
         values = _find_switched_off(root)
-    return RepositorySettings(values, tree.lines, limit_problems(lines), file)
+    return RepositorySettings(values, tree.lines, limit_problems(lines), file, warnings)
 
 
 def limit_problems(problems: Sequence[str]) -> tuple[str, ...]:
@@ -353,8 +356,13 @@ class RepositorySettingsFile:
         settings".
 
         If the file has problems, the sentence lists them. If the file could not be read, the
-        sentence gives the error instead. If there is no file, returns None.
+        sentence gives the error instead. If there is no file, returns None. Warnings follow as
+        further sentences.
         """
+        sentence = self._describe_use()
+        return sentence and ". ".join((sentence, *self.settings.warnings))
+
+    def _describe_use(self) -> str | None:
         name = self.settings.file
         if self.read_error is not None:
             rest = (

@@ -115,7 +115,8 @@ def test_warnings_are_at_the_top(store: Storage, settings: Settings) -> None:
     page = unescape(browser.get("/settings").body.decode())
     notes = re.findall(r'<p role="alert" class="banner danger">(.*?)</p>', page)
     assert notes[0].endswith(
-        "(claude.temperature): has no effect, models accept no temperature; remove the key"
+        "(claude.temperature): 0.5 has no effect, because the key was removed: models accept no"
+        " temperature; remove the key"
     )
 
 

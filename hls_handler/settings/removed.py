@@ -1,0 +1,58 @@
+"""Keys that earlier versions read. A file that has one still works: the key is left out, and a
+warning says what holds now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hls_handler.problems import Kind, Sentence
+from hls_handler.settings.reference import quote_value
+from hls_handler.settings.yaml_parser import Tree, iter_leaves, key_path, list_at, value_at
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedKey:
+    path: str  # "claude.temperature", or a whole section: "tracing"
+    holds_now: str  # a clause: "models accept no temperature"
+    is_secret: bool = False
+
+
+REMOVED_KEYS = (RemovedKey("claude.temperature", "models accept no temperature"),)
+"""A key of a section that an entry of `repositories`, or the file of a repository, can override is
+removed there, too. A key stands before the section that it is in.
+"""
+
+
+def take_removed_keys(
+    tree: Tree, keys: Sequence[RemovedKey] = REMOVED_KEYS
+) -> tuple[Sentence, ...]:
+    """Delete the removed keys from a file, and return a warning for each value: "settings.yaml:12
+    (claude.temperature): 0.2 has no effect, ...".
+    """
+    parts = {"": tree.root}
+    for index, entry in enumerate(list_at(tree.root, "repositories")):
+        parts[f"repositories[{index}]"] = entry
+    return tuple(
+        _describe(tree, key, path, value)
+        for key in keys
+        for prefix, part in parts.items()
+        for path, value in iter_leaves(_take(part, key.path), key_path(prefix, key.path))
+    )
+
+
+def _take(part: object, path: str) -> object:
+    """Delete a key from a part of a file, and return its value; if it is missing, an empty map,
+    which has no leaves.
+    """
+    section, _, name = path.rpartition(".")
+    if section:
+        part = value_at(part, section)
+    return part.pop(name, {}) if isinstance(part, dict) else {}
+
+
+def _describe(tree: Tree, key: RemovedKey, path: str, value: object) -> Sentence:
+    quoted = "the value" if key.is_secret else quote_value(value)
+    text = f"{quoted} has no effect, because the key was removed: {key.holds_now}; remove the key"
+    return Sentence(f"{tree.sources.where(path)}: {text}", Kind.UNUSED_KEY)

@@ -1,0 +1,62 @@
+"""Keys that earlier versions read: they are left out with a warning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hls_handler.settings.removed import RemovedKey, take_removed_keys
+from hls_handler.settings.yaml_parser import parse_tree
+from tests.settings.files import SMALLEST, load
+
+
+def test_file_with_a_removed_key_loads_with_a_warning(tmp_path: Path) -> None:
+    settings = load(tmp_path, SMALLEST.replace("claude:\n", "claude:\n  temperature: 0.2\n"))
+    (warning,) = settings.warnings
+    assert warning == (
+        f"{tmp_path}/settings.yaml:5 (claude.temperature): 0.2 has no effect, because the key was"
+        " removed: models accept no temperature; remove the key"
+    )
+
+
+def test_variable_of_a_removed_key_need_not_be_set(tmp_path: Path) -> None:
+    unset = 'claude:\n  temperature: "${TEMPERATURE}"\n'
+    (warning,) = load(tmp_path, SMALLEST.replace("claude:\n", unset)).warnings
+    assert '(claude.temperature): "${TEMPERATURE}" has no effect, ' in warning
+
+
+KEYS = (
+    RemovedKey("comments.emoji", "comments have none"),
+    RemovedKey("export.headers", "nothing is exported", is_secret=True),
+    RemovedKey("export", "nothing is exported"),
+)
+
+
+def test_removed_key_is_left_out_of_entries_of_repositories() -> None:
+    text = (
+        "comments: {emoji: 1}\nrepositories:\n  - name: o/r\n    comments: {emoji: no, tone: t}\n"
+    )
+    tree = parse_tree(text, "s.yaml")
+    end = "has no effect, because the key was removed: comments have none; remove the key"
+    assert take_removed_keys(tree, KEYS) == (
+        f"s.yaml:1 (comments.emoji): 1 {end}",
+        f"s.yaml:4 (repositories[0].comments.emoji): false {end}",
+    )
+    assert tree.root == {
+        "comments": {},
+        "repositories": [{"name": "o/r", "comments": {"tone": "t"}}],
+    }
+
+
+def test_rule_19_secret_of_a_removed_section_is_not_quoted() -> None:
+    text = (
+        "export:\n  url: https://mona:marker-1@example.com\n  file: a.json\n"
+        "  headers: {key: marker-2}\n"
+    )
+    tree = parse_tree(text, "s.yaml")
+    end = "has no effect, because the key was removed: nothing is exported; remove the key"
+    assert take_removed_keys(tree, KEYS) == (
+        f"s.yaml:4 (export.headers.key): the value {end}",
+        f"s.yaml:2 (export.url): text with credentials {end}",
+        f's.yaml:3 (export.file): "a.json" {end}',
+    )
+    assert tree.root == {}
