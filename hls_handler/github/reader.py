@@ -79,7 +79,6 @@ class WireRepository(BaseModel):
     """https://docs.github.com/en/rest/repos/repos#get-a-repository"""
 
     id: int
-    open_issues_count: int  # pull requests included
     archived: bool = False
     disabled: bool = False
     private: bool = False
@@ -141,17 +140,6 @@ class GithubReader:
 
     def issue(self, number: int) -> Issue:
         return replace(self._api.get(f"{self._base}/issues/{number}", Issue), **self._changes)
-
-    def repository(self) -> WireRepository:
-        return self._api.get(self._base, WireRepository)
-
-    def open_issues(self) -> Iterator[tuple[Issue, ...]]:
-        """Yield the open issues, newest first, in pages of GitHub's list without its pull requests.
-        At most 100 pages.
-        """
-        for page in self.open_documents():
-            found = validate("GET issues", tuple[Issue, ...], page)
-            yield tuple(one for one in found if not one.is_pull_request)
 
     def open_documents(self) -> Iterator[list[dict[str, Any]]]:
         """Yield the open issues and pull requests as GitHub's objects, newest first, in pages of up

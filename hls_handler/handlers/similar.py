@@ -51,7 +51,7 @@ def without_prefix(title: str) -> str:
     return title[found.end() :]
 
 
-def read_candidates(
+def _read_candidates(
     issue: Issue, reader: Reader, history: RepositoryHistory
 ) -> Iterator[tuple[StoredIssue, Issue | None]]:
     """Yield up to five older issues with the words of `issue`, as stored and as GitHub has them
@@ -84,7 +84,7 @@ def find_similar(issue: Issue, reader: Reader, history: RepositoryHistory) -> Si
     """Return up to three older issues with the words of `issue` that are open."""
     found: list[SimilarIssue] = []
     gone: list[int] = []
-    for stored, other in read_candidates(issue, reader, history):
+    for stored, other in _read_candidates(issue, reader, history):
         if other is None or other.state == "closed":
             gone.append(stored.number)
         else:

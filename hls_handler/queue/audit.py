@@ -20,7 +20,6 @@ Action = Literal[
     "resume",
     "trial",
     "catch-up",
-    "fill",
     "forget",
     "triage",
     "undo triage",

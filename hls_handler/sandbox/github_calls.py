@@ -61,8 +61,7 @@ def account(call: Call) -> Answer:
 
 def repository(call: Call) -> Answer:
     home = repository_of(call)
-    document = shapes.repository(home, call.permission(home.full_name))
-    return Answer({**document, "open_issues_count": len(_conversations_of(call, home, "open"))})
+    return Answer(shapes.repository(home, call.permission(home.full_name)))
 
 
 def collaborator_permission(call: Call) -> Answer:

@@ -19,7 +19,7 @@ from tests.github.review_world import NOON, NUMBER, ReviewWorld, github_settings
 from tests.github.test_reader import ISSUE, MALLORY
 
 WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
-KNOWN = {"id": 1, "open_issues_count": 0}
+KNOWN = {"id": 1}
 
 
 @pytest.mark.parametrize("status", [403, 404])

@@ -311,7 +311,7 @@ def test_rule_13_invalid_repository_name_sends_no_request(
     assert server.calls == []
 
 
-def test_open_issues_are_read_by_the_links_of_the_pages_without_pull_requests(
+def test_open_issues_and_pull_requests_are_read_by_the_links_of_the_pages(
     reader: GithubReader, server: FakeServer
 ) -> None:
     link = (
@@ -322,7 +322,8 @@ def test_open_issues_are_read_by_the_links_of_the_pages_without_pull_requests(
         Say(body=[ISSUE, pull], headers={"Link": link}),
         Say(body=[{**ISSUE, "number": 3}]),
     ]
-    assert [[one.number for one in page] for page in reader.open_issues()] == [[7], [3]]
+    pages = [[one["number"] for one in page] for page in reader.open_documents()]
+    assert pages == [[7, 8], [3]]
     first = {"state": "open", "per_page": "100"}
     assert [(seen.call, seen.query) for seen in server.seen] == [
         ("GET /repos/o/r/issues", first),
@@ -334,4 +335,4 @@ def test_at_most_100_pages_of_open_issues_are_read(
     reader: GithubReader, server: FakeServer
 ) -> None:
     server.says = [page(ISSUE, last=False)] * 101
-    assert len(list(reader.open_issues())) == 100
+    assert len(list(reader.open_documents())) == 100
