@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "send": ("send:send", "Sign a payload and post it as GitHub would."),
     "deliveries": (
         "deliveries:deliveries",
-        "List, show, export, retry and discard deliveries. Works while the service runs.",
+        "List, show, retry and discard deliveries. Works while the service runs.",
     ),
     "why": ("deliveries:why", "Explain what HLS did on an issue or pull request."),
     "backtest": ("backtest:backtest", "Test a prompt on closed issues as they were first written."),

@@ -1,11 +1,9 @@
-"""`hls deliveries` lists, shows, exports, retries and discards deliveries. `hls why` explains what
-HLS did on a conversation.
+"""`hls deliveries` lists, shows, retries and discards deliveries. `hls why` explains what HLS did
+on a conversation.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -33,7 +31,6 @@ from hls_handler.cli.terminal import (
     Column,
     is_terminal,
     print_json,
-    print_json_line,
     print_line,
     print_lines,
     print_table,
@@ -64,7 +61,7 @@ from hls_handler.store.statistics import DeliveryRow, Statistics, find_outdated_
 from hls_handler.wording import count, format_relative
 
 deliveries = typer.Typer(
-    help="List, show, export, retry and discard deliveries. Works while the service runs.",
+    help="List, show, retry and discard deliveries. Works while the service runs.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -147,16 +144,17 @@ def list_(
     search = _parse_search(settings, query, state, repository)
     with require_existing_store(settings) as store:
         rows = list(islice(store.searches.read_all(search), limit))
+        if as_json:
+            print_json(deliveries_to_dict(store, rows))
+            return
         pauses = store.pauses.active()
         total = store.searches.count(search) if is_terminal() else 0
         results = ""
         if search.retried is not None:
             results = describe_results(store.searches.count_results(search, most=MAX_RESULTS))
-    if results and not as_json:
+    if results:
         print_line(f"{results}.")
-    if as_json:
-        print_json(deliveries_to_dict(rows, pauses))
-    elif is_terminal() and rows:
+    if is_terminal() and rows:
         _print_table(rows, pauses, total)
     else:
         _print_list(rows, pauses)
@@ -243,37 +241,6 @@ def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
         print_line(f"  {step}")
     if report.comment is not None:
         print_lines("\n--- comment ---\n" + report.comment)
-
-
-@deliveries.command()
-def export(
-    query: Words = None,
-    since: Since = None,
-    until: Until = None,
-    state: OfState = None,
-    repository: OfRepository = None,
-    limit: Limit = None,
-    config: Config = None,
-) -> None:
-    """Print deliveries as JSON lines, the newest first.
-
-    Each line is the document of `hls deliveries show --json`. The memory needed does not depend on
-    the number of deliveries, and the command ends when its reader does, as in
-    `hls deliveries export | head`.
-
-    Exit codes: 0 printed (also if there are none); 1 there is no database; 2 usage error, or
-    unusable settings or database.
-    """
-    settings = load(config, credentials=False)
-    search = _parse_search(settings, query, state, repository, since, until)
-    with require_existing_store(settings) as store:
-        try:
-            for row in islice(store.searches.read_all(search), limit):
-                print_json_line(report_to_dict(load_report(store, row)))
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # else Python reports the error at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parse_search(

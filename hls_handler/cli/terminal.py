@@ -84,11 +84,6 @@ def print_json(document: object) -> None:
     typer.echo(json.dumps(document, indent=2))  # its characters outside of ASCII are escaped
 
 
-def print_json_line(document: object) -> None:
-    """Print one of many documents in one line, without flushing the output."""
-    sys.stdout.write(f"{json.dumps(document)}\n")
-
-
 # --- tables
 
 

@@ -89,10 +89,9 @@ class Api:
     def _list(self, request: Request, given: DeliveriesQuery) -> Response:
         search = replace(given.search(self._store.now()), before=given.before)
         found = self._store.searches.find(search)
-        pauses = self._store.pauses.active()
         query = None if found.next is None else to_query(request.query_params, before=found.next)
         document: DeliveriesPage = {
-            **deliveries_to_dict(found.rows, pauses),
+            **deliveries_to_dict(self._store, found.rows),
             "next": None if query is None else f"{LIST_DELIVERIES.path}?{query}",
         }
         return send_json(request, document)

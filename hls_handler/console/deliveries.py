@@ -14,7 +14,6 @@ from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_list import (
     FOLLOW,
-    NO_EFFORT,
     find_list,
     list_tabs,
     read_list,
@@ -48,7 +47,7 @@ from hls_handler.reports.retry import (
 )
 from hls_handler.reports.timeline import POST, Step
 from hls_handler.storage import Storage
-from hls_handler.store.search import CauseGroup, DeliverySearch
+from hls_handler.store.search import NO_EFFORT, CauseGroup, DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.untrusted.cleaning import truncate
 

@@ -16,6 +16,7 @@ from hls_handler.store.search import (
     MOST_COUNTED,
     NAMES,
     NO_CAUSE,
+    NO_EFFORT,
     OF_ALL,
     CauseGroup,
     Causes,
@@ -41,7 +42,6 @@ OF_TABS = ("repo", "event", "sender", "since", "until", "text")  # words that a 
 MAX_GROUPS = 20
 ROWS_OF_GROUP = 3
 NOTHING: Mapping[str, str] = {"dead": "Nothing is dead", "queued": "Nothing waits"}
-NO_EFFORT = Effort(None, None)
 
 
 @dataclass(frozen=True, slots=True)

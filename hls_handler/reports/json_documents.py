@@ -1,12 +1,11 @@
-"""The documents about deliveries: `--json` of the commands, lines of the export, and responses of
-the API.
+"""The documents about deliveries: `--json` of the commands, and responses of the API.
 
 docs/cli.md describes their keys. Times are ISO 8601 in UTC.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar, cast
 
@@ -19,6 +18,8 @@ from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_report import DeliveryReport, describe_shadow
 from hls_handler.reports.reply_text import describe_reply
 from hls_handler.reports.timeline import ROUTE, Step
+from hls_handler.storage import Storage
+from hls_handler.store.search import NO_EFFORT
 from hls_handler.store.statistics import DeliveryRow
 
 Document = TypeVar("Document")
@@ -30,6 +31,8 @@ class ListedDelivery(TypedDict):
     delivery: Annotated[str, Field(description="the GUID")]
     request_id: str
     received_at: str
+    finished_at: str | None
+    took_s: Annotated[float | None, Field(description="from the receipt to the end")]
     event: Annotated[str, Field(description="event and action, such as issues.opened")]
     repository: str | None
     number: int | None
@@ -46,7 +49,13 @@ class ListedDelivery(TypedDict):
     discarded_at: Annotated[
         str | None, Field(description="of a dead delivery: when a person discarded it")
     ]
+    success: Annotated[
+        bool | None,
+        Field(description="true: done; false: dead; null: not finished, ignored or superseded"),
+    ]
     reason: str | None
+    cost_usd: Annotated[float, Field(description="of the calls whose cost is known")]
+    github_requests: Annotated[int | None, Field(description="of all attempts")]
     pause: Annotated[str | None, Field(description="a sentence about the pause that blocks it")]
 
 
@@ -109,16 +118,8 @@ class DeliveryDocument(ListedDelivery):
     started_at: Annotated[
         str | None, Field(description="when the first measured step after routing began")
     ]
-    finished_at: str | None
-    took_s: Annotated[float | None, Field(description="from the receipt to the end")]
-    success: Annotated[
-        bool | None,
-        Field(description="true: done; false: dead; null: not finished, ignored or superseded"),
-    ]
     input_tokens: Annotated[int, Field(description="of all calls, of all kinds")]
     output_tokens: int
-    cost_usd: Annotated[float, Field(description="of the calls whose cost is known")]
-    github_requests: Annotated[int | None, Field(description="of all attempts")]
     failed_attempts: Annotated[
         int, Field(description="failures and deaths of workers since it was last run again")
     ]
@@ -156,15 +157,17 @@ def to_document(kind: type[Document], source: object, **others: object) -> Docum
     return cast(Document, document)
 
 
-def deliveries_to_dict(rows: Iterable[DeliveryRow], pauses: Iterable[Pause]) -> DeliveriesDocument:
-    """Return the document of `hls deliveries list`."""
-    active = tuple(pauses)
+def deliveries_to_dict(store: Storage, rows: Sequence[DeliveryRow]) -> DeliveriesDocument:
+    """Return the document of `hls deliveries list`. Blocks."""
+    pauses = store.pauses.active()
+    efforts = store.searches.efforts(rows)
     listed = list[ListedDelivery]()
     for row in rows:
         pause = None
         if row.state == "queued":
-            pause = find_pause(row.repository, active)
-        listed.append(to_document(ListedDelivery, row, **_listed(row, pause)))
+            pause = find_pause(row.repository, pauses)
+        cost_usd = efforts.get(row.guid, NO_EFFORT).cost_usd or 0.0
+        listed.append(to_document(ListedDelivery, row, **_listed(row, pause, cost_usd)))
     return {"deliveries": listed}
 
 
@@ -196,12 +199,10 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
     return to_document(
         DeliveryDocument,
         row,
-        **_listed(row, report.pause),
+        **_listed(row, report.pause, sum(call.cost_usd or 0.0 for call in report.calls)),
         started_at=min(starts, default=None),
-        success={"done": True, "dead": False}.get(row.state),
         input_tokens=sum(call.all_input_tokens for call in report.calls),
         output_tokens=sum(call.output_tokens or 0 for call in report.calls),
-        cost_usd=round(sum(call.cost_usd or 0.0 for call in report.calls), 6),
         failed_attempts=row.failures + row.crashes,
         rule=report.rule,
         repository_settings=report.repository_settings,
@@ -224,10 +225,12 @@ def _outcome_to_dict(outcome: Outcome) -> OutcomeDocument:
     return to_document(OutcomeDocument, outcome, summary=summary)
 
 
-def _listed(row: DeliveryRow, pause: Pause | None) -> dict[str, object]:
+def _listed(row: DeliveryRow, pause: Pause | None, cost_usd: float) -> dict[str, object]:
     sentence = describe_pause(pause) if pause else None
     return {
         "delivery": row.guid,
         "event": row.event_key,
+        "success": {"done": True, "dead": False}.get(row.state),
+        "cost_usd": round(cost_usd, 6),
         "pause": sentence,
     }

@@ -103,6 +103,9 @@ class Effort:
     cost_usd: float | None  # of the calls whose cost is known
 
 
+NO_EFFORT = Effort(None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class StateCounts:
     """Numbers of deliveries by state."""

@@ -1,11 +1,8 @@
-"""`hls deliveries show` and `export`: the steps of a delivery, and JSON lines."""
+"""`hls deliveries`: lists and their queries, the steps of a delivery, and discarded ones."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +11,6 @@ from hls_handler.db.counters import CounterWriter
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
 from tests.cli.conftest import Hls
-from tests.e2e.fork_server import ROOT
 from tests.queue.builders import accept, begin, dead_letter, queued
 from tests.store.test_calls import ESTIMATE
 
@@ -66,12 +62,24 @@ def test_show_lists_each_step_with_its_cost_in_order(hls: Hls, store: Storage) -
     ]
 
 
-def test_each_exported_line_is_the_document_of_the_command_show(hls: Hls, store: Storage) -> None:
-    dead_letter(store, "g1")
-    output = hls("deliveries", "export").output
-    shown = hls("deliveries", "show", "g1", "--json").output
-    assert [json.loads(line) for line in output.splitlines()] == [json.loads(shown)]
-    assert json.loads(output)["success"] is False
+def test_list_as_json_has_times_cost_and_requests(hls: Hls, store: Storage) -> None:
+    lease = begin(store, "g1")
+    call = store.calls.begin(
+        lease,
+        index=0,
+        prompt_id="issues/analyze@3f9c2a",
+        model="claude-haiku-5-5",
+        requests_per_second=100_000,
+        calls_per_hour=200,
+        estimate=ESTIMATE,
+    )
+    store.calls.end(lease, call, outcome="ok", error=None, usage=USAGE)
+    store.queue.finish(lease, End("done", "labels bug"), took_s=2.5, github_requests=4)
+    accept(store, queued("g2"))
+    waiting, done = json.loads(hls("deliveries", "list", "--json").output)["deliveries"]
+    keys = ("success", "took_s", "cost_usd", "github_requests")
+    assert [done[key] for key in keys] == [True, 2.5, 0.012346, 4]
+    assert [waiting[key] for key in keys] == [None, None, 0.0, None]
 
 
 def test_list_names_deliveries_so_that_other_commands_find_them(hls: Hls, store: Storage) -> None:
@@ -80,24 +88,6 @@ def test_list_names_deliveries_so_that_other_commands_find_them(hls: Hls, store:
     shown = [line.split()[2] for line in hls("deliveries", "list").output.splitlines()]
     assert sorted(shown) == names
     assert hls("deliveries", "show", "triage-1-7").exit_code == 0
-
-
-def test_filters_of_export(hls: Hls, store: Storage) -> None:
-    def exported(*arguments: str) -> list[str]:
-        result = hls("deliveries", "export", *arguments)
-        assert result.exit_code == 0
-        return [json.loads(line)["delivery"] for line in result.output.splitlines()]
-
-    dead_letter(store, "d1")
-    accept(store, queued("g1"), queued("g2", repository="octo/other"))
-    assert exported() == ["g2", "g1", "d1"]
-    assert exported("--state", "dead", "--since", "7d") == ["d1"]
-    assert exported("--repository", "octo/other") == ["g2"]
-    assert exported("--until", "2026-01-01T12:00") == exported("--until", "1h") == []
-    for invalid in ("yesterday", "9999-12-31T23:00-05:00"):
-        result = hls("deliveries", "export", "--since", invalid)
-        assert result.exit_code == 2
-        assert "write it as 7d, 24h, 30m or" in " ".join(result.output.replace("│", " ").split())
 
 
 def test_list_takes_the_words_of_the_console_and_names_a_wrong_one(
@@ -137,21 +127,6 @@ def test_dead_deliveries_are_discarded_with_a_reason_and_taken_back(
     assert again[:2] == ["3 deliveries match", "3 deliveries are queued"]
     results = hls("deliveries", "list", "retried:4-6").output.splitlines()
     assert results[0] == "3 of 3 wait or run."
-
-
-def test_reader_may_close_the_pipe(store: Storage) -> None:
-    # more than a pipe and its buffer hold
-    accept(store, *(queued(f"g{number:03}") for number in range(200)))
-    command = [sys.executable, "-m", "hls_handler", "deliveries", "export"]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert json.loads(process.stdout.readline())["delivery"] == "g199"
-        process.stdout.close()
-        assert (process.stderr.read(), process.wait()) == (b"", 0)
 
 
 def reject(store: Storage, *statuses: int) -> None:

@@ -202,9 +202,9 @@ def test_list_without_a_terminal_has_number_and_title(hls: Hls, store: Storage) 
 def test_limit_of_lists(hls: Hls, store: Storage) -> None:
     accept(store, queued("g1", number=7))
     accept(store, queued("g2", number=7))
-    exported = hls("deliveries", "export", "--limit", "1").output
+    deliveries = hls("deliveries", "list", "--json", "--limit", "1").output
     explained = hls("why", "octo/widgets#7", "--json", "--limit", "1").output
     prompts = hls("prompts", "list", "--json", "--limit", "3").output
-    assert json.loads(exported)["delivery"] == "g2"
+    assert [one["delivery"] for one in json.loads(deliveries)["deliveries"]] == ["g2"]
     assert [one["delivery"] for one in json.loads(explained)["deliveries"]] == ["g2"]
     assert len(json.loads(prompts)["prompts"]) == 3
