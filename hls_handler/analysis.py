@@ -417,41 +417,6 @@ class ChosenTests(ReplyFields):
     )
 
 
-MAX_DRAFTED_RULES = 5
-
-
-class DraftedRule(_Part):
-    """A rule for later reviews of pull requests."""
-
-    globs: list[str] = Field(
-        max_length=10,
-        description="Globs of the files that it is for, such as api/**. Empty for all files.",
-    )
-    text: str = Field(max_length=500, description="The rule, in one or two sentences.")
-    cases: list[int] = Field(description="The numbers of the cases that it follows from.")
-
-
-class DraftedRules(ReplyFields):
-    """Rules that follow from decisions of people."""
-
-    rules: Annotated[list[DraftedRule], STATED] = Field(max_length=MAX_DRAFTED_RULES)
-
-
-class HiddenByRule(_Part):
-    """The findings that a review would leave out because of a rule."""
-
-    rule: int = Field(description="The number of the rule.")
-    findings: list[int] = Field(description="The numbers of these findings. Empty if none.")
-
-
-class HiddenFindings(ReplyFields):
-    """The stored findings that rules would have hidden."""
-
-    hidden: Annotated[list[HiddenByRule], STATED] = Field(
-        max_length=MAX_DRAFTED_RULES, description="One for each rule, in their order."
-    )
-
-
 REPLY_TYPES: Mapping[str, type[ReplyFields]] = {
     "issue_analysis": IssueAnalysis,
     "issue_response": IssueResponse,
@@ -463,8 +428,6 @@ REPLY_TYPES: Mapping[str, type[ReplyFields]] = {
     "comment_reply": CommentReply,
     "conflict_resolutions": ConflictResolutions,
     "chosen_tests": ChosenTests,
-    "drafted_rules": DraftedRules,
-    "hidden_findings": HiddenFindings,
     "generic_analysis": GenericAnalysis,
 }
 

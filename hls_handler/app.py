@@ -81,7 +81,6 @@ from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.pauses import pause_to_dict
 from hls_handler.reports.changes import find_changes
-from hls_handler.reports.proposals import read_proposals
 from hls_handler.retrieval.vectors import connect_vectors
 from hls_handler.routing import WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
@@ -129,7 +128,6 @@ both.
 """
 
 PING = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
-PROPOSALS_EVERY_S = 300.0
 OUTCOME_EVERY_S = 0.25  # pause between two looks at a delivery whose sender waits for the result
 TRACES_CLOSE_S = 2.0  # for the last traces, when the service stops
 GIT_REMEDY = (
@@ -238,8 +236,7 @@ class Service:
         self._catch_up = self._make_catch_up(listening)
         retention = make_retention(self._store.retention, self.settings)
         self._check_ender = self._make_check_ender()
-        proposals = PeriodicThread("proposals", self._read_proposals, lambda: PROPOSALS_EVERY_S)
-        self._periodic = [self._probe, watcher, retention, self._catch_up, proposals]
+        self._periodic = [self._probe, watcher, retention, self._catch_up]
         if role != "web":
             self._periodic.append(self._check_ender)
         self._console = Console(self._console_ports(ring))
@@ -433,11 +430,6 @@ class Service:
     def _check_health(self, checks: Sequence[Check]) -> None:
         run_checks(checks, self._health)
         self.connections.report()
-
-    def _read_proposals(self) -> None:
-        with suppress(StoreUnavailable):  # the probe reports it
-            proposals = read_proposals(self._store, self._reloader.latest.table)
-            self._health.set_proposals(proposals)
 
     def _check_changes(self) -> None:
         try:

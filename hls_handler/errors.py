@@ -18,7 +18,6 @@ HlsError
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator
 ├── CannotPlan             no triage run can be started: it says why
 ├── InvalidTerms           a field of the page of triage runs is wrong: the message names it
-├── CannotLearn            no rules can be drafted: it says what is missing
 ├── CallRefused            a page must not ask Claude now: it shows why
 ├── NotRepeatable          a delivery cannot be analysed again: something is not stored
 ├── MirrorUnavailable      a review goes on without the mirror: the check and `hls why` say so

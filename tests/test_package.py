@@ -73,7 +73,7 @@ def test_installed_program_has_all_files_that_it_needs(program: Path, tmp_path: 
     assert hls("--version") == f"hls {__version__}\n"
     (shipped,) = program.parent.parent.glob("lib/python*/site-packages/hls_handler/shipped_files")
     checked = hls("check", "--offline")
-    assert f"{shipped}/config/settings.example.yaml: settings and 13 prompts are fine" in checked
+    assert f"{shipped}/config/settings.example.yaml: settings and 11 prompts are fine" in checked
     assert (shipped / "docs" / "running.md").read_text() == (
         ROOT / "docs" / "running.md"
     ).read_text()

@@ -36,7 +36,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "why": ("deliveries:why", "Explain what HLS did on an issue or pull request."),
     "backtest": ("backtest:backtest", "Test a prompt on closed issues as they were first written."),
     "triage": ("triage:triage", "Process open issues of the backlog, or take a run back."),
-    "learn": ("learn:learn", "Draft rules for reviews from decisions of people."),
     "backup": ("maintenance:backup", "Copy the SQLite database to FILE."),
     "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),
     "resume": ("maintenance:resume", "Resume the processing that `hls pause` stopped."),

@@ -20,7 +20,6 @@ from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.documentation import DocumentationPages
 from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
-from hls_handler.console.learn import LearnPages
 from hls_handler.console.log import LogPages
 from hls_handler.console.metrics import MAX_METRICS_AGE_S, read_metrics, show_metrics
 from hls_handler.console.overview import OverviewPage
@@ -61,8 +60,7 @@ class Console:
         self._own_key = secrets.token_bytes(32)
         self._process = secrets.token_hex(4)
         self._ending = threading.Event()  # of the routes in use
-        self._trials = ClaudeRuns(ports.store, ports.connect_claude, ports.now)
-        self._drafts = ClaudeRuns(ports.store, ports.connect_claude, ports.now)
+        self._runs = ClaudeRuns(ports.store, ports.connect_claude, ports.now)
         self._stats = SingleFlightCache(
             partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S
         )
@@ -95,8 +93,7 @@ class Console:
             *DeliveryPages(frame, store).routes(),
             *SentPromptPages(frame, store).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
-            *TrialPages(frame, store, ports.prompts, self._trials).routes(),
-            *LearnPages(frame, store, ports.prompts, self._drafts).routes(),
+            *TrialPages(frame, store, ports.prompts, self._runs).routes(),
             *PromptPages(frame, store, ports.prompts, self._stats).routes(),
             *LogPages(
                 frame,
@@ -123,5 +120,4 @@ class Console:
     def stop(self) -> None:
         """End the streams of the log, and begin nothing more in the background. Thread-safe."""
         self._ending.set()
-        self._trials.stop()
-        self._drafts.stop()
+        self._runs.stop()

@@ -1,12 +1,12 @@
-"""Runs that ask Claude for a page: in the background, one at a time, with the budget checked before
-each call.
+"""Trials that ask Claude for a page: in the background, one at a time, with the budget checked
+before each call.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,12 +16,13 @@ from typing import Any, Protocol
 from hls_handler.analysis import Usage
 from hls_handler.engine.active_config import Claude
 from hls_handler.errors import HlsError, with_remedy
-from hls_handler.queue.audit import Action
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
+from hls_handler.trials.comparison import Report
 from hls_handler.trials.sender import Sender
+from hls_handler.trials.trial import Plan, Trial, run_trials
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import add_usd, count
 
@@ -37,31 +38,21 @@ ConnectClaude = Callable[[ClaudeSettings], ClaudeClient]
 
 
 class CallRefused(HlsError):
-    """A run must not ask Claude now. The message is a sentence for the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClaudeRun:
-    """A question of a page."""
-
-    name: str  # of the prompt, or of the repository; another run of it need not be started
-    action: Action
-    object: str  # id of the prompt, or the repository, as the audit names it
-    about: Any  # what the page shows besides
-    ask: Callable[[Sender], Any]  # returns the result. Raises an `HlsError`
-    find_problem: Callable[[Any], str] = lambda _result: ""  # in the result, for the log
+    """A trial must not ask Claude now. The message is a sentence for the operator."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """A run that was started. Its thread changes it, `finished_at` last."""
+    """A trial that was started. Its thread changes it, `finished_at` last."""
 
-    run: ClaudeRun
+    name: str  # of the prompt
+    prompt_id: str
     started_at: datetime  # aware UTC
+    about: Any  # what its page shows besides
     change: int  # its id in the audit
     usages: list[Usage] = field(default_factory=list)  # of the replies so far
     finished_at: datetime | None = None
-    result: Any = None  # None while it runs, or after a defect
+    report: Report | None = None  # None while it runs, or after a defect
     problem: str = ""
 
     @property
@@ -71,7 +62,7 @@ class Progress:
 
 @dataclass
 class ClaudeRuns:
-    """Runs one at a time in a thread, and keeps the results of the last one in memory.
+    """Runs one trial at a time in a thread, and keeps the results of the last one in memory.
     Thread-safe.
     """
 
@@ -79,50 +70,53 @@ class ClaudeRuns:
     connect: ConnectClaude
     now: Callable[[], float]  # seconds since 1970
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    last: Progress | None = field(default=None, init=False)
+    _last: Progress | None = field(default=None, init=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
 
     def find(self, name: str) -> Progress | None:
-        """Return the last run if it has this name."""
-        last = self.last
-        if last is None or last.run.name != name:
+        """Return the last trial if it is of this prompt."""
+        last = self._last
+        if last is None or last.name != name:
             return None
         return last
 
-    def start(self, run: ClaudeRun, settings: Settings, *, by: str) -> None:
-        """Start a run for the person `by`, unless one of its name is in progress: the second of two
-        clicks.
+    def start(
+        self, name: str, planned: Sequence[Plan], settings: Settings, about: Any, *, by: str
+    ) -> None:
+        """Start the trials of a prompt for the person `by`, unless one of it is in progress: the
+        second of two clicks.
 
         Raises `CallRefused` if another one is in progress, or while the service itself may not call
         Claude.
         """
         with self._lock:
-            if self.last is not None and self.last.finished_at is None:
-                if self.last.run.name == run.name:
+            if self._last is not None and self._last.finished_at is None:
+                if self._last.name == name:
                     return
                 raise CallRefused(
-                    f"Another run is in progress, of {self.last.run.name}. Wait for its end."
+                    f"Another trial is in progress, of {self._last.name}. Wait for its end."
                 )
             self._check_budget(settings)
-            change = self.store.audit.record(by, run.action, run.object)
-            progress = self.last = Progress(run, self._time(), change)
+            prompt_id = next(one.prompt_id for one in planned if isinstance(one, Trial))
+            change = self.store.audit.record(by, "trial", prompt_id)
+            progress = self._last = Progress(name, prompt_id, self._time(), about, change)
         # A daemon, so that a call in progress does not delay the end of the process: nothing of the
-        # run is stored.
+        # trial is stored.
         threading.Thread(
-            target=self._run, args=(progress, settings), name="trial", daemon=True
+            target=self._run, args=(progress, planned, settings), name="trial", daemon=True
         ).start()
 
     def stop(self) -> None:
         self._stopping.set()
 
-    def _run(self, progress: Progress, settings: Settings) -> None:
+    def _run(self, progress: Progress, planned: Sequence[Plan], settings: Settings) -> None:
         try:
             with closing(self.connect(settings.claude)) as client:
                 sender = Sender(
                     client, partial(self._check_budget, settings), progress.usages.append
                 )
                 try:
-                    progress.result = progress.run.ask(sender)
+                    progress.report = Report(run_trials(self.store, planned, sender))
                 finally:
                     self.store.audit.set_cost(progress.change, progress.cost_usd)
         except HlsError as exc:
@@ -133,12 +127,10 @@ class ClaudeRuns:
                 f"a defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
             )
         progress.finished_at = self._time()
-        problem = progress.problem or None
-        if progress.result is not None:
-            problem = progress.run.find_problem(progress.result) or None
+        results = progress.report.comparisons if progress.report is not None else ()
+        problem = next(filter(None, [progress.problem, *(one.problem for one in results)]), None)
         spent = {
-            "action": progress.run.action,
-            "object": progress.run.object,
+            "prompt": progress.prompt_id,
             "calls": len(progress.usages),
             "cost_usd": progress.cost_usd,
         }

@@ -120,10 +120,7 @@ class ChangeDocument(TypedDict):
         str, Field(description="GUID of the delivery, repository or prompt; empty for everything")
     ]
     cost_usd: Annotated[
-        float | None,
-        Field(
-            description="of a trial or a draft of rules; null while it asks, or if it is unknown"
-        ),
+        float | None, Field(description="of a trial; null while it asks, or if it is unknown")
     ]
     reason: Annotated[str | None, Field(description="that the person gave for a discard")]
 

@@ -184,15 +184,12 @@ class OverviewPage:
             overview = None
             budgets = ()
             status = 503
-        health = self._health.snapshot()
+        components = self._health.snapshot().components
         return self._frame.render(
             request,
             "overview.html",
             status=status,
-            problems=list_problems(
-                health.components, overview, f"in the last {PERIOD_TITLES[name]}"
-            ),
-            proposals=health.proposals,
+            problems=list_problems(components, overview, f"in the last {PERIOD_TITLES[name]}"),
             overview=overview,
             period=name,
             periods=PERIOD_TITLES,

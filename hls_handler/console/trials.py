@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -21,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler import shipped
-from hls_handler.console.claude_runs import CallRefused, ClaudeRun, ClaudeRuns
+from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
 from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.prompts import prompt_name
@@ -44,17 +43,9 @@ from hls_handler.question import estimate_tokens
 from hls_handler.reports.estimate import Estimate, estimate, format_cost
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
-from hls_handler.trials.comparison import Comparison, Report
+from hls_handler.trials.comparison import Comparison
 from hls_handler.trials.replay import NotRepeatable
-from hls_handler.trials.sender import Sender
-from hls_handler.trials.trial import (
-    Plan,
-    Trial,
-    list_deliveries,
-    plan_trial,
-    plan_trials,
-    run_trials,
-)
+from hls_handler.trials.trial import Plan, Trial, list_deliveries, plan_trial, plan_trials
 from hls_handler.untrusted.cleaning import split_untrusted
 
 NUMBERS = (1, 5, 20, 100)
@@ -159,7 +150,7 @@ class TrialPages:
         progress = self._runs.find(edit.name)
         if progress is None or (given and progress.finished_at is not None):
             return self._page(request, library, edit)
-        return self._page(request, library, progress.run.about, shows_trial=True)
+        return self._page(request, library, progress.about, shows_trial=True)
 
     def _process(self, request: Request, form: Form) -> Response:
         library, edit = self._read(request, form)
@@ -170,15 +161,13 @@ class TrialPages:
             guids = form.get("deliveries", "").split()[: max(NUMBERS)]
             prepared = self._prepare(library, edit, guids, ())
             if prepared.digest == form["send"]:
-                run = ClaudeRun(
+                self._runs.start(
                     edit.name,
-                    "trial",
-                    prepared.trials[0].prompt_id,
+                    prepared.planned,
+                    self._frame.settings,
                     edit,
-                    partial(_ask, self._store, prepared.planned),
-                    Report.find_problem,
+                    by=self._frame.person(request),
                 )
-                self._runs.start(run, self._frame.settings, by=self._frame.person(request))
                 return location
         except CallRefused as exc:
             return self._page(request, library, edit, said=str(exc), status=409)
@@ -315,10 +304,6 @@ class TrialPages:
             count=estimate_tokens,
             max_shown=MAX_SHOWN_CHARACTERS,
         )
-
-
-def _ask(store: Storage, planned: Sequence[Plan], sender: Sender) -> Report:
-    return Report(run_trials(store, planned, sender))
 
 
 def _find_file(library: Library, name: str, file: str) -> SourceFile:

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from hls_handler.errors import StoreUnavailable
-from hls_handler.review.proposals import Proposal
 
 Component = Literal[
     "store",
@@ -56,7 +55,6 @@ class ComponentHealth:
 @dataclass(frozen=True, slots=True)
 class HealthSnapshot:
     components: Mapping[Component, ComponentHealth]
-    proposals: tuple[Proposal, ...] = ()  # they make nothing degraded
 
     @property
     def overall(self) -> Overall:
@@ -95,7 +93,6 @@ class Health:
         self._failed_in_use_at: dict[Component, datetime] = {}
         self._worked_in_use: dict[Component, set[str]] = {}
         self._lasting: set[Component] = set()
-        self._proposals: tuple[Proposal, ...] = ()
 
     def ok(self, component: Component, use: str = "") -> None:
         """Record a successful use, and clear the component's problem, unless only a probe can see
@@ -199,10 +196,6 @@ class Health:
             before = self._components.get(component, self._unknown)
             self._components[component] = replace(before, metrics=metrics)
 
-    def set_proposals(self, proposals: tuple[Proposal, ...]) -> None:
-        with self._lock:
-            self._proposals = proposals
-
     def snapshot(self) -> HealthSnapshot:
         with self._lock:
-            return HealthSnapshot(dict(self._components), self._proposals)
+            return HealthSnapshot(dict(self._components))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -14,15 +14,13 @@ from hls_handler import shipped
 from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.job import GATHER, facts_codec
 from hls_handler.errors import HlsError, PromptError
-from hls_handler.events import Repository as EventRepository
 from hls_handler.events import event_key, parse_event
 from hls_handler.handlers import COMMAND_HANDLERS, handler_for
-from hls_handler.handlers.handler import common_variables, field_types
+from hls_handler.handlers.handler import common_variables
 from hls_handler.problems import Kind, Sentence
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
-from hls_handler.prompting.render import RuleView
 from hls_handler.prompting.source_files import (
     NOTHING_UNSAVED,
     SourceFolder,
@@ -31,7 +29,6 @@ from hls_handler.prompting.source_files import (
 )
 from hls_handler.prompting.variables import sample_values
 from hls_handler.question import Prompt
-from hls_handler.review.rules import Case, DraftRule, ListedFinding
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED
 from hls_handler.routing.filters import RUN_EVENTS
 from hls_handler.routing.router import LABEL_CORRECTION_EVENTS
@@ -51,11 +48,6 @@ their facts.
 
 `python -m hls_handler.sandbox.samples` writes the files. A test fails if they are out of date.
 """
-
-LEARN = "learn"
-"""Stands for an event's name: `hls learn` and its page ask."""
-
-LEARN_FAMILY = "learning"
 
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 
@@ -122,7 +114,7 @@ def families() -> Mapping[str, Family]:
     """Return the prompt family of each event that GitHub sends, by event name, and those of
     commands.
     """
-    by_event: dict[str, Family] = {
+    return {
         event: Family(
             name=handler.family,
             variables=handler.variable_types,
@@ -135,61 +127,6 @@ def families() -> Mapping[str, Family]:
             (event, handler_for(event)) for event in (*ACTIONS, *COMMAND_HANDLERS)
         )
     }
-    by_event[LEARN] = Family(
-        name=LEARN_FAMILY,
-        variables=RULE_VARIABLES,
-        carries_labels=False,
-        replies=frozenset({"drafted_rules", "hidden_findings"}),
-        samples=_rule_samples,
-    )
-    return by_event
-
-
-@dataclass(frozen=True, slots=True)
-class RuleMaterial:
-    """The variables of the prompts about rules; each uses some of them."""
-
-    cases: tuple[Case, ...] = ()
-    rules: tuple[DraftRule, ...] = ()
-    stored_findings: tuple[ListedFinding, ...] = ()
-
-
-RULE_VARIABLES: Mapping[str, object] = field_types(
-    RuleMaterial, "cases", "rules", "stored_findings"
-)
-
-
-def rule_variables(
-    prompt: str,
-    repository: EventRepository,
-    effective: EffectiveSettings | None,
-    shown: RuleMaterial,
-) -> Mapping[str, object]:
-    """Return the variables of a prompt about rules. There is no event, so it lacks `event`,
-    `sender`, `action` and `delivery`.
-    """
-    config: Mapping[str, object] = {}
-    language = None
-    if effective is not None:
-        config = effective.variables
-        language = effective.comments.language
-    return {
-        "repository": repository,
-        "rule": RuleView(LEARN, prompt, dry_run=True, language=language),
-        "config": config,
-        "cases": shown.cases,
-        "rules": shown.rules,
-        "stored_findings": shown.stored_findings,
-    }
-
-
-def _rule_samples() -> tuple[tuple[str, Mapping[str, object]], ...]:
-    repository = EventRepository(1, "octo/shop", False, None, None, None)
-    prompt = f"{LEARN_FAMILY}/sample"
-    return tuple(
-        (LEARN, rule_variables(prompt, repository, None, shown))
-        for shown in sample_values(RuleMaterial)
-    )
 
 
 def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:

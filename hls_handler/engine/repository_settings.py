@@ -20,7 +20,6 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Ignored, RoutingInput, Rule, from_event
 from hls_handler.settings.effective import (
     EffectiveSettings,
-    RepositoryTable,
     apply_repository_settings,
 )
 from hls_handler.settings.repository import (
@@ -34,7 +33,7 @@ from hls_handler.settings.repository import (
     organization_file,
     parse_repository_file,
 )
-from hls_handler.store.repositories import RepositoryFiles, StoredFile
+from hls_handler.store.repositories import StoredFile
 from hls_handler.tracing import span
 from hls_handler.untrusted.redaction import redact
 
@@ -132,24 +131,6 @@ def resolve_settings_file(
         valid_version=stored.valid_version,
         read_error=read_error,
     )
-
-
-def find_stored_settings(
-    files: RepositoryFiles, table: RepositoryTable, repository: str
-) -> EffectiveSettings | None:
-    """Return the settings of "owner/repo" with the stored files of the repository and of its
-    organisation; None if no entry matches.
-    """
-    effective = table.find(repository)
-    if effective is None or not effective.features.repository_settings:
-        return effective
-    owner = repository.partition("/")[0]
-    places = {repository: PATH, owner: organization_file(owner)}
-    stored = [
-        resolve_settings_file(files.find_by_name(name), path=path).settings
-        for name, path in places.items()
-    ]
-    return apply_repository_settings(effective, *stored)
 
 
 def find_organization_file(github: Github, owner: str) -> FileAtRef | None:

@@ -24,7 +24,6 @@ Action = Literal[
     "triage",
     "undo triage",
     "continue",
-    "learn",
 ]
 
 _c = audit.c

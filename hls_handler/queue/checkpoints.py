@@ -8,7 +8,7 @@ valid.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -128,16 +128,6 @@ def prepare(changes: Sequence[Change], *, is_progress: bool = False) -> Prepared
     return Prepared(tuple(rows.values()), columns, tuple(others), is_progress)
 
 
-def _to_checkpoint(row: Row[Any]) -> Checkpoint:
-    return from_row(
-        Checkpoint,
-        row,
-        index=row.step_index,
-        value=decompress_text(row.value),
-        is_progress=True,
-    )
-
-
 class Checkpoints:
     def __init__(self, database: Database, counters: CounterWriter) -> None:
         self._database = database
@@ -165,20 +155,15 @@ class Checkpoints:
         query = select(checkpoints).where(checkpoints.c.delivery_id == DELIVERY_ID)
         with self._database.reading() as connection:
             return {
-                (row.name, row.step_index): _to_checkpoint(row)
+                (row.name, row.step_index): from_row(
+                    Checkpoint,
+                    row,
+                    index=row.step_index,
+                    value=decompress_text(row.value),
+                    is_progress=True,
+                )
                 for row in connection.execute(query, {"of_guid": guid})
             }
-
-    def load_first(self, name: str, guids: Collection[str]) -> dict[str, Checkpoint]:
-        """Return the checkpoint of this name with index 0 of each delivery that has it, by GUID."""
-        is_wanted = and_(checkpoints.c.name == name, checkpoints.c.step_index == 0)
-        query = (
-            select(_d.guid, checkpoints)
-            .join(deliveries, _d.id == checkpoints.c.delivery_id)
-            .where(_d.guid.in_(guids), is_wanted)
-        )
-        with self._database.reading() as connection:
-            return {row.guid: _to_checkpoint(row) for row in connection.execute(query)}
 
     def save(self, lease: Lease, *changes: Change) -> None:
         """Store changes. Raises `LeaseLost`.

@@ -213,8 +213,6 @@ def _list(
         "requests": lambda: _requests(reading),
         "where": lambda: canned_events.places(reading),
         "file_summaries": lambda: _file_summaries(reading),
-        "rules": lambda: _rules(reading),
-        "hidden": lambda: _hidden(reading),
         "highlights": lambda: canned_events.highlights(reading),
     }
     most = MAX_ITEMS.search(str(node.get("description", "")))
@@ -237,35 +235,6 @@ def _file_summaries(reading: Reading) -> list[dict[str, Any]]:
         }
         for one in reading.patches
     ]
-
-
-def _rules(reading: Reading) -> list[dict[str, Any]]:
-    """Return a rule for each folder of which at least two cases are."""
-    folders: dict[str, list[int]] = {}
-    for (kind, number), path in reading.paths.items():
-        folder, slash, _ = path.rpartition("/")
-        if kind == "case" and slash:
-            folders.setdefault(folder, []).append(number)
-    sentence = "A canned rule of the sandbox: do not report what maintainers dismiss below {}."
-    return [
-        {"globs": [f"{folder}/**"], "text": sentence.format(folder), "cases": cases}
-        for folder, cases in folders.items()
-        if len(cases) > 1
-    ]
-
-
-def _hidden(reading: Reading) -> list[dict[str, Any]]:
-    """Return for each rule all findings below its folder."""
-    found: list[dict[str, Any]] = []
-    for (kind, number), glob in reading.paths.items():
-        if kind == "rule":
-            folder = glob.removesuffix("**")
-            paths = reading.paths.items()
-            below = [
-                key[1] for key, path in paths if key[0] == "finding" and path.startswith(folder)
-            ]
-            found.append({"rule": number, "findings": below})
-    return found
 
 
 def _requests(reading: Reading) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hls_handler.review.patches import Line, parse_numbered
@@ -14,8 +14,6 @@ NUMBERED = re.compile(r"^[LR] +\d+ [-+ ]", re.MULTILINE)
 OTHER_PLACES = "\nOther places of the repository"
 """Begins what a prompt shows besides the patches."""
 EARLIER = re.compile(r"^Finding (\d+), ", re.MULTILINE)
-NUMBERED_PATH = re.compile(r"(case|rule|finding) (\d+), ?(?:[a-z ]+,|for)?")
-"""Matches what stands before a path in the prompts about rules."""
 COMMENT = re.compile(r"^Comment (\d+), on ", re.MULTILINE)
 LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
 EVENT = re.compile(r"^The event: (\S+), by ", re.MULTILINE)
@@ -79,8 +77,6 @@ class Reading:
     wants_to_start: bool = False  # the comment asks how to start to work on the issue
     before: tuple[str, ...] = ()  # earlier comments
     earlier: tuple[tuple[int, str], ...] = ()  # number and quoted line of each earlier finding
-    # paths of cases and findings and globs of rules, by kind ("case") and number
-    paths: Mapping[tuple[str, int], str] = field(default_factory=dict)
     event: str = ""  # "push"; "" unless the prompt lists the fields of an event
     texts: tuple[str, ...] = ()  # untrusted texts in the fields of the event
 
@@ -124,16 +120,8 @@ def read_request(body: Mapping[str, Any]) -> Reading:
         patches=tuple(_patch(block, blocks, text) for block in changed),
         notes=tuple(_notes(text, blocks)),
         earlier=tuple(_earlier(text, blocks)),
-        paths=dict(_paths(blocks)),
         **_of_other_events(text, blocks),
     )
-
-
-def _paths(blocks: list[Block]) -> Iterator[tuple[tuple[str, int], str]]:
-    for block in blocks:
-        found = NUMBERED_PATH.fullmatch(block.label)
-        if found:
-            yield (found[1], int(found[2])), block.text
 
 
 def _earlier(text: str, blocks: list[Block]) -> Iterator[tuple[int, str]]:

@@ -57,7 +57,6 @@ RESERVED_PATHS = (
     "/docs",
     "/figures",
     "/figures.csv",
-    "/learn",
     "/triage",
     "/health",
     "/log",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -75,16 +75,6 @@ class CorrectedDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedCorrection:
-    number: int  # of the issue or pull request
-    is_pull_request: bool
-    title: str  # redacted, at most `MAX_TITLE_CHARACTERS`
-    label: str  # the label that the bot set
-    corrected_to: str  # "" if people only removed it
-    recorded_at: datetime  # aware UTC
-
-
-@dataclass(frozen=True, slots=True)
 class FieldFeedback:
     set: int  # labels that the bot set
     corrected: int  # of those, labels that people changed within a month and did not change back
@@ -150,16 +140,6 @@ class Corrections:
                 else:
                     found[delivery.guid] = replace(earlier, labels=(*earlier.labels, label))
         return list(found.values())
-
-    def newest_of_repository(self, repository_id: int, *, most: int) -> list[RecordedCorrection]:
-        query = (
-            select(*(_c[one.name] for one in fields(RecordedCorrection)))
-            .where(_c.repository_id == repository_id)
-            .order_by(_c.recorded_at.desc(), _c.number.desc(), _c.label)
-            .limit(most)
-        )
-        with self._database.reading() as connection:
-            return [from_row(RecordedCorrection, row) for row in connection.execute(query)]
 
     def of_conversation(self, row: DeliveryRow) -> list[AppliedLabel]:
         query = select(corrections).where(

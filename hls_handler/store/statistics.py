@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Label,
     Select,
     and_,
@@ -104,12 +103,6 @@ class DeliveryRow:
     def is_caught_up(self) -> bool:
         """True if the webhook was missed, and catch-up read it from GitHub."""
         return self.request_id.startswith(CAUGHT_UP)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDelivery:
-    row: DeliveryRow
-    body: bytes  # JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,42 +225,6 @@ class Deliveries:
         query = query.where(_c.event.in_(events)) if events else query
         return self._rows(query.order_by(_c.id.desc()).limit(most))
 
-    def find_repository(self, name: str) -> DeliveryRow | None:
-        """Return the newest delivery of the repository "owner/repo", in any case.
-
-        The delivery has the present name if it was renamed and no other took over its name.
-        """
-        has_name = and_(func.lower(_c.repository) == name.lower(), _c.repository_id.is_not(None))
-        of_id = select(_c.repository_id).where(has_name).order_by(_c.id.desc()).limit(1)
-        is_of = _c.repository_id == of_id.scalar_subquery()
-        query = select(*DELIVERY_COLUMNS).where(is_of).order_by(_c.id.desc()).limit(1)
-        return next(iter(self._rows(query)), None)
-
-    def with_body(
-        self, repository_id: int, *, event: str, handler: str, most: int
-    ) -> list[StoredDelivery]:
-        """Return the newest deliveries of a repository that this handler processed and whose bodies
-        are stored, newest first.
-        """
-        is_of = and_(_c.repository_id == repository_id, _c.event == event, _c.handler == handler)
-        return self._stored(is_of, most=most)
-
-    def with_comments(
-        self,
-        repository_id: int,
-        numbers: Collection[int],
-        *,
-        events: Collection[str],
-        by: Collection[str],
-        most: int,
-    ) -> list[StoredDelivery]:
-        """Return the newest deliveries of issues and pull requests with these numbers that these
-        people caused, and those of deletions, whose bodies are stored, newest first.
-        """
-        is_of = and_(_c.repository_id == repository_id, _c.number.in_(numbers))
-        is_wanted = or_(_c.sender.in_(by), _c.action == "deleted")
-        return self._stored(and_(is_of, _c.event.in_(events), is_wanted), most=most)
-
     def body(self, guid: str) -> bytes | None:
         """Return the JSON body; None if the delivery is unknown or its body is not stored."""
         with self._database.reading() as connection:
@@ -310,15 +267,6 @@ class Deliveries:
     def _rows(self, query: Select[Any]) -> list[DeliveryRow]:
         with self._database.reading() as connection:
             return [from_row(DeliveryRow, row) for row in connection.execute(query)]
-
-    def _stored(self, condition: ColumnElement[bool], *, most: int) -> list[StoredDelivery]:
-        columns: list[ColumnElement[Any]] = [*DELIVERY_COLUMNS, _c.body]
-        query = select(*columns).where(condition, _c.body.is_not(None))
-        with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(_c.id.desc()).limit(most))
-            return [
-                StoredDelivery(from_row(DeliveryRow, row), decompress(row.body)) for row in rows
-            ]
 
 
 class Statistics:

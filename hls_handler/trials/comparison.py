@@ -192,10 +192,6 @@ class Report:
     # "failed" -> 2: deliveries without a result to compare
     excluded: Mapping[str, int] = field(default_factory=dict)
 
-    def find_problem(self) -> str:
-        """Return the first problem of a comparison; "" if there is none."""
-        return next(filter(None, (one.problem for one in self.comparisons)), "")
-
     @property
     def label_sets(self) -> list[LabelSets]:
         return [one.labels for one in self.comparisons if one.labels is not None]

@@ -30,7 +30,6 @@ from typing_extensions import TypedDict
 from hls_handler import logs
 from hls_handler.engine.health import ComponentHealth, ComponentState, Overall
 from hls_handler.errors import StoreUnavailable
-from hls_handler.review.proposals import ProposalDocument, describe_proposal
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.web.callers import Callers
@@ -75,7 +74,6 @@ class HealthDocument(TypedDict):
     service: str
     uptime_seconds: NotRequired[float]
     components: NotRequired[dict[str, ComponentDocument]]
-    proposals: NotRequired[list[ProposalDocument]]
 
 
 ShowError = Callable[[Request, HTTPException], Response]
@@ -141,7 +139,6 @@ class WebApplication:
             page["components"] = {
                 name: _component(component) for name, component in snapshot.components.items()
             }
-            page["proposals"] = [*map(describe_proposal, snapshot.proposals)]
         if snapshot.overall == "unhealthy":
             return _page(page, status=503)
         return _page(page)

@@ -83,7 +83,7 @@ def test_valid_settings_are_fine(check: Check) -> None:
     checked = check(prompts="prompts")
     assert checked.exit_code == 0, checked.output
     assert "the token github.token belongs to hls-bot" in checked.stdout
-    assert checked.stdout.endswith("settings and 13 prompts are fine; GitHub and Claude answer\n")
+    assert checked.stdout.endswith("settings and 11 prompts are fine; GitHub and Claude answer\n")
 
 
 def test_names_that_do_not_exist_are_named(check: Check, settings: Path) -> None:

@@ -29,8 +29,8 @@ LIBRARY = {
 }
 
 SHIPPED_NAMES = (
-    "cherry_picks/resolve, comments/reply, issues/analyze, issues/respond, learning/check,"
-    " learning/draft, pull_requests/analyze, pull_requests/changelog, pull_requests/verify, releases/announce, reviews/analyze,"
+    "cherry_picks/resolve, comments/reply, issues/analyze, issues/respond, pull_requests/analyze,"
+    " pull_requests/changelog, pull_requests/verify, releases/announce, reviews/analyze,"
     " test_oracle/choose, workflows/analyze"
 )
 

@@ -190,7 +190,7 @@ def test_prompts_are_a_table_with_a_total(store: Storage, on_terminal: OnTermina
     header, *_, below, total = [line.rstrip() for line in shown.splitlines()]
     assert header.split() == ["PROMPT", "REPLIES", "COST", "CORRECTED", "FAILED"]
     assert below == "comments/reply.j2, in the shipped library"
-    assert total == "2 of 13 prompts; 0 replies of all versions, $0.00"
+    assert total == "2 of 11 prompts; 0 replies of all versions, $0.00"
 
 
 def test_list_without_a_terminal_has_number_and_title(hls: Hls, store: Storage) -> None:

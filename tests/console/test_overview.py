@@ -11,7 +11,6 @@ from hls_handler.console.overview import LINKS, MAX_OVERVIEW_AGE_S, describe_per
 from hls_handler.deliveries import End
 from hls_handler.engine.health import COMPONENTS
 from hls_handler.queue.pauses import describe_pause
-from hls_handler.review.proposals import Proposal
 from hls_handler.storage import Storage
 from hls_handler.store.periods import Period
 from tests.console.browser import KEY, Browser
@@ -69,20 +68,6 @@ def test_problem_has_its_remedy_and_a_link(browser: Browser) -> None:
         " meanwhile</a>" in shown
     )
     assert "last webhook: none yet, or each was rejected" in shown
-
-
-def test_overview_shows_proposals(browser: Browser) -> None:
-    browser.health.set_proposals((Proposal("octo/<i>", "style", 21, 11, proposes_setting=False),))
-    shown = page(browser)
-    assert (
-        "<p>octo/&lt;i&gt;: people with write permission dismissed 11 of 21 findings on style within"
-        " 30 days, apart from those that fail the check. hls learn octo/&lt;i&gt; drafts a rule"
-        " for .github/hls.md.</p>" in shown
-    )
-    assert 'href="/learn?repository=octo%2F%3Ci%3E">Draft a rule<' in shown
-    (address,) = re.findall(r'href="([^"]+)">What it means<', shown)
-    path, _, anchor = address.partition("#")
-    assert f'id="{anchor}"' in page(browser, path)
 
 
 def test_overview_of_a_working_service_has_no_problem(browser: Browser) -> None:

@@ -298,7 +298,7 @@ def test_one_trial_at_a_time_and_a_stop_ends_it_before_the_next_call(
     refused = stored.submit(path, path, deliveries="g1", send=hidden(other, "send"))
     assert (
         refused.status,
-        b"Another run is in progress, of issues/analyze." in refused.body,
+        b"Another trial is in progress, of issues/analyze." in refused.body,
     ) == (409, True)
     stored.console.stop()
     may_reply.set()

@@ -155,7 +155,6 @@ FAMILIES: Mapping[str, Family] = {
         "push",
         "cherry_pick",
         "test_oracle",
-        "learn",
     )
 }
 """With few samples of each event, because the tests load many libraries."""

@@ -30,7 +30,6 @@ from hls_handler.prompting.render import RuleView, render, render_comment, rende
 from hls_handler.prompting.variables import sample_values
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.positions import locate
-from hls_handler.review.rules import Case, DraftRule, ListedFinding
 from hls_handler.settings.model import EffectiveLabels
 from tests.prompting.samples import (
     ANALYSIS,
@@ -90,18 +89,6 @@ FINDING = AskedFinding(
 OLDER = SimilarIssue(3, "Import is slow", "It takes an hour.", "https://a.example/c")
 
 
-LEARN = recorded("learn")["learn"]
-CASES = (
-    Case(1, "dismissed finding", "octo/shop#7, finding 3", "gen/a.py", "Leaks", "Generated."),
-    Case(2, "corrected label", "octo/shop#8", "", "Fix a typo", "type/feature was removed"),
-)
-RULES = (
-    DraftRule(1, ("gen/**", "*.pb.go"), "This code is generated.", (1,)),
-    DraftRule(2, (), "A typo is no feature.", (2,)),
-)
-LISTED = (ListedFinding(1, "gen/a.py", "bugs", "Leaks", "It leaks."),)
-
-
 def of(event: str, sample: str, **changes: object) -> Mapping[str, object]:
     return {**recorded(event)[sample], **changes}
 
@@ -116,11 +103,6 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "test_oracle.choose": (
         "test_oracle/choose",
         of("test_oracle", "issue_comment.created", **ORACLE),
-    ),
-    "learning.draft": ("learning/draft", {**LEARN, "cases": CASES}),
-    "learning.check": (
-        "learning/check",
-        {**LEARN, "rules": RULES, "stored_findings": LISTED},
     ),
     "comments.reply": ("comments/reply", of("issue_comment", "demo/first-contribution")),
     "comments.reply.finding": (
@@ -329,11 +311,6 @@ EVERYTHING = {
 EVERYTHING |= {**recorded("pull_request")["demo/feature"], "analysis": ANALYSIS, "rule": RULE}
 
 
-WITHOUT_TEXT = {"pull_requests/verify", "learning/check"}  # whose replies have none for people
-# whose replies are always shown
-WITHOUT_CHOICE = {"cherry_picks/resolve", "test_oracle/choose", "learning/draft"}
-
-
 def examples(name: str) -> list[dict[str, Any]]:
     """Return the replies that are examples in the system message."""
     parts = re.split(r"\n(?=\{\")", render(shipped(), name, EVERYTHING, key=KEY).system)[1:]
@@ -348,9 +325,9 @@ def test_each_prompt_explains_its_fields_and_has_valid_examples_with_and_without
         assert [
             field for field in REPLY_TYPES[prompt.reply].model_fields if f"`{field}`" not in system
         ] == [], name
-        if name not in WITHOUT_TEXT:
+        if name != "pull_requests/verify":  # its reply has no text that people read
             replies = [prompt.reply_model.model_validate(reply) for reply in examples(name)]
-            always = name in WITHOUT_CHOICE
+            always = name in ("cherry_picks/resolve", "test_oracle/choose")  # has a comment
             assert {is_worth_saying(reply) for reply in replies} == (
                 {False} if always else {True, False}
             ), name
@@ -379,7 +356,7 @@ def test_every_prompt_passes_on_language_tone_and_length_of_the_settings() -> No
         )
         return [rendered.system, *rendered.task.split("\n")]
 
-    for name in shipped().prompts.keys() - WITHOUT_TEXT:
+    for name in shipped().prompts.keys() - {"pull_requests/verify"}:
         plain = asked(name)
         german = asked(name, language="Brazilian Portuguese", tone="friendly", length="short")
         assert [line for line in german if line not in plain] == [

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import pytest
 
 from hls_handler.github.api import RateLimit
-from hls_handler.review.proposals import Proposal
 from tests.web.fakes import Headers, WebSetup, ask, headers, payload, settings
 
 NOON = "2026-11-20T12:00:00+00:00"
@@ -39,7 +38,6 @@ def test_health_has_time_and_remedy_of_each_component(setup: WebSetup) -> None:
         "status": "degraded",
         "service": "github-webhook-handler",
         "uptime_seconds": 12.346,
-        "proposals": [],
     }
     unknown = {"state": "unknown", "since": NOON, "message": None, "remedy": None}
     assert components == {
@@ -54,28 +52,6 @@ def test_health_has_time_and_remedy_of_each_component(setup: WebSetup) -> None:
             "remedy": "set claude.api_key",
         },
     }
-
-
-def test_health_lists_proposals_only_with_the_key_and_stays_healthy(locked: WebSetup) -> None:
-    proposal = Proposal("owner/secret", "style", 21, 11, proposes_setting=True)
-    locked.health.set_proposals((proposal,))
-    known = ask(locked.app(), "/health", method="GET", headers=GOOD_KEY).json
-    assert known["status"] == "healthy"
-    assert known["proposals"] == [
-        {
-            "repository": "owner/secret",
-            "category": "style",
-            "findings": 21,
-            "dismissed": 11,
-            "message": (
-                "owner/secret: people with write permission dismissed 11 of 21 findings on style"
-                " within 30 days, apart from those that fail the check. `hls learn owner/secret`"
-                " drafts a rule for .github/hls.md, or leave style out of review.categories"
-            ),
-        }
-    ]
-    others = ask(locked.app(), "/health", method="GET").json
-    assert others == {"status": "healthy", "service": "github-webhook-handler"}
 
 
 @pytest.mark.parametrize(
