@@ -71,6 +71,7 @@ prompts: {{directory: [{prompts_folder}, shipped]}}
 limits: {{retry_backoff_s: 1, settle_s: 1}}
 catch_up: {{enabled: false}}
 mirror: {{enabled: false}}  # git cannot fetch recorded commits
+review: {{fail_on: high}}
 repositories:
   - name: "*/*"
     events: [issues, pull_request, pull_request_review, workflow_run, issue_comment, release, push]

@@ -61,5 +61,5 @@ def test_the_settings_are_valid_and_contain_every_choice(tmp_path: Path) -> None
     assert settings.server.webhook_path == "/hooks/webhook"
     assert settings.comments.about_url == "https://hls.example.com/docs/comments.md"
     assert [one.name for one in settings.repositories] == ["owner/repo", "*/*"]
-    assert settings.review.fail_on == "critical"
+    assert settings.review.fail_on == "high"
     assert all(len(line) <= 120 for line in text.splitlines())

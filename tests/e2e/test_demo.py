@@ -82,6 +82,9 @@ def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_
     assert "\x1b" not in "".join(said)
     assert {request["stand_in"] for request in requests} == {"github", "claude"}
     assert violations(requests) == []
+    statuses = [request["body"] for request in requests if "/statuses/" in request["path"]]
+    of_critical = ("failure", "7 open findings, 1 critical; 6 of 6 files reviewed")
+    assert of_critical in [(status["state"], status["description"]) for status in statuses]
 
 
 def run_real_demo(

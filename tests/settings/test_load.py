@@ -122,7 +122,7 @@ def test_the_shipped_file_shows_every_key(tmp_path: Path) -> None:
 
 WITHOUT_DEFAULT = re.compile(
     r"\s*(- \{kind|repositories:"
-    r" \[|(language|about_url|public_url|trusted_proxy|viewers|hook_id|fail_on|format|url"
+    r" \[|(language|about_url|public_url|trusted_proxy|viewers|hook_id|format|url"
     r"|total|expect_webhook_within_h|endpoint|qdrant|outsiders|embeddings|price|region|project|access_key_id|fallbacks|review_model):)"
 )
 """Lines of the shipped file that show an example in place of the default."""
@@ -139,6 +139,7 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
     unchanged = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
     assert everything == unchanged.model_dump(exclude={"repositories"})
     assert (unchanged.warnings, unchanged.repositories[0].name) == ((), "*/*")
+    assert unchanged.review.fail_on == "high"  # no default: findings would never fail the check
 
 
 def test_a_trusted_proxy_of_every_address_causes_a_warning(tmp_path: Path) -> None:

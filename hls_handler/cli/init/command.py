@@ -95,7 +95,7 @@ REPOSITORIES = (
 )
 ACCOUNT = '  token: "${GITHUB_TOKEN}"  # reads and writes as the account of this token'
 REVIEW_REASON = f"  # larger models did better in reviews (docs/cost.md); all else: {HAIKU}"
-FAIL_ON = "  fail_on: critical  # only these fail the check; to block a merge, require it"
+FAIL_ON = "  fail_on: high  # these and critical ones fail the check; to block a merge, require it"
 APP = """\
   app:  # the GitHub App as which HLS reads and writes
     id: "${GITHUB_APP_ID}"
