@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from glob import escape
-from typing import Any
 
 from hls_handler.actions import field_of
 from hls_handler.analysis import Usage, find_label, possible_values
 from hls_handler.backtest.agreement import Agreement, Answer, measure_agreement
-from hls_handler.backtest.calibration import (
-    Band,
-    ThresholdChoice,
-    choose_threshold,
-    measure_calibration,
-)
+from hls_handler.backtest.calibration import Band, measure_calibration
 from hls_handler.backtest.compare import Group, compare_issue, list_answers
 from hls_handler.backtest.decision import ComparedIssue, Decision, decide
 from hls_handler.backtest.first_text import PastIssue
@@ -74,26 +67,21 @@ def judge(
     return Judged(side, groups, answers, failed)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    precision: float
-    thresholds: Mapping[str, float]  # by field, as the settings have them
-
-
 def make_document(
     plan: Plan,
     issues: Sequence[AnsweredIssue],
     judged: Sequence[Judged],
-    wanted: Wanted,
+    thresholds: Mapping[str, float],
     *,
     ended_at: str,
     stopped: str | None,
 ) -> BacktestDocument:
+    """Return the result. `thresholds` are those of the settings, by field."""
     decision = None
     if len(judged) > 1:
-        compared = list(_compare(issues, judged[0], judged[1], wanted))
+        compared = list(_compare(issues, judged[0], judged[1], thresholds))
         decision = _decision_to_dict(decide(compared, plan.planned))
-    sides = [_side_to_dict(one, n, issues, wanted) for n, one in enumerate(judged)]
+    sides = [_side_to_dict(one, n, issues, thresholds) for n, one in enumerate(judged)]
     return {
         "repository": plan.repository,
         "ended_at": ended_at,
@@ -109,7 +97,10 @@ def make_document(
 
 
 def _compare(
-    issues: Iterable[AnsweredIssue], current: Judged, candidate: Judged, wanted: Wanted
+    issues: Iterable[AnsweredIssue],
+    current: Judged,
+    candidate: Judged,
+    thresholds: Mapping[str, float],
 ) -> Iterable[ComparedIssue]:
     """Yield the comparisons in the order of the issues, which does not depend on the answers. An
     issue without a usable reply gets no label, as from the service, and counts as asked.
@@ -119,7 +110,7 @@ def _compare(
     for one in issues:
         number = one.issue.first.number
         if number in of_current and number in of_candidate:
-            compared = compare_issue(of_current[number], of_candidate[number], wanted.thresholds)
+            compared = compare_issue(of_current[number], of_candidate[number], thresholds)
             if compared is not None:
                 yield compared
 
@@ -142,7 +133,10 @@ def _decision_to_dict(decision: Decision) -> DecisionDocument:
 
 
 def _side_to_dict(
-    judged: Judged, number: int, issues: Sequence[AnsweredIssue], wanted: Wanted
+    judged: Judged,
+    number: int,
+    issues: Sequence[AnsweredIssue],
+    thresholds: Mapping[str, float],
 ) -> SideDocument:
     asked = [one.asked[number] for one in issues]
     usages: list[Usage] = [usage for one in asked for usage in one.usages]
@@ -155,9 +149,6 @@ def _side_to_dict(
     per_issue = None
     if cost is not None and with_result:
         per_issue = cost / with_result
-    found = list(_answers_by_field(judged))
-    fields = [_field_to_dict(one, wanted) for one in found]
-    answers = {one.field: one.answers for one in found}
     return {
         "title": judged.side.title,
         "asked": with_result,
@@ -165,8 +156,7 @@ def _side_to_dict(
         "calls": sum(one.calls for one in asked),
         "cost_usd": cost,
         "usd_per_issue": per_issue,
-        "fields": fields,
-        "settings": _format_settings(fields, answers, wanted),
+        "fields": [_field_to_dict(one, thresholds) for one in _answers_by_field(judged)],
         "front_matter": _format_front_matter(judged),
     }
 
@@ -192,9 +182,9 @@ def _answers_by_field(judged: Judged) -> Iterable[_FieldAnswers]:
             yield _FieldAnswers(field, issues, found, is_list)
 
 
-def _field_to_dict(found: _FieldAnswers, wanted: Wanted) -> FieldDocument:
+def _field_to_dict(found: _FieldAnswers, thresholds: Mapping[str, float]) -> FieldDocument:
     field = found.field
-    agreement: Agreement = measure_agreement(found.answers, wanted.thresholds.get(field, 0.0))
+    agreement: Agreement = measure_agreement(found.answers, thresholds.get(field, 0.0))
     document: FieldDocument = {
         "field": field,
         "issues": found.issues,
@@ -214,29 +204,15 @@ def _field_to_dict(found: _FieldAnswers, wanted: Wanted) -> FieldDocument:
         "choice": None,
     }
     if not found.is_list:  # answers about one issue depend on each other
-        document["choice"] = _choice_to_dict(found.answers, agreement, wanted)
+        document["choice"] = _choice_to_dict(found.answers, agreement)
     return document
 
 
-def _choice_to_dict(
-    answers: Sequence[Answer], agreement: Agreement, wanted: Wanted
-) -> ChoiceDocument:
-    choice: ThresholdChoice = choose_threshold(answers, wanted.precision)
+def _choice_to_dict(answers: Sequence[Answer], agreement: Agreement) -> ChoiceDocument:
     return {
         "right": _share_to_dict(agreement.accuracy),
         "without_label": _share_to_dict(agreement.abstentions),
         "calibration": [_band_to_dict(band) for band in measure_calibration(answers)],
-        "thresholds": [
-            {
-                "threshold": row.threshold,
-                "right": _share_to_dict(row.right),
-                "lower_bound": row.lower_bound,
-            }
-            for row in choice.thresholds
-        ],
-        "wanted_precision": choice.wanted,
-        "threshold": choice.threshold,
-        "more_issues": choice.more_issues,
     }
 
 
@@ -253,34 +229,6 @@ def _share_to_dict(share: Share) -> ShareDocument:
         "low": share.low,
         "high": share.high,
     }
-
-
-def _format_settings(
-    fields: Sequence[FieldDocument], answers: Mapping[str, Sequence[Answer]], wanted: Wanted
-) -> str:
-    """Return the settings with which the labels reach the wanted precision, as YAML."""
-    labels: dict[str, Any] = {}
-    choices = [one["choice"] for one in fields]
-    reached = [choice and choice["threshold"] for choice in choices if choice is not None]
-    thresholds = dict(wanted.thresholds)
-    if reached and None not in reached:
-        labels["min_field_confidence"] = max(filter(None, reached))
-        for one in fields:
-            if one["choice"] is not None:
-                thresholds[one["field"]] = labels["min_field_confidence"]
-    precise: list[str] = []
-    for field, of_field in answers.items():
-        agreement = measure_agreement(of_field, thresholds.get(field, 0.0))
-        precise += [
-            escape(label.label)  # labels.allow has globs: "[Type] Bug" does not match itself
-            for label in agreement.labels
-            if (label.precision.value or 0.0) >= wanted.precision
-        ]
-    if precise:
-        labels["allow"] = precise
-    if not labels:
-        return ""
-    return format_yaml({"labels": labels})
 
 
 def _format_front_matter(judged: Judged) -> str:

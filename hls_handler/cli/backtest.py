@@ -37,7 +37,7 @@ from hls_handler.backtest.plan import (
     make_side,
     make_tasks,
 )
-from hls_handler.backtest.report import Wanted, judge, list_answered, make_document
+from hls_handler.backtest.report import judge, list_answered, make_document
 from hls_handler.backtest.run import Run, RunStopped
 from hls_handler.claude.providers import Breakers, Providers
 from hls_handler.cli.github_names import require_repository
@@ -97,9 +97,6 @@ def backtest(
     against_model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Compare with this model, and decide.")
     ] = None,
-    precision: Annotated[
-        float, typer.Option(min=0.5, max=0.99, help="Wanted share of right labels.")
-    ] = 0.9,
     names: Annotated[
         list[str] | None,
         typer.Option(
@@ -149,7 +146,7 @@ def backtest(
     command = _Command(settings, effective, name, sides, _parse_names(names or ()), limit, as_json)
     try:
         with BacktestStore.open(path) as store:
-            command.run(store, path, precision=precision, max_usd=max_usd if yes else None)
+            command.run(store, path, max_usd=max_usd if yes else None)
     except HlsError as exc:
         fail(with_remedy(exc))
 
@@ -242,9 +239,7 @@ class _Command:
     limit: int
     as_json: bool
 
-    def run(
-        self, store: BacktestStore, path: Path, *, precision: float, max_usd: float | None
-    ) -> None:
+    def run(self, store: BacktestStore, path: Path, *, max_usd: float | None) -> None:
         """Print the forecast; with `max_usd`, ask Claude and print the result."""
         claude = self.settings.claude
         threads = min(MAX_THREADS, self.settings.limits.concurrency)
@@ -288,7 +283,7 @@ class _Command:
             plan,
             answered,
             judged,
-            Wanted(precision, thresholds),
+            thresholds,
             ended_at=utc_now().isoformat(timespec="seconds"),
             stopped=stopped,
         )
@@ -478,10 +473,9 @@ def _format_side(side: SideDocument, labelled: int) -> Iterator[str]:
         yield f"failed      {count(number, 'issue')}: {problem}"
     for field in side["fields"]:
         yield from _format_field(field)
-    for what, text in (("settings", side["settings"]), ("front matter", side["front_matter"])):
-        if text:
-            yield f"{what} to paste:"
-            yield from (f"  {line}" for line in text.rstrip().split("\n"))
+    if side["front_matter"]:
+        yield "front matter to paste:"
+        yield from (f"  {line}" for line in side["front_matter"].rstrip().split("\n"))
 
 
 def _format_field(field: FieldDocument) -> Iterator[str]:
@@ -510,13 +504,3 @@ def _format_choice(choice: ChoiceDocument) -> Iterator[str]:
     ]
     if bands:
         yield f"  stated confidence -> right: {'; '.join(bands)}"
-    wanted = f"{choice['wanted_precision']:.0%}"
-    more = choice["more_issues"]
-    if choice["threshold"] is not None:
-        threshold = choice["threshold"]
-        yield f"  a precision of {wanted} is reached from a confidence of {threshold:g}"
-    elif more is None:
-        yield f"  no confidence reaches a precision of {wanted}"
-    else:
-        issues = count(more, "more labelled issue")
-        yield f"  a precision of {wanted} is not proved: about {issues} needed"

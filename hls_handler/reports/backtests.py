@@ -43,20 +43,10 @@ class BandDocument(TypedDict):
     right: ShareDocument
 
 
-class ThresholdDocument(TypedDict):
-    threshold: float
-    right: ShareDocument
-    lower_bound: float
-
-
 class ChoiceDocument(TypedDict):
     right: ShareDocument
     without_label: ShareDocument
     calibration: list[BandDocument]
-    thresholds: list[ThresholdDocument]
-    wanted_precision: float
-    threshold: float | None  # the lowest that reaches it
-    more_issues: int | None  # that are needed for one; None if no number helps
 
 
 class FieldDocument(TypedDict):
@@ -76,7 +66,6 @@ class SideDocument(TypedDict):
     cost_usd: float | None
     usd_per_issue: float | None
     fields: list[FieldDocument]
-    settings: str  # YAML to paste
     front_matter: str  # YAML to paste into the prompt; "" if no label has another name
 
 

@@ -21,10 +21,6 @@ def make_document(label: str = "bug") -> BacktestDocument:
             "right": right,
             "without_label": share(0, 40, 0, 0.088),
             "calibration": [{"low": 0.9, "high": 1.0, "stated": 0.94, "right": right}],
-            "thresholds": [{"threshold": 0.9, "right": right, "lower_bound": 0.6}],
-            "wanted_precision": 0.9,
-            "threshold": None,
-            "more_issues": 62,
         },
     }
     return {
@@ -44,7 +40,6 @@ def make_document(label: str = "bug") -> BacktestDocument:
                 "cost_usd": 0.02,
                 "usd_per_issue": 0.0005,
                 "fields": [field],
-                "settings": "labels:\n  allow:\n  - bug\n",
                 "front_matter": "labels:\n  kind:\n    bug: 'type: bug'\n",
             }
         ],

@@ -10,11 +10,7 @@ from functools import cached_property
 from itertools import product
 
 from hls_handler.backtest.agreement import Answer, measure_agreement
-from hls_handler.backtest.calibration import (
-    BAND_EDGES,
-    choose_threshold,
-    measure_calibration,
-)
+from hls_handler.backtest.calibration import BAND_EDGES, measure_calibration
 from hls_handler.backtest.decision import ComparedIssue, Decision, decide
 from hls_handler.backtest.intervals import Share
 
@@ -149,10 +145,6 @@ def left(label: str) -> Condition:
     return lambda answer: answer.left == label
 
 
-def gave_label_at(threshold: float) -> Condition:
-    return lambda answer: answer.label_at(threshold) is not None
-
-
 def gave_label_in_band(low: float) -> Condition:
     return lambda answer: answer.given is not None and find_band(answer) == low
 
@@ -183,31 +175,15 @@ def stated_shares(answers: Sequence[Answer]) -> Mapping[str, Share]:
     return shares
 
 
-@dataclass(frozen=True)
-class Coverage:
-    covered: Mapping[str, int]  # name of a share -> runs in which its interval has the true value
-    thresholds: int  # runs in which a threshold was chosen
-    too_low: int  # runs in which the true precision of the threshold is below the wanted one
-
-
-def measure_coverage(
-    answerer: Answerer, wanted: float, issues: int = 400, runs: int = RUNS
-) -> Coverage:
+def measure_coverage(answerer: Answerer, issues: int = 400, runs: int = RUNS) -> Counter[str]:
+    """Count by name of a share the runs in which its interval has the true value."""
     generator = random.Random(SEED)
     true = true_shares(answerer)
     covered = Counter[str]()
-    thresholds = 0
-    too_low = 0
     for _ in range(runs):
-        answers = answerer.answer(generator, issues)
-        stated = stated_shares(answers)
+        stated = stated_shares(answerer.answer(generator, issues))
         covered.update(name for name, value in true.items() if holds(stated[name], value))
-        threshold = choose_threshold(answers, wanted).threshold
-        if threshold is not None:
-            thresholds += 1
-            precision = answerer.probability(is_right, gave_label_at(threshold))
-            too_low += precision < wanted
-    return Coverage(covered, thresholds, too_low)
+    return covered
 
 
 def holds(share: Share, true: float) -> bool:

@@ -17,26 +17,12 @@ from tests.backtest.simulated import (
 
 
 @pytest.mark.parametrize(
-    (
-        "answerer",
-        "wanted",
-        "shares",
-        "chosen",
-    ),  # no threshold, or not each, is as precise as wanted
-    [
-        (HONEST, 0.805, 11, 900),
-        (BIASED, 0.73, 11, 0),
-        (OVERCONFIDENT, 0.705, 8, 0),
-        (GUESSING, 0.34, 11, 0),
-    ],
+    ("answerer", "shares"),
+    [(HONEST, 11), (BIASED, 11), (OVERCONFIDENT, 8), (GUESSING, 11)],
     ids=["honest", "biased", "overconfident", "guessing"],
 )
-def test_intervals_and_thresholds_hold(
-    answerer: Answerer, wanted: float, shares: int, chosen: int
-) -> None:
-    coverage = measure_coverage(answerer, wanted)
+def test_intervals_hold(answerer: Answerer, shares: int) -> None:
+    coverage = measure_coverage(answerer)
 
-    assert len(coverage.covered) == shares
-    assert {name: runs for name, runs in coverage.covered.items() if runs < 930} == {}
-    assert coverage.thresholds >= chosen
-    assert coverage.too_low <= 50
+    assert len(coverage) == shares
+    assert {name: runs for name, runs in coverage.items() if runs < 930} == {}

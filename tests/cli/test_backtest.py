@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from hls_handler.cli.options import load
 from hls_handler.cli.prompt_library import load_library
@@ -48,7 +47,6 @@ class Claude:
         self.asked: list[tuple[str, int]] = []
         self.texts: list[str] = []
         self.unusable: set[int] = set()
-        self.confidence: Callable[[int], float] = lambda number: 0.9
 
     def __call__(self, asked: Asked) -> Any:
         found = NUMBER.search(asked.user)
@@ -60,7 +58,7 @@ class Claude:
             return "I would rather not say."
         kind = self.kinds.get(asked.model, true_kind)(number)
         confidence = {
-            "kind": self.confidence(number),
+            "kind": 0.9,
             "priority": 0.5,
             "difficulty": 0.5,
             "component": 0.5,
@@ -131,6 +129,7 @@ def test_labels_are_compared_with_those_that_people_left(
     assert len(claude.asked) == 40
     assert [text for text in claude.texts if "later" in text] == []
     assert "precision 100% (75% to 100%), recall 100% (75% to 100%)" in printed.output
+    assert "to paste" not in printed.output  # labels.allow would switch off those not measured
     (database,) = (folder / "backtests").glob("*.db")
     assert stat.S_IMODE(database.stat().st_mode) == 0o600
     assert [seen.path for seen in sandbox.requests.all("github") if seen.writes] == []
@@ -227,19 +226,6 @@ def test_forecast_bounds_the_cost_of_replies_that_are_unusable(
     printed = backtest("--yes", "--max-usd", found[1])
     assert printed.exit_code == 0, printed.output
     assert result(folder)["sides"][0]["calls"] == 60
-
-
-def test_labels_to_allow_are_those_that_the_pasted_threshold_makes_precise(
-    backtest: Hls, sandbox: Sandbox, claude: Claude, folder: Path
-) -> None:
-    sandbox.state.create_label(REPOSITORY, "[Type] Bug", "ededed", None)
-    add_closed(sandbox, *range(100, 200), kind_of=lambda n: "[Type] Bug" if n % 5 else "question")
-    claude.kinds["claude-haiku-5-5"] = lambda number: "bug"
-    claude.confidence = lambda number: 0.95 if number % 5 else 0.6
-    printed = backtest("--map", "bug=[Type] Bug", "--yes", "--max-usd", "1")
-    assert printed.exit_code == 0, printed.output
-    pasted = yaml.safe_load(result(folder)["sides"][0]["settings"])["labels"]
-    assert pasted == {"min_field_confidence": 0.7, "allow": ["[[]Type] Bug"]}
 
 
 def test_changed_setting_of_the_question_begins_a_backtest(
