@@ -9,7 +9,6 @@ but not copies of it.
 from __future__ import annotations
 
 import hmac
-import re
 import secrets
 from collections.abc import Callable
 from hashlib import sha256
@@ -19,16 +18,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hls_handler.settings.model import Settings
-from hls_handler.settings.values import is_loopback
-from hls_handler.web.callers import Callers, find_sign_of_proxy
+from hls_handler.web.callers import Callers, find_sign_of_others, is_of_other_site
 
 SESSION_S = 12 * 3600
-HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
-"""Matches the header Host. Starlette's `request.url` has the server's own address if it cannot
-parse the header.
-"""
-
-SAFE_METHODS = ("GET", "HEAD")
 
 
 class Access:
@@ -57,22 +49,20 @@ class Access:
                 " openssl rand -hex 24",
             )
         if not self._server.has_sign_in:
-            host = HOST.fullmatch(request.headers.get("host", ""))
-            if host is None or not is_loopback(host[1]):
-                # A web page of another site may have made its own name point to this machine.
-                return HTTPException(
-                    403, "use http://127.0.0.1 or http://localhost, or set server.api_key"
-                )
-            sign = find_sign_of_proxy(request)
+            sign = find_sign_of_others(request)
             if sign is not None:
                 return HTTPException(
                     403,
-                    f"others may reach this service through a proxy ({sign}): set server.api_key",
+                    f"without server.api_key only this machine may use the console ({sign}): use"
+                    " http://127.0.0.1 or http://localhost, or set server.api_key",
                 )
-        if _is_of_other_site(request) or (
-            request.method in SAFE_METHODS and not self.is_same_origin(request)
-        ):
-            return HTTPException(403, "a web page of another site has sent this request")
+        elif is_of_other_site(request, public_origin=self._origin):
+            return HTTPException(
+                403,
+                "a web page of another site has sent this request. Behind a proxy, set"
+                " server.public_url to the address of this page, and let the proxy keep the header"
+                " Host",
+            )
         return None
 
     def is_allowed(self, request: Request) -> bool:
@@ -137,22 +127,8 @@ class Access:
         return self._sign("form", self._session(request) or "")
 
     def is_own_form(self, request: Request, token: str) -> bool:
-        """Return True if a form of the console sent the request, and no page of another site."""
-        return self.is_same_origin(request) and hmac.compare_digest(
-            token.encode(), self.csrf_token(request).encode()
-        )
-
-    def is_same_origin(self, request: Request) -> bool:
-        """Return True if no page of another site sent the request, as far as its header Origin
-        says.
-        """
-        host = request.headers.get("host")
-        return request.headers.get("origin") in (
-            None,
-            f"http://{host}",
-            f"https://{host}",
-            self._origin,
-        )
+        """Return True if the token is that of a form of the console for this user or session."""
+        return hmac.compare_digest(token.encode(), self.csrf_token(request).encode())
 
     def _is_behind_tls(self, request: Request) -> bool:
         """Return True if the client uses TLS. A client that lies about it changes only its own
@@ -176,18 +152,3 @@ class Access:
         return hmac.digest(
             self._signing_key, f"{purpose} {value}".encode("utf-8", "surrogatepass"), sha256
         ).hex()
-
-
-def _is_of_other_site(request: Request) -> bool:
-    """Return True if a browser says that a page of another site, or of another port, has sent the
-    request.
-
-    Links to our pages are allowed.
-    """
-    headers = request.headers
-    if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
-        return False
-    is_link = (
-        headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-    )
-    return not (is_link and request.method in SAFE_METHODS)

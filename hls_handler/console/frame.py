@@ -199,12 +199,7 @@ class Frame:
                 400, "expected a form (application/x-www-form-urlencoded)"
             ) from None
         if not self.access.is_own_form(request, form.get("csrf_token", "")):
-            raise HTTPException(
-                403,
-                "the form is too old, or of another site: load the page again. Behind a proxy, set"
-                " server.public_url to the address of this page, and let the proxy keep the header"
-                " Host",
-            )
+            raise HTTPException(403, "the form is too old: load the page again")
         return form
 
 

@@ -11,9 +11,15 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from starlette.requests import Request
 
 from hls_handler.settings.model import Server
+from hls_handler.settings.values import is_loopback
 
 # printable ASCII without the comma, with which proxies join two headers
 LOGIN = re.compile(r"[!-+\--~]{1,100}")
+
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
+"""Matches the header Host. Starlette's `request.url` has the server's own address if it cannot
+parse the header.
+"""
 
 PROXY_HEADERS = re.compile(r"forwarded|via|x-real-ip|x-forwarded-.+")
 """Headers that proxies add to a request, and browsers do not."""
@@ -83,15 +89,26 @@ def _find_address(request: Request) -> IPv4Address | IPv6Address | None:
 
 
 def find_sign_of_others(request: Request) -> str | None:
-    """Return what shows that another machine may have sent the request; None if nothing does."""
+    """Return what shows that another machine, or a web page of another site, may have sent the
+    request; None if nothing does.
+
+    The address of the client and the header Host count because another ASGI server than that of
+    `hls serve` may listen on any address, and because a web page of another site can make its own
+    name point to this machine.
+    """
     address = _find_address(request)
     if address is None or not address.is_loopback:
         return "the client is not on this machine"
-    return find_sign_of_proxy(request)
+    host = HOST.fullmatch(request.headers.get("host", ""))
+    if host is None or not is_loopback(host[1]):
+        return "the header Host is not a name of this machine"
+    sign = _find_sign_of_proxy(request)
+    if sign is None and is_of_other_site(request):
+        return "a web page of another site has sent the request"
+    return sign
 
 
-def find_sign_of_proxy(request: Request) -> str | None:
-    """Return what shows that a proxy has forwarded the request; None if nothing does."""
+def _find_sign_of_proxy(request: Request) -> str | None:
     header = next((name for name in request.headers if PROXY_HEADERS.fullmatch(name)), None)
     if header is not None:
         return f"the request has the header {header.title()}"
@@ -99,3 +116,21 @@ def find_sign_of_proxy(request: Request) -> str | None:
     if request.scope.get("http_version") == "1.0":
         return "the request is of HTTP/1.0"
     return None
+
+
+def is_of_other_site(request: Request, *, public_origin: str = "") -> bool:
+    """Return True if the headers say that a web page of another site, or of another port, has sent
+    the request.
+
+    Links to our pages are allowed.
+    """
+    headers = request.headers
+    host = headers.get("host")
+    if headers.get("origin") not in (None, f"http://{host}", f"https://{host}", public_origin):
+        return True
+    if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
+        return False
+    is_link = (
+        headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    )
+    return not (is_link and request.method in ("GET", "HEAD"))

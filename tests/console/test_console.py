@@ -153,7 +153,7 @@ def test_rule_6_without_a_key_a_service_for_the_real_github_has_no_console(store
     )
 
 
-def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> None:
+def test_rule_6_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> None:
     assert Browser(store).get("/deliveries").status == 200
     assert Browser(store, "localhost:8000").get("/deliveries").status == 200
     assert Browser(store, "[::1]:8000").get("/deliveries").status == 200
@@ -166,6 +166,10 @@ def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> 
         "localhost:",
     ):
         assert Browser(store, host).get("/deliveries").status == 403
+    other = Browser(store)  # under another ASGI server, which may listen on any address
+    other.peer = ("192.0.2.1", 4711)
+    for path in ("/deliveries", "/api/deliveries", "/metrics"):
+        assert other.get(path).status == 403
     proxied = Browser(store, "hls.example.com", public_url="https://hls.example.com")
     assert proxied.get("/deliveries").status == proxied.get("/api/deliveries").status == 404
     off = Browser(store, host="0.0.0.0:8000")

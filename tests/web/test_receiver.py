@@ -127,13 +127,20 @@ def test_rule_3_the_connection_is_closed_when_the_body_was_not_read(setup: WebSe
     assert "connection" not in read.headers
 
 
+def unsigned(body: bytes, **replaced: str | None) -> Headers:
+    """Return the headers of a valid request of this machine without a signature."""
+    own: dict[str, Any] = {"x_hub_signature_256": None, "host": "127.0.0.1:8000"}
+    return headers(body, **{**own, **replaced})
+
+
 def test_an_unsigned_event_is_accepted_if_validation_is_disabled() -> None:
     setup = WebSetup(settings(features={"signature_validation": False}))
     body = payload(repository={"id": 2, "full_name": "owner/private"})
-    assert (
-        ask(setup.app(), headers=headers(body, x_hub_signature_256=None), chunks=[body]).status
-        == 202
-    )
+    assert ask(setup.app(), headers=unsigned(body), chunks=[body]).status == 202
+
+
+OF_OTHER_SITE = "a web page of another site has sent the request"
+LINK = {"sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
 
 
 @pytest.mark.parametrize(
@@ -144,17 +151,21 @@ def test_an_unsigned_event_is_accepted_if_validation_is_disabled() -> None:
         ({}, {"x_forwarded_for": "127.0.0.1"}, "the request has the header X-Forwarded-For"),
         ({}, {"forwarded": "for=127.0.0.1"}, "the request has the header Forwarded"),
         ({"http_version": "1.0"}, {}, "the request is of HTTP/1.0"),
+        ({}, {"host": "rebound.example:8000"}, "the header Host is not a name of this machine"),
+        ({}, {"host": None}, "the header Host is not a name of this machine"),
+        ({}, {"origin": "https://evil.example"}, OF_OTHER_SITE),
+        ({}, {"origin": "null"}, OF_OTHER_SITE),
+        ({}, {"sec_fetch_site": "cross-site"}, OF_OTHER_SITE),
+        ({}, {"sec_fetch_site": "same-site", **LINK}, OF_OTHER_SITE),  # another port
     ],
-    ids=["another machine", "unknown", "X-Forwarded-For", "Forwarded", "nginx without settings"],
 )
-def test_rule_1_an_unsigned_event_of_another_machine_is_rejected(
-    scope: dict[str, Any], sent: dict[str, str], why: str, caplog: pytest.LogCaptureFixture
+def test_rule_1_an_unsigned_event_that_others_may_have_sent_is_rejected(
+    scope: dict[str, Any], sent: dict[str, str | None], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     setup = WebSetup(settings(features={"signature_validation": False}))
     body = payload()
-    unsigned = headers(body, x_hub_signature_256=None, **sent)
-    response = ask(setup.app(), headers=unsigned, chunks=[body], **scope)
+    response = ask(setup.app(), headers=unsigned(body, **sent), chunks=[body], **scope)
     assert (response.status, response.json) == (401, {"detail": NOT_VERIFIED})
     assert setup.store.deliveries == []
     (line,) = (record for record in caplog.records if record.message == "webhook received")
@@ -162,12 +173,15 @@ def test_rule_1_an_unsigned_event_of_another_machine_is_rejected(
     assert vars(line)["reason"] == expected
 
 
-@pytest.mark.parametrize("host", ["::1", "::ffff:127.0.0.1", "127.8.8.8"])
-def test_an_unsigned_event_of_this_machine_is_accepted_over_ipv6_too(host: str) -> None:
+@pytest.mark.parametrize("client", ["::1", "::ffff:127.0.0.1", "127.8.8.8"])
+@pytest.mark.parametrize("host", ["localhost:8000", "[::1]:8000"])
+def test_an_unsigned_event_of_this_machine_is_accepted_over_ipv6_too(
+    client: str, host: str
+) -> None:
     setup = WebSetup(settings(features={"signature_validation": False}))
     body = payload()
-    sent = headers(body, x_hub_signature_256=None)
-    assert ask(setup.app(), headers=sent, chunks=[body], client=(host, 4711)).status == 202
+    sent = unsigned(body, host=host, origin=f"http://{host}")
+    assert ask(setup.app(), headers=sent, chunks=[body], client=(client, 4711)).status == 202
 
 
 def test_a_store_failure_is_503_and_reported_in_health(setup: WebSetup) -> None:
