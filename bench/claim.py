@@ -99,7 +99,7 @@ def _claim(store: Storage) -> float:
     """Queue, claim and finish one delivery; return the duration of the claim."""
     _queue(store, [_delivery(number=next(_numbers) % CONVERSATIONS)])
     start = time.perf_counter()
-    lease = store.queue.claim(worker="bench", lease_s=600, max_crashes=10)
+    lease = store.queue.claim(worker="bench", lease_s=600)
     took_s = time.perf_counter() - start
     assert lease is not None, "nothing to claim"
     store.queue.finish(lease, End("done", "measured"), took_s=0.1)
@@ -124,7 +124,7 @@ def _delivery(*, number: int, priority: int = 0, repository_id: int = 1) -> NewD
 
 
 def _queue(store: Storage, batch: list[NewDelivery]) -> None:
-    store.queue.accept(batch, replay_window_h=72)
+    store.queue.accept(batch)
 
 
 def _batches(deliveries: Iterator[NewDelivery]) -> Iterator[list[NewDelivery]]:
@@ -133,7 +133,7 @@ def _batches(deliveries: Iterator[NewDelivery]) -> Iterator[list[NewDelivery]]:
 
 
 def _begin(store: Storage) -> Lease:
-    lease = store.queue.claim(worker="another", lease_s=36_000, max_crashes=10)
+    lease = store.queue.claim(worker="another", lease_s=36_000)
     assert lease is not None
     return lease
 

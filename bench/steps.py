@@ -79,14 +79,11 @@ def _deliveries_per_s(world: World, deliveries: int) -> float:
     numbers = list(itertools.islice(_numbers, deliveries))
     world.store.queue.accept(
         [replace(new, guid=str(n), number=n, digest=str(n).encode()) for n in numbers],
-        replay_window_h=72,
     )
     done: list[str] = []
 
     def work() -> None:
-        while (
-            lease := world.store.queue.claim(worker="bench", lease_s=600, max_crashes=10)
-        ) is not None:
+        while (lease := world.store.queue.claim(worker="bench", lease_s=600)) is not None:
             end = run_delivery(lease, world.tools())
             assert end is not None, "a delivery was postponed or failed"
             done.append(lease.guid)

@@ -25,6 +25,7 @@ import anyio.to_thread
 from starlette.applications import Starlette
 
 from hls_handler import logs, tracing
+from hls_handler.background.catch_up import EVERY_S as CATCH_UP_EVERY_S
 from hls_handler.background.catch_up import CatchUp, CatchUpLoop, Listening
 from hls_handler.background.checks import ConnectionReport, HealthChecks
 from hls_handler.background.threads import (
@@ -78,7 +79,7 @@ from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
-from hls_handler.queue.leases import HeldLeases
+from hls_handler.queue.leases import EXPIRY, Expiry, HeldLeases
 from hls_handler.queue.pauses import pause_to_dict
 from hls_handler.reports.changes import find_changes
 from hls_handler.retrieval.vectors import connect_vectors
@@ -186,6 +187,7 @@ class Service:
         load: Callable[[Settings], Library] = load_checked,
         role: Role = "all",
         listening: Listening | None = None,
+        expiry: Expiry = EXPIRY,
     ) -> None:
         settings = file.initial
         self.role: Role = role
@@ -218,8 +220,7 @@ class Service:
             file, first, make=self._make_config, follow=self._apply_config, health=self._health
         )
         self._leases = HeldLeases(
-            lambda lease, s: self._store.queue.renew(lease, lease_s=s),
-            lease_s=lambda: self.settings().limits.lease_s,
+            lambda lease, s: self._store.queue.renew(lease, lease_s=s), expiry=expiry
         )
         self._workers: Workers | None = None
         if role != "web":
@@ -228,7 +229,6 @@ class Service:
         self._vectors = connect_vectors(settings.retrieval)
         self._accepts = AcceptQueue(
             self._store.queue,
-            replay_window_h=lambda: self.settings().limits.replay_window_h,
             on_commit=self._committed,
         )
         self._probe = self._make_probe(settings)
@@ -283,6 +283,7 @@ class Service:
             check_account=lambda of: clients.claude.of(of.claude).check_account(),
             health=self._health,
             mirror_disk=mirror_disk,
+            expiry=self._leases.expiry,
         ).make()
         if self._vectors is not None:
             checks.append(Check("vectors", self._vectors.check_server))
@@ -473,16 +474,19 @@ class Service:
             lambda: clients.of(self._credentials_of(self.settings())).preferred(),
             settings=self.settings,
             wait=lambda seconds: thread.wait(seconds),
+            slowest_write_s=self._leases.expiry.slowest_write_s,
         )
         thread = PeriodicThread("check-ender", ender.run, lambda: END_EVERY_S)
         return thread
 
     def _make_catch_up(self, listening: Listening | None) -> PeriodicThread:
         since = None
+        every_s = CATCH_UP_EVERY_S
         given: dict[str, object] = {}
         if listening is not None:
             since = listening.since
-            given = {"enabled": True, "interval_m": listening.every_s / 60}
+            every_s = listening.every_s
+            given = {"enabled": True}
         catch_up = CatchUp(
             self._store,
             lambda: self._reloader.latest,
@@ -497,8 +501,9 @@ class Service:
             self._store.catch_up,
             lambda: self.settings().catch_up.model_copy(update=given),
             self._health,
+            every_s=every_s,
         )
-        thread = PeriodicThread("catch-up", loop.run, loop.every_s)
+        thread = PeriodicThread("catch-up", loop.run, lambda: every_s)
         return thread
 
     def _ports(self) -> Ports:

@@ -46,6 +46,8 @@ a minute.
 RESERVED_SHARE = 0.25
 """Share of GitHub's hourly limit that catch-up leaves to deliveries."""
 GIVE_UP_AFTER = timedelta(hours=1)
+WINDOW = timedelta(hours=72)  # for which GitHub keeps payloads
+EVERY_S = 600.0  # pause between two runs
 """Time after its first failed request at which a payload that cannot be read counts as lost."""
 MAX_FAILURES_IN_A_ROW = 3
 """Failed requests after which GitHub is down, and the run ends."""
@@ -242,7 +244,7 @@ class CatchUp:
             self.store.catch_up.save_caught_up_to(source.name, self._complete_to)
 
     def _attempts(self, source: Source, began: datetime) -> Iterator[DeliveryAttempt]:
-        oldest = began - timedelta(hours=self.active().settings.catch_up.window_h)
+        oldest = began - WINDOW
         oldest = max(oldest, self.since or oldest)
         done_to = self.store.catch_up.caught_up_to(source.name)
         cursor = None
@@ -294,7 +296,7 @@ class CatchUp:
         new = caught_up_delivery(
             attempt, payload, repository=source.repository, route=decide, settings=config.settings
         )
-        accepted = self.store.queue.accept([new], replay_window_h=0)[0]
+        accepted = self.store.queue.accept([new], finds_replays=False)[0]
         self.on_commit([accepted])
         if attempt.repository_id is not None and new.repository is not None:
             self._names[attempt.repository_id] = new.repository
@@ -378,7 +380,10 @@ class CatchUpLoop:
         store: CatchUpStore,
         settings: Callable[[], CatchUpSettings],
         health: Health,
+        *,
+        every_s: float = EVERY_S,
     ) -> None:
+        self._every_s = every_s
         self._catch_up = catch_up
         self._store = store
         self._settings = settings
@@ -389,7 +394,7 @@ class CatchUpLoop:
 
     def run(self) -> None:
         settings = self._settings()
-        every_s = self.every_s()
+        every_s = self._every_s
         if settings != self._ran_with or self._logged:
             every_s = 0  # to see whether a problem has ended
         self._ran_with = settings
@@ -409,9 +414,6 @@ class CatchUpLoop:
                 "catch_up", f"catch-up failed: {type(exc).__name__}", "see the log"
             )
             raise
-
-    def every_s(self) -> float:
-        return self._settings().interval_m * 60
 
     def _show(self, report: Report) -> None:
         self._lost += report.lost

@@ -21,6 +21,7 @@ from hls_handler.git.run import find_git
 from hls_handler.github.identity import Identity
 from hls_handler.github.tokens import GITHUB_RATE_LIMIT
 from hls_handler.queue.clock_steps import ClockSteps
+from hls_handler.queue.leases import EXPIRY, Expiry
 from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions
@@ -62,9 +63,10 @@ class HealthChecks:
     check_account: Callable[[Settings], None]
     health: Health
     mirror_disk: MirrorDisk | None = None  # None if this process has no workers
+    expiry: Expiry = EXPIRY
 
     def __post_init__(self) -> None:
-        self._clock_steps = ClockSteps(self.store.database, self.store.queue)
+        self._clock_steps = ClockSteps(self.store.database, self.store.queue, expiry=self.expiry)
         self._began = self.store.now()
 
     def make(self) -> list[Check]:
@@ -83,10 +85,7 @@ class HealthChecks:
         return checks
 
     def _check_queue(self) -> None:
-        settings = self.reloader.latest.settings
-        self._clock_steps.check(
-            lease_s=settings.limits.lease_s, slowest_write_s=settings.github.slowest_write_s
-        )
+        self._clock_steps.check()
         _check_queue(self.store.deliveries, self.store.pauses)
 
     def _check_store(self) -> Mapping[str, object]:

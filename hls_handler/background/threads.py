@@ -158,10 +158,8 @@ def delete_old(store: RetentionStore, settings: Settings, wait: Callable[[float]
     """Delete deliveries, bodies and cached replies that are older than the settings allow, in
     batches; correct the causes that an earlier version did not write.
 
-    Deliveries are kept for at least `limits.replay_window_h`, because they serve to detect replays.
     `wait` sleeps for the given seconds, and returns True to stop.
     """
-    replays = timedelta(hours=settings.limits.replay_window_h)
     days = timedelta(days=settings.storage.keep_days)
     cached_for = timedelta(hours=settings.claude.cache_ttl_h)
     delete_deliveries = partial(store.delete_deliveries, cached_for=cached_for)
@@ -170,7 +168,7 @@ def delete_old(store: RetentionStore, settings: Settings, wait: Callable[[float]
         store.delete_counter_hours(after=timedelta(days=COUNTER_HOURS_DAYS))
         store.mark_ignored_findings()  # first, because it reads deliveries
         bodies = _delete_all(store.delete_bodies, timedelta(days=settings.storage.body_days), wait)
-        deliveries = _delete_all(delete_deliveries, max(days, replays), wait)
+        deliveries = _delete_all(delete_deliveries, days, wait)
         _delete_all(store.delete_changes, days, wait)
         replies = _delete_all(store.delete_cached_replies, cached_for, wait)
         store.delete_system_texts()

@@ -65,8 +65,8 @@ def catch_up(
 ) -> None:
     """Process webhooks that were not received.
 
-    GitHub keeps them for three days; catch_up.window_h limits their age. `hls serve` does this at
-    start and every catch_up.interval_m; the command does it now, also if catch_up.enabled is false.
+    GitHub keeps them for three days. `hls serve` does this at start and every ten minutes; the
+    command does it now, also if catch_up.enabled is false.
     Works while the service runs, which processes the deliveries. Webhooks that are already stored,
     and events and repositories that the settings ignore, are skipped.
 

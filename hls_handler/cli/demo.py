@@ -64,7 +64,6 @@ github:
   webhook_secret: {secret}
   base_url: {github_url}
   min_seconds_between_writes: 0.2
-  slowest_write_s: 3
 claude: {claude}
 {budgets}storage: {{url: "{storage_url}"}}
 prompts: {{directory: [{prompts_folder}, shipped]}}

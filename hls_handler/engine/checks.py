@@ -53,6 +53,7 @@ from hls_handler.handlers.merge_groups import (
     plan_group_check,
 )
 from hls_handler.handlers.reader import Reader
+from hls_handler.queue.leases import EXPIRY
 from hls_handler.queue.locks import WriteCompleted
 from hls_handler.routing import (
     BY_OPERATOR,
@@ -409,9 +410,11 @@ class CheckEnder:
         *,
         settings: Callable[[], Settings],
         wait: Callable[[float], bool],
+        slowest_write_s: float = EXPIRY.slowest_write_s,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`wait` sleeps for the given seconds, and returns True to stop."""
+        self._slowest_write_s = slowest_write_s
         self._store = store
         self._connect = connect
         self._settings = settings
@@ -430,9 +433,8 @@ class CheckEnder:
 
     def _end_next(self) -> bool:
         settings = self._settings()
-        slowest_write_s = settings.github.slowest_write_s
         unended = self._store.commit_checks.claim_unended(
-            lease_s=ENDING_S, slowest_write_s=slowest_write_s
+            lease_s=ENDING_S, slowest_write_s=self._slowest_write_s
         )
         if unended is None:
             return False

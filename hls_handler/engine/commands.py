@@ -369,7 +369,7 @@ def _request_review(
     if isinstance(found, str):
         return _join(_react(job, if_impossible), f"no review was requested: {found}")
     reacted = _react(job, reaction)
-    accepted = job.store.queue.accept([found], replay_window_h=0)[0]
+    accepted = job.store.queue.accept([found], finds_replays=False)[0]
     what = "all changes" if review == "full" else "what is new"
     log.info(
         "review requested",

@@ -370,7 +370,8 @@ class Job:
         request = SlotRequest(self.github_rate_limit, interval_s, until=until, can_move=can_move)
         pending_write = None
         if comment_lock is not None:
-            pending_write = PendingWrite(comment_lock, github.slowest_write_s)
+            expires_s = self.context.leases.expiry.slowest_write_s
+            pending_write = PendingWrite(comment_lock, expires_s)
         self.wait_in_place(
             lambda: self.store.rate_limiter.take_slot(
                 self.lease,

@@ -165,12 +165,11 @@ class Workers:
         asked_at = self._leases.now()
         lease = self._queue.claim(
             worker=name,
-            lease_s=limits.lease_s,
-            max_crashes=limits.max_crashes,
+            lease_s=self._leases.expiry.lease_s,
             concurrency=limits.concurrency,
         )
         if lease is not None:
-            self._leases.add(lease, asked_at=asked_at, lease_s=limits.lease_s)
+            self._leases.add(lease, asked_at=asked_at)
             self._health.probe_ok("store")  # claiming does not prove that bodies can be written
         return lease
 
@@ -192,5 +191,5 @@ class Workers:
         # A lease may be renewed any number of times: all calls of a delivery have timeouts, so
         # every delivery ends.
         answered = True
-        while not self._ended.wait(self._limits().lease_s / (3 if answered else 15)):
+        while not self._ended.wait(self._leases.expiry.lease_s / (3 if answered else 15)):
             answered = self._leases.renew_all()

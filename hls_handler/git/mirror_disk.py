@@ -14,6 +14,10 @@ from pathlib import Path
 from hls_handler.git.host import MirrorUnavailable
 from hls_handler.settings.model import Mirror as MirrorSettings
 
+TOTAL_BYTES = 5_000_000_000
+"""Size of all mirrors: what was not used for longest is deleted. It is ten times
+`mirror.max_mb`.
+"""
 FULL = "no room is left on the disk of mirror.directory"
 FULL_S = 120.0  # for which nothing is fetched after `DiskFull`, so that a probe of /health sees it
 
@@ -31,10 +35,12 @@ class MirrorDisk:
         *,
         clock: Callable[[], float],
         free_bytes: Callable[[Path], int],
+        total_bytes: int = TOTAL_BYTES,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._free_bytes = free_bytes
+        self._total_bytes = total_bytes
         self._full_until = 0.0
 
     @property
@@ -80,12 +86,11 @@ class MirrorDisk:
 
         It ends when the mirrors are small enough together, and enough room is free.
         """
-        max_bytes = self._settings().total_mb * 1_000_000
         with suppress(OSError):  # of a folder that another process deletes at the same time
             locks = sorted(self._directory.glob("*/lock"), key=lambda lock: lock.stat().st_mtime)
             sizes = {lock: size_of(lock.parent) for lock in locks}
             for lock in locks:
-                fits = sum(sizes.values()) <= max_bytes and not self.is_low()
+                fits = sum(sizes.values()) <= self._total_bytes and not self.is_low()
                 if fits and not at_least_one:
                     return
                 if lock.parent != keep and sizes[lock] > 0 and _delete(lock):

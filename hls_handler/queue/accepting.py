@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 
 _ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # processed again if GitHub sends them again
 _RECORD_WEBHOOK_EVERY_MS = 1000
+REPLAY_WINDOW_H = 72
+"""A body is recognised as a duplicate under another GUID for this time, in which GitHub itself can
+send a webhook again.
+"""
 
 Known = Row[*tuple[Any, ...]] | NewDelivery
 """A delivery with the GUID of a new one: a stored row, or an earlier delivery of the batch."""
@@ -102,21 +106,21 @@ class BatchAcceptor:
         ).where(or_(database.is_one_of(_c.guid, "guids"), of_conversation))
 
     def accept(
-        self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None
+        self, batch: Sequence[NewDelivery], *, finds_replays: bool, counts: Counts | None
     ) -> list[Accepted]:
         """See `DeliveryQueue.accept`."""
         rows = [_row(new) for new in batch]  # compressed before the transaction
         increments = _count_arrivals(batch) + Counter(counts or {})
         guids = {new.guid for new in batch}
         digests = {
-            new.digest for new in batch if new.state == "queued" and new.digest and replay_window_h
+            new.digest for new in batch if new.state == "queued" and new.digest and finds_replays
         }
         with self._database.writing() as connection:
             now = self._database.lock_accepts(connection)
             terms = {
                 "guids": list(guids),
                 "digests": list(digests),
-                "since": now - int(replay_window_h * HOUR_MS),
+                "since": now - REPLAY_WINDOW_H * HOUR_MS,
             }
             found = connection.execute(self._find_known, terms).all()
             former = {one.guid: one for one in found if one.guid in guids}

@@ -10,7 +10,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import checks, deliveries, locks
 from hls_handler.db.values import literal
 from hls_handler.queue.delivery_queue import DeliveryQueue
-from hls_handler.queue.leases import machine_seconds
+from hls_handler.queue.leases import EXPIRY, Expiry, machine_seconds
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +27,21 @@ class ClockSteps:
         database: Database,
         queue: DeliveryQueue,
         *,
+        expiry: Expiry = EXPIRY,
         clock: Callable[[], float] = machine_seconds,
     ) -> None:
         self._database = database
+        self._expiry = expiry
         self._queue = queue
         self._clock = clock
         self._started_at: datetime | None = None  # of `clock`, by the database's clock
 
-    def check(self, *, lease_s: float, slowest_write_s: float) -> bool:
+    def check(self) -> bool:
         """Return True if the clock was set back since the last call. Then waiting deliveries are
         due now.
 
-        In this case, and at the first call, leases end at the latest in `lease_s`, and locks in
-        `slowest_write_s`: the clock may have been set back while no process ran.
+        In this case, and at the first call, leases and locks end at the latest after the times of
+        `Expiry`: the clock may have been set back while no process ran.
         """
         started_at = self._database.current_time() - timedelta(seconds=self._clock())
         known = self._started_at
@@ -47,8 +49,8 @@ class ClockSteps:
         if known is not None and started_at > known - TOLERANCE:
             return False
         now = self._database.now
-        lease_until = now + round(lease_s * 1000)
-        locked_until = now + round(slowest_write_s * 1000)
+        lease_until = now + round(self._expiry.lease_s * 1000)
+        locked_until = now + round(self._expiry.slowest_write_s * 1000)
         is_running = deliveries.c.state == literal("running")
         with self._database.writing() as connection:
             self._database.lock_accepts(connection)  # as `reschedule_waiting`

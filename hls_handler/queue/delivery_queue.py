@@ -62,7 +62,7 @@ from hls_handler.events import event_key
 from hls_handler.queue.accepting import BatchAcceptor
 from hls_handler.queue.audit import record_change
 from hls_handler.queue.checkpoints import Change, Checkpoints, prepare
-from hls_handler.queue.leases import is_held, lease_lost, lease_parameters
+from hls_handler.queue.leases import EXPIRY, is_held, lease_lost, lease_parameters
 from hls_handler.queue.locks import release_locks
 from hls_handler.queue.pauses import is_everything_paused, is_paused
 from hls_handler.wording import count
@@ -70,6 +70,10 @@ from hls_handler.wording import count
 log = logging.getLogger(__name__)
 
 _UNLIMITED = 1_000_000
+MAX_CRASHES = 10
+"""Leases that expire without progress before a delivery becomes a dead letter. Several restarts of
+a machine must not make a good delivery one.
+"""
 _PASSED: ColumnElement[int] = literal_column("0")  # a time in ms
 
 _c = deliveries.c
@@ -235,19 +239,28 @@ class DeliveryQueue:
         )
 
     def accept(
-        self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None = None
+        self,
+        batch: Sequence[NewDelivery],
+        *,
+        finds_replays: bool = True,
+        counts: Counts | None = None,
     ) -> list[Accepted]:
         """Store a batch durably, all or nothing; return one outcome for each delivery, in order.
 
         If the GUID is already stored, the outcome is "duplicate". A dead or ignored delivery that
         GitHub sends again is no duplicate: its row is updated, and its checkpoints stay. If the
-        same body was queued under another GUID in the last `replay_window_h` hours, the outcome is
-        "replay"; 0 disables the check. `counts` are added to counters.
+        same body was queued under another GUID in the last `REPLAY_WINDOW_H` hours, the outcome is
+        "replay", if the batch `finds_replays`. `counts` are added to counters.
         """
-        return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
+        return self._acceptor.accept(batch, finds_replays=finds_replays, counts=counts)
 
     def claim(
-        self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _UNLIMITED
+        self,
+        *,
+        worker: str,
+        lease_s: float = EXPIRY.lease_s,
+        max_crashes: int = MAX_CRASHES,
+        concurrency: int = _UNLIMITED,
     ) -> Lease | None:
         """Claim the due delivery with the smallest sort key; None if there is none.
 
@@ -285,7 +298,7 @@ class DeliveryQueue:
         with self._database.reading() as connection:
             return connection.execute(query).scalar()
 
-    def renew(self, lease: Lease, *, lease_s: float) -> Lease:
+    def renew(self, lease: Lease, *, lease_s: float = EXPIRY.lease_s) -> Lease:
         """Extend the lease to `lease_s` seconds from now. Raises `LeaseLost`."""
         terms = {"lease_ms": int(lease_s * 1000), **lease_parameters(lease)}
         with self._database.writing(durable=False) as connection:

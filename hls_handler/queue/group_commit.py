@@ -28,7 +28,7 @@ MAX_WAITING_BYTES = 100_000_000
 
 class BatchStore(Protocol):
     def accept(
-        self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None = None
+        self, batch: Sequence[NewDelivery], *, counts: Counts | None = None
     ) -> list[Accepted]: ...
 
 
@@ -47,14 +47,12 @@ class AcceptQueue:
         self,
         store: BatchStore,
         *,
-        replay_window_h: Callable[[], float],
         on_commit: Callable[[list[Accepted]], None],
         timeout_s: float = COMMIT_TIMEOUT_S,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         """`on_commit` runs in the committing thread before `accept` returns."""
         self._store = store
-        self._replay_window_h = replay_window_h
         self._on_commit = on_commit
         self._timeout_s = timeout_s
         self._max_waiting_bytes = max_waiting_bytes
@@ -170,11 +168,7 @@ class AcceptQueue:
     def _commit(self, batch: Sequence[_Waiting], counts: Counts) -> None:
         results: Sequence[Accepted | Exception]
         try:
-            accepted = self._store.accept(
-                [waiting.new for waiting in batch],
-                replay_window_h=self._replay_window_h(),
-                counts=counts,
-            )
+            accepted = self._store.accept([waiting.new for waiting in batch], counts=counts)
             self._on_commit(accepted)
             results = accepted
         except Exception as exc:  # noqa: BLE001 (the top of the thread)

@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import ColumnElement, and_, bindparam
 
@@ -32,9 +33,8 @@ from hls_handler.errors import LeaseLost, StoreUnavailable
 log = logging.getLogger(__name__)
 
 MIN_SHARE_FOR_WRITE = 1 / 2
-"""Share of a lease's time that must be left when a write to GitHub begins. Half of the default
-lease is 15 s, the time limit of a request, so the write has ended before another machine may claim
-the delivery.
+"""Share of a lease's time that must be left when a write to GitHub begins. Half of a lease is 15 s,
+the time limit of a request, so the write has ended before another machine may claim the delivery.
 """
 
 RENEW_BELOW_SHARE = 0.6
@@ -76,13 +76,26 @@ def machine_seconds() -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Expiry:
+    """Times after which processes go on without one that may have been killed. Tests shorten
+    them.
+    """
+
+    # A worker holds a delivery for this time without renewing its lease. Half of it is the time
+    # limit of a request to GitHub.
+    lease_s: float = 30.0
+    # A comment whose request got no response may appear within this time. It is not posted again
+    # before.
+    slowest_write_s: float = 60.0
+
+
+EXPIRY = Expiry()
+
+
+@dataclass(frozen=True, slots=True)
 class _HeldLease:
     lease: Lease
     asked_at: float  # when it was requested, by the machine's clock
-    lease_s: float  # the requested time
-
-    def left_s(self, now: float) -> float:
-        return self.asked_at + self.lease_s - now
 
 
 class HeldLeases:
@@ -94,14 +107,12 @@ class HeldLeases:
         self,
         renew: Callable[[Lease, float], object],
         *,
-        lease_s: Callable[[], float],
+        expiry: Expiry = EXPIRY,
         clock: Callable[[], float] = machine_seconds,
     ) -> None:
-        """`renew` extends a lease in the database to the given seconds from now; `lease_s` returns
-        `limits.lease_s`.
-        """
+        """`renew` extends a lease in the database to the given seconds from now."""
         self._renew_in_database = renew
-        self._lease_s = lease_s
+        self.expiry: Final = expiry
         self._clock = clock
         self._lock = threading.Lock()
         self._held: dict[tuple[str, int], _HeldLease] = {}  # by GUID and attempt
@@ -112,9 +123,9 @@ class HeldLeases:
         """
         return self._clock()
 
-    def add(self, lease: Lease, *, asked_at: float, lease_s: float) -> None:
+    def add(self, lease: Lease, *, asked_at: float) -> None:
         with self._lock:
-            self._held[lease.guid, lease.attempt] = _HeldLease(lease, asked_at, lease_s)
+            self._held[lease.guid, lease.attempt] = _HeldLease(lease, asked_at)
 
     def remove(self, lease: Lease) -> None:
         with self._lock:
@@ -124,13 +135,9 @@ class HeldLeases:
         """Renew the leases that expire soon, and remove lost leases. Return False if the database
         could not be used.
         """
-        now = self._clock()
+        fresh_s = FRESH_ABOVE_SHARE * self.expiry.lease_s
         with self._lock:
-            due = [
-                held.lease
-                for held in self._held.values()
-                if held.left_s(now) <= FRESH_ABOVE_SHARE * held.lease_s
-            ]
+            due = [held.lease for held in self._held.values() if self._left_s(held) <= fresh_s]
         responded = True
         for lease in due:
             try:
@@ -148,8 +155,8 @@ class HeldLeases:
         """Raise `LeaseLost` if the remaining share of the lease's time is `least` (0 to 1) or less.
         Sends no query.
         """
-        left_s, given_s = self._left(lease)
-        if left_s <= least * given_s:
+        left_s = self._find_left_s(lease)
+        if left_s <= least * self.expiry.lease_s:
             raise LeaseLost(
                 f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has {left_s:.1f} s"
                 " left by this machine's clock, too little for the next step: another worker may"
@@ -160,24 +167,23 @@ class HeldLeases:
         """Renew the lease if too little time is left for a write to GitHub. Raises `LeaseLost`,
         `StoreUnavailable`.
         """
-        left_s, given_s = self._left(lease)
-        if left_s < RENEW_BELOW_SHARE * given_s:
+        if self._find_left_s(lease) < RENEW_BELOW_SHARE * self.expiry.lease_s:
             self._renew(lease)
         self.require(lease, least=MIN_SHARE_FOR_WRITE)
 
-    def _left(self, lease: Lease) -> tuple[float, float]:
+    def _find_left_s(self, lease: Lease) -> float:
         with self._lock:
             held = self._held.get((lease.guid, lease.attempt))
-        if held is None:
-            return (0.0, 0.0)
-        return (held.left_s(self._clock()), held.lease_s)
+        return 0.0 if held is None else self._left_s(held)
+
+    def _left_s(self, held: _HeldLease) -> float:
+        return held.asked_at + self.expiry.lease_s - self._clock()
 
     def _renew(self, lease: Lease) -> None:
         asked_at = self._clock()
-        lease_s = self._lease_s()
-        self._renew_in_database(lease, lease_s)
+        self._renew_in_database(lease, self.expiry.lease_s)
         with self._lock:
             key = (lease.guid, lease.attempt)
             if key in self._held:  # else `remove` was called meanwhile
                 held = self._held[key]
-                self._held[key] = _HeldLease(held.lease, asked_at, lease_s)
+                self._held[key] = _HeldLease(held.lease, asked_at)

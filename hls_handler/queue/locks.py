@@ -107,10 +107,7 @@ def release_locks(connection: Connection, row_id: int) -> None:
 
 
 def write_pending(until: int) -> Postponed:
-    message = (
-        "an earlier write to GitHub got no response and may still take effect"
-        " (github.slowest_write_s)"
-    )
+    message = "an earlier write to GitHub got no response and may still take effect"
     return Postponed(message, at=from_ms(until))
 
 

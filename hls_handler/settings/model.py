@@ -201,15 +201,6 @@ class Github(Section):
     min_seconds_between_writes: Number = Field(
         1.0, ge=0, le=60, description="pause between two writes to GitHub, over all workers"
     )
-    slowest_write_s: Number = Field(
-        60.0,
-        ge=0,
-        le=600,
-        description=(
-            "how long a comment may still appear whose request got no response; it is not posted"
-            " again before"
-        ),
-    )
 
     @property
     def access_tokens(self) -> tuple[str, ...]:
@@ -493,12 +484,6 @@ class Limits(Section):
         le=100,
         description="failures caused by a delivery itself before it becomes a dead letter",
     )
-    max_crashes: Integer = Field(
-        10,
-        ge=1,
-        le=1000,
-        description="leases that expire without progress before a delivery becomes a dead letter",
-    )
     retry_backoff_s: Number = Field(
         5.0, gt=0, le=300, description="first pause after a failure; doubled, at most 300 s"
     )
@@ -508,20 +493,8 @@ class Limits(Section):
         le=8760,
         description="how long deliveries are retried during an outage of GitHub or Claude",
     )
-    replay_window_h: Number = Field(
-        72.0,
-        ge=0,
-        le=8760,
-        description="how long a body is recognised as a duplicate under another delivery id",
-    )
     shutdown_s: Number = Field(
         20.0, ge=0, le=600, description="time for running steps to finish after SIGTERM"
-    )
-    lease_s: Number = Field(
-        30.0,
-        ge=5,
-        le=3600,
-        description="how long a worker keeps its delivery without renewing its lease",
     )
     settle_s: Number = Field(
         5.0,
@@ -939,15 +912,6 @@ class CatchUp(Section):
             " intervals"
         ),
     )
-    interval_m: Number = Field(
-        10.0, ge=1, le=1440, description="pause between two runs, in minutes"
-    )
-    window_h: Number = Field(
-        72.0,
-        gt=0,
-        le=72,
-        description="age up to which a missed webhook is processed; GitHub keeps them for 72 h",
-    )
     hook_id: Integer | None = Field(
         None,
         ge=1,
@@ -966,12 +930,6 @@ class Mirror(Section):
         Path("data/mirror"), description="folder of the mirrors; it may be deleted at any time"
     )
     max_mb: Integer = Field(500, ge=1, le=100_000, description="largest mirror of one repository")
-    total_mb: Integer = Field(
-        5_000,
-        ge=1,
-        le=10_000_000,
-        description="size of all mirrors; what was not used for longest is deleted",
-    )
     min_free_mb: Integer = Field(
         1_000,
         ge=0,

@@ -19,7 +19,25 @@ class RemovedKey:
     is_secret: bool = False
 
 
-REMOVED_KEYS = (RemovedKey("claude.temperature", "models accept no temperature"),)
+REMOVED_KEYS = (
+    RemovedKey(
+        "github.slowest_write_s",
+        "a comment whose request got no response is not posted again before 60 s",
+    ),
+    RemovedKey("claude.temperature", "models accept no temperature"),
+    RemovedKey(
+        "limits.max_crashes",
+        "a delivery becomes a dead letter after 10 leases that expire without progress",
+    ),
+    RemovedKey(
+        "limits.replay_window_h",
+        "a body is recognised as a duplicate under another delivery id for 72 hours",
+    ),
+    RemovedKey("limits.lease_s", "a worker keeps its delivery for 30 s without renewing its lease"),
+    RemovedKey("catch_up.interval_m", "missed webhooks are read every 10 minutes"),
+    RemovedKey("catch_up.window_h", "missed webhooks of the last 72 hours are processed"),
+    RemovedKey("mirror.total_mb", "all mirrors together have at most 5,000 MB"),
+)
 """A key of a section that an entry of `repositories`, or the file of a repository, can override is
 removed there, too. A key stands before the section that it is in.
 """

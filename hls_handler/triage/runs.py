@@ -83,4 +83,4 @@ def _undo_of(run: TriageRun, issue: TriagedIssue) -> NewDelivery:
 def _accept(store: Storage, batch: Sequence[NewDelivery]) -> list[Accepted]:
     if not batch:
         return []
-    return store.queue.accept(batch, replay_window_h=0)
+    return store.queue.accept(batch, finds_replays=False)

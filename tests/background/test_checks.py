@@ -368,7 +368,7 @@ def test_missing_expected_webhooks_are_reported(make_world: MakeWorld, tmp_path:
     )
     assert overdue.remedy is not None
     assert "Recent Deliveries" in overdue.remedy
-    world.store.queue.accept([ignored("g")], replay_window_h=0)
+    world.store.queue.accept([ignored("g")], finds_replays=False)
     assert run().state == "healthy"
 
 
@@ -418,7 +418,7 @@ def test_another_repository_with_the_former_name_is_no_problem(
     text = SMALLEST.replace("owner/repo", "octo/old")
     world.receive("repository", renamed(), guid="g1")
     world.advance(60)
-    world.store.queue.accept([ignored("g2", repository="octo/old")], replay_window_h=0)
+    world.store.queue.accept([ignored("g2", repository="octo/old")], finds_replays=False)
     assert checks_of(world, tmp_path, text=text)["webhooks"].run() is not None
 
 

@@ -21,7 +21,7 @@ from hls_handler.background.threads import (
 )
 from hls_handler.engine.health import ComponentHealth, Health
 from hls_handler.errors import DependencyDown, HlsError, StoreUnavailable
-from hls_handler.settings.model import Limits, Settings, Storage
+from hls_handler.settings.model import Settings, Storage
 from hls_handler.store.retention import RetentionStore
 from tests.engine.world import settings as base_settings
 
@@ -209,13 +209,9 @@ class FakeStore(RetentionStore):
         return deleted
 
 
-def make_settings(
-    *, keep_days: int = 90, body_days: int = 14, replay_window_h: float = 72
-) -> Settings:
+def make_settings(*, keep_days: int = 90, body_days: int = 14) -> Settings:
     storage = Storage(keep_days=keep_days, body_days=body_days)
-    return base_settings().model_copy(
-        update={"storage": storage, "limits": Limits(replay_window_h=replay_window_h)}
-    )
+    return base_settings().model_copy(update={"storage": storage})
 
 
 def retain(store: FakeStore, pauses: list[float], settings: Settings | None = None) -> None:
@@ -256,23 +252,13 @@ def test_causes_of_all_dead_and_waiting_deliveries_are_corrected_in_batches() ->
     assert pauses == [0.5] * 4
 
 
-@pytest.mark.parametrize(
-    ("settings", "ages"),
-    [
-        (make_settings(keep_days=31, body_days=60), (60 * DAY, 31 * DAY, 31 * DAY)),
-        (make_settings(replay_window_h=8760), (14 * DAY, 365 * DAY, 90 * DAY)),
-    ],
-    ids=["from settings", "replays"],
-)
-def test_rows_are_deleted_only_after_the_replay_window(
-    settings: Settings, ages: tuple[timedelta, ...]
-) -> None:
+def test_rows_are_deleted_after_the_days_of_the_settings() -> None:
     store = FakeStore()
-    retain(store, [], settings)
+    retain(store, [], make_settings(keep_days=31, body_days=60))
     assert [(table, after) for table, after, _ in store.calls] == [
-        ("bodies", ages[0]),
-        ("deliveries", ages[1]),
-        ("changes", ages[2]),
+        ("bodies", 60 * DAY),
+        ("deliveries", 31 * DAY),
+        ("changes", 31 * DAY),
         ("replies", 7 * DAY),
     ]
 

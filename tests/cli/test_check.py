@@ -96,13 +96,13 @@ def test_names_that_do_not_exist_are_named(check: Check, settings: Path) -> None
     assert checked.exit_code == 1
     prompt, issue, owner = checked.stdout.splitlines()[-3:]
     assert (
-        prompt == f"{settings}:19 (repositories[1].prompts.use.issues.reopened): there is no prompt"
+        prompt == f"{settings}:18 (repositories[1].prompts.use.issues.reopened): there is no prompt"
         " 'issues/analyse'; did you mean 'issues/analyze'? [HLS035]"
     )
     assert f".comments.post_to.push): the issue {REPOSITORY}#4711 cannot be read: GET " in issue
     assert (
         owner
-        == f"{settings}:19 (repositories[1].name): GitHub has no account Codertocatt; check the"
+        == f"{settings}:18 (repositories[1].name): GitHub has no account Codertocatt; check the"
         " name [HLS053]"
     )
 
@@ -119,7 +119,7 @@ def test_labels_that_prompts_do_not_list_are_counted(
     entry = f'  - {{name: "{REPOSITORY}", labels: {{suggest: true, allow: ["area/*"]}}}}'
     checked = check({"repositories:\n": f"repositories:\n{entry}\n"})
     assert (
-        f"{settings}:18 (repositories[0].labels.suggest): note: prompts do not list 100 of 1100"
+        f"{settings}:17 (repositories[0].labels.suggest): note: prompts do not list 100 of 1100"
         " labels of the repository; labels.allow and labels.deny choose which they list [HLS055]\n"
         in checked.stdout
     )
@@ -139,7 +139,7 @@ def test_events_that_the_webhooks_do_not_send_are_named(
     page = f"{sandbox.page_url}{REPOSITORY}/settings/hooks/{hook.id}"
     assert_last_line(
         checked,
-        f"{settings}:18 (repositories[0].name): the webhook does not send"
+        f"{settings}:17 (repositories[0].name): the webhook does not send"
         " pull_request_review_comment, pull_request_review_thread, which the settings need; select"
         f" them at {page} [HLS052]",
     )
@@ -154,7 +154,7 @@ def test_budget_below_one_call_is_a_warning(check: Check, settings: Path) -> Non
     assert checked.exit_code == 0, checked.output
     warnings = [line for line in checked.stdout.splitlines() if line.startswith("warning: ")]
     assert warnings == [
-        f"warning: {settings}:17 (budgets.{key}.day_usd): {usd} USD are less than one call may cost"
+        f"warning: {settings}:16 (budgets.{key}.day_usd): {usd} USD are less than one call may cost"
         " (0.0087 USD for claude.input_tokens and max_tokens with claude-haiku-5-5); a call that"
         " does not fit is never made [HLS017]"
         for key, usd in (("total", "0.006"), ("outsiders", "0.001"))
@@ -167,7 +167,7 @@ def test_rejected_credentials_are_named_and_not_shown(
     checked = check({sandbox.token: "ghp_" + "x" * 36, sandbox.api_key: "sk-ant-" + "x" * 36})
     assert checked.exit_code == 1
     assert f"{settings}:4 (github.token)" in checked.stdout
-    assert f"{settings}:10 (claude.api_key): Claude answered 401" in checked.stdout
+    assert f"{settings}:9 (claude.api_key): Claude answered 401" in checked.stdout
     assert {"[HLS050]", "[HLS056]"} <= {*checked.stdout.split()}
     assert "x" * 36 not in checked.output
 
@@ -191,7 +191,7 @@ def test_every_unknown_model_is_named_with_its_file(check: Check, tmp_path: Path
 def test_unknown_review_model_is_named_with_its_line(check: Check, settings: Path) -> None:
     checked = check({"claude:\n": "claude:\n  review_model: claude-one\n"})
     last = checked.stdout.splitlines()[-1]
-    assert last.startswith(f"{settings}:10 (claude.review_model): Claude answered 404")
+    assert last.startswith(f"{settings}:9 (claude.review_model): Claude answered 404")
     assert last.endswith(" [HLS057]")
     assert "claude-one" in last
     assert (
@@ -209,7 +209,7 @@ def test_fallback_that_reviews_with_its_own_model_is_noted(check: Check, setting
     notes = [line for line in checked.stdout.splitlines() if "reviews by" in line]
     (note,) = notes
     assert (
-        note == f"{settings}:11 (claude.fallbacks[0].model): note: reviews by second use its model "
+        note == f"{settings}:10 (claude.fallbacks[0].model): note: reviews by second use its model "
         "claude-haiku-5-5; claude.fallbacks[0].review_model names another [HLS021]"
     )
 
@@ -260,7 +260,7 @@ def test_services_of_retrieval_are_checked_and_no_folder_is_opened(
         checked = check({"mirror:": f"{retrieval}\nmirror:"})
     assert checked.exit_code == (0 if problem is None else 1), checked.output
     if problem is not None:
-        assert checked.stdout.splitlines()[-1].startswith(f"{settings}:21 (retrieval): ")
+        assert checked.stdout.splitlines()[-1].startswith(f"{settings}:20 (retrieval): ")
         assert checked.stdout.endswith(" [HLS058]\n")
         assert problem in checked.stdout
     assert not (settings.parent / "vectors").exists()

@@ -43,7 +43,6 @@ def test_totals_and_the_queue_come_from_the_database(browser: Browser, store: St
     store.pauses.pause("octo/widgets", reason=None, by="mona")
     store.queue.accept(
         [],
-        replay_window_h=72,
         counts={
             ("rejected", "401"): 3,
             ("github_requests", ""): 12,

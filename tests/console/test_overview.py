@@ -208,9 +208,7 @@ def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Brow
 def test_most_severe_problem_is_the_first(store: Storage, browser: Browser) -> None:
     browser.health.report_problem("claude", "Claude is down", "wait")
     browser.health.report_problem("store", "disk full", "make room", severity="unhealthy")
-    store.queue.accept(
-        [], replay_window_h=72, counts={("rejected", "400"): 9, ("rejected", "401"): 1}
-    )
+    store.queue.accept([], counts={("rejected", "400"): 9, ("rejected", "401"): 1})
     store.pauses.pause(None, reason="a migration", by="mona")
     browser.health.report_problem("queue", f"{describe_pause(*store.pauses.active())}; 0", "resume")
     found = problems(page(browser))

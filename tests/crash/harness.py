@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine, func, select
 
 from hls_handler.db.tables import deliveries
+from hls_handler.queue.leases import Expiry
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from tests.crash.commits import CommitCounter, count_commits
@@ -32,7 +33,6 @@ github:
   webhook_secret: "{secret}"
   base_url: "{github_url}"
   min_seconds_between_writes: 0
-  slowest_write_s: 3
 claude:
   api_key: "{api_key}"
   base_url: "{claude_url}"
@@ -88,7 +88,7 @@ class CountedService(Service):
 
 def _serve_counted(commits: CommitCounter) -> None:
     count_commits(commits)
-    serve()
+    serve(Expiry(slowest_write_s=3))
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_s: float) -> bool:

@@ -38,7 +38,7 @@ SYNCED: dict[str, Write] = {
     ),
 }
 UNSYNCED: dict[str, Write] = {
-    "renew a lease": lambda s, lease: s.queue.renew(lease, lease_s=30),
+    "renew a lease": lambda s, lease: s.queue.renew(lease),
     "save a checkpoint": lambda s, lease: s.checkpoints.save(lease, CHECKPOINT),
     "delete a checkpoint": lambda s, lease: s.checkpoints.delete(lease, "gather"),
     "acquire a lock": lambda s, lease: s.locks.acquire(lease, "comment", ttl_s=60),

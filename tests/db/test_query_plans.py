@@ -77,7 +77,7 @@ def _begin_review_call(store: Storage) -> None:
 
 
 QUERIES: dict[str, Callable[[Storage], object]] = {
-    "claim": lambda store: store.queue.claim(worker="w", lease_s=30, max_crashes=10, concurrency=0),
+    "claim": lambda store: store.queue.claim(worker="w", concurrency=0),
     "seconds_until_due": lambda store: store.queue.seconds_until_due(),
     "push": lambda store: accept(store, push("g3", "bbb")),
     "close": lambda store: accept(store, queued("g3", number=7, supersedes="all")),

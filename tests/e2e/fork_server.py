@@ -27,6 +27,7 @@ from hls_handler import __main__ as program
 from hls_handler.app import Service
 from hls_handler.cli.options import DOTENV
 from hls_handler.cli.serve import run_service
+from hls_handler.queue.leases import EXPIRY, Expiry
 from hls_handler.settings.load import export_proxy_settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -85,16 +86,19 @@ def start_module(
     environ: Mapping[str, str],
     log: Path,
     max_files: int | None = None,
+    expiry: Expiry = EXPIRY,
 ) -> ForkedProcess:
     """Start `python -m module` in the root of the repository; its output is appended to a file.
 
-    `hls serve` without options has a preloaded prompt library.
+    `hls serve` without options has a preloaded prompt library and `expiry`.
     """
     run: Callable[[], object] = partial(
         runpy.run_module, module, run_name="__main__", alter_sys=True
     )
     if module == "hls_handler":
-        run = serve if arguments[0] == "serve" and len(arguments) == 3 else program.main
+        run = program.main
+        if arguments[0] == "serve" and len(arguments) == 3:
+            run = partial(serve, expiry)
     limited = run if max_files is None else partial(_run_limited, max_files, run)
     return ForkedProcess(limited, arguments, environ, ROOT, log, log)
 
@@ -114,8 +118,8 @@ def run_command(
         return subprocess.CompletedProcess(list(arguments), code, out.read_text(), err.read_text())
 
 
-def serve() -> None:
-    """Do what `hls serve --config ...` does, with a preloaded prompt library."""
+def serve(expiry: Expiry) -> None:
+    """Do what `hls serve --config ...` does, with a preloaded prompt library and `expiry`."""
     # only here, so that the process of the tests need not load the libraries
     from tests.e2e.preload import (
         load,
@@ -123,7 +127,7 @@ def serve() -> None:
 
     export_proxy_settings(os.environ, DOTENV)
     try:
-        run_service(Path(sys.argv[-1]), partial(Service, load=load))
+        run_service(Path(sys.argv[-1]), partial(Service, load=load, expiry=expiry))
     except typer.Exit as exc:
         sys.exit(exc.exit_code)
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hls_handler.queue.leases import Expiry
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from tests.e2e.fork_server import ForkedProcess, start_module
@@ -35,7 +36,6 @@ github:
   webhook_secret: "{secret}"
   base_url: "{github_url}"
   min_seconds_between_writes: 0.01
-  slowest_write_s: {slowest_write_s}
 claude:
   api_key: "{api_key}"
   base_url: "{claude_url}"
@@ -60,7 +60,6 @@ def settings_text(
     prompts: str = "prompts",
     limits: str = "concurrency: 4",
     server: str = "",
-    slowest_write_s: float = 1,
     more: str = "",
     catch_up: str = "enabled: false",
     mirror: str = "enabled: false",  # git cannot fetch recorded commits
@@ -81,11 +80,14 @@ def settings_text(
         prompts=prompts,
         limits=limits,
         server=server,
-        slowest_write_s=slowest_write_s,
         more=more,
         catch_up=catch_up,
         mirror=mirror,
     )
+
+
+SHORT_WRITE = Expiry(slowest_write_s=1)
+SHORT_LEASE = Expiry(lease_s=5, slowest_write_s=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Service:
     max_files: int | None = None  # limit of open files of the process; None: the current limit
     program: tuple[str, ...] = ("hls_handler", "serve")
     options: tuple[str, ...] = ()
+    expiry: Expiry = SHORT_WRITE  # if it has no options
     process: subprocess.Popen[bytes] | ForkedProcess | None = None
     _log_start: int = 0  # size of the log before the current process
 
@@ -133,7 +136,12 @@ class Service:
         environ = {**os.environ, **self.environ}
         self.begin_log()
         self.process = start_module(
-            module, arguments, environ=environ, log=self.log, max_files=self.max_files
+            module,
+            arguments,
+            environ=environ,
+            log=self.log,
+            max_files=self.max_files,
+            expiry=self.expiry,
         )
         return self.until_up()
 

@@ -25,7 +25,7 @@ import pytest
 from hls_handler.errors import StoreUnavailable
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.postgresql_proxy import Proxy
-from tests.e2e.service import Service, Waiting, settings_text
+from tests.e2e.service import SHORT_LEASE, Service, Waiting, settings_text
 from tests.e2e.test_life import assert_each_done_once, run
 from tests.e2e.test_life import issue as small_issue
 from tests.postgres import Cluster, running_cluster
@@ -169,11 +169,9 @@ def running_setup(folder: Path, storage_url: str) -> Iterator[Setup]:
     with Sandbox() as sandbox:
         settings = folder / "settings.yaml"
         settings.write_text(
-            settings_text(
-                sandbox, storage_url=storage_url, limits="concurrency: 4, lease_s: 5, shutdown_s: 2"
-            )
+            settings_text(sandbox, storage_url=storage_url, limits="concurrency: 4, shutdown_s: 2")
         )
-        service = Service(settings, 0, folder / "service.log", storage_url)
+        service = Service(settings, 0, folder / "service.log", storage_url, expiry=SHORT_LEASE)
         service.start()
         try:
             yield Setup(service, sandbox, Stream(service, sandbox))
@@ -385,7 +383,7 @@ def test_a_start_without_database_fails_with_a_remedy(
         ended = run("serve", "--config", str(settings))
     assert ended.returncode == 1  # and not 2: a later start may succeed
     (line,) = ended.stderr.splitlines()
-    assert f"{settings}:13 (storage.url): the database postgresql+psycopg://" in line
+    assert f"{settings}:12 (storage.url): the database postgresql+psycopg://" in line
     assert line.endswith("Connection refused; see whether PostgreSQL runs where storage.url says")
 
 

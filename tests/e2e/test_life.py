@@ -112,7 +112,7 @@ def test_all_problems_of_a_start_are_printed_together(
     assert f"--port (server.port): cannot listen on 127.0.0.1:{port}: " in said
     assert "(storage.url)" in said
     assert (
-        f"{service.settings}:14 (prompts.directory): there is no folder {tmp_path}/none [HLS030]\n"
+        f"{service.settings}:13 (prompts.directory): there is no folder {tmp_path}/none [HLS030]\n"
         in said
     )
     assert "Traceback" not in said

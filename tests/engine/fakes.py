@@ -616,7 +616,7 @@ class ExclusiveLease(HeldLeases):
     """Leases that never expire."""
 
     def __init__(self) -> None:
-        super().__init__(lambda _lease, _seconds: None, lease_s=lambda: 30.0)
+        super().__init__(lambda _lease, _seconds: None)
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
         pass

@@ -35,7 +35,7 @@ from tests.prompting.samples import load
 
 SHA = pull_request().head_sha
 REPLY = pull_request_analysis()
-LATE_WRITE_S = 61.0  # more than `github.slowest_write_s`
+LATE_WRITE_S = 61.0  # more than `Expiry.slowest_write_s`
 NO_RESPONSE = DependencyDown(
     "GitHub gave no answer", dependency="github", remedy="wait", may_have_succeeded=True
 )
@@ -369,7 +369,7 @@ def test_check_that_waited_for_first_results_is_held_up_once(make_world: MakeWor
     limiter, others = world.store.rate_limiter, list[Lease]()
     for number in range(7, 27):
         world.accept(guid=f"other {number}", number=number)
-        other = world.store.queue.claim(worker="v", lease_s=3600, max_crashes=10)
+        other = world.store.queue.claim(worker="v", lease_s=3600)
         assert other is not None
         others.append(other)
     waiting: list[tuple[datetime, Lease]] = []

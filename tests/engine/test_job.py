@@ -44,7 +44,7 @@ def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeW
 def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
-    no_leases = HeldLeases(lambda *_: None, lease_s=lambda: 30.0)
+    no_leases = HeldLeases(lambda *_: None)
     job = replace(world.job(), context=replace(world.tools(), leases=no_leases))
     with pytest.raises(LeaseLost):
         job.run_step(COUNT, 0, fail_if_called)
@@ -63,11 +63,10 @@ def test_lease_that_expired_while_its_claim_waited_is_renewed_and_no_attempt_is_
     world.accept()
     leases = HeldLeases(
         lambda lease, s: world.store.queue.renew(lease, lease_s=s),
-        lease_s=lambda: 30,
         clock=lambda: 31,
     )
     lease = world.claim()
-    leases.add(lease, asked_at=0, lease_s=30)
+    leases.add(lease, asked_at=0)
     finished = run_delivery(lease, replace(world.tools(), leases=leases))
     assert finished is not None
     assert (finished.state, world.row().attempt) == ("done", 1)

@@ -17,7 +17,7 @@ from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.workers import Workers
 from hls_handler.errors import LeaseLost, StoreUnavailable
 from hls_handler.queue.delivery_queue import DeliveryQueue
-from hls_handler.queue.leases import HeldLeases
+from hls_handler.queue.leases import Expiry, HeldLeases
 from hls_handler.settings.model import Limits
 from hls_handler.storage import Storage
 from tests.engine.world import FOREVER_S, GUID, TIMEOUT_S, Ended, MakeWorld, World
@@ -41,13 +41,9 @@ class QueueWithHooks:
     renewed: list[str] = field(default_factory=list)
     renewing: threading.Condition = field(default_factory=threading.Condition)
 
-    def claim(
-        self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int
-    ) -> Lease | None:
+    def claim(self, *, worker: str, lease_s: float, concurrency: int) -> Lease | None:
         self.before_claim()
-        lease = self.store.queue.claim(
-            worker=worker, lease_s=FOREVER_S, max_crashes=max_crashes, concurrency=concurrency
-        )
+        lease = self.store.queue.claim(worker=worker, lease_s=FOREVER_S, concurrency=concurrency)
         if lease is not None:
             self.when_claimed(lease)
         return lease
@@ -120,11 +116,10 @@ def run_workers(
     workers = Workers(
         queue=cast(DeliveryQueue, queue),
         leases=HeldLeases(
-            lambda lease, seconds: queue.renew(lease, lease_s=seconds), lease_s=lambda: lease_s
+            lambda lease, seconds: queue.renew(lease, lease_s=seconds),
+            expiry=Expiry(lease_s=lease_s),
         ),
-        limits=lambda: Limits.model_construct(
-            concurrency=concurrency, lease_s=lease_s, max_crashes=10
-        ),
+        limits=lambda: Limits(concurrency=concurrency),
         name="w",
         connect=connect,
         finished=lambda guid, end: results.put(Ended(guid, end.state, end.reason)),

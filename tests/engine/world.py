@@ -170,7 +170,6 @@ class World:
                     body=payload.body if body is None else body,
                 )
             ],
-            replay_window_h=72,
         )
 
     def receive(
@@ -185,7 +184,7 @@ class World:
         limits = given.limits.model_copy(update={"settle_s": settle_s})
         waiting = given.model_copy(update={"limits": limits})
         new = new_delivery(headers, envelope, routed, body, waiting, request_id=guid)
-        return self.store.queue.accept([new], replay_window_h=72)[0].outcome
+        return self.store.queue.accept([new])[0].outcome
 
     def open_pull_request(
         self, *files: ChangedFile, guid: str = GUID, action: str | None = None, **known: Any
@@ -207,7 +206,7 @@ class World:
         )
 
     def find_due(self) -> Lease | None:
-        return self.store.queue.claim(worker="w", lease_s=30, max_crashes=10)
+        return self.store.queue.claim(worker="w")
 
     def claim(self) -> Lease:
         """Claim the next delivery that is due."""

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from hls_handler.git.mirror import UNMERGEABLE, Hit, Mirrors, Pick, PickConflict
+from hls_handler.git.mirror_disk import MirrorDisk
 from hls_handler.git.run import find_git
 from hls_handler.github.api import GithubApi
 from hls_handler.github.reader import GithubReader
@@ -761,14 +762,19 @@ def test_commits_that_are_too_large_together_are_replaced_by_the_last_one(world:
 
 
 def test_mirror_that_was_not_used_for_longest_is_deleted_at_the_limit(world: World) -> None:
+    world.mirrors.disk = MirrorDisk(
+        lambda: world.settings,
+        clock=lambda: world.now,
+        free_bytes=lambda _: 10**12,
+        total_bytes=1_500_000,
+    )
     for name in ("old", "new", "third"):
         origin = Origin(world.folder / f"served/o/{name}.git")
         commit = origin.commit({"a": os.urandom(600_000)})
         assert world.open(commit, repository=f"o/{name}").no_mirror == ""
         for lock in world.settings.directory.glob(f"{name}-*/lock"):
             os.utime(lock, (1_000, 1_000) if name == "old" else (2_000, 2_000))
-        world.change(total_mb=1 if name == "new" else 5_000)
-    assert world.mirrored() == ["third"]
+    assert world.mirrored() == ["new", "third"]
 
 
 def test_threads_that_want_the_same_commit_fetch_it_once(world: World) -> None:

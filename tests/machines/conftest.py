@@ -23,11 +23,10 @@ def storage_url(postgres: Cluster) -> Iterator[str]:
 
 @pytest.fixture(scope="package")
 def package_fleet(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    limits = "lease_s: 5, concurrency: 4, max_crashes: 100"
     url = postgres.url(postgres.create())
     with Sandbox() as shared_sandbox:
         with make_fleet(
-            shared_sandbox, url, tmp_path_factory.mktemp("fleet"), size=4, limits=limits
+            shared_sandbox, url, tmp_path_factory.mktemp("fleet"), size=4, limits="concurrency: 4"
         ) as fleet:
             yield fleet
         assert violations(request.document() for request in shared_sandbox.requests.all()) == []

@@ -16,7 +16,7 @@ from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 from tests.crash.harness import wait_until
-from tests.e2e.service import Service, settings_text
+from tests.e2e.service import SHORT_LEASE, Service, settings_text
 
 REPOSITORY = "Codertocat/Hello-World"
 
@@ -123,7 +123,8 @@ def make_fleet(
     with closing(Storage.open(url)) as store:
         environ = {"STORAGE_URL": url}
         services = [
-            Service(path, 0, folder / f"service-{n}.log", url, environ=environ) for n in range(size)
+            Service(path, 0, folder / f"service-{n}.log", url, environ=environ, expiry=SHORT_LEASE)
+            for n in range(size)
         ]
         fleet = Fleet(sandbox, store, url, path, services)
         try:

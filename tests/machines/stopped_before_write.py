@@ -11,12 +11,14 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 from hls_handler import app
 from hls_handler.cli.serve import run_service
 from hls_handler.deliveries import Lease
 from hls_handler.queue.leases import HeldLeases
+from tests.e2e.service import SHORT_LEASE
 
 
 class StoppingLeases(HeldLeases):
@@ -33,4 +35,4 @@ class StoppingLeases(HeldLeases):
 
 if __name__ == "__main__":
     vars(app)["HeldLeases"] = StoppingLeases
-    sys.exit(run_service(Path(sys.argv[2])))
+    sys.exit(run_service(Path(sys.argv[2]), partial(app.Service, expiry=SHORT_LEASE)))

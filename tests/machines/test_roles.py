@@ -63,7 +63,7 @@ def test_role_is_rejected_for_sqlite(sandbox: Sandbox, tmp_path: Path, role: Rol
         Service(SettingsFile(path, os.environ, dotenv=tmp_path / ".env"), LogRing(), role=role)
     assert raised.value.problems == (
         (
-            f"{path}:15 (storage.url): --role {role} needs a database that processes can share, but"
+            f"{path}:14 (storage.url): --role {role} needs a database that processes can share, but"
             " only one process can use an SQLite file: name a postgresql+psycopg:// address, or"
             " serve without --role"
         ),

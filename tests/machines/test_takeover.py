@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 
 from hls_handler.sandbox.faults import Fault
-from tests.e2e.service import Service
+from tests.e2e.service import SHORT_LEASE, Service
 from tests.machines.fleet import Fleet
 
-LEASE_S = 5
 STOPPED = "T"
 
 
@@ -37,7 +36,7 @@ def test_delivery_of_killed_process_continues_within_the_lease(fleet: Fleet) -> 
     killed.stop(signal.SIGKILL)
     killed_at = time.monotonic()
     fleet.until(lambda: fleet.row("killed").attempt == 2)
-    assert time.monotonic() - killed_at <= LEASE_S + 3
+    assert time.monotonic() - killed_at <= SHORT_LEASE.lease_s + 3
     fleet.until_idle()
     fleet.assert_once(701)
 

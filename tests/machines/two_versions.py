@@ -28,7 +28,7 @@ from hls_handler.sandbox.claude import Asked, canned
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from tests.crash.scenarios import FreshRepository
-from tests.e2e.service import Service
+from tests.e2e.service import SHORT_LEASE, Service
 from tests.machines.fleet import Fleet, settings_for
 from tests.postgres import running_cluster
 
@@ -98,16 +98,20 @@ def main(folder: Path) -> None:
         tempfile.TemporaryDirectory() as name,
     ):
         url, here = cluster.url(cluster.create()), Path(name)
-        settings = settings_for(
-            sandbox, here, limits="lease_s: 5, concurrency: 4, max_crashes: 100", url=url
-        )
+        settings = settings_for(sandbox, here, limits="concurrency: 4", url=url)
         known = here / "earlier.yaml"  # without keys that an earlier version may not have
-        known.write_text(re.sub(r"mirror: .*\n|  cache_ttl_h: .*\n", "", settings.read_text()))
+        known.write_text(
+            re.sub(r"mirror: .*\n|  cache_ttl_h: .*\n", "", settings.read_text()).replace(
+                "{concurrency: 4", "{lease_s: 5, concurrency: 4"
+            )
+        )
         earlier = [
             EarlierService(known, 0, here / f"earlier-{n}.log", url, folder=folder)
             for n in range(2)
         ]
-        newer = [Service(settings, 0, here / f"newer-{n}.log", url) for n in range(2)]
+        newer = [
+            Service(settings, 0, here / f"newer-{n}.log", url, expiry=SHORT_LEASE) for n in range(2)
+        ]
         for service in earlier:
             service.start()
         first = Fleet(sandbox, None, url, settings, [*earlier, *newer])  # type: ignore[arg-type]

@@ -114,7 +114,7 @@ def push(guid: str, sha: str, **other: Any) -> NewDelivery:
 
 
 def accept(store: Storage, *batch: NewDelivery) -> list[Accepted]:
-    return store.queue.accept(batch, replay_window_h=72)
+    return store.queue.accept(batch)
 
 
 def claim(
@@ -126,7 +126,7 @@ def claim(
 
 
 def nothing_is_due(store: Storage) -> bool:
-    return store.queue.claim(worker="worker", lease_s=30, max_crashes=10) is None
+    return store.queue.claim(worker="worker") is None
 
 
 def begin(store: Storage, guid: str, **other: Any) -> Lease:

@@ -152,7 +152,7 @@ def test_replay_window_of_zero_detects_no_replay(store: Storage) -> None:
     outcomes = [
         answer.outcome
         for batch in batches
-        for answer in store.queue.accept(batch, replay_window_h=0)
+        for answer in store.queue.accept(batch, finds_replays=False)
     ]
     assert outcomes == ["queued", "queued", "queued"]
 

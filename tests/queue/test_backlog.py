@@ -39,8 +39,8 @@ def test_webhook_does_not_wait_for_the_backlog_of_its_conversation(
 def test_issues_of_the_backlog_begin_one_by_one(store: Storage, skew: Skew) -> None:
     accept(store, *(of_backlog(f"triage-1-{n}", spread_s=6.0 * n) for n in range(2)))
     assert claim(store).guid == "triage-1-0"
-    assert store.queue.claim(worker="w", lease_s=30, max_crashes=10) is None
+    assert store.queue.claim(worker="w") is None
     store.queue.reschedule_waiting()  # as a restart does
-    assert store.queue.claim(worker="w", lease_s=30, max_crashes=10) is None
+    assert store.queue.claim(worker="w") is None
     skew.advance(seconds=6)
     assert claim(store).guid == "triage-1-1"

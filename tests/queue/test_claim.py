@@ -48,7 +48,7 @@ def test_running_deliveries_are_limited_by_concurrency(store: Storage, skew: Ske
     accept(store, *(queued(f"g{n}") for n in range(4)))
 
     def claim_one() -> Lease | None:
-        return store.queue.claim(worker="worker", lease_s=30, max_crashes=10, concurrency=2)
+        return store.queue.claim(worker="worker", concurrency=2)
 
     first, second = claim_one(), claim_one()
     assert first is not None
@@ -67,9 +67,7 @@ def test_running_deliveries_are_limited_by_concurrency(store: Storage, skew: Ske
 def test_one_command_runs_beyond_the_concurrency(store: Storage) -> None:
     accept(store, queued("running", number=7), queued("waiting", number=8))
     accept(store, *(queued(f"command {n}", number=n, is_command=True) for n in (7, 8)))
-    claimed = [
-        store.queue.claim(worker="w", lease_s=30, max_crashes=10, concurrency=1) for _ in range(4)
-    ]
+    claimed = [store.queue.claim(worker="w", concurrency=1) for _ in range(4)]
     assert [None if lease is None else lease.guid for lease in claimed] == [
         "running",
         "command 7",
@@ -110,7 +108,7 @@ def test_expired_lease_is_claimed_again_and_counts_as_a_crash(store: Storage, sk
     lease = claim(store, worker="other")
     assert (lease.guid, lease.attempt, lease.crashes) == ("g1", 2, 1)
     with pytest.raises(LeaseLost, match="delivery g1"):
-        store.queue.renew(stale, lease_s=30)
+        store.queue.renew(stale)
 
 
 def test_delivery_is_dead_after_max_crashes(store: Storage, skew: Skew) -> None:
@@ -144,7 +142,7 @@ def test_released_leases_can_be_claimed_at_once_and_count_as_crashes(store: Stor
     assert store.queue.release_all_leases() == 2
     assert store.queue.release_all_leases() == 0
     with pytest.raises(LeaseLost):
-        store.queue.renew(before[0], lease_s=30)
+        store.queue.renew(before[0])
     after = [claim(store), claim(store)]
     assert sorted((lease.guid, lease.attempt, lease.crashes) for lease in after) == [
         ("g1", 2, 1),

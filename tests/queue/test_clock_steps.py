@@ -23,13 +23,9 @@ from tests.queue.builders import (
 )
 
 
-def check(steps: ClockSteps) -> bool:
-    return steps.check(lease_s=30, slowest_write_s=60)
-
-
 def test_waits_end_after_the_clock_was_set_back(store: Storage, skew: Skew) -> None:
     steps = ClockSteps(store.database, store.queue)
-    assert not check(steps)
+    assert not steps.check()
     begin(store, "killed", number=1)
     retried = begin(store, "retried", number=2)
     store.queue.reschedule(
@@ -41,7 +37,7 @@ def test_waits_end_after_the_clock_was_set_back(store: Storage, skew: Skew) -> N
     )
     store.rate_limiter.hold("github", store.now() + timedelta(seconds=10))
     skew.advance(hours=-1)
-    assert check(steps)
+    assert steps.check()
     assert claim(store).guid == "retried"
     assert store.rate_limiter.held_until("github") is None
     assert nothing_is_due(store)
@@ -54,17 +50,17 @@ def test_lease_from_before_the_clock_was_set_back_ends_after_a_start(
 ) -> None:
     begin(store, "killed")
     skew.advance(hours=-1)
-    assert not check(ClockSteps(store.database, store.queue))
+    assert not ClockSteps(store.database, store.queue).check()
     skew.advance(seconds=31)
     assert claim(store).guid == "killed"
 
 
 def test_later_clock_changes_nothing(store: Storage, skew: Skew) -> None:
     steps = ClockSteps(store.database, store.queue)
-    assert not check(steps)
+    assert not steps.check()
     accept(store, queued("settles", settle_s=10))
     skew.advance(seconds=5)
-    assert not check(steps)
+    assert not steps.check()
     assert nothing_is_due(store)
 
 

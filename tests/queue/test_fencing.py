@@ -30,7 +30,7 @@ def save_pending_changes(store: Storage, lease: Lease) -> None:
 
 
 WRITES: dict[str, Callable[[Storage, Lease], object]] = {
-    "renew": lambda s, lease: s.queue.renew(lease, lease_s=30),
+    "renew": lambda s, lease: s.queue.renew(lease),
     "save_checkpoint": lambda s, lease: s.checkpoints.save(lease, Checkpoint("ask", 0, 1, "{}")),
     "delete_checkpoint": lambda s, lease: s.checkpoints.delete(lease, "stored"),
     "finish": lambda s, lease: s.queue.finish(
@@ -87,7 +87,7 @@ def test_write_with_a_lost_lease_is_rejected_and_changes_nothing(
     store.locks.acquire(current, "held", ttl_s=3600)
     before = (store.deliveries.find("g1"), store.statistics.counters())
     with pytest.raises(LeaseLost, match=r"the lease on delivery g1 \(attempt 1\) has ended"):
-        store.queue.renew(stale, lease_s=30)
+        store.queue.renew(stale)
     assert accepted_writes(store, stale) == []
     assert (store.deliveries.find("g1"), store.statistics.counters()) == before
     assert store.checkpoints.load("g1").keys() == {("stored", 0)}

@@ -28,7 +28,7 @@ class FakeStore:
         self.down: Exception | None = None
 
     def accept(
-        self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None = None
+        self, batch: Sequence[NewDelivery], *, counts: Counts | None = None
     ) -> list[Accepted]:
         self.entered.release()
         self.may_commit.acquire()
@@ -55,7 +55,6 @@ def run_with(
     """Run a scenario on an event loop, then close the queue."""
     queue = AcceptQueue(
         store,
-        replay_window_h=lambda: 72,
         on_commit=lambda accepted: store.committed.append([one.guid for one in accepted]),
         timeout_s=timeout_s,
         max_waiting_bytes=max_waiting_bytes,

@@ -54,14 +54,13 @@ def lease(guid: str = "g1", attempt: int = 1) -> Lease:
     )
 
 
-def held_leases(renewals: FakeRenewals, *leases: Lease, lease_s: float = 30) -> HeldLeases:
+def held_leases(renewals: FakeRenewals, *leases: Lease) -> HeldLeases:
     one = HeldLeases(
         lambda lease, seconds: renewals.renew(lease, lease_s=seconds),
-        lease_s=lambda: lease_s,
         clock=lambda: renewals.now,
     )
     for each in leases or (lease(),):
-        one.add(each, asked_at=one.now(), lease_s=lease_s)
+        one.add(each, asked_at=one.now())
     return one
 
 
@@ -100,7 +99,7 @@ def test_fresh_lease_is_not_renewed() -> None:
     renewals = FakeRenewals()
     leases = held_leases(renewals, lease("old"))
     renewals.now = 1.9
-    leases.add(lease("new"), asked_at=renewals.now, lease_s=30)
+    leases.add(lease("new"), asked_at=renewals.now)
     leases.renew_all()
     assert renewals.renewed == []
     renewals.now = 3

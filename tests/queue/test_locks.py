@@ -63,13 +63,8 @@ def begin_write(store: Storage, guid: str = "g1") -> Lease:
 
 
 def wait_for_lock(store: Storage, lease: Lease) -> datetime:
-    with pytest.raises(
-        Postponed,
-        match=(
-            r"an earlier write to GitHub got no response and may still take effect"
-            r" \(github.slowest_write_s\)"
-        ),
-    ) as waiting:
+    message = "an earlier write to GitHub got no response and may still take effect"
+    with pytest.raises(Postponed, match=message) as waiting:
         store.locks.acquire(lease, "comment", ttl_s=120)
     assert waiting.value.waiting_for is None
     return waiting.value.at
@@ -123,7 +118,7 @@ def test_write_after_a_lost_lock_is_postponed(store: Storage, skew: Skew) -> Non
     store.rate_limiter.take_slot(
         other, SlotRequest("github", 0), pending_write=PendingWrite("comment", 60)
     )
-    with pytest.raises(Postponed, match="slowest_write_s"):
+    with pytest.raises(Postponed, match="may still take effect"):
         store.rate_limiter.take_slot(
             late, SlotRequest("github", 0), pending_write=PendingWrite("comment", 60)
         )

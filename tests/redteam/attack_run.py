@@ -249,7 +249,7 @@ def deliver(
         ignored(f"push-{number}", event="push", repository=target.full_name, number=None),
         new,
     )
-    lease = tools.store.queue.claim(worker="attack run", lease_s=60, max_crashes=10)
+    lease = tools.store.queue.claim(worker="attack run", lease_s=60)
     assert lease is not None
     run_delivery(lease, tools)
     row = tools.store.deliveries.find(guid)

@@ -232,11 +232,11 @@ def test_an_option_of_the_command_does_not_make_an_unsafe_combination_possible(
 
 def test_values_of_variables_are_converted_to_the_type_of_the_key(tmp_path: Path) -> None:
     text = (
-        SMALLEST + 'server: {port: "${PORT}"}\nfeatures: {dry_run: "${DRY}"}\nlimits: {lease_s:'
-        ' "${LEASE:-7.5}"}\n'
+        SMALLEST + 'server: {port: "${PORT}"}\nfeatures: {dry_run: "${DRY}"}\nlimits: {settle_s:'
+        ' "${SETTLE:-7.5}"}\n'
     )
     settings = load(tmp_path, text, VARIABLES | {"PORT": "8123", "DRY": "true"})
-    assert (settings.server.port, settings.features.dry_run, settings.limits.lease_s) == (
+    assert (settings.server.port, settings.features.dry_run, settings.limits.settle_s) == (
         8123,
         True,
         7.5,

@@ -25,13 +25,14 @@ from hls_handler.actions import (
 from hls_handler.analysis import Reply, ReplyFields, UnusableReply
 from hls_handler.errors import Dependency, DependencyDown
 from hls_handler.question import RenderedPrompt
+from hls_handler.queue.leases import EXPIRY
 from hls_handler.settings.model import Labels
 from hls_handler.store.conversations import ConversationHistory
 from tests.engine.fakes import FakeChecks, FakeClaude, FakeGithub, FakeWriter
 from tests.simulation.scheduler import Machine, Scheduler
 
-REQUEST_TIMEOUT_S, SLOWEST_WRITE_S = 15.0, 60.0
-LATEST_EFFECT_S = SLOWEST_WRITE_S - REQUEST_TIMEOUT_S
+REQUEST_TIMEOUT_S = 15.0
+LATEST_EFFECT_S = EXPIRY.slowest_write_s - REQUEST_TIMEOUT_S
 """Seconds after its sending until a write has an effect, at the latest; ADR 7 says what a later one
 does.
 """

@@ -29,14 +29,14 @@ from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting import recorded
 from hls_handler.question import RenderedPrompt
 from hls_handler.queue.clock_steps import ClockSteps
-from hls_handler.queue.leases import HeldLeases
+from hls_handler.queue.leases import EXPIRY, HeldLeases
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from tests.engine.fakes import HLS, ISSUE
 from tests.engine.world import BUG, library, settings
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 from tests.queue.builders import ClockedDatabase, queued
-from tests.simulation.github import SLOWEST_WRITE_S, Faults, SimulatedClaude, SimulatedGithub
+from tests.simulation.github import Faults, SimulatedClaude, SimulatedGithub
 from tests.simulation.scheduler import Machine, Scheduler
 from tests.sqlite import create_database
 
@@ -46,7 +46,6 @@ LIVENESS_S = 600.0
 
 POLL_S = 20.0
 REST_S = 0.05
-LEASE_S = 30.0
 CONCURRENCY = 2
 REPOSITORY = "Codertocat/Hello-World"
 FINAL = ("done", "ignored", "superseded")
@@ -116,7 +115,7 @@ class Simulation:
         self.claude = SimulatedClaude(self.scheduler, self.faults, self._answer)
         self.database.begin(self.scheduler)
         self.store = self.database.storage
-        self.settings = settings(limits={"concurrency": CONCURRENCY, "lease_s": LEASE_S})
+        self.settings = settings(limits={"concurrency": CONCURRENCY})
         self.machines: list[Machine] = []
         self.accepted: dict[str, tuple[int, int]] = {}  # by GUID: number of the conversation, order
         self.conversations = [
@@ -157,20 +156,19 @@ class Simulation:
         self.store.queue.reschedule_waiting(forget_servers=False)
         leases = HeldLeases(
             lambda lease, lease_s: self.store.queue.renew(lease, lease_s=lease_s),
-            lease_s=lambda: LEASE_S,
             clock=self._machine_seconds,
         )
         self.scheduler.start(machine, partial(self._work, leases, machine.name))
         self.scheduler.start(machine, self._end_checks)
         self.scheduler.start(machine, self._probe)
         while True:
-            self.scheduler.sleep(LEASE_S / 3)
+            self.scheduler.sleep(EXPIRY.lease_s / 3)
             leases.renew_all()
 
     def _probe(self) -> None:
         steps = ClockSteps(self.database, self.store.queue, clock=self._machine_seconds)
         while True:
-            steps.check(lease_s=LEASE_S, slowest_write_s=SLOWEST_WRITE_S)
+            steps.check()
             self.scheduler.sleep(PROBE_EVERY_S)
 
     def _work(self, leases: HeldLeases, name: str) -> None:
@@ -181,16 +179,11 @@ class Simulation:
                 self.scheduler.sleep(POLL_S if due_s is None else min(due_s, POLL_S))
                 continue
             asked_at = leases.now()
-            lease = self.store.queue.claim(
-                worker=name,
-                lease_s=LEASE_S,
-                max_crashes=limits.max_crashes,
-                concurrency=limits.concurrency,
-            )
+            lease = self.store.queue.claim(worker=name, concurrency=limits.concurrency)
             if lease is None:
                 self.scheduler.sleep(REST_S)
                 continue
-            leases.add(lease, asked_at=asked_at, lease_s=LEASE_S)
+            leases.add(lease, asked_at=asked_at)
             try:
                 if (
                     ended := run_delivery(lease, self._context(leases))
@@ -253,7 +246,7 @@ class Simulation:
             guid = f"{conversation.number}-{revision}"
             new = self._delivery(conversation, guid)
             for _ in range(self.random.choice((1, 1, 2))):  # GitHub redelivers
-                self.store.queue.accept([new], replay_window_h=72)
+                self.store.queue.accept([new])
             self.accepted[guid] = (conversation.number, revision)
             self.scheduler.sleep(self.random.choice((0.1, 3.0, 20.0, 50.0)))
 

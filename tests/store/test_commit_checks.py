@@ -75,10 +75,10 @@ def test_check_claimed_before_the_clock_was_set_back_can_be_claimed_again(
     die(store, lease)
     steps = ClockSteps(store.database, store.queue)
     skew.advance(hours=1)
-    steps.check(lease_s=30, slowest_write_s=60)
+    steps.check()
     assert claim_check(store) is not None  # the process that ends it is killed
     skew.advance(hours=-1)
-    steps.check(lease_s=30, slowest_write_s=60)
+    steps.check()
     assert claim_check(store) is None
     skew.advance(seconds=61)
     assert claim_check(store) is not None

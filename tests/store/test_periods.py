@@ -25,9 +25,7 @@ def half_past(store: Storage, skew: Skew) -> datetime:
 
 
 def count_up(store: Storage, **counts: int) -> None:
-    store.queue.accept(
-        [], replay_window_h=72, counts={(name, ""): number for name, number in counts.items()}
-    )
+    store.queue.accept([], counts={(name, ""): number for name, number in counts.items()})
 
 
 def test_counters_are_kept_by_hour(store: Storage, skew: Skew, half_past: datetime) -> None:

@@ -17,10 +17,8 @@ def test_last_webhook_is_stored_for_each_repository(store: Storage, url: str, sk
         skew.advance(hours=2)
         accept(receiver, queued("a"))  # a duplicate is also a webhook
         skew.advance(hours=1)
-        receiver.queue.accept(
-            [], replay_window_h=72, counts={("webhooks", ""): 1, ("event", "ping"): 1}
-        )
-        receiver.queue.accept([], replay_window_h=72, counts={("github_requests", ""): 5})
+        receiver.queue.accept([], counts={("webhooks", ""): 1, ("event", "ping"): 1})
+        receiver.queue.accept([], counts={("github_requests", ""): 5})
     times = store.statistics.last_webhooks()
     after = {name: round((at - first) / timedelta(hours=1), 2) for name, at in times.items()}
     assert after == {"": 3.0, "octo/docs": 0.0, "octo/widgets": 2.0}

@@ -193,13 +193,13 @@ def _add_running(store: Storage) -> None:
 
 
 def _accept(store: Storage, delivery: NewDelivery) -> None:
-    (accepted,) = store.queue.accept([delivery], replay_window_h=72)
+    (accepted,) = store.queue.accept([delivery])
     assert accepted.outcome == delivery.state
 
 
 def _begin(store: Storage, guid: str, number: int) -> Lease:
     _accept(store, new_delivery(guid, number))
-    lease = store.queue.claim(worker="worker", lease_s=30, max_crashes=10)
+    lease = store.queue.claim(worker="worker")
     assert lease is not None
     assert lease.guid == guid
     return lease
