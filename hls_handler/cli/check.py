@@ -1,5 +1,5 @@
-"""`hls check`: report the problems of settings, prompts and credentials before any event
-arrives.
+"""`hls check`: report the problems of settings, prompts and credentials before any event arrives,
+and those of a repository's settings file before it is pushed.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,12 +17,14 @@ from hls_handler import shipped
 from hls_handler.analysis import Usage
 from hls_handler.claude.prices import find_cost_usd
 from hls_handler.cli.check_services import check_services, list_models
-from hls_handler.cli.options import DOTENV, AsJson, Config, config_path
+from hls_handler.cli.options import DOTENV, AsJson, Config, abort, config_path
+from hls_handler.cli.prompt_library import load_library
 from hls_handler.cli.terminal import find_place, print_json, print_line, print_problem, waiting
 from hls_handler.db.database import Database, parse_url
 from hls_handler.db.files import database_exists
 from hls_handler.db.values import no_skew
 from hls_handler.engine.library import load_checked
+from hls_handler.engine.repository_settings import without_unknown_prompts
 from hls_handler.errors import (
     PromptError,
     SettingsError,
@@ -39,6 +42,12 @@ from hls_handler.settings.effective import (
 )
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement
+from hls_handler.settings.repository import (
+    RepositorySettings,
+    RepositorySettingsFile,
+    decode_repository_file,
+    parse_repository_file,
+)
 from hls_handler.settings.values import is_loopback
 from hls_handler.store.budgets import list_budgets
 from hls_handler.wording import count
@@ -53,6 +62,15 @@ EDITED = (
 
 
 def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Check only this .github/hls.yaml, or hls.yaml of an organisation.",
+            show_default=False,
+            resolve_path=True,
+        ),
+    ] = None,
     config: Config = None,
     offline: Annotated[bool, typer.Option("--offline", help="Connect to no service.")] = False,
     as_json: AsJson = False,
@@ -68,37 +86,41 @@ def check(
     model without a known price, and say if the console is off or git is missing. A table shows what
     a typical review and issue cost with each model.
 
+    With FILE, checks only this file of a repository or an organisation, and connects to no service.
+    Prompts that it names must be in the operator's library.
+
     docs/problems.md explains the id of each problem. `check.ignore` in the settings silences
     warnings, such as a retired model that is replaced, and notes.
 
-    Exit codes: 0 no errors; 1 errors found; 2 the settings file cannot be used.
+    Exit codes: 0 no errors; 1 errors found; 2 the settings file cannot be used, or
+    FILE cannot be read.
     """
     path = config_path(config)
+    is_offline = offline or file is not None
     try:
-        settings = load_settings(path, os.environ, dotenv=DOTENV, allow_unset=offline)
+        settings = load_settings(path, os.environ, dotenv=DOTENV, allow_unset=is_offline)
     except SettingsError as exc:
         found = [with_kind(problem, Kind.SETTINGS_FILE) for problem in exc.problems]
         _show(_Report(found), as_json=as_json)
         raise typer.Exit(2) from None
-    report = _check_all(settings, offline=offline)
+    if file is None:
+        report = _check_all(settings, offline=offline)
+    else:
+        report = _check_repository_file(settings, file)
     _show(report, as_json=as_json)
     if any(problem.kind.severity == "error" for problem in report.problems):
         raise typer.Exit(1)
-    if as_json:
-        return
-    fine = f"{path}: settings and {count(report.prompt_count, 'prompt')} are fine"
-    if not offline:
-        fine += "; GitHub and Claude answer"
-    print_line(fine, style="green")
+    if not as_json:
+        print_line(report.success, style="green")
 
 
 @dataclass(frozen=True, slots=True)
 class _Report:
     problems: Sequence[Sentence]  # those that `check.ignore` does not silence
+    success: str = ""  # the last line, if no problem is an error
     silenced: Sequence[Sentence] = ()
     facts: Sequence[str] = ()  # such as the account that a token belongs to
     prices: Sequence[str] = ()  # lines of a table
-    prompt_count: int = 0
 
     def of(self, severity: Severity) -> Iterator[Sentence]:
         return (problem for problem in self.problems if problem.kind.severity == severity)
@@ -124,16 +146,37 @@ def _check_all(settings: Settings, *, offline: bool) -> _Report:
     if not offline:
         with waiting("Asking GitHub, Claude and the services of `retrieval`"):
             found += check_services(settings, prompts, facts)
+    success = f"{settings.sources.file}: settings and {count(len(prompts), 'prompt')} are fine"
+    if not offline:
+        success += "; GitHub and Claude answer"
     # All clients report a problem with the proxy variables, so duplicates are removed.
     found = [*dict.fromkeys(found)]
     ignored = settings.check.ignore
     return _Report(
         problems=[problem for problem in found if problem.kind.id not in ignored],
+        success=success,
         silenced=[problem for problem in found if problem.kind.id in ignored],
         facts=facts,
         prices=_describe_prices(settings, prompts),
-        prompt_count=len(prompts),
     )
+
+
+def _check_repository_file(settings: Settings, file: Path) -> _Report:
+    """Check a `.github/hls.yaml`, or the `hls.yaml` of an organisation."""
+    try:
+        text = decode_repository_file(file.read_bytes(), str(file))
+        parsed = parse_repository_file(text, str(file))
+    except OSError as exc:
+        abort(f"{file}: cannot be read: {exc.strerror}")
+    except SettingsError as exc:
+        parsed = RepositorySettings(problems=exc.problems)
+    kind = Kind.SETTINGS_FILE
+    if not parsed.problems:
+        stored = RepositorySettingsFile(parsed, version=None)
+        parsed = without_unknown_prompts(load_library(settings), stored)
+        kind = Kind.UNKNOWN_PROMPT
+    problems = [with_kind(problem, kind) for problem in (*parsed.warnings, *parsed.problems)]
+    return _Report(problems, f"{file}: these settings are fine")
 
 
 def _show(report: _Report, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`hls config explain`, `hls config check-repository` and `hls settings schema`."""
+"""`hls config explain` and `hls settings schema`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import json
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hls_handler.cli.github_names import require_repository
-from hls_handler.cli.options import AsJson, Config, abort, fail, load, open_existing_store, utc_now
+from hls_handler.cli.options import AsJson, Config, fail, load, open_existing_store, utc_now
 from hls_handler.cli.prompt_library import load_library
-from hls_handler.cli.terminal import print_json, print_line, print_lines, print_problem
+from hls_handler.cli.terminal import print_json, print_line, print_lines
 from hls_handler.engine.repository_settings import (
     find_organization_file,
     to_stored_file,
-    without_unknown_prompts,
 )
 from hls_handler.errors import SettingsError, StepFailed
 from hls_handler.github.client import connect_read_only
@@ -31,20 +29,12 @@ from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import (
     PATH,
-    RepositorySettings,
-    RepositorySettingsFile,
-    decode_repository_file,
     organization_file,
-    parse_repository_file,
 )
 from hls_handler.settings.schema import repository_schema, settings_schema
 from hls_handler.store.repositories import StoredFile
 
-config_commands = typer.Typer(
-    help="Explain settings and check a repository's settings file.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+config_commands = typer.Typer(help="Explain settings.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def _load_repository_files(
@@ -75,41 +65,6 @@ def _load_repository_files(
     if effective.features.repository_settings and stored.get(repository) is None:
         own = replace(own, sentence=f"{own.sentence}; --live reads it from GitHub")
     return [own, *others]
-
-
-@config_commands.command("check-repository")
-def check_repository(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The file to check.", resolve_path=True)
-    ],
-    config: Config = None,
-) -> None:
-    """Report the problems of a .github/hls.yaml, or of an organisation's hls.yaml.
-
-    Prints each problem with its line number. Prompts that the file names must exist in the
-    operator's prompt library. Needs no credentials, and contacts neither GitHub nor Claude.
-
-    Exit codes: 0 no problems; 1 problems found; 2 usage error, unreadable file, or unusable
-    operator settings or prompts.
-    """
-    settings = load(config, credentials=False)
-    try:
-        repository_settings = parse_repository_file(
-            decode_repository_file(file.read_bytes(), str(file)), str(file)
-        )
-    except OSError as exc:
-        abort(f"{file}: cannot be read: {exc.strerror}")
-    except SettingsError as exc:
-        repository_settings = RepositorySettings(problems=exc.problems)
-    if not repository_settings.problems:
-        repository_settings = without_unknown_prompts(
-            load_library(settings), RepositorySettingsFile(repository_settings, version=None)
-        )
-    for problem in (*repository_settings.warnings, *repository_settings.problems):
-        print_problem(problem, err=True)
-    if repository_settings.problems:
-        raise typer.Exit(1)
-    print_line(f"{file} can be used")
 
 
 @config_commands.command()
@@ -176,7 +131,7 @@ def schema(
     Editors use it to complete keys, show their meaning and mark errors. It defines names, types and
     bounds; `hls check` finds all other errors. config/settings.schema.json contains the same
     output. With --repository, prints the schema of a .github/hls.yaml;
-    `hls config check-repository` finds all other errors of that file. No settings are read.
+    `hls check FILE` finds all other errors of that file. No settings are read.
 
     Exit codes: 0 printed; 2 usage error.
     """

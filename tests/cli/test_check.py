@@ -1,4 +1,4 @@
-"""`hls check`: problems that only GitHub and Claude know."""
+"""`hls check`: problems that only GitHub and Claude know, and those of a repository's file."""
 
 from __future__ import annotations
 
@@ -322,3 +322,46 @@ def test_app_that_gets_no_events_of_merge_queues_is_noted(
         " waits for it in vain; if you use one, add the permission Merge queues (read) and the"
         f" event Merge group at {page} [HLS054]"
     )
+
+
+def check_file(folder: Path, content: str) -> Result:
+    """Check a repository's file without credentials and with the shipped settings."""
+    file = folder / "mine.yaml"
+    file.write_text(content)
+    return CliRunner().invoke(app, ["check", str(file)])
+
+
+def test_file_of_a_repository_is_fine_without_credentials(tmp_path: Path) -> None:
+    result = check_file(tmp_path, "labels: {allow: [bug]}\n")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"{tmp_path}/mine.yaml: these settings are fine\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("\nlables: {}\n", ":2: lables: unknown key; did you mean labels? [HLS002]"),
+        ("labels: [\n", ":2: not valid YAML: this line cannot be parsed [HLS001]"),
+        (
+            "prompts:\n  use: {issues.opened: issues/none}\n",
+            (
+                ":2: prompts.use.issues.opened: the operator has no prompt issues/none for"
+                " issues.opened; there are issues/analyze [HLS035]"
+            ),
+        ),
+    ],
+    ids=["unknown key", "no YAML", "unknown prompt"],
+)
+def test_problem_of_a_repository_file_is_printed_with_its_line_and_id(
+    tmp_path: Path, content: str, problem: str
+) -> None:
+    result = check_file(tmp_path, content)
+    assert (result.exit_code, result.stdout) == (1, f"{tmp_path}/mine.yaml{problem}\n")
+
+
+def test_file_of_a_repository_that_is_missing_is_named(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "none.yaml")])
+    missing = f"{tmp_path}/none.yaml: cannot be read: No such file or directory\n"
+    assert (result.exit_code, result.stderr) == (2, missing)

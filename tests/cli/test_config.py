@@ -1,4 +1,4 @@
-"""`hls config explain`, `hls config check-repository` and `hls settings schema`."""
+"""`hls config explain` and `hls settings schema`."""
 
 from __future__ import annotations
 
@@ -74,42 +74,6 @@ def test_a_usage_error_names_what_is_expected(path: Path) -> None:
     result = explain(path, "octo")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "write it as owner/repo" in result.stderr
-
-
-def check(tmp_path: Path, content: bytes) -> Result:
-    file = tmp_path / "mine.yaml"
-    file.write_bytes(content)
-    return CliRunner().invoke(app, ["config", "check-repository", str(file)])
-
-
-def test_a_valid_file_is_accepted_without_credentials(tmp_path: Path) -> None:
-    result = check(tmp_path, b"labels: {allow: [bug]}\n")
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/mine.yaml can be used\n")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"\nlables: {}\n", ":2: lables: unknown key; did you mean labels? [HLS002]"),
-        (
-            b"prompts:\n  use: {issues.opened: issues/none}\n",
-            (
-                ":2: prompts.use.issues.opened: the operator has no prompt issues/none for"
-                " issues.opened; there are issues/analyze"
-            ),
-        ),
-    ],
-    ids=["unknown key", "unknown prompt"],
-)
-def test_each_problem_is_printed_with_file_and_line(
-    tmp_path: Path, content: bytes, message: str
-) -> None:
-    result = check(tmp_path, content)
-    assert (result.exit_code, result.stdout, result.stderr) == (
-        1,
-        "",
-        f"{tmp_path}/mine.yaml{message}\n",
-    )
 
 
 @pytest.mark.parametrize(
