@@ -23,9 +23,9 @@ from hls_handler.cli import load_command
 from hls_handler.settings.load import NEEDS_RESTART
 from hls_handler.settings.reference import Reference
 from hls_handler.settings.repository import REPOSITORY_KEYS, parse_repository_file
-from hls_handler.settings.schema import repository_schema, settings_schema
 from tests.settings.files import VARIABLES, app_key, problems, with_value
 from tests.settings.make_reference import PAGE, find_overridden, read_rows, render_page
+from tests.settings.make_schemas import repository_schema, settings_schema
 
 SETTINGS_PAGE = PAGE.read_text(encoding="utf-8")
 REPOSITORY_PAGE = Path("docs/repository-file.md").read_text(encoding="utf-8")

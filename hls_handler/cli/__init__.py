@@ -42,7 +42,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "forget": ("maintenance:forget", "Delete what is stored about a person."),
     "prompts": ("prompts:prompts", "List, compare and try prompts."),
     "config": ("config:config_commands", "Explain settings."),
-    "settings": ("config:settings_commands", "Describe the format of the settings file."),
     "demo": ("demo:demo", "Run the real service against a sandbox; needs no account."),
     "sandbox": ("sandbox:sandbox", "Run the stand-ins for GitHub and Claude alone."),
 }

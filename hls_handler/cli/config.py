@@ -1,8 +1,7 @@
-"""`hls config explain` and `hls settings schema`."""
+"""`hls config explain`: the settings of a repository with their sources."""
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -13,7 +12,7 @@ import typer
 from hls_handler.cli.github_names import require_repository
 from hls_handler.cli.options import AsJson, Config, fail, load, open_existing_store, utc_now
 from hls_handler.cli.prompt_library import load_library
-from hls_handler.cli.terminal import print_json, print_line, print_lines
+from hls_handler.cli.terminal import print_json, print_line
 from hls_handler.engine.repository_settings import (
     find_organization_file,
     to_stored_file,
@@ -31,7 +30,6 @@ from hls_handler.settings.repository import (
     PATH,
     organization_file,
 )
-from hls_handler.settings.schema import repository_schema, settings_schema
 from hls_handler.store.repositories import StoredFile
 
 config_commands = typer.Typer(help="Explain settings.", no_args_is_help=True, rich_markup_mode=None)
@@ -110,30 +108,3 @@ def explain(
     precedence = [f"  has precedence over {other}" for other in report.precedence]
     for line in (str(report.entry), *precedence, *map(str, (*report.files, *report.values))):
         print_line(line)
-
-
-settings_commands = typer.Typer(
-    help="Describe the format of the settings file.", no_args_is_help=True, rich_markup_mode=None
-)
-
-
-@settings_commands.command()
-def schema(
-    repository: Annotated[
-        bool,
-        typer.Option(
-            "--repository", help="Print the schema of a repository's .github/hls.yaml instead."
-        ),
-    ] = False,
-) -> None:
-    """Print the JSON Schema of the settings file.
-
-    Editors use it to complete keys, show their meaning and mark errors. It defines names, types and
-    bounds; `hls check` finds all other errors. config/settings.schema.json contains the same
-    output. With --repository, prints the schema of a .github/hls.yaml;
-    `hls check FILE` finds all other errors of that file. No settings are read.
-
-    Exit codes: 0 printed; 2 usage error.
-    """
-    make_schema = repository_schema if repository else settings_schema
-    print_lines(json.dumps(make_schema(), indent=2))

@@ -1,13 +1,11 @@
-"""`hls config explain` and `hls settings schema`."""
+"""`hls config explain`, and the notes of `hls check --offline`."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
@@ -74,20 +72,6 @@ def test_a_usage_error_names_what_is_expected(path: Path) -> None:
     result = explain(path, "octo")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "write it as owner/repo" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"), [((), "settings"), (("--repository",), "repository")]
-)
-def test_the_printed_schema_is_the_shipped_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], name: str
-) -> None:
-    shipped_text = Path(f"config/{name}.schema.json").read_text(encoding="utf-8")
-    monkeypatch.chdir(tmp_path)  # a folder without settings
-    monkeypatch.setenv("HLS_CONFIG", "missing.yaml")
-    printed = CliRunner().invoke(app, ["settings", "schema", *arguments])
-    assert (printed.exit_code, printed.stderr, printed.stdout) == (0, "", shipped_text)
-    Draft202012Validator.check_schema(json.loads(printed.stdout))
 
 
 # a known model, and a key for the console

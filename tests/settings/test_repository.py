@@ -19,8 +19,8 @@ from hls_handler.settings.repository import (
     merge_with_last_valid,
     parse_repository_file,
 )
-from hls_handler.settings.schema import repository_schema
 from hls_handler.settings.yaml_parser import iter_leaves
+from tests.settings.make_schemas import repository_schema
 
 EVERYTHING = """\
 enabled: true

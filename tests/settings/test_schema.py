@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
 from hls_handler.settings.reference import Reference
-from hls_handler.settings.schema import settings_schema
 from tests.settings.files import SMALLEST, USERS_FILE
+from tests.settings.make_schemas import render_schemas, settings_schema
 from tests.settings.test_credentials import FROM_FILES
 from tests.settings.test_load import shipped_with_every_key
 
@@ -19,6 +21,13 @@ def rejected_paths(text: str) -> list[str]:
     """Key paths that the schema rejects: "server.port"."""
     errors = Draft202012Validator(SCHEMA).iter_errors(yaml.safe_load(text))
     return sorted({".".join(str(step) for step in error.absolute_path) for error in errors})
+
+
+def test_schema_files_are_those_of_the_models() -> None:
+    # else: python -m tests.settings.make_schemas
+    for file, text in render_schemas().items():
+        assert file.read_text(encoding="utf-8") == text
+        Draft202012Validator.check_schema(json.loads(text))
 
 
 @pytest.mark.parametrize("text", [shipped_with_every_key(), USERS_FILE, FROM_FILES])

@@ -1,4 +1,5 @@
-"""JSON Schemas of the settings file and of `.github/hls.yaml`, for editors.
+"""Write the JSON Schemas of the settings file and of `.github/hls.yaml`, for editors:
+`python -m tests.settings.make_schemas`.
 
 Both accept null for a section, because all its keys may be commented out. The schema of the
 settings file also accepts `${VAR}` instead of a value. https://json-schema.org/draft/2020-12
@@ -7,6 +8,7 @@ settings file also accepts `${VAR}` instead of a value. https://json-schema.org/
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,6 +24,15 @@ VARIABLE_REF: Schema = {"$ref": "#/$defs/Variable"}
 EVENT_REF: Schema = {"$ref": "#/$defs/Event"}
 _ANNOTATIONS = ("description", "default", "examples")
 _NON_STRING_TYPES = ("integer", "number", "boolean")
+
+
+def render_schemas() -> dict[Path, str]:
+    """Return the text of each file in `config/`."""
+    schemas = {"settings": settings_schema(), "repository": repository_schema()}
+    return {
+        Path(f"config/{name}.schema.json"): f"{json.dumps(schema, indent=2)}\n"
+        for name, schema in schemas.items()
+    }
 
 
 def settings_schema() -> Schema:
@@ -123,3 +134,8 @@ def _extend_for_file(node: Any, *, variables: bool) -> Any:
         return extended
     annotations = {key: extended.pop(key) for key in _ANNOTATIONS if key in extended}
     return {**annotations, "anyOf": [extended, VARIABLE_REF]}
+
+
+if __name__ == "__main__":
+    for file, text in render_schemas().items():
+        file.write_text(text, encoding="utf-8")
