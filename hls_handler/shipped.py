@@ -56,15 +56,12 @@ def group_documents() -> dict[str, dict[str, str]]:
     return groups
 
 
-def find_edited_files() -> dict[str, str]:
-    """Return the shipped prompts and settings that are edited in a git clone, with the text as it
-    was shipped.
-
-    The keys are relative paths: "prompts/issues/analyze.j2". Empty without git, or if HLS does not
-    run from a clone.
+def find_edited_files() -> list[str]:
+    """Return the shipped prompts and settings that are edited in a git clone, as relative paths:
+    "prompts/issues/analyze.j2". Empty without git, or if HLS does not run from a clone.
     """
     if not (_FOLDER / ".git").exists():
-        return {}
+        return []
     edited = _git(
         "diff",
         "--name-only",
@@ -76,7 +73,7 @@ def find_edited_files() -> dict[str, str]:
         "prompts",
         str(SETTINGS),
     )
-    return {name: _git("show", f"HEAD:./{name}") for name in edited.split("\0") if name}
+    return [name for name in edited.split("\0") if name]
 
 
 def _git(*arguments: str) -> str:

@@ -1,16 +1,15 @@
-"""`hls prompts list` and `diff`. `try` is in prompt_try.py, `compare` in prompt_compare.py."""
+"""`hls prompts list`. `try` is in prompt_try.py, `compare` in prompt_compare.py."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import typer
 
 from hls_handler import shipped
-from hls_handler.cli.options import AsJson, Config, Limit, abort, load, open_existing_store
+from hls_handler.cli.options import AsJson, Config, Limit, load, open_existing_store
 from hls_handler.cli.prompt_compare import compare
-from hls_handler.cli.prompt_library import get_prompt, load_library
+from hls_handler.cli.prompt_library import load_library
 from hls_handler.cli.prompt_try import try_
 from hls_handler.cli.terminal import (
     Cell,
@@ -19,12 +18,9 @@ from hls_handler.cli.terminal import (
     is_terminal,
     print_json,
     print_line,
-    print_lines,
     print_table,
 )
-from hls_handler.engine.library import load_shipped
-from hls_handler.errors import PromptError
-from hls_handler.prompting.prompt import Library, PromptSources, diff_prompts, origin
+from hls_handler.prompting.prompt import Library, origin
 from hls_handler.question import Prompt
 from hls_handler.reports.prompt_library import (
     NO_CALLS,
@@ -34,7 +30,6 @@ from hls_handler.reports.prompt_library import (
     format_triggers,
     read_library_stats,
 )
-from hls_handler.settings.model import Settings
 from hls_handler.store.calls import PromptStats
 from hls_handler.wording import count, format_usd
 
@@ -45,8 +40,6 @@ prompts = typer.Typer(
 )
 
 prompts.command(name="try")(try_)
-
-NAME_HELP = "The prompt's name (issues/analyze), or its id (issues/analyze@3f9c2a)."
 
 
 @prompts.command(name="list")
@@ -156,55 +149,6 @@ def _to_dict(library: Library, prompt: Prompt, versions: Sequence[Version]) -> d
             for field, one in version.corrections.items()
         ],
     }
-
-
-@prompts.command()
-def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help=NAME_HELP)],
-    b: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="B", help="Another prompt; without it, A is compared with the shipped A."
-        ),
-    ] = None,
-    config: Config = None,
-) -> None:
-    """Show the differences of two prompts.
-
-    Prints a unified diff from A to B, or from the shipped prompt of the same name to A. The diff
-    covers the templates with their effective front matter, the comment templates, and the files
-    that the templates include.
-
-    Exit codes: 0 no differences; 1 differences; 2 usage error, or unusable settings or prompts.
-    """
-    settings = load(config, credentials=False)
-    library = load_library(settings)
-    first = library.sources[get_prompt(library, a).name]
-    if b is None:
-        old = _get_shipped_prompt(settings, first.name)
-        new = first
-    else:
-        old = first
-        new = library.sources[get_prompt(library, b).name]
-    lines = diff_prompts(old, new)
-    if lines:
-        print_lines("\n".join(lines))
-        raise typer.Exit(1)
-    print_line(f"no differences: {new.name} and {'the shipped prompt' if b is None else old.name}")
-
-
-def _get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
-    try:
-        library = load_shipped(settings)
-    except PromptError as exc:
-        abort(*exc.problems)
-    if name not in library.sources:
-        shipped = ", ".join(library.prompts)
-        abort(
-            f"{name} is not a shipped prompt ({shipped}); name the prompt to compare it with as"
-            " second argument"
-        )
-    return library.sources[name]
 
 
 prompts.command()(compare)

@@ -24,7 +24,6 @@ from hls_handler.prompting.prompt import Family, Library
 from hls_handler.prompting.source_files import (
     NOTHING_UNSAVED,
     SourceFolder,
-    make_folder,
     read_folder,
 )
 from hls_handler.prompting.variables import sample_values
@@ -90,23 +89,6 @@ def all_variables(settings: Settings) -> dict[str, object]:
         settings.prompts.variables,
     ]
     return {name: value for variables in maps for name, value in variables.items()}
-
-
-def load_shipped(settings: Settings) -> Library:
-    """Load and check only the prompts that HLS ships, as they were shipped. Raises `PromptError`
-    with all problems.
-    """
-    changed = shipped.find_edited_files().items()
-    edited = {
-        name.removeprefix("prompts/"): text for name, text in changed if name.startswith("prompts/")
-    }
-    return load_library(
-        shipped.PROMPTS,
-        families=families(),
-        shipped=shipped.PROMPTS,
-        chosen=find_chosen_events(settings),
-        unsaved=make_folder(edited, "shipped"),
-    )
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The values `Prompt` and `Library`, the source files of a prompt, and the diff of two prompts.
+"""The values `Prompt` and `Library`, and the source files of a prompt.
 
 The values are immutable. When a file changes, a new `Library` is built.
 """
@@ -22,7 +22,6 @@ from hls_handler.analysis import (
 )
 from hls_handler.problems import Sentence
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
-from hls_handler.prompting.front_matter import FENCE
 from hls_handler.prompting.problems import BrokenTemplateError, Problem
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.prompting.source_files import (
@@ -31,7 +30,7 @@ from hls_handler.prompting.source_files import (
     SHIPPED_FRONT_MATTER,
     SourceFile,
 )
-from hls_handler.question import SUFFIX, Prompt
+from hls_handler.question import Prompt
 from hls_handler.settings.values import Assessed
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders
@@ -89,16 +88,6 @@ class PromptSources:
         """Yield (line number in `front_file`, text) of each line of the front matter."""
         return enumerate(self.front.split("\n"), start=2)
 
-    def role(self, source: SourceFile) -> str:
-        """Return ".j2" for the template, ".comment.md.j2" for the comment template, and the name of
-        any other file.
-        """
-        if source is self.template:
-            return SUFFIX
-        if source.name in (f"{self.name}{COMMENT_SUFFIX}", SHARED_COMMENT):
-            return COMMENT_SUFFIX
-        return source.name
-
 
 def is_shipped(prompt_sources: PromptSources, shipped: Path) -> bool:
     """Return whether the template is a file of the shipped library."""
@@ -116,8 +105,10 @@ def origin(prompt_sources: PromptSources, shipped: Path) -> str:
     is_shipped = home == SHIPPED_LIBRARY
     parts = [("front matter", prompt_sources.front_file, template.name)]
     for source in prompt_sources.sources:
-        role = "comment" if prompt_sources.role(source) == COMMENT_SUFFIX else source.name
-        parts.append((role, source.file, source.name))
+        part = source.name
+        if part in (f"{prompt_sources.name}{COMMENT_SUFFIX}", SHARED_COMMENT):
+            part = "comment"
+        parts.append((part, source.file, source.name))
     others: dict[str, list[str]] = {}
     for part, file, name in parts:
         folder = _library_of(file, name, shipped)
@@ -129,36 +120,11 @@ def origin(prompt_sources: PromptSources, shipped: Path) -> str:
     return "; ".join([f"{template.file}, {where}", *elsewhere])
 
 
-def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
-    """Return the lines of a unified diff of all source files of two prompts; [] if they are equal.
-
-    The two templates are compared with each other even if their file names differ. The same holds
-    for the two comment templates. Front matter from another file is compared as if it were in the
-    template.
-    """
-    before = dict(_diffable_files(old))
-    after = dict(_diffable_files(new))
-    lines: list[str] = []
-    for key in dict.fromkeys([*before, *after]):
-        lines += diff_texts(before.get(key), after.get(key))
-    return lines
-
-
 def _library_of(file: str, name: str, shipped: Path) -> str:
     path = Path(file).resolve()
     if path.is_relative_to(shipped.resolve()) or path.is_relative_to(SHIPPED_FRONT_MATTER):
         return SHIPPED_LIBRARY
     return file.removesuffix(name).rstrip("/") or "/"
-
-
-def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[str, str]]]:
-    for source in prompt_sources.sources:
-        label = source.file
-        text = source.text
-        if source is prompt_sources.template and source.front is None:
-            label = f"{source.file} (front matter of {prompt_sources.front_file})"
-            text = f"{FENCE}\n{prompt_sources.front}\n{FENCE}\n{source.text}"
-        yield prompt_sources.role(source), (label, text)
 
 
 def diff_texts(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list[str]:

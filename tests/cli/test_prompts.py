@@ -1,4 +1,4 @@
-"""`hls prompts list`, `vars` and `diff`, and their error messages."""
+"""`hls prompts list`, and its error messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler import shipped
 from hls_handler.analysis import Usage
 from hls_handler.deliveries import Lease
 from hls_handler.reports.prompt_library import LibraryStats
@@ -27,12 +26,6 @@ LIBRARY = {
     "issues/mine.comment.md.j2": "{{ analysis.summary }}\n",
     "issues/more.j2": f"---\ndescription: More\nreply: issue_response\n---\n{TASK}",
 }
-
-SHIPPED_NAMES = (
-    "cherry_picks/resolve, comments/reply, issues/analyze, issues/respond, pull_requests/analyze,"
-    " pull_requests/changelog, pull_requests/verify, releases/announce, reviews/analyze,"
-    " test_oracle/choose, workflows/analyze"
-)
 
 
 @pytest.fixture
@@ -122,60 +115,3 @@ def test_list_names_the_line_of_a_broken_prompt(prompts: Hls, tmp_path: Path) ->
         "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'? [HLS034]\n"
         in shown.stderr
     )
-
-
-def test_diff_covers_all_files_of_two_prompts(prompts: Hls) -> None:
-    compared = prompts("diff", "issues/mine", "issues/more")
-    assert (compared.exit_code, compared.stderr) == (1, "")
-    assert compared.stdout.startswith(
-        "--- lib/issues/mine.j2\n"
-        "+++ lib/issues/more.j2\n"
-        "@@ -1,7 +1,5 @@\n"
-        " ---\n"
-        "-description: Sort new issues\n"
-        "-on: [issues.opened]\n"
-    )
-    assert (
-        "--- lib/issues/mine.comment.md.j2\n+++ /dev/null\n@@ -1 +0,0 @@\n-{{ analysis"
-        in compared.stdout
-    )
-    assert f"--- {shipped.PROMPTS}/_repository_labels.j2\n+++ /dev/null\n" in compared.stdout
-
-
-def test_diff_of_one_prompt_compares_with_the_shipped_one(prompts: Hls, tmp_path: Path) -> None:
-    text = (shipped.PROMPTS / "reviews/analyze.j2").read_text()
-    assert text.count("# Your task") == 1
-    write(tmp_path / "lib", {"reviews/analyze.j2": text.replace("# Your task", "# Thy task")})
-    compared = prompts("diff", "reviews/analyze")
-    assert compared.exit_code == 1
-    first, second, _, *lines = compared.stdout.splitlines()
-    assert (first, second) == (
-        f"--- {shipped.PROMPTS}/reviews/analyze.j2",
-        "+++ lib/reviews/analyze.j2",
-    )
-    changed = [line[:11] for line in lines if line.startswith(("+", "-")) and "task" in line]
-    assert changed == ["-# Your tas", "+# Thy task"]
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (
-            ["issues/mine"],
-            (
-                f"issues/mine is not a shipped prompt ({SHIPPED_NAMES}); "
-                "name the prompt to compare it with as second argument\n"
-            ),
-        ),
-        (
-            ["nothing\x1b[2J"],
-            "there is no prompt nothing\\x1b[2J; there are issues/mine, issues/more\n",
-        ),
-    ],
-    ids=["not shipped", "hostile"],
-)
-def test_diff_of_an_unknown_prompt_is_a_usage_error(
-    prompts: Hls, given: list[str], message: str
-) -> None:
-    compared = prompts("diff", *given)
-    assert (compared.exit_code, compared.stdout, compared.stderr) == (2, "", message)

@@ -11,7 +11,7 @@ import pytest
 
 from hls_handler.errors import PromptError
 from hls_handler.prompting.library import load_library
-from hls_handler.prompting.prompt import Library, diff_prompts, origin
+from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.render import render
 from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
 from tests.prompting.samples import BASE, FAMILIES, FRONT, KEY, SHIPPED, issue_variables, write
@@ -73,24 +73,6 @@ def test_template_without_front_matter_uses_that_of_the_next_folder_before_the_s
         == "own/issues/plain.j2, your own; from the shipped library: front matter, comment; from"
         " team: base.j2"
     )
-
-
-def test_template_with_inherited_front_matter_differs_only_in_the_template() -> None:
-    plain = TEAM["issues/plain.j2"].removeprefix(FRONT)
-    team = load({}).sources["issues/plain"]
-    assert diff_prompts(team, load({"issues/plain.j2": plain}).sources["issues/plain"]) == []
-    own = load({"issues/plain.j2": plain.replace("Judge", "Weigh")}).sources["issues/plain"]
-    assert diff_prompts(team, own) == [
-        "--- team/issues/plain.j2",
-        "+++ own/issues/plain.j2 (front matter of team/issues/plain.j2)",
-        "@@ -3,5 +3,5 @@",
-        " on: [issues.opened]",
-        " reply: issue_analysis",
-        " ---",
-        "-Judge this.",
-        "+Weigh this.",
-        ' {% include "issues/_issue.j2" %}',
-    ]
 
 
 def test_shipped_library_is_recognised_through_a_symlink(here: Path) -> None:
