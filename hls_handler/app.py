@@ -81,7 +81,6 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import EXPIRY, Expiry, HeldLeases
 from hls_handler.queue.pauses import pause_to_dict
-from hls_handler.reports.changes import find_changes
 from hls_handler.retrieval.vectors import connect_vectors
 from hls_handler.routing import WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
@@ -630,8 +629,5 @@ def _open(settings: Settings, load: Callable[[Settings], Library], role: Role) -
                 raise DatabaseUnavailable(problems) from exc
         if prompts is None or store is None or bots is None:
             raise SettingsError(problems)
-        if role != "web":
-            for change in find_changes(store.database, settings, prompts.latest):
-                log.warning("a prompt or model has changed", extra={"change": change})
         config = ActiveConfig(settings, RepositoryTable(settings), prompts, bots)
         return Opened(config, store, held.pop_all())

@@ -37,7 +37,6 @@ class Kind(Enum):
     FALLBACK_REVIEWS = ("HLS021", "note", "a fallback reviews with another model")
     EDITED_FILE = ("HLS022", "note", "a shipped file is edited")
     UNSET_OFFLINE = ("HLS023", "note", "a variable is not set, with `--offline`")
-    CHANGED = ("HLS024", "note", "a prompt or model has changed since it was last asked")
     PROMPT_FILE = ("HLS030", "error", "a prompt file or folder cannot be used")
     FRONT_MATTER = ("HLS031", "error", "a front matter is not valid")
     PROMPT_EVENT = ("HLS032", "error", "the event of a prompt is wrong or taken")
@@ -63,6 +62,10 @@ class Kind(Enum):
         self.id = identifier
         self.severity = severity
         self.title = title
+
+
+REMOVED_IDS = frozenset({"HLS024"})
+"""Ids of warnings and notes of earlier versions, which settings may still silence."""
 
 
 class Sentence(str):
@@ -96,6 +99,8 @@ def rephrase(problem: str, text: str) -> str:
 def find_id_problem(name: str) -> str | None:
     """Return why `check.ignore` cannot have an id; None if it can."""
     severities = {kind.id: kind.severity for kind in Kind}
+    if name in REMOVED_IDS:
+        return None
     if name not in severities:
         near = get_close_matches(name.upper(), severities, n=3, cutoff=0.5)
         advice = f"did you mean {' or '.join(near)}?"

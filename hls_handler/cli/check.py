@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,22 +19,17 @@ from hls_handler.cli.check_services import check_services, list_models
 from hls_handler.cli.options import DOTENV, AsJson, Config, abort, config_path
 from hls_handler.cli.prompt_library import load_library
 from hls_handler.cli.terminal import find_place, print_json, print_line, print_problem, waiting
-from hls_handler.db.database import Database, parse_url
-from hls_handler.db.files import database_exists
-from hls_handler.db.values import no_skew
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.repository_settings import without_unknown_prompts
 from hls_handler.errors import (
     PromptError,
     SettingsError,
-    StoreUnavailable,
 )
 from hls_handler.git.run import find_git
 from hls_handler.problems import Kind, Sentence, Severity, with_kind
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import Prompt
-from hls_handler.reports.changes import find_changes
 from hls_handler.reports.estimate import describe_prices, estimate_largest_call, list_claude_models
 from hls_handler.settings.effective import (
     list_prompt_choices,
@@ -51,8 +45,6 @@ from hls_handler.settings.repository import (
 from hls_handler.settings.values import is_loopback
 from hls_handler.store.budgets import list_budgets
 from hls_handler.wording import count
-
-BUSY_TIMEOUT_S = 5.0
 
 EDITED = (
     "this shipped file is edited, and `git pull` aborts if a later version changes it, too; move"
@@ -137,7 +129,6 @@ def _check_all(settings: Settings, *, offline: bool) -> _Report:
         prompts = [*library.prompts.values()]
         found += library.warnings
         found += _find_unknown_prompts(settings, library)
-        found += _find_changes(settings, library)
     found += settings.warnings
     found += _find_retired_models(prompts)
     found += _find_small_budgets(settings, prompts)
@@ -228,23 +219,6 @@ def _list_notes(settings: Settings, prompts: Sequence[Prompt]) -> Iterator[Sente
         yield Sentence(f"{where('mirror.enabled')}: {problem}", Kind.NO_GIT)
     yield from _describe_unpriced_models(settings, prompts)
     yield from _describe_fallback_reviews(settings)
-
-
-def _find_changes(settings: Settings, library: Library) -> Sequence[Sentence]:
-    """Return notes about the calls in the database, which is not migrated. Without one, there are
-    none.
-    """
-    if "storage.url" in settings.unset:
-        return ()
-    try:
-        if not database_exists(settings.storage.url):
-            return ()
-        url = parse_url(settings.storage.url)
-        with closing(Database(url, skew=no_skew, busy_timeout_s=BUSY_TIMEOUT_S)) as database:
-            changes = [*find_changes(database, settings, library)]
-    except StoreUnavailable:  # `hls serve` reports it
-        return ()
-    return [Sentence(f"note: {change}", Kind.CHANGED) for change in changes]
 
 
 def _find_retired_models(prompts: Sequence[Prompt]) -> Iterator[Sentence]:

@@ -89,12 +89,6 @@ class PromptSources:
         return enumerate(self.front.split("\n"), start=2)
 
 
-def is_shipped(prompt_sources: PromptSources, shipped: Path) -> bool:
-    """Return whether the template is a file of the shipped library."""
-    template = prompt_sources.template
-    return _library_of(template.file, template.name, shipped) == SHIPPED_LIBRARY
-
-
 def origin(prompt_sources: PromptSources, shipped: Path) -> str:
     """Return the template's file and origin, then the files of other origins, as text for the user.
 

@@ -375,40 +375,6 @@ def end_account_limit(rate_limiter: RateLimiter) -> None:
         rate_limiter.release(name)
 
 
-NEWEST_CALLS = 2_000
-"""Calls among which the last one of each prompt is searched."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskedPrompt:
-    prompt_id: str  # "issues/analyze@3f9c2a"
-    model: str  # as the service named it
-
-    @property
-    def prompt_name(self) -> str:
-        return self.prompt_id.partition("@")[0]
-
-
-def find_last_asked(database: Database) -> Sequence[AskedPrompt]:
-    """Return the last valid call of each prompt among the newest calls, without shadows.
-
-    Reads only columns that all released versions have.
-    """
-    newest = (
-        select(_c.prompt_id, _c.model)
-        .where(_c.outcome == "ok", _c.step_index < FIRST_SHADOW_STEP)
-        .order_by(_c.id.desc())
-        .limit(NEWEST_CALLS)
-    )
-    with database.reading() as connection:
-        rows = connection.execute(newest).all()
-    found: dict[str, AskedPrompt] = {}
-    for row in rows:
-        asked = AskedPrompt(row.prompt_id, row.model)
-        found.setdefault(asked.prompt_name, asked)
-    return [*found.values()]
-
-
 class ClaudeCalls:
     def __init__(
         self,

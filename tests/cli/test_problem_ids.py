@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.problems import Kind
+from hls_handler.problems import REMOVED_IDS, Kind
 from tests.cli.conftest import SETTINGS, Hls
 
 PAGE = Path("docs/problems.md").read_text(encoding="utf-8")
@@ -21,17 +21,17 @@ DRAFT = {"push/draft.j2": FRONT.format("push", "{{ event.ref }}")}
 
 
 def test_ids_are_not_changed_nor_used_again() -> None:
-    """An id of a problem that is no longer reported stays in this list."""
     ids = {
         "error": "001 002 003 004 005 006 007 008 009 030 031 032 033 034 035 036 037 038"
         " 050 051 052 053 056 057 058",
         "warning": "012 013 014 015 016 017 039 040",
-        "note": "018 019 020 021 022 023 024 054 055",
+        "note": "018 019 020 021 022 023 054 055",
     }
     assert {
         severity: " ".join(kind.id[3:] for kind in Kind if kind.severity == severity)
         for severity in ids
     } == ids
+    assert {"HLS024"} == REMOVED_IDS
 
 
 def test_page_lists_each_id_with_its_severity_title_example_and_cure() -> None:
@@ -173,7 +173,9 @@ def test_silenced_warnings_and_notes_are_counted(hls: Hls, folder: Path) -> None
     assert shown.exit_code == 0
     assert "[HLS018]" in shown.stdout
     assert "[HLS039]" in shown.stdout
-    (folder / "settings.yaml").write_text(f"{settings}check: {{ignore: [HLS039, HLS018]}}\n")
+    (folder / "settings.yaml").write_text(
+        f"{settings}check: {{ignore: [HLS039, HLS018, HLS024]}}\n"
+    )
     silenced = hls("check", "--offline")
     assert silenced.exit_code == 0
     assert silenced.stdout.splitlines()[-2] == ("check.ignore silences 2 problems: HLS018, HLS039")
