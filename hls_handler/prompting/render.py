@@ -74,10 +74,8 @@ class RuleView:
     length: Length = "normal"
     summary: Summary = "on_findings"
     layout: Layout = "list"  # of findings
-    show_prompt: bool = False  # whether the footer of a comment names the prompt
     show_cost: bool = False  # whether comments and checks show prices
     agent_prompt: bool = False  # whether the summary of a review has a prompt for a coding agent
-    about_url: str | None = None  # address for the footer's link; None: no link
     labels: EffectiveLabels = DEFAULT_LABELS
     paths: PathsView = NO_PATHS
     categories: tuple[Category, ...] = ("bugs", "security", "performance")
@@ -134,7 +132,6 @@ def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
                 event=Trusted(value.event),
                 prompt=Trusted(value.prompt),
                 language=value.language and Trusted(value.language),
-                about_url=value.about_url and Trusted(value.about_url),
                 source=Trusted(value.source),
                 labels=value.labels.model_copy(update={"allow": allowed}),
             )

@@ -39,7 +39,6 @@ from hls_handler.settings.values import (
     Language,
     Layout,
     Length,
-    LinkUrl,
     Network,
     Number,
     PathGlob,
@@ -569,9 +568,6 @@ class Comments(Section):
             "ask for a sentence on each changed file, at most 30, and show them below each review"
         ),
     )
-    show_prompt: bool = Field(
-        False, description="name the prompt and its version in the footer of comments"
-    )
     show_cost: bool = Field(
         False, description="show what calls to Claude cost in comments and checks"
     )
@@ -581,9 +577,6 @@ class Comments(Section):
             "add a folded block to the summary of a review: its open findings as a prompt for a"
             " coding agent"
         ),
-    )
-    about_url: LinkUrl | None = Field(
-        None, description="address of the page that the footer of comments links to; unset: no link"
     )
 
 

@@ -34,6 +34,10 @@ REMOVED_KEYS = (
         "a body is recognised as a duplicate under another delivery id for 72 hours",
     ),
     RemovedKey("limits.lease_s", "a worker keeps its delivery for 30 s without renewing its lease"),
+    RemovedKey(
+        "comments.show_prompt", "comments do not name the prompt; `hls why` and the console do"
+    ),
+    RemovedKey("comments.about_url", "the footer of comments has no link"),
     RemovedKey("catch_up.interval_m", "missed webhooks are read every 10 minutes"),
     RemovedKey("catch_up.window_h", "missed webhooks of the last 72 hours are processed"),
     RemovedKey("mirror.total_mb", "all mirrors together have at most 5,000 MB"),

@@ -388,13 +388,6 @@ Length = Literal["short", "normal", "detailed"]
 Summary = Literal["on_findings", "always"]
 Layout = Literal["list", "table"]
 Assessed = Literal["issues", "pull_requests"]
-LinkUrl = Annotated[
-    str,
-    Field(
-        pattern=r"^https://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]+$"
-    ),  # no character that ends a link in Markdown
-    Expected("an address that starts with https://, without spaces, parentheses and quotes"),
-]
 
 
 class Section(BaseModel):

@@ -59,7 +59,6 @@ def test_the_settings_are_valid_and_contain_every_choice(tmp_path: Path) -> None
     assert settings.github.base_url == "https://ghe.example.com/api/v3"
     assert settings.claude.base_url == "https://claude.example.com"
     assert settings.server.webhook_path == "/hooks/webhook"
-    assert settings.comments.about_url == "https://hls.example.com/docs/comments.md"
     assert [one.name for one in settings.repositories] == ["owner/repo", "*/*"]
     assert settings.review.fail_on == "high"
     assert all(len(line) <= 120 for line in text.splitlines())

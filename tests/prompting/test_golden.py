@@ -55,8 +55,6 @@ RULE = RuleView(event="pull_request.opened", prompt="pull_requests/analyze", dry
 TABLE = replace(
     RULE,
     layout="table",
-    about_url="https://wiki.example.com/hls",
-    show_prompt=True,
     post_to=12,
     source="push",
     source_url="https://github.com/octo/shop/compare/1f0c...2d3e",

@@ -49,7 +49,7 @@ def test_trust_is_known_without_a_recorded_example() -> None:
         for trust in TRUSTS
     }
     assert names["trusted"] == {
-        *("event", "prompt", "language", "tone", "length", "summary", "layout", "about_url"),
+        *("event", "prompt", "language", "tone", "length", "summary", "layout"),
         *("source", "labels.allow[]", "labels.assess[]", "categories[]"),
     }
     assert names["untrusted"] == {

@@ -122,7 +122,7 @@ def test_the_shipped_file_shows_every_key(tmp_path: Path) -> None:
 
 WITHOUT_DEFAULT = re.compile(
     r"\s*(- \{kind|repositories:"
-    r" \[|(language|about_url|public_url|trusted_proxy|viewers|hook_id|format|url"
+    r" \[|(language|public_url|trusted_proxy|viewers|hook_id|format|url"
     r"|total|expect_webhook_within_h|endpoint|qdrant|outsiders|embeddings|price|region|project|access_key_id|fallbacks|review_model):)"
 )
 """Lines of the shipped file that show an example in place of the default."""

@@ -10,7 +10,7 @@ import webbrowser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import SecretStr
@@ -89,7 +89,6 @@ HEADER = (
 CONSOLE_KEY = (
     '  api_key: "${HLS_API_KEY}"  # opens the console; /stats, /metrics and the API need it'
 )
-ABOUT_REASON = "  # page of HLS that the footer links to"
 REPOSITORIES = (
     "repositories:  # the most specific matching entry applies; other repositories are ignored"
 )
@@ -425,9 +424,8 @@ def _remaining_steps(
     if url == UNSERVED_URL:
         yield f"Receive events, without a public address: {hls} listen{option}"
     else:
-        addresses = " and ".join(filter(None, (url, find_about_url(url))))
         yield (
-            f"Receive events: {hls} serve{option}\n     A proxy with TLS forwards {addresses} to it"
+            f"Receive events: {hls} serve{option}\n     A proxy with TLS forwards {url} to it"
             " (docs/setup.md)."
         )
     yield (
@@ -442,7 +440,6 @@ def settings_text(session: Session, *, uses_app: bool) -> str:
     github_url = session.github_url
     claude_url = session.claude_url
     webhook_path = urlsplit(webhook_url).path
-    about_url = find_about_url(webhook_url)
     lines = [HEADER]
     if webhook_path != "/webhook":
         lines.append(f"  webhook_path: {json.dumps(webhook_path)}  # GitHub posts to it")
@@ -461,21 +458,8 @@ def settings_text(session: Session, *, uses_app: bool) -> str:
     if session.review_model not in (None, HAIKU):
         lines.append(f"  review_model: {session.review_model}{REVIEW_REASON}")
     lines += ["", "review:", FAIL_ON]
-    if about_url is not None:
-        lines += ["", "comments:", f"  about_url: {json.dumps(about_url)}{ABOUT_REASON}"]
     lines += ["", REPOSITORIES]
     for name in session.repositories:
         lines.append(f"  - name: {json.dumps(name)}")
         lines.append(f"    events: [{', '.join(ENABLED_EVENTS)}]  # more: issue_comment, release")
     return "\n".join(lines) + "\n"
-
-
-def find_about_url(webhook_url: str) -> str | None:
-    """Return the address of the service's page for contributors; None if the URL does not look like
-    the service's.
-    """
-    if webhook_url == UNSERVED_URL:
-        return None
-    if not webhook_url.startswith("https://") or not webhook_url.endswith("/webhook"):
-        return None  # a relay such as smee
-    return urljoin(webhook_url, "/docs/comments.md")
