@@ -275,10 +275,7 @@ class _Command:
         judged = [
             judge(side, number, groups[number], answered) for number, side in enumerate(self.sides)
         ]
-        labels = self.effective.labels
-        fields = {group.field for of_side in groups for group in of_side}
-        thresholds = dict.fromkeys(fields, labels.min_field_confidence)
-        thresholds[SUGGESTED] = labels.min_confidence
+        thresholds = {SUGGESTED: self.effective.labels.min_confidence}
         document = make_document(
             plan,
             answered,

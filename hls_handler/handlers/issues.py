@@ -145,8 +145,8 @@ class IssueHandler(Handler):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
-    facts_version = 13
-    facts_since = 5
+    facts_version = 14
+    facts_since = 14
     variable_types: Mapping[str, object] = {
         **field_types(
             IssueFacts, "issue", "corrections", "requests", "author_comments", "documents"
@@ -264,7 +264,6 @@ def plan(event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, .
         analysis,
         offer=facts.offer,
         without=facts.unwanted,
-        min_field_confidence=facts.labels.min_field_confidence,
     )
     if event.is_closing:
         family = f"{FAMILY}-closed-{facts.issue.number}"  # a comment of its own
@@ -305,9 +304,6 @@ def _plan_type(
         return ()
     for reply in (answered.fields for answered in analysis.replies):
         if isinstance(reply, IssueAnalysis) and reply.kind in ISSUE_TYPES:
-            confidence = reply.field_confidence
-            if confidence is not None and confidence.kind < settings.min_field_confidence:
-                return ()
             return (EnsureIssueType(ISSUE_TYPES[reply.kind]),)
     return ()
 

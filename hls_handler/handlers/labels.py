@@ -12,7 +12,6 @@ from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import (
     MAX_LABEL_CHARACTERS,
     Analysis,
-    IssueAnalysis,
     ReplyFields,
     find_label,
     group_of,
@@ -38,7 +37,6 @@ def plan_labels(
     groups: tuple[str, ...] = (),
     offer: LabelOffer | None = None,
     without: Collection[str] = (),
-    min_field_confidence: float = 0.0,
     is_partial: bool = False,
 ) -> tuple[EnsureLabels, ...]:
     """Return the action that sets the labels `from_facts` and the labels that the replies request.
@@ -47,9 +45,8 @@ def plan_labels(
     these groups: `groups`, the groups of `from_facts`, and the groups of all labels that the
     prompts can request. `offer` are the repository's own labels that the prompts listed; with
     `is_partial`, the replies are about a part of the changes, and none of these is removed. The
-    action does not concern labels of the groups `without`, and of fields below
-    `min_field_confidence` it only names the label. If there is no group and no rejected label,
-    returns ().
+    action does not concern labels of the groups `without`. If there is no group and no rejected
+    label, returns ().
     """
     replies = [answer.fields for answer in analysis.replies]
     suggested = _choose_suggested(replies, offer)
@@ -63,12 +60,9 @@ def plan_labels(
     possible = [*listed]
     prompt_ids = {label.group: analysis.replies[0].prompt_id for label in listed}
     for answer in analysis.replies:
-        unsure = _find_unsure(answer.fields, min_field_confidence)
-        of_fields = _choose_of_fields(answer.fields, without, unsure)
-        requested += of_fields.chosen
-        rejected += of_fields.rejected
+        requested += _list_labels_of_fields(answer.fields, without)
         for label in list_labels_of(type(answer.fields)):
-            if label.group not in without and label.group not in unsure:
+            if label.group not in without:
                 possible.append(label)
                 prompt_ids.setdefault(label.group, answer.prompt_id)
     covered = dict.fromkeys([*(label.group for label in from_facts), *groups, *prompt_ids])
@@ -93,13 +87,10 @@ class _Choice:
     rejected: Sequence[tuple[str, str]]
 
 
-def _choose_of_fields(
-    reply: ReplyFields, without: Collection[str], unsure: Mapping[str, str]
-) -> _Choice:
-    wanted = [label for label in list_labels_in(reply) if label.group not in without]
-    chosen = [label for label in wanted if label.group not in unsure]
-    rejected = [(one.name, unsure[one.group]) for one in wanted if one.group in unsure]
-    return _Choice(chosen, rejected)
+def _list_labels_of_fields(
+    reply: ReplyFields, without: Collection[str]
+) -> Sequence[RequestedLabel]:
+    return [label for label in list_labels_in(reply) if label.group not in without]
 
 
 def _choose_suggested(replies: Iterable[ReplyFields], offer: LabelOffer | None) -> _Choice:
@@ -124,20 +115,6 @@ def _choose_suggested(replies: Iterable[ReplyFields], offer: LabelOffer | None) 
     return _Choice([*chosen.values()], left_out)
 
 
-def _find_unsure(reply: ReplyFields, min_confidence: float) -> Mapping[str, str]:
-    """Return the fields of which Claude is too unsure for a label, and why. Without a stated
-    confidence, none is.
-    """
-    if not isinstance(reply, IssueAnalysis):
-        return {}
-    least = f"labels.min_field_confidence is {min_confidence:g}"
-    return {
-        field: f"Claude's confidence is {confidence:g}, and {least}"
-        for field, confidence in reply.field_confidence or ()
-        if confidence < min_confidence
-    }
-
-
 def list_wanted_labels(
     reply: ReplyFields,
     settings: EffectiveLabels,
@@ -147,8 +124,7 @@ def list_wanted_labels(
     """Return the names of labels that a reply asks for and settings allow, except labels of the
     groups `without`.
     """
-    unsure = _find_unsure(reply, settings.min_field_confidence)
-    of_fields = _choose_of_fields(reply, without, unsure).chosen
+    of_fields = _list_labels_of_fields(reply, without)
     wanted = [*of_fields, *_choose_suggested([reply], offer).chosen]
     allowed = [one.name for one in wanted if find_prohibition(one.name, settings) is None]
     return tuple(dict.fromkeys(allowed))

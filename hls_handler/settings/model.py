@@ -526,9 +526,6 @@ class Labels(Section):
     min_confidence: Confidence = Field(
         0.7, description="least confidence with which such a label is set"
     )
-    min_field_confidence: Confidence = Field(
-        0.0, description="the same for the labels of the fields of an issue"
-    )
     issue_type: bool = Field(
         False, description="set the type of issues that have none, by kind: Bug, Feature or Task"
     )

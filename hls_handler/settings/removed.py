@@ -35,6 +35,9 @@ REMOVED_KEYS = (
     ),
     RemovedKey("limits.lease_s", "a worker keeps its delivery for 30 s without renewing its lease"),
     RemovedKey(
+        "labels.min_field_confidence", "labels of fields are set with any confidence of Claude"
+    ),
+    RemovedKey(
         "comments.show_prompt", "comments do not name the prompt; `hls why` and the console do"
     ),
     RemovedKey("comments.about_url", "the footer of comments has no link"),

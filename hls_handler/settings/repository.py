@@ -89,9 +89,6 @@ REPOSITORY_KEYS = (
         "higher",
         "least confidence with which a suggested label is set, if higher than the operator's",
     ),
-    RepositoryKey(
-        "labels.min_field_confidence", "higher", "the same for the labels of the fields of an issue"
-    ),
     RepositoryKey("comments.language", "none", "language that HLS writes in"),
     RepositoryKey("comments.tone", "none", "neutral, friendly or formal"),
     RepositoryKey("comments.length", "none", "short, normal or detailed"),

@@ -64,7 +64,7 @@ def test_rule_14_sure_labels_are_set_as_the_repository_spells_them_and_named_in_
     opened: OpenHome,
 ) -> None:
     allowed = ["bug", "status/*", "area/*", "x*", "size/*", "skip-hls"]
-    labels = {"suggest": True, "min_field_confidence": 0.6, "allow": allowed}
+    labels = {"suggest": True, "allow": allowed}
     home = opened(comments={"summary": "always"}, labels=labels)
     for name in ("area/Cart", "area/mail", "secret", "size/small", "skip-hls", "x" * 16_000):
         home.add_label(name)
@@ -91,8 +91,7 @@ def test_rule_14_sure_labels_are_set_as_the_repository_spells_them_and_named_in_
         "\n  Labels: added status/needs-info, area/Cart, bug;"
         " area/mail not added: Claude's confidence is 0.69, and labels.min_confidence is 0.7;"
         f" x [31mforged{'y' * 38} not added: it is not among the labels that the prompt listed;"
-        " priority-high not added: Claude's confidence is 0.5, and"
-        " labels.min_field_confidence is 0.6;"
+        " priority-high not added: labels.allow in the settings does not allow it;"
         " difficulty-easy not added: labels.allow in the settings does not allow it;"
         " component-backend not added: labels.allow in the settings does not allow it.\n"
     ) in home.why
@@ -122,7 +121,6 @@ def test_priority_and_difficulty_of_issues_can_be_switched_off(opened: OpenHome)
         ("enhancement", {}, " (Feature)"),
         ("documentation", {}, " (Task)"),
         ("question", {}, ""),
-        ("bug", {"min_field_confidence": 0.81}, ""),
         ("bug", {"issue_type": False}, ""),
     ],
 )

@@ -87,12 +87,6 @@ TITLE = "pull_requests: {title: false, title_types: [bug]}"
             "labels.suggest labels.min_confidence",
         ),
         ("", "labels: {suggest: true}", {"labels.suggest": False}, ""),
-        (
-            "",
-            "labels: {min_field_confidence: 0.6}",
-            {"labels.min_field_confidence": 0.6},
-            "labels.min_field_confidence",
-        ),
         (DENYING, "labels: {deny: [bug]}", {"labels.deny": ("release-*", "bug")}, "labels.deny"),
         (DENYING, "labels: {deny: []}", {"labels.deny": ("release-*",)}, ""),
         (

@@ -25,7 +25,7 @@ from tests.settings.make_schemas import repository_schema
 EVERYTHING = """\
 enabled: true
 labels: {create: false, allow: [bug, "priority-*"], deny: ["p*"], suggest: false,
-  min_confidence: 0.9, min_field_confidence: 0.6}
+  min_confidence: 0.9}
 comments: {language: German, tone: friendly, length: short, summary: always, layout: table, agent_prompt: true}
 features: {auto_labeling: true, auto_commenting: false}
 prompts: {use: {issues.opened: issues/own, pull_request: false}}
@@ -50,7 +50,6 @@ def test_every_allowed_key_is_read_with_its_line() -> None:
         "deny": ("p*",),
         "suggest": False,
         "min_confidence": 0.9,
-        "min_field_confidence": 0.6,
     }
     use = parsed.values["prompts"]["use"]
     assert use == {"issues.opened": "issues/own", "pull_request": False}
