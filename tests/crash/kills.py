@@ -161,8 +161,9 @@ def _is_killed(harness: Harness, kill: Kill, *, answered: bool) -> bool:
     assert wait_until(ended, timeout_s=60), (
         f"neither killed nor finished: {kill}\n{harness.log_tail()}"
     )
+    harness.commits.disarm()  # else the next poll of an idle worker kills it during the next run
     # the end of a process takes a moment
-    return wait_until(lambda: not service.is_running, timeout_s=0.3)
+    return wait_until(lambda: not service.is_running, timeout_s=1)
 
 
 def _count_requests(harness: Harness) -> int:
