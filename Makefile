@@ -9,11 +9,18 @@ OPTIONAL := otel qdrant providers
 INSTALLED := $(filter $(OPTIONAL),$(patsubst .venv/ready-%,%,$(wildcard .venv/ready-*)))
 NEEDED := requirements.txt $(INSTALLED:%=requirements-%.txt)
 
+# `make test-all` sets REPORTS to a folder: each tier writes its results there and prints no count.
+REPORTS :=
+report = $(if $(REPORTS),--quiet --junit-xml=$(REPORTS)/$(1).xml)
+# The many processes that the tests start read compiled modules, which the first one writes.
+PYTEST := PYTHONDONTWRITEBYTECODE= PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)') \
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term
+
 .DEFAULT_GOAL := help
-.PHONY: help init run demo test programs lint style types pytest check bench load crash simulate rounds machines hostile histories eval clean
+.PHONY: help init run demo test test-all programs lint style types pytest rest check bench load crash simulate rounds machines hostile histories eval clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 init: .venv/ready ## connect HLS with GitHub and Claude, and write config/settings.yaml and .env
 	@exec $(BIN)/python -m hls_handler init
@@ -24,10 +31,16 @@ run: .venv/ready ## serve config/settings.yaml, or run the demo if nothing is se
 demo: .venv/ready ## run the service against a built-in sandbox GitHub and Claude
 	@exec $(BIN)/python -m hls_handler demo
 
-test: programs ## run lint, type checks and all tests, and require the coverage
+test: programs ## run lint, type checks and the first tier of the tests (some minutes)
 	@$(MAKE) --no-print-directory style
 	@# mypy uses one core for half a minute, so it runs in parallel with the tests.
-	@$(MAKE) --no-print-directory --jobs=2 types pytest
+	@$(MAKE) --no-print-directory --jobs=2 TYPED=hls_handler types pytest
+
+test-all: programs ## run `make test`, then the rest, and count all tests in one line
+	@rm -rf .reports
+	@$(MAKE) --no-print-directory REPORTS=.reports test; first=$$?; \
+		$(MAKE) --no-print-directory REPORTS=.reports --jobs=2 types rest; second=$$?; \
+		$(BIN)/python -m tests.count_results .reports; exit $$((first | second))
 
 programs: ## find PostgreSQL and Chromium, which the tests need, or install them with apt-get
 	@$(or $(wildcard $(BIN)/python),$(PYTHON)) tests/system_programs.py
@@ -39,14 +52,15 @@ style: .venv/ready-dev ## check formatting and lint
 	@$(BIN)/ruff format --check .
 
 types: .venv/ready-dev ## check types
-	@$(BIN)/mypy
+	@$(BIN)/mypy $(TYPED)
 
-pytest: .venv/ready-dev ## run the tests and measure coverage
+pytest: .venv/ready-dev ## run the first tier of the tests and measure coverage
 	@# In a new clone one process compiles the tests, while mypy uses the other core; else each worker compiles all.
 	@test -d tests/__pycache__ || PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq >/dev/null || true
-	@# The many processes that the tests start read compiled modules, which the first one writes.
-	@PYTHONDONTWRITEBYTECODE= PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)') \
-		$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term --cov-fail-under=90
+	@$(PYTEST) -m "not full" --cov-fail-under=85 $(call report,first)
+
+rest: .venv/ready-dev ## run the second tier of the tests and measure the coverage of both
+	@$(PYTEST) -m full --cov-append --cov-fail-under=90 $(call report,second)
 
 machines: .venv/ready-dev ## run 20 rounds with four processes on one PostgreSQL, two killed in each
 	@HLS_ROUNDS=20 $(BIN)/python -m pytest -n0 -s tests/machines/test_rounds.py
@@ -70,17 +84,17 @@ simulate: .venv/ready-dev ## run 2,000 schedules of kills and faults in virtual 
 rounds: .venv/ready-dev ## review 2,000 generated pull requests: ROUNDS="--lives 2000 --claude sloppy" for lives over git
 	@$(BIN)/python -m tests.rounds $(ROUNDS)
 
-hostile: .venv/ready-dev ## send 10,000 hostile requests to the service (`make test` sends 200)
+hostile: .venv/ready-dev ## send 10,000 hostile requests to the service (`make test-all` sends 200)
 	@HOSTILE_REQUESTS=10000 $(BIN)/python -m pytest -n0 tests/e2e/test_hostile.py
 
-histories: .venv/ready-dev ## try 200 histories of undone triage runs and 500 of first texts (`make test`: 80 and 100)
+histories: .venv/ready-dev ## try 200 histories of undone triage runs and 500 of first texts (`make test-all`: 80 and 100)
 	@ALL_HISTORIES=1 $(BIN)/python -m pytest tests/triage/test_undo.py tests/backtest/test_first_text.py
 
 eval: .venv/ready-dev ## ask Claude about the golden cases: EVAL="--judge MODEL --max-usd 4" (costs money)
 	@$(BIN)/python -m tests.golden.evaluate $(EVAL)
 
 clean: ## remove .venv and test caches, but not data/
-	rm -rf .venv .venv.* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv.* .coverage .coverage.* .mypy_cache .pytest_cache .reports .ruff_cache .hypothesis
 
 # The environment is built in .venv.new, because a running service uses .venv. A build that fails changes nothing.
 .venv/ready: pyproject.toml $(NEEDED)

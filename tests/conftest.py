@@ -1,4 +1,4 @@
-"""Fixtures of databases, the order in which tests run, and the tests that coverage measures."""
+"""Fixtures of databases, the two tiers of tests, their order, and what coverage measures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
@@ -33,7 +33,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 
-PROCESS_FOLDERS = (
+SECOND_TIER = (
     "browser",
     "crash",
     "e2e",
@@ -46,13 +46,17 @@ PROCESS_FOLDERS = (
     "test_container.py",
     "test_package.py",
 )
-"""Folders and files of tests that start whole processes or take long.
+"""Folders and files of tests that start whole processes or take long: `make test` runs only those
+of their tests that have the marker `smoke`.
 
 Coverage measures neither these, nor tests on PostgreSQL that also run on SQLite, nor more than one
 case of a function: measuring takes up to two thirds longer, and other tests cover the same lines.
 """
 
-SLOW_SHARE = 0.7  # of a worker's tests: in the rest are no tests of `PROCESS_FOLDERS`
+BOTH_DATABASES = ("db", "queue")
+"""Folders whose tests `make test` runs on both databases, and all others on SQLite."""
+
+SLOW_SHARE = 0.7  # of a worker's tests: in the rest are no tests of `SECOND_TIER`
 
 
 def pytest_configure() -> None:
@@ -193,13 +197,20 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
     cases: Counter[str] = Counter()
     for item in items:
         function = item.nodeid.partition("[")[0]
         cases[function] += 1
-        if _folder(item) in PROCESS_FOLDERS or "[postgresql" in item.name or cases[function] > 1:
+        folder = _folder(item)
+        is_copy = "[postgresql" in item.name
+        if folder in SECOND_TIER or is_copy or cases[function] > 1:
             item.add_marker(pytest.mark.no_cover)
+        is_late = folder in SECOND_TIER or (is_copy and folder not in BOTH_DATABASES)
+        if is_late and item.get_closest_marker("smoke") is None:
+            item.add_marker(pytest.mark.full)
+    yield  # pytest removes the tests of the other tier
     items[:] = _interleave(items)
 
 
@@ -211,12 +222,12 @@ def _interleave(items: list[pytest.Item]) -> list[pytest.Item]:
     together: some share an expensive fixture.
     """
     files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
-    slow = [tests for tests in files if _folder(tests[0]) in PROCESS_FOLDERS]
+    slow = [tests for tests in files if _folder(tests[0]) in SECOND_TIER]
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     waiting = [slow[number::workers] for number in range(workers)]
     totals = [len(each) for each in waiting]
     mixed: list[pytest.Item] = []
-    for tests in (tests for tests in files if _folder(tests[0]) not in PROCESS_FOLDERS):
+    for tests in (tests for tests in files if _folder(tests[0]) not in SECOND_TIER):
         part, done = divmod(len(mixed) * workers / max(len(items), 1), 1)
         due = min(done / SLOW_SHARE, 1) * totals[int(part)]
         while waiting[int(part)] and totals[int(part)] - len(waiting[int(part)]) <= due:

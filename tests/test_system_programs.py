@@ -73,7 +73,8 @@ def test_programs_that_cannot_be_installed_are_one_error_with_the_commands(
     assert str(caught.value) == COMMANDS
 
 
-def test_make_test_looks_for_the_programs_before_all_else() -> None:
-    planned = subprocess.check_output(["make", "--dry-run", "test"], text=True).splitlines()
+@pytest.mark.parametrize("target", ["test", "test-all"])
+def test_make_test_looks_for_the_programs_before_all_else(target: str) -> None:
+    planned = subprocess.check_output(["make", "--dry-run", target], text=True).splitlines()
     assert planned[0].endswith(" tests/system_programs.py")
-    assert Path(".ci/run").read_text().splitlines()[-1] == "exec make --no-print-directory test"
+    assert Path(".ci/run").read_text().splitlines()[-1] == "exec make --no-print-directory test-all"

@@ -144,6 +144,7 @@ def run_dry(page: Page, service: Service) -> None:
     page.get_by_text("Nothing was posted or stored").wait_for()
 
 
+@pytest.mark.smoke
 def test_page_of_a_delivery_follows_a_retry(service: Service, open_page: OpenPage) -> None:
     page = open_page()
     sign_in(page, service)

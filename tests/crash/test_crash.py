@@ -1,6 +1,6 @@
 """A service that is killed at any commit or request has the same result as an undisturbed one.
 
-These tests take some points of each handler, more of one; `make crash` takes every point.
+`make test` takes one point of each handler, `make test-all` some, and `make crash` every point.
 """
 
 from __future__ import annotations
@@ -43,13 +43,19 @@ def test_kills_at_five_points_of_the_generic_handler(harness: Harness) -> None:
     assert repeated <= {"before commit", "after request"}  # the response or the checkpoint was lost
 
 
-@pytest.mark.parametrize("handler", [name for name in BY_HANDLER if name != SHORTEST.handler])
-def test_kills_at_some_points_of_each_handler(harness: Harness, handler: str) -> None:
+@pytest.mark.parametrize(
+    ("handler", "kills"),
+    [
+        *(pytest.param(name, 1, marks=pytest.mark.smoke) for name in BY_HANDLER),
+        *((name, KILLS) for name in BY_HANDLER if name != SHORTEST.handler),
+    ],
+)
+def test_kills_at_some_points_of_each_handler(harness: Harness, handler: str, kills: int) -> None:
     scenario = BY_HANDLER[handler]
     undisturbed = undisturbed_run(harness, scenario)
     handlers = [row["handler"] for row in undisturbed.database["deliveries"]]
     assert sorted(handlers, key=str) == sorted(scenario.handlers or (handler,), key=str)
-    runs = [run(harness, scenario, kill) for kill in some_kills(undisturbed, KILLS)]
+    runs = [run(harness, scenario, kill) for kill in some_kills(undisturbed, kills)]
     assert [line for found in runs for line in find_differences(scenario, undisturbed, found)] == []
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
@@ -15,6 +16,8 @@ from hls_handler.sandbox.faults import Fault
 from tests.cli.test_json import assert_documented
 from tests.e2e.conftest import MakeService, Shared
 from tests.e2e.service import ROOT, Service, free_port
+
+pytestmark = pytest.mark.smoke
 
 BUG, FEATURE = "Codertocat/Hello-World#11", "Codertocat/Hello-World#13"
 

@@ -15,6 +15,8 @@ from hls_handler.store.statistics import DeliveryRow
 from tests.e2e.conftest import Shared
 from tests.e2e.test_life import REPOSITORY, assert_each_done_once, issue
 
+pytestmark = pytest.mark.smoke
+
 NUMBERS = itertools.count(101)
 
 

@@ -6,6 +6,8 @@ import json
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from hls_handler.cli.options import connect_claude
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.library import load_checked
@@ -19,6 +21,8 @@ from hls_handler.trials.sender import Sender
 from hls_handler.trials.trial import list_deliveries, plan_trials, run_trials
 from tests.e2e.conftest import MakeService, Shared
 from tests.e2e.service import SECRET, Service
+
+pytestmark = pytest.mark.smoke
 
 REPOSITORY = "Codertocat/Hello-World"
 BUG, QUESTION, FEATURE = 11, 12, 13
