@@ -26,8 +26,10 @@ MAX_GLOB_CHARS = 200
 MAX_GLOBS = 100
 """Limit on the globs of one file, as in `paths.ignore`."""
 
-_PART = re.compile(r"(?:[^,{]|\{[^{}]*\}|\{)+")  # braces are a problem, so they are not divided
-_GLOB = re.compile(r"!\S+|\*\.\S+|\S*/\S*")
+# braces are a problem, so they are not divided
+_PART = re.compile(r'(?:"[^"]*"|[^,{]|\{[^{}]*\}|\{)+')
+_GLOB = re.compile(r'(?=!.|"?\*\..|.*/)(?:"[^"]*"|[^\s"])+')
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,23 @@ class GuidancePart:
 
 
 def _find_problem(glob: str) -> str | None:
-    return find_glob_problem(glob.removeprefix("!"))
+    if len(_QUOTED.sub("x", glob).split()) > 1:
+        return (
+            "has a blank; write paths without other words, and a path that has one in quotes, such"
+            ' as "web ui/**"'
+        )
+    return find_glob_problem(_unquote(glob).removeprefix("!"))
+
+
+def _unquote(glob: str) -> str:
+    return glob.replace('"', "")
 
 
 def _match_heading(globs: Sequence[str], path: str) -> bool:
     """Return whether one of a heading's globs and no exception matches a path."""
-    wanted = [glob for glob in globs if not glob.startswith("!")]
-    unwanted = [glob[1:] for glob in globs if glob.startswith("!")]
+    names = [*map(_unquote, globs)]
+    wanted = [glob for glob in names if not glob.startswith("!")]
+    unwanted = [glob[1:] for glob in names if glob.startswith("!")]
     if any(_matches(glob, path) for glob in unwanted):
         return False
     return not wanted or any(_matches(glob, path) for glob in wanted)
@@ -196,11 +208,19 @@ def _join(lines: Iterable[str]) -> str:
 
 
 def parse_globs(title: str) -> tuple[str, ...]:
-    """Return the globs of a heading: ("api/**", "!api/gen/**"); () for a heading of other text.
+    """Return the globs of a heading: ("api/**", '"web ui/**"'); () for a heading of other text.
 
-    Each is one word with "/", or one that begins with "*." or "!".
+    Each is one word with "/", or one that begins with "*." or "!". In quotes it may have blanks.
     """
     globs = tuple(part.strip() for part in _PART.findall(title.replace("`", "")))
-    if all(map(_GLOB.fullmatch, globs)):
+    if all(map(_is_glob, globs)):
         return globs
     return ()
+
+
+def _is_glob(part: str) -> bool:
+    if _GLOB.fullmatch(part) is not None:
+        return True
+    # web ui/** and web ui/ are wrong globs; Read/write locks is text
+    last_word = part.split(" ")[-1]
+    return re.search(r"/(?:\*|$)", last_word[1:]) is not None

@@ -16,6 +16,11 @@ from hls_handler.review.guidance import (
 HLS = ".github/hls.md"
 WITHOUT_PATHS = "\n# Money\nPrices are in cents.\n## Frontend and backend\nOne repository.\n\n"
 
+BLANK = (
+    "has a blank; write paths without other words, and a path that has one in quotes, such as"
+    ' "web ui/**"'
+)
+
 Parts = list[tuple[str, str]]
 
 
@@ -67,7 +72,10 @@ def test_text_under_a_heading_of_paths_is_a_part_and_the_rest_is_for_all_files(
 
 @pytest.mark.parametrize(
     "title",
-    ["Errors", "api/**, errors", "Read/write locks", "!important note", "* list", ""],
+    [
+        *("Errors", "api/**, errors", "Read/write locks", "!important note", "* list", ""),
+        *("acme/shop docs", "**Read/write** locks", "No /* */ comments", '"Stop" the world'),
+    ],
 )
 def test_heading_with_a_part_that_is_no_glob_is_for_all_files(title: str) -> None:
     assert split(f"## {title}\nText.") == [(HLS, f"## {title}\nText.")]
@@ -82,17 +90,21 @@ def test_heading_with_a_part_that_is_no_glob_is_for_all_files(title: str) -> Non
         ("api/gen/b.py", ["api/gen/b.py"]),
         ("*.py", ["a.py", "api/a.py", "api/gen/b.py"]),
         ("*.py, !gen", ["a.py", "api/a.py"]),
-        ("!api/**", ["a.py", "web/c.ts"]),
+        ("!api/**", ["a.py", "web/c.ts", "web ui/d.ts"]),
         ("api/*.py, web/*", ["api/a.py", "web/c.ts"]),
         ("API/**", []),
         ("api/**, web//*", []),
+        ('"web ui/**"', ["web ui/d.ts"]),
+        ('`"web ui/**"`, *.py', ["a.py", "api/a.py", "api/gen/b.py", "web ui/d.ts"]),
+        ('*.ts, !"web ui"', ["web/c.ts"]),
+        ('"web ui/a, b.ts"', []),
     ],
 )
 def test_part_applies_to_files_that_a_glob_and_no_exception_matches(
     heading: str, matched: list[str]
 ) -> None:
     file = GuidanceFile(HLS, f"## {heading}\nText.")
-    files = ["a.py", "api/a.py", "api/gen/b.py", "web/c.ts"]
+    files = ["a.py", "api/a.py", "api/gen/b.py", "web/c.ts", "web ui/d.ts"]
     found = [path for path in files if any(part.globs for part in select_parts([file], [path]))]
     assert found == matched
 
@@ -147,6 +159,9 @@ def test_agents_files_follow_hls_md_and_the_nearest_comes_first() -> None:
         ),
         ("!/gen", "matches no file; write a path as GitHub shows it, such as docs/** or **/*.snap"),
         ("api/**.py", "has ** inside a name; write it alone between slashes, such as **/*.snap"),
+        ("packages/web ui/**", BLANK),
+        ("packages/web ui/", BLANK),
+        ("!docs old/*.md", BLANK),
     ],
 )
 def test_wrong_glob_is_a_problem_with_file_line_and_what_is_expected(
