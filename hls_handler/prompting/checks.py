@@ -8,6 +8,7 @@ attributes by the smoke render.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -19,6 +20,8 @@ from hls_handler.analysis import REPLY_TYPES, SCORES, ReplyFields, is_worth_sayi
 from hls_handler.problems import Kind
 from hls_handler.prompting.environment import (
     ALLOWED_ONLY_IN,
+    RAW_ADVICE,
+    TAG_ADVICE,
     TOO_SLOW,
     ParsedTemplates,
     PromptEnvironment,
@@ -27,7 +30,7 @@ from hls_handler.prompting.environment import (
 from hls_handler.prompting.front_matter import problem_at
 from hls_handler.prompting.problems import BrokenTemplateError, Checked, Problem, suggest_name
 from hls_handler.prompting.prompt import Condition, Family, Library
-from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
+from hls_handler.prompting.render import COMMENT, COMMON, TASK, render, render_comment
 from hls_handler.prompting.source_files import BASE, SourceFiles
 from hls_handler.prompting.variables import has_members, iter_alternatives, sample_values
 from hls_handler.question import SUFFIX, Prompt
@@ -66,7 +69,8 @@ def compile_condition(
         tree = templates.environment.parse(f"{{{{ {when} }}}}")
         compiled = templates.environment.compile_expression(when, undefined_to_none=False)
     except TemplateSyntaxError as exc:
-        return Checked(None, [replace(location, message=f"then.when: {exc.message}")])
+        message = f"then.when: {exc.message}; {TAG_ADVICE}"
+        return Checked(None, [replace(location, message=message)])
     templates = ParsedTemplates(
         templates.environment, {"then.when": tree}, {"then.when": location.file}
     )
@@ -75,6 +79,8 @@ def compile_condition(
     return Checked(Condition(compiled, location.file, location.line), problems)
 
 
+_SINGLE_BRACE = re.compile(r"(?<![{$])\{ ?(\w+)\.\w+")
+BRACE_ADVICE = 'write a value as {{ value }}, or this brace as {{ "{" }}'
 JINJA_VARIABLES = frozenset({"self", "super", "loop", "caller", "varargs", "kwargs"})
 
 
@@ -105,6 +111,44 @@ def check_names(
             message = _find_mistake(node, environment, types, known)
             if message:
                 yield Problem(templates.files[name], node.lineno, message, Kind.UNKNOWN_NAME)
+        for text in tree.find_all(nodes.TemplateData):
+            for match in _SINGLE_BRACE.finditer(text.data):
+                if match[1] in types:
+                    line = text.lineno + text.data.count("\n", 0, match.start())
+                    message = f"{match[0]} is sent as text; {BRACE_ADVICE}"
+                    yield Problem(templates.files[name], line, message, Kind.UNKNOWN_NAME)
+
+
+def check_outside_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
+    """Yield a problem for each text outside of blocks in a template of which only blocks are
+    rendered.
+    """
+    for name, tree in templates.trees.items():
+        has_task = any(block.name == TASK for block in tree.find_all(nodes.Block))
+        if has_task or any(isinstance(node, nodes.Extends) for node in tree.body):
+            for line in _find_output(tree):
+                message = (
+                    "text outside of blocks is not sent; move it into a block, or remove"
+                    " {% extends %} and the tags of the blocks"
+                )
+                yield Problem(templates.files[name], line, message)
+
+
+def _find_output(node: nodes.Node) -> Iterator[int]:
+    """Yield the line of each output outside of blocks, macros and `set`."""
+    for child in node.iter_child_nodes():
+        match child:
+            case nodes.Block() | nodes.Macro() | nodes.AssignBlock():
+                pass
+            case nodes.TemplateData(data=text):
+                if text.strip():
+                    yield child.lineno + text[: -len(text.lstrip())].count("\n")
+            case nodes.Include():
+                yield child.lineno
+            case nodes.Expr() if isinstance(node, nodes.Output):
+                yield child.lineno
+            case _:
+                yield from _find_output(child)
 
 
 def _find_mistake(
@@ -116,7 +160,7 @@ def _find_mistake(
     """Return a message about an unknown variable, attribute, filter or test; "" if it is known."""
     match node:
         case nodes.Name(name=name) if name not in known:
-            return f"unknown variable {name!r}; {suggest_name(name, types)}"
+            return f"unknown variable {name!r} ({RAW_ADVICE}); {suggest_name(name, types)}"
         case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
             owner = _find_type(node.node, types)
             if has_members(owner) and name not in public_hints(owner):

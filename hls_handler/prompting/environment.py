@@ -70,6 +70,8 @@ AUTHOR_ERRORS = (
 )
 """Exceptions that a mistake in a template can cause."""
 
+RAW_ADVICE = "braces that are text stand between {% raw %} and {% endraw %}"
+TAG_ADVICE = "a tag is {{ value }} or {% tag %}, with and, or, not, elif; " + RAW_ADVICE
 TEXT_OPERATIONS = (
     "such text can be shown, compared, measured, joined with ~, and cut with excerpt(n) or"
     " lines(a, b)"

@@ -114,7 +114,8 @@ def parse_front_matter(text: str, file: str) -> ParsedFrontMatter:
         problem = Problem(file, exc.line, f"front matter: {exc.sentence}", Kind.FRONT_MATTER)
         return ParsedFrontMatter(None, Sources(file), [problem])
     lines = tree.sources
-    if not isinstance(tree.root, dict):
+    root = tree.root or {}
+    if not isinstance(root, dict):
         message = "the front matter has no keys; write `key: value`"
         problem = Problem(file, 2, message, Kind.FRONT_MATTER)
         return ParsedFrontMatter(None, lines, [problem])
@@ -125,9 +126,9 @@ def parse_front_matter(text: str, file: str) -> ParsedFrontMatter:
         problem_at(lines, key, f"{key}: {sentence}") for key, sentence in tree.rejected.items()
     ]
     try:
-        front = FrontMatter.model_validate(tree.root)
+        front = FrontMatter.model_validate(root)
     except ValidationError as exc:
-        found = explain(exc, tree.root, {}, Reference(FrontMatter)).items()
+        found = explain(exc, root, {}, Reference(FrontMatter)).items()
         problems += [
             problem_at(lines, key, f"{key}: {text}")
             for key, text in found
@@ -137,7 +138,7 @@ def parse_front_matter(text: str, file: str) -> ParsedFrontMatter:
         # then the reply's fields are unknown, and names in templates cannot be checked
         if "fields" in unusable:
             unusable.add("reply")
-        usable = {key: value for key, value in tree.root.items() if key not in unusable}
+        usable = {key: value for key, value in root.items() if key not in unusable}
         # The other keys get their defaults, so that the template can still be checked.
         front = FrontMatter.model_validate({"description": "?", "reply": "?", **usable})
     if front.reply not in REPLY_TYPES and front.reply != "?":

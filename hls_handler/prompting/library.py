@@ -18,10 +18,16 @@ from jinja2 import TemplateSyntaxError, nodes
 
 from hls_handler.analysis import ReplyFields
 from hls_handler.errors import PromptError
-from hls_handler.prompting.checks import LibraryCheck, compile_condition, templates_of
+from hls_handler.prompting.checks import (
+    LibraryCheck,
+    check_outside_blocks,
+    compile_condition,
+    templates_of,
+)
 from hls_handler.prompting.environment import (
     COMMENT_FILTERS,
     PROMPT_FILTERS,
+    TAG_ADVICE,
     TOO_SLOW,
     ParsedTemplates,
     PromptEnvironment,
@@ -87,6 +93,7 @@ def load_library(
         *parse_problems,
         *built.problems,
         *check_blocks(templates),
+        *check_outside_blocks(templates),
         *check.event_problems(chosen),
     ]
     unreadable = {problem.file for problem in parse_problems}
@@ -229,7 +236,7 @@ def _parse(files: SourceFiles) -> Checked[ParsedTemplates]:
         try:
             trees[name] = environment.parse(source.template, name, source.file)
         except TemplateSyntaxError as exc:
-            message = exc.message or "the file is not a valid template"
+            message = f"{str(exc.message).rstrip('.')}; {TAG_ADVICE}"
             problems.append(Problem(source.file, exc.lineno, message))
         except RecursionError:
             problems.append(Problem(source.file, 1, "the template is nested too deeply"))

@@ -257,7 +257,7 @@ def _find_followers(
 def _missing_front_problem(source: SourceFile) -> Problem:
     message = "the file has no front matter, and no shipped prompt has its path"
     advice = (
-        "add front matter between lines ---, or if it is a part, rename it to"
+        "write description, on and reply between two lines ---, or if it is a part, rename it to"
         f" _{source.name.rpartition('/')[2]}"
     )
     return Problem(source.file, 1, f"{message}; {advice}", Kind.FRONT_MATTER)

@@ -42,7 +42,7 @@ def test_prompt_id_changes_with_each_of_its_files_and_no_other(tmp_path: Path) -
     changes: list[dict[str, str]] = [
         {"issues/other.j2": FRONT.replace("opened", "edited") + "x", "_unused.j2": "x"},
         {"issues/plain.j2": FRONT.replace("A test", "Another") + text},
-        *({name: f"{content}!"} for name, content in files.items()),
+        *({name: f"{content}{{# ! #}}"} for name, content in files.items()),
     ]
     found = [
         load(tmp_path / str(n), files | change).prompts["issues/plain"].id
@@ -168,8 +168,8 @@ def test_invalid_change_keeps_the_last_valid_version_until_it_is_corrected(
     caplog.set_level(logging.INFO)
     assert live.current() is good is live.current()
     problem = (
-        f"{loader.folder.as_posix()}/issues/plain.j2:6: unknown variable 'isue'; did you mean"
-        " 'issue'?"
+        f"{loader.folder.as_posix()}/issues/plain.j2:6: unknown variable 'isue' (braces that are"
+        " text stand between {% raw %} and {% endraw %}); did you mean 'issue'?"
     )
     assert (
         live.reload_error

@@ -90,7 +90,7 @@ def test_each_mistake_has_its_line_and_message(tmp_path: Path) -> None:
                 " changed; choose another name"
             ),
         ),
-        ("---\nissues\n---\nx", "2: the front matter has no keys; write `key: value`"),
+        ("---\n- issues\n---\nx", "2: the front matter has no keys; write `key: value`"),
         (
             front() + "{% extends 'base.j2' %}\n" + "{% block task %}x{% endblock %}" * 2,
             "7: block 'task' defined twice (tried with a bug)",
@@ -128,7 +128,7 @@ def extending(system: str, before: str, on: str = "[issues.opened]") -> str:
             "\n{{ analysis.sumary }} {{ promt_id }}",
             [
                 "2: analysis has no 'sumary'; did you mean 'summary'?",
-                "2: unknown variable 'promt_id'; did you mean 'prompt_id'?",
+                "2: unknown variable 'promt_id' (braces that are text stand between {% raw %} and",
             ],
         ),
         (
@@ -143,7 +143,7 @@ def extending(system: str, before: str, on: str = "[issues.opened]") -> str:
         ),
         (
             "issues/plain.j2",
-            extending("{{ t }}", "{% set t = issue.title %}") + "x{% block task %}x{% endblock %}",
+            extending("{{ t }}", "{% set t = issue.title %}") + "{% block task %}x{% endblock %}",
             [
                 (
                     "6: the system block shows text from an event, but it must be the same for all"
@@ -174,6 +174,12 @@ def test_problems_of_a_file_are_reported(
     ("name", "before", "after", "message"),
     [
         ("first", "kind", "knid", "5: then.when: analysis has no 'knid'; did you mean 'kind'?"),
+        (
+            "first",
+            "kind == 'question'",
+            "a && b",
+            "5: then.when: unexpected char '&' at 14; a tag ",
+        ),
         ("first", "kind == 'question'", "summary > 3", "5: then.when: '<' not supported between "),
         ("second", "B ", "{{ analysis.knid }}", "5: analysis has no 'knid'; did you mean 'kind'?"),
         ("second", "B ", "{{ 1 / 0 }}", "5: division by zero (tried with a bug)"),
@@ -260,3 +266,56 @@ def test_new_blocks_inside_of_known_blocks_are_allowed(tmp_path: Path) -> None:
     inner = "{% block mine %}{% block inner %}x{% endblock %}{% endblock %}"
     own = f"{{% extends 'base.j2' %}}{{% block task %}}{inner}{{% endblock %}}"
     assert problems(tmp_path, {"base.j2": BASE, "issues/a.j2": FRONT + own}) == []
+
+
+@pytest.mark.parametrize(
+    "front_matter", ["---\n---\n", "---\n# later\n---\n", "---\nmodel: x\n---\n"]
+)
+def test_all_missing_keys_of_a_front_matter_are_named_at_once(
+    tmp_path: Path, front_matter: str
+) -> None:
+    assert problems(tmp_path, {"base.j2": BASE, "issues/a.j2": f"{front_matter}x"}) == [
+        "issues/a.j2:1: description: is missing; expected text",
+        "issues/a.j2:1: reply: is missing; expected text",
+        (
+            "issues/a.j2:1: the prompt has no event; add on: [issues.opened], or name this prompt"
+            " in another prompt's then"
+        ),
+    ]
+
+
+OUTSIDE = (
+    "text outside of blocks is not sent; move it into a block, or remove {% extends %} and the tags"
+    " of the blocks"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("{% extends 'base.j2' %}\n\nSort it.\n{% block task %}x{% endblock %}", [8]),
+        ("{% extends 'base.j2' %}{% block task %}x{% endblock %}\n{% include '_part.j2' %}", [7]),
+        ("{% extends 'base.j2' %}\n{% if issue.body %}\n{{ issue.body }}{% endif %}", [8]),
+        ("Sort it.\n{% extends 'base.j2' %}{% block task %}x{% endblock %}\ny", [6, 8]),
+        ("Sort it.\n{% block task %}x{% endblock %}", [6]),
+        (
+            (
+                "{# Why #}\n{% extends 'base.j2' %}\n{% from '_part.j2' import m %}\n{% set a = 1 %}\n"
+                "{% set b %}y{% endset %}\n{% macro n() %}z{% endmacro %}\n"
+                "{% if a %}\n  {% set c = 2 %}\n{% endif %}\n{% block task %}{{ b }}{% endblock %}\n"
+            ),
+            [],
+        ),
+        ("Sort it.\n{% block mine %}x{% endblock %}", []),
+    ],
+)
+def test_text_that_blocks_leave_out_is_an_error(
+    tmp_path: Path, text: str, lines: list[int]
+) -> None:
+    """Claude would never be shown it, and a trial would compare two equal prompts."""
+    files = {
+        "base.j2": BASE,
+        "_part.j2": "{% macro m() %}{% endmacro %}",
+        "issues/a.j2": FRONT + text,
+    }
+    assert problems(tmp_path, files) == [f"issues/a.j2:{line}: {OUTSIDE}" for line in lines]

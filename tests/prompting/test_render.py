@@ -67,10 +67,10 @@ def test_template_without_extends_is_the_task_with_the_system_message_of_base(
     assert render_footer(library, "issues/t", issue_variables(), key=KEY) == ""
 
 
-def test_blocks_become_messages_are_run_once_and_text_outside_is_dropped(tmp_path: Path) -> None:
+def test_blocks_become_messages_and_are_run_once(tmp_path: Path) -> None:
     template = (
         '{% extends "base.j2" %}{% from "_m.j2" import twice %}{% set times = namespace(run=0)'
-        " %}dropped{% block system %}{{ super() | trim }} Briefly.{% endblock %}{% block task %}{%"
+        " %}{% block system %}{{ super() | trim }} Briefly.{% endblock %}{% block task %}{%"
         " set times.run = times.run + 1 %}{{ twice(times.run) }}{{ super() }}{% endblock %}"
     )
     library = load(
