@@ -35,7 +35,7 @@ from hls_handler.store.repositories import StoredFile
 config_commands = typer.Typer(help="Explain settings.", no_args_is_help=True, rich_markup_mode=None)
 
 
-def _load_repository_files(
+def load_repository_files(
     settings: Settings, effective: EffectiveSettings, repository: str, *, live: bool
 ) -> list[RepositoryFileState]:
     owner = repository.partition("/")[0]
@@ -98,7 +98,7 @@ def explain(
             " its events"
         )
     report = report_repository(
-        settings, matching, _load_repository_files(settings, matching[0], repository, live=live)
+        settings, matching, load_repository_files(settings, matching[0], repository, live=live)
     )
     if as_json:
         values = (report.entry, *report.files, *report.values)

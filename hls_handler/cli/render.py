@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from hls_handler.claude.provider import request_schema
+from hls_handler.cli.config import load_repository_files
 from hls_handler.cli.event_input import (
     EventName,
     Live,
@@ -19,18 +20,22 @@ from hls_handler.cli.event_input import (
     load_subject,
     use_sandbox,
 )
-from hls_handler.cli.options import Config, fail, load
+from hls_handler.cli.options import Config, fail, lacks_github_token, load
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.terminal import print_lines
 from hls_handler.engine.library import GUID
 from hls_handler.errors import HlsError, with_remedy
-from hls_handler.events import parse_event
+from hls_handler.events import Event, parse_event
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import RenderedPrompt
 from hls_handler.reports.estimate import estimate, format_cost
-from hls_handler.routing import Rule
-from hls_handler.settings.effective import RepositoryTable, without_entry
+from hls_handler.routing import Ignored, Router, Rule, from_event
+from hls_handler.settings.effective import (
+    RepositoryTable,
+    apply_repository_settings,
+    without_entry,
+)
 from hls_handler.settings.model import Settings
 from hls_handler.trials.replay import read_unstored
 from hls_handler.trials.trial import Trial
@@ -54,10 +59,11 @@ def render(
 
     A large pull request has several requests. Prints the system message, the user message with
     untrusted text between delimiters, the JSON schema of the reply, and an estimate of tokens and
-    cost. Claude is not asked and nothing is written. The facts about the event come from the
-    built-in sandbox. With --live, or for the URL of an issue or a pull request, the facts are read
-    from GitHub. Prompts that are named in `then` cannot be rendered, because they need Claude's
-    reply to an earlier prompt.
+    cost. The prompt is the one that the repository's settings choose, with the settings in its
+    .github/hls.yaml as the service last read it. Claude is not asked and nothing is written. The
+    facts about the event come from the built-in sandbox. With --live, or for the URL of an issue or
+    a pull request, the facts are read from GitHub, and with a token that file. Prompts that are
+    named in `then` cannot be rendered, because they need Claude's reply to an earlier prompt.
 
     Exit codes: 0 printed; 1 Claude would not be asked (the reason is printed); 2 usage error, or
     unusable settings or prompts.
@@ -72,23 +78,37 @@ def render(
 def _render(
     settings: Settings, library: Library, chosen: Subject, prompt: str | None
 ) -> tuple[RenderedPrompt, ...]:
-    name = prompt or next(iter(library.on(chosen.key) or library.on(chosen.event)), None)
-    if name is None:
-        folders = " or ".join(str(one.absolute()) for one in settings.prompts.folders.values())
-        fail(f"no prompt in {folders} has {chosen.key} in its `on:`; choose one with --prompt")
-    name = get_prompt(library, name).name
     try:
         event = parse_event(chosen.event, GUID, chosen.body)
-        repository = event.repository.full_name
-        effective = RepositoryTable(settings).find(repository) or without_entry(settings)
+        rule = _find_rule(settings, library, event, prompt, live=chosen.live)
         with use_sandbox(chosen, settings) as used, connect_github(chosen, used) as github:
-            rule = Rule(event.key, name, effective, library.prompts[name].path)
             history = EmptyHistory(accounts=(github.fetch_bot_account().login,))
-            reader = github.reader(repository)
+            reader = github.reader(event.repository.full_name)
             source = read_unstored(event, reader, settings, library, rule, history)
-        return Trial(source, library, name, DELIMITER_KEY).render_requests()
+        return Trial(source, library, rule.prompt, DELIMITER_KEY).render_requests()
     except HlsError as exc:
         fail(with_remedy(exc))
+
+
+def _find_rule(
+    settings: Settings, library: Library, event: Event, prompt: str | None, *, live: bool
+) -> Rule:
+    """Return the rule for an event, with the repository's settings, also if no entry matches it."""
+    repository = event.repository.full_name
+    table = RepositoryTable(settings)
+    effective = table.find(repository) or without_entry(settings)
+    live = live and not lacks_github_token(settings)
+    states = load_repository_files(settings, effective, repository, live=live)
+    files = [state.settings for state in states]
+    effective = apply_repository_settings(effective, *files)
+    if prompt is not None:
+        named = get_prompt(library, prompt)
+        return Rule(event.key, named.name, effective, named.path)
+    settings = settings.with_repository_sources(*(file.sources for file in files))
+    rule = Router(settings, table, library).find_rule(from_event(event), effective)
+    if isinstance(rule, Ignored):
+        fail(f"{rule.reason}; or choose a prompt with --prompt")
+    return rule
 
 
 def format_request(settings: Settings, rendered: RenderedPrompt) -> str:

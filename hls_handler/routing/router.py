@@ -207,7 +207,7 @@ class Router:
         disabled = find_disabled(routing_input, self.settings, effective)
         if disabled is not None:
             return disabled
-        rule = self._find_rule(routing_input, effective)
+        rule = self.find_rule(routing_input, effective)
         if isinstance(rule, Ignored):
             return rule
         ignored = find_ignored(
@@ -326,7 +326,7 @@ class Router:
         if given.key in NEW_COMMENT:
             routing_inputs.append(_as_edit(given))
         enabled = [one for one in routing_inputs if _is_event_enabled(one, effective)]
-        return any(isinstance(self._find_rule(one, effective), Rule) for one in enabled)
+        return any(isinstance(self.find_rule(one, effective), Rule) for one in enabled)
 
     def _may_be_label_correction(
         self, routing_input: RoutingInput, effective: EffectiveSettings
@@ -338,7 +338,7 @@ class Router:
             and any(name.partition(".")[0] == routing_input.event for name in effective.events)
         )
 
-    def _find_rule(
+    def find_rule(
         self, routing_input: RoutingInput, effective: EffectiveSettings
     ) -> Rule | Ignored:
         key = routing_input.key

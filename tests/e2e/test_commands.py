@@ -166,5 +166,6 @@ def test_settings_of_a_repository_are_explained_with_its_own_file(shared: Shared
     shared.sandbox.state.set_file("Codertocat/Hello-World", ".github/hls.yaml", said)
     live = hls(shared.service, "config", "explain", "Codertocat/Hello-World", "--live").stdout
     assert "comments.language = German   .github/hls.yaml:2 (comments.language)" in live
+    assert "German" in hls(shared.service, "render", "--live", FEATURE).stdout
     stored = hls(shared.service, "config", "explain", "Codertocat/Hello-World").stdout
     assert "comments.language = null   default" in stored
