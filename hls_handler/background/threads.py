@@ -31,8 +31,6 @@ BATCH = 20
 """Deliveries deleted in one transaction. It takes a few milliseconds, during which SQLite blocks
 other writes.
 """
-CAUSES = 500
-"""Deliveries whose causes are corrected in one transaction."""
 REST_S = 0.5
 """Pause after a batch, which leaves the database to the receiver and the workers."""
 COUNTER_HOURS_DAYS = 400
@@ -155,8 +153,7 @@ def probe_every_s(health: Health) -> float:
 
 
 def delete_old(store: RetentionStore, settings: Settings, wait: Callable[[float], bool]) -> None:
-    """Delete deliveries, bodies and cached replies that are older than the settings allow, in
-    batches; correct the causes that an earlier version did not write.
+    """Delete deliveries and bodies that are older than the settings allow, in batches.
 
     `wait` sleeps for the given seconds, and returns True to stop.
     """
@@ -164,28 +161,18 @@ def delete_old(store: RetentionStore, settings: Settings, wait: Callable[[float]
     cached_for = timedelta(hours=settings.claude.cache_ttl_h)
     delete_deliveries = partial(store.delete_deliveries, cached_for=cached_for)
     try:
-        _correct_causes(store, wait)
         store.delete_counter_hours(after=timedelta(days=COUNTER_HOURS_DAYS))
         store.mark_ignored_findings()  # first, because it reads deliveries
         bodies = _delete_all(store.delete_bodies, timedelta(days=settings.storage.body_days), wait)
         deliveries = _delete_all(delete_deliveries, days, wait)
         _delete_all(store.delete_changes, days, wait)
-        replies = _delete_all(store.delete_cached_replies, cached_for, wait)
         store.delete_system_texts()
         store.delete_prompt_versions()  # last, because calls of deleted deliveries referred to them
     except StoreUnavailable as exc:  # receiver and workers report the problem to /health
         log.warning("old deliveries could not be deleted", extra={"error": str(exc)})
         return
-    if bodies or deliveries or replies:
-        deleted = {"deliveries": deliveries, "bodies": bodies, "cached_replies": replies}
-        log.info("old deliveries deleted", extra=deleted)
-
-
-def _correct_causes(store: RetentionStore, wait: Callable[[float], bool]) -> None:
-    for state in ("dead", "queued"):
-        last = store.correct_causes(state, after=0, most=CAUSES)
-        while last is not None and not wait(REST_S):
-            last = store.correct_causes(state, after=last, most=CAUSES)
+    if bodies or deliveries:
+        log.info("old deliveries deleted", extra={"deliveries": deliveries, "bodies": bodies})
 
 
 def _delete_all(delete: Callable[..., int], after: timedelta, wait: Callable[[float], bool]) -> int:

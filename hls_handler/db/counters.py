@@ -50,11 +50,8 @@ NO_COUNTS = (
     CAUGHT_UP_TO,
     CATCH_UP_BEGAN,
     BUDGET_EXCEEDED,
-    "webhook_expected_since",
 )
-"""Names in the table `counters` whose values are no counts. Only earlier versions stored the last
-one.
-"""
+"""Names in the table `counters` whose values are no counts."""
 
 FIGURES = (
     "cost_micro_usd",

@@ -1,56 +1,53 @@
-"""Migration of the tables by the process that opens the database."""
+"""Creation and migration of the tables by the process that opens the database."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from hls_handler.db.database import Database
+from hls_handler.db.tables import FULL_TEXT_INDEX, metadata
 from hls_handler.errors import StoreUnavailable
 
 VERSION_TABLE = "hls_version"
-REVISIONS = (
-    "0.2.0",
-    "0.3.0",
-    "0.4.0",
-    "0.4.1",
-    "0.4.2",
-    "0.4.3",
-    "0.4.4",
-    "0.4.5",
-    "0.4.6",
-    "0.4.7",
-    "0.4.8",
-    "0.4.9",
-    "0.4.10",
-)
+REVISIONS = ("0.4.10", "0.5.0")
 """The revisions in `migrations/versions`, the oldest first."""
+
+LAST_COMMIT_BEFORE = "10e60f9b"
+"""The last commit that upgrades tables to 0.4.10."""
 
 _NO_TIMEOUTS = "; ".join(
     f"SET LOCAL {bound} = 0"
     for bound in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 )
-_BEFORE_0_2_0 = frozenset(f"{number:04}" for number in range(1, 9))
+_EARLIER = frozenset(
+    {
+        *(f"{number:04}" for number in range(1, 9)),
+        *("0.2.0", "0.3.0"),
+        *(f"0.4.{number}" for number in range(10)),
+    }
+)
 _ADVISORY_LOCK = 7_246_173  # arbitrary; held during a migration
 
 
 class UnsupportedTables(StoreUnavailable):
-    """The tables are from a newer HLS, or from one before 0.2.0. The operator must act."""
+    """The tables are from a newer HLS, or from one before 0.4.10. The operator must act."""
 
 
 def migrate(database: Database) -> None:
-    """Migrate the tables to the newest version. Raises `UnsupportedTables`.
+    """Create the tables, or migrate them to the newest version. Raises `UnsupportedTables`.
 
     Each revision has a transaction of its own, so that a new column locks its table only until the
-    column is there, and not while later revisions fill tables. A new database has one transaction.
+    column is there, and not while later revisions fill tables.
     """
     while not _migrate_once(database):
         pass
 
 
 def _migrate_once(database: Database) -> bool:
-    """Migrate by one revision; return True if the tables are current."""
+    """Create the tables, or migrate by one revision; return True if the tables are current."""
     with database.writing(has_timeout=False) as connection:
         # SQLite's transaction already excludes other writers
         if connection.dialect.name == "postgresql":
@@ -58,35 +55,54 @@ def _migrate_once(database: Database) -> bool:
             # long.
             connection.execute(text(_NO_TIMEOUTS))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
-        found = _supported_version(connection, database)
-        following = REVISIONS[-1]
-        if found == following:
+        present = _supported_version(connection, database)
+        newest = REVISIONS[-1]
+        if present == newest:
             return True
-        if found is not None:
-            following = REVISIONS[REVISIONS.index(found) + 1]
-        _upgrade(connection, following)
-        return following == REVISIONS[-1]
+        if present is None:
+            _create_tables(connection)
+            _run_alembic(connection, newest, is_new=True)
+            return True
+        following = REVISIONS[REVISIONS.index(present) + 1]
+        _run_alembic(connection, following)
+        return following == newest
 
 
 def _supported_version(connection: Connection, database: Database) -> str | None:
-    found = None
-    if inspect(connection).has_table(VERSION_TABLE):
-        found = connection.scalar(text("SELECT version_num FROM hls_version"))
-    if found in _BEFORE_0_2_0:
+    """Return the version of the tables; None if there are none."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version: str | None = connection.scalar(text("SELECT version_num FROM hls_version"))
+    if version is None or version in REVISIONS:
+        return version
+    oldest = REVISIONS[0]
+    newest = REVISIONS[-1]
+    if version in _EARLIER:
         raise UnsupportedTables(
-            f"the database {database.shown_url} was written by an HLS from before 0.2.0 (its tables"
-            f" are version {found}), which cannot be upgraded: name a new database in storage.url"
+            f"the database {database.shown_url} was written by an HLS from before {oldest} (its"
+            f" tables are version {version}, this HLS upgrades those of {oldest}): start HLS once"
+            f" at its commit {LAST_COMMIT_BEFORE}, which upgrades them to {oldest}, or name a new"
+            " database in storage.url"
         )
-    if found is not None and found not in REVISIONS:
-        raise UnsupportedTables(
-            f"the database {database.shown_url} was written by a newer HLS (its tables are version"
-            f" {found}, this HLS supports them up to {REVISIONS[-1]}): upgrade HLS, restore the"
-            " backup from before the upgrade, or name another database in storage.url"
-        )
-    return found
+    raise UnsupportedTables(
+        f"the database {database.shown_url} was written by a newer HLS (its tables are version"
+        f" {version}, this HLS supports them up to {newest}): upgrade HLS, restore the backup from"
+        " before the upgrade, or name another database in storage.url"
+    )
 
 
-def _upgrade(connection: Connection, revision: str) -> None:
+def _create_tables(connection: Connection) -> None:
+    for table in metadata.sorted_tables:
+        connection.execute(CreateTable(table))
+        # `create_all` has them in any order, and SQLite's choice between two depends on it
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            connection.execute(CreateIndex(index))
+    for statement in FULL_TEXT_INDEX[connection.dialect.name].split("\n\n"):
+        connection.execute(text(statement))
+
+
+def _run_alembic(connection: Connection, revision: str, *, is_new: bool = False) -> None:
+    """Migrate the tables to the revision; of new tables, store only that they have it."""
     # here: a start with current tables does not need Alembic, which takes 12 MB of memory
     from alembic import command
     from alembic.config import Config
@@ -97,4 +113,5 @@ def _upgrade(connection: Connection, revision: str) -> None:
     )
     config.attributes["connection"] = connection
     config.attributes["version_table"] = VERSION_TABLE
-    command.upgrade(config, revision)
+    run = command.stamp if is_new else command.upgrade
+    run(config, revision)

@@ -6,6 +6,7 @@ micro-USD. A test compares the tables with the migrations.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -157,8 +158,6 @@ deliveries = Table(
         "head_sha",
         where="state = 'queued' AND event = 'pull_request'",
     ),
-    # Read by versions before 0.4.7, which do not know `discarded_at`.
-    _partial_index("ix_deliveries_dead", "id", where="state = 'dead'"),
     _partial_index("ix_deliveries_discarded", "discarded_at", "id", where="state = 'dead'"),
     # The state is constant here, but without it the indexes are not covering for SQLite.
     _partial_index(
@@ -246,9 +245,7 @@ checkpoints = Table(
     Column("step_index", Integer, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("duration_ms", BigInteger, nullable=False),
-    Column(
-        "started_at", BigInteger
-    ),  # NULL: of a step that is not measured, or stored by a version before 0.4.0
+    Column("started_at", BigInteger),  # NULL: of a step that is not measured
     Column("github_requests", BigInteger),  # that the step sent; NULL as above
     Column("value", LargeBinary, nullable=False),  # JSON, zstd
 )
@@ -278,7 +275,7 @@ calls = Table(
     Column(
         "review_key", Text
     ),  # pull request or triage run ("triage 3") whose budget counts the call; else NULL
-    # Of the row in `questions`; NULL: by version 0.3, or a reply from the cache
+    # Of the row in `questions`; NULL: a reply from the cache
     Column("request_digest", LargeBinary),
     # The question asks to correct the invalid reply to the call before, which it follows.
     Column("is_correction", Boolean, nullable=False, server_default=false()),
@@ -287,7 +284,7 @@ calls = Table(
     Column("paid_by", BigInteger),
     # Repository id (8 bytes) and digest of the question; NULL: the reply is not used again
     Column("cache_key", LargeBinary),
-    # NULL: no valid reply, or stored by a version before 0.4.0 in `analyses` and `checkpoints`
+    # NULL: no valid reply
     Column("reply_type", Text),
     Column("lost", UntrustedString),  # JSON: why entries were left out, by field of the reply
     # Redacted: the JSON of a valid reply, or the text of one that cannot be used. The last column,
@@ -360,42 +357,6 @@ deleted_review_calls = Table(
     Column("cost_micro_usd", BigInteger, nullable=False),
 )
 
-# Only read, and written by versions before 0.4.0; so is `analyses`.
-cached_replies = Table(
-    "cached_replies",
-    metadata,
-    Column("repository_id", BigInteger, primary_key=True),
-    Column(
-        "digest", LargeBinary, primary_key=True
-    ),  # SHA-256 of the question: texts, schema, model and options
-    Column("prompt_id", UntrustedString, nullable=False),
-    Column("reply_type", Text, nullable=False),
-    Column("model", UntrustedString, nullable=False),
-    Column("reply", UntrustedString, nullable=False),  # JSON, redacted
-    Column(
-        "cost_micro_usd", BigInteger
-    ),  # what the reply cost, and another use saves; NULL if no price is known
-    Column("stored_at", BigInteger, nullable=False),
-    Index("ix_cached_replies_stored", "stored_at"),
-)
-
-analyses = Table(
-    "analyses",
-    metadata,
-    _delivery(primary_key=True),
-    Column("step_index", Integer, primary_key=True),  # 100 and above: shadow prompts
-    Column("prompt_id", UntrustedString, nullable=False),
-    Column("reply_type", Text, nullable=False),
-    Column("model", UntrustedString, nullable=False),
-    Column("reply", UntrustedString, nullable=False),  # JSON
-    Column("analysed_at", BigInteger, nullable=False),
-    # What the cache of replies saved, 0 if that is unknown; NULL for a reply that Claude was asked
-    # for.
-    Column("saved_micro_usd", BigInteger),
-    # The columns after the first are there for the order of analyses with the same time.
-    Index("ix_analyses_newest", "analysed_at", "delivery_id", "step_index"),
-)
-
 labels = Table(
     "labels",
     metadata,
@@ -459,7 +420,6 @@ findings = Table(
     Column("details", UntrustedString, nullable=False),  # JSON: the rest of the ledger's entry
     Column("command", Text),  # key of the last command about it; see review/dismissals.py
     Column("raised_at", BigInteger, nullable=False),
-    Column("changed_at", BigInteger, nullable=False),  # not read
     # The last column only makes the index covering for sums.
     Index("ix_findings_prompt", "prompt_id", "category", "state", "is_accepted"),
     # The columns after the first only make the index covering for sums.
@@ -591,8 +551,27 @@ texts = Table(
     Column("version", Text),  # id of the file's blob; of an issue the JSON list of its labels
     Index("uq_texts_place", "scope", "name", "line", unique=True),
 )
-"""The full-text index of `words` is `texts_words` on SQLite, kept by triggers, and `ix_texts_words`
-on PostgreSQL.
+
+FULL_TEXT_INDEX: Mapping[str, str] = {
+    "sqlite": """
+CREATE VIRTUAL TABLE texts_words
+    USING fts5(scope, words, content='texts', content_rowid='id', tokenize='unicode61');
+
+CREATE TRIGGER texts_inserted AFTER INSERT ON texts BEGIN
+    INSERT INTO texts_words(rowid, scope, words) VALUES (new.id, new.scope, new.words);
+END;
+
+CREATE TRIGGER texts_deleted AFTER DELETE ON texts BEGIN
+    INSERT INTO texts_words(texts_words, rowid, scope, words)
+    VALUES ('delete', old.id, old.scope, old.words);
+END;
+""",
+    "postgresql": """
+CREATE INDEX ix_texts_words ON texts USING gin (to_tsvector('simple', scope || ' ' || words));
+""",
+}
+"""By dialect, the statements that create the index of `texts.words`, with an empty line between
+them. Rows are inserted and deleted, never changed.
 """
 
 document_indexes = Table(

@@ -223,7 +223,6 @@ class DeliveryQueue:
         self._finish = (
             deliveries.update()
             .where(is_held(now))
-            # A process of a version before 0.4.7 retries without a change of `discarded_at`.
             .values(_NO_WORKER | {"finished_at": now, "discarded_at": None})
             .returning(
                 _c.id,

@@ -8,24 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Row,
-    and_,
-    cast,
-    desc,
-    exists,
-    func,
-    select,
-    tuple_,
-    union_all,
-)
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
 from hls_handler.analysis import TOKENS
 from hls_handler.db.database import Database
-from hls_handler.db.tables import analyses, calls, deliveries
+from hls_handler.db.tables import calls, deliveries
 from hls_handler.db.values import from_row, to_ms
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.store.replies import IS_NEWEST, IS_PAID_BY, MODEL, PAID, REPLY
@@ -43,23 +30,10 @@ KIND_OF_EVENT: Mapping[str, Kind] = {
     "release": "release",
 }
 
-_a = analyses.c
 _c = calls.c
 _d = deliveries.c
-_newer = calls.alias("newer")
-_IS_OLD = and_(
-    _a.step_index < FIRST_SHADOW_STEP,
-    ~exists().where(
-        _newer.c.delivery_id == _a.delivery_id,
-        _newer.c.step_index == _a.step_index,
-        _newer.c.reply_type.is_not(None),
-    ),
-)
-"""Condition: a version before 0.4.0 stored the reply in `analyses`, and no call of the step has
-one.
-"""
 _IS_SHOWN = and_(_c.step_index < FIRST_SHADOW_STEP, _c.reply_type.is_not(None), IS_NEWEST)
-_KEYS = ("analysed_at", "delivery_id", "step_index")
+_NEWEST_FIRST = (_c.finished_at.desc(), _c.delivery_id.desc(), _c.step_index.desc())
 _OF_DELIVERY = (
     _d.guid,
     _d.repository,
@@ -124,34 +98,24 @@ class Analyses:
 
     def find(self, search: AnalysisSearch) -> AnalysisPage:
         """Return the analyses that match, newest first. Raises `StoreUnavailable`."""
-        of_calls = select(
-            _c.finished_at.label("analysed_at"), _c.delivery_id, _c.step_index, _c.id.label("call")
-        ).where(_IS_SHOWN, *_conditions(search, _c.delivery_id, _c.finished_at))
-        old = select(
-            _a.analysed_at, _a.delivery_id, _a.step_index, cast(None, BigInteger).label("call")
-        ).where(_IS_OLD, *_conditions(search, _a.delivery_id, _a.analysed_at))
         # Only the rows of the page are read whole: PostgreSQL would read all replies before it,
         # too.
-        page = union_all(of_calls, old).order_by(*(desc(key) for key in _KEYS))
-        page = page.limit(search.limit + 1).offset(search.offset)
+        page = (
+            select(_c.id)
+            .where(_IS_SHOWN, *_conditions(search))
+            .order_by(*_NEWEST_FIRST)
+            .limit(search.limit + 1)
+            .offset(search.offset)
+        )
         with self._database.reading() as connection:
-            keys = connection.execute(page).all()
-            shown = keys[: search.limit]
-            rows = _read_rows(connection, _c.id.in_([key.call for key in shown if key.call]))
-            old_keys = [(key.delivery_id, key.step_index) for key in shown if not key.call]
-            if old_keys:
-                is_wanted = tuple_(_a.delivery_id, _a.step_index).in_(old_keys)
-                rows += _read_old_rows(connection, is_wanted)
-            rows.sort(key=lambda row: tuple(row._mapping[key] for key in _KEYS), reverse=True)
-            return AnalysisPage(_with_costs(connection, rows), len(keys) > search.limit)
+            ids = connection.execute(page).scalars().all()
+            rows = _read_rows(connection, _c.id.in_(ids[: search.limit]))
+            return AnalysisPage(_with_costs(connection, rows), len(ids) > search.limit)
 
     def get(self, guid: str, index: int) -> AnalysisRow | None:
         """Return the reply to a step of a delivery. Raises `StoreUnavailable`."""
         with self._database.reading() as connection:
             rows = _read_rows(connection, and_(_IS_SHOWN, _d.guid == guid, _c.step_index == index))
-            if not rows:
-                is_wanted = and_(_IS_OLD, _d.guid == guid, _a.step_index == index)
-                rows = _read_old_rows(connection, is_wanted)
             return next(iter(_with_costs(connection, rows)), None)
 
 
@@ -170,21 +134,15 @@ def _read_rows(connection: Connection, which: ColumnElement[bool]) -> list[Row[A
         .join(deliveries, _d.id == _c.delivery_id)
         .outerjoin(PAID, IS_PAID_BY)
         .where(which, REPLY.is_not(None))
+        .order_by(*_NEWEST_FIRST)
     )
     return list(connection.execute(query))
 
 
-def _read_old_rows(connection: Connection, which: ColumnElement[bool]) -> list[Row[Any]]:
-    query = select(*_a, *_OF_DELIVERY).join(deliveries, _d.id == _a.delivery_id).where(which)
-    return list(connection.execute(query))
-
-
-def _conditions(
-    search: AnalysisSearch, delivery_id: ColumnElement[int], analysed_at: ColumnElement[Any]
-) -> Iterator[ColumnElement[bool]]:
+def _conditions(search: AnalysisSearch) -> Iterator[ColumnElement[bool]]:
     def of_delivery(value: ColumnElement[Any]) -> ColumnElement[Any]:
         # With a join, PostgreSQL may choose to read all deliveries.
-        found = select(value).where(_d.id == delivery_id)
+        found = select(value).where(_d.id == _c.delivery_id)
         return found.correlate_except(deliveries).scalar_subquery()
 
     if search.kind == "generic":
@@ -194,13 +152,13 @@ def _conditions(
             [event for event, kind in KIND_OF_EVENT.items() if kind == search.kind]
         )
     if search.since is not None:
-        yield analysed_at >= to_ms(search.since)
+        yield _c.finished_at >= to_ms(search.since)
     if search.repository is not None and search.number is not None:
         about, answered = (
             select(_d.id).where(_d.repository == search.repository, column == search.number)
             for column in (_d.number, _d.posted_on)
         )
-        yield delivery_id.in_(about.union(answered))
+        yield _c.delivery_id.in_(about.union(answered))
     elif search.repository is not None:
         yield of_delivery(_d.repository) == search.repository
     elif search.number is not None:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    distinct,
     exists,
     func,
     select,
@@ -34,7 +35,6 @@ from hls_handler.analysis import TOKENS, Receipt, UnusableReply, Usage
 from hls_handler.db.counters import Groups, count_by_group
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
-    analyses,
     audit,
     calls,
     deleted_calls,
@@ -111,9 +111,7 @@ _HIT: Mapping[str, ColumnElement[Any]] = {
     "paid_by": _PAID_BY,
     "reply": case((_PAID_BY.is_(None), bindparam("of_reply", type_=Text)), else_=None),
 }
-"""A hit points to the call that was paid. It has the reply itself if that call has none, because an
-earlier version stored it, or because it was just deleted.
-"""
+"""A hit points to the call that was paid. It has the reply itself if that call was just deleted."""
 _IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_tokens.is_(None))
 
 
@@ -394,20 +392,10 @@ class ClaudeCalls:
         self._begin = calls.insert().values(started_at=now).returning(_c.id, _c.started_at)
         is_open = and_(_c.id == bindparam("of_call"), _IS_OPEN)
         self._end = calls.update().where(is_open).values(finished_at=now)
-        called = select(_c.delivery_id).where(
-            _c.conversation_key == bindparam("of_conversation"), _is_recent(_c.started_at, now)
-        )
-        answered = (  # by the cache of replies of a version before 0.4.0
-            select(analyses.c.delivery_id)
-            .join(deliveries, _d.id == analyses.c.delivery_id)
-            .where(
-                _d.conversation_key == bindparam("of_conversation"),
-                _is_recent(analyses.c.analysed_at, now),
-            )
-        )
-        runs = called.union(answered).subquery()
-        self._count_runs = (
-            select(func.count()).select_from(runs).where(runs.c.delivery_id != DELIVERY_ID)
+        self._count_runs = select(func.count(distinct(_c.delivery_id))).where(
+            _c.conversation_key == bindparam("of_conversation"),
+            _is_recent(_c.started_at, now),
+            _c.delivery_id != DELIVERY_ID,
         )
         self.conversation_runs = self._count_runs.scalar_subquery()
 

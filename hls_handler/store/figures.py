@@ -26,7 +26,6 @@ from sqlalchemy import (
     Text,
     and_,
     cast,
-    desc,
     distinct,
     exists,
     func,
@@ -38,7 +37,7 @@ from sqlalchemy import (
 
 from hls_handler.analysis import Score
 from hls_handler.db.database import Database
-from hls_handler.db.tables import analyses, calls, corrections, deliveries, findings, labels
+from hls_handler.db.tables import calls, corrections, deliveries, findings, labels
 from hls_handler.db.values import EPOCH, from_ms, to_ms
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.events import PULL_REQUEST_EVENTS
@@ -63,9 +62,6 @@ _d = deliveries.c
 _f = findings.c
 _c = calls.c
 _IS_POSTED = and_(_c.delivery_id == deliveries.c.id, _c.step_index < FIRST_SHADOW_STEP)
-_IS_POSTED_OLD = and_(
-    analyses.c.delivery_id == deliveries.c.id, analyses.c.step_index < FIRST_SHADOW_STEP
-)
 _HAS_SCORES = '%"scores":[{%'
 _IS_ACTED_ON = or_(_f.state == "fixed", and_(_f.is_accepted, _f.state != "dismissed"))
 _FINDING_COUNTS = {
@@ -369,18 +365,14 @@ class _Span:
 
     def scores(self) -> Iterator[DailyScore]:
         is_review = and_(self._has_ended, _d.event == "pull_request")
-        of_calls = (
+        query = (
             select(_d.finished_at, REPLY.label("reply"))
             .join(calls, _IS_POSTED)
             .outerjoin(PAID, IS_PAID_BY)
             .where(is_review, _c.reply_type.is_not(None), REPLY.like(_HAS_SCORES))
+            .order_by(_d.finished_at.desc())
+            .limit(MAX_SCORED)
         )
-        old = (
-            select(_d.finished_at, analyses.c.reply)
-            .join(analyses, _IS_POSTED_OLD)
-            .where(is_review, analyses.c.reply.like(_HAS_SCORES))
-        )
-        query = union_all(of_calls, old).order_by(desc("finished_at")).limit(MAX_SCORED)
         given: defaultdict[tuple[date, str], list[int]] = defaultdict(list)
         for row in self._connection.execute(query):
             with suppress(ValidationError):  # another version may have written it

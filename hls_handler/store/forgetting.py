@@ -19,9 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, case, func, or_, s
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
-    analyses,
     audit,
-    cached_replies,
     calls,
     checkpoints,
     comments,
@@ -62,7 +60,6 @@ DOCUMENTS = (
     (_c.id, _c.body),
     (checkpoints.c.delivery_id, checkpoints.c.value),
     (calls.c.delivery_id, func.coalesce(calls.c.reply, _PAID_REPLY)),  # a hit has that of a call
-    (analyses.c.delivery_id, analyses.c.reply),
 )
 """Columns with JSON or a reply that is none, and those of the delivery that they belong to."""
 
@@ -183,8 +180,6 @@ def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[St
     """
     are_ended = _c.id.in_(ids) & _c.state.not_in(OPEN_STATES)
     ended = select(_c.id).where(are_ended)
-    replies = select(analyses.c.reply).where(analyses.c.delivery_id.in_(ended))
-    yield cached_replies, cached_replies.c.reply.in_(replies), None
     are_calls = calls.c.delivery_id.in_(ended)
     used = select(_hit.c.paid_by).where(_hit.c.delivery_id.in_(ended), _hit.c.paid_by.is_not(None))
     yield calls, calls.c.id.in_(used) & calls.c.cache_key.is_not(None), {"cache_key": None}
@@ -195,7 +190,7 @@ def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[St
     no_content: dict[str, object] = {column.name: None for column in contents}
     error = case((may_quote, None), else_=calls.c.error)
     yield calls, are_calls & have_content, {**no_content, "error": error}
-    for table in (questions, analyses, checkpoints):
+    for table in (questions, checkpoints):
         yield table, table.c.delivery_id.in_(ended), None
     people = {
         name: case((func.lower(_c[name]) == login, None), else_=_c[name])

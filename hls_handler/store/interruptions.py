@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import analyses, calls, deliveries, rate_limits, stops
+from hls_handler.db.tables import calls, deliveries, rate_limits, stops
 from hls_handler.db.values import from_ms, has_passed, is_caught_up, literal
 from hls_handler.deliveries import Lease
 from hls_handler.errors import HlsError
@@ -78,16 +78,11 @@ _HAS_REPLY = exists().where(
     calls.c.reply_type.is_not(None),
     func.substr(calls.c.prompt_id, 1, bindparam("length")) == bindparam("up_to_its_hash"),
 )
-_HAD_REPLY = exists().where(  # stored by a version before 0.4.0
-    analyses.c.delivery_id == _d.id,
-    analyses.c.step_index == 0,
-    func.substr(analyses.c.prompt_id, 1, bindparam("length")) == bindparam("up_to_its_hash"),
-)
 _IS_ANSWERED = exists().where(
     _LATER_EVENT,
     _d.state == literal("done"),
     _d.posting_status == "done",
-    or_(_HAS_REPLY, _HAD_REPLY),
+    _HAS_REPLY,
 )
 _SELECT_NEWER = select(
     _NEWEST_HEAD.scalar_subquery().label("head_sha"),

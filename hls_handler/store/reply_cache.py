@@ -6,20 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    LargeBinary,
-    and_,
-    bindparam,
-    desc,
-    literal_column,
-    select,
-    union_all,
-)
+from sqlalchemy import BigInteger, LargeBinary, Select, and_, bindparam, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import cached_replies, calls
+from hls_handler.db.tables import calls
 from hls_handler.db.values import HOUR_MS, from_row
 
 CACHE_HIT = ("reply_cache", "hits")
@@ -30,7 +22,6 @@ the first.
 """
 
 _c = calls.c
-_old = cached_replies.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +39,7 @@ class CacheKey:
 
 @dataclass(frozen=True, slots=True)
 class CachedReply:
-    call_id: int | None  # that paid for it; None: stored by a version before 0.4.0
+    call_id: int  # that paid for it
     reply_type: str
     model: str
     reply: str  # JSON, redacted
@@ -64,37 +55,26 @@ class ReplyCache:
         # A reply that seems to be more than an hour ahead is not used, because the clock must
         # have been set back.
         latest = now + HOUR_MS
-        of_calls = select(
-            _c.id.label("call_id"),
-            _c.reply_type,
-            _c.model,
-            _c.reply,
-            _c.cost_micro_usd,
-            _c.finished_at.label("stored_at"),
-        ).where(
-            _c.cache_key == bindparam("of_key", type_=LargeBinary()),
-            and_(_c.finished_at > oldest, _c.finished_at <= latest),
+        has_key = _c.cache_key == bindparam("of_key", type_=LargeBinary())
+        is_recent = and_(_c.finished_at > oldest, _c.finished_at <= latest)
+        self._find: Select[Any] = (
+            select(
+                _c.id.label("call_id"),
+                _c.reply_type,
+                _c.model,
+                _c.reply,
+                _c.cost_micro_usd,
+                _c.finished_at.label("stored_at"),
+            )
+            .where(has_key, is_recent)
+            .order_by(_c.finished_at.desc())
+            .limit(1)
         )
-        old = select(
-            literal_column("NULL").label("call_id"),
-            _old.reply_type,
-            _old.model,
-            _old.reply,
-            _old.cost_micro_usd,
-            _old.stored_at,
-        ).where(
-            _old.repository_id == bindparam("of_repository"),
-            _old.digest == bindparam("of_digest"),
-            and_(_old.stored_at > oldest, _old.stored_at <= latest),
-        )
-        self._find = union_all(of_calls, old).order_by(desc("stored_at")).limit(1)
 
     def find(self, key: CacheKey, *, ttl_h: float) -> CachedReply | None:
         """Return the newest reply to this question that is at most `ttl_h` old, else None."""
         terms = {
             "of_key": key.column,
-            "of_repository": key.repository_id,
-            "of_digest": key.digest,
             "ttl_ms": timedelta(hours=ttl_h) // timedelta(milliseconds=1),
         }
         with self._database.reading() as connection:

@@ -1,5 +1,4 @@
-"""Retention: deletes old deliveries, cached replies, counters by hour and unused prompt versions in
-small batches.
+"""Retention: deletes old deliveries, counters by hour and unused prompt versions in small batches.
 
 Keeps the sums of replies and costs for each prompt, and the cost of the reviews of each pull
 request.
@@ -10,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Literal
 
 from sqlalchemy import (
     ColumnElement,
@@ -18,22 +16,18 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
-    bindparam,
     case,
     cast,
     exists,
     func,
     or_,
     select,
-    tuple_,
 )
 
 from hls_handler.db.counters import HOURLY
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
-    analyses,
     audit,
-    cached_replies,
     calls,
     counter_hours,
     deleted_calls,
@@ -45,7 +39,6 @@ from hls_handler.db.tables import (
     system_texts,
 )
 from hls_handler.db.values import literal
-from hls_handler.deliveries import find_cause
 from hls_handler.store.calls import sum_calls
 
 _ADVISORY_LOCK = 7_246_176  # identifies retention
@@ -99,7 +92,7 @@ def exclusive(database: Database) -> Iterator[Connection]:
 
 
 class RetentionStore:
-    """Deletes old rows, and corrects causes. Each method is one short transaction."""
+    """Deletes old rows. Each method is one short transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -163,22 +156,6 @@ class RetentionStore:
                 findings.update().where(_f.state == "open", _IS_CLOSED).values(state="ignored")
             )
 
-    def delete_cached_replies(self, *, after: timedelta, most: int) -> int:
-        """Delete up to `most` replies that a version before 0.4.0 stored in the cache longer ago
-        than `after`; return how many.
-        """
-        c = cached_replies.c
-        before = self._database.now - after // timedelta(milliseconds=1)
-        old = (
-            select(c.repository_id, c.digest)
-            .where(c.stored_at <= before)
-            .order_by(c.stored_at)
-            .limit(most)
-        )
-        delete = cached_replies.delete().where(tuple_(c.repository_id, c.digest).in_(old))
-        with exclusive(self._database) as connection:
-            return connection.execute(delete).rowcount
-
     def delete_system_texts(self) -> None:
         """Delete the system texts that no stored question refers to."""
         is_used = exists().where(questions.c.system_digest == system_texts.c.digest)
@@ -186,17 +163,10 @@ class RetentionStore:
             connection.execute(system_texts.delete().where(~is_used))
 
     def delete_prompt_versions(self) -> int:
-        """Delete the versions of prompts that no stored call and no stored reply refers to; return
-        how many.
-        """
-        has_no_call, has_no_reply = (
-            ~exists().where(table.c.prompt_id == prompt_versions.c.prompt_id)
-            for table in (calls, analyses)
-        )
+        """Delete the versions of prompts that no stored call refers to; return how many."""
+        has_call = exists().where(calls.c.prompt_id == prompt_versions.c.prompt_id)
         with exclusive(self._database) as connection:
-            return connection.execute(
-                prompt_versions.delete().where(has_no_call, has_no_reply)
-            ).rowcount
+            return connection.execute(prompt_versions.delete().where(~has_call)).rowcount
 
     def delete_counter_hours(self, *, after: timedelta) -> None:
         """Delete the counters of hours that began longer ago than `after`. The totals in `counters`
@@ -208,37 +178,6 @@ class RetentionStore:
             connection.execute(
                 counter_hours.delete().where(c.name.in_(sorted(HOURLY)), c.hour < before)
             )
-
-    def correct_causes(
-        self, state: Literal["dead", "queued"], *, after: int, most: int
-    ) -> int | None:
-        """Correct the causes of the next `most` deliveries in the state; return the id of the last
-        one, or None if there is none after the id `after`.
-
-        A process whose tables are of a version before 0.4.10 writes reasons without their causes.
-        """
-        is_next = and_(_c.state == literal(state), _c.id > after)
-        if state == "queued":
-            # A wrong one is replaced at the next attempt, and no index has these rows by id.
-            is_next = and_(is_next, _c.cause.is_(None))
-        query = select(_c.id, _c.reason, _c.cause).where(is_next).order_by(_c.id).limit(most)
-        with self._database.reading() as connection:
-            rows = connection.execute(query).all()
-        wrong = []
-        for row in rows:
-            right = None
-            if row.reason is not None:
-                right = find_cause(row.reason)
-            if row.cause != right:
-                wrong.append({"row_id": row.id, "read": row.reason, "right": right})
-        if wrong:
-            is_unchanged = _c.reason.is_not_distinct_from(bindparam("read"))
-            update = deliveries.update().where(_c.id == bindparam("row_id"), is_unchanged)
-            with self._database.writing() as connection:
-                connection.execute(update.values(cause=bindparam("right")), wrong)
-        if not rows:
-            return None
-        return int(rows[-1].id)
 
     def _lock_finished(
         self, connection: Connection, which: ColumnElement[bool], *, after: timedelta, most: int

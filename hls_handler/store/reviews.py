@@ -75,7 +75,7 @@ def _upsert_review(database: Database) -> Executable:
 
 def _upsert_findings(database: Database) -> Executable:
     upsert = database.upsert(findings, "state", "comment_id", "is_accepted", "details")
-    return database.of_many_rows(upsert.values(raised_at=database.now, changed_at=database.now))
+    return database.of_many_rows(upsert.values(raised_at=database.now))
 
 
 class Reviews:

@@ -46,9 +46,7 @@ _IS_INDEXED: Mapping[ListedState, ColumnElement[bool]] = {
 """Conditions that are always true, with which SQLite counts by the partial index of the state."""
 _earliest = deliveries.alias("earliest")
 NO_CAUSE = "00000000"
-"""The cause of deliveries without one: they have no reason, or `RetentionStore.correct_causes` has
-not found them yet.
-"""
+"""The cause of deliveries without one, because they have no reason."""
 
 
 @dataclass(frozen=True, slots=True)

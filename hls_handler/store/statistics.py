@@ -17,14 +17,13 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
-    or_,
     select,
     union_all,
 )
 
 from hls_handler.db.counters import LAST_WEBHOOK, NO_COUNTS, RENAMED
 from hls_handler.db.database import Database
-from hls_handler.db.tables import analyses, calls, checkpoints, counters, deliveries
+from hls_handler.db.tables import calls, checkpoints, counters, deliveries
 from hls_handler.db.values import HOUR_MS, decompress, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, End, ListedState, State
 from hls_handler.events import event_key
@@ -55,7 +54,7 @@ class DeliveryRow:
     repository: str | None  # "owner/repo"
     number: int | None
     head_sha: str | None
-    sender: str | None  # login; None also for deliveries of versions before 0.4.0
+    sender: str | None  # login; None if GitHub names none
     title: str | None  # of the issue or pull request; redacted, at most 200 characters
     priority: int
     received_at: datetime  # when GitHub first sent it
@@ -218,10 +217,7 @@ class Deliveries:
         `events` are names such as "issues"; () stands for all.
         """
         has_reply = exists().where(calls.c.delivery_id == _c.id, calls.c.reply_type.is_not(None))
-        had_reply = exists().where(analyses.c.delivery_id == _c.id)  # by a version before 0.4.0
-        query = select(*DELIVERY_COLUMNS).where(
-            _c.received_at >= to_ms(since), or_(has_reply, had_reply)
-        )
+        query = select(*DELIVERY_COLUMNS).where(_c.received_at >= to_ms(since), has_reply)
         query = query.where(_c.event.in_(events)) if events else query
         return self._rows(query.order_by(_c.id.desc()).limit(most))
 

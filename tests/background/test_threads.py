@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
-from typing import Literal
 
 import pytest
 
@@ -151,19 +150,10 @@ DAY = timedelta(days=1)
 class FakeStore(RetentionStore):
     """A store with this many old rows."""
 
-    def __init__(
-        self, *, deliveries: int = 0, bodies: int = 0, changes: int = 0, replies: int = 0
-    ) -> None:
-        self.left = {
-            "deliveries": deliveries,
-            "bodies": bodies,
-            "changes": changes,
-            "replies": replies,
-        }
+    def __init__(self, *, deliveries: int = 0, bodies: int = 0, changes: int = 0) -> None:
+        self.left = {"deliveries": deliveries, "bodies": bodies, "changes": changes}
         self.calls: list[tuple[str, timedelta, int]] = []
         self.marked = 0
-        self.waiting_or_dead = 0
-        self.corrected: list[tuple[str, int]] = []
         self.calls_when_versions_were_deleted = 0
 
     def delete_deliveries(
@@ -178,19 +168,8 @@ class FakeStore(RetentionStore):
     def delete_changes(self, *, after: timedelta, most: int) -> int:
         return self._delete("changes", after, most)
 
-    def correct_causes(
-        self, state: Literal["dead", "queued"], *, after: int, most: int
-    ) -> int | None:
-        self.corrected.append((state, after))
-        if after >= self.waiting_or_dead:
-            return None
-        return after + most
-
     def mark_ignored_findings(self) -> None:
         self.marked += 1
-
-    def delete_cached_replies(self, *, after: timedelta, most: int) -> int:
-        return self._delete("replies", after, most)
 
     def delete_system_texts(self) -> None:
         self.are_system_texts_deleted = bool(self.calls)
@@ -223,33 +202,24 @@ def retain(store: FakeStore, pauses: list[float], settings: Settings | None = No
 
 
 def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture) -> None:
-    store, pauses = FakeStore(deliveries=41, bodies=3, changes=2, replies=21), list[float]()
+    store, pauses = FakeStore(deliveries=41, bodies=3, changes=2), list[float]()
     with caplog.at_level(logging.INFO):
         retain(store, pauses)
     of_90_days = [("deliveries", 90 * DAY, 20)] * 3 + [("changes", 90 * DAY, 20)]
-    assert store.calls == [("bodies", 14 * DAY, 20), *of_90_days] + [("replies", 7 * DAY, 20)] * 2
-    assert store.left == {"deliveries": 0, "bodies": 0, "changes": 0, "replies": 0}
-    assert pauses == [0.5] * 3
-    assert store.calls_when_versions_were_deleted == 7  # after the calls of old deliveries
+    assert store.calls == [("bodies", 14 * DAY, 20), *of_90_days]
+    assert store.left == {"deliveries": 0, "bodies": 0, "changes": 0}
+    assert pauses == [0.5] * 2
+    assert store.calls_when_versions_were_deleted == 5  # after the calls of old deliveries
     assert (store.marked, store.hours_after) == (1, 400 * DAY)
     assert (store.cached_for, store.are_system_texts_deleted) == (7 * DAY, True)
     deleted = [
         (
             record.message,
-            *(vars(record)[name] for name in ("deliveries", "bodies", "cached_replies")),
+            *(vars(record)[name] for name in ("deliveries", "bodies")),
         )
         for record in caplog.records
     ]
-    assert deleted == [("old deliveries deleted", 41, 3, 21)]
-
-
-def test_causes_of_all_dead_and_waiting_deliveries_are_corrected_in_batches() -> None:
-    store, pauses = FakeStore(), list[float]()
-    store.waiting_or_dead = 700
-    retain(store, pauses)
-    batches = (0, 500, 1000)
-    assert store.corrected == [(state, after) for state in ("dead", "queued") for after in batches]
-    assert pauses == [0.5] * 4
+    assert deleted == [("old deliveries deleted", 41, 3)]
 
 
 def test_rows_are_deleted_after_the_days_of_the_settings() -> None:
@@ -259,7 +229,6 @@ def test_rows_are_deleted_after_the_days_of_the_settings() -> None:
         ("bodies", 60 * DAY),
         ("deliveries", 31 * DAY),
         ("changes", 31 * DAY),
-        ("replies", 7 * DAY),
     ]
 
 

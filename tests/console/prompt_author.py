@@ -74,7 +74,7 @@ def store_delivery(store: Storage, guid: str, *, title: str = "Crash") -> Lease:
     lease = begin(store, guid, body=json.dumps({**payload, "delivery": guid}).encode())
     version = handler_for("issues").facts_version
     store.checkpoints.save(lease, Checkpoint("gather", 0, version, json.dumps(facts)))
-    reply = CachedReply(None, "issue_analysis", "", "{}", None, store.now())
+    reply = CachedReply(0, "issue_analysis", "", "{}", None, store.now())
     store.calls.save_cached(lease, reply, index=0, prompt_id="issues/analyze@0", sources=SOURCES)
     store.queue.finish(lease, End("done", ""), took_s=1)
     return lease

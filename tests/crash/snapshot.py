@@ -38,7 +38,6 @@ _OF_DELIVERIES = (
     tables.checkpoints,
     tables.calls,
     tables.questions,
-    tables.analyses,
     tables.locks,
     tables.slots,
 )
@@ -50,7 +49,6 @@ _OF_REPOSITORIES = (
     tables.run_results,
     tables.repository_files,
     tables.repository_file_reports,
-    tables.cached_replies,
     tables.findings,
     tables.reviews,
     tables.stops,

@@ -10,12 +10,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from hls_handler.db.files import hold_exclusively
-from hls_handler.db.tables import metadata
 from hls_handler.errors import StoreUnavailable
 from hls_handler.storage import Storage
 from tests.postgres import Cluster
@@ -49,23 +46,6 @@ def test_secret_is_created_once_for_each_name(store: Storage) -> None:
     assert len(store.database.secret("nonce")) == 32
     assert store.database.secret("nonce") == store.database.secret("nonce")
     assert store.database.secret("nonce") != store.database.secret("other")
-
-
-def test_migrations_create_the_tables_of_the_metadata(fresh_url: str) -> None:
-    Storage.open(fresh_url).close()
-    engine = create_engine(fresh_url)
-    with engine.connect() as connection:
-        options = {"version_table": "hls_version", "include_name": is_no_full_text_index}
-        context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, metadata) == []
-        migrated = schema(fresh_url)
-        if connection.dialect.name == "sqlite":
-            connection.execute(text("DROP TABLE texts_words"))
-        metadata.drop_all(connection)
-        metadata.create_all(connection)
-        connection.commit()
-    engine.dispose()
-    assert schema(fresh_url) == migrated
 
 
 def is_no_full_text_index(name: str | None, _kind: str, _parents: object) -> bool:
@@ -224,10 +204,14 @@ def test_close_ends_all_connections(postgres: Cluster) -> None:
 @pytest.mark.parametrize(
     ("version", "problem"),
     [
-        ("0008", r"before 0\.2\.0 \(its tables are version 0008\).*name a new database"),
-        ("9999", r"newer HLS \(its tables are version 9999.*supports .* up to 0\.4\.10\)"),
+        (
+            "0.4.9",
+            r"before 0\.4\.10 \(its tables are version 0\.4\.9, this HLS upgrades those of 0\.4\.10\): start HLS once at its commit 10e60f9b, .*, or name a new database",
+        ),
+        ("0008", r"before 0\.4\.10 \(its tables are version 0008"),
+        ("9999", r"newer HLS \(its tables are version 9999.*supports .* up to 0\.5\.0\)"),
     ],
-    ids=["before 0.2.0", "newer"],
+    ids=["before 0.4.10", "before 0.2.0", "newer"],
 )
 def test_tables_of_another_version_are_rejected_and_not_changed(
     fresh_url: str, version: str, problem: str

@@ -86,12 +86,6 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "cause": lambda store: store.searches.find(
         DeliverySearch(state="queued", cause=find_cause("no such issue"))
     ),
-    "dead without a right cause": lambda store: store.retention.correct_causes(
-        "dead", after=0, most=500
-    ),
-    "waiting without a cause": lambda store: store.retention.correct_causes(
-        "queued", after=0, most=500
-    ),
     "dead page": lambda store: store.searches.find(DeliverySearch(state="dead")),
     "state counts": lambda store: store.searches.count_states(
         DeliverySearch(), since=store.now() - timedelta(days=7)
@@ -113,9 +107,6 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "prompt_stats": lambda store: store.calls.prompt_stats(),
     "review_budget": _begin_review_call,
     "cached_reply": lambda store: store.reply_cache.find(CacheKey(1, b"digest"), ttl_h=168),
-    "expired_replies": lambda store: store.retention.delete_cached_replies(
-        after=timedelta(days=7), most=20
-    ),
     "counters_of_a_period": lambda store: store.counter_hours.series(
         ["webhooks"], latest_period("30d", store.now())
     ),

@@ -239,8 +239,13 @@ class Service:
         raise AssertionError(f"deliveries are unfinished: {queue}\n{self.log.read_text()[-5000:]}")
 
     def open_store(self) -> Storage:
-        """Open the service's database from this process."""
+        """Open the service's database from this process. That upgrades the tables."""
         return Storage.open(self.storage_url)
+
+    @property
+    def finished(self) -> int:
+        """The number of finished deliveries in the log, for a service of an earlier version."""
+        return self.log.read_text().count('"delivery finished"')
 
 
 class Waiting:

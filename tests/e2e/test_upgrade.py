@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
-from tests.e2e.service import ROOT, Service, settings_text
+from tests.e2e.service import ROOT, Service, settings_text, wait_until
 from tests.e2e.test_main_job import send
 
 AUTHOR = ("-c", "user.name=Mona", "-c", "user.email=mona@example.com")
@@ -77,7 +78,10 @@ def test_pull_and_run_upgrade_a_checkout_from_the_commit_before(
 ) -> None:
     checkout, settings = service.settings.parent.parent, service.settings.read_text()
     run_with_make(service, checkout)
-    assert send(service, sandbox, "demo/bug") == "queued"
+    bug = recorded.load("demo/bug")
+    sandbox.state.seed(bug.event, bug.payload)
+    assert service.deliver(bug.event, bug.body).status == 202
+    wait_until(lambda: service.finished == 1)
     service.stop()  # make passes the signal on, and waits for the service
     assert '"stopped"' in service.log.read_text().splitlines()[-1]
 

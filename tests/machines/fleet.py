@@ -77,7 +77,7 @@ class Fleet:
             state = self.store.deliveries.queue_state()
             return state.queued == 0 and state.running == 0
 
-        self.until(is_idle, timeout_s=120)
+        self.until(is_idle, timeout_s=240)
 
     def writes(self) -> list[tuple[str, str]]:
         """Return all writes to GitHub as ("POST", path)."""

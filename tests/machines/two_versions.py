@@ -1,26 +1,27 @@
-"""Runs an earlier version beside this one with one PostgreSQL, as in a rolling upgrade. Run it
-before a release:
+"""Runs two versions side by side with one PostgreSQL, as in a rolling upgrade. Run it before a
+release:
 
-    python -m tests.machines.two_versions FOLDER
+    python -m tests.machines.two_versions
 
-FOLDER is a checkout of the earlier version with its `.venv`. Processes of this version migrate the
-tables while the earlier ones work; then one process of each version is killed, and at last this
-version works alone. Each issue must get its labels and one comment, once. Each pull request gets a
-push some seconds later, by another process; then it must have one comment, and each finding once.
+The later version is a copy of this one whose next migration adds a column. With FOLDER, a checkout
+of an earlier release with its `.venv`, this version is the later one.
+
+The later version migrates the tables while the earlier one works; then one process of each version
+is killed, and at last the later version works alone. Each issue must get its labels and one
+comment, once. Each pull request gets a push some seconds later, by another process; then it must
+have one comment, and each finding once.
 """
 
 from __future__ import annotations
 
 import json
-import re
+import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +29,44 @@ from hls_handler.sandbox.claude import Asked, canned
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from tests.crash.scenarios import FreshRepository
-from tests.e2e.service import SHORT_LEASE, Service
+from tests.e2e.service import ROOT, Service
 from tests.machines.fleet import Fleet, settings_for
+from tests.machines.upgrade import CheckoutService
 from tests.postgres import running_cluster
 
+MIGRATION = """\
+import sqlalchemy as sa
+from alembic import op
 
-@dataclass
-class EarlierService(Service):
-    folder: Path = Path()
+revision = "0.5.1"
+down_revision = "0.5.0"
 
-    def start(self) -> Service:
-        self.begin_log()
-        program = [
-            str(self.folder / ".venv/bin/python"),
-            "-m",
-            "hls_handler",
-            "serve",
-            "--config",
-            str(self.settings),
-        ]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(program, cwd=self.folder, stdout=log, stderr=log)
-        return self.until_up()
+
+def upgrade() -> None:
+    op.add_column(
+        "deliveries", sa.Column("later", sa.Integer(), server_default="1", nullable=False)
+    )
+"""
+GUID = '    Column("guid", Text, nullable=False, unique=True),\n'
+LATER = '    Column("later", Integer, nullable=False, server_default="1"),\n'
+
+
+def copy_with_a_later_column(folder: Path) -> Path:
+    """Return a checkout of the version that follows this one."""
+    package = folder / "hls_handler"
+    shutil.copytree(ROOT / "hls_handler", package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("config", "docs", "prompts", ".venv"):
+        (folder / name).symlink_to(ROOT / name)
+    (package / "db/migrations/versions/v0_5_1.py").write_text(MIGRATION)
+    replace_once(package / "db/tables.py", GUID, GUID + LATER)
+    replace_once(package / "db/migrate.py", '"0.5.0")', '"0.5.0", "0.5.1")')
+    return folder
+
+
+def replace_once(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1, (path, old)
+    path.write_text(text.replace(old, new))
 
 
 PUSH_AFTER = 12  # pull requests
@@ -91,27 +108,23 @@ def assert_reviewed_once(sandbox: Sandbox, number: int) -> None:
     ), pull.key
 
 
-def main(folder: Path) -> None:
+def main(folder: Path | None) -> None:
     with (
         running_cluster() as cluster,
         Sandbox(answer=answer) as sandbox,
         tempfile.TemporaryDirectory() as name,
     ):
-        url, here = cluster.url(cluster.create()), Path(name)
+        database, here = cluster.create(), Path(name)
+        url = cluster.url(database)
+        later = ROOT if folder is not None else copy_with_a_later_column(here)
         settings = settings_for(sandbox, here, limits="concurrency: 4", url=url)
-        known = here / "earlier.yaml"  # without keys that an earlier version may not have
-        known.write_text(
-            re.sub(r"mirror: .*\n|  cache_ttl_h: .*\n", "", settings.read_text()).replace(
-                "{concurrency: 4", "{lease_s: 5, concurrency: 4"
-            )
+        earlier, newer = (
+            [
+                CheckoutService(settings, 0, here / f"{kind}-{n}.log", url, folder=checkout)
+                for n in range(2)
+            ]
+            for kind, checkout in (("earlier", folder or ROOT), ("newer", later))
         )
-        earlier = [
-            EarlierService(known, 0, here / f"earlier-{n}.log", url, folder=folder)
-            for n in range(2)
-        ]
-        newer = [
-            Service(settings, 0, here / f"newer-{n}.log", url, expiry=SHORT_LEASE) for n in range(2)
-        ]
         for service in earlier:
             service.start()
         first = Fleet(sandbox, None, url, settings, [*earlier, *newer])  # type: ignore[arg-type]
@@ -132,8 +145,9 @@ def main(folder: Path) -> None:
 
         try:
             send(*earlier * 5)
-            newer[0].start()
+            # before the later version starts: this one cannot open its tables
             with closing(Storage.open(url)) as store:
+                newer[0].start()
                 fleet = Fleet(sandbox, store, url, settings, first.services)
                 send(*[*earlier, newer[0]] * 5)
                 earlier[0].stop(signal.SIGKILL)
@@ -145,7 +159,8 @@ def main(folder: Path) -> None:
                 send(*[newer[1]] * 5)
                 fleet.until_idle()
                 sent = range(700, next(numbers))
-                lines = []
+                version = cluster.query("SELECT version_num FROM hls_version", database=database)
+                lines = [f"the tables are of version {version}"]
                 for name, of in (
                     ("guid", sent),
                     ("feature", sent),
@@ -182,4 +197,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())
+    main(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, select
+from sqlalchemy import BigInteger, Connection, bindparam
 
 from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.db.database import Database, parse_url
-from hls_handler.db.tables import analyses, deliveries, metadata
+from hls_handler.db.tables import metadata
 from hls_handler.db.values import no_skew, to_ms
 from hls_handler.deliveries import Accepted, End, Lease, NewDelivery
 from hls_handler.engine.job import encode_reply
@@ -227,23 +227,6 @@ def replies_to(store: Storage, guid: str) -> list[StoredReply]:
     """The valid replies about a delivery, in the order of their steps."""
     valid = store.replies.of(guid).valid
     return [valid[index] for index in sorted(valid)]
-
-
-def add_old_analysis(store: Storage, guid: str, reply: str, **other: Any) -> None:
-    """Store a reply as versions before 0.4.0 did."""
-    row = {
-        "step_index": 0,
-        "prompt_id": "issues/respond@3f9c2a",
-        "reply_type": "issue_response",
-        "model": "claude-haiku-5-5",
-        "analysed_at": 1_000,
-        "reply": reply,
-    }
-    of_guid = select(deliveries.c.id).where(deliveries.c.guid == guid)
-    with store.database.writing() as connection:
-        delivery_id = connection.execute(of_guid).scalar_one()
-        values = {"delivery_id": delivery_id, **row, **other}
-        connection.execute(analyses.insert().values(values))
 
 
 def find_newer(

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from hls_handler.analysis import IssueResponse, Reply, Usage
-from hls_handler.db.values import to_ms
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import AnalysisSearch
 from hls_handler.store.reply_cache import CachedReply
 from tests.queue.builders import (
     SOURCES,
-    Skew,
-    accept,
     add_analyses,
-    add_old_analysis,
     begin,
-    queued,
     record_reply,
     start_call,
 )
@@ -71,31 +66,11 @@ def test_cost_of_an_analysis_is_that_of_all_calls_of_its_step(store: Storage) ->
 
 def test_reply_from_the_cache_cost_nothing(store: Storage) -> None:
     lease = begin(store, "g1")
-    cached = CachedReply(None, "issue_response", "m", ANSWER.model_dump_json(), 900, store.now())
+    cached = CachedReply(0, "issue_response", "m", ANSWER.model_dump_json(), 900, store.now())
     store.calls.save_cached(lease, cached, index=0, prompt_id="b@2", sources=SOURCES)
     found = store.analyses.get("g1", 0)
     assert found is not None
     assert (found.input_tokens, found.output_tokens, found.cost_usd) == (0, 0, 0.0)
-
-
-def test_replies_of_an_earlier_version_are_found_among_the_others(
-    store: Storage, skew: Skew
-) -> None:
-    add_analyses(store, "g1", number=7)
-    skew.advance(hours=1)
-    add_analyses(store, "g2", number=7)
-    old_at = to_ms(store.now()) - 1_800_000
-    accept(store, queued("g3", number=7), queued("g4", number=8))
-    add_old_analysis(store, "g3", ANSWER.model_dump_json(), analysed_at=old_at)
-    add_old_analysis(store, "g4", ANSWER.model_dump_json())
-    page = store.analyses.find(AnalysisSearch(repository="octo/widgets", number=7))
-    assert [row.guid for row in page.rows] == ["g2", "g3", "g1"]
-    assert page.rows[1].reply == ANSWER.model_dump()
-    two = store.analyses.find(AnalysisSearch(limit=2, offset=1))
-    assert ([row.guid for row in two.rows], two.has_more) == (["g3", "g1"], True)
-    found = store.analyses.get("g4", 0)
-    assert found is not None
-    assert found.model == "claude-haiku-5-5"
 
 
 def test_only_the_newest_reply_of_a_step_is_an_analysis(store: Storage) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from sqlalchemy import Engine, Table, event
+from sqlalchemy import Engine, Table, event, select
 
 from hls_handler.analysis import IssueResponse, Reply, Usage
-from hls_handler.db.migrations.versions import v0_4_6
+from hls_handler.db.counters import (
+    CounterWriter,
+    Groups,
+    count_by_group,
+    count_duration,
+    count_end,
+)
 from hls_handler.db.tables import (
-    analyses,
     calls,
     corrections,
     counter_hours,
@@ -25,7 +27,7 @@ from hls_handler.db.tables import (
     labels,
 )
 from hls_handler.db.values import to_ms
-from hls_handler.deliveries import End
+from hls_handler.deliveries import FIRST_SHADOW_STEP, End
 from hls_handler.storage import Storage
 from hls_handler.store.figures import (
     CacheFigures,
@@ -36,6 +38,7 @@ from hls_handler.store.figures import (
     LabelFigures,
 )
 from hls_handler.store.periods import Percentiles, Period
+from hls_handler.store.reply_cache import CACHE_HIT
 from tests.queue.builders import Skew, accept, begin, claim, ignored, record_reply, start_call
 
 REPLY = Reply(
@@ -139,25 +142,21 @@ DELIVERIES: tuple[dict[str, Any], ...] = (
         "took": 1,
     },  # ends after the period
 )
-CALLS = (  # delivery, index of the step, micro-USD
-    (1, 0, 9_000_000),
-    (3, 0, 400_000),
-    (4, 0, 300_000),
-    (4, 1, 100_000),
-    (4, 100, 500_000),
-    (5, 0, 200_000),
-    (9, 0, 50_000),
-)
 READABLE = {"dimension": "readability", "score": 4}
-REPLIES: tuple[tuple[int, int, dict[str, object], int | None], ...] = (
-    (3, 0, {"scores": [{"dimension": "readability", "score": 5}]}, None),
-    (4, 0, {"scores": [READABLE, {"dimension": "tests", "score": 2}]}, None),
-    (4, 1, {"scores": [{"dimension": "readability", "score": 3}]}, None),
-    (4, 100, {"scores": [{"dimension": "readability", "score": 1}]}, None),  # a shadow prompt's
-    (5, 0, {"summary": 'quotes "scores":[{', "scores": []}, None),
-    (7, 0, {"summary": "from the cache"}, 900),
-    (9, 0, {"summary": "asked"}, None),
+CALLS: tuple[tuple[int, int, int, str, dict[str, object]], ...] = (
+    # delivery, index of the step, micro-USD, outcome, reply
+    (1, 0, 9_000_000, "ok", {}),
+    (3, 0, 400_000, "ok", {"scores": [{"dimension": "readability", "score": 5}]}),
+    (4, 0, 300_000, "ok", {"scores": [READABLE, {"dimension": "tests", "score": 2}]}),
+    (4, 1, 100_000, "ok", {"scores": [{"dimension": "readability", "score": 3}]}),
+    (4, 100, 500_000, "ok", {"scores": [{"dimension": "readability", "score": 1}]}),  # a shadow's
+    (5, 0, 200_000, "ok", {"summary": 'quotes "scores":[{', "scores": []}),
+    (7, 0, 0, "cached", {"summary": "from the cache"}),
+    (9, 0, 50_000, "ok", {"summary": "asked"}),
 )
+SAVED_MICRO_USD = 900  # by the cached reply
+FIRST_REPLIES_MS = {1: 9_000, 3: 70_000, 4: 20_000, 7: 10_000}
+"""By delivery: the time from the first receipt on its conversation."""
 FINDINGS = (
     # number, state, has thumbs up, hours before NOON
     (7, "open", True, 10),
@@ -237,18 +236,7 @@ def filled(store: Storage) -> Storage:
         "severity": "high",
         "prompt_id": "p@1",
         "details": "{}",
-        "changed_at": 0,
     }
-    replies = [
-        (
-            delivery,
-            step,
-            json.dumps(reply, separators=(",", ":")),
-            saved,
-            ago(hours[delivery]),
-        )
-        for delivery, step, reply, saved in REPLIES
-    ]
     with store.database.writing() as connection:
 
         def insert(
@@ -260,10 +248,12 @@ def filled(store: Storage) -> Storage:
             )
 
         connection.execute(deliveries.insert(), [_delivery(**one) for one in DELIVERIES])
-        starts = [(*call, ago(hours[call[0]])) for call in CALLS]
-        insert(calls, "delivery_id step_index cost_micro_usd started_at", starts, **of_prompt)
-        columns = "delivery_id step_index reply saved_micro_usd analysed_at"
-        insert(analyses, columns, replies, reply_type="t", **of_prompt)
+        columns = "delivery_id step_index cost_micro_usd outcome reply started_at"
+        asked = [
+            (*row, json.dumps(reply, separators=(",", ":")), ago(hours[row[0]]))
+            for *row, reply in CALLS
+        ]
+        insert(calls, columns, asked, reply_type="t", **of_prompt)
         columns = "number name state prompt_id set_at"
         insert(labels, columns, [(*row, ago(hours)) for *row, hours in LABELS], **of_bot)
         rows = [(number, label, ago(hours)) for number, label, hours in CORRECTIONS]
@@ -277,11 +267,31 @@ def filled(store: Storage) -> Storage:
 
 
 def count_rows(store: Storage) -> None:
-    """Count the stored rows by the hour, as the migration does."""
+    """Count the stored rows by the hour, as workers do."""
+    writer = CounterWriter(store.database)
+    of_calls = select(calls, deliveries.c.repository, deliveries.c.author).join(deliveries)
     with store.database.writing() as connection:
         connection.execute(counter_hours.delete())
-        with Operations.context(MigrationContext.configure(connection)):
-            v0_4_6.upgrade()
+        for row in connection.execute(select(deliveries)).all():
+            groups = Groups(row.repository, row.author)
+            counts = count_end(row.state, repository=row.repository, author=row.author)
+            if row.state == "done":
+                counts += count_duration("processing", row.finished_at - row.queued_at, groups)
+            if row.failures:
+                counts += count_by_group("recovered", 1, groups)
+            if row.id in FIRST_REPLIES_MS:
+                counts += count_duration("first_reply", FIRST_REPLIES_MS[row.id], groups)
+            writer.add(connection, counts, at=row.finished_at)
+        for row in connection.execute(of_calls).all():
+            groups = Groups(row.repository, row.author)
+            counts = count_by_group("cost_micro_usd", row.cost_micro_usd, groups)
+            if row.outcome == "cached":
+                counts[CACHE_HIT] = 1
+                counts += count_by_group("replies", 1, groups, "cached")
+                counts += count_by_group("saved_micro_usd", SAVED_MICRO_USD, groups)
+            elif row.step_index < FIRST_SHADOW_STEP:
+                counts += count_by_group("replies", 1, groups, "asked")
+            writer.add(connection, counts, at=row.started_at)
 
 
 def read(
@@ -434,13 +444,6 @@ def test_report_says_from_when_on_it_counts(filled: Storage) -> None:
     assert filled.figures.read(early, early + timedelta(days=1)).total.processed == 0
 
 
-def without_replies(report: FiguresReport) -> list[Figures]:
-    """The figures, without those of replies: the migration counts only the former table of them."""
-    none = CacheFigures(0, 0, None, 0.0)
-    figures = (report.total, *report.repositories, *(report.authors or ()))
-    return [replace(one, reply_cache=none) for one in figures]
-
-
 def test_cost_of_the_hour_before_the_first_end_counts(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1", repository="octo/widgets")
     call = start_call(store, lease)
@@ -453,7 +456,7 @@ def test_cost_of_the_hour_before_the_first_end_counts(store: Storage, skew: Skew
     assert (report.total.done, report.total.cost_usd) == (1, 2.5)
 
 
-def test_workers_count_what_the_migration_counts_from_rows(store: Storage) -> None:
+def test_workers_count_ends_replies_and_costs_by_repository_and_author(store: Storage) -> None:
     of_pull_request = {"number": 7, "event": "pull_request", "author": "mona"}
     lease = begin(store, "first", **of_pull_request)
     record_reply(store, lease, REPLY)
@@ -479,9 +482,6 @@ def test_workers_count_what_the_migration_counts_from_rows(store: Storage) -> No
         ("hubot", 1, 0.0),
         ("mona", 2, 0.0125),
     ]
-    count_rows(store)
-    recounted = store.figures.read(since, until, has_authors=True)
-    assert without_replies(recounted) == without_replies(counted)
 
 
 def test_empty_store_has_no_figures(store: Storage) -> None:

@@ -13,7 +13,6 @@ from hls_handler.analysis import UnusableReply, Usage
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     audit,
-    cached_replies,
     calls,
     checkpoints,
     comments,
@@ -31,7 +30,6 @@ from tests.queue.builders import (
     SOURCES,
     accept,
     add_analyses,
-    add_old_analysis,
     begin,
     dead_letter,
     ignored,
@@ -143,20 +141,6 @@ def test_deliveries_about_a_person_lose_their_content_and_are_still_duplicates(
     accepted = accept(store, queued("opened", body=OPENED), queued("again", number=7, body=OPENED))
     assert [one.outcome for one in accepted] == ["duplicate", "replay"]
     assert row_of(store, "opened").state == "dead"
-
-
-def test_replies_of_an_earlier_version_in_the_cache_go_with_the_same_reply_of_a_delivery(
-    store: Storage,
-) -> None:
-    accept(store, queued("g1", number=7, sender="mona", state="ignored"))
-    reply = '{"answer": "Use --force."}'
-    add_old_analysis(store, "g1", reply)
-    row = {"repository_id": 1, "prompt_id": "p", "reply_type": "t", "model": "m", "stored_at": 1}
-    with store.database.writing() as connection:
-        for digest, text in ((b"1", reply), (b"2", "{}")):
-            connection.execute(cached_replies.insert().values(**row, digest=digest, reply=text))
-    assert forget(store) == {"cached_replies": 1, "analyses": 1, "deliveries": 1}
-    assert rows(store.database, cached_replies.c.reply) == [("{}",)]
 
 
 def test_questions_and_replies_go_and_are_not_used_again(store: Storage) -> None:

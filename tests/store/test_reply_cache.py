@@ -9,8 +9,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 from hls_handler.analysis import Reply, Usage
-from hls_handler.db.tables import cached_replies
-from hls_handler.db.values import from_ms, to_ms
 from hls_handler.deliveries import End, Lease
 from hls_handler.engine.job import encode_reply
 from hls_handler.prompting.prompt import PromptSources
@@ -106,47 +104,6 @@ def test_hit_keeps_the_reply_if_that_of_the_paid_call_was_just_deleted(store: St
     assert [one.reply for one in replies_to(store, "g2")] == [cached.reply]
 
 
-def test_reply_of_an_earlier_version_is_found_and_copied_by_its_use(store: Storage) -> None:
-    stored_at = to_ms(store.now()) - 3_600_000
-    add_old_reply(store, 1, stored_at=stored_at)
-    found = find(store, CacheKey(1, bytes([1])))
-    assert found == CachedReply(None, "issue_analysis", "m", "{}", 900, from_ms(stored_at))
-    store.calls.save_cached(begin(store, "g1"), found, index=0, prompt_id=PROMPT, sources=SOURCES)
-    assert [(one.reply, one.usage.model) for one in replies_to(store, "g1")] == [("{}", "m")]
-    store_reply(store, begin(store, "g2"), make_reply(), CacheKey(1, bytes([1])))
-    newer = find(store, CacheKey(1, bytes([1])))
-    assert newer is not None
-    assert newer.call_id is not None
-
-
-def test_expired_replies_of_an_earlier_version_are_deleted_in_batches(
-    store: Storage, skew: Skew
-) -> None:
-    for number in range(5):
-        add_old_reply(store, number, stored_at=to_ms(store.now()))
-    skew.advance(hours=10)
-    add_old_reply(store, 5, stored_at=to_ms(store.now()))
-    deleted = [store.retention.delete_cached_replies(after=10 * HOUR, most=3) for _ in range(3)]
-    assert deleted == [3, 2, 0]
-    assert find(store, CacheKey(1, bytes([5]))) is not None
-    assert store.retention.delete_cached_replies(after=timedelta(), most=3) == 1
-
-
-def add_old_reply(store: Storage, number: int, *, stored_at: int) -> None:
-    row = {
-        "repository_id": 1,
-        "digest": bytes([number]),
-        "prompt_id": PROMPT,
-        "reply_type": "issue_analysis",
-        "model": "m",
-        "reply": "{}",
-        "cost_micro_usd": 900,
-        "stored_at": stored_at,
-    }
-    with store.database.writing() as connection:
-        connection.execute(cached_replies.insert().values(row))
-
-
 def test_delivery_stays_while_the_cache_may_use_its_reply_or_another_delivery_shows_it(
     store: Storage, skew: Skew
 ) -> None:
@@ -189,9 +146,7 @@ def test_first_call_stores_the_version_once(store: Storage) -> None:
     assert store.prompt_versions.find("issues/analyze@2") is None
 
 
-def test_version_is_deleted_when_no_call_and_no_reply_refers_to_it(
-    store: Storage, skew: Skew
-) -> None:
+def test_version_is_deleted_when_no_call_refers_to_it(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
     use(store, lease, "issues/analyze@1")
     store_reply(store, lease, make_reply())
@@ -199,7 +154,7 @@ def test_version_is_deleted_when_no_call_and_no_reply_refers_to_it(
     skew.advance(days=100)
     use(store, begin(store, "g2"), "issues/analyze@2")
     cached_lease = begin(store, "g3")
-    cached = CachedReply(None, "issue_analysis", "m", "{}", None, store.now())
+    cached = CachedReply(0, "issue_analysis", "m", "{}", None, store.now())
     store.calls.save_cached(
         cached_lease, cached, index=0, prompt_id="issues/analyze@3", sources=SOURCES
     )

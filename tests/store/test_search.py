@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
@@ -206,29 +206,6 @@ def test_postponed_delivery_keeps_the_cause_of_its_failure(store: Storage) -> No
     store.queue.postpone(claim(store), at=now, reason="waits for a slot")
     assert guids(store, state="queued", cause=find_cause("(req)")) == []
     assert guids(store, state="queued", cause=find_cause("401 (req_1)")) == ["g1"]
-
-
-@pytest.mark.parametrize("written", [None, "0badcafe"], ids=["none", "of an earlier reason"])
-@pytest.mark.parametrize("state", ["dead", "queued"])
-def test_delivery_whose_reason_an_earlier_version_wrote_is_listed_and_gets_its_cause(
-    store: Storage, state: Literal["dead", "queued"], written: str | None
-) -> None:
-    reasons = {"a": "401 (req_1)", "b": "lost", "c": "401 (req_2)"}
-    for guid, reason in reasons.items():
-        fail(store, guid, reason)
-    values = {"state": state, "cause": written}
-    with store.database.writing() as connection:
-        connection.execute(deliveries.update().values(values))
-    (group,) = causes(store, state=state)
-    assert (group.number, group.reason) == (3, "401 (req_2)")
-    assert guids(store, state=state, cause=group.cause) == ["c", "b", "a"]
-    if state == "queued" and written is not None:
-        return  # until its next attempt
-    last = store.retention.correct_causes(state, after=0, most=2)
-    assert last is not None
-    assert store.retention.correct_causes(state, after=last, most=2) is not None
-    found = [(one.reason, one.number) for one in causes(store, state=state)]
-    assert found == [("401 (req_2)", 2), ("lost", 1)]
 
 
 def test_delivery_that_is_done_or_superseded_has_no_cause(store: Storage) -> None:

@@ -1,0 +1,240 @@
+"""An upgrade with work in flight: an earlier version is killed while it works, and this version
+continues with the same database.
+
+    python -m tests.machines.upgrade FOLDER
+
+FOLDER is a checkout of the earlier version with its `.venv`.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from hls_handler.db.tables import findings
+from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.objects import Conversation
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.storage import Storage
+from hls_handler.triage.runs import undo
+from tests.crash.scenarios import FreshRepository
+from tests.e2e.service import Service, settings_text, wait_until
+from tests.postgres import running_cluster
+
+HOME = FreshRepository(1)
+PROCESSED = 701
+COMMENTED = 702  # killed after GitHub had the comment, before its outcome was stored
+WAITING = 703
+TRIAGED = 712  # of a triage run
+TRIAGED_IN_PART = 711  # of that run, killed like `COMMENTED`
+PUSH = "feature-push"  # killed after GitHub had the new text of the summary
+TRIAGE_RUN = 1
+KEPT = "keep_days: 3650, body_days: 3650"  # else retention deletes what is stored in the tests
+
+
+@dataclass
+class CheckoutService(Service):
+    """A service of the version in the folder, with its `.venv`."""
+
+    folder: Path = Path()
+
+    @property
+    def command(self) -> list[str]:
+        return [str(self.folder / ".venv/bin/python"), "-m", "hls_handler"]
+
+    def start(self) -> Service:
+        self.begin_log()
+        command = [*self.command, "serve", "--config", str(self.settings)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+        return self.until_up()
+
+    @contextmanager
+    def triage(self) -> Iterator[None]:
+        """Start a triage run with comments, and watch it."""
+        options = ["--open", "--comments", "--yes", "--config", str(self.settings)]
+        command = [*self.command, "triage", HOME.full_name, *options]
+        watcher = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            watcher.terminate()
+            watcher.wait()
+
+
+@dataclass
+class World:
+    """GitHub and Claude, and the settings of the services that use them."""
+
+    sandbox: Sandbox
+    settings: Path
+    url: str
+
+    def find(self, number: int) -> Conversation:
+        conversation = self.sandbox.state.conversation(HOME.full_name, number)
+        assert conversation is not None
+        return conversation
+
+    @property
+    def pull(self) -> Conversation:
+        return next(one for one in self.sandbox.state.conversations() if one.kind == "pull")
+
+    def open_issue(self, number: int) -> Mapping[str, Any]:
+        payload: dict[str, Any] = json.loads(HOME.body("demo/bug"))
+        payload["issue"] |= {"number": number, "id": 444_500_000 + number}
+        self.sandbox.state.seed("issues", payload)
+        return payload
+
+    def deliver_issue(self, service: Service, number: int) -> None:
+        body = json.dumps(self.open_issue(number)).encode()
+        assert service.deliver("issues", body, guid=f"issue-{number}").status == 202
+
+    def deliver_pull(self, service: Service, name: str) -> None:
+        body = HOME.body(f"demo/{name}")
+        self.sandbox.state.seed("pull_request", json.loads(body))
+        assert service.deliver("pull_request", body, guid=name).status == 202
+
+    def shown(self, number: int) -> tuple[Counter[str], tuple[str, ...], list[str]]:
+        """Return how often each label was set, the present labels, and the first words of each
+        comment.
+        """
+        issue = self.find(number)
+        set_labels = Counter(one.detail for one in issue.events if one.kind == "labeled")
+        first_words = [one.body.split(" ", 3)[:3] for one in issue.comments]
+        return set_labels, issue.labels, [" ".join(words) for words in first_words]
+
+
+@contextmanager
+def open_world(folder: Path, url: str) -> Iterator[World]:
+    """Use the state of GitHub in the folder, if it has one."""
+    with Sandbox(folder / "github.json") as sandbox:
+        settings = folder / "settings.yaml"
+        text = settings_text(sandbox, storage_url=url, limits="concurrency: 4")
+        settings.write_text(text.replace("storage: {", f"storage: {{{KEPT}, "))
+        yield World(sandbox, settings, url)
+
+
+def leave_work(world: World, folder: Path) -> None:
+    """Let the version in `folder` begin all work, and kill it."""
+    log = world.settings.with_name("earlier.log")
+    service = CheckoutService(world.settings, 0, log, world.url, folder=folder)
+    hanging = (
+        ("POST", f"/issues/({COMMENTED}|{TRIAGED_IN_PART})/comments$"),
+        ("PATCH", "/issues/comments/[0-9]+$"),
+    )
+    try:
+        service.start()
+        world.deliver_issue(service, PROCESSED)
+        world.deliver_pull(service, "feature")
+        wait_until(lambda: service.finished == 2)
+        for number in (TRIAGED_IN_PART, TRIAGED):
+            world.open_issue(number)
+        for method, path in hanging:
+            world.sandbox.faults.add(
+                Fault(effect="hang_after", method=method, path=path, times=None)
+            )
+        with service.triage():
+            wait_until(lambda: bool(world.find(TRIAGED_IN_PART).comments))
+            assert service.finished == 3
+            world.deliver_issue(service, COMMENTED)
+            world.deliver_pull(service, PUSH)
+            wait_until(lambda: bool(world.find(COMMENTED).comments))
+            wait_until(lambda: bool(world.pull.comments[0].edits))
+            world.deliver_issue(service, WAITING)
+            service.stop(signal.SIGKILL)
+    finally:
+        service.stop(signal.SIGKILL)
+        world.sandbox.faults.clear()
+
+
+LABELS = ("bug", "priority-high", "difficulty-moderate", "component-backend")
+ONCE = (Counter(LABELS), LABELS, ["You can narrow"])
+UNDONE = (Counter(LABELS), (), ["Withdrawn: a maintainer"])
+
+
+def continue_work(world: World) -> None:
+    """Let this version continue all work, and compare what it does with what was left."""
+    on_lines = world.pull.review_comments()
+    with closing(Storage.open(world.url)) as store:
+        store.queue.release_all_leases()  # on SQLite the service does that itself
+        service = Service(world.settings, 0, world.settings.with_name("newer.log"), world.url)
+        try:
+            service.start()
+            service.until_idle(within_s=180)  # a comment may appear within a minute
+            for number in (PROCESSED, COMMENTED, WAITING, TRIAGED, TRIAGED_IN_PART):
+                assert (number, world.shown(number)) == (number, ONCE)
+            assert count_calls(store) == CALLS
+            assert world.pull.review_comments() == on_lines
+            assert [len(one.edits) for one in world.pull.comments] == [1]
+            assert finding_states(store) == {"open": 5, "gone": 3}
+            assert list_writes(world.sandbox) == [
+                f"POST issues/{WAITING}/comments",
+                f"POST issues/{WAITING}/labels",
+                f"POST statuses/{world.pull.head_sha}",
+            ]
+            run = store.triage.find(TRIAGE_RUN)
+            assert run is not None
+            undo(store, run, by="mona")
+            service.until_idle()
+            for number in (TRIAGED, TRIAGED_IN_PART):
+                assert (number, world.shown(number)) == (number, UNDONE)
+        finally:
+            service.stop(signal.SIGKILL)
+
+
+CALLS = {
+    f"issue-{PROCESSED}": ["ok"],
+    f"issue-{COMMENTED}": ["ok"],
+    f"issue-{WAITING}": ["ok"],
+    f"triage-{TRIAGE_RUN}-{TRIAGED}": ["ok"],
+    f"triage-{TRIAGE_RUN}-{TRIAGED_IN_PART}": ["ok"],
+    "feature": ["ok"],
+    PUSH: ["ok", "ok"],  # the review, and its verification
+}
+"""The outcomes of the calls to Claude by delivery."""
+
+
+def count_calls(store: Storage) -> Mapping[str, list[str | None]]:
+    return {guid: [call.outcome for call in store.calls.calls_of(guid)] for guid in CALLS}
+
+
+def finding_states(store: Storage) -> Mapping[str, int]:
+    with store.database.reading() as connection:
+        return Counter(connection.execute(select(findings.c.state)).scalars())
+
+
+def list_writes(sandbox: Sandbox) -> list[str]:
+    prefix = f"/repos/{HOME.full_name}/"
+    written = [one for one in sandbox.requests.all("github") if one.writes]
+    return sorted(f"{one.method} {one.path.removeprefix(prefix)}" for one in written)
+
+
+def main(folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as name, running_cluster() as cluster:
+        urls = {
+            "sqlite": f"sqlite:///{name}/hls.db",
+            "postgresql": cluster.url(cluster.create()),
+        }
+        for engine, url in urls.items():
+            here = Path(name, engine)
+            here.mkdir()
+            with open_world(here, url) as world:
+                leave_work(world, folder)
+                world.sandbox.requests.clear()
+                continue_work(world)
+            sys.stdout.write(f"upgraded on {engine}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve())
