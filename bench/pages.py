@@ -49,7 +49,6 @@ PAGES = {
     "prompt": "/prompts/issues/analyze",
     "figures": "/figures",
     "figures of 30 days": "/figures?period=30d",
-    "figures as CSV": "/figures.csv?period=30d",
     "log": "/log",
     "settings": "/settings",
     "metrics": "/metrics",

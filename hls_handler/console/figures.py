@@ -1,12 +1,10 @@
-"""The figures that teams report: as a page, as CSV, and as JSON (`/api/stats`)."""
+"""The figures that teams report: as a page, and as JSON (`/api/stats`)."""
 
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -23,16 +21,11 @@ from hls_handler.db.values import EPOCH
 from hls_handler.storage import Storage
 from hls_handler.store.figures import DailyScore, Figures, FiguresReport
 from hls_handler.store.periods import PERIODS, latest_period
-from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.web.single_flight import SingleFlightCache
 
 MAX_AGE_S = 60.0  # of reports
 TIMEOUT_S = 30.0
 MAX_ROWS = 20  # of each table of the page
-FORMULA = ("=", "+", "-", "@")
-"""Beginnings of cells that spreadsheets take for a formula.
-https://owasp.org/www-community/attacks/CSV_Injection
-"""
 
 
 def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> FiguresReport:
@@ -52,7 +45,7 @@ def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> Fi
 
 
 class FiguresPages:
-    """The page, its download, and the same as JSON, for one set of settings."""
+    """The page, and the same as JSON, for one set of settings."""
 
     def __init__(self, frame: Frame, store: Storage, now: Callable[[], float]) -> None:
         self._frame = frame
@@ -66,7 +59,6 @@ class FiguresPages:
     def routes(self) -> Sequence[BaseRoute]:
         return [
             self._frame.page("/figures", self._show),
-            self._frame.page("/figures.csv", self._download),
             *self._frame.endpoint(SHOW_FIGURES, self._send_stats),
         ]
 
@@ -81,24 +73,13 @@ class FiguresPages:
             report=report,
             query=query,
             given=dict(request.query_params),
-            download=f"/figures.csv?{request.url.query}",
+            download=f"{SHOW_FIGURES.path}?{request.url.query}",
             periods=PERIOD_TITLES,
             groups=list(_group(report)),
             max_rows=MAX_ROWS,
             keep_days=f"{self._frame.settings.storage.keep_days:g}",
             has_authors=self._frame.settings.metrics.authors,
             scores=_arrange_scores(report.scores),
-        )
-
-    async def _download(self, request: Request) -> Response:
-        report = await self._reports.get(FiguresQuery.parse(request.query_params))
-        name = f"hls-figures-{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.csv"
-        headers = {
-            "content-disposition": f'attachment; filename="{name}"',
-            "x-content-type-options": "nosniff",
-        }
-        return Response(
-            await asyncio.to_thread(to_csv, report), headers=headers, media_type="text/csv"
         )
 
     async def _send_stats(self, request: Request, query: FiguresQuery) -> Response:
@@ -175,54 +156,3 @@ def _arrange_scores(scores: Iterable[DailyScore]) -> Table:
     days = sorted({day for day, _ in given}, reverse=True)
     rows = [(f"{day}", "", [given.get((day, one), NOTHING) for one in dimensions]) for day in days]
     return Table("Average score by day, from 1 (poor) to 5 (good)", ["Day", *dimensions], rows)
-
-
-def to_csv(report: FiguresReport) -> str:
-    """Return a line for the total, each repository, each author and each score of a day; empty
-    cells for None.
-
-    The numbers are those of `/api/stats`. The name of a score is its dimension, and `since` and
-    `until` are its day.
-    """
-    period = {"since": report.since.isoformat(), "until": report.until.isoformat()}
-    groups = (
-        ("total", (report.total,)),
-        ("repository", report.repositories),
-        ("author", report.authors or ()),
-    )
-    rows = [
-        {"kind": kind, **period, **_flatten(asdict(one))}
-        for kind, figures in groups
-        for one in figures
-    ]
-    columns = [*rows[0], "score_average", "score_replies"]
-    rows += [
-        {"kind": "score", "since": f"{one.day}", "until": f"{one.day}", "name": one.dimension}
-        | {"score_average": one.average, "score_replies": one.replies}
-        for one in report.scores
-    ]
-    lines = io.StringIO(newline="")
-    writer = csv.DictWriter(lines, columns)
-    writer.writeheader()
-    writer.writerows({name: _escape_formula(value) for name, value in row.items()} for row in rows)
-    return lines.getvalue()
-
-
-def _flatten(document: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Return {"findings_raised": 5} for {"findings": {"raised": 5}}."""
-    flat: dict[str, object] = {}
-    for key, value in document.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}_")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _escape_formula(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    printable = escape_unprintable(value)
-    if printable.startswith(FORMULA):
-        return f"'{printable}"
-    return printable

@@ -56,7 +56,6 @@ RESERVED_PATHS = (
     "/deliveries",
     "/docs",
     "/figures",
-    "/figures.csv",
     "/triage",
     "/health",
     "/log",

@@ -1,9 +1,7 @@
-"""The figures as a page, as CSV and as JSON. tests/store/test_figures.py has their numbers."""
+"""The figures as a page and as JSON. tests/store/test_figures.py has their numbers."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from datetime import UTC, datetime
 from urllib.parse import urlencode
@@ -61,7 +59,7 @@ def test_page_shows_the_figures_of_each_repository_and_author(page: Browser) -> 
     assert ["octo/docs", "$0.050", "–", "2", "50.0%", "$0.00090"] in rows
     assert ["mona", "5", "0.0035", "80.0%", "50.0%", "20.0 s", "54.0 s", "58.8 s"] in rows
     assert rows[-2:] == [["2026-11-20", "3.5", "2.0"], ["2026-11-19", "5.0", "–"]]
-    assert f'href="/figures.csv?{PERIOD.replace("&", "&amp;")}"' in shown
+    assert f'href="/api/stats?{PERIOD.replace("&", "&amp;")}"' in shown
 
 
 def test_page_shows_labels_of_a_period_in_which_no_delivery_ended(
@@ -109,10 +107,11 @@ def test_authors_are_not_shown_unless_settings_say_so(page: Browser) -> None:
     page.apply(api_key=KEY)
     shown = page.get(f"/figures?{PERIOD}").body.decode()
     assert "<code>metrics.authors</code> is false" in shown
-    assert "mona" not in shown + page.get(f"/figures.csv?{PERIOD}").body.decode()
+    stats = page.get(f"/api/stats?{PERIOD}", x_api_key=KEY)
+    assert "mona" not in shown + stats.body.decode()
 
 
-def test_api_and_download_have_the_numbers_of_the_page(page: Browser) -> None:
+def test_api_has_the_numbers_of_the_page(page: Browser) -> None:
     stats = page.get(f"/api/stats?{PERIOD}", x_api_key=KEY).json
     assert [one["name"] for one in (*stats["repositories"], *stats["authors"])][:2] == [
         "octo/docs",
@@ -123,29 +122,11 @@ def test_api_and_download_have_the_numbers_of_the_page(page: Browser) -> None:
         True,
         5.0,
     )
-    response = page.get(f"/figures.csv?{PERIOD}")
-    assert response.headers["content-type"] == "text/csv; charset=utf-8"
-    assert (
-        response.headers["content-disposition"]
-        == 'attachment; filename="hls-figures-2026-11-19-2026-11-20.csv"'
-    )
-    lines = [*csv.DictReader(io.StringIO(response.body.decode()))]
-    assert [line["kind"] for line in lines] == [
-        "total",
-        *["repository"] * 2,
-        *["author"] * 2,
-        *["score"] * 3,
-    ]
-    assert lines[3]["name"].startswith("'=cmd()")
-    widgets = lines[2]
-    assert (widgets["findings_raised"], widgets["labels_kept"]) == ("6", "2")
-    assert lines[1]["findings_false_positive_percent"] == ""
 
 
 def test_untrusted_names_are_escaped(page: Browser) -> None:
     for query in (PERIOD, f"{PERIOD}&{urlencode({'repository': f'><{EVIL}'})}"):
         shown = page.get(f"/figures?{query}").body.decode()
         assert "&lt;script&gt;alert(1)" in shown
-        for text in (shown, page.get(f"/figures.csv?{query}").body.decode()):
-            assert "\u202e" not in text
+        assert "\u202e" not in shown
         assert "<script>" not in shown
