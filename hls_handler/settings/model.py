@@ -31,6 +31,7 @@ from hls_handler.settings.values import (
     FallbackEventKey,
     Folders,
     HeaderName,
+    HeaderValue,
     Hours,
     HttpUrl,
     Integer,
@@ -959,7 +960,7 @@ class Tracing(Section):
     endpoint: TraceUrl | None = Field(
         None, description="whole address that takes traces by OTLP over HTTP; unset: no traces"
     )
-    headers: Mapping[HeaderName, Credential] = Field(
+    headers: Mapping[HeaderName, HeaderValue] = Field(
         default_factory=dict, description="headers to send there, such as a key of the receiver"
     )
 

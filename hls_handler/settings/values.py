@@ -45,6 +45,9 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 REPOSITORY_GLOB = re.compile(r"(?:[A-Za-z0-9._*?/-]|\[[^\]/]+\])+")
 MIN_SECRET_BYTES = 16
 SHELL_VARIABLE = re.compile(r"\$\w+")  # as in a shell; settings expand only `${NAME}`
+IN_QUOTES = re.compile(r"""(["']).*\1""", re.DOTALL)
+NAME_BEFORE_VALUE = re.compile(r"(?:export )?[A-Z][A-Z0-9_]{4,}=[^=]")  # no padding of base32
+CREDENTIAL = re.compile(r"[!#-&(-~]+|\{[ -~]+\}")  # the second is a key file of Google in one line
 RESERVED_PATHS = (
     "/analyses",
     "/api/analyses",
@@ -139,6 +142,10 @@ def _find_secret_problem(secret: str) -> str | None:
         return (
             "is a $ and a name, probably an unexpanded variable; write ${NAME}, or set the variable"
         )
+    if IN_QUOTES.fullmatch(secret):
+        return "is in quotes, which `docker run --env-file` keeps; remove them"
+    if NAME_BEFORE_VALUE.match(secret):
+        return "begins with its own name, as a line of .env does; remove it and the first ="
     return None
 
 
@@ -150,18 +157,27 @@ def _find_shared_secret_problem(secret: SecretStr) -> str | None:
     return found
 
 
-def _find_credential_problem(credential: SecretStr) -> str | None:
+def find_credential_problem(credential: SecretStr) -> str | None:
+    """Return why a text is no key or token, in words without it; None if it may be one."""
     text = credential.get_secret_value()
-    found = _find_secret_problem(text)
-    if found is None and not (text.isascii() and text.isprintable()):
+    problem = _find_secret_problem(text)
+    if problem is None and not CREDENTIAL.fullmatch(text):
+        return "contains a blank, a quote, or a control or non-ASCII character; copy it again"
+    return problem
+
+
+def _find_header_problem(header: SecretStr) -> str | None:
+    text = header.get_secret_value()
+    problem = _find_secret_problem(text)
+    if problem is None and not (text.isascii() and text.isprintable()):
         return "contains a character that is not allowed in HTTP headers; copy it again"
-    return found
+    return problem
 
 
 def _parse_app_key(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
-    problem = IS_EMPTY
-    if text.strip():
+    problem = _find_secret_problem(text.strip())
+    if problem is None:
         try:
             return AppKey(text)
         except InvalidAppKey as exc:
@@ -312,7 +328,8 @@ def is_false(value: object) -> bool:
 
 Integer = Annotated[int, BeforeValidator(_reject_boolean)]
 Number = Annotated[float, BeforeValidator(_reject_boolean)]
-Credential = Annotated[SecretStr, _reject(_find_credential_problem)]
+Credential = Annotated[SecretStr, _reject(find_credential_problem)]
+HeaderValue = Annotated[SecretStr, _reject(_find_header_problem)]
 Tokens = Annotated[tuple[Credential, ...], _reject_empty_list("token")]
 AppPrivateKey = Annotated[SecretStr, AfterValidator(_parse_app_key)]
 SharedSecret = Annotated[SecretStr, _reject(_find_shared_secret_problem)]

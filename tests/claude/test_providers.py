@@ -155,7 +155,7 @@ def test_rejected_key_of_vertex_costs_nothing(models: FakeModels) -> None:
 def test_check_of_the_model_of_vertex_checks_the_key(models: FakeModels) -> None:
     keys = [*kinds(models.url).values()][4]
     found = []
-    for key in (keys["api_key"], "no JSON"):
+    for key in (keys["api_key"], "no-JSON"):
         vertex = settings(**keys | {"api_key": key})
         with closing(
             Provider(vertex, vertex, connect, clock=lambda: 0.0, now=lambda: NOON)

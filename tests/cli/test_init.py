@@ -439,6 +439,13 @@ def test_a_rejected_token_is_an_error_and_not_stored(run: Run) -> None:
     assert ("a-wrong-token" in str(rejected.value), "GITHUB_TOKEN" in variables()) == (False, False)
 
 
+def test_a_token_in_quotes_is_an_error_without_a_request(run: Run, sandbox: Sandbox) -> None:
+    environ = {"GITHUB_TOKEN": f"'{sandbox.token}'", "ANTHROPIC_API_KEY": KEY}
+    with pytest.raises(SettingsError, match=r"^the token is in quotes, which"):
+        run(environ=environ, **TOKEN_OPTIONS)
+    assert {request.stand_in for request in sandbox.requests.all()} == {"claude"}
+
+
 def test_a_rejected_key_is_not_stored_and_a_missing_one_is_a_step(
     run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ from hls_handler.cli.init.github import (
     WEBHOOK_SECRET,
     connect_webhooks,
     find_app,
-    require_header_text,
+    require_credential,
     set_up_app,
     set_up_token,
 )
@@ -333,7 +333,7 @@ def _choose_review_model(session: Session) -> None:
 
     Without a terminal, only the option chooses one: a script must not begin to cost more.
     """
-    claude = Claude(api_key=SecretStr("not used"), base_url=session.claude_url)
+    claude = Claude(api_key=SecretStr("unused"), base_url=session.claude_url)
     if not claude.is_claude_api:
         if session.review_model is not None:
             problem = (
@@ -353,7 +353,7 @@ def _prove_claude(session: Session, key: str) -> None:
     """Ask Claude one question, and print whether the reply is valid. Raises `HlsError` for a key
     that is not.
     """
-    require_header_text("the key of Claude", key)
+    require_credential("the key of Claude", key)
     model = REPLY_TYPES[REPLY]
     prompt = Prompt(
         "init", id="the question of hls init", path="", on=(), reply=REPLY, reply_model=model

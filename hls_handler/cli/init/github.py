@@ -40,7 +40,7 @@ from hls_handler.github.credentials import App
 from hls_handler.github.webhook_setup import UNSERVED_URL, WebhookSetup
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.model import Github, Server
-from hls_handler.settings.values import web_url
+from hls_handler.settings.values import find_credential_problem, web_url
 
 POLL_S = 3.0
 CODE_LIFETIME_S = 3600.0
@@ -198,7 +198,7 @@ def set_up_token(session: Session) -> None:
     token = token or session.ask(
         question, None, str, option=f"the variable {TOKEN}", is_hidden=True
     )
-    require_header_text("the token", token)
+    require_credential("the token", token)
     with closing(connect_read_only(_token_section(session, token), now=utc_now)) as github:
         account = github.fetch_bot_account()
         print_line(f"GitHub: the token belongs to {account.login} ({account.type})")
@@ -231,9 +231,10 @@ def _require_known(github: ReadOnlyGithub, names: Sequence[str]) -> tuple[str, .
     return tuple(names)
 
 
-def require_header_text(noun: str, secret: str) -> None:
-    if not (secret.isascii() and secret.isprintable()) or " " in secret:
-        raise SettingsError([f"{noun} contains a character that is not allowed; copy it again"])
+def require_credential(noun: str, secret: str) -> None:
+    problem = find_credential_problem(SecretStr(secret))
+    if problem is not None:
+        raise SettingsError([f"{noun} {problem}"])
 
 
 def _token_section(session: Session, token: str) -> Github:
