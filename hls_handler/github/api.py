@@ -437,7 +437,7 @@ class GithubApi:
         status = received.response.status
         content = received.response.content
         data: Any = content
-        if request.is_parsed or status >= 400:
+        if request.is_parsed or status >= 300:
             data = _parse_json(content)
         if data is None and content and status < 300:
             raise unexpected_response(call, f"{status} with a body that is not JSON")
@@ -453,7 +453,8 @@ class GithubApi:
         status = response.status
         headers = response.headers
         if 300 <= status < 400 and status not in request.expected:
-            raise translate_redirect(call, status, headers.get("location"), self.base_url)
+            location = headers.get("location")
+            raise translate_redirect(call, status, location, response.message, self.base_url)
         if status == 202 and status not in request.expected:
             raise unexpected_response(call, "202 (not ready yet)")
         token = authorization.partition(" ")[2]

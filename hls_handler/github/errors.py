@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from pydantic import AliasPath, BaseModel, Field, TypeAdapter, ValidationError
 
@@ -39,7 +39,10 @@ TOKEN_REMEDY = (
     "this one is wrong, expired or revoked"
 )
 ANONYMOUS_REMEDY = "set github.token to a token that may read it"
-ADDRESS_REMEDY = "check github.base_url, and proxies and firewalls between this host and GitHub"
+ADDRESS_REMEDY = (
+    "check github.base_url (Enterprise Server: https://HOST/api/v3), and proxies and firewalls"
+    " between this host and GitHub"
+)
 OUTAGE_REMEDY = "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"
 LIMIT_REMEDY = (
     "wait until the rate limit resets; fewer repositories or events use less of the quota"
@@ -140,11 +143,10 @@ def translate_status(
             may_have_succeeded=_is_write(call),
             applies_to_all_calls=retry_at is not None,
         )
+    if message is None and status in (403, 404, 406, 410, 451):
+        return _not_github(what)
     if status in (403, 404, 410, 451):
-        if message is None:
-            message = f"{what}: not a response of GitHub's API"
-            return _down(message, remedy=ADDRESS_REMEDY, applies_to_all_calls=False)
-        return Permanent(what + _permanent_reason(status, headers, message))
+        return Permanent(what + _permanent_reason(status, headers, text))
     cure = find_cure(text)
     if status == 422 and cure is not None:
         return Permanent(f"{what}: {cure}")
@@ -247,24 +249,25 @@ def unexpected_response(call: str, what: str) -> DependencyDown:
     )
 
 
-def translate_redirect(call: str, status: int, location: str | None, base_url: str) -> StepFailed:
+def _not_github(what: str) -> DependencyDown:
+    message = f"{what}: not a response of GitHub's API"
+    return _down(message, remedy=ADDRESS_REMEDY, applies_to_all_calls=False)
+
+
+def translate_redirect(
+    call: str, status: int, location: str | None, message: str | None, base_url: str
+) -> StepFailed:
     """Return the error for a redirect: the resource has moved, or github.base_url is wrong.
 
-    GitHub redirects for a renamed or transferred repository and for a transferred issue. Redirects
-    are never followed, because HLS would then read and write a repository that neither the event
-    nor the settings name.
+    GitHub's API redirects within itself, with a `message`, for a renamed or transferred repository
+    and for a transferred issue. Redirects are never followed, because HLS would then read and write
+    a repository that neither the event nor the settings name.
     """
-    target = urlsplit(location or "")
+    target = urlsplit(urljoin(base_url, location or ""))
     base = urlsplit(base_url)
     what = f"{call}: {status} {PHRASES.get(status, NO_PHRASE)}"
-    if location and (
-        target.netloc and (target.scheme, target.netloc) != (base.scheme, base.netloc)
-    ):
-        remedy = (
-            f"set github.base_url to the final address: {base_url} redirects to"
-            f" {target.scheme}://{target.hostname}"
-        )
-        return _down(what, remedy=remedy)
+    if message is None or (target.scheme, target.netloc) != (base.scheme, base.netloc):
+        return _not_github(what)
     return Permanent(
         f"{what}: the repository or issue was moved; if it has a new name, update `repositories` in"
         " the settings"

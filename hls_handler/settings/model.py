@@ -30,6 +30,7 @@ from hls_handler.settings.values import (
     Expected,
     FallbackEventKey,
     Folders,
+    GithubUrl,
     HeaderName,
     HeaderValue,
     Hours,
@@ -197,7 +198,7 @@ class Github(Section):
     webhook_secret: SharedSecrets = Field(
         description="secret of the webhook, at least 16 bytes; a list while rotating"
     )
-    base_url: HttpUrl = Field("https://api.github.com", description="address of GitHub's API")
+    base_url: GithubUrl = Field("https://api.github.com", description="address of GitHub's API")
     min_seconds_between_writes: Number = Field(
         1.0, ge=0, le=60, description="pause between two writes to GitHub, over all workers"
     )

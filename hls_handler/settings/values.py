@@ -230,6 +230,13 @@ def is_unencrypted(url: object) -> bool:
     return not is_loopback(urlsplit(url).hostname or "")
 
 
+def to_api_url(url: str) -> str:
+    """Return the address of GitHub's public API for any of github.com; others as they are."""
+    if urlsplit(url).hostname in ("github.com", "www.github.com"):
+        return "https://api.github.com"
+    return url
+
+
 def _find_trace_url_problem(url: str) -> str | None:
     found = _find_address_problem(url)
     if found is None and not urlsplit(url).path.strip("/"):
@@ -342,6 +349,7 @@ HttpUrl = Annotated[
     _reject(_find_base_url_problem),
     Expected("an address that starts with https://"),
 ]
+GithubUrl = Annotated[HttpUrl, AfterValidator(to_api_url)]
 ServerUrl = Annotated[
     _Address,
     _reject(_find_address_problem),

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from hls_handler.cli.init.command import settings_text
-from hls_handler.cli.init.session import Session, add_variables, write_file
+from hls_handler.cli.init.session import Session, add_variables, parse_github_url, write_file
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import read_environment
-from tests.settings.files import VARIABLES, load
+from tests.settings.files import SMALLEST, VARIABLES, load
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,20 @@ def test_a_failed_write_leaves_the_file_and_no_other(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be written"):
         write_file(tmp_path / "folder", "text")
     assert os.listdir(tmp_path) == ["folder"]  # noqa: PTH208 (hidden files, too)
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("https://github.com/", "https://api.github.com"),
+        ("https://www.GitHub.com/api/v3", "https://api.github.com"),
+        ("https://ghe.example.com", "https://ghe.example.com"),
+    ],
+)
+def test_github_com_means_the_public_api(tmp_path: Path, written: str, address: str) -> None:
+    text = SMALLEST.replace("github:\n", f"github:\n  base_url: {written}\n")
+    assert load(tmp_path, text).github.base_url == address
+    assert parse_github_url(written) == address
 
 
 def test_the_settings_are_valid_and_contain_every_choice(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tests.github.review_world import NOON, TOKEN, github_settings
 
 ISSUE = "/repos/o/r/issues/7"
 FILES = "/repos/o/r/pulls/7/files"
+PAGE = b"<html>please log in</html>"
 
 
 def write(api: GithubApi, check_lease: Callable[[], None] = lambda: None) -> None:
@@ -37,10 +38,8 @@ def write(api: GithubApi, check_lease: Callable[[], None] = lambda: None) -> Non
     [
         Say(kind="drop"),
         Say(502, b"<html>Bad Gateway</html>"),
-        Say(200, b"<html>please log in</html>"),
         Say(200, b"[" * 100_000),
         Say(202, {}),
-        Say(302, headers={"Location": "http://elsewhere.example/"}),
     ],
     ids=lambda say: f"{say.kind} {say.status} {str(say.body)[:12]}",
 )
@@ -52,6 +51,32 @@ def test_failure_of_github_sends_one_request_and_raises_dependency_down(
         api.get(ISSUE, object)
     assert caught.value.dependency == "github"
     assert server.calls == [f"GET {ISSUE}"]
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        Say(302, PAGE, {"Location": "/login?return_to=%2Fuser"}),
+        Say(302, PAGE, {"Location": "https://login.example.com/"}),
+        Say(301, {"message": "Moved Permanently"}, {"Location": "https://login.example.com/"}),
+        Say(406, PAGE),
+        Say(404, PAGE),
+        Say(200, PAGE),
+    ],
+    ids=lambda say: f"{say.status} {say.headers.get('Location', '')}",
+)
+def test_answer_that_is_not_of_the_api_names_the_address_of_enterprise_server(
+    api: GithubApi, server: FakeServer, say: Say
+) -> None:
+    server.says = [say]
+    with pytest.raises(DependencyDown) as caught:
+        api.get("/user", object)
+    assert caught.value.remedy == (
+        "check github.base_url (Enterprise Server: https://HOST/api/v3), and proxies and firewalls"
+        " between this host and GitHub"
+    )
+    assert "login" not in str(caught.value)
+    assert server.calls == ["GET /user"]
 
 
 @pytest.mark.parametrize("kind", ["hang", "drip", "drip_headers"])
@@ -105,7 +130,8 @@ def test_write_may_have_succeeded_after_a_response_of_a_gateway(
 
 def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, server: FakeServer) -> None:
     moved = {"Location": f"{server.url}/repositories/5/issues/7"}
-    server.says = [Say(301, headers=moved), Say(307, headers=moved)]
+    body = {"message": "Moved Permanently", "url": moved["Location"]}
+    server.says = [Say(301, body, moved), Say(307, body, moved)]
     with pytest.raises(Permanent, match="was moved; if it has a new name, update `repositories`"):
         api.get(ISSUE, object)
     with pytest.raises(Permanent, match=r"^POST /repos/o/r/issues/7: 307 "):

@@ -27,7 +27,7 @@ TOO_FAST = (
     " avoids it"
 )
 LIMIT = "wait until the rate limit resets; fewer repositories or events use less of the quota"
-ADDRESS = "check github.base_url, and proxies and firewalls between this host and GitHub"
+ADDRESS = "check github.base_url (Enterprise Server: https://HOST/api/v3), and proxies and "
 
 
 def translate(status: int, message: str | None, headers: dict[str, str]) -> StepFailed:
@@ -210,17 +210,19 @@ def test_used_up_limit_of_graphql_stops_only_queries_and_a_secondary_limit_all_c
 
 
 @pytest.mark.parametrize(
-    ("location", "kind"),
+    ("location", "message", "kind"),
     [
-        ("https://api.github.com/repositories/1/issues/7", Permanent),
-        (None, Permanent),
-        ("https://login.example.com/", DependencyDown),
-        ("http://api.github.com/repos/o/r", DependencyDown),
+        ("https://api.github.com/repositories/1/issues/7", "Moved Permanently", Permanent),
+        (None, "Moved Permanently", Permanent),
+        ("https://api.github.com/login", None, DependencyDown),
+        ("https://login.example.com/", "Moved Permanently", DependencyDown),
+        ("http://api.github.com/repos/o/r", "Moved Permanently", DependencyDown),
     ],
 )
-def test_redirect_to_another_host_is_a_wrong_base_url(
-    location: str | None, kind: type[StepFailed]
+def test_redirect_that_is_not_of_the_api_is_a_wrong_base_url(
+    location: str | None, message: str | None, kind: type[StepFailed]
 ) -> None:
-    error = translate_redirect("GET /repos/o/r/issues/7", 301, location, "https://api.github.com")
+    call = "GET /repos/o/r/issues/7"
+    error = translate_redirect(call, 301, location, message, "https://api.github.com")
     assert type(error) is kind
     assert str(error).startswith("GET /repos/o/r/issues/7: 301 Moved Permanently")

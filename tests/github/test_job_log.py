@@ -86,7 +86,7 @@ def test_log_may_be_empty_or_deleted_meanwhile(
     ("answer", "stored", "error"),
     [
         (Say(200, {}), None, DependencyDown),
-        (Say(307, headers={"Location": "/elsewhere"}), None, Permanent),
+        (Say(307, {"message": "Moved"}, {"Location": "/elsewhere"}), None, Permanent),
         (None, Say(302, headers={"Location": "http://127.0.0.1:1/again"}), DependencyDown),
         (None, Say(403, b"AuthenticationFailed"), DependencyDown),
         (None, Say(200, b"half", headers={"Content-Encoding": "gzip"}), DependencyDown),

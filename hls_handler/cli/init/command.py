@@ -35,6 +35,7 @@ from hls_handler.cli.init.session import (
     Session,
     parse_app_name,
     parse_base_url,
+    parse_github_url,
     parse_organization,
     parse_repositories,
     parse_review_model,
@@ -151,7 +152,7 @@ def init(
         typer.Option(
             metavar="URL",
             help="GitHub's API. GitHub Enterprise: https://HOST/api/v3.",
-            parser=parse_base_url,
+            parser=parse_github_url,
         ),
     ] = DEFAULT_GITHUB,
     claude_url: Annotated[

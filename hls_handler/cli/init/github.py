@@ -23,7 +23,13 @@ from hls_handler.cli.init.session import (
 from hls_handler.cli.options import DOTENV, http_origin, utc_now
 from hls_handler.cli.terminal import print_line
 from hls_handler.deliveries import DeliveryAttempt
-from hls_handler.errors import DependencyDown, Permanent, SettingsError, StepFailed
+from hls_handler.errors import (
+    DependencyDown,
+    Permanent,
+    SettingsError,
+    StepFailed,
+    with_remedy,
+)
 from hls_handler.github.api import GithubApi
 from hls_handler.github.app_setup import (
     EVENTS,
@@ -154,7 +160,7 @@ def _store_app(session: Session, code: str) -> str:
             f"delete the App at {web_url(session.github_url)}/settings/apps, then start `hls init`"
             " again"
         )
-        raise Permanent(f"{exc}; {remedy}") from None
+        raise Permanent(f"{with_remedy(exc)}; {remedy}") from None
     write_file(session.key_path, app.pem)
     session.store({APP_ID: str(app.id), WEBHOOK_SECRET: app.webhook_secret})
     return installation_url(app.html_url)

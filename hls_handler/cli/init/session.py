@@ -23,7 +23,7 @@ from hls_handler.github.app_setup import MAX_NAME_CHARS
 from hls_handler.github.webhook_setup import UNSERVED_URL
 from hls_handler.reports.estimate import NAMED_MODELS
 from hls_handler.settings.load import SETTINGS_FILE, read_environment
-from hls_handler.settings.values import HttpUrl, is_loopback
+from hls_handler.settings.values import HttpUrl, is_loopback, to_api_url
 from hls_handler.wording import describe_invalid
 
 T = TypeVar("T")
@@ -235,3 +235,7 @@ def parse_base_url(url: str) -> str:
         return TypeAdapter(HttpUrl).validate_python(url)
     except ValidationError as exc:
         raise typer.BadParameter(describe_invalid(exc.errors()[0], whole=url)) from None
+
+
+def parse_github_url(url: str) -> str:
+    return to_api_url(parse_base_url(url))
