@@ -18,7 +18,7 @@ from hls_handler.errors import Dependency, DependencyDown, HlsError, ModelNotFou
 from hls_handler.git.host import MirrorUnavailable
 from hls_handler.git.mirror_disk import MirrorDisk
 from hls_handler.git.run import find_git
-from hls_handler.github.identity import Identity
+from hls_handler.github.identity import EXPIRY_REMEDY, Identity
 from hls_handler.github.tokens import GITHUB_RATE_LIMIT
 from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.queue.leases import EXPIRY, Expiry
@@ -235,6 +235,8 @@ def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str
         if identity.is_installed:
             remedy = PERMISSION_REMEDY
         raise ProblemFound("; ".join(identity.missing), remedy=remedy, metrics=metrics)
+    if identity.expiring:
+        raise ProblemFound("; ".join(identity.expiring), remedy=EXPIRY_REMEDY, metrics=metrics)
     return metrics
 
 

@@ -18,7 +18,7 @@ from hls_handler.errors import (
 )
 from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.github.hooks import Hook
-from hls_handler.github.identity import Identity
+from hls_handler.github.identity import EXPIRY_REMEDY, Identity
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers.labels import describe_missing, select_offer
 from hls_handler.handlers.reader import read_optional
@@ -217,6 +217,8 @@ def _check_identity(
     yield from _of_kind(Kind.GITHUB, rejected)
     lacking = [f"{where}: {sentence}" for sentence in identity.missing]
     yield from _of_kind(Kind.MISSING_PERMISSION, lacking)
+    expiring = [f"{where}: {sentence}; {EXPIRY_REMEDY}" for sentence in identity.expiring]
+    yield from _of_kind(Kind.TOKEN_EXPIRES, expiring)
     needed = frozenset(
         name for one in table.all() if one.enabled for name in list_needed_events(one, settings)
     )

@@ -11,8 +11,9 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import accumulate
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -216,10 +217,12 @@ def _of_process(
     states = Gauge(
         "hls_health_state", "1 for the present state, else 0", labels=("component", "state")
     )
-    for name, component in health.snapshot().components.items():
+    components = health.snapshot().components
+    for name, component in components.items():
         for state in get_args(ComponentState):
             states.add_metric((name, state), float(component.state == state))
     yield states
+    yield _token_expiry(components["github"].metrics)
     reset_at = None if limit.reset_at is None else limit.reset_at.timestamp()
     yield Gauge("hls_github_rate_limit_requests", "GitHub's limit on requests an hour", limit.limit)
     yield Gauge(
@@ -230,6 +233,22 @@ def _of_process(
     yield Gauge(
         "hls_store_readable", "1 if the database can be read, else 0", int(is_store_readable)
     )
+
+
+def _token_expiry(metrics: Mapping[str, Any]) -> Metric:
+    from prometheus_client.core import GaugeMetricFamily as Gauge
+
+    gauge = Gauge(
+        "hls_github_token_expiry_timestamp_seconds",
+        "When the token expires, if it does",
+        labels=("key",),
+    )
+    identity = metrics.get("identity", {})
+    for token in identity.get("tokens", [identity]):
+        if token.get("expires_at"):
+            expires_at = datetime.fromisoformat(token["expires_at"])
+            gauge.add_metric((token["key"],), expires_at.timestamp())
+    return gauge
 
 
 def read_metrics(store: Storage) -> list[Metric]:

@@ -181,8 +181,7 @@ class Github:
                     api = self._api.with_credential(AnyToken(token.tokens, only=token))
                     response = api.fetch("/user")
                     account = response.parse(Account)
-                    scopes = response.headers.get("x-oauth-scopes")
-                    token.report_success(account.login, scopes=scopes)
+                    token.report_success(account.login, response.headers)
                     return account
                 case None:
                     return self._api.get("/user", Account)

@@ -21,6 +21,7 @@ FEATURES: Mapping[str, str] = {
 
 SCOPES = frozenset({"repo", "public_repo"})
 UNLISTED = "not listed by GitHub"
+EXPIRY_REMEDY = "create another token on GitHub, and write it to the settings before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Identity:
     # on whose accounts the App is installed, in lower case; None: a token
     owners: frozenset[str] | None = None
     is_installed: bool = True  # False: an App without an installation that is not suspended
+    expiring: tuple[str, ...] = ()  # "github.token expires at 2026-12-04 09:30 UTC"
 
 
 def describe_app(
@@ -129,7 +131,8 @@ def describe_tokens(tokens: Tokens) -> Identity:
             {**_describe_token(token), "problem": sentence} for token, sentence in found.items()
         ]
     sentences = tuple(_token_sentence(token, sentence) for token, sentence in found.items())
-    return Identity(details, sentences, (*missing, *denied))
+    expiring = tuple(f"{token.key} {_expiry(token)}" for token in tokens.all if token.expires_soon)
+    return Identity(details, sentences, (*missing, *denied), expiring=expiring)
 
 
 def explain_denial(permissions: str) -> str:
@@ -146,7 +149,10 @@ def explain_denial(permissions: str) -> str:
 def _describe_token(token: Token) -> dict[str, object]:
     if token.login is None:
         return {"kind": "token", "key": token.key, "login": None, "permissions": None}
-    known = {"key": token.key, "login": token.login}
+    expires_at = None
+    if token.expires_at is not None:
+        expires_at = token.expires_at.isoformat()
+    known = {"key": token.key, "login": token.login, "expires_at": expires_at}
     if token.scopes is None:
         return {"kind": "fine-grained token", **known, "permissions": UNLISTED}
     return {"kind": "classic token", **known, "permissions": split_scopes(token.scopes)}
@@ -162,9 +168,15 @@ def _token_sentence(token: Token, problem: str | None) -> str:
     if token.scopes is not None:
         scopes = f"the scopes {', '.join(split_scopes(token.scopes)) or '(none)'}"
     what = f"GitHub: the token {token.key} belongs to {token.login}; permissions: {scopes}"
+    if token.expires_at is not None:
+        what += f"; {_expiry(token)}"
     if problem is not None:
         what += f"; {problem}"
     return what
+
+
+def _expiry(token: Token) -> str:
+    return f"expires at {token.expires_at:%Y-%m-%d %H:%M} UTC"
 
 
 def split_scopes(scopes: str) -> list[str]:

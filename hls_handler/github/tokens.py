@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -28,6 +28,8 @@ DENIAL_LASTS = timedelta(hours=1)
 """
 
 LIMIT_PAUSE = timedelta(minutes=1)  # if GitHub does not say when the limit resets
+
+EXPIRES_SOON = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +153,18 @@ class Token(Credential):
         self.login: str | None = None  # None while it is unknown
         # of a classic token: "repo, workflow"; None if unknown or fine-grained
         self.scopes: str | None = None
+        self.expires_at: datetime | None = None  # aware UTC; None if it is unknown, or never
 
-    def report_success(self, login: str, *, scopes: str | None) -> None:
-        """Store the account and the scopes, which GitHub returned for the token."""
+    def report_success(self, login: str, headers: Mapping[str, str]) -> None:
+        """Store the account, and what the headers of GitHub's response say about the token."""
         self.login = login
-        self.scopes = scopes
+        self.scopes = headers.get("x-oauth-scopes")
+        self.expires_at = _read_expiry(headers)
         self.tokens.report_success(self)
+
+    @property
+    def expires_soon(self) -> bool:
+        return self.expires_at is not None and self.expires_at < self.tokens.now() + EXPIRES_SOON
 
     def require_limit_not_used_up(self) -> None:
         """Raise `DependencyDown` if the limit of the account is known to be used up."""
@@ -213,6 +221,16 @@ class AnyToken(Credential):
     def handle_error(self, authorization: str, response: Response, error: StepFailed) -> bool:
         used = next(token for token in self._tokens.all if token.header == authorization)
         return self._tokens.report_error(used, response, error) is not None and self._only is None
+
+
+def _read_expiry(headers: Mapping[str, str]) -> datetime | None:
+    """Return when the token of the request expires: "2026-12-04 09:30:00 UTC", or with +0200."""
+    text = headers.get("github-authentication-token-expiration", "")
+    try:
+        expires_at = datetime.strptime(text.replace("UTC", "+0000"), "%Y-%m-%d %H:%M:%S %z")
+    except ValueError:
+        return None
+    return expires_at.astimezone(UTC)
 
 
 def find_problem(response: Response, error: StepFailed, now: datetime) -> TokenProblem | None:

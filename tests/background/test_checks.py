@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -39,14 +40,18 @@ from tests.queue.builders import ignored, start_call
 from tests.settings.files import SMALLEST, VARIABLES, load
 
 
+@dataclass
 class FakeIdentityClient:
     """The client of one token."""
+
+    expiring: tuple[str, ...] = ()
 
     def accounts(self) -> tuple[FakeGithub]:
         return (FakeGithub(),)
 
     def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity:
-        return Identity({"kind": "classic token", "login": "hls-bot"}, (), ())
+        details = {"kind": "classic token", "login": "hls-bot"}
+        return Identity(details, (), (), expiring=self.expiring)
 
 
 def make_reloader(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigReloader:
@@ -118,6 +123,22 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
     }
     assert [config.bot.cached for config in configs] == [HLS]
     assert models == ["claude-haiku-5-5"]
+
+
+def test_token_that_expires_soon_degrades_github_with_its_identity(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    world = make_world()
+    client = FakeIdentityClient(("github.token expires at 2026-12-04 09:30 UTC",))
+    run_checks([checks_of(world, tmp_path, github=lambda _: client)["github"]], world.health)
+    world.health.ok("github")  # a use does not end it
+    found = world.health.snapshot().components["github"]
+    assert (found.state, found.message, found.remedy) == (
+        "degraded",
+        "github.token expires at 2026-12-04 09:30 UTC",
+        "create another token on GitHub, and write it to the settings before",
+    )
+    assert found.metrics == {"identity": {"kind": "classic token", "login": "hls-bot"}}
 
 
 def test_disk_of_the_mirrors_with_too_little_room_is_a_problem_and_mirrors_are_deleted(

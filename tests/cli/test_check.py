@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
+from hls_handler.cli.options import utc_now
 from hls_handler.github.app_setup import APP_EVENTS
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.world import World
 from tests.e2e.service import SECRET, settings_text
@@ -170,6 +173,27 @@ def test_rejected_credentials_are_named_and_not_shown(
     assert f"{settings}:9 (claude.api_key): Claude answered 401" in checked.stdout
     assert {"[HLS050]", "[HLS056]"} <= {*checked.stdout.split()}
     assert "x" * 36 not in checked.output
+
+
+def test_token_that_expires_soon_is_a_warning(
+    check: Check, settings: Path, sandbox: Sandbox
+) -> None:
+    expires_at = utc_now() + timedelta(days=13)
+    sandbox.faults.add(
+        Fault(
+            effect="status",
+            path="/user$",
+            status=200,
+            headers={"GitHub-Authentication-Token-Expiration": f"{expires_at:%F %T} UTC"},
+            body='{"login": "hls-bot", "id": 9001, "type": "User"}',
+        )
+    )
+    checked = check()
+    assert checked.exit_code == 0
+    assert (
+        f"warning: {settings}:4 (github.token): github.token expires at {expires_at:%F %H:%M} UTC;"
+        " create another token on GitHub, and write it to the settings before [HLS059]\n"
+    ) in checked.stdout
 
 
 def test_every_unknown_model_is_named_with_its_file(check: Check, tmp_path: Path) -> None:

@@ -91,6 +91,16 @@ def test_health_and_rate_limit_are_those_of_this_process(browser: Browser) -> No
     assert (found["hls_store_readable"], found["hls_claude_budget_calls"]) == (1, 200)
 
 
+def test_expiry_of_each_token_is_a_gauge(browser: Browser) -> None:
+    first = {"key": "github.tokens[0]", "expires_at": "2026-12-04T09:30:00+00:00"}
+    endless = {"key": "github.tokens[1]", "expires_at": None}
+    name = "hls_github_token_expiry_timestamp_seconds"
+    for identity in ({**first, "tokens": [first, endless]}, first):
+        browser.health.set_metrics("github", {"identity": identity})
+        found = {key: value for key, value in scrape(browser).items() if key.startswith(name)}
+        assert found == {f"{name}{{key=github.tokens[0]}}": 1796376600}
+
+
 def test_health_is_shown_while_the_database_cannot_be_read(
     browser: Browser, tmp_path: Path
 ) -> None:

@@ -158,8 +158,9 @@ def test_identity_shows_each_token_with_its_account_scopes_and_problem(world: Wo
         ),
         "GitHub: the token github.tokens[1] belongs to spare-bot; permissions: the scopes repo",
     )
-    spare = {"kind": "classic token", "key": SECOND, "login": "spare-bot", "permissions": ["repo"]}
-    first = {"kind": "classic token", "key": FIRST, "login": "hls-bot", "permissions": ["repo"]}
+    common = {"kind": "classic token", "permissions": ["repo"], "expires_at": None}
+    spare = {**common, "key": SECOND, "login": "spare-bot"}
+    first = {**common, "key": FIRST, "login": "hls-bot"}
     assert identity.details == {
         **spare,
         "missing_permissions": [],
@@ -221,6 +222,32 @@ def test_a_403_for_another_reason_names_no_permission(world: World, reason: str)
 def test_permissions_of_a_token_are_its_scopes(
     world: World, scopes: str | None, permissions: object, missing: tuple[str, ...]
 ) -> None:
-    world.tokens.all[0].report_success("hls-bot", scopes=scopes)
+    headers = {} if scopes is None else {"x-oauth-scopes": scopes}
+    world.tokens.all[0].report_success("hls-bot", headers)
     identity = describe_tokens(world.tokens)
     assert (identity.details["permissions"], identity.missing) == (permissions, missing)
+
+
+IN_14_DAYS = ("github.tokens[0] expires at 2026-12-04 11:59 UTC",)
+
+
+@pytest.mark.parametrize(
+    ("header", "expires_at", "expiring"),
+    [
+        ("2026-12-04 11:59:00 UTC", "2026-12-04T11:59:00+00:00", IN_14_DAYS),
+        ("2026-12-04 13:59:00 +0200", "2026-12-04T11:59:00+00:00", IN_14_DAYS),
+        ("2026-12-04 12:00:00 UTC", "2026-12-04T12:00:00+00:00", ()),
+        ("never", None, ()),
+    ],
+)
+def test_expiry_of_a_token_comes_from_a_response_and_is_named_14_days_before(
+    world: World, header: str, expires_at: str | None, expiring: tuple[str, ...]
+) -> None:
+    body = json.dumps({"login": "hls-bot", "id": 9001, "type": "User"})
+    headers = {"GitHub-Authentication-Token-Expiration": header}
+    world.sandbox.faults.add(
+        Fault(effect="status", path="/user", status=200, headers=headers, body=body)
+    )
+    world.fetch_accounts()
+    identity = describe_tokens(world.tokens)
+    assert (identity.details["expires_at"], identity.expiring) == (expires_at, expiring)
