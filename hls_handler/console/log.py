@@ -1,23 +1,20 @@
 """The page with the newest log lines of this process, and new lines as server-sent events.
 
 The page loads itself again every few seconds, unless it is paused.
-https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.frame import Frame
+from hls_handler.console.log_streams import LogStreams
 from hls_handler.console.queries import LogQuery
 from hls_handler.log_ring import LEVELS, MAX_LINES, LogLine, LogRing
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines, truncate
@@ -25,16 +22,6 @@ from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintabl
 MAX_VALUE_CHARACTERS = 2_000
 MAX_TRACE_CHARACTERS = 20_000
 MAX_SHOWN = 200
-POLL_S = 1.0
-HEARTBEAT_S = 15.0
-"""Longest silence of a stream: proxies close connections that are silent for longer."""
-MAX_STREAM_S = 600.0
-"""Age at which a stream ends. Its client connects again, and its session is checked."""
-# the second one is for nginx
-STREAM_HEADERS = {
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-}
 
 
 class LogPages:
@@ -47,57 +34,16 @@ class LogPages:
         now: Callable[[], float],
         is_ending: Callable[[], bool],
     ) -> None:
-        """`process` is the part of the ids of events that differs after a restart; `is_ending` ends
-        all streams.
-        """
         self._frame = frame
         self._ring = ring
-        self._process = process
-        self._now = now
-        self._is_ending = is_ending
+        self._streams = LogStreams(ring, process=process, now=now, is_ending=is_ending)
 
     def routes(self) -> Sequence[BaseRoute]:
         return [self._frame.page("/log", self._show), self._frame.page("/log/events", self._stream)]
 
     async def _stream(self, request: Request) -> Response:
         query = LogQuery.parse(request.query_params)
-        events = self._events(query.filters(), request.headers.get("last-event-id", ""))
-        return StreamingResponse(events, headers=STREAM_HEADERS, media_type="text/event-stream")
-
-    async def _events(self, filters: Mapping[str, Any], last_id: str) -> AsyncIterator[str]:
-        """Yield the newest lines, or those after `last_id`, and then each new line.
-
-        After a restart, the id is of another process, and all lines of this one follow. A block
-        without a line has the id with which the client continues.
-        """
-        seen = self._find_position(last_id)
-        limit = MAX_SHOWN
-        if last_id:
-            limit = MAX_LINES
-        began_at = self._now()
-        sent_at = began_at - HEARTBEAT_S
-        while True:
-            newest = self._ring.added
-            if newest != seen or self._now() - sent_at >= HEARTBEAT_S:
-                given = {**filters, "limit": limit, "after": seen, "until": newest}
-                lines = await asyncio.to_thread(self._ring.find, **given)
-                events = [f"data: {json.dumps(line)}\n\n" for line in reversed(lines)]
-                yield f"{''.join(events)}id: {self._process}-{newest}\n\n"
-                seen = newest
-                limit = MAX_LINES
-                sent_at = self._now()
-            if self._is_ending() or self._now() - began_at >= MAX_STREAM_S:
-                return
-            await asyncio.sleep(POLL_S)
-
-    def _find_position(self, last_id: str) -> int:
-        """Return the number of the last line that the client has; 0 if it has none of this
-        process.
-        """
-        known = re.fullmatch(rf"{self._process}-([0-9]{{1,15}})", last_id)
-        if known is None:
-            return 0
-        return int(known[1])
+        return self._streams.open(query, request.headers.get("last-event-id", ""))
 
     def _show(self, request: Request) -> Response:
         query = LogQuery.parse(request.query_params)

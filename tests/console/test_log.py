@@ -92,8 +92,8 @@ def stream(browser: Browser, query: str = "", **headers: str) -> tuple[list[str]
     events = [
         json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")
     ]
-    (last,) = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
-    return [event["message"] for event in events], last
+    ids = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
+    return [event["message"] for event in events], ids[-1]
 
 
 def test_stream_continues_after_the_last_event(browser: Browser) -> None:
