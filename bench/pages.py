@@ -50,7 +50,6 @@ PAGES = {
     "figures": "/figures",
     "figures of 30 days": "/figures?period=30d",
     "log": "/log",
-    "settings": "/settings",
     "metrics": "/metrics",
     "API figures": "/api/stats",
     "newest": "/deliveries",

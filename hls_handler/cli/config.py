@@ -1,7 +1,8 @@
-"""`hls config explain`: the settings of a repository with their sources."""
+"""`hls config explain`: settings with their sources."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -21,10 +22,12 @@ from hls_handler.errors import SettingsError, StepFailed
 from hls_handler.github.client import connect_read_only
 from hls_handler.reports.settings_report import (
     RepositoryFileState,
+    RepositoryReport,
     describe_repository_files,
     report_repository,
+    report_service,
 )
-from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
+from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, SourcedValue
 from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import (
     PATH,
@@ -68,43 +71,58 @@ def load_repository_files(
 @config_commands.command()
 def explain(
     repository: Annotated[
-        str, typer.Argument(metavar="OWNER/REPO", help="The repository, or its URL.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="OWNER/REPO",
+            help="A repository, or its URL; without it, the settings of the service.",
+            show_default=False,
+        ),
+    ] = None,
     live: Annotated[
         bool, typer.Option("--live", help="Read .github/hls.yaml from GitHub now.")
     ] = False,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Show one repository's settings and their sources.
+    """Show the settings of the service or of one repository, and their sources.
 
-    Prints the entry of `repositories` that applies, and the matching entries over which it has
-    precedence. Then prints each value with the file and line that sets it, or `default`. Includes
-    the settings in the repository's .github/hls.yaml and its organisation's hls.yaml as the service
-    last read them. With --live, reads them from GitHub now, the second one if the service has read
-    it before. Secrets are not shown.
+    Prints each value with the file and line that sets it, or `default`. For a repository, first
+    prints the entry of `repositories` that applies, and the matching entries over which it has
+    precedence. Includes the settings in the repository's .github/hls.yaml and its organisation's
+    hls.yaml as the service last read them. With --live, reads them from GitHub now, the second one
+    if the service has read it before. Secrets are not shown.
 
     Exit codes: 0 printed; 1 no entry matches, or GitHub could not be read; 2 usage error, or
     unusable settings, database or prompts.
     """
     settings = load(config, credentials=False)
-    repository = require_repository(repository, base_url=settings.github.base_url)
-    table = RepositoryTable(settings)
-    matching = table.find_all(repository)
+    values: Sequence[SourcedValue] = report_service(settings)
+    precedence: Sequence[str] = ()
+    if repository is not None:
+        repository = require_repository(repository, base_url=settings.github.base_url)
+        report = _explain_repository(settings, repository, live=live)
+        values = (report.entry, *report.files, *report.values)
+        precedence = report.precedence
+    if as_json:
+        listed = [{"key": one.key, "value": one.value, "source": one.source} for one in values]
+        print_json({"repository": repository, "settings": listed})
+        return
+    lines = list[str]()
+    for value in values:
+        lines.append(str(value))
+        lines += [f"  overrides {place}" for place in value.overrides]
+    lines[1:1] = [f"  has precedence over {other}" for other in precedence]
+    for line in lines:
+        print_line(line)
+
+
+def _explain_repository(settings: Settings, repository: str, *, live: bool) -> RepositoryReport:
+    matching = RepositoryTable(settings).find_all(repository)
     if not matching:
         where = settings.sources.where("repositories")
         fail(
             f"no entry of {where} matches {repository}; add `- name: {repository}` there to process"
             " its events"
         )
-    report = report_repository(
-        settings, matching, load_repository_files(settings, matching[0], repository, live=live)
-    )
-    if as_json:
-        values = (report.entry, *report.files, *report.values)
-        listed = [{"key": one.key, "value": one.value, "source": one.source} for one in values]
-        print_json({"repository": repository, "settings": listed})
-        return
-    precedence = [f"  has precedence over {other}" for other in report.precedence]
-    for line in (str(report.entry), *precedence, *map(str, (*report.files, *report.values))):
-        print_line(line)
+    files = load_repository_files(settings, matching[0], repository, live=live)
+    return report_repository(settings, matching, files)

@@ -26,7 +26,6 @@ from hls_handler.console.overview import OverviewPage
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptPages
 from hls_handler.console.sent_prompts import SentPromptPages
-from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.console.triage import TriagePages
 from hls_handler.console.trials import TrialPages
@@ -105,7 +104,6 @@ class Console:
             *TriagePages(frame, store, ports.prompts).routes(),
             *AuditPages(frame, store).routes(),
             *BacktestPages(frame).routes(),
-            *SettingsPages(frame, store, ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             Route(

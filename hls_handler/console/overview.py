@@ -69,7 +69,7 @@ LINKS: Mapping[Component, tuple[str, str]] = {
     "github": ("/docs/running.md#when-something-is-down", "What works meanwhile"),
     "claude": ("/docs/running.md#when-something-is-down", "What works meanwhile"),
     "prompts": ("/prompts", "Prompts"),
-    "settings": ("/settings", "Settings"),
+    "settings": ("/docs/problems.md#errors", "Problems and what to do"),
     "webhooks": ("/docs/setup.md#behind-a-proxy", "The way of webhooks"),
     "catch_up": ("/docs/running.md#missed-deliveries", "Missed deliveries"),
     "mirror": ("/docs/running.md#when-something-is-down", "What works meanwhile"),

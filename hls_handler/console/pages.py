@@ -42,7 +42,6 @@ NAVIGATION = {
     "Figures": "/figures",
     "Log": "/log",
     "Audit": "/audit",
-    "Settings": "/settings",
     "Documentation": "/docs",
 }
 NOTHING = "\u2013"  # there is nothing to show

@@ -1,6 +1,4 @@
-"""Settings with the place that sets each value, for `hls config explain` and the console. Secrets
-are masked.
-"""
+"""Settings with the place that sets each value, for `hls config explain`. Secrets are masked."""
 
 from __future__ import annotations
 
@@ -129,25 +127,18 @@ def _mask_value(one: SourcedValue, mask: Callable[[str], str]) -> SourcedValue:
     return replace(one, value=mask(one.value))
 
 
-def report_service(settings: Settings) -> Mapping[str, tuple[SourcedValue, ...]]:
-    """Return the values of all sections, by section: "server" -> (server.host, ...). Of
-    `repositories` the names.
-    """
+def report_service(settings: Settings) -> list[SourcedValue]:
+    """Return the values of all sections; of `repositories` the names."""
     mask = make_mask(settings)
-    found = dict[str, tuple[SourcedValue, ...]]()
+    values = list[SourcedValue]()
     for name, section in settings:
         if isinstance(section, BaseModel):
-            values = (
-                find_source(settings, path, value, path)
-                for path, value in _iter_values(name, section)
-            )
-            found[name] = tuple(replace(one, value=mask(one.value)) for one in values)
-    names = list[SourcedValue]()
+            for path, value in _iter_values(name, section):
+                values.append(find_source(settings, path, value, path))
     for index, entry in enumerate(settings.repositories):
         key = f"repositories[{index}].name"
-        names.append(find_source(settings, key, mask(entry.name), key))
-    found["repositories"] = tuple(names)
-    return found
+        values.append(find_source(settings, key, entry.name, key))
+    return [replace(value, value=mask(value.value)) for value in values]
 
 
 def _iter_values(path: str, section: BaseModel) -> Iterator[tuple[str, object]]:

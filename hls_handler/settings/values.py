@@ -65,7 +65,6 @@ RESERVED_PATHS = (
     "/metrics",
     "/openapi.json",
     "/prompts",
-    "/settings",
     "/sign-in",
     "/sign-out",
     "/static",

@@ -267,7 +267,7 @@ def test_empty_lists_say_what_to_do(store: Storage, browser: Browser) -> None:
     assert 'href="/deliveries?q=since%3A30d"' in page(browser)
     shown = page(browser, "q=octo/widgts%237")
     assert "No delivery matches" in shown
-    assert '<a href="/settings?repository=octo/widgts">Its settings</a>' in shown
+    assert "<code>hls config explain octo/widgts</code> says which events" in shown
 
 
 def test_number_of_statements_does_not_depend_on_that_of_deliveries(

@@ -78,7 +78,7 @@ def test_overview_of_a_working_service_has_no_problem(browser: Browser) -> None:
 
 def test_link_of_each_problem_leads_to_a_page_and_a_heading(browser: Browser) -> None:
     others = {address for address, _ in LINKS.values() if not address.startswith("/docs/")}
-    assert others == {"/deliveries?state=queued", "/prompts", "/settings"}
+    assert others == {"/deliveries?state=queued", "/prompts"}
     for path, _, anchor in (
         address.partition("#") for address, _ in LINKS.values() if address not in others
     ):

@@ -105,7 +105,6 @@ def test_rule_6_viewers_may_only_read(proxied: Browser, store: Storage) -> None:
             "/deliveries?state=dead",
             "/deliveries/g1",
             "/log",
-            "/settings",
             "/audit",
             "/api/audit",
             "/triage",
