@@ -85,7 +85,6 @@ def test_rule_19_every_value_is_printed_with_its_source_and_without_secrets(path
     assert 'labels.allow = ["bug", "***"]   hls.yaml:9 (repositories[1].labels.allow)' in printed
     assert "review.max_usd = 2.0   default" in printed
     assert printed[-1] == "prompts.use = {}   default"
-    assert len(printed) == 60
 
 
 def test_every_setting_of_the_service_is_printed_with_its_source(path: Path) -> None:
