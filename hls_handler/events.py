@@ -33,8 +33,10 @@ from pydantic import (
 from hls_handler.errors import PayloadError
 from hls_handler.wording import describe_invalid
 
-REPOSITORY_NAME = re.compile(r"(?!\.\.?/)[A-Za-z0-9_.-]+/(?!\.\.?\Z)[A-Za-z0-9_.-]+")
-"""Pattern of a whole repository name: "owner/repo".
+_NAME = r"([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9_.-])[A-Za-z0-9_.-]*"  # not "." or ".."
+REPOSITORY_NAME = re.compile(f"{_NAME}/{_NAME}")
+"""Pattern of a whole repository name: "owner/repo". It has no look-ahead, which pydantic does not
+know.
 
 HLS inserts the name into URLs without quoting, so it must not contain a second slash, `..` or a
 special character.

@@ -161,7 +161,7 @@ class DeliveryPages:
         return self._show_change(request, change, result)
 
     def _discard_all(self, request: Request, form: Form) -> Response:
-        reason = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS].replace("\0", "")
+        reason = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS]
         if not reason:
             raise HTTPException(400, "say why the deliveries are discarded, for the audit")
         change = self._parse_change(request, form)
@@ -178,8 +178,6 @@ class DeliveryPages:
         """Return the deliveries that were chosen in the list, else those of the filter."""
         given = {name: value for name, value in request.query_params.items() if value}
         chosen = [name.removeprefix(CHOSEN) for name in form if name.startswith(CHOSEN)]
-        if any("\0" in guid for guid in chosen):  # PostgreSQL rejects it
-            raise HTTPException(400, "a GUID has no NUL")
         if chosen:
             words = DeliveriesQuery.parse(given).words()
             return ListChange(words, DeliverySearch(guids=chosen), len(chosen))

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from hls_handler.console.access import Access
 from hls_handler.console.endpoints import Endpoint
 from hls_handler.console.pages import render
-from hls_handler.console.queries import InvalidFilter
+from hls_handler.console.queries import InvalidFilter, check_text
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -191,12 +191,12 @@ class Frame:
         except ClientDisconnect:
             raise HTTPException(400, "the form did not arrive completely") from None
         try:
-            form = dict(
-                parse_qsl(body.decode("utf-8"), keep_blank_values=True, strict_parsing=bool(body))
-            )
+            text = body.decode("utf-8")
+            fields = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(body))
+            form = {check_text(name): check_text(value) for name, value in fields}
         except ValueError:
             raise HTTPException(
-                400, "expected a form (application/x-www-form-urlencoded)"
+                400, "expected a form (application/x-www-form-urlencoded) without the character NUL"
             ) from None
         if not self.access.is_own_form(request, form.get("csrf_token", "")):
             raise HTTPException(403, "the form is too old: load the page again")

@@ -19,11 +19,10 @@ from hls_handler.console.delivery_search import list_address
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import Plot, make_plot
-from hls_handler.console.queries import MAX_FILTER_CHARACTERS, InvalidFilter, OverviewQuery
+from hls_handler.console.queries import MAX_FILTER_CHARACTERS, OverviewQuery, parse_repository
 from hls_handler.deliveries import name_cause
 from hls_handler.engine.health import Component, ComponentHealth, Health, Severity
 from hls_handler.errors import StoreUnavailable
-from hls_handler.events import REPOSITORY_NAME
 from hls_handler.github.api import RateLimit
 from hls_handler.queue.pauses import Pause, describe_pause
 from hls_handler.storage import Storage
@@ -143,17 +142,17 @@ class OverviewPage:
         ]
 
     def _pause(self, request: Request, form: Form) -> Response:
-        given = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS].replace("\0", "")
+        given = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS]
         reason = "in the console"
         if given:
             reason = f"{given} (in the console)"
         self._store.pauses.pause(
-            _parse_repository(form), reason=reason, by=self._frame.person(request)
+            parse_repository(form), reason=reason, by=self._frame.person(request)
         )
         return self._changed()
 
     def _resume(self, request: Request, form: Form) -> Response:
-        self._store.pauses.resume(_parse_repository(form), by=self._frame.person(request))
+        self._store.pauses.resume(parse_repository(form), by=self._frame.person(request))
         return self._changed()
 
     def _changed(self) -> Response:
@@ -198,16 +197,6 @@ class OverviewPage:
             budgets=budgets,
             concurrency=self._frame.settings.limits.concurrency,
         )
-
-
-def _parse_repository(form: Mapping[str, str]) -> str | None:
-    """Return the repository of the form; None for all. Raises `InvalidFilter`."""
-    repository = form.get("repository", "").strip()
-    if repository and not REPOSITORY_NAME.fullmatch(repository):
-        raise InvalidFilter(
-            f"repository: found {repository[:MAX_FILTER_CHARACTERS]!r}, expected owner/repo"
-        )
-    return repository or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,21 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from hls_handler.deliveries import ListedState
 from hls_handler.errors import InvalidQuery
+from hls_handler.events import REPOSITORY_NAME
 from hls_handler.log_ring import Level
 from hls_handler.reports.delivery_query import (
     TEXT,
@@ -36,7 +45,6 @@ MAX_QUOTED = 100
 MAX_NUMBER = 2**31 - 1
 MAX_LIMIT = 100
 MAX_OFFSET = 2_000
-REPOSITORY = r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}"
 WITHOUT_NUL = r"^[^\u0000]*$"
 
 
@@ -60,7 +68,31 @@ def _parse_number(given: str | int) -> int:
     return int(given)
 
 
-Text = Annotated[str, Field(max_length=MAX_FILTER_CHARACTERS, pattern=WITHOUT_NUL)]
+def check_text(given: str) -> str:
+    """Return the text. Raises `ValueError` if it has a NUL, which PostgreSQL does not store."""
+    if "\0" in given:
+        raise ValueError("expected text without the character NUL")
+    return given
+
+
+def _check_repository(given: str) -> str:
+    if not REPOSITORY_NAME.fullmatch(given):
+        raise ValueError("expected owner/repo")
+    return given
+
+
+PlainText = Annotated[
+    str, Field(json_schema_extra={"pattern": WITHOUT_NUL}), AfterValidator(check_text)
+]
+Text = Annotated[PlainText, Field(max_length=MAX_FILTER_CHARACTERS)]
+RepositoryName = Annotated[
+    str,
+    Field(
+        max_length=MAX_FILTER_CHARACTERS,
+        json_schema_extra={"pattern": f"^{REPOSITORY_NAME.pattern}$"},
+    ),
+    AfterValidator(_check_repository),
+]
 Time = Annotated[datetime, BeforeValidator(_parse_time)]
 Number = Annotated[int, BeforeValidator(_parse_number)]
 
@@ -98,14 +130,12 @@ def _describe(error: ErrorDetails, known: str) -> str:
 
 
 class _DeliveryFilters(Query):
-    q: Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS, pattern=WITHOUT_NUL)] | None = (
-        _parameter(
-            "words of the query language; a parameter takes the place of the word for the same",
-            "is:dead repo:octocat/Hello-World since:1d",
-        )
+    q: Annotated[PlainText, Field(max_length=MAX_QUERY_CHARACTERS)] | None = _parameter(
+        "words of the query language; a parameter takes the place of the word for the same",
+        "is:dead repo:octocat/Hello-World since:1d",
     )
     state: ListedState | None = _parameter("only deliveries in this state", "dead")
-    repository: Text | None = _parameter("only of this repository, in any case")
+    repository: RepositoryName | None = _parameter("only of this repository, in any case")
     event: Text | None = _parameter(
         "only of this event, with or without its action, such as issues.opened"
     )
@@ -173,10 +203,8 @@ class RetryQuery(_DeliveryFilters):
 
 
 class AnalysesQuery(Query):
-    repo_full_name: str | None = _parameter(
-        "only of this repository, as GitHub writes it",
-        "octocat/Hello-World",
-        pattern=f"^{REPOSITORY}$",
+    repo_full_name: RepositoryName | None = _parameter(
+        "only of this repository, as GitHub writes it", "octocat/Hello-World"
     )
     pr_number: Annotated[int, Field(ge=1, le=MAX_NUMBER), BeforeValidator(_parse_number)] | None = (
         _parameter("only of the issue or pull request with this number", 7)
@@ -199,6 +227,17 @@ class AuditQuery(Query):
     )
 
 
+class RepositoryField(Query):
+    """The repository in a form."""
+
+    repository: RepositoryName | None = None
+
+
+def parse_repository(form: Mapping[str, str]) -> str | None:
+    """Return the repository in a form; None if there is none. Raises `InvalidFilter`."""
+    return RepositoryField.parse({"repository": form.get("repository", "")}).repository
+
+
 class OverviewQuery(Query):
     period: PeriodName = "24h"
 
@@ -211,7 +250,7 @@ class FiguresQuery(Query):
     period: PeriodName = _parameter("its length, without `since`", "30d", default="7d")
     since: Time | None = _parameter("begin of another period; UTC without an offset")
     until: Time | None = _parameter("end of the period, by default now")
-    repository: Text | None = _parameter(
+    repository: RepositoryName | None = _parameter(
         "only of this repository, in any case", "octocat/Hello-World"
     )
 
@@ -225,7 +264,7 @@ class FiguresQuery(Query):
 class LogQuery(Query):
     level: Level | None = None
     id: Text = ""
-    repository: Text = ""
+    repository: RepositoryName | None = None
     text: Text = ""
     paused: Text = ""
 

@@ -13,8 +13,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.frame import Form, Frame
+from hls_handler.console.queries import parse_repository
 from hls_handler.errors import HlsError, StoreUnavailable, with_remedy
-from hls_handler.events import REPOSITORY_NAME
 from hls_handler.github.client import connect_read_only
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.storage import Storage
@@ -147,9 +147,9 @@ class InvalidTerms(HlsError):
 def _parse_terms(form: Form) -> Terms:
     from hls_handler.triage.plan import Terms
 
-    repository = form.get("repository", "").strip()
-    if not REPOSITORY_NAME.fullmatch(repository):
-        raise InvalidTerms("the repository must be written as owner/repo")
+    repository = parse_repository(form)
+    if repository is None:
+        raise InvalidTerms("name the repository, as owner/repo")
     try:
         limit = int(form.get("limit", ""))
         max_usd = float(form.get("max_usd", ""))

@@ -11,6 +11,7 @@ from typing import cast, get_args
 
 from hls_handler.deliveries import ListedState
 from hls_handler.errors import InvalidQuery
+from hls_handler.events import REPOSITORY_NAME
 from hls_handler.store.search import DeliverySearch
 
 GROUPED: tuple[ListedState, ...] = ("queued", "dead", "discarded")
@@ -23,7 +24,7 @@ TEXT = "text"
 
 WORDS: Mapping[str, str] = {
     "is": r"\w+",
-    "repo": r"[\w.-]+/[\w.-]+",
+    "repo": REPOSITORY_NAME.pattern,
     "event": r"\w+(\.\w+)?",
     "sender": r"\S+",
     "since": r"\S+",

@@ -107,7 +107,7 @@ def test_session_alone_changes_nothing(browser: Browser, store: Storage) -> None
         ),
         (
             "/analyses?repo_full_name=widgets",
-            "repo_full_name: found 'widgets', expected text with the pattern",
+            "repo_full_name: found 'widgets', expected owner/repo",
         ),
         ("/api/stats?period=1y", "period: found '1y', expected '24h', '7d' or '30d'"),
         ("/api/stats?until=0001-01-01", "until: expected a time after 1970"),

@@ -69,7 +69,8 @@ def test_unknown_run_is_not_found(store: Storage, given: str) -> None:
 
 def test_wrong_form_is_explained(store: Storage) -> None:
     answer = Browser(store).submit("/triage", "/triage", repository="octo", limit="50")
-    assert answer.status == 409
-    assert b"The repository must be written as owner/repo." in answer.body or (
-        b"the repository must be written as owner/repo." in answer.body
-    )
+    assert answer.status == 400
+    assert "repository: found &#39;octo&#39;, expected owner/repo." in answer.body.decode()
+    missing = Browser(store).submit("/triage", "/triage", limit="50")
+    assert missing.status == 409
+    assert "ame the repository, as owner/repo" in missing.body.decode()
