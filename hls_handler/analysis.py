@@ -543,7 +543,7 @@ class UnusableReply:
 class Receipt:
     """The use of Claude by one delivery, failed calls and earlier attempts included."""
 
-    calls: int = 0  # that Claude accepted, without those of a shadow prompt
+    calls: int = 0  # that Claude accepted
     input_tokens: int = 0
     output_tokens: int = 0
     # None if a model has no known price, or if it is not shown

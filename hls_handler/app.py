@@ -387,7 +387,7 @@ class Service:
         bots = before.bots
         if any(
             getattr(settings, name) != getattr(before.settings, name)
-            for name in ("prompts", "repositories")
+            for name in ("prompts", "repositories", "former_shadows")
         ):
             folders = settings.prompts.folders.values()
             prompts = ReloadingLibrary(

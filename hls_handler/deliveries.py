@@ -20,9 +20,6 @@ FinalState = Literal["done", "ignored", "superseded", "dead"]
 Posted = Literal["done", "dry_run"]
 """Values of the column `posting_status` if posting did not fail."""
 
-FIRST_SHADOW_STEP = 100
-"""Lowest `Checkpoint.index` of shadow prompts, whose replies are stored but not posted."""
-
 PRIORITY_BOT_REQUEST = 2
 PRIORITY_PULL_REQUEST = 1
 PRIORITY_OTHER = 0

@@ -1,4 +1,4 @@
-"""`hls prompts list`. `try` is in prompt_try.py, `compare` in prompt_compare.py."""
+"""`hls prompts list`. `try` is in prompt_try.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import typer
 
 from hls_handler import shipped
 from hls_handler.cli.options import AsJson, Config, Limit, load, open_existing_store
-from hls_handler.cli.prompt_compare import compare
 from hls_handler.cli.prompt_library import load_library
 from hls_handler.cli.prompt_try import try_
 from hls_handler.cli.terminal import (
@@ -129,7 +128,6 @@ def _to_dict(library: Library, prompt: Prompt, versions: Sequence[Version]) -> d
         "name": prompt.name,
         "on": list(prompt.on),
         "after": list(library.predecessors(prompt.name)),
-        "shadow": prompt.name in library.shadows,
         "files": [source.file for source in library.sources[prompt.name].sources],
         "versions": [
             {
@@ -149,9 +147,6 @@ def _to_dict(library: Library, prompt: Prompt, versions: Sequence[Version]) -> d
             for field, one in version.corrections.items()
         ],
     }
-
-
-prompts.command()(compare)
 
 
 def format_version(version: Version) -> str:

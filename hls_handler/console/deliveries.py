@@ -35,7 +35,6 @@ from hls_handler.reports.delivery_report import (
     describe_cost,
     describe_effort,
     describe_reading,
-    describe_shadow,
     describe_state,
     load_report,
 )
@@ -254,8 +253,6 @@ def list_shown_steps(report: DeliveryReport, cause: str) -> Sequence[ShownStep]:
     after += [f"Check, ended by the service: {one}" for one in report.service_results]
     if report.settings_comment is not None:
         after.append(f"Problems of the repository settings: {report.settings_comment.detail}")
-    if report.shadow is not None:
-        after.append(describe_shadow(report.shadow))
     notes = {
         GATHER: [*describe_reading(report)],
         POST: after,

@@ -164,7 +164,6 @@ LIST_ANALYSES = Endpoint(
     "/api/analyses",
     "Claude's replies, the newest first",
     AnalysesDocument,
-    description="Replies to shadow prompts are not listed.",
     query=AnalysesQuery,
     other_path="/analyses",
 )

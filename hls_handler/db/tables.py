@@ -255,9 +255,7 @@ calls = Table(
     metadata,
     Column("id", Id, primary_key=True),
     _delivery(),
-    Column(
-        "step_index", Integer, nullable=False
-    ),  # from 100 on: shadow prompts (their results are not posted)
+    Column("step_index", Integer, nullable=False),
     Column("conversation_key", Text),
     Column("prompt_id", UntrustedString, nullable=False),
     Column("model", UntrustedString, nullable=False),

@@ -29,7 +29,7 @@ from hls_handler.analysis import (
     find_review,
 )
 from hls_handler.claude.provider import CORRECTION, request_schema
-from hls_handler.deliveries import COMMANDED, FIRST_SHADOW_STEP
+from hls_handler.deliveries import COMMANDED
 from hls_handler.engine.active_config import Provider
 from hls_handler.engine.health import REVIEW
 from hls_handler.engine.job import Codec, Job, decode_reply, encode_reply, redact_unusable
@@ -79,8 +79,9 @@ OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
 """Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts
 in prompt n.
 
-Index `FIRST_SHADOW_STEP` is about parts that got no reply.
+`NO_REPLY_INDEX` is about parts that got no reply.
 """
+NO_REPLY_INDEX = 100
 UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
 """Indexes of the variable `files` that the rendered prompt does not show as a whole."""
 EARLIER_FINDINGS = ("earlier_findings", "known_findings")
@@ -101,25 +102,19 @@ UNVERIFIED = Codec("unverified", 1, TypeAdapter(str))
 
 
 class ClaudeQuestions:
-    """Asks Claude the prompts of a delivery. A stored reply is returned at once.
+    """Asks Claude the prompts of a delivery. A stored reply is returned at once."""
 
-    Errors of a shadow prompt do not change `/health`, and its replies have indexes from
-    `FIRST_SHADOW_STEP`.
-    """
-
-    def __init__(self, job: Job, *, of_shadow: bool = False) -> None:
+    def __init__(self, job: Job) -> None:
         self._job = job
-        self._first_index = FIRST_SHADOW_STEP if of_shadow else 0
         self._failed: dict[int, str] = {}
         self._is_recalled = False  # whether the last reply was stored by an earlier attempt
 
-    def send(self, name: str, variables: Mapping[str, object], position: int) -> Reply:
+    def send(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
         """Return the reply to a prompt. Raises `Postponed`, `LeaseLost`, `PromptError` or a
         `StepFailed`.
         """
         job = self._job
         prompt = job.config.library.prompts[name]
-        index = self._first_index + position
         reason = job.find_result(UNANSWERED, index)
         if reason is not None:
             raise Permanent(reason)
@@ -208,15 +203,11 @@ class _Asked:
     def _prompt(self) -> Prompt:
         return self.rendered.prompt
 
-    @property
-    def _is_shadow(self) -> bool:
-        return self.index >= FIRST_SHADOW_STEP
-
     def call(self, correction: UnusableReply | None = None) -> Reply | UnusableReply:
         """Return a reply of the cache, or ask the first provider that does not fail."""
         job = self.job
         cache_key = None
-        if correction is None and not self._is_shadow:
+        if correction is None:
             cache_key = self._find_cache_key()
         if cache_key is not None:
             cached = self._find_cached(cache_key)
@@ -252,7 +243,7 @@ class _Asked:
             self._end_failed(call, exc)
             if isinstance(exc, Permanent):
                 remedy = "do what the message says; the next valid reply clears this problem"
-                self._report_problem(str(exc), remedy)
+                job.context.health.report_problem("claude", str(exc), remedy)
             raise
         if isinstance(answer, UnusableReply):
             return self._end_unusable(call, answer)
@@ -274,9 +265,6 @@ class _Asked:
         review = self._find_budget()
 
         def begin() -> StartedCall:
-            check = None
-            if not self._is_shadow:
-                check = job.check_newest()
             return job.store.calls.begin(
                 job.lease,
                 index=self.index,
@@ -293,7 +281,7 @@ class _Asked:
                 question=question,
                 sources=job.config.library.sources[self._prompt.name],
                 changes=job.pending.take(),
-                check=check,
+                check=job.check_newest(),
             )
 
         try:
@@ -306,7 +294,7 @@ class _Asked:
             if exc.is_first:
                 fields = {"reason": str(exc), "until": exc.at.isoformat()}
                 log.warning("a budget is used up", extra=fields)
-            if self._is_shadow or settings.budgets.exceeded == "wait":
+            if settings.budgets.exceeded == "wait":
                 raise
             # the replies so far count, and the check names what was not reviewed
             if job.event.name == "pull_request":
@@ -317,8 +305,6 @@ class _Asked:
         job = self.job
         if job.run is not None:
             return job.run.budget
-        if self._is_shadow:
-            return None
         budget = find_review_budget(job.event, job.config.settings, job.rule.effective)
         if budget is None or not job.lease.request_id.startswith(COMMANDED):
             return budget
@@ -490,12 +476,8 @@ class _Asked:
                 f"Claude's two replies to {self._prompt.id} cannot be used, the second:"
                 f" {answer.problem}"
             )
-        self._report_problem(problem, advice)
+        job.context.health.report_problem("claude", problem, advice)
         return Permanent(f"{problem}; {advice}")
-
-    def _report_problem(self, problem: str, remedy: str) -> None:
-        if not self._is_shadow:
-            self.job.context.health.report_problem("claude", problem, remedy)
 
 
 def find_outsider(job: Job) -> str | None:

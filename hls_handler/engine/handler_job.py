@@ -1,6 +1,4 @@
-"""The job of a handler: its reads, questions and writes, with checkpoints, budgets, locks and the
-shadow prompt.
-"""
+"""The job of a handler: its reads, questions and writes, with checkpoints, budgets and locks."""
 
 from __future__ import annotations
 
@@ -10,14 +8,14 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis, Reply, ReplyFields
-from hls_handler.deliveries import FIRST_SHADOW_STEP, REQUESTED, End, Posted
+from hls_handler.deliveries import REQUESTED, End, Posted
 from hls_handler.engine.asking import (
+    NO_REPLY_INDEX,
     OMISSIONS,
     PROMPT_SECRET,
     UNVERIFIED,
@@ -32,7 +30,6 @@ from hls_handler.engine.documents import Documents
 from hls_handler.engine.job import LOCK_S, Codec, Job, Part, facts_codec, reads_postponed
 from hls_handler.engine.posting import Posting, is_check_ended, post_without_reply, store_unposted
 from hls_handler.engine.retries import decide_retry
-from hls_handler.engine.shadow import prompt_result, run_shadow
 from hls_handler.errors import (
     BudgetUsedUp,
     ConversationIgnored,
@@ -85,12 +82,9 @@ class HandlerJob:
         self._job = job
         self._conversation: Conversation | None = None
         self._check_commit: str | None = None  # whose check is in progress
-        self._facts: Any = None
         self._is_read = False  # whether this attempt read the facts
         self._questions: ClaudeQuestions | None = None  # since the first one
-        self._analysis = Analysis((), comment=None)
         self._posting: Posting | None = None  # since the first write
-        self._planned: tuple[Action, ...] = ()
         self._problems: FileProblems | None = None  # of a file besides `.github/hls.yaml`
         self.part: Part = "analysis"  # that fails if an error is raised now
         self.asking = Asking(
@@ -112,9 +106,7 @@ class HandlerJob:
     def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
         job = self._job
         codec = facts_codec(job.handler, shape)
-        facts = job.run_step(codec, 0, partial(self._read, read))
-        self._facts = facts
-        return facts
+        return job.run_step(codec, 0, partial(self._read, read))
 
     def _read(self, read: Callable[[Source], Facts]) -> Facts:
         job = self._job
@@ -211,7 +203,7 @@ class HandlerJob:
         if sent:
             job.note(CONTEXT, 0, sent)
         if unanswered:
-            job.note(OMISSIONS, FIRST_SHADOW_STEP, unanswered)
+            job.note(OMISSIONS, NO_REPLY_INDEX, unanswered)
         if unverified is not None and unverified != (job.find_result(UNVERIFIED) or ""):
             job.add(UNVERIFIED, unverified)
 
@@ -226,12 +218,12 @@ class HandlerJob:
     def ask(self, variables: Mapping[str, object]) -> Replies:
         return self.asking.ask_all(variables)
 
-    def _send(self, name: str, variables: Mapping[str, object], position: int) -> Reply:
+    def _send(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
         if self._questions is None:
             self._job = replace(self._job, outsider=find_outsider(self._job))
             self._questions = ClaudeQuestions(self._job)
         try:
-            return self._questions.send(name, variables, position)
+            return self._questions.send(name, variables, index)
         except BudgetUsedUp as exc:
             if self._check_commit is not None:
                 begin_check(self._job, self._check_commit, waits_until=exc.at)
@@ -302,8 +294,7 @@ class HandlerJob:
             [*(answer.prompt_id for answer in analysis.replies), *receipt.prompt_ids]
         )
         receipt = replace(receipt, prompt_ids=tuple(prompt_ids))
-        self._analysis = replace(analysis, receipt=receipt)
-        return self._analysis
+        return replace(analysis, receipt=receipt)
 
     def write(
         self, *actions: Action, later: Sequence[Action] = (), unless: Guard = NO_GUARD
@@ -311,7 +302,6 @@ class HandlerJob:
         job = self._job
         self.part = "posting"
         actions = self._without_labels(actions)
-        self._planned += actions
         if self._conversation is None:
             return store_unposted(job, actions)
         if self._posting is None:
@@ -330,18 +320,8 @@ class HandlerJob:
                 outcomes = self._posting.end()
                 _report_settings_problems(job, self._conversation, self._problems)
                 posted = self._posted_as
-        if self._analysis.replies:
-            self._run_shadow(posted)
         details = [*filter(None, [reason]), *(outcome.detail for outcome in outcomes)]
         return End("done", "; ".join(details) or "analysed; nothing to post", posting=posted)
-
-    def _run_shadow(self, posted: Posted | None) -> None:
-        job = self._job
-        if job.rule.shadow is not None:
-            job.attempt.calls = None
-        result = prompt_result(self._analysis, self._planned)
-        is_cached = any(answer.cached_at is not None for answer in self._analysis.replies)
-        run_shadow(job, self._facts, result, posted, is_cached=is_cached)
 
     def _without_labels(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
         if self._conversation is None or self._conversation.is_fallback_issue:

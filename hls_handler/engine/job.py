@@ -10,15 +10,14 @@ each checkpoint:
 - "gather": the facts.
 - "unanswered" n: why a call of prompt n got no usable reply (replies are stored with their calls).
   "unverified": why the findings were not verified.
-- "omissions" 0: what the handler left out, n + 1: what was cut in prompt n, `FIRST_SHADOW_STEP`:
-  why parts of the facts have no reply. "unshown" n: the files that prompt n did not show as a
+- "omissions" 0: what the handler left out, n + 1: what was cut in prompt n, 100: why parts of the
+  facts have no reply. "unshown" n: the files that prompt n did not show as a
   whole. "context": what Claude got besides the event.
 - "post" n: the outcome of an action, found by its target. "writing" n: the action begins to write.
   "before": the label states before the first write. "settings_reported": the comment on a file's
   problems, and "writing" `PROBLEMS_INDEX`.
 - "reaction": the reaction to a command. /help also has "post" 0 and "writing" 0; a command with a
   handler has those of a handler.
-- "shadow": the result of a shadow prompt, and those of its prompts from `FIRST_SHADOW_STEP`.
 
 `plan` is pure and has no checkpoint. The names are stored in databases, so never rename a
 checkpoint.

@@ -36,7 +36,6 @@ from hls_handler.settings.effective import (
     RepositoryTable,
     find_chosen_events,
     find_chosen_prompts,
-    find_shadow_only_prompts,
 )
 from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
 from hls_handler.settings.model import DEFAULT_FOLDERS, Repository, Settings
@@ -73,7 +72,7 @@ def load_checked(settings: Settings, unsaved: SourceFolder = NOTHING_UNSAVED) ->
         families=families(),
         shipped=shipped.PROMPTS,
         chosen=find_chosen_events(settings),
-        shadows=find_shadow_only_prompts(settings),
+        former_shadows=settings.former_shadows,
         config=all_variables(settings),
         unsaved=unsaved,
     )
@@ -205,11 +204,9 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _can_run(name: str, effective: EffectiveSettings, library: Library) -> bool:
-    """Return True if an enabled event of the entry can lead to the prompt, also as a follow-up or a
-    shadow prompt.
-    """
+    """Return True if an enabled event of the entry can lead to the prompt, also as a follow-up."""
     first = {name, *library.leading_to(name)}
-    named = {one.prompt for one in (*effective.use.values(), *effective.shadows.values())}
+    named = {one.prompt for one in effective.use.values()}
     return any(
         one in named
         or any(
@@ -229,9 +226,7 @@ def _find_unused(settings: Settings, library: Library) -> Iterator[Prompt]:
     for name, prompt in library.prompts.items():
         template = library.sources[name].template
         is_shipped = as_shipped.get(template.name) == template.text
-        runs_otherwise = (
-            is_shipped or name in chosen or name in library.shadows or library.predecessors(name)
-        )
+        runs_otherwise = is_shipped or name in chosen or library.predecessors(name)
         if (
             prompt.on
             and not runs_otherwise

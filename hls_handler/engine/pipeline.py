@@ -232,13 +232,16 @@ def _log_end(
     """Log that a delivery is finished, with figures over all of its attempts, and add some of them
     to the span.
     """
-    own = [call for call in calls if not call.of_shadow]
     numbers = {
         "input_tokens": sum(call.all_input_tokens for call in calls),
         "output_tokens": sum(call.output_tokens or 0 for call in calls),
         "cost_usd": round(sum(call.cost_usd or 0 for call in calls), 6),
     }
-    prompt = own[-1].prompt_id if own else None
+    prompt = None
+    model = None
+    if calls:
+        prompt = calls[-1].prompt_id
+        model = calls[-1].model
     annotate(
         {
             "hls.handler": end.handler,
@@ -254,7 +257,7 @@ def _log_end(
         "reason": end.reason,
         "handler": end.handler,
         "prompt": prompt,
-        "model": own[-1].model if own else None,
+        "model": model,
         **numbers,
         "github_requests": (lease.github_requests or 0) + requests,
         "duration_ms": round(took_s * 1000),

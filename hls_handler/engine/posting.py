@@ -251,8 +251,7 @@ class Posting:
     """Writes to one conversation. Comments, reviews and replies are written under a lock.
 
     The lock prevents newer deliveries from writing the comment. Reviews and replies have one lock
-    for each pull request. A lock is released when a shadow prompt begins, or when the delivery ends
-    or is rescheduled.
+    for each pull request. A lock is released when the delivery ends or is rescheduled.
     """
 
     def __init__(

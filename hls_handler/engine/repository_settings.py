@@ -180,8 +180,7 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
         fit = [
             other
             for other, prompt in library.prompts.items()
-            if other not in library.shadows
-            and event.partition(".")[0] in {on.partition(".")[0] for on in prompt.on}
+            if event.partition(".")[0] in {on.partition(".")[0] for on in prompt.on}
         ]
         if name is not False and name not in fit:
             choice = "there is none for it"

@@ -1,5 +1,5 @@
-"""Differences between an issue of a triage run and a webhook (budget, comments, shadow prompt), and
-the undo of a run.
+"""Differences between an issue of a triage run and a webhook (budget, comments), and the undo of a
+run.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ def require_not_undone(run: TriageRun) -> None:
 
 
 def limit_rule(rule: Rule, run: TriageRun) -> Rule:
-    """Return the rule without a shadow prompt, and without comments unless the run has them."""
+    """Return the rule without comments, unless the run has them."""
     effective = rule.effective
-    if not run.comments and effective.features.auto_commenting:
-        features = effective.features.model_copy(update={"auto_commenting": False})
-        origin = Origin((COMMENTS,), person=f"triage run {run.id}, which has no --comments")
-        origins = {**effective.origins, COMMENTS: origin}
-        effective = replace(effective, features=features, origins=origins)
-    return replace(rule, effective=effective, shadow=None)
+    if run.comments or not effective.features.auto_commenting:
+        return rule
+    features = effective.features.model_copy(update={"auto_commenting": False})
+    origin = Origin((COMMENTS,), person=f"triage run {run.id}, which has no --comments")
+    origins = {**effective.origins, COMMENTS: origin}
+    return replace(rule, effective=replace(effective, features=features, origins=origins))
 
 
 # --- undo

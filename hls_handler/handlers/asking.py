@@ -73,7 +73,6 @@ class Asking:
     common: Mapping[str, object]  # variables that all prompts have
     # a prompt by name; its variables; the index of its reply
     send: Callable[[str, Mapping[str, object], int], Reply]
-    is_verified: bool = True  # whether findings get a second look
     # whether the replies count if a follow-up prompt gets none, because they were paid for
     keeps_review: bool = False
 

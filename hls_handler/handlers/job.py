@@ -192,9 +192,7 @@ class Job(Protocol):
         ...
 
     def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> End:
-        """Execute the actions, then run the shadow prompt. The result has the reason and what was
-        done.
-        """
+        """Execute the actions. The result has the reason and what was done."""
         ...
 
     def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> End:

@@ -395,7 +395,7 @@ def look_again(asking: Asking, review: AskedParts) -> SecondLookResult:
 
     Without a usable reply, all are kept.
     """
-    if not asking.is_verified or VERIFY_PROMPT not in asking.library.prompts:
+    if VERIFY_PROMPT not in asking.library.prompts:
         return SecondLookResult(review.facts)
     facts = review.facts.with_reply(review.reply.fields)
     asked = verification_variables(facts, facts.reply)

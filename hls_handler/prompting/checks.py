@@ -266,8 +266,7 @@ class LibraryCheck:
         for prompt in prompts.values():
             yield from self._on_problems(prompt)
             yield from self._then_problems(prompt)
-        posting = [name for name in prompts if name not in library.shadows]
-        for first, second in combinations(posting, 2):
+        for first, second in combinations(prompts, 2):
             if second in library.followers(first) or first in library.followers(second):
                 continue
             for key in sorted(set(prompts[first].on) & set(prompts[second].on)):

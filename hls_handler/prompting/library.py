@@ -67,7 +67,7 @@ def load_library(
     families: Mapping[str, Family],
     shipped: Path | None = None,
     chosen: Set[str] = frozenset(),
-    shadows: Set[str] = frozenset(),
+    former_shadows: Set[str] = frozenset(),
     config: Mapping[str, object] = NO_CONFIG,
     unsaved: SourceFolder = NOTHING_UNSAVED,
 ) -> Library:
@@ -77,14 +77,14 @@ def load_library(
     Each file is from the first folder that has it. Parts, front matters and their comment templates
     that no folder has are from `shipped`. The keys of `families` are event names ("pull_request").
     Two prompts must not have the same event in `on`, except for the events in `chosen`, for which
-    the settings name the prompt, and the prompts in `shadows`, which post nothing. `config` has a
-    value for each name that templates may read as `config.NAME`. The files of `unsaved` take
+    the settings name the prompt. The `on` of a prompt in `former_shadows` has no effect. `config`
+    has a value for each name that templates may read as `config.NAME`. The files of `unsaved` take
     precedence over all others.
     """
     files = read_source_files(folders, shipped, unsaved)
     parsed = _parse(files)
     templates = parsed.value
-    built = _build_library(files, templates, shadows)
+    built = _build_library(files, templates, former_shadows)
     library = built.value
     check = LibraryCheck(library, files, templates, families, config)
     parse_problems = [*parsed.problems, *check_references(templates)]
@@ -140,7 +140,7 @@ def restore_library(version: PromptSources) -> Library:
 
 
 def _build_library(
-    files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]
+    files: SourceFiles, templates: ParsedTemplates, former_shadows: Set[str]
 ) -> Checked[Library]:
     problems: list[Problem] = []
     prompts: dict[str, Prompt] = {}
@@ -174,11 +174,14 @@ def _build_library(
         }
         used = tuple(files.sources[part] for part in (*parts, *appended[name].values()))
         sources[name] = PromptSources(name, files.front_texts[name], lines.file, used)
+        on = front.on
+        if name in former_shadows:
+            on = ()
         prompts[name] = Prompt(
             name=name,
             id=f"{name}@{sources[name].hash[:6]}",
             path=files.sources[f"{name}{SUFFIX}"].file,
-            on=front.on,
+            on=on,
             reply=front.reply,
             reply_model=reply_model,
             model=front.model,
@@ -195,7 +198,6 @@ def _build_library(
         sources,
         names_read,
         appended,
-        shadows,
     )
     return Checked(library, problems)
 

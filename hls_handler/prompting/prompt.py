@@ -185,21 +185,14 @@ class Library:
     """Prompt name -> variables that its templates do not read, with the template that is appended
     for each.
     """
-    # prompts that run beside the real one and post nothing; their `on:` has no effect
-    shadows: Set[str] = frozenset()
     # likely mistakes that do not prevent the use of the library, with file and line
     warnings: tuple[Sentence, ...] = ()
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Return the prompts whose `on` has `event_key`, except shadow prompts.
-
-        If one of these prompts is a follow-up of another, it is left out, too.
+        """Return the prompts whose `on` has `event_key`, without those that follow another one of
+        them.
         """
-        names = [
-            name
-            for name, prompt in self.prompts.items()
-            if event_key in prompt.on and name not in self.shadows
-        ]
+        names = [name for name, prompt in self.prompts.items() if event_key in prompt.on]
         followers: set[str] = set()
         for name in names:
             followers.update(self.followers(name))

@@ -45,14 +45,6 @@ class WriteCompleted:
         return {}
 
 
-class LocksReleased:
-    """A change that releases the delivery's locks."""
-
-    def write(self, _database: Database, connection: Connection, delivery_id: int) -> Counts:
-        release_locks(connection, delivery_id)
-        return {}
-
-
 class LockStatements:
     """SQL statements for the table `locks`, which contains locks and pending writes."""
 
@@ -135,7 +127,7 @@ class Locks:
         Returns True if an earlier write under this lock had no response, so that it may have taken
         effect. Raises `Postponed` if another delivery holds the lock, or if the lock has a pending
         write. The changes are stored even if `Postponed`, or the error of `check`, is raised. The
-        lock is released by `LocksReleased`, by a reschedule, or at the delivery's end.
+        lock is released by a reschedule, or at the delivery's end.
         """
         holder = None
         with self._checkpoints.writing(lease, changes, durable=False, check=check) as (

@@ -8,13 +8,12 @@ from itertools import pairwise
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Reply, UnusableReply
-from hls_handler.deliveries import FIRST_SHADOW_STEP, shorten_guid
+from hls_handler.deliveries import shorten_guid
 from hls_handler.engine.asking import OMISSIONS, UNVERIFIED
 from hls_handler.engine.handler_job import CONTEXT, PROBLEMS_REPORTED
 from hls_handler.engine.job import GATHER, RULE, decode_reply_for_display, load_replies
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.engine.repository_settings import SETTINGS_FILE
-from hls_handler.engine.shadow import SHADOW, ShadowResult
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.reports.reply_text import describe_reply, describe_text
 from hls_handler.reports.timeline import Step, list_steps
@@ -54,8 +53,6 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     yield from _describe_outcomes(report)
     if row.posting_status == "failed":
         yield f"Posting failed: {row.posting_error}"
-    if report.shadow is not None:
-        yield describe_shadow(report.shadow)
     command = ""
     if row.state == "dead":
         command = f" `hls deliveries retry {shorten_guid(row.guid)}` runs it again."
@@ -145,25 +142,6 @@ def _describe_check(summary: str) -> Iterator[str]:
         yield f"Receipt: {'; '.join(rows)}."
 
 
-def describe_shadow(shadow: ShadowResult) -> str:
-    """Return one sentence: what the shadow prompt would have posted, or why it failed or was not
-    asked.
-    """
-    if shadow.ran is None:
-        state = "was not asked"
-        if shadow.state == "failed":
-            state = "failed"
-        return f"Shadow prompt {shadow.prompt} {state}: {shadow.reason}"
-    labels = ", ".join(label.name for label in shadow.ran.labels) or "no labels"
-    comment = "without a comment"
-    if shadow.ran.speaks:
-        comment = "with a comment"
-    return (
-        f"Shadow prompt {shadow.ran.prompt_id} would have set {labels}, {comment}; none of this was"
-        " posted."
-    )
-
-
 def describe_state(report: DeliveryReport) -> str:
     """Return the state and its reason, as a sentence."""
     row = report.delivery
@@ -192,11 +170,8 @@ def describe_cost(report: DeliveryReport) -> str:
     calls = count(len(report.calls), "call")
     tokens_in = sum(call.all_input_tokens for call in report.calls)
     tokens_out = sum(call.output_tokens or 0 for call in report.calls)
-    shadow_calls = sum(call.of_shadow for call in report.calls)
-    to_claude = f"{calls} to Claude"
-    if shadow_calls:
-        to_claude += f" ({shadow_calls} of them for the shadow prompt)"
-    return f"{to_claude}, {tokens_in:,} tokens in, {tokens_out:,} out, {format_usd(sum(costs))}."
+    tokens = f"{tokens_in:,} tokens in, {tokens_out:,} out"
+    return f"{calls} to Claude, {tokens}, {format_usd(sum(costs))}."
 
 
 def describe_steps(report: DeliveryReport) -> Iterator[str]:
@@ -242,16 +217,14 @@ class DeliveryReport:
     settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
     omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
     context: str | None  # what Claude got besides the event: "AGENTS.md (about 120 tokens)"
-    replies: tuple[Reply, ...]  # Claude's valid replies, except to the shadow prompt
-    # Claude's replies that could not be used, except to the shadow prompt
-    unusable: tuple[UnusableReply, ...]
+    replies: tuple[Reply, ...]  # Claude's valid replies
+    unusable: tuple[UnusableReply, ...]  # Claude's replies that could not be used
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
     steps: tuple[Step, ...]
     facts: str | None = (
         None  # JSON of what was read from GitHub; redacted, but untrusted; None before it is read
     )
-    shadow: ShadowResult | None = None
     unverified: str | None = None  # why the findings were not verified; "" or None if they were
     # how the service ended its check afterwards: "cancelled: Not reviewed: ..."
     service_results: tuple[str, ...] = ()
@@ -282,14 +255,8 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     ordered = sorted(steps.items(), key=lambda item: item[0])
     omitted = [OMISSIONS.decode(step) for (name, _), step in ordered if name == OMISSIONS.name]
     replies = load_replies(store, delivery.guid, steps)
-    decoded = [
-        decode_reply_for_display(replies.valid[index])
-        for index in sorted(replies.valid)
-        if index < FIRST_SHADOW_STEP
-    ]
-    unusable = [
-        replies.unusable[index] for index in sorted(replies.unusable) if index < FIRST_SHADOW_STEP
-    ]
+    decoded = [decode_reply_for_display(replies.valid[index]) for index in sorted(replies.valid)]
+    unusable = [replies.unusable[index] for index in sorted(replies.unusable)]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
     files = [SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, index))) for index in range(2)]
     sentences = [file.describe() for file in files if file is not None]
@@ -314,7 +281,6 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         calls=calls,
         steps=list_steps(delivery, steps, calls, replies),
         facts=facts,
-        shadow=SHADOW.decode(steps.get((SHADOW.name, 0))),
         service_results=store.commit_checks.service_results(delivery.guid),
         unverified=UNVERIFIED.decode(steps.get((UNVERIFIED.name, 0))),
         pause=pause,

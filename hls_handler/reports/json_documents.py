@@ -15,7 +15,7 @@ from typing_extensions import TypedDict  # pydantic accepts that of `typing` fro
 from hls_handler.actions import Outcome
 from hls_handler.deliveries import State
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
-from hls_handler.reports.delivery_report import DeliveryReport, describe_shadow
+from hls_handler.reports.delivery_report import DeliveryReport
 from hls_handler.reports.reply_text import describe_reply
 from hls_handler.reports.timeline import ROUTE, Step
 from hls_handler.storage import Storage
@@ -98,7 +98,6 @@ class OutcomeDocument(TypedDict):
 class CallDocument(TypedDict):
     prompt_id: str
     model: str
-    shadow: bool
     started_at: str | None
     outcome: str | None
     error: str | None
@@ -136,7 +135,6 @@ class DeliveryDocument(ListedDelivery):
     analysis_error: str | None
     outcomes: list[OutcomeDocument]
     posting_error: str | None
-    shadow: str | None
     calls: list[CallDocument]
     steps: list[Step]
     comment: str | None
@@ -191,11 +189,7 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
         )
         for answered in report.replies
     ]
-    calls = [
-        to_document(CallDocument, one, shadow=one.of_shadow, took_s=one.lasted_s)
-        for one in report.calls
-    ]
-    shadow = describe_shadow(report.shadow) if report.shadow else None
+    calls = [to_document(CallDocument, one, took_s=one.lasted_s) for one in report.calls]
     return to_document(
         DeliveryDocument,
         row,
@@ -213,7 +207,6 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
         replies=replies,
         unusable_replies=[to_document(UnusableReplyDocument, one) for one in report.unusable],
         outcomes=[_outcome_to_dict(one) for one in report.outcomes],
-        shadow=shadow,
         calls=calls,
         steps=[to_document(Step, step) for step in report.steps],
         comment=report.comment,

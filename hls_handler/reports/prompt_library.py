@@ -33,12 +33,9 @@ def list_labels(model: type[ReplyFields]) -> Iterator[tuple[str, str]]:
 
 
 def format_triggers(library: Library, prompt: Prompt) -> str:
-    """Return "issues.opened, after issues/triage; only as a shadow"."""
+    """Return "issues.opened, after issues/triage"."""
     predecessors = [f"after {name}" for name in library.predecessors(prompt.name)]
-    triggers = ", ".join([*prompt.on, *predecessors])
-    if prompt.name in library.shadows:
-        return f"{triggers}; only as a shadow"
-    return triggers
+    return ", ".join([*prompt.on, *predecessors])
 
 
 def _is_version_of(prompt_id: str, other_id: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
+from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.job import ASK, FAILURE, GATHER, RULE
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION
@@ -47,13 +47,8 @@ class Step:
 
 def step_name(name: str, index: int) -> str:
     """Return "ask" for the index 0, "ask 2" for 1, "ask (part 2)" for the second part of a pull
-    request.
-
-    The call that verifies findings is "ask (verification)", and the first one of a shadow prompt
-    "ask (shadow)".
+    request, and "ask (verification)" for the call that verifies findings.
     """
-    if index >= FIRST_SHADOW_STEP:
-        return f"{step_name(name, index - FIRST_SHADOW_STEP)} (shadow)"
     if index == VERIFICATION:
         return f"{name} (verification)"
     if index > FIRST_PART:
@@ -66,8 +61,7 @@ def step_name(name: str, index: int) -> str:
 def list_steps(
     row: DeliveryRow, steps: Steps, calls: Sequence[CallRow], replies: StoredReplies
 ) -> tuple[Step, ...]:
-    """Return the steps: `route`, `gather`, `ask` for each call of Claude, `post` for each action,
-    then shadow calls.
+    """Return the steps: `route`, `gather`, `ask` for each call of Claude, `post` for each action.
 
     `gather`, `ask` and `post` are there in any case, because a step that was not reached explains a
     missing comment.
@@ -94,8 +88,7 @@ def list_steps(
         asked.append(_missing(ASK, row, steps, failed))
     if not posted or failed == POST:
         posted.append(_missing(POST, row, steps, failed))
-    shadow = (_describe_call(row, calls, call) for call in calls if call.of_shadow)
-    return (route, gathered, *asked, *posted, *shadow)
+    return (route, gathered, *asked, *posted)
 
 
 def _find_failed(row: DeliveryRow, steps: Steps) -> str | None:
@@ -129,10 +122,9 @@ def _list_replies(
 ) -> Iterator[tuple[int, Step]]:
     """Yield the index and the step of each call, and of each reply from the cache."""
     for call in calls:
-        if not call.of_shadow:
-            yield call.index, _describe_call(row, calls, call)
+        yield call.index, _describe_call(row, calls, call)
     for index, reply in replies.valid.items():
-        if index < FIRST_SHADOW_STEP and reply.cached_at is not None:
+        if reply.cached_at is not None:
             yield index, Step(step_name(ASK, index), "done", "from the cache of replies")
 
 

@@ -38,16 +38,6 @@ from hls_handler.settings.yaml_parser import Sources
 
 
 @dataclass(frozen=True, slots=True)
-class Shadow:
-    """The shadow prompt of a rule: it runs on the same event as the rule's prompt, and posts
-    nothing.
-    """
-
-    prompt: str  # "issues/strict"; its existence is checked when it runs
-    chosen_by: str  # key path in `prompts.use`
-
-
-@dataclass(frozen=True, slots=True)
 class Rule:
     """Routing decision: a prompt processes the event."""
 
@@ -57,7 +47,6 @@ class Rule:
     file: str  # the prompt's file: "prompts/issues/analyze.j2"
     # key path in `prompts.use`; None: the prompt's own `on:` names the event
     chosen_by: str | None = None
-    shadow: Shadow | None = None
     # True: a comment by the issue's author, processed like an edit of the issue
     is_author_comment: bool = False
     thread: int | None = None  # of a question there: id of the first comment of the review thread
@@ -344,10 +333,6 @@ class Router:
         key = routing_input.key
         settings = self.settings
         catalogue = self.catalogue
-        shadow = None
-        shadowed = effective.find_shadow_prompt(key)
-        if shadowed is not None:
-            shadow = Shadow(str(shadowed.prompt), shadowed.key)
         chosen = effective.find_prompt(key)
         if chosen is not None:
             name = chosen.prompt
@@ -363,27 +348,20 @@ class Router:
                 reason = f"{chosen_at} chooses the prompt {name} for {key}"
                 mistake = "but no prompt has that name; correct it"
                 return Ignored("no prompt", f"{reason}, {mistake}")
-            if shadow is not None and shadow.prompt == name:
-                shadow = None
-            return Rule(key, name, effective, file, key_path, shadow)
-        names = _exclude_shadow(shadow, catalogue.on(key))
+            return Rule(key, name, effective, file, key_path)
+        names = catalogue.on(key) or catalogue.on(routing_input.event)
         if not names:
-            names = _exclude_shadow(shadow, catalogue.on(routing_input.event))
-        if not names:
-            return Ignored("no prompt", self._explain_no_prompt(key, shadow))
+            return Ignored("no prompt", self._explain_no_prompt(key))
         if len(names) > 1:
             files = " and ".join(catalogue.file(name) for name in names)
             change = settings.sources.change(f"prompts.use.{key}", "the name of one")
             return Ignored("several prompts", f"{files} are each for {key}; {change}")
-        return Rule(key, names[0], effective, catalogue.file(names[0]), shadow=shadow)
+        return Rule(key, names[0], effective, catalogue.file(names[0]))
 
-    def _explain_no_prompt(self, key: str, shadow: Shadow | None) -> str:
+    def _explain_no_prompt(self, key: str) -> str:
         sources = self.settings.sources
         folders = " or ".join(f"{folder}/" for folder in self.settings.prompts.folders.values())
         reason = f"no prompt in {folders} has {key} in its `on:`; add it to a prompt to process it"
-        if shadow is not None:
-            where = sources.where(shadow.chosen_by)
-            reason += f" ({where} runs {shadow.prompt} as a shadow only)"
         change = sources.change("prompts.directory", "another folder")
         return f"{reason}, or {change}"
 
@@ -463,12 +441,6 @@ def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings)
     is_review_request = routing_input.key == f"pull_request.{REVIEW_REQUESTED}"
     is_explicit = is_review_request or routing_input.is_requested
     return is_explicit and any(event.startswith("pull_request.") for event in effective.events)
-
-
-def _exclude_shadow(shadow: Shadow | None, names: tuple[str, ...]) -> tuple[str, ...]:
-    if shadow is None:
-        return names
-    return tuple(name for name in names if name != shadow.prompt)
 
 
 LABEL_CORRECTION_EVENTS = ("issues", "pull_request")

@@ -33,7 +33,7 @@ from hls_handler.settings.model import (
     Similar,
 )
 from hls_handler.settings.repository import REPOSITORY_KEYS, Limit, RepositorySettings
-from hls_handler.settings.values import PromptUse, ShadowPrompt, VariableValue, webhook_secrets
+from hls_handler.settings.values import PromptUse, VariableValue, webhook_secrets
 from hls_handler.settings.yaml_parser import value_at
 from hls_handler.wording import count
 
@@ -55,7 +55,6 @@ class PromptChoice:
     key: str  # key path: "repositories[0].prompts.use.issues.opened"
     event: str  # "issues.opened", or "issues" for all its actions
     prompt: str | Literal[False]  # False: no prompt runs
-    shadow: bool = False  # True: the prompt also runs, after the event's own, and posts nothing
     layer: int = 0  # that of the largest number has precedence
 
 
@@ -77,7 +76,6 @@ class EffectiveSettings:
     comments: RepositoryComments
     paths: RepositoryPaths
     use: Mapping[str, PromptChoice]  # by event
-    shadows: Mapping[str, PromptChoice]  # by event
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
     variables: Mapping[str, VariableValue]  # `config` in templates
     origins: Mapping[str, Origin]  # of the keys of sections that are set: "features.bots" -> ...
@@ -108,11 +106,9 @@ class EffectiveSettings:
         Precedence: the repository's file, the organisation's, `repositories`, global settings. In
         each, "issues.opened" precedes "issues".
         """
-        return _choose(self.use, event_key)
-
-    def find_shadow_prompt(self, event_key: str) -> PromptChoice | None:
-        """Return the choice of the shadow prompt for an event; None if there is none."""
-        return _choose(self.shadows, event_key)
+        events = (event_key, event_key.partition(".")[0])
+        matching = [self.use[event] for event in events if event in self.use]
+        return max(matching, key=attrgetter("layer"), default=None)
 
     def find_fallback_number(self, event_key: str) -> int | None:
         """Return the issue number that `comments.post_to` has for an event such as
@@ -120,12 +116,6 @@ class EffectiveSettings:
         """
         post_to = self.comments.post_to
         return post_to.get(event_key, post_to.get(event_key.partition(".")[0]))
-
-
-def _choose(choices: Mapping[str, PromptChoice], event_key: str) -> PromptChoice | None:
-    events = (event_key, event_key.partition(".")[0])
-    matching = [choices[event] for event in events if event in choices]
-    return max(matching, key=attrgetter("layer"), default=None)
 
 
 class RepositoryTable:
@@ -238,8 +228,7 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
         pattern=entry.name,
         enabled=entry.enabled,
         events=frozenset(entry.events),
-        use={choice.event: choice for choice in choices if not choice.shadow},
-        shadows={choice.event: choice for choice in choices if choice.shadow},
+        use={choice.event: choice for choice in choices},
         webhook_secrets=webhook_secrets(entry.webhook_secret)
         or webhook_secrets(settings.github.webhook_secret),
         variables={**settings.prompts.variables, **entry.variables},
@@ -331,11 +320,7 @@ def _iter_prompt_choices(
     use: Mapping[str, PromptUse], prefix: str, *, layer: int = 0
 ) -> Iterator[PromptChoice]:
     for event, value in use.items():
-        key = f"{prefix}prompts.use.{event}"
-        if isinstance(value, ShadowPrompt):
-            yield PromptChoice(key, event, value.prompt, shadow=True, layer=layer)
-        else:
-            yield PromptChoice(key, event, value, layer=layer)
+        yield PromptChoice(f"{prefix}prompts.use.{event}", event, value, layer)
 
 
 def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
@@ -349,25 +334,13 @@ def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
 
 
 def find_chosen_events(settings: Settings) -> frozenset[str]:
-    """Return the keys of every `prompts.use`, such as "issues.opened". Shadow prompts do not
-    count.
-    """
-    return frozenset(choice.event for choice in list_prompt_choices(settings) if not choice.shadow)
+    """Return the keys of every `prompts.use`, such as "issues.opened"."""
+    return frozenset(choice.event for choice in list_prompt_choices(settings))
 
 
 def find_chosen_prompts(settings: Settings) -> frozenset[str]:
-    """Return the prompts that a `prompts.use` names. Shadow prompts do not count."""
-    return frozenset(
-        str(choice.prompt) for choice in list_prompt_choices(settings) if not choice.shadow
-    )
-
-
-def find_shadow_only_prompts(settings: Settings) -> frozenset[str]:
-    """Return the prompts that the settings file uses only as shadow prompts."""
-    choices = list_prompt_choices(settings)
-    return frozenset(
-        str(choice.prompt) for choice in choices if choice.shadow
-    ) - find_chosen_prompts(settings)
+    """Return the prompts that a `prompts.use` names."""
+    return frozenset(str(choice.prompt) for choice in list_prompt_choices(settings))
 
 
 DEFAULT = "default"
@@ -439,12 +412,7 @@ def _iter_prompts(settings: Settings, effective: EffectiveSettings) -> Iterator[
         assert chosen is not None  # of the event, at least
         places = (chosen.key, f"{effective.key}.{key}", key)
         yield find_source(settings, key, chosen.prompt, *places)
-    for event in effective.shadows:
-        shadow = effective.find_shadow_prompt(event)
-        assert shadow is not None  # of the event, at least
-        value = {"prompt": shadow.prompt, "shadow": True}
-        yield find_source(settings, f"prompts.use.{event}", value, shadow.key)
-    if not effective.use and not effective.shadows:
+    if not effective.use:
         yield find_source(settings, "prompts.use", {}, "prompts.use")
 
 

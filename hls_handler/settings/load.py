@@ -30,7 +30,11 @@ from hls_handler.settings.model import (
     resolve_model,
 )
 from hls_handler.settings.reference import Reference, explain
-from hls_handler.settings.removed import take_removed_keys
+from hls_handler.settings.removed import (
+    describe_shadow_prompts,
+    take_removed_keys,
+    take_shadow_prompts,
+)
 from hls_handler.settings.values import OPTIONAL, is_false, is_loopback, is_unencrypted
 from hls_handler.settings.yaml_parser import (
     Expansion,
@@ -95,7 +99,8 @@ def load_settings(
     path = path.absolute()
     dotenv = dotenv and dotenv.absolute()
     tree = _read_tree(path, options)
-    removed = take_removed_keys(tree)
+    shadows = take_shadow_prompts(tree)
+    removed = (*take_removed_keys(tree), *describe_shadow_prompts(tree, shadows))
     variables = read_environment(environ, dotenv)
     if allow_unset:
         variables = {name: value for name, value in variables.items() if value.strip()}
@@ -145,6 +150,7 @@ def load_settings(
     settings._sources = sources
     settings._warnings = warnings
     settings._unset = expansion.unset
+    settings._former_shadows = frozenset(shadows.values())
     return settings
 
 

@@ -443,10 +443,7 @@ class Prompts(Section):
     )
     use: Mapping[EventKey, PromptUse] = Field(
         default_factory=dict,
-        description=(
-            "which prompt an event uses, if several match, none is wanted, or one is to run as a"
-            " shadow"
-        ),
+        description="which prompt an event uses, if several match, or none is wanted",
     )
     variables: Mapping[VariableName, VariableValue] = Field(
         default_factory=dict,
@@ -1002,6 +999,7 @@ class Settings(Section):
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
     _warnings: tuple[Sentence, ...] = PrivateAttr(default=())
     _unset: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _former_shadows: frozenset[str] = PrivateAttr(default=frozenset())
 
     @property
     def has_console(self) -> bool:
@@ -1057,6 +1055,13 @@ class Settings(Section):
     def warnings(self) -> tuple[Sentence, ...]:
         """One sentence for each key that is valid, but outdated, without effect or unsafe."""
         return self._warnings
+
+    @property
+    def former_shadows(self) -> frozenset[str]:
+        """Names of prompts that removed entries of `prompts.use` ran as shadows. Their `on` has no
+        effect: they must not begin to post.
+        """
+        return self._former_shadows
 
     @property
     def unset(self) -> Mapping[str, str]:

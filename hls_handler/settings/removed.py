@@ -4,7 +4,7 @@ warning says what holds now.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hls_handler.problems import Kind, Sentence
@@ -65,6 +65,34 @@ def take_removed_keys(
         for prefix, part in parts.items()
         for path, value in iter_leaves(_take(part, key.path), key_path(prefix, key.path))
     )
+
+
+def take_shadow_prompts(tree: Tree) -> dict[str, str]:
+    """Delete the entries of `prompts.use` with `shadow: true`, and return the prompt of each by its
+    key path: {"prompts.use.issues.opened": "issues/strict"}.
+    """
+    maps = {"prompts.use": value_at(tree.root, "prompts.use")}
+    for index, entry in enumerate(list_at(tree.root, "repositories")):
+        maps[f"repositories[{index}].prompts.use"] = value_at(entry, "prompts.use")
+    found: dict[str, str] = {}
+    for path, use in maps.items():
+        if not isinstance(use, dict):
+            continue
+        for event, value in [*use.items()]:
+            if isinstance(value, dict) and value.get("shadow") is True:
+                del use[event]
+                found[key_path(path, event)] = str(value.get("prompt"))
+    return found
+
+
+def describe_shadow_prompts(tree: Tree, prompts: Mapping[str, str]) -> Iterator[Sentence]:
+    """Yield a warning for each entry that `take_shadow_prompts` returned."""
+    for path, prompt in prompts.items():
+        text = (
+            f"the shadow prompt {prompt} does not run any more, and its `on:` has no effect;"
+            " `hls prompts try` tries it: write `on: []` in the prompt, then remove the entry"
+        )
+        yield Sentence(f"{tree.sources.where(path)}: {text}", Kind.UNUSED_KEY)
 
 
 def _take(part: object, path: str) -> object:

@@ -427,21 +427,9 @@ class Section(BaseModel):
         return {} if value is None else value
 
 
-class ShadowPrompt(Section):
-    """A shadow prompt: it runs after the event's own prompt, on the same facts, and posts
-    nothing.
-    """
-
-    prompt: str = Field(min_length=1, description="the name of a prompt")
-    shadow: Literal[True] = Field(
-        description="runs beside the event's own prompt and posts nothing"
-    )
-
-
 def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
     try:
         return validate(value)
-    # key paths of its errors are ambiguous, because events have dots: "issues.opened.shadow"
     except ValidationError:
         raise ValueError("is of none of the types") from None
 
@@ -511,9 +499,9 @@ VariableValue = Annotated[
 ]
 """A value of the operator for templates. Tuples, because settings are immutable."""
 PromptUse = Annotated[
-    str | Literal[False] | ShadowPrompt,
+    str | Literal[False],
     WrapValidator(_merge_errors),
-    Expected("the name of a prompt, false, or {prompt: NAME, shadow: true}"),
+    Expected("the name of a prompt, or false"),
 ]
 
 

@@ -14,7 +14,6 @@ from hls_handler.analysis import TOKENS
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, deliveries
 from hls_handler.db.values import from_row, to_ms
-from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.store.replies import IS_NEWEST, IS_PAID_BY, MODEL, PAID, REPLY
 
 Kind = Literal["issue", "pull_request", "review", "workflow", "comment", "release", "generic"]
@@ -32,7 +31,7 @@ KIND_OF_EVENT: Mapping[str, Kind] = {
 
 _c = calls.c
 _d = deliveries.c
-_IS_SHOWN = and_(_c.step_index < FIRST_SHADOW_STEP, _c.reply_type.is_not(None), IS_NEWEST)
+_IS_SHOWN = and_(_c.reply_type.is_not(None), IS_NEWEST)
 _NEWEST_FIRST = (_c.finished_at.desc(), _c.delivery_id.desc(), _c.step_index.desc())
 _OF_DELIVERY = (
     _d.guid,
@@ -91,7 +90,7 @@ class AnalysisPage:
 
 
 class Analyses:
-    """Reads the valid replies, without those to shadow prompts."""
+    """Reads the valid replies."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -43,7 +43,7 @@ from hls_handler.db.tables import (
     slots,
 )
 from hls_handler.db.values import HOUR_MS, from_ms, from_row
-from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
+from hls_handler.deliveries import Lease
 from hls_handler.errors import (
     AccountLimited,
     BudgetExceeded,
@@ -269,10 +269,6 @@ class CallRow:
     is_correction: bool  # it asked to correct the invalid reply to the call before
 
     @property
-    def of_shadow(self) -> bool:
-        return self.index >= FIRST_SHADOW_STEP
-
-    @property
     def lasted_s(self) -> float | None:
         """Seconds until the end, also of a call that failed; None if the end is not stored."""
         if self.took_s is not None or self.finished_at is None:
@@ -301,10 +297,8 @@ class CallRow:
 
 
 def make_receipt(calls: Sequence[CallRow]) -> Receipt:
-    """Return the sums over the calls of a delivery that Claude got, without those of a shadow
-    prompt.
-    """
-    own = [call for call in calls if not call.of_shadow and call.outcome != UNAVAILABLE]
+    """Return the sums over the calls of a delivery that Claude got."""
+    own = [call for call in calls if call.outcome != UNAVAILABLE]
     costs = [0.0 if call.is_free else call.cost_usd for call in own]
     return Receipt(
         calls=len(own),
@@ -557,9 +551,8 @@ class ClaudeCalls:
             groups = Groups(lease.repository, lease.author)
             counts = Counter({CACHE_HIT: 1})
             counts += Counter({CACHE_SAVED: saved_micro_usd})
-            if index < FIRST_SHADOW_STEP:
-                counts += count_by_group("replies", 1, groups, "cached")
-                counts += count_by_group("saved_micro_usd", saved_micro_usd, groups)
+            counts += count_by_group("replies", 1, groups, "cached")
+            counts += count_by_group("saved_micro_usd", saved_micro_usd, groups)
             self._checkpoints.counters.add(connection, counts)
 
     def count_last_hour(self) -> int:
@@ -847,9 +840,7 @@ def _count_call(
     cost = columns.get("cost_micro_usd") or 0
     groups = Groups(lease.repository, lease.author)
     counts = {("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1}
-    if columns["step_index"] >= FIRST_SHADOW_STEP:
-        counts["prompt_shadow_calls", prompt_id] = 1
-    elif outcome == SUCCESS:
+    if outcome == SUCCESS:
         counts |= count_by_group("replies", 1, groups, "asked")
     counts |= {("tokens", name.removesuffix("_tokens")): columns.get(name) or 0 for name in TOKENS}
     counts |= {("cost_micro_usd", ""): cost, ("prompt_cost_micro_usd", prompt_id): cost}

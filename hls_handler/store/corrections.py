@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Select, func, or_, select
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, corrections, deliveries, labels
 from hls_handler.db.values import HOUR_MS, from_ms, from_row, to_ms
-from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease, conversation_key
+from hls_handler.deliveries import Lease, conversation_key
 from hls_handler.handlers.labels import (
     CORRECTION_WINDOW_DAYS,
     AppliedLabel,
@@ -263,7 +263,6 @@ def _find_setter(correction: Row[Any]) -> Select[Any]:
         .where(
             _d.conversation_key == key,
             calls.c.prompt_id == correction.prompt_id,
-            calls.c.step_index < FIRST_SHADOW_STEP,
             calls.c.outcome.in_([SUCCESS, CACHED]),
             calls.c.finished_at <= correction.set_at,
         )

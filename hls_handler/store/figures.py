@@ -39,7 +39,6 @@ from hls_handler.analysis import Score
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, corrections, deliveries, findings, labels
 from hls_handler.db.values import EPOCH, from_ms, to_ms
-from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.events import PULL_REQUEST_EVENTS
 from hls_handler.store.calls import IS_CALL
 from hls_handler.store.periods import (
@@ -61,7 +60,6 @@ MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newes
 _d = deliveries.c
 _f = findings.c
 _c = calls.c
-_IS_POSTED = and_(_c.delivery_id == deliveries.c.id, _c.step_index < FIRST_SHADOW_STEP)
 _HAS_SCORES = '%"scores":[{%'
 _IS_ACTED_ON = or_(_f.state == "fixed", and_(_f.is_accepted, _f.state != "dismissed"))
 _FINDING_COUNTS = {
@@ -367,7 +365,7 @@ class _Span:
         is_review = and_(self._has_ended, _d.event == "pull_request")
         query = (
             select(_d.finished_at, REPLY.label("reply"))
-            .join(calls, _IS_POSTED)
+            .join(calls, _c.delivery_id == _d.id)
             .outerjoin(PAID, IS_PAID_BY)
             .where(is_review, _c.reply_type.is_not(None), REPLY.like(_HAS_SCORES))
             .order_by(_d.finished_at.desc())

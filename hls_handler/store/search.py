@@ -24,7 +24,7 @@ from sqlalchemy import (
 from hls_handler.db.database import Database
 from hls_handler.db.tables import audit, calls, checkpoints, deliveries
 from hls_handler.db.values import from_ms, from_row, literal, to_ms
-from hls_handler.deliveries import FIRST_SHADOW_STEP, ListedState, State
+from hls_handler.deliveries import ListedState, State
 from hls_handler.queue.rate_limiter import SLOT_WAIT
 from hls_handler.store.statistics import DELIVERY_COLUMNS, LAST_ID, DeliveryRow
 
@@ -222,9 +222,8 @@ class DeliverySearches:
             .group_by(_c.guid)
         )
         lasted = func.coalesce(calls.c.duration_ms, calls.c.finished_at - calls.c.started_at)
-        own_lasted = func.sum(lasted).filter(calls.c.step_index < FIRST_SHADOW_STEP)
         asked = (
-            select(_c.guid, own_lasted, func.sum(calls.c.cost_micro_usd))
+            select(_c.guid, func.sum(lasted), func.sum(calls.c.cost_micro_usd))
             .join(calls, calls.c.delivery_id == _c.id)
             .where(_c.guid.in_(guids))
             .group_by(_c.guid)

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from hls_handler.db.counters import LAST_WEBHOOK, NO_COUNTS, RENAMED
 from hls_handler.db.database import Database
-from hls_handler.db.tables import calls, checkpoints, counters, deliveries
+from hls_handler.db.tables import calls, counters, deliveries
 from hls_handler.db.values import HOUR_MS, decompress, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, End, ListedState, State
 from hls_handler.events import event_key
@@ -198,16 +198,6 @@ class Deliveries:
         return self._rows(
             select(*DELIVERY_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id)
         )
-
-    def with_checkpoint(self, name: str, *, since: datetime) -> list[DeliveryRow]:
-        """Return the deliveries received since `since` that have a checkpoint of this name, newest
-        first.
-        """
-        has_checkpoint = exists().where(
-            checkpoints.c.delivery_id == _c.id, checkpoints.c.name == name
-        )
-        query = select(*DELIVERY_COLUMNS).where(_c.received_at >= to_ms(since), has_checkpoint)
-        return self._rows(query.order_by(_c.id.desc()))
 
     def with_reply(
         self, *, since: datetime, events: Collection[str], most: int

@@ -32,7 +32,6 @@ from hls_handler.db.tables import (
 )
 from hls_handler.db.values import from_row, to_ms
 from hls_handler.deliveries import (
-    FIRST_SHADOW_STEP,
     TRIAGE,
     TRIAGED,
     UNDO_TRIAGE,
@@ -294,7 +293,7 @@ class TriageRuns:
 
     def find_past_calls(self, prompt: str, *, since: datetime) -> PastCalls:
         """Return the averages of the calls about issues whose first prompt was `prompt`."""
-        asked = (_c.step_index < FIRST_SHADOW_STEP, _c.started_at >= to_ms(since), IS_CALL)
+        asked = (_c.started_at >= to_ms(since), IS_CALL)
         is_first = case((_c.prompt_id.startswith(f"{prompt}@", autoescape=True), _c.delivery_id))
         columns = (
             func.count(),

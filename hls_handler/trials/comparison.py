@@ -1,25 +1,45 @@
 """Compares two results of prompts for the same deliveries with each other, and with the labels that
 people left. Pure.
-
-The new result is of a trial or a shadow.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from difflib import unified_diff
 from functools import cached_property
 from math import comb
 from typing import Any, Literal
 
-from hls_handler.actions import RequestedLabel
-from hls_handler.analysis import TOKENS, Usage
-from hls_handler.engine.shadow import PromptResult
+from hls_handler.actions import Action, EnsureLabels, RequestedLabel
+from hls_handler.analysis import TOKENS, Analysis, Usage
 from hls_handler.store.calls import CallRow
 
 Change = Literal["fixed", "broken", "still wrong", "same"]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptResult:
+    prompt_id: str  # "issues/strict@3f9c2a"; the first if `then` leads to others
+    labels: tuple[RequestedLabel, ...]
+    label_fields: frozenset[str]  # of the replies, that can lead to labels
+
+
+def prompt_result(analysis: Analysis, actions: Iterable[Action]) -> PromptResult:
+    """Return the labels of an analysis."""
+    fields = set[str]()
+    for answer in analysis.replies:
+        fields |= type(answer.fields).label_rules.keys()
+        fields |= type(answer.fields).model_fields.keys() & {"suggested_labels"}
+    labels: list[RequestedLabel] = []
+    for action in actions:
+        if isinstance(action, EnsureLabels):
+            labels += action.requested
+    prompt_id = ""
+    if analysis.replies:
+        prompt_id = analysis.replies[0].prompt_id
+    return PromptResult(prompt_id, tuple(labels), frozenset(fields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +209,6 @@ class Report:
     """The comparisons of a trial, and what they show together."""
 
     comparisons: tuple[Comparison, ...]
-    # "failed" -> 2: deliveries without a result to compare
-    excluded: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def label_sets(self) -> list[LabelSets]:

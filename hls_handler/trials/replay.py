@@ -10,7 +10,7 @@ from functools import cache, partial
 from typing import Any
 
 from hls_handler.analysis import Reply
-from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
+from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.asking import UNSHOWN, Comments, prompt_limits
 from hls_handler.engine.job import (
     GATHER,
@@ -20,7 +20,6 @@ from hls_handler.engine.job import (
     load_replies,
 )
 from hls_handler.engine.repository_settings import SETTINGS_FILE
-from hls_handler.engine.trial_job import TrialJob, read_facts
 from hls_handler.errors import HlsError, PayloadError, Permanent
 from hls_handler.events import Account, Event, parse_event
 from hls_handler.github.comment_body import list_boxes, marker
@@ -43,6 +42,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.replies import NO_REPLIES, StoredReplies
 from hls_handler.store.statistics import DeliveryRow
+from hls_handler.trials.trial_job import TrialJob, read_facts
 
 SEARCHED_COMMENTS = 100
 """Newest comments of an issue in which that of the bot account is searched: one or two requests."""
@@ -215,11 +215,11 @@ def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, 
 
 def _decode_replies(stored: StoredFacts, restore: Callable[[str], Library]) -> Mapping[int, Reply]:
     """Return the stored replies by index, each as its prompt has it in the library of `restore`, or
-    as it is shown. Those to a shadow prompt are left out.
+    as it is shown.
     """
     replies: dict[int, Reply] = {}
     for index, found in stored.replies.valid.items():
-        reply = decode_reply_for_display(found) if index < FIRST_SHADOW_STEP else None
+        reply = decode_reply_for_display(found)
         if reply is None:
             continue
         # None: the prompt was removed

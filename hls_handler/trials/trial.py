@@ -8,22 +8,18 @@ are stored.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Reply
-from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.asking import PROMPT_SECRET, Comments, find_review_budget
 from hls_handler.engine.job import decode_reply_for_display
 from hls_handler.engine.library import families
 from hls_handler.engine.posting import LABELS_BEFORE, OUTCOME
-from hls_handler.engine.shadow import SHADOW, prompt_result
-from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import (
     DependencyDown,
     HlsError,
@@ -48,7 +44,7 @@ from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.storage import Storage
 from hls_handler.store.calls import ReviewBudget
 from hls_handler.store.statistics import DeliveryRow
-from hls_handler.trials.comparison import Comparison, LabelSets, Report, Run, sum_calls
+from hls_handler.trials.comparison import Comparison, LabelSets, Run, prompt_result, sum_calls
 from hls_handler.trials.replay import (
     NotRepeatable,
     StoredFacts,
@@ -57,6 +53,7 @@ from hls_handler.trials.replay import (
     replay,
 )
 from hls_handler.trials.sender import Sender, UnusableAnswer
+from hls_handler.trials.trial_job import TrialJob
 from hls_handler.untrusted.redaction import redact
 
 NOT_ASKED = "not asked, because of the error above"
@@ -268,34 +265,6 @@ def _compare(store: Storage, row: DeliveryRow, trial: Trial, sender: Sender) -> 
     return replace(_begin(row), posted=posted.run, new=new, labels=labels)
 
 
-def compare_stored(store: Storage, prompt: str, *, since: datetime) -> Report:
-    """Compare the stored results of the shadow prompt `prompt` with the posted results for the same
-    deliveries.
-
-    Only deliveries received since `since` (aware UTC) count. `prompt` is a name, or an id with a
-    version.
-    """
-    found: list[Comparison] = []
-    excluded: Counter[str] = Counter()
-    for row in store.deliveries.with_checkpoint(SHADOW.name, since=since):
-        shadowed = SHADOW.decode(store.checkpoints.load(row.guid).get((SHADOW.name, 0)))
-        if shadowed is None or shadowed.prompt != prompt.partition("@")[0]:
-            continue
-        if shadowed.ran is None:
-            excluded[shadowed.state] += 1
-        elif prompt in (shadowed.prompt, shadowed.ran.prompt_id):
-            calls = store.calls.calls_of(row.guid)
-            posted = Run(
-                shadowed.posted, **sum_calls([call for call in calls if not call.of_shadow])
-            )
-            new = Run(shadowed.ran, **sum_calls([call for call in calls if call.of_shadow]))
-            corrections = store.corrections.of_conversation(row)
-            left = _apply(corrections, shadowed.posted.labels)
-            labels = LabelSets(shadowed.posted, shadowed.ran, left)
-            found.append(replace(_begin(row), posted=posted, new=new, labels=labels))
-    return Report(tuple(found), excluded)
-
-
 def _replay(source: StoredFacts, posted: str | None) -> TrialJob | None:
     """Run a delivery again with its replies, as the prompts were then; None if there are none."""
     with suppress(NotRepeatable, StepFailed, PromptError):
@@ -339,13 +308,13 @@ def _load_posted_run(store: Storage, row: DeliveryRow, source: StoredFacts) -> _
                 own = parse_sections(posted, marker=mark).get(action.section)
                 posted = own.text if own else ""
     replies = source.replies.valid
-    asked = [replies[index] for index in sorted(replies) if index < FIRST_SHADOW_STEP]
+    asked = [replies[index] for index in sorted(replies)]
     run = Run(
         prompt_result(job.analysis, actions),
         end=": ".join(filter(None, [row.state, row.reason])),
         replies=_format_replies(filter(None, map(decode_reply_for_display, asked))),
         comment=_MARKS.sub("", posted or "").strip(),
-        **sum_calls([call for call in store.calls.calls_of(row.guid) if not call.of_shadow]),
+        **sum_calls(store.calls.calls_of(row.guid)),
     )
     return _PostedRun(run, actions)
 

@@ -81,8 +81,7 @@ class StatsDocument(TypedDict):
     handlers: dict[str, dict[str, int]]
     repositories: dict[str, dict[str, int]]
     ignored_by_reason: dict[str, int]
-    # calls, those of a shadow among them, and cost by prompt id
-    prompts: dict[str, dict[str, float]]
+    prompts: dict[str, dict[str, float]]  # calls and cost by prompt id
     feedback: dict[str, dict[str, dict[str, float]]]  # by prompt id and field
     findings: Findings
     tokens: TokensDocument
@@ -212,13 +211,8 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
 
 def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, float]]:
     costs = by_name["prompt_cost_micro_usd"]
-    shadow_calls = by_name["prompt_shadow_calls"]
     return {
-        prompt: {
-            "calls": calls,
-            "shadow_calls": shadow_calls.get(prompt, 0),
-            "cost_usd": costs.get(prompt, 0) / 1_000_000,
-        }
+        prompt: {"calls": calls, "cost_usd": costs.get(prompt, 0) / 1_000_000}
         for prompt, calls in by_name["prompt_calls"].items()
     }
 

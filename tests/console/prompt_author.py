@@ -19,7 +19,7 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.storage import Storage
 from hls_handler.store.reply_cache import CachedReply
 from tests.console.browser import KEY, Browser
-from tests.engine.shadow_world import load_cached
+from tests.engine.libraries import load_cached
 from tests.prompting.samples import write
 from tests.queue.builders import SOURCES, begin
 from tests.web.fakes import Response, settings

@@ -12,7 +12,7 @@ from hls_handler.db.tables import questions, system_texts
 from tests.console.rerun_world import PROMPT, REPLY, RerunBrowser, run
 from tests.engine.conftest import make_world, shared_folder
 from tests.engine.fakes import INVALID, ISSUE
-from tests.engine.shadow_world import make_shadow_world
+from tests.engine.libraries import load_chain
 from tests.engine.test_repository_settings import make_world_with_file
 from tests.engine.world import BUG, QUESTION, MakeWorld
 
@@ -43,18 +43,19 @@ def test_settings_of_the_repository_apply_as_they_did_then(make_world: MakeWorld
     assert "German" in RerunBrowser(world).text(PROMPT)
 
 
-def test_each_call_has_a_page_also_those_of_a_shadow_prompt(
+def test_each_call_has_a_page_also_those_of_a_follow_up_prompt(
     make_world: MakeWorld, shared_folder: Path
 ) -> None:
-    world = make_shadow_world(make_world, shared_folder, BUG, QUESTION, REPLY)
+    world = make_world(QUESTION, REPLY)
+    world.prompts = load_chain(shared_folder / "chain")
+    world.accept()
     world.run()
     browser = RerunBrowser(world)
     for number, sent in enumerate(world.claude.asked, start=1):
         text = browser.text(f"{PROMPT}/{number}")
         assert " ".join(sent.system.split()) in text
         assert f"Prompt {sent.prompt.id} Model" in text
-    assert "ok, shadow prompt" in text
-    assert browser.get(f"{PROMPT}/4").status == browser.get(f"{PROMPT}/0").status == 404
+    assert browser.get(f"{PROMPT}/3").status == browser.get(f"{PROMPT}/0").status == 404
     assert browser.get(f"{PROMPT}/{'1' * 5000}").status == browser.get(f"{PROMPT}/x").status == 404
     assert browser.get("/deliveries/unknown/prompt").status == 404
 

@@ -395,7 +395,7 @@ def test_label_of_a_field_that_only_the_new_wording_has_is_listed_and_not_judged
     assert "The new wording fixed 0, broke 0 of 1 ; no delivery was fixed or broken." in result
     assert "regression: only the new wording has it, not judged; set on 1 of 1" in result
     assert "1: the same labels" in result
-    assert "People corrected 0 of 1 deliveries. A shadow prompt" in result
+    assert "People corrected 0 of 1 deliveries." in result
     assert "none regression none same" in result
 
 

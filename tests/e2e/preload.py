@@ -17,7 +17,7 @@ from hls_handler import shipped
 from hls_handler.cli import COMMANDS
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
-from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
+from hls_handler.settings.effective import find_chosen_events
 from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
 from tests.crash.scenarios import PROMPTS
 
@@ -57,10 +57,6 @@ def load(settings: Settings) -> Library:
     load it.
     """
     folders = tuple(folder.resolve() for folder in settings.prompts.folders.values())
-    if (
-        folders in _LIBRARIES
-        and not find_chosen_events(settings)
-        and not find_shadow_only_prompts(settings)
-    ):
+    if folders in _LIBRARIES and not find_chosen_events(settings) and not settings.former_shadows:
         return _LIBRARIES[folders]
     return load_checked(settings)

@@ -8,18 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler import shipped
 from hls_handler.analysis import IssueResponse
 from hls_handler.errors import DependencyDown, Permanent, SlowResponse
 from hls_handler.prompting import recorded
-from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Labels, Prompts
+from hls_handler.settings.model import Labels
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
-from tests.engine.shadow_world import ANALYZE, load_cached
+from tests.engine.libraries import load_chain
 from tests.engine.world import BUG, GUID, QUESTION, Ended, MakeWorld, settings
 from tests.handlers.world import pull_request_analysis
-from tests.prompting.samples import load, write
+from tests.prompting.samples import load
 
 
 def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
@@ -30,13 +28,6 @@ def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None
     assert "Thanks to whoever fixes it." in world.github.comments[1]
     assert world.github.calls == ["issue 1", "issue 1", "write labels", "write comment"]
     assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
-
-
-def load_chain(folder: Path) -> Library:
-    """The shipped library, in which a second prompt follows `issues/analyze` for questions."""
-    write(folder, {"issues/analyze.j2": ANALYZE})
-    directory = {"directory": [folder, shipped.PROMPTS]}
-    return load_cached(settings().model_copy(update={"prompts": Prompts.model_validate(directory)}))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from hls_handler.engine.posting import Posting
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Postponed, Retryable, Superseded
 from hls_handler.handlers.job import Conversation
 from hls_handler.prompting import recorded
-from hls_handler.queue.locks import LocksReleased
 from hls_handler.settings.model import Labels, Settings
 from tests.engine.fakes import GITHUB_DOWN, ISSUE
 from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
@@ -35,7 +34,7 @@ def test_comment_waits_for_its_lock(make_world: MakeWorld) -> None:
         world.row().reason == "waits for delivery holder, which holds the lock 186853002#1/issues"
     )
     assert world.github.comments == {}
-    world.store.checkpoints.save(holder, LocksReleased())
+    world.store.queue.finish(holder, End("done", ""), took_s=1)
     world.advance(2)
     assert world.run() is not None
     assert list(world.github.comments) == [1]
@@ -261,7 +260,7 @@ def test_outcome_is_found_by_its_target_if_the_plan_has_changed(make_world: Make
     job = world.job()
     other = EnsureReply(8, "fixed", "Fixed, too.")
     first = post_all(job, REVIEW, REPLY)
-    job.store.checkpoints.save(job.lease, *job.pending.take(), LocksReleased())
+    job.store.checkpoints.save(job.lease, *job.pending.take())
     world.store.queue.reschedule(
         job.lease, at=world.store.now(), reason="", failed=False, counts=False, github_requests=0
     )

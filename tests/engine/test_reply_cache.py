@@ -6,15 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hls_handler.engine.shadow import SHADOW
 from hls_handler.github.values import ChangedFile, GuidanceFile, ReviewContext
 from hls_handler.settings.model import Claude, Review
-from tests.engine.shadow_world import make_shadow_world
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request_analysis
 from tests.queue.builders import replies_to
@@ -149,24 +146,6 @@ def test_rule_10_cached_reply_is_redacted(make_world: MakeWorld) -> None:
     replies = [one.reply for guid in (GUID, "second") for one in replies_to(world.store, guid)]
     assert ["Revoke [redacted: github-token]." in reply for reply in replies] == [True, True]
     assert all(token not in step.value for step in world.store.checkpoints.load("second").values())
-
-
-def test_shadow_prompt_does_not_use_the_cache_and_runs_only_beside_a_real_reply(
-    make_world: MakeWorld, shared_folder: Path
-) -> None:
-    """The task of the shadow prompt is that of the posted one."""
-    world = make_shadow_world(make_world, shared_folder / "shadow", BUG)
-    assert world.finish().state == "done"
-    assert [call.of_shadow for call in world.store.calls.calls_of(GUID)] == [False, True]
-    process(world, "second")
-    assert world.store.calls.calls_of("second") == []
-    skipped = SHADOW.decode(world.store.checkpoints.load("second").get((SHADOW.name, 0)))
-    assert skipped is not None
-    assert (skipped.state, skipped.reason) == (
-        "skipped",
-        "the posted reply came from the cache of replies (claude.cache_ttl_h)",
-    )
-    assert cache_counters(world) == {"hits": 1, "misses": 1, "saved_micro_usd": 140}
 
 
 # Reviews: the same diff costs one call, whichever pull request has it

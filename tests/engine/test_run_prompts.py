@@ -34,8 +34,8 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts, Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, INVALID
-from tests.engine.shadow_world import load_cached
-from tests.engine.world import GUID, MakeWorld, World, library, settings
+from tests.engine.libraries import load_cached
+from tests.engine.world import MakeWorld, World, library, settings
 from tests.handlers.world import (
     RecordedJob,
     event,
@@ -85,13 +85,12 @@ class Calls:
 @dataclass
 class CallsJob(RecordedJob):
     calls: Calls | None = None
-    is_verified: bool = True
     unverified: str | None = None
 
     @property
     def asking(self) -> Asking:
         assert self.calls is not None
-        return Asking(LIBRARY, ANALYZE, {}, self.calls, self.is_verified)
+        return Asking(LIBRARY, ANALYZE, {}, self.calls)
 
     def note(
         self,
@@ -104,9 +103,8 @@ class CallsJob(RecordedJob):
         self.unverified = unverified
 
 
-def run(facts: PullRequestFacts, calls: Calls, *, is_verified: bool = True) -> AskedReview:
-    job = CallsJob(event(pull_request()), facts, calls=calls, is_verified=is_verified)
-    return ask_review(job, facts)
+def run(facts: PullRequestFacts, calls: Calls) -> AskedReview:
+    return ask_review(CallsJob(event(pull_request()), facts, calls=calls), facts)
 
 
 LIBRARY: Library = library()
@@ -204,17 +202,13 @@ def test_parts_from_the_one_over_the_budget_on_count_as_not_reviewed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verify", "is_verified", "reply"),
-    [
-        (False, True, found("a.py")),
-        (True, False, found("a.py")),
-        (True, True, pull_request_analysis()),
-    ],
-    ids=["switched off", "shadow prompt", "no findings"],
+    ("verify", "reply"),
+    [(False, found("a.py")), (True, pull_request_analysis())],
+    ids=["switched off", "no findings"],
 )
-def test_nothing_is_verified(verify: bool, is_verified: bool, reply: ReplyFields) -> None:
+def test_nothing_is_verified(verify: bool, reply: ReplyFields) -> None:
     calls = Calls({0: reply})
-    run(facts_of("a.py", verify=verify), calls, is_verified=is_verified)
+    run(facts_of("a.py", verify=verify), calls)
     assert calls.asked == [(ANALYZE, 0)]
 
 
@@ -400,22 +394,3 @@ def with_follow_up(folder: Path) -> Library:
     write(folder, {f"pull_requests/{name}": content for name, content in files.items()})
     directory = Prompts.model_validate({"directory": [folder, shipped.PROMPTS]})
     return load_cached(settings().model_copy(update={"prompts": directory}))
-
-
-def test_shadow_prompt_neither_counts_for_the_budget_nor_is_stopped_by_it(
-    make_world: MakeWorld,
-) -> None:
-    use = {"pull_request.opened": {"prompt": "pull_requests/changelog", "shadow": True}}
-    given = settings().model_copy(update={"prompts": Prompts.model_validate({"use": use})})
-    world = make_review_world(make_world, given=given, max_usd=0.05)
-    assert world.finish().state == "done"
-    # 0.00014 USD were spent
-    assert [call.of_shadow for call in world.store.calls.calls_of(GUID)] == [
-        False,
-        True,
-    ]
-    with world.store.database.reading() as connection:
-        keys = (
-            connection.exec_driver_sql("SELECT review_key FROM calls ORDER BY id").scalars().all()
-        )
-    assert keys == ["186853002#2", None]

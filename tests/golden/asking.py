@@ -28,7 +28,6 @@ from hls_handler.analysis import (
 )
 from hls_handler.claude.prices import with_price
 from hls_handler.engine.active_config import Claude, Provider, T
-from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
 from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.handlers.asking import VERIFY_PROMPT
@@ -40,6 +39,7 @@ from hls_handler.review.positions import Located
 from hls_handler.settings.model import Settings
 from hls_handler.trials.sender import Sender
 from hls_handler.trials.trial import Trial
+from hls_handler.trials.trial_job import TrialJob
 from hls_handler.wording import add_usd
 from tests.golden.cases import (
     Case,

@@ -18,11 +18,10 @@ from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.variables import find_element_type, has_members, iter_alternatives
-from hls_handler.routing import Router, Rule, Shadow
+from hls_handler.routing import Router, Rule
 from hls_handler.settings.effective import (
     RepositoryTable,
     find_chosen_events,
-    find_shadow_only_prompts,
 )
 from hls_handler.settings.model import Settings
 from hls_handler.untrusted.placeholders import public_hints
@@ -153,25 +152,10 @@ def load_with(folder: Path, kind: str, example: str) -> tuple[Settings, Library]
         text = text.replace("prompts:\n", "prompts:\n  directory: [own, shipped]\n")
     folders = write(folder / "own", {"README.md": ""}), copy_shipped(folder, kind)
     settings = load_settings_of(folder, text.replace("[own, shipped]", "[{}, {}]".format(*folders)))
-    chosen, shadows = find_chosen_events(settings), find_shadow_only_prompts(settings)
+    chosen = find_chosen_events(settings)
     config = all_variables(settings)
     return settings, load_library(
-        *folders, families=FAMILIES, shipped=SHIPPED, chosen=chosen, shadows=shadows, config=config
-    )
-
-
-def test_shadow_example_is_routed_next_to_the_original(tmp_path: Path) -> None:
-    for ending in (".j2", ".comment.md.j2"):
-        text = (SHIPPED / f"issues/analyze{ending}").read_text(encoding="utf-8")
-        write(tmp_path / "own", {f"issues/strict{ending}": text})
-    settings, library = load_with(tmp_path, "issues", example_of("yaml", "shadow"))
-    rule = Router(settings, RepositoryTable(settings), library).route(
-        routing_input(repository="owner/repo")
-    )
-    assert isinstance(rule, Rule)
-    assert (rule.prompt, rule.shadow) == (
-        "issues/analyze",
-        Shadow("issues/strict", "prompts.use.issues.opened"),
+        *folders, families=FAMILIES, shipped=SHIPPED, chosen=chosen, config=config
     )
 
 

@@ -27,7 +27,6 @@ import pytest
 
 from hls_handler.analysis import Analysis, Reply, ReplyFields, Usage
 from hls_handler.engine.asking import Comments
-from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import HlsError
 from hls_handler.events import Event
 from hls_handler.handlers import HANDLERS
@@ -44,6 +43,7 @@ from hls_handler.question import Prompt
 from hls_handler.routing import Rule
 from hls_handler.sandbox.samples import facts_of
 from hls_handler.settings.effective import find_chosen_events, without_entry
+from hls_handler.trials.trial_job import TrialJob
 from tests.engine.world import settings
 from tests.prompting.samples import FAMILIES, KEY, SHIPPED, copy_shipped, write
 from tests.settings.files import SMALLEST, load
@@ -128,7 +128,7 @@ def comment_of(
         return Reply(asked.id, asked.reply, reply, Usage("claude"))
 
     common = common_variables(event, prompt.name)
-    asking = Asking(library, prompt.name, common, send, is_verified=False)
+    asking = Asking(library, prompt.name, common, send)
     comments = Comments(library, common, KEY, handler.has_sections)
     rule = Rule(event.key, prompt.name, without_entry(settings()), prompt.path)
     job = TrialJob(event, rule, asking, comments, facts=facts)

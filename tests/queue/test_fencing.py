@@ -12,7 +12,6 @@ from hls_handler.actions import StoredComment
 from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.queue.checkpoints import PendingChanges, StatusChange
-from hls_handler.queue.locks import LocksReleased
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, begin, claim, open_history, replies_to, start_call
@@ -50,7 +49,6 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
     "acquire_lock": lambda s, lease: s.locks.acquire(
         lease, "comment", ttl_s=60, changes=[CHECKPOINT]
     ),
-    "release_lock": lambda s, lease: s.checkpoints.save(lease, LocksReleased()),
     "change_labels": (
         lambda s, lease: open_history(s, lease, "hls").change_labels(["bug"], "intended")
     ),

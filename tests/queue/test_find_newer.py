@@ -89,10 +89,10 @@ def test_is_closed_follows_the_events_of_the_conversation(
         (f"{PROMPT}@another", 0, "done", True),
         (f"{PROMPT}-strictly@3f9c2a", 0, "done", False),
         ("issuesXanalyze@3f9c2a", 0, "done", False),
-        (f"{PROMPT}@3f9c2a", 100, "done", False),
+        (f"{PROMPT}@3f9c2a", 1, "done", False),
         (f"{PROMPT}@3f9c2a", 0, "dry_run", False),
     ],
-    ids=["changed since", "longer name", "like it", "a shadow's", "dry run"],
+    ids=["changed since", "longer name", "like it", "a follow-up's", "dry run"],
 )
 def test_is_answered_if_a_newer_event_was_answered_with_the_same_prompt(
     store: Storage,

@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.deliveries import End, Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.locks import LocksReleased, WriteCompleted
+from hls_handler.queue.locks import WriteCompleted
 from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, accept, begin, claim, queued, state_of
@@ -26,11 +26,12 @@ def test_lock_is_held_by_one_delivery_which_may_acquire_it_again(store: Storage)
     ) as waiting:
         store.locks.acquire(second, "1#7:issues", ttl_s=60)
     assert timedelta() < waiting.value.at - store.now() <= SECOND
-    store.checkpoints.save(second, LocksReleased())  # releases only its own locks
+    store.queue.finish(second, End("done", ""), took_s=1)  # releases only its own locks
+    third = begin(store, "g3")
     with pytest.raises(Postponed):
-        store.locks.acquire(second, "1#7:issues", ttl_s=60)
-    store.checkpoints.save(first, LocksReleased())
-    store.locks.acquire(second, "1#7:issues", ttl_s=60)
+        store.locks.acquire(third, "1#7:issues", ttl_s=60)
+    store.queue.finish(first, End("done", ""), took_s=1)
+    store.locks.acquire(third, "1#7:issues", ttl_s=60)
 
 
 @pytest.mark.parametrize("end", ["done", "dead", "postponed", "crashed"])
@@ -104,9 +105,9 @@ def test_completed_write_does_not_block_its_lock(store: Storage) -> None:
     store.queue.reschedule(
         lease, at=store.now(), reason="waits for its slot", failed=False, counts=False
     )
-    store.checkpoints.save(other, LocksReleased())
-    assert store.locks.acquire(other, "comment", ttl_s=120) is False
-    with pytest.raises(Postponed, match="waits for delivery g2, which holds the lock comment"):
+    store.queue.finish(other, End("done", ""), took_s=1)
+    assert store.locks.acquire(claim(store), "comment", ttl_s=120) is False
+    with pytest.raises(Postponed, match="waits for delivery g1, which holds the lock comment"):
         store.locks.acquire(begin(store, "g3"), "comment", ttl_s=120)
 
 

@@ -1,6 +1,4 @@
-"""Sentences of `hls why`: what a delivery waits for, what failed, Claude's replies and shadow
-results.
-"""
+"""Sentences of `hls why`: what a delivery waits for, what failed, and Claude's replies."""
 
 from __future__ import annotations
 
@@ -10,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from hls_handler.actions import Outcome, RequestedLabel
+from hls_handler.actions import Outcome
 from hls_handler.analysis import REPLY_TYPES, Reply, Usage
 from hls_handler.deliveries import End
-from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
 from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.queue.checkpoints import StatusChange
-from hls_handler.reports.delivery_report import describe_shadow, format_report, load_report
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.reports.reply_text import describe_reply
 from hls_handler.storage import Storage
 from tests.handlers.world import issue_analysis, request, review_analysis
@@ -84,18 +81,6 @@ def test_reply_is_one_sentence_with_the_fields_that_are_not_empty(
     assert describe_reply(Reply("p@1", kind, reply, Usage("claude"))) == sentence
 
 
-def test_a_shadow_is_described_by_what_it_would_have_done() -> None:
-    posted = PromptResult("issues/analyze@1", (RequestedLabel("bug", "kind"),), speaks=True)
-    silent = PromptResult("issues/strict@2", (), speaks=False)
-    assert (
-        describe_shadow(ShadowResult("issues/strict", "done", None, silent, posted))
-        == "Shadow prompt issues/strict@2 would have set no labels, without a comment; none of this"
-        " was posted."
-    )
-    failed = ShadowResult("issues/strict", "failed", "Claude answered 400", None, posted)
-    assert describe_shadow(failed) == "Shadow prompt issues/strict failed: Claude answered 400"
-
-
 def why(store: Storage) -> list[str]:
     return list(format_report(load_report(store, row_of(store, "g1"))))
 
@@ -110,17 +95,12 @@ def test_queued_delivery_says_what_failed_and_until_when_it_waits(store: Storage
         "analysis_error": "no reply",
         "posting_status": "failed",
     }
-    posted = PromptResult("issues/analyze@1", (), speaks=True)
-    shadow = ShadowResult("issues/strict", "failed", "no reply", None, posted)
-    store.checkpoints.save(
-        lease, StatusChange(failures | {"posting_error": "403"}), SHADOW.encode(shadow)
-    )
+    store.checkpoints.save(lease, StatusChange(failures | {"posting_error": "403"}))
     at = datetime(2026, 11, 20, 12, 5, tzinfo=UTC)
     store.queue.reschedule(lease, at=at, reason="GitHub asked to wait.", failed=False, counts=False)
     assert why(store)[1:] == [
         "  The analysis failed: no reply",
         "  Posting failed: 403",
-        "  Shadow prompt issues/strict failed: no reply",
         "  Waiting until 12:05:00 UTC: GitHub asked to wait.",
     ]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import Ignored, LabelCorrection, Router, RoutingInput, Rule, Shadow
+from hls_handler.routing import Ignored, LabelCorrection, Router, RoutingInput, Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.routing.world import (
     PROMPTS,
@@ -149,57 +149,6 @@ def test_settings_switch_a_prompt_off() -> None:
             "hls.yaml:14 (repositories[0].prompts.use.issues) switches the prompt for issues.opened"
             " off; remove that line to process it"
         ),
-    )
-
-
-# --- shadows
-# -----------------------------------------------------------------------------
-
-SHORT = {"prompt": "issues/short", "shadow": True}
-
-
-@pytest.mark.parametrize(
-    ("everywhere", "here", "prompt", "shadow"),
-    [
-        (
-            {"issues.opened": SHORT},
-            {},
-            "issues/analyze",
-            Shadow("issues/short", "prompts.use.issues.opened"),
-        ),
-        (
-            {"issues.opened": "issues/triage"},
-            {"issues.opened": SHORT},
-            "issues/triage",
-            Shadow("issues/short", "repositories[0].prompts.use.issues.opened"),
-        ),
-        ({"issues.opened": SHORT}, {"issues": "issues/short"}, "issues/short", None),
-    ],
-    ids=[
-        "with the prompt whose `on:` matches",
-        "with a choice for all repositories",
-        "same as the chosen",
-    ],
-)
-def test_shadow_runs_in_addition_to_the_prompt_for(
-    everywhere: dict[str, Any], here: dict[str, Any], prompt: str, shadow: Shadow | None
-) -> None:
-    by = settings({"name": "octo/hello", "prompts": {"use": here}}, prompts={"use": everywhere})
-    result = decide(routing_input(), by, prompts=TWO)
-    assert isinstance(result, Rule)
-    assert (result.prompt, result.shadow) == (prompt, shadow)
-
-
-def test_shadow_alone_does_not_enable_an_event() -> None:
-    by = settings(
-        prompts={"use": {"issues": SHORT}}, lines={"prompts": 20, "prompts.use.issues": 22}
-    )
-    result = decide(routing_input(), by, prompts={"issues.opened": ("issues/short",)})
-    assert result == Ignored(
-        "no prompt",
-        "no prompt in prompts/ has issues.opened in its `on:`; add it to a prompt to process it"
-        " (hls.yaml:22 (prompts.use.issues) runs issues/short as a shadow only), or add"
-        " prompts.directory to hls.yaml and set it to another folder",
     )
 
 

@@ -10,7 +10,6 @@ from hls_handler.settings.effective import (
     PromptChoice,
     RepositoryTable,
     find_chosen_events,
-    find_shadow_only_prompts,
     iter_sourced_values,
     list_prompt_choices,
 )
@@ -195,28 +194,21 @@ def test_variables_of_an_entry_override_those_of_all_repositories_name_by_name(
 USES = """\
     prompts:
       use:
-        issues.opened: {prompt: issues/strict, shadow: true}
         issues.edited: issues/other
 prompts:
   use:
     issues: issues/own
-    issues.reopened: {prompt: issues/other, shadow: true}
-    issues.opened: {prompt: issues/global, shadow: true}
-    push: {prompt: push/tell, shadow: true}
+    push: false
 """
 
 
 def test_every_choice_is_listed_with_its_key(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST + USES)
-    uses = list_prompt_choices(settings)
-    assert len(uses) == 6
-    assert uses[0] == PromptChoice("prompts.use.issues", "issues", "issues/own", shadow=False)
-    assert uses[4] == PromptChoice(
-        "repositories[0].prompts.use.issues.opened",
-        "issues.opened",
-        "issues/strict",
-        shadow=True,
-        layer=1,
+    assert list_prompt_choices(settings) == (
+        PromptChoice("prompts.use.issues", "issues", "issues/own"),
+        PromptChoice("prompts.use.push", "push", False),
+        PromptChoice(
+            "repositories[0].prompts.use.issues.edited", "issues.edited", "issues/other", layer=1
+        ),
     )
-    assert find_chosen_events(settings) == {"issues", "issues.edited"}
-    assert find_shadow_only_prompts(settings) == {"issues/strict", "issues/global", "push/tell"}
+    assert find_chosen_events(settings) == {"issues", "issues.edited", "push"}

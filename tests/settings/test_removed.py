@@ -24,6 +24,36 @@ def test_variable_of_a_removed_key_need_not_be_set(tmp_path: Path) -> None:
     assert '(claude.temperature): "${TEMPERATURE}" has no effect, ' in warning
 
 
+SHADOWS = """\
+    prompts:
+      use:
+        issues.opened: {prompt: issues/strict, shadow: true}
+        issues.edited: issues/other
+prompts:
+  use:
+    issues: {prompt: issues/short, shadow: true}
+    push: false
+"""
+
+
+def test_entry_with_a_shadow_prompt_is_left_out_as_a_whole_with_a_warning(tmp_path: Path) -> None:
+    settings = load(tmp_path, SMALLEST + SHADOWS)
+    assert settings.prompts.use == {"push": False}
+    assert settings.repositories[0].prompts.use == {"issues.edited": "issues/other"}
+    assert settings.former_shadows == {"issues/short", "issues/strict"}
+    end = (
+        "does not run any more, and its `on:` has no effect; `hls prompts try` tries it:"
+        " write `on: []` in the prompt, then remove the entry"
+    )
+    assert settings.warnings == (
+        (f"{tmp_path}/settings.yaml:14 (prompts.use.issues): the shadow prompt issues/short {end}"),
+        (
+            f"{tmp_path}/settings.yaml:10 (repositories[0].prompts.use.issues.opened): the shadow"
+            f" prompt issues/strict {end}"
+        ),
+    )
+
+
 KEYS = (
     RemovedKey("comments.emoji", "comments have none"),
     RemovedKey("export.headers", "nothing is exported", is_secret=True),

@@ -68,10 +68,7 @@ def test_files_that_load_are_accepted(text: str) -> None:
         ("github: {token: t, token_path: f, webhook_secret_path: f}\n", "github"),
         ("claude: {api_key: k, base_url: 'https://${HOST}/v1'}\n", None),
         (
-            (
-                "prompts: {directory: [own, '${SHARED}/prompts'], use: {issues: {prompt: issues/a,"
-                " shadow: true}}}\n"
-            ),
+            ("prompts: {directory: [own, '${SHARED}/prompts'], use: {issues: issues/a}}\n"),
             None,
         ),
     ],

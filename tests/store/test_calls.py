@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Usage
-from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint, End
+from hls_handler.deliveries import Checkpoint, End
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.storage import Storage
 from hls_handler.store.calls import UNAVAILABLE, make_receipt
@@ -80,20 +80,6 @@ def test_call_that_began_is_counted_with_an_estimate_until_its_usage_is_known(
     assert (counted.get(("tokens", "input"), 0), counted["tokens", "output"]) == tokens
     (row,) = store.calls.calls_of("g1")
     assert (row.cost_usd or 0, row.output_tokens or 0) == (cost / 1_000_000, tokens[1])
-
-
-def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
-    lease = begin(store, "g1")
-    for index in (FIRST_SHADOW_STEP - 1, FIRST_SHADOW_STEP, FIRST_SHADOW_STEP + 1):
-        store.calls.end(
-            lease, start_call(store, lease, index=index), outcome="ok", usage=None, error=None
-        )
-    counted = store.statistics.counters()
-    assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 3
-    assert counted["prompt_shadow_calls", "issues/analyze@3f9c2a"] == 2
-    found = store.calls.calls_of("g1")
-    assert [call.of_shadow for call in found] == [False, True, True]
-    assert make_receipt(found).calls == 1
 
 
 def test_calls_are_in_order_although_the_clock_was_set_back(store: Storage, skew: Skew) -> None:

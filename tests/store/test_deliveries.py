@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.deliveries import Checkpoint, End
+from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import QueueState
 from tests.queue.builders import Skew, accept, begin, dead_letter, ignored, queued
@@ -43,16 +43,6 @@ def test_find_accepts_a_request_id_of_one_delivery(store: Storage) -> None:
         None,
         None,
     ]
-
-
-def test_with_checkpoint_returns_deliveries_newest_first(store: Storage, skew: Skew) -> None:
-    for guid, name in (("g1", "shadow"), ("g2", "shadow"), ("g3", "ask"), ("g4", "shadow")):
-        lease = begin(store, guid)
-        store.checkpoints.save(lease, Checkpoint(name, 0, 1, "{}"))
-        store.queue.finish(lease, End("done", ""), took_s=1)
-        skew.advance(minutes=1)
-    rows = store.deliveries.with_checkpoint("shadow", since=store.now() - timedelta(seconds=210))
-    assert [row.guid for row in rows] == ["g4", "g2"]
 
 
 def test_end_is_that_of_a_finished_delivery_only(store: Storage) -> None:

@@ -27,7 +27,7 @@ from hls_handler.db.tables import (
     labels,
 )
 from hls_handler.db.values import to_ms
-from hls_handler.deliveries import FIRST_SHADOW_STEP, End
+from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from hls_handler.store.figures import (
     CacheFigures,
@@ -149,7 +149,7 @@ CALLS: tuple[tuple[int, int, int, str, dict[str, object]], ...] = (
     (3, 0, 400_000, "ok", {"scores": [{"dimension": "readability", "score": 5}]}),
     (4, 0, 300_000, "ok", {"scores": [READABLE, {"dimension": "tests", "score": 2}]}),
     (4, 1, 100_000, "ok", {"scores": [{"dimension": "readability", "score": 3}]}),
-    (4, 100, 500_000, "ok", {"scores": [{"dimension": "readability", "score": 1}]}),  # a shadow's
+    (4, 2, 500_000, "failed", {}),
     (5, 0, 200_000, "ok", {"summary": 'quotes "scores":[{', "scores": []}),
     (7, 0, 0, "cached", {"summary": "from the cache"}),
     (9, 0, 50_000, "ok", {"summary": "asked"}),
@@ -289,7 +289,7 @@ def count_rows(store: Storage) -> None:
                 counts[CACHE_HIT] = 1
                 counts += count_by_group("replies", 1, groups, "cached")
                 counts += count_by_group("saved_micro_usd", SAVED_MICRO_USD, groups)
-            elif row.step_index < FIRST_SHADOW_STEP:
+            elif row.outcome == "ok":
                 counts += count_by_group("replies", 1, groups, "asked")
             writer.add(connection, counts, at=row.started_at)
 
@@ -464,7 +464,6 @@ def test_workers_count_ends_replies_and_costs_by_repository_and_author(store: St
     for guid in ("second", "third"):
         lease = begin(store, guid, **of_pull_request)
         record_reply(store, lease, REPLY)
-        record_reply(store, lease, REPLY, index=100)
         store.queue.finish(lease, End("done", "", posting="done"), took_s=1)
     store.queue.finish(begin(store, "dead", number=8), End("dead", "issue is locked"))
     store.queue.finish(begin(store, "again", number=9, author="hubot"), End("dead", "is locked"))
@@ -477,10 +476,10 @@ def test_workers_count_ends_replies_and_costs_by_repository_and_author(store: St
     (widgets,) = counted.repositories
     assert (widgets.done, widgets.dead, widgets.recovered) == (3, 1, 0)
     assert (widgets.processing_seconds.count, widgets.first_reply_seconds.count) == (3, 1)
-    assert (widgets.reply_cache.replies, widgets.cost_usd) == (3, 0.0125)
+    assert (widgets.reply_cache.replies, widgets.cost_usd) == (3, 0.0075)
     assert [(one.name, one.done, one.cost_usd) for one in counted.authors or ()] == [
         ("hubot", 1, 0.0),
-        ("mona", 2, 0.0125),
+        ("mona", 2, 0.0075),
     ]
 
 

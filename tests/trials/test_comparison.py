@@ -8,18 +8,18 @@ import pytest
 
 from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import Usage
-from hls_handler.engine.shadow import PromptResult
 from hls_handler.trials.comparison import (
     Comparison,
     LabelCount,
     LabelSets,
     MarkedLabel,
+    PromptResult,
     Report,
     Run,
     sum_calls,
 )
 
-RESULT = PromptResult("issues/a@1", (), speaks=True)
+RESULT = PromptResult("issues/a@1", (), frozenset())
 
 
 def test_tokens_of_all_kinds_are_added_and_a_failed_call_costs_nothing() -> None:
@@ -83,10 +83,10 @@ def compare(
     added: tuple[str, ...] = (),
 ) -> Comparison:
     """A comparison of a wording with the fields kind and priority with one that has also `added`."""
-    fields = ("kind", "priority")
-    result = replace(RESULT, fields=fields)
+    fields = frozenset({"kind", "priority"})
+    result = replace(RESULT, label_fields=fields)
     before = replace(result, labels=tuple(posted))
-    after = replace(result, labels=tuple(new), fields=(*fields, *added))
+    after = replace(result, labels=tuple(new), label_fields=fields.union(added))
     labels = LabelSets(before, after, frozenset(left))
     return Comparison("g1", "issues.opened", "octo/widgets#7", labels=labels)
 

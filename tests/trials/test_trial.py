@@ -15,7 +15,7 @@ from hls_handler.trials.replay import NotRepeatable
 from hls_handler.trials.sender import Sender
 from hls_handler.trials.trial import Trial, plan_trial, plan_trials, run_trials
 from tests.engine.fakes import CLAUDE_DOWN, ISSUE, FakeClaude
-from tests.engine.shadow_world import ANALYZE, load_cached
+from tests.engine.libraries import ANALYZE, load_cached
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
 from tests.prompting.samples import copy_shipped, write
 

@@ -32,7 +32,6 @@ COUNTERS = {
     ("handler", "IssueHandler:dead"): 2,
     ("handler", "of:a:kind:done"): 1,
     ("prompt_calls", "issues/strict@aaaaaa"): 3,
-    ("prompt_shadow_calls", "issues/strict@aaaaaa"): 2,
     ("prompt_cost_micro_usd", "issues/strict@aaaaaa"): 1_234_567,
     ("tokens", "cache_read"): 70,
     ("cost_micro_usd", ""): 1_234_567,
@@ -103,9 +102,7 @@ def test_stats_with_all_counters_and_recent_calls() -> None:
         2,
     )
     assert page["handlers"] == {"IssueHandler": {"done": 9, "dead": 2}, "of:a:kind": {"done": 1}}
-    assert page["prompts"] == {
-        "issues/strict@aaaaaa": {"calls": 3, "shadow_calls": 2, "cost_usd": 1.234567}
-    }
+    assert page["prompts"] == {"issues/strict@aaaaaa": {"calls": 3, "cost_usd": 1.234567}}
     assert page["tokens"] == {"input": 0, "output": 0, "cache_write": 0, "cache_read": 70}
     assert (page["cost_usd"], page["cost_by_repository"]) == (1.234567, {"o/r": 1.234567})
     assert page["claude_api"] == {
