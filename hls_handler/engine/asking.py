@@ -90,9 +90,6 @@ cached.
 """
 MARKER_CHARS = 100  # more than the marker below a comment has
 
-CONTEXT_VARIABLES = ("guidance", "linked_issues")
-"""Template variables that a setting of `review` with this name switches off."""
-
 UNANSWERED = Codec("unanswered", 1, TypeAdapter(str))
 """Checkpoint of a call of several that got no usable reply: the reason."""
 PERMISSION = Codec("permission", 1, TypeAdapter(str))
@@ -673,16 +670,13 @@ def prompt_limits(
         and library.uses(prompt, "repository_labels")
     ):
         taken = frozenset(library.label_groups(event_name, labels.assess))
-    shown = {
-        name: getattr(effective.review, name) and library.uses(prompt, name)
-        for name in CONTEXT_VARIABLES
-    }
-    shown["verify"] = effective.review.verify and VERIFY_PROMPT in library.prompts
+    review = effective.review
     uses_mirror = settings.mirror.enabled and library.uses(prompt, "second_sites")
-    shown["context_tokens"] = effective.review.context_tokens if uses_mirror else 0
-    shown["functions"] = effective.review.functions and any(
-        library.uses(prompt, name) for name in (".above", "second_sites")
-    )
+    shown = {
+        "guidance": review.guidance and library.uses(prompt, "guidance"),
+        "verify": review.verify and VERIFY_PROMPT in library.prompts,
+        "context_tokens": review.context_tokens if uses_mirror else 0,
+    }
     is_review = library.prompts[prompt].reply == "pull_request_analysis"
     sums_up_files = (
         effective.comments.files and is_review and library.uses(prompt, "file_summaries")

@@ -447,9 +447,9 @@ class _AnonymousReader(GithubReader):
     """
 
     def review_context(
-        self, number: int, base_ref: str, *, guidance: Sequence[str], linked_issues: bool
+        self, number: int, base_ref: str, *, guidance: Sequence[str]
     ) -> ReviewContext:
-        del number, linked_issues  # the issues that a pull request closes are known to GraphQL only
+        del number  # the issues that a pull request closes are known to GraphQL only
         # one request for each file, so those of folders are left out
         paths = [ATTRIBUTES_PATH, *(path for path in guidance if path in GUIDANCE_PATHS)]
         found = {path: self.find_file(path, ref=base_ref) for path in paths}

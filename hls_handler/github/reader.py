@@ -218,7 +218,7 @@ class GithubReader:
         return read_merge_state(self._api, self._repository, number)
 
     def review_context(
-        self, number: int, base_ref: str, *, guidance: Sequence[str], linked_issues: bool
+        self, number: int, base_ref: str, *, guidance: Sequence[str]
     ) -> ReviewContext:
         return read_review_context(
             self._api,
@@ -226,7 +226,6 @@ class GithubReader:
             number,
             base_ref,
             guidance=guidance,
-            linked_issues=linked_issues,
         )
 
     def files_at(self, sha: str) -> CommitFiles:

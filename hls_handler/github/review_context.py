@@ -33,13 +33,13 @@ def review_context_query(guidance: int) -> str:
         files = f"  guidance: repository(owner: $owner, name: $name) {{\n{fields}  }}\n"
     return f"""\
 query(
-  $owner: String!, $name: String!, $number: Int!, $issues: Boolean!
+  $owner: String!, $name: String!, $number: Int!
   $attributes: String!{_declare(guidance)}
 ) {{
   repository(owner: $owner, name: $name) {{
     id
     attributes: object(expression: $attributes) {{ ... on Blob {{ text }} }}
-    pullRequest(number: $number) @include(if: $issues) {{
+    pullRequest(number: $number) {{
       closingIssuesReferences(first: 3) {{
         nodes {{ number title body repository {{ id }} }}
       }}
@@ -170,12 +170,11 @@ def read_review_context(
     base_ref: str,
     *,
     guidance: Sequence[str],
-    linked_issues: bool,
 ) -> ReviewContext:
     branch = f"refs/heads/{base_ref}"  # not a tag of this name
     files = [f"{branch}:{path}" for path in guidance]
-    wanted = {"issues": linked_issues, "attributes": f"{branch}:{ATTRIBUTES_PATH}"}
-    variables = {"number": number, **wanted, **_variables(files)}
+    attributes = f"{branch}:{ATTRIBUTES_PATH}"
+    variables = {"number": number, "attributes": attributes, **_variables(files)}
     return api.query(review_context_query(len(files)), repository, variables, WireContext).value(
         guidance
     )

@@ -285,12 +285,9 @@ def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
     if context_tokens:
         tokens -= context_tokens
         selection = select(rules, tokens=tokens)
-    if limits.review.functions:
-        files = source.reader.files_at(changes.pull_request.head_sha)
-        most = limits.review.context_tokens
-        selection = read_surroundings(
-            selection, files, limits.ignored_paths, tokens=tokens, most=most
-        )
+    files = source.reader.files_at(changes.pull_request.head_sha)
+    most = limits.review.context_tokens
+    selection = read_surroundings(selection, files, limits.ignored_paths, tokens=tokens, most=most)
     return _Selected(selection, context, context_tokens, read.problem)
 
 

@@ -129,13 +129,12 @@ class Reader(Protocol):
         """Return what prevents the merge of a pull request, without `open_threads`. One request."""
 
     def review_context(
-        self, number: int, base_ref: str, *, guidance: Sequence[str], linked_issues: bool
+        self, number: int, base_ref: str, *, guidance: Sequence[str]
     ) -> ReviewContext:
         """Files of the branch `base_ref`, never of the head, and the issues that the pull request
         closes.
 
-        One request. `guidance` are the paths of the files to read, and `linked_issues` is False if
-        issues are not wanted.
+        One request. `guidance` are the paths of the files to read.
         """
 
     def files_at(self, sha: str) -> RepositoryFiles:

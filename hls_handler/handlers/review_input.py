@@ -267,7 +267,6 @@ def read_context(
         pull_request.number,
         pull_request.base_ref,
         guidance=guidance,
-        linked_issues=review.linked_issues,
     )
     found = read_optional(read, NO_CONTEXT)
     if not found.problem:

@@ -311,18 +311,20 @@ def merge_state(pull: Conversation) -> Document:
 def review_context(state: State, pull: Conversation, variables: Mapping[str, Any]) -> Document:
     """Return the `data` of the response to `review_context_query`, without the guidance."""
     attributes = _blob(state, pull.repository, variables["attributes"])
-    repository: Document = {"id": pull.repository.lower(), "attributes": attributes}
-    if variables["issues"]:
-        issues = [
-            {
-                "number": issue.number,
-                "title": issue.title,
-                "body": issue.body,
-                "repository": {"id": issue.repository.lower()},
-            }
-            for issue in _closed_by(state, pull)[:MAX_LINKED_ISSUES]
-        ]
-        repository["pullRequest"] = {"closingIssuesReferences": {"nodes": issues}}
+    issues = [
+        {
+            "number": issue.number,
+            "title": issue.title,
+            "body": issue.body,
+            "repository": {"id": issue.repository.lower()},
+        }
+        for issue in _closed_by(state, pull)[:MAX_LINKED_ISSUES]
+    ]
+    repository: Document = {
+        "id": pull.repository.lower(),
+        "attributes": attributes,
+        "pullRequest": {"closingIssuesReferences": {"nodes": issues}},
+    }
     return {"repository": repository}
 
 

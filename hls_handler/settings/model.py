@@ -632,14 +632,8 @@ class Review(Section):
     guidance: bool = Field(
         True, description="show Claude .github/hls.md and AGENTS.md of the base branch"
     )
-    linked_issues: bool = Field(
-        True, description="show Claude the issues that the pull request closes, at most 3"
-    )
     merge_state: bool = Field(
         False, description="say in the comment what prevents the merge, as GitHub says"
-    )
-    functions: bool = Field(
-        True, description="show Claude the lines above a hunk in its function, and other places"
     )
     context_tokens: Integer = Field(
         4_000,

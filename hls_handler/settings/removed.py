@@ -41,6 +41,12 @@ REMOVED_KEYS = (
         "comments.show_prompt", "comments do not name the prompt; `hls why` and the console do"
     ),
     RemovedKey("comments.about_url", "the footer of comments has no link"),
+    RemovedKey("review.linked_issues", "Claude is shown the issues that a pull request closes"),
+    RemovedKey(
+        "review.functions",
+        "Claude is shown the lines above a hunk in its function, and other places as"
+        " review.context_tokens allows",
+    ),
     RemovedKey("catch_up.interval_m", "missed webhooks are read every 10 minutes"),
     RemovedKey("catch_up.window_h", "missed webhooks of the last 72 hours are processed"),
     RemovedKey("mirror.total_mb", "all mirrors together have at most 5,000 MB"),

@@ -133,12 +133,6 @@ REPOSITORY_KEYS = (
     RepositoryKey(
         "review.guidance", "off", "false: reviews do not read .github/hls.md and AGENTS.md"
     ),
-    RepositoryKey("review.linked_issues", "off", "false: reviews do not read linked issues"),
-    RepositoryKey(
-        "review.functions",
-        "off",
-        "false: reviews do not read lines above a hunk and other places",
-    ),
     RepositoryKey(
         "review.fail_on",
         "less severe",

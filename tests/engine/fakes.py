@@ -349,15 +349,14 @@ class FakeReader:
         return self.github.merge_state
 
     def review_context(
-        self, number: int, base_ref: str, *, guidance: Sequence[str], linked_issues: bool
+        self, number: int, base_ref: str, *, guidance: Sequence[str]
     ) -> ReviewContext:
         self.github._call(f"review_context {number} {base_ref}")
         found = self.github.contexts.get(base_ref, ReviewContext())
         if isinstance(found, HlsError):
             raise found
-        issues = found.linked_issues if linked_issues else ()
         files = tuple(file for file in found.guidance if file.path in guidance)
-        return replace(found, guidance=files, linked_issues=issues)
+        return replace(found, guidance=files)
 
     def files_at(self, sha: str) -> RepositoryFiles:
         return FakeRepositoryFiles(self.github, sha)

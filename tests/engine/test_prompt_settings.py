@@ -235,15 +235,14 @@ def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(make_world: 
     assert f"  Context: {sent}." in format_report(load_report(world.store, world.row()))
 
 
-def test_settings_of_a_repository_switch_the_context_off(make_world: MakeWorld) -> None:
-    off = Review(guidance=False, linked_issues=False, functions=False)
+def test_settings_of_a_repository_switch_the_guidance_off(make_world: MakeWorld) -> None:
+    off = Review(guidance=False)
     given = settings()
     repositories = tuple(one.model_copy(update={"review": off}) for one in given.repositories)
     world = make_world(pull_request_analysis())
     world.settings = given.model_copy(update={"repositories": repositories})
     review_with_context(world)
     assert "Guidance of" not in world.claude.asked[0].task
-    assert not any(call.startswith("head_files") for call in world.github.calls)
 
 
 # The shipped changelog prompt, of pull requests that were closed

@@ -60,7 +60,7 @@ class Pipeline:
 
 def make_settings(claude: Mapping[str, object]) -> Settings:
     given = settings(claude=claude)
-    return given.model_copy(update={"review": Review(guidance=False, functions=False)})
+    return given.model_copy(update={"review": Review(guidance=False)})
 
 
 @pytest.fixture

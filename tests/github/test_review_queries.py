@@ -206,7 +206,7 @@ OTHER = "octo/secrets"
 
 def read_context(world: ReviewWorld) -> ReviewContext:
     paths = (*GUIDANCE_PATHS, "api/AGENTS.md")
-    return reader(world).review_context(NUMBER, "master", guidance=paths, linked_issues=True)
+    return reader(world).review_context(NUMBER, "master", guidance=paths)
 
 
 def add_issue(world: ReviewWorld, number: int, title: str, *, repository: str = REPOSITORY) -> None:
@@ -278,8 +278,6 @@ def test_rule_11_issues_of_other_repositories_are_left_out(world: ReviewWorld) -
     add_issue(world, 7, "Theirs", repository=OTHER)
     describe(world, f"Fixes {OTHER}#7, fixes #31")
     assert read_context(world).linked_issues == (LinkedIssue(31, "Ours", "Body of Ours"),)
-    sent = world.sandbox.requests.all("github")[-1]
-    assert sent.body["variables"]["issues"] is True
 
 
 def test_shapes_that_the_sandbox_does_not_send() -> None:

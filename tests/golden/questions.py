@@ -93,11 +93,9 @@ class _PublicReader(FakeReader):
     public: Reader
 
     def review_context(
-        self, number: int, base_ref: str, *, guidance: Sequence[str], linked_issues: bool
+        self, number: int, base_ref: str, *, guidance: Sequence[str]
     ) -> ReviewContext:
-        return self.public.review_context(
-            number, base_ref, guidance=guidance, linked_issues=linked_issues
-        )
+        return self.public.review_context(number, base_ref, guidance=guidance)
 
     def files_at(self, sha: str) -> RepositoryFiles:
         return self.public.files_at(sha)

@@ -98,25 +98,15 @@ def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
 
 
 @pytest.mark.parametrize(
-    ("review", "heads", "described"),
-    [
-        (
-            Review(),
-            1,
-            (
-                "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about"
-                " 34 tokens)"
-            ),
-        ),
-        (Review(linked_issues=False, functions=False), 0, "AGENTS.md (about 6 tokens)"),
-        (Review(guidance=False, linked_issues=False, functions=False), 0, ""),
-    ],
+    ("has_guidance", "described"),
+    [(True, "AGENTS.md (about 6 tokens), "), (False, "")],
 )
-def test_settings_switch_parts_off(review: Review, heads: int, described: str) -> None:
+def test_settings_switch_guidance_off(has_guidance: bool, described: str) -> None:
     github = reader()
-    facts = gather(github, replace(LIMITS, review=review))
-    assert github.github.calls.count("head_files area.py") == heads
-    assert describe_context(facts) == described
+    facts = gather(github, replace(LIMITS, review=Review(guidance=has_guidance)))
+    assert github.github.calls.count("head_files area.py") == 1
+    others = "issue #7 (about 11 tokens), lines above 1 hunk (about 34 tokens)"
+    assert describe_context(facts) == f"{described}{others}"
 
 
 def down(*, applies_to_all_calls: bool) -> DependencyDown:

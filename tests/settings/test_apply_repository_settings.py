@@ -54,7 +54,7 @@ def keys_of_files(holds: EffectiveSettings) -> dict[str, str]:
 
 SUGGESTING = "    labels: {suggest: true, min_confidence: 0.8}\n"
 DENYING = "    labels: {deny: [release-*]}\n"
-REVIEW = "review: {max_inline: 4, verify: false, guidance: true, functions: false, fail_on: high}"
+REVIEW = "review: {max_inline: 4, verify: false, guidance: true, fail_on: high}"
 TITLE = "pull_requests: {title: false, title_types: [bug]}"
 
 
@@ -93,7 +93,7 @@ TITLE = "pull_requests: {title: false, title_types: [bug]}"
             "review: {max_inline: 3, guidance: false, fail_on: medium}",
             REVIEW,
             {"review.max_inline": 3, "review.fail_on": "medium", "review.guidance": False},
-            "review.verify review.functions",
+            "review.verify",
         ),
         (
             "",
@@ -101,12 +101,11 @@ TITLE = "pull_requests: {title: false, title_types: [bug]}"
             {
                 "review.max_inline": 4,
                 "review.verify": False,
-                "review.functions": False,
                 "review.fail_on": "high",
             },
-            "review.max_inline review.verify review.functions review.fail_on",
+            "review.max_inline review.verify review.fail_on",
         ),
-        ("", "review: {linked_issues: true}", {"review.linked_issues": True}, ""),
+        ("", "review: {guidance: true}", {"review.guidance": True}, ""),
         (
             "review: {fail_on: critical}",
             "review: {fail_on: high}",

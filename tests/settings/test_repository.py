@@ -31,7 +31,7 @@ features: {auto_labeling: true, auto_commenting: false}
 prompts: {use: {issues.opened: issues/own, pull_request: false}}
 paths: {ignore: ["docs/**"]}
 findings: {min_severity: medium, min_confidence: 0.6}
-review: {max_inline: 3, verify: false, guidance: false, linked_issues: false, functions: false, fail_on: high}
+review: {max_inline: 3, verify: false, guidance: false, fail_on: high}
 pull_requests: {title: false, title_types: [feat], reviewers: false}
 retrieval: {enabled: false}
 """
