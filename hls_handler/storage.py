@@ -14,7 +14,6 @@ from hls_handler.db.database import Database, NotReady, parse_url
 from hls_handler.db.files import ensure_private_file
 from hls_handler.db.migrate import migrate
 from hls_handler.db.values import no_skew
-from hls_handler.queue.audit import Audit
 from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.locks import Locks
@@ -66,7 +65,6 @@ class Storage:
         self.rate_limiter: Final = RateLimiter(database, checkpoints)
         self.locks: Final = Locks(database, checkpoints)
         self.pauses: Final = Pauses(database)
-        self.audit: Final = Audit(database)
         self.deliveries: Final = Deliveries(database)
         self.searches: Final = DeliverySearches(database)
         self.analyses: Final = Analyses(database)

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from hls_handler import operators
 from hls_handler.db.tables import metadata
 from hls_handler.settings.load import CA_VARIABLES
 from hls_handler.storage import Storage
@@ -81,10 +82,26 @@ def logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, thread_excepthook = list(root.handlers), root.level, threading.excepthook
     yield
+    operators.log.setLevel(logging.NOTSET)
     threading.excepthook = thread_excepthook
     logging.captureWarnings(capture=False)
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+Acts = Callable[[], list[tuple[str, str, list[str]]]]
+"""Returns person, act and objects of each log line `operator` so far."""
+
+
+@pytest.fixture
+def acts(caplog: pytest.LogCaptureFixture) -> Acts:
+    caplog.set_level(logging.INFO, operators.log.name)
+
+    def find() -> list[tuple[str, str, list[str]]]:
+        lines = [vars(record) for record in caplog.records if record.name == operators.log.name]
+        return [(line["person"], line["act"], line["objects"]) for line in lines]
+
+    return find
 
 
 @pytest.fixture(scope="session")

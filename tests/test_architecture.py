@@ -40,6 +40,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
         "errors",
         "log_ring",
         "logs",
+        "operators",
         "problems",
         "question",
         "shipped",

@@ -20,8 +20,8 @@ from hls_handler.cli.options import (
     Limit,
     abort,
     config_path,
-    describe_person,
     load,
+    log_as_operator,
     open_store,
     utc_now,
 )
@@ -42,6 +42,7 @@ from hls_handler.errors import PromptError, SettingsError
 from hls_handler.events import event_key
 from hls_handler.github.api import RateLimitMonitor
 from hls_handler.github.client import make_credentials
+from hls_handler.operators import log_act
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.delivery_query import find_age
 from hls_handler.settings.effective import RepositoryTable
@@ -111,7 +112,7 @@ def _run(settings: Settings, *, dry_run: bool) -> Report:
                 rates=RateLimitMonitor(),
             )
             if not dry_run:
-                store.audit.record(describe_person(), "catch-up", "")
+                log_act(log_as_operator(settings), "catch-up", [])
             with closing(catch_up):
                 return catch_up.run(dry_run=dry_run)
         except (PromptError, SettingsError) as exc:

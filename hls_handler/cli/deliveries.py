@@ -18,9 +18,9 @@ from hls_handler.cli.options import (
     AsJson,
     Config,
     Limit,
-    describe_person,
     fail,
     load,
+    log_as_operator,
     require_confirmation,
     require_existing_store,
     utc_now,
@@ -150,7 +150,7 @@ def list_(
         pauses = store.pauses.active()
         total = store.searches.count(search) if is_terminal() else 0
         results = ""
-        if search.retried is not None:
+        if search.retried_ms is not None:
             results = describe_results(store.searches.count_results(search, most=MAX_RESULTS))
     if results:
         print_line(f"{results}.")
@@ -337,13 +337,13 @@ def retry(
                 search,
                 settings,
                 number=number,
-                by=describe_person(),
+                by=log_as_operator(settings),
                 track=partial(track, what="Queuing deliveries", total=number),
             )
             _print_result(result, number)
             return
         row = _require_found(store.deliveries.find(guid), guid)
-        one = retry_delivery(store, row, settings, by=describe_person())
+        one = retry_delivery(store, row, settings, by=log_as_operator(settings))
     if not one.is_queued:
         fail(one.sentence)
     print_line(one.sentence)
@@ -352,21 +352,21 @@ def retry(
 @deliveries.command()
 def discard(
     chosen: Chosen = None,
-    why: Annotated[str, typer.Option("--why", help="The reason, for the audit.")] = "",
+    why: Annotated[str, typer.Option("--why", help="The reason, for the log.")] = "",
     yes: Yes = False,
     config: Config = None,
 ) -> None:
     """Take a dead delivery, or all that match a query, off the list of dead ones.
 
     Nothing is deleted: `hls deliveries list is:discarded` lists them, and `hls deliveries retry`
-    takes them back. The audit has the person and the reason.
+    takes them back. The log has the person and the reason.
 
     Exit codes: 0 discarded; 1 there is no such delivery, or it is not dead; 2 usage error, or
     unusable settings or database.
     """
     settings = load(config, credentials=False)
     if not why.strip():
-        raise typer.BadParameter("say why, for the audit", param_hint="--why")
+        raise typer.BadParameter("say why, for the log", param_hint="--why")
     guid = _find_guid(chosen)
     with require_existing_store(settings) as store:
         number = 1
@@ -380,7 +380,7 @@ def discard(
                 )
             number = _confirm(store, search, yes, "Discard them?", "none was discarded")
         result = discard_matching(
-            store, search, number=number, by=describe_person(), reason=why.strip()
+            store, search, number=number, by=log_as_operator(settings), reason=why.strip()
         )
     _print_result(result, number)
 

@@ -13,10 +13,10 @@ import typer
 from hls_handler.cli.github_names import require_repository
 from hls_handler.cli.options import (
     Config,
-    describe_person,
     fail,
     find_user,
     load,
+    log_as_operator,
     open_store,
     require_confirmation,
     require_existing_store,
@@ -24,6 +24,7 @@ from hls_handler.cli.options import (
 from hls_handler.cli.terminal import print_line
 from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
+from hls_handler.operators import log_act
 from hls_handler.queue.pauses import describe_pause, resume_command
 from hls_handler.store.search import DeliverySearch
 from hls_handler.wording import count
@@ -61,7 +62,7 @@ def pause(
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
     with open_store(settings) as store:
-        store.pauses.pause(repository, reason=add_author(reason), by=describe_person())
+        store.pauses.pause(repository, reason=add_author(reason), by=log_as_operator(settings))
         name = (repository or "").lower()
         current = next(
             one for one in store.pauses.active() if (one.repository or "").lower() == name
@@ -88,7 +89,7 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
     with open_store(settings) as store:
-        ended = store.pauses.resume(repository, by=describe_person())
+        ended = store.pauses.resume(repository, by=log_as_operator(settings))
         others = store.pauses.active()
         queued = store.searches.count(DeliverySearch(state="queued", repository=repository))
     name = repository or "everything"
@@ -120,7 +121,8 @@ def forget(
     """
     if not LOGIN.fullmatch(login):
         raise typer.BadParameter("write the login without @", param_hint="LOGIN")
-    with require_existing_store(load(config, credentials=False)) as store:
+    settings = load(config, credentials=False)
+    with require_existing_store(settings) as store:
         traces = store.forgetting.find(login)
         if traces.open_guids:
             waiting = (
@@ -140,9 +142,7 @@ def forget(
             require_confirmation(
                 "Delete them?", what="the deletion", otherwise="nothing was deleted"
             )
-        store.audit.record(
-            describe_person(), "forget", f"{count(len(traces.ids), 'delivery')} of a person"
-        )
+        log_act(log_as_operator(settings), "forget", [], number=len(traces.ids))
         store.forgetting.forget(traces, dry_run=False)
     print_line(
         "deleted; docs/data.md says what GitHub, the services that answer prompts, logs and backups"

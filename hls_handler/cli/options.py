@@ -16,14 +16,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from hls_handler import logs, operators
 from hls_handler.claude.providers import Providers
 from hls_handler.cli.terminal import print_line, print_problem
 from hls_handler.db.database import parse_url, sqlite_file
 from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, SettingsError, StoreUnavailable
-from hls_handler.settings.load import find_settings_file, load_settings, read_environment
+from hls_handler.settings.load import (
+    collect_secrets,
+    find_settings_file,
+    load_settings,
+    read_environment,
+)
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
+from hls_handler.transport import proxy_passwords
 
 DOTENV = Path(".env")
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
@@ -187,8 +194,14 @@ def find_user() -> str:
     return f"{user} on {socket.gethostname()}"
 
 
-def describe_person() -> str:
-    """Return who runs the command, for the audit."""
+def log_as_operator(settings: Settings) -> str:
+    """Send the log line about what the command changes to standard error. Return who runs it."""
+    layout: logs.Layout = settings.logging.format or "json"
+    if settings.logging.format is None and sys.stderr.isatty():
+        layout = "text"
+    secrets = {*collect_secrets(settings), *proxy_passwords()}
+    logs.configure("WARNING", layout, sys.stderr, secrets)
+    operators.log.setLevel(settings.logging.level)
     return f"command line ({find_user()})"
 
 

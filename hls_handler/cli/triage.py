@@ -16,9 +16,9 @@ from hls_handler.cli.options import (
     AsJson,
     Config,
     abort,
-    describe_person,
     fail,
     load,
+    log_as_operator,
     open_store,
     require_confirmation,
     require_existing_store,
@@ -124,7 +124,7 @@ def triage(
             return
         if not plan.chosen and plan.continued is None:
             fail("no open issue is left to process")
-        run = start(store, plan, by=describe_person())
+        run = start(store, plan, by=log_as_operator(settings))
         if not as_json:
             begins = "goes on" if _is_continued(plan, run) else "started"
             print_line(f"run {run.id} {begins}; `hls triage --undo {run.id}` takes it back")
@@ -268,6 +268,6 @@ def _undo(settings: Settings, run_id: int, *, yes: bool, as_json: bool) -> None:
             require_confirmation(
                 "Take it back?", what="the undo", otherwise="nothing was taken back"
             )
-        undo(store, run, by=describe_person())
+        undo(store, run, by=log_as_operator(settings))
         run = store.triage.find(run_id) or run  # now it is taken back
         _watch(store, settings, run, as_json=as_json, is_undo=True)

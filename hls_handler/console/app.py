@@ -13,7 +13,6 @@ from starlette.routing import BaseRoute, Route
 from hls_handler.console import openapi
 from hls_handler.console.access import Access
 from hls_handler.console.api import Api
-from hls_handler.console.audit import AuditPages
 from hls_handler.console.backtests import BacktestPages
 from hls_handler.console.claude_runs import ClaudeRuns, ConnectClaude
 from hls_handler.console.deliveries import DeliveryPages
@@ -102,7 +101,6 @@ class Console:
                 is_ending=self._ending.is_set,
             ).routes(),
             *TriagePages(frame, store, ports.prompts).routes(),
-            *AuditPages(frame, store).routes(),
             *BacktestPages(frame).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),

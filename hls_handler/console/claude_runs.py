@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from hls_handler.analysis import Usage
 from hls_handler.engine.active_config import Claude
 from hls_handler.errors import HlsError, with_remedy
+from hls_handler.operators import log_act
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -49,7 +50,6 @@ class Progress:
     prompt_id: str
     started_at: datetime  # aware UTC
     about: Any  # what its page shows besides
-    change: int  # its id in the audit
     usages: list[Usage] = field(default_factory=list)  # of the replies so far
     finished_at: datetime | None = None
     report: Report | None = None  # None while it runs, or after a defect
@@ -98,8 +98,8 @@ class ClaudeRuns:
                 )
             self._check_budget(settings)
             prompt_id = next(one.prompt_id for one in planned if isinstance(one, Trial))
-            change = self.store.audit.record(by, "trial", prompt_id)
-            progress = self._last = Progress(name, prompt_id, self._time(), about, change)
+            progress = self._last = Progress(name, prompt_id, self._time(), about)
+            log_act(by, "trial", [prompt_id], number=len(planned))
         # A daemon, so that a call in progress does not delay the end of the process: nothing of the
         # trial is stored.
         threading.Thread(
@@ -115,10 +115,7 @@ class ClaudeRuns:
                 sender = Sender(
                     client, partial(self._check_budget, settings), progress.usages.append
                 )
-                try:
-                    progress.report = Report(run_trials(self.store, planned, sender))
-                finally:
-                    self.store.audit.set_cost(progress.change, progress.cost_usd)
+                progress.report = Report(run_trials(self.store, planned, sender))
         except HlsError as exc:
             progress.problem = redact(with_remedy(exc))
         except Exception as exc:

@@ -162,7 +162,7 @@ class DeliveryPages:
     def _discard_all(self, request: Request, form: Form) -> Response:
         reason = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS]
         if not reason:
-            raise HTTPException(400, "say why the deliveries are discarded, for the audit")
+            raise HTTPException(400, "say why the deliveries are discarded, for the log")
         change = self._parse_change(request, form)
         result = discard_matching(
             self._store,
@@ -200,10 +200,6 @@ class DeliveryPages:
         cause = ""
         if row.state != "done":
             cause = row.reason or ""
-        discarded = None
-        if row.listed_state == "discarded":
-            found = self._store.audit.find(action="discard", about=row.guid, most=1)
-            discarded = next(iter(found), None)
         return self._frame.render(
             request,
             "delivery.html",
@@ -214,7 +210,6 @@ class DeliveryPages:
             cause=cause,
             sentence=describe_state(report),
             group=self._find_group(row),
-            discarded=discarded,
             cost=describe_cost(report) if report.calls else "",
             github_page=find_github_page(row, self._frame.settings.github.base_url),
             steps=list_shown_steps(report, cause),

@@ -113,7 +113,7 @@ def find_list(**given: str) -> str:
 
 def list_tabs(store: Storage, words: Mapping[str, str], search: DeliverySearch) -> Sequence[Tab]:
     """Return the tabs of all states, with the numbers of deliveries that match besides."""
-    searched = replace(search, cause=None, retried=None)
+    searched = replace(search, cause=None, retried_ms=None)
     since = search.since
     if not (search.since or search.until or search.text):
         since = store.now() - SPAN
@@ -135,7 +135,7 @@ def list_tabs(store: Storage, words: Mapping[str, str], search: DeliverySearch) 
         query = kept
         if state is not None:
             query = {**kept, "is": title.lower()}
-        is_current = state == search.state and not search.retried
+        is_current = state == search.state and not search.retried_ms
         tabs.append(Tab(title, find_list(q=format_query(query)), number, is_more, is_current))
     return tabs
 
@@ -155,7 +155,7 @@ def read_list(
     if has_default_span:
         search = replace(search, since=now - SPAN)
     results = Causes((), 0, 0)
-    if search.retried:
+    if search.retried_ms:
         results = store.searches.count_results(search, most=MAX_RESULTS)
     causes = Causes((), 0, 0)
     following = None

@@ -13,13 +13,11 @@ from typing_extensions import TypedDict  # pydantic accepts that of `typing` fro
 
 from hls_handler.console.queries import (
     AnalysesQuery,
-    AuditQuery,
     DeliveriesQuery,
     FiguresQuery,
     Query,
     RetryQuery,
 )
-from hls_handler.queue.audit import Action
 from hls_handler.reports.json_documents import DeliveriesPage, DeliveryDocument
 from hls_handler.store.analyses import Kind
 from hls_handler.store.figures import FiguresReport
@@ -106,32 +104,6 @@ class AnalysesDocument(TypedDict):
     ]
 
 
-class ChangeDocument(TypedDict):
-    """A change that a person made."""
-
-    id: int
-    changed_at: Annotated[str, Field(description="UTC", json_schema_extra={"format": "date-time"})]
-    person: Annotated[
-        str,
-        Field(description="login at the proxy, `API key`, or `command line` with user and host"),
-    ]
-    action: Action
-    object: Annotated[
-        str, Field(description="GUID of the delivery, repository or prompt; empty for everything")
-    ]
-    cost_usd: Annotated[
-        float | None, Field(description="of a trial; null while it asks, or if it is unknown")
-    ]
-    reason: Annotated[str | None, Field(description="that the person gave for a discard")]
-
-
-class AuditDocument(TypedDict):
-    """A page of changes, the newest first."""
-
-    changes: list[ChangeDocument]
-    next: Annotated[str | None, Field(description="path of the next page")]
-
-
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     path: str
@@ -215,9 +187,6 @@ SHOW_FIGURES = Endpoint(
     ),
     query=FiguresQuery,
 )
-LIST_AUDIT = Endpoint(
-    "/api/audit", "What people changed, the newest first", AuditDocument, query=AuditQuery
-)
 SHOW_HEALTH = Endpoint(
     "/health",
     "Whether the service works",
@@ -245,7 +214,6 @@ ENDPOINTS = (
     RETRY_DELIVERIES,
     RETRY_DELIVERY,
     SHOW_FIGURES,
-    LIST_AUDIT,
     SHOW_HEALTH,
     SHOW_STATS,
 )

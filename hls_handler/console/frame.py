@@ -162,7 +162,7 @@ class Frame:
         )
 
     def person(self, request: Request) -> str:
-        """Return who sends a permitted request, for the audit. No login has a space."""
+        """Return who sends a permitted request, for the log. No login has a space."""
         user = self.access.find_user(request)
         if user is not None:
             return user

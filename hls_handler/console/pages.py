@@ -41,7 +41,6 @@ NAVIGATION = {
     "Triage": "/triage",
     "Figures": "/figures",
     "Log": "/log",
-    "Audit": "/audit",
     "Documentation": "/docs",
 }
 NOTHING = "\u2013"  # there is nothing to show

@@ -220,13 +220,6 @@ class AnalysesQuery(Query):
         )
 
 
-class AuditQuery(Query):
-    person: Text = _parameter("only of people whose name contains this", default="")
-    before: Annotated[int, Field(ge=1, le=MAX_NUMBER), BeforeValidator(_parse_number)] | None = (
-        _parameter("id of the last change of the page before")
-    )
-
-
 class RepositoryField(Query):
     """The repository in a form."""
 

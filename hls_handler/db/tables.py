@@ -61,7 +61,7 @@ deliveries = Table(
     Column("action", UntrustedString),
     Column("request_id", UntrustedString, nullable=False),
     Column("state", Text, nullable=False),
-    Column("discarded_at", BigInteger),  # of a dead one: a person discarded it, see `audit`
+    Column("discarded_at", BigInteger),  # of a dead one: a person discarded it
     Column("reason", UntrustedString),  # why it waits, or why it ended in this state
     Column("cause", Text),  # `find_cause` of the reason, while it is queued or running, or dead
     Column("reason_kind", UntrustedString),  # the reason that ignored deliveries are counted under
@@ -227,7 +227,7 @@ triage_runs = Table(
     Column("id", Id, primary_key=True),
     Column("repository_id", BigInteger),
     Column("repository", UntrustedString),
-    Column("started_by", UntrustedString),  # as `audit.person`
+    Column("started_by", UntrustedString),  # as `operators.log_act`
     Column("started_at", BigInteger),
     Column("most_issues", Integer),
     Column("max_micro_usd", BigInteger),

@@ -32,6 +32,7 @@ from hls_handler.handlers import COMMAND_HANDLERS
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.oracle import OracleHandler
+from hls_handler.operators import log_act
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.review.dismissals import COMMAND, DELETED, HINT, UNDISMISSED, classify_reply
 from hls_handler.review.ledger import fails_check, leaves_open
@@ -370,12 +371,24 @@ def _request_review(
         return _join(_react(job, if_impossible), f"no review was requested: {found}")
     reacted = _react(job, reaction)
     accepted = job.store.queue.accept([found], finds_replays=False)[0]
+    if found.request_id.startswith(COMMANDED) and accepted.outcome == "queued":
+        _log_review(job, number, accepted.guid)
     what = "all changes" if review == "full" else "what is new"
     log.info(
         "review requested",
         extra={"requested": accepted.guid, "review": review, "outcome": accepted.outcome},
     )
     return _join(reacted, f"a review of {what} was requested (delivery {accepted.guid})")
+
+
+def _log_review(job: Job, number: int, guid: str) -> None:
+    limit = job.rule.effective.review.max_usd_per_pull_request
+    log_act(
+        job.event.sender.login,
+        "review",
+        [f"{job.event.repository.full_name}#{number}", guid],
+        reason=f"may cost more than review.max_usd_per_pull_request ({limit:g} USD)",
+    )
 
 
 def _find_review(job: Job, number: int, review: RequestedReview, request: str) -> NewDelivery | str:

@@ -60,7 +60,6 @@ from hls_handler.deliveries import (
 )
 from hls_handler.events import event_key
 from hls_handler.queue.accepting import BatchAcceptor
-from hls_handler.queue.audit import record_change
 from hls_handler.queue.checkpoints import Change, Checkpoints, prepare
 from hls_handler.queue.leases import EXPIRY, is_held, lease_lost, lease_parameters
 from hls_handler.queue.locks import release_locks
@@ -485,16 +484,25 @@ class DeliveryQueue:
             connection.execute(slots.delete())
         return waited
 
-    def retry(self, guid: str, *, by: str) -> State | None:
+    def retry(self, guid: str, *, at: datetime | None = None) -> State | None:
         """Queue a dead or ignored delivery again, or make a queued one due now. It keeps its
-        checkpoints, and is first.
+        checkpoints, and is first. `at` becomes its `queued_at`, by which the deliveries of one
+        request are found; None: now.
 
         Return the new state; None for an unknown GUID. A dead or ignored delivery without a stored
-        body stays so. `by` is the person who wants it, for the audit.
+        body stays so.
         """
         now = self._database.now
         front = now - PRIORITY_BOT_REQUEST * HEAD_START_MS  # as `sort_key()` computes it
-        first = {"due_at": now, "priority": PRIORITY_BOT_REQUEST, "sort_key": front}
+        queued_at: object = now
+        if at is not None:
+            queued_at = to_ms(at)
+        first = {
+            "queued_at": queued_at,
+            "due_at": now,
+            "priority": PRIORITY_BOT_REQUEST,
+            "sort_key": front,
+        }
         not_later = {"sort_key": case((_c.sort_key < front, _c.sort_key), else_=front)}
         at_once = (
             deliveries.update()
@@ -508,10 +516,10 @@ class DeliveryQueue:
             .where(is_retried)
             .values(first | _NO_FAILURES)
             .values(state="queued", reason_kind=None, **_because("an operator runs it again"))
-            .values(queued_at=now, finished_at=None, duration_ms=None, discarded_at=None)
+            .values(finished_at=None, duration_ms=None, discarded_at=None)
         )
         with self._database.writing() as connection:
-            is_due = connection.execute(at_once).rowcount
+            connection.execute(at_once)
             ended = connection.execute(
                 select(_c.state, _c.finished_at, _c.repository, _c.author)
                 .where(is_retried)
@@ -521,24 +529,20 @@ class DeliveryQueue:
             if ended is not None:
                 end = count_end(ended.state, repository=ended.repository, author=ended.author)
                 self._counters.uncount_end(connection, end, ended.finished_at)
-            if is_due or ended is not None:
-                record_change(self._database, connection, by, "retry", guid)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
 
-    def discard(self, guid: str, *, by: str, reason: str) -> bool:
+    def discard(self, guid: str) -> bool:
         """Take a dead delivery off the list of dead ones. Return False if it is not dead, or
         discarded already.
 
-        Nothing is deleted, and `retry` takes it back. `by` and `reason` are for the audit.
+        Nothing is deleted, and `retry` takes it back.
         """
         update = deliveries.update().where(
             _c.guid == guid, _c.state == literal("dead"), _c.discarded_at.is_(None)
         )
         with self._database.writing() as connection:
-            discarded = connection.execute(update.values(discarded_at=self._database.now)).rowcount
-            if discarded:
-                record_change(self._database, connection, by, "discard", guid, reason)
-        return bool(discarded)
+            discarded = connection.execute(update.values(discarded_at=self._database.now))
+        return discarded.rowcount > 0
 
     def _take_back_expired(
         self, connection: Connection, max_crashes: int

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, FromClause, exists, func, literal_column, 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import pauses
 from hls_handler.db.values import from_ms
-from hls_handler.queue.audit import record_change
+from hls_handler.operators import log_act
 
 _EVERYTHING = "*"
 
@@ -37,7 +37,7 @@ class Pauses:
         """Pause "owner/repo", or everything (None). If already paused, replace only the reason and
         return False.
 
-        `by` is the person who does it, for the audit.
+        `by` is the person who does it.
         """
         new = self._database.insert(pauses).values(
             name=_name(repository),
@@ -52,7 +52,7 @@ class Pauses:
             connection.execute(
                 new.on_conflict_do_update(index_elements=["name"], set_={"reason": reason})
             )
-            record_change(self._database, connection, by, "pause", repository or "")
+        log_act(by, "pause", [repository or _EVERYTHING], reason=reason)
         return known is None
 
     def resume(self, repository: str | None, *, by: str) -> bool:
@@ -61,8 +61,8 @@ class Pauses:
         """
         with self._database.writing() as connection:
             deleted = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
-            if deleted.rowcount:
-                record_change(self._database, connection, by, "resume", repository or "")
+        if deleted.rowcount:
+            log_act(by, "resume", [repository or _EVERYTHING])
         return deleted.rowcount > 0
 
     def active(self) -> list[Pause]:

@@ -30,7 +30,7 @@ WORDS: Mapping[str, str] = {
     "since": r"\S+",
     "until": r"\S+",
     "cause": r"[0-9a-f]{8}",
-    "retried": r"\d{1,18}-\d{1,18}",
+    "retried": r"\d{1,18}",
 }
 """Name of a filter -> pattern of its values."""
 
@@ -42,7 +42,7 @@ EXPECTED: Mapping[str, str] = {
     "since": "an age such as 7d, 24h or 30m, or a time in UTC such as 2026-11-23T12:00",
     "until": "an age such as 7d, 24h or 30m, or a time in UTC such as 2026-11-23T12:00",
     "cause": "the 8 digits that the list of dead or waiting deliveries has",
-    "retried": "two ids of the audit, such as 101-152",
+    "retried": "the number that a retry of several deliveries named",
 }
 
 _TOKEN = re.compile(r'"[^"]*"|[a-z]+:"[^"]*"|\S+')
@@ -118,8 +118,7 @@ def make_search(words: Mapping[str, str], now: datetime) -> DeliverySearch:
         )
     retried = None
     if "retried" in words:
-        first, _, last = words["retried"].partition("-")
-        retried = (int(first), int(last))
+        retried = int(words["retried"])
     return DeliverySearch(
         state=state,
         repository=words.get("repo"),
@@ -129,7 +128,7 @@ def make_search(words: Mapping[str, str], now: datetime) -> DeliverySearch:
         since=_parse_time("since", words, now),
         until=_parse_time("until", words, now),
         cause=words.get("cause"),
-        retried=retried,
+        retried_ms=retried,
     )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal, get_args
 
+from hls_handler.db.values import to_ms
+from hls_handler.operators import Act, log_act
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -44,7 +47,16 @@ class Retry:
 
 def retry_delivery(store: Storage, row: DeliveryRow, settings: Settings, *, by: str) -> Retry:
     """Queue a dead, ignored or waiting delivery to run now. `by` is the person who wants it."""
-    state = store.queue.retry(row.guid, by=by)
+    result = _retry(store, row, settings)
+    if result.is_queued:
+        log_act(by, "retry", [row.guid])
+    return result
+
+
+def _retry(
+    store: Storage, row: DeliveryRow, settings: Settings, at: datetime | None = None
+) -> Retry:
+    state = store.queue.retry(row.guid, at=at)
     if state in ("dead", "ignored"):
         where = settings.sources.where("storage.body_days")
         return Retry(
@@ -74,7 +86,7 @@ class FilterResult:
     changed: int | None
     sentence: str  # without a full stop
     refused: int = 0
-    query: str | None = None  # that finds the retried deliveries: "retried:101-152"
+    query: str | None = None  # that finds the retried deliveries: "retried:1764504000123"
 
 
 def retry_matching(
@@ -93,50 +105,68 @@ def retry_matching(
     now, queue none.
     """
 
+    at = store.now()
+
     def retry(row: DeliveryRow) -> str | None:
-        result = retry_delivery(store, row, settings, by=by)
+        result = _retry(store, row, settings, at)
         return None if result.is_queued else result.sentence
 
-    before = store.audit.newest_id()
-    result = _change_matching(store, search, number, retry, "queued", track)
+    change = _Change("retry", "queued", by, None, retry)
+    result = _change_matching(store, search, number, change, track)
     if not result.changed:
         return result
-    return replace(result, query=f"retried:{before + 1}-{store.audit.newest_id()}")
+    return replace(result, query=f"retried:{to_ms(at)}")
 
 
 def discard_matching(
     store: Storage, search: DeliverySearch, *, number: int, by: str, reason: str
 ) -> FilterResult:
-    """Discard all dead deliveries that match, as `retry_matching`. `reason` is for the audit."""
+    """Discard all dead deliveries that match, as `retry_matching`."""
 
     def discard(row: DeliveryRow) -> str | None:
-        if store.queue.discard(row.guid, by=by, reason=reason):
+        if store.queue.discard(row.guid):
             return None
         return f"{row.guid} is {row.listed_state}; only a dead delivery can be discarded"
 
-    return _change_matching(store, search, number, discard, "discarded")
+    change = _Change("discard", "discarded", by, reason, discard)
+    return _change_matching(store, search, number, change)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What an operator does with each delivery of a filter."""
+
+    act: Act
+    result: str  # of a delivery: "queued"
+    person: str
+    reason: str | None  # that the person gave
+    run: Callable[[DeliveryRow], str | None]  # returns why it refuses a delivery, else None
 
 
 def _change_matching(
-    store: Storage,
-    search: DeliverySearch,
-    number: int,
-    change: Callable[[DeliveryRow], str | None],
-    changed_to: str,
-    track: Track = iter,
+    store: Storage, search: DeliverySearch, number: int, change: _Change, track: Track = iter
 ) -> FilterResult:
-    """Change all deliveries that match. `change` returns why it refuses one, else None."""
     rows = [*store.searches.read_all(search)]
     if len(rows) != number:
         matching = count_matching(len(rows))
-        sentence = f"{matching} now, and the number given is {number}; none was {changed_to}"
+        sentence = f"{matching} now, and the number given is {number}; none was {change.result}"
         return FilterResult(None, sentence)
-    refused = [sentence for sentence in map(change, track(rows[::-1])) if sentence is not None]
-    changed = len(rows) - len(refused)
-    sentence = f"{count(changed, 'delivery')} {is_or_are(changed)} {changed_to}"
+    changed = list[str]()
+    refused = list[str]()
+    try:
+        for row in track(rows[::-1]):
+            problem = change.run(row)
+            if problem is None:
+                changed.append(row.guid)
+            else:
+                refused.append(problem)
+    finally:  # also of those before an error
+        if changed:
+            log_act(change.person, change.act, changed, number=len(changed), reason=change.reason)
+    sentence = f"{count(len(changed), 'delivery')} {is_or_are(len(changed))} {change.result}"
     if refused:
         sentence += f"; {len(refused)} not, the first because {refused[0]}"
-    return FilterResult(changed, sentence, len(refused))
+    return FilterResult(len(changed), sentence, len(refused))
 
 
 def describe_results(found: Causes) -> str:

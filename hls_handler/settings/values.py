@@ -51,10 +51,8 @@ CREDENTIAL = re.compile(r"[!#-&(-~]+|\{[ -~]+\}")  # the second is a key file of
 RESERVED_PATHS = (
     "/analyses",
     "/api/analyses",
-    "/api/audit",
     "/api/deliveries",
     "/api/stats",
-    "/audit",
     "/backtests",
     "/deliveries",
     "/docs",

@@ -35,7 +35,6 @@ from hls_handler.analysis import TOKENS, Receipt, UnusableReply, Usage
 from hls_handler.db.counters import Groups, count_by_group
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
-    audit,
     calls,
     deleted_calls,
     deleted_review_calls,
@@ -53,7 +52,6 @@ from hls_handler.errors import (
     PullRequestLimitReached,
 )
 from hls_handler.prompting.prompt import PromptSources
-from hls_handler.queue.audit import record_change
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import SLOT_WAIT, RateLimiter, SlotRequest
@@ -445,8 +443,6 @@ class ClaudeCalls:
                 if not slot.is_now:
                     error = Postponed(f"{SLOT_WAIT} to call Claude", at=from_ms(slot.slot_at))
             if error is None:
-                if isinstance(review, ReviewBudget):
-                    self._record_continuation(connection, row_id, lease, review, estimate)
                 call: dict[str, Any] = {
                     "delivery_id": row_id,
                     "step_index": index,
@@ -632,33 +628,6 @@ class ClaudeCalls:
         if error is None:
             return None
         return PullRequestLimitReached(str(error))
-
-    def _record_continuation(
-        self,
-        connection: Connection,
-        row_id: int,
-        lease: Lease,
-        review: ReviewBudget,
-        estimate: Usage | None,
-    ) -> None:
-        """Store in the audit, once for a delivery, that a call exceeds the limit of its pull
-        request.
-        """
-        if review.continued_by is None:
-            return
-        costs = _read_review_costs(connection, row_id, lease)
-        if costs.check_pull_request(review, _needed_micro_usd(estimate)) is None:
-            return
-        is_of_delivery = and_(audit.c.action == "continue", audit.c.object == lease.guid)
-        if connection.execute(select(exists().where(is_of_delivery))).scalar_one():
-            return
-        reason = (
-            f"{lease.repository}#{lease.number} past review.max_usd_per_pull_request"
-            f" ({review.max_usd_per_pull_request:g} USD)"
-        )
-        record_change(
-            self._database, connection, review.continued_by, "continue", lease.guid, reason
-        )
 
     def _check_run_budget(
         self,

@@ -19,7 +19,6 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, case, func, or_, s
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
-    audit,
     calls,
     checkpoints,
     comments,
@@ -49,7 +48,6 @@ SUBJECTS = ("issue", "pull_request", "discussion")
 Step = tuple[Table, ColumnElement[bool], Mapping[str, object] | None]
 """Rows, and the values that replace theirs; None: the rows are deleted."""
 
-_a = audit.c
 _c = deliveries.c
 _hit = calls.alias("hit")
 _paid = calls.alias("paid")
@@ -156,7 +154,6 @@ class Forgetting:
         """
         jobs: list[Callable[[Connection], Iterable[Step]]] = [
             partial(_of_login, traces.login),
-            partial(_of_audit, traces.login),
         ]
         jobs += [partial(_of_deliveries, ids, traces.login) for ids in _batches(traces.ids)]
         jobs += [partial(_of_conversations, opened) for opened in _batches(traces.opened)]
@@ -196,8 +193,6 @@ def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[St
         name: case((func.lower(_c[name]) == login, None), else_=_c[name])
         for name in ("sender", "author")
     }
-    guids = select(_c.guid).where(are_ended)
-    yield audit, _a.object.in_(guids) & _a.reason.is_not(None), {"reason": None}
     nothing = dict.fromkeys(("title", "analysis_error", "posting_error", "body"))
     yield deliveries, are_ended, {**people, **nothing, "reason": REASON, "cause": None}
 
@@ -218,6 +213,7 @@ def _of_login(login: str, connection: Connection) -> Iterator[Step]:
     they would count.
     """
     yield stops, func.lower(stops.c.stopped_by) == login, {"stopped_by": GHOST}
+    yield triage_runs, func.lower(triage_runs.c.started_by) == login, {"started_by": GHOST}
     for table in (counters, counter_hours):
         yield table, (table.c.name == OUTSIDER_COST) & (func.lower(table.c.label) == login), None
     hours = counter_hours.c
@@ -258,19 +254,6 @@ def _of_login(login: str, connection: Connection) -> Iterator[Step]:
                 [[row._mapping[c.name] for c in findings.primary_key]]
             )
             yield findings, is_row, {"details": details, "command": new_command or None}
-
-
-def _of_audit(login: str, connection: Connection) -> Iterator[Step]:
-    """Yield the steps for changes that the person made, and for reasons that mention the login."""
-    is_by_person = func.lower(_a.person) == login
-    yield audit, is_by_person, {"person": GHOST, "reason": None}
-    yield triage_runs, func.lower(triage_runs.c.started_by) == login, {"started_by": GHOST}
-    has_mention = _a.reason.icontains(f"@{login}", autoescape=True)
-    query = select(_a.id, _a.reason).where(has_mention, ~is_by_person)
-    found = connection.execute(query).all()
-    mention = _mention(login)
-    ids = [row.id for row in found if mention.search(row.reason)]
-    yield audit, _a.id.in_(ids), {"reason": None}
 
 
 def _mention(login: str) -> re.Pattern[str]:

@@ -27,7 +27,6 @@ from sqlalchemy import (
 from hls_handler.db.counters import HOURLY
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
-    audit,
     calls,
     counter_hours,
     deleted_calls,
@@ -132,20 +131,6 @@ class RetentionStore:
                 connection.execute(deliveries.update().where(_c.id.in_(ids)).values(body=None))
                 connection.execute(questions.delete().where(questions.c.delivery_id.in_(ids)))
         return len(ids)
-
-    def delete_changes(self, *, after: timedelta, most: int) -> int:
-        """Delete up to `most` changes of the audit that were made longer ago than `after`; return
-        how many.
-        """
-        before = self._database.now - after // timedelta(milliseconds=1)
-        old = (
-            select(audit.c.id)
-            .where(audit.c.changed_at < before)
-            .order_by(audit.c.changed_at)
-            .limit(most)
-        )
-        with exclusive(self._database) as connection:
-            return connection.execute(audit.delete().where(audit.c.id.in_(old))).rowcount
 
     def mark_ignored_findings(self) -> None:
         """Count the open findings of pull requests that were closed as ignored, before the closing

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import audit, calls, checkpoints, deliveries
+from hls_handler.db.tables import calls, checkpoints, deliveries
 from hls_handler.db.values import from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import ListedState, State
 from hls_handler.queue.rate_limiter import SLOT_WAIT
@@ -64,7 +64,7 @@ class DeliverySearch:
     until: datetime | None = None
     before: str | None = None  # GUID of the last delivery of the page before
     cause: str | None = None  # `find_cause` of the reason, or `NO_CAUSE`
-    retried: tuple[int, int] | None = None  # ids of the first and the last retry in the audit
+    retried_ms: int | None = None  # when a person had them run again
     guids: Collection[str] = ()
 
 
@@ -343,9 +343,8 @@ def _filter(database: Database, query: Select[Any], search: DeliverySearch) -> S
         query = query.where(_c.received_at >= to_ms(search.since))
     if search.until is not None:
         query = query.where(_c.received_at < to_ms(search.until))
-    if search.retried is not None:
-        is_retry = and_(audit.c.action == "retry", audit.c.id.between(*search.retried))
-        query = query.where(_c.guid.in_(select(audit.c.object).where(is_retry)))
+    if search.retried_ms is not None:
+        query = query.where(_c.queued_at == search.retried_ms)
     if search.guids:
         query = query.where(_c.guid.in_(search.guids))
     if search.text:

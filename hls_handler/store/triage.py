@@ -38,7 +38,7 @@ from hls_handler.deliveries import (
     State,
     conversation_key,
 )
-from hls_handler.queue.audit import record_change
+from hls_handler.operators import log_act
 from hls_handler.store.budgets import OVER_BUDGET
 from hls_handler.store.calls import IS_CALL, SUCCESS, RunBudget
 
@@ -55,7 +55,7 @@ class TriageRun:
     id: int
     repository_id: int
     repository: str
-    started_by: str  # as `Change.person`
+    started_by: str  # as `operators.log_act`
     started_at: datetime  # aware UTC
     most_issues: int
     max_usd: float
@@ -193,7 +193,7 @@ class TriageRuns:
                 run = int(connection.execute(insert).scalar_one())
             else:
                 connection.execute(triage_runs.update().where(_r.id == run).values(new.columns))
-            record_change(self._database, connection, by, "triage", f"{new.repository} run {run}")
+        log_act(by, "triage", [f"{new.repository} run {run}"], number=new.most_issues)
         return run
 
     def _find_continued(
@@ -211,8 +211,7 @@ class TriageRuns:
         undo = triage_runs.update().where(_r.id == run.id, _r.undone_at.is_(None))
         with self._database.writing() as connection:
             connection.execute(undo.values(undone_at=now))
-            about = f"{run.repository} run {run.id}"
-            record_change(self._database, connection, by, "undo triage", about)
+        log_act(by, "undo triage", [f"{run.repository} run {run.id}"])
 
     def find(self, run: int) -> TriageRun | None:
         with self._database.reading() as connection:

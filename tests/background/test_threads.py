@@ -150,8 +150,8 @@ DAY = timedelta(days=1)
 class FakeStore(RetentionStore):
     """A store with this many old rows."""
 
-    def __init__(self, *, deliveries: int = 0, bodies: int = 0, changes: int = 0) -> None:
-        self.left = {"deliveries": deliveries, "bodies": bodies, "changes": changes}
+    def __init__(self, *, deliveries: int = 0, bodies: int = 0) -> None:
+        self.left = {"deliveries": deliveries, "bodies": bodies}
         self.calls: list[tuple[str, timedelta, int]] = []
         self.marked = 0
         self.calls_when_versions_were_deleted = 0
@@ -164,9 +164,6 @@ class FakeStore(RetentionStore):
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int:
         return self._delete("bodies", after, most)
-
-    def delete_changes(self, *, after: timedelta, most: int) -> int:
-        return self._delete("changes", after, most)
 
     def mark_ignored_findings(self) -> None:
         self.marked += 1
@@ -202,14 +199,14 @@ def retain(store: FakeStore, pauses: list[float], settings: Settings | None = No
 
 
 def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture) -> None:
-    store, pauses = FakeStore(deliveries=41, bodies=3, changes=2), list[float]()
+    store, pauses = FakeStore(deliveries=41, bodies=3), list[float]()
     with caplog.at_level(logging.INFO):
         retain(store, pauses)
-    of_90_days = [("deliveries", 90 * DAY, 20)] * 3 + [("changes", 90 * DAY, 20)]
+    of_90_days = [("deliveries", 90 * DAY, 20)] * 3
     assert store.calls == [("bodies", 14 * DAY, 20), *of_90_days]
-    assert store.left == {"deliveries": 0, "bodies": 0, "changes": 0}
+    assert store.left == {"deliveries": 0, "bodies": 0}
     assert pauses == [0.5] * 2
-    assert store.calls_when_versions_were_deleted == 5  # after the calls of old deliveries
+    assert store.calls_when_versions_were_deleted == 4  # after the calls of old deliveries
     assert (store.marked, store.hours_after) == (1, 400 * DAY)
     assert (store.cached_for, store.are_system_texts_deleted) == (7 * DAY, True)
     deleted = [
@@ -228,7 +225,6 @@ def test_rows_are_deleted_after_the_days_of_the_settings() -> None:
     assert [(table, after) for table, after, _ in store.calls] == [
         ("bodies", 60 * DAY),
         ("deliveries", 31 * DAY),
-        ("changes", 31 * DAY),
     ]
 
 

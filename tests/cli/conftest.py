@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -34,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def hls(folder: Path) -> Hls:
+def hls(folder: Path, logging_as_before: None) -> Hls:
     """A function that runs `hls` in the folder."""
     return lambda *arguments: CliRunner().invoke(app, arguments)
 
@@ -44,6 +46,13 @@ def store(folder: Path) -> Iterator[Storage]:
     """The database of the settings, which is created here."""
     with closing(Storage.open(create_database(folder / "hls.db"))) as opened:
         yield opened
+
+
+def find_operator_lines(*results: Result) -> list[dict[str, Any]]:
+    """Return the log lines `operator` on standard error."""
+    lines = [line for result in results for line in result.stderr.splitlines()]
+    documents = [json.loads(line) for line in lines if line.startswith("{")]
+    return [document for document in documents if document["message"] == "operator"]
 
 
 class Terminal(io.StringIO):

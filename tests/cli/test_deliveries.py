@@ -10,7 +10,7 @@ from hls_handler.analysis import Usage
 from hls_handler.db.counters import CounterWriter
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
-from tests.cli.conftest import Hls
+from tests.cli.conftest import Hls, find_operator_lines
 from tests.queue.builders import accept, begin, dead_letter, queued
 from tests.store.test_calls import ESTIMATE
 
@@ -115,14 +115,19 @@ def test_dead_deliveries_are_discarded_with_a_reason_and_taken_back(
         assert hls("deliveries", "discard", *wrong).exit_code == 2
     assert hls("deliveries", "discard", "g1", "--why", "x").exit_code == 1
     one = hls("deliveries", "discard", "d1", "--why", "a test")
-    assert one.output == "1 delivery is discarded\n"
+    assert one.stdout == "1 delivery is discarded\n"
     both = hls("deliveries", "discard", "is:dead", "locked", "--why", "a test", "--yes")
-    assert both.output == "2 deliveries match\n2 deliveries are discarded\n"
+    assert both.stdout == "2 deliveries match\n2 deliveries are discarded\n"
     assert hls("deliveries", "list", "is:dead").output == "no deliveries\n"
-    assert [change.reason for change in store.audit.find(most=9)] == ["a test"] * 3
-    again = hls("deliveries", "retry", "is:discarded", "--yes").output.splitlines()
+    lines = find_operator_lines(one, both)
+    assert [(line["act"], line["number"], line["reason"]) for line in lines] == [
+        ("discard", 1, "a test"),
+        ("discard", 2, "a test"),
+    ]
+    again = hls("deliveries", "retry", "is:discarded", "--yes").stdout.splitlines()
     assert again[:2] == ["3 deliveries match", "3 deliveries are queued"]
-    results = hls("deliveries", "list", "retried:4-6").output.splitlines()
+    query = again[2].split("`")[1].removeprefix("hls deliveries list ")
+    results = hls("deliveries", "list", query).stdout.splitlines()
     assert results[0] == "3 of 3 wait or run."
 
 

@@ -177,13 +177,15 @@ def test_cause_is_shown_once_and_leads_to_the_others(browser: Browser, store: St
     assert "Retry these 2" in browser.get(html.unescape(link)).body.decode()
 
 
-def test_page_says_who_discarded_the_delivery(browser: Browser, store: Storage) -> None:
+def test_page_of_a_discarded_delivery_says_since_when_and_leads_to_the_log(
+    browser: Browser, store: Storage
+) -> None:
     fail(store, "g1")
     form = {"chosen:g1": "on", "reason": "a duplicate"}
     assert browser.submit("/deliveries/g1", "/deliveries/discard", **form).status == 200
-    store.audit.record("somebody", "resume", "g1")  # a later change
     page = page_of(browser)
-    assert re.search("local browser discarded it <time .*?</time>: a duplicate</p>", page)
+    log = '<a href="/log\\?text=g1">log</a>'
+    assert re.search(f"Discarded <time .*?</time>. The {log} has the person and the reason.", page)
     assert '<span class="state discarded">discarded</span>' in page
     assert "/deliveries/discard" not in page
 

@@ -117,7 +117,7 @@ def test_dead_deliveries_are_problems_until_they_are_discarded(
     address = re.findall(r'href="([^"]+)">Show and retry</a>', shown)[0]
     assert "Retry these 4" in page(browser, html.unescape(address))
     for row in newest(store, state="dead"):
-        store.queue.discard(row.guid, by="mona", reason="known")
+        store.queue.discard(row.guid)
     browser.now += MAX_OVERVIEW_AGE_S + 1
     assert problems(page(browser)) == []
 
@@ -131,7 +131,7 @@ def test_cause_of_dead_deliveries_is_said_once(store: Storage, browser: Browser)
     store.queue.finish(begin(store, "g1"), End("dead", cause))
     assert problems(page(browser)) == [f"1 delivery is dead: {cause}."]
     store.queue.finish(begin(store, "g2"), End("dead", "Claude answered 401 (req_8)"))
-    store.queue.discard("g1", by="mona", reason="known")
+    store.queue.discard("g1")
     browser.now += MAX_OVERVIEW_AGE_S + 1
     assert problems(page(browser))[0].startswith("Claude answered 401 (req_1). Set another")
 

@@ -105,8 +105,6 @@ def test_rule_6_viewers_may_only_read(proxied: Browser, store: Storage) -> None:
             "/deliveries?state=dead",
             "/deliveries/g1",
             "/log",
-            "/audit",
-            "/api/audit",
             "/triage",
             "/backtests",
         ):

@@ -32,7 +32,7 @@ SYNCED: dict[str, Write] = {
         lease, at=s.now(), reason="503", failed=True, counts=True
     ),
     "hold a rate limit": lambda s, _: s.rate_limiter.hold("github", s.now() + timedelta(hours=1)),
-    "retry": lambda s, _: s.queue.retry("waiting", by="mona"),
+    "retry": lambda s, _: s.queue.retry("waiting"),
     "end a call": lambda s, lease: s.calls.end(
         lease, CALL, outcome="ok", usage=None, error=None, changes=[CHECKPOINT]
     ),

@@ -326,7 +326,7 @@ def test_own_earlier_result_does_not_stay_while_other_writes_wait_for_slots(
     assert world.finish().state == "dead"
     world.end_checks()
     world.advance(60)
-    world.store.queue.retry(GUID, by="mona")
+    world.store.queue.retry(GUID)
     assert shown_during_call_after_other_writes(world) == ["neutral", "in_progress"]
 
 

@@ -14,6 +14,7 @@ from hls_handler.analysis import FindingVerdicts, ReplyFields
 from hls_handler.engine.job import Attempt
 from hls_handler.engine.pipeline import process_delivery
 from hls_handler.settings.model import Review, Settings
+from tests.conftest import Acts
 from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.test_commands import (
     HEAD,
@@ -69,67 +70,58 @@ def reach_limit(world: World) -> None:
     assert world.github.check_actions[-1].description.endswith(end)
 
 
-def audit(world: World) -> list[tuple[str, str, str, str | None]]:
-    found = world.store.audit.find(most=9)
-    return [(one.person, one.action, one.object, one.reason) for one in found]
-
-
-def test_review_within_the_limit_is_not_in_the_audit(make_world: MakeWorld) -> None:
-    world = make_limited(make_world, max_usd_per_pull_request=0.0502)
-    push(world, "second", "2" * 40)
-    command(world, "/review full")
-    world.finish()
-    assert (len(world.claude.asked), audit(world)) == (2, [])
-
-
-def test_check_that_a_person_runs_again_continues(make_world: MakeWorld) -> None:
+def test_check_that_a_person_runs_again_continues(make_world: MakeWorld, acts: Acts) -> None:
     world = make_limited(make_world, given=app_settings())
     reach_limit(world)
     world.receive("check_run", check_run(sha="2" * 40, numbers=(2,)), guid="rerun")
     world.finish()
     finished = world.finish()
     assert len(world.claude.asked) == 2
-    assert [entry[:3] for entry in audit(world)] == [("octocat", "continue", finished.guid)]
+    assert acts() == [("octocat", "review", ["Codertocat/Hello-World#2", finished.guid])]
 
 
 @pytest.mark.parametrize("text", ["/resume", "/dismiss 1"])
-def test_other_commands_of_a_writer_do_not_continue(make_world: MakeWorld, text: str) -> None:
+def test_other_commands_of_a_writer_do_not_continue(
+    make_world: MakeWorld, acts: Acts, text: str
+) -> None:
     found = finding(path="area.py", line=1, quote="first")
     world = make_limited(make_world, pull_request_analysis(findings=[found]), verify=False)
     reach_limit(world)
     command(world, text)
     assert len(requested(world)) == 1
     world.finish()
-    assert (len(world.claude.asked), audit(world)) == (1, [])
+    assert (len(world.claude.asked), acts()) == (1, [])
 
 
 def test_webhook_with_the_key_of_a_requested_review_does_not_continue(
-    make_world: MakeWorld,
+    make_world: MakeWorld, acts: Acts
 ) -> None:
     world = make_limited(make_world)
     push(world, "forged", "2" * 40, hls={"review": "full"})
     assert "of the pull request allows no further call" in (world.finish().reason or "")
-    assert (len(world.claude.asked), audit(world)) == (1, [])
+    assert (len(world.claude.asked), acts()) == (1, [])
 
 
-def test_redelivered_command_does_not_continue_again(make_world: MakeWorld) -> None:
+def test_redelivered_command_does_not_continue_again(make_world: MakeWorld, acts: Acts) -> None:
     world = make_limited(make_world)
     reach_limit(world)
     command(world, "/review")
     world.finish()
     assert world.receive("issue_comment", comment("/review"), guid="command") == "duplicate"
     assert world.receive("issue_comment", comment("/review"), guid="new") == "replay"
-    assert (world.find_due(), len(audit(world))) == (None, 1)
+    assert (world.find_due(), len(acts())) == (None, 1)
 
 
-def test_review_that_continues_ends_at_the_limit_of_one_review(make_world: MakeWorld) -> None:
+def test_review_that_continues_ends_at_the_limit_of_one_review(
+    make_world: MakeWorld, acts: Acts
+) -> None:
     found = finding(path="area.py", line=1, quote="second", confidence=0.6)
     replies: list[ReplyFields] = [REPLY, pull_request_analysis(findings=[found])]
     world = make_limited(make_world, *replies, FindingVerdicts(verdicts=[]), max_usd=0.0501)
     reach_limit(world)
     command(world, "/review")
     world.finish()  # the second look does not fit
-    assert (len(world.claude.asked), len(audit(world))) == (2, 1)
+    assert (len(world.claude.asked), len(acts())) == (2, 1)
     summary = world.github.check_actions[-1].summary
     assert "The findings were not verified: the pull request has reached its limit" in summary
     assert WAY_ON in summary
@@ -137,20 +129,20 @@ def test_review_that_continues_ends_at_the_limit_of_one_review(make_world: MakeW
 
 
 def test_retry_of_a_review_that_continues_has_one_entry_and_no_second_allowance(
-    make_world: MakeWorld,
+    make_world: MakeWorld, acts: Acts
 ) -> None:
     world = make_limited(make_world, REPLY, CLAUDE_DOWN, REPLY)
     reach_limit(world)
     command(world, "/review")
     assert world.run() is None
-    assert len(audit(world)) == 1
+    assert len(acts()) == 1
     world.advance(3600)
     assert world.finish().state == "done"
-    assert (len(world.claude.asked), len(audit(world))) == (3, 1)
+    assert (len(world.claude.asked), len(acts())) == (3, 1)
 
 
 def test_killed_review_that_continues_has_one_entry_and_no_second_allowance(
-    make_world: MakeWorld,
+    make_world: MakeWorld, acts: Acts
 ) -> None:
     world = make_limited(make_world, max_usd=0.06)
     reach_limit(world)
@@ -166,5 +158,5 @@ def test_killed_review_that_continues_has_one_entry_and_no_second_allowance(
     world.claude.on_call = lambda _: None
     world.advance(60)
     finished = world.finish()  # the call that was killed counts with its estimate
-    assert (finished.guid, len(world.claude.asked), len(audit(world))) == (lease.guid, 2, 1)
+    assert (finished.guid, len(world.claude.asked), len(acts())) == (lease.guid, 2, 1)
     assert "the budget of the review allows no further call" in (finished.reason or "")

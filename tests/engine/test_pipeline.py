@@ -220,7 +220,7 @@ def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeW
     assert world.run() is not None
     labels, comments = dict(world.github.labels), dict(world.github.comments)
     assert "The guide says committ, too." in comments[1]
-    world.store.queue.retry(GUID, by="mona")
+    world.store.queue.retry(GUID)
     assert world.run() == Ended(
         GUID, "superseded", "a newer event of this conversation was answered meanwhile"
     )

@@ -472,7 +472,7 @@ def test_repeated_group_does_not_wait_for_a_review_that_waits_for_it(make_world:
     pushed.send("synchronize")
     world.github.changed[2] = (file("other.py"),)
     assert world.run() is None  # its check is in progress, and Claude is down
-    world.store.queue.retry("queue", by="mona")  # or GitHub delivers the group again
+    world.store.queue.retry("queue")  # or GitHub delivers the group again
     for _ in range(100):
         if (due_s := world.store.queue.seconds_until_due()) is not None:
             world.advance(due_s + 0.01)

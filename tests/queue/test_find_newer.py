@@ -108,7 +108,7 @@ def test_is_answered_if_a_newer_event_was_answered_with_the_same_prompt(
     )
     store.checkpoints.save(lease, StatusChange({"posting_status": posting}))
     store.queue.finish(lease, End("done", ""), took_s=1)
-    store.queue.retry("older", by="mona")
+    store.queue.retry("older")
     older = claim(store)
     assert older.guid == "older"
     assert find_newer(store, older, PROMPT).is_answered is is_answered

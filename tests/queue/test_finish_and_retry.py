@@ -166,7 +166,7 @@ def test_retry_of_a_dead_letter_resets_its_counters(store: Storage) -> None:
         begin(store, "g1"), at=store.now(), reason="422", failed=True, counts=True
     )
     store.queue.finish(claim(store), End("dead", "failed 2 times"))
-    assert store.queue.retry("g1", by="mona") == "queued"
+    assert store.queue.retry("g1") == "queued"
     lease = claim(store)
     assert (lease.attempt, lease.attempts, lease.failures, lease.first_failure_at) == (
         3,
@@ -184,7 +184,7 @@ def test_retry_of_a_waiting_delivery_makes_it_due_before_others(store: Storage, 
     )
     skew.advance(minutes=30)
     accept(store, queued("g2", priority=2))
-    assert store.queue.retry("g1", by="mona") == "queued"
+    assert store.queue.retry("g1") == "queued"
     assert claim(store).guid == "g1"
 
 
@@ -192,7 +192,7 @@ def test_retry_of_an_ignored_delivery_with_a_body_queues_it(store: Storage) -> N
     store.queue.finish(
         begin(store, "g1"), End("ignored", "locked", kind="conversation locked"), took_s=1
     )
-    assert store.queue.retry("g1", by="mona") == "queued"
+    assert store.queue.retry("g1") == "queued"
     row = row_of(store, "g1")
     assert (row.reason, row.reason_kind) == ("an operator runs it again", None)
     assert claim(store).body == b'{"delivery": "g1"}'
@@ -205,11 +205,11 @@ def test_retry_changes_no_finished_delivery_and_none_without_a_body(store: Stora
     dead_letter(store, "g1")
     accept(store, ignored("g2"))
     lease = begin(store, "g3")
-    assert [store.queue.retry(guid, by="mona") for guid in ("unknown", "g2", "g3")] == [
+    assert [store.queue.retry(guid) for guid in ("unknown", "g2", "g3")] == [
         None,
         "ignored",
         "running",
     ]
     store.queue.finish(lease, End("done", ""), took_s=1)
-    assert store.queue.retry("g3", by="mona") == "done"
+    assert store.queue.retry("g3") == "done"
     assert nothing_is_due(store)

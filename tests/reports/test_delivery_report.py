@@ -130,7 +130,7 @@ def test_delivery_that_an_operator_runs_again_waits_for_a_newer_one_that_runs(
     store.queue.finish(claim(store), End("dead", "Claude refused"))
     accept(store, queued("g2", number=7))
     claim(store)
-    store.queue.retry("g1", by="mona")
+    store.queue.retry("g1")
     waits = "  Waiting: deliveries of a conversation run one after the other, and g2 has not ended."
     assert why(store)[1:] == [waits]
 

@@ -125,7 +125,7 @@ def test_check_that_a_process_is_ending_is_waited_for(
     die(store, lease)
     assert claim_check(store) is not None
     if is_same:
-        store.queue.retry("g1", by="mona")
+        store.queue.retry("g1")
     again = claim(store) if is_same else begin(store, "g2")
     with pytest.raises(Postponed, match="another process is ending the check") as waiting:
         store.commit_checks.begin(again, SHA)
@@ -139,7 +139,7 @@ def test_repeated_delivery_begins_another_check_after_the_end_of_the_first(store
     found = claim_check(store)
     assert found is not None
     store.commit_checks.mark_ended(found, "cancelled: x")
-    store.queue.retry("g1", by="mona")
+    store.queue.retry("g1")
     assert store.commit_checks.begin(claim(store), SHA) == CommitCheck(SHA, "g1:2")
 
 

@@ -467,7 +467,7 @@ def test_workers_count_ends_replies_and_costs_by_repository_and_author(store: St
         store.queue.finish(lease, End("done", "", posting="done"), took_s=1)
     store.queue.finish(begin(store, "dead", number=8), End("dead", "issue is locked"))
     store.queue.finish(begin(store, "again", number=9, author="hubot"), End("dead", "is locked"))
-    assert store.queue.retry("again", by="mona") == "queued"
+    assert store.queue.retry("again") == "queued"
     store.queue.finish(claim(store), End("done", "", posting="dry_run"), took_s=1)
     accept(store, ignored("ignored"))
     since = store.now() - timedelta(hours=1)

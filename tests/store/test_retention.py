@@ -109,7 +109,7 @@ def test_open_deliveries_are_never_deleted(store: Storage, skew: Skew) -> None:
         postponed, at=store.now() + 400 * DAY, reason="GitHub is down", failed=True, counts=False
     )
     dead_letter(store, "again")
-    store.queue.retry("again", by="mona")
+    store.queue.retry("again")
     accept(store, queued("queued", number=3))
     skew.advance(days=3650)
     assert delete_old(store, after=DAY) == 0
@@ -196,7 +196,7 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(
         )
     store.queue.finish(begin(store, "elsewhere", number=8), End("done", ""), took_s=0)
     skew.advance(days=80)
-    store.queue.retry("pushed", by="mona")
+    store.queue.retry("pushed")
     skew.advance(days=20)
     assert delete_old(store) == 2  # "dead" and "elsewhere"
     lease = claim(store)
@@ -270,14 +270,3 @@ def wait_for_a_blocked_lock(url: str) -> None:
             if row != (0,):
                 return
     raise AssertionError("no statement waits for a lock")
-
-
-def test_old_changes_of_the_audit_are_deleted_in_batches(store: Storage, skew: Skew) -> None:
-    for person in ("mona", "lisa", "hubot"):
-        store.audit.record(person, "pause", "")
-    skew.advance(hours=1)
-    store.audit.record("mona", "resume", "")
-    assert [
-        store.retention.delete_changes(after=timedelta(minutes=30), most=2) for _ in range(3)
-    ] == [2, 1, 0]
-    assert [change.action for change in store.audit.find(most=9)] == ["resume"]

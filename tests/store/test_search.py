@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from hls_handler.db.tables import deliveries
+from hls_handler.db.values import to_ms
 from hls_handler.deliveries import Checkpoint, End, find_cause
 from hls_handler.storage import Storage
 from hls_handler.store.search import CauseGroup, DeliverySearch, Effort
@@ -89,21 +90,14 @@ def fail(store: Storage, guid: str, reason: str, **other: object) -> None:
 def test_discarded_delivery_leaves_the_dead_ones_until_it_is_retried(store: Storage) -> None:
     fail(store, "g1", "issue is locked")
     accept(store, queued("g2"))
-    assert store.queue.discard("g1", by="mona", reason="a test") is True
-    assert store.queue.discard("g1", by="lisa", reason="again") is False
-    assert store.queue.discard("g2", by="mona", reason="it waits") is False
+    assert store.queue.discard("g1") is True
+    assert store.queue.discard("g1") is False
+    assert store.queue.discard("g2") is False
     assert guids(store, state="dead") == []
     assert guids(store, state="discarded") == ["g1"]
     assert guids(store) == ["g2", "g1"]
     assert store.deliveries.queue_state().dead == 0
-    (change,) = store.audit.find(most=9)
-    assert (change.person, change.action, change.object, change.reason) == (
-        "mona",
-        "discard",
-        "g1",
-        "a test",
-    )
-    store.queue.retry("g1", by="mona")
+    store.queue.retry("g1")
     fail_again = claim(store)
     store.queue.finish(fail_again, End("dead", "issue is locked"))
     assert guids(store, state="dead") == ["g1"]
@@ -111,7 +105,7 @@ def test_discarded_delivery_leaves_the_dead_ones_until_it_is_retried(store: Stor
 
 def test_redelivery_of_a_discarded_delivery_is_processed(store: Storage) -> None:
     fail(store, "g1", "issue is locked")
-    store.queue.discard("g1", by="mona", reason="a test")
+    store.queue.discard("g1")
     assert [one.outcome for one in accept(store, queued("g1"))] == ["queued"]
     store.queue.finish(claim(store), End("dead", "issue is locked"))
     assert guids(store, state="dead") == ["g1"]
@@ -122,7 +116,7 @@ def test_discarded_delivery_that_an_earlier_version_retried_is_dead_again(
     store: Storage, skew: Skew, is_crash: bool
 ) -> None:
     fail(store, "g1", "issue is locked")
-    store.queue.discard("g1", by="mona", reason="a test")
+    store.queue.discard("g1")
     retry = deliveries.update().values(state="queued", finished_at=None)
     with store.database.writing() as connection:
         connection.execute(retry)
@@ -155,7 +149,7 @@ def causes(store: Storage, **filters: object) -> tuple[CauseGroup, ...]:
 def test_largest_groups_are_counted_and_the_others_summed(store: Storage) -> None:
     for guid, reason in (("a", "late"), ("b", "broken"), ("c", "late"), ("d", "lost")):
         fail(store, guid, reason)
-    store.queue.discard("d", by="mona", reason="a test")
+    store.queue.discard("d")
     found = store.searches.count_causes(DeliverySearch(state="dead"), most=1)
     assert [(one.reason, one.number) for one in found.groups] == [("late", 2)]
     assert (found.hidden_groups, found.hidden) == (1, 1)
@@ -177,7 +171,7 @@ def test_cause_is_written_with_each_reason_of_a_waiting_or_dead_delivery(
         store.queue.finish(begin(store, guid), end)
     fail(store, "retried", "lost")
     begin(store, "crashed")
-    store.queue.retry("retried", by="mona")
+    store.queue.retry("retried")
     skew.advance(minutes=1)
     store.queue.claim(worker="other", lease_s=30, max_crashes=1, concurrency=0)
     found = {row.guid: (row.reason, row.cause) for row in newest(store)}
@@ -303,13 +297,18 @@ def test_states_are_counted_without_a_limit_of_time_and_within_a_span(
     assert of_docs.of_span == {"ignored": 1}
 
 
-def test_retried_deliveries_are_found_by_their_entries_in_the_audit(store: Storage) -> None:
+def test_deliveries_of_one_retry_are_found_by_its_time(store: Storage, skew: Skew) -> None:
+    times = []
     for guid in ("a", "b", "c"):
         fail(store, guid, "issue is locked")
-        store.queue.retry(guid, by="mona")
+        if guid != "c":
+            times.append(store.now())
+        store.queue.retry(guid, at=times[-1])
         store.queue.finish(claim(store), End("dead", "issue is locked"))
-    last, middle, _ = store.audit.find(most=9)
-    assert guids(store, retried=(middle.id, last.id)) == ["c", "b"]
+        skew.advance(minutes=1)
+    accept(store, queued("waits"))
+    store.queue.retry("waits", at=times[-1])
+    assert guids(store, retried_ms=to_ms(times[-1])) == ["waits", "c", "b"]
 
 
 def test_processing_time_is_that_of_steps_and_calls_without_the_wait(
