@@ -157,5 +157,5 @@ def test_an_older_variable_can_give_a_setting_its_value(tmp_path: Path) -> None:
     }
     settings = load_settings(file, variables, dotenv=None)
     assert (settings.server.port, settings.server.webhook_path) == (9000, "/webhooks/github")
-    assert settings.server.webhook_paths == ("/webhooks/github",)
+    assert settings.server.webhook_paths == ("/webhooks/github", "/webhooks/github/")
     assert settings.claude.api_key.get_secret_value() == "sk-ant-x"

@@ -152,8 +152,12 @@ class Server(Section):
 
     @property
     def webhook_paths(self) -> tuple[str, ...]:
-        """The paths that receive webhooks: `webhook_path`, and the one of older programs."""
-        return tuple(dict.fromkeys((self.webhook_path, OTHER_WEBHOOK_PATH)))
+        """The paths that receive webhooks: `webhook_path`, and the one of older programs, each also
+        with a slash at its end.
+        """
+        paths = [path.rstrip("/") for path in (self.webhook_path, OTHER_WEBHOOK_PATH)]
+        with_slash = [f"{path}/" for path in paths]
+        return tuple(dict.fromkeys((self.webhook_path, *filter(None, paths), *with_slash)))
 
     @property
     def has_sign_in(self) -> bool:

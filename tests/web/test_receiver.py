@@ -400,6 +400,17 @@ def test_payload_without_its_installation_is_rejected(setup: WebSetup) -> None:
 # -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("webhook_path", ["/hooks", "/hooks/"])
+def test_webhook_path_is_the_same_with_a_slash_at_its_end(
+    setup: WebSetup, webhook_path: str
+) -> None:
+    setup.settings = settings(server={"webhook_path": webhook_path})
+    app = setup.app()
+    paths = ("/hooks", "/hooks/", "/webhooks/github/", "/hooks//")
+    statuses = [ask(app, path, headers=headers(BODY), chunks=[BODY]).status for path in paths]
+    assert statuses == [202, 200, 200, 404]
+
+
 def test_changed_secrets_key_and_path_apply_to_the_next_request(setup: WebSetup) -> None:
     web, secret, key = setup.web(), "the-next-secret-of-all", "the-key-of-the-dashboard"
     after = settings(
