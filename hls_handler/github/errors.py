@@ -64,6 +64,7 @@ REJECTED_ACCOUNT = re.compile(
     r"account (?:was|is|has been) (?:suspended|flagged)|flagged as spam|been spammed", re.IGNORECASE
 )
 BLOCKED = re.compile("user is blocked|been blocked from", re.IGNORECASE)
+RESTRICTED = re.compile("interactions on this repository have been restricted", re.IGNORECASE)
 
 TOO_MANY_COMMENTS = re.compile("more than 2,?500 comments", re.I)
 
@@ -78,6 +79,10 @@ CURES = {
     BLOCKED: (
         "the author or the repository's owner blocked HLS's account, and can unblock it (Blocked"
         " users)"
+    ),
+    RESTRICTED: (
+        "an interaction limit keeps HLS's account out: give it the role write, or end the limit"
+        " (Settings, Moderation options)"
     ),
     re.compile(r"\barchived\b", re.I): "the repository is archived, and so read-only",
     re.compile(r"\blocked\b", re.I): "the conversation is locked",
@@ -157,7 +162,9 @@ def rejects_account(message: str) -> bool:
     """Return True if GitHub's reason is HLS's account or its speed, so that other requests would
     get it, too.
     """
-    return any(pattern.search(message) for pattern in (TOO_FAST, REJECTED_ACCOUNT, BLOCKED))
+    return any(
+        pattern.search(message) for pattern in (TOO_FAST, REJECTED_ACCOUNT, BLOCKED, RESTRICTED)
+    )
 
 
 def find_cure(message: str) -> str | None:

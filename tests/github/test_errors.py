@@ -16,6 +16,11 @@ SAML = (
     "Resource protected by organization SAML enforcement. You must grant your Personal Access token"
     " access."
 )
+RESTRICTED = "Interactions on this repository have been restricted to prior contributors only."
+LIMIT_CURE = (
+    "an interaction limit keeps HLS's account out: give it the role write, or end the limit"
+    " (Settings, Moderation options)"
+)
 SECONDARY = (
     "You have exceeded a secondary rate limit and have been temporarily blocked from creation."
 )
@@ -64,6 +69,8 @@ def translate(status: int, message: str | None, headers: dict[str, str]) -> Step
             ),
         ),
         (404, "Not Found", {}, "deleted, moved, or not visible to this token"),
+        (422, f"Validation Failed: could not be created. {RESTRICTED}", {}, LIMIT_CURE),
+        (403, RESTRICTED, {"x-accepted-github-permissions": "issues=write"}, LIMIT_CURE),
         (
             *(403, SAML, {"x-accepted-oauth-scopes": "repo"}),
             "authorize the token for the organization (Settings, Tokens, Configure SSO)",
