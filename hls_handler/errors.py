@@ -34,7 +34,8 @@ HlsError
 ├── Superseded             a newer event makes this delivery unnecessary
 │   └── ConversationIgnored the issue or pull request is not to be processed
 └── StepFailed             one step of one delivery failed
-    ├── Permanent          a retry cannot help: 404, rejected reply
+    ├── Permanent          a retry cannot help: rejected reply, missing permission
+    │   ├── NotFound       GitHub answers 404 or 410
     │   ├── RejectedRequest Claude's service rejects a request, for an unknown reason
     │   ├── BudgetExceeded the next call to Claude does not fit the money for a review
     │   │   └── PullRequestLimitReached it does not fit that for a pull request: `/review` goes on
@@ -149,16 +150,17 @@ class Superseded(HlsError):
 class ConversationIgnored(Superseded):
     """The issue or pull request is not to be processed, as GitHub or the database shows it now.
 
-    `kind` is an `IgnoredKind`: a person locked it or gave the command /stop, its title or a label
-    asks HLS to skip it, a bot opened it that the settings do not include, it was processed too
-    often (`limits.thread_runs_per_hour`), `budgets` leave nothing for it, or a run was cancelled by
-    a person or by a newer one.
+    `kind` is an `IgnoredKind`: a person deleted or locked it or gave the command /stop, its title
+    or a label asks HLS to skip it, a bot opened it that the settings do not include, it was
+    processed too often (`limits.thread_runs_per_hour`), `budgets` leave nothing for it, or a run
+    was cancelled by a person or by a newer one.
     """
 
     def __init__(
         self,
         message: str,
         kind: Literal[
+            "conversation deleted",
             "conversation locked",
             "asked to skip",
             "other bot",
@@ -180,6 +182,18 @@ class StepFailed(HlsError):
 
 class Permanent(StepFailed):
     """A step failed, and would fail again if it were retried."""
+
+
+class NotFound(Permanent):
+    """GitHub answered 404 or 410 to `call`: "GET /repos/o/r/issues/7".
+
+    `is_gone` is True if it was deleted (410). With a 404, it may also be invisible to the token.
+    """
+
+    def __init__(self, message: str, *, call: str, is_gone: bool) -> None:
+        super().__init__(message)
+        self.call = call
+        self.is_gone = is_gone
 
 
 class BudgetExceeded(Permanent):

@@ -12,6 +12,7 @@ continues after the last stored step.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -50,6 +51,7 @@ from hls_handler.errors import (
     ConversationIgnored,
     DependencyDown,
     LeaseLost,
+    NotFound,
     PayloadError,
     Permanent,
     Postponed,
@@ -431,8 +433,25 @@ def _run_handler(job: Job) -> End:
             raise Retryable(str(exc)) from exc  # a retry succeeds after the template is corrected
         except Exception as exc:  # raised again: a defect must not lose what was paid for
             work.end_failed_analysis(exc)
+            if isinstance(exc, NotFound):
+                _ignore_deleted(job, exc)
             raise
     return replace(end, handler=job.handler.name)
+
+
+def _ignore_deleted(job: Job, error: NotFound) -> None:
+    """Raise `ConversationIgnored` if the delivery's issue was deleted.
+
+    Of a 404, only a read counts: a write gets it without permission, too. The repository is read,
+    which a token that lost its permission cannot.
+    """
+    repository = job.event.repository.full_name
+    number = job.lease.number
+    if re.search(rf"/(issues|pulls)/{number}(/|$)", error.call) is None:
+        return
+    is_read = error.call.startswith("GET ")
+    if error.is_gone or (is_read and job.context.github.has_repository(repository)):
+        raise ConversationIgnored(f"{repository}#{number} was deleted", "conversation deleted")
 
 
 def _parse_event(lease: Lease) -> Event:

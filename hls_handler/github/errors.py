@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import AliasPath, BaseModel, Field, TypeAdapter, ValidationError
 
-from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
+from hls_handler.errors import DependencyDown, NotFound, Permanent, Retryable, StepFailed
 from hls_handler.transport import (
     MAX_WAIT,
     ProxySettings,
@@ -91,6 +91,7 @@ CURES = {
 headers name some.
 """
 
+NOT_SHOWN = ": deleted, moved, or not visible to this token"
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 NO_PHRASE = "(no such HTTP status)"
 
@@ -150,7 +151,10 @@ def translate_status(
         )
     if message is None and status in (403, 404, 406, 410, 451):
         return _not_github(what)
-    if status in (403, 404, 410, 451):
+    are_issues_disabled = status == 410 and "disabled" in text
+    if status in (404, 410) and not are_issues_disabled:
+        return NotFound(what + NOT_SHOWN, call=call, is_gone=status == 410)
+    if status in (403, 410, 451):
         return Permanent(what + _permanent_reason(status, headers, text))
     cure = find_cure(text)
     if status == 422 and cure is not None:
@@ -298,7 +302,7 @@ def _limited_until(headers: Mapping[str, str], now: datetime) -> datetime:
 
 def _permanent_reason(status: int, headers: Mapping[str, str], message: str) -> str:
     if status != 403:
-        return ": deleted, moved, or not visible to this token"
+        return NOT_SHOWN
     cure = find_cure(message)
     if cure is not None:
         return f": {cure}"

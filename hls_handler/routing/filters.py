@@ -38,6 +38,7 @@ IgnoredKind = Literal[
     "draft",
     "not requested",
     "asked to skip",
+    "conversation deleted",
     "conversation locked",
     "app installation",
     "not a label of HLS",

@@ -12,6 +12,7 @@ from hls_handler.cli.options import connect_claude
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.effective import RepositoryTable
@@ -137,5 +138,9 @@ def test_without_async_processing_the_response_has_the_outcome(
     assert (answer.status, answer.body["status"]) == (200, "processed")
     gone = recorded.load("demo/question")  # not planted: GitHub says 404
     answer = service.deliver(gone.event, gone.body)
+    assert (answer.status, answer.body["status"]) == (200, "ignored")
+    assert answer.body["reason"] == "Codertocat/Hello-World#12 was deleted"
+    sandbox.faults.add(Fault(effect="status", path="/issues/", status=403))
+    answer = service.deliver(payload.event, recorded.unique(payload.body))
     assert (answer.status, answer.body["status"]) == (200, "failed")
-    assert "404" in answer.body["reason"]
+    assert "403" in answer.body["reason"]

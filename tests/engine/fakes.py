@@ -92,6 +92,7 @@ class FakeGithub:
     """
 
     account: Account = HLS
+    shows_repository: bool = True
     issues: dict[int, Issue] = field(default_factory=lambda: {1: ISSUE})
     pull_requests: dict[int, PullRequest] = field(default_factory=dict)
     # pull requests as GitHub sends them
@@ -175,6 +176,10 @@ class FakeGithub:
 
     def remember_installation(self, repository: str, installation_id: int) -> None:
         self.installations[repository] = installation_id
+
+    def has_repository(self, repository: str) -> bool:
+        self._call("repository")
+        return self.shows_repository
 
     def reader(self, repository: str, *, bot: Account | None = None) -> FakeReader:
         return FakeReader(self)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import IssueResponse
-from hls_handler.errors import DependencyDown, Permanent, SlowResponse
+from hls_handler.errors import DependencyDown, NotFound, Permanent, SlowResponse
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Labels
@@ -182,6 +182,45 @@ def test_closed_or_locked_conversation_is_not_processed(
     assert world.store.statistics.counters().get(("ignored", "conversation locked"), 0) == (
         state == "ignored"
     )
+
+
+ISSUE_CALL = "/repos/Codertocat/Hello-World/issues/1"
+
+
+@pytest.mark.parametrize(
+    ("call_name", "call", "is_gone", "shows_repository", "state", "repository_reads"),
+    [
+        ("issue 1", f"GET {ISSUE_CALL}", True, False, "ignored", 0),
+        ("issue 1", f"GET {ISSUE_CALL}", False, True, "ignored", 1),
+        ("issue 1", f"GET {ISSUE_CALL}", False, False, "dead", 1),
+        ("issue 1", f"GET {ISSUE_CALL}2", True, True, "dead", 0),
+        ("write labels", f"POST {ISSUE_CALL}/labels", False, True, "dead", 0),
+    ],
+    ids=["410", "404", "404 of the repository, too", "of another issue", "404 of a write"],
+)
+def test_deleted_issue_is_ignored(
+    make_world: MakeWorld,
+    call_name: str,
+    call: str,
+    is_gone: bool,
+    shows_repository: bool,
+    state: str,
+    repository_reads: int,
+) -> None:
+    world = make_world()
+    world.accept()
+    world.github.shows_repository = shows_repository
+
+    def fail(what: str) -> None:
+        if what == call_name:
+            raise NotFound(f"{call}: Not Found", call=call, is_gone=is_gone)
+
+    world.github.on_call = fail
+    reasons = {"ignored": "Codertocat/Hello-World#1 was deleted", "dead": f"{call}: Not Found"}
+    assert world.run() == Ended(GUID, state, reasons[state])
+    assert world.github.calls.count("repository") == repository_reads
+    counters = world.store.statistics.counters()
+    assert counters.get(("ignored", "conversation deleted"), 0) == (state == "ignored")
 
 
 @pytest.mark.parametrize(

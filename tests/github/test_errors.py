@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
+from hls_handler.errors import DependencyDown, NotFound, Permanent, Retryable, StepFailed
 from hls_handler.github.errors import translate_graphql_errors, translate_redirect, translate_status
 from tests.github.review_world import NOON
 
@@ -68,7 +68,7 @@ def translate(status: int, message: str | None, headers: dict[str, str]) -> Step
                 "continue in a new one; for a fallback issue, change ",
             ),
         ),
-        (404, "Not Found", {}, "deleted, moved, or not visible to this token"),
+        (410, "Issues has been disabled in this repository.", {}, "deleted, moved, or not visible"),
         (422, f"Validation Failed: could not be created. {RESTRICTED}", {}, LIMIT_CURE),
         (403, RESTRICTED, {"x-accepted-github-permissions": "issues=write"}, LIMIT_CURE),
         (
@@ -84,6 +84,18 @@ def test_rejection_has_the_reason_of_github_and_a_cure(
     assert type(error) is Permanent
     assert str(error).startswith(f"{CALL}: {status} {message}: ")
     assert reason in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "is_gone"),
+    [(404, "Not Found", False), (410, "This issue was deleted", True)],
+)
+def test_missing_object_is_named_with_its_call(status: int, message: str, is_gone: bool) -> None:
+    error = translate(status, message, {})
+    assert isinstance(error, NotFound)
+    assert (error.call, error.is_gone) == (CALL, is_gone)
+    reason = "deleted, moved, or not visible to this token"
+    assert str(error) == f"{CALL}: {status} {message}: {reason}"
 
 
 def test_other_status_is_retried() -> None:
