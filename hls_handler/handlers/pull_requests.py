@@ -639,17 +639,22 @@ def _plan_replies(facts: PullRequestFacts) -> tuple[EnsureReply, ...]:
 
 
 def _list_newly_gone(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
-    """Return the entries that are gone, and whose threads do not say so."""
-    return tuple(
-        entry
-        for entry in facts.found.ledger
-        if entry.state == "gone"
-        and entry.resolution
-        and entry.comment_id is not None
-        and entry.key in facts.own_replies
-        and not entry.dismissals
-        and not _last_word(entry, facts).startswith(FIXED)
-    )
+    """Return the entries that are gone, and whose threads do not say so.
+
+    The first one's thread may say so although no review has stored it: a review wrote that for all
+    of them, and was killed before it stored its record.
+    """
+    told: list[LedgerEntry] = []
+    untold: list[LedgerEntry] = []
+    for entry in facts.found.ledger:
+        has_thread = entry.comment_id is not None and entry.key in facts.own_replies
+        if entry.state != "gone" or not entry.resolution or not has_thread or entry.dismissals:
+            continue
+        if not _last_word(entry, facts).startswith(FIXED):
+            untold.append(entry)
+        elif not entry.gone_at:
+            told.append(entry)
+    return (*told, *untold)
 
 
 def _last_word(entry: LedgerEntry, facts: PullRequestFacts) -> str:

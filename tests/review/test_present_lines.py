@@ -57,6 +57,21 @@ def test_findings_that_one_push_removes_from_the_diff_get_one_reply() -> None:
     assert pushes.replies == []
 
 
+def test_reply_about_removed_findings_is_not_repeated_if_its_review_was_not_stored() -> None:
+    names = ("a.py", "b.py", "c.py")
+    pushes = Pushes(dict.fromkeys(names, BASE))
+    findings = [found(name, 4, "    y = eval(x)", title=name) for name in names]
+    pushes.push(dict.fromkeys(names, FAULT), findings=findings)
+    before = pushes.record
+    pushes.push({})
+    assert pushes.replies == ["No longer in the diff, nor are findings 2 and 3."]
+    pushes.record = before  # it was killed, and its facts are read anew
+    pushes.push({})
+    assert (pushes.replies, pushes.entry(3).state) == ([], "gone")
+    pushes.push({})
+    assert pushes.replies == []
+
+
 def test_undecided_finding_whose_file_is_as_in_the_base_is_gone_without_a_call() -> None:
     pushes = raised()
     assert pushes.push({"a.py": FAULT.replace("eval(x)", "eval(x.strip())")}) == "failure"
