@@ -6,9 +6,9 @@ FROM python:3.11-slim-bookworm AS built
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /venv
 # What changes seldom comes first: with the same requirements these layers are taken from the cache.
-COPY requirements.txt requirements-otel.txt requirements-qdrant.txt requirements-providers.txt /tmp/
-RUN /venv/bin/pip install --no-compile -r /tmp/requirements.txt -r /tmp/requirements-otel.txt \
-        -r /tmp/requirements-qdrant.txt -r /tmp/requirements-providers.txt \
+COPY requirements.txt requirements-qdrant.txt requirements-providers.txt /tmp/
+RUN /venv/bin/pip install --no-compile -r /tmp/requirements.txt -r /tmp/requirements-qdrant.txt \
+        -r /tmp/requirements-providers.txt \
     && /venv/bin/python -m compileall -q /venv/lib \
     && /venv/bin/pip uninstall --yes pip setuptools
 

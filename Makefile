@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP_INSTALL := bin/python -m pip install -qq --disable-pip-version-check
 
 # Optional packages that are installed; a new environment gets them, too.
-OPTIONAL := otel qdrant providers
+OPTIONAL := qdrant providers
 INSTALLED := $(filter $(OPTIONAL),$(patsubst .venv/ready-%,%,$(wildcard .venv/ready-*)))
 NEEDED := requirements.txt $(INSTALLED:%=requirements-%.txt)
 
@@ -122,10 +122,10 @@ clean: ## remove .venv and test caches, but not data/
 	@.venv/$(PIP_INSTALL) -r requirements-$*.txt
 	@touch $@
 
-.venv/ready-dev: .venv/ready requirements-dev.txt requirements-otel.txt requirements-qdrant.txt requirements-providers.txt
+.venv/ready-dev: .venv/ready requirements-dev.txt requirements-qdrant.txt requirements-providers.txt
 	@# All packages are pinned, so pip resolves nothing. The lists of the two processes have no package in common.
 	@.venv/$(PIP_INSTALL) --no-compile --no-deps -r requirements-dev.txt & dev=$$!; \
-		.venv/$(PIP_INSTALL) --no-compile --no-deps -r requirements-otel.txt -r requirements-qdrant.txt \
+		.venv/$(PIP_INSTALL) --no-compile --no-deps -r requirements-qdrant.txt \
 			-r requirements-providers.txt && wait $$dev
 	@$(BIN)/python -m pip check --disable-pip-version-check >/dev/null
 	@touch $@

@@ -24,7 +24,7 @@ from typing import Literal, get_args
 import anyio.to_thread
 from starlette.applications import Starlette
 
-from hls_handler import logs, tracing
+from hls_handler import logs
 from hls_handler.background.catch_up import EVERY_S as CATCH_UP_EVERY_S
 from hls_handler.background.catch_up import CatchUp, CatchUpLoop, Listening
 from hls_handler.background.checks import ConnectionReport, HealthChecks
@@ -94,7 +94,7 @@ from hls_handler.settings.load import (
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.transport import find_proxy_settings, proxy_passwords
+from hls_handler.transport import proxy_passwords
 from hls_handler.web.app import WebApplication
 from hls_handler.web.receiver import Ports
 from hls_handler.web.stats import RECENT_CALLS, Snapshot
@@ -129,7 +129,6 @@ both.
 
 PING = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
 OUTCOME_EVERY_S = 0.25  # pause between two looks at a delivery whose sender waits for the result
-TRACES_CLOSE_S = 2.0  # for the last traces, when the service stops
 GIT_REMEDY = (
     "see git's message in the log, the status of GitHub's Git operations, and the proxy or firewall"
 )
@@ -224,7 +223,6 @@ class Service:
         self._workers: Workers | None = None
         if role != "web":
             self._workers = self._make_workers()
-        self._tracing = connect_tracing(settings)
         self._vectors = connect_vectors(settings.retrieval)
         self._accepts = AcceptQueue(
             self._store.queue,
@@ -326,7 +324,6 @@ class Service:
                 pause=stopping.wait,
                 jitter=random.random,
                 clock=time.monotonic,
-                tracing=self._tracing,
                 vectors=self._vectors,
             )
 
@@ -575,28 +572,9 @@ class Service:
                     self._workers.stop, self.settings().limits.shutdown_s
                 )
             await anyio.to_thread.run_sync(self._accepts.close)
-            await anyio.to_thread.run_sync(self._tracing.close, TRACES_CLOSE_S)
             if self._vectors is not None:
                 await anyio.to_thread.run_sync(self._vectors.close)
             self._held.close()
-
-
-def connect_tracing(settings: Settings) -> tracing.Tracing:
-    """Return the connection to `tracing.endpoint`. Raises `SettingsError` if the proxy settings
-    cannot be used.
-    """
-    endpoint = settings.tracing.endpoint
-    headers = settings.tracing.headers
-    if endpoint is None:
-        return tracing.NO_TRACING
-    proxy = find_proxy_settings(endpoint)
-    return tracing.connect(
-        endpoint,
-        {name: value.get_secret_value() for name, value in headers.items()},
-        instance=f"{socket.gethostname()}-{os.getpid()}",
-        session=proxy.new_session(),
-        ca_path=proxy.ca_path,
-    )
 
 
 def _open(settings: Settings, load: Callable[[Settings], Library], role: Role) -> Opened:

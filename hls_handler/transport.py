@@ -1,9 +1,8 @@
 """Outgoing HTTP connections to GitHub and Claude: proxy and certificate settings, causes of
 failures, Retry-After.
 
-The libraries httpx2 and requests (of OpenTelemetry's exporter) interpret the environment variables
-for proxies and certificates differently. Both get explicit values from this module and read no
-variables themselves.
+The libraries httpx2 and urllib3 get explicit values for proxies and certificates from this module,
+and read no variables of the environment themselves.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import SplitResult, unquote, unquote_to_bytes, urlsplit
 
 import certifi
@@ -33,10 +32,6 @@ from hls_handler.errors import Permanent, SettingsError
 from hls_handler.logs import mask_secrets
 from hls_handler.settings.load import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
 from hls_handler.settings.values import is_loopback
-
-if TYPE_CHECKING:
-    import requests
-
 
 SocketOption = tuple[int, int, int]
 
@@ -84,16 +79,6 @@ class ProxySettings:
         name, _, password = userinfo.partition(b":")
         credentials = unquote_to_bytes(name) + b":" + unquote_to_bytes(password)
         return {"Proxy-Authorization": f"Basic {b64encode(credentials).decode()}"}
-
-    def new_session(self) -> requests.Session:
-        """Return a session with the proxy. The caller must pass `ca_path` with each request."""
-        import requests  # only for traces
-
-        session = requests.Session()
-        session.trust_env = False
-        if self.proxy is not None:
-            session.proxies["https"] = self.proxy
-        return session
 
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
         """Return the cause, such as ": Connection refused", and the remedy. `otherwise` is the

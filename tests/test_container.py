@@ -68,7 +68,6 @@ def seconds(duration: str) -> int:
 def test_copied_paths_exist_and_are_in_the_build_context() -> None:
     requirements = [
         "requirements.txt",
-        "requirements-otel.txt",
         "requirements-qdrant.txt",
         "requirements-providers.txt",
     ]

@@ -31,7 +31,7 @@ esac
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout that was upgraded: its environment, with traces, is older than the
+    """A checkout that was upgraded: its environment, with Qdrant, is older than the
     requirements.
     """
     python = tmp_path / "python"
@@ -40,7 +40,7 @@ def checkout(tmp_path: Path) -> Path:
     checkout = tmp_path / "hls"
     (checkout / ".venv/bin").mkdir(parents=True)
     (checkout / ".venv/bin/hls").write_text("earlier")
-    for name in (".venv/ready", ".venv/ready-otel", ".venv/ready-dev"):
+    for name in (".venv/ready", ".venv/ready-qdrant", ".venv/ready-dev"):
         (checkout / name).touch()
         os.utime(checkout / name, (0, 0))
     for file in (ROOT / "Makefile", ROOT / "pyproject.toml", *ROOT.glob("requirements*.txt")):
@@ -65,9 +65,9 @@ def test_a_new_environment_replaces_the_present_one_when_it_is_complete(checkout
 def test_a_new_environment_gets_the_optional_packages_of_the_present_one(checkout: Path) -> None:
     assert make(checkout, ".venv/ready") == 0
     first, _ = (checkout / "installed").read_text().splitlines()
-    assert first.endswith(" -r requirements.txt -r requirements-otel.txt")
+    assert first.endswith(" -r requirements.txt -r requirements-qdrant.txt")
     names = sorted(path.name for path in (checkout / ".venv").iterdir())
-    assert names == ["bin", "ready", "ready-otel"]
+    assert names == ["bin", "ready", "ready-qdrant"]
 
 
 def test_a_failed_build_leaves_the_present_environment_as_it_is(checkout: Path) -> None:

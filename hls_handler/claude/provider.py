@@ -39,7 +39,6 @@ from hls_handler.errors import ModelNotFound, SlowResponse, StepFailed
 from hls_handler.question import Effort, Prompt, RenderedPrompt, estimate_tokens
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Provider as ProviderSettings
-from hls_handler.tracing import annotate, span
 from hls_handler.transport import find_proxy_settings, read_body, shorten
 from hls_handler.wording import count
 
@@ -224,30 +223,6 @@ class Provider:
         still sending after `claude.timeout_s`, and `Permanent` for an invalid request.
         """
         model = self.model_for(rendered)
-        kind = self.settings.kind
-        known = {"peer.service": self._service.title.lower(), "gen_ai.operation.name": "chat"}
-        known |= {"gen_ai.provider.name": kind, "gen_ai.request.model": model}
-        with span(f"chat {model}", known, kind="CLIENT"):
-            answer = self._ask(rendered, model, correction)
-            usage = answer.usage
-            outcome = "ok"
-            if isinstance(answer, UnusableReply):
-                outcome = answer.why
-            annotate(
-                {
-                    "gen_ai.response.model": usage.model,
-                    "gen_ai.usage.input_tokens": usage.all_input_tokens,
-                    "gen_ai.usage.output_tokens": usage.output_tokens,
-                    "hls.cost_usd": usage.cost_usd,
-                    "hls.claude_request_id": usage.request_id,
-                    "hls.outcome": outcome,
-                }
-            )
-            return answer
-
-    def _ask(
-        self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None
-    ) -> Reply | UnusableReply:
         question = self._question(rendered, model, correction)
         started = self._clock()
         try:

@@ -46,7 +46,6 @@ from hls_handler.settings.model import EffectiveLabels, Settings
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import BotAccounts, ConversationHistory
-from hls_handler.tracing import NO_TRACING, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -350,7 +349,6 @@ class WorkerContext:
     pause: Callable[[float], object]  # wait this many seconds, or until the service is stopping
     jitter: Callable[[], float]  # in [0, 1)
     clock: Callable[[], float]  # seconds, monotonic; measures the duration of steps
-    tracing: Tracing = NO_TRACING  # `trace` records the delivery
     vectors: Vectors | None = None  # of the documentation; None if the settings name no Qdrant
 
 

@@ -68,7 +68,6 @@ from hls_handler.store.calls import FAILED, UNAVAILABLE, ReviewBudget, RunBudget
 from hls_handler.store.questions import Question
 from hls_handler.store.replies import ESTIMATED
 from hls_handler.store.reply_cache import CacheKey
-from hls_handler.tracing import annotate, span
 from hls_handler.wording import count, was_or_were
 
 log = logging.getLogger(__name__)
@@ -121,8 +120,7 @@ class ClaudeQuestions:
         if recalled is not None:
             return replace(recalled, unshown=job.find_result(UNSHOWN, index) or ())
         try:
-            with span("ask", {"hls.step_index": index}):
-                return _ask(job, name, variables, index)
+            return _ask(job, name, variables, index)
         except BudgetExceeded:  # nothing was sent
             raise
         except Permanent as exc:
@@ -158,7 +156,6 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Re
     """
     key = job.store.database.secret(PROMPT_SECRET)
     rendered = render(job.config.library, name, variables, key=key)
-    annotate({"hls.prompt": rendered.prompt.id})
     if rendered.missing:
         job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
     unshown = find_unshown(variables, rendered.task)
@@ -445,7 +442,6 @@ class _Asked:
             changes=job.pending.take(),
         )
         self._end_analysis(reply)
-        annotate({"hls.is_cached": True})
         fields = {"prompt": prompt.id, "stored_at": cached.stored_at.isoformat()}
         log.info("reply taken from the cache", extra=fields)
         return answer

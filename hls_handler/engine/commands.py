@@ -38,7 +38,6 @@ from hls_handler.review.dismissals import COMMAND, DELETED, HINT, UNDISMISSED, c
 from hls_handler.review.ledger import fails_check, leaves_open
 from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import Command, Ignored, Rule, find_disabled, from_event
-from hls_handler.tracing import span
 from hls_handler.transport import exchange
 from hls_handler.untrusted.cleaning import clean_title
 
@@ -101,7 +100,7 @@ def run_command(job: Job, command: Command) -> End | Job:
     """
     job = apply_to_rule(load_repository_settings(job))
     job.note(RULE, 0, command.why(job.config.settings.sources))
-    with span("command", {"hls.command": command.name}), job.record_failure("posting"):
+    with job.record_failure("posting"):
         login = job.event.sender.login
         ignored = _find_reason_to_ignore(job, command, login)
         if ignored is not None:

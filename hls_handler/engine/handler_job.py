@@ -57,7 +57,6 @@ from hls_handler.settings.repository import (
 from hls_handler.store.calls import make_receipt
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
-from hls_handler.tracing import span
 from hls_handler.wording import count
 
 log = logging.getLogger(__name__)
@@ -314,12 +313,11 @@ class HandlerJob:
     def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> End:
         job = self._job
         posted: Posted | None = None
-        with span("posting"):
-            outcomes = self.write(*actions, unless=unless)
-            if self._conversation is not None and self._posting is not None:
-                outcomes = self._posting.end()
-                _report_settings_problems(job, self._conversation, self._problems)
-                posted = self._posted_as
+        outcomes = self.write(*actions, unless=unless)
+        if self._conversation is not None and self._posting is not None:
+            outcomes = self._posting.end()
+            _report_settings_problems(job, self._conversation, self._problems)
+            posted = self._posted_as
         details = [*filter(None, [reason]), *(outcome.detail for outcome in outcomes)]
         return End("done", "; ".join(details) or "analysed; nothing to post", posting=posted)
 
@@ -336,8 +334,7 @@ class HandlerJob:
         if not actions:
             return End("done", reason)
         self.part = "posting"
-        with span("posting"):
-            outcomes = post_without_reply(self._job, actions)
+        outcomes = post_without_reply(self._job, actions)
         details = [outcome.detail for outcome in outcomes]
         return End("done", "; ".join([reason, *details]), posting=self._posted_as)
 

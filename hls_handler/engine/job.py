@@ -61,7 +61,6 @@ from hls_handler.store.calls import CallRow
 from hls_handler.store.interruptions import NO_SITUATION, Situation
 from hls_handler.store.replies import NO_REPLIES, StoredReplies, StoredReply
 from hls_handler.store.triage import TriageRun
-from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
 from hls_handler.untrusted.redaction import redact, redact_code, redact_reply
 
@@ -264,12 +263,11 @@ class Job:
                 github_requests=sent,
             )
 
-        with span(codec.name, {"hls.step_index": index}):
-            try:
-                result = do()
-            except StepFailed:
-                self.pending.add(replace(measured(FAILURE.encode(codec.name)), is_progress=False))
-                raise
+        try:
+            result = do()
+        except StepFailed:
+            self.pending.add(replace(measured(FAILURE.encode(codec.name)), is_progress=False))
+            raise
         step = measured(codec.encode(result, index=index))
         self.pending.add(step)
         redacted = codec.decode(step)

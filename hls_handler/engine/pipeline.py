@@ -63,7 +63,7 @@ from hls_handler.errors import (
     Superseded,
     with_remedy,
 )
-from hls_handler.events import REQUEST_KEY, Event, event_key, parse_event
+from hls_handler.events import REQUEST_KEY, Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.issues import has_open_requests
@@ -80,7 +80,6 @@ from hls_handler.routing import (
 from hls_handler.settings.effective import without_entry
 from hls_handler.store.calls import CallRow, hold_calls
 from hls_handler.store.replies import NO_REPLIES
-from hls_handler.tracing import annotate
 
 log = logging.getLogger(__name__)
 
@@ -102,20 +101,9 @@ def run_delivery(lease: Lease, context: WorkerContext) -> End | None:
     """Process a delivery and store its end. Return None if the delivery is not finished: it may
     be retried.
     """
-    key = event_key(lease.event, lease.action)
-    begun = {
-        "hls.delivery": lease.guid,
-        "hls.event": key,
-        "hls.repository": lease.repository,
-        "hls.number": lease.number,
-        "hls.attempt": lease.attempt,
-    }
     try:
         context.leases.secure(lease)  # the claim may have waited: the lease counts from before it
-        with context.tracing.trace(f"delivery {key}", begun):
-            end = _run(lease, context)
-            annotate({"hls.state": end.state if end else "waiting"})
-            return end
+        return _run(lease, context)
     except LeaseLost:
         log.warning("lease lost; another worker may have the delivery")
     except StoreUnavailable as exc:
@@ -165,7 +153,6 @@ def _run(lease: Lease, context: WorkerContext) -> End | None:
 
 def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int) -> End | None:
     """Store a failed attempt: the delivery is retried, or becomes a dead letter."""
-    annotate({"error.type": type(error).__name__}, failed=True)
     store = context.store
     now = context.store.now()
     limits = context.config.settings.limits
@@ -231,26 +218,12 @@ def _hold_requests(
 def _log_end(
     lease: Lease, end: End, calls: Sequence[CallRow], requests: int, took_s: float
 ) -> None:
-    """Log that a delivery is finished, with figures over all of its attempts, and add some of them
-    to the span.
-    """
-    numbers = {
-        "input_tokens": sum(call.all_input_tokens for call in calls),
-        "output_tokens": sum(call.output_tokens or 0 for call in calls),
-        "cost_usd": round(sum(call.cost_usd or 0 for call in calls), 6),
-    }
+    """Log that a delivery is finished, with figures over all of its attempts."""
     prompt = None
     model = None
     if calls:
         prompt = calls[-1].prompt_id
         model = calls[-1].model
-    annotate(
-        {
-            "hls.handler": end.handler,
-            "hls.prompt": prompt,
-            **{f"hls.{key}": n for key, n in numbers.items()},
-        }
-    )
     fields = {
         "event": lease.event,
         "action": lease.action,
@@ -260,7 +233,9 @@ def _log_end(
         "handler": end.handler,
         "prompt": prompt,
         "model": model,
-        **numbers,
+        "input_tokens": sum(call.all_input_tokens for call in calls),
+        "output_tokens": sum(call.output_tokens or 0 for call in calls),
+        "cost_usd": round(sum(call.cost_usd or 0 for call in calls), 6),
         "github_requests": (lease.github_requests or 0) + requests,
         "duration_ms": round(took_s * 1000),
         "attempts": lease.failures + 1,

@@ -56,7 +56,6 @@ from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.store.conversations import ConversationHistory
 from hls_handler.store.corrections import CorrectionResult, ShownLabels
-from hls_handler.tracing import annotate
 
 log = logging.getLogger(__name__)
 
@@ -369,7 +368,6 @@ class Posting:
         """Execute one action. `index` is that of its checkpoints."""
         job = self._job
         effective = self._job.rule.effective
-        annotate({"hls.action": OUTCOME_NAMES[type(action)]})
         off = _find_switched_off(action, effective, job.config.settings)
         if off is not None:
             return off

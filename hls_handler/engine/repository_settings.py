@@ -34,7 +34,6 @@ from hls_handler.settings.repository import (
     parse_repository_file,
 )
 from hls_handler.store.repositories import StoredFile
-from hls_handler.tracing import span
 from hls_handler.untrusted.redaction import redact
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,6 @@ SETTINGS_FILE = Codec("repository_settings", 13, TypeAdapter(RepositorySettingsF
 """The checkpoint of a repository's file has the index 0, that of its organisation's file 1."""
 
 
-@span("repository_settings")
 def load_repository_settings(job: Job) -> Job:
     """Return the job with the settings of `.github/hls.yaml` and of the organisation's file.
 

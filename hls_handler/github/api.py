@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ from hls_handler.github.errors import (
     unexpected_response,
 )
 from hls_handler.settings.model import Github as GithubSettings
-from hls_handler.tracing import annotate, name_span, span
 from hls_handler.transport import find_proxy_settings, rate_limit_reset, redact_secret
 from hls_handler.wording import describe_invalid
 
@@ -408,11 +406,8 @@ class GithubApi:
         is_repeated = False
         while True:
             authorization = self._credential.authorization()
-            # renamed when PyGithub has built the call
-            with span("GitHub", {"peer.service": "github"}, kind="CLIENT"):
-                response = self._exchange(request, authorization)
-                error = self._find_error(request, response, authorization)
-                annotate({"http.response.status_code": response.status}, failed=error is not None)
+            response = self._exchange(request, authorization)
+            error = self._find_error(request, response, authorization)
             if error is None:
                 return response
             if is_repeated or not self._credential.handle_error(authorization, response, error):
@@ -428,12 +423,10 @@ class GithubApi:
                 rate_limit = _read_rate_limit(received.response.headers)
         except NoResponse as exc:
             call = _describe_call(exc.call, request.secret)
-            name_span(_anonymize(call))
             raise translate_exception(call, exc.cause, self.now(), self.proxy_settings) from None
         finally:
             self._observe(rate_limit)
         call = _describe_call(received.call, request.secret)
-        name_span(_anonymize(call))
         status = received.response.status
         content = received.response.content
         data: Any = content
@@ -489,15 +482,6 @@ def _describe_call(call: str, secret: str) -> str:
     return call.replace(secret, "CODE")
 
 
-def _anonymize(call: str) -> str:
-    """Return the call without names, which people choose: "GET /repos/{}/{}/issues/{}"."""
-    parts = call.split("/")
-    for index, part in enumerate(parts[1:], start=1):
-        if not _PATH_WORD.fullmatch(part):
-            parts[index] = "{}"
-    return "/".join(parts)
-
-
 def _read_rate_limit(headers: Mapping[str, str]) -> RateLimit:
     try:
         limit = int(headers["x-ratelimit-limit"])
@@ -505,13 +489,6 @@ def _read_rate_limit(headers: Mapping[str, str]) -> RateLimit:
     except (KeyError, ValueError):
         return RateLimit()
     return RateLimit(limit, remaining, rate_limit_reset(headers))
-
-
-_PATH_WORD = re.compile(
-    "|access_tokens|actions|app|attempts|check-runs|collaborators|comments|commits|compare"
-    "|config|contents|deliveries|files|graphql|hooks?|installations?|issues|jobs|labels|logs"
-    "|permission|pings|pulls|reactions|replies|repos|repositories|reviews|runs|statuses|timeline|users?"
-)
 
 
 def repository_path(repository: str) -> str:

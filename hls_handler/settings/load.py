@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
 
-from hls_handler import shipped, tracing
+from hls_handler import shipped
 from hls_handler.errors import SettingsError
 from hls_handler.problems import Kind, Sentence, rephrase, with_kind
 from hls_handler.settings.model import (
@@ -220,8 +220,7 @@ class _SecretFiles:
     def _is_path_of_secret(self, path: str) -> bool:
         key = path.removesuffix("_path")
         secret = self._reference.find(key)
-        # a map of secrets has keys of any name
-        if key == path or secret is None or self._reference.find(path) not in (None, secret):
+        if key == path or secret is None or self._reference.find(path) is not None:
             return False
         return secret.secret or key == "storage.url"  # whose password is a secret
 
@@ -299,7 +298,6 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
             "needs server.trusted_proxy, which is not set; remove the key, or set both",
         )
     yield from _find_credential_problems(root)
-    yield from _find_tracing_problems(root)
     yield from _find_retrieval_problems(root)
     yield from _find_provider_problems(root)
     first: dict[str, int] = {}
@@ -331,20 +329,6 @@ def _describe_missing_packages(name: str) -> Sentence:
     missing = f"needs the packages of requirements-{name}.txt, which are not installed"
     advice = f"run make .venv/ready-{name} in the clone"
     return Sentence(f"{missing}; {advice}", Kind.MISSING_PACKAGE)
-
-
-def _find_tracing_problems(root: object) -> Iterator[tuple[str, str]]:
-    endpoint = value_at(root, "tracing.endpoint")
-    headers = value_at(root, "tracing.headers")
-    if not isinstance(endpoint, str):
-        return
-    if not tracing.is_installed():
-        yield "tracing.endpoint", _describe_missing_packages("otel")
-    elif headers and is_unencrypted(endpoint):
-        yield (
-            "tracing.endpoint",
-            "http:// would send tracing.headers unencrypted; use https:// or remove the headers",
-        )
 
 
 def _find_retrieval_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -705,8 +689,6 @@ NEEDS_RESTART = (
     "server.port",
     "storage.url",
     "limits.concurrency",
-    "tracing.endpoint",
-    "tracing.headers",
     "retrieval.qdrant",
     "retrieval.embeddings",
 )

@@ -32,7 +32,6 @@ from hls_handler.settings.values import (
     Folders,
     GithubUrl,
     HeaderName,
-    HeaderValue,
     Hours,
     HttpUrl,
     Integer,
@@ -59,7 +58,6 @@ from hls_handler.settings.values import (
     TitleTypes,
     Tokens,
     Tone,
-    TraceUrl,
     UrlPath,
     Usd,
     UserGlob,
@@ -952,15 +950,6 @@ class Metrics(Section):
     )
 
 
-class Tracing(Section):
-    endpoint: TraceUrl | None = Field(
-        None, description="whole address that takes traces by OTLP over HTTP; unset: no traces"
-    )
-    headers: Mapping[HeaderName, HeaderValue] = Field(
-        default_factory=dict, description="headers to send there, such as a key of the receiver"
-    )
-
-
 class Check(Section):
     ignore: tuple[SilencedId, ...] = Field(
         (), description="ids of warnings and notes that `hls check` does not show"
@@ -991,7 +980,6 @@ class Settings(Section):
     catch_up: CatchUp = Field(default_factory=CatchUp)
     mirror: Mirror = Field(default_factory=Mirror)
     metrics: Metrics = Field(default_factory=Metrics)
-    tracing: Tracing = Field(default_factory=Tracing)
     check: Check = Field(default_factory=Check)
 
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))

@@ -142,7 +142,7 @@ def _iter_rows(section: Schema, definitions: Mapping[str, Schema], prefix: str) 
             yield Key(f"{path}[]", "item", "", one, REQUIRED, secret=False)
             yield from _iter_rows(item, definitions, f"{path}[].")
         else:
-            secret = any(map(_is_secret, (*kinds, item, *values)))
+            secret = any(map(_is_secret, (*kinds, item)))
             yield Key(path, "key", meaning, _describe_value(name, field), default, secret)
             if item:
                 yield _item_key(f"{path}[]", item)

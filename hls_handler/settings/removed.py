@@ -19,6 +19,8 @@ class RemovedKey:
     is_secret: bool = False
 
 
+NO_TRACES = "no traces are sent; /metrics and the JSON log have durations and costs"
+
 REMOVED_KEYS = (
     RemovedKey(
         "github.slowest_write_s",
@@ -49,6 +51,8 @@ REMOVED_KEYS = (
     ),
     RemovedKey("catch_up.interval_m", "missed webhooks are read every 10 minutes"),
     RemovedKey("catch_up.window_h", "missed webhooks of the last 72 hours are processed"),
+    RemovedKey("tracing.headers", NO_TRACES, is_secret=True),
+    RemovedKey("tracing", NO_TRACES),
     RemovedKey("mirror.total_mb", "all mirrors together have at most 5,000 MB"),
 )
 """A key of a section that an entry of `repositories`, or the file of a repository, can override is
@@ -70,6 +74,7 @@ def take_removed_keys(
         for key in keys
         for prefix, part in parts.items()
         for path, value in iter_leaves(_take(part, key.path), key_path(prefix, key.path))
+        if value is not None  # a section whose keys are comments
     )
 
 

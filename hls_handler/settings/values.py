@@ -163,14 +163,6 @@ def find_credential_problem(credential: SecretStr) -> str | None:
     return problem
 
 
-def _find_header_problem(header: SecretStr) -> str | None:
-    text = header.get_secret_value()
-    problem = _find_secret_problem(text)
-    if problem is None and not (text.isascii() and text.isprintable()):
-        return "contains a character that is not allowed in HTTP headers; copy it again"
-    return problem
-
-
 def _parse_app_key(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     problem = _find_secret_problem(text.strip())
@@ -232,13 +224,6 @@ def to_api_url(url: str) -> str:
     if urlsplit(url).hostname in ("github.com", "www.github.com"):
         return "https://api.github.com"
     return url
-
-
-def _find_trace_url_problem(url: str) -> str | None:
-    found = _find_address_problem(url)
-    if found is None and not urlsplit(url).path.strip("/"):
-        return f"has no path; most receivers take traces at {url.rstrip('/')}/v1/traces"
-    return found
 
 
 def _find_address_problem(url: str) -> str | None:
@@ -333,7 +318,6 @@ def is_false(value: object) -> bool:
 Integer = Annotated[int, BeforeValidator(_reject_boolean)]
 Number = Annotated[float, BeforeValidator(_reject_boolean)]
 Credential = Annotated[SecretStr, _reject(find_credential_problem)]
-HeaderValue = Annotated[SecretStr, _reject(_find_header_problem)]
 Tokens = Annotated[tuple[Credential, ...], _reject_empty_list("token")]
 AppPrivateKey = Annotated[SecretStr, AfterValidator(_parse_app_key)]
 SharedSecret = Annotated[SecretStr, _reject(_find_shared_secret_problem)]
@@ -351,12 +335,6 @@ ServerUrl = Annotated[
     _Address,
     _reject(_find_address_problem),
     Expected("an address with http:// or https://"),
-]
-TraceUrl = Annotated[
-    str,
-    Field(pattern=r"^https?://\S+$"),
-    _reject(_find_trace_url_problem),
-    Expected("an address such as https://collector.example.com/v1/traces"),
 ]
 ProviderName = Annotated[
     str,

@@ -77,7 +77,6 @@ github: {token_path: token, webhook_secret_path: webhook}
 claude: {api_key_path: claude.key, fallbacks: [{kind: anthropic, name: spare, api_key_path: spare.key}]}
 repositories: [{name: octo/widgets, webhook_secret_path: own}]
 storage: {url_path: database}
-tracing: {endpoint: "https://collector.example/v1/traces", headers: {Authorization_path: traces.key, x-team: hls}}
 """
 FILES = {
     "console.key": "key-of-the-console\n",
@@ -87,7 +86,6 @@ FILES = {
     "spare.key": "sk-ant-spare\n",
     "database": "postgresql+psycopg://hls:0123456789@db/hls\n",
     "own": "secret-of-one-repository\n",
-    "traces.key": "Bearer of-traces\n",
 }
 
 
@@ -114,10 +112,6 @@ def test_every_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
         "sk-ant-spare",
     ]
     assert settings.repositories[0].webhook_secret == (SecretStr("secret-of-one-repository"),)
-    assert settings.tracing.headers == {
-        "Authorization": SecretStr("Bearer of-traces"),
-        "x-team": SecretStr("hls"),
-    }
     assert (settings.storage.url, settings.warnings) == (
         "postgresql+psycopg://hls:0123456789@db/hls",
         (),

@@ -18,6 +18,11 @@ def test_file_with_a_removed_key_loads_with_a_warning(tmp_path: Path) -> None:
     )
 
 
+def test_removed_section_whose_keys_are_comments_causes_no_warning(tmp_path: Path) -> None:
+    settings = load(tmp_path, f"{SMALLEST}tracing:  # see docs/running.md\n  # endpoint: a\n")
+    assert settings.warnings == ()
+
+
 def test_variable_of_a_removed_key_need_not_be_set(tmp_path: Path) -> None:
     unset = 'claude:\n  temperature: "${TEMPERATURE}"\n'
     (warning,) = load(tmp_path, SMALLEST.replace("claude:\n", unset)).warnings
