@@ -936,9 +936,6 @@ class Logging(Section):
             "json: one object per line; text: for people; unset: text on a terminal, json elsewhere"
         ),
     )
-    ignored: Literal["info", "debug"] = Field(
-        "info", description="level of the line about a webhook that is ignored"
-    )
 
 
 class Metrics(Section):

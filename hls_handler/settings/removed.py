@@ -49,6 +49,7 @@ REMOVED_KEYS = (
         "Claude is shown the lines above a hunk in its function, and other places as"
         " review.context_tokens allows",
     ),
+    RemovedKey("logging.ignored", "ignored webhooks are logged with the level INFO"),
     RemovedKey("catch_up.interval_m", "missed webhooks are read every 10 minutes"),
     RemovedKey("catch_up.window_h", "missed webhooks of the last 72 hours are processed"),
     RemovedKey("tracing.headers", NO_TRACES, is_secret=True),

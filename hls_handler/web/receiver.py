@@ -242,10 +242,7 @@ class WebhookReceiver:
         if line.decision == "disconnected":
             return
         line.status = response.status_code
-        level = logging.INFO
-        if line.decision in ("ignored", "replay") and self._settings.logging.ignored == "debug":
-            level = logging.DEBUG
-        logger.log(level, "webhook received", extra=msgspec.structs.asdict(line))
+        logger.info("webhook received", extra=msgspec.structs.asdict(line))
 
     def _reject(
         self, line: ReceivedLine, rejected: Rejected, headers: dict[str, str] | None = None

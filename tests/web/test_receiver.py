@@ -328,18 +328,6 @@ def test_each_webhook_is_answered_and_logged_once_with_the_decision(
     assert stored_guids == ([] if name in ("ping", "wrong secret", "wrong header") else [GUID])
 
 
-@pytest.mark.parametrize(("ignored", "level"), [("info", "INFO"), ("debug", "DEBUG")])
-def test_level_of_ignored_webhooks_is_configurable(
-    caplog: pytest.LogCaptureFixture, ignored: str, level: str
-) -> None:
-    caplog.set_level(logging.DEBUG, logger="hls_handler.web.receiver")
-    app = WebSetup(settings(logging={"ignored": ignored})).app()
-    for action in ("closed", "opened"):
-        body = payload(action=action)
-        ask(app, headers=headers(body, x_github_delivery=action), chunks=[body])
-    assert [record.levelname for record in caplog.records] == [level, "INFO"]
-
-
 class DefectiveStore(FakeStore):
     async def accept(self, new: NewDelivery) -> Accepted:
         raise ZeroDivisionError("at owner/secret")
