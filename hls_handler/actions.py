@@ -261,4 +261,4 @@ class Outcome:
     """
     # of a review: keys of the comments whose position GitHub rejected
     rejected: tuple[str, ...] = ()
-    target: str = ""  # what the action writes; "" in outcomes of versions before 0.4
+    target: str = ""  # `target_of` the action

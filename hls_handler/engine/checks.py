@@ -80,7 +80,7 @@ ENDING_S = 60.0
 MAX_WAIT_S = 15.0
 """Longest wait for a slot of the rate limit."""
 
-TITLE_CHECKED = Codec("title_check", 3, TypeAdapter(Outcome), readable=(1, 2))
+TITLE_CHECKED = Codec("title_check", 3, TypeAdapter(Outcome))
 GROUP_HEADS = Codec("merge_group", 1, TypeAdapter(tuple[HeadCheck, ...]))
 """Heads of the pull requests of a merge group. A push to one of them removes it from the queue, and
 its group.

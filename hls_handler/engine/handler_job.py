@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 
 CONTEXT = Codec("context", 1, TypeAdapter(str))
 """A sentence part about what Claude gets besides the event: "AGENTS.md (about 120 tokens)"."""
-PROBLEMS_REPORTED = Codec("settings_reported", 5, TypeAdapter(Outcome), readable=(1, 2, 3, 4))
+PROBLEMS_REPORTED = Codec("settings_reported", 5, TypeAdapter(Outcome))
 
 OUTAGE = timedelta(minutes=2)
 """How long a delivery has failed because of Claude before its check says so."""
@@ -104,7 +104,7 @@ class HandlerJob:
 
     def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
         job = self._job
-        codec = facts_codec(job.handler, shape)
+        codec = facts_codec(shape)
         return job.run_step(codec, 0, partial(self._read, read))
 
     def _read(self, read: Callable[[Source], Facts]) -> Facts:

@@ -2,8 +2,9 @@
 results as checkpoints.
 
 A checkpoint is redacted JSON with a name, an index and a version. If its codec has another version
-or cannot decode it, the checkpoint is ignored and the step runs again. The codec and the name of
-each checkpoint:
+or cannot decode it, the checkpoint is ignored and the step runs again. After an upgrade, that is
+right for facts, and wrong for what was written: an outcome, a begun write and the labels before it
+stay readable. The codec and the name of each checkpoint:
 
 - "route": the rule. "repository_settings" 0: the repository's file, 1: the organisation's file.
   "title_check": the check of the title. "merge_group": the pull requests of a merge queue.
@@ -32,10 +33,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar
+from zlib import crc32
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.analysis import REPLY_TYPES, Reply, ReplyFields, UnusableReply, Usage
+from hls_handler.analysis import REPLY_TYPES, Reply, ReplyFields, UnusableReply
 from hls_handler.claude.reply_parsing import fit
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.engine.active_config import DeliveryConfig, WorkerContext
@@ -76,6 +78,9 @@ check.
 IN_PLACE = timedelta(seconds=1.5)
 """Longest wait without rescheduling the delivery. Rescheduling repeats its reads from GitHub."""
 
+MAX_VERSION = 2**31 - 1
+"""The largest number in the column `checkpoints.version`."""
+
 T = TypeVar("T")
 Part = Literal["analysis", "posting"]
 
@@ -87,8 +92,6 @@ class Codec(Generic[T]):
     name: str
     version: int
     type_adapter: TypeAdapter[T]
-    # earlier versions whose values the type accepts: they lack fields with a default
-    readable: tuple[int, ...] = ()
 
     def encode(self, value: T, *, index: int = 0, took_s: float = 0.0) -> Checkpoint:
         """Return the checkpoint, with credentials redacted in every string."""
@@ -96,10 +99,8 @@ class Codec(Generic[T]):
         return Checkpoint(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
 
     def decode(self, step: Checkpoint | None) -> T | None:
-        """Return the value; None if `step` is None, or was encoded with a version that is not
-        readable.
-        """
-        if step is None or step.version not in (self.version, *self.readable):
+        """Return the value; None if `step` is None, or was encoded with another version."""
+        if step is None or step.version != self.version:
             return None
         try:
             return self.type_adapter.validate_json(step.value)
@@ -152,14 +153,22 @@ FAILURE = Codec("failure", 1, TypeAdapter(str))
 """The name of the step that failed last, with its start, duration and requests."""
 
 
-def facts_codec(handler: Handler, shape: type[T]) -> Codec[T]:
-    """Return the codec of the handler's facts, whose type is `shape`."""
+def facts_codec(shape: type[T]) -> Codec[T]:
+    """Return the codec of facts of this type. Its version is a digest of the type's fields, so that
+    facts with other fields are read anew.
+    """
     hashable: Any = shape
-    readable = tuple(range(handler.facts_since, handler.facts_version))
-    return Codec(GATHER, handler.facts_version, _cached_adapter(hashable), readable)
+    return _facts_codec(hashable)
 
 
-_cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of the pipeline
+@cache
+def _facts_codec(shape: Any) -> Codec[Any]:
+    adapter = facts_adapter(shape)
+    fields = json.dumps(adapter.json_schema(), sort_keys=True)
+    return Codec(GATHER, crc32(fields.encode()) & MAX_VERSION, adapter)
+
+
+facts_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of the pipeline
 
 
 @dataclass(slots=True)
@@ -416,47 +425,6 @@ def reads_postponed(until: datetime) -> Postponed:
     return Postponed(
         "no requests to GitHub at present: the last one failed, or GitHub asked to wait", at=until
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _OldReply:
-    prompt_id: str
-    reply_type: str
-    reply: dict[str, Any]
-    usage: Usage
-    cached_at: datetime | None = None
-    lost: dict[str, str] = field(default_factory=dict)
-
-
-OLD_REPLY = Codec(ASK, 1, TypeAdapter(_OldReply))
-OLD_UNUSABLE = Codec("unusable", 6, TypeAdapter(tuple[UnusableReply, ...]))
-"""The checkpoints in which versions before 0.4.0 stored replies."""
-
-
-def load_replies(
-    store: Storage, guid: str, steps: Mapping[tuple[str, int], Checkpoint]
-) -> StoredReplies:
-    """Return the replies of a delivery, also those in the checkpoints of an earlier version."""
-    stored = store.replies.of(guid)
-    valid: dict[int, StoredReply] = {}
-    unusable: dict[int, tuple[UnusableReply, ...]] = {}
-    for (name, index), step in steps.items():
-        if name == OLD_REPLY.name:
-            reply = decode_old_reply(step)
-            if reply is not None:
-                valid[index] = reply
-        elif name == OLD_UNUSABLE.name:
-            unusable[index] = OLD_UNUSABLE.decode(step) or ()
-    return StoredReplies({**valid, **stored.valid}, {**unusable, **stored.unusable})
-
-
-def decode_old_reply(step: Checkpoint) -> StoredReply | None:
-    """Return the reply in a checkpoint; None if its version is not readable."""
-    old = OLD_REPLY.decode(step)
-    if old is None:
-        return None
-    reply = _JSON.dump_json(old.reply).decode()
-    return StoredReply(old.prompt_id, old.reply_type, reply, old.usage, old.cached_at, old.lost)
 
 
 def encode_reply(answered: Reply, *, shown: Sequence[str] = ()) -> StoredReply:

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from hls_handler import shipped
-from hls_handler.deliveries import Checkpoint
-from hls_handler.engine.job import GATHER, facts_codec
+from hls_handler.engine.job import facts_adapter
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.events import event_key, parse_event
 from hls_handler.handlers import COMMAND_HANDLERS, handler_for
@@ -123,16 +125,17 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
             for facts in values
         )
     stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}
+    facts_type: Any = handler.facts_type
     samples: list[tuple[str, Mapping[str, object]]] = []
     for name, plain in stored.items():
         sample = recorded.load(name)
-        step = Checkpoint(GATHER, 0, handler.facts_version, json.dumps(plain))
-        facts = facts_codec(handler, handler.facts_type).decode(step)
-        if facts is None:
+        try:
+            facts = facts_adapter(facts_type).validate_json(json.dumps(plain))
+        except ValidationError as exc:
             raise HlsError(
                 f"{file}: the facts of {name} are not valid for {handler.name}; "
                 "write the file again with python -m hls_handler.sandbox.samples"
-            )
+            ) from exc
         event = parse_event(sample.event, GUID, sample.body)
         prompt = f"{handler.family}/sample"
         variables = {**common_variables(event, prompt), **handler.variables(facts)}

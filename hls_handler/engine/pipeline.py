@@ -31,7 +31,7 @@ from hls_handler.engine.checks import (
 )
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
-from hls_handler.engine.job import RULE, Attempt, Job, load_replies
+from hls_handler.engine.job import RULE, Attempt, Job
 from hls_handler.engine.posting import correct_label
 from hls_handler.engine.repository_settings import (
     load_repository_settings,
@@ -266,7 +266,7 @@ def process_delivery(lease: Lease, context: WorkerContext, attempt: Attempt) -> 
     replies = NO_REPLIES
     if lease.attempt > 1:
         steps = context.store.checkpoints.load(lease.guid)
-        replies = load_replies(context.store, lease.guid, steps)
+        replies = context.store.replies.of(lease.guid)
     found = context.config.table.find(event.repository.full_name)
     effective = found or replace(without_entry(context.config.settings), enabled=False)
     rule = Rule(event.key, prompt="", effective=effective, file="")

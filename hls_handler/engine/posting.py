@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import count
 from typing import Literal, TypeVar, assert_never
 
@@ -83,7 +82,7 @@ class CommentWriteBegun:
     how: Literal["created", "edited"]
 
 
-OUTCOME = Codec("post", 5, TypeAdapter(Outcome), readable=(1, 2, 3, 4))
+OUTCOME = Codec("post", 5, TypeAdapter(Outcome))
 COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
 LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the
@@ -200,7 +199,6 @@ class OutcomeSteps:
             outcome = OUTCOME.decode(step)
             if outcome is not None:
                 self._targets[index] = outcome.target
-        self._executed = 0
 
     def execute(self, action: OneAction, do: Callable[[OneAction, int], Outcome]) -> Outcome:
         """Return the stored outcome of the target, or call `do`, also with the index of its
@@ -209,26 +207,13 @@ class OutcomeSteps:
         target = target_of(action)
         index = self._find_index(target)
         self._targets[index] = target
-        self._executed += 1
-        return self._job.run_step(
-            OUTCOME,
-            index,
-            lambda: replace(do(action, index), target=target),
-            fits=partial(_matches, action),
-        )
+        return self._job.run_step(OUTCOME, index, lambda: replace(do(action, index), target=target))
 
     def _find_index(self, target: str) -> int:
         for index, stored in self._targets.items():
             if stored == target:
                 return index
-        if not self._targets.get(self._executed):  # of an earlier version: in the order of its plan
-            return self._executed
         return next(index for index in count() if index not in self._targets)
-
-
-def _matches(action: Action, outcome: Outcome) -> bool:
-    # the plan of an earlier version may have had another action at this index
-    return outcome.action == OUTCOME_NAMES[type(action)]
 
 
 def is_check_ended(job: Job) -> bool:

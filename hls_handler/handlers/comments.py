@@ -85,8 +85,6 @@ class CommentHandler(Handler):
     family = "comments"
     replies = frozenset({"comment_reply"})
     facts_type = CommentFacts
-    facts_version = 4
-    facts_since = 2
     variable_types = field_types(
         CommentFacts,
         *("issue", "comment", "asked", "before", "documents", "finding"),

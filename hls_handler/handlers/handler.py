@@ -61,10 +61,6 @@ class Handler(ABC):
     prompt: str  # the only one of a command; handlers of events have none
     replies: frozenset[str]  # reply types that it accepts, keys of `analysis.REPLY_TYPES`
     facts_type: type[Any]
-    facts_version: int = 1  # incremented when the fields change
-    # the first version in which all fields have the present meaning: its facts are read, with
-    # defaults for newer fields, and earlier ones are read from GitHub again
-    facts_since: int = 1
     variable_types: Mapping[str, object]  # of prompts; templates are checked against them
     # of comments, besides those of prompts
     comment_variable_types: Mapping[str, object] = MappingProxyType({})

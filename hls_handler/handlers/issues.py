@@ -145,8 +145,6 @@ class IssueHandler(Handler):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
-    facts_version = 14
-    facts_since = 14
     variable_types: Mapping[str, object] = {
         **field_types(
             IssueFacts, "issue", "corrections", "requests", "author_comments", "documents"

@@ -183,8 +183,6 @@ class PullRequestHandler(Handler):
     family = FAMILY
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 50
-    facts_since = 50
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {
         name: kind for name, (kind, _) in COMMENT_VARIABLES.items()

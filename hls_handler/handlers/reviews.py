@@ -85,8 +85,6 @@ class ReviewHandler(Handler):
     family = "reviews"
     replies = frozenset({"review_analysis"})
     facts_type = ReviewFacts
-    facts_version = 4
-    facts_since = 4
     variable_types = field_types(ReviewFacts, "pull_request", "review", "comments", "omitted")
     comment_variable_types: Mapping[str, object] = {
         "commit": str,

@@ -108,8 +108,6 @@ class WorkflowHandler(Handler):
     family = "workflows"
     replies = frozenset({"workflow_analysis"})
     facts_type = WorkflowFacts
-    facts_version = 7
-    facts_since = 6
     variable_types = field_types(
         WorkflowFacts, "run", "pull_request", "steps", "omitted", "changed"
     )

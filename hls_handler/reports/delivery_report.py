@@ -11,7 +11,7 @@ from hls_handler.analysis import Reply, UnusableReply
 from hls_handler.deliveries import shorten_guid
 from hls_handler.engine.asking import OMISSIONS, UNVERIFIED
 from hls_handler.engine.handler_job import CONTEXT, PROBLEMS_REPORTED
-from hls_handler.engine.job import GATHER, RULE, decode_reply_for_display, load_replies
+from hls_handler.engine.job import GATHER, RULE, decode_reply_for_display
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
@@ -254,7 +254,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     calls = tuple(store.calls.calls_of(delivery.guid))
     ordered = sorted(steps.items(), key=lambda item: item[0])
     omitted = [OMISSIONS.decode(step) for (name, _), step in ordered if name == OMISSIONS.name]
-    replies = load_replies(store, delivery.guid, steps)
+    replies = store.replies.of(delivery.guid)
     decoded = [decode_reply_for_display(replies.valid[index]) for index in sorted(replies.valid)]
     unusable = [replies.unusable[index] for index in sorted(replies.unusable)]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]

@@ -118,7 +118,7 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
     them.
     """
     handler = handler_for(event_name)
-    codec = facts_codec(handler, handler.facts_type)
+    codec = facts_codec(handler.facts_type)
     budget = PromptLimits(Claude.model_fields["input_tokens"].default)
     found: dict[str, object] = {}
     for sample in recorded.for_event(event_name):

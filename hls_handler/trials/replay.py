@@ -17,7 +17,6 @@ from hls_handler.engine.job import (
     decode_reply,
     decode_reply_for_display,
     facts_codec,
-    load_replies,
 )
 from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import HlsError, PayloadError, Permanent
@@ -143,7 +142,7 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
     steps = store.checkpoints.load(row.guid)
     if (GATHER, 0) not in steps:
         raise NotRepeatable("it ended, or waits, before its facts were read from GitHub")
-    codec = facts_codec(handler, handler.facts_type)
+    codec = facts_codec(handler.facts_type)
     facts = codec.decode(steps[GATHER, 0])
     if facts is None:
         raise NotRepeatable("its facts were stored by another version of HLS")
@@ -158,7 +157,7 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
         facts,
         effective,
         steps,
-        load_replies(store, row.guid, steps),
+        store.replies.of(row.guid),
         cache(partial(_restore, store)),
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.deliveries import Checkpoint, End, Lease
+from hls_handler.engine.job import facts_codec
 from hls_handler.engine.library import FACTS
 from hls_handler.handlers import handler_for
 from hls_handler.prompting import recorded
@@ -72,7 +73,7 @@ def store_delivery(store: Storage, guid: str, *, title: str = "Crash") -> Lease:
     facts = json.loads((FACTS / "issues.json").read_bytes())["issues.edited"]
     facts["issue"]["title"] = title
     lease = begin(store, guid, body=json.dumps({**payload, "delivery": guid}).encode())
-    version = handler_for("issues").facts_version
+    version = facts_codec(handler_for("issues").facts_type).version
     store.checkpoints.save(lease, Checkpoint("gather", 0, version, json.dumps(facts)))
     reply = CachedReply(0, "issue_analysis", "", "{}", None, store.now())
     store.calls.save_cached(lease, reply, index=0, prompt_id="issues/analyze@0", sources=SOURCES)

@@ -13,8 +13,10 @@ import pytest
 
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.engine.job import RULE
+from hls_handler.engine.posting import OUTCOME
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
+from hls_handler.store.replies import StoredReply
 from tests.console.browser import Browser
 from tests.console.test_console import EVIL
 from tests.queue.builders import accept, begin, ignored, start_call
@@ -33,6 +35,14 @@ def page_of(browser: Browser, guid: str = "g1") -> str:
     return response.body.decode()
 
 
+PROMPT = "issues/respond@3f9c2a"
+
+
+def make_reply(answer: str) -> StoredReply:
+    fields = {"worth_saying": True, "certain": True, "answer": answer, "sources": []}
+    return StoredReply(PROMPT, "issue_response", json.dumps(fields), USAGE)
+
+
 def store_delivery(store: Storage, **evil: str) -> None:
     """Store a finished delivery; `evil` are texts of strangers: title, sender, body, answer,
     url.
@@ -44,14 +54,9 @@ def store_delivery(store: Storage, **evil: str) -> None:
         "labels": ["bug"],
         "ends": [],
     }
-    reply = {
-        "prompt_id": "issues/respond@3f9c2a",
-        "reply_type": "issue_response",
-        "reply": {"worth_saying": True, "certain": True, "answer": evil.get("answer", "Yes.")},
-        "usage": {"model": "claude-haiku-5-5"},
-    }
-    call = start_call(store, lease, "issues/respond@3f9c2a")
-    store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None)
+    call = start_call(store, lease, PROMPT)
+    reply = make_reply(evil.get("answer", "Yes."))
+    store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None, reply=reply)
     outcome = {
         "action": "comment",
         "kind": "created",
@@ -62,8 +67,9 @@ def store_delivery(store: Storage, **evil: str) -> None:
     store.checkpoints.save(
         lease,
         Checkpoint("gather", 0, 1, json.dumps(facts), 1.0, began, 3),
-        Checkpoint("ask", 0, 1, json.dumps(reply)),
-        Checkpoint("post", 0, 2, json.dumps(outcome), 1.0, began + timedelta(seconds=3), 2),
+        Checkpoint(
+            "post", 0, OUTCOME.version, json.dumps(outcome), 1.0, began + timedelta(seconds=3), 2
+        ),
     )
     store.queue.finish(
         lease, End("done", "commented", posting="done"), took_s=5.0, github_requests=6
@@ -148,16 +154,10 @@ def test_duration_is_without_waits_as_in_the_list(browser: Browser, store: Stora
 
 def test_reply_is_shown_once_and_folded(browser: Browser, store: Storage) -> None:
     lease = begin(store, "g1")
-    for outcome, usage, error in (("error", None, "Claude answered 401"), ("ok", USAGE, None)):
-        call = start_call(store, lease, "issues/respond@3f9c2a")
-        store.calls.end(lease, call, outcome=outcome, usage=usage, error=error)
-    reply = {
-        "prompt_id": "issues/respond@3f9c2a",
-        "reply_type": "issue_response",
-        "reply": {"worth_saying": True, "certain": True, "answer": "Yes."},
-        "usage": {"model": "claude-haiku-5-5"},
-    }
-    store.checkpoints.save(lease, Checkpoint("ask", 0, 1, json.dumps(reply)))
+    failed = start_call(store, lease, PROMPT)
+    store.calls.end(lease, failed, outcome="error", usage=None, error="Claude answered 401")
+    call = start_call(store, lease, PROMPT)
+    store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None, reply=make_reply("Yes."))
     store.queue.finish(lease, End("done", "commented"), took_s=1.0)
     shown = page_of(browser)
     assert shown.count("Yes.") == 1

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
 
 from hls_handler.analysis import (
     IssueAnalysis,
@@ -19,20 +18,15 @@ from hls_handler.analysis import (
     ReplyFields,
     Usage,
 )
-from hls_handler.db.tables import calls
-from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.job import (
-    OLD_UNUSABLE,
     decode_reply,
     decode_reply_for_display,
     encode_reply,
     facts_codec,
 )
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import PullRequestHandler
-from hls_handler.store.replies import NO_REPLIES
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
-from tests.engine.world import BUG, GUID, MakeWorld, World
+from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
+from tests.engine.world import BUG, GUID, MakeWorld
 from tests.handlers.world import file, finding, gather_review, issue_analysis, pull_request_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
@@ -174,9 +168,7 @@ def test_rule_10_patch_and_prompt_are_the_same_after_a_restart(make_world: MakeW
     assert first.task == second.task
     assert f"R    2 + {LINE}\nR    3 +     token = '[redacted: github-token]'" in second.task
     assert "Use password=[redacted: password]" in second.task
-    stored = facts_codec(PullRequestHandler(), PullRequestFacts).decode(
-        world.store.checkpoints.load(GUID)["gather", 0]
-    )
+    stored = facts_codec(PullRequestFacts).decode(world.store.checkpoints.load(GUID)["gather", 0])
     assert stored is not None
     assert stored.files[0].numbered.endswith(
         f"R    2 + {LINE}\nR    3 +     token = '[redacted: github-token]'"
@@ -286,11 +278,7 @@ def test_rule_10_code_is_redacted_before_a_reply_may_repeat_it() -> None:
 def test_rule_10_earlier_finding_is_repeated_as_it_was_posted() -> None:
     facts = gather_review(file())
     record = replace(facts.record, summary=f"{FROM_CODE} and {TOKEN}")
-    stored = (
-        facts_codec(PullRequestHandler(), PullRequestFacts)
-        .encode(replace(facts, record=record))
-        .value
-    )
+    stored = facts_codec(PullRequestFacts).encode(replace(facts, record=record)).value
     assert json.loads(stored)["record"]["summary"] == f"{FROM_CODE} and [redacted: github-token]"
 
 
@@ -309,58 +297,3 @@ def test_rule_10_stored_question_and_unusable_reply_have_no_credential(
     assert "password=[redacted: password] and [redacted: github-token]" in question.message
     assert world.store.replies.find_text(first.id) == '{"kind": "[redacted: github-token]"}'
     assert second.is_correction
-
-
-# StoredReplies in the checkpoints of versions before 0.4.0
-
-
-def move_replies_to_checkpoints(world: World) -> None:
-    """Store the replies as the earlier version did, as if it had asked."""
-    replies = world.store.replies.of(GUID)
-    steps = []
-    for index, one in replies.valid.items():
-        fields = {"prompt_id": one.prompt_id, "reply_type": one.reply_type}
-        usage = {"model": one.usage.model}
-        value = {**fields, "reply": json.loads(one.reply), "usage": usage}
-        steps.append(Checkpoint("ask", index, 1, json.dumps(value)))
-    for index, answers in replies.unusable.items():
-        steps.append(OLD_UNUSABLE.encode(answers, index=index))
-    lease = world.claim()
-    world.store.checkpoints.save(lease, *steps)
-    world.store.queue.reschedule(
-        lease, at=world.store.now(), reason="killed", failed=False, counts=False
-    )
-    with world.store.database.writing() as connection:
-        connection.execute(update(calls).values(reply=None, reply_type=None))
-    assert world.store.replies.of(GUID) == NO_REPLIES
-
-
-def test_valid_reply_of_an_earlier_version_is_not_paid_again(make_world: MakeWorld) -> None:
-    world = make_world(BUG)
-    world.github.failing_writes = [GITHUB_DOWN]
-    world.accept()
-    assert world.run() is None
-    world.advance(600)
-    move_replies_to_checkpoints(world)
-    assert world.finish().state == "done"
-    assert len(world.claude.asked) == 1
-    assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
-
-
-def test_invalid_reply_of_an_earlier_version_is_corrected(make_world: MakeWorld) -> None:
-    world = make_world(INVALID, CLAUDE_DOWN, BUG)
-    world.accept()
-    assert world.run() is None
-    world.advance(600)
-    move_replies_to_checkpoints(world)
-    assert world.finish().state == "done"
-    assert [call.outcome for call in world.store.calls.calls_of(GUID)] == [
-        "invalid",
-        "unavailable",
-        "ok",
-    ]
-    assert [call.is_correction for call in world.store.calls.calls_of(GUID)] == [
-        False,
-        True,
-        True,
-    ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 from hls_handler.deliveries import Checkpoint, End, Lease
+from hls_handler.engine.posting import OUTCOME
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import report_to_dict
 from hls_handler.storage import Storage
-from tests.queue.builders import accept, begin, claim, ignored, queued, row_of, start_call
+from hls_handler.store.reply_cache import CachedReply
+from tests.queue.builders import SOURCES, accept, begin, claim, ignored, queued, row_of, start_call
 from tests.store.test_calls import REPLY, USAGE
 
 RULE = Checkpoint("route", 0, 1, '"issues.opened is enabled"')
@@ -17,13 +19,6 @@ GATHER = Checkpoint("gather", 0, 1, "{}", took_s=0.25, github_requests=3)
 POSTED = json.dumps(
     {"action": "labels", "kind": "changed", "detail": "labels bug", "added": ["bug"]}
 )
-CACHED = {
-    "prompt_id": "issues/respond@3f9c2a",
-    "reply_type": "issue_response",
-    "reply": {"worth_saying": True, "certain": True, "answer": "Yes."},
-    "usage": {"model": "claude-haiku-5-5", "cost_usd": 0.0},
-    "cached_at": "2026-11-20T12:00:00Z",
-}
 
 
 def steps(store: Storage, guid: str = "g1") -> list[tuple[str, str, str | None]]:
@@ -99,7 +94,7 @@ def test_running_delivery_shows_the_step_that_it_is_at(store: Storage) -> None:
     assert steps(store)[2:] == [("ask", "running", None), ("post", "not reached", None)]
     store.calls.end(lease, opened, outcome="ok", usage=USAGE, error=None, changes=[REPLY, ANALYSED])
     assert steps(store)[2:] == [("ask", "done", None), ("post", "running", None)]
-    store.checkpoints.save(lease, Checkpoint("post", 0, 2, POSTED))
+    store.checkpoints.save(lease, Checkpoint("post", 0, OUTCOME.version, POSTED))
     store.checkpoints.save(
         lease, StatusChange({"posting_status": "failed", "posting_error": "GitHub: 502"})
     )
@@ -111,8 +106,10 @@ def test_running_delivery_shows_the_step_that_it_is_at(store: Storage) -> None:
 
 def test_reply_from_the_cache_is_a_step_without_a_call(store: Storage) -> None:
     lease = begin(store, "g1")
-    store.checkpoints.save(lease, RULE, GATHER, Checkpoint("ask", 1, 1, json.dumps(CACHED)))
+    store.checkpoints.save(lease, RULE, GATHER)
     call(store, lease)
+    cached = CachedReply(0, "issue_response", "m", "{}", 900, store.now())
+    store.calls.save_cached(lease, cached, index=1, prompt_id="issues/respond@2", sources=SOURCES)
     assert steps(store)[2:4] == [
         ("ask", "done", None),
         ("ask 2", "done", "from the cache of replies"),

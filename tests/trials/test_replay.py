@@ -27,7 +27,7 @@ def world(make_world: MakeWorld) -> World:
     world = make_world(found("a.py"), REFUSED_REPLY, found("c.py"), verdicts(1))
     world.accept("pull_request.opened")
     facts, job = facts_of("a.py", "b.py", "c.py"), world.job()
-    job.add(facts_codec(job.handler, job.handler.facts_type), facts)
+    job.add(facts_codec(job.handler.facts_type), facts)
     answered = ask(job, facts)
     assert shown(answered) == ["c.py"]
     world.store.checkpoints.save(job.lease, *job.pending.take())
