@@ -42,27 +42,33 @@ test-all: programs ## run `make test`, then the rest, and count all tests in one
 		$(MAKE) --no-print-directory REPORTS=.reports --jobs=2 types rest; second=$$?; \
 		$(BIN)/python -m tests.count_results .reports; exit $$((first | second))
 
-programs: ## find PostgreSQL and Chromium, which the tests need, or install them with apt-get
+# find PostgreSQL and Chromium, which the tests need, or install them with apt-get
+programs:
 	@$(or $(wildcard $(BIN)/python),$(PYTHON)) tests/system_programs.py
 
 lint: style types ## check formatting, lint and types
 
-style: .venv/ready-dev ## check formatting and lint
+# check formatting and lint
+style: .venv/ready-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: .venv/ready-dev ## check types
+# check types
+types: .venv/ready-dev
 	@$(BIN)/mypy $(TYPED)
 
-pytest: .venv/ready-dev ## run the first tier of the tests and measure coverage
+# run the first tier of the tests and measure coverage
+pytest: .venv/ready-dev
 	@# In a new clone one process compiles the tests, while mypy uses the other core; else each worker compiles all.
 	@test -d tests/__pycache__ || PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq >/dev/null || true
 	@$(PYTEST) -m "not full" --cov-fail-under=85 $(call report,first)
 
-rest: .venv/ready-dev ## run the second tier of the tests and measure the coverage of both
+# run the second tier of the tests and measure the coverage of both
+rest: .venv/ready-dev
 	@$(PYTEST) -m full --cov-append --cov-fail-under=90 $(call report,second)
 
-machines: .venv/ready-dev ## run 20 rounds with four processes on one PostgreSQL, two killed in each
+# run 20 rounds with four processes on one PostgreSQL, two killed in each
+machines: .venv/ready-dev
 	@HLS_ROUNDS=20 $(BIN)/python -m pytest -n0 -s tests/machines/test_rounds.py
 
 check: .venv/ready ## list all problems of settings and prompts
@@ -74,23 +80,29 @@ bench: .venv/ready-dev ## run the benchmarks (ratios within one run); NAMES="acc
 load: .venv/ready-dev ## measure 10, 50 and 100 pull requests at once, from webhook to comment
 	@exec $(BIN)/python -m bench.pull_requests
 
-crash: .venv/ready-dev ## kill the service at every commit and request of every handler, and of a triage run (half an hour)
+# kill the service at every commit and request of every handler, and of a triage run (half an hour)
+crash: .venv/ready-dev
 	@$(BIN)/python -m tests.crash
 	@ALL_KILLS=1 $(BIN)/python -m pytest tests/triage/test_kills.py
 
-simulate: .venv/ready-dev ## run 2,000 schedules of kills and faults in virtual time: SEEDS=17 for one
+# run 2,000 schedules of kills and faults in virtual time: SEEDS=17 for one
+simulate: .venv/ready-dev
 	@$(BIN)/python -m tests.simulation $(or $(SEEDS),0-1999)
 
-rounds: .venv/ready-dev ## review 2,000 generated pull requests: ROUNDS="--lives 2000 --claude sloppy" for lives over git
+# review 2,000 generated pull requests: ROUNDS="--lives 2000 --claude sloppy" for lives over git
+rounds: .venv/ready-dev
 	@$(BIN)/python -m tests.rounds $(ROUNDS)
 
-hostile: .venv/ready-dev ## send 10,000 hostile requests to the service (`make test-all` sends 200)
+# send 10,000 hostile requests to the service (`make test-all` sends 200)
+hostile: .venv/ready-dev
 	@HOSTILE_REQUESTS=10000 $(BIN)/python -m pytest -n0 tests/e2e/test_hostile.py
 
-histories: .venv/ready-dev ## try 200 histories of undone triage runs and 500 of first texts (`make test-all`: 80 and 100)
+# try 200 histories of undone triage runs and 500 of first texts (`make test-all`: 80 and 100)
+histories: .venv/ready-dev
 	@ALL_HISTORIES=1 $(BIN)/python -m pytest tests/triage/test_undo.py tests/backtest/test_first_text.py
 
-eval: .venv/ready-dev ## ask Claude about the golden cases: EVAL="--judge MODEL --max-usd 4" (costs money)
+# ask Claude about the golden cases: EVAL="--judge MODEL --max-usd 4" (costs money)
+eval: .venv/ready-dev
 	@$(BIN)/python -m tests.golden.evaluate $(EVAL)
 
 clean: ## remove .venv and test caches, but not data/

@@ -1,8 +1,4 @@
-"""The commands of `hls`.
-
-Exit codes of all commands: 0 success; 1 the command ran and found a problem, or failed; 2 usage
-error or unusable settings.
-"""
+"""The commands of `hls`. docs/cli.md has their exit codes."""
 
 from __future__ import annotations
 
@@ -47,6 +43,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 """Name -> module and function (or group of commands), and the first sentence of its help."""
 
+HIDDEN = frozenset({"up"})
+"""Commands that the help does not list: `make run` calls `hls up`."""
+
 
 def load_command(name: str) -> TyperCommand | TyperGroup:
     module, _, attribute = COMMANDS[name][0].partition(":")
@@ -74,7 +73,8 @@ class _Commands(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for name, (_, first_sentence) in COMMANDS.items():
-            self.add_command(TyperCommand(name, help=first_sentence))
+            hidden = name in HIDDEN
+            self.add_command(TyperCommand(name, help=first_sentence, hidden=hidden))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -89,8 +89,9 @@ class _Commands(TyperGroup):
         if not name:
             return name, None, rest
         command = load_command(name)
-        option = copy(next(one for one in self.params if one.name == "_no_color"))
+        option: Any = copy(next(one for one in self.params if one.name == "_no_color"))
         option.expose_value = False
+        option.hidden = True
         _add_option(command, option)
         return name, command, rest
 
@@ -135,11 +136,7 @@ def hls(
         ),
     ] = False,
 ) -> None:
-    """HLS turns GitHub events into labels and comments with the help of Claude.
-
-    Exit codes: 0 success; 1 the command ran and found a problem, or failed; 2 usage error or
-    unusable settings.
-    """
+    """HLS turns GitHub events into labels and comments with the help of Claude."""
     # The command has been imported by now.
     if not gc.isenabled():
         gc.freeze()

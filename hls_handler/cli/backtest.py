@@ -125,9 +125,6 @@ def backtest(
     With --yes and --max-usd it asks Claude, and prints how often the labels are those that people
     left. Nothing is written to GitHub or to the service's database. A run that was ended continues
     when the command is repeated; the console shows its result, too.
-
-    Exit codes: 0 done, or the forecast was printed; 1 GitHub or Claude failed, or not all issues
-    were asked; 2 usage error, or unusable settings or prompts.
     """
     settings = load(config, credentials=not yes)
     if yes:

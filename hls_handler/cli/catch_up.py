@@ -70,9 +70,6 @@ def catch_up(
     command does it now, also if catch_up.enabled is false.
     Works while the service runs, which processes the deliveries. Webhooks that are already stored,
     and events and repositories that the settings ignore, are skipped.
-
-    Exit codes: 0 complete; 1 at least one webhook could not be read; 2 usage error, or unusable
-    settings, prompts or database.
     """
     with waiting("Reading webhooks from GitHub"):
         report = _run(load(config), dry_run=dry_run)
@@ -196,8 +193,6 @@ def listen(
     command reads from GitHub what could not be delivered. Only webhooks that are sent from now on
     are processed, unless --since is given. The service listens on 127.0.0.1 only. Reading one
     webhook every 5 s costs 720 of the token's requests an hour.
-
-    Exit codes: those of `hls serve`.
     """
     age = find_age(since or "0s")
     if age is None:

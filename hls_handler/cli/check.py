@@ -83,9 +83,6 @@ def check(
 
     docs/problems.md explains the id of each problem. `check.ignore` in the settings silences
     warnings, such as a retired model that is replaced, and notes.
-
-    Exit codes: 0 no errors; 1 errors found; 2 the settings file cannot be used, or
-    FILE cannot be read.
     """
     path = config_path(config)
     is_offline = offline or file is not None

@@ -91,9 +91,6 @@ def explain(
     precedence. Includes the settings in the repository's .github/hls.yaml and its organisation's
     hls.yaml as the service last read them. With --live, reads them from GitHub now, the second one
     if the service has read it before. Secrets are not shown.
-
-    Exit codes: 0 printed; 1 no entry matches, or GitHub could not be read; 2 usage error, or
-    unusable settings, database or prompts.
     """
     settings = load(config, credentials=False)
     values: Sequence[SourcedValue] = report_service(settings)

@@ -136,9 +136,6 @@ def list_(
 
     Prints one line for each: time received, GUID prefix, state, event, issue or pull request, its
     title. The reason for the state, if any, is on the next line. A terminal gets a table.
-
-    Exit codes: 0 listed (also if there are none); 1 there is no database; 2 usage error, or
-    unusable settings or database.
     """
     settings = load(config, credentials=False)
     search = _parse_search(settings, query, state, repository)
@@ -226,9 +223,6 @@ def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
     Prints the rule that accepted the event, the prompt, Claude's reply, what was posted, and the
     cost. Then prints a line for each step with its duration. The line of a call to Claude has
     tokens, cost, model and Claude's request id.
-
-    Exit codes: 0 shown; 1 no delivery, or more than one, has this GUID prefix or request id; 2
-    usage error, or unusable settings or database.
     """
     with require_existing_store(load(config, credentials=False)) as store:
         report = load_report(store, _require_found(store.deliveries.find(guid), guid))
@@ -313,9 +307,6 @@ def retry(
 
     The number of deliveries that match is shown before they are queued. A delivery keeps its GUID.
     Completed steps, such as asking Claude, are not repeated.
-
-    Exit codes: 0 queued; 1 there is no such delivery, it is done, running or superseded, or its
-    body is not stored; 2 usage error, or unusable settings or database.
     """
     settings = load(config, credentials=False)
     guid = _find_guid(chosen, state)
@@ -360,9 +351,6 @@ def discard(
 
     Nothing is deleted: `hls deliveries list is:discarded` lists them, and `hls deliveries retry`
     takes them back. The log has the person and the reason.
-
-    Exit codes: 0 discarded; 1 there is no such delivery, or it is not dead; 2 usage error, or
-    unusable settings or database.
     """
     settings = load(config, credentials=False)
     if not why.strip():
@@ -440,9 +428,6 @@ def why(
     Prints for each delivery, oldest first: the rule and the line of the settings that accepted or
     ignored it, the prompt, Claude's reply, what was posted or why nothing was posted, and the cost.
     --limit prints the newest ones only. Works while the service runs.
-
-    Exit codes: 0 printed; 1 nothing was received for it; 2 usage error, or unusable settings or
-    database.
     """
     settings = load(config, credentials=False)
     repository, number = require_conversation(conversation, base_url=settings.github.base_url)

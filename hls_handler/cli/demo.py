@@ -147,9 +147,6 @@ def demo(
     each month (UTC), begins at 0. Trials in the console show their price before, and do not count.
 
     Each start begins with an empty database; prompts in data/demo/prompts stay.
-
-    Exit codes: 0 every event was processed successfully; 1 at least one was not; 2 the demo could
-    not start or had to stop.
     """
     if claude == "real":
         raise typer.Exit(run_demo(once=once, real=RealClaude(claude_url, max_usd or DEFAULT_USD)))

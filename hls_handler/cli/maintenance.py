@@ -55,8 +55,6 @@ def pause(
     all machines that use this database and survives restarts, until `hls resume`. Meanwhile /health
     is degraded, as a reminder. Works even if the service does not run. Pausing again replaces the
     reason.
-
-    Exit codes: 0 paused; 2 usage error, or unusable settings or database.
     """
     settings = load(config, credentials=False)
     if repository is not None:
@@ -81,9 +79,6 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
 
     Without a repository, ends only the pause of all repositories; pauses of single repositories
     remain. A running service continues within seconds.
-
-    Exit codes: 0 resumed; 1 it was not paused, or another pause still applies; 2 usage error, or
-    unusable settings or database.
     """
     settings = load(config, credentials=False)
     if repository is not None:
@@ -115,9 +110,6 @@ def forget(
     pull requests that the person opened. Prints the number of rows for each table, asks, and
     deletes contents and logins; the rows of deliveries stay. Works while the service runs. Does
     nothing while such a delivery waits or runs. docs/data.md says what remains.
-
-    Exit codes: 0 deleted, or nothing is stored; 1 not confirmed, there is no database, or a
-    delivery waits or runs; 2 usage error, or unusable settings or database.
     """
     if not LOGIN.fullmatch(login):
         raise typer.BadParameter("write the login without @", param_hint="LOGIN")
@@ -172,9 +164,6 @@ def backup(
     Works while the service runs and does not block it. The copy is a consistent snapshot, is
     checked for integrity, and is readable only by the current user. An existing file is never
     overwritten. Use pg_dump for PostgreSQL.
-
-    Exit codes: 0 copied; 1 the copy failed, and no partial file is left; 2 usage error or unusable
-    settings.
     """
     settings = load(config, credentials=False)
     try:

@@ -124,9 +124,6 @@ def try_(
     with the current state of the issue or pull request. Without a token, public repositories can be
     read, with 60 requests an hour. With --prompt, a closed or locked issue or pull request is
     treated as if it were open.
-
-    Exit codes: 0 tried; 1 the service would not process the event, or a step failed; 2 usage error,
-    or unusable settings or prompts.
     """
     settings = load(config, credentials=False)
     if claude == "real":

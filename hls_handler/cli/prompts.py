@@ -49,8 +49,6 @@ def list_(as_json: AsJson = False, limit: Limit = None, config: Config = None) -
     database, adds the number of answers, their cost, the last error, and how many labels of the
     prompt were changed by people within a month, with a line for each version, the current one
     first. Works while the service runs.
-
-    Exit codes: 0 listed; 2 usage error, or unusable settings, prompts or database.
     """
     settings = load(config, credentials=False)
     library = load_library(settings)

@@ -64,9 +64,6 @@ def render(
     facts about the event come from the built-in sandbox. With --live, or for the URL of an issue or
     a pull request, the facts are read from GitHub, and with a token that file. Prompts that are
     named in `then` cannot be rendered, because they need Claude's reply to an earlier prompt.
-
-    Exit codes: 0 printed; 1 Claude would not be asked (the reason is printed); 2 usage error, or
-    unusable settings or prompts.
     """
     settings = load(config, credentials=False)
     chosen = load_subject(subject, event, live=live, settings=settings)

@@ -32,8 +32,6 @@ def sandbox(
 
     They begin with the issues and pull requests of the demo, as they were opened, and run until
     Ctrl-C.
-
-    Exit codes: 1 the port is in use, or the file cannot be used; 130 Ctrl-C.
     """
     from hls_handler.sandbox.objects import Account  # here: `hls serve` does not need it
     from hls_handler.sandbox.server import Sandbox, SandboxDown

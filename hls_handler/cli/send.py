@@ -61,9 +61,6 @@ def send(
     because the service ignores a repeated body as a replay; --verbatim leaves it unchanged. If the
     service uses the demo's sandbox, the issue or pull request is first created in the sandbox, so
     that HLS can comment on it. --json and --limit are of --list.
-
-    Exit codes: 0 the service accepted it; 1 the service rejected it or did not respond; 2 usage
-    error or unusable settings.
     """
     if list_:
         names = list(islice(recorded.names(), limit))

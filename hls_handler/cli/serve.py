@@ -90,10 +90,6 @@ def serve(
     On SIGTERM no new step begins, and running steps have limits.shutdown_s to finish. Unfinished
     deliveries continue after the next start or on another machine. Only one `hls serve` can use an
     SQLite database; any number can share a PostgreSQL database.
-
-    Exit codes: 0 stopped by a signal; 1 the database is currently unusable, and a later start may
-    succeed; 2 the settings, the prompts or the port cannot be used, or this version of HLS does not
-    support the database's tables. Every reason is printed on a line of its own.
     """
     if exit_with_parent:
         threading.Thread(target=_exit_with_parent, name="parent-watcher", daemon=True).start()
@@ -217,9 +213,6 @@ def up(config: Config = None) -> None:
     config/settings.yaml). Otherwise GITHUB_TOKEN, GITHUB_WEBHOOK_SECRET and ANTHROPIC_API_KEY
     decide, from the environment or from .env: with all three, runs `hls serve` with the shipped
     settings; else `hls demo`.
-
-    Exit codes: 0 stopped by a signal; 1 at least one event of the demo failed, or the database is
-    currently unusable; 2 the service or the demo could not start.
     """
     path = config_path(config)
     if path == shipped.SETTINGS and not _has_all_credentials():

@@ -102,9 +102,6 @@ def triage(
 
     --undo removes the labels and types that the run set and that no person has changed since, and
     edits its comments to "Withdrawn". Nothing is deleted.
-
-    Exit codes: 0 done, or only planned; 1 nothing to do, or GitHub returned an error; 2 usage
-    error, or unusable settings, prompts or database.
     """
     settings = load(config)
     if undo_run is not None:

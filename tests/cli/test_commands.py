@@ -20,6 +20,15 @@ def test_help_of_hls_shows_the_first_sentence_of_each_command(name: str) -> None
     assert help_text.startswith(COMMANDS[name][1])
 
 
+def test_help_leaves_out_what_docs_cli_md_says_once() -> None:
+    commands = CliRunner().invoke(app, ["--help"]).stdout
+    assert "\n  up " not in commands
+    assert "Exit codes" not in commands
+    of_a_command = CliRunner().invoke(app, ["check", "--help"]).stdout
+    assert "--no-color" not in of_a_command
+    assert "Exit codes" not in of_a_command
+
+
 def test_version_is_printed() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"hls {__version__}\n")

@@ -180,9 +180,6 @@ def init(
 
     Asks Claude one question. With a token, also creates the webhooks, if the token may. At last,
     lets GitHub ping the webhook.
-
-    Exit codes: 0 everything is written; 1 GitHub or Claude rejected something or failed; 2 usage
-    error, or a file that cannot be used or has other content; 130 Ctrl-C.
     """
     read_answer = _read_answer if sys.stdin.isatty() else None
     try:
