@@ -1,7 +1,7 @@
 """Golden questions about this project's documentation: the sections that are found, and the silence
 where none answers.
 
-The full-text search finds the right section for 24 of 30 questions and 8 of 10.
+The full-text search finds the right section for 23 of 29 questions and 8 of 10.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def find_headings(world: World, question: str) -> set[str]:
     return {f"{one.path}#{heading}" for one in found for heading in one.title.split(" > ")}
 
 
-@pytest.mark.parametrize(("kind", "questions", "least"), [("asked", 30, 24), ("kept", 10, 8)])
+@pytest.mark.parametrize(("kind", "questions", "least"), [("asked", 29, 23), ("kept", 10, 8)])
 def test_the_right_section_is_one_of_three(
     world: World, kind: str, questions: int, least: int
 ) -> None:
