@@ -108,10 +108,11 @@ def _run(settings: Settings, *, dry_run: bool) -> Report:
                 wait=time.sleep,
                 rates=RateLimitMonitor(),
             )
-            if not dry_run:
-                log_act(log_as_operator(settings), "catch-up", [])
             with closing(catch_up):
-                return catch_up.run(dry_run=dry_run)
+                report = catch_up.run(dry_run=dry_run)
+            if not dry_run:
+                log_act(log_as_operator(settings), "catch-up", [], number=report.accepted)
+            return report
         except (PromptError, SettingsError) as exc:
             abort(*exc.problems)
 

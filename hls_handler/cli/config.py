@@ -101,8 +101,10 @@ def explain(
         values = (report.entry, *report.files, *report.values)
         precedence = report.precedence
     if as_json:
-        listed = [{"key": one.key, "value": one.value, "source": one.source} for one in values]
-        print_json({"repository": repository, "settings": listed})
+        documents = [
+            {"key": value.key, "value": value.value, "source": value.source} for value in values
+        ]
+        print_json({"repository": repository, "settings": documents})
         return
     lines = list[str]()
     for value in values:

@@ -134,7 +134,7 @@ def discard_matching(
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What an operator does with each delivery of a filter."""
+    """The change that an operator makes to each delivery of a filter."""
 
     act: Act
     result: str  # of a delivery: "queued"

@@ -91,7 +91,8 @@ def test_catch_up_command_lists_and_then_processes_missed_webhooks(
     assert "2 attempts of 1 webhook looked at, 1 payload would be read" in listed.output
     ran = CliRunner().invoke(app, arguments)
     assert (ran.exit_code, ", 1 queued" in ran.output) == (0, True)
-    assert [line["act"] for line in find_operator_lines(ran)] == ["catch-up"]
+    assert [(line["act"], line["number"]) for line in find_operator_lines(ran)] == [("catch-up", 1)]
+    assert find_operator_lines(listed) == []
     shown = CliRunner().invoke(app, ["deliveries", "list", "--config", str(service.settings)])
     assert f"{guid[:8]}  queued      issues.opened  {REPOSITORY}#21  (caught up)" in shown.output
     open_issue(sandbox, 22)
