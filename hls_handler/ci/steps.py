@@ -1,4 +1,4 @@
-"""Annotates the lines of a job's log with step and weight, and folds repeated lines.
+"""Finds the step that printed each line of a job's log.
 
 The log does not name the steps. The step of a line is found by its time, because the jobs API has
 the start and end of each step in whole seconds. If two steps share a second, the later step begins
@@ -10,68 +10,11 @@ job's next step too early.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from itertools import groupby, islice
 
-from hls_handler.ci.error_patterns import weigh_line
-from hls_handler.ci.log_lines import (
-    LogLine,
-    PrivateKeyFilter,
-    RawLine,
-    display_text,
-    parse_line,
-    split_tasks,
-)
+from hls_handler.ci.log_lines import LogLine
 from hls_handler.github.values import WorkflowStep
-
-MAX_GROUP_LINES = 200
-"""Limit on the lines of a log group, because its end may be missing."""
-
-
-def opens_command(line: RawLine) -> bool:
-    """Return True if a line opens the log group that shows a step's command:
-    `##[group]Run npm test`.
-    """
-    return line.mark == "group" and line.text.startswith("Run ")
-
-
-class _CommandGroup:
-    """Finds the log lines in which the runner shows a step's command, inputs and environment:
-
-        ##[group]Run npm test
-        \\x1b[36;1mnpm test\\x1b[0m
-        shell: /usr/bin/bash -e {0}
-        env:
-          CI: true
-        ##[endgroup]
-
-    Pass each line of the log to `includes` once, in order.
-    """
-
-    def __init__(self) -> None:
-        self._lines_left = 0
-        self._has_values = False
-
-    def includes(self, line: RawLine) -> bool:
-        if opens_command(line):
-            self._lines_left = MAX_GROUP_LINES
-            self._has_values = False
-            return True
-        if not self._lines_left:
-            return False
-        if line.mark == "endgroup":
-            self._lines_left = 0
-            return True
-        # after "with:" or "env:", a value may have several lines of any form
-        self._has_values = self._has_values or line.text in {"with:", "env:"}
-        is_included = self._has_values or line.is_script or line.text.startswith("shell: ")
-        # 0: a program printed "##[group]Run " itself
-        self._lines_left = self._lines_left - 1 if is_included else 0
-        return is_included
-
 
 OPENING_TEXTS = {"Post ": "Post job cleanup.", "Complete job": "Cleaning up orphan processes"}
 """Steps that the runner adds: start of the name -> first line in the log. "Set up job" needs none:
@@ -79,9 +22,9 @@ it comes first.
 """
 
 
-def _opens_step(line: RawLine) -> bool:
+def _opens_step(line: LogLine) -> bool:
     if line.mark:
-        return opens_command(line)
+        return line.mark == "group" and line.text.startswith("Run ")
     return line.text.startswith(tuple(OPENING_TEXTS.values()))
 
 
@@ -102,7 +45,7 @@ class StepTracker:
         self._index = 0  # index of the current step, or of the first step that may come next
         self._is_inside = False
 
-    def step_of(self, line: RawLine) -> int | None:
+    def step_of(self, line: LogLine) -> int | None:
         """Return the number of the line's step; None if no step is running at its time."""
         if not self._numbers:
             return None
@@ -170,66 +113,3 @@ def _format_second(time: datetime | None, *, later_s: int = 0) -> str:
         return ""
     # as in the log
     return (time + timedelta(seconds=later_s)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-MIN_FOLDED = 3
-"""Minimum number of repetitions to fold into "[the same line 3 more times]". Fewer repetitions take
-no more space.
-"""
-
-
-@dataclass(slots=True)
-class AnnotatedLine:
-    line: LogLine
-    step: int | None  # number of its step; None if no step was running
-    weight: int
-    is_command: bool  # part of the log group that shows the step's command, shell and environment
-    opens_command: bool  # the first line of that group
-    task: str  # the task that printed the line; "" if none is known
-    is_binary: bool
-
-
-def annotate_lines(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
-    """Yield the lines of a log in order, with repeated lines folded. Keeps few lines in memory."""
-    for _, run in groupby(_annotate(lines, steps), key=_fold_key):
-        first, *repeated = islice(run, MIN_FOLDED + 1)
-        if len(repeated) < MIN_FOLDED:
-            yield from (first, *repeated)
-        else:
-            first.line = replace(first.line, folded=MIN_FOLDED + sum(1 for _ in run))
-            yield first
-
-
-def _fold_key(annotated: AnnotatedLine) -> tuple[object, ...]:
-    line = annotated.line
-    if annotated.is_command:  # its lines are not folded
-        return annotated.step, line.text, line.number
-    return annotated.step, line.text
-
-
-def _annotate(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
-    tracker = StepTracker(steps)
-    command_group = _CommandGroup()
-    key_filters: dict[str, PrivateKeyFilter] = defaultdict(PrivateKeyFilter)  # by task
-    last: tuple[str, str, int] = ("", "", 0)
-    for number, line in enumerate(split_tasks(map(parse_line, lines)), start=1):
-        is_command = command_group.includes(line)
-        if line.mark != last[0] or line.text != last[1] or line.is_binary:
-            last = (line.mark, line.text, weigh_line(line))
-        shown = display_text(line)
-        prefix = ""
-        if shown is line.text:
-            prefix = shown[: len(shown) - len(line.texts[-1])]
-        text = prefix + key_filters[line.task].redact_line(shown[len(prefix) :])
-        weight = last[2]
-        if is_command and line.mark != "error":  # the step did not print its command
-            weight = 0
-        yield AnnotatedLine(
-            LogLine(number, text, unread=line.unread),
-            tracker.step_of(line),
-            weight,
-            is_command,
-            opens_command(line),
-            line.task,
-            line.is_binary,
-        )

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal, get_args
 
-from hls_handler.ci.error_patterns import EXIT_CODE_LINE
 from hls_handler.ci.excerpts import Excerpt, State, cut, locate, numbered
+from hls_handler.ci.marks import EXIT_CODE
 from hls_handler.errors import Permanent
 from hls_handler.events import WorkflowRun
 from hls_handler.github.values import FAILED as FAILED_STEPS
@@ -74,8 +74,8 @@ class FailedStep:
     same_as: int = 0  # number of an earlier step that shows its error, so that `text` is ""; or 0
     # at the first step of a job without a log, or of a cancelled one; as `text`
     annotations: str = ""
-    error: str = ""  # the line of `text` or `annotations` that explains the failure best, or ""
-    error_digest: str = ""  # of all lines that name the error, without `OF_ONE_RUN`, or ""
+    error: str = ""  # the first marked line of the log or of `annotations`, or ""
+    error_digest: str = ""  # of the marked lines, without `OF_ONE_RUN`, or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,109 +195,54 @@ def read_failed_steps(
 
     A job without a log has the annotations of its check run. A cancelled job is left out unless its
     time limit or something else killed it. Each job gets the same share of the characters that
-    earlier ones left. An error is shown once.
+    earlier ones left. Of steps with the same marked lines, the first one is shown.
     """
-    found: list[FailedStep] = []
-    shown: dict[str, int] = {}  # line that names an error -> number of the step that first has it
+    steps: list[FailedStep] = []
+    numbers: dict[str, int] = {}  # digest of the marked lines -> number of the first step
     for place, job in enumerate(jobs):
-        used = sum(len(step.text) + len(step.annotations) for step in found)
-        read = _read_job(job, source, (characters - used) // (len(jobs) - place))
-        if read is None:
-            continue
-        for excerpt in read.log:
-            number = len(found) + 1
-            errors = read.list_errors(excerpt)
-            same_as = _find_same(errors, shown)
-            shown |= {line: shown.get(line, number) for line in errors}
-            step = _to_step(job, excerpt, number, history)
-            step = replace(step, error_digest=_digest(errors or _list_summary(step)))
-            if read.annotations is not None and excerpt is read.log[0]:
-                note = _find_error(read.annotations)
-                step = replace(step, annotations=_show(read.annotations), error=step.error or note)
-            if same_as:
+        used = sum(len(step.text) + len(step.annotations) for step in steps)
+        share = (characters - used) // (len(jobs) - place)
+        for step in _read_job(job, source, share, history):
+            number = len(steps) + 1
+            same_as = number
+            if step.error_digest:
+                same_as = numbers.setdefault(step.error_digest, number)
+            step = replace(step, number=number)
+            if same_as != number:
                 step = _refer(step, same_as)
-            found.append(step)
-    return tuple(found)
+            steps.append(step)
+    return tuple(steps)
 
 
-def _find_same(errors: Sequence[str], shown: Mapping[str, int]) -> int:
-    """Return the number of the step that shows an error; 0 if no step does.
-
-    A line alone does not identify an error: two failed tests may have the same assertion, but other
-    names. So all lines that name the error must have been shown.
-    """
-    numbers = [shown.get(line, 0) for line in errors]
-    if not numbers or not all(numbers):
-        return 0
-    return numbers[0]
-
-
-def _list_summary(step: FailedStep) -> list[str]:
-    """Return the line that only sums a failure up; between two runs of the same step, it
-    suffices.
-    """
-    if not step.error or EXIT_CODE_LINE.search(step.error) is not None:
+def _read_job(
+    job: WorkflowJob, source: JobSource, characters: int, history: FailureHistory
+) -> list[FailedStep]:
+    """Return no step of a cancelled job that nothing killed."""
+    notes: Excerpt | None = None
+    if job.is_cancelled:  # often only an annotation says that the job exceeded its time limit
+        notes = _cut_annotations(job, source, characters)
+    if notes is not None:
+        characters -= len(numbered(notes))
+    log = _cut_log(job, source, characters)
+    if job.is_cancelled and not _was_killed(notes, log):
         return []
-    return [OF_ONE_RUN.sub("", step.error)]
+    if not any(excerpt.state == "text" for excerpt in log):
+        notes = notes or _cut_annotations(job, source, characters)
+    errors_of_job: tuple[str, ...] = ()
+    if notes is not None:
+        errors_of_job = notes.errors
+    steps = [_to_step(job, excerpt, (*excerpt.errors, *errors_of_job), history) for excerpt in log]
+    if notes is not None:
+        steps[0] = replace(steps[0], annotations=_show(notes))
+    return steps
 
 
-def _digest(errors: Sequence[str]) -> str:
-    if not errors:
-        return ""
-    lines = sorted(redact(line) for line in errors)
-    return sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def _find_error(excerpt: Excerpt) -> str:
-    found = (line.text for line in excerpt.lines if line.number == excerpt.error_line)
-    return redact(clean(CodeText(next(found, ""))))
-
-
-def _show(excerpt: Excerpt) -> str:
-    return redact(clean(numbered(excerpt)))  # the prompt shows it by `code`
-
-
-@dataclass(frozen=True, slots=True)
-class _JobExcerpts:
-    """The excerpts of a failed job that are shown."""
-
-    log: tuple[Excerpt, ...]  # by failed step
-    annotations: Excerpt | None = None
-
-    def list_errors(self, excerpt: Excerpt) -> list[str]:
-        """Return the lines that name the error of a step, without what differs between two runs."""
-        lines = [*excerpt.errors]
-        if self.annotations is not None:
-            lines += (note.text for note in self.annotations.lines)
-        return [OF_ONE_RUN.sub("", line) for line in lines]
-
-
-def _read_job(job: WorkflowJob, source: JobSource, characters: int) -> _JobExcerpts | None:
-    """Return None for a cancelled job that nothing killed."""
-    if job.is_cancelled:
-        return _read_cancelled_job(job, source, characters)
-    log = _cut_log(job, source, characters)
-    if any(excerpt.state == "text" for excerpt in log):
-        return _JobExcerpts(log)
-    return _JobExcerpts(log, _cut_annotations(job, source, characters))
-
-
-def _read_cancelled_job(
-    job: WorkflowJob, source: JobSource, characters: int
-) -> _JobExcerpts | None:
-    """Read the annotations first: often only they say that the job exceeded its time limit."""
-    annotations = _cut_annotations(job, source, characters)
-    was_killed = False
-    if annotations is not None:
-        was_killed = annotations.was_killed
-        characters -= len(numbered(annotations))
-        is_cancelled = any(line.text == WAS_CANCELLED for line in annotations.lines)
-        if is_cancelled and not was_killed:
-            return None
-    log = _cut_log(job, source, characters)
-    if was_killed or any(excerpt.was_killed for excerpt in log):
-        return _JobExcerpts(log, annotations)
-    return None
+def _was_killed(notes: Excerpt | None, log: Sequence[Excerpt]) -> bool:
+    if notes is not None and notes.was_killed:
+        return True
+    if notes is not None and WAS_CANCELLED in notes.errors:
+        return False
+    return any(excerpt.was_killed for excerpt in log)
 
 
 WAS_CANCELLED = "Error: The operation was canceled."
@@ -310,7 +255,7 @@ def _cut_log(job: WorkflowJob, source: JobSource, characters: int) -> tuple[Exce
     numbers: list[int | None] = [step.number for step in job.steps if step.failed]
     if not numbers:
         numbers = [None]  # the whole job
-    return tuple(Excerpt(number, (), None, 0, 0, log.why, whole_job=False) for number in numbers)
+    return tuple(Excerpt(number, (), 0, 0, log.why, whole_job=False) for number in numbers)
 
 
 MARKS = {"failure": "##[error]", "warning": "##[warning]", "notice": "##[notice]"}  # as in a log
@@ -325,7 +270,7 @@ def _cut_annotations(job: WorkflowJob, source: JobSource, characters: int) -> Ex
     annotations: Sequence[CheckAnnotation] = ()
     with suppress(Permanent):
         annotations = source.annotations(job.id)
-    reasons = [one for one in annotations if EXIT_CODE_LINE.match(one.message) is None]
+    reasons = [one for one in annotations if EXIT_CODE.match(one.message) is None]
     reasons.sort(key=lambda one: one.level != "failure")
     if not reasons or reasons[0].level != "failure":
         return None
@@ -341,7 +286,7 @@ def _cut_annotations(job: WorkflowJob, source: JobSource, characters: int) -> Ex
 
 
 def _to_step(
-    job: WorkflowJob, excerpt: Excerpt, number: int, history: FailureHistory
+    job: WorkflowJob, excerpt: Excerpt, errors: Sequence[str], history: FailureHistory
 ) -> FailedStep:
     step = next((step for step in job.steps if step.number == excerpt.step), None)
     name = ""
@@ -351,23 +296,35 @@ def _to_step(
         ended = step.conclusion or ended
     lines = 0
     if excerpt.state == "text":
-        lines = excerpt.total_lines
-    found = history.classify(job.name, name)
+        lines = excerpt.last_line - excerpt.first_line + 1
+    classification = history.classify(job.name, name)
     return FailedStep(
-        number=number,
+        number=0,
         job=job.name,
         step=name,
-        conclusion=next((one for one in get_args(Conclusion) if one == ended), "failure"),
+        conclusion=next((word for word in get_args(Conclusion) if word == ended), "failure"),
         url=job.html_url,
         log=excerpt.state,
         text=_show(excerpt),
         whole_job=excerpt.whole_job,
-        verdict=found.verdict,
-        evidence=found.evidence,
+        verdict=classification.verdict,
+        evidence=classification.evidence,
         lines=lines,
         shown_lines=len(excerpt.lines),
-        error=_find_error(excerpt),
+        error=clean(CodeText(next(iter(errors), ""))),
+        error_digest=_digest(errors),
     )
+
+
+def _show(excerpt: Excerpt) -> str:
+    return redact(clean(numbered(excerpt)))  # the prompt shows it by `code`
+
+
+def _digest(errors: Sequence[str]) -> str:
+    if not errors:
+        return ""
+    lines = sorted(OF_ONE_RUN.sub("", line) for line in errors)
+    return sha256("\n".join(lines).encode(errors="replace")).hexdigest()[:16]
 
 
 def _refer(step: FailedStep, same_as: int) -> FailedStep:

@@ -51,7 +51,8 @@ from hls_handler.wording import count, inflect
 
 MAX_JOBS = 10  # failed jobs whose logs are read, the first one of each matrix before the others
 MAX_CHANGED_PATHS = 200  # paths of the pull request's files that are shown
-MAX_LOG_CHARACTERS = 40_000  # characters of all log excerpts together, regardless of the budget
+MAX_LOG_TOKENS = 10_000  # of all log excerpts together
+LOG_SHARE = 0.3  # of `claude.input_tokens`, if that is less
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,11 @@ class ExplainedRun:
     event: str
     head_sha: str
     run_number: int
-    # digest of the failed steps and the lines that name their errors; "" as for `_digest_failure`
+    # digest of the failed steps and their marked lines; "" as for `_digest_failure`
     failure: str
     cause: str = ""  # as Claude explained it; "" of earlier versions
+    quote: str = ""  # as `cause`
+    name: str = ""  # of the workflow; as `cause`
 
     def is_section_of(self, run: WorkflowRun) -> bool:
         return (self.workflow_id, self.event) == (run.workflow_id, run.event)
@@ -167,12 +170,12 @@ def gather(source: Source) -> WorkflowFacts:
 def _read_explained(job: Job, facts: WorkflowFacts) -> tuple[ExplainedRun, ...]:
     """Return the explained runs of the commit.
 
-    Another run of the workflow at this commit, for another event, often ends within the same
+    Another run at this commit, for another event or of another workflow, often ends within the same
     seconds: it waits until this one is explained.
     """
     run = facts.run
     if _digest_failure(facts) is not None:
-        job.lock(f"workflow {run.workflow_id} of {run.head_sha}")
+        job.lock(f"workflows of {run.head_sha}")
     stored = parse_comment_state(EXPLAINED, job.comment_state(WorkflowHandler.family))
     return tuple(one for one in stored if one.head_sha == run.head_sha)
 
@@ -320,9 +323,10 @@ def gather_run(run: WorkflowRun, source: Source, jobs_of: JobSource) -> Workflow
     read = order_jobs([*jobs.failed, *jobs.cancelled])[:MAX_JOBS]
     steps: tuple[FailedStep, ...] = ()
     if read:
-        half = int(source.limits.input_tokens * CHARACTERS_PER_TOKEN / 2)
+        tokens = min(MAX_LOG_TOKENS, LOG_SHARE * source.limits.input_tokens)
+        characters = int(tokens * CHARACTERS_PER_TOKEN)
         failures = read_failure_history(run, jobs.every, source, jobs_of, _branch(run, event))
-        steps = read_failed_steps(read, jobs_of, min(half, MAX_LOG_CHARACTERS), failures)
+        steps = read_failed_steps(read, jobs_of, characters, failures)
     shown = {step.job for step in steps}
     killed = [job for job in jobs.cancelled if job.name in shown]
     if run.conclusion == CANCELLED and not killed:
@@ -425,12 +429,14 @@ NOT_STARTED = WorkflowAnalysis(
 
 
 def _digest_failure(facts: WorkflowFacts) -> str | None:
-    """Return None if the failure cannot be compared, because no line names the error of a step."""
-    is_named = all(step.error_digest for step in facts.steps)
-    if not is_named or not any(step.error for step in facts.steps):
+    """Return None if the failure cannot be compared, because no line of a step is marked.
+
+    Jobs are not compared: another workflow may have other names for them.
+    """
+    if not facts.steps or not all(step.error_digest for step in facts.steps):
         return None
-    errors = sorted((step.job, step.step, step.error_digest) for step in facts.steps)
-    parts = json.dumps([sorted(set(facts.failed)), errors])
+    errors = sorted({(step.step, step.error_digest) for step in facts.steps})
+    parts = json.dumps([sorted({step for _, step in facts.failed}), errors])
     return sha256(parts.encode()).hexdigest()[:16]
 
 
@@ -438,17 +444,19 @@ def _find_same_failure(
     facts: WorkflowFacts,
     explained: Sequence[ExplainedRun],
 ) -> SkipReason | None:
-    """Return the reason not to ask about a failure that another run of the workflow has, too."""
-    wanted = (facts.run.workflow_id, _digest_failure(facts))
-    same = next((one for one in explained if (one.workflow_id, one.failure) == wanted), None)
+    """Return the reason not to ask about a failure that another run of the commit has, too."""
+    digest = _digest_failure(facts)
+    same = next((run for run in explained if run.failure == digest), None)
     if same is None:
         return None
     where = f"also in run {same.run_number} of the same commit"
+    if same.workflow_id != facts.run.workflow_id:
+        where = f"also in run {same.run_number} of {same.name or 'another workflow'}"
     failed = f"Failed {where}, at the same step with the same error."
     reply = WorkflowAnalysis(
         worth_saying=True,
         cause=f"{failed} Its explanation is in this comment.",
-        quote=next((step.error for step in facts.steps if step.error), ""),
+        quote=same.quote or next((step.error for step in facts.steps if step.error), ""),
         where=[],
         advice="",
     )
@@ -466,9 +474,20 @@ def _dump_explained(
         failure = _digest_failure(facts) or ""
         reply = analysis.replies[analysis.comment_index].fields
         cause = ""
+        quote = ""
         if isinstance(reply, WorkflowAnalysis):
             cause = reply.cause
-        own = ExplainedRun(run.workflow_id, run.event, run.head_sha, run.run_number, failure, cause)
+            quote = reply.quote
+        own = ExplainedRun(
+            run.workflow_id,
+            run.event,
+            run.head_sha,
+            run.run_number,
+            failure,
+            cause,
+            quote,
+            run.name,
+        )
         explained = (*explained, own)
     if not explained:
         return None

@@ -280,6 +280,14 @@ def redact(text: str) -> str:
     return _replace(text, _find_in_text, find_assignments)
 
 
+def redact_lines(lines: Sequence[str]) -> list[str]:
+    """Redact the lines of a text as `redact` does. The number of lines stays: each line of a key
+    gets a marker.
+    """
+    text = "\n".join(lines)
+    return _replace(text, _find_in_text, find_assignments, keeps_lines=True).split("\n")
+
+
 def redact_reply(text: str, code: Sequence[str]) -> str:
     """Redact a text by Claude as `redact` does, but leave what stands in the code that Claude was
     shown.

@@ -14,7 +14,7 @@ from tests.ci.jobs import STEPS, stamped, step
 
 def steps_of(steps: Sequence[WorkflowStep], lines: Iterable[str]) -> list[int | None]:
     tracker = StepTracker(steps)
-    return [tracker.step_of(parse_line(line)) for line in lines]
+    return [tracker.step_of(parse_line(1, line)) for line in lines]
 
 
 def test_lines_are_assigned_to_steps_by_time() -> None:

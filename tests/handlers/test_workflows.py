@@ -286,23 +286,20 @@ SAME = "E       assert area(2) == 4"
 TIME = 'time="2026-11-28T12:00:0{}Z" level=error msg="no {}"'
 REFUSED = "Error: connect ECONNREFUSED 127.0.0.{}:{}"
 CART = "E       assert <Cart at 0x{}1b2d90> == {}"
-TRACE = "Traceback (most recent call last):"
 
 
 @pytest.mark.parametrize(
     ("first", "second", "is_same"),
     [
         ((SAME,), (SAME,), True),
-        ((SAME, "E       another"), (SAME,), True),
+        ((SAME, "E       another"), (SAME,), False),
         ((SAME,), (SAME, "E       another"), False),
         (("--- FAIL: TestTotal (0.02s)",), ("--- FAIL: TestTotal (1.3s)",), True),
         (("--- FAIL: TestTotal2 (0.02s)",), ("--- FAIL: TestTotal3 (0.02s)",), False),
-        ((TRACE,), (TRACE,), False),
-        (("it broke",), ("it broke",), False),
         (("a.c:1204:5: error: expected ';'",), ("a.c:3310:5: error: expected ';'",), False),
         (("E       assert 5000 == 4000",), ("E       assert 1200 == 1100",), False),
-        (("E  assert '2026-01-31' == ''",), ("E  assert '2024-02-29' == ''",), False),
-        (("E  assert '12:00:00' == ''",), ("E  assert '09:00:00' == ''",), False),
+        (("E   assert '2026-01-31' == ''",), ("E   assert '2024-02-29' == ''",), False),
+        (("E   assert '12:00:00' == ''",), ("E   assert '09:00:00' == ''",), False),
         (("Error: error in migration 0012",), ("Error: error in migration 0013",), False),
         (("npm error Missing script: docs",), ("npm error Missing script: lint",), False),
         ((TIME.format(0, "stock"),), (TIME.format(7, "stock"),), True),
@@ -313,11 +310,20 @@ TRACE = "Traceback (most recent call last):"
         ((CART.format("7f3c8a", 404),), (CART.format("7f11fa", 500),), False),
     ],
 )
-def test_error_is_the_same_if_all_lines_that_name_it_were_shown(
+def test_error_is_the_same_if_the_marked_lines_are(
     first: tuple[str, ...], second: tuple[str, ...], is_same: bool
 ) -> None:
     found = read_steps(logged(*first), logged(*second))
     assert [one.same_as for one in found] == [0, 1 if is_same else 0]
+
+
+UNMARKED = LOG.replace("E       assert area(2) == 4", "it broke").replace(
+    "tests/test_area.py:7: AssertionError", "so it ended"
+)
+
+
+def test_errors_without_marked_lines_are_not_compared() -> None:
+    assert [step.same_as for step in read_steps(UNMARKED, UNMARKED)] == [0, 0]
 
 
 def test_excerpts_stay_within_the_budget_and_leave_the_rest_to_other_jobs() -> None:
@@ -415,25 +421,39 @@ def test_same_failure_of_another_event_at_the_commit_is_not_asked_about_again(ho
     pull = home.open_pull_request()
     asked = "done: edited our comment"
     assert home.end_run(job()) == "done: commented"
-    assert home.end_run(job(), id=72, workflow_id=6, event="push") == asked
     assert home.end_run(job(log=logged("E       assert 5")), **PUSH) == asked
-    assert home.end_run(job(), job("again"), **{**PUSH, "run_number": 43}) == asked
-    assert home.end_run(job(), **{**PUSH, "run_number": 44}) == SAME_FAILURE
+    assert home.end_run(job(), job("again"), **{**PUSH, "run_number": 44}) == SAME_FAILURE
     again = "Failed also in run 41 of the same commit, at the same step with the same error."
     assert f"{again} Its explanation is in this comment.\n> line 4 of [test]" in pull.shown()
-    assert home.end_run(job(), id=73, run_number=45) == asked  # its section replaces that of run 41
+    assert home.end_run(job(log=UNMARKED), id=73, run_number=45) == asked  # in place of run 41
     pull.act("synchronize", head={**pull.document["head"], "sha": "f" * 40})
     assert home.end_run(job(), **{**PUSH, "run_number": 46, "head_sha": "f" * 40}) == asked
+
+
+def test_same_failure_of_another_workflow_at_the_commit_is_not_asked_about_again(
+    home: Home,
+) -> None:
+    pull = home.open_pull_request()
+    home.says(workflow_analysis(where=[], quote="tests/test_area.py:7: AssertionError"))
+    home.end_run(job())
+    other = {"id": 72, "workflow_id": 6, "name": "Nightly"}
+    assert home.end_run(job(log=logged("E       assert 5")), **other) == "done: edited our comment"
+    same = "done: failed also in run 41 of Tests, so Claude was not asked; edited our comment"
+    assert home.end_run(job("unit"), **{**other, "run_number": 43}) == same
+    assert (
+        "Failed also in run 41 of Tests, at the same step with the same error. Its explanation is"
+        " in this comment.\n> line 5 of [unit]"
+    ) in pull.shown()
 
 
 @pytest.mark.parametrize(
     ("log", "second", "says", "is_known"),
     [
         (LOG, LOG, False, False),
-        (logged("it broke"), logged("it broke"), True, False),
+        (UNMARKED, UNMARKED, True, False),
         (logged("BUILD FAILED in 12s"), logged("BUILD FAILED in 13s"), True, True),
     ],
-    ids=["nothing was said", "no line names the error", "a summary"],
+    ids=["nothing was said", "no marked line", "a duration"],
 )
 def test_failure_is_asked_about_again_unless_it_is_known_to_be_explained(
     home: Home, log: str, second: str, says: bool, is_known: bool
