@@ -54,9 +54,6 @@ Coverage measures neither these, nor tests on PostgreSQL that also run on SQLite
 case of a function: measuring takes up to two thirds longer, and other tests cover the same lines.
 """
 
-BOTH_DATABASES = ("db", "queue")
-"""Folders whose tests `make test` runs on both databases, and all others on SQLite."""
-
 SLOW_SHARE = 0.7  # of a worker's tests: in the rest are no tests of `SECOND_TIER`
 
 
@@ -220,11 +217,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
     for item in items:
         function = item.nodeid.partition("[")[0]
         cases[function] += 1
-        folder = _folder(item)
-        is_copy = "[postgresql" in item.name
-        if folder in SECOND_TIER or is_copy or cases[function] > 1:
+        is_late = _folder(item) in SECOND_TIER
+        if is_late or "[postgresql" in item.name or cases[function] > 1:
             item.add_marker(pytest.mark.no_cover)
-        is_late = folder in SECOND_TIER or (is_copy and folder not in BOTH_DATABASES)
         if is_late and item.get_closest_marker("smoke") is None:
             item.add_marker(pytest.mark.full)
     yield  # pytest removes the tests of the other tier

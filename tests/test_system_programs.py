@@ -75,6 +75,7 @@ def test_programs_that_cannot_be_installed_are_one_error_with_the_commands(
 
 @pytest.mark.parametrize("target", ["test", "test-all"])
 def test_make_test_looks_for_the_programs_before_all_else(target: str) -> None:
-    planned = subprocess.check_output(["make", "--dry-run", target], text=True).splitlines()
+    command = ["make", "--no-print-directory", "--dry-run", target]
+    planned = subprocess.check_output(command, text=True).splitlines()
     assert planned[0].endswith(" tests/system_programs.py")
     assert Path(".ci/run").read_text().splitlines()[-1] == "exec make --no-print-directory test-all"

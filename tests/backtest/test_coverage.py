@@ -16,6 +16,7 @@ from tests.backtest.simulated import (
 )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("answerer", "shares"),
     [(HONEST, 11), (BIASED, 11), (OVERCONFIDENT, 8), (GUESSING, 11)],

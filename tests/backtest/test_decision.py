@@ -58,6 +58,7 @@ def test_issues_after_the_planned_size_need_the_test_for_looking_again() -> None
     assert decide(issues, planned=10).conclusion == "inconclusive"
 
 
+@pytest.mark.full
 def test_issues_that_are_added_after_a_decision_do_not_change_it() -> None:
     generator = random.Random(67)
     for _ in range(50):
@@ -67,6 +68,7 @@ def test_issues_that_are_added_after_a_decision_do_not_change_it() -> None:
         assert set(endings) <= {decide(issues, planned=400).ending}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("changed", [0.2, 0.3])
 @pytest.mark.parametrize(("current", "difference"), [(0.8, -0.1), (0.7, 0.0)])
 def test_at_most_one_percent_of_decisions_are_wrong(
@@ -77,6 +79,7 @@ def test_at_most_one_percent_of_decisions_are_wrong(
     assert count_wrong(decisions, difference) <= 10
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("changed", [0.2, 0.25, 0.3, 0.35])
 def test_ten_points_are_promoted_in_three_of_four_comparisons_of_400_issues(changed: float) -> None:
     decisions = Prompts(0.7, 0.1, changed).decide(planned=400, issues=400)
@@ -86,6 +89,7 @@ def test_ten_points_are_promoted_in_three_of_four_comparisons_of_400_issues(chan
     assert counts["reject"] <= 10
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("current", "difference"), [(0.8, -0.1), (0.7, 0.0), (0.7, 0.1)])
 def test_at_most_one_percent_of_decisions_are_wrong_after_looking_again(
     current: float, difference: float
@@ -111,6 +115,7 @@ def test_power(planned: int, difference: float, changed: float, expected: float)
     assert power(planned, difference, changed) == pytest.approx(expected, abs=0.0005)
 
 
+@pytest.mark.full
 def test_the_stated_power_is_the_simulated_one() -> None:
     decisions = Prompts(0.7, 0.1, 0.3).decide(planned=200, issues=200)
     promoted = Counter(decision.conclusion for decision in decisions)["promote"]

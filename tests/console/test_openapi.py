@@ -53,6 +53,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     store.close()
 
 
+@pytest.mark.full
 @DESCRIBED.parametrize()
 def test_responses_match_the_description(case: schemathesis.Case[Any], address: str) -> None:
     # The order of `since` and `until` cannot be described.

@@ -22,7 +22,7 @@ TEXTS = (
 )
 
 
-@pytest.mark.parametrize("issues", [5, 30])
+@pytest.mark.parametrize("issues", [5, pytest.param(30, marks=pytest.mark.full)])
 def test_forecast_is_within_a_fifth_of_what_is_paid(backlog: Backlog, issues: int) -> None:
     world: Any = backlog.home.world
     for number in range(100, 100 + issues):

@@ -149,6 +149,7 @@ def undisturbed() -> Result:
     return triage_and_undo(0)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("part", TRIED)
 def test_kill_pays_and_writes_nothing_twice(undisturbed: Result, part: int) -> None:
     assert undisturbed.questions == 2
