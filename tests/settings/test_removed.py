@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from hls_handler.settings.removed import RemovedKey, take_removed_keys
+import yaml
+
+from hls_handler.settings.removed import REMOVED_KEYS, RemovedKey, take_removed_keys
+from hls_handler.settings.repository import RepositorySettingsFile, parse_repository_file
 from hls_handler.settings.yaml_parser import parse_tree
 from tests.settings.files import SMALLEST, load
 
@@ -16,6 +20,33 @@ def test_file_with_a_removed_key_loads_with_a_warning(tmp_path: Path) -> None:
         f"{tmp_path}/settings.yaml:5 (claude.temperature): 0.2 has no effect, because the key was"
         " removed: models accept no temperature; remove the key"
     )
+
+
+def test_file_with_every_removed_key_loads(tmp_path: Path) -> None:
+    root = yaml.safe_load(SMALLEST)
+    keys = [key.path for key in REMOVED_KEYS if "." in key.path]
+    for key in keys:
+        section, name = key.split(".")
+        root.setdefault(section, {})[name] = 1
+    settings = load(tmp_path, yaml.safe_dump(root))
+    found = [re.findall(r"settings.yaml:\d+ \((.*?)\): ", one) for one in settings.warnings]
+    assert found == [[key] for key in keys]
+
+
+def test_file_of_a_repository_with_removed_keys_applies_with_warnings() -> None:
+    text = "review: {functions: false, verify: false}\ncomments: {about_url: 'https://a.test'}\n"
+    parsed = parse_repository_file(text, "acme/.github: hls.yaml")
+    assert parsed.problems == ()
+    assert parsed.values == {"review": {"verify": False}, "comments": {}}
+    about_url, functions = parsed.warnings
+    assert about_url == (
+        'acme/.github: hls.yaml:2 (comments.about_url): "https://a.test" has no effect, because the'
+        " key was removed: the footer of comments has no link; remove the key"
+    )
+    assert functions.startswith("acme/.github: hls.yaml:1 (review.functions): false has no effect,")
+    described = RepositorySettingsFile(parsed, "3f9c2a1b0d5e").describe()
+    applies = "acme/.github: hls.yaml (3f9c2a1b0d) applies on top of the settings"
+    assert described == ". ".join((applies, about_url, functions))
 
 
 def test_removed_section_whose_keys_are_comments_causes_no_warning(tmp_path: Path) -> None:
