@@ -204,23 +204,6 @@ pauses = Table(
     Column("paused_at", BigInteger, nullable=False),
 )
 
-audit = Table(
-    "audit",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("changed_at", BigInteger, nullable=False),
-    Column(
-        "person", UntrustedString, nullable=False
-    ),  # login at the proxy, "API key", "command line (mona on host)"
-    Column("action", Text, nullable=False),  # "retry"
-    Column("reason", UntrustedString),  # that the person gave
-    Column(
-        "object", UntrustedString, nullable=False
-    ),  # GUID, "owner/repo" or prompt id; "" for everything
-    Column("cost_micro_usd", BigInteger),  # of a trial; NULL while it asks, or if it is unknown
-    Index("ix_audit_changed", "changed_at"),
-)
-
 triage_runs = Table(
     "triage_runs",
     metadata,
@@ -406,7 +389,6 @@ findings = Table(
         "finding_key", Text, primary_key=True
     ),  # file, quoted line and category; see review/ledger.py
     Column("category", UntrustedString, nullable=False),
-    Column("severity", UntrustedString, nullable=False),
     Column("prompt_id", UntrustedString, nullable=False),  # of the reply that first raised it
     Column(
         "state", Text, nullable=False

@@ -53,7 +53,6 @@ class ReviewChange:
                 **columns,
                 "finding_key": entry.key,
                 "category": entry.category,
-                "severity": entry.severity,
                 "prompt_id": entry.prompt_id,
                 "state": entry.state,
                 "comment_id": entry.comment_id,

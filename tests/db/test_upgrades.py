@@ -18,7 +18,8 @@ from sqlalchemy import Connection, MetaData, create_engine, select
 from hls_handler import __version__
 from hls_handler.db import migrations
 from hls_handler.db.migrate import REVISIONS, VERSION_TABLE
-from hls_handler.db.tables import metadata
+from hls_handler.db.tables import calls, checkpoints, deleted_calls, metadata
+from hls_handler.db.values import compress_text
 from hls_handler.storage import Storage
 from tests.db.released.make import SCRIPTS, digest, migration_file, recorded_digests, stored_file
 from tests.db.test_open import is_no_full_text_index, schema
@@ -26,8 +27,8 @@ from tests.e2e.service import Waiting
 from tests.postgres import Cluster
 
 MAKE = "python -m tests.db.released.make"
-DROPPED = {"analyses": None, "cached_replies": None, "findings": "changed_at"}
-"""By table: the column that the upgrade drops; None: the whole table."""
+DROPPED_TABLES = ("analyses", "audit", "cached_replies")
+DROPPED_COLUMNS = (("findings", "changed_at"), ("findings", "severity"))
 
 Rows = dict[str, list[tuple[object, ...]]]
 
@@ -74,12 +75,11 @@ def test_upgrade_keeps_rows_and_results_in_the_tables_of_a_new_database(
     before = MetaData()
     with engine.connect() as connection:
         before.reflect(connection)
-        for name, column in DROPPED.items():
+        for name in DROPPED_TABLES:
+            before.remove(before.tables[name])
+        for name, column in DROPPED_COLUMNS:
             table = before.tables[name]
-            if column is None:
-                before.remove(table)
-            else:
-                table._columns.remove(table.c[column])
+            table._columns.remove(table.c[column])
         rows = _read(connection, before)
     Storage.open(url).close()
     with engine.connect() as connection:
@@ -90,6 +90,42 @@ def test_upgrade_keeps_rows_and_results_in_the_tables_of_a_new_database(
         assert _read(connection, before) == rows
     engine.dispose()
     assert schema(url) == schema(fresh_url)
+
+
+def test_upgrade_adds_the_calls_of_shadow_prompts_to_the_deleted_ones(
+    fresh_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    engine = create_engine(fresh_url)
+    url = restore(engine.dialect.name, "0.4.10", tmp_path, request)
+    engine.dispose()
+    engine = create_engine(url)
+    call = {"delivery_id": 1, "model": "m", "started_at": 1, "prompt_id": "issues/new@1"}
+    with engine.begin() as connection:
+        for step, outcome, cost in (
+            (100, "ok", 30),
+            (100, "ok", None),
+            (101, "failed", None),
+            (1, "ok", 200),
+        ):
+            connection.execute(
+                calls.insert().values(**call, step_index=step, outcome=outcome, cost_micro_usd=cost)
+            )
+        deleted = {"replies": 1, "cost_micro_usd": 4, "calls_of_unknown_cost": 0}
+        connection.execute(deleted_calls.insert().values(prompt_id="issues/new@1", **deleted))
+        for name, index in (
+            ("shadow", 0),
+            ("unshown", 100),
+            ("omissions", 100),
+            ("omissions", 101),
+        ):
+            row = {"delivery_id": 7, "version": 1, "duration_ms": 0, "value": compress_text("{}")}
+            connection.execute(checkpoints.insert().values(**row, name=name, step_index=index))
+    engine.dispose()
+    with closing(Storage.open(url)) as store:
+        (stats,) = [one for one in store.calls.prompt_stats() if one.prompt_id == "issues/new@1"]
+        assert (stats.replies, stats.cost_usd, stats.calls_of_unknown_cost) == (4, 0.000234, 1)
+        assert [one.index for one in store.calls.calls_of("issue-701")] == [0, 1]
+        assert [*store.checkpoints.load("issue-703")] == [("omissions", 100)]
 
 
 def test_revisions_are_those_of_the_migrations() -> None:

@@ -233,7 +233,6 @@ def filled(store: Storage) -> Storage:
     }
     found = {
         "category": "bugs",
-        "severity": "high",
         "prompt_id": "p@1",
         "details": "{}",
     }
