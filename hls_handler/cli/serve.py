@@ -138,7 +138,7 @@ def run_service(
         if can_start_later:
             fail(problems[0])
         abort(*problems)
-    server = make_server(service.web, service.settings)
+    server = make_server(service.web, service.settings())
     for number in (signal.SIGTERM, signal.SIGINT):
         # Handles signals before uvicorn starts and after it ends. At its end, uvicorn raises
         # received signals again; with the default handler, the process would then end as if it had

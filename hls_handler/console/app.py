@@ -35,6 +35,7 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.prompt_library import read_library_stats
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.web.receiver import BODY_TIMEOUT_S
 from hls_handler.web.single_flight import SingleFlightCache
 
 
@@ -50,6 +51,7 @@ class ConsolePorts:
     prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
     connect_claude: ConnectClaude  # the caller closes the client
     has_webhooks: bool = True  # False: only other processes receive webhooks
+    form_timeout_s: float = BODY_TIMEOUT_S
 
 
 class Console:
@@ -78,7 +80,7 @@ class Console:
         if settings.server.trusted_proxy is not None:
             # a form of one machine may be sent to another
             own_key = store.database.secret("console")
-        frame = Frame(settings, Access(settings, own_key, ports.now))
+        frame = Frame(settings, Access(settings, own_key, ports.now), ports.form_timeout_s)
         return [
             *OverviewPage(
                 frame,

@@ -25,6 +25,7 @@ from hls_handler.console.queries import InvalidFilter, check_text
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
+from hls_handler.web.receiver import BODY_TIMEOUT_S
 
 MAX_FORM_BYTES = 64 * 1024
 SIGN_IN = "/sign-in"
@@ -46,9 +47,12 @@ Process = Callable[[Request, Form], Response]
 class Frame:
     """The frame of all pages and of the API, for one set of settings."""
 
-    def __init__(self, settings: Settings, access: Access) -> None:
+    def __init__(
+        self, settings: Settings, access: Access, form_timeout_s: float = BODY_TIMEOUT_S
+    ) -> None:
         self.settings = settings
         self.access = access
+        self._form_timeout_s = form_timeout_s
         self.table = RepositoryTable(settings)
 
     def may_use(self, request: Request) -> bool:
@@ -178,7 +182,7 @@ class Frame:
         too large.
         """
         body = bytearray()
-        timeout_s = self.settings.server.body_timeout_s
+        timeout_s = self._form_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
                 async for chunk in request.stream():

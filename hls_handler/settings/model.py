@@ -123,20 +123,6 @@ class Server(Section):
         le=100_000_000,
         description="largest webhook body; a larger one is answered 413",
     )
-    max_connections: Integer = Field(
-        500,
-        ge=16,
-        le=20_000,
-        description=(
-            "connections open at once; one more closes the connection that has been idle longest"
-        ),
-    )
-    header_timeout_s: Number = Field(
-        10.0, gt=0, le=60, description="time for a request's headers to arrive"
-    )
-    body_timeout_s: Number = Field(
-        10.0, gt=0, le=60, description="time for a body to arrive; a slower one is answered 408"
-    )
     sync_timeout_s: Number = Field(
         8.0,
         gt=0,

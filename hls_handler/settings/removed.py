@@ -52,6 +52,11 @@ REMOVED_KEYS = (
     RemovedKey("logging.ignored", "ignored webhooks are logged with the level INFO"),
     RemovedKey("catch_up.interval_m", "missed webhooks are read every 10 minutes"),
     RemovedKey("catch_up.window_h", "missed webhooks of the last 72 hours are processed"),
+    RemovedKey(
+        "server.max_connections", "only the limit of open files (ulimit -n) limits connections"
+    ),
+    RemovedKey("server.header_timeout_s", "the head of a request has 10 s to arrive"),
+    RemovedKey("server.body_timeout_s", "a body has 10 s to arrive"),
     RemovedKey("tracing.headers", NO_TRACES, is_secret=True),
     RemovedKey("tracing", NO_TRACES),
     RemovedKey("mirror.total_mb", "all mirrors together have at most 5,000 MB"),

@@ -47,6 +47,9 @@ from hls_handler.web.webhook import (
 
 logger = logging.getLogger(__name__)
 
+BODY_TIMEOUT_S = 10.0
+"""Time in which a body arrives. GitHub waits 10 s for the response."""
+
 BODIES_AT_ONCE = 4
 """The memory budget is this many times server.max_body_bytes. Thousands of bodies of usual size fit
 into it.
@@ -104,6 +107,7 @@ class Ports:
     health: Health
     clock: Callable[[], float]  # monotonic seconds
     receives_webhooks: bool = True  # False: the webhook path responds 404
+    body_timeout_s: float = BODY_TIMEOUT_S
     installation_changed: Callable[[WebhookEnvelope], None] = lambda _envelope: None  # never blocks
 
 
@@ -255,13 +259,12 @@ class WebhookReceiver:
     async def _respond(
         self, headers: WebhookHeaders, request_id: str, receive: Receive, line: ReceivedLine
     ) -> Response:
-        server = self._settings.server
         try:
             body = await self._budget.read(
                 receive,
                 declared=headers.content_length,
-                max_bytes=server.max_body_bytes,
-                timeout_s=server.body_timeout_s,
+                max_bytes=self._settings.server.max_body_bytes,
+                timeout_s=self._ports.body_timeout_s,
             )
         except Rejected as rejected:
             return self._reject(line, rejected, CLOSE)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 from starlette.routing import Route
 from starlette.types import Message
 
+from hls_handler.console.app import Console
 from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
@@ -307,7 +309,10 @@ def test_form_that_does_not_arrive_in_time_is_answered_408(store: Storage) -> No
         "headers": headers,
         "query_string": b"",
     }
-    asyncio.run(Browser(store, api_key=KEY, body_timeout_s=0.05).app(scope, receive, send))
+    browser = Browser(store, api_key=KEY)
+    browser.console = Console(replace(browser.ports(store), form_timeout_s=0.05))
+    browser.apply(api_key=KEY)
+    asyncio.run(browser.app(scope, receive, send))
     assert messages[0]["status"] == 408
 
 

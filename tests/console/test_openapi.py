@@ -44,7 +44,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     bound = listen(given)
     app = setup.app()
     app.router.routes += Browser(store, api_key=KEY).app.routes
-    server = make_server(app, lambda: given)
+    server = make_server(app, given)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     yield f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import runpy
 import signal
 import subprocess
@@ -85,7 +84,6 @@ def start_module(
     *,
     environ: Mapping[str, str],
     log: Path,
-    max_files: int | None = None,
     expiry: Expiry = EXPIRY,
 ) -> ForkedProcess:
     """Start `python -m module` in the root of the repository; its output is appended to a file.
@@ -99,13 +97,7 @@ def start_module(
         run = program.main
         if arguments[0] == "serve" and len(arguments) == 3:
             run = partial(serve, expiry)
-    limited = run if max_files is None else partial(_run_limited, max_files, run)
-    return ForkedProcess(limited, arguments, environ, ROOT, log, log)
-
-
-def _run_limited(max_files: int, run: Callable[[], object]) -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))
-    run()
+    return ForkedProcess(run, arguments, environ, ROOT, log, log)
 
 
 def run_command(

@@ -120,7 +120,6 @@ class Service:
     log: Path
     storage_url: str
     environ: dict[str, str] = field(default_factory=dict)
-    max_files: int | None = None  # limit of open files of the process; None: the current limit
     program: tuple[str, ...] = ("hls_handler", "serve")
     options: tuple[str, ...] = ()
     expiry: Expiry = SHORT_WRITE  # if it has no options
@@ -140,7 +139,6 @@ class Service:
             arguments,
             environ=environ,
             log=self.log,
-            max_files=self.max_files,
             expiry=self.expiry,
         )
         return self.until_up()

@@ -44,7 +44,7 @@ STATUS = re.compile(rb"HTTP/1\.1 ([2-9]\d\d) [A-Z]")
 @pytest.fixture
 def service(make_service: MakeService) -> Service:
     return make_service(
-        server="api_key: the-key-of-this-service, header_timeout_s: 8, body_timeout_s: 8",
+        server="api_key: the-key-of-this-service",
         limits="concurrency: 1",
     ).start()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from collections.abc import Iterator
@@ -14,9 +13,6 @@ import pytest
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.service import Service, settings_text
-
-FILES = 380
-"""Limit of open files: the process needs 80, so that 300 clients can connect."""
 
 GITHUB_WAITS_S = 10.0
 
@@ -46,13 +42,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             sandbox,
             storage_url=url,
             limits="concurrency: 1",
-            server=(
-                "header_timeout_s: 30, body_timeout_s: 30, max_body_bytes: 2000000,"
-                " max_connections: 1000"
-            ),
+            server="max_body_bytes: 2000000",
         )
         (path := folder / "settings.yaml").write_text(settings)
-        made = Service(path, 0, folder / "service.log", url, max_files=FILES).start()
+        made = Service(path, 0, folder / "service.log", url).start()
         yield made
         made.stop()
 
@@ -83,16 +76,11 @@ def assert_answered(service: Service, bodies: Iterator[bytes], times: int) -> No
 def test_rule_3_webhooks_are_answered_despite_500_slow_clients(
     service: Service, bodies: Iterator[bytes]
 ) -> None:
-    """Each client that connects above the limit ends the one that was idle longest."""
     with ExitStack() as clients:
-        connected = [
-            connect(clients, service, opening)
-            for _ in range(167)
-            for opening in (b"", HEADERS, BODY)
-        ]
+        for _ in range(167):
+            for opening in (b"", HEADERS, BODY):
+                connect(clients, service, opening)
         assert_answered(service, bodies, 10)
-        with suppress(ConnectionError):
-            assert connected[0].recv(1) == b""
     with closing(service.open_store()) as store:
         assert store.deliveries.find("attack") is None
     assert "Traceback" not in service.log.read_text()
@@ -110,15 +98,3 @@ def test_rule_3_slow_large_bodies_have_bounded_memory(
             connect(clients, service, BODY + b"a" * 1_800_000)
         assert_answered(service, bodies, 5)
         assert peak_memory_bytes(service) - before < 120_000_000
-
-
-def test_too_few_open_files_are_logged(service: Service) -> None:
-    """The settings ask for 1,000 connections."""
-    warnings = [
-        json.loads(line)
-        for line in service.log.read_text().splitlines()
-        if "fewer connections" in line
-    ]
-    assert [(line["level"], line["wanted"], line["connections"]) for line in warnings] == [
-        ("WARNING", 1000, 300)
-    ]

@@ -134,6 +134,7 @@ class WebSetup:
     rate_limit: RateLimit = field(default_factory=lambda: RateLimit(None, None, None))
     installation_changes: list[WebhookEnvelope] = field(default_factory=list)
     enabled: frozenset[str] = frozenset({"issues", "pull_request"})
+    body_timeout_s: float = 10.0
 
     def app(self) -> Starlette:
         return self.web().app
@@ -166,6 +167,7 @@ class WebSetup:
             health=self.health,
             clock=self.clock,
             installation_changed=self.installation_changes.append,
+            body_timeout_s=self.body_timeout_s,
         )
         return WebApplication(self.settings, table=table, ports=ports, show_error=show_error)
 
