@@ -14,10 +14,9 @@ from hls_handler import __version__
 from hls_handler.cli import COMMANDS, app, load_command
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_hls_shows_the_first_sentence_of_each_command(name: str) -> None:
-    help_text = load_command(name).help or ""
-    assert help_text.startswith(COMMANDS[name][1])
+def test_help_of_hls_shows_the_first_sentence_of_each_command() -> None:
+    texts = {name: load_command(name).help or "" for name in COMMANDS}
+    assert [name for name, text in texts.items() if not text.startswith(COMMANDS[name][1])] == []
 
 
 def test_help_leaves_out_what_docs_cli_md_says_once() -> None:

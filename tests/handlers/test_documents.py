@@ -91,27 +91,21 @@ def test_answer_whose_quote_is_in_its_section_stays_whatever_the_white_space(quo
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("make", "answer", "source"),
     [
-        INVENTED,
-        {"number": 1, "quote": "Listens on *port 8000*"},
-        {"number": 2, "quote": PROVED["quote"]},
-        {"number": 0, "quote": START.text},
-        {"number": 3, "quote": START.text},
-        {"number": 1, "quote": ""},
-        {"number": 1, "quote": " \n<!-- behind nginx -->"},
-    ],
-)
-@pytest.mark.parametrize(
-    ("make", "answer"),
-    [
-        (comment_reply, "answer"),
-        (issue_response, "answer"),
-        (issue_analysis, "recommended_response"),
+        (comment_reply, "answer", INVENTED),
+        (comment_reply, "answer", {"number": 1, "quote": "Listens on *port 8000*"}),
+        (comment_reply, "answer", {"number": 2, "quote": PROVED["quote"]}),
+        (comment_reply, "answer", {"number": 0, "quote": START.text}),
+        (comment_reply, "answer", {"number": 3, "quote": START.text}),
+        (comment_reply, "answer", {"number": 1, "quote": ""}),
+        (comment_reply, "answer", {"number": 1, "quote": " \n<!-- behind nginx -->"}),
+        (issue_response, "answer", INVENTED),
+        (issue_analysis, "recommended_response", INVENTED),
     ],
 )
 def test_answer_without_a_proved_quote_is_withheld(
-    source: dict[str, Any], make: Any, answer: str
+    make: Any, answer: str, source: dict[str, Any]
 ) -> None:
     reply = make(sources=[source], **{answer: "Use port 9000."})
     assert list_quoted(reply, (PROXY, START)) == ()

@@ -187,10 +187,17 @@ def test_variables_match_the_declared_types(name: str, handler: Handler) -> None
 
 
 @pytest.mark.parametrize("name", [name for name in HANDLERS if name != "release"])
+def test_closed_conversation_is_not_processed(name: str) -> None:
+    conversation = replace(CONVERSATIONS[name], state="closed")
+    with pytest.raises(Superseded, match=r"octo/hello#\d is closed"):
+        read_facts(
+            HANDLERS[name], Source(EVENTS[name], reader(conversation), EMPTY_HISTORY, BUDGET)
+        )
+
+
 @pytest.mark.parametrize(
     ("now", "error", "message"),
     [
-        ({"state": "closed"}, Superseded, r"octo/hello#\d is closed"),
         ({"state": "closed", "locked": True}, Superseded, r"octo/hello#\d is closed"),
         (
             {"locked": True},
@@ -208,11 +215,12 @@ def test_variables_match_the_declared_types(name: str, handler: Handler) -> None
             r"octo/hello#\d is skipped: \[skip hls\] in the title",
         ),
     ],
-    ids=["closed", "closed and locked", "locked", "label", "title"],
+    ids=["closed and locked", "locked", "label", "title"],
 )
-def test_closed_locked_and_skipped_conversations_are_not_processed(
-    name: str, now: dict[str, Any], error: type[Exception], message: str
+def test_locked_and_skipped_conversations_are_not_processed(
+    now: dict[str, Any], error: type[Exception], message: str
 ) -> None:
+    name = "issues"
     conversation = CONVERSATIONS[name]
     with pytest.raises(error, match=message):
         read_facts(
