@@ -29,6 +29,7 @@ from hls_handler.review.patches import (
     Line,
     Patch,
     Side,
+    hide_data,
     number_line,
     numbered,
     parse_numbered,
@@ -153,10 +154,10 @@ def number_patch(text: str) -> str:
 
 
 def redact_patch(numbered_text: str) -> Patch:
-    """Return a numbered patch as prompts show it. This comes before it is split, because half a key
-    has no form.
+    """Return a numbered patch as prompts show it. It is redacted before long data is hidden and the
+    patch is split, because half a key has no form.
     """
-    return parse_numbered(redact_code(numbered_text))
+    return hide_data(parse_numbered(redact_code(numbered_text)))
 
 
 def select_files(
@@ -409,7 +410,8 @@ def cover(
 def _cover_file(
     selection: Selection, file: PatchedFile, unread: int, reason: str | None
 ) -> FileCoverage:
-    listed = selection.patches[file.path].changed_lines
+    patch = selection.patches[file.path]
+    listed = patch.changed_lines
     lines = listed
     if file.cut:
         lines = file.additions + file.deletions
@@ -417,7 +419,8 @@ def _cover_file(
     in_blocks = sum(block.last - block.first + 1 for block in selection.blocks[file.path])
     if 0 < unread == in_blocks:  # blank lines are in no block
         reviewed = 0
-    return FileCoverage(file.path, lines, reviewed, reason, needs_review=True)
+    data = patch.data_characters
+    return FileCoverage(file.path, lines, reviewed, reason, needs_review=True, data=data)
 
 
 def find_unread(

@@ -225,10 +225,13 @@ def _list_files(coverage: Coverage) -> Iterator[str]:
         yield f"- {count(coverage.unlisted, 'changed file')} beyond those that GitHub lists"
     yield from (f"- {_describe_missing(file)}" for file in missing)
     unneeded = [file for file in coverage.files if not file.needs_review]
-    if unneeded:
+    with_data = [file for file in coverage.files if file.data]
+    if unneeded or with_data:
         yield "\n### No review needed\n"
     for file in unneeded:
         yield f"- {format_code_span(file.path)}: {sanitize_inline(file.reason or '')}"
+    for file in with_data:
+        yield f"- {format_code_span(file.path)}: {file.data:,} characters of data in long lines"
 
 
 def _list_numbers(opened: Sequence[LedgerEntry]) -> Iterator[str]:

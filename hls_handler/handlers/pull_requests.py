@@ -312,6 +312,7 @@ def describe_omissions(facts: PullRequestFacts) -> str:
     """
     files = facts.coverage.files
     reasons = [file.reason for file in files if file.reason]
+    reasons += ["with data in long lines" for file in files if file.data and not file.reason]
     reasons += ["beyond those that GitHub lists"] * facts.unlisted
     unlisted_labels = describe_missing(facts.offer)
     if not reasons:

@@ -17,6 +17,7 @@ class FileCoverage:
     reviewed: int
     reason: str | None  # why it was not reviewed, or only partly; None if it was
     needs_review: bool  # False for lock files, generated files and the like
+    data: int = 0  # characters of long data in changed lines, which needs no review
 
     @property
     def is_complete(self) -> bool:

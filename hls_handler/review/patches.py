@@ -20,6 +20,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+MAX_WORD_CHARS = 2_000
+DATA = re.compile(rf"\S{{{MAX_WORD_CHARS},}}+")
+DATA_REMARK = re.compile(r"\[\.\.\. ([0-9,]{1,15}) characters\]")
+
 Side = Literal["LEFT", "RIGHT"]
 Mark = Literal[" ", "-", "+"]
 
@@ -59,6 +63,13 @@ class Patch:
     @property
     def changed_lines(self) -> int:
         return sum(line.mark != " " for line in self.lines)
+
+    @property
+    def data_characters(self) -> int:
+        """Return the number of characters that `hide_data` left out of changed lines."""
+        texts = [line.text for line in self.lines if line.mark != " "]
+        remarks = DATA_REMARK.findall("\n".join(texts))
+        return sum(int(number.replace(",", "") or 0) for number in remarks)
 
     @property
     def changes_text(self) -> bool:
@@ -106,6 +117,25 @@ def parse_patch(text: str) -> Patch:
         elif raw.startswith("\\") and lines:
             lines[-1] = replace(lines[-1], lacks_newline=True)
     return Patch(tuple(Hunk(header, tuple(lines)) for header, lines in hunks))
+
+
+def hide_data(patch: Patch) -> Patch:
+    """Return the patch with a remark in place of each text of 2,000 characters or more without a
+    blank: "[... 98,304 characters]".
+
+    Such texts are pictures in a notebook, data URLs and the like. Redact the patch before: the
+    remark may be in the place of half a credential.
+    """
+    return Patch(
+        tuple(replace(hunk, lines=tuple(map(_hide_data, hunk.lines))) for hunk in patch.hunks)
+    )
+
+
+def _hide_data(line: Line) -> Line:
+    if len(line.text) < MAX_WORD_CHARS:
+        return line
+    text = DATA.sub(lambda data: f"[... {len(data[0]):,} characters]", line.text)
+    return replace(line, text=text)
 
 
 def numbered(patch: Patch) -> str:

@@ -130,6 +130,13 @@ def test_summary_says_what_was_not_verified_and_not_read_again() -> None:
     assert "Not everything was read again, so earlier reviews count: no budget." in lines
 
 
+def test_data_in_long_lines_is_named_and_leaves_a_review_complete() -> None:
+    planned = check(replace(REVIEWED, data=98_304))
+    assert planned.conclusion == "success"
+    lines = planned.summary.split("\n")
+    assert f"- `{REVIEWED.path}`: 98,304 characters of data in long lines" in lines
+
+
 def test_status_names_the_reason_if_nothing_was_reviewed() -> None:
     assert check(SKIPPED).description == "0 of 1 file reviewed; 0.0123 USD: over the token budget"
 

@@ -163,7 +163,7 @@ def test_findings_below_thresholds_and_of_other_categories_are_not_shown(
 
 
 def test_files_that_were_not_shown_as_a_whole_are_named(home: Home) -> None:
-    long = f"@@ -0,0 +1 @@\n+{'x' * 400_000}"
+    long = f"@@ -0,0 +1 @@\n+{'x ' * 200_000}"
     files = [changed_file("a.py", patch=long), changed_file("b.py", additions=9), IMAGE]
     pull = home.open_pull_request(files=files)
     home.says(pull_request_analysis())
@@ -171,6 +171,41 @@ def test_files_that_were_not_shown_as_a_whole_are_named(home: Home) -> None:
     reasons = "1 with a line too long for one call, 1 shown only in part, 1 binary or empty"
     assert f"Claude: 3 of 3 files were not shown as a whole: {reasons}.\n" in home.why
     assert pull.check == "neutral: 0 of 2 files reviewed"
+
+
+PICTURE = f'      "image/png": "{"iVBORw0KGgo0" * 8_192}"'
+TOKEN = "ghp_" + "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"
+
+
+def changed_notebook(picture: str) -> dict[str, Any]:
+    patch = f'@@ -1,3 +1,3 @@\n      "data": {{\n-{PICTURE}\n+{picture}\n      }},'
+    return changed_file("plot.ipynb", patch=patch)
+
+
+def test_data_in_a_long_line_is_cut_named_and_blocks_nothing(opened: OpenHome) -> None:
+    home = opened(review={"incomplete": "failure", **NO_LOOK})
+    notebook = changed_notebook(PICTURE.replace("iV", "iX"))
+    pull = home.open_pull_request(files=[notebook, changed_file()])
+    home.says(pull_request_analysis(findings=[finding(severity="low")]))
+    pull.act("opened")
+    assert 'R    2 +       "image/png": [... 98,306 characters]\n' in home.question
+    assert "0KGgo0" not in home.question
+    assert pull.check == "success: 1 open finding, 1 low; 2 of 2 files reviewed"
+    assert "Data in long lines was not read: `plot.ipynb` (196,612 characters)" in pull.shown()
+    assert "Claude: 1 of 2 files was not shown as a whole: 1 with data in long lines." in home.why
+
+
+@pytest.mark.parametrize("at", [0, 1_990, 50_000, 98_000])
+def test_rule_10_a_long_line_is_searched_for_credentials_as_a_whole(
+    opened: OpenHome, at: int
+) -> None:
+    home = opened(comments={"agent_prompt": True}, review=NO_LOOK)
+    picture = f"{PICTURE[: at + 20]}/{TOKEN}/{PICTURE[at + 20 :]}"
+    pull = home.open_pull_request(files=[changed_notebook(picture)])
+    home.says(pull_request_analysis())
+    pull.act("opened")
+    assert prompted(pull) == ["1 A credential of the form github-token is committed: revoke it"]
+    assert TOKEN[:20] not in home.question
 
 
 @pytest.mark.parametrize(
