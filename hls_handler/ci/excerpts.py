@@ -209,7 +209,8 @@ def _has_text(line: LogLine) -> bool:
 
 def _ends_block(before: LogLine, line: LogLine) -> bool:
     text = remove_prefixes(line.text)
-    return text[:1].strip() != "" and not _has_text(before)
+    is_indented = line.text[:1].isspace() or text[:1].isspace()
+    return text != "" and not is_indented and not _has_text(before)
 
 
 def _take(
@@ -257,6 +258,7 @@ def cut(
     excerpt whose share is too small for one line has no lines. No content of the log raises an
     error.
     """
+    characters = max(characters, 0)
     job = _StepLog(characters)
     parts = {step.number: _StepLog(characters) for step in steps}
     for number, line in _fold(read_lines(lines), StepTracker(steps)):
@@ -264,7 +266,7 @@ def cut(
         if number is not None:
             parts[number].add(line)
     numbers = _choose_numbers(parts, [step.number for step in steps if step.failed])
-    share = max(characters, 0) // max(len(numbers), 1)
+    share = characters // max(len(numbers), 1)
     if not numbers:
         return (_excerpt(None, job, share, whole_job=True),)
     excerpts: list[Excerpt] = []

@@ -44,13 +44,21 @@ def test_of_a_long_log_the_beginning_the_marked_lines_and_the_end_are_shown() ->
 
 
 def test_region_of_a_marked_line_ends_at_a_blank_line_before_text_without_indentation() -> None:
-    region = ["● cart › adds", "", "    Expected: 4", "    Received: 3", ""]
+    region = [
+        "● cart › adds",
+        "",
+        "    Received: 3",
+        "",
+        "    12 | expect(",
+        "    at cart.ts:12:5",
+        "",
+    ]
     output = [*counting(60), "", *region, *counting(60)]
     lines = [line.text for line in failed_step(*output, characters=1_200).lines]
     first = lines.index(region[0])
-    assert lines[first : first + 5] == region
-    assert lines[first - 1] == "compiled hm.c"
-    assert lines[first + 5] == "compiled go.c"
+    assert lines[first : first + 7] == region
+    assert lines[first - 1] == "compiled fm.c"
+    assert lines[first + 7] == "compiled go.c"
 
 
 def test_region_has_at_most_40_lines() -> None:
