@@ -125,7 +125,7 @@ def translate_status(
     operator's next step after a 401.
     """
     what = f"{call}: {status} {message or PHRASES.get(status, NO_PHRASE)}"
-    if status == 401:
+    if status == 401 and message is not None:
         return _down(what, remedy=token_remedy)
     text = message or ""
     if status in (403, 422) and REJECTED_ACCOUNT.search(text):
@@ -149,7 +149,7 @@ def translate_status(
             may_have_succeeded=_is_write(call),
             applies_to_all_calls=retry_at is not None,
         )
-    if message is None and status in (403, 404, 406, 410, 451):
+    if message is None and status in (401, 403, 404, 406, 410, 451):
         return _not_github(what)
     are_issues_disabled = status == 410 and "disabled" in text
     if status in (404, 410) and not are_issues_disabled:

@@ -152,6 +152,7 @@ def test_other_status_is_retried() -> None:
         ),
         (503, None, {"retry-after": "7"}, "wait: GitHub is temporarily unavailable ", 7, True),
         (404, None, {}, ADDRESS, None, False),  # not a response of GitHub's API
+        (401, None, {}, ADDRESS, None, False),  # a login before GitHub
     ],
 )
 def test_error_that_is_no_defect_waits_and_has_a_remedy(
