@@ -283,7 +283,7 @@ def read_steps(*logs: str, characters: int = 40_000) -> tuple[FailedStep, ...]:
 
 
 SAME = "E       assert area(2) == 4"
-TIME = 'time="2026-11-28T12:00:0{}Z" level=error msg="no {}"'
+TIME = 'Error: time="2026-11-28T12:00:0{}Z" level=error msg="no {}"'
 REFUSED = "Error: connect ECONNREFUSED 127.0.0.{}:{}"
 CART = "E       assert <Cart at 0x{}1b2d90> == {}"
 
