@@ -19,10 +19,7 @@ from hls_handler.store.questions import SentQuestion
 from hls_handler.untrusted.cleaning import split_untrusted
 
 NOT_ASKED = "Claude was not asked: there is no call of this delivery."
-NOT_STORED = (
-    "The prompt is not stored: prompts are kept for storage.body_days, and not for calls of"
-    " versions before 0.4.0."
-)
+NOT_STORED = "The prompt is not stored: prompts are kept for storage.body_days."
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,7 @@ class ListedDelivery(TypedDict):
     number: int | None
     title: Annotated[
         str | None,
-        Field(
-            description=(
-                "of the issue or pull request; null also for deliveries of versions before 0.4.0"
-            )
-        ),
+        Field(description=("of the issue or pull request")),
     ]
     sender: Annotated[str | None, Field(description="login")]
     state: State

@@ -24,11 +24,7 @@ Steps = Mapping[tuple[str, int], Checkpoint]  # by name and index
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step. None stands for a value that does not exist or was not recorded.
-
-    Steps before 0.4.0 have neither a start nor a number of requests, except calls of Claude, which
-    have a start.
-    """
+    """One step. None stands for a value that does not exist or was not recorded."""
 
     name: str  # "route", "gather", "post 2", or as `step_name` returns it
     status: StepStatus

@@ -65,7 +65,7 @@ def latest_period(name: PeriodName, now: datetime) -> Period:
 
 
 class CounterHours:
-    """Reads the counters by hour, which versions before 0.4.0 did not count."""
+    """Reads the counters by hour."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

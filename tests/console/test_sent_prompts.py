@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
-from hls_handler.db.tables import questions, system_texts
+from hls_handler.db.tables import system_texts
 from tests.console.rerun_world import PROMPT, REPLY, RerunBrowser, run
 from tests.engine.conftest import make_world, shared_folder
 from tests.engine.fakes import INVALID, ISSUE
@@ -79,13 +79,6 @@ def test_question_goes_with_the_body(make_world: MakeWorld) -> None:
     )
     with world.store.database.reading() as connection:
         assert connection.execute(select(system_texts)).all() == []
-
-
-def test_call_of_an_earlier_version_has_no_question(make_world: MakeWorld) -> None:
-    world = run(make_world, BUG)
-    with world.store.database.writing() as connection:
-        connection.execute(delete(questions))
-    assert "not for calls of versions before 0.4.0" in RerunBrowser(world).text(PROMPT)
 
 
 def test_delivery_without_a_call_says_so(make_world: MakeWorld) -> None:

@@ -1,1 +1,1 @@
-"""The migrations: how a database of any earlier version becomes one of this version."""
+"""The migrations of databases from 0.4.10 on."""
