@@ -25,7 +25,6 @@ from hls_handler.settings.load import (
     masked,
     plan_reload,
 )
-from hls_handler.settings.reference import Reference
 from hls_handler.settings.values import webhook_secrets
 from tests.settings.files import (
     API_KEY,
@@ -34,7 +33,6 @@ from tests.settings.files import (
     TOKEN,
     USERS_FILE,
     VARIABLES,
-    app_key,
     load,
     problems,
 )
@@ -74,56 +72,24 @@ def test_own_settings_file_takes_precedence_over_the_shipped_one(
     )
 
 
-CREDENTIAL_LINES = (
-    'token: "',
-    "tokens: [",
-    "app: {id: 12345, private_key_path",
-    "app: {id: 12345, private_key:",
-)
-"""Beginnings of the lines in the shipped file of which a settings file has exactly one."""
-
-
-QDRANT_LINES = ("qdrant: {path", "qdrant: {url")
-
-
-def shipped_with_every_key(
-    credential: str = CREDENTIAL_LINES[0], qdrant: str = QDRANT_LINES[0]
-) -> str:
-    """Return the shipped file with every line active, except those of the other credentials and the
-    other Qdrant.
-    """
+def shipped_with_every_line() -> str:
+    """Return the shipped file with every line active, except that of the App."""
     text = shipped.SETTINGS.read_text(encoding="utf-8")
-    text = re.sub(r"^( +)# (?=[a-z_]+: |  - \{)", r"\1", text, flags=re.MULTILINE)
-    (other,) = set(QDRANT_LINES) - {qdrant}
-    text = text.replace(other, f"# {other}")
-    lines = [line for line in text.splitlines() if not line.strip().startswith(CREDENTIAL_LINES)]
-    lines += [line for line in text.splitlines() if line.strip().startswith(credential)]
-    at = lines.index("github:") + 1
-    return "\n".join([*lines[:at], lines[-1], *lines[at:-1]])
+    return re.sub(r"^( +)# (?!app:)(?=[a-z_]+: |  - \{)", r"\1", text, flags=re.MULTILINE)
 
 
-def test_the_shipped_file_shows_every_key(tmp_path: Path) -> None:
-    own = dict.fromkeys(
-        ("HLS_API_KEY", "OTHER_WEBHOOK_SECRET", "QDRANT_API_KEY", "EMBEDDINGS_API_KEY"), SECRET
-    )
-    own |= dict.fromkeys(
-        ("OPENROUTER_API_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_OPENAI_API_KEY", "VERTEX_KEY"),
-        API_KEY,
-    )
-    variables = VARIABLES | own | {"SPARE_GITHUB_TOKEN": TOKEN, "GITHUB_APP_PRIVATE_KEY": app_key()}
-    texts = [shipped_with_every_key(credential) for credential in CREDENTIAL_LINES]
-    texts.append(shipped_with_every_key(qdrant=QDRANT_LINES[1]))
-    lines = {line for text in texts for line in load(tmp_path, text, variables).sources.lines}
-    # each kind has other keys
-    shown = {re.sub(r"fallbacks\[\d\]", "fallbacks[0]", line) for line in lines}
-    keys = {key.path.replace("[]", "[0]") for key in Reference().keys}
-    assert keys - set(shown) == set()
+def test_the_shipped_file_is_short_and_loads_with_every_line(tmp_path: Path) -> None:
+    text = shipped_with_every_line()
+    variables = dict.fromkeys(("HLS_API_KEY", "OTHER_WEBHOOK_SECRET", "BEDROCK_API_KEY"), SECRET)
+    settings = load(tmp_path, text, VARIABLES | variables)
+    assert settings.repositories[0].name == "*/*"
+    assert len(text.splitlines()) <= 125
+    assert max(map(len, text.splitlines())) <= 100
 
 
 WITHOUT_DEFAULT = re.compile(
-    r"\s*(- \{kind|repositories:"
-    r" \[|(language|public_url|trusted_proxy|viewers|hook_id|format|url"
-    r"|total|expect_webhook_within_h|endpoint|qdrant|outsiders|embeddings|price|region|project|access_key_id|fallbacks|review_model):)"
+    r"\s*(- \{kind|review: \{|prompts: \{|variables: \{t"
+    r"|(language|public_url|format|total|outsiders|fallbacks|review_model):)"
 )
 """Lines of the shipped file that show an example in place of the default."""
 
@@ -131,7 +97,7 @@ WITHOUT_DEFAULT = re.compile(
 def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
     shown = "\n".join(
         line
-        for line in shipped_with_every_key().splitlines()
+        for line in shipped_with_every_line().splitlines()
         if "HLS_API_KEY" not in line and "OTHER_WEBHOOK_SECRET" not in line
         if not WITHOUT_DEFAULT.match(line)
     )

@@ -12,7 +12,7 @@ from hls_handler.settings.reference import Reference
 from tests.settings.files import SMALLEST, USERS_FILE
 from tests.settings.make_schemas import render_schemas, settings_schema
 from tests.settings.test_credentials import FROM_FILES
-from tests.settings.test_load import shipped_with_every_key
+from tests.settings.test_load import shipped_with_every_line
 
 SCHEMA = settings_schema()
 
@@ -30,7 +30,7 @@ def test_schema_files_are_those_of_the_models() -> None:
         Draft202012Validator.check_schema(json.loads(text))
 
 
-@pytest.mark.parametrize("text", [shipped_with_every_key(), USERS_FILE, FROM_FILES])
+@pytest.mark.parametrize("text", [shipped_with_every_line(), USERS_FILE, FROM_FILES])
 def test_files_that_load_are_accepted(text: str) -> None:
     assert rejected_paths(text) == []
 
