@@ -100,16 +100,21 @@ KEYS = (
 def test_removed_key_is_left_out_of_entries_of_repositories() -> None:
     text = (
         "comments: {emoji: 1}\nrepositories:\n  - name: o/r\n    comments: {emoji: no, tone: t}\n"
+        "  - {name: o/s, comments: {emoji: 2}}\n"
     )
     tree = parse_tree(text, "s.yaml")
     end = "has no effect, because the key was removed: comments have none; remove the key"
     assert take_removed_keys(tree, KEYS) == (
         f"s.yaml:1 (comments.emoji): 1 {end}",
         f"s.yaml:4 (repositories[0].comments.emoji): false {end}",
+        f"s.yaml:5 (repositories[1].comments.emoji): 2 {end}",
     )
     assert tree.root == {
         "comments": {},
-        "repositories": [{"name": "o/r", "comments": {"tone": "t"}}],
+        "repositories": [
+            {"name": "o/r", "comments": {"tone": "t"}},
+            {"name": "o/s", "comments": {}},
+        ],
     }
 
 
