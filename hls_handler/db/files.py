@@ -7,8 +7,6 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-import struct
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -76,11 +74,13 @@ def hold_exclusively(url: str) -> Iterator[bool]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             holder = os.pread(handle, 20, 0).decode("ascii", "replace") or "unknown"
-            raise _locked(database, f"process {holder}") from exc
+            raise StoreUnavailable(
+                f"the database {masked(database)} is locked by another `hls serve` (process"
+                f" {holder}): stop it, or name another database in storage.url"
+            ) from exc
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
-        with _hold_inode(database, file):
-            yield True
+        yield True
     finally:
         os.close(handle)
 
@@ -104,52 +104,12 @@ def find_server(url: str) -> bool | None:
     return False
 
 
-@contextmanager
-def _hold_inode(database: URL, file: Path) -> Iterator[None]:
-    """Lock the file itself, which may have other paths: hard links and bind mounts. Only Linux can
-    do that.
-
-    The lock belongs to the descriptor, and is of a byte that SQLite does not lock. The descriptor
-    stays open until the process ends: if a process closes any descriptor of a file, it loses the
-    locks that SQLite has on this file.
-    """
-    handle = _open(database, file)
-    if not _set_lock(handle, fcntl.F_WRLCK):
-        raise _locked(database, "it uses another path of the same file")
-    try:
-        yield
-    finally:
-        _set_lock(handle, fcntl.F_UNLCK)
-
-
-def _set_lock(handle: int, kind: int) -> bool:
-    """Lock or unlock the first byte of a file; return False if another descriptor has locked it."""
-    if sys.platform != "linux":
-        return True
-    # `struct flock`; SQLite's bytes begin at 2**30
-    first_byte = struct.pack("hhqqi", kind, os.SEEK_SET, 0, 1, 0)
-    try:
-        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, first_byte)
-    except BlockingIOError:
-        return False
-    except OSError:  # a kernel without such locks, such as gVisor's
-        return True
-    return True
-
-
 def _open(url: URL, path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise _cannot_be_opened(url, path, exc) from exc
-
-
-def _locked(url: URL, holder: str) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"the database {masked(url)} is locked by another `hls serve` ({holder}): stop it, or name"
-        " another database in storage.url"
-    )
 
 
 def _cannot_be_opened(url: URL, path: Path, exc: OSError) -> StoreUnavailable:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
@@ -140,48 +138,6 @@ def test_second_serve_is_rejected_while_the_first_runs(tmp_path: Path) -> None:
         Storage.open(url).close()  # other commands do not take the lock
     with hold_exclusively(url):
         pass
-
-
-ANOTHER_PATH = r"locked by another `hls serve` \(it uses another path of the same file\)"
-
-
-def test_second_serve_on_a_hard_link_is_rejected(tmp_path: Path) -> None:
-    first, second = tmp_path / "hls.db", tmp_path / "elsewhere" / "copy.db"
-    second.parent.mkdir()
-    Storage.open(f"sqlite:///{first}").close()
-    second.hardlink_to(first)
-    with hold_exclusively(f"sqlite:///{first}"):
-        with (
-            pytest.raises(StoreUnavailable, match=ANOTHER_PATH),
-            hold_exclusively(f"sqlite:///{second}"),
-        ):
-            pass
-        third = tmp_path / "third.db"
-        with hold_exclusively(f"sqlite:///{third}") as is_exclusive:
-            assert is_exclusive is True
-    with hold_exclusively(f"sqlite:///{second}"):
-        pass
-
-
-def test_end_of_the_exclusive_lock_keeps_the_locks_of_sqlite(tmp_path: Path) -> None:
-    """Without its lock, another process would take this one for dead, and delete its write-ahead
-    log.
-    """
-    path = tmp_path / "hls.db"
-    store = Storage.open(f"sqlite:///{path}")
-    accept(store, queued("g1"))
-    with hold_exclusively(f"sqlite:///{path}"):
-        pass
-    with (
-        pytest.raises(StoreUnavailable),
-        hold_exclusively(f"sqlite:///{path}"),
-        hold_exclusively(f"sqlite:///{path}"),
-    ):
-        pass
-    read = f"import sqlite3; sqlite3.connect({str(path)!r}).execute('SELECT 1 FROM deliveries')"
-    subprocess.run([sys.executable, "-c", read], check=True)
-    assert path.with_name("hls.db-wal").exists()
-    store.close()
 
 
 def test_postgresql_is_not_held_exclusively(postgres: Cluster) -> None:
