@@ -277,7 +277,6 @@ class Service:
             self._reloader,
             github=lambda config: clients.github.of(self._credentials_of(config.settings)),
             lookup_model=lambda model, of: clients.claude.of(of).lookup_default(model),
-            check_account=lambda of: clients.claude.of(of.claude).check_account(),
             health=self._health,
             mirror_disk=mirror_disk,
             expiry=self._leases.expiry,

@@ -36,7 +36,6 @@ HlsError
 └── StepFailed             one step of one delivery failed
     ├── Permanent          a retry cannot help: rejected reply, missing permission
     │   ├── NotFound       GitHub answers 404 or 410
-    │   ├── RejectedRequest Claude's service rejects a request, for an unknown reason
     │   ├── BudgetExceeded the next call to Claude does not fit the money for a review
     │   │   └── PullRequestLimitReached it does not fit that for a pull request: `/review` goes on
     │   └── UnusableAnswer a reply in a trial cannot be used: the report says so
@@ -285,8 +284,8 @@ class ModelNotFound(DependencyDown):
 
 
 class AccountLimited(DependencyDown):
-    """A limit of the account ends at `not_before`, the date that Claude's service names. The
-    delivery did not fail.
+    """A limit of the account ends on a date that Claude's service names. It is asked again at
+    `not_before`, at the latest then. The delivery did not fail.
     """
 
 

@@ -28,7 +28,7 @@ from hls_handler.settings.effective import RepositoryTable, find_unneeded_permis
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
-from hls_handler.store.calls import ACCOUNT_LIMIT, CLAUDE_RATE_LIMIT, end_account_limit
+from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from hls_handler.store.statistics import Deliveries, Statistics, find_outdated_names
 from hls_handler.wording import count, is_or_are, was_or_were
 
@@ -58,9 +58,6 @@ class HealthChecks:
     # Asks Claude's API whether a model of the settings exists. A model that it does not know is no
     # problem if the last call was answered: some services have only the Messages API.
     lookup_model: Callable[[str, Claude], object]
-    # Asks Claude a fixed question, and raises the error that it gets. It is called only while
-    # deliveries wait for the end of a limit of the account, which may be raised early.
-    check_account: Callable[[Settings], None]
     health: Health
     mirror_disk: MirrorDisk | None = None  # None if this process has no workers
     expiry: Expiry = EXPIRY
@@ -103,9 +100,6 @@ class HealthChecks:
     def _check_claude(self) -> Mapping[str, object]:
         store = self.store
         settings = self.reloader.latest.settings
-        if store.rate_limiter.held_until(ACCOUNT_LIMIT) is not None:
-            self.check_account(settings)
-            _end_account_limit(store, self.health)
         _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
         _check_calls_per_hour(store.calls.count_last_hour(), settings.claude.calls_per_hour)
         lifecycle = self._look_up(settings.claude.default_model(), settings.claude)
@@ -129,13 +123,6 @@ class HealthChecks:
         return _check_webhooks(
             self.store.statistics, self.reloader.latest, since=self._began, now=self.store.now()
         )
-
-
-def _end_account_limit(store: Storage, health: Health) -> None:
-    end_account_limit(store.rate_limiter)
-    store.queue.reschedule_waiting(forget_servers=False)
-    health.ok("claude")
-    log.warning("the limit of Claude's account has ended early; waiting deliveries continue")
 
 
 def _check_calls_per_hour(calls: int, most: int) -> None:

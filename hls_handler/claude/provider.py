@@ -21,21 +21,17 @@ import httpx2
 from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from hls_handler.analysis import Reply, Unusable, UnusableReply, Usage
-from hls_handler.claude.account_probe import FIXED_QUESTION, AccountProbes
 from hls_handler.claude.prices import with_price
 from hls_handler.claude.provider_errors import (
-    ACCOUNT_REMEDY,
     MODEL_REMEDY,
     SLOW_REMEDY,
-    RejectedRequest,
     Service,
     find_request_id,
-    limit_of_account,
     translate,
     unexpected_response,
 )
 from hls_handler.claude.reply_parsing import UnreadableReply, describe_problems, parse_reply
-from hls_handler.errors import ModelNotFound, SlowResponse, StepFailed
+from hls_handler.errors import ModelNotFound, SlowResponse
 from hls_handler.question import Effort, Prompt, RenderedPrompt, estimate_tokens
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Provider as ProviderSettings
@@ -154,18 +150,16 @@ class Provider:
         *,
         clock: Callable[[], float],
         now: Callable[[], datetime],
-        probes: AccountProbes | None = None,
     ) -> None:
         """`clock` returns monotonic seconds, to measure calls; `now` returns aware UTC, to
         interpret Retry-After.
 
-        `settings` are one of `claude.providers`, `probes` those of the process. Raises
-        `SettingsError` if the proxy or certificate settings cannot be used.
+        `settings` are one of `claude.providers`. Raises `SettingsError` if the proxy or certificate
+        settings cannot be used.
         """
         self.settings = settings
         self._claude = claude
         self._clock = clock
-        self._probes = probes or AccountProbes(now)
         proxy = find_proxy_settings(settings.base_url)
         self._service = Service(
             settings, claude.find_key(settings), claude.title_of(settings), proxy, now
@@ -235,10 +229,7 @@ class Provider:
             )
             raise SlowResponse(message, remedy=SLOW_REMEDY) from None
         except (self._api.errors, httpx2.HTTPError) as exc:
-            failed = translate(exc, self._service, label=question.label, model=model)
-            if isinstance(failed, RejectedRequest):
-                failed = self._find_cause(failed, model)
-            raise failed from None
+            raise translate(exc, self._service, label=question.label, model=model) from None
         took_s = self._clock() - started
         if fetched.body is None:
             limit = (
@@ -257,41 +248,6 @@ class Provider:
             usage = with_price(replace(response.usage, model=named), self._claude, asked=asked)
         usage = replace(usage, took_s=took_s, request_id=fetched.request_id)
         return self._read_reply(response, rendered.prompt, usage)
-
-    def check_account(self) -> None:
-        """Ask a fixed question, at most once a minute. Raises the error that it gets or got
-        last.
-        """
-        model = self.settings.default_model()
-        failed = self._probes.find_error(model, self._ask_fixed_question)
-        if isinstance(failed, RejectedRequest):
-            raise limit_of_account(self._service, failed.what, ACCOUNT_REMEDY)
-        if failed is not None:
-            raise failed
-
-    def _find_cause(self, failed: RejectedRequest, model: str) -> StepFailed:
-        """Return the error of the account if a fixed question gets it, too; else the one of the
-        prompt.
-        """
-        if not self._probes.gets_same(failed, self.settings, model, self._ask_fixed_question):
-            return failed
-        return limit_of_account(self._service, failed.what, ACCOUNT_REMEDY)
-
-    def _ask_fixed_question(self, model: str) -> StepFailed | None:
-        question = Question(
-            model=model,
-            max_tokens=1,
-            effort=None,
-            system="",
-            messages=(("user", FIXED_QUESTION),),
-            schema=None,
-            label="a fixed question",
-        )
-        try:
-            _fetch(self._api.open(question), question.max_bytes)
-        except (self._api.errors, httpx2.HTTPError) as exc:
-            return translate(exc, self._service, label=question.label, model=model)
-        return None
 
     def _question(
         self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -27,10 +27,7 @@ MODEL_REMEDY = f"{_MODEL_KEYS} this key may use, and check claude.base_url"
 REQUEST_REMEDY = (
     "check that prompt with `hls render`, shorten or correct it, then run the delivery again"
 )
-ACCOUNT_REMEDY = (
-    "wait, or see the limits and the state of the account of claude.api_key: "
-    "a fixed question gets this error, too"
-)
+ACCOUNT_REMEDY = "wait, or see the limits and the state of the account of claude.api_key"
 LIMIT_REMEDY = "wait until the rate limit resets; a lower claude.requests_per_second avoids it"
 STATUS_PAGE = " (https://status.claude.com)"
 OUTAGE_REMEDY = f"wait: Claude is temporarily unavailable{STATUS_PAGE}"
@@ -47,19 +44,15 @@ BILLING = (
 """Parts of errors about an account without credit, spend limit or billing, which have the status
 400 or 429.
 """
+LIMITED = ("usage limit", "billing", "has been disabled")
+"""Parts of messages about a limit or the state of an account, which have the status 400, as errors
+about a prompt have.
+"""
+LIMIT_RETRY = timedelta(minutes=10)
+"""A limit of an account may be raised before its end. A rejected call costs nothing."""
+
 REJECTED_KEY = "API_KEY_INVALID"
 """Google's reason for a wrong or expired key, which has the status 400."""
-
-
-class RejectedRequest(Permanent):
-    """The service rejects a request (400): because of the prompt or of the account, `reason` does
-    not say which.
-    """
-
-    def __init__(self, what: str, reason: str) -> None:
-        super().__init__(f"{what}; {REQUEST_REMEDY}")
-        self.what = what  # "Claude answered 400 to issues/analyze@3f9c2a: REASON"
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +123,10 @@ def _translate_response(
         return down(service, what, OUTAGE_REMEDY, retry_at)
     if status == 413:
         return Permanent(f"{what}; {REQUEST_REMEDY}")
+    if status == 400 and any(part in what.lower() for part in LIMITED):
+        return limit_of_account(service, what, ACCOUNT_REMEDY)
     if status in (400, 422) and message is not None:
-        return RejectedRequest(what, message)
+        return Permanent(f"{what}; {REQUEST_REMEDY}")
     return down(service, what, ADDRESS_REMEDY)
 
 
@@ -192,11 +187,15 @@ def limit_of_account(
     """Return the error about an account; an `AccountLimited` if its message names the end of the
     limit.
     """
-    ends_at = find_date(what, service.now())
+    now = service.now()
+    ends_at = find_date(what, now)
     if ends_at is None:
         return down(service, what, remedy, retry_at)
     return AccountLimited(
-        what, dependency="claude", remedy=service.localize(remedy), not_before=ends_at
+        what,
+        dependency="claude",
+        remedy=service.localize(remedy),
+        not_before=min(ends_at, now + LIMIT_RETRY),
     )
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from hls_handler.claude.account_probe import AccountProbes
 from hls_handler.claude.provider import Api, Connection, Provider
 from hls_handler.errors import AccountLimited, DependencyDown, Postponed, RateLimited, SlowResponse
 from hls_handler.settings.model import Claude as ClaudeSettings
@@ -44,15 +43,13 @@ class _Open:
 
 
 class Breakers:
-    """The providers of a process that failed, each with the time of the next probe. Thread-safe.
-
-    `account_probes` are those of the process, which the clients of all providers share.
+    """The providers of a process that failed, each with the time of the next probe.
+    Thread-safe.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._lock = threading.Lock()
-        self.account_probes = AccountProbes(now)
         # by settings: a changed key closes the breaker
         self._open: dict[ProviderSettings, _Open] = {}
         self._slow: dict[ProviderSettings, str] = {}  # the first delivery that met a slow response
@@ -204,12 +201,6 @@ class Providers:
         found = filter(None, map(self._breakers.find, self._settings.providers.values()))
         return next((one.error for one in found if self._now() < one.until), None)
 
-    def check_account(self) -> None:
-        """See `Provider.check_account`. It asks the last provider: deliveries wait only if all
-        others fail, too.
-        """
-        self._client([*self._settings.providers][-1]).check_account()
-
     def lookup_model(self, model: str | None = None) -> str:
         """See `Provider.lookup_model`. `model` is named as in a prompt; None is that of the
         settings.
@@ -230,6 +221,5 @@ class Providers:
                 connect,
                 clock=self._clock,
                 now=self._now,
-                probes=self._breakers.account_probes,
             )
         return self._clients[key]

@@ -27,7 +27,6 @@ from hls_handler.github.api import RateLimit
 from hls_handler.queue.pauses import Pause, describe_pause
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
-from hls_handler.store.calls import ACCOUNT_LIMIT
 from hls_handler.store.figures import FEEDBACK, FEEDBACK_NAMES, PROMPT_COST
 from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
 from hls_handler.store.search import Causes, DeliverySearch
@@ -264,12 +263,10 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     """Read the database and draw the plots. Blocks; raises `StoreUnavailable`."""
     period = latest_period(name, store.now())
     both = replace(period, since=period.since - (period.until - period.since))
-    holds = store.rate_limiter.all_held()
-    holds.pop(ACCOUNT_LIMIT, None)  # calls to Claude are held as long
     return Overview(
         queue=store.deliveries.queue_state(),
         pauses=store.pauses.active(),
-        holds=holds,
+        holds=store.rate_limiter.all_held(),
         dead=store.searches.count_causes(DeliverySearch(state="dead"), most=MAX_CAUSES),
         calls_last_hour=store.calls.count_last_hour(),
         past=describe_period(

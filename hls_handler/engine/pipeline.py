@@ -78,7 +78,7 @@ from hls_handler.routing import (
     from_event,
 )
 from hls_handler.settings.effective import without_entry
-from hls_handler.store.calls import CallRow, hold_calls
+from hls_handler.store.calls import CLAUDE_RATE_LIMIT, CallRow
 from hls_handler.store.replies import NO_REPLIES
 
 log = logging.getLogger(__name__)
@@ -208,11 +208,10 @@ def _hold_requests(
     until = error.not_before if error.applies_to_all_calls else None
     if until is None:
         until = now + timedelta(seconds=context.config.settings.limits.retry_backoff_s)
-    if error.dependency == "claude":
-        hold_calls(context.store.rate_limiter, error, until)
-    else:
+    rate_limit = CLAUDE_RATE_LIMIT
+    if error.dependency == "github":
         rate_limit = context.github.rate_limit(lease.repository or "")
-        context.store.rate_limiter.hold(rate_limit, until)
+    context.store.rate_limiter.hold(rate_limit, until)
 
 
 def _log_end(

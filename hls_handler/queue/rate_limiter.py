@@ -225,12 +225,6 @@ class RateLimiter:
                 RateLimitState(max(state.next_at, until_ms), held_until, state.last_slot_at),
             )
 
-    def release(self, name: str) -> None:
-        """End the hold of a rate limit, because the server answers again."""
-        with self._database.writing() as connection:
-            state = self.lock(connection, name).state
-            self._update(connection, name, RateLimitState(0, 0, state.last_slot_at))
-
     def held_until(self, name: str) -> datetime | None:
         """Return the time until which the rate limit is held (aware UTC); None if it is not
         held.

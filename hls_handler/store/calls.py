@@ -44,10 +44,8 @@ from hls_handler.db.tables import (
 from hls_handler.db.values import HOUR_MS, from_ms, from_row
 from hls_handler.deliveries import Lease
 from hls_handler.errors import (
-    AccountLimited,
     BudgetExceeded,
     BudgetUsedUp,
-    DependencyDown,
     Postponed,
     PullRequestLimitReached,
 )
@@ -70,11 +68,6 @@ from hls_handler.wording import count
 
 CLAUDE_RATE_LIMIT = "claude"
 """Name of the rate limit for calls to Claude."""
-
-ACCOUNT_LIMIT = "account of claude"
-"""Name of a rate limit that is held until a limit of the account ends (`AccountLimited`), and
-grants no slots.
-"""
 
 _BUDGET = "claude.calls_per_hour"
 SUCCESS = "ok"
@@ -351,18 +344,6 @@ def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | 
     leaving = len(started) - limit + ahead
     hours, index = divmod(leaving, len(started))
     return started[index] + (hours + 1) * HOUR_MS
-
-
-def hold_calls(rate_limiter: RateLimiter, error: DependencyDown, until: datetime) -> None:
-    """Make no calls before `until`, because of an error of Claude."""
-    rate_limiter.hold(CLAUDE_RATE_LIMIT, until)
-    if isinstance(error, AccountLimited):
-        rate_limiter.hold(ACCOUNT_LIMIT, until)
-
-
-def end_account_limit(rate_limiter: RateLimiter) -> None:
-    for name in (CLAUDE_RATE_LIMIT, ACCOUNT_LIMIT):
-        rate_limiter.release(name)
 
 
 class ClaudeCalls:

@@ -24,18 +24,18 @@ from hls_handler.background.checks import (
 from hls_handler.background.threads import Check, ProblemFound, run_checks
 from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
 from hls_handler.engine.health import REVIEW, Component, ComponentHealth, Health
-from hls_handler.errors import AccountLimited, BudgetUsedUp, DependencyDown, ModelNotFound
+from hls_handler.errors import BudgetUsedUp, DependencyDown, ModelNotFound
 from hls_handler.git.mirror_disk import MirrorDisk
 from hls_handler.github.identity import Identity
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile
-from hls_handler.settings.model import Budgets, Claude, Mirror, Settings
+from hls_handler.settings.model import Budgets, Claude, Mirror
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
 from tests.engine.fakes import CLAUDE_DOWN, HLS, FakeGithub
-from tests.engine.world import BUG, NOON, MakeWorld, World
+from tests.engine.world import NOON, MakeWorld, World
 from tests.queue.builders import ignored, start_call
 from tests.settings.files import SMALLEST, VARIABLES, load
 
@@ -78,7 +78,6 @@ def checks_of(
     text: str = SMALLEST,
     github: Callable[[ActiveConfig], IdentityClient] = lambda _: FakeIdentityClient(),
     lookup_model: Callable[[str, Claude], object] = lambda *_: "active",
-    check_account: Callable[[Settings], None] = lambda _: None,
     health: Health | None = None,
     mirror_disk: MirrorDisk | None = None,
 ) -> dict[Component, Check]:
@@ -88,7 +87,6 @@ def checks_of(
         reloader,
         github=github,
         lookup_model=lookup_model,
-        check_account=check_account,
         health=health or world.health,
         mirror_disk=mirror_disk,
     )
@@ -278,37 +276,6 @@ def test_events_that_a_budget_ignored_today_are_counted(
     assert (caught.value.metrics or {})["over_budget_today"] == 2
     world.advance(24 * 3600)
     assert (check.run() or {})["over_budget_today"] == 0
-
-
-def test_wait_for_the_end_of_an_accounts_limit_ends_when_a_fixed_question_is_answered(
-    make_world: MakeWorld, tmp_path: Path
-) -> None:
-    world = make_world()
-    ends_at = world.store.now() + timedelta(days=11)
-    limited = AccountLimited("limit", dependency="claude", remedy="wait", not_before=ends_at)
-    world.claude.replies = [limited, BUG]
-    world.accept()
-    assert world.run() is None
-    answers: list[AccountLimited | None] = [limited, None]
-    asked: list[Settings] = []
-
-    def check_account(settings: Settings) -> None:
-        asked.append(settings)
-        error = answers.pop(0)
-        if error is not None:
-            raise error
-
-    claude = checks_of(world, tmp_path, check_account=check_account)["claude"]
-    run_checks([claude], world.health)
-    assert (world.find_due(), world.health.snapshot().components["claude"].message) == (
-        None,
-        "limit",
-    )
-    run_checks([claude], world.health)
-    assert world.health.snapshot().components["claude"].state == "healthy"
-    assert world.finish().state == "done"
-    run_checks([claude], world.health)
-    assert len(asked) == 2
 
 
 def test_service_without_models_stays_healthy_after_an_answered_call(

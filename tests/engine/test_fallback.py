@@ -227,6 +227,20 @@ def test_deliveries_wait_until_the_date_on_which_the_limit_of_the_account_ends(
     assert alone.paid == Counter("123")
 
 
+def test_limit_of_the_account_that_is_raised_ends_the_wait_within_ten_minutes(
+    alone: Services,
+) -> None:
+    alone.first.status = 400
+    alone.first.message = "API usage limits: you will regain access on 2026-12-01 at 00:00 UTC"
+    alone.receive(range(1, 2))
+    alone.process()
+    alone.first.status = 200
+    alone.now += timedelta(seconds=601)
+    alone.world.advance(601)
+    alone.process()
+    assert alone.world.row("guid-1").state == "done"
+
+
 def test_limit_of_the_account_that_goes_on_costs_no_delivery(alone: Services) -> None:
     alone.first.status = 400
     alone.first.message = "API usage limits: you will regain access on 2026-12-01 at 00:00 UTC"

@@ -178,13 +178,6 @@ def test_hold_of_many_days_holds_for_47_hours(store: Storage) -> None:
     assert time_of_slot(store, second) >= held
 
 
-def test_released_rate_limit_grants_slots(store: Storage) -> None:
-    store.rate_limiter.hold("github", store.now() + timedelta(hours=3))
-    store.rate_limiter.release("github")
-    assert store.rate_limiter.held_until("github") is None
-    store.rate_limiter.take_slot(begin(store, "g1"), SlotRequest("github", 1))
-
-
 def test_reschedule_waiting_makes_deliveries_due_and_ends_holds_unless_others_run(
     store: Storage,
 ) -> None:
