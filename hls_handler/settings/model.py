@@ -95,16 +95,14 @@ class Server(Section):
     )
     public_url: HttpUrl | None = Field(
         None,
-        description=(
-            "address at which people open the console, if a proxy with TLS is in front of it"
-        ),
+        description="address of the console, if a proxy with TLS is in front of it",
     )
     webhook_path: UrlPath = Field("/webhook", description="path that GitHub posts to")
     api_key: SharedSecret | None = Field(
         None,
         description=(
-            "key that opens the console, and that the API, /stats and the full /health "
-            "need in X-API-Key; at least 16 bytes"
+            "key of the console and, in X-API-Key, of the API, /stats and the full /health;"
+            " at least 16 bytes"
         ),
     )
     trusted_proxy: TrustedProxy | None = Field(
@@ -315,10 +313,7 @@ class Claude(Provider):
         168.0,
         ge=0,
         le=8760,
-        description=(
-            "how long a reply is used again for the same question about the same repository; 0:"
-            " never"
-        ),
+        description="how long a reply is used again for the same question; 0: never",
     )
     fallbacks: tuple[Provider, ...] = Field(
         (), description="other services that are asked in this order while those before fail"
@@ -385,12 +380,8 @@ class Storage(Section):
 
 
 class Budget(Section):
-    day_usd: Usd | None = Field(
-        None, description="most that calls to Claude of one day (UTC) may cost"
-    )
-    month_usd: Usd | None = Field(
-        None, description="most that calls to Claude of one month (UTC) may cost"
-    )
+    day_usd: Usd | None = Field(None, description="most that calls of one day (UTC) may cost")
+    month_usd: Usd | None = Field(None, description="most that calls of one month (UTC) may cost")
 
 
 class RepositoryBudget(Budget):
@@ -410,10 +401,7 @@ class Budgets(Section):
     )
     exceeded: Literal["wait", "ignore"] = Field(
         "wait",
-        description=(
-            "what deliveries do whose next call does not fit: wait for the next day or month,"
-            " or end"
-        ),
+        description="what a delivery does whose next call does not fit",
     )
 
 
@@ -424,9 +412,8 @@ class Prompts(Section):
     directory: Path | Folders = Field(
         DEFAULT_FOLDERS,
         description=(
-            "folder of the prompt library, relative to the working directory, or shipped for that"
-            " of HLS; in a list, each file is read from the first folder that has it; by default,"
-            " prompts need not exist"
+            "folder of the prompt library, or shipped for that of HLS; of a list, each file is"
+            " read from the first folder that has it"
         ),
     )
     use: Mapping[EventKey, PromptUse] = Field(
@@ -468,7 +455,7 @@ class Limits(Section):
         4,
         ge=1,
         le=100,
-        description="failures caused by a delivery itself before it becomes a dead letter",
+        description="failures of a delivery's own before it becomes a dead letter",
     )
     retry_backoff_s: Number = Field(
         5.0, gt=0, le=300, description="first pause after a failure; doubled, at most 300 s"
@@ -486,15 +473,13 @@ class Limits(Section):
         5.0,
         ge=0,
         le=600,
-        description="how long a push to a pull request waits for a newer one, which supersedes it",
+        description="how long a push to a pull request waits for a newer one",
     )
     thread_runs_per_hour: Integer = Field(
         20,
         ge=1,
         le=10_000,
-        description=(
-            "analyses of one issue or pull request within an hour; more are ignored, to stop loops"
-        ),
+        description="analyses of one conversation in an hour; more are ignored, to stop loops",
     )
 
 
@@ -506,9 +491,7 @@ class Labels(Section):
     )
     suggest: bool = Field(
         False,
-        description=(
-            "let Claude choose from the repository's own labels, which the prompt then lists"
-        ),
+        description="let Claude choose from the repository's own labels",
     )
     min_confidence: Confidence = Field(
         0.7, description="least confidence with which such a label is set"
@@ -548,9 +531,7 @@ class Comments(Section):
     )
     files: bool = Field(
         False,
-        description=(
-            "ask for a sentence on each changed file, at most 30, and show them below each review"
-        ),
+        description="ask for a sentence on each changed file, at most 30",
     )
     show_cost: bool = Field(
         False, description="show what calls to Claude cost in comments and checks"
@@ -558,8 +539,7 @@ class Comments(Section):
     agent_prompt: bool = Field(
         False,
         description=(
-            "add a folded block to the summary of a review: its open findings as a prompt for a"
-            " coding agent"
+            "add to the summary of a review its open findings as a prompt for a coding agent"
         ),
     )
 
@@ -572,8 +552,7 @@ class RepositoryComments(Comments):
     post_to: Mapping[FallbackEventKey, IssueNumber] = Field(
         default_factory=dict,
         description=(
-            "number of the issue that receives comments about an event without a conversation, by"
-            " event"
+            "issue that receives comments about an event without a conversation, by event"
         ),
     )
 
@@ -630,18 +609,15 @@ class Review(Section):
         description="most tokens of other places of the repository in one call; 0: none",
     )
     max_usd: Usd = Field(
-        2.0, description="most that the calls to Claude for one event of a pull request may cost"
+        2.0, description="most that calls for one event of a pull request may cost"
     )
     max_usd_per_pull_request: Usd = Field(
         10.0,
-        description="most that the calls to Claude for all events of one pull request may cost",
+        description="most that calls for all events of one pull request may cost",
     )
     check: bool = Field(
         True,
-        description=(
-            "show a check on the head commit of a pull request: a check run, or with a token a"
-            " status"
-        ),
+        description="show a check on pull requests: a check run, or with a token a status",
     )
     incomplete: Literal["neutral", "failure"] = Field(
         "neutral",
@@ -689,7 +665,7 @@ class RepositoryRetrieval(Section):
 
     enabled: bool = Field(
         True,
-        description="answer questions from the documents of the default branch, which are indexed",
+        description="answer questions from the documents of the default branch",
     )
 
 
@@ -735,9 +711,7 @@ class Retrieval(RepositoryRetrieval):
 class Similar(Section):
     enabled: bool = Field(
         False,
-        description=(
-            "compare a new issue with older open ones, and name one that may be about the same"
-        ),
+        description="name an older open issue that may be about the same as a new one",
     )
 
 
@@ -801,10 +775,7 @@ class RepositoryPrompts(Section):
 class RepositoryPaths(Section):
     ignore: tuple[PathGlob, ...] = Field(
         (),
-        description=(
-            "globs of files in pull requests that Claude is not shown; ** matches any number of"
-            " folders"
-        ),
+        description="globs of files in pull requests that Claude is not shown",
     )
 
 
@@ -878,10 +849,7 @@ class Repository(Section):
 class CatchUp(Section):
     enabled: bool = Field(
         True,
-        description=(
-            "read the webhooks that GitHub could not deliver from its API, at start and at"
-            " intervals"
-        ),
+        description="read webhooks that GitHub could not deliver from its API",
     )
     hook_id: Integer | None = Field(
         None,
@@ -895,7 +863,7 @@ class CatchUp(Section):
 
 class Mirror(Section):
     enabled: bool = Field(
-        True, description="let git fetch the reviewed commits, to read files that are not changed"
+        True, description="fetch the reviewed commits by git, to read files that are not changed"
     )
     directory: Path = Field(
         Path("data/mirror"), description="folder of the mirrors; it may be deleted at any time"
@@ -905,9 +873,7 @@ class Mirror(Section):
         1_000,
         ge=0,
         le=10_000_000,
-        description=(
-            "room to leave on the disk, on which the database may be; below it nothing is fetched"
-        ),
+        description="room to leave on the disk; below it nothing is fetched",
     )
     timeout_s: Number = Field(120.0, gt=0, le=3600, description="longest time for one fetch")
 
@@ -927,9 +893,7 @@ class Logging(Section):
 class Metrics(Section):
     authors: bool = Field(
         False,
-        description=(
-            "store the authors of issues and pull requests, and show the figures of each author"
-        ),
+        description="store authors, and show the figures of each author",
     )
 
 
