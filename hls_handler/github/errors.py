@@ -274,15 +274,22 @@ def translate_redirect(
     and for a transferred issue. Redirects are never followed, because HLS would then read and write
     a repository that neither the event nor the settings name.
     """
-    target = urlsplit(urljoin(base_url, location or ""))
-    base = urlsplit(base_url)
     what = f"{call}: {status} {PHRASES.get(status, NO_PHRASE)}"
-    if message is None or (target.scheme, target.netloc) != (base.scheme, base.netloc):
+    if message is None or not _has_same_host(base_url, location or ""):
         return _not_github(what)
     return Permanent(
         f"{what}: the repository or issue was moved; if it has a new name, update `repositories` in"
         " the settings"
     )
+
+
+def _has_same_host(base_url: str, location: str) -> bool:
+    base = urlsplit(base_url)
+    try:
+        target = urlsplit(urljoin(base_url, location))
+    except ValueError:  # such as "http://[bad"
+        return False
+    return (target.scheme, target.netloc) == (base.scheme, base.netloc)
 
 
 def _is_limit(headers: Mapping[str, str], message: str | None) -> bool:

@@ -237,6 +237,8 @@ def test_used_up_limit_of_graphql_stops_only_queries_and_a_secondary_limit_all_c
         ("https://api.github.com/login", None, DependencyDown),
         ("https://login.example.com/", "Moved Permanently", DependencyDown),
         ("http://api.github.com/repos/o/r", "Moved Permanently", DependencyDown),
+        ("http://[bad", "Moved Permanently", DependencyDown),
+        ("http://[bad", None, DependencyDown),
     ],
 )
 def test_redirect_that_is_not_of_the_api_is_a_wrong_base_url(
