@@ -226,42 +226,62 @@ def claude_down_in_between() -> list[Check]:
     return [down, pushes.push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)])]
 
 
-HISTORIES: Mapping[str, Callable[[], list[Check]]] = {
-    "a comment is added to its line": comment_added,
-    "a semicolon is added to its line": semicolon_added,
-    "a formatter splits its line": line_split_by_a_formatter,
-    "its line is corrected": fixed_at_its_line,
-    "a guard above prevents the failure": guard_above,
-    "a line in another file prevents it": fixed_in_another_file,
-    "its line moves to another file, and is corrected there": moved_to_another_file,
-    "its change is reverted, and made again": reverted,
+HISTORIES: Mapping[str, tuple[Callable[[], list[Check]], list[Check]]] = {
+    "a comment is added to its line": (comment_added, ["failure", "failure", "failure"]),
+    "a semicolon is added to its line": (semicolon_added, ["failure", "failure"]),
+    "a formatter splits its line": (line_split_by_a_formatter, ["failure"]),
+    "its line is corrected": (fixed_at_its_line, ["success"]),
+    "a guard above prevents the failure": (guard_above, ["failure", "success"]),
+    "a line in another file prevents it": (fixed_in_another_file, ["success"]),
+    "its line moves to another file, and is corrected there": (
+        moved_to_another_file,
+        ["failure", "success"],
+    ),
+    "its change is reverted, and made again": (reverted, ["success", "failure"]),
     "its change is reverted, and another file edited; the finding names it": (
-        reverted_beside_a_change_of_another_file
+        reverted_beside_a_change_of_another_file,
+        ["success", "failure"],
     ),
-    "its change is reverted, and its file edited elsewhere": reverted_beside_a_change_of_its_file,
-    "its line is deleted; another one is in its place": deleted,
-    "a line without an effect is added beside it": line_added_beside_its_code,
-    "another file is edited": repeated_at_a_place_that_is_not_shown,
-    "the guard that fixed it is removed again": guard_removed_again,
-    "the file is indented anew": reformatted,
-    "a rebase moves its line": rebased,
-    "the base splits its hunk": hunk_split_by_the_base,
-    "its line is commented out": commented_out,
-    "its line moves into an ignored file": moved_into_an_ignored_file,
-    "the assertion of a test is said to prove the fix": proved_by_an_assertion,
-    "another line of a new file of 600 lines is edited": line_of_a_long_new_file_edited,
-    "a writer dismisses it, and its line is edited": dismissed_and_edited,
+    "its change is reverted, and its file edited elsewhere": (
+        reverted_beside_a_change_of_its_file,
+        ["success"],
+    ),
+    "its line is deleted; another one is in its place": (deleted, ["success", "failure"]),
+    "a line without an effect is added beside it": (line_added_beside_its_code, ["failure"]),
+    "another file is edited": (repeated_at_a_place_that_is_not_shown, ["failure"]),
+    "the guard that fixed it is removed again": (guard_removed_again, ["success", "failure"]),
+    "the file is indented anew": (reformatted, ["failure"]),
+    "a rebase moves its line": (rebased, ["failure"]),
+    "the base splits its hunk": (hunk_split_by_the_base, ["failure"]),
+    "its line is commented out": (commented_out, ["failure", "success"]),
+    "its line moves into an ignored file": (moved_into_an_ignored_file, ["failure"]),
+    "the assertion of a test is said to prove the fix": (proved_by_an_assertion, ["failure"]),
+    "another line of a new file of 600 lines is edited": (
+        line_of_a_long_new_file_edited,
+        ["failure", "failure"],
+    ),
+    "a writer dismisses it, and its line is edited": (dismissed_and_edited, ["success", "failure"]),
     "a writer resolves its thread, then again after a wrong fix": (
-        resolved_before_and_after_a_wrong_fix
+        resolved_before_and_after_a_wrong_fix,
+        ["success", "failure", "failure"],
     ),
-    "Claude is down in between": claude_down_in_between,
+    "Claude is down in between": (claude_down_in_between, ["failure", "success"]),
 }
 
 
 @pytest.mark.parametrize("name", HISTORIES)
-def test_check_after_a_history_is_that_of_the_docs(name: str) -> None:
-    table = dict(re.findall(r"^\| (.+?) \|.*\| ([^|]+) \|$", REVIEWS.read_text(), re.MULTILINE))
-    assert ", ".join(str(check) for check in HISTORIES[name]()) == table[name].replace("`", "")
+def test_check_after_each_push_of_a_history(name: str) -> None:
+    history, checks = HISTORIES[name]
+    assert history() == checks
+
+
+def test_histories_in_the_docs_have_these_checks() -> None:
+    rows = re.findall(r"^\| (.+?) \|.*\| ([^|]+) \|$", REVIEWS.read_text(), re.MULTILINE)
+    documented = {name: checks for name, checks in rows if name in HISTORIES}
+    assert len(documented) == 5
+    assert documented == {
+        name: ", ".join(str(check) for check in HISTORIES[name][1]) for name in documented
+    }
 
 
 def test_finding_that_was_fixed_and_is_reported_again_gets_no_second_comment() -> None:
