@@ -64,6 +64,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "starlette": ("app", "console", "main", "sandbox", "web"),
     "uvicorn": ("app", "cli", "sandbox", "web"),
     "jinja2": ("console", "prompting", "sandbox"),
+    "cachetools": ("console", "web"),
     "typer": ("cli",),
     "rich": ("cli",),
     "yaml": ("prompting", "settings"),

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 
+from cachetools import TTLCache, cached
 from starlette.routing import BaseRoute, Route
 
 from hls_handler.console import openapi
@@ -36,7 +38,6 @@ from hls_handler.reports.prompt_library import read_library_stats
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.receiver import BODY_TIMEOUT_S
-from hls_handler.web.single_flight import SingleFlightCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class ConsolePorts:
     prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
     connect_claude: ConnectClaude  # the caller closes the client
     has_webhooks: bool = True  # False: only other processes receive webhooks
+    clock: Callable[[], float] = monotonic  # seconds
     form_timeout_s: float = BODY_TIMEOUT_S
 
 
@@ -61,12 +63,13 @@ class Console:
         self._process = secrets.token_hex(4)
         self._ending = threading.Event()  # of the routes in use
         self._runs = ClaudeRuns(ports.store, ports.connect_claude, ports.now)
-        self._stats = SingleFlightCache(
-            partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S
-        )
-        self._metrics = SingleFlightCache(
-            partial(read_metrics, ports.store), ports.now, max_age_s=MAX_METRICS_AGE_S
-        )
+        # a condition: one reading at a time for all who wait for it
+        self._stats = cached(
+            TTLCache(1, MAX_STATS_AGE_S, timer=ports.clock), condition=threading.Condition()
+        )(partial(read_library_stats, ports.store))
+        self._metrics = cached(
+            TTLCache(1, MAX_METRICS_AGE_S, timer=ports.clock), condition=threading.Condition()
+        )(partial(read_metrics, ports.store))
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
         """Return the routes for these settings. Open streams end, so that the key of their clients
@@ -88,11 +91,12 @@ class Console:
                 ports.health,
                 ports.rate_limit,
                 ports.now,
+                ports.clock,
                 ports.has_webhooks,
             ).routes(),
             *DeliveryPages(frame, store).routes(),
             *SentPromptPages(frame, store).routes(),
-            *FiguresPages(frame, store, ports.now).routes(),
+            *FiguresPages(frame, store, ports.clock).routes(),
             *TrialPages(frame, store, ports.prompts, self._runs).routes(),
             *PromptPages(frame, store, ports.prompts, self._stats).routes(),
             *LogPages(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from threading import Condition
 from typing import NamedTuple
 
+from cachetools import TTLCache, cached
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -21,10 +22,9 @@ from hls_handler.db.values import EPOCH
 from hls_handler.storage import Storage
 from hls_handler.store.figures import DailyScore, Figures, FiguresReport
 from hls_handler.store.periods import PERIODS, latest_period
-from hls_handler.web.single_flight import SingleFlightCache
 
 MAX_AGE_S = 60.0  # of reports
-TIMEOUT_S = 30.0
+MAX_REPORTS = 32
 MAX_ROWS = 20  # of each table of the page
 
 
@@ -47,13 +47,10 @@ def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> Fi
 class FiguresPages:
     """The page, and the same as JSON, for one set of settings."""
 
-    def __init__(self, frame: Frame, store: Storage, now: Callable[[], float]) -> None:
+    def __init__(self, frame: Frame, store: Storage, clock: Callable[[], float]) -> None:
         self._frame = frame
-        self._reports = SingleFlightCache(
-            partial(read_report, store, has_authors=frame.settings.metrics.authors),
-            now,
-            max_age_s=MAX_AGE_S,
-            timeout_s=TIMEOUT_S,
+        self._read = cached(TTLCache(MAX_REPORTS, MAX_AGE_S, timer=clock), condition=Condition())(
+            partial(read_report, store, has_authors=frame.settings.metrics.authors)
         )
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -62,11 +59,9 @@ class FiguresPages:
             *self._frame.endpoint(SHOW_FIGURES, self._send_stats),
         ]
 
-    async def _show(self, request: Request) -> Response:
+    def _show(self, request: Request) -> Response:
         query = FiguresQuery.parse(request.query_params)
-        return await asyncio.to_thread(self._page, request, query, await self._reports.get(query))
-
-    def _page(self, request: Request, query: FiguresQuery, report: FiguresReport) -> Response:
+        report = self._read(query)
         return self._frame.render(
             request,
             "figures.html",
@@ -82,8 +77,8 @@ class FiguresPages:
             scores=_arrange_scores(report.scores),
         )
 
-    async def _send_stats(self, request: Request, query: FiguresQuery) -> Response:
-        return send_json(request, await self._reports.get(query))
+    def _send_stats(self, request: Request, query: FiguresQuery) -> Response:
+        return send_json(request, self._read(query))
 
 
 TABLES: Mapping[str, Mapping[str, Callable[[Figures], str]]] = {

@@ -7,7 +7,6 @@ Every process reports the same numbers of the database, so queries over several 
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ from hls_handler.storage import Storage
 from hls_handler.store.calls import FAILED, SUCCESS, UNAVAILABLE, UNFINISHED
 from hls_handler.store.conversations import LABEL_SET
 from hls_handler.store.corrections import CORRECTION_WITHDRAWN, LABEL_CORRECTED
-from hls_handler.web.single_flight import SingleFlightCache
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -163,9 +161,9 @@ HISTOGRAMS = {
 """Counter -> meaning."""
 
 
-async def show_metrics(
+def show_metrics(
     frame: Frame,
-    stored: SingleFlightCache[list[Metric]],
+    stored: Callable[[], list[Metric]],
     health: Health,
     rate_limit: Callable[[], RateLimit],
     request: Request,
@@ -181,11 +179,11 @@ async def show_metrics(
         )
         return PlainTextResponse(sentence, 401, headers={"www-authenticate": "Bearer"})
     try:
-        of_store = await stored.get()
+        of_store = stored()
     except StoreUnavailable:
         of_store = []  # hls_health_state is most useful now
     of_process = _of_process(health, rate_limit(), frame.settings, is_store_readable=bool(of_store))
-    return await asyncio.to_thread(_expose, [*of_process, *of_store])
+    return _expose([*of_process, *of_store])
 
 
 def _expose(metrics: list[Metric]) -> Response:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from threading import Condition
 
-from starlette.concurrency import run_in_threadpool
+from cachetools import TTLCache, cached
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
@@ -31,7 +32,6 @@ from hls_handler.store.figures import FEEDBACK, FEEDBACK_NAMES, PROMPT_COST
 from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
 from hls_handler.store.search import Causes, DeliverySearch
 from hls_handler.store.statistics import QueueState
-from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.wording import count, is_or_are
 
 PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
@@ -120,13 +120,14 @@ class OverviewPage:
         health: Health,
         rate_limit: Callable[[], RateLimit],
         now: Callable[[], float],
+        clock: Callable[[], float],
         has_webhooks: bool,
     ) -> None:
-        """`now` returns seconds since 1970."""
+        """`now` returns seconds since 1970, `clock` monotonic ones."""
         self._frame = frame
-        self._overviews = SingleFlightCache(
-            partial(read_overview, store), now, max_age_s=MAX_OVERVIEW_AGE_S
-        )
+        self._read = cached(
+            TTLCache(len(PERIOD_TITLES), MAX_OVERVIEW_AGE_S, timer=clock), condition=Condition()
+        )(partial(read_overview, store))
         self._health = health
         self._rate_limit = rate_limit
         self._now = now
@@ -155,7 +156,7 @@ class OverviewPage:
         return self._changed()
 
     def _changed(self) -> Response:
-        self._overviews.forget()
+        self._read.cache_clear()
         return RedirectResponse("/", 303)
 
     def _show_start(self, request: Request) -> Response:
@@ -170,14 +171,12 @@ class OverviewPage:
             documents=shipped.group_documents(),
         )
 
-    async def _show(self, request: Request) -> Response:
+    def _show(self, request: Request) -> Response:
         name = OverviewQuery.parse(request.query_params).period
         status = 200
         try:
-            overview = await self._overviews.get(name)
-            budgets = await run_in_threadpool(
-                self._store.budgets.states, list_budgets(self._frame.settings)
-            )
+            overview = self._read(name)
+            budgets = self._store.budgets.states(list_budgets(self._frame.settings))
         except StoreUnavailable:
             overview = None
             budgets = ()

@@ -4,7 +4,6 @@ delivery.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 
@@ -28,7 +27,6 @@ from hls_handler.reports.prompt_library import (
     list_labels,
 )
 from hls_handler.storage import Storage
-from hls_handler.web.single_flight import SingleFlightCache
 
 MAX_STATS_AGE_S = 10.0
 """Seconds for which pages share statistics: sums over all stored calls, which take 10 to 30 ms with
@@ -45,7 +43,7 @@ class PromptPages:
         frame: Frame,
         store: Storage,
         prompts: Callable[[], ReloadingLibrary],
-        stats: SingleFlightCache[LibraryStats],
+        stats: Callable[[], LibraryStats],
     ) -> None:
         self._frame = frame
         self._store = store
@@ -58,9 +56,9 @@ class PromptPages:
             self._frame.page("/prompts/{family}/{name:path}", self._show),
         ]
 
-    async def _list(self, request: Request) -> Response:
+    def _list(self, request: Request) -> Response:
         reloading = self._prompts()
-        stats = await self._stats.get()
+        stats = self._stats()
         library = reloading.latest
         prompts = library.prompts.values()
         return self._frame.render(
@@ -74,15 +72,15 @@ class PromptPages:
             format_cost=format_known_cost,
         )
 
-    async def _show(self, request: Request) -> Response:
+    def _show(self, request: Request) -> Response:
         name = prompt_name(request)
         library = self._prompts().latest
         if name not in library.prompts:
             return self._frame.message(
                 request, f"There is no prompt {name} in the library.", status=404
             )
-        about = await asyncio.to_thread(self._describe, library, name)
-        versions = (await self._stats.get()).versions(library.prompts[name].id)
+        about = self._describe(library, name)
+        versions = self._stats().versions(library.prompts[name].id)
         return self._frame.render(
             request,
             "prompt.html",

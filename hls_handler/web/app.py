@@ -143,14 +143,14 @@ class WebApplication:
             return _page(page, status=503)
         return _page(page)
 
-    async def _show_stats(self, request: Request) -> Response:
+    def _show_stats(self, request: Request) -> Response:
         if not self._callers.may_read(request):
             return _page(
                 {"detail": "send the service's key (server.api_key) in the header X-API-Key"},
                 status=401,
             )
         try:
-            return _page(await self._stats.get())
+            return _page(self._stats.get())
         except StoreUnavailable:
             return _page({"detail": "the database cannot be read now; see /health"}, status=503)
 

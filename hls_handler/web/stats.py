@@ -9,8 +9,10 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Condition
 from typing import Any
 
+from cachetools import TTLCache, cached
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
 from hls_handler.db.counters import BUCKETS_S
@@ -20,7 +22,6 @@ from hls_handler.store.corrections import feedback_in
 from hls_handler.store.periods import estimate_percentiles
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED
 from hls_handler.store.statistics import RecentCall
-from hls_handler.web.single_flight import SingleFlightCache
 
 Counters = Mapping[tuple[str, str], int]
 
@@ -112,14 +113,16 @@ class StatsReader:
         self._rate_limit = rate_limit
         self._clock = clock
         self._started_at = clock()
-        self._cache = SingleFlightCache(self._make, clock, max_age_s=MAX_AGE_S)
+        self._cached = cached(TTLCache(1, MAX_AGE_S, timer=clock), condition=Condition())(
+            self._make
+        )
         # (time, webhooks, processed) of each reading within the last `WINDOW_S`, and of the newest
         # older reading
         self._samples: deque[tuple[float, int, int]] = deque()
 
-    async def get(self) -> StatsDocument:
+    def get(self) -> StatsDocument:
         """Return a document that is at most a second old. Raises `StoreUnavailable`."""
-        return await self._cache.get()
+        return self._cached()
 
     def _make(self) -> StatsDocument:
         now = self._clock()

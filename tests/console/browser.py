@@ -40,6 +40,7 @@ class Browser:
         return ConsolePorts(
             store,
             now=lambda: self.now,
+            clock=lambda: self.now,
             health=self.health,
             rate_limit=lambda: self.rate_limit,
             log_ring=self.log_ring,

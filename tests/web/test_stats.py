@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from hls_handler.github.api import RateLimit
 from hls_handler.store.statistics import RecentCall
 from hls_handler.web.stats import Counters, Snapshot, StatsDocument, StatsReader, stats_page
+from tests.e2e.service import wait_until
 from tests.web.fakes import FakeClock, FakeStore
 
 UNHEARD = RateLimit(None, None, None)
@@ -131,7 +132,7 @@ def test_throughput_is_over_the_last_five_minutes_and_the_store_is_read_once_a_s
     store, clock = FakeStore(), FakeClock()
     reader = StatsReader(store.stats, lambda: UNHEARD, clock)
 
-    async def throughputs() -> list[tuple[object, ...] | None]:
+    def throughputs() -> list[tuple[object, ...] | None]:
         found: list[tuple[object, ...] | None] = []
         for seconds, webhooks, done in (
             (0, 100, 10),
@@ -146,12 +147,12 @@ def test_throughput_is_over_the_last_five_minutes_and_the_store_is_read_once_a_s
                 ("outcome", "done"): done,
                 ("outcome", "dead"): 1,
             }
-            rates = (await reader.get())["throughput"]
+            rates = reader.get()["throughput"]
             found.append(tuple(rates.values()) if rates else None)
         return found
 
     # window in seconds, webhooks and deliveries per minute
-    assert asyncio.run(throughputs()) == [
+    assert throughputs() == [
         None,
         None,
         (60, 60.0, 30.0),
@@ -159,3 +160,16 @@ def test_throughput_is_over_the_last_five_minutes_and_the_store_is_read_once_a_s
         (300, 60.0, 4.0),
     ]
     assert store.reads == 4
+
+
+def test_callers_at_the_same_time_wait_for_one_reading() -> None:
+    store = FakeStore()
+    reader = StatsReader(store.stats, lambda: UNHEARD, FakeClock())
+    store.may_read.clear()
+    with ThreadPoolExecutor(2) as callers:
+        first = callers.submit(reader.get)
+        wait_until(lambda: store.reads == 1)
+        second = callers.submit(reader.get)
+        store.may_read.set()
+        assert first.result() is second.result()
+    assert store.reads == 1
