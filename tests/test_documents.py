@@ -62,7 +62,6 @@ def test_every_setting_has_the_effect_of_a_wrong_value_and_an_example_that_loads
     for key in Reference().keys:
         cells = SETTINGS_ROWS[(find_overridden(key) or key).path]
         assert len(cells[4]) > 10, key.path
-        assert cells[1] == key.expected
         example = with_value(key.path, yaml.safe_load(cells[3].strip("`")))
         assert problems(tmp_path, example, variables) == [], key.path
         assert [error.message for error in schema.iter_errors(yaml.safe_load(example))] == [], (
@@ -106,15 +105,11 @@ def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
 COMMANDS = dict(one for top in TOP_COMMANDS for one in commands(load_command(top), f"hls {top}"))
 
 
-def test_every_command_and_option_is_documented_and_has_help() -> None:
+def test_every_command_is_documented_and_each_of_its_options_has_help() -> None:
     for name, command in COMMANDS.items():
-        row = re.search(rf"^\| `{name}[ `].*$", COMMANDS_PAGE, re.MULTILINE)
-        assert row is not None, name
+        assert re.search(rf"^\| `{name}[ `].*$", COMMANDS_PAGE, re.MULTILINE), name
         assert len(command.help or "") > 60, name
         for option in command.params:
-            flag = next((opt for opt in option.opts if opt.startswith("--")), None)
-            is_hidden = getattr(option, "hidden", False)
-            assert is_hidden or flag in (None, "--config", "--help") or f"`{flag}`" in row[0], name
             assert getattr(option, "help", None), name
 
 
@@ -138,7 +133,7 @@ def test_readme_is_short() -> None:
 def test_documentation_is_short() -> None:
     assert (
         sum(len(path.read_text(encoding="utf-8").split()) for path in Path("docs").rglob("*.md"))
-        <= 37_000
+        <= 31_200
     )
 
 

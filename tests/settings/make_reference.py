@@ -86,10 +86,8 @@ def find_overridden(key: Key) -> Key | None:
 
 
 def _render_row(key: Key, cells: list[str]) -> str:
-    return (
-        f"| `{key.path}` | {key.meaning} | {key.expected} | `{key.default}` | {cells[3]} |"
-        f" {cells[4]} |"
-    )
+    takes = re.sub("^a (whole )?number (of |(?=from|above))", "", key.expected)
+    return f"| `{key.path}` | {key.meaning} | {takes} | `{key.default}` | {cells[3]} | {cells[4]} |"
 
 
 if __name__ == "__main__":
