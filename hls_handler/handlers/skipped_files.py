@@ -197,6 +197,8 @@ class SkipRules:
     def find_reason(self, file: ChangedFile, patch: Patch) -> Reason | None:
         """Return the reason not to show a file; None if it is shown."""
         by_path = self._find_reason_of_path(file.path)
+        if patch.is_submodule and by_path != "left out by settings":
+            return None
         if by_path not in (None, UNSURE):
             return by_path
         by_content = self._find_reason_of_content(file, patch)

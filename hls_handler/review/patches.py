@@ -32,6 +32,8 @@ NUMBERED_LINE = re.compile(
     r"(?P<side>[LR]) +(?P<number>[0-9]{1,10})(?: (?P<mark>[-+ ])(?: (?P<text>.*))?)?"
 )
 NO_NEWLINE = "\\ No newline at end of file"
+SUBMODULE = re.compile(r"Subproject commit [0-9a-f]{40,64}")
+"""The only line of a submodule, in git's patches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,12 @@ class Patch:
         texts = [line.text for line in self.lines if line.mark != " "]
         remarks = DATA_REMARK.findall("\n".join(texts))
         return sum(int(number.replace(",", "") or 0) for number in remarks)
+
+    @property
+    def is_submodule(self) -> bool:
+        """True if the patch only changes the commit of a submodule."""
+        lines = self.lines
+        return bool(lines) and all(SUBMODULE.fullmatch(line.text) for line in lines)
 
     @property
     def changes_text(self) -> bool:

@@ -269,6 +269,17 @@ def test_a_file_whose_name_prompts_do_not_show_as_it_is_is_not_covered(path: str
 # Skipped files
 
 
+def test_another_commit_of_a_submodule_below_vendor_is_reviewed() -> None:
+    old, new = "1a2b" * 10, "3c4d" * 10
+    patch = f"@@ -1 +1 @@\n-Subproject commit {old}\n+Subproject commit {new}"
+    selection = select(file("vendor/lib", patch, additions=1, deletions=1))
+    assert selection.files[0].numbered.split("\n")[1:] == [
+        f"L    1 - Subproject commit {old}",
+        f"R    1 + Subproject commit {new}",
+    ]
+    assert cover(selection, {}, unlisted=0).is_complete
+
+
 def test_files_left_out_by_their_names_need_a_review_if_the_attributes_are_unknown() -> None:
     files = [file("dist/a.js"), file("uv.lock"), file("a.md")]
     selection = select(*files, attributes=None)
