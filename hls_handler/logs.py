@@ -8,26 +8,25 @@ settings become `***`, and everything else that looks like a credential is redac
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 import logging
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
 from typing import IO, Literal
-from urllib.parse import quote, quote_plus
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from hls_handler.log_ring import LogRing
 from hls_handler.untrusted.cleaning import escape_unprintable
+from hls_handler.untrusted.masking import MASK, compile_secrets
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import format_seconds, format_usd
 
@@ -35,15 +34,8 @@ Layout = Literal["json", "text", "events"]
 
 _bound: ContextVar[Mapping[str, str]] = ContextVar("hls_log_ids", default=MappingProxyType({}))
 
-_NON_FIELDS = frozenset(
-    {
-        *logging.LogRecord("", 0, "", 0, "", (), None).__dict__,
-        "message",
-        "taskName",
-        "color_message",
-        "ids",
-    }
-)
+# attributes of a record that are no fields of a line, or have another name there
+_RESERVED = (*RESERVED_ATTRS, "taskName", "color_message", "ids", "timestamp", "level", "logger")
 # they log every request or step at INFO
 _VERBOSE_LOGGERS = ("httpx", "httpx2", "httpcore2", "urllib3", "alembic")
 # the id of a delivery or a request is no credential, and differs in each line
@@ -51,23 +43,17 @@ IDENTIFIER = re.compile("[0-9a-f-]+")
 MAX_REMEMBERED_CHARS = 200
 
 
-# used like a function; a class, because a generator takes twice as long
-class log_context:  # noqa: N801
+@contextmanager
+def log_context(**ids: str | None) -> Iterator[None]:
     """Add ids, such as `delivery=GUID`, to every line logged in the `with` block. An id that is
     None is omitted.
     """
-
-    __slots__ = ("_ids", "_token")
-
-    def __init__(self, **ids: str | None) -> None:
-        self._ids = ids
-
-    def __enter__(self) -> None:
-        given = {name: value for name, value in self._ids.items() if value is not None}
-        self._token = _bound.set({**_bound.get(), **given})
-
-    def __exit__(self, *_error: object) -> None:
-        _bound.reset(self._token)
+    present = {name: value for name, value in ids.items() if value is not None}
+    token = _bound.set({**_bound.get(), **present})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
 
 
 def configure(
@@ -87,16 +73,13 @@ def configure(
     `level` is "DEBUG". "events" is "text" with one short line for each event; `colours` is for
     both. `ring` also gets each line, as JSON.
     """
-    clean = _Cleaner(secrets)
-    json_lines = JsonLines(clean)
-    handler = CleanHandler(stream, ring, json_lines)
+    handler = CleanHandler(stream, ring, _Cleaner(secrets))
     if layout == "json":
-        handler.setFormatter(json_lines)
+        handler.setFormatter(JsonLines())
     elif layout == "events":
-        handler.setFormatter(EventLines(clean, colours=colours))
+        handler.setFormatter(EventLines(colours=colours))
     else:
-        handler.setFormatter(TextLines(clean, colours=colours))
-    handler.addFilter(_add_ids)
+        handler.setFormatter(TextLines(colours=colours))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -127,21 +110,22 @@ def _add_ids(record: logging.LogRecord) -> bool:
 
 
 class CleanHandler(logging.StreamHandler[IO[str]]):
-    """Handler that writes log lines, and adds them to the ring buffer as JSON.
+    """Handler that writes log lines without secrets and credentials, and adds them to the ring
+    buffer as JSON.
 
     If a line cannot be formatted, stderr gets its logger, file and line number.
     """
 
-    def __init__(self, stream: IO[str], ring: LogRing | None, json_lines: JsonLines) -> None:
+    def __init__(self, stream: IO[str], ring: LogRing | None, cleaner: _Cleaner) -> None:
         super().__init__(stream)
         self._ring = ring
-        self._json_lines = json_lines
+        self._cleaner = cleaner
+        self._json_lines = JsonLines()
 
     def format(self, record: logging.LogRecord) -> str:
+        self._cleaner.clean_record(record)
         line = super().format(record)
-        if self._ring is not None and self.formatter is self._json_lines:
-            self._ring.add(line)
-        elif self._ring is not None:
+        if self._ring is not None:
             self._ring.add(self._json_lines.format(record))
         self.terminator = "\n" if line else ""  # which is written after the line
         return line
@@ -154,15 +138,33 @@ class CleanHandler(logging.StreamHandler[IO[str]]):
 
 
 class _Cleaner:
-    """Masks secrets and credentials in values of log lines. Short texts, which repeat, are
-    remembered.
-    """
+    """Masks secrets and credentials. Short texts, which repeat, are remembered."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = _any_of(_find_encodings(secrets))
+        self._secrets = compile_secrets(secrets)
         self._clean_short = lru_cache(maxsize=1000)(self._clean)
 
-    def clean(self, text: str) -> str:
+    def clean_record(self, record: logging.LogRecord) -> None:
+        """Replace all that a line shows of the record, and add the ids of `log_context`. HLS has
+        one handler, so nothing else reads it.
+        """
+        fields = _fields(record)
+        for name in fields:
+            del record.__dict__[name]
+        cleaned = {
+            self._clean_text(name): self._clean_value(value) for name, value in fields.items()
+        }
+        ids = {name: self._clean_text(value) for name, value in _bound.get().items()}
+        record.__dict__.update(cleaned | ids, ids=ids)
+        record.msg = self._clean_text(record.getMessage())
+        record.args = None
+        record.exc_text = record.stack_info = None
+        if record.exc_info:
+            trace = logging.Formatter().formatException(record.exc_info)
+            record.exc_text = self._clean_text(trace)
+            record.exc_info = None
+
+    def _clean_text(self, text: str) -> str:
         if len(text) <= MAX_REMEMBERED_CHARS:
             return self._clean_short(text)
         return self._clean(text)
@@ -173,61 +175,46 @@ class _Cleaner:
             return masked
         return redact(masked)
 
-    def clean_value(self, value: object) -> object:
+    def _clean_value(self, value: object) -> object:
         """Return JSON: numbers unchanged, texts cleaned, and the text of any other object."""
-        if isinstance(value, str):
-            return self.clean(value)
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, Mapping):
-            return {self.clean(str(key)): self.clean_value(item) for key, item in value.items()}
+            return {
+                self._clean_text(str(key)): self._clean_value(item) for key, item in value.items()
+            }
         if isinstance(value, list | tuple | set | frozenset):
-            return [self.clean_value(item) for item in value]
-        return self.clean(str(value))
+            return [self._clean_value(item) for item in value]
+        return self._clean_text(str(value))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in record.__dict__.items() if name not in _NON_FIELDS}
-
-
-def _format_time(seconds: float) -> str:
-    """Return "2026-11-20T12:00:00.123Z"."""
-    time = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return time.replace("+00:00", "Z")
+    return {name: value for name, value in record.__dict__.items() if name not in _RESERVED}
 
 
 class JsonLines(JsonFormatter):
-    """Formatter of JSON lines: timestamp, level, logger, message, ids of `log_context`, then the
-    fields of `extra`.
+    """Formatter of JSON lines: timestamp, level, logger, message, exception, then ids of
+    `log_context` and the fields of `extra`.
 
-    Secrets are masked before the values are encoded as JSON, because JSON's escapes can hide a
-    credential. Characters that are not ASCII are escaped, because not every stream can write them.
+    Characters that are not ASCII are escaped, because not every stream can write them.
     """
 
-    def __init__(self, cleaner: _Cleaner) -> None:
-        super().__init__(json_serializer=_to_json)
-        self._cleaner = cleaner
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+    converter = time.gmtime  # type: ignore[assignment]  # its argument is optional there
 
-    def add_fields(
-        self,
-        log_data: dict[str, object],
-        record: logging.LogRecord,
-        message_dict: dict[str, object],  # noqa: ARG002
-    ) -> None:
-        """Fill `log_data`. A message that is a dict is logged as text, and not as fields
-        (`message_dict`).
-        """
-        clean = self._cleaner.clean
-        log_data["timestamp"] = _format_time(record.created)
-        log_data["level"] = record.levelname
-        log_data["logger"] = clean(record.name)
-        log_data["message"] = clean(record.getMessage())
-        for name, value in record.__dict__.get("ids", {}).items():
-            log_data[name] = clean(value)
-        for name, field in _fields(record).items():
-            log_data.setdefault(clean(name), self._cleaner.clean_value(field))
-        if record.exc_info:
-            log_data["exception"] = clean(logging.Formatter.formatException(self, record.exc_info))
+    def __init__(self) -> None:
+        super().__init__(
+            ("asctime", "levelname", "name", "message"),
+            rename_fields={
+                "asctime": "timestamp",
+                "levelname": "level",
+                "name": "logger",
+                "exc_info": "exception",
+            },
+            reserved_attrs=_RESERVED,
+            json_serializer=_to_json,
+        )
 
 
 def _to_json(line: object, **_options: object) -> str:
@@ -246,33 +233,29 @@ class TextLines(logging.Formatter):
     A field without a value (None) is omitted.
     """
 
-    def __init__(self, cleaner: _Cleaner, *, colours: bool) -> None:
+    default_msec_format = "%s.%03d"
+    converter = time.gmtime  # type: ignore[assignment]  # its argument is optional there
+
+    def __init__(self, *, colours: bool) -> None:
         super().__init__()
-        self._cleaner = cleaner
         self._colours = colours
 
     def format(self, record: logging.LogRecord) -> str:
-        clean = self._cleaner.clean
+        ids: Mapping[str, str] = record.__dict__["ids"]
         where = record.name.removeprefix("hls_handler.")
-        time_ = _format_time(record.created).replace("T", " ").removesuffix("Z")
         level = self._coloured(f"{record.levelname:<8}", _LEVEL_COLOURS.get(record.levelname, ""))
         fields = "".join(
-            f"  {clean(name)}={_format_value(self._cleaner.clean_value(value))}"
+            f"  {name}={_format_value(value)}"
             for name, value in _fields(record).items()
-            if value is not None
-        )
-        ids = " ".join(
-            f"{name}={clean(value)}" for name, value in record.__dict__.get("ids", {}).items()
+            if name not in ids and value is not None
         )
         if ids:
-            fields += f"  [{ids}]"
-        what = escape_unprintable(f"{where:<16} {clean(record.getMessage())}")
+            fields += "  [" + " ".join(f"{name}={value}" for name, value in ids.items()) + "]"
+        what = escape_unprintable(f"{where:<16} {record.getMessage()}")
         more = self._coloured(escape_unprintable(fields), _DIM)
-        shown = f"{self._coloured(time_, _DIM)} {level} {what}{more}"
-        if record.exc_info:
-            trace = clean(self.formatException(record.exc_info))
-            shown = "\n".join([shown, *(escape_unprintable(part) for part in trace.split("\n"))])
-        return shown
+        line = f"{self._coloured(self.formatTime(record), _DIM)} {level} {what}{more}"
+        trace = (record.exc_text or "").splitlines()
+        return "\n".join([line, *map(escape_unprintable, trace)])
 
     def _coloured(self, text: str, colour: str) -> str:
         if not self._colours or not colour or not text:
@@ -289,7 +272,7 @@ class EventLines(TextLines):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {**record.__dict__.get("ids", {}), **record.__dict__}
+        fields = record.__dict__
         if record.getMessage() == "webhook received":
             if fields.get("decision") == "queued":
                 return ""
@@ -308,8 +291,8 @@ class EventLines(TextLines):
         if conversation and fields.get("number"):
             conversation = f"{conversation}#{fields['number']}"
         parts = (conversation, event, fields.get("reason"), ", ".join(spent))
-        text = self._cleaner.clean("  ".join(str(part) for part in parts if part))
-        time_ = _format_time(record.created)[11:19]
+        text = "  ".join(str(part) for part in parts if part)
+        time_ = self.formatTime(record, "%H:%M:%S")
         shown = self._coloured(f"{state:<10}", _STATE_COLOURS.get(state, _DIM))
         return f"{self._coloured(time_, _DIM)} {shown} {escape_unprintable(text)}"
 
@@ -318,58 +301,3 @@ def _format_value(value: object) -> str:
     if isinstance(value, str) and value.isprintable() and " " not in value:
         return value
     return json.dumps(value, ensure_ascii=False, default=str)
-
-
-MASK = "***"
-NOTHING = "(?!)"  # a pattern that never matches
-MIN_SECRET_CHARS = 4  # a shorter one would mask ordinary text, and is not secure anyway
-MIN_BASE64_CHARS = 6  # a shorter part of a secret's base64 text is not masked
-
-
-def mask_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Replace `secrets` in `text` by `***`. Secrets shorter than `MIN_SECRET_CHARS` are not
-    replaced.
-
-    Encoded secrets are also replaced: in base64 (standard or URL-safe, also inside a longer text),
-    URL-encoded, or escaped as in a `repr`, JSON or HTML.
-    """
-    return _any_of(_find_encodings(secrets)).sub(MASK, text)
-
-
-def _find_encodings(secrets: Iterable[str]) -> list[str]:
-    found: set[str] = set()
-    for secret in secrets:
-        if len(secret) >= MIN_SECRET_CHARS:
-            found.update(_encodings(secret))
-    return sorted(found, key=lambda encoding: (-len(encoding), encoding))
-
-
-def _any_of(longest_first: Iterable[str]) -> re.Pattern[str]:
-    alternatives = "|".join(map(re.escape, longest_first))
-    return re.compile(alternatives or NOTHING)
-
-
-def _encodings(secret: str) -> Iterator[str]:
-    yield secret
-    yield repr(secret)[1:-1]
-    yield repr(secret.encode("utf-8", "surrogatepass"))[2:-1]
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield html.escape(secret)
-    utf8 = secret.encode("utf-8", "surrogatepass")
-    for encoded in (quote(utf8, safe=""), quote(utf8), quote_plus(utf8)):
-        yield encoded
-        yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), encoded)
-    yield from (part for part in _base64_parts(utf8) if len(part) >= MIN_BASE64_CHARS)
-
-
-def _base64_parts(secret: bytes) -> Iterator[str]:
-    # In the base64 of a longer text, such as "user:secret", the secret's characters depend on its
-    # offset modulo 3.
-    # bytes before the secret; characters that encode them
-    for offset, mixed in ((0, 0), (1, 2), (2, 3)):
-        end = (offset + len(secret)) * 8 // 6
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            encoded = encode(b"\0" * offset + secret).decode()
-            yield encoded[mixed:end]
-            yield encoded[mixed:].rstrip("=")

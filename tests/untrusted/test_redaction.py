@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hls_handler import untrusted
-from hls_handler.logs import mask_secrets
 from hls_handler.untrusted import assignments, redaction
+from hls_handler.untrusted.masking import mask_secrets
 from hls_handler.untrusted.redaction import list_credentials, redact, redact_code
 
 A36 = "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"
