@@ -431,7 +431,6 @@ def why(
     """
     settings = load(config, credentials=False)
     repository, number = require_conversation(conversation, base_url=settings.github.base_url)
-    keep_days_source = settings.sources.where("storage.keep_days")
     with require_existing_store(settings) as store:
         rows = [*store.deliveries.of_conversation(repository, number)]
         if limit is not None:
@@ -442,9 +441,9 @@ def why(
             rejected = _describe_unverified(store, repository)
         notice = _describe_rename(settings, store.statistics, repository, number)
     if not reports and notice is None:
-        nothing = f"nothing was received for {repository}#{number}"
-        print_line(f"{nothing}, or it was deleted ({keep_days_source})", err=True)
-        for line in (rejected, READ_MISSED, WHERE_TO_LOOK):
+        days = count(settings.storage.keep_days, "day")
+        print_line(f"nothing was received for {repository}#{number} in {days}", err=True)
+        for line in filter(None, (rejected, READ_MISSED, WHERE_TO_LOOK)):
             print_line(line, err=True)
         raise typer.Exit(1)
     if as_json:
@@ -470,11 +469,13 @@ def _describe_unverified(store: Storage, repository: str) -> str:
     since = begin - (begin - EPOCH) % HOUR  # rejected requests are counted by the hour
     period = Period(since, now + HOUR, step=now + HOUR - since)
     (number,) = store.counter_hours.series(["rejected"], period).get(("rejected", "401"), (0,))
-    rejected = f"{count(number, 'request')} to the webhook path got 401"
-    requests = f"{rejected} since {since:{MINUTE}} UTC"
+    sentences = []
     if last is not None:
-        requests = f"the last webhook of {repository} came at {last:{MINUTE}} UTC, and {requests}"
-    return f"{requests}, of any repository, because their bodies are not parsed"
+        sentences.append(f"the last webhook of {repository} came at {last:{MINUTE}} UTC")
+    if number:
+        requests = f"{count(number, 'request')} to the webhook path got 401"
+        sentences.append(f"{requests} since {since:{MINUTE}} UTC, of any repository")
+    return "; ".join(sentences)
 
 
 def _describe_rename(

@@ -466,8 +466,8 @@ class _Asked:
         problem = f"Claude's reply to {self._prompt.id} cannot be used: {answer.problem}"
         if answer.why == "invalid":
             problem = (
-                f"Claude's two replies to {self._prompt.id} cannot be used, the second:"
-                f" {answer.problem}"
+                f"Claude's reply to {self._prompt.id} does not fit the prompt's fields (tried"
+                f" twice): {answer.problem}"
             )
         job.context.health.report_problem("claude", problem, advice)
         return Permanent(f"{problem}; {advice}")

@@ -63,7 +63,7 @@ def _describe(finding: OpenFinding, nonce: str) -> str:
     def show(text: str) -> str:
         return format_for_prompt(CodeText(text), nonce)
 
-    wanted = "what the text of the failure asks for."
+    wanted = "for each input that the text names, the code does what its callers expect."
     if finding.suggestion is not None:
         wanted = f"these lines become {show(finding.suggestion)}"
     lines = [

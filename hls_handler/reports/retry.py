@@ -27,11 +27,10 @@ Track = Callable[[Sequence[DeliveryRow]], Iterable[DeliveryRow]]
 MAX_RESULTS = 20
 """Groups of retried deliveries that are named."""
 
-WITH_CAUSE = ("failed again", "wait again")
+FAILED_AGAIN = "failed again"
 RESULTS: Mapping[str, Callable[[CauseGroup], bool]] = {
-    "failed again": lambda one: one.state == "dead",
-    "wait again": lambda one: one.state == "queued" and not one.is_open,
-    "wait or run": lambda one: one.is_open,
+    FAILED_AGAIN: lambda one: one.state == "dead" or (one.state == "queued" and not one.is_open),
+    "to go": lambda one: one.is_open,
     "done": lambda one: one.state == "done",
     "ignored": lambda one: one.state == "ignored",
     "superseded": lambda one: one.state == "superseded",
@@ -170,20 +169,19 @@ def _change_matching(
 
 
 def describe_results(found: Causes) -> str:
-    """Return what became of retried deliveries: "50 of 52 failed again: the cause; 2 of 52 are
-    done".
+    """Return what became of retried deliveries: "12 failed again (the key was rejected), 28 to
+    go".
     """
-    total = sum(one.number for one in found.groups) + found.hidden
     parts = []
     for title, is_part in RESULTS.items():
-        groups = [one for one in found.groups if is_part(one)]
-        if title in WITH_CAUSE:
-            parts += [f"{one.number} of {total} {title}: {one.reason}" for one in groups]
+        groups = [group for group in found.groups if is_part(group)]
+        if title == FAILED_AGAIN:
+            parts += [f"{group.number} {title} ({group.reason})" for group in groups]
         elif groups:
-            parts.append(f"{sum(one.number for one in groups)} of {total} {title}")
+            parts.append(f"{sum(group.number for group in groups)} {title}")
     if found.hidden:
-        parts.append(f"{found.hidden} of {total} with other results")
-    return "; ".join(parts)
+        parts.append(f"{found.hidden} with other results")
+    return ", ".join(parts)
 
 
 def count_matching(number: int) -> str:

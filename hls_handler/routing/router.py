@@ -346,7 +346,10 @@ class Router:
             except KeyError:
                 chosen_at = settings.sources.where(key_path)
                 reason = f"{chosen_at} chooses the prompt {name} for {key}"
-                mistake = "but no prompt has that name; correct it"
+                mistake = (
+                    "but no prompt in use has that name; correct it, or the error of its file"
+                    " that `hls check` reports"
+                )
                 return Ignored("no prompt", f"{reason}, {mistake}")
             return Rule(key, name, effective, file, key_path)
         names = catalogue.on(key) or catalogue.on(routing_input.event)

@@ -159,7 +159,7 @@ def test_page_of_a_delivery_follows_a_retry(service: Service, open_page: OpenPag
     page.goto(f"http://127.0.0.1:{service.port}/deliveries?state=queued")
     page.get_by_text("a migration (in the console)").wait_for()
     page.get_by_role("button", name="Retry this one").click()
-    page.get_by_role("status").filter(has_text="wait or run").wait_for()
+    page.get_by_role("status").filter(has_text="to go").wait_for()
     page.locator("tbody tr", has_text="waiting").locator("a.row").click()
     page.locator(".state.queued").wait_for()
     other = page.context.new_page()

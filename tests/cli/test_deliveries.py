@@ -128,7 +128,7 @@ def test_dead_deliveries_are_discarded_with_a_reason_and_taken_back(
     assert again[:2] == ["3 deliveries match", "3 deliveries are queued"]
     query = again[2].split("`")[1].removeprefix("hls deliveries list ")
     results = hls("deliveries", "list", query).stdout.splitlines()
-    assert results[0] == "3 of 3 wait or run."
+    assert results[0] == "3 to go."
 
 
 def reject(store: Storage, *statuses: int) -> None:
@@ -146,16 +146,10 @@ def test_why_of_an_event_that_was_not_received_names_unverified_requests_and_com
     result = hls("why", "octo/widgets#7")
     assert (result.exit_code, result.stdout) == (1, "")
     nothing, requests, missed, look = result.stderr.splitlines()
-    assert (
-        nothing
-        == f"nothing was received for octo/widgets#7, or it was deleted ({folder}/settings.yaml:4"
-        " (storage.keep_days))"
-    )
+    assert nothing == "nothing was received for octo/widgets#7 in 90 days"
     since = f"{store.now() - timedelta(days=3):%Y-%m-%d %H}:00"
-    assert (
-        requests
-        == f"2 requests to the webhook path got 401 since {since} UTC, of any repository, because "
-        "their bodies are not parsed"
+    assert requests == (
+        f"2 requests to the webhook path got 401 since {since} UTC, of any repository"
     )
     assert missed.startswith(
         "`hls catch-up` reads webhooks that GitHub could not deliver; `hls listen --since 2h` "
@@ -171,9 +165,4 @@ def test_unverified_requests_are_counted_since_the_last_webhook_of_the_repositor
     accept(store, queued("g1", repository="octo/widgets", number=6))
     last = store.statistics.last_webhooks()["octo/widgets"]
     requests = hls("why", "octo/widgets#7").stderr.splitlines()[1]
-    assert (
-        requests
-        == f"the last webhook of octo/widgets came at {last:%Y-%m-%d %H:%M} UTC, and 0 requests to"
-        f" the webhook path got 401 since {last:%Y-%m-%d %H}:00 UTC, of any repository, because"
-        " their bodies are not parsed"
-    )
+    assert requests == f"the last webhook of octo/widgets came at {last:%Y-%m-%d %H:%M} UTC"

@@ -128,20 +128,20 @@ def test_retry_of_a_group_ends_with_counts_by_result(store: Storage, browser: Br
     assert done.status == 303
     followed = done.headers["location"]
     shown = browser.get(followed).body.decode()
-    assert "3 of 3 wait or run." in shown
+    assert "3 to go." in shown
     assert f'hx-get="{followed.replace("&", "&amp;")}"' in shown
     turn = store.now() + timedelta(seconds=1)
     store.queue.postpone(claim(store), at=turn, reason="waits for a slot of the rate limit github")
     shown = browser.get(followed).body.decode()
-    assert "3 of 3 wait or run." in shown
+    assert "3 to go." in shown
     assert "hx-get" in shown
     store.queue.reschedule_waiting()
     for number in range(2):
         store.queue.finish(claim(store), End("dead", REJECTED.format(number, "b")))
     store.queue.finish(claim(store), End("done", "labels bug"))
     shown = browser.get(followed).body.decode()
-    assert "2 of 3 failed again: Claude answered 401 to" in shown
-    assert "; 1 of 3 done." in shown
+    assert "2 failed again (Claude answered 401 to" in shown
+    assert "), 1 done." in shown
     assert "hx-get" not in shown
     assert state_of(store, "gone") == "dead"
 

@@ -129,7 +129,7 @@ def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> No
     world.accept()
     finished = world.finish()
     assert finished.state == "dead"
-    assert "cannot be used, the second" in (finished.reason or "")
+    assert "does not fit the prompt's fields (tried twice)" in (finished.reason or "")
     assert (world.github.labels, world.github.comments) == ({}, {})
     part = world.health.snapshot().components["claude"]
     assert (part.state, part.remedy) == (

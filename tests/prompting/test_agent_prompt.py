@@ -107,7 +107,7 @@ Lines: 4, removed (LEFT side; numbers of the base)
 Failure: {begin}Area of a negative side{end}
 {begin}A side of -1 has the area 1.{end}
 Not shown to the review: {begin}what callers pass{end}
-Wanted result: what the text of the failure asks for.
+Wanted result: for each input that the text names, the code does what its callers expect.
 The failure can no longer occur. Nothing else changes.
 
 Finding 5 (high)
@@ -115,7 +115,7 @@ Path: {begin}src/area.py{end}
 Lines: not known; the finding may be about the file
 Failure: {begin}Area of a negative side{end}
 {begin}A side of -1 has the area 1.{end}
-Wanted result: what the text of the failure asks for.
+Wanted result: for each input that the text names, the code does what its callers expect.
 The failure can no longer occur. Nothing else changes.
 ```"""
     )

@@ -3,7 +3,7 @@ documented results.
 
 An example is a heading of the third level and the fenced blocks below it:
 
-    jinja file=our-prompts/issues/analyze.j2    a file; config/settings.yaml adds to the smallest
+    jinja file=my-prompts/issues/analyze.j2    a file; config/settings.yaml adds to the smallest
                                                 settings
     text asked                                  text that the messages to Claude must contain
     json reply                                  fields of a reply to the prompt that has an event
@@ -52,7 +52,7 @@ GUIDE = (Path(__file__).parent.parent.parent / "docs" / "prompts.md").read_text(
 SECTION = re.search(r"^## Make it your own\n(.*?)^## ", GUIDE, re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"^```(\w+) ([^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SETTINGS = "config/settings.yaml"
-FOLDER = "prompts:\n  directory: [our-prompts, shipped]\n"
+FOLDER = "prompts:\n  directory: [my-prompts, shipped]\n"
 KINDS = {path.name for path in SHIPPED.iterdir() if path.is_dir()}
 BUDGET = PromptLimits(input_tokens=30_000)
 
@@ -60,7 +60,7 @@ BUDGET = PromptLimits(input_tokens=30_000)
 @dataclass(frozen=True, slots=True)
 class Example:
     heading: str
-    # ("file=our-prompts/issues/analyze.j2" or "reply", content), in order
+    # ("file=my-prompts/issues/analyze.j2" or "reply", content), in order
     blocks: tuple[tuple[str, str], ...]
 
     @property
