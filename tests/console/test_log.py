@@ -46,6 +46,12 @@ def test_page_lists_the_newest_lines_with_their_fields(browser: Browser) -> None
     assert '<pre tabindex="0">Traceback\n  x</pre>' in page
 
 
+def test_fields_of_filters_are_empty_without_filters(browser: Browser) -> None:
+    browser.sign_in()
+    fields = re.findall(r'<label>.* name="(\w+)" value="(.*?)"', browser.get("/log").body.decode())
+    assert fields == [("id", ""), ("repository", ""), ("text", "")]
+
+
 def test_page_with_filters_loads_itself_again_unless_it_is_paused(browser: Browser) -> None:
     browser.sign_in()
     add(browser, "a", "WARNING", delivery="g-1", repository="o/r")
