@@ -36,7 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),
     "resume": ("maintenance:resume", "Resume the processing that `hls pause` stopped."),
     "forget": ("maintenance:forget", "Delete what is stored about a person."),
-    "prompts": ("prompts:prompts", "List, compare and try prompts."),
+    "prompts": ("prompts:prompts", "List and try prompts."),
     "config": ("config:config_commands", "Explain settings."),
     "demo": ("demo:demo", "Run the real service against a sandbox; needs no account."),
     "sandbox": ("sandbox:sandbox", "Run the stand-ins for GitHub and Claude alone."),

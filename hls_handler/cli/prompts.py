@@ -33,7 +33,7 @@ from hls_handler.store.calls import PromptStats
 from hls_handler.wording import count, format_usd
 
 prompts = typer.Typer(
-    help="List, compare and try prompts.",
+    help="List and try prompts.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
