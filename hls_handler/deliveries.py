@@ -65,8 +65,8 @@ TRIAGED = "triage-"
 
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
-_NAMES_ONE_DELIVERY = re.compile(r"[\d@]")
-"""Matches words of a reason that say nothing about its cause: numbers, times, hashes, and ids."""
+_OF_ONE_DELIVERY = re.compile(r"\S*[\d@]\S*")
+"""Words of a reason that say nothing about its cause: numbers, times, hashes, and ids."""
 
 
 def find_cause(reason: str) -> str:
@@ -82,7 +82,12 @@ def find_cause(reason: str) -> str:
 
 def name_cause(reason: str) -> str:
     """Return the words of a reason that name its cause."""
-    return " ".join(word for word in reason.split() if not _NAMES_ONE_DELIVERY.search(word))
+    return " ".join(_OF_ONE_DELIVERY.sub("", reason).split())
+
+
+def summarize_reason(reason: str) -> str:
+    """Return the reason of several deliveries with a cause: "the issue … is locked"."""
+    return _OF_ONE_DELIVERY.sub("…", reason)
 
 
 def shorten_guid(guid: str) -> str:

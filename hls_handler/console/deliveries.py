@@ -49,6 +49,7 @@ from hls_handler.storage import Storage
 from hls_handler.store.search import NO_EFFORT, CauseGroup, DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.untrusted.cleaning import truncate
+from hls_handler.wording import count, is_or_are
 
 MAX_JSON_CHARACTERS = 100_000
 CHOSEN = "chosen:"  # beginning of the field of a delivery in the list; the rest is its GUID
@@ -67,6 +68,11 @@ class ListChange:
     words: Mapping[str, str]  # of the list
     search: DeliverySearch  # for the deliveries
     number: int  # how many were shown
+
+    @property
+    def words_of_list(self) -> Mapping[str, str]:
+        """Those of the page that is shown after the change."""
+        return {name: value for name, value in self.words.items() if name != "cause"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ class DeliveryPages:
     def _list(self, request: Request) -> Response:
         given = {name: value for name, value in request.query_params.items() if value.strip()}
         follows = given.pop("follow", None) is not None
+        discarded = given.pop("discarded", "")
         try:
             query = DeliveriesQuery.parse(given)
             words = query.words()
@@ -102,7 +109,11 @@ class DeliveryPages:
                 row = self._store.deliveries.find(words[TEXT])
                 if row is not None and row.guid == words[TEXT]:
                     return RedirectResponse(f"/deliveries/{row.guid}", 303)
-            return self._list_page(request, words, before=query.before, follows=follows)
+            said = ""
+            if re.fullmatch("[0-9]{1,9}", discarded):
+                number = int(discarded)
+                said = f"{count(number, 'delivery')} {is_or_are(number)} discarded."
+            return self._list_page(request, words, before=query.before, follows=follows, said=said)
         except InvalidFilter as exc:
             problem = f"{exc.detail}."
         return self._frame.render(
@@ -171,6 +182,9 @@ class DeliveryPages:
             by=self._frame.person(request),
             reason=reason,
         )
+        if result.changed and not result.refused:
+            query = format_query(change.words_of_list)
+            return RedirectResponse(f"{find_list(q=query)}&discarded={result.changed}", 303)
         return self._show_change(request, change, result)
 
     def _parse_change(self, request: Request, form: Form) -> ListChange:
@@ -184,10 +198,10 @@ class DeliveryPages:
         return ListChange(query.words(), query.search(self._store.now()), query.number)
 
     def _show_change(self, request: Request, change: ListChange, result: FilterResult) -> Response:
-        words = {name: value for name, value in change.words.items() if name != "cause"}
         status = 200
         if result.changed is None:
             status = 409
+        words = change.words_of_list
         return self._list_page(request, words, said=f"{result.sentence}.", status=status)
 
     def _show(self, request: Request) -> Response:

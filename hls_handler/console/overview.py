@@ -251,7 +251,7 @@ def _list_dead(causes: Causes) -> Iterator[Problem]:
     for group in causes.groups:
         dead = f"{count(group.number, 'delivery')} {is_or_are(group.number)} dead"
         link = (find_list(q=group.query), "Show and retry")
-        yield Problem("unhealthy", f"{dead}: {group.reason}", link)
+        yield Problem("unhealthy", f"{dead}: {group.title}", link)
     if causes.hidden:
         others = f"{count(causes.hidden, 'delivery')} {is_or_are(causes.hidden)}"
         dead = f"{others} dead for other causes"

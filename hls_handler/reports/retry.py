@@ -176,7 +176,7 @@ def describe_results(found: Causes) -> str:
     for title, is_part in RESULTS.items():
         groups = [group for group in found.groups if is_part(group)]
         if title == FAILED_AGAIN:
-            parts += [f"{group.number} {title} ({group.reason})" for group in groups]
+            parts += [f"{group.number} {title} ({group.title})" for group in groups]
         elif groups:
             parts.append(f"{sum(group.number for group in groups)} {title}")
     if found.hidden:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, checkpoints, deliveries
 from hls_handler.db.values import from_ms, from_row, literal, to_ms
-from hls_handler.deliveries import ListedState, State
+from hls_handler.deliveries import ListedState, State, summarize_reason
 from hls_handler.queue.rate_limiter import SLOT_WAIT
 from hls_handler.store.statistics import DELIVERY_COLUMNS, LAST_ID, DeliveryRow
 
@@ -78,6 +78,13 @@ class CauseGroup:
     reason: str  # of the newest one, "" without one; those of the others may name another time
     number: int
     first_due_at: datetime  # of queued ones
+
+    @property
+    def title(self) -> str:
+        """What the reasons have in common."""
+        if self.number == 1:
+            return self.reason
+        return summarize_reason(self.reason)
 
     @property
     def query(self) -> str:

@@ -169,6 +169,32 @@ def test_page_of_a_delivery_follows_a_retry(service: Service, open_page: OpenPag
     page.locator("[hx-trigger='every 3s']").wait_for(state="detached")
 
 
+def test_keys_and_a_box_choose_deliveries(service: Service, open_page: OpenPage) -> None:
+    page = open_page()
+    sign_in(page, service)
+    page.goto(f"http://127.0.0.1:{service.port}/")
+    page.get_by_text("Pause the processing").click()
+    page.get_by_label("Reason").fill("a migration")
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Resume everything").wait_for()
+    event = recorded.load("demo/bug")
+    for _ in range(2):
+        assert service.deliver(event.event, recorded.unique(event.body)).status == 202
+    page.goto(f"http://127.0.0.1:{service.port}/deliveries?state=queued")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    page.get_by_text("1 selected").wait_for()
+    page.keyboard.press("k")
+    page.keyboard.press("x")
+    page.get_by_text("1 selected").wait_for(state="hidden")
+    page.get_by_label("Choose all on this page").check()
+    page.get_by_text("2 selected").wait_for()
+    page.get_by_role("button", name="Retry the chosen ones").click()
+    page.get_by_text("is queued but waits").or_(page.get_by_text("to go")).first.wait_for()
+    page.goto(f"http://127.0.0.1:{service.port}/")
+    page.get_by_role("button", name="Resume everything").click()
+
+
 def test_slash_focuses_the_search_box_unless_somebody_types(
     service: Service, open_page: OpenPage
 ) -> None:

@@ -10,6 +10,38 @@ document.addEventListener("keydown", (event) => {
   search.focus();
 });
 
+// The list of deliveries: a box in its head chooses all; j and k move from box to box, and x chooses.
+function findBoxes() {
+  return [...document.querySelectorAll(".pick input")];
+}
+
+document.addEventListener("change", (event) => {
+  const boxes = findBoxes();
+  if (event.target.id === "choose-all") {
+    boxes.forEach((box) => (box.checked = event.target.checked));
+  }
+  const output = document.querySelector(".chosen output");
+  if (output) {
+    output.textContent = `${boxes.filter((box) => box.checked).length} selected`;
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest("input:not([type=checkbox]), select, textarea");
+  if (isTyping || event.ctrlKey || event.metaKey || event.altKey) {
+    return;
+  }
+  const boxes = findBoxes();
+  const at = boxes.indexOf(document.activeElement);
+  if (event.key === "j") {
+    boxes[Math.min(at + 1, boxes.length - 1)]?.focus();
+  } else if (event.key === "k") {
+    boxes[Math.max(at - 1, 0)]?.focus();
+  } else if (event.key === "x") {
+    boxes[at]?.click();
+  }
+});
+
 // Plots: each element with `data-plot` has the values of one (plots.py).
 const COLOURS = {
   received: "--fgColor-accent",
