@@ -104,11 +104,6 @@ def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
     )
 
 
-def _add_ids(record: logging.LogRecord) -> bool:
-    record.ids = _bound.get()  # never changed: `log_context` replaces the mapping
-    return True
-
-
 class CleanHandler(logging.StreamHandler[IO[str]]):
     """Handler that writes log lines without secrets and credentials, and adds them to the ring
     buffer as JSON.
