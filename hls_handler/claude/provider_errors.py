@@ -123,7 +123,7 @@ def _translate_response(
         return down(service, what, OUTAGE_REMEDY, retry_at)
     if status == 413:
         return Permanent(f"{what}; {REQUEST_REMEDY}")
-    if status == 400 and any(part in what.lower() for part in LIMITED):
+    if status == 400 and any(part in f"{message}".lower() for part in LIMITED):
         return limit_of_account(service, what, ACCOUNT_REMEDY)
     if status in (400, 422) and message is not None:
         return Permanent(f"{what}; {REQUEST_REMEDY}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -82,6 +83,15 @@ def test_other_errors_are_the_prompts(provider: Provider, server: FakeServer, me
     server.says = [rejected(message)]
     with pytest.raises(Permanent, match="shorten or correct it"):
         provider.ask(RENDERED)
+
+
+def test_name_of_a_prompt_says_nothing_about_the_account(
+    provider: Provider, server: FakeServer
+) -> None:
+    server.says = [rejected("prompt is too long: 212345 tokens > 200000 maximum")]
+    prompt = replace(RENDERED.prompt, id="issues/billing@3f9c2a")
+    with pytest.raises(Permanent, match="400 to issues/billing@3f9c2a: prompt is too long"):
+        provider.ask(replace(RENDERED, prompt=prompt))
 
 
 @pytest.mark.parametrize(
