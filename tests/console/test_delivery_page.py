@@ -182,7 +182,7 @@ def test_page_of_a_discarded_delivery_says_since_when_and_leads_to_the_log(
 ) -> None:
     fail(store, "g1")
     form = {"chosen:g1": "on", "reason": "a duplicate"}
-    assert browser.submit("/deliveries/g1", "/deliveries/discard", **form).status == 200
+    assert browser.submit("/deliveries/g1", "/deliveries/discard", **form).status == 303
     page = page_of(browser)
     log = '<a href="/log\\?text=g1">log</a>'
     assert re.search(f"Discarded <time .*?</time>. The {log} has the person and the reason.", page)

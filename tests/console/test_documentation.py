@@ -31,7 +31,7 @@ def test_each_setting_is_a_block_with_its_type_and_default(browser: Browser) -> 
     assert shown == [path for path, cells in rows.items() if len(cells) == 5]
     assert (
         '<dl class="key" id="server.port"><dt><code>server.port</code>'
-        ' <span class="quiet">a whole number from 0 to 65535 · default <code>8000</code></span></dt>\n'
+        ' <span class="quiet">from 0 to 65535 · default <code>8000</code></span></dt>\n'
         "<dd>TCP port; 0 takes a free one and prints it</dd>\n"
     ) in page
     assert "a list of texts, at least one · <code>required</code></span>" in page
