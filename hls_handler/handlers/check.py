@@ -17,7 +17,7 @@ from hls_handler.actions import TITLE_CHECK, Annotation, Conclusion, EnsureCheck
 from hls_handler.analysis import NO_CALLS, Receipt, ReplyFields, Severity
 from hls_handler.handlers.asking import AT_LIMIT
 from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
-from hls_handler.review.ledger import fails_check, leaves_open, sort_entries
+from hls_handler.review.ledger import fails_check, is_failing, leaves_open, sort_entries
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_title, truncate
@@ -56,9 +56,7 @@ class EndedReview:
 
     @cached_property
     def opened(self) -> Sequence[LedgerEntry]:
-        """The findings that count, most severe first. Only people who may write can dismiss one
-        for the check.
-        """
+        """The findings that count, most severe first."""
         return sort_entries(one for one in self.findings if one.counts)
 
 
@@ -70,7 +68,10 @@ def plan_check(review: EndedReview, settings: Review) -> EnsureCheck:
         conclusion = "failure"
     elif review.coverage.is_complete and not hangs:
         conclusion = "success"
-    title = _title(review)
+    dismissed = ""
+    if conclusion == "success":
+        dismissed = _describe_dismissed(review.findings, fail_on)
+    title = _title(review, dismissed)
     return EnsureCheck(
         commit=review.commit,
         conclusion=conclusion,
@@ -127,7 +128,22 @@ def plan_ignored_check(
     return replace(check, is_exempt=is_exempt)
 
 
-def _title(review: EndedReview) -> str:
+def _describe_dismissed(findings: Iterable[LedgerEntry], fail_on: Severity | None) -> str:
+    """Return "1 high finding dismissed by anna; " of the findings that would fail the check."""
+    dismissed = [
+        finding
+        for finding in sort_entries(findings)
+        if finding.state == "dismissed" and is_failing(finding.severity, fail_on)
+    ]
+    if not dismissed:
+        return ""
+    numbers = Counter(finding.severity for finding in dismissed)
+    severities = " and ".join(f"{number} {severity}" for severity, number in numbers.items())
+    people = " and ".join(sorted({finding.dismissed_by or "a person" for finding in dismissed}))
+    return f"{severities} {inflect(len(dismissed), 'finding')} dismissed by {people}; "
+
+
+def _title(review: EndedReview, dismissed: str) -> str:
     """Return a title such as "10 open findings, 1 critical; 6 of 6 files reviewed"."""
     coverage = review.coverage
     opened = review.opened
@@ -138,6 +154,7 @@ def _title(review: EndedReview) -> str:
         found = (
             f"{count(len(opened), 'open finding')}, {number} {worst}{_describe_unseen(opened)}; "
         )
+    found += dismissed
     if coverage.needed:
         return f"{found}{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed"
     reasons = count_reasons(file.reason or "reviewed" for file in coverage.files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -193,11 +194,32 @@ def test_open_finding_fails_only_from_the_severity_that_settings_name(
     assert planned.conclusion == conclusion
 
 
-def test_rule_18_dismissal_without_write_permission_does_not_turn_a_failing_check_green() -> None:
-    by_other = replace(HIGH, state="dismissed", dismissed_by="zoe")
-    by_writer = replace(by_other, has_binding_dismissal=True)
-    assert check(REVIEWED, findings=(by_other,), fail_on="high").conclusion == "failure"
-    assert check(REVIEWED, findings=(by_writer,), fail_on="high").conclusion == "success"
+@pytest.mark.parametrize(
+    ("findings", "fail_on", "title"),
+    [
+        ([HIGH], "high", "1 high finding dismissed by anna; 1 of 1 file reviewed"),
+        ([HIGH, HIGH], "high", "2 high findings dismissed by anna; 1 of 1 file reviewed"),
+        ([HIGH], "critical", "1 of 1 file reviewed"),
+        ([HIGH], None, "1 of 1 file reviewed"),
+    ],
+)
+def test_title_of_a_green_check_names_who_dismissed_what_would_fail_it(
+    findings: Sequence[LedgerEntry], fail_on: Severity | None, title: str
+) -> None:
+    dismissed = tuple(replace(one, state="dismissed", dismissed_by="anna") for one in findings)
+    planned = check(REVIEWED, findings=dismissed, fail_on=fail_on)
+    assert (planned.conclusion, planned.title) == ("success", title)
+
+
+def test_title_lists_severities_and_people_of_dismissals_and_a_failing_check_does_not() -> None:
+    critical = replace(HIGH, severity="critical", state="dismissed", dismissed_by="ben")
+    high = replace(HIGH, state="dismissed", dismissed_by="anna")
+    low = replace(HIGH, severity="low")
+    assert check(REVIEWED, findings=(high, critical, low), fail_on="high").title == (
+        "1 open finding, 1 low; 1 critical and 1 high findings dismissed by anna and ben;"
+        " 1 of 1 file reviewed"
+    )
+    assert "dismissed" not in check(REVIEWED, findings=(high, HIGH), fail_on="high").title
 
 
 def test_annotations_show_lines_of_the_commit() -> None:
