@@ -32,10 +32,11 @@ from hls_handler.handlers import COMMAND_HANDLERS
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.oracle import OracleHandler
+from hls_handler.handlers.pull_request_facts import find_least_failing
 from hls_handler.operators import log_act
 from hls_handler.queue.checkpoints import StatusChange
-from hls_handler.review.dismissals import COMMAND, DELETED, HINT, UNDISMISSED, classify_reply
-from hls_handler.review.ledger import fails_check, leaves_open
+from hls_handler.review.dismissals import COMMAND, DELETED, HINT, OPEN_AGAIN, UNDISMISSED
+from hls_handler.review.ledger import Dismissers
 from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import Command, Ignored, Rule, find_disabled, from_event
 from hls_handler.transport import exchange
@@ -54,24 +55,29 @@ REACTION = Codec("reaction", 1, TypeAdapter(str))
 COMMON_KEYS = ("repository", "sender", "installation", "organization")
 """Keys of a webhook's payload that are the same for all events of a person in a repository."""
 
+DISMISSING = ("dismiss", "undismiss", "thread", "deleted", "unclear")
+"""The commands that the author of a pull request may also give about findings that fail no
+check.
+"""
+
 HINT_TEXT = (
-    "HLS did not understand this as a dismissal, so finding {number} stays open and counts for the"
-    ' check. If it is not to be fixed, reply `/dismiss`, or "won\'t fix" with a reason.'
+    "HLS did not read this as a dismissal, so finding {number} stays as it is. If it is not to be"
+    ' fixed, reply `/dismiss`, or begin a reply with "won\'t fix: ...".'
 )
 
 HELP_FAMILY = "help"
 
 HELP = """\
-**Commands.** Write one of them alone on the first line of a new comment on a pull request. \
-They need write permission.
+**Commands.** Write one of them alone on the first line of a new comment on a pull request, or in \
+the thread of a finding. They need write permission.
 
 | command | effect |
 |---|---|
 | `/review` | review what is new since the last review, also of a draft |
 | `/review full` | review all changes again |
-| `/dismiss 3 because ...` | dismiss finding 3: the check does not count it any more. \
-In the thread of a finding, `/dismiss` does |
-| `/undismiss 3` | take the dismissals of finding 3 back; in its thread, `/undismiss` does |
+| `/dismiss 3 because ...` | dismiss finding 3, which its author may also do if it fails no \
+check; in its thread, `/dismiss` does |
+| `/undismiss 3` | open finding 3 again; in its thread, `/undismiss` does |
 | `/stop` | do nothing more on this pull request |
 | `/resume` | end `/stop`, and review what is new |
 | `/help` | show this table |
@@ -121,27 +127,28 @@ def _find_reason_to_ignore(job: Job, command: Command, login: str) -> Ignored | 
     if disabled is not None:
         return disabled
     job.require_reads_allowed()
-    unchanged = _find_unchanged(job, command)
+    entry = find_finding(job, thread=command.thread, number=command.finding)
+    unchanged = _find_unchanged(command, entry, login)
     if unchanged:
         return Ignored("nothing relevant changed", unchanged)
     permission = job.context.github.reader(job.event.repository.full_name).permission(login)
-    if permission in MAY_COMMAND:
+    if permission in MAY_COMMAND or _may_author_dismiss(job, command, entry):
         return None
-    what = (
-        "commands need"
-        if command.name not in ("thread", "deleted")
-        else "the check counts only dismissals of people with"
-    )
-    return Ignored(
-        "no permission", f"{login} has the permission {permission}, and {what} write permission"
-    )
+    reason = f"{login} has the permission {permission}, and commands need write permission"
+    return Ignored("no permission", reason)
+
+
+def _may_author_dismiss(job: Job, command: Command, entry: LedgerEntry | None) -> bool:
+    conversation = job.event.conversation
+    if entry is None or conversation is None or command.name not in DISMISSING:
+        return False
+    fail_on = find_least_failing(job.rule.effective.review)
+    people = Dismissers((), conversation.user.login, fail_on)
+    return people.may_dismiss(job.event.sender.login, entry.severity)
 
 
 def find_finding(
-    job: Job,
-    *,
-    thread: int | None = None,
-    number: int | None = None,
+    job: Job, *, thread: int | None = None, number: int | None = None
 ) -> LedgerEntry | None:
     """Return the finding of the pull request with this review thread, or else with this number."""
     if job.lease.number is None:
@@ -174,14 +181,8 @@ def _run(job: Job, command: Command, login: str) -> str:
             resumed = f"{login} ended the stop of this pull request"
             requested = _request_review(job, number, "new", if_impossible="+1", request=REQUESTED)
             return _join(resumed, requested)
-        case "dismiss":
-            return _dismiss(job, command, number, login)
-        case "undismiss":
-            return _undismiss(job, command, number, login)
-        case "deleted":
-            return _dismiss_deleted(job, command, number, login)
-        case "remark":
-            return _reply_with_hint(job, command, number)
+        case "dismiss" | "undismiss" | "deleted" | "objection" | "unclear":
+            return _decide_finding(job, command, number, login)
         case "thread":
             return _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
         case "help":
@@ -209,45 +210,39 @@ def _prepare_handler(job: Job, key: str) -> Job | str:
     )
 
 
-def _find_unchanged(job: Job, command: Command) -> str:
-    """Return why an event in a review thread of HLS changes nothing at once; "" if it does."""
-    if command.name not in ("thread", "deleted", "remark"):
+def _find_unchanged(command: Command, entry: LedgerEntry | None, login: str) -> str:
+    """Return why an event in a review thread changes nothing; "" if it may."""
+    if command.thread is None or entry is None:
         return ""
-    entry = find_finding(job, thread=command.thread)
-    comment = job.event.comment
-    state = entry.state if entry is not None else "gone"
-    if state in ("fixed", "gone"):
-        return f"the finding of this review thread is {state}, so the check does not count it"
-    if command.name == "remark" and not _is_failing_check(job, entry):
-        return (
-            "the reply is no command, and the finding of its review thread does not fail the check"
-        )
-    if state != "dismissed" and comment is not None and classify_reply(comment.body) == "change":
-        return "the finding of this review thread is open and was not dismissed"
+    if command.name == "objection" and entry.dismissed_by in (None, login):
+        return "no other person dismissed the finding of this review thread"
+    is_over = entry.is_closed and command.name in ("thread", "deleted")
+    if is_over or (command.name == "unclear" and not entry.counts):
+        return f"the finding of this review thread is {entry.state}, so the check does not count it"
     return ""
 
 
-def _is_failing_check(job: Job, entry: LedgerEntry | None) -> bool:
-    review = job.rule.effective.review
-    if entry is None or not review.check:
-        return False
-    return fails_check(entry, review.fail_on) or leaves_open(entry, review.fail_on)
-
-
-def _dismiss(job: Job, command: Command, number: int, login: str) -> str:
-    entry = find_finding(job, number=command.finding) if command.finding else None
+def _decide_finding(job: Job, command: Command, number: int, login: str) -> str:
+    """Dismiss a finding, or open it again, or reply how to do so."""
+    entry = find_finding(job, thread=command.thread, number=command.finding)
     if entry is None:
-        is_missing = command.finding is None
-        found = (
-            "the number is missing"
-            if is_missing
-            else f"no finding has the number {command.finding}"
-        )
-        return _join(
-            _react(job, "confused"),
-            f"nothing was dismissed: {found}; our comment lists the numbers",
-        )
-    _store_dismissal(job, entry, login, COMMAND)
+        problem = f"no finding has the number {command.finding}"
+        if command.finding is None:
+            problem = "the number is missing"
+        reaction = _react(job, "confused")
+        return _join(reaction, f"nothing was changed: {problem}; our comment lists the numbers")
+    if command.name == "unclear":
+        return _reply_with_hint(job, entry, number)
+    if command.finding not in (None, entry.number):
+        wanted = f"/{command.name} {command.finding}"
+        text = f"This is the thread of finding {entry.number}: write `{wanted}` in a new comment"
+        return _reply(job, entry, number, f"other-{job.lease.guid[:8]}", f"{text} outside of it.")
+    if command.name in ("undismiss", "objection"):
+        return _undismiss(job, entry, number, login)
+    how = COMMAND
+    if command.name == "deleted":
+        how = DELETED
+    _store_dismissal(job, entry, login, how)
     requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
     return _join(f"{login} dismissed finding {entry.number}", requested)
 
@@ -257,52 +252,36 @@ def _store_dismissal(job: Job, entry: LedgerEntry, login: str, how: str) -> None
     job.store.reviews.dismiss(job.lease, job.bot.login, entry.key, by=login, how=how)
 
 
-def _dismiss_deleted(job: Job, command: Command, number: int, login: str) -> str:
-    entry = find_finding(job, thread=command.thread)
-    assert entry is not None  # `_find_unchanged` found it
-    _store_dismissal(job, entry, login, DELETED)
-    requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
-    return _join(
-        f"{login} deleted the comment of finding {entry.number}, which dismisses it", requested
-    )
-
-
-def _reply_with_hint(job: Job, command: Command, number: int) -> str:
-    """Reply once how to dismiss the finding, unless somebody promised a change."""
-    entry = find_finding(job, thread=command.thread)
-    assert entry is not None  # `_find_unchanged` found it
-    assert entry.comment_id is not None
-    if job.situation.stop is not None or not job.rule.effective.features.auto_commenting:
-        return "HLS was stopped here, or comments are switched off, so there is no hint"
+def _reply_with_hint(job: Job, entry: LedgerEntry, number: int) -> str:
+    """Reply once how to dismiss the finding."""
     reader = job.context.github.reader(job.event.repository.full_name, bot=job.bot)
     threads = reader.review_threads(number)
     thread = next((one for one in threads if one.comment_id == entry.comment_id), None)
     if thread is None or HINT in thread.own_replies:
         return "the review thread has the hint how to dismiss its finding, or is not there any more"
-    if any(classify_reply(one.body) == "change" for one in thread.replies):
-        return (
-            "somebody promised a change in the review thread, so there is no hint how to dismiss"
-            " its finding"
-        )
-    text = HINT_TEXT.format(number=entry.number)
+    return _reply(job, entry, number, HINT, HINT_TEXT.format(number=entry.number))
+
+
+def _reply(job: Job, entry: LedgerEntry, number: int, key: str, text: str) -> str:
+    """Reply in the thread of the finding; return a sentence about it."""
+    if entry.comment_id is None:
+        return ""
+    if job.situation.stop is not None or not job.rule.effective.features.auto_commenting:
+        return "HLS was stopped here, or comments are switched off, so there is no reply"
     posting = Posting(job, Conversation(number, is_pull_request=True))
-    action = EnsureReply(entry.comment_id, HINT, text)
+    action = EnsureReply(entry.comment_id, key, text)
     return job.run_step(OUTCOME, 0, lambda: posting.write(action, 0)).detail
 
 
-def _undismiss(job: Job, command: Command, number: int, login: str) -> str:
-    thread = command.thread if command.finding is None else None
-    entry = find_finding(job, thread=thread, number=command.finding)
-    problem = ""
-    if entry is None:
-        problem = "`/undismiss` needs the number of a finding, and our comment lists the numbers"
-    elif not entry.dismissals:
-        problem = f"finding {entry.number} is not dismissed"
-    if entry is None or problem:
-        return _join(_react(job, "confused"), f"nothing was taken back: {problem}")
+def _undismiss(job: Job, entry: LedgerEntry, number: int, login: str) -> str:
+    if not entry.dismissals:
+        problem = f"nothing was changed: finding {entry.number} is not dismissed"
+        return _join(_react(job, "confused"), problem)
     _store_dismissal(job, entry, login, UNDISMISSED)
+    text = f"Finding {entry.number} is open again: {login} took its dismissal back."
+    replied = _reply(job, entry, number, f"{OPEN_AGAIN}-{job.lease.guid[:8]}", text)
     requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
-    return _join(f"{login} took the dismissal of finding {entry.number} back", requested)
+    return _join(f"{login} took the dismissal of finding {entry.number} back", replied, requested)
 
 
 def _find_number(job: Job) -> int | None:

@@ -130,9 +130,9 @@ class CherryPickHandler(Handler):
 def gather(source: Source) -> CherryPickFacts:
     """Read the pull request, and compute its change on the branch in the mirror."""
     event = source.event
-    assert event.issue is not None  # parse_event rejects a comment event without one
+    assert event.conversation is not None  # parse_event rejects a comment event without one
     assert event.comment is not None
-    pull = source.reader.pull_request(event.issue.number)
+    pull = source.reader.pull_request(event.conversation.number)
     check_conversation(event, pull, may_be_closed=True)
     branch = read_command_line(event.comment.body)[1].partition(" ")[2]
     if not BRANCH.fullmatch(branch):

@@ -153,9 +153,7 @@ def show_earlier(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
 
 
 def list_failing(facts: PullRequestFacts) -> list[LedgerEntry]:
-    """Return the earlier findings that fail the check, also those that only a person without write
-    dismissed.
-    """
+    """Return the earlier findings that fail the check."""
     return [one for one in facts.found.ledger if fails_check(one, facts.fail_on)]
 
 
@@ -169,9 +167,7 @@ def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     shown: list[ShownFinding] = []
     for entry in sort_entries(one for one in facts.found.ledger if one.state == "dismissed"):
         by = entry.dismissed_by or ""
-        # first those of the person
-        keys = sorted(entry.dismissals, key=lambda key: not key.endswith(f" by {by}"))
-        how = describe_dismissal(next(iter(keys), ""))
+        how = describe_dismissal(next(iter(entry.dismissals), ""))
         finding = _show_entry(facts, entry)
         shown.append(replace(finding, body="", dismissed_by=by, dismissed_how=how))
     return tuple(shown)

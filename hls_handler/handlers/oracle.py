@@ -106,8 +106,8 @@ def gather(source: Source, *, finds_tests: bool = True) -> OracleFacts:
     """Read the changed files, and with `finds_tests` the test files that Claude can choose from."""
     event = source.event
     reader = source.reader
-    assert event.issue is not None  # parse_event rejects a comment event without one
-    pull = reader.pull_request(event.issue.number)
+    assert event.conversation is not None  # parse_event rejects a comment event without one
+    pull = reader.pull_request(event.conversation.number)
     check_conversation(event, pull)
     files = reader.files(pull.number)
     changed = _choose_first([file.path for file in files], MAX_CHANGED, source.limits)

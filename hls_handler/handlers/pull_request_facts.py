@@ -78,14 +78,9 @@ class ReviewFindings:
         """The open entries of `ledger`, most severe first."""
         return sort_entries(entry for entry in self.ledger if entry.state == "open")
 
-    def count(self, state: FindingState, *, by_readers: bool = False) -> int:
-        """Count the earlier findings in a state; `by_readers`: without findings that a writer
-        dismissed.
-        """
-        return sum(
-            one.state == state and not (by_readers and one.has_binding_dismissal)
-            for one in self.ledger
-        )
+    def count(self, state: FindingState) -> int:
+        """Count the earlier findings in a state."""
+        return sum(entry.state == state for entry in self.ledger)
 
 
 @dataclass(frozen=True)
@@ -416,8 +411,6 @@ def list_to_ask(
 ) -> list[LedgerEntry]:
     """Return the findings to ask about: undecided ones, then open ones that decide about the check,
     or all open ones.
-
-    One that only a reader dismissed counts for the check, so it is asked about like an open one.
     """
     entries = [one for one in sort_entries(ledger) if not one.form and not one.is_closed]
     undecided = [

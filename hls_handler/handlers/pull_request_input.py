@@ -68,7 +68,13 @@ from hls_handler.handlers.review_input import (
 )
 from hls_handler.handlers.shown_context import count_context_tokens
 from hls_handler.handlers.skipped_files import SkipRules, count_lines
-from hls_handler.review.ledger import PresentFiles, apply_threads, find_departed, follow
+from hls_handler.review.ledger import (
+    Dismissers,
+    PresentFiles,
+    apply_threads,
+    find_departed,
+    follow,
+)
 from hls_handler.review.patches import Patch
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import Reviewer
@@ -223,9 +229,10 @@ def _follow_earlier(event: Event, limits: PromptLimits, changes: _Changes) -> _E
     files = changes.files
     discussion = changes.discussion
     ledger = follow_credentials(follow(record, files), changes.credentials, files)
-    ledger = apply_threads(ledger, discussion.threads, writers=discussion.writers)
-    in_vain = discussion.find_resolved_in_vain(ledger)
     fail_on = find_least_failing(limits.review)
+    people = Dismissers(discussion.writers, changes.pull_request.user.login, fail_on)
+    ledger = apply_threads(ledger, discussion.threads, people)
+    in_vain = discussion.find_resolved_in_vain(ledger)
     is_requested = event.requested_review in ("new", "full")
     wanted = list_to_ask(ledger, fail_on=fail_on, asks_all=is_requested)
     urgent = find_departed(record.ledger, ledger, files)

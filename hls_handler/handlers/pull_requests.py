@@ -161,10 +161,6 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
         lambda facts: sum(one.is_undecided or one.has_vanished for one in list_failing(facts)),
     ),
     "unseen": (int, lambda facts: len(list_unseen(facts))),
-    "still_counted": (
-        int,
-        lambda facts: facts.found.count("dismissed", by_readers=True) * facts.review.check,
-    ),
     "open_findings": (tuple[OpenFinding, ...], list_open),
     "unrepeated": (tuple[ShownFinding, ...], show_earlier),
     "coverage": (Coverage, lambda facts: facts.coverage),

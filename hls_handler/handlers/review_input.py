@@ -163,10 +163,12 @@ class Discussion:
 
 def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) -> Discussion:
     """Read the review threads, unless no finding has one."""
-    if not any(entry.comment_id for entry in ledger):
-        return Discussion()
-    threads = reader.review_threads(number)
+    threads: Sequence[ReviewThread] = ()
+    if any(entry.comment_id for entry in ledger):
+        threads = reader.review_threads(number)
     people: dict[str | None, None] = {}
+    for entry in ledger:
+        people |= dict.fromkeys(key.partition(" by ")[2] for key in entry.dismissals)
     for thread in threads:
         people |= dict.fromkeys([*find_dismissals(thread).values(), thread.resolved_by])
     writers = [

@@ -27,14 +27,23 @@ from hls_handler.review.blocks import (
     match_blocks,
     token,
 )
-from hls_handler.review.dismissals import COMMAND, DELETED, RESOLVED, UNDISMISSED, find_dismissals
+from hls_handler.review.dismissals import (
+    COMMAND,
+    DELETED,
+    REPLY,
+    RESOLVED,
+    UNDISMISSED,
+    find_dismissals,
+)
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, letters_of
 from hls_handler.review.record import FindingState, LedgerEntry, Proof, ReviewRecord
 
 MAX_BLOCKS = 10  # that an entry remembers
 BY_EVENT = (COMMAND, DELETED, UNDISMISSED)
-"""Beginnings of the keys that events of writers stored. The thread does not show them."""
+"""Beginnings of the keys that events stored of people who might dismiss the finding then. The
+thread does not show them.
+"""
 
 WORD = re.compile(r"[^\W\d]\w{2,}")
 NAME_IN_TEXT = re.compile(r"`[^`\n]+`|[\w./-]*\w[./_]\w[\w./-]*|\w*[a-z][A-Z]\w*|\w+(?=\()")
@@ -395,29 +404,42 @@ def place(entry: LedgerEntry, line: Line | None, path: str, files: PresentFiles)
     return _attach(entry, line, block)
 
 
+@dataclass(frozen=True, slots=True)
+class Dismissers:
+    """The people who may dismiss findings: writers, and the author those that fail no check."""
+
+    writers: Collection[str]  # logins of people who may write to the repository
+    author: str  # login of the pull request's author
+    fail_on: Severity | None
+
+    def may_dismiss(self, login: str, severity: Severity) -> bool:
+        is_author = login == self.author
+        return login in self.writers or (is_author and not is_failing(severity, self.fail_on))
+
+
 def apply_threads(
-    ledger: Iterable[LedgerEntry], threads: Iterable[ReviewThread], *, writers: Collection[str]
+    ledger: Iterable[LedgerEntry], threads: Iterable[ReviewThread], people: Dismissers
 ) -> tuple[LedgerEntry, ...]:
     """Return the entries with what people did in their review threads, and with the commands that
     dismissed them.
 
     A thread that is missing changes nothing: it may be on a page that was not read, or another
     account's. A resolved thread dismisses only while the entry is as it was raised, because people
-    resolve a thread when they think that it is done. `/undismiss` makes all dismissals void that
-    are there at the next review.
-
-    `writers` are the logins of people who may write to the repository.
+    resolve a thread when they think that it is done. A reply that has dismissed counts until
+    `/undismiss`, which makes all dismissals void that are there at the next review.
     """
     by_key = {thread.key: thread for thread in threads}
-    return tuple(_apply_thread(entry, by_key.get(entry.key), writers) for entry in ledger)
+    return tuple(_apply_thread(entry, by_key.get(entry.key), people) for entry in ledger)
 
 
 def _apply_thread(
-    entry: LedgerEntry, thread: ReviewThread | None, writers: Collection[str]
+    entry: LedgerEntry, thread: ReviewThread | None, people: Dismissers
 ) -> LedgerEntry:
     known = {key: key.partition(" by ")[2] for key in entry.dismissals}
     found = {
-        key: login for key, login in known.items() if thread is None or key.startswith(BY_EVENT)
+        key: login
+        for key, login in known.items()
+        if thread is None or key.startswith((*BY_EVENT, REPLY))
     }
     if thread is not None:
         entry = replace(entry, is_accepted=bool(thread.thumbs_up))
@@ -431,13 +453,11 @@ def _apply_thread(
         void += found
     if not entry.is_as_raised:  # also if the lines are as they were raised again later
         void += [key for key in found if key.startswith(RESOLVED)]
-    counting = {key: login for key, login in found.items() if key not in void}
-    was_binding = thread is None and entry.has_binding_dismissal
-    binding = [
-        login
-        for key, login in counting.items()
-        if was_binding or login in writers or key.startswith(BY_EVENT)
-    ]
+    counting: dict[str, str] = {}
+    for key, login in found.items():
+        was_writer = key.startswith(BY_EVENT) and login != people.author
+        if key not in void and (was_writer or people.may_dismiss(login, entry.severity)):
+            counting[key] = login
     state = entry.state
     if not entry.is_closed:
         state = "dismissed" if counting else "open"
@@ -446,8 +466,7 @@ def _apply_thread(
         state=state,
         dismissals=tuple(counting),
         void_dismissals=tuple(dict.fromkeys(void)),
-        dismissed_by=next(iter([*binding, *counting.values()]), None),
-        has_binding_dismissal=bool(binding),
+        dismissed_by=next(iter(counting.values()), None),
     )
 
 
@@ -460,7 +479,6 @@ def reopen(entry: LedgerEntry) -> LedgerEntry:
         dismissals=(),
         void_dismissals=void,
         dismissed_by=None,
-        has_binding_dismissal=False,
     )
 
 

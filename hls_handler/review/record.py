@@ -74,7 +74,6 @@ class LedgerEntry:
     # those from before it became more severe, or before `/undismiss`
     void_dismissals: tuple[str, ...] = ()
     dismissed_by: str | None = None  # login
-    has_binding_dismissal: bool = False  # True if that person may write to the repository
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
 
     @property
@@ -95,10 +94,8 @@ class LedgerEntry:
 
     @property
     def counts(self) -> bool:
-        """True if the check counts it: it is not closed, and no person with write permission
-        dismissed it.
-        """
-        return not self.is_closed and not self.has_binding_dismissal
+        """True if the check counts it: it is neither closed nor dismissed."""
+        return self.state == "open"
 
 
 @dataclass(frozen=True, slots=True)

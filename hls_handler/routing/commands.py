@@ -5,14 +5,14 @@ again.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
 from hls_handler.actions import TITLE_CHECK
 from hls_handler.events import Account
-from hls_handler.review.dismissals import classify_reply
+from hls_handler.review.dismissals import read_reply
 from hls_handler.routing.envelope import DELETED_COMMENT, RoutingInput
 from hls_handler.routing.filters import (
     Ignored,
@@ -38,20 +38,19 @@ CommandName = Literal[
     "test-oracle",
     "thread",
     "deleted",
-    "remark",
+    "objection",
+    "unclear",
     "unknown",
 ]
-"""The words of a command; "thread" if a person dismissed a finding in its review thread, or took
-that back; "deleted" if a person deleted its first comment; "remark" for another reply there;
-"unknown" for a command that HLS does not have.
+"""The words of a command; "thread" if a person dismissed a finding in its review thread; "deleted"
+if a person deleted its first comment; "objection" if a person wants a dismissed finding fixed;
+"unclear" for a reply that may be a dismissal; "unknown" for a command that HLS does
+not have.
 """
-
-IN_THREADS: Collection[CommandName] = ("thread", "deleted", "remark", "undismiss")
 
 COMMAND = re.compile(
     r"/(stop|resume|review full|review|help|(?:un)?dismiss)"
-    r"(?:(?<=dismiss) #?([0-9]{1,6})(?:[:,]? [a-z].*)?)?",
-    re.ASCII,
+    r"(?:(?<=dismiss)(?: #?([0-9]{1,6}))?(?:[:,]? [^\W\d_].*)?)?"
 )
 """Matches a command as `read_command_line` returns it. What follows the number of a finding, from a
 letter on, is the reason.
@@ -75,15 +74,17 @@ bots share less.
 NEW_COMMENT = "issue_comment.created"
 RERUN_CHECK = "check_run.rerequested"
 NEW_REPLY = "pull_request_review_comment.created"
-THREAD_EVENTS = ("pull_request_review_thread.resolved", "pull_request_review_thread.unresolved")
-BY_PEOPLE = (NEW_COMMENT, NEW_REPLY, DELETED_COMMENT, *THREAD_EVENTS)
+RESOLVED_THREAD = "pull_request_review_thread.resolved"
+UNRESOLVED_THREAD = "pull_request_review_thread.unresolved"
+BY_PEOPLE = (NEW_COMMENT, NEW_REPLY, DELETED_COMMENT, RESOLVED_THREAD, UNRESOLVED_THREAD)
 """Events that can be a command of a person, besides `RERUN_CHECK`."""
 
 
 DESCRIBED: Mapping[CommandName, str] = {
     "thread": "a dismissal in a review thread",
     "deleted": "a deleted comment of a review thread",
-    "remark": "a reply in a review thread",
+    "objection": "an objection to a dismissal",
+    "unclear": "a reply in a review thread that may be a dismissal",
     "unknown": "a command that HLS does not have",
 }
 
@@ -171,9 +172,9 @@ def route_command(
     """Return the command, `Ignored` if HLS itself or a bot gave it, and None if the event is no
     command.
 
-    A command is the first line of a new comment on a pull request, a dismissal in a review thread
-    (HLS's or another), or the request to run HLS's own check again. Commands need no entry in
-    `effective.events`, if it has any event of pull requests.
+    A command is the first line of a new comment on a pull request or in a review thread (HLS's or
+    another), a dismissal there, or the request to run HLS's own check again. Commands need no entry
+    in `effective.events`, if it has any event of pull requests.
     """
     found = _find_command(routing_input, settings, accounts)
     if found is None or not may_be_command(routing_input.key, effective, settings):
@@ -187,7 +188,7 @@ def route_command(
     if routing_input.sender_is_bot:
         reason = f"{routing_input.sender} is a bot; only people can give HLS commands"
         return Ignored("other bot", reason)
-    thread = routing_input.thread if found.name in IN_THREADS else None
+    thread = routing_input.thread
     return Command(routing_input.key, found.name, effective, finding=found.number, thread=thread)
 
 
@@ -208,8 +209,10 @@ def _find_command(
     is_by_sender = same_login(routing_input.comment_author, routing_input.sender)
     if key == NEW_COMMENT and is_by_sender:
         return parse_command(routing_input.comment_body, accounts)
-    if key in THREAD_EVENTS and is_in_thread:
+    if key == RESOLVED_THREAD and is_in_thread:
         return GivenCommand("thread")
+    if key == UNRESOLVED_THREAD and is_in_thread:
+        return GivenCommand("undismiss")
     if key == DELETED_COMMENT and is_in_thread:
         return GivenCommand("deleted")
     if key == NEW_REPLY and is_in_thread and is_by_sender:
@@ -218,13 +221,13 @@ def _find_command(
 
 
 def _find_in_reply(text: str, accounts: Sequence[Account]) -> GivenCommand | None:
-    """Return what a reply in a review thread asks for."""
-    kind = classify_reply(text)
-    is_addressing = is_addressed(text, accounts)
-    is_question = "?" in text and is_addressing
-    if kind == "dismissal" or (kind == "change" and not is_question):
-        return GivenCommand("thread")
+    """Return what a reply in a review thread asks for; None if it is no command."""
     command = parse_command(text, accounts)
     if command is not None:
-        return command if command.name == "undismiss" else None
-    return None if is_addressing else GivenCommand("remark")
+        return command
+    kind = read_reply(text)
+    if kind == "dismissal":
+        return GivenCommand("thread")
+    if kind is None or is_addressed(text, accounts):
+        return None
+    return GivenCommand(kind)

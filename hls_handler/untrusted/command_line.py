@@ -10,7 +10,7 @@ _BLANKS = re.compile("[\t\r \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _INDENTED_CODE = re.compile(r" {0,3}\t| {4}")
 _COMMAND_LINE = re.compile(
     r"(?:@(?P<login>[\w-]+)(?:\[bot\])?[,:]? )?(?:please,? )?"
-    r"(?P<command>/(?:[a-z][\w-]{0,40}[?:,]?(?: [!-~]{1,41}?){0,3}?|dismiss[:,]? [ -~]{1,500}?"
+    r"(?P<command>/(?:[a-z][\w-]{0,40}[?:,]?(?: [!-~]{1,41}?){0,3}?|(?:un)?dismiss[:,]? .+?"
     r"|cherry-pick [!-~]{1,250}?))"
     r"(?:,? please)? ?[.!]{0,3}",
     re.ASCII | re.IGNORECASE,
@@ -24,8 +24,8 @@ def read_command_line(text: str) -> tuple[str, str]:
     The line begins with a slash and a word, at most three further words follow, or a reason for
     `/dismiss`, and blank lines may precede it. The login is without "[bot]", and "" without an
     address. Returns ("", "") for any other text, such as quotes and code. Text with invisible or
-    similar characters is no command. The command is in lower case, except the branch of
-    `/cherry-pick`.
+    similar characters is no command, except in that reason. The command is in lower case, except
+    the branch of `/cherry-pick`.
     """
     for line in text.split("\n"):
         words = _BLANKS.sub(" ", line).strip(" ")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox import shapes
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
@@ -169,6 +170,35 @@ class ReviewedPull:
     def resolve(self, by: str | None) -> str:
         return self._act("threads", {"comment": self.thread, "resolved_by": by})
 
+    def replies(self) -> list[str]:
+        """Return HLS's replies in the thread of the finding, without their markers."""
+        comments = pull_request(self.sandbox).review_comments()
+        bodies = [one["body"] for _, one in comments if one.get("in_reply_to_id") == self.thread]
+        marked = [body.partition("<!-- hls:reply ") for body in bodies]
+        return [text.strip() for text, marker, _ in marked if marker]
+
+    def delete(self, by: str) -> str:
+        """Send the webhook that GitHub sends when a person deletes HLS's comment."""
+        pull = pull_request(self.sandbox)
+        comments = pull.review_comments()
+        comment = next(
+            shapes.review_comment(pull, review, one)
+            for review, one in comments
+            if one["id"] == self.thread
+        )
+        deleted = {
+            "action": "deleted",
+            "comment": comment,
+            "pull_request": PULL.payload["pull_request"],
+            "repository": PULL.payload["repository"],
+            "sender": {"login": by, "id": 4711, "type": "User"},
+        }
+        body = json.dumps(deleted).encode()
+        answer = self.service.deliver("pull_request_review_comment", body, guid=f"deleted-{by}")
+        assert answer.status in (200, 202)
+        self.service.until_idle()
+        return self.check()
+
     def command(self, body: str) -> str:
         return self._act("comments", {"author": "mona", "body": body})
 
@@ -196,14 +226,23 @@ def reviewed(make_service: MakeService, sandbox: Sandbox) -> ReviewedPull:
     return ReviewedPull(running, sandbox, calls(sandbox), found[0]["id"])
 
 
-def test_reply_that_is_not_understood_gets_one_hint(reviewed: ReviewedPull) -> None:
-    for reply in ("Hm, which input?", "And which version?"):
+def test_only_a_reply_that_may_be_a_dismissal_gets_a_hint_and_a_thread_one(
+    reviewed: ReviewedPull,
+) -> None:
+    for reply in ("Thanks, I'll fix it.", "I disagree", "By design, I guess"):
         assert reviewed.reply(reply) == "failure"
-    bodies = [one["body"] for _, one in pull_request(reviewed.sandbox).review_comments()]
-    assert (
-        sum("HLS did not understand this as a dismissal, so finding 1" in one for one in bodies)
-        == 1
+    hint = (
+        "HLS did not read this as a dismissal, so finding 1 stays as it is. If it is not to be"
+        ' fixed, reply `/dismiss`, or begin a reply with "won\'t fix: ...".'
     )
+    assert reviewed.replies() == [hint]
+
+
+def test_writer_who_deletes_the_comment_of_a_finding_turns_the_check_green(
+    reviewed: ReviewedPull,
+) -> None:
+    assert reviewed.delete("stranger") == "failure"
+    assert reviewed.delete("mona") == "success"
 
 
 def test_dismissal_of_a_person_with_write_permission_changes_the_check_at_once(
@@ -212,12 +251,16 @@ def test_dismissal_of_a_person_with_write_permission_changes_the_check_at_once(
     assert reviewed.check() == "failure"
     assert reviewed.reply("Not an issue, the caller checks it.", by="stranger") == "failure"
     assert reviewed.reply("Not an issue, the caller checks it.") == "success"
-    assert reviewed.reply("You are right, I will fix this.") == "failure"
+    reviewed.sandbox.state.set_permission(REPOSITORY, "anna", "write")
+    assert reviewed.reply("No problem", by="anna") == "success"
+    assert reviewed.reply("Please fix this.", by="stranger") == "success"
+    assert reviewed.reply("Please fix this.", by="anna") == "failure"
+    assert reviewed.replies() == ["Finding 1 is open again: anna took its dismissal back."]
     assert reviewed.resolve("stranger") == "failure"
     assert reviewed.resolve(None) == "failure"
     assert reviewed.resolve("mona") == "success"
     assert reviewed.resolve(None) == "failure"
     assert reviewed.command("/dismiss 1") == "success"
     contents = [content for _, content in reactions_in_threads(reviewed.sandbox)]
-    assert contents == ["+1", "+1"]  # to the dismissal and to the promise
+    assert contents == ["+1", "+1"]  # to the dismissal and to the objection
     assert reactions(reviewed.sandbox)[-1] == ("/dismiss 1", "+1")

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from hls_handler.analysis import FindingVerdicts, ReplyFields, UnusableReply
+from hls_handler.analysis import FindingVerdicts, ReplyFields, Severity, UnusableReply
 from hls_handler.db.tables import deliveries
 from hls_handler.deliveries import End
 from hls_handler.engine.job import Attempt
@@ -74,7 +74,7 @@ def comment(
         "issue": {
             "number": 2,
             "title": "Update the README",
-            "user": author,
+            "user": PULL.payload["pull_request"]["user"],
             "pull_request": {},
             "state": "open",
         },
@@ -334,6 +334,9 @@ IN_THREAD = LedgerEntry(
 IN_SUMMARY = replace(IN_THREAD, key="b" * 16, comment_id=None, number=2)
 
 
+OPEN_AGAIN = "Finding 1 is open again: octocat took its dismissal back."
+
+
 def make_reviewed(
     make_world: MakeWorld,
     *,
@@ -349,10 +352,8 @@ def make_reviewed(
     receive_push(world, guid="first")
     lease = world.claim()
     assert lease.repository_id is not None
-    is_dismissed = state == "dismissed"
-    known = replace(
-        IN_THREAD, state=state, dismissals=dismissals, has_binding_dismissal=is_dismissed
-    )
+    dismissed_by = dismissals[0].partition(" by ")[2] if dismissals else None
+    known = replace(IN_THREAD, state=state, dismissals=dismissals, dismissed_by=dismissed_by)
     record = ReviewRecord(rounds=1, ledger=(known, IN_SUMMARY))
     ref = ConversationRef(lease.repository_id, HLS.login, 2)
     world.store.checkpoints.save(lease, ReviewChange(ref, record))
@@ -414,7 +415,7 @@ def test_finding_is_dismissed_by_its_number(make_world: MakeWorld) -> None:
 def test_command_without_a_known_number_is_not_possible(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
     finished = command(world, "/dismiss 9")
-    reason = "nothing was dismissed: no finding has the number 9; our comment lists the numbers"
+    reason = "nothing was changed: no finding has the number 9; our comment lists the numbers"
     assert (finished.state, finished.reason) == ("done", f"reacted with confused; {reason}")
     assert (world.github.reactions, requested(world)) == ([(77, "confused")], [])
 
@@ -423,8 +424,9 @@ def test_undismiss_takes_a_dismissal_back_by_its_number(make_world: MakeWorld) -
     world = make_reviewed(make_world, state="dismissed", dismissals=("thumbs down by octocat",))
     finished = command(world, "/undismiss 1")
     assert (finished.reason or "").startswith(
-        "octocat took the dismissal of finding 1 back; reacted with +1; "
+        "octocat took the dismissal of finding 1 back; replied in a review thread; reacted with +1"
     )
+    assert world.github.replies == {(900, "open-command"): OPEN_AGAIN}
     assert world.github.reactions == [(77, "+1")]
     assert requested(world) == [("queued", "requested:conclude:command", "synchronize")]
     assert dismissals(world)[0] == ("thumbs down by octocat", "undismissed command by octocat")
@@ -434,19 +436,86 @@ def test_undismiss_of_an_open_finding_is_not_possible(make_world: MakeWorld) -> 
     world = make_reviewed(make_world)
     finished = command(world, "/undismiss 2")
     assert (
-        finished.reason
-        == "reacted with confused; nothing was taken back: finding 2 is not dismissed"
+        finished.reason == "reacted with confused; nothing was changed: finding 2 is not dismissed"
     )
     assert requested(world) == []
 
 
 def test_undismiss_in_a_thread_needs_no_number(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world, state="dismissed", dismissals=("reply 1 by octocat",))
-    finished = reply(world, "/undismiss")
-    assert (finished.reason or "").startswith(
-        "octocat took the dismissal of finding 1 back; reacted with +1; "
+    reply(world, "/undismiss")
+    assert (world.github.reactions, world.github.replies) == (
+        [(901, "+1")],
+        {(900, "open-reply"): OPEN_AGAIN},
     )
     assert dismissals(world)[0] == ("reply 1 by octocat", "undismissed reply by octocat")
+
+
+@pytest.mark.parametrize("body", ["/dismiss", "/dismiss 1", "/dismiss: it\u2019s a test key"])
+def test_dismiss_in_a_thread_needs_no_number(make_world: MakeWorld, body: str) -> None:
+    world = make_reviewed(make_world)
+    finished = reply(world, body)
+    assert (finished.reason or "").startswith("octocat dismissed finding 1; reacted with +1; ")
+    assert world.github.reactions == [(901, "+1")]
+    assert dismissals(world)[0] == ("command reply by octocat",)
+
+
+@pytest.mark.parametrize("name", ["dismiss", "undismiss"])
+def test_number_of_another_finding_in_a_thread_gets_one_sentence(
+    make_world: MakeWorld, name: str
+) -> None:
+    world = make_reviewed(make_world)
+    reply(world, f"/{name} 2")
+    text = f"This is the thread of finding 1: write `/{name} 2` in a new comment outside of it."
+    assert world.github.replies == {(900, "other-reply"): text}
+    assert (world.github.reactions, requested(world)) == ([], [])
+
+
+@pytest.mark.parametrize("by", ["mona", "octocat"])
+def test_objection_of_another_writer_opens_a_dismissed_finding(
+    make_world: MakeWorld, by: str
+) -> None:
+    world = make_reviewed(make_world, state="dismissed", dismissals=(f"reply 1 by {by}",))
+    finished = reply(world, "No, please fix this.")
+    if by == "octocat":
+        assert (finished.state, world.github.replies) == ("ignored", {})
+        return
+    assert world.github.replies == {(900, "open-reply"): OPEN_AGAIN}
+    assert dismissals(world)[0] == ("reply 1 by mona", "undismissed reply by octocat")
+
+
+def test_unresolving_opens_a_dismissed_finding(make_world: MakeWorld) -> None:
+    dismissed = ("resolved by mona", "reply 1 by mona")
+    world = make_reviewed(make_world, state="dismissed", dismissals=dismissed)
+    resolve(world, "unresolved")
+    assert world.github.replies == {(900, "open-thread"): OPEN_AGAIN}
+    assert requested(world) == [("queued", "requested:conclude:thread", "synchronize")]
+    assert dismissals(world)[0] == (*dismissed, "undismissed thread by octocat")
+
+
+def test_other_commands_work_in_a_thread_of_hls(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world)
+    assert reply(world, "/review full").state == "done"
+    assert world.github.reactions == [(901, "eyes")]
+    assert requested(world) == [("queued", "requested:review:reply", "synchronize")]
+
+
+@pytest.mark.parametrize("fail_on", ["high", "critical", None])
+@pytest.mark.parametrize("body", ["/dismiss", "Won't fix."])
+def test_rule_18_author_dismisses_only_a_finding_that_fails_no_check(
+    make_world: MakeWorld, body: str, fail_on: Severity | None
+) -> None:
+    given = settings().model_copy(update={"review": Review(fail_on=fail_on)})
+    world = make_reviewed(make_world, given=given)
+    world.github.permissions["Codertocat"] = "read"
+    finished = reply(world, body, by="Codertocat")
+    if fail_on == "high":
+        reason = "Codertocat has the permission read, and commands need write permission"
+        assert (finished.state, finished.reason) == ("ignored", reason)
+        assert (world.github.reactions, requested(world)) == ([], [])
+        return
+    assert world.github.reactions == [(901, "+1")]
+    assert requested(world) == [("queued", "requested:conclude:reply", "synchronize")]
 
 
 def test_reply_in_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> None:
@@ -461,67 +530,38 @@ def test_reply_in_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> 
     assert parse_event(lease.event, lease.guid, lease.body).requested_review == "conclude"
 
 
-@pytest.mark.parametrize(("action", "state"), [("resolved", "open"), ("unresolved", "dismissed")])
-def test_resolving_a_thread_of_hls_concludes_the_check(
-    make_world: MakeWorld, action: str, state: FindingState
-) -> None:
-    world = make_reviewed(make_world, state=state)
-    assert resolve(world, action).state == "done"
+def test_resolving_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world)
+    assert resolve(world).state == "done"
     assert world.github.reactions == []
     assert requested(world) == [("queued", "requested:conclude:thread", "synchronize")]
-
-
-@pytest.mark.parametrize(("state", "number"), [("dismissed", 1), ("open", 0)])
-def test_promise_takes_back_only_a_dismissal(
-    make_world: MakeWorld, state: FindingState, number: int
-) -> None:
-    world = make_reviewed(make_world, state=state)
-    reply(world, "OK, I will fix it")
-    assert (len(requested(world)), len(world.github.reactions)) == (number, number)
 
 
 def test_rule_18_person_without_write_permission_concludes_no_check(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world, octocat="read")
     finished = (reply(world, "Won't fix."), resolve(world), command(world, "/dismiss 2"))
-    for_check = (
-        "octocat has the permission read, and the check counts only dismissals of people with write"
-        " permission"
-    )
-    for_command = "octocat has the permission read, and commands need write permission"
-    assert [(one.state, one.reason) for one in finished] == [
-        ("ignored", for_check),
-        ("ignored", for_check),
-        ("ignored", for_command),
-    ]
+    reason = "octocat has the permission read, and commands need write permission"
+    assert [(one.state, one.reason) for one in finished] == [("ignored", reason)] * 3
     assert (world.github.reactions, requested(world)) == ([], [])
 
 
-def delete(world: World, *, in_reply_to: int | None = None, **known: Any) -> Ended:
+def delete(world: World) -> Ended:
     """octocat deletes the comment 900 of HLS."""
-    payload = in_thread("deleted", **known)
-    by_hls = {"login": HLS.login, "id": 1, "type": "Bot"}
-    comment_id = 900 if in_reply_to is None else 902
+    payload = in_thread("deleted")
     payload["comment"] = {
-        "id": comment_id,
-        "body": "Logs it",
-        "user": by_hls,
+        "id": 900,
+        "body": f"Logs it\n\n<!-- hls:finding {'1a' * 8} -->",  # it looks like a commit
+        "user": {"login": HLS.login, "id": 1, "type": "Bot"},
         "author_association": "NONE",
     }
-    payload["comment"]["in_reply_to_id"] = in_reply_to
-    assert world.receive("pull_request_review_comment", payload, guid="deletion") in (
-        "queued",
-        "ignored",
-    )
+    assert world.receive("pull_request_review_comment", payload, guid="deletion") == "queued"
     return world.finish()
 
 
 def test_writer_who_deletes_the_comment_of_a_finding_dismisses_it(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
     finished = delete(world)
-    reason = (
-        "octocat deleted the comment of finding 1, which dismisses it; a review of what is new was"
-        " requested"
-    )
+    reason = "octocat dismissed finding 1; a review of what is new was requested"
     assert (finished.reason or "").startswith(reason)
     assert world.github.reactions == []
     assert requested(world) == [("queued", "requested:conclude:deletion", "synchronize")]
@@ -534,9 +574,6 @@ def test_deletion_by_a_person_without_write_permission_dismisses_nothing(
     world = make_reviewed(make_world, octocat="read")
     finished = delete(world)
     assert (finished.state, requested(world)) == ("ignored", [])
-    assert "octocat has the permission read, and the check counts only dismissals" in (
-        finished.reason or ""
-    )
 
 
 def give_thread(world: World, *replies: str, own: tuple[str, ...] = ()) -> None:
@@ -547,48 +584,36 @@ def give_thread(world: World, *replies: str, own: tuple[str, ...] = ()) -> None:
 
 
 HINT = (
-    "HLS did not understand this as a dismissal, so finding 1 stays open and counts for the check."
-    ' If it is not to be fixed, reply `/dismiss`, or "won\'t fix" with a reason.'
+    "HLS did not read this as a dismissal, so finding 1 stays as it is. If it is not to be fixed,"
+    ' reply `/dismiss`, or begin a reply with "won\'t fix: ...".'
 )
 FAILING = settings().model_copy(update={"review": Review(fail_on="high")})
 
 
-def test_reply_that_is_not_understood_gets_one_hint(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize(("own", "replies"), [((), {(900, "hint"): HINT}), (("hint",), {})])
+def test_reply_that_may_be_a_dismissal_gets_one_hint(
+    make_world: MakeWorld, own: tuple[str, ...], replies: dict[tuple[int, str], str]
+) -> None:
     world = make_reviewed(make_world, given=FAILING)
-    give_thread(world, "Which input breaks it?")
-    assert reply(world, "Which input breaks it?").reason == "replied in a review thread"
-    assert world.github.replies == {(900, "hint"): HINT}
+    give_thread(world, "By design, I guess", own=own)
+    assert reply(world, "By design, I guess").state == "done"
+    assert world.github.replies == replies
     assert (requested(world), world.claude.asked, world.github.reactions) == ([], [], [])
 
 
 @pytest.mark.parametrize(
-    ("replies", "own"),
-    [(("Hm.",), ("hint",)), (("I'll take care of it", "Hm."), ())],
-    ids=["the thread has it", "after a promise"],
-)
-def test_no_second_hint_and_none_after_a_promise(
-    make_world: MakeWorld, replies: tuple[str, ...], own: tuple[str, ...]
-) -> None:
-    world = make_reviewed(make_world, given=FAILING)
-    give_thread(world, *replies, own=own)
-    assert reply(world, "Hm.").state == "done"
-    assert world.github.replies == {}
-
-
-@pytest.mark.parametrize(
-    ("given", "state", "permission"),
-    [(None, "open", "write"), (FAILING, "dismissed", "write"), (FAILING, "open", "read")],
-    ids=["the finding does not fail the check", "it is dismissed", "the person may not write"],
+    ("state", "permission"),
+    [("dismissed", "write"), ("open", "read")],
+    ids=["it is dismissed", "the person may not write"],
 )
 def test_no_hint_where_it_does_not_help(
     make_world: MakeWorld,
-    given: Settings | None,
     state: FindingState,
     permission: RepositoryPermission,
 ) -> None:
-    world = make_reviewed(make_world, state=state, octocat=permission, given=given)
-    give_thread(world, "Hm.")
-    assert reply(world, "Hm.").state == "ignored"
+    world = make_reviewed(make_world, state=state, octocat=permission, given=FAILING)
+    give_thread(world, "I disagree")
+    assert reply(world, "I disagree").state == "ignored"
     assert world.github.replies == {}
 
 

@@ -133,6 +133,7 @@ class Reviewed:
     record: ReviewRecord = NO_REVIEW
     threads: Sequence[ReviewThread] = ()
     next_id: int = 100
+    writers: Sequence[str] = ("mona",)  # mona is the author, too
     reader: FakeReader | None = None  # of the last review
     unreadable: (
         Collection[str] | Permanent
@@ -146,12 +147,11 @@ class Reviewed:
         reply_to: Ask,
         head_files: Mapping[str, str] | None = None,
     ) -> ReviewJob:
-        """Review the pull request of an event. "mona" may write to the repository. Raises what
-        `run` raises.
-        """
+        """Review the pull request of an event. Raises what `run` raises."""
         now = received.pull_request
         assert now is not None
-        known: dict[str, Any] = {"permissions": {"mona": "write"}, "head_files": head_files}
+        permissions = dict.fromkeys(self.writers, "write")
+        known: dict[str, Any] = {"permissions": permissions, "head_files": head_files}
         self.reader = fake_reader(now, files, review_threads=tuple(self.threads), **known)
         self.reader.github.on_call = self._check_readable
         facts = pull_request_input.gather(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import EarlierVerdict
+from hls_handler.analysis import EarlierVerdict, Severity
 from hls_handler.engine.asking import Comments
 from hls_handler.github.values import ThreadReply
 from hls_handler.handlers import pull_requests
@@ -147,6 +147,40 @@ def test_undismiss_takes_every_present_dismissal_back(acts: dict[str, Any]) -> N
     replies = (*pushes.threads[0].replies, ThreadReply("mona", "By design"))
     pushes.act(replies=replies)
     assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
+
+
+def test_dismissal_by_a_reply_of_an_earlier_version_stays_until_undismiss() -> None:
+    pushes = raised()
+    pushes.act(replies=(ThreadReply("mona", "It's fine, only tests call this."),))
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    pushes.command("reply 1 by mona")
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
+    pushes.command("undismissed 5e6f7a8b by mona")
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [
+        {"is_resolved": True, "resolved_by": "mona"},
+        {"replies": (ThreadReply("mona", "Won't fix"),)},
+        {"thumbs_down": ("mona",)},
+        {},
+    ],
+)
+@pytest.mark.parametrize("severity", ["high", "medium"])
+def test_rule_18_author_dismisses_only_what_fails_no_check(
+    acts: dict[str, Any], severity: Severity
+) -> None:
+    pushes = Pushes(base={"a.py": BASE}, writers=())
+    pushes.push({"a.py": FAULT}, findings=[found("a.py", 4, "    y = eval(x)", severity=severity)])
+    pushes.act(**{**acts, "thumbs_down": (*acts.get("thumbs_down", ()), "mallory")})
+    if not acts:
+        pushes.command("command 1a2b3c4d by mona")  # when it failed no check
+    pushes.push({"a.py": FAULT}, requested="conclude")
+    state = "dismissed" if severity == "medium" else "open"
+    assert (pushes.entry(1).state, pushes.entry(1).counts) == (state, state == "open")
 
 
 def test_thread_that_is_missing_changes_nothing() -> None:

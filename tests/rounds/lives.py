@@ -378,7 +378,7 @@ class Life:
 
 
 def _is_blocking(one: LedgerEntry) -> bool:
-    return not one.is_closed and not one.has_binding_dismissal and is_failing(one.severity, "high")
+    return one.counts and is_failing(one.severity, "high")
 
 
 def _describe(one: LedgerEntry) -> Sequence[str]:

@@ -62,7 +62,6 @@ def test_command_is_the_first_line(text: str, name: str) -> None:
     "text",
     [
         "",
-        "/dismiss \u0663",
         "Please write /stop",
         "Thanks!\n/stop",
         "\n  \t/stop",
@@ -108,6 +107,8 @@ def test_undismiss_has_a_number() -> None:
         "\n@hls please /dismiss\u00a03",
         "/dismiss 3 because protoc writes this file",
         "/dismiss 3: false positive",
+        "/dismiss 3 because it\u2019s a test key",
+        "/dismiss 3: \u30c6\u30b9\u30c8",
     ],
 )
 def test_finding_is_dismissed_by_its_number(text: str) -> None:
@@ -117,7 +118,8 @@ def test_finding_is_dismissed_by_its_number(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["/reveiw", "/review-full", "/dismiss -3", "/dismiss 3, 4", "@hls /deploy"]
+    "text",
+    ["/reveiw", "/review-full", "/dismiss -3", "/dismiss 3, 4", "/dismiss \u0663", "@hls /deploy"],
 )
 def test_command_that_hls_does_not_have_is_unknown_if_it_is_like_one_or_addresses_hls(
     text: str,
@@ -144,27 +146,24 @@ def reply(
 
 
 @pytest.mark.parametrize(
-    "body", ["Won't fix.", "/dismiss", "\n/Dismiss\u00a0please.", "You are right, I will fix it"]
+    ("body", "name", "number"),
+    [
+        ("Won't fix.", "thread", None),
+        ("\n/Dismiss\u00a0please.", "dismiss", None),
+        ("/dismiss because mypy needs it", "dismiss", None),
+        ("/dismiss 3", "dismiss", 3),
+        ("/undismiss", "undismiss", None),
+        ("@hls /undismiss 3", "undismiss", 3),
+        ("/review full", "review full", None),
+        ("Please don't dismiss this.", "objection", None),
+        ("Intended, I guess", "unclear", None),
+    ],
 )
-def test_reply_in_a_review_thread_that_dismisses_or_takes_that_back_is_a_command(body: str) -> None:
+def test_reply_in_a_review_thread_is_a_command(body: str, name: str, number: int | None) -> None:
     by = settings({"name": "octo/hello", "events": ["pull_request.opened"]})
     routed = decide(reply(body), by)
     assert isinstance(routed, Command)
-    assert (routed.name, routed.finding, routed.thread) == ("thread", None, 900)
-    assert routed.why(by.sources).startswith("a dismissal in a review thread, and ")
-
-
-@pytest.mark.parametrize(("body", "number"), [("/undismiss", None), ("@hls /undismiss 3", 3)])
-def test_undismiss_is_a_command_in_a_review_thread(body: str, number: int | None) -> None:
-    by = settings({"name": "octo/hello", "events": ["pull_request.opened"]})
-    routed = decide(reply(body), by)
-    assert isinstance(routed, Command)
-    assert (routed.name, routed.finding, routed.thread) == ("undismiss", number, 900)
-
-
-def test_reply_that_is_not_understood_goes_to_the_worker() -> None:
-    assert find_command(reply("Which input breaks it?")) == "remark"
-    assert find_command(reply("Which input breaks it?", thread=None)) is None
+    assert (routed.name, routed.finding, routed.thread) == (name, number, 900)
 
 
 def deleted(**known: Any) -> RoutingInput:
@@ -193,7 +192,8 @@ def test_resolving_a_review_thread_is_a_command() -> None:
         event = routing_input(
             f"pull_request_review_thread.{action}", is_pull_request=True, thread=900
         )
-        assert find_command(event) == "thread"
+        name = "thread" if action == "resolved" else "undismiss"
+        assert find_command(event) == name
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,10 @@ def test_resolving_a_review_thread_is_a_command() -> None:
         reply("@hls which input breaks it?"),
         reply("@hls is the discount taken off before tax is added?"),
         reply("@hls I added a check. Is that enough?"),
-        reply("/review full"),
+        reply("Is this by design, @hls?"),
+        reply("Not a bug? @hls which input breaks it?"),
+        reply("Thanks, I will fix it"),
+        reply("/assign @mona"),
         reply("Won't fix.", thread=None),
         reply("Won't fix.", sender="mallory"),
         comment("Won't fix."),
