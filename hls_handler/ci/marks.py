@@ -13,23 +13,25 @@ NO_WARNING = r"(?=[:\s,)]|$)(?!:[0-9])(?!:?\s{0,9}\W{0,3}\w{0,40}?(?i:warn|note|
 
 MARK = re.compile(
     rf"""
-    (?<![\w./:=-]) FAIL(?:ED|URES?)? (?![\w./=-])
-  | ^[\s│]{{0,12}} (?:
-      \[?(?:ERROR|FATAL)(?:[:\]]|\ in\ ) | Failed\ \S
-    | (?:[\w.$]{{0,100}}(?:[Ee]rror|[Ee]xception)|fatal|panic)  # and TypeError
+    (?<![\w./:=-]) FAIL(?:ED|URE)? (?![\w./=-])
+  | ^(?:│\ )?(?:
+      (?:[\w.$]{{0,100}}(?:[Ee]rror|[Ee]xception)|fatal|panic)  # and TypeError
       (?:\ ?\[[^\]\s]{{1,40}}\]|\ [A-Z]{{1,8}}[0-9]{{1,6}})?  # error[E0425], error TS2322
       (?::(?!\s{{0,9}}0\b)|(?<=\wError)$|(?<=Exception)$)
-    | [✕✖✗✘×●] | not\ ok\b | \(fail\) | [0-9]{{1,5}}\)\  | thread\ .{{1,200}}\ panicked
+    | \[?(?:ERROR|FATAL)(?:[:\]]|\ in\ ) | Caused\ by:\  | E\ {{3}} | e:\ | npm\ (?:ERR!|error)\s
+    | \S{{1,300}}:\ \w{{1,20}}\ [0-9]{{1,7}}:\   # a shell: "run.sh: line 3: "
+    )
+  | ^\s{{0,12}} (?:
+      [✕✖✗✘×●❌] | not\ ok\b | \(fail\) | Failed\ \S | [0-9]{{1,5}}\)\s
+    | thread\ .{{1,200}}\ panicked
     | (?:❯\ )?{PATH}:[0-9]{{1,7}}(?::[0-9]{{1,5}})?{NO_WARNING}  # path:line:column
     | {PATH}\([0-9]{{1,7}},[0-9]{{1,5}}\){NO_WARNING}  # path(line,column)
     )
-  | ^(?:E\ {{3}} | e:\ | npm\ (?:ERR!|error)\ )
   | ^\s{{1,9}}[0-9]{{1,7}}:[0-9]{{1,5}}\s(?!\s{{0,9}}warn)  # line:column below a path
-  | ^\S{{1,300}}:\ \w{{1,20}}\ [0-9]{{1,7}}:\   # a shell: "run.sh: line 3: "
     """,
     re.VERBOSE,
 )
-"""Errors of loggers are no marks: passing tests print them."""
+"""Errors of loggers and indented exceptions are no marks: passing tests print them."""
 
 NO_MARK = re.compile(
     r"\s{0,12}(?:[✓✔√]|(?:--- )?(?i:pass|passed|ok)\b|(?:npm )?\W{0,3}(?i:warn|warning)\b)"
