@@ -1,7 +1,7 @@
 """Excerpts of a job's log, one for each failed step, with line numbers.
 
 A log that fits is shown whole, else its end, the regions around its marked lines, and its
-beginning. `numbered` formats an excerpt for Claude:
+beginning. An excerpt:
 
      12| Run npm test
     [... 340 lines left out ...]
@@ -19,84 +19,35 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice, takewhile
+from itertools import chain, groupby, islice, takewhile
 from typing import Literal
 
 from hls_handler.ci.log_lines import LogLine, read_lines
 from hls_handler.ci.marks import KILLED, remove_prefixes
-from hls_handler.ci.steps import StepTracker
+from hls_handler.ci.steps import assign_steps
 from hls_handler.github.values import WorkflowStep
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import inflect
 
-State = Literal["text", "expired", "empty", "binary", "elsewhere"]
-"""Kind of an excerpt. "expired": GitHub no longer has the log. "elsewhere": another excerpt has the
-lines. Either the lines of the step were not identified, and that of another failed step is from the
-whole job's log, or an earlier step has the same error.
+State = Literal["text", "expired", "empty", "elsewhere"]
+"""Kind of a log. "expired": GitHub no longer has it. "elsewhere": another excerpt has the lines.
+Either the lines of the step were not identified, and that of another failed step is from the whole
+job's log, or an earlier step has the same error.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Excerpt:
-    """The selected lines of a step's log."""
-
-    step: int | None  # the number of the failed step; None if the job has none
-    lines: tuple[LogLine, ...]  # in order; their numbers show the gaps
-    # number of the first line of the step's log, or of the whole log; 0 if that is empty
-    first_line: int
-    last_line: int  # number of the last line of the same log
-    state: State
-    # the excerpt is from the whole job's log, because the step's lines were not identified
-    whole_job: bool = False
-    errors: tuple[str, ...] = ()  # the first marked lines of the log
-    was_killed: bool = False  # an error of the runner says so: a time limit
-
-
-def numbered(excerpt: Excerpt) -> CodeText:
-    """Format the excerpt for Claude, with line numbers: "12| Run npm test". Return "" unless its
-    `state` is "text".
-    """
-    if excerpt.state != "text":
-        return CodeText("")
-    parts: list[str] = []
-    width = len(str(excerpt.last_line))
-    next_number = excerpt.first_line
-    for line in excerpt.lines:
-        if line.number > next_number:
-            parts.append(_gap_remark(line.number - next_number))
-        parts.append(f"{line.number:>{width}}| {line.text}")
-        if line.folded:
-            parts.append(_fold_remark(line.folded))
-        next_number = line.number + line.folded + 1
-    if next_number <= excerpt.last_line:
-        parts.append(_gap_remark(excerpt.last_line + 1 - next_number))
-    return CodeText("\n".join(parts))
-
-
-def _gap_remark(lines: int) -> str:
-    return f"[... {lines:,} {inflect(lines, 'line')} left out ...]"
-
-
-GAP_COST = len(_gap_remark(99_999_999)) + 1
-
-
-def _fold_remark(lines: int) -> str:
-    return f"[{lines:,} more such {inflect(lines, 'line')}]"
-
-
-def _cost(line: LogLine) -> int:
-    cost = len(f"{line.number}| {line.text}\n") + 3  # shorter numbers are padded
-    if line.folded:
-        cost += len(_fold_remark(line.folded)) + 1
-    return cost
-
 
 MAX_ERRORS = 50
 LINES_BEFORE = 10  # of a region, before its first marked line
 REGION_LINES = 40
 MAX_GATE_LINES = 15
-BINARY_SHARE = 0.5  # a log with a larger share of binary lines is not shown
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    text: str  # redacted, each line with its number: "12| Run npm test"; "" if there is no text
+    lines: int  # of the log
+    shown_lines: int
+
 
 Block = list[LogLine]
 
@@ -127,72 +78,81 @@ class _Ends:
         return [*self._first, *self._last]
 
 
-class _StepLog:
-    """The parts of a step's log that may be shown, of at most `characters`."""
+class StepLog:
+    """The log of a step, or of a job: the parts that may be in an excerpt of `characters`."""
 
-    def __init__(self, characters: int) -> None:
+    def __init__(self, step: WorkflowStep | None, characters: int, state: State = "empty") -> None:
+        self.step = step
+        # the log is that of the whole job: no step failed, or its lines were not identified
+        self.whole_job = step is None
+        self.state = state
         self.first_line = 0  # 0 without lines
-        self.last_line = 0
-        self.has_text = False
-        self.was_killed = False
+        self.was_killed = False  # an error of the runner says so: a time limit
         self.ended_with_error = False  # of the runner, as of a step with `continue-on-error`
-        self.errors: dict[str, None] = {}
-        self._binary_lines = 0
+        self.errors: dict[str, None] = {}  # the first marked lines
+        self._last_line = 0
         self._lines = _Ends(characters)
         self._regions = _Ends(characters)
         self._region: Block = []
+        self._context: Block = []  # lines before the region
         self._before: deque[LogLine] = deque(maxlen=LINES_BEFORE)
 
     def add(self, line: LogLine) -> None:
         self.first_line = self.first_line or line.number
-        self.last_line = line.number + line.folded
-        self.has_text = self.has_text or bool(line.text.strip())
-        self._binary_lines += (1 + line.folded) * line.is_binary
+        self._last_line = line.number + line.folded
+        if line.text.strip():
+            self.state = "text"
         self.ended_with_error = line.mark == "error"
         if self.ended_with_error and KILLED.search(line.text):
             self.was_killed = True
-        if line.is_marked and len(self.errors) < MAX_ERRORS:
-            self.errors[line.text] = None
         self._lines.add([line])
         self._add_to_region(line)
+        if line.is_marked and len(self.errors) < MAX_ERRORS:
+            self.errors[line.text] = None
 
     def _add_to_region(self, line: LogLine) -> None:
-        """A region ends at a blank line before a line without indentation."""
-        region = self._region
-        if len(region) == REGION_LINES or (region and _ends_block(region[-1], line)):
+        """A region has the lines up to the blank ones around it. An error that was printed before
+        begins none.
+        """
+        is_full = len(self._region) + len(self._context) == REGION_LINES
+        if self._region and (is_full or _begins_block(self._before[-1], line)):
             self._close_region()
         if self._region:
             self._region.append(line)
-        elif line.is_marked:
-            self._region = [*takewhile(_has_text, reversed(self._before))][::-1]
+        elif line.is_marked and line.text not in self.errors:
             self._region.append(line)
-        else:
-            self._before.append(line)
+            self._context = [*takewhile(_has_text, reversed(self._before))]
+        self._before.append(line)
 
     def _close_region(self) -> None:
-        if not self._region:
-            return
-        # from the first marked line on, because there may be no room for all lines
-        first = next(at for at, line in enumerate(self._region) if line.is_marked)
-        self._regions.add([*self._region[first:], *self._region[:first][::-1]])
-        self._region = []
-        self._before.clear()
+        if self._region:
+            # the context last, because there may be no room for all lines
+            self._regions.add([*self._region, *self._context])
+            self._region = []
 
     @property
     def may_be_gate(self) -> bool:
         """True for a short log: perhaps the step only reports that an earlier one failed."""
-        return self.last_line - self.first_line < MAX_GATE_LINES
+        return self._last_line - self.first_line < MAX_GATE_LINES
 
     @property
-    def is_binary(self) -> bool:
-        return self._binary_lines > BINARY_SHARE * (self.last_line - self.first_line + 1)
+    def cost(self) -> int:
+        """Number of characters of an excerpt with all lines."""
+        return self._lines.cost
 
-    def choose(self, characters: int) -> list[LogLine]:
+    def cut(self, characters: int) -> Excerpt:
+        if self.state != "text":
+            return Excerpt("", 0, 0)
+        lines = self._choose(characters)
+        text = redact(clean(self._number(lines)))
+        return Excerpt(text, self._last_line - self.first_line + 1, len(lines))
+
+    def _choose(self, characters: int) -> list[LogLine]:
         """Return all lines, or those of the end (a third), the beginning and the regions."""
         self._close_region()
         blocks = self._lines.blocks
         chosen: dict[int, LogLine] = {}
-        if self._lines.cost <= characters:
+        if self.cost <= characters:
             _take(chosen, blocks, characters)
         else:
             room = characters - 2 * GAP_COST
@@ -202,12 +162,46 @@ class _StepLog:
             _take(chosen, blocks, left)
         return [line for _, line in sorted(chosen.items())]
 
+    def _number(self, lines: Iterable[LogLine]) -> CodeText:
+        parts: list[str] = []
+        width = len(str(self._last_line))
+        next_number = self.first_line
+        for line in lines:
+            if line.number > next_number:
+                parts.append(_gap_remark(line.number - next_number))
+            parts.append(f"{line.number:>{width}}| {line.text}")
+            if line.folded:
+                parts.append(_fold_remark(line.folded))
+            next_number = line.number + line.folded + 1
+        if next_number <= self._last_line:
+            parts.append(_gap_remark(self._last_line + 1 - next_number))
+        return CodeText("\n".join(parts))
+
+
+def _gap_remark(lines: int) -> str:
+    return f"[... {lines:,} {inflect(lines, 'line')} left out ...]"
+
+
+GAP_COST = len(_gap_remark(99_999_999)) + 1
+
+
+def _fold_remark(lines: int) -> str:
+    return f"[{lines:,} more such {inflect(lines, 'line')}]"
+
+
+def _cost(line: LogLine) -> int:
+    cost = len(f"{line.number}| {line.text}\n") + 3  # shorter numbers are padded
+    if line.folded:
+        cost += len(_fold_remark(line.folded)) + 1
+    return cost
+
 
 def _has_text(line: LogLine) -> bool:
     return remove_prefixes(line.text) != ""
 
 
-def _ends_block(before: LogLine, line: LogLine) -> bool:
+def _begins_block(before: LogLine, line: LogLine) -> bool:
+    """Return True for a line without indentation below a blank one."""
     text = remove_prefixes(line.text)
     is_indented = line.text[:1].isspace() or text[:1].isspace()
     return text != "" and not is_indented and not _has_text(before)
@@ -234,58 +228,46 @@ def _take(
     return characters
 
 
-def _go_inwards(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Yield the first block, the last, the second, ..."""
-    rest = deque(blocks)
-    while rest:
-        yield rest.popleft()
-        if rest:
-            yield rest.pop()
+def _go_inwards(blocks: Sequence[Block]) -> Iterator[Block]:
+    """Yield the first block, the last, the second, ...; then the same blocks again."""
+    return chain.from_iterable(zip(blocks, reversed(blocks), strict=True))
 
 
-def cut(
+def read_logs(
     lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int
-) -> tuple[Excerpt, ...]:
-    """Return a redacted excerpt for each failed step, by step number; one for the whole job if no
-    step failed.
+) -> list[StepLog]:
+    """Return the redacted log of each failed step, by step number; that of the whole job if no step
+    failed.
 
-    A step that failed with `continue-on-error` has the conclusion "success". It has an excerpt,
+    A step that failed with `continue-on-error` has the conclusion "success". Its log is returned,
     too, if a later step failed with few lines: "2 tests were flaky".
 
     `lines` is the raw log, split at "\\n" only and decoded with `errors="replace"`; it may be a
     stream of any length. `steps` must have all steps of the job, because one step ends where the
-    next begins. `characters` limits the total length of the excerpts as `numbered` returns them. An
-    excerpt whose share is too small for one line has no lines. No content of the log raises an
-    error.
+    next begins. No excerpt of a log may have more than `characters`. No content of the log raises
+    an error.
     """
-    characters = max(characters, 0)
-    job = _StepLog(characters)
-    parts = {step.number: _StepLog(characters) for step in steps}
-    for number, line in _fold(read_lines(lines), StepTracker(steps)):
+    job = StepLog(None, characters)
+    parts = {step.number: StepLog(step, characters) for step in steps}
+    for line in _fold(assign_steps(read_lines(lines), steps)):
         job.add(line)
-        if number is not None:
-            parts[number].add(line)
-    numbers = _choose_numbers(parts, [step.number for step in steps if step.failed])
-    share = characters // max(len(numbers), 1)
-    if not numbers:
-        return (_excerpt(None, job, share, whole_job=True),)
-    excerpts: list[Excerpt] = []
-    is_job_shown = False
-    for number in numbers:
-        if parts[number].first_line:
-            excerpts.append(_excerpt(number, parts[number], share))
-        elif is_job_shown:
-            excerpts.append(Excerpt(number, (), 0, 0, "elsewhere"))
-        else:
-            excerpts.append(_excerpt(number, job, share, whole_job=True))
-            is_job_shown = True
-    return tuple(excerpts)
+        if line.step is not None:
+            parts[line.step].add(line)
+    logs = _choose_logs(parts, [step.number for step in steps if step.failed])
+    for index, log in enumerate(logs):
+        if log.first_line:
+            continue
+        log.state = "elsewhere"
+        if job.step is None:
+            job.step = log.step
+            logs[index] = job
+    return logs or [job]
 
 
-def _choose_numbers(parts: dict[int, _StepLog], failed: Sequence[int]) -> list[int]:
+def _choose_logs(parts: dict[int, StepLog], failed: Sequence[int]) -> list[StepLog]:
     last_gate = max((number for number in failed if parts[number].may_be_gate), default=0)
     return [
-        number
+        part
         for number, part in sorted(parts.items())
         if number in failed or (number < last_gate and part.ended_with_error)
     ]
@@ -299,47 +281,21 @@ VARYING = re.compile(r"[0-9] ?%|^\W?[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}:[0-9]{2}
 NUMBER = re.compile(r"[0-9]+")
 
 
-def _fold(lines: Iterable[LogLine], tracker: StepTracker) -> Iterator[tuple[int | None, LogLine]]:
-    """Yield the lines with the numbers of their steps. The first of many alike lines stands for
-    all.
-    """
-    of_steps = ((tracker.step_of(line), line) for line in lines)
-    for (number, _), run in groupby(of_steps, key=lambda one: (one[0], _fold_key(one[1]))):
-        first, *repeated = (line for _, line in islice(run, MIN_FOLDED + 1))
+def _fold(lines: Iterable[LogLine]) -> Iterator[LogLine]:
+    """Yield the first of many alike lines for all."""
+    for _, run in groupby(lines, key=_fold_key):
+        first, *repeated = islice(run, MIN_FOLDED + 1)
         if len(repeated) == MIN_FOLDED:
             first.folded = MIN_FOLDED + sum(1 for _ in run)
             repeated = []
-        for line in (first, *repeated):
-            yield number, line
+        yield first
+        yield from repeated
 
 
-def _fold_key(line: LogLine) -> str:
+def _fold_key(line: LogLine) -> tuple[int | None, str]:
     if VARYING.search(line.text) and not line.is_marked:
-        return NUMBER.sub("", line.text)
-    return line.text
-
-
-def _excerpt(
-    step: int | None, part: _StepLog, characters: int, *, whole_job: bool = False
-) -> Excerpt:
-    state: State = "text"
-    lines: list[LogLine] = []
-    if not part.has_text:
-        state = "empty"
-    elif part.is_binary:
-        state = "binary"
-    else:
-        lines = part.choose(characters)
-    return Excerpt(
-        step,
-        tuple(lines),
-        part.first_line,
-        part.last_line,
-        state,
-        whole_job,
-        tuple(part.errors),
-        part.was_killed,
-    )
+        return line.step, NUMBER.sub("", line.text)
+    return line.step, line.text
 
 
 MIN_PARTIAL_CHARS = 12

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -41,16 +41,10 @@ ESCAPE = re.compile(
 )
 UTF_16 = re.compile(r"(?:[ -~]\0){4}")  # ASCII in UTF-16, decoded as UTF-8
 
-PREFIXES: Mapping[str, str] = {
-    "error": "Error: ",
-    "warning": "Warning: ",
-    "notice": "Notice: ",
-    "debug": "Debug: ",
-    "command": "$ ",
-}
+PREFIXES = {"error": "Error: ", "warning": "Warning: "}
 """Mark -> the words that GitHub's page of the log shows instead of the mark."""
 
-BINARY_SHARE = 0.3  # a line with a larger share of U+FFFD is binary
+BINARY_SHARE = 0.5  # a line with a larger share of U+FFFD is not text
 
 
 # not frozen: a log may have half a million lines, and frozen ones take twice the time
@@ -60,8 +54,8 @@ class LogLine:
     text: str  # without escape sequences; "##[error]" is "Error: "
     second: str = ""  # "2026-11-20T09:14:31", or "" without a time
     mark: str = ""  # "error", "group", ... or ""
+    step: int | None = None  # number of the step that printed it
     is_cut: bool = False  # characters beyond `MAX_PARSED_CHARS` were dropped
-    is_binary: bool = False
     is_marked: bool = False  # GitHub, a tool or the form of the line says that something failed
     folded: int = 0  # number of lines after this one that are omitted, because they are alike
 
@@ -69,11 +63,11 @@ class LogLine:
 def read_lines(lines: Iterable[str]) -> Iterator[LogLine]:
     """Yield the lines of a raw log: redacted, then shortened."""
     parsed = (parse_line(number, raw) for number, raw in enumerate(lines, start=1))
-    for line in _redact(parsed):
+    for line in _redact(_redact_keys(parsed)):
         shorten(line)
         if line.mark == "error":
             line.is_marked = EXIT_CODE.search(line.text) is None
-        elif not line.mark and not line.is_binary:
+        elif not line.mark:
             line.is_marked = is_marked(line.text)
         yield line
 
@@ -88,15 +82,14 @@ def parse_line(number: int, raw: str) -> LogLine:
     if time:
         text = text[time.end() :]
         second = time[1]
-    if UTF_16.search(text):
+    if "\0" in text and UTF_16.search(text):
         text = text.replace("\0", "")
     # a progress bar: a terminal shows only what was written last
     text = text.rstrip().rpartition("\r")[2]
     length = len(text)
     text = text[:MAX_PARSED_CHARS]
-    is_binary = "\0" in text or text.count("\ufffd") > BINARY_SHARE * len(text)
-    if is_binary:
-        return LogLine(number, f"[{length:,} characters that are not text]", second, is_binary=True)
+    if "\0" in text or text.count("\ufffd") > BINARY_SHARE * len(text):
+        text = ""
     if "\x1b" in text or "\x9b" in text or "\x9d" in text:
         text = ESCAPE.sub("", text)
     name = ""
@@ -114,11 +107,10 @@ CONTEXT_LINES = 3  # of the block before: a name and its value may be in two lin
 
 def _redact(lines: Iterable[LogLine]) -> Iterator[LogLine]:
     """Redact the lines of a log of any length, and as if they were one text."""
-    keys = PrivateKeyFilter()
     context: list[str] = []
     rest = iter(lines)
     while block := list(islice(rest, BLOCK_LINES)):
-        texts = [keys.redact_line(line.text) for line in block]
+        texts = [line.text for line in block]
         redacted = redact_lines([*context, *texts])[len(context) :]
         for line, text in zip(block, redacted, strict=True):
             line.text = text
@@ -127,47 +119,43 @@ def _redact(lines: Iterable[LogLine]) -> Iterator[LogLine]:
 
 
 BEGIN = "-----BEGIN "
-BEGIN_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-END_PRIVATE_KEY = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+BEGIN_OF_KEY = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?!.{0,200}-----END ).{0,200}$"
+)
+"""A key in one line is left to redaction."""
+END_OF_KEY = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 KEY_LINE = re.compile(r"(?:^|(?<=[^A-Za-z0-9+/]))[A-Za-z0-9+/]{16,}+={0,2}(?=[^A-Za-z0-9]{0,8}$)")
 LAST_LINE = re.compile(
-    r"((?:.{0,60}[|│\]0-9] )?[^A-Za-z0-9]{0,20})[A-Za-z0-9+/]{1,15}={0,2}[^A-Za-z0-9]{0,8}"
+    r"^((?:.{0,60}[|│\]0-9] )?[^A-Za-z0-9]{0,20})[A-Za-z0-9+/]{1,15}={0,2}[^A-Za-z0-9]{0,8}$"
 )
 MAX_KEY_LINES = 300  # a key of 16,384 bits has 200
 REPLACEMENT = "[redacted: private-key]"
 
 
-class PrivateKeyFilter:
-    """Replaces private keys of several lines, also with other lines between, and behind prefixes of
-    tasks. Pass each line of the log once, in order.
+def _redact_keys(lines: Iterable[LogLine]) -> Iterator[LogLine]:
+    """Replace private keys of several lines, also with other lines between, and behind prefixes of
+    tasks.
     """
-
-    def __init__(self) -> None:
-        self._lines_left = 0  # lines that may still belong to the key
-        self._is_in_key = False  # the line before was a whole line of a key
-
-    def redact_line(self, text: str) -> str:
-        """Return the line with `REPLACEMENT` in place of any part of a private key."""
-        begin = BEGIN_PRIVATE_KEY.search(text) if BEGIN in text else None  # the search is slow
-        if begin is not None:
-            if END_PRIVATE_KEY.search(text, begin.end()) or len(text) > begin.end() + 200:
-                return text  # a key in one line is left to redaction
-            self._lines_left = MAX_KEY_LINES
-            self._is_in_key = False
-            return text[: begin.start()] + REPLACEMENT
-        if not self._lines_left:
-            return text
-        self._lines_left -= 1
-        end = END_PRIVATE_KEY.search(text)
-        if end is not None:
-            self._lines_left = 0
-            return REPLACEMENT + text[end.end() :]
-        redacted = KEY_LINE.sub(REPLACEMENT, text)
-        last = LAST_LINE.fullmatch(text) if self._is_in_key else None
-        self._is_in_key = redacted != text
-        if last is not None and not self._is_in_key:
-            return last[1] + REPLACEMENT
-        return redacted
+    lines_left = 0  # lines that may still belong to the key
+    is_in_key = False  # the line before was a whole line of the key
+    for line in lines:
+        text = line.text
+        if BEGIN in text:
+            line.text = BEGIN_OF_KEY.sub(REPLACEMENT, text)
+            if line.text != text:
+                lines_left = MAX_KEY_LINES
+        elif lines_left:
+            lines_left -= 1
+            line.text = KEY_LINE.sub(REPLACEMENT, text)
+            is_last = is_in_key and line.text == text
+            is_in_key = line.text != text
+            if is_last:
+                line.text = LAST_LINE.sub(rf"\1{REPLACEMENT}", text)
+            end = END_OF_KEY.search(text)
+            if end is not None:
+                lines_left = 0
+                line.text = REPLACEMENT + text[end.end() :]
+        yield line
 
 
 REASON_KEYS = ("msg", "message", "err", "error", "stderr")

@@ -10,8 +10,9 @@ job's next step too early.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from hls_handler.ci.log_lines import LogLine
 from hls_handler.github.values import WorkflowStep
@@ -22,94 +23,62 @@ it comes first.
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    number: int
+    name: str
+    start: str  # second, as in the log
+    end: str
+
+
+def assign_steps(lines: Iterable[LogLine], steps: Iterable[WorkflowStep]) -> Iterator[LogLine]:
+    """Yield the lines with the numbers of the steps that printed them; None before all steps."""
+    ran = [
+        # "9" sorts after all times
+        _Step(step.number, step.name, _second(step.started_at), _second(step.completed_at) or "9")
+        for step in sorted(steps, key=lambda step: step.number)
+        if step.started_at and step.conclusion != "skipped"
+    ]
+    current = -1
+    for line in lines:
+        is_over = current < 0 or line.second > ran[current].end
+        if line.second and (is_over or _opens_step(line)):
+            current = _find_step(line, current, ran)
+        if current >= 0:
+            line.step = ran[current].number
+        yield line
+
+
+def _second(time: datetime | None) -> str:
+    if time is None:
+        return ""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def _opens_step(line: LogLine) -> bool:
     if line.mark:
         return line.mark == "group" and line.text.startswith("Run ")
     return line.text.startswith(tuple(OPENING_TEXTS.values()))
 
 
-class StepTracker:
-    """Finds the step that printed each line of a log. Pass each line to `step_of` once, in
-    order.
-    """
-
-    def __init__(self, steps: Iterable[WorkflowStep]) -> None:
-        ran = [step for step in steps if step.conclusion != "skipped"]
-        ran.sort(key=lambda step: step.number)
-        self._numbers = [step.number for step in ran]
-        self._names = [_normalize(step.name) for step in ran]
-        self._starts = [_format_second(step.started_at) for step in ran]
-        # "9" sorts after all times
-        self._ends = [_format_second(step.completed_at) or "9" for step in ran]
-        self._latest_ends = [_format_second(step.completed_at, later_s=1) or "9" for step in ran]
-        self._index = 0  # index of the current step, or of the first step that may come next
-        self._is_inside = False
-
-    def step_of(self, line: LogLine) -> int | None:
-        """Return the number of the line's step; None if no step is running at its time."""
-        if not self._numbers:
-            return None
-        opening = line.text if _opens_step(line) else ""
-        is_over = not self._is_inside or line.second > self._ends[self._index]
-        if line.second and (opening or is_over):
-            self._move_to(line.second, opening)
-        elif opening:
-            self._enter(self._find(range(self._index, len(self._names)), opening, _has_name))
-        if not self._is_inside:
-            return None
-        return self._numbers[self._index]
-
-    def _move_to(self, second: str, opening: str) -> None:
-        possible = [
-            index
-            for index in range(self._index, len(self._numbers))
-            if self._starts[index] <= second <= self._ends[index]
-        ]
-        with_times = [index for index in possible if self._starts[index]]
-        if opening:
-            found = self._find(possible, opening, _has_name)
-            if found is None:
-                found = self._find(with_times, opening, _may_begin)
-            self._enter(found)
-        if self._is_inside and self._index in possible:
-            return
-        if with_times:
-            self._enter(with_times[0])
-        elif self._is_inside and second > self._latest_ends[self._index]:
-            self._is_inside = False
-
-    def _find(
-        self, possible: Iterable[int], opening: str, fits: Callable[[str, str], bool]
-    ) -> int | None:
-        for index in possible:
-            is_begun = self._is_inside and index == self._index
-            if not is_begun and fits(self._names[index], opening):
-                return index
-        return None
-
-    def _enter(self, index: int | None) -> None:
-        if index is not None:
-            self._index = index
-            self._is_inside = True
-
-
-def _has_name(name: str, opening: str) -> bool:
-    return name == _normalize(opening)
+def _find_step(line: LogLine, current: int, steps: Sequence[_Step]) -> int:
+    """Return the index of the line's step: the current one, unless another runs at its time."""
+    running = [
+        index
+        for index in range(max(current, 0), len(steps))
+        if steps[index].start <= line.second <= steps[index].end
+    ]
+    named: list[int] = []
+    possible: list[int] = []
+    if _opens_step(line):
+        later = [index for index in running if index > current]
+        named = [index for index in later if steps[index].name == line.text]
+        possible = [index for index in later if _may_begin(steps[index].name, line.text)]
+    return [*named, *possible, *running, current][0]
 
 
 def _may_begin(name: str, opening: str) -> bool:
     expected = next(
         (text for start, text in OPENING_TEXTS.items() if name.startswith(start)), "Run "
     )
-    return opening.startswith(expected) and name != "Set up job"
-
-
-def _normalize(name: str) -> str:
-    return " ".join(name.split())
-
-
-def _format_second(time: datetime | None, *, later_s: int = 0) -> str:
-    if time is None:
-        return ""
-    # as in the log
-    return (time + timedelta(seconds=later_s)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return opening.startswith(expected)

@@ -14,20 +14,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, get_args
 
-from hls_handler.ci.excerpts import Excerpt, State, cut, locate, numbered
+from hls_handler.ci.excerpts import State, StepLog, locate, read_logs
 from hls_handler.ci.marks import EXIT_CODE
 from hls_handler.errors import Permanent
 from hls_handler.events import WorkflowRun
 from hls_handler.github.values import FAILED as FAILED_STEPS
-from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob
+from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob, WorkflowStep
 from hls_handler.handlers.job import Source
 from hls_handler.handlers.reader import Failure
 from hls_handler.untrusted.cleaning import CodeText, clean
-from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count
 
 
@@ -166,6 +165,9 @@ def failed_step_names(job: WorkflowJob) -> list[tuple[str, str]]:
     return [(job.name, step.name) for step in job.steps if step.failed] or [(job.name, "")]
 
 
+OF_MATRIX = re.compile(r" \([^)]*+\)?|[0-9]+")
+
+
 def order_jobs(jobs: Iterable[WorkflowJob]) -> list[WorkflowJob]:
     """Return the first job of each matrix, and then the others: "test (1)", "lint", "test (2)".
 
@@ -174,7 +176,7 @@ def order_jobs(jobs: Iterable[WorkflowJob]) -> list[WorkflowJob]:
     first: dict[str, WorkflowJob] = {}
     others: list[WorkflowJob] = []
     for job in jobs:
-        name = _name_without_matrix(job.name)
+        name = OF_MATRIX.sub("", job.name)  # "call / build", "e2e /"
         if name in first:
             others.append(job)
         else:
@@ -182,10 +184,20 @@ def order_jobs(jobs: Iterable[WorkflowJob]) -> list[WorkflowJob]:
     return [*first.values(), *others]
 
 
-def _name_without_matrix(name: str) -> str:
-    """Return "call / build" for "call / build (3.12, x64)", and "e2e /" for "e2e 1/12"."""
-    before_bracket = " / ".join(part.partition(" (")[0] for part in name.split(" / "))
-    return NUMBER.sub("", before_bracket)
+@dataclass(slots=True)
+class _Failure:
+    job: WorkflowJob
+    log: StepLog
+    errors: Sequence[str]  # marked lines of `log` and of the annotations
+    notes: StepLog = field(default_factory=lambda: StepLog(None, 0))  # annotations of the job
+    same_as: int = 0
+
+    @property
+    def digest(self) -> str:
+        if not self.errors:
+            return ""
+        lines = sorted(OF_ONE_RUN.sub("", line) for line in self.errors)
+        return sha256("\n".join(lines).encode(errors="replace")).hexdigest()[:16]
 
 
 def read_failed_steps(
@@ -194,146 +206,122 @@ def read_failed_steps(
     """Return each failed step with an excerpt of its log; one item for a job without a failed step.
 
     A job without a log has the annotations of its check run. A cancelled job is left out unless its
-    time limit or something else killed it. Each job gets the same share of the characters that
-    earlier ones left. Of steps with the same marked lines, the first one is shown.
+    time limit or something else killed it. Of steps with the same marked lines, the first one is
+    shown. The logs that are shown have equal shares of the characters, and what the short ones
+    leave.
     """
-    steps: list[FailedStep] = []
+    failures = [failure for job in jobs for failure in _read_job(job, source, characters)]
     numbers: dict[str, int] = {}  # digest of the marked lines -> number of the first step
-    for place, job in enumerate(jobs):
-        used = sum(len(step.text) + len(step.annotations) for step in steps)
-        share = (characters - used) // (len(jobs) - place)
-        for step in _read_job(job, source, share, history):
-            number = len(steps) + 1
-            same_as = number
-            if step.error_digest:
-                same_as = numbers.setdefault(step.error_digest, number)
-            step = replace(step, number=number)
-            if same_as != number:
-                step = _refer(step, same_as)
-            steps.append(step)
-    return tuple(steps)
+    for number, failure in enumerate(failures, start=1):
+        first = numbers.setdefault(failure.digest or str(number), number)
+        if first != number:
+            failure.log = StepLog(failure.log.step, 0, "elsewhere")
+            failure.notes = StepLog(None, 0)
+            failure.same_as = first
+    logs = [log for failure in failures for log in (failure.log, failure.notes)]
+    share = _find_share([log.cost for log in logs], characters)
+    return tuple(
+        _to_step(number, failure, share, history)
+        for number, failure in enumerate(failures, start=1)
+    )
 
 
-def _read_job(
-    job: WorkflowJob, source: JobSource, characters: int, history: FailureHistory
-) -> list[FailedStep]:
+def _find_share(costs: Sequence[int], characters: int) -> int:
+    """Return the limit for each log at which all of them have at most `characters`."""
+    rest = characters
+    for index, cost in enumerate(sorted(costs)):
+        share = rest // (len(costs) - index)
+        if cost > share:
+            return share
+        rest -= cost
+    return characters
+
+
+def _read_job(job: WorkflowJob, source: JobSource, characters: int) -> list[_Failure]:
     """Return no step of a cancelled job that nothing killed."""
-    notes: Excerpt | None = None
-    if job.is_cancelled:  # often only an annotation says that the job exceeded its time limit
-        notes = _cut_annotations(job, source, characters)
-    if notes is not None:
-        characters -= len(numbered(notes))
-    log = _cut_log(job, source, characters)
-    if job.is_cancelled and not _was_killed(notes, log):
+    logs = _read_logs(job, source, characters)
+    notes = StepLog(None, 0)
+    # often only an annotation says that the job exceeded its time limit
+    if job.is_cancelled or all(log.state != "text" for log in logs):
+        notes = _read_annotations(job, source, characters)
+    if job.is_cancelled and not _was_killed(notes, logs):
         return []
-    if not any(excerpt.state == "text" for excerpt in log):
-        notes = notes or _cut_annotations(job, source, characters)
-    errors_of_job: tuple[str, ...] = ()
-    if notes is not None:
-        errors_of_job = notes.errors
-    steps = [_to_step(job, excerpt, (*excerpt.errors, *errors_of_job), history) for excerpt in log]
-    if notes is not None:
-        steps[0] = replace(steps[0], annotations=_show(notes))
-    return steps
+    failures = [_Failure(job, log, (*log.errors, *notes.errors)) for log in logs]
+    failures[0].notes = notes
+    return failures
 
 
-def _was_killed(notes: Excerpt | None, log: Sequence[Excerpt]) -> bool:
-    if notes is not None and notes.was_killed:
+def _was_killed(notes: StepLog, logs: Sequence[StepLog]) -> bool:
+    if notes.was_killed:
         return True
-    if notes is not None and WAS_CANCELLED in notes.errors:
+    if WAS_CANCELLED in notes.errors:
         return False
-    return any(excerpt.was_killed for excerpt in log)
+    return any(log.was_killed for log in logs)
 
 
 WAS_CANCELLED = "Error: The operation was canceled."
 
 
-def _cut_log(job: WorkflowJob, source: JobSource, characters: int) -> tuple[Excerpt, ...]:
+def _read_logs(job: WorkflowJob, source: JobSource, characters: int) -> list[StepLog]:
     log = source.log(job.id)
     if not isinstance(log, NoLog):
-        return cut(log, job.steps, characters=characters)
-    numbers: list[int | None] = [step.number for step in job.steps if step.failed]
-    if not numbers:
-        numbers = [None]  # the whole job
-    return tuple(Excerpt(number, (), 0, 0, log.why, whole_job=False) for number in numbers)
+        return read_logs(log, job.steps, characters=characters)
+    failed: list[WorkflowStep | None] = [step for step in job.steps if step.failed]
+    return [StepLog(step, 0, log.why) for step in failed or [None]]
 
 
-MARKS = {"failure": "##[error]", "warning": "##[warning]", "notice": "##[notice]"}  # as in a log
+def _read_annotations(job: WorkflowJob, source: JobSource, characters: int) -> StepLog:
+    """Return the annotations of a job that give a reason for its failure, if the token may read
+    them.
 
-
-def _cut_annotations(job: WorkflowJob, source: JobSource, characters: int) -> Excerpt | None:
-    """Return the annotations of a job, failures first.
-
-    None if none is a failure with a reason, or if the token may not read them. GitHub's own, such
-    as the reason why a job was not started, have the path ".github".
+    GitHub's own, such as the reason why a job was not started, have the path ".github".
     """
     annotations: Sequence[CheckAnnotation] = ()
     with suppress(Permanent):
         annotations = source.annotations(job.id)
-    reasons = [one for one in annotations if EXIT_CODE.match(one.message) is None]
-    reasons.sort(key=lambda one: one.level != "failure")
-    if not reasons or reasons[0].level != "failure":
-        return None
     lines: list[str] = []
-    for one in reasons:
+    for annotation in annotations:
+        if annotation.level != "failure" or EXIT_CODE.match(annotation.message):
+            continue
         place = ""
-        if one.path != ".github":
-            place = f"{one.path}:{one.line}: "
-        text = " ".join(filter(None, (one.title, one.message)))
-        lines += f"{MARKS.get(one.level, '')}{place}{text}".split("\n")
-    (excerpt,) = cut(lines, (), characters=characters)
-    return excerpt
+        if annotation.path != ".github":
+            place = f"{annotation.path}:{annotation.line}: "
+        text = " ".join(filter(None, (annotation.title, annotation.message)))
+        lines += f"##[error]{place}{text}".split("\n")
+    (log,) = read_logs(lines, (), characters=characters)
+    return log
 
 
-def _to_step(
-    job: WorkflowJob, excerpt: Excerpt, errors: Sequence[str], history: FailureHistory
-) -> FailedStep:
-    step = next((step for step in job.steps if step.number == excerpt.step), None)
+def _to_step(number: int, failure: _Failure, share: int, history: FailureHistory) -> FailedStep:
+    job = failure.job
+    log = failure.log
     name = ""
     ended = job.conclusion
-    if step is not None:
-        name = step.name
-        ended = step.conclusion or ended
-    lines = 0
-    if excerpt.state == "text":
-        lines = excerpt.last_line - excerpt.first_line + 1
+    if log.step is not None:
+        name = log.step.name
+        ended = log.step.conclusion or ended
+    excerpt = log.cut(share)
     classification = history.classify(job.name, name)
     return FailedStep(
-        number=0,
+        number=number,
         job=job.name,
         step=name,
         conclusion=next((word for word in get_args(Conclusion) if word == ended), "failure"),
         url=job.html_url,
-        log=excerpt.state,
-        text=_show(excerpt),
-        whole_job=excerpt.whole_job,
+        log=log.state,
+        text=excerpt.text,
+        whole_job=log.whole_job,
         verdict=classification.verdict,
         evidence=classification.evidence,
-        lines=lines,
-        shown_lines=len(excerpt.lines),
-        error=clean(CodeText(next(iter(errors), ""))),
-        error_digest=_digest(errors),
+        lines=excerpt.lines,
+        shown_lines=excerpt.shown_lines,
+        same_as=failure.same_as,
+        annotations=failure.notes.cut(share).text,
+        error=clean(CodeText(next(iter(failure.errors), ""))),
+        error_digest=failure.digest,
     )
 
 
-def _show(excerpt: Excerpt) -> str:
-    return redact(clean(numbered(excerpt)))  # the prompt shows it by `code`
-
-
-def _digest(errors: Sequence[str]) -> str:
-    if not errors:
-        return ""
-    lines = sorted(OF_ONE_RUN.sub("", line) for line in errors)
-    return sha256("\n".join(lines).encode(errors="replace")).hexdigest()[:16]
-
-
-def _refer(step: FailedStep, same_as: int) -> FailedStep:
-    """Return the step without its excerpt, because an earlier step shows the same error."""
-    empty = replace(step, log="elsewhere", text="", annotations="", lines=0, shown_lines=0)
-    return replace(empty, same_as=same_as)
-
-
-NUMBER = re.compile(r"[0-9]+")
 OF_ONE_RUN = re.compile(
     r"""
         \b[0-9]{1,9}(?:[.,][0-9]{1,9})?\ ?(?:ms|s|secs?|seconds|m|mins?|minutes)\b  # a duration

@@ -4,11 +4,12 @@ has failed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hls_handler.ci.excerpts import Excerpt, cut
+from hls_handler.ci.excerpts import NUMBERED_ROW, State, read_logs
 from hls_handler.github.values import WorkflowStep
 
 BEGIN = datetime(2026, 11, 20, 9, 14, 30, tzinfo=UTC)
@@ -45,7 +46,43 @@ def stamped(second: float, *texts: str) -> list[str]:
     return [f"{time}0Z {text}\n" for text in texts]
 
 
-def failed_step(*output: str, characters: int = 6_000) -> Excerpt:
+@dataclass(frozen=True)
+class Shown:
+    """The excerpt of a step's log."""
+
+    step: int | None
+    state: State
+    whole_job: bool
+    errors: tuple[str, ...]
+    was_killed: bool
+    text: str
+
+    @property
+    def rows(self) -> list[tuple[int, str]]:
+        """The number and the text of each line that is shown."""
+        rows = map(NUMBERED_ROW.fullmatch, self.text.split("\n"))
+        return [(int(row[1]), row[2]) for row in rows if row]
+
+
+def cut(
+    lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int
+) -> tuple[Shown, ...]:
+    """Return the excerpts of a job's log, with an equal share of the characters for each."""
+    logs = read_logs(lines, steps, characters=characters)
+    return tuple(
+        Shown(
+            log.step.number if log.step else None,
+            log.state,
+            log.whole_job,
+            tuple(log.errors),
+            log.was_killed,
+            log.cut(characters // len(logs)).text,
+        )
+        for log in logs
+    )
+
+
+def failed_step(*output: str, characters: int = 6_000) -> Shown:
     """Return the excerpt of a job whose third step printed this output and failed."""
     (excerpt,) = cut(job(output), STEPS, characters=characters)
     return excerpt

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hls_handler.ci.excerpts import Excerpt, cut, locate, numbered
+from hls_handler.ci.excerpts import locate
 from hls_handler.ci.log_lines import BLOCK_LINES
 from hls_handler.github.values import WorkflowStep
 from hls_handler.untrusted.redaction import redact
-from tests.ci.jobs import STEPS, failed_step, job, stamped, step
+from tests.ci.jobs import STEPS, cut, failed_step, job, stamped, step
 
 ERROR = "src/price.c:14:12: error: 'discount' undeclared"
 
@@ -24,7 +24,7 @@ def counting(n: int) -> list[str]:
 
 def test_a_short_log_is_shown_whole() -> None:
     assert (
-        numbered(failed_step("cc price.c", ERROR))
+        failed_step("cc price.c", ERROR).text
         == f"4| Run make test\n5| make test\n6| \n7| cc price.c\n8| {ERROR}\n9| Error: Process"
         " completed with exit code 2."
     )
@@ -32,7 +32,7 @@ def test_a_short_log_is_shown_whole() -> None:
 
 def test_of_a_long_log_the_beginning_the_marked_lines_and_the_end_are_shown() -> None:
     excerpt = failed_step(*counting(80), ERROR, *counting(200), characters=1_500)
-    lines = numbered(excerpt).split("\n")
+    lines = excerpt.text.split("\n")
     assert lines[:4] == ["  4| Run make test", "  5| make test", "  6| ", "  7| compiled ak.c"]
     assert lines.count(f" 87| {ERROR}") == 1
     assert lines[-2:] == ["287| compiled jt.c", "288| Error: Process completed with exit code 2."]
@@ -40,7 +40,7 @@ def test_of_a_long_log_the_beginning_the_marked_lines_and_the_end_are_shown() ->
         "[... 71 lines left out ...]",
         "[... 153 lines left out ...]",
     ]
-    assert len(numbered(excerpt)) <= 1_500
+    assert len(excerpt.text) <= 1_500
 
 
 def test_region_of_a_marked_line_ends_at_a_blank_line_before_text_without_indentation() -> None:
@@ -54,7 +54,7 @@ def test_region_of_a_marked_line_ends_at_a_blank_line_before_text_without_indent
         "",
     ]
     output = [*counting(60), "", *region, *counting(60)]
-    lines = [line.text for line in failed_step(*output, characters=1_200).lines]
+    lines = [text for _, text in failed_step(*output, characters=1_200).rows]
     first = lines.index(region[0])
     assert lines[first : first + 7] == region
     assert lines[first - 1] == "compiled fm.c"
@@ -63,7 +63,7 @@ def test_region_of_a_marked_line_ends_at_a_blank_line_before_text_without_indent
 
 def test_region_has_at_most_40_lines() -> None:
     output = [*counting(100), ERROR, *counting(100), *counting(100)]
-    numbers = [line.number for line in failed_step(*output, characters=4_000).lines]
+    numbers = [number for number, _ in failed_step(*output, characters=4_000).rows]
     assert set(range(97, 137)) <= set(numbers)
     assert not {96, 137} & set(numbers)
 
@@ -71,13 +71,20 @@ def test_region_has_at_most_40_lines() -> None:
 def test_first_and_last_regions_are_shown_before_those_in_the_middle() -> None:
     errors = [f"a{number}.c:1:1: error: no {str(number) * 40}" for number in range(7)]
     output = [text for error in errors for text in (*counting(60), "", error, "")]
-    shown = numbered(failed_step(*output, *counting(60), characters=800))
+    shown = failed_step(*output, *counting(60), characters=800).text
     assert [number for number in range(7) if f"a{number}.c" in shown] == [0, 1, 6]
+
+
+def test_an_error_that_was_printed_before_begins_no_region() -> None:
+    noise = ["Error: Not implemented: navigation", *counting(60)[:40], ""]
+    output = [*noise * 20, "not ok 7 - adds items", "", *noise * 20]
+    shown = failed_step(*output, characters=8_000).text
+    assert "| not ok 7 - adds items\n" in shown
 
 
 def test_equal_lines_are_folded() -> None:
     excerpt = failed_step(*["waiting"] * 1_000, ERROR)
-    assert numbered(excerpt).split("\n")[3:6] == [
+    assert excerpt.text.split("\n")[3:6] == [
         "   7| waiting",
         "[999 more such lines]",
         f"1007| {ERROR}",
@@ -89,27 +96,20 @@ def test_equal_lines_are_folded() -> None:
 )
 def test_lines_of_progress_or_with_a_time_are_folded_if_only_numbers_differ(line: str) -> None:
     excerpt = failed_step(*(line.format(number, number) for number in range(60)), "done")
-    assert numbered(excerpt).split("\n")[4:6] == ["[59 more such lines]", "67| done"]
+    assert excerpt.text.split("\n")[4:6] == ["[59 more such lines]", "67| done"]
 
 
 def test_lines_that_differ_in_numbers_are_not_folded_otherwise() -> None:
     results = [f"Expected: {number}" for number in range(8)]
     marked = [f"E       assert '{number}%' == ''" for number in range(8)]
-    lines = [line.text for line in failed_step(*results, *marked).lines]
+    lines = [text for _, text in failed_step(*results, *marked).rows]
     assert lines[3:19] == [*results, *marked]
 
 
 @pytest.mark.parametrize("lines", [["\n", "2026-11-20T09:14:34.0000000Z \n"], ["\ufeff"]])
 def test_an_empty_log_is_empty(lines: list[str]) -> None:
     (excerpt,) = cut(lines, STEPS, characters=2_000)
-    assert (excerpt.state, excerpt.lines) == ("empty", ())
-    assert numbered(excerpt) == ""
-
-
-def test_mostly_binary_log_is_not_shown() -> None:
-    excerpt = failed_step(*["\x7fELF\x02\0\0\0" * 50] * 20, "error: cannot run")
-    assert (excerpt.state, excerpt.lines) == ("binary", ())
-    assert numbered(excerpt) == ""
+    assert (excerpt.state, excerpt.text) == ("empty", "")
 
 
 def test_remarks_about_gaps_count_towards_the_limit() -> None:
@@ -119,7 +119,7 @@ def test_remarks_about_gaps_count_towards_the_limit() -> None:
         for text in (f"a.c:{i}:1: error: no {i}", *counting(90), *["same"] * 50)
     ]
     for characters in range(600, 2_400, 450):
-        shown = numbered(failed_step(*output, characters=characters))
+        shown = failed_step(*output, characters=characters).text
         assert len(shown) <= characters
         assert len(shown) > 0.7 * characters
 
@@ -152,8 +152,8 @@ def gated_job(
 def test_a_gate_does_not_hide_the_earlier_step_that_failed() -> None:
     tests, gate = cut(gated_job("##[error]2 tests were flaky"), GATED, characters=4_000)
     assert (tests.step, gate.step) == (2, 4)
-    assert "AssertionError: 110 == 90" in [line.text for line in tests.lines]
-    assert any("2 tests were flaky" in line.text for line in gate.lines)
+    assert "AssertionError: 110 == 90" in [text for _, text in tests.rows]
+    assert "2 tests were flaky" in gate.text
 
 
 def test_an_earlier_step_that_passed_is_not_shown() -> None:
@@ -200,8 +200,9 @@ def test_log_of_a_job_that_the_runner_ended_is_recognised(
 def test_step_without_identified_lines_shows_the_whole_job() -> None:
     steps = (step(1, "Lint", None, None, "failure"), step(2, "Tests", 100, 200, "failure"))
     first, second = cut(stamped(4, "hello", ERROR), steps, characters=2_000)
-    assert (first.step, first.whole_job, first.errors, first.last_line) == (1, True, (ERROR,), 2)
-    assert (second.step, second.state, second.lines) == (2, "elsewhere", ())
+    assert (first.step, first.whole_job, first.errors) == (1, True, (ERROR,))
+    assert first.text == f"1| hello\n2| {ERROR}"
+    assert (second.step, second.state, second.text) == (2, "elsewhere", "")
 
 
 KEY_LINE = "MIIEpAIBAAKCAQEA0Z3VS5JJcds3xfnygWyF8PbnGy5S7AEkXv1Hqk3sZs9tLmMa"
@@ -215,7 +216,7 @@ def test_rule_10_no_excerpt_contains_part_of_a_private_key() -> None:
             excerpt = failed_step(
                 *counting(before), *key, *counting(40), ERROR, *key, characters=characters
             )
-            assert "MIIE" not in numbered(excerpt)
+            assert "MIIE" not in excerpt.text
 
 
 # --- whatever is in a log
@@ -249,7 +250,7 @@ ANY_STEPS = st.lists(
 )
 
 
-@given(LINES, ANY_STEPS, st.integers(-5, 3_000))
+@given(LINES, ANY_STEPS, st.integers(0, 3_000))
 def test_excerpts_of_any_log_are_bounded_and_ordered(
     lines: list[str], steps: list[WorkflowStep], characters: int
 ) -> None:
@@ -257,18 +258,12 @@ def test_excerpts_of_any_log_are_bounded_and_ordered(
     failed = sorted(step.number for step in steps if step.failed)
     assert [excerpt.step for excerpt in excerpts] == (failed or NO_STEP)
     for excerpt in excerpts:
-        numbers = [line.number for line in excerpt.lines]
+        numbers = [number for number, _ in excerpt.rows]
         assert numbers == sorted(set(numbers))
-        assert all(1 <= line.number <= len(lines) - line.folded for line in excerpt.lines)
-        assert all("\n" not in line.text and "\x1b" not in line.text for line in excerpt.lines)
-        assert sum(1 for _ in numbered_lines(excerpt)) == len(excerpt.lines)
-    with_lines = [excerpt for excerpt in excerpts if excerpt.lines]
-    assert sum(len(numbered(excerpt)) for excerpt in with_lines) <= max(characters, 0)
-
-
-def numbered_lines(excerpt: Excerpt) -> Iterator[str]:
-    """Yield the shown lines that have a number."""
-    return (line for line in numbered(excerpt).split("\n") if line.lstrip()[:1].isdigit())
+        assert all(1 <= number <= len(lines) for number in numbers)
+        assert "\x1b" not in excerpt.text
+    with_lines = [excerpt for excerpt in excerpts if excerpt.rows]
+    assert sum(len(excerpt.text) for excerpt in with_lines) <= characters
 
 
 def test_log_is_read_once_and_not_stored() -> None:
@@ -320,7 +315,7 @@ EXCERPT = failed_step(
     ],
 )
 def test_a_quote_is_found_in_its_line(quote: str, number: int) -> None:
-    found = locate(numbered(EXCERPT), quote)
+    found = locate(EXCERPT.text, quote)
     assert found is not None
     assert found.number == number
 
@@ -336,4 +331,4 @@ def test_a_quote_is_found_in_its_line(quote: str, number: int) -> None:
     ],
 )
 def test_quote_that_is_not_in_the_log_is_not_found(quote: str) -> None:
-    assert locate(numbered(EXCERPT), quote) is None
+    assert locate(EXCERPT.text, quote) is None

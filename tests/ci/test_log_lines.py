@@ -10,6 +10,7 @@ from hls_handler.ci.log_lines import BLOCK_LINES, REPLACEMENT, parse_line, read_
 from tests.ci.jobs import interleave
 
 TIME = "2026-11-20T09:14:31.1234567Z "
+GBK = "未声明的标识符".encode("gbk").decode("utf-8", "replace")
 TOKEN = "ghp_" + "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"
 
 
@@ -23,11 +24,12 @@ TOKEN = "ghp_" + "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"
         (f"{TIME}\x1b]0;title\x07text", "text"),
         (f"{TIME}\x1b]0;a title that never ends: error", "0;a title that never ends: error"),
         (f"{TIME} 10 %\r 50 %\r100 %\r\n", "100 %"),
-        (f"{TIME}##[command]/usr/bin/git version", "$ /usr/bin/git version"),
+        (f"{TIME}##[command]/usr/bin/git version", "/usr/bin/git version"),
         (f"{TIME}##[error]It is broken", "Error: It is broken"),
         (f"{TIME}##[unheard-of]text", "##[unheard-of]text"),
-        (f"{TIME}PK\x03\x04\0\0", "[6 characters that are not text]"),
-        (f"{TIME}\ufffd\ufffd\ufffd\ufffd", "[4 characters that are not text]"),
+        (f"{TIME}PK\x03\x04\0\0", ""),
+        (f"{TIME}\ufffd\ufffd\ufffd\ufffd", ""),
+        (f"{TIME}a.c(3): {GBK}", f"a.c(3): {GBK}"),
         (f"{TIME}{'Error: 0x80370102'.encode('utf-16-le').decode()}\n", "Error: 0x80370102"),
         (f"\0{'Zeile 2'.encode('utf-16-le').decode()}\r\0\n", "Zeile 2"),
     ],

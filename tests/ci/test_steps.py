@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from hls_handler.ci.log_lines import parse_line
-from hls_handler.ci.steps import StepTracker
+from hls_handler.ci.steps import assign_steps
 from hls_handler.github.values import WorkflowStep
 from tests.ci.jobs import STEPS, stamped, step
 
 
 def steps_of(steps: Sequence[WorkflowStep], lines: Iterable[str]) -> list[int | None]:
-    tracker = StepTracker(steps)
-    return [tracker.step_of(parse_line(1, line)) for line in lines]
+    parsed = [parse_line(number, line) for number, line in enumerate(lines, start=1)]
+    return [line.step for line in assign_steps(parsed, steps)]
 
 
 def test_lines_are_assigned_to_steps_by_time() -> None:
@@ -62,8 +62,8 @@ QUICK = (
 def test_several_steps_in_one_second_are_assigned_by_name_and_order(
     openings: list[str], numbers: list[int]
 ) -> None:
-    lines = stamped(0.5, *(f"##[group]{opening}" for opening in openings))
-    assert steps_of(QUICK, lines) == numbers
+    lines = stamped(0.5, "set up", *(f"##[group]{opening}" for opening in openings))
+    assert steps_of(QUICK, lines) == [1, *numbers]
 
 
 def test_composite_action_is_one_step_if_times_allow() -> None:
@@ -72,20 +72,8 @@ def test_composite_action_is_one_step_if_times_allow() -> None:
     assert steps_of(steps, lines) == [2, 2, 2]
 
 
-def test_a_step_without_times_is_found_by_its_name() -> None:
-    steps = (step(1, "Set up job", None, None), step(2, "Run npm test", None, None, "failure"))
-    assert steps_of(steps, [*stamped(1, "a", "##[group]Run npm test", "b")]) == [None, 2, 2]
-    assert steps_of(steps, ["a", "##[group]Run npm test", "b"]) == [None, 2, 2]
-
-
-def test_line_long_after_the_last_step_belongs_to_no_step() -> None:
-    assert steps_of(
-        (step(1, "Tests", 0, 1),), [*stamped(1, "a"), *stamped(2, "late"), *stamped(9, "b")]
-    ) == [
-        1,
-        1,
-        None,
-    ]
+def test_line_after_the_last_step_belongs_to_it() -> None:
+    assert steps_of((step(1, "Tests", 0, 1),), [*stamped(1, "a"), *stamped(9, "b")]) == [1, 1]
 
 
 def test_wrong_time_in_output_does_not_end_a_step() -> None:
@@ -95,4 +83,4 @@ def test_wrong_time_in_output_does_not_end_a_step() -> None:
         *stamped(4.6, "c"),
         "1999-01-01T00:00:00Z d",
     ]
-    assert steps_of(STEPS, lines) == [3, None, 3, 3]
+    assert steps_of(STEPS, lines) == [3, 3, 3, 3]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.ci.excerpts import cut, numbered
-from tests.ci.jobs import LOGS, STEPS, log
+from tests.ci.jobs import LOGS, STEPS, cut, log
 
 DECISIVE = {
     "disk": ["cp: error writing '/mnt/image/layer.tar': No space left on device"],
@@ -30,8 +29,8 @@ def test_decisive_lines_are_shown_also_if_half_of_the_log_is(tool: str) -> None:
     raw = list(log(tool))
     (whole,) = cut(raw, STEPS, characters=100_000)
     assert (whole.step, whole.whole_job, whole.state) == (3, False, "text")
-    characters = max(len(numbered(whole)) // 2, 2_000)
+    characters = max(len(whole.text) // 2, 2_000)
     (excerpt,) = cut(raw, STEPS, characters=characters)
-    assert len(numbered(excerpt)) <= characters
+    assert len(excerpt.text) <= characters
     for line in DECISIVE[tool]:
-        assert line in numbered(excerpt)
+        assert line in excerpt.text

@@ -229,7 +229,6 @@ def test_annotations_explain_jobs_without_a_log(home: Home) -> None:
         "Its log cannot be shown: expired\n"
         "What GitHub says about the job:\n"
         f"1| Error: {NOT_PAID}\n"
-        "2| Warning: Node.js 20 is deprecated\n"
         "\n"
         "Step 2: the job docs (failure)\n"
         "The same error as in step 1\n"
@@ -326,11 +325,17 @@ def test_errors_without_marked_lines_are_not_compared() -> None:
     assert [step.same_as for step in read_steps(UNMARKED, UNMARKED)] == [0, 0]
 
 
-def test_excerpts_stay_within_the_budget_and_leave_the_rest_to_other_jobs() -> None:
+def test_logs_share_the_budget_and_equal_ones_take_none_of_it() -> None:
     long = logged(*(f"E       line {number} is {'x' * 300}" for number in range(50)))
-    steps = read_steps(LOG, LOG, long, characters=6_000)
-    assert 4_000 < len(steps[2].text) < 6_000
-    assert sum(len(one.text) for one in read_steps(long, long, long, characters=6_000)) <= 6_000
+    other = long.replace("x", "y")
+    matrix = read_steps(*[long] * 9, LOG, characters=6_000)
+    assert 4_500 < sum(len(step.text) for step in matrix) <= 6_000
+    assert [len(step.text) for step in matrix[1:9]] == [0] * 8
+    two = read_steps(long, LOG, other, characters=6_000)
+    assert 4_500 < sum(len(step.text) for step in two) <= 6_000
+    assert len(two[0].text) == len(two[2].text)
+    whole = read_steps(long, other, characters=36_000)
+    assert [step.shown_lines for step in whole] == [step.lines for step in whole]
 
 
 # Known failures
