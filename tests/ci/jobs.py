@@ -1,6 +1,4 @@
-"""Jobs and logs for tests. The files in `logs/` are invented, in GitHub's format; step 3 of each
-has failed.
-"""
+"""Jobs and logs for tests. The files in `logs/` are in GitHub's format; step 3 of each has failed."""
 
 from __future__ import annotations
 
