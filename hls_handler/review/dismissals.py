@@ -63,8 +63,8 @@ _OPENING = (
 )
 _STRICT = "(?:intended|intentional|by design)"
 _FOLLOWING = "(?: (?:this|it|here|(?:in|for) this pr|for now|behaviou?r))*"
-_STOP = r"(?:[.:](?![\w?])|\s+because\b|\s*$)"
-_END = rf"(?:{_STOP}|[,;]|!(?!\?)|\s*[(\u2013\u2014]|\s+-)"
+_STOP = r"(?:\s*(?:[.:](?![\w?])|$)|\s+because\b)"
+_END = rf"(?:{_STOP}|\s*(?:[,;(\u2013\u2014]|!(?!\?))|\s+-)"
 _DENIAL = (
     "(?:i disagree|(?:this|it|that)(?:(?: is|'s)(?: a)? "
     rf"(?:{_OPENING}|{_STRICT}|wrong|not a problem)| isn't an? (?:bug|issue|problem)))"

@@ -21,6 +21,7 @@ DISMISSALS = (
     "Not an issue here; who would call it with None?",
     "By design.",
     "By design: see the README.",
+    "won't fix : c'est voulu",
     "Intended because the timeout is short on purpose",
     "Intended behaviour.\nSee the README",
     "As intended, yes",
