@@ -129,6 +129,8 @@ class EnsureReply:
     # key
     key: str
     body: str  # sanitized Markdown, without the marker
+    # True: the finding is closed, so HLS's comment no longer says how to dismiss it
+    ends_footer: bool = False
 
 
 Reaction = Literal["+1", "eyes", "confused"]

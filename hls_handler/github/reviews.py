@@ -40,6 +40,9 @@ MAX_LEFT_OUT = 10  # a rejected review with more comments is halved at once: eac
 _KEY = re.compile(r"[A-Za-z0-9]+(?:[-_.:][A-Za-z0-9]+)*")
 _MARKER = re.compile(rf"<!-- hls:(?P<kind>finding|reply) (?P<key>{_KEY.pattern}) -->\s*\Z")
 
+_FOOTER = re.compile(r"\n+\*[^\n]*\bdismiss it\b[^\n]*\*(?=\s*<!-- hls:finding )")
+"""Matches the last paragraph of a finding's comment, which says how to dismiss it."""
+
 _POSITION = re.compile(r"(?<![a-z])(?:lines?|path|side|position|hunk)(?![a-z])", re.IGNORECASE)
 """Matches GitHub's sentences about an invalid position: "Line could not be resolved", "Pull request
 review thread path is invalid and Pull request review thread diff hunk can't be blank". They do not
@@ -218,6 +221,8 @@ class BotReviews:
         body = _with_marker(action.body, "reply", action.key)
         if self._guard is None:
             return Outcome("reply", "dry_run", "would have replied in a review thread", body=body)
+        if action.ends_footer:
+            self._remove_footer(number, action.comment_id, self._guard)
         response = self._api.change(
             self._repository,
             lambda it: it.get_pull(number).create_review_comment_reply(action.comment_id, body),
@@ -239,6 +244,20 @@ class BotReviews:
             url=written.html_url,
             body=body,
         )
+
+    def _remove_footer(self, number: int, comment_id: int, guard: WriteGuard) -> None:
+        path = f"{self._base}/pulls/comments/{comment_id}"
+        comment = self._api.find(path, _ReviewComment)
+        if comment is None or not is_by(comment.user, self._bot):
+            return
+        body = _FOOTER.sub("", comment.body)
+        if body != comment.body:
+            self._api.change(
+                self._repository,
+                lambda it: it.get_pull(number).get_review_comment(comment_id).edit(body),
+                guard=guard,
+                expected=(404, 410),
+            )
 
     def _find_reply(self, number: int, action: EnsureReply) -> _ReviewComment | None:
         for comment in self._own_comments(number):

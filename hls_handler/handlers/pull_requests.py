@@ -678,7 +678,7 @@ def _plan_reply(
         text = entry.resolution
         if entry in gone:
             text = _describe_gone(gone)
-        return (EnsureReply(thread, key, text),)
+        return (EnsureReply(thread, key, text, ends_footer=True),)
     if last.startswith(FIXED):
         text = f"Open again since {commit}{where}."
         return (EnsureReply(thread, f"{OPEN_AGAIN}-{commit}", text),)

@@ -27,7 +27,7 @@ from hls_handler.sandbox.github_request import (
     writable_repository,
 )
 from hls_handler.sandbox.issue_history import list_closed_issues
-from hls_handler.sandbox.objects import Account, Conversation, Document, Review
+from hls_handler.sandbox.objects import Account, Conversation, Document, Repository, Review
 from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State
 
@@ -95,6 +95,29 @@ def create_review(call: Call) -> Answer:
         pull, given["body"], commit, [one.document for one in checked], by=call.me
     )
     return Answer(shapes.review(pull, made), webhooks=list_webhooks(call.state, pull, made))
+
+
+def get_comment(call: Call) -> Answer:
+    pull, review, document = _find_comment(call, repository_of(call))
+    return Answer(shapes.review_comment(pull, review, document))
+
+
+def edit_comment(call: Call) -> Answer:
+    pull, review, document = _find_comment(call, writable_repository(call))
+    require_unlocked(pull)
+    if review.author.id != call.me.id:
+        raise GitHubError(403, "Must have admin rights to Repository.")
+    edited = {**document, "body": comment_body(call.body)}
+    call.state.edit_review_comment(pull, edited)
+    return Answer(shapes.review_comment(pull, review, edited))
+
+
+def _find_comment(call: Call, home: Repository) -> tuple[Conversation, Review, Document]:
+    for pull in call.state.conversations():
+        for review, document in pull.review_comments():
+            if pull.repository == home.full_name and document["id"] == int(call.path["id"]):
+                return pull, review, document
+    raise GitHubError(404, "Not Found")
 
 
 def reply(call: Call) -> Answer:
@@ -400,6 +423,7 @@ def _thread(
 
 
 PULL = "/repos/{owner}/{repo}/pulls/{number:int}"
+COMMENT = "/repos/{owner}/{repo}/pulls/comments/{id:int}"
 
 ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", f"{PULL}/reviews", reviews, "pull_requests=read"),
@@ -407,5 +431,7 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", f"{PULL}/reviews/{{review:int}}/comments", comments_of_review, "pull_requests=read"),
     ("GET", f"{PULL}/comments", comments_of_pull, "pull_requests=read"),
     ("POST", f"{PULL}/comments/{{id:int}}/replies", reply, "pull_requests=write"),
+    ("GET", COMMENT, get_comment, "pull_requests=read"),
+    ("PATCH", COMMENT, edit_comment, "pull_requests=write"),
 )
 """(method, path, endpoint, permissions that a fine-grained token needs) of each route."""

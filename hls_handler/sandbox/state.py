@@ -224,6 +224,17 @@ class State:
             self._store(world.with_event(changed, at, by, "reviewed", str(review.id)))
             return self._world.threads[conversation.key.lower()], review
 
+    def edit_review_comment(self, conversation: Conversation, edited: Document) -> None:
+        """Replace the review comment that has the id of `edited`."""
+        with self._lock:
+            current = self._world.threads[conversation.key.lower()]
+            reviews: list[Review] = []
+            for review in current.reviews:
+                comments = [edited if one["id"] == edited["id"] else one for one in review.comments]
+                reviews.append(replace(review, comments=tuple(comments)))
+            changed = replace(current, reviews=tuple(reviews))
+            self._store(self._world.with_conversation(changed))
+
     def set_resolved(self, full_name: str, number: int, comment: int, by: str | None) -> bool:
         """Resolve the review thread that begins with `comment`, or reopen it (None). Return False
         if it is unknown.

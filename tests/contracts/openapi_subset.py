@@ -49,6 +49,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     f"{REPOSITORY}/pulls/{{pull_number}}/reviews": ("get", "post"),
     f"{REPOSITORY}/pulls/{{pull_number}}/requested_reviewers": ("post",),
     f"{REPOSITORY}/commits": ("get",),
+    f"{REPOSITORY}/pulls/comments/{{comment_id}}": ("get", "patch"),
     f"{REPOSITORY}/pulls/comments/{{comment_id}}/reactions": ("post",),
     f"{REPOSITORY}/pulls/{{pull_number}}/comments": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}/comments/{{comment_id}}/replies": ("post",),

@@ -225,6 +225,30 @@ def test_key_that_could_break_the_marker_is_a_defect(world: ReviewWorld, key: st
 # -----------------------------------------------------------------------------
 
 
+def test_reply_that_a_finding_is_closed_ends_the_footer_of_its_comment(world: ReviewWorld) -> None:
+    footer = '*To dismiss it: resolve this thread, or reply `/dismiss` or "won\'t fix: ...".*'
+    ids = world.review(inline(2, body=f"Wrong.\n\n{footer}"), inline(3)).comment_ids
+    before = len(world.calls())
+    fixed = EnsureReply(ids["f2"], "fixed", "Fixed.", ends_footer=True)
+    for is_retry in (False, True):
+        assert world.writer().ensure_reply(NUMBER, fixed, is_retry=is_retry).detail
+    comment = f"/repos/{REPOSITORY}/pulls/comments/{ids['f2']}"
+    replies = f"POST {COMMENTS}/{ids['f2']}/replies"
+    assert world.calls()[before : before + 3] == [f"GET {comment}", f"PATCH {comment}", replies]
+    assert world.posted() == [
+        ["Wrong.\n<!-- hls:finding f2 -->", "Wrong.\n<!-- hls:finding f3 -->"],
+        ["Fixed.\n<!-- hls:reply fixed -->"],
+    ]
+
+
+def test_footer_stays_without_a_closing_reply(world: ReviewWorld) -> None:
+    ids = world.review(inline(2, body="Wrong.\n\n*To dismiss it, resolve this.*")).comment_ids
+    world.reply(ids["f2"])
+    assert world.posted()[0] == [
+        "Wrong.\n\n*To dismiss it, resolve this.*\n<!-- hls:finding f2 -->"
+    ]
+
+
 def test_reply_is_one_request_and_a_retry_posts_it_once_for_each_key(world: ReviewWorld) -> None:
     first = world.review(inline(2), inline(3)).comment_ids
     before = len(world.calls())

@@ -375,10 +375,21 @@ def test_finding_that_hangs_on_a_fact_makes_the_review_incomplete(
     assert check_of(look_at(at_area(), verdict(PROVED))).conclusion == "failure"
 
 
+def render_comment(look: FindingVerdict) -> str:
+    (variables,) = list_inline(look_at(at_area(), look)).values()
+    return render_review_comment(shipped(), "pull_requests/analyze", variables, key=KEY)
+
+
+def test_footer_of_a_review_comment_names_what_dismisses_the_finding() -> None:
+    ways = 'resolve this thread, or reply `/dismiss` or "won\'t fix: ...".*'
+    assert render_comment(verdict(PROVED)).strip().endswith(f"\n\n*To dismiss it: {ways}")
+    place = "If that is decided elsewhere, name the place, so that a maintainer can dismiss it"
+    unproved = render_comment(verdict(PROVED, unseen=CALLERS))
+    assert unproved.strip().endswith(f"\n\n*{place}: {ways}")
+
+
 def test_review_comment_names_the_fact() -> None:
-    facts = look_at(at_area(), verdict(PROVED, unseen="<img src=x>@mona never calls it."))
-    (variables,) = list_inline(facts).values()
-    text = render_review_comment(shipped(), "pull_requests/analyze", variables, key=KEY)
+    text = render_comment(verdict(PROVED, unseen="<img src=x>@mona never calls it."))
     assert "65 % sure" in text
     assert "Not shown to this review: " in text
     assert "<img" not in text

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hls_handler.actions import EnsureReply
 from hls_handler.analysis import EarlierVerdict, Severity
 from hls_handler.engine.asking import Comments
 from hls_handler.github.values import ThreadReply
@@ -204,6 +205,16 @@ def test_last_word_in_a_thread_is_never_false() -> None:
     assert pushes.replies == ["No longer in the diff."]
     assert pushes.push({"a.py": RIGHT_FIX}) == "success"
     assert pushes.replies == []
+
+
+def test_only_the_reply_that_a_finding_is_closed_ends_its_footer() -> None:
+    pushes = raised()
+    ends: list[bool] = []
+    for code, verdicts in ((RIGHT_FIX, [FIXED]), (FAULT, [])):
+        pushes.push({"a.py": code}, verdicts=verdicts)
+        assert pushes.job is not None
+        ends += [one.ends_footer for one in pushes.job.actions if isinstance(one, EnsureReply)]
+    assert ends == [True, False]
 
 
 def test_report_of_a_change_does_not_dismiss() -> None:
