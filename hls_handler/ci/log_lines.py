@@ -124,9 +124,10 @@ BEGIN_OF_KEY = re.compile(
 )
 """A key in one line is left to redaction."""
 END_OF_KEY = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-KEY_LINE = re.compile(r"(?:^|(?<=[^A-Za-z0-9+/]))[A-Za-z0-9+/]{16,}+={0,2}(?=[^A-Za-z0-9]{0,8}$)")
+END_OF_LINE = r"(?:\\{1,4}[nr])?[^A-Za-z0-9]{0,8}$"
+KEY_LINE = re.compile(rf"(?:^|(?<=[^A-Za-z0-9+/]))[A-Za-z0-9+/]{{16,}}+={{0,2}}(?={END_OF_LINE})")
 LAST_LINE = re.compile(
-    r"^((?:.{0,60}[|│\]0-9] )?[^A-Za-z0-9]{0,20})[A-Za-z0-9+/]{1,15}={0,2}[^A-Za-z0-9]{0,8}$"
+    r"^((?:.{0,60}[|│\]0-9] )?[^A-Za-z0-9]{0,20})[A-Za-z0-9+/]{1,15}={0,2}" + END_OF_LINE
 )
 MAX_KEY_LINES = 300  # a key of 16,384 bits has 200
 REPLACEMENT = "[redacted: private-key]"

@@ -83,6 +83,14 @@ KEY = (
 )
 
 
+def test_rule_10_a_private_key_with_escaped_line_ends_is_redacted() -> None:
+    assert read(*(f"    {line}\\n\\" for line in KEY[:-1])) == [
+        f"    {REPLACEMENT}",
+        *[f"    {REPLACEMENT}\\n\\"] * 3,
+        f"    {REPLACEMENT}",
+    ]
+
+
 @pytest.mark.parametrize("before", [1, BLOCK_LINES - 3, BLOCK_LINES - 1])
 @pytest.mark.parametrize("prefix", ["", "> ", "#12 4.567 ", "tests-1  | "])
 def test_rule_10_each_line_of_a_private_key_is_redacted(prefix: str, before: int) -> None:
