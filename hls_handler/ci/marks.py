@@ -21,8 +21,9 @@ MARK = re.compile(
     | \[?(?:ERROR|FATAL)(?:[:\]]|\ in\ ) | Caused\ by:\  | E\ {{3}} | e:\ | npm\ (?:ERR!|error)\s
     | \S{{1,300}}:\ \w{{1,20}}\ [0-9]{{1,7}}:\   # a shell: "run.sh: line 3: "
     )
+  | ^\W{{0,12}}Fail(?:ed|ure)\b
   | ^\s{{0,12}} (?:
-      [✕✖✗✘×●❌] | not\ ok\b | \(fail\) | Failed\ \S | [0-9]{{1,5}}\)\s
+      [✕✖✗✘×●❌] | not\ ok\b | \(fail\) | [0-9]{{1,5}}\)\s
     | thread\ .{{1,200}}\ panicked
     | (?:❯\ )?{PATH}:[0-9]{{1,7}}(?::[0-9]{{1,5}})?{NO_WARNING}  # path:line:column
     | {PATH}\([0-9]{{1,7}},[0-9]{{1,5}}\){NO_WARNING}  # path(line,column)
