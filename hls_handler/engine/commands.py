@@ -236,7 +236,10 @@ def _decide_finding(job: Job, command: Command, number: int, login: str) -> str:
     if command.finding not in (None, entry.number):
         wanted = f"/{command.name} {command.finding}"
         text = f"This is the thread of finding {entry.number}: write `{wanted}` in a new comment"
-        return _reply(job, entry, number, f"other-{job.lease.guid[:8]}", f"{text} outside of it.")
+        replied = _reply(
+            job, entry, number, f"other-{job.lease.guid[:8]}", f"{text} outside of it."
+        )
+        return _join(_react(job, "confused"), replied)
     if command.name in ("undismiss", "objection"):
         return _undismiss(job, entry, number, login)
     how = COMMAND

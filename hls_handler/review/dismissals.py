@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, cast
 
 from hls_handler.github.values import ReviewThread
@@ -38,9 +38,6 @@ UNDISMISSED = "undismissed "
 
 RESOLVED = "resolved by "
 """Beginning of the key of a dismissal by a resolved thread: "resolved by mona"."""
-
-REPLY = "reply "
-"""Beginning of the key of a dismissal by a person's second reply: "reply 2 by mona"."""
 
 HOW = {
     COMMAND: "command",
@@ -96,10 +93,11 @@ def describe_dismissal(key: str) -> str:
     return next((how for beginning, how in HOW.items() if key.startswith(beginning)), "reply")
 
 
-def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
+def find_dismissals(thread: ReviewThread, stored: Collection[str] = ()) -> Mapping[str, str]:
     """Return the logins of people who dismissed the finding of this thread, by a key such as "reply
     2 by mona".
 
+    A reply whose key is `stored` has dismissed it before, perhaps by words of an earlier version.
     Resolving a thread in which HLS said that the finding is fixed dismisses nothing, also if the
     finding is open again.
     """
@@ -111,6 +109,7 @@ def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
     numbers: Counter[str] = Counter()
     for reply in thread.replies:
         numbers[reply.author] += 1
-        if read_reply(reply.body) == "dismissal":
-            logins[f"{REPLY}{numbers[reply.author]} by {reply.author}"] = reply.author
+        key = f"reply {numbers[reply.author]} by {reply.author}"
+        if key in stored or read_reply(reply.body) == "dismissal":
+            logins[key] = reply.author
     return {key: login for key, login in logins.items() if not login.endswith("[bot]")}

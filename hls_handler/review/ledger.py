@@ -27,14 +27,7 @@ from hls_handler.review.blocks import (
     match_blocks,
     token,
 )
-from hls_handler.review.dismissals import (
-    COMMAND,
-    DELETED,
-    REPLY,
-    RESOLVED,
-    UNDISMISSED,
-    find_dismissals,
-)
+from hls_handler.review.dismissals import COMMAND, DELETED, RESOLVED, UNDISMISSED, find_dismissals
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, letters_of
 from hls_handler.review.record import FindingState, LedgerEntry, Proof, ReviewRecord
@@ -425,8 +418,8 @@ def apply_threads(
 
     A thread that is missing changes nothing: it may be on a page that was not read, or another
     account's. A resolved thread dismisses only while the entry is as it was raised, because people
-    resolve a thread when they think that it is done. A reply that has dismissed counts until
-    `/undismiss`, which makes all dismissals void that are there at the next review.
+    resolve a thread when they think that it is done. `/undismiss` makes all dismissals void that
+    are there at the next review.
     """
     by_key = {thread.key: thread for thread in threads}
     return tuple(_apply_thread(entry, by_key.get(entry.key), people) for entry in ledger)
@@ -437,13 +430,11 @@ def _apply_thread(
 ) -> LedgerEntry:
     known = {key: key.partition(" by ")[2] for key in entry.dismissals}
     found = {
-        key: login
-        for key, login in known.items()
-        if thread is None or key.startswith((*BY_EVENT, REPLY))
+        key: login for key, login in known.items() if thread is None or key.startswith(BY_EVENT)
     }
     if thread is not None:
         entry = replace(entry, is_accepted=bool(thread.thumbs_up))
-        found |= find_dismissals(thread)
+        found |= find_dismissals(thread, entry.dismissals)
     void = [
         key
         for key in entry.void_dismissals

@@ -103,6 +103,8 @@ class Command:
     def description(self) -> str:
         if self.event_key == RERUN_CHECK:
             return "a request to run the check again"
+        if self.event_key == UNRESOLVED_THREAD:
+            return "an unresolved review thread"
         return DESCRIBED.get(self.name, f"the command /{self.name}")
 
     def why(self, sources: Sources) -> str:

@@ -161,6 +161,14 @@ def test_dismissal_by_a_reply_of_an_earlier_version_stays_until_undismiss() -> N
     assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
 
 
+def test_dismissal_ends_with_its_reply() -> None:
+    pushes = raised()
+    pushes.act(replies=(ThreadReply("mona", "Won't fix."),))
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
+    pushes.act(replies=())
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+
+
 @pytest.mark.parametrize(
     "acts",
     [
