@@ -49,6 +49,7 @@ from hls_handler.github.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.handlers.asking import VERIFY_PROMPT, Replies
 from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.handlers.job import PromptLimits
+from hls_handler.handlers.removed_lines import Removals
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import (
     RuleView,
@@ -519,6 +520,8 @@ def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> 
     rule = variables["rule"]
     assert isinstance(rule, RuleView)
     files, guidance, sites = (variables[name] for name in ("files", "guidance", "second_sites"))
+    removals = variables["removals"]
+    assert isinstance(removals, Removals)
     assert isinstance(files, tuple)
     assert isinstance(guidance, tuple)
     assert isinstance(sites, tuple)
@@ -528,6 +531,7 @@ def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> 
         [(file.path, file.previous_path, file.status, file.numbered, file.above) for file in files],
         [(file.path, file.text) for file in guidance],
         [(site.path, site.text) for site in sites],
+        [removals.unknown, *((hunk.path, hunk.code) for hunk in removals.hunks)],
     ]
     return hashlib.sha256(json.dumps(question, default=dict).encode()).digest()
 

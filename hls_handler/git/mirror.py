@@ -57,12 +57,19 @@ OBJECT = re.compile(rb"[0-9a-f]+ ([a-z]+) ([0-9]+)\n")
 # in that of `git ls-tree`; 120000 is a symbolic link
 FILE = re.compile(rb"100\d+ blob ([0-9a-f]+)\t(.+)", re.DOTALL)
 
+# the names and the hunks of a file, in the output of `git diff-tree`
+PATCH = re.compile(
+    r"^--- (?:/dev/null|([^\t\n\"]+)\t?)\n\+\+\+ (?:/dev/null|([^\t\n\"]+)\t?)\n(@@ .*)",
+    re.MULTILINE | re.DOTALL,
+)
+
 # of one mirror; then it is fetched anew, because objects of old commits are not removed
 MAX_COMMITS = 100
 MAX_READ_BYTES = 25_000_000  # of files that are read together
 MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can write
 MAX_GREP_BYTES = 4_000_000
 MAX_LIST_BYTES = 50_000_000
+MAX_DIFF_BYTES = 4_000_000
 MAX_HITS = 500  # of one word, if the output is too long
 MAX_ARGUMENT_BYTES = 500_000  # of paths
 MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too often
@@ -350,6 +357,29 @@ class Mirror:
                     "the repository has too many lines with the names of the change"
                 )
         return ()
+
+    def diff(self, base: str, commit: str, paths: Collection[str]) -> Mapping[str, str]:
+        """Return the patches of files from one commit to another, by their path in the last one,
+        else in the first one.
+
+        A file with a tab, a line break or a quotation mark in its name is left out.
+        """
+        self.prepare((base, commit))
+        options = ["-r", "-p", "-M", "--no-prefix", "--no-ext-diff", "--no-textconv", "--no-color"]
+        found = self._read(
+            commit,
+            [
+                *("-c", "core.quotePath=false", "--literal-pathspecs", "diff-tree", *options),
+                *(base, commit, "--", *_limit_arguments(paths)),
+            ],
+            max_bytes=MAX_DIFF_BYTES,
+            accepted=(0, 128),  # 128: a file is over 2 MB
+        )
+        if found.status != 0 or found.is_cut:
+            raise MirrorUnavailable("git cannot compare the commits: too much changed")
+        parts = re.split(r"^diff --git ", _decode(found.output), flags=re.MULTILINE)
+        patches = [PATCH.search(part) for part in parts]
+        return {one[2] or one[1]: one[3] for one in patches if one}
 
     def parents(self, commit: str) -> tuple[str, ...]:
         """Return the parents of a commit, which need not be there."""

@@ -66,6 +66,9 @@ class CommitFiles:
     ) -> Sequence[Hit]:
         return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words, paths)) or ()
 
+    def patches_since(self, commit: str, paths: Collection[str]) -> Mapping[str, str] | None:
+        return self._from_mirror(lambda mirror: mirror.diff(commit, self._commit, paths))
+
     def parents(self) -> tuple[str, ...]:
         return self._from_mirror(lambda mirror: mirror.parents(self._commit)) or ()
 

@@ -21,7 +21,13 @@ from hls_handler.handlers.skipped_files import (
     is_shortened,
 )
 from hls_handler.question import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks
+from hls_handler.review.blocks import (
+    CONTEXT_LINES,
+    Block,
+    PlacedBlock,
+    find_blocks,
+    match_blocks,
+)
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.file_kinds import is_test_file
 from hls_handler.review.patches import (
@@ -88,6 +94,7 @@ class PatchedFile:
     cut: bool  # True if some of the lines that need a review are not shown
     # in the order of the patch; () unless it is shown by a call
     changed: tuple[ChangedLines, ...] = ()
+    again: tuple[ChangedLines, ...] = ()  # lines of blocks that were reviewed before
     above: str = ""  # numbered lines above the hunks, from the beginning of their functions
 
     @property
@@ -117,6 +124,8 @@ class Selection:
     skipped: tuple[SkippedFile, ...]  # in GitHub's order
     # indexes of the blocks of each path that the calls are to show
     new: Mapping[str, frozenset[int]]
+    # indexes of blocks that were reviewed before, and are shown again
+    again: Mapping[str, frozenset[int]] = field(default_factory=dict)
     limit: str = LONG_LINE  # why no call shows some of these blocks
     # indexes of the files of which the prompt's template left out a part
     unshown: tuple[int, ...] = ()
@@ -143,6 +152,11 @@ class Selection:
             path = self.files[part.file].path
             hunks.setdefault(path, []).extend(_cut_hunks(self.patches[path], part))
         return {path: Patch(tuple(of_file)) for path, of_file in hunks.items()}
+
+    @property
+    def has_new(self) -> bool:
+        """False if all blocks that the calls are to show were reviewed before."""
+        return any(at - self.again.get(path, frozenset()) for path, at in self.new.items())
 
     def list_new(self, path: str) -> list[PlacedBlock]:
         return [self.blocks[path][index] for index in sorted(self.new.get(path, ()))]
@@ -303,15 +317,79 @@ def _show(selection: Selection, part: FilePart) -> PatchedFile:
         text = f"{text}\n[cut here: {lines} not shown]"
     start, end = part.lines or (0, len(text))
     changed: list[ChangedLines] = []
-    for block in selection.list_new(file.path):
+    again: list[ChangedLines] = []
+    known = selection.again.get(file.path, frozenset())
+    for at in sorted(known.union(selection.new.get(file.path, ()))):
+        block = selection.blocks[file.path][at]
         if block.hunk in part.hunks:
             lines_of_part = slice(max(start - block.first, 0), max(end - block.first, 0))
-            changed += _join_lines(block.lines[lines_of_part])
+            joined = _join_lines(block.lines[lines_of_part])
+            if at in known:
+                again += joined
+            else:
+                changed += joined
     above = ""
     if start == 0:
         above = _show_above(selection.above.get(file.path, {}), part)
     cut = file.cut or missing > 0
-    return replace(file, numbered=text, cut=cut, changed=tuple(changed), above=above)
+    return replace(
+        file, numbered=text, cut=cut, changed=tuple(changed), again=tuple(again), above=above
+    )
+
+
+def show_again(selection: Selection, blocks: Mapping[PlacedBlock, bool]) -> Selection:
+    """Return the selection whose first call shows these blocks, too, with lines around them.
+
+    True: the block is to be read anew.
+    """
+    indexes = {file.path: index for index, file in enumerate(selection.files)}
+    again: dict[str, set[int]] = {}
+    new = {path: {*at} for path, at in selection.new.items()}
+    ranges: dict[tuple[int, int], list[tuple[int, int]]] = {}  # by file and hunk
+    for block, is_anew in blocks.items():
+        if block.path not in indexes:
+            continue
+        file = indexes[block.path]
+        at = selection.blocks[block.path].index(block)
+        again.setdefault(block.path, set()).add(at)
+        if is_anew:
+            new[block.path].add(at)
+        if not any(_has_block(part, file, block) for part in chain(*selection.calls)):
+            end = len(selection.patches[block.path].hunks[block.hunk].lines)
+            lines = (
+                max(block.first - CONTEXT_LINES, 0),
+                min(block.last + 1 + CONTEXT_LINES, end),
+            )
+            ranges.setdefault((file, block.hunk), []).append(lines)
+    parts = [
+        FilePart(file, (hunk,), lines)
+        for (file, hunk), of_hunk in ranges.items()
+        for lines in _join_ranges(of_hunk)
+    ]
+    first, *others = selection.calls
+    return replace(
+        selection,
+        calls=((*first, *parts), *others),
+        new={path: frozenset(at) for path, at in new.items()},
+        again={path: frozenset(at) for path, at in again.items()},
+    )
+
+
+def _has_block(part: FilePart, file: int, block: PlacedBlock) -> bool:
+    if part.file != file or block.hunk not in part.hunks:
+        return False
+    start, end = part.lines or (0, block.last + 1)
+    return start <= block.first and block.last < end
+
+
+def _join_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if joined and start <= joined[-1][1]:
+            start, last = joined.pop()
+            end = max(end, last)
+        joined.append((start, end))
+    return joined
 
 
 def _show_above(above: Mapping[int, str], part: FilePart) -> str:

@@ -34,12 +34,13 @@ from hls_handler.handlers.changed_files import (
 from hls_handler.handlers.committed_credentials import Credential, find_committed
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.present_lines import PresentLines
+from hls_handler.handlers.removed_lines import NO_REMOVALS, Removals
 from hls_handler.handlers.shown_context import NO_LIMIT, ShownContext, select_context
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.guidance import find_problems
 from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
-from hls_handler.review.patches import text_of
+from hls_handler.review.patches import Patch, text_of
 from hls_handler.review.positions import RANK, Located, letters_of, locate
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import Reviewer
@@ -110,6 +111,7 @@ class PullRequestFacts:
     # numbers of the findings to ask about, with their call
     questions: Mapping[int, int] = field(default_factory=dict)
     present_lines: Mapping[int, PresentLines] = field(default_factory=dict)  # of these findings
+    removals: Removals = NO_REMOVALS
     code_lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # as `FoundLines.code`
     # findings whose present lines were not read, and why
     unasked: Mapping[int, str] = field(default_factory=dict)
@@ -179,7 +181,9 @@ class PullRequestFacts:
         if reply is None:
             verdicts = decide_verdicts(changes, (), ())
         else:
-            located = [locate(one, self.selection.shown_patches) for one in reply.findings]
+            shown = {hunk.path: Patch(()) for hunk in self.removals.hunks}
+            shown |= self.selection.shown_patches
+            located = [locate(one, shown) for one in reply.findings]
             verdicts = decide_verdicts(changes, reply.earlier, located)
         wanted = [one for one in verdicts.others if self._is_wanted(one.finding)]
         timely = [one for one in wanted if changes.is_timely(one) and one.is_shown]
@@ -204,10 +208,11 @@ class PullRequestFacts:
             self.pull_request.head_sha,
             fail_on=self.fail_on,
             asked=self.asked,
-            has_calls=bool(self.selection.calls) or any(self.selection.new.values()),
+            has_new=self.selection.has_new,
             agreed=self.agreed,
             code_lines=self.code_lines,
             unchanged=frozenset(unchanged),
+            removed_from=frozenset(hunk.path for hunk in self.removals.hunks),
         )
 
     def _is_wanted(self, finding: Finding) -> bool:
@@ -258,6 +263,7 @@ class PullRequestFacts:
         texts = [
             *(f"{file.above}\n{file.numbered}" for file in self.files),
             *(site.text for site in self.second_sites),
+            *(hunk.code for hunk in self.removals.hunks),
             *(file.text for context in self.contexts for file in context.guidance),
             *(issue.body for context in self.contexts for issue in context.linked_issues),
         ]

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from hls_handler.analysis import (
     FileSummary,
 )
-from hls_handler.events import Event, PullRequest
+from hls_handler.events import PullRequest
 from hls_handler.github.values import (
     NO_CONTEXT,
     ChangedFile,
@@ -27,6 +27,7 @@ from hls_handler.handlers.changed_files import (
     number_patch,
     redact_patch,
     select_files,
+    show_again,
 )
 from hls_handler.handlers.check import (
     find_title_problem,
@@ -41,7 +42,7 @@ from hls_handler.handlers.handler import (
     parse_comment_state,
     read_offer,
 )
-from hls_handler.handlers.job import PromptLimits, Source
+from hls_handler.handlers.job import Source
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.present_lines import FoundLines, find_present_lines
 from hls_handler.handlers.pull_request_facts import (
@@ -55,6 +56,14 @@ from hls_handler.handlers.pull_request_facts import (
     plan_questions,
 )
 from hls_handler.handlers.reader import OptionalRead, Reader
+from hls_handler.handlers.removed_lines import (
+    AGAIN_TOKENS,
+    NO_REMOVALS,
+    Removals,
+    choose_again,
+    count_tokens,
+    read_removals,
+)
 from hls_handler.handlers.review_input import (
     Discussion,
     find_present,
@@ -72,7 +81,6 @@ from hls_handler.review.ledger import (
     Dismissers,
     PresentFiles,
     apply_threads,
-    find_departed,
     follow,
 )
 from hls_handler.review.patches import Patch
@@ -91,7 +99,7 @@ def gather(source: Source) -> PullRequestFacts:
     reader = source.reader
     changes = _read_changes(source)
     pull_request = changes.pull_request
-    earlier = _follow_earlier(source.event, limits, changes)
+    earlier = _follow_earlier(source, changes)
     selected = _select(source, changes, earlier)
     merge: OptionalRead[MergeState | None] = OptionalRead(None)
     if changes.is_review and limits.review.merge_state:
@@ -142,6 +150,7 @@ def _combine(
         unread=frozenset(changes.files.unread),
         questions=plan_questions(selection, asked.wanted),
         present_lines=asked.now.lines,
+        removals=earlier.removals,
         code_lines=asked.now.code,
         unasked=asked.now.unread,
         title_types=title_types,
@@ -216,7 +225,20 @@ class _Earlier:
     resolved_in_vain: frozenset[str]
     wanted: Sequence[LedgerEntry]  # the findings to ask about
     is_requested: bool  # True: a person asks for a review
-    urgent: frozenset[str]  # keys, as for `_with_call_for`
+    urgent: frozenset[str]  # keys of the undecided findings about which Claude is asked now
+    removals: Removals = NO_REMOVALS
+
+    @property
+    def needs_call(self) -> bool:
+        """True if Claude is asked also if nothing is new.
+
+        That is so if lines were removed, a person asks for it, the proof of a fix left the patch,
+        or a finding is undecided and urgent: a person has just resolved its thread, or it fails the
+        check of a commit for which Claude was not asked.
+        """
+        if self.removals != NO_REMOVALS or (self.wanted and self.is_requested):
+            return True
+        return any(map(self.needs_verdict, self.wanted))
 
     def needs_verdict(self, entry: LedgerEntry) -> bool:
         if entry.has_lost_proof and not entry.is_absent:
@@ -224,24 +246,29 @@ class _Earlier:
         return entry.key in self.urgent and (entry.has_vanished or entry.is_undecided)
 
 
-def _follow_earlier(event: Event, limits: PromptLimits, changes: _Changes) -> _Earlier:
+def _follow_earlier(source: Source, changes: _Changes) -> _Earlier:
+    event = source.event
+    commit = changes.pull_request.head_sha
     record = changes.record
     files = changes.files
     discussion = changes.discussion
     ledger = follow_credentials(follow(record, files), changes.credentials, files)
-    fail_on = find_least_failing(limits.review)
+    fail_on = find_least_failing(source.limits.review)
     people = Dismissers(discussion.writers, changes.pull_request.user.login, fail_on)
     ledger = apply_threads(ledger, discussion.threads, people)
     in_vain = discussion.find_resolved_in_vain(ledger)
     is_requested = event.requested_review in ("new", "full")
     wanted = list_to_ask(ledger, fail_on=fail_on, asks_all=is_requested)
-    urgent = find_departed(record.ledger, ledger, files)
+    urgent: frozenset[str] = frozenset()
     if event.requested_review == "conclude":
-        urgent |= in_vain
-    if event.requested_review is None and record.asked_for != changes.pull_request.head_sha:
-        urgent |= find_failing(wanted, fail_on)
+        urgent = in_vain
+    if event.requested_review is None and record.asked_for != commit:
+        urgent = find_failing(wanted, fail_on)
+    removals = NO_REMOVALS
+    if changes.is_review:
+        removals = read_removals(record, files, source.reader.files_at(commit), commit)
     followed = replace(record, ledger=ledger)
-    return _Earlier(followed, in_vain, wanted, is_requested, urgent)
+    return _Earlier(followed, in_vain, wanted, is_requested, urgent, removals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +291,9 @@ def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
     """
     limits = source.limits
     asked = QUESTION_TOKENS * len(earlier.wanted)
+    asked += sum(map(count_tokens, earlier.removals.hunks))
+    if changes.record.rounds:
+        asked += AGAIN_TOKENS
     tokens = max(limits.input_tokens - asked, limits.input_tokens // 2)
     read_blocks = changes.record.read_blocks
     if source.event.is_full_review_requested:
@@ -310,13 +340,17 @@ class _Questions:
 def _read_questions(
     reader: Reader, changes: _Changes, earlier: _Earlier, selection: Selection
 ) -> _Questions:
-    selection = _with_call_for(selection, earlier)
+    if not selection.calls and earlier.needs_call:
+        selection = replace(selection, calls=((),))
     if not selection.calls:
         return _Questions(selection, earlier.wanted, FoundLines())
+    if changes.is_review:
+        again = choose_again(changes.files, selection.new, earlier.removals, earlier.wanted)
+        selection = show_again(selection, again)
     head = reader.files_at(changes.pull_request.head_sha)
     now = find_present_lines(earlier.wanted, earlier.record, changes.files, changes.listed, head)
     wanted = [one for one in earlier.wanted if one.number in now.lines]
-    if not wanted and not any(selection.calls):
+    if not wanted and not any(selection.calls) and earlier.removals == NO_REMOVALS:
         selection = replace(selection, calls=())
     return _Questions(selection, wanted, now)
 
@@ -359,18 +393,3 @@ def _list_skipped(changes: _Changes, selection: Selection) -> dict[str, tuple[st
         if adds_text and file.path in skipped:
             found[file.path] = (file.sha or "", changes.files.skipped[file.path])
     return found
-
-
-def _with_call_for(selection: Selection, earlier: _Earlier) -> Selection:
-    """Return the selection. If nothing is new but a finding needs a verdict, it has a call without
-    files.
-
-    A finding needs a verdict if a person asks for it, if the proof of its fix left the patch, or if
-    it is undecided and `urgent` has its key: a person has just resolved its thread, its file has
-    just become as in the base, or it fails the check of a commit for which Claude was not asked.
-    """
-    if selection.calls:
-        return selection
-    if earlier.wanted and (earlier.is_requested or any(map(earlier.needs_verdict, earlier.wanted))):
-        return replace(selection, calls=((),))
-    return selection

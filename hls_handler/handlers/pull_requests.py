@@ -96,6 +96,7 @@ from hls_handler.handlers.pull_request_facts import (
     list_summaries,
 )
 from hls_handler.handlers.pull_request_input import FAMILY, SUMMARIES, gather
+from hls_handler.handlers.removed_lines import Removals
 from hls_handler.handlers.review_input import (
     describe_context,
 )
@@ -120,6 +121,7 @@ VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "pull_request": (PullRequest, lambda facts: facts.pull_request),
     "files": (tuple[PatchedFile, ...], lambda facts: facts.files),
     "second_sites": (tuple[SecondSite, ...], lambda facts: facts.second_sites),
+    "removals": (Removals, lambda facts: facts.removals),
     "skipped": (tuple[SkippedFile, ...], lambda facts: facts.selection.skipped),
     "unlisted": (int, lambda facts: facts.unlisted),
     "summarized_files": (int, count_summarized),

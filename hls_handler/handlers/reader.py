@@ -70,6 +70,12 @@ class RepositoryFiles(Protocol):
         left out.
         """
 
+    def patches_since(self, commit: str, paths: Collection[str]) -> Mapping[str, str] | None:
+        """The patches of these files since another commit, as GitHub shows patches, by path.
+
+        None without a mirror, or if it cannot have that commit.
+        """
+
     def parents(self) -> tuple[str, ...]:
         """The parents of the commit. Nothing without a mirror."""
 

@@ -22,6 +22,7 @@ from hls_handler.handlers.changed_files import (
 )
 from hls_handler.handlers.present_lines import EXCERPT_LINES, MAX_CHARS, PresentLines, show_excerpt
 from hls_handler.handlers.pull_request_facts import PullRequestFacts, Raised
+from hls_handler.handlers.removed_lines import RemovedLines, count_tokens
 from hls_handler.question import estimate_tokens
 from hls_handler.review.ledger import is_failing
 from hls_handler.review.patches import (
@@ -69,11 +70,13 @@ class SecondLook:
     candidates: tuple[Candidate, ...]
     files: tuple[PatchedFile, ...] = ()  # the parts of changed files that decide
     second_sites: tuple[SecondSite, ...] = ()
+    removed: tuple[RemovedLines, ...] = ()
 
     @property
     def _texts(self) -> list[str]:
         """The numbered lines that are shown."""
         texts = [text for file in self.files for text in (file.above, file.numbered)]
+        texts += (hunk.code for hunk in self.removed)
         return [*texts, *(site.text for site in self.second_sites)]
 
     @cached_property
@@ -157,13 +160,14 @@ def plan_second_look(facts: PullRequestFacts) -> SecondLook:
     claims = facts.found.claims
     tokens = facts.look_tokens // (2 * max(len(claims), 1))
     claimed = [_to_claimed(facts, claim, tokens // 2) for claim in claims]
-    used = sum(_count_tokens(one) for one in (*new, *claimed))
+    removed = facts.removals.hunks
+    used = sum(_count_tokens(one) for one in (*new, *claimed)) + sum(map(count_tokens, removed))
     code = _choose_code(facts, asked, max(facts.look_tokens - used, facts.look_tokens // 2))
     files = show_files(facts.selection, _join_parts(code.parts))
     shown = _list_places(files)
     placed = {entry.number for entry, _ in asked if (entry.path, entry.side, entry.line) in shown}
     new = [one for one in new if one.code or one.number in placed]
-    return SecondLook((*new, *claimed), files, tuple(code.sites))
+    return SecondLook((*new, *claimed), files, tuple(code.sites), removed)
 
 
 def _list_places(files: Iterable[PatchedFile]) -> set[tuple[str, Side, int | None]]:

@@ -54,6 +54,7 @@ from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS
 NO_CONFIG: Mapping[str, object] = MappingProxyType({})
 APPENDED = (
     ("earlier_findings", "earlier", "pull_requests/_earlier.j2"),
+    ("removals", "earlier", "pull_requests/_removals.j2"),
     ("repository_labels", "suggested_labels", "_repository_labels.j2"),
     ("summarized_files", "findings", "pull_requests/_options.j2"),
 )

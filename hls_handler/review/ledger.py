@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from hashlib import sha256
 from itertools import chain
-from pathlib import PurePosixPath
 
 from hls_handler.analysis import Severity
 from hls_handler.github.values import ReviewThread
@@ -139,37 +138,30 @@ class PresentFiles:
         """Return True if the pull request certainly does not change the text of a file."""
         return self.is_known(file, path) and file not in self.by_file
 
+    def names_other(self, entry: LedgerEntry) -> bool:
+        """Return True if an entry shares a name with a block of another file."""
+        related = self.list_sharing(names_of(entry))
+        return any(self.name(block.path) != entry.file for block in related)
+
+    def list_sharing(self, names: Collection[str]) -> list[PlacedBlock]:
+        """Return the blocks that have one of the names, those with the rarest one first."""
+        shared = {block: words.intersection(names) for block, words in self._words.items()}
+        number = Counter(chain.from_iterable(shared.values()))
+        related = [block for block, words in shared.items() if words]
+        return sorted(related, key=lambda block: min(number[word] for word in shared[block]))
+
     @cached_property
-    def _words(self) -> Mapping[str, frozenset[str]]:
-        """The words of the hunks of each path, with those of the path itself."""
-        found: dict[str, frozenset[str]] = {}
-        for path, patch in self.patches.items():
-            texts = [path]
-            for hunk in patch.hunks:
-                texts.append(hunk.header)
-                texts += [line.text for line in hunk.lines]
-            found[path] = frozenset(WORD.findall("\n".join(texts)))
-        return found
-
-    def names_other(self, entry: LedgerEntry, new: Collection[PlacedBlock]) -> bool:
-        """Return True if an entry names another changed file or a word of its hunks, or if its line
-        may be there.
-
-        That is so if one of the `new` blocks of another file adds a name of its line.
+    def _words(self) -> Mapping[PlacedBlock, frozenset[str]]:
+        """The words of each block: of its path, its hunk's header, its lines and those around it,
+        without removed ones.
         """
-        others = [path for path in self.patches if self.name(path) != entry.file]
-        text = f"{entry.title}\n{entry.body}"
-        names = {*WORD.findall("\n".join(NAME_IN_TEXT.findall(text)))}
-        for path in others:
-            name = re.escape(PurePosixPath(path).name)
-            if re.search(rf"(?<!\w){name}(?!\w)", text) or names & self._words[path]:
-                return True
-        of_line = {*NAME_IN_CODE.findall(entry.quote)}
-        for one in new:
-            added = "\n".join(line.text for line in one.lines if line.mark == "+")
-            if one.path in others and not of_line.isdisjoint(WORD.findall(added)):
-                return True
-        return False
+        found: dict[PlacedBlock, frozenset[str]] = {}
+        for block in chain.from_iterable(self.blocks.values()):
+            hunk = self.patches[block.path].hunks[block.hunk]
+            near = hunk.lines[max(block.first - CONTEXT_LINES, 0) : block.last + 1 + CONTEXT_LINES]
+            texts = [line.text for line in near if line.mark != "-"]
+            found[block] = frozenset(WORD.findall("\n".join([block.path, hunk.header, *texts])))
+        return found
 
     def is_known(self, file: str, path: str = "") -> bool:
         """Return True if all present lines of a file are known, or if it is certainly not changed
@@ -206,6 +198,12 @@ class PresentFiles:
             if indexes:
                 found[path] = indexes
         return found
+
+
+def names_of(entry: LedgerEntry) -> list[str]:
+    """Return the names in the line and the text of an entry."""
+    text = "\n".join(NAME_IN_TEXT.findall(f"{entry.title}\n{entry.body}"))
+    return [*NAME_IN_CODE.findall(entry.quote), *WORD.findall(text)]
 
 
 def _join_code(lines: Iterable[Line]) -> str:
@@ -258,7 +256,7 @@ def _follow(
         entry, line=None, has_vanished=has_vanished, is_absent=is_absent, is_undecided=is_undecided
     )
     is_over = is_absent and not entry.is_closed and files.is_as_in_base(entry.file, entry.path)
-    if is_over and not files.names_other(entry, new_since(entry.raised)):
+    if is_over and not files.names_other(entry):
         return set_gone(entry)
     return entry
 
@@ -294,19 +292,6 @@ def _open_if_back(
     if _find_blocks(entry, files):
         return _open(entry)
     return entry
-
-
-def find_departed(
-    before: Iterable[LedgerEntry], followed: Iterable[LedgerEntry], files: PresentFiles
-) -> frozenset[str]:
-    """Return the keys of open entries that vanished since the last review, and whose file is as in
-    the base.
-    """
-    known = {entry.key for entry in before if entry.has_vanished}
-    now = [
-        one for one in followed if one.state == "open" and one.has_vanished and one.key not in known
-    ]
-    return frozenset(one.key for one in now if files.is_as_in_base(one.file, one.path))
 
 
 def set_gone(entry: LedgerEntry) -> LedgerEntry:

@@ -65,6 +65,7 @@ class LedgerEntry:
     was_left_out: bool = False  # True: Claude was to be asked about it, and there was no room
     # of a finding that is fixed, or that is open because its proof left the patch
     proof: Proof | None = None
+    named: Proof | None = None  # the line that fixes it as a reply says, while that is not agreed
     resolution: str = ""  # what was proved, for people: "Fixed in 1ac2d4c by line 41."
     gone_at: int = 0  # the number of the review that found it gone; 0: it is not gone
     told_elsewhere: bool = False  # True: a reply in another finding's thread says that it is gone

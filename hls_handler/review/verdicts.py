@@ -76,10 +76,11 @@ class ReviewedChanges:
     commit: str  # SHA of the head
     fail_on: Severity | None
     asked: frozenset[int]  # numbers of the findings that Claude was asked about
-    has_calls: bool  # False: nothing is new, and Claude was not to be asked
+    has_new: bool  # False: all blocks were reviewed before
     agreed: frozenset[str]  # keys of the entries about which the second look agreed with the claim
     code_lines: Mapping[str, Collection[int]] = field(default_factory=dict)
     """The numbers of lines that look like comments and are code, by path."""
+    removed_from: frozenset[str] = frozenset()  # paths of files that lost lines since
     unchanged: frozenset[int] = frozenset()  # numbers of the entries whose lines are as in the base
 
     def is_new_line(self, path: str, line: Line, since: int) -> bool:
@@ -172,7 +173,7 @@ class ReviewedChanges:
         line = located.line
         new = [self.files.blocks[path][index] for index in self.new.get(path, ())]
         if line is None:
-            return bool(new)
+            return bool(new) or path in self.removed_from
         own = self.files.find_block(path, line.side, line.number)
         if own is None:
             return bool(new)
@@ -250,7 +251,8 @@ def _decide(
     changes: ReviewedChanges,
 ) -> _Decision:
     """Decide about an entry that no finding continues."""
-    if not changes.has_calls and entry.is_absent and not (entry.is_undecided or entry.is_closed):
+    is_settled = entry.is_undecided or entry.is_closed
+    if verdict is None and not changes.has_new and entry.is_absent and not is_settled:
         return _Decision(set_gone(entry))
     is_undecided = entry.is_undecided or entry.has_vanished
     if entry.number in changes.asked:
@@ -442,13 +444,14 @@ def _decide_fixed(
     if not is_away or file != entry.file:
         claim = Claim(entry, BY_LINE, path, line)
         if entry.key not in changes.agreed:
-            return _Decision(undecided, claim)
+            return _Decision(replace(undecided, named=changes.files.make_proof(quoted)), claim)
     where = f"line {line.number}"
     if path != entry.path:
         where += f" of `{path}`"
     proof = changes.files.make_proof(quoted)
     resolution = f"Fixed in {changes.commit[:7]} by {where}."
-    return _Decision(replace(entry, state="fixed", proof=proof, resolution=resolution), claim)
+    fixed = replace(entry, state="fixed", proof=proof, named=None, resolution=resolution)
+    return _Decision(fixed, claim)
 
 
 def _decide_deleted(entry: LedgerEntry, changes: ReviewedChanges) -> _Decision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -264,6 +265,20 @@ class FakeRepositoryFiles:
     @property
     def no_mirror(self) -> str:
         return self.github.no_mirror
+
+    def patches_since(self, commit: str, paths: Collection[str]) -> Mapping[str, str] | None:
+        self.github._call(f"patches_since {commit} {self.sha}")
+        if self.github.no_mirror or not self._has(commit):
+            return None
+        patches: dict[str, str] = {}
+        for path in paths:
+            texts = [self.github.head_files.get(f"{sha}:{path}", "") for sha in (commit, self.sha)]
+            old, new = (text.split("\n") for text in texts)
+            patches[path] = "\n".join([*difflib.unified_diff(old, new, n=3, lineterm="")][2:])
+        return patches
+
+    def _has(self, commit: str) -> bool:
+        return any(name.startswith(f"{commit}:") for name in self.github.head_files)
 
     def parents(self) -> tuple[str, ...]:
         self.github._call(f"parents {self.sha}")

@@ -164,6 +164,31 @@ def test_a_line_of_a_megabyte_does_not_stop_the_search(world: World) -> None:
     assert world.open(commit).find_words(words) == (Hit("shop.js", 1, "tax"),)
 
 
+def test_patches_since_another_commit_have_removed_lines_also_of_a_renamed_file(
+    world: World,
+) -> None:
+    lines = [b"line %d\n" % number for number in range(30)]
+    first = world.origin.commit(
+        {"old name.py": b"".join(lines), "gone.py": b"check()\n", "caf\xe9.py": b"a\n", "b.py": b""}
+    )
+    without = b"".join([*lines[:20], *lines[21:]])
+    last = world.origin.commit({"new name.py": without, "caf\xe9.py": b"", "b.py": b"-- \n++ \n"})
+    paths = ["old name.py", "new name.py", "gone.py", "caf\xe9.py"]
+    found = world.open(last).patches_since(first, paths) or {}
+    assert [*found] == ["caf\xe9.py", "gone.py", "new name.py"]
+    assert found["gone.py"] == "@@ -1 +0,0 @@\n-check()\n"
+    context = "".join(f" line {number}\n" for number in (21, 22, 23))
+    assert found["new name.py"].endswith(f" line 19\n-line 20\n{context}")
+
+
+def test_commits_are_not_compared_if_one_is_unknown_or_a_file_is_over_2_mb(world: World) -> None:
+    first = world.origin.commit({"a.py": b"a\n", "big.txt": b"word " * 500_000})
+    last = world.origin.commit({"a.py": b"b\n", "big.txt": b"words " * 500_000})
+    assert world.open(last).patches_since(first, ["a.py"]) == {"a.py": "@@ -1 +1 @@\n-a\n+b\n"}
+    assert world.open(last).patches_since(first, ["a.py", "big.txt"]) is None
+    assert world.open(last).patches_since("1" * 40, ["a.py"]) is None
+
+
 def test_text_is_cleaned_and_redacted_before_it_is_cut(world: World) -> None:
     key = (
         b"-----BEGIN RSA PRIVATE KEY-----\n"

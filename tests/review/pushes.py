@@ -134,6 +134,7 @@ class Reviewed:
     threads: Sequence[ReviewThread] = ()
     next_id: int = 100
     writers: Sequence[str] = ("mona",)  # mona is the author, too
+    heads: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
     reader: FakeReader | None = None  # of the last review
     unreadable: (
         Collection[str] | Permanent
@@ -154,6 +155,8 @@ class Reviewed:
         known: dict[str, Any] = {"permissions": permissions, "head_files": head_files}
         self.reader = fake_reader(now, files, review_threads=tuple(self.threads), **known)
         self.reader.github.on_call = self._check_readable
+        self.heads |= self.reader.github.head_files
+        self.reader.github.head_files |= self.heads
         facts = pull_request_input.gather(
             Source(received, self.reader, EmptyHistory(reviewed=self.record), limits)
         )
@@ -214,6 +217,7 @@ class Pushes(Reviewed):
     calls: int = 0
     looks: int = 0  # second looks of the last review
     comments: list[tuple[str, int]] = field(default_factory=list)
+    shown: Mapping[str, Any] = field(default_factory=dict)  # variables of the last prompt
 
     def push(
         self,
@@ -245,6 +249,7 @@ class Pushes(Reviewed):
                     raise Permanent("Claude gave no usable reply")
                 return _look(variables["candidates"], agrees=agrees, unseen=unseen)
             self.calls += 1
+            self.shown = variables
             return pull_request_analysis(findings=list(findings), earlier=list(verdicts))
 
         self.base = self.base if base is None else base

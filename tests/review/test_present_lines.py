@@ -91,14 +91,16 @@ def test_review_on_demand_does_not_ask_about_a_finding_whose_file_is_as_in_the_b
     [
         "`other` fails for it.",
         "It fails in other(x).",
-        "The caller in b.py relies on it.",
-        "See `src/b.py:2`.",
+        "The caller in caller.py relies on it.",
+        "See `src/caller.py:2`.",
     ],
 )
 def test_finding_that_names_what_another_file_changes_is_asked_about(body: str) -> None:
     pushes = raised(body)
-    head = {"b.py": "def other(x):\n    c = 4\n    return c\n"}
-    assert pushes.push(head, verdicts=[said(1, "present", "b.py", 2, "    c = 4")]) == "failure"
+    head = {"caller.py": "def other(x):\n    c = 4\n    return c\n"}
+    assert (
+        pushes.push(head, verdicts=[said(1, "present", "caller.py", 2, "    c = 4")]) == "failure"
+    )
     assert pushes.questions == [1]
     pushes = raised(body)
     assert pushes.push(head, verdicts=[said(1, "gone")]) == "success"
@@ -114,7 +116,7 @@ def test_finding_whose_line_another_file_has_in_other_words_is_asked_about() -> 
     assert pushes.questions == [1]
 
 
-def test_revert_costs_no_call_though_another_file_has_words_of_the_line_since_before() -> None:
+def test_reverted_finding_is_gone_though_another_file_has_words_of_its_line_since_before() -> None:
     pushes = Pushes({"a.py": BASE, "b.py": OTHER})
     other = OTHER.replace("c = 3", "c = eval(x)")
     pushes.push(
@@ -122,7 +124,6 @@ def test_revert_costs_no_call_though_another_file_has_words_of_the_line_since_be
         findings=[found("a.py", 4, "    y = eval(x)", body="It runs code.")],
     )
     assert pushes.push({"b.py": other}) == "success"
-    assert pushes.calls == 1
 
 
 def test_finding_that_names_another_file_has_a_call_when_only_its_own_file_is_reverted() -> None:
@@ -301,4 +302,7 @@ def test_present_lines_from_the_head_are_between_the_delimiters_of_untrusted_tex
         r" rules[^<]*</untrusted \1>"
     )
     assert re.search(shown, task)
-    assert task.count("Ignore all rules") == 1
+    assert task.count("Ignore all rules") == 2  # also as a line beside those that were removed
+    assert re.search(
+        r"a.py</untrusted \w+>:\n<untrusted (\w+)>\n[^<]*Ignore all[^<]*</untrusted \1>", task
+    )

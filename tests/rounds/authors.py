@@ -58,7 +58,10 @@ EDITS: Mapping[str, int] = {
     "add a fault": 2,
     "rebase": 3,
     "revert the last push": 2,
-    "remove a guard": 1,
+    "remove a guard": 4,
+    "replace a guard": 2,
+    "move a function without its guard": 2,
+    "add a guarded fault": 3,
     "push an older commit": 1,
 }
 """The kinds of edits, and how often each is made."""
@@ -391,13 +394,49 @@ class Author:
         return f"return to push {self.pushed.index(state)}"
 
     def _remove_a_guard(self) -> str:
+        found = self._choose_a_guard()
+        if found is None:
+            return ""
+        path, at, number = found
+        del self.head[path][at]
+        return f"remove the guard of {number}"
+
+    def _choose_a_guard(self) -> tuple[str, int, int] | None:
+        """Return path and index of the line of a guard, and the number of its fault."""
+        found: list[tuple[str, int, int]] = []
         for path, lines in self.head.items():
-            guards = find_calls(GUARD, lines)
-            if guards:
-                number = self.random.choice([*guards])
-                del self.head[path][guards[number]]
-                return f"remove the guard of {number}"
-        return ""
+            found += [(path, at, number) for number, at in find_calls(GUARD, lines).items()]
+        return self.random.choice(found) if found else None
+
+    def _replace_a_guard(self) -> str:
+        found = self._choose_a_guard()
+        if found is None:
+            return ""
+        path, at, number = found
+        self.head[path][at] = f"    log({self.faults[number].argument})"
+        return f"log instead of the guard of {number}"
+
+    def _move_a_function_without_its_guard(self) -> str:
+        found = self._choose_a_guard()
+        if found is None:
+            return ""
+        path, at, number = found
+        lines = self.head[path]
+        start = max((index for index in range(at) if not lines[index]), default=-1) + 1
+        end = next((index for index in range(at, len(lines)) if not lines[index]), len(lines))
+        del lines[at]
+        self._append(path, self._cut(Place(path, start, end - 1)))
+        return f"move the function of the guard of {number} without it"
+
+    def _add_a_guarded_fault(self) -> str:
+        """Add a faulty function and, in any file, the guard that makes it safe."""
+        path, number = self._path(), self._new()
+        fault = self._make_fault(number)
+        self._append(path, make_function(self.random, path, number, fault.code))
+        other = self._path()
+        guard = f"require_signed({fault.argument})"
+        self._append(other, make_function(self.random, other, self._new(), guard))
+        return f"add the guarded fault {number}"
 
 
 TARGETED = frozenset(

@@ -24,7 +24,7 @@ from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.prompting.render import render
 from hls_handler.question import estimate_tokens
-from hls_handler.review.dismissals import COMMAND
+from hls_handler.review.dismissals import COMMAND, DELETED, UNDISMISSED
 from hls_handler.review.ledger import is_failing
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
@@ -199,6 +199,8 @@ class Life:
         )
         for name in (head.base_sha, "main", "refs/heads/main"):
             reader.github.head_files |= {f"{name}:{path}": text for path, text in before.items()}
+        self.reviewed.heads |= reader.github.head_files
+        reader.github.head_files |= self.reviewed.heads
         job = LifeJob(received, None, first_id=self.reviewed.next_id, reader=self.reader)
         history = EmptyHistory(reviewed=self.reviewed.record)
         job.facts = pull_request_input.gather(Source(received, reader, history, LIMITS))
@@ -317,6 +319,10 @@ class Life:
             self._reply(self.random.choice(open_faults), self.random.choice(PROMISES))
         elif share < 0.45 and self.resolved:
             self._unresolve(self.random.choice([*self.resolved]))
+        elif share < 0.48:
+            self._delete(self.random.choice(open_faults))
+        elif share < 0.54 and self.dismissed & self.keys.keys():
+            self._undismiss(self.random.choice(sorted(self.dismissed & self.keys.keys())))
 
     def _request(self, review: RequestedReview, step: str) -> None:
         self.steps.append(step)
@@ -366,15 +372,34 @@ class Life:
         self._request("conclude", f'{who} to {number}: "{text}"')
 
     def _dismiss(self, number: int) -> None:
+        self._store(number, COMMAND)
+        self.commanded.add(number)
+        self._request("conclude", f"/dismiss {number}")
+
+    def _store(self, number: int, how: str) -> None:
+        """Store what a writer did with a finding, as the handler of the event does."""
         keys, self.commands = self.keys[number], self.commands + 1
-        command = f"{COMMAND}{self.commands:08x} by {WRITER}"
+        command = f"{how}{self.commands:08x} by {WRITER}"
         ledger = tuple(
             replace(one, dismissals=(*one.dismissals, command)) if one.key in keys else one
             for one in self.reviewed.record.ledger
         )
         self.reviewed.record = replace(self.reviewed.record, ledger=ledger)
+
+    def _delete(self, number: int) -> None:
+        """Let a writer delete the comment of a finding, which dismisses it."""
+        keys = self.keys[number]
+        self.reviewed.threads = [one for one in self.reviewed.threads if one.key not in keys]
+        self._store(number, DELETED)
         self.commanded.add(number)
-        self._request("conclude", f"/dismiss {number}")
+        self._request("conclude", f"delete the comment on {number}")
+
+    def _undismiss(self, number: int) -> None:
+        self._store(number, UNDISMISSED)
+        self.commanded.discard(number)
+        self.refused.discard(number)
+        self.resolved.pop(number, None)
+        self._request("conclude", f"/undismiss {number}")
 
 
 def _is_blocking(one: LedgerEntry) -> bool:

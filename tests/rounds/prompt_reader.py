@@ -72,6 +72,12 @@ class ShownPrompt:
     patches: dict[str, list[Line]] = field(default_factory=dict)  # by path
     new: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict)  # by path
     others: dict[str, list[Line]] = field(default_factory=dict)  # lines beside the patches, by path
+    again: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict)  # by path
+    removed: dict[str, list[Line]] = field(default_factory=dict)  # with lines around, by path
+
+    def has_lost_guard(self, number: int) -> bool:
+        lines = [line for of_file in self.removed.values() for line in of_file]
+        return number in find_calls(GUARD, [line.text for line in lines if line.mark == "-"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,7 @@ def read_prompt(task: str) -> ShownPrompt:
     path = ""
     finding: ShownFinding | None = None
     is_in_list = False
+    is_in_removed = False
     for text in TAG.sub("", task).split("\n"):
         numbered = NUMBERED_LINE.fullmatch(text)
         if numbered is not None:
@@ -96,10 +103,11 @@ def read_prompt(task: str) -> ShownPrompt:
         if found := FINDING.match(text):
             severity = next(one for one in get_args(Severity) if one == found[4])
             finding = ShownFinding(int(found[1]), found[2], severity, found[2], text=text)
+            is_in_removed = False
             shown.findings.append(finding)
             lines = finding.lines
         elif found := FILE.match(text):
-            finding, path = None, found[1]
+            finding, path, is_in_removed = None, found[1], False
             lines = shown.patches.setdefault(path, [])
         elif found := SITE.match(text):
             finding = None
@@ -109,9 +117,13 @@ def read_prompt(task: str) -> ShownPrompt:
         elif text == "Patch:":
             lines = shown.patches[path]
         elif text.startswith("Changed since the last review:"):
-            ranges = shown.new.setdefault(path, [])
-            for side, first, last in CHANGED.findall(text):
-                ranges.append((side, int(first), int(last or first)))
+            shown.new.setdefault(path, []).extend(_find_ranges(text))
+        elif text.startswith("Shown again:"):
+            shown.again.setdefault(path, []).extend(_find_ranges(text))
+        elif text.startswith("Removed since the last review"):
+            finding, is_in_removed = None, True
+        elif is_in_removed and text.endswith(":") and not text.startswith("@@"):
+            lines = shown.removed.setdefault(text[:-1], [])
         elif text == "Open findings, not to be repeated:":
             is_in_list = True
         elif finding is not None:
@@ -123,6 +135,11 @@ def read_prompt(task: str) -> ShownPrompt:
         else:
             is_in_list = is_in_list and bool(text)
     return shown
+
+
+def _find_ranges(text: str) -> Iterator[tuple[str, int, int]]:
+    for side, first, last in CHANGED.findall(text):
+        yield side, int(first), int(last or first)
 
 
 def _to_line(numbered: re.Match[str]) -> Line:
@@ -180,7 +197,7 @@ class Reader:
         known = {one.fault for one in shown.findings} | shown.known | guarded
         for path, lines in shown.patches.items():
             for number, seen in find_seen(FAULTY, path, lines).items():
-                if number in known or seen.line.mark != "+" or not _is_new(shown, seen):
+                if number in known or seen.line.mark != "+" or not _is_new(shown, seen, number):
                     continue
                 known.add(number)
                 yield self._report(number, seen)
@@ -276,6 +293,7 @@ class Reader:
 def _all_lines(shown: ShownPrompt) -> Iterator[tuple[str, Sequence[Line]]]:
     for path in {**shown.patches, **shown.others}:
         yield path, [*shown.others.get(path, ()), *shown.patches.get(path, ())]
+    yield from shown.removed.items()
     for one in shown.findings:
         yield one.lines_path, one.lines
 
@@ -290,12 +308,18 @@ def _find_everywhere(
     return next(iter([*added, *seen]), None)
 
 
-def _is_new(shown: ShownPrompt, seen: Seen) -> bool:
-    """Return True if a line changed since the last review. In the first review, all lines did."""
-    ranges = shown.new.get(seen.path)
-    if ranges is None:
+def _is_new(shown: ShownPrompt, seen: Seen, number: int) -> bool:
+    """Return True if the line of a fault changed since the last review, or lost its guard. In the
+    first review, all lines changed.
+    """
+    again = shown.again.get(seen.path, ())
+    ranges = shown.new.get(seen.path, ())
+    if not again and not ranges:
         return True
-    return any(side == "R" and first <= seen.line.number <= last for side, first, last in ranges)
+    at = seen.line.number
+    if any(side == "R" and first <= at <= last for side, first, last in ranges):
+        return True
+    return shown.has_lost_guard(number) and any(first <= at <= last for _, first, last in again)
 
 
 def _sees_place(one: ShownFinding, shown: ShownPrompt) -> bool:

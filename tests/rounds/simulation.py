@@ -267,7 +267,7 @@ class Simulation:
     ) -> None:
         if not claude.reviews or self.last is None or not self.is_complete:
             return
-        is_known = not version.count_hunks() - self.last.count_hunks()
+        is_known = version.count_hunks() == self.last.count_hunks()
         if is_known and not any(entry.state == "fixed" for entry in before.ledger):
             self.report("idle call", "")
         raised = {

@@ -1,0 +1,155 @@
+"""What a push takes away: the lines that the last reviewed head added to the base and that are no
+longer there, and the blocks that are shown again because of them or of an undecided finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from hls_handler.handlers.changed_files import number_patch, redact_patch
+from hls_handler.handlers.reader import RepositoryFiles
+from hls_handler.question import estimate_tokens
+from hls_handler.review.blocks import Block, PlacedBlock, match_blocks, token
+from hls_handler.review.ledger import NAME_IN_CODE, PresentFiles, names_of
+from hls_handler.review.patches import Hunk, Patch, numbered, parse_numbered
+from hls_handler.review.record import LedgerEntry, ReviewRecord
+
+REMOVED_TOKENS = 2_000  # of removed lines that one review shows, with the lines around them
+AGAIN_TOKENS = 2_000  # of blocks that one review shows again
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedLines:
+    """A hunk between the last reviewed head and the present one."""
+
+    path: str
+    code: str  # numbered: L lines as in the last reviewed head, R lines as in the present one
+
+
+@dataclass(frozen=True, slots=True)
+class Removals:
+    """What a push removed of the lines that the pull request had added."""
+
+    hunks: tuple[RemovedLines, ...] = ()
+    unshown: int = 0  # number of further hunks, for which there is no room
+    unknown: tuple[str, ...] = ()
+    """The files that lost lines, if the last reviewed head cannot be read. As `LedgerEntry.file`.
+    """
+
+
+NO_REMOVALS = Removals()
+
+
+def read_removals(
+    record: ReviewRecord, files: PresentFiles, head: RepositoryFiles, commit: str
+) -> Removals:
+    """Return what was removed since the last review. `commit` is the present head.
+
+    Lines that the base removed are left out, because the pull request had not added them.
+    """
+    before = record.blocks_at(record.rounds)
+    changed = [name for name in before if _has_lost(before[name], files.by_file.get(name, ()))]
+    if not changed or commit == record.asked_for:
+        return NO_REMOVALS
+    patches: Mapping[str, str] | None = None
+    if record.asked_for:
+        paths = {*files.patches, *before, *(entry.path for entry in record.ledger)}
+        patches = head.patches_since(record.asked_for, sorted(paths))
+    if patches is None:
+        return Removals(unknown=tuple(changed))
+    added = {text for block in chain(*before.values()) for text in block.lines if text[0] == "+"}
+    found = [
+        RemovedLines(path, _show(hunk))
+        for path, text in patches.items()
+        for hunk in redact_patch(number_patch(text)).hunks
+        if any(line.mark == "-" and token("+", line.text) in added for line in hunk.lines)
+    ]
+    return _limit(found)
+
+
+def _show(hunk: Hunk) -> str:
+    """Return a hunk as text. Only removed lines have a mark: others need not be new in the diff."""
+    lines = [line if line.mark == "-" else replace(line, mark=" ") for line in hunk.lines]
+    return numbered(Patch((replace(hunk, lines=tuple(lines)),)))
+
+
+def _has_lost(known: Sequence[Block], present: Sequence[PlacedBlock]) -> bool:
+    """Return True if a known block with added lines is no longer there as it was."""
+    same = set(match_blocks(known, present).values())
+    others = [block for index, block in enumerate(known) if index not in same]
+    return any(text[0] == "+" for block in others for text in block.lines)
+
+
+def _limit(found: Collection[RemovedLines]) -> Removals:
+    """Return as many hunks as there is room for, the shortest first: a guard has few lines."""
+    left = REMOVED_TOKENS
+    hunks: list[RemovedLines] = []
+    for hunk in sorted(found, key=lambda one: len(one.code)):
+        left -= count_tokens(hunk)
+        if left >= 0:
+            hunks.append(hunk)
+    return Removals(tuple(hunks), unshown=len(found) - len(hunks))
+
+
+def count_tokens(hunk: RemovedLines) -> int:
+    return estimate_tokens(f"{hunk.path}\n{hunk.code}")
+
+
+def choose_again(
+    files: PresentFiles,
+    new: Mapping[str, Collection[int]],
+    removals: Removals,
+    wanted: Sequence[LedgerEntry],
+) -> Mapping[PlacedBlock, bool]:
+    """Return the blocks to show again, as many as there is room for, and whether they are to be
+    read anew because lines were removed that they may need.
+
+    First come the proofs that replies named for the findings to ask about.
+    """
+    fresh = {files.blocks[path][index] for path, indexes in new.items() for index in indexes}
+    lines = [line for hunk in removals.hunks for line in parse_numbered(hunk.code).lines]
+    lines += chain.from_iterable(block.lines for block in fresh)
+    removed = "\n".join(line.text for line in lines if line.mark == "-")
+    added = "\n".join(line.text for line in lines if line.mark == "+")
+    anew = [
+        *chain.from_iterable(files.by_file.get(file, ()) for file in removals.unknown),
+        *files.list_sharing(NAME_IN_CODE.findall(removed)),
+    ]
+    related = [
+        *_list_named(files, wanted),
+        *anew,
+        *_list_of_findings(files, wanted),
+        *files.list_sharing(NAME_IN_CODE.findall(added)),
+    ]
+    left = AGAIN_TOKENS
+    chosen: dict[PlacedBlock, bool] = {}
+    for block in dict.fromkeys(related):
+        needed = estimate_tokens("\n".join(line.text for line in block.lines))
+        if block not in fresh and needed <= left:
+            chosen[block] = block in anew
+            left -= needed
+    return chosen
+
+
+def _list_named(files: PresentFiles, wanted: Sequence[LedgerEntry]) -> Iterator[PlacedBlock]:
+    for entry in wanted:
+        line = entry.named and files.find_proof(entry.named)
+        if line:
+            block = files.find_block(line.path, line.line.side, line.line.number)
+            assert block is not None
+            yield block
+
+
+def _list_of_findings(files: PresentFiles, wanted: Sequence[LedgerEntry]) -> list[PlacedBlock]:
+    """Return the blocks that share a name with a finding, without those that have one: the
+    questions show these.
+    """
+    names: set[str] = set()
+    own: set[PlacedBlock | None] = set()
+    for entry in wanted:
+        names.update(names_of(entry))
+        if entry.line is not None and entry.path in files.patches:
+            own.add(files.find_block(entry.path, entry.side, entry.line))
+    return [block for block in files.list_sharing(names) if block not in own]
