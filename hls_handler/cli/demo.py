@@ -42,6 +42,7 @@ from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import webhook_secrets
 from hls_handler.storage import Storage
+from hls_handler.store.search import DeliverySearch
 from hls_handler.wording import add_usd, count, format_usd, inflect, is_or_are
 
 if TYPE_CHECKING:
@@ -375,7 +376,7 @@ def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess)
         sandbox.find_delivery = partial(find_delivery, store, f"{url}/deliveries")
         secret = webhook_secrets(settings.github.webhook_secret)[0].decode()
         sandbox.state.hooks.add(OWNER, f"{url}{settings.server.webhook_path}", secret)
-        _wait_for_interrupt(settings, sandbox, service)
+        _wait_for_interrupt(settings, sandbox, service, store)
 
 
 def find_delivery(store: Storage, console_url: str, guid: str) -> ShownDelivery | None:
@@ -393,19 +394,30 @@ def find_delivery(store: Storage, console_url: str, guid: str) -> ShownDelivery 
     )
 
 
-def _wait_for_interrupt(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> None:
+def _wait_for_interrupt(
+    settings: Settings, sandbox: Sandbox, service: ServiceProcess, store: Storage
+) -> None:
+    """Print a line for each event that a person sends."""
     base = f"http://127.0.0.1:{settings.server.port}"
     hls = find_hls_command()
     config = f"-c {SETTINGS_FILE}"
     try:
         print_line(f"Send   {hls} send demo/question {config}")
         print_line(f"Why    {hls} why {sandbox.state.conversations()[0].key} {config}")
-        print_line(
-            f"State  {base}/ is the console of the service. To test a crash: kill -9 {service.pid}"
-        )
+        print_line(f"Crash  kill -9 {service.pid}")
+        print_line(f"State  {base}/   the console of the service")
         print_line(f"Open   {sandbox.page_url}   Ctrl-C ends the demo.")
+        number = len(recorded.STORY)
+        printed = {row.guid for row in store.searches.find(DeliverySearch()).rows}
         while True:
-            service.restart_if_ended(wait_s=3600)
+            service.restart_if_ended(wait_s=1)
+            for row in store.searches.find(DeliverySearch()).rows[::-1]:
+                if row.guid not in printed and row.state not in OPEN_STATES:
+                    printed.add(row.guid)
+                    number += 1
+                    report = load_report(store, row)
+                    style = STATE_STYLES[row.state]
+                    print_line(format_event(number, report, sandbox.page_url), style=style)
     except KeyboardInterrupt:
         print_line("ending the demo")
 

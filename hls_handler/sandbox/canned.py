@@ -314,8 +314,9 @@ def _summary(reading: Reading) -> str:
     if reading.patches:
         added = sum(len(p.added) for p in reading.patches)
         removed = sum(len(p.removed) for p in reading.patches)
-        paths = ", ".join(f"`{patch.path}`" for patch in reading.patches[:3])
-        more = f" and {len(reading.patches) - 3} more" if len(reading.patches) > 3 else ""
+        files = list(dict.fromkeys(f"`{patch.path}`" for patch in reading.patches))
+        paths = ", ".join(files[:3])
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
         lead = _first_sentence(reading.body) or reading.title
         return f"{lead} It adds {count(added, 'line')} and removes {removed}, in {paths}{more}."
     sentence = _first_sentence(reading.body)

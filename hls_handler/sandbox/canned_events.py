@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from hls_handler.sandbox.reading import Reading
+from hls_handler.untrusted.markdown import format_code_span
 
 ERROR = re.compile(
     r"^E\s{2,}\S"  # pytest
@@ -43,7 +44,7 @@ def quote(reading: Reading) -> str:
 
 def cause(reading: Reading) -> str:
     error = re.sub(r"^(?:E\s+|##\[error\])", "", quote(reading)).strip()
-    return f"It ends with an error: `{error}`." if error else ""
+    return f"It ends with an error: {format_code_span(error)}." if error else ""
 
 
 def places(reading: Reading) -> list[dict[str, Any]]:

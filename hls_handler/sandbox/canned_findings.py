@@ -51,7 +51,7 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern(
         r"if .*(is_blocked|is_admin|permission|authori[sz]ed|allowed)",
         "security",
-        "high",
+        "critical",
         0.75,
         "A check of permissions is gone",
         "The removed lines refused some accounts. Nothing in the new code does.",

@@ -95,7 +95,7 @@ class SetThread(_OnConversation):
     """
 
     comment: int
-    resolved_by: str | None
+    resolved_by: str | None = None
 
 
 class AddComment(_OnConversation):
@@ -328,7 +328,7 @@ def _state_posts(state: State, apps: Apps, urls: Mapping[str, str]) -> dict[str,
         action = "resolved" if body.resolved_by is not None else "unresolved"
         payload = thread_payload(state, pull, body.comment, action, by=state.add_person(person))
         webhook = ("pull_request_review_thread", payload)
-        return JSONResponse(await send_webhooks(webhook), status_code=201)
+        return await respond(request, pages.address(pull), webhook)
 
     return {
         "/_sandbox/plant": seed,

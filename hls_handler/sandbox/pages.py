@@ -297,12 +297,14 @@ def address(shown: Conversation | Release) -> str:
 
 
 def _people(conversation: Conversation) -> dict[str, str]:
-    """Return the accounts that may act in the forms, each with its role."""
+    """Return the accounts that may act in the forms, each with its role. The first one is chosen:
+    it may give commands.
+    """
     owner = conversation.repository.partition("/")[0]
     author = conversation.author.login
     if author == owner:
-        return {CONTRIBUTOR: "a contributor", owner: "the author and maintainer"}
-    return {author: "the author", owner: "the maintainer"}
+        return {owner: "the author and maintainer", CONTRIBUTOR: "a contributor"}
+    return {owner: "the maintainer", author: "the author"}
 
 
 def _findings(conversation: Conversation) -> Iterator[dict[str, Any]]:

@@ -54,6 +54,18 @@ def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_
             page_url = said[-1].split()[1]
             with urllib.request.urlopen(f"{page_url}_sandbox/requests", timeout=30) as answer:
                 requests = json.load(answer)
+            issue = {
+                "repository": "Codertocat/Hello-World",
+                "author": "octocat",
+                "title": "A crash",
+            }
+            write = urllib.request.Request(
+                f"{page_url}_sandbox/issues",
+                json.dumps({**issue, "body": "It fails."}).encode(),
+                {"Content-Type": "application/json"},
+            )
+            urllib.request.urlopen(write, timeout=30).close()
+            assert demo.stdout.readline().startswith("17 issues.opened ")
             demo.send_signal(signal.SIGINT)
             said += demo.stdout.read().splitlines()
             assert demo.wait(timeout=60) == 0, said
@@ -78,12 +90,12 @@ def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_
     )
     # the others have the path of this environment
     assert all(len(line) <= 80 for line in (*lines[:18], lines[21]))
-    assert len(lines) == 23  # the last one is about Ctrl-C
+    assert len(lines) == 24  # the last one is about Ctrl-C
     assert "\x1b" not in "".join(said)
     assert {request["stand_in"] for request in requests} == {"github", "claude"}
     assert violations(requests) == []
     statuses = [request["body"] for request in requests if "/statuses/" in request["path"]]
-    of_critical = ("failure", "7 open findings, 1 critical; 6 of 6 files reviewed")
+    of_critical = ("failure", "7 open findings, 2 critical; 6 of 6 files reviewed")
     assert of_critical in [(status["state"], status["description"]) for status in statuses]
 
 
