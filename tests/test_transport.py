@@ -135,7 +135,7 @@ class Network:
 
     def _ask_github(self) -> None:
         with closing(GithubApi(github_settings(GITHUB), now=lambda: NOON, timeout_s=10)) as api:
-            api.get("/user", object)
+            api.read(lambda it: it.get_user().login)
 
     def _ask_claude(self) -> None:
         settings = ClaudeSettings(api_key=SecretStr("sk-ant-secret"), base_url=CLAUDE, timeout_s=10)

@@ -14,13 +14,14 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, SecretStr
 
 from hls_handler.errors import Permanent
-from hls_handler.github.api import PAGE_SIZE, Anonymous, Credential, GithubApi, validate
+from hls_handler.github.api import PAGE_SIZE, Anonymous, Credential, GithubApi, rest
 from hls_handler.github.credentials import (
     REQUESTED_PERMISSIONS,
     App,
     Installation,
-    InstallationToken,
+    request_token,
 )
+from hls_handler.github.errors import Refused
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.model import Github, GithubApp
 from hls_handler.settings.values import web_url
@@ -106,11 +107,15 @@ def convert_code(base_url: str, code: str, *, now: Callable[[], datetime]) -> Cr
     """
     settings = Github(token=_UNUSED, webhook_secret=_UNUSED, base_url=base_url)
     with closing(GithubApi(settings, now=now, credential=Anonymous())) as api:
-        response = api.convert_code(code)
-    if response.status in (404, 422):
-        reason = "it was used already, or is older than an hour"
-        raise Permanent(f"GitHub did not accept the code ({response.status}): {reason}")
-    return validate("POST /app-manifests/CODE/conversions", CreatedApp, response.data)
+        path = f"/app-manifests/{quote(code, safe='')}/conversions"
+        request = rest("POST", path, CreatedApp)
+        try:
+            return api.read(request, expected=(404, 422))
+        except Refused as refused:
+            reason = "it was used already, or is older than an hour"
+            raise Permanent(
+                f"GitHub did not accept the code ({refused.status}): {reason}"
+            ) from None
 
 
 class _Repository(BaseModel):
@@ -133,7 +138,7 @@ def connect_app(base_url: str, app_id: int, key: AppKey, *, now: Callable[[], da
 
 def fetch_webhook_url(app: App) -> str:
     with closing(app.connect()) as api:
-        return api.get("/app/hook/config", _Hook).url
+        return api.read(rest("GET", "/app/hook/config", _Hook)).url
 
 
 def list_repositories(app: App) -> tuple[str, ...]:
@@ -155,10 +160,10 @@ def _list_repositories(app: App, installation: Installation) -> tuple[str, ...]:
     if installation.repository_selection == "all":
         return everything
     with closing(app.connect()) as api:
-        created = api.request_token(installation.id, {"permissions": {"metadata": "read"}})
-        token = validate("requesting an installation token", InstallationToken, created.data).token
+        created = request_token(api, installation.id, {"permissions": {"metadata": "read"}})
+        credential = Credential(created.token)
         path = f"/installation/repositories?per_page={PAGE_SIZE}"
-        listed = api.with_credential(Credential(token)).get(path, _Repositories)
+        listed = api.with_credential(credential).read(rest("GET", path, _Repositories))
     names = tuple(one.full_name for one in listed.repositories)
     if len(names) < listed.total_count:
         return everything

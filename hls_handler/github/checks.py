@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
-from hls_handler.github.api import GithubApi, WriteGuard, repository_path
+from hls_handler.github.api import GithubApi, WriteGuard
 from hls_handler.github.comment_body import truncate_comment
+
+if TYPE_CHECKING:
+    from github.Repository import Repository
 
 CHECK_NAME = "HLS review"
 """Name of the check run, and context of the commit status. Rules of a branch name it, so it never
@@ -66,9 +69,7 @@ class GithubChecks:
         guard: WriteGuard,
         name: str = CHECK_NAME,
     ) -> None:
-        self._api = api
-        self._repository = repository
-        self._base = repository_path(repository)
+        self._api = api.of(repository)
         self._guard = guard
         self._uses_check_runs = uses_check_runs
         self._name = name
@@ -110,8 +111,8 @@ class GithubChecks:
         sent = 0
         if found is not None and action.annotations and not check.is_new:
             # GitHub adds the annotations of each request to those of earlier ones
-            current = self._api.get(f"{self._base}/check-runs/{found.id}", _WireCheckRun)
-            sent = current.annotations
+            run_id = found.id
+            sent = self._api.get(lambda it: it.get_check_run(run_id), _WireCheckRun).annotations
         check_run_id = None
         if found is not None:
             check_run_id = found.id
@@ -132,35 +133,35 @@ class GithubChecks:
             return _WireCheckRun(id=check.check_run_id)
         if check.is_new:
             return None
-        path = f"{self._base}/commits/{check.commit}/check-runs"
-        query = {"check_name": self._name, "filter": "all"}
-        shape = tuple[_WireCheckRun, ...]
         runs = self._api.items(
-            path, shape, max_pages=MAX_PAGES, items_key="check_runs", query=query
+            lambda it: it.get_commit(check.commit).get_check_runs(
+                check_name=self._name, filter="all"
+            ),
+            _WireCheckRun,
+            max_pages=MAX_PAGES,
         )
         return next((run for run in runs if run.external_id == check.external_id), None)
 
     def _create(self, check: CommitCheck, fields: Mapping[str, Any]) -> WrittenCheck:
-        response = self._api.change(
-            self._repository,
+        run = self._api.write(
             lambda it: it.create_check_run(
                 self._name, check.commit, external_id=check.external_id, **fields
             ),
             guard=self._guard,
         )
-        made = response.parse(_WireCheckRun)
-        return WrittenCheck(made.id, made.html_url)
+        return WrittenCheck(run.id, run.html_url)
 
     def _update(self, number: int, fields: Mapping[str, Any]) -> WrittenCheck:
-        response = self._api.change(
-            self._repository, lambda it: it.get_check_run(number).edit(**fields), guard=self._guard
-        )
-        return WrittenCheck(number, response.parse(_WireCheckRun).html_url)
+        def edit(repository: Repository) -> str:
+            run = repository.get_check_run(number)
+            run.edit(**fields)
+            return run.html_url
+
+        return WrittenCheck(number, self._api.write(edit, guard=self._guard))
 
     def _set_status(self, commit: str, state: str, description: str) -> WrittenCheck:
         shown = _truncate(description, MAX_DESCRIPTION_CHARS)
-        self._api.change(
-            self._repository,
+        self._api.write(
             lambda it: it.get_commit(commit).create_status(
                 state, description=shown, context=self._name
             ),

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 from typing import Any, ClassVar, Literal
-from urllib.parse import quote
 
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.events import Account
@@ -22,14 +21,14 @@ from hls_handler.github.api import (
     RateLimit,
     WriteGuard,
     ignore,
-    repository_path,
+    parse,
 )
 from hls_handler.github.checks import CHECK_NAME, GithubChecks
 from hls_handler.github.comments import History
 from hls_handler.github.credentials import JWT_REMEDY, App, Owner
 from hls_handler.github.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.github.identity import Identity, describe_app, describe_tokens, split_scopes
-from hls_handler.github.reader import GithubReader, WireRepository
+from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.review_context import ATTRIBUTES_PATH, MAX_TEXT_CHARS
 from hls_handler.github.source import CommitFiles
@@ -179,12 +178,11 @@ class Github:
                 case Token() as token:
                     token.require_limit_not_used_up()
                     api = self._api.with_credential(AnyToken(token.tokens, only=token))
-                    response = api.fetch("/user")
-                    account = response.parse(Account)
-                    token.report_success(account.login, response.headers)
-                    return account
+                    response = api.send(lambda it: parse(Account, it.get_user().complete()))
+                    token.report_success(response.value.login, response.headers)
+                    return response.value
                 case None:
-                    return self._api.get("/user", Account)
+                    return self._api.get(lambda it: it.get_user(), Account)
         except Permanent as exc:
             remedy = ACCOUNT_REMEDY
             if isinstance(self._access, App):
@@ -207,12 +205,11 @@ class Github:
         permissions of the token's account. Raises `DependencyDown` if GitHub fails.
         """
         try:
-            path = repository_path(repository)
             api = self._api_for(repository)
-            response = api.fetch(path)
+            response = api.of(repository).send(lambda it: it.complete())
         except (Permanent, AppNotInstalled) as exc:
             return [str(exc)]
-        found = response.parse(WireRepository)
+        found = response.value
         missing = []
         if found.archived:
             missing.append(f"{repository} is archived: nothing can be written there")
@@ -224,11 +221,12 @@ class Github:
             )
         if isinstance(self._access, App):  # its permissions belong to the installation
             return missing
-        if not (found.triage or found.push):
+        permissions = found.permissions
+        if not (permissions.triage or permissions.push):
             missing.append(
                 f"the account may not set labels in {repository}: it needs the role triage or write"
             )
-        elif not found.push:
+        elif not permissions.push:
             missing.append(
                 f"the account may not create labels in {repository}: give it the role write, or"
                 " create them yourself"
@@ -238,18 +236,18 @@ class Github:
             missing += _find_missing_scope(scopes, is_private=found.private)
         if with_webhooks:
             try:
-                GithubHooks(api).hooks(path)
+                GithubHooks(api).hooks(f"/repos/{repository}")
             except Permanent:
                 missing.append(f"the webhooks of {repository} cannot be listed: {WEBHOOKS_REMEDY}")
         return missing
 
     def find_account(self, login: str) -> Owner | None:
-        return self._api.find(f"/users/{quote(login, safe='')}", Owner)
+        return self._api.find(lambda it: parse(Owner, it.get_user(login)))
 
     def has_repository(self, repository: str) -> bool:
         """Return False if GitHub has no such repository, or the credential may not read it."""
-        found = self._api_for(repository).find(repository_path(repository), WireRepository)
-        return found is not None
+        api = self._api_for(repository).of(repository)
+        return api.find(lambda it: it.complete()) is not None
 
     def list_hooks(self, path: str) -> tuple[Hook, ...]:
         """Return the webhooks at "/repos/owner/repo" or "/orgs/owner".
@@ -408,20 +406,18 @@ class ReadOnlyGithub(Github):
 
     def repository_document(self, repository: str) -> dict[str, Any]:
         """Return the repository as webhooks contain it."""
-        api = self._api_for(repository)
-        found = api.get(repository_path(repository), dict[str, Any])
+        found = self._api_for(repository).of(repository).get(lambda it: it, dict[str, Any])
         return {key: value for key, value in found.items() if key not in NOT_IN_WEBHOOKS}
 
     def opened(self, repository: str, number: int) -> OpenedEvent:
         """Make an event from the current issue or pull request."""
-        base = repository_path(repository)
-        api = self._api_for(repository)
+        api = self._api_for(repository).of(repository)
         common = self.repository_document(repository)
-        conversation = api.get(f"{base}/issues/{number}", dict[str, Any])
+        conversation = api.get(lambda it: it.get_issue(number), dict[str, Any])
         opened = make_opened(common, conversation)
         if conversation.get("pull_request") is None:
             return opened
-        pull_request = api.get(f"{base}/pulls/{number}", dict[str, Any])
+        pull_request = api.get(lambda it: it.get_pull(number), dict[str, Any])
         rest = {key: value for key, value in opened.payload.items() if key != "issue"}
         payload = {**rest, "number": number, "pull_request": pull_request}
         return OpenedEvent("pull_request", payload)
@@ -466,4 +462,4 @@ class _AnonymousReader(GithubReader):
         )
 
     def files_at(self, sha: str) -> CommitFiles:
-        return CommitFiles(None, None, self._repository, sha)
+        return CommitFiles(None, None, sha)

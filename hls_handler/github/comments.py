@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hls_handler.actions import (
     COMMENT_CREATED,
@@ -17,7 +17,7 @@ from hls_handler.actions import (
     StoredComment,
 )
 from hls_handler.events import Account, Comment
-from hls_handler.github.api import GithubApi, WriteGuard, repository_path
+from hls_handler.github.api import GithubApi, WriteGuard, parse
 from hls_handler.github.comment_body import (
     BodyDecision,
     decide_body,
@@ -26,7 +26,12 @@ from hls_handler.github.comment_body import (
     marker,
     requested_body,
 )
+from hls_handler.github.errors import Refused
 from hls_handler.github.labels import NO_ORIGINS, LabelOrigin, LabelState
+
+if TYPE_CHECKING:
+    from github.IssueComment import IssueComment
+    from github.Repository import Repository
 
 MAX_PAGES = 100  # only the first 10,000 comments of a conversation are searched
 
@@ -70,9 +75,7 @@ class BotComments:
         history: History,
         guard: WriteGuard | None,
     ) -> None:
-        self._api = api
-        self._repository = repository
-        self._base = repository_path(repository)
+        self._api = api.of(repository)
         self._bot = bot
         self._history = history
         self._guard = guard
@@ -96,7 +99,10 @@ class BotComments:
         mark = marker(action.family)
         found = None
         if known is not None:
-            found = self._api.find(f"{self._base}/issues/comments/{known.comment_id}", Comment)
+            comment_id = known.comment_id
+            found = self._api.find(
+                lambda it: parse(Comment, it.get_issue(number).get_comment(comment_id).complete())
+            )
             if found is None:
                 return _declined(
                     "a person deleted our comment: it is not posted again", known.comment_id
@@ -145,8 +151,9 @@ class BotComments:
         )
 
     def _find_oldest(self, number: int, mark: str) -> Comment | None:
-        path = f"{self._base}/issues/{number}/comments"
-        comments = self._api.items(path, tuple[Comment, ...], max_pages=MAX_PAGES)
+        comments = self._api.items(
+            lambda it: it.get_issue(number).get_comments(), Comment, max_pages=MAX_PAGES
+        )
         # Other people can write `mark`, and the account can write other comments (SECURITY.md rule
         # 16).
         return next(
@@ -162,26 +169,27 @@ class BotComments:
             if comment_id is None:
                 detail = "would have commented"
             return Outcome("comment", "dry_run", detail, comment_id=comment_id, body=decision.body)
-        if comment_id is None:
-            response = self._api.change(
-                self._repository,
-                lambda it: it.get_issue(number).create_comment(decision.body),
-                guard=self._guard,
-            )
-            outcome = Outcome("comment", "created", COMMENT_CREATED)
-        else:
-            response = self._api.change(
-                self._repository,
-                lambda it: it.get_issue(number).get_comment(comment_id).edit(decision.body),
-                guard=self._guard,
-                expected=(404, 410),
-            )
-            if response.status in (404, 410):
-                return _declined(
-                    "a person has just deleted our comment: it is not posted again", comment_id
-                )
+        outcome = Outcome("comment", "created", COMMENT_CREATED)
+        expected: tuple[int, ...] = ()
+        if comment_id is not None:
             outcome = Outcome("comment", "edited", COMMENT_EDITED)
-        written = response.parse(Comment)
+            expected = (404, 410)
+
+        def write(repository: Repository) -> IssueComment:
+            issue = repository.get_issue(number)
+            if comment_id is None:
+                return issue.create_comment(decision.body)
+            comment = issue.get_comment(comment_id)
+            comment.edit(decision.body)
+            return comment
+
+        try:
+            written = self._api.write(write, guard=self._guard, expected=expected)
+        except Refused:
+            assert comment_id is not None
+            return _declined(
+                "a person has just deleted our comment: it is not posted again", comment_id
+            )
         self._history.store_comment(
             action.family, StoredComment(written.id, decision.digest, action.state)
         )

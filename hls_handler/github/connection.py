@@ -9,22 +9,34 @@ from __future__ import annotations
 
 import http.client
 import io
+import json
 import logging
+import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import github
 import urllib3
 from github.Auth import Auth
+from github.GithubObject import NonCompletableGithubObject
+from github.PaginatedList import PaginatedList
 from github.Requester import HTTPSRequestsConnectionClass, Requester
+from pydantic import ValidationError
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from hls_handler.github.errors import GRAPHQL_CALL, GRAPHQL_PATH, NoResponse
+from hls_handler.github.errors import (
+    GRAPHQL_CALL,
+    GRAPHQL_PATH,
+    Refused,
+    translate_exception,
+    unexpected_response,
+)
 from hls_handler.transport import (
     MAX_CONNECT_S,
     MAX_ERROR_BYTES,
@@ -33,6 +45,9 @@ from hls_handler.transport import (
     read_body,
     ssl_context,
 )
+from hls_handler.wording import describe_invalid
+
+T = TypeVar("T")
 
 KEEPALIVE_S = 60.0  # for which an idle connection is kept
 CHUNK_BYTES = 65_536
@@ -45,6 +60,10 @@ class HttpResponse:
     content: bytes
 
 
+NO_RESPONSE = HttpResponse(0, {}, b"")
+CODE = re.compile(r"(?<=^/app-manifests/)[^/]+")  # of a new App: a secret
+
+
 @dataclass(slots=True)
 class Call:
     """One request: what PyGithub's methods cannot be given, and what PyGithub made of it."""
@@ -53,12 +72,16 @@ class Call:
     base_path: str  # of github.base_url: "/api/v3"
     authorization: str  # header; "" for none
     before_send: Callable[[], None]
+    """Called on the open connection before headers and body are sent, because opening it can take
+    many seconds; an exception stops the request.
+    """
+    per_page: int  # items per page, if the response is a list
     verb: str = ""
     target: str = ""  # path with query
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
     deadline: Deadline | None = None
-    response: HttpResponse | None = None
+    response: HttpResponse = NO_RESPONSE
 
     @property
     def name(self) -> str:
@@ -66,13 +89,8 @@ class Call:
         path = self.target.partition("?")[0]
         if path == self.base_path.removesuffix("/v3") + GRAPHQL_PATH:
             return GRAPHQL_CALL
-        return f"{self.verb} {path.removeprefix(self.base_path)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    call: str  # "GET /repos/o/r/issues/7"
-    response: HttpResponse
+        path = CODE.sub("CODE", path.removeprefix(self.base_path))
+        return f"{self.verb} {path}"
 
 
 _call: ContextVar[Call] = ContextVar("hls_github_call")
@@ -86,14 +104,18 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
 
-class _NotForPyGithub(Exception):
-    """A response that PyGithub would follow, repeat or raise; the caller reads it from the call."""
-
-
 class Connection:
     """A client of PyGithub over a transport. Not thread-safe."""
 
-    def __init__(self, base_url: str, user_agent: str, transport: Transport) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        user_agent: str,
+        transport: Transport,
+        *,
+        now: Callable[[], datetime],
+        proxy: ProxySettings,
+    ) -> None:
         """Send nothing yet."""
         # for both schemes
         Requester.injectConnectionClasses(_Connection, _Connection)  # type: ignore[arg-type]
@@ -101,6 +123,8 @@ class Connection:
         logging.getLogger("github").handlers.clear()
         self.requests_sent = 0
         self._transport = transport
+        self._now = now
+        self._proxy = proxy
         self._base_path = urlsplit(base_url).path.rstrip("/")
         self._client = github.Github(
             auth=_CallAuth(),
@@ -113,35 +137,47 @@ class Connection:
             seconds_between_writes=None,
         )
 
-    def send(
-        self,
-        request: Callable[[github.Github], object],
-        authorization: str,
-        before_send: Callable[[], None],
-    ) -> Received:
-        """Call `request`, which sends one request by PyGithub, and return the response.
+    def new_call(self, authorization: str, before_send: Callable[[], None], per_page: int) -> Call:
+        return Call(self._transport, self._base_path, authorization, before_send, per_page)
 
-        `before_send` is called on the open connection before headers and body are sent, because
-        opening it can take many seconds; an exception stops the request. Raises `NoResponse`.
+    def send(self, request: Callable[[github.Github], T], call: Call) -> T:
+        """Call `request`, which sends one request by PyGithub, and return its result.
+
+        Raises `Refused`, or `DependencyDown` without a response that can be read.
         """
         self.requests_sent += 1
-        call = Call(self._transport, self._base_path, authorization, before_send)
+        self._client.per_page = call.per_page
         token = _call.set(call)
         try:
-            request(self._client)
-        except _NotForPyGithub:
-            pass
+            return request(self._client)
         except (urllib3.exceptions.HTTPError, TimeoutError) as exc:
             # `from None`, because the exception's text may contain the request's headers, and with
             # them the token
-            raise NoResponse(call.name, exc) from None
+            raise translate_exception(call.name, exc, self._now(), self._proxy) from None
+        except ValidationError as exc:
+            first = exc.errors(include_input=False, include_url=False)[0]
+            what = describe_invalid(first, whole="the response")
+            raise unexpected_response(call.name, what) from None
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as exc:
+            what = f"PyGithub cannot read it ({type(exc).__name__}: {exc})"
+            raise unexpected_response(call.name, what) from None
         finally:
             _call.reset(token)
-        assert call.response is not None
-        return Received(call.name, call.response)
 
     def close(self) -> None:
         self._transport.close()
+
+
+class _Element(NonCompletableGithubObject):
+    """An object for which PyGithub has no class, or needs none."""
+
+    def _initAttributes(self) -> None: ...  # noqa: N802 (the names are PyGithub's)
+
+    def _useAttributes(self, attributes: Any) -> None: ...  # noqa: N802
+
+
+def list_elements(requester: Requester, path: str, list_item: str) -> PaginatedList[_Element]:
+    return PaginatedList(_Element, requester, path, None, list_item=list_item)
 
 
 class _CallAuth(Auth):
@@ -179,27 +215,40 @@ class _Connection(HTTPSRequestsConnectionClass):
 
     def getresponse(self) -> Any:
         call = _call.get()
-        call.response = call.transport.send(call)
-        if call.response.status not in (200, 201, 204):
-            raise _NotForPyGithub
-        return _Answer()
+        response = call.transport.send(call)
+        call.response = response
+        # PyGithub would follow a redirect, and repeat a read that was answered 202
+        if response.status not in (200, 201, 204):
+            raise Refused(call.name, response.status, response.headers, _parse(response.content))
+        # PyGithub takes other text for a value
+        if response.content.lstrip()[:1] not in (b"", b"{", b"["):
+            what = f"{response.status} with a body that is not JSON"
+            raise unexpected_response(call.name, what)
+        return _Answer(response)
 
     def close(self) -> None:
         """Do nothing: the transport stays open for the next request."""
 
 
+def _parse(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):  # also of an empty body
+        return None
+
+
 class _Answer:
-    """A success without content. HLS reads the response from the call, and no object that PyGithub
-    makes of it.
-    """
+    """A success, as PyGithub reads it."""
 
-    status = 200
+    def __init__(self, response: HttpResponse) -> None:
+        self.status = response.status
+        self._response = response
 
-    def getheaders(self) -> list[tuple[str, str]]:
-        return []
+    def getheaders(self) -> Iterable[tuple[str, str]]:
+        return self._response.headers.items()
 
     def read(self) -> str:
-        return "{}"
+        return self._response.content.decode()
 
 
 class HttpTransport:

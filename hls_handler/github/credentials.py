@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
@@ -20,12 +20,11 @@ from hls_handler.github.api import (
     Credential,
     GithubApi,
     RateLimit,
-    Response,
     ignore,
-    repository_path,
-    validate,
+    listing,
+    rest,
 )
-from hls_handler.github.errors import translate_status
+from hls_handler.github.errors import Refused
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import GithubApp
 
@@ -53,6 +52,7 @@ MIN_LIFETIME = timedelta(seconds=30)  # a token that expires within this time is
 # a younger token has the current permissions, so it is not renewed after a 403 or 404
 MIN_AGE = timedelta(minutes=1)
 MAX_INSTALLATION_PAGES = 10
+DENIED = (403, 404, 422)
 
 JWT_REMEDY = (
     "check that github.app has the App's id and its private key (GitHub's page of the App lists the"
@@ -174,23 +174,21 @@ class App:
 
     def fetch(self) -> AppAccount:
         with closing(self.connect()) as api:
-            return api.get("/app", AppAccount)
+            return api.read(rest("GET", "/app", AppAccount))
 
     def fetch_installations(self) -> tuple[Installation, ...]:
         """Return the installations, at most 1,000."""
         with closing(self.connect()) as api:
-            return tuple(
-                api.items(
-                    "/app/installations", tuple[Installation, ...], max_pages=MAX_INSTALLATION_PAGES
-                )
-            )
+            listed = listing("/app/installations")
+            return tuple(api.items(listed, Installation, max_pages=MAX_INSTALLATION_PAGES))
 
     def find_installation(self, repository: str) -> Installation:
         """Return the installation on "owner/repo". Raises `AppNotInstalled` if there is none, or it
         is suspended.
         """
         with closing(self.connect()) as api:
-            found = api.find(f"{repository_path(repository)}/installation", Installation)
+            request = rest("GET", f"/repos/{repository}/installation", Installation)
+            found = api.of(repository).find(request)
         if found is None:
             raise AppNotInstalled(f"the GitHub App is not installed on {repository}")
         if found.suspended_at is not None:
@@ -263,14 +261,14 @@ class RepositoryToken(Credential):
                 self._token = token
             return token.authorization
 
-    def handle_error(self, authorization: str, response: Response, error: StepFailed) -> bool:
+    def handle_error(self, authorization: str, refused: Refused, error: StepFailed) -> bool:
         """Request the token anew after a 401. After a 403 or 404, do so only if its permissions may
         have changed.
 
         Raises `AppNotInstalled` if the App is not installed on the repository any more.
         """
-        is_denied = isinstance(error, Permanent) and response.status in (403, 404)
-        if response.status != 401 and not is_denied:
+        is_denied = isinstance(error, Permanent) and refused.status in (403, 404)
+        if refused.status != 401 and not is_denied:
             return False
         with self._renewing:
             token = self._token
@@ -284,39 +282,44 @@ class RepositoryToken(Credential):
         return True
 
     def _request(self) -> InstallationToken:
-        wanted: Mapping[str, Level] = REQUESTED_PERMISSIONS
+        body: dict[str, object] = {
+            "repositories": [self._repository.partition("/")[2]],
+            "permissions": REQUESTED_PERMISSIONS,
+        }
+        token: InstallationToken | None = None
         with closing(self._app.connect()) as api:
             requested_at = self._app.now()
-            response = None
             if self._installation_id is not None:
-                response = self._post(api, wanted)
-            if response is None or response.status >= 400:
+                with suppress(Refused):
+                    token = request_token(api, self._installation_id, body, expected=DENIED)
+            if token is None:
                 # The installation is not known or was replaced, the repository was removed, or a
                 # permission is missing.
                 installation = self._app.find_installation(self._repository)
                 self._installation_id = installation.id
-                wanted = _restrict(wanted, installation.permissions)
-                response = self._post(api, wanted)
-        if response.status >= 400:
-            raise self._explain(response)
-        made = validate("requesting an installation token", InstallationToken, response.data)
+                body["permissions"] = _restrict(REQUESTED_PERMISSIONS, installation.permissions)
+                try:
+                    token = request_token(api, installation.id, body)
+                except DependencyDown:
+                    raise
+                except StepFailed as exc:
+                    raise DependencyDown(
+                        str(exc), dependency="github", remedy=INSTALLATION_REMEDY
+                    ) from None
         self._requested_at = requested_at
-        return made
+        return token
 
-    def _post(self, api: GithubApi, permissions: Mapping[str, str]) -> Response:
-        assert self._installation_id is not None
-        name = self._repository.partition("/")[2]
-        return api.request_token(
-            self._installation_id, {"repositories": [name], "permissions": permissions}
-        )
 
-    def _explain(self, response: Response) -> StepFailed:
-        call = f"POST /app/installations/{self._installation_id}/access_tokens"
-        message = response.message or ""
-        error = translate_status(call, response.status, response.headers, message, self._app.now())
-        if isinstance(error, DependencyDown):
-            return error
-        return DependencyDown(str(error), dependency="github", remedy=INSTALLATION_REMEDY)
+def request_token(
+    api: GithubApi,
+    installation_id: int,
+    body: Mapping[str, object],
+    *,
+    expected: Sequence[int] = (),
+) -> InstallationToken:
+    # PyGithub cannot limit a token to repositories
+    path = f"/app/installations/{installation_id}/access_tokens"
+    return api.read(rest("POST", path, InstallationToken, body=body), expected=expected)
 
 
 def _restrict(wanted: Mapping[str, Level], granted: Mapping[str, str]) -> dict[str, Level]:

@@ -98,15 +98,53 @@ NO_PHRASE = "(no such HTTP status)"
 _down = partial(DependencyDown, dependency="github")
 
 
-class NoResponse(Exception):
-    """A request got no response. `cause` may contain the request's headers, and with them a
-    token.
-    """
+class Refused(Exception):
+    """A response that is no success: another status than 200, 201 and 204, or errors of GraphQL."""
 
-    def __init__(self, call: str, cause: Exception) -> None:
-        super().__init__(call)
-        self.call = call
-        self.cause = cause
+    def __init__(self, call: str, status: int, headers: Mapping[str, Any], data: Any) -> None:
+        super().__init__(call, status)
+        self.call = call  # "GET /repos/o/r/issues/7"
+        self.status = status
+        self.headers = headers  # names in lower case
+        self.data = data  # parsed JSON; None if the body is not JSON
+
+    @property
+    def message(self) -> str | None:
+        """The reason that GitHub gives; None if the body is not GitHub's."""
+        message = self.get("message")
+        if isinstance(message, str):
+            return message
+        return None
+
+    @property
+    def reasons(self) -> str:
+        """What GitHub says in a 422: "name: is too long; color: invalid"."""
+        errors = self.get("errors")
+        parts: list[str] = []
+        if isinstance(errors, list):  # it may have sentences
+            parts = [_describe_error(error) for error in errors]
+        return "; ".join(filter(None, parts)) or str(self.message)
+
+    @property
+    def details(self) -> str | None:
+        """The message, with the reasons of a 422."""
+        message = self.message
+        if message is None or self.status != 422 or self.reasons == message:
+            return message
+        return f"{message}: {self.reasons}"
+
+    def get(self, key: str) -> Any:
+        """Return a value of the JSON object; None if it is missing, or the data is no object."""
+        if isinstance(self.data, dict):
+            return self.data.get(key)
+        return None
+
+
+def _describe_error(error: Any) -> str:
+    if not isinstance(error, dict):
+        return str(error)
+    reason = error.get("message") or error.get("code")
+    return ": ".join(str(part) for part in (error.get("field"), reason) if part)
 
 
 def translate_status(

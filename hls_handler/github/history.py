@@ -10,7 +10,7 @@ from datetime import datetime
 from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.events import Text, UtcTime
-from hls_handler.github.api import GithubApi
+from hls_handler.github.api import RepositoryApi
 from hls_handler.github.review_threads import WireActor, to_account
 from hls_handler.github.values import IssueHistory, LabelChange, Revision
 
@@ -151,7 +151,7 @@ def _list_label_changes(changes: tuple[_Change, ...]) -> Iterator[LabelChange]:
             yield LabelChange(change.at, to_account(change.actor), change.label, is_added)
 
 
-def read_closed_issues(api: GithubApi, repository: str, *, most: int) -> Iterator[IssueHistory]:
+def read_closed_issues(api: RepositoryApi, *, most: int) -> Iterator[IssueHistory]:
     """Yield the closed issues that were opened last, newest first; one request for each 25.
 
     Raises as `GithubApi.query`, also if GitHub returns only a part of a page.
@@ -160,7 +160,7 @@ def read_closed_issues(api: GithubApi, repository: str, *, most: int) -> Iterato
     left = most
     while left > 0:
         variables = {"first": min(left, ISSUES_PER_PAGE), "after": after}
-        page = api.query(CLOSED_ISSUES_QUERY, repository, variables, WireClosedIssues)
+        page = api.query(CLOSED_ISSUES_QUERY, variables, WireClosedIssues)
         yield from (issue.value() for issue in page.issues)
         left -= len(page.issues)
         if not page.has_next or page.end is None:

@@ -7,6 +7,7 @@ https://docs.github.com/en/rest/repos/webhooks
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import unquote
@@ -15,8 +16,8 @@ import msgspec
 from pydantic import AliasPath, AwareDatetime, BaseModel, Field
 
 from hls_handler.deliveries import DeliveryAttempt
-from hls_handler.errors import PayloadError
-from hls_handler.github.api import PAGE_SIZE, GithubApi
+from hls_handler.errors import NotFound, PayloadError
+from hls_handler.github.api import PAGE_SIZE, GithubApi, listing, rest
 from hls_handler.github.errors import unexpected_response
 
 MAX_HOOK_PAGES = 3
@@ -78,7 +79,7 @@ class GithubHooks:
         """Return the hooks of "/repos/owner/repo" or "/orgs/owner". Raises `Permanent` without the
         permission.
         """
-        return tuple(self._api.items(f"{path}/hooks", tuple[Hook, ...], max_pages=MAX_HOOK_PAGES))
+        return tuple(self._api.items(listing(f"{path}/hooks"), Hook, max_pages=MAX_HOOK_PAGES))
 
     def page(self, path: str, cursor: str | None = None) -> AttemptPage:
         """Return the newest attempts, or those at `cursor`.
@@ -89,9 +90,9 @@ class GithubHooks:
         query = {"per_page": str(PAGE_SIZE)}
         if cursor is not None:
             query["cursor"] = cursor
-        response = self._api.fetch(f"{path}/deliveries", query)
-        found = response.parse(tuple[_WireAttempt, ...])
-        attempts = tuple(DeliveryAttempt(**dict(one)) for one in found)
+        request = rest("GET", f"{path}/deliveries", tuple[_WireAttempt, ...], query=query)
+        response = self._api.send(request)
+        attempts = tuple(DeliveryAttempt(**dict(attempt)) for attempt in response.value)
         following = _NEXT_CURSOR.search(response.headers.get("link", ""))
         if following is None:
             return AttemptPage(attempts)
@@ -102,9 +103,9 @@ class GithubHooks:
         longer keeps it.
         """
         path = f"{path}/deliveries/{attempt_id}"
-        content = self._api.find_content(path)
         payload = b"null"
-        if content is not None:
+        with suppress(NotFound):
+            content = self._api.send(rest("GET", path, object)).content
             try:
                 payload = bytes(_DETAILS.decode(content).request.payload)
             except (msgspec.DecodeError, RecursionError) as exc:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.events import null_to
-from hls_handler.github.api import GithubApi
+from hls_handler.github.api import RepositoryApi
 from hls_handler.github.checks import CHECK_NAME
 from hls_handler.github.values import MergeState
 
@@ -100,5 +100,5 @@ class WireMergeState(BaseModel):
         )
 
 
-def read_merge_state(api: GithubApi, repository: str, number: int) -> MergeState:
-    return api.query(MERGE_STATE_QUERY, repository, {"number": number}, WireMergeState).value()
+def read_merge_state(api: RepositoryApi, number: int) -> MergeState:
+    return api.query(MERGE_STATE_QUERY, {"number": number}, WireMergeState).value()

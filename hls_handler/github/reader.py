@@ -7,14 +7,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from pydantic import AliasPath, Base64Bytes, BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.git.mirror import Mirrors
-from hls_handler.github.api import GithubApi, repository_path, validate
+from hls_handler.github.api import (
+    GithubApi,
+    Response,
+    listing,
+    rest,
+)
+from hls_handler.github.errors import Refused
 from hls_handler.github.history import read_closed_issues
 from hls_handler.github.job_log import LogLimits, read_log
 from hls_handler.github.merge_state import read_merge_state
@@ -40,6 +46,10 @@ from hls_handler.github.values import (
     WorkflowJob,
 )
 
+if TYPE_CHECKING:
+    from github.ContentFile import ContentFile
+    from github.Repository import Repository
+
 
 @dataclass(frozen=True, slots=True)
 class WireThreadComment(Comment):
@@ -51,54 +61,11 @@ class WireThreadComment(Comment):
         return Comment(**{one.name: getattr(self, one.name) for one in fields(Comment)})
 
 
-class WirePermission(BaseModel):
-    """https://docs.github.com/en/rest/collaborators/collaborators (permissions for a user)"""
-
-    permission: RepositoryPermission
-    """Of the role maintain "write", of triage "read", of an own role that it is based on."""
-
-
-class WireContent(BaseModel):
-    """A file, symlink or submodule. For a file of more than 1 MB, `encoding` is "none" and the
-    content is omitted.
-    """
-
-    type: Literal["file", "symlink", "submodule"]
-    sha: str
-    encoding: str | None = None
-    content: Base64Bytes | None = None
-
-    def value(self) -> FileAtRef:
-        content = None
-        if self.encoding == "base64":
-            content = self.content
-        return FileAtRef(self.type, self.sha, content)
-
-
-class WireRepository(BaseModel):
-    """https://docs.github.com/en/rest/repos/repos#get-a-repository"""
-
-    id: int
-    archived: bool = False
-    disabled: bool = False
-    private: bool = False
-    has_issues: bool = True
-    # of the account, not of the token
-    triage: bool = Field(False, validation_alias=AliasPath("permissions", "triage"))
-    push: bool = Field(False, validation_alias=AliasPath("permissions", "push"))
-
-
 class WireCommit(BaseModel):
     """https://docs.github.com/en/rest/commits/commits#list-commits"""
 
     # null or {} without an account
     author: Annotated[Account | None, BeforeValidator(lambda author: author or None)]
-
-
-class WireRef(BaseModel):
-    """https://docs.github.com/en/rest/git/refs#get-a-reference"""
-
-    sha: str = Field(validation_alias=AliasPath("object", "sha"))
 
 
 MAX_FILE_PAGES = 60  # GitHub lists at most 3,000 files of a pull request
@@ -131,15 +98,13 @@ class GithubReader:
         git is not used.
         """
         self._changes: dict[str, Any] = {"state": "open", "locked": False} if assume_open else {}
-        self._api = api
-        self._repository = repository
+        self._api = api.of(repository)
         self._labels = labels
         self._bot = bot
-        self._base = repository_path(repository)
         self._mirrors = mirrors
 
     def issue(self, number: int) -> Issue:
-        return replace(self._api.get(f"{self._base}/issues/{number}", Issue), **self._changes)
+        return replace(self._api.get(lambda it: it.get_issue(number), Issue), **self._changes)
 
     def open_documents(self) -> Iterator[list[dict[str, Any]]]:
         """Yield the open issues and pull requests as GitHub's objects, newest first, in pages of up
@@ -147,67 +112,82 @@ class GithubReader:
 
         GitHub does not number the pages of long lists, so each response names the next one.
         """
-        path = f"{self._base}/issues"
+        path = f"/repos/{self._api.repository}/issues"
         query = {"state": "open", "per_page": "100"}
         for _ in range(MAX_ISSUE_PAGES):
-            response = self._api.fetch(path, query)
-            yield response.parse(list[dict[str, Any]])
-            following = NEXT_PAGE_LINK.search(response.headers.get("link", ""))
+            response = self._api.send(rest("GET", path, list[dict[str, Any]], query=query))
+            yield response.value
+            following = NEXT_PAGE_LINK.search(response.link)
             if following is None:
                 return
             query = dict(parse_qsl(urlsplit(following[1]).query))
 
     def closed_issues(self, most: int) -> Iterator[IssueHistory]:
         """Yield the closed issues that were opened last, newest first; one request for each 25."""
-        return read_closed_issues(self._api, self._repository, most=most)
+        return read_closed_issues(self._api, most=most)
 
     def timeline(self, number: int) -> tuple[TimelineEvent, ...]:
-        path = f"{self._base}/issues/{number}/timeline"
-        return tuple(self._api.items(path, tuple[TimelineEvent, ...], max_pages=MAX_TIMELINE_PAGES))
+        events = self._api.items(
+            lambda it: it.get_issue(number).get_timeline(),
+            TimelineEvent,
+            max_pages=MAX_TIMELINE_PAGES,
+        )
+        return tuple(events)
 
     def pull_request(self, number: int) -> PullRequest:
-        return replace(self._api.get(f"{self._base}/pulls/{number}", PullRequest), **self._changes)
+        return replace(self._api.get(lambda it: it.get_pull(number), PullRequest), **self._changes)
 
     def pull_request_document(self, number: int) -> dict[str, object]:
-        return self._api.get(f"{self._base}/pulls/{number}", dict[str, object])
+        return self._api.get(lambda it: it.get_pull(number), dict[str, object])
 
     def open_pull_requests(self) -> tuple[OpenPullRequest, ...]:
-        query = {"state": "open", "sort": "updated", "direction": "desc"}
-        response = self._api.fetch_page(f"{self._base}/pulls", query=query)
-        return response.parse(tuple[OpenPullRequest, ...])
+        pulls = self._api.items(
+            lambda it: it.get_pulls(state="open", sort="updated", direction="desc"), OpenPullRequest
+        )
+        return tuple(pulls)
 
     def last_authors(self, path: str, *, ref: str) -> tuple[Account, ...]:
-        query = {"path": path, "sha": ref}
-        response = self._api.fetch_page(f"{self._base}/commits", query=query, per_page=10)
-        commits = response.parse(tuple[WireCommit, ...])
+        commits = self._api.items(
+            lambda it: it.get_commits(path=path, sha=ref), WireCommit, per_page=10
+        )
         return tuple(commit.author for commit in commits if commit.author is not None)
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
-        path = f"{self._base}/pulls/{number}/files"
-        shape = tuple[ChangedFile, ...]
-        return tuple(
-            self._api.items(path, shape, max_pages=MAX_FILE_PAGES, per_page=FILES_PER_PAGE)
+        files = self._api.items(
+            lambda it: it.get_pull(number).get_files(),
+            ChangedFile,
+            max_pages=MAX_FILE_PAGES,
+            per_page=FILES_PER_PAGE,
         )
+        return tuple(files)
 
     def reviews(self, number: int) -> tuple[Review, ...]:
-        path = f"{self._base}/pulls/{number}/reviews"
-        return tuple(self._api.items(path, tuple[Review, ...], max_pages=MAX_REVIEW_PAGES))
+        reviews = self._api.items(
+            lambda it: it.get_pull(number).get_reviews(), Review, max_pages=MAX_REVIEW_PAGES
+        )
+        return tuple(reviews)
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
-        path = f"{self._base}/pulls/{number}/reviews/{review_id}/comments"
-        return tuple(self._api.items(path, tuple[ReviewComment, ...], max_pages=MAX_REVIEW_PAGES))
+        comments = self._api.items(
+            lambda it: it.get_pull(number).get_single_review_comments(review_id),
+            ReviewComment,
+            max_pages=MAX_REVIEW_PAGES,
+        )
+        return tuple(comments)
 
     def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
         if self._bot is None:
             return ()
-        return tuple(read_review_threads(self._api, self._repository, number, bot=self._bot))
+        return tuple(read_review_threads(self._api, number, bot=self._bot))
 
     def thread_comments(self, number: int, thread: int) -> tuple[Comment, ...]:
-        path = f"{self._base}/pulls/{number}/comments"
-        query = {"sort": "created", "direction": "desc"}
         found: list[Comment] = []
-        shape = tuple[WireThreadComment, ...]
-        for one in self._api.items(path, shape, max_pages=MAX_REVIEW_PAGES, query=query):
+        comments = self._api.items(
+            lambda it: it.get_pull(number).get_review_comments(sort="created", direction="desc"),
+            WireThreadComment,
+            max_pages=MAX_REVIEW_PAGES,
+        )
+        for one in comments:
             if thread in (one.id, one.thread):
                 found.append(one.to_comment())
             if one.id == thread:
@@ -215,73 +195,67 @@ class GithubReader:
         return tuple(reversed(found))
 
     def merge_state(self, number: int) -> MergeState:
-        return read_merge_state(self._api, self._repository, number)
+        return read_merge_state(self._api, number)
 
     def review_context(
         self, number: int, base_ref: str, *, guidance: Sequence[str]
     ) -> ReviewContext:
-        return read_review_context(
-            self._api,
-            self._repository,
-            number,
-            base_ref,
-            guidance=guidance,
-        )
+        return read_review_context(self._api, number, base_ref, guidance=guidance)
 
     def files_at(self, sha: str) -> CommitFiles:
         api = self._api
         mirror = None
         if self._mirrors is not None:
-            mirror = self._mirrors.of(api.base_url, self._repository, api.token)
-        return CommitFiles(mirror, api, self._repository, sha)
+            mirror = self._mirrors.of(api.base_url, api.repository, api.token)
+        return CommitFiles(mirror, api, sha)
 
     def head_commit(self, branch: str) -> str | None:
-        found = self._api.find(f"{self._base}/git/ref/heads/{quote(branch)}", WireRef)
-        if found is None:
-            return None
-        return found.sha
+        return self._api.find(lambda it: it.get_git_ref(f"heads/{branch}").object.sha)
 
     def permission(self, login: str) -> RepositoryPermission:
-        found = self._api.find(
-            f"{self._base}/collaborators/{quote(login, safe='')}/permission", WirePermission
-        )
-        if found is None:
-            return "none"
-        return found.permission
+        # of the role maintain "write", of triage "read", of an own role that it is based on
+        name = self._api.find(lambda it: it.get_collaborator_permission(login))
+        return cast("RepositoryPermission", name or "none")
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
-        path = f"{self._base}/issues/{number}/comments"
-        first = self._api.fetch_page(path)
+        first = self._read_comments(number, 0)
         newest: tuple[Comment, ...] = ()
-        last = LAST_PAGE_LINK.search(first.headers.get("link", ""))
+        last = LAST_PAGE_LINK.search(first.link)
         if last is not None:
-            for number in range(int(last[1]), 1, -1):
-                response = self._api.fetch_page(path, number)
-                newest = (*response.parse(tuple[Comment, ...]), *newest)
+            for index in range(int(last[1]) - 1, 0, -1):
+                newest = (*self._read_comments(number, index).value, *newest)
                 if len(newest) >= most:
                     break
         if len(newest) < most:
-            newest = (*first.parse(tuple[Comment, ...]), *newest)
+            newest = (*first.value, *newest)
         return newest[max(len(newest) - most, 0) :]
 
+    def _read_comments(self, number: int, page: int) -> Response[list[Comment]]:
+        return self._api.page(lambda it: it.get_issue(number).get_comments(), Comment, page)
+
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
-        path = f"{self._base}/actions/runs/{run_id}/attempts/{attempt}/jobs"
-        return tuple(
-            self._api.items(
-                path, tuple[WorkflowJob, ...], max_pages=MAX_JOB_PAGES, items_key="jobs"
-            )
-        )
+        # PyGithub lists those of the last attempt
+        path = f"/repos/{self._api.repository}/actions/runs/{run_id}/attempts/{attempt}/jobs"
+        request = listing(path, list_item="jobs")
+        return tuple(self._api.items(request, WorkflowJob, max_pages=MAX_JOB_PAGES))
 
     def annotations(self, check_run: int) -> tuple[CheckAnnotation, ...]:
-        path = f"{self._base}/check-runs/{check_run}/annotations"
-        return tuple(self._api.items(path, tuple[CheckAnnotation, ...], max_pages=1))
+        annotations = self._api.items(
+            lambda it: it.get_check_run(check_run).get_annotations(), CheckAnnotation
+        )
+        return tuple(annotations)
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
-        path = f"{self._base}/actions/jobs/{job_id}/logs"
-        url = self._api.find_redirect_url(path)
-        if url is None:
-            return NoLog("expired")
         api = self._api
+        path = f"/repos/{api.repository}/actions/jobs/{job_id}/logs"
+        url = ""
+        try:
+            api.read(rest("GET", path, object), expected=(302, 404, 410))
+        except Refused as refused:
+            if refused.status != 302:
+                return NoLog("expired")
+            # a secret: it gives access to the file without a token
+            url = refused.headers.get("location", "")
         limits = LogLimits(api.timeout_s)
         return read_log(f"GET {path}", url, base_url=api.base_url, now=api.now, limits=limits)
 
@@ -289,28 +263,34 @@ class GithubReader:
         owner, _, branch = head.partition(":")
         if not owner or not branch:  # GitHub would ignore such a filter and list all pull requests
             return ()
-        query = {"state": "open", "head": head}
-        response = self._api.fetch_page(f"{self._base}/pulls", query=query)
-        return response.parse(tuple[PullRequest, ...])
+        pulls = self._api.items(lambda it: it.get_pulls(state="open", head=head), PullRequest)
+        return tuple(pulls)
 
     def releases(self) -> tuple[Release, ...]:
-        return self._api.fetch_page(f"{self._base}/releases").parse(tuple[Release, ...])
+        return tuple(self._api.items(lambda it: it.get_releases(), Release))
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
-        path = f"{self._base}/compare/{quote(base, safe='')}...{quote(head, safe='')}"
-        return self._api.find(path, Comparison)
+        # PyGithub does not quote a slash in a name, and lists 30 commits with each request
+        revisions = f"{quote(base, safe='')}...{quote(head, safe='')}"
+        path = f"/repos/{self._api.repository}/compare/{revisions}"
+        return self._api.find(rest("GET", path, Comparison))
 
     def labels(self) -> tuple[RepositoryLabel, ...]:
-        return self._labels.find_or_list(self._api, self._repository)
+        return self._labels.find_or_list(self._api)
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
-        query = {}
-        if ref:
-            query["ref"] = ref
-        call = f"{self._base}/contents/{quote(path)}"
-        found = self._api.find(call, object, query=query)
-        if found is None:
-            return None
-        if isinstance(found, list):
-            return FileAtRef("directory", "", None)
-        return validate(f"GET {call}", WireContent, found).value()
+        def read(repository: Repository) -> FileAtRef:
+            if ref:
+                return to_file(repository.get_contents(path, ref))
+            return to_file(repository.get_contents(path))
+
+        return self._api.find(read)
+
+
+def to_file(content: ContentFile | list[ContentFile]) -> FileAtRef:
+    if isinstance(content, list):
+        return FileAtRef("directory", "", None)
+    text = None
+    if content.encoding == "base64":  # "none" for a file of more than 1 MB
+        text = content.decoded_content
+    return FileAtRef(content.type, content.sha, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from hls_handler.github.api import GithubApi, repository_path
+from hls_handler.github.api import RepositoryApi
 from hls_handler.github.values import RepositoryLabel
 
 MAX_PAGES = 50  # only the first 5,000 labels of a repository are searched
@@ -28,13 +28,15 @@ class RepositoryLabels:
         # with the time of the listing
         self._listed: dict[str, tuple[float, tuple[RepositoryLabel, ...]]] = {}
 
-    def find_or_list(self, api: GithubApi, repository: str) -> tuple[RepositoryLabel, ...]:
+    def find_or_list(self, api: RepositoryApi) -> tuple[RepositoryLabel, ...]:
         """Return the labels, read from GitHub if they are not known or too old."""
+        repository = api.repository
         with self._lock:
             at, labels = self._listed.get(repository, (0.0, None))
         if labels is None or self._clock() - at >= LABELS_FRESH_S:
-            path = f"{repository_path(repository)}/labels"
-            labels = tuple(api.items(path, tuple[RepositoryLabel, ...], max_pages=MAX_PAGES))
+            labels = tuple(
+                api.items(lambda it: it.get_labels(), RepositoryLabel, max_pages=MAX_PAGES)
+            )
             with self._lock:
                 self._listed[repository] = (self._clock(), labels)
         return labels

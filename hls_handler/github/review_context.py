@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.events import Text, null_to
-from hls_handler.github.api import GithubApi
+from hls_handler.github.api import RepositoryApi
 from hls_handler.github.values import Blob, GuidanceFile, LinkedIssue, ReviewContext
 
 ATTRIBUTES_PATH = ".gitattributes"
@@ -164,8 +164,7 @@ def _is_binary(blob: _Blob) -> bool:
 
 
 def read_review_context(
-    api: GithubApi,
-    repository: str,
+    api: RepositoryApi,
     number: int,
     base_ref: str,
     *,
@@ -175,24 +174,18 @@ def read_review_context(
     files = [f"{branch}:{path}" for path in guidance]
     attributes = f"{branch}:{ATTRIBUTES_PATH}"
     variables = {"number": number, "attributes": attributes, **_variables(files)}
-    return api.query(review_context_query(len(files)), repository, variables, WireContext).value(
-        guidance
-    )
+    return api.query(review_context_query(len(files)), variables, WireContext).value(guidance)
 
 
-def read_head_files(
-    api: GithubApi, repository: str, sha: str, paths: Sequence[str]
-) -> Mapping[str, str]:
+def read_head_files(api: RepositoryApi, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
     by_name = {f"{sha}:{path}": path for path in islice(paths, MAX_HEAD_FILES)}
-    return {by_name[name]: text for name, text in _read_texts(api, repository, [*by_name]).items()}
+    return {by_name[name]: text for name, text in _read_texts(api, [*by_name]).items()}
 
 
-def _read_texts(api: GithubApi, repository: str, names: Sequence[str]) -> Mapping[str, str]:
+def _read_texts(api: RepositoryApi, names: Sequence[str]) -> Mapping[str, str]:
     if not names:
         return {}
-    return api.query(
-        head_files_query(len(names)), repository, _variables(names), WireHeadFiles
-    ).texts(names)
+    return api.query(head_files_query(len(names)), _variables(names), WireHeadFiles).texts(names)
 
 
 def _variables(names: Sequence[str]) -> dict[str, str]:
@@ -200,18 +193,15 @@ def _variables(names: Sequence[str]) -> dict[str, str]:
 
 
 def read_blobs(
-    api: GithubApi,
-    repository: str,
+    api: RepositoryApi,
     ids: Sequence[str],
     contents: Sequence[str],
 ) -> Mapping[str, Blob]:
     names = [*ids, *contents]
-    kinds = api.query(
-        blobs_query(len(ids), len(contents)), repository, _variables(names), WireHeadFiles
-    )
+    kinds = api.query(blobs_query(len(ids), len(contents)), _variables(names), WireHeadFiles)
     blobs = kinds.blobs(names)
     small = [name for name in kinds.small_texts(names) if name in contents]
-    texts = _read_texts(api, repository, small)
+    texts = _read_texts(api, small)
     return {name: replace(blob, text=texts.get(name, "")) for name, blob in blobs.items()}
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.events import GHOST, Account, Text, null_to
-from hls_handler.github.api import GithubApi
+from hls_handler.github.api import RepositoryApi
 from hls_handler.github.comments import is_by
 from hls_handler.github.reviews import find_marker
 from hls_handler.github.values import ReviewThread, ThreadReply
@@ -119,17 +119,13 @@ class WireData(BaseModel):
     ]
 
 
-def read_review_threads(
-    api: GithubApi, repository: str, number: int, *, bot: Account
-) -> Iterator[ReviewThread]:
+def read_review_threads(api: RepositoryApi, number: int, *, bot: Account) -> Iterator[ReviewThread]:
     """Yield the threads that `bot` opened, in GitHub's order; one request for each 50 threads of
     anybody.
     """
     after: str | None = None
     for _ in range(MAX_PAGES):
-        data = api.query(
-            REVIEW_THREADS_QUERY, repository, {"number": number, "after": after}, WireData
-        )
+        data = api.query(REVIEW_THREADS_QUERY, {"number": number, "after": after}, WireData)
         yield from filter(None, (_to_own_thread(thread, bot) for thread in data.threads))
         if not data.has_next or data.end is None:
             return

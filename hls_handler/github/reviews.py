@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -24,15 +25,18 @@ from hls_handler.actions import (
     Outcome,
 )
 from hls_handler.errors import DependencyDown, Retryable, Superseded
-from hls_handler.events import Account, Author, PullRequest, Text
-from hls_handler.github.api import GithubApi, WriteGuard, describe_errors, repository_path
+from hls_handler.events import Account, Author, Text
+from hls_handler.github.api import GithubApi, WriteGuard, parse
 from hls_handler.github.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
 from hls_handler.github.comments import is_by
+from hls_handler.github.errors import Refused
 from hls_handler.transport import shorten
 from hls_handler.wording import count
 
 if TYPE_CHECKING:
     from github.PullRequest import ReviewComment
+    from github.PullRequestComment import PullRequestComment
+    from github.Repository import Repository
 
 MAX_PAGES = 30  # only the newest 3,000 review comments of a pull request are searched
 MAX_LEFT_OUT = 10  # a rejected review with more comments is halved at once: each attempt is a write
@@ -83,9 +87,7 @@ class BotReviews:
     def __init__(
         self, api: GithubApi, repository: str, *, bot: Account, guard: WriteGuard | None
     ) -> None:
-        self._api = api
-        self._repository = repository
-        self._base = repository_path(repository)
+        self._api = api.of(repository)
         self._bot = bot
         self._guard = guard
 
@@ -166,19 +168,21 @@ class BotReviews:
             f"{_describe(len(comments)).capitalize()} of commit {commit[:10]}.\n{marker('review')}"
         )
         documents = [_to_document(comment) for comment in comments]
-        response = self._api.change(
-            self._repository,
-            lambda it: it.get_pull(number).create_review(
-                it.get_commit(commit), text, "COMMENT", documents
-            ),
-            guard=guard,
-            expected=(422,),
-        )
-        if response.status != 422:
+
+        try:
+            self._api.write(
+                lambda it: it.get_pull(number).create_review(
+                    it.get_commit(commit), text, "COMMENT", documents
+                ),
+                guard=guard,
+                expected=(422,),
+            )
+        except Refused as refused:
+            rejection = refused.reasons
+        else:
             return None
-        rejection = describe_errors(response.data)
         if not _is_position(rejection):
-            head = self._api.get(f"{self._base}/pulls/{number}", PullRequest).head_sha
+            head = self._api.read(lambda it: it.get_pull(number).head.sha)
             if head != commit:
                 raise Superseded(f"a newer push came meanwhile: {head[:10]}")
         return rejection
@@ -199,10 +203,10 @@ class BotReviews:
 
     def _own_comments(self, number: int) -> Iterator[_ReviewComment]:
         """Return the bot's review comments, newest first."""
-        path = f"{self._base}/pulls/{number}/comments"
-        query = {"sort": "created", "direction": "desc"}
         comments = self._api.items(
-            path, tuple[_ReviewComment, ...], max_pages=MAX_PAGES, query=query
+            lambda it: it.get_pull(number).get_review_comments(sort="created", direction="desc"),
+            _ReviewComment,
+            max_pages=MAX_PAGES,
         )
         return (comment for comment in comments if is_by(comment.user, self._bot))
 
@@ -223,19 +227,18 @@ class BotReviews:
             return Outcome("reply", "dry_run", "would have replied in a review thread", body=body)
         if action.ends_footer:
             self._remove_footer(number, action.comment_id, self._guard)
-        response = self._api.change(
-            self._repository,
-            lambda it: it.get_pull(number).create_review_comment_reply(action.comment_id, body),
-            guard=self._guard,
-            expected=(404, 410),
-        )
-        if response.status in (404, 410):
+        try:
+            written = self._api.write(
+                lambda it: it.get_pull(number).create_review_comment_reply(action.comment_id, body),
+                guard=self._guard,
+                expected=(404, 410),
+            )
+        except Refused:
             return Outcome(
                 "reply",
                 "declined",
                 "our comment in the review thread was deleted: no reply is posted",
             )
-        written = response.parse(_ReviewComment)
         return Outcome(
             "reply",
             "created",
@@ -246,18 +249,16 @@ class BotReviews:
         )
 
     def _remove_footer(self, number: int, comment_id: int, guard: WriteGuard) -> None:
-        path = f"{self._base}/pulls/comments/{comment_id}"
-        comment = self._api.find(path, _ReviewComment)
+        def get(repository: Repository) -> PullRequestComment:
+            return repository.get_pull(number).get_review_comment(comment_id)
+
+        comment = self._api.find(lambda it: parse(_ReviewComment, get(it).complete()))
         if comment is None or not is_by(comment.user, self._bot):
             return
         body = _FOOTER.sub("", comment.body)
         if body != comment.body:
-            self._api.change(
-                self._repository,
-                lambda it: it.get_pull(number).get_review_comment(comment_id).edit(body),
-                guard=guard,
-                expected=(404, 410),
-            )
+            with suppress(Refused):
+                self._api.write(lambda it: get(it).edit(body), guard=guard, expected=(404, 410))
 
     def _find_reply(self, number: int, action: EnsureReply) -> _ReviewComment | None:
         for comment in self._own_comments(number):

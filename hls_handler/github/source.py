@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from hls_handler.git.host import MirrorUnavailable
 from hls_handler.git.mirror import Hit, Mirror, Pick
-from hls_handler.github.api import GithubApi
+from hls_handler.github.api import RepositoryApi
 from hls_handler.github.review_context import read_blobs, read_head_files
 from hls_handler.github.values import Blob
 from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
@@ -21,15 +21,12 @@ BINARY_BYTES = 8_000  # a file with a zero byte among its first 8,000 bytes is b
 class CommitFiles:
     """The implementation of `handlers.reader.RepositoryFiles`."""
 
-    def __init__(
-        self, mirror: Mirror | None, api: GithubApi | None, repository: str, commit: str
-    ) -> None:
+    def __init__(self, mirror: Mirror | None, api: RepositoryApi | None, commit: str) -> None:
         """`mirror` is None for commands, which have none; `api` if there is no token, so that
         nothing is read.
         """
         self._mirror = mirror
         self._api = api
-        self._repository = repository
         self._commit = commit
         self._reason = ""
         if mirror is None and api is not None:
@@ -47,7 +44,7 @@ class CommitFiles:
         found = self._from_mirror(lambda mirror: mirror.files(self._commit, paths))
         texts: Mapping[str, str] = {}
         if found is None and self._api is not None:
-            texts = read_head_files(self._api, self._repository, self._commit, tuple(paths))
+            texts = read_head_files(self._api, self._commit, tuple(paths))
         elif found is not None:
             texts = {
                 path: content.decode("utf-8", "replace")
@@ -59,7 +56,7 @@ class CommitFiles:
     def blobs(self, ids: Sequence[str], contents: Sequence[str]) -> Mapping[str, Blob]:
         if self._api is None:
             return {}
-        return read_blobs(self._api, self._repository, ids, contents)
+        return read_blobs(self._api, ids, contents)
 
     def find_words(
         self, words: Collection[str], paths: Collection[str] | None = None

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hls_handler.errors import DependencyDown, Postponed, StepFailed, TokenReplaced
-from hls_handler.github.api import Credential, Response
-from hls_handler.github.errors import LIMIT_REMEDY, find_cure
+from hls_handler.github.api import Credential
+from hls_handler.github.errors import LIMIT_REMEDY, Refused, find_cure
 from hls_handler.settings.model import Github as GithubSettings
 
 log = logging.getLogger(__name__)
@@ -83,14 +83,14 @@ class Tokens:
                     self._clear(token)
             return dict(self._problems)
 
-    def report_error(self, token: Token, response: Response, error: StepFailed) -> str | None:
+    def report_error(self, token: Token, refused: Refused, error: StepFailed) -> str | None:
         """Store the problem that a response shows. Return a sentence about it if another token
         takes over; else None.
 
         A limit belongs to an account, so it concerns all tokens that are known to belong to the
         same account.
         """
-        problem = find_problem(response, error, self.now())
+        problem = find_problem(refused, error, self.now())
         if problem is None or len(self.all) == 1:
             return None
         with self._lock:
@@ -186,16 +186,16 @@ class Token(Credential):
             raise Postponed(sentence, at=problem.until)
         raise DependencyDown(sentence, dependency="github", remedy=self.remedy)
 
-    def handle_error(self, _authorization: str, response: Response, error: StepFailed) -> bool:
+    def handle_error(self, _authorization: str, refused: Refused, error: StepFailed) -> bool:
         """Store the problem. Raises `TokenReplaced` if another token can take over."""
-        replaced = self.tokens.report_error(self, response, error)
+        replaced = self.tokens.report_error(self, refused, error)
         if replaced is not None:
             raise TokenReplaced(replaced, at=self.tokens.now())
-        permissions = response.headers.get("x-accepted-github-permissions")
-        is_problem = find_problem(response, error, self.tokens.now()) is not None
+        permissions = refused.headers.get("x-accepted-github-permissions")
+        is_problem = find_problem(refused, error, self.tokens.now()) is not None
         # GitHub sends the header whatever the reason is.
-        has_cure = find_cure(response.message or "") is not None
-        if response.status == 403 and permissions and not is_problem and not has_cure:
+        has_cure = find_cure(refused.message or "") is not None
+        if refused.status == 403 and permissions and not is_problem and not has_cure:
             self.tokens.report_denial(permissions)
         return False
 
@@ -218,9 +218,9 @@ class AnyToken(Credential):
         self.remedy = token.remedy
         return token.header
 
-    def handle_error(self, authorization: str, response: Response, error: StepFailed) -> bool:
+    def handle_error(self, authorization: str, refused: Refused, error: StepFailed) -> bool:
         used = next(token for token in self._tokens.all if token.header == authorization)
-        return self._tokens.report_error(used, response, error) is not None and self._only is None
+        return self._tokens.report_error(used, refused, error) is not None and self._only is None
 
 
 def _read_expiry(headers: Mapping[str, str]) -> datetime | None:
@@ -233,13 +233,13 @@ def _read_expiry(headers: Mapping[str, str]) -> datetime | None:
     return expires_at.astimezone(UTC)
 
 
-def find_problem(response: Response, error: StepFailed, now: datetime) -> TokenProblem | None:
+def find_problem(refused: Refused, error: StepFailed, now: datetime) -> TokenProblem | None:
     """Return the problem that an error response shows; None if it has nothing to do with the
     token.
     """
-    if response.status == 401:
+    if refused.status == 401:
         return TokenProblem("GitHub rejected it (401)", until=None)
-    if response.status in (403, 429) and isinstance(error, DependencyDown):
+    if refused.status in (403, 429) and isinstance(error, DependencyDown):
         # GitHub may still limit at the reset time, by which the problem would end at once and be
         # found again
         until = max(error.not_before or now, now + LIMIT_PAUSE)

@@ -149,8 +149,8 @@ class FileAtRef:
     https://docs.github.com/en/rest/repos/contents#get-repository-content
     """
 
-    # "file" also for a symlink to a file of the repository
-    kind: Literal["file", "directory", "symlink", "submodule"]
+    # "file" (also for a symlink to a file of the repository), "directory", "symlink", "submodule"
+    kind: str
     sha: str  # SHA of the blob; "" for a directory
     content: bytes | None  # content of a file; None if it is over 1 MB, because GitHub omits it
 

@@ -7,12 +7,14 @@ https://docs.github.com/en/rest/repos/webhooks
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import Permanent
-from hls_handler.github.api import GithubApi, WriteGuard
+from hls_handler.github.api import GithubApi, WriteGuard, rest
+from hls_handler.github.errors import Refused
 from hls_handler.github.hooks import GithubHooks, Hook
 
 WAIT_S = 1.0
@@ -64,12 +66,11 @@ class WebhookSetup:
             "config": {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret},
         }
         if present is not None:
-            changed = f"{self._path}/hooks/{present.id}"
-            self._api.write("PATCH", changed, body, guard=UNGUARDED)
+            change = rest("PATCH", f"{self._path}/hooks/{present.id}", Hook, body=body)
+            self._api.write(change, guard=UNGUARDED)
             return EnsuredHook(present.id, "updated")
-        new = f"{self._path}/hooks"
-        response = self._api.write("POST", new, {"name": "web", **body}, guard=UNGUARDED)
-        return EnsuredHook(response.parse(Hook).id, "created")
+        create = rest("POST", f"{self._path}/hooks", Hook, body={"name": "web", **body})
+        return EnsuredHook(self._api.write(create, guard=UNGUARDED).id, "created")
 
     def ping(self, hook_id: int, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
         """Let GitHub ping the webhook, and return the attempt; None if GitHub lists none in
@@ -77,8 +78,8 @@ class WebhookSetup:
         """
         path = f"{self._path}/hooks/{hook_id}"
         known = GithubHooks(self._api).page(path).attempts
-        pings = f"{self._path}/hooks/{hook_id}/pings"
-        self._api.write("POST", pings, None, guard=UNGUARDED)
+        request = rest("POST", f"{path}/pings", object)
+        self._api.write(request, guard=UNGUARDED)
         return self._wait_for_ping(path, known, sleep)
 
     def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
@@ -92,8 +93,9 @@ class WebhookSetup:
         ping = next((one for one in known if one.event == PING), None)
         if ping is None:
             raise Permanent("GitHub lists no ping of the App's webhook any more")
-        attempts = f"{self._path}/hook/deliveries/{ping.id}/attempts"
-        self._api.write("POST", attempts, None, guard=UNGUARDED, expected=(202,))
+        redeliver = rest("POST", f"{path}/deliveries/{ping.id}/attempts", object)
+        with suppress(Refused):
+            self._api.write(redeliver, guard=UNGUARDED, expected=(202,))
         return self._wait_for_ping(path, known, sleep)
 
     def _wait_for_ping(

@@ -23,8 +23,9 @@ from hls_handler.actions import (
     RequestReviewers,
 )
 from hls_handler.events import Account, Label
-from hls_handler.github.api import GithubApi, Response, WriteGuard, describe_errors, repository_path
+from hls_handler.github.api import GithubApi, WriteGuard, rest
 from hls_handler.github.comments import BotComments, History
+from hls_handler.github.errors import Refused
 from hls_handler.github.labels import (
     LabelDifference,
     LabelOrigin,
@@ -74,11 +75,10 @@ class GithubWriter:
         labels: RepositoryLabels,
         guard: WriteGuard | None,
     ) -> None:
-        self._api = api
-        self._repository = repository
+        self._api = api.of(repository)
         self._history = history
         self._labels = labels
-        self._base = repository_path(repository)
+        self._base = f"/repos/{repository}"
         self._guard = guard
         self._comments = partial(
             BotComments, api, repository, bot=bot, history=history, guard=guard
@@ -111,15 +111,13 @@ class GithubWriter:
 
         def react(repository: Repository) -> object:
             if is_review_comment:
-                return (
-                    repository.get_pull(ANY_NUMBER)
-                    .get_review_comment(comment_id)
-                    .create_reaction(content)
-                )
+                pull = repository.get_pull(ANY_NUMBER)
+                return pull.get_review_comment(comment_id).create_reaction(content)
             return repository.get_issue(ANY_NUMBER).get_comment(comment_id).create_reaction(content)
 
-        response = self._api.change(self._repository, react, guard=self._guard, expected=(404, 410))
-        if response.status in (404, 410):
+        try:
+            self._api.write(react, guard=self._guard, expected=(404, 410))
+        except Refused:
             return "a person deleted the comment, so it got no reaction"
         return f"reacted with {content}"
 
@@ -167,7 +165,7 @@ class GithubWriter:
             return self._remove_issue_type(number)
         if self._history.was_done_once():
             return Outcome("type", "unchanged", "the issue got a type earlier")
-        types = self._api.find(f"{self._base}/issue-types", _IssueTypes) or ()
+        types = self._api.find(rest("GET", f"{self._base}/issue-types", _IssueTypes)) or ()
         enabled = {one.name.casefold(): one.name for one in types if one.is_enabled}
         name = enabled.get(action.name.casefold())
         if name is None:
@@ -176,9 +174,8 @@ class GithubWriter:
                 "withheld",
                 f"type {action.name} not set: the repository has no such issue type",
             )
-        path = f"{self._base}/issues/{number}"
         outcome = Outcome("type", "unchanged", HAS_TYPE)
-        if self._api.get(path, _TypedIssue).type is None:
+        if self._api.read(lambda it: it.get_issue(number).type) is None:
             if self._guard is None:
                 return Outcome("type", "dry_run", f"would have set the type {name}")
             if self._write_type(number, name, self._guard) is None:
@@ -191,8 +188,7 @@ class GithubWriter:
         return outcome
 
     def _remove_issue_type(self, number: int) -> Outcome:
-        path = f"{self._base}/issues/{number}"
-        found = self._api.get(path, _TypedIssue).type
+        found = self._api.read(lambda it: it.get_issue(number).type)
         outcome = Outcome("type", "unchanged", "the issue has no type")
         if found is not None:
             if self._guard is None:
@@ -204,9 +200,10 @@ class GithubWriter:
         return outcome
 
     def _write_type(self, number: int, name: str | None, guard: WriteGuard) -> _IssueType | None:
+        # PyGithub's `edit` does not have the type
         path = f"{self._base}/issues/{number}"
-        response = self._api.write("PATCH", path, {"type": name}, guard=guard)
-        return response.parse(_TypedIssue).type
+        request = rest("PATCH", path, _TypedIssue, body={"type": name})
+        return self._api.write(request, guard=guard).type
 
     def request_reviewers(self, number: int, action: RequestReviewers) -> Outcome:
         """Request reviews, at most once for a pull request: a reviewer whom a person removed is not
@@ -222,8 +219,7 @@ class GithubWriter:
             return Outcome("reviewers", "dry_run", f"would have requested reviews from {names}")
         refused = _write_names(
             action.logins,
-            lambda logins: self._api.change(
-                self._repository,
+            lambda logins: self._api.write(
                 lambda it: it.get_pull(number).create_review_request(logins),
                 guard=guard,
                 expected=(422,),
@@ -238,10 +234,8 @@ class GithubWriter:
         return Outcome("reviewers", "changed", "; ".join(details))
 
     def _read_labels(self, number: int) -> frozenset[str]:
-        path = f"{self._base}/issues/{number}/labels"
-        return frozenset(
-            label.name for label in self._api.items(path, tuple[Label, ...], max_pages=1)
-        )
+        labels = self._api.page(lambda it: it.get_issue(number).get_labels(), Label)
+        return frozenset(label.name for label in labels.value)
 
     def _compare_labels(
         self, action: EnsureLabels, settings: EffectiveLabels, present: frozenset[str]
@@ -259,9 +253,7 @@ class GithubWriter:
         # then a label that a person has just deleted must not be created by setting it
         if not settings.create:
             return decide(self._find_in_repository(optimistic.add))
-        known = frozenset(
-            label.name for label in self._labels.find_or_list(self._api, self._repository)
-        )
+        known = frozenset(label.name for label in self._labels.find_or_list(self._api))
         suggested = [name for name in optimistic.add if name in action.existing_only]
         if suggested:  # the same holds for these
             known = (known - frozenset(suggested)) | self._find_in_repository(suggested)
@@ -269,15 +261,13 @@ class GithubWriter:
 
     def _find_in_repository(self, names: Sequence[str]) -> frozenset[str]:
         if len(names) == 1:
-            found = self._api.find(f"{self._base}/labels/{quote(names[0], safe='')}", Label)
+            found = self._api.find(lambda it: it.get_label(names[0]).complete())
             if found is None:
                 return frozenset()
             return frozenset(names)
         missing = {name.casefold(): name for name in names}
         existing = set[str]()
-        for label in self._api.items(
-            f"{self._base}/labels", tuple[Label, ...], max_pages=MAX_PAGES
-        ):
+        for label in self._api.items(lambda it: it.get_labels(), Label, max_pages=MAX_PAGES):
             if label.name.casefold() in missing:
                 existing.add(missing.pop(label.name.casefold()))
             if not missing:
@@ -298,14 +288,16 @@ class GithubWriter:
         for name in difference.remove:
             # If the response is lost, the state "intended" shows that no person removed the label.
             history.change_labels((name,), "intended")
+            # PyGithub does not quote a slash in the name
             path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
-            # 404: it is not set
-            response = self._api.write("DELETE", path, None, guard=guard, expected=(404, 422))
-            if response.status == 422:
-                kept[name] = _describe_rejection(response)
-                history.change_labels((name,), "set")
-            else:
-                history.change_labels((name,), None)
+            state: LabelState | None = None
+            try:
+                self._api.write(rest("DELETE", path, object), guard=guard, expected=(404, 422))
+            except Refused as refused:
+                if refused.status == 422:  # 404: it is not set
+                    kept[name] = _describe_rejection(refused)
+                    state = "set"
+            history.change_labels((name,), state)
         return kept
 
     def _write_labels(
@@ -324,8 +316,7 @@ class GithubWriter:
             history.change_labels(add, "intended", label_origins(action))
             refused |= _write_names(
                 add,
-                lambda names: self._api.change(
-                    self._repository,
+                lambda names: self._api.write(
                     lambda it: it.get_issue(number).add_to_labels(*names),
                     guard=guard,
                     expected=(422,),
@@ -337,13 +328,16 @@ class GithubWriter:
 
     def _create_label(self, spec: LabelSpec, guard: WriteGuard) -> str | None:
         """Create the label; return why GitHub refused it, or None."""
-        body = {"name": spec.name, "color": spec.color, "description": spec.description}
-        response = self._api.write(
-            "POST", f"{self._base}/labels", body, guard=guard, expected=(422,)
-        )
-        if response.status == 422 and not _already_exists(response):
-            return _describe_rejection(response)
-        self._labels.add(self._repository, spec.name)
+        try:
+            self._api.write(
+                lambda it: it.create_label(spec.name, spec.color, spec.description),
+                guard=guard,
+                expected=(422,),
+            )
+        except Refused as refused:
+            if not _already_exists(refused):
+                return _describe_rejection(refused)
+        self._labels.add(self._api.repository, spec.name)
         return None
 
 
@@ -359,27 +353,29 @@ def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
     }
 
 
-def _write_names(names: Sequence[str], write: Callable[[list[str]], Response]) -> Mapping[str, str]:
+def _write_names(names: Sequence[str], write: Callable[[list[str]], object]) -> Mapping[str, str]:
     """Write the names, one by one if GitHub refuses them together. Return the refused ones, with
     the reasons.
     """
-    response = write([*names])
-    if response.status != 422:
+    try:
+        write([*names])
+    except Refused as rejection:
+        if len(names) == 1:
+            return {names[0]: _describe_rejection(rejection)}
+    else:
         return {}
-    if len(names) == 1:
-        return {names[0]: _describe_rejection(response)}
     refused = dict[str, str]()
     for name in names:
         refused |= _write_names([name], write)
     return refused
 
 
-def _describe_rejection(response: Response) -> str:
-    return f"GitHub refused it (422 {shorten(describe_errors(response.data))})"
+def _describe_rejection(refused: Refused) -> str:
+    return f"GitHub refused it (422 {shorten(refused.reasons)})"
 
 
-def _already_exists(response: Response) -> bool:
-    errors = response.data.get("errors")
+def _already_exists(refused: Refused) -> bool:
+    errors = refused.get("errors")
     return isinstance(errors, list) and any(
         isinstance(e, dict) and e.get("code") == "already_exists" for e in errors
     )

@@ -93,7 +93,7 @@ class SandboxReader(GithubReader):
         self._state = state
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
-        found = self._state.find_job(self._repository, job_id)
+        found = self._state.find_job(self._api.repository, job_id)
         log = found[2].log if found else None
         if not log:
             return NoLog("expired" if log is None else "empty")

@@ -470,8 +470,7 @@ def test_rule_11_git_connects_over_http_to_loopback_only(world: World) -> None:
     mirror = world.mirrors.of("http://192.0.2.1/api/v3", "o/r", lambda: TOKEN)
     source = CommitFiles(
         mirror,
-        GithubApi(github_settings(world.server.base_url, TOKEN), now=lambda: NOON),
-        "o/r",
+        GithubApi(github_settings(world.server.base_url, TOKEN), now=lambda: NOON).of("o/r"),
         "1" * 40,
     )
     assert source.no_mirror == UNEXPECTED  # without a connection: "transport 'http' not allowed"

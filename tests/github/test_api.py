@@ -19,7 +19,7 @@ from hls_handler.errors import (
     Permanent,
     Retryable,
 )
-from hls_handler.github.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard
+from hls_handler.github.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, listing, rest
 from hls_handler.github.hooks import GithubHooks
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON, TOKEN, github_settings
@@ -29,8 +29,13 @@ FILES = "/repos/o/r/pulls/7/files"
 PAGE = b"<html>please log in</html>"
 
 
+def read(api: GithubApi, path: str = ISSUE) -> object:
+    return api.read(rest("GET", path, object))
+
+
 def write(api: GithubApi, check_lease: Callable[[], None] = lambda: None) -> None:
-    api.write("POST", ISSUE, {"labels": ["bug"]}, guard=WriteGuard(lambda: None, check_lease))
+    request = rest("POST", ISSUE, object, body={"labels": ["bug"]})
+    api.write(request, guard=WriteGuard(lambda: None, check_lease))
 
 
 @pytest.mark.parametrize(
@@ -48,7 +53,7 @@ def test_failure_of_github_sends_one_request_and_raises_dependency_down(
 ) -> None:
     server.says = [say]
     with pytest.raises(DependencyDown, match=r"^GET /repos/o/r/issues/7: ") as caught:
-        api.get(ISSUE, object)
+        read(api)
     assert caught.value.dependency == "github"
     assert server.calls == [f"GET {ISSUE}"]
 
@@ -70,7 +75,7 @@ def test_answer_that_is_not_of_the_api_names_the_address_of_enterprise_server(
 ) -> None:
     server.says = [say]
     with pytest.raises(DependencyDown) as caught:
-        api.get("/user", object)
+        read(api, "/user")
     assert caught.value.remedy == (
         "check github.base_url (Enterprise Server: https://HOST/api/v3), and proxies and firewalls"
         " between this host and GitHub"
@@ -92,7 +97,7 @@ def test_request_ends_at_its_limit_also_while_bytes_arrive(
         closing(GithubApi(github_settings(server.url), now=lambda: NOON, timeout_s=0.3)) as api,
         pytest.raises(DependencyDown) as caught,
     ):
-        write(api) if is_write else api.get(ISSUE, object)
+        write(api) if is_write else read(api)
     # A write is not repeated before it must have ended.
     assert caught.value.not_before == (
         None if waits_s is None else NOON + timedelta(seconds=waits_s)
@@ -133,7 +138,7 @@ def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, server: Fa
     body = {"message": "Moved Permanently", "url": moved["Location"]}
     server.says = [Say(301, body, moved), Say(307, body, moved)]
     with pytest.raises(Permanent, match="was moved; if it has a new name, update `repositories`"):
-        api.get(ISSUE, object)
+        read(api)
     with pytest.raises(Permanent, match=r"^POST /repos/o/r/issues/7: 307 "):
         write(api)
     assert server.calls == [f"GET {ISSUE}", f"POST {ISSUE}"]
@@ -147,17 +152,16 @@ def test_find_distinguishes_404_of_github_from_404_of_a_proxy(
         Say(404, b"a proxy's page"),
         Say(404, {"error": "no route"}),
     ]
-    assert api.find(ISSUE, object) is None
+    assert api.find(rest("GET", ISSUE, object)) is None
     for _ in range(2):
         with pytest.raises(DependencyDown, match="404 Not Found: not a response of GitHub's API"):
-            api.find(ISSUE, object)
+            api.find(rest("GET", ISSUE, object))
 
 
 @pytest.mark.parametrize(
     ("pages", "links"),
     [
-        ([99], [None]),
-        ([100, 0], [None, None]),
+        ([100], [None]),
         ([100, 100], ["next", "first"]),
         ([1, 2], ["next", "prev"]),  # a short page is not the last while GitHub links to another
     ],
@@ -169,9 +173,9 @@ def test_a_list_is_read_to_its_end(
     server.says = [
         Say(body=[7] * size, headers=one) for size, one in zip(pages, headers, strict=True)
     ]
-    assert len(list(api.items(FILES, tuple[int, ...], max_pages=9))) == sum(pages)
-    assert [seen.query for seen in server.seen] == [
-        {"per_page": "100", "page": str(n + 1)} for n in range(len(pages))
+    assert len(list(api.items(listing(FILES), int, max_pages=9))) == sum(pages)
+    assert [seen.query.get("page", "1") for seen in server.seen] == [
+        str(n + 1) for n in range(len(pages))
     ]
 
 
@@ -190,14 +194,14 @@ def test_quota_is_read_from_every_response_and_every_request_is_counted(
         Say(headers={**quota, "X-RateLimit-Reset": "9e30"}),
     ]
     assert meter.rate_limit == RateLimit(None, None, None)
-    api.get(ISSUE, object)
+    read(api)
     expected = RateLimit(5000, 4990, datetime(2026, 11, 20, 12, 0, tzinfo=UTC))
     assert (meter.take_request_count(), meter.rate_limit) == (1, expected)
     for _ in range(2):
         with pytest.raises(DependencyDown):
-            api.get(ISSUE, object)
+            read(api)
     assert (meter.take_request_count(), meter.rate_limit) == (2, expected)
-    api.get(ISSUE, object)
+    read(api)
     assert meter.rate_limit == RateLimit(5000, 4990, None)
 
 
@@ -213,7 +217,7 @@ def test_quota_is_read_from_every_response_and_every_request_is_counted(
 def test_no_error_shows_the_token(api: GithubApi, server: FakeServer, say: Say) -> None:
     server.says = [say]
     with pytest.raises(HlsError) as caught:
-        api.get(ISSUE, object)
+        read(api)
     assert server.seen[0].headers["authorization"] == f"token {TOKEN}"
     assert TOKEN not in "".join(traceback.format_exception(caught.value)) + repr(caught.value)
 
@@ -229,11 +233,11 @@ def test_write_after_a_lost_lease_never_reaches_github(
             raise LeaseLost("the lease is lost")
         left.pop()
 
-    server.says = [Say(body={"number": 7})] * 2
-    api.get(ISSUE, object)
+    server.says = [Say(body={"url": "x"})] * 2
+    read(api)
     with pytest.raises(LeaseLost, match="the lease is lost"):
         write(api, check_lease)
-    assert api.get(ISSUE, object) == {"number": 7}  # the client is still usable
+    assert read(api) == {"url": "x"}  # the client is still usable
     assert server.calls == [f"GET {ISSUE}"] * 2
 
 
@@ -242,12 +246,19 @@ def test_method_of_pygithub_that_needs_two_requests_is_an_error(
 ) -> None:
     server.says = [Say(body={"number": 7})]
     with pytest.raises(RuntimeError, match="a second request for GET /repos/o/r/issues/7: POST "):
-        api.change(
-            "o/r",
+        api.of("o/r").write(
             lambda it: it.get_issue(7).complete().create_comment("It crashes."),
             guard=WriteGuard(lambda: None, lambda: None),
         )
     assert server.calls == [f"GET {ISSUE}"]
+
+
+def test_attribute_that_a_list_lacks_sends_no_request(api: GithubApi, server: FakeServer) -> None:
+    pull = {"number": 7, "url": f"{server.url}/repos/o/r/pulls/7"}
+    server.says = [Say(body=[pull])]
+    with pytest.raises(RuntimeError, match=r"a second request for .*: GET /repos/o/r/pulls/7$"):
+        api.of("o/r").read(lambda it: it.get_pulls().get_page(0)[0].merged)
+    assert server.calls == ["GET /repos/o/r/pulls"]
 
 
 HOOK = "/repos/o/r/hooks/1"

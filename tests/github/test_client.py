@@ -19,7 +19,7 @@ from tests.github.review_world import NOON, NUMBER, ReviewWorld, github_settings
 from tests.github.test_reader import ISSUE, MALLORY
 
 WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
-KNOWN = {"id": 1}
+KNOWN = {"id": 1, "has_issues": True, "permissions": {}}
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -89,7 +89,7 @@ def test_one_connection_serves_account_access_and_reads(
     assert (server.connections, meter.take_request_count()) == (1, 3)
 
 
-REPOSITORY = {"id": 1, "full_name": "o/r"}
+REPOSITORY = {"id": 1, "full_name": "o/r", "url": "https://api.github.com/repos/o/r"}
 
 
 @pytest.fixture

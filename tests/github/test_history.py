@@ -196,6 +196,7 @@ def test_error_on_a_later_page_ends_the_read(server: FakeServer, api: GithubApi)
 
 
 def test_repository_document_has_no_credential(server: FakeServer) -> None:
-    server.says = [Say(body={"id": 1, "full_name": "o/r", "temp_clone_token": "secret"})]
+    document = {"id": 1, "url": "https://api.github.com/repos/o/r"}
+    server.says = [Say(body={**document, "temp_clone_token": "secret"})]
     with closing(connect_read_only(github_settings(server.url), now=lambda: NOON)) as client:
-        assert client.repository_document("o/r") == {"id": 1, "full_name": "o/r"}
+        assert client.repository_document("o/r") == document
