@@ -151,7 +151,7 @@ def find_finding(
     job: Job, *, thread: int | None = None, number: int | None = None
 ) -> LedgerEntry | None:
     """Return the finding of the pull request with this review thread, or else with this number."""
-    if job.lease.number is None:
+    if job.lease.number is None or (thread is None and number is None):
         return None
     history = job.store.repositories.history(job.lease.repository_id, job.bot.login)
     ledger = history.review(job.lease.number).ledger
@@ -235,10 +235,8 @@ def _decide_finding(job: Job, command: Command, number: int, login: str) -> str:
         return _reply_with_hint(job, entry, number)
     if command.finding not in (None, entry.number):
         wanted = f"/{command.name} {command.finding}"
-        text = f"This is the thread of finding {entry.number}: write `{wanted}` in a new comment"
-        replied = _reply(
-            job, entry, number, f"other-{job.lease.guid[:8]}", f"{text} outside of it."
-        )
+        text = f"This is the thread of finding {entry.number}: write `{wanted}` outside of it."
+        replied = _reply(job, entry, number, f"other-{job.lease.guid[:8]}", text)
         return _join(_react(job, "confused"), replied)
     if command.name in ("undismiss", "objection"):
         return _undismiss(job, entry, number, login)

@@ -466,7 +466,7 @@ def test_number_of_another_finding_in_a_thread_gets_one_sentence(
 ) -> None:
     world = make_reviewed(make_world)
     reply(world, f"/{name} 2")
-    text = f"This is the thread of finding 1: write `/{name} 2` in a new comment outside of it."
+    text = f"This is the thread of finding 1: write `/{name} 2` outside of it."
     assert world.github.replies == {(900, "other-reply"): text}
     assert (world.github.reactions, requested(world)) == ([(901, "confused")], [])
 
