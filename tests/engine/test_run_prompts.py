@@ -353,7 +353,7 @@ def test_limit_of_a_pull_request_counts_all_its_events(make_world: MakeWorld) ->
         (
             [INVALID, INVALID],
             1.0,
-            "Claude's two replies to pull_requests/extra@",
+            "Claude's reply to pull_requests/extra@",
             "Claude gave no usable reply",
         ),
         ([], 0.0501, "this call needs up to 0.0500 USD", "the budget for reviews is used up"),
