@@ -18,6 +18,7 @@ from hls_handler.backtest.intervals import Share
 from hls_handler.backtest.run import Task
 from hls_handler.claude.provider import MARGIN
 from hls_handler.engine.asking import prompt_limits
+from hls_handler.engine.recording_job import read_facts
 from hls_handler.github.labels import fold
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers import handler_for
@@ -30,7 +31,6 @@ from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.trials.replay import StoredFacts
 from hls_handler.trials.trial import Trial
-from hls_handler.trials.trial_job import read_facts
 
 EVENT = "issues.opened"
 

@@ -18,6 +18,7 @@ from typing import Any
 from hls_handler import shipped
 from hls_handler.engine.job import facts_codec
 from hls_handler.engine.library import FACTS, GUID
+from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
@@ -34,7 +35,6 @@ from hls_handler.sandbox.state import BOT, State
 from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Claude
-from hls_handler.trials.trial_job import read_facts
 
 CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)
 STATES = {"issues": '[{"text": "Which version do you use?", "answered": false}]'}

@@ -18,6 +18,7 @@ from hls_handler.engine.job import (
     decode_reply_for_display,
     facts_codec,
 )
+from hls_handler.engine.recording_job import RecordingJob, read_facts
 from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import HlsError, PayloadError, Permanent
 from hls_handler.events import Account, Event, parse_event
@@ -41,7 +42,6 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.replies import NO_REPLIES, StoredReplies
 from hls_handler.store.statistics import DeliveryRow
-from hls_handler.trials.trial_job import TrialJob, read_facts
 
 SEARCHED_COMMENTS = 100
 """Newest comments of an issue in which that of the bot account is searched: one or two requests."""
@@ -79,11 +79,13 @@ class StoredFacts:
     restore: Callable[[str], Library] = _restore_nothing
     """Returns the library of one prompt in the version of a prompt id. Raises `NotRepeatable`."""
 
-    def make_job(self, asking: Asking, comments: Comments | None, posted: str | None) -> TrialJob:
+    def make_job(
+        self, asking: Asking, comments: Comments | None, posted: str | None
+    ) -> RecordingJob:
         """Return the job with which the handler asks the prompts of `asking`."""
         file = asking.library.prompts[asking.first].path
         rule = Rule(self.event.key, asking.first, self.effective, file)
-        return TrialJob(self.event, rule, asking, comments, posted, self.facts)
+        return RecordingJob(self.event, rule, asking, comments, posted, self.facts)
 
 
 def read_unstored(
@@ -162,7 +164,7 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
     )
 
 
-def replay(stored: StoredFacts, *, posted: str | None = None) -> TrialJob:
+def replay(stored: StoredFacts, *, posted: str | None = None) -> RecordingJob:
     """Run a delivery again with the stored replies in the place of Claude's, and return its job.
 
     `posted` is the comment. Raises `NotRepeatable`, or `Permanent` if a reply that is needed is

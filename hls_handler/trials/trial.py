@@ -20,6 +20,7 @@ from hls_handler.engine.asking import PROMPT_SECRET, Comments, find_review_budge
 from hls_handler.engine.job import decode_reply_for_display
 from hls_handler.engine.library import families
 from hls_handler.engine.posting import LABELS_BEFORE, OUTCOME
+from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import (
     DependencyDown,
     HlsError,
@@ -53,7 +54,6 @@ from hls_handler.trials.replay import (
     replay,
 )
 from hls_handler.trials.sender import Sender, UnusableAnswer
-from hls_handler.trials.trial_job import TrialJob
 from hls_handler.untrusted.redaction import redact
 
 NOT_ASKED = "not asked, because of the error above"
@@ -115,7 +115,7 @@ class Trial:
             return names
         return (*names, VERIFY_PROMPT)
 
-    def make_job(self, send: Callable[[RenderedPrompt], Reply]) -> TrialJob:
+    def make_job(self, send: Callable[[RenderedPrompt], Reply]) -> RecordingJob:
         """Return the job with which a handler asks the prompt and those that follow. `send` sends
         each request.
         """
@@ -265,7 +265,7 @@ def _compare(store: Storage, row: DeliveryRow, trial: Trial, sender: Sender) -> 
     return replace(_begin(row), posted=posted.run, new=new, labels=labels)
 
 
-def _replay(source: StoredFacts, posted: str | None) -> TrialJob | None:
+def _replay(source: StoredFacts, posted: str | None) -> RecordingJob | None:
     """Run a delivery again with its replies, as the prompts were then; None if there are none."""
     with suppress(NotRepeatable, StepFailed, PromptError):
         return replay(source, posted=posted)

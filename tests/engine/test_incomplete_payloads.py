@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import HlsError
 from hls_handler.events import REQUIRED_OBJECTS, parse_event
 from hls_handler.handlers import handler_for
@@ -23,7 +24,6 @@ from hls_handler.sandbox.reader import SandboxReader
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Repository
-from hls_handler.trials.trial_job import read_facts
 from hls_handler.web.webhook import check_payload
 from tests.engine.fakes import HLS
 from tests.engine.world import library, settings

@@ -28,6 +28,7 @@ from hls_handler.analysis import (
 )
 from hls_handler.claude.prices import with_price
 from hls_handler.engine.active_config import Claude, Provider, T
+from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
 from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.handlers.asking import VERIFY_PROMPT
@@ -39,7 +40,6 @@ from hls_handler.review.positions import Located
 from hls_handler.settings.model import Settings
 from hls_handler.trials.sender import Sender
 from hls_handler.trials.trial import Trial
-from hls_handler.trials.trial_job import TrialJob
 from hls_handler.wording import add_usd
 from tests.golden.cases import (
     Case,
@@ -224,7 +224,7 @@ class Question:
         self.make_job(collect).run(self.trial.source.handler)
         return tuple(found)
 
-    def make_job(self, send: Callable[[RenderedPrompt], Reply]) -> TrialJob:
+    def make_job(self, send: Callable[[RenderedPrompt], Reply]) -> RecordingJob:
         """Return the job that asks about the case. The review of a golden finding is not sent: its
         reply is given.
         """

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, create_model
 
 from hls_handler.actions import Action, InlineComment, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, ReplyFields
+from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullRequest
 from hls_handler.github.values import Commit, Comparison
@@ -18,7 +19,6 @@ from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.routing import WebhookEnvelope
-from hls_handler.trials.trial_job import read_facts
 from tests.engine.fakes import FakeReader
 from tests.handlers.events import (
     ANNOUNCEMENT,

@@ -27,6 +27,7 @@ import pytest
 
 from hls_handler.analysis import Analysis, Reply, ReplyFields, Usage
 from hls_handler.engine.asking import Comments
+from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import HlsError
 from hls_handler.events import Event
 from hls_handler.handlers import HANDLERS
@@ -43,7 +44,6 @@ from hls_handler.question import Prompt
 from hls_handler.routing import Rule
 from hls_handler.sandbox.samples import facts_of
 from hls_handler.settings.effective import find_chosen_events, without_entry
-from hls_handler.trials.trial_job import TrialJob
 from tests.engine.world import settings
 from tests.prompting.samples import FAMILIES, KEY, SHIPPED, copy_shipped, write
 from tests.settings.files import SMALLEST, load
@@ -131,7 +131,7 @@ def comment_of(
     asking = Asking(library, prompt.name, common, send)
     comments = Comments(library, common, KEY, handler.has_sections)
     rule = Rule(event.key, prompt.name, without_entry(settings()), prompt.path)
-    job = TrialJob(event, rule, asking, comments, facts=facts)
+    job = RecordingJob(event, rule, asking, comments, facts=facts)
     job.run(handler)
     return job.analysis.comment or ""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hls_handler.engine.recording_job import read_facts
 from hls_handler.events import Account, Label, Repository
 from hls_handler.github.values import (
     GUIDANCE_PATHS,
@@ -25,7 +26,6 @@ from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.shown_context import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
 from hls_handler.prompting.render import render
 from hls_handler.question import estimate_tokens
-from hls_handler.trials.trial_job import read_facts
 from tests.handlers.world import (
     event,
     fake_reader,

@@ -1,4 +1,4 @@
-"""The job of a handler in a trial: the facts are given, and what would be posted is kept in
+"""The job of a handler that records: the facts are given, and what would be posted is kept in
 memory.
 """
 
@@ -32,7 +32,7 @@ from hls_handler.settings.repository import FileProblems
 
 
 @dataclass(slots=True)
-class TrialJob:
+class RecordingJob:
     """Implements `handlers.job.Job`. Only `asking` may write or store something."""
 
     event: Event
