@@ -99,7 +99,7 @@ hostile: .venv/ready-dev
 
 # try 200 histories of undone triage runs and 500 of first texts (`make test-all`: 80 and 100)
 histories: .venv/ready-dev
-	@ALL_HISTORIES=1 $(BIN)/python -m pytest tests/triage/test_undo.py tests/backtest/test_first_text.py
+	@ALL_HISTORIES=1 $(BIN)/python -m pytest tests/triage/test_undo.py tests/batches/test_first_text.py
 
 # ask Claude about the golden cases: EVAL="--judge MODEL --max-usd 4" (costs money)
 eval: .venv/ready-dev

@@ -13,8 +13,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -174,7 +174,8 @@ class Service:
     The constructor raises `SettingsError`, or its subclass `DatabaseUnavailable` if the only
     problem is that the database is unavailable. `ring` is the one that `configure_logs` got. The
     argument `load` is a function that reads the prompt library. With `listening`, missed webhooks
-    are read every few seconds, even if the settings switch catch-up off.
+    are read every few seconds, even if the settings switch catch-up off. With `only_batch`, only
+    the deliveries of this batch are processed, by `working`.
     """
 
     def __init__(
@@ -186,6 +187,7 @@ class Service:
         role: Role = "all",
         listening: Listening | None = None,
         expiry: Expiry = EXPIRY,
+        only_batch: int | None = None,
     ) -> None:
         settings = file.initial
         self.role: Role = role
@@ -195,6 +197,9 @@ class Service:
         first = opened.config
         self._store = opened.store
         self._held = opened.held
+        self._queue = self._store.queue
+        if only_batch is not None:
+            self._queue = self._store.queue.of_batch(only_batch)
         self._health = Health(_utc_now)
         self._health.ok("store")  # it was opened, and the prompts were read
         self._health.ok("prompts")
@@ -220,6 +225,7 @@ class Service:
         self._leases = HeldLeases(
             lambda lease, s: self._store.queue.renew(lease, lease_s=s), expiry=expiry
         )
+        self._of_workers: list[Clients] = []
         self._workers: Workers | None = None
         if role != "web":
             self._workers = self._make_workers()
@@ -256,9 +262,26 @@ class Service:
         if self._workers is not None:
             self._workers.begin_to_stop()
 
+    @contextmanager
+    def working(self) -> Iterator[Health]:
+        """Process deliveries without receiving any, for a command; yield the health."""
+        assert self._workers is not None
+        self._workers.start()
+        try:
+            yield self._health
+        finally:
+            self._workers.stop(self.settings().limits.shutdown_s)
+            for clients in self._of_workers:
+                clients.github.close()
+                clients.claude.close()
+            self._accepts.close()
+            if self._vectors is not None:
+                self._vectors.close()
+            self._held.close()
+
     def _make_workers(self) -> Workers:
         return Workers(
-            queue=self._store.queue,
+            queue=self._queue,
             leases=self._leases,
             limits=lambda: self.settings().limits,
             name=f"{socket.gethostname()}-{os.getpid()}",
@@ -306,6 +329,7 @@ class Service:
 
     def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
         clients = self._clients(self.settings())
+        self._of_workers.append(clients)
 
         def make_context() -> WorkerContext:
             active = self._current_config()

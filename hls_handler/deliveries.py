@@ -24,9 +24,10 @@ PRIORITY_BOT_REQUEST = 2
 PRIORITY_PULL_REQUEST = 1
 PRIORITY_OTHER = 0
 PRIORITY_BACKLOG = -6
-"""Priorities of requests to the bot, of pull request events, of all other events, and of issues of
-the backlog. A higher one is claimed first; a webhook that arrives within an hour precedes the
-backlog.
+PRIORITY_BATCH = -10_000_000
+"""Priorities of requests to the bot, of pull request events, of all other events, of issues of the
+backlog, and of batches. A higher one is claimed first; a webhook that arrives within an hour
+precedes the backlog, and all webhooks precede batches.
 """
 
 HEAD_START_MS = 600_000
@@ -54,6 +55,11 @@ CONCLUDED = f"{REQUESTED}conclude:"
 finding.
 """
 
+RECORDED = f"{REQUESTED}record:"
+"""Beginning of the request id of a delivery of a batch whose result is only recorded: it has no
+conversation. The rest is the index of the prompt that is asked.
+"""
+
 TRIAGE = f"{REQUESTED}triage:"
 UNDO_TRIAGE = f"{REQUESTED}undo-triage:"
 """Beginnings of the request ids of the deliveries of a triage run, and of those that take it back.
@@ -61,7 +67,8 @@ The rest is the id of the run.
 """
 
 TRIAGED = "triage-"
-"""Beginning of the GUID of a delivery of a triage run: "triage-3-17"."""
+BATCHED = "batch-"
+"""Beginning of the GUID of a delivery of a triage run: "triage-3-17"; and of a batch."""
 
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
@@ -94,7 +101,7 @@ def shorten_guid(guid: str) -> str:
     """Return what people can type: a prefix, which is unique as a rule. Names of issues of a triage
     run begin alike, and are whole.
     """
-    return guid if guid.startswith(TRIAGED) else guid[:8]
+    return guid if guid.startswith((TRIAGED, BATCHED)) else guid[:8]
 
 
 class NewDelivery(msgspec.Struct, frozen=True):
@@ -136,6 +143,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     """
     is_command: bool = False
     former_name: str = ""  # of the repository, which this event says was renamed: "owner/repo"
+    batch_id: int | None = None
 
     @property
     def conversation_key(self) -> str | None:
@@ -143,8 +151,10 @@ class NewDelivery(msgspec.Struct, frozen=True):
         processed one at a time.
 
         Commands have a key of their own, "186853002#7/commands", so that they do not wait for other
-        deliveries.
+        deliveries. What is only recorded has no conversation, so that no webhook waits for it.
         """
+        if self.request_id.startswith(RECORDED):
+            return None
         key = conversation_key(self.repository_id, self.number)
         return f"{key}/commands" if self.is_command and key is not None else key
 
@@ -155,7 +165,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     @property
     def is_requested(self) -> bool:
         """Return True if HLS itself made the delivery, because a person requested a review, a
-        triage run, or its undo.
+        batch, a triage run, or its undo.
         """
         return self.request_id.startswith(REQUESTED)
 
@@ -214,10 +224,18 @@ class Lease:
     first_failure_at: datetime | None
     github_requests: int | None = None  # that earlier attempts sent
     author: str | None = None  # login, of the issue or pull request; None unless `metrics.authors`
+    batch_id: int | None = None
     body: bytes = field(repr=False, default=b"")  # the JSON, decompressed
 
     @property
+    def is_recorded(self) -> bool:
+        """Return True if nothing is written to GitHub, and the result is only recorded."""
+        return self.request_id.startswith(RECORDED)
+
+    @property
     def conversation_key(self) -> str | None:
+        if self.is_recorded:
+            return None
         return conversation_key(self.repository_id, self.number)
 
 

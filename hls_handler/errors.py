@@ -16,7 +16,7 @@ HlsError
 ├── UnknownPayload         no recorded payload has this name
 ├── DamagedError           a stored value cannot be read: the operator restores a backup
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator
-├── CannotPlan             no triage run can be started: it says why
+├── CannotPlan             no batch or triage run can be started: it says why
 ├── InvalidTerms           a field of the page of triage runs is wrong: the message names it
 ├── CallRefused            a page must not ask Claude now: it shows why
 ├── NotRepeatable          a delivery cannot be analysed again: something is not stored
@@ -25,7 +25,6 @@ HlsError
 │   ├── TooMuch            the commits are too large, or fetching them takes too long
 │   └── HostFailed         the git host does not answer: nothing is fetched for a minute
 ├── VectorsUnavailable     only full-text search is used, without Qdrant
-├── RunStopped             a backtest ends early; the next run continues
 ├── Stopped                catch-up ends early; the next run continues
 ├── LeaseLost              another worker may claim the delivery: this one writes nothing
 ├── Postponed              not a failure: the delivery waits (rate limiter, budget, a held lock)

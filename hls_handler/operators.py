@@ -19,6 +19,9 @@ Act = Literal[
     "triage",
     "undo triage",
     "review",
+    "batch",
+    "stop batch",
+    "continue batch",
 ]
 MAX_OBJECTS = 100  # that a line names
 

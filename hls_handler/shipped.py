@@ -29,7 +29,7 @@ _GROUPS = {
         "machines.md",
         "data.md",
     ),
-    "Prompts": ("prompts.md", "prompts-reference.md", "prompts-reasons.md"),
+    "Prompts": ("prompts.md", "batches.md", "prompts-reference.md", "prompts-reasons.md"),
     "Reference": ("settings.md", "cli.md", "http.md", "events.md"),
 }
 

@@ -20,6 +20,7 @@ from hls_handler.queue.locks import Locks
 from hls_handler.queue.pauses import Pauses
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.store.analyses import Analyses
+from hls_handler.store.batches import Batches
 from hls_handler.store.budgets import Budgets
 from hls_handler.store.calls import ClaudeCalls
 from hls_handler.store.catch_up import CatchUpStore
@@ -92,6 +93,7 @@ class Storage:
         self.retention: Final = RetentionStore(database)
         self.forgetting: Final = Forgetting(database)
         self.triage: Final = TriageRuns(database)
+        self.batches: Final = Batches(database)
 
     @classmethod
     def open(

@@ -26,7 +26,7 @@ PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
     6: ("__main__", "cli", "app", "main", "sandbox"),
-    5: ("console", "reports", "web", "triage", "trials", "backtest", "background", "engine"),
+    5: ("console", "reports", "web", "triage", "trials", "batches", "background", "engine"),
     4: ("storage", "store", "queue", "db"),
     3: ("routing", "handlers", "prompting", "review", "retrieval", "ci"),
     2: ("github", "claude", "git"),

@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "List, show, retry and discard deliveries. Works while the service runs.",
     ),
     "why": ("deliveries:why", "Explain what HLS did on an issue or pull request."),
-    "backtest": ("backtest:backtest", "Test a prompt on closed issues as they were first written."),
+    "batch": ("batch:batch", "Ask Claude about many things, at a price that you set."),
     "triage": ("triage:triage", "Process open issues of the backlog, or take a run back."),
     "backup": ("maintenance:backup", "Copy the SQLite database to FILE."),
     "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),

@@ -213,6 +213,17 @@ def track(items: Iterable[T], what: str, *, total: int | None = None) -> Iterato
                 progress.advance(progress.task_ids[0])
 
 
+def show_progress(steps: Iterable[tuple[int, str]], *, total: int) -> None:
+    """Show on a terminal how many of `total` are done, beside a text that may change, until the
+    steps end.
+    """
+    with _progress("", total) as progress:
+        for completed, text in steps:
+            if progress is not None:
+                task = progress.task_ids[0]
+                progress.update(task, completed=completed, description=text)
+
+
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show on a terminal, after two seconds, how long the block has taken."""

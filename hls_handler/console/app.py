@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from hls_handler.console import openapi
 from hls_handler.console.access import Access
 from hls_handler.console.api import Api
-from hls_handler.console.backtests import BacktestPages
+from hls_handler.console.batches import BatchPages
 from hls_handler.console.claude_runs import ClaudeRuns, ConnectClaude
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.documentation import DocumentationPages
@@ -107,7 +107,7 @@ class Console:
                 is_ending=self._ending.is_set,
             ).routes(),
             *TriagePages(frame, store, ports.prompts).routes(),
-            *BacktestPages(frame).routes(),
+            *BatchPages(frame, store).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             Route(

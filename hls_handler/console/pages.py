@@ -21,7 +21,6 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from hls_handler import __version__
-from hls_handler.reports.backtests import format_share
 from hls_handler.untrusted.cleaning import escape_unprintable_lines, truncate
 from hls_handler.wording import format_relative, format_seconds, format_usd
 
@@ -39,6 +38,7 @@ NAVIGATION = {
     "Deliveries": "/deliveries",
     "Prompts": "/prompts",
     "Triage": "/triage",
+    "Batches": "/batches",
     "Figures": "/figures",
     "Log": "/log",
     "Documentation": "/docs",
@@ -91,7 +91,6 @@ def _environment() -> Environment:
     environment.filters["editable"] = _to_editable
     environment.filters["moment"] = datetime.fromisoformat
     environment.filters["number"] = "{:,}".format
-    environment.filters["share"] = format_share
     environment.filters["sentence"] = _to_sentence
     environment.filters["usd"] = format_usd
     environment.globals.update(navigation=NAVIGATION, version=__version__)

@@ -116,6 +116,7 @@ deliveries = Table(
     Column("analysis_error", UntrustedString),
     Column("posting_status", Text),
     Column("posting_error", UntrustedString),
+    Column("batch_id", BigInteger),  # NULL: of a webhook
     Column(
         "digest", LargeBinary
     ),  # repository id and number (8 bytes each) and SHA-256 of the body
@@ -185,6 +186,7 @@ deliveries = Table(
     _partial_index(
         "ix_deliveries_posted_on", "repository", "posted_on", where="posted_on IS NOT NULL"
     ),
+    _partial_index("ix_deliveries_batch", "batch_id", "number", where="batch_id IS NOT NULL"),
     _partial_index("ix_deliveries_finished", "finished_at", where="finished_at IS NOT NULL"),
     _partial_index(
         "ix_deliveries_finished_with_body",
@@ -202,6 +204,21 @@ pauses = Table(
     Column("repository", UntrustedString),  # as the operator wrote it; NULL for all repositories
     Column("reason", UntrustedString),
     Column("paused_at", BigInteger, nullable=False),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("repository_id", BigInteger),
+    Column("repository", UntrustedString),
+    Column("started_by", UntrustedString, nullable=False),  # as `operators.log_act`
+    Column("started_at", BigInteger, nullable=False),
+    Column("max_micro_usd", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),  # "open", "stopped", "undone"
+    Column("terms", UntrustedString, nullable=False),  # JSON: the options
+    Column("plan", UntrustedString, nullable=False),  # JSON: what was chosen, and left out
 )
 
 triage_runs = Table(
@@ -256,6 +273,7 @@ calls = Table(
     Column(
         "review_key", Text
     ),  # pull request or triage run ("triage 3") whose budget counts the call; else NULL
+    Column("batch_id", BigInteger),
     # Of the row in `questions`; NULL: a reply from the cache
     Column("request_digest", LargeBinary),
     # The question asks to correct the invalid reply to the call before, which it follows.
@@ -282,6 +300,7 @@ calls = Table(
         "cost_micro_usd",
         where="review_key IS NOT NULL",
     ),
+    _partial_index("ix_calls_batch", "batch_id", "cost_micro_usd", where="batch_id IS NOT NULL"),
     _partial_index("ix_calls_cache", "cache_key", "finished_at", where="cache_key IS NOT NULL"),
     _partial_index("ix_calls_paid_by", "paid_by", where="paid_by IS NOT NULL"),
     # The columns after the first are there for the order of replies with the same time.

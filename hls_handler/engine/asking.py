@@ -65,7 +65,14 @@ from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.settings.values import PathFilter
 from hls_handler.store.budgets import list_budgets
-from hls_handler.store.calls import FAILED, UNAVAILABLE, ReviewBudget, RunBudget, StartedCall
+from hls_handler.store.calls import (
+    FAILED,
+    UNAVAILABLE,
+    BatchBudget,
+    ReviewBudget,
+    RunBudget,
+    StartedCall,
+)
 from hls_handler.store.questions import Question
 from hls_handler.store.replies import ESTIMATED
 from hls_handler.store.reply_cache import CacheKey
@@ -224,7 +231,9 @@ class _Asked:
         job = self.job
         calls = job.store.calls
         estimate = provider.upper_estimate(self.rendered, correction=correction)
-        question = make_question(self.rendered, self.digest, correction)
+        question = None
+        if not job.lease.is_recorded:
+            question = make_question(self.rendered, self.digest, correction)
         call = self._begin(estimate, question, is_cache_miss=cache_key is not None)
         try:
             # do not pay for a reply that another worker would discard
@@ -236,7 +245,7 @@ class _Asked:
             answer = provider.ask(self.rendered, correction=correction)
         except StepFailed as exc:
             self._end_failed(call, exc)
-            if isinstance(exc, Permanent):
+            if isinstance(exc, Permanent) and not job.lease.is_recorded:
                 remedy = "do what the message says; the next valid reply clears this problem"
                 job.context.health.report_problem("claude", str(exc), remedy)
             raise
@@ -246,7 +255,9 @@ class _Asked:
             cache_key = None
         return self._end_valid(call, answer, cache_key)
 
-    def _begin(self, estimate: Usage, question: Question, *, is_cache_miss: bool) -> StartedCall:
+    def _begin(
+        self, estimate: Usage, question: Question | None, *, is_cache_miss: bool
+    ) -> StartedCall:
         """Record the start of a call. Raises what `ClaudeCalls.begin` raises.
 
         If a budget is used up and the settings do not wait for it, raises `BudgetExceeded` or
@@ -258,6 +269,11 @@ class _Asked:
         if settings.claude.fallbacks:
             provider = estimate.model.partition("/")[0]
         review = self._find_budget()
+        sources = None
+        check = None
+        if not job.lease.is_recorded:
+            sources = job.config.library.sources[self._prompt.name]
+            check = job.check_newest()
 
         def begin() -> StartedCall:
             return job.store.calls.begin(
@@ -274,15 +290,15 @@ class _Asked:
                 outsider=job.outsider,
                 is_cache_miss=is_cache_miss,
                 question=question,
-                sources=job.config.library.sources[self._prompt.name],
+                sources=sources,
                 changes=job.pending.take(),
-                check=job.check_newest(),
+                check=check,
             )
 
         try:
             return job.wait_in_place(begin)
         except BudgetExceeded as exc:
-            if job.run is None:
+            if job.run is None and job.batch is None:
                 raise
             raise ConversationIgnored(str(exc), "over budget") from exc
         except BudgetUsedUp as exc:
@@ -296,8 +312,10 @@ class _Asked:
                 raise BudgetExceeded(str(exc)) from exc
             raise ConversationIgnored(str(exc), "over budget") from exc
 
-    def _find_budget(self) -> ReviewBudget | RunBudget | None:
+    def _find_budget(self) -> ReviewBudget | RunBudget | BatchBudget | None:
         job = self.job
+        if job.batch is not None:
+            return job.batch.budget
         if job.run is not None:
             return job.run.budget
         budget = find_review_budget(job.event, job.config.settings, job.rule.effective)
@@ -387,6 +405,8 @@ class _Asked:
         repository_id = job.lease.repository_id
         if not claude.cache_ttl_h or repository_id is None or job.event.is_full_review_requested:
             return None
+        if job.lease.is_recorded:
+            return None
         digest = self.digest
         if self._is_review:
             if any(self.variables.get(name) for name in EARLIER_FINDINGS):
@@ -470,7 +490,8 @@ class _Asked:
                 f"Claude's reply to {self._prompt.id} does not fit the prompt's fields (tried"
                 f" twice): {answer.problem}"
             )
-        job.context.health.report_problem("claude", problem, advice)
+        if not job.lease.is_recorded:
+            job.context.health.report_problem("claude", problem, advice)
         return Permanent(f"{problem}; {advice}")
 
 

@@ -59,6 +59,7 @@ from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
 from hls_handler.routing import Router, Rule
 from hls_handler.settings.repository import RepositorySettings, RepositorySettingsFile
 from hls_handler.storage import Storage
+from hls_handler.store.batches import Batch
 from hls_handler.store.calls import CallRow
 from hls_handler.store.interruptions import NO_SITUATION, Situation
 from hls_handler.store.replies import NO_REPLIES, StoredReplies, StoredReply
@@ -199,6 +200,7 @@ class Job:
     replies: StoredReplies = NO_REPLIES  # of Claude, stored before this attempt
     outsider: str | None = None  # the sender, if `budgets.outsiders` counts the calls
     run: TriageRun | None = None  # that the delivery belongs to, or takes back
+    batch: Batch | None = None  # that the delivery belongs to
     attempt: Attempt = field(default_factory=Attempt)  # the only part that changes
 
     @property

@@ -22,6 +22,7 @@ import msgspec
 
 from hls_handler.deliveries import Checkpoint, End, Lease, Posted
 from hls_handler.engine.active_config import WorkerContext
+from hls_handler.engine.batches import NO_RESULT, run_recorded
 from hls_handler.engine.checks import (
     check_title,
     end_group_check,
@@ -78,6 +79,7 @@ from hls_handler.routing import (
     from_event,
 )
 from hls_handler.settings.effective import without_entry
+from hls_handler.store.batches import Batch
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT, CallRow
 from hls_handler.store.replies import NO_REPLIES
 
@@ -177,6 +179,8 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int
             _hold_requests(lease, context, error, now)
     if isinstance(decision, str):
         end = End("dead", decision, handler=handler_for(lease.event).name)
+        if lease.is_recorded:  # it needs no person: the batch shows it
+            end = replace(end, state="ignored", kind=NO_RESULT)
         calls = store.calls.calls_of(lease.guid)
         took_s = (now - lease.received_at).total_seconds()
         store.queue.finish(lease, end, took_s=took_s, github_requests=requests)
@@ -285,8 +289,11 @@ def process_delivery(lease: Lease, context: WorkerContext, attempt: Attempt) -> 
         situation,
         replies=replies,
         run=find_run(lease, context.store),
+        batch=_find_batch(lease, context),
         attempt=attempt,
     )
+    if lease.is_recorded:
+        return run_recorded(job)
     routing_input = from_event(event)
     job, title_outcome = check_title(job, routing_input)
     try:
@@ -301,6 +308,12 @@ def process_delivery(lease: Lease, context: WorkerContext, attempt: Attempt) -> 
     for one in filter(None, (outcome, title_outcome)):
         end = replace(end, reason=f"{end.reason}; {one.detail}")
     return end
+
+
+def _find_batch(lease: Lease, context: WorkerContext) -> Batch | None:
+    if lease.batch_id is None:
+        return None
+    return context.store.batches.find(lease.batch_id)
 
 
 def _process(job: Job, routing_input: RoutingInput) -> End:

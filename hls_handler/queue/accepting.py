@@ -109,7 +109,7 @@ class BatchAcceptor:
         self, batch: Sequence[NewDelivery], *, finds_replays: bool, counts: Counts | None
     ) -> list[Accepted]:
         """See `DeliveryQueue.accept`."""
-        rows = [_row(new) for new in batch]  # compressed before the transaction
+        rows = [make_row(new) for new in batch]  # compressed before the transaction
         increments = _count_arrivals(batch) + Counter(counts or {})
         guids = {new.guid for new in batch}
         digests = {
@@ -139,7 +139,7 @@ class BatchAcceptor:
                     known[new.guid] = new
                     if new.state == "queued" and new.digest in bodies:
                         bodies[new.digest][new.guid] = new.state
-                    stored[new.guid] = (new, row | _times(new, now))
+                    stored[new.guid] = (new, row | make_times(new, now))
             inserted = [
                 row | {"received_at": now}
                 for guid, (_, row) in stored.items()
@@ -281,7 +281,8 @@ def _is_same(old: Known, new: NewDelivery) -> bool:
     return None in (old.digest, new.digest) or old.digest == new.digest
 
 
-def _row(new: NewDelivery) -> dict[str, object]:
+def make_row(new: NewDelivery) -> dict[str, object]:
+    """Return the columns of a new delivery, without its times."""
     row: dict[str, object] = {
         "guid": new.guid,
         "event": new.event,
@@ -300,6 +301,7 @@ def _row(new: NewDelivery) -> dict[str, object]:
         "conversation_key": new.conversation_key,
         "is_command": new.is_command,
         "priority": new.priority,
+        "batch_id": new.batch_id,
         "digest": None,
         "body": None,
     }
@@ -310,7 +312,7 @@ def _row(new: NewDelivery) -> dict[str, object]:
     return row
 
 
-def _times(new: NewDelivery, now: int) -> dict[str, object]:
+def make_times(new: NewDelivery, now: int) -> dict[str, object]:
     times: dict[str, object] = {
         "queued_at": now,
         "due_at": now + round((new.settle_s + new.spread_s) * 1000),

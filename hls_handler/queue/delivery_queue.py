@@ -49,6 +49,7 @@ from hls_handler.db.values import (
 )
 from hls_handler.deliveries import (
     HEAD_START_MS,
+    PRIORITY_BATCH,
     PRIORITY_BOT_REQUEST,
     TRIAGE,
     Accepted,
@@ -95,6 +96,14 @@ def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Se
 
 
 _HAS_FREE_PLACE = count_deliveries(_counted, "running").scalar_subquery() < bindparam("concurrency")
+_IS_OF_BATCH = _waiting.c.priority <= literal_column(str(PRIORITY_BATCH))
+_RUNNING_OF_BATCHES = count_deliveries(_counted, "running").where(_counted.c.batch_id.is_not(None))
+_HAS_PLACE_FOR_BATCH = and_(
+    _RUNNING_OF_BATCHES.scalar_subquery() < bindparam("for_batches"),
+    count_deliveries(_counted, "running").scalar_subquery() < bindparam("without_last"),
+)
+_MAY_START = or_(~_IS_OF_BATCH, _HAS_PLACE_FOR_BATCH)
+"""Condition: batches have at most half of the places, and not the last one."""
 _HAS_PLACE_FOR_COMMAND = count_deliveries(_counted, "running").scalar_subquery() <= bindparam(
     "concurrency"
 )
@@ -104,7 +113,7 @@ _OTHER_IS_BEFORE = and_(
     _SAME_CONVERSATION,
     _other.c.state == literal("queued"),
     _other.c.id < _waiting.c.id,
-    _other.c.priority >= literal_column("0"),  # no webhook waits for an issue of the backlog
+    _other.c.priority >= literal_column("0"),  # no webhook waits for a batch
 )
 _IS_CLAIMABLE = and_(
     _waiting.c.state == literal("queued"),
@@ -170,15 +179,17 @@ def _claim_first(now: ColumnElement[int], is_allowed: ColumnElement[bool]) -> Re
     return update.values(claimed).returning(*columns)
 
 
-def _select_next_times(now: ColumnElement[int]) -> Select[Any]:
+def _select_next_times(now: ColumnElement[int], is_chosen: ColumnElement[bool]) -> Select[Any]:
     """Return the query for when a delivery is due, when a lease expires, and the present time."""
     is_running = _c.state == literal("running")
-    is_due = select(_waiting.c.id).where(_IS_CLAIMABLE, has_passed(_waiting.c.due_at, now))
+    is_due = select(_waiting.c.id).where(
+        _IS_CLAIMABLE, has_passed(_waiting.c.due_at, now), is_chosen
+    )
     is_command_due = is_due.where(_waiting.c.is_command)
     has_expired = select(_c.id).where(is_running, has_passed(_c.lease_until, now))
     may_start = and_(~is_everything_paused(), _HAS_FREE_PLACE)
     may_start_command = and_(~is_everything_paused(), _HAS_PLACE_FOR_COMMAND)
-    first_due_at = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE)
+    first_due_at = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE, is_chosen)
     # CASE, because SQLite evaluates a condition in WHERE for each queued delivery, and `min` reads
     # all of them.
     due_at = case(
@@ -197,25 +208,43 @@ class DeliveryQueue:
     """
 
     def __init__(
-        self, database: Database, checkpoints: Checkpoints, counters: CounterWriter
+        self,
+        database: Database,
+        checkpoints: Checkpoints,
+        counters: CounterWriter,
+        *,
+        batch: int | None = None,
     ) -> None:
+        """With `batch`, only deliveries of this batch are claimed."""
         self._database = database
         self._checkpoints = checkpoints
         self._counters = counters
+        self._batch = batch
+        is_chosen = _MAY_START
+        if batch is not None:
+            is_chosen = _waiting.c.batch_id == literal_column(str(batch))
         self._acceptor = BatchAcceptor(database, counters)
         now = database.now
         is_command = and_(_waiting.c.is_command, _HAS_PLACE_FOR_COMMAND)
-        self._claim = _claim_first(now, _HAS_FREE_PLACE)
-        self._claim_command = _claim_first(now, is_command)
+        self._claim = _claim_first(now, and_(_HAS_FREE_PLACE, is_chosen))
+        self._claim_command = _claim_first(now, and_(is_command, is_chosen))
         self._renew = (
             deliveries.update()
             .where(is_held(now))
             .values(lease_until=now + _LEASE_MS)
             .returning(_c.lease_until)
         )
-        self._next_times = _select_next_times(now)
+        self._next_times = _select_next_times(now, is_chosen)
         self._expired = (
-            select(_c.id, _c.guid, _c.repository, _c.author, _c.crashes, _c.has_progress)
+            select(
+                _c.id,
+                _c.guid,
+                _c.repository,
+                _c.author,
+                _c.crashes,
+                _c.has_progress,
+                _c.batch_id,
+            )
             .where(_c.state == literal("running"), has_passed(_c.lease_until, now))
             .with_for_update(skip_locked=True)
         )
@@ -235,6 +264,10 @@ class DeliveryQueue:
                 _OTHERS_RECEIVED_AT.label("others_received_at"),
             )
         )
+
+    def of_batch(self, batch: int) -> DeliveryQueue:
+        """Return the queue for a process that works only on a batch."""
+        return DeliveryQueue(self._database, self._checkpoints, self._counters, batch=batch)
 
     def accept(
         self,
@@ -265,9 +298,9 @@ class DeliveryQueue:
         First, deliveries whose lease has expired are queued again; after `max_crashes` crashes they
         become dead. Skips paused deliveries, and deliveries of a conversation with a running or an
         older queued delivery. While `concurrency` deliveries run on all machines together, only a
-        command is claimed, and only one more.
+        command is claimed, and only one more. A delivery of a batch is claimed if no other is due.
         """
-        terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
+        terms = {"by": worker, "lease_ms": int(lease_s * 1000), **self._places(concurrency)}
         with self._database.writing() as connection:
             # otherwise two claims together could exceed `concurrency`
             self._database.lock_claims(connection)
@@ -327,7 +360,7 @@ class DeliveryQueue:
         """
         with self._database.reading() as connection:
             due_at, expires_at, now = connection.execute(
-                self._next_times, {"concurrency": concurrency}
+                self._next_times, self._places(concurrency)
             ).one()
         moments = [moment for moment in (due_at, expires_at) if moment is not None]
         if not moments:
@@ -377,17 +410,8 @@ class DeliveryQueue:
             release_locks(connection, row.id)
             if lease.attempt > 1:  # a delivery that reserves a slot is postponed
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
-            counts += count_end(
-                end.state,
-                repository=lease.repository,
-                author=lease.author,
-                kind=end.kind,
-                handler=end.handler,
-            )
-            event = event_key(lease.event, lease.action)
-            counts += _count_github_requests(event, github_requests, is_end=True)
-            if end.state == "done":
-                counts += _count_done(lease, row)
+            if lease.batch_id is None:
+                counts += _count_finished(lease, end, row, github_requests)
             self._counters.add(connection, counts, at=row.finished_at)
 
     def reschedule(
@@ -454,7 +478,7 @@ class DeliveryQueue:
             release_locks(connection, row_id)
             if loses_slots:
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row_id})
-            if github_requests:
+            if github_requests and lease.batch_id is None:
                 event = event_key(lease.event, lease.action)
                 counts_of_event = _count_github_requests(event, github_requests, is_end=False)
                 self._counters.add(connection, counts_of_event)
@@ -521,12 +545,12 @@ class DeliveryQueue:
         with self._database.writing() as connection:
             connection.execute(at_once)
             ended = connection.execute(
-                select(_c.state, _c.finished_at, _c.repository, _c.author)
+                select(_c.state, _c.finished_at, _c.repository, _c.author, _c.batch_id)
                 .where(is_retried)
                 .with_for_update()
             ).first()
             connection.execute(again)
-            if ended is not None:
+            if ended is not None and ended.batch_id is None:
                 end = count_end(ended.state, repository=ended.repository, author=ended.author)
                 self._counters.uncount_end(connection, end, ended.finished_at)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
@@ -543,6 +567,13 @@ class DeliveryQueue:
         with self._database.writing() as connection:
             discarded = connection.execute(update.values(discarded_at=self._database.now))
         return discarded.rowcount > 0
+
+    def _places(self, concurrency: int) -> dict[str, int]:
+        places = {"concurrency": concurrency}
+        if self._batch is None:
+            places["for_batches"] = max(concurrency // 2, 1)
+            places["without_last"] = max(concurrency - 1, 1)
+        return places
 
     def _take_back_expired(
         self, connection: Connection, max_crashes: int
@@ -570,7 +601,8 @@ class DeliveryQueue:
                     "discarded_at": None,
                     "duration_ms": now - _c.received_at,
                 }
-                counts += count_end("dead", repository=row.repository, author=row.author)
+                if row.batch_id is None:
+                    counts += count_end("dead", repository=row.repository, author=row.author)
                 dead.append((row.guid, row.repository, reason))
             values |= _because(reason)
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))
@@ -602,6 +634,23 @@ def _count_github_requests(
     counts = Counter({("event_github_requests", event_key): requests})
     if is_end:
         counts["event_github_deliveries", event_key] = 1
+    return counts
+
+
+def _count_finished(
+    lease: Lease, end: End, row: Row[Any], github_requests: int
+) -> Counter[tuple[str, str]]:
+    counts = count_end(
+        end.state,
+        repository=lease.repository,
+        author=lease.author,
+        kind=end.kind,
+        handler=end.handler,
+    )
+    event = event_key(lease.event, lease.action)
+    counts += _count_github_requests(event, github_requests, is_end=True)
+    if end.state == "done":
+        counts += _count_done(lease, row)
     return counts
 
 

@@ -53,7 +53,7 @@ RESERVED_PATHS = (
     "/api/analyses",
     "/api/deliveries",
     "/api/stats",
-    "/backtests",
+    "/batches",
     "/deliveries",
     "/docs",
     "/figures",

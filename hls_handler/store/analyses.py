@@ -14,6 +14,7 @@ from hls_handler.analysis import TOKENS
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, deliveries
 from hls_handler.db.values import from_row, to_ms
+from hls_handler.store.calls import IS_RECORDED
 from hls_handler.store.replies import IS_NEWEST, IS_PAID_BY, MODEL, PAID, REPLY
 
 Kind = Literal["issue", "pull_request", "review", "workflow", "comment", "release", "generic"]
@@ -31,7 +32,7 @@ KIND_OF_EVENT: Mapping[str, Kind] = {
 
 _c = calls.c
 _d = deliveries.c
-_IS_SHOWN = and_(_c.reply_type.is_not(None), IS_NEWEST)
+_IS_SHOWN = and_(_c.reply_type.is_not(None), IS_NEWEST, ~IS_RECORDED)
 _NEWEST_FIRST = (_c.finished_at.desc(), _c.delivery_id.desc(), _c.step_index.desc())
 _OF_DELIVERY = (
     _d.guid,

@@ -7,7 +7,7 @@ on, and with its cost from its end on.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -103,6 +103,13 @@ def list_budgets(
     return tuple(found)
 
 
+def halve_day(budget: Budget) -> Budget:
+    """Return the budget as batches have it: half of a day's."""
+    if budget.period != "day":
+        return budget
+    return replace(budget, limit_usd=budget.limit_usd / 2)
+
+
 def read_state(connection: Connection, budget: Budget, now: int) -> BudgetState:
     """Return what the calls of the day or month of `now` (ms) have cost."""
     begins_at = from_ms(now).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -181,7 +188,11 @@ class Budgets:
         """Return the number of deliveries that were ignored today (UTC), because a call did not fit
         a budget.
         """
-        is_over = deliveries.c.state == "ignored", deliveries.c.reason_kind == OVER_BUDGET
+        is_over = (
+            deliveries.c.state == "ignored",
+            deliveries.c.reason_kind == OVER_BUDGET,
+            deliveries.c.batch_id.is_(None),
+        )
         with self._database.reading() as connection:
             begins_at = _end_of_day(self._database.now_in(connection)) - DAY_MS
             today = deliveries.c.finished_at >= begins_at

@@ -56,6 +56,7 @@ from hls_handler.queue.rate_limiter import SLOT_WAIT, RateLimiter, SlotRequest
 from hls_handler.store.budgets import (
     OUTSIDER_COST,
     Budget,
+    halve_day,
     note_exceeded,
     read_reserved,
     read_state,
@@ -70,6 +71,7 @@ CLAUDE_RATE_LIMIT = "claude"
 """Name of the rate limit for calls to Claude."""
 
 _BUDGET = "claude.calls_per_hour"
+_BATCH_BUDGET = "half of claude.calls_per_hour, for batches,"
 SUCCESS = "ok"
 UNAVAILABLE = "unavailable"
 FAILED = "failed"
@@ -89,6 +91,9 @@ _c = calls.c
 _d = deliveries.c
 IS_CALL = _c.outcome.is_distinct_from(CACHED)
 """Condition: Claude was asked; the reply is not from the cache."""
+
+IS_RECORDED = and_(_c.batch_id.is_not(None), _c.conversation_key.is_(None))
+"""Condition: of a batch whose results are only recorded, so it is no use of a prompt."""
 
 RESERVED_WAIT = timedelta(seconds=10)
 _IS_OPEN = _c.finished_at.is_(None)
@@ -118,7 +123,10 @@ _RECENT = and_(
     IS_CALL,
 )
 _COUNT_RECENT = select(func.count()).select_from(calls).where(_RECENT)
-_RESERVED = and_(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
+_RESERVED = and_(
+    slots.c.delivery_id == bindparam("of_delivery"),
+    slots.c.rate_limit == bindparam("of_budget", type_=Text()),
+)
 _BUDGET_STATE = select(_COUNT_RECENT.scalar_subquery(), exists().where(_RESERVED))
 
 _WITHOUT_TEXTS = [column for column in _c if column.name not in ("reply", "lost")]
@@ -222,6 +230,19 @@ class RunBudget:
     def name(self) -> str:
         """Beginning of the reason of an issue for which it is used up."""
         return f"the budget of triage run {self.run}"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchBudget:
+    """Limit on the cost of the calls of a batch."""
+
+    batch: int
+    max_usd: float
+
+
+def name_batch_costs(batch: int) -> str:
+    """Return the key of the costs of calls that retention has deleted."""
+    return f"batch {batch}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +404,7 @@ class ClaudeCalls:
         requests_per_second: float,
         calls_per_hour: int,
         estimate: Usage | None = None,
-        review: ReviewBudget | RunBudget | None = None,
+        review: ReviewBudget | RunBudget | BatchBudget | None = None,
         budgets: Sequence[Budget] = (),
         outsider: str | None = None,
         is_cache_miss: bool = False,
@@ -401,7 +422,7 @@ class ClaudeCalls:
 
         Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet,
         `BudgetUsedUp` if the estimate does not fit one of `budgets`, and `BudgetExceeded` if it
-        does not fit what is left of `review`, which may be the budget of a triage run; the changes
+        does not fit what is left of `review`, which may be the budget of a batch; the changes
         are stored even then. `outsider` is the account whose budget counts the call, and `provider`
         the name that `end` counts. The hourly budget counts the calls of the last hour, except
         calls that Claude did not accept. Since the estimate counts for the review budget from now
@@ -412,12 +433,21 @@ class ClaudeCalls:
             locked = self._rate_limiter.lock(connection, CLAUDE_RATE_LIMIT, row_id)
             now = self._database.now_in(connection)
             error: Postponed | BudgetExceeded | None
-            if isinstance(review, RunBudget):
+            if isinstance(review, BatchBudget):
+                error = self._check_batch_budget(connection, review, estimate, now)
+            elif isinstance(review, RunBudget):
                 error = self._check_run_budget(connection, row_id, review, estimate, now)
             else:
                 error = self._check_review_budget(connection, row_id, lease, review, estimate)
-            error = error or self._check_budget(connection, row_id, calls_per_hour, now)
-            error = error or self._check_budgets(connection, budgets, estimate, now)
+            is_batch = lease.batch_id is not None
+            error = error or self._check_budget(
+                connection, row_id, calls_per_hour, now, is_batch=is_batch
+            )
+            if is_batch:
+                budgets = [halve_day(one) for one in budgets]
+            error = error or self._check_budgets(
+                connection, budgets, estimate, now, is_batch=is_batch
+            )
             if error is None:
                 request = SlotRequest(CLAUDE_RATE_LIMIT, 1 / requests_per_second, can_move=True)
                 slot = self._rate_limiter.use_slot(connection, row_id, request, locked, now)
@@ -429,6 +459,7 @@ class ClaudeCalls:
                     "step_index": index,
                     "conversation_key": lease.conversation_key,
                     "review_key": _find_budget_key(lease, review),
+                    "batch_id": lease.batch_id,
                     "prompt_id": prompt_id,
                     "model": model,
                     **(_usage_columns(estimate) if estimate is not None else {}),
@@ -577,7 +608,7 @@ class ClaudeCalls:
         reply.
         """
         query = select(_c.prompt_id, _c.outcome, func.count()).where(
-            _c.outcome.not_in([SUCCESS, CACHED])
+            _c.outcome.not_in([SUCCESS, CACHED]), ~IS_RECORDED
         )
         found: dict[str, dict[str, int]] = {}
         with self._database.reading() as connection:
@@ -610,6 +641,26 @@ class ClaudeCalls:
             return None
         return PullRequestLimitReached(str(error))
 
+    def _check_batch_budget(
+        self, connection: Connection, budget: BatchBudget, estimate: Usage | None, now: int
+    ) -> Postponed | BudgetExceeded | None:
+        spent = read_batch_cost(connection, budget.batch)
+        is_open = and_(_c.batch_id == budget.batch, _IS_OPEN, _c.started_at > now - HOUR_MS)
+        open_costs = select(func.sum(_c.cost_micro_usd)).where(is_open)
+        reserved = int(connection.execute(open_costs).scalar() or 0)
+        needed = _needed_micro_usd(estimate)
+        limit = round(budget.max_usd * 1_000_000)
+        if spent + needed <= limit:
+            return None
+        if spent - reserved + needed <= limit:
+            why = "waits for calls in progress, which reserve the rest of the batch's budget"
+            return Postponed(why, at=from_ms(now) + RESERVED_WAIT)
+        return BudgetExceeded(
+            f"the budget of batch {budget.batch} allows no further call: {_usd(spent)} spent,"
+            f" this call needs up to {_usd(needed)}, --max-usd is {budget.max_usd:g};"
+            f" `hls batch continue {budget.batch}` with a higher --max-usd goes on"
+        )
+
     def _check_run_budget(
         self,
         connection: Connection,
@@ -636,7 +687,13 @@ class ClaudeCalls:
         )
 
     def _check_budgets(
-        self, connection: Connection, budgets: Sequence[Budget], estimate: Usage | None, now: int
+        self,
+        connection: Connection,
+        budgets: Sequence[Budget],
+        estimate: Usage | None,
+        now: int,
+        *,
+        is_batch: bool,
     ) -> Postponed | None:
         needed = _needed_micro_usd(estimate)
         for state in (read_state(connection, budget, now) for budget in budgets):
@@ -647,6 +704,9 @@ class ClaudeCalls:
                         f" {state.describe()}"
                     )
                     return Postponed(why, at=from_ms(now) + RESERVED_WAIT)
+                if is_batch:
+                    why = f"waits for a budget, of which batches use half: {state.describe()}"
+                    return Postponed(why, at=state.ends_at)
                 return BudgetUsedUp(
                     f"a budget allows no further call: {state.describe()}, and this call needs up"
                     f" to {_usd(needed)}",
@@ -659,9 +719,16 @@ class ClaudeCalls:
         return None
 
     def _check_budget(
-        self, connection: Connection, row_id: int, calls_per_hour: int, now: int
+        self, connection: Connection, row_id: int, calls_per_hour: int, now: int, *, is_batch: bool
     ) -> Postponed | None:
-        terms = {"now": now, "of_delivery": row_id}
+        """Reserve the next call if the hourly budget is used up. Batches use half of it, and their
+        reservations do not delay those of webhooks.
+        """
+        name = _BUDGET
+        if is_batch:
+            name = _BATCH_BUDGET
+            calls_per_hour = max(calls_per_hour // 2, 1)
+        terms = {"now": now, "of_delivery": row_id, "of_budget": name}
         recent, has_reserved = connection.execute(_BUDGET_STATE, terms).one()
         if has_reserved:
             connection.execute(slots.delete().where(_RESERVED), terms)
@@ -672,30 +739,45 @@ class ClaudeCalls:
         ahead = (
             select(func.count())
             .select_from(slots)
-            .where(slots.c.rate_limit == _BUDGET, slots.c.slot_at > now)
+            .where(slots.c.rate_limit == name, slots.c.slot_at > now)
         )
         frees_at = budget_frees_at(
             started, limit=calls_per_hour, ahead=connection.execute(ahead).scalar_one()
         )
         if frees_at is None:
             return None
-        self._rate_limiter.reserve(connection, row_id, _BUDGET, frees_at)
+        self._rate_limiter.reserve(connection, row_id, name, frees_at)
         at = from_ms(frees_at)
         return Postponed(
-            "the hourly budget is used up: claude.calls_per_hour allows"
+            f"the hourly budget is used up: {name} allows"
             f" {count(calls_per_hour, 'call')}, the next one at {at:%H:%M:%S} UTC; raise that"
             " setting, or wait",
             at=at,
-            waiting_for="claude",
+            waiting_for=None if is_batch else "claude",
         )
 
 
-def _find_budget_key(lease: Lease, budget: ReviewBudget | RunBudget | None) -> str | None:
+def _find_budget_key(
+    lease: Lease, budget: ReviewBudget | RunBudget | BatchBudget | None
+) -> str | None:
     if isinstance(budget, RunBudget):
         return budget.key
-    if budget is None:
+    if budget is None or isinstance(budget, BatchBudget):
         return None
     return lease.conversation_key
+
+
+def read_batch_cost(connection: Connection, batch: int) -> int:
+    """Return the cost (micro-USD) of all calls of a batch, with what those in progress have
+    reserved.
+    """
+    paid = select(func.sum(_c.cost_micro_usd)).where(_c.batch_id == batch)
+    deleted = select(deleted_review_calls.c.cost_micro_usd).where(
+        deleted_review_calls.c.review_key == name_batch_costs(batch)
+    )
+    # one statement: between two, retention could delete a call
+    both = select(paid.scalar_subquery(), deleted.scalar_subquery())
+    return sum(int(cost or 0) for cost in connection.execute(both).one())
 
 
 def _read_review_costs(connection: Connection, row_id: int, lease: Lease) -> _ReviewCosts:
@@ -745,7 +827,7 @@ def sum_calls(
             .label("calls_of_unknown_cost"),
             func.max(_c.id).filter(_c.outcome != SUCCESS).label("failed_id"),
         )
-        .where(which, IS_CALL)
+        .where(which, IS_CALL, ~IS_RECORDED)
         .group_by(_c.prompt_id)
         .subquery()
     )
@@ -789,11 +871,12 @@ def _count_call(
     prompt_id = columns["prompt_id"]
     cost = columns.get("cost_micro_usd") or 0
     groups = Groups(lease.repository, lease.author)
-    counts = {("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1}
-    if outcome == SUCCESS:
+    counts = {("claude_calls", outcome): 1, ("cost_micro_usd", ""): cost}
+    if not lease.is_recorded:
+        counts |= {("prompt_calls", prompt_id): 1, ("prompt_cost_micro_usd", prompt_id): cost}
+    if outcome == SUCCESS and not lease.is_recorded:
         counts |= count_by_group("replies", 1, groups, "asked")
     counts |= {("tokens", name.removesuffix("_tokens")): columns.get(name) or 0 for name in TOKENS}
-    counts |= {("cost_micro_usd", ""): cost, ("prompt_cost_micro_usd", prompt_id): cost}
     counts |= count_by_group("cost_micro_usd", cost, groups)
     if call.outsider is not None:
         counts[OUTSIDER_COST, call.outsider] = cost

@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, case, func, or_, s
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
+    batches,
     calls,
     checkpoints,
     comments,
@@ -213,6 +214,7 @@ def _of_login(login: str, connection: Connection) -> Iterator[Step]:
     they would count.
     """
     yield stops, func.lower(stops.c.stopped_by) == login, {"stopped_by": GHOST}
+    yield batches, func.lower(batches.c.started_by) == login, {"started_by": GHOST}
     yield triage_runs, func.lower(triage_runs.c.started_by) == login, {"started_by": GHOST}
     for table in (counters, counter_hours):
         yield table, (table.c.name == OUTSIDER_COST) & (func.lower(table.c.label) == login), None

@@ -100,6 +100,18 @@ class RepliesReader:
             unusable[row.step_index] = (*before[-1:], reply) if row.is_correction else (reply,)
         return StoredReplies(valid, unusable)
 
+    def of_batch(self, batch: int) -> Mapping[str, StoredReply]:
+        """Return the valid reply of each delivery of a batch, by GUID. None is from the cache."""
+        query = (
+            select(calls, deliveries.c.guid)
+            .join(deliveries, deliveries.c.id == calls.c.delivery_id)
+            .where(calls.c.batch_id == batch, calls.c.step_index == 0)
+            .where(calls.c.reply_type.is_not(None))
+            .order_by(calls.c.id)
+        )
+        with self._database.reading() as connection:
+            return {row.guid: _to_reply(row) for row in connection.execute(query)}
+
     def find_text(self, call_id: int) -> str | None:
         """Return what Claude wrote in one call; None if it is not stored (any more)."""
         with self._database.reading() as connection:

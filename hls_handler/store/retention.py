@@ -38,7 +38,7 @@ from hls_handler.db.tables import (
     system_texts,
 )
 from hls_handler.db.values import literal
-from hls_handler.store.calls import sum_calls
+from hls_handler.store.calls import name_batch_costs, sum_calls
 
 _ADVISORY_LOCK = 7_246_176  # identifies retention
 
@@ -197,17 +197,22 @@ class RetentionStore:
                 new.on_conflict_do_update(index_elements=["prompt_id"], set_=sums | latest)
             )
         of_reviews = (
-            select(calls.c.review_key, func.sum(calls.c.cost_micro_usd).label("cost_micro_usd"))
+            select(
+                calls.c.review_key,
+                calls.c.batch_id,
+                func.sum(calls.c.cost_micro_usd).label("cost_micro_usd"),
+            )
             .where(
                 calls.c.delivery_id.in_(ids),
-                calls.c.review_key.is_not(None),
+                or_(calls.c.review_key.is_not(None), calls.c.batch_id.is_not(None)),
                 calls.c.cost_micro_usd.is_not(None),
             )
-            .group_by(calls.c.review_key)
+            .group_by(calls.c.review_key, calls.c.batch_id)
         )
         for review in connection.execute(of_reviews).all():
             new = self._database.insert(deleted_review_calls).values(
-                review_key=review.review_key, cost_micro_usd=int(review.cost_micro_usd)
+                review_key=review.review_key or name_batch_costs(review.batch_id),
+                cost_micro_usd=int(review.cost_micro_usd),
             )
             total = deleted_review_calls.c.cost_micro_usd + new.excluded["cost_micro_usd"]
             connection.execute(

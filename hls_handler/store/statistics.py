@@ -14,6 +14,7 @@ from sqlalchemy import (
     Label,
     Select,
     and_,
+    case,
     exists,
     func,
     literal_column,
@@ -30,6 +31,7 @@ from hls_handler.events import event_key
 from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 from hls_handler.settings.model import Settings
+from hls_handler.store.calls import IS_RECORDED
 
 _c = deliveries.c
 # after any GUID and request id in every collation: they have letters, digits, "-" and ":"
@@ -206,7 +208,9 @@ class Deliveries:
 
         `events` are names such as "issues"; () stands for all.
         """
-        has_reply = exists().where(calls.c.delivery_id == _c.id, calls.c.reply_type.is_not(None))
+        has_reply = exists().where(
+            calls.c.delivery_id == _c.id, calls.c.reply_type.is_not(None), ~IS_RECORDED
+        )
         query = select(*DELIVERY_COLUMNS).where(_c.received_at >= to_ms(since), has_reply)
         query = query.where(_c.event.in_(events)) if events else query
         return self._rows(query.order_by(_c.id.desc()).limit(most))
@@ -286,7 +290,8 @@ class Statistics:
             is_count
         )
         no_name: Label[Any] = literal_column("NULL").label("name")
-        estimated = select(no_name, calls.c.prompt_id, calls.c.cost_micro_usd, _c.repository)
+        prompt_id = case((~IS_RECORDED, calls.c.prompt_id))
+        estimated = select(no_name, prompt_id, calls.c.cost_micro_usd, _c.repository)
         estimated = estimated.add_columns(*(calls.c[f"{kind}_tokens"] for kind in kinds))
         estimated = estimated.join(deliveries, _c.id == calls.c.delivery_id).where(is_in_progress)
         found: Counter[tuple[str, str]] = Counter()
@@ -298,7 +303,9 @@ class Statistics:
                 if name is not None:
                     found[name, label] += value
                     continue
-                estimate = {("cost_micro_usd", ""): value, ("prompt_cost_micro_usd", label): value}
+                estimate = {("cost_micro_usd", ""): value}
+                if label is not None:
+                    estimate["prompt_cost_micro_usd", label] = value
                 if repository is not None:
                     estimate["repository_cost_micro_usd", repository] = value
                 estimate |= {

@@ -18,9 +18,9 @@ from playwright.sync_api import Page
 
 from hls_handler.cli.demo import find_delivery
 from hls_handler.prompting import recorded
-from hls_handler.reports.backtests import save_document
 from hls_handler.sandbox.server import Sandbox
-from tests.backtest.documents import make_document
+from hls_handler.storage import Storage
+from tests.batches.builders import begin_batch
 from tests.browser.conftest import OpenPage, find_obstacles
 from tests.e2e.conftest import service_maker
 from tests.e2e.service import SECRET, Service, free_port
@@ -57,6 +57,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """
     with Sandbox() as sandbox, service_maker(sandbox, tmp_path_factory.mktemp("service")) as make:
         running = make(server=f"api_key: {KEY}").start()
+        with closing(Storage.open(running.storage_url)) as store:
+            begin_batch(store, 2, title=SCRIPT, label=SCRIPT)
         send(running, sandbox, "demo/feature-push")
         for name in ("demo/bug", "demo/question"):
             event = recorded.load(name)
@@ -64,9 +66,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             sandbox.state.seed(event.event, payload)
             assert running.deliver(event.event, json.dumps(payload).encode()).status in (200, 202)
         running.until_idle()
-        folder = running.settings.parent / "backtests"
-        folder.mkdir()
-        save_document(folder / "octo-widgets-1.json", make_document(label=SCRIPT))
         yield running
 
 

@@ -106,7 +106,7 @@ def test_rule_6_viewers_may_only_read(proxied: Browser, store: Storage) -> None:
             "/deliveries/g1",
             "/log",
             "/triage",
-            "/backtests",
+            "/batches",
         ):
             response = proxied.get(page, x_user=viewer)
             assert (response.status, b'method="post"' in response.body) == (200, False)
@@ -124,7 +124,7 @@ def test_rule_6_viewers_may_only_read(proxied: Browser, store: Storage) -> None:
         for route in proxied.app.routes
         if isinstance(route, Route) and "POST" in (route.methods or ())
     ]
-    assert len(posts) == 12
+    assert len(posts) == 13
     for path in posts:
         if path != "/sign-in":  # it changes nothing but the cookie
             given = {"csrf_token": token, "number": "1"}

@@ -19,7 +19,7 @@ from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import IssueHistory, LabelChange, Revision
 from hls_handler.sandbox import review_calls
 from hls_handler.sandbox.server import Sandbox
-from tests.backtest.histories import MONA, TRIAGE_BOT, Past, Step, add_issue
+from tests.batches.histories import MONA, TRIAGE_BOT, Past, Step, add_issue
 from tests.contracts.github import violations
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON, REPOSITORY, ReviewWorld, github_settings

@@ -1,5 +1,8 @@
-"""Drop what no version reads any more. All processes of 0.4.10 must be stopped."""
+"""Drop what no version reads any more, and add batches. All processes of 0.4.10 must be
+stopped.
+"""
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0.5.0"
@@ -36,6 +39,7 @@ def upgrade() -> None:
     op.drop_index("ix_deliveries_dead", "deliveries")
     op.drop_column("findings", "changed_at")
     op.drop_column("findings", "severity")
+    _add_batches()
     op.execute(KEEP_SUMS_OF_SHADOW_CALLS)
     op.execute("DELETE FROM calls WHERE step_index >= 100")
     op.execute(DELETE_SHADOW_STEPS)
@@ -43,3 +47,28 @@ def upgrade() -> None:
     op.execute(
         "DELETE FROM counters WHERE name IN ('webhook_expected_since', 'prompt_shadow_calls')"
     )
+
+
+def _add_batches() -> None:
+    texts = ("state", "terms", "plan")
+    op.create_table(
+        "batches",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("repository_id", sa.BigInteger),
+        sa.Column("repository", sa.Text),
+        sa.Column("started_by", sa.Text, nullable=False),
+        sa.Column("started_at", sa.BigInteger, nullable=False),
+        sa.Column("max_micro_usd", sa.BigInteger, nullable=False),
+        *(sa.Column(name, sa.Text, nullable=False) for name in texts),
+    )
+    for table, covered in (("deliveries", "number"), ("calls", "cost_micro_usd")):
+        op.add_column(table, sa.Column("batch_id", sa.BigInteger))
+        where = sa.text("batch_id IS NOT NULL")
+        op.create_index(
+            f"ix_{table}_batch",
+            table,
+            ["batch_id", covered],
+            sqlite_where=where,
+            postgresql_where=where,
+        )

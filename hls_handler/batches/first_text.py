@@ -4,15 +4,14 @@ that people left when it was closed.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 
-from hls_handler.events import GHOST, Account, Event, parse_event
+from hls_handler.events import GHOST, Account
 from hls_handler.github.comments import is_by
 from hls_handler.github.values import IssueHistory
 
@@ -64,52 +63,26 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class PastIssue:
-    first: FirstIssue
+    """What the result of an issue needs; its first text is the body of its deliveries."""
+
+    first_labels: tuple[str, ...]
     truth: Truth
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedIssue:
-    number: int
-    reason: SkipReason
-
-
-@dataclass(frozen=True, slots=True)
-class PastIssues:
-    issues: tuple[PastIssue, ...]  # newest first
-    skipped: Mapping[SkipReason, int]
-
-
-def collect_past_issues(histories: Iterable[IssueHistory], bot: Account | None) -> PastIssues:
-    """Separate each history, and count the skipped ones. See `make_past_issue`."""
-    issues: list[PastIssue] = []
-    skipped: Counter[SkipReason] = Counter()
-    for history in histories:
-        made = make_past_issue(history, bot)
-        if isinstance(made, PastIssue):
-            issues.append(made)
-        else:
-            skipped[made.reason] += 1
-    return PastIssues(tuple(issues), skipped)
-
-
-def make_past_issue(history: IssueHistory, bot: Account | None) -> PastIssue | SkippedIssue:
-    """Return both parts of the history, or why the first part is not known.
-
-    The labels of `bot` are no truth, whatever its type. It is None if HLS was never used there.
-    """
+def find_first_issue(history: IssueHistory) -> FirstIssue | SkipReason:
+    """Return the issue as it was opened, or why that is not known."""
     if history.has_more_changes:
-        return SkippedIssue(history.number, "its title and labels were changed over 100 times")
+        return "its title and labels were changed over 100 times"
     body = history.body
     if history.is_edited or history.revisions:
         if not (history.includes_first_text and history.revisions):
-            return SkippedIssue(history.number, "GitHub does not have its first text")
+            return "GitHub does not have its first text"
         oldest = min(history.revisions, key=lambda revision: revision.edited_at)
         if oldest.text is None:
-            return SkippedIssue(history.number, "its first text was deleted from the history")
+            return "its first text was deleted from the history"
         body = oldest.text
     title = next(iter(history.earlier_titles), history.title)
-    first = FirstIssue(
+    return FirstIssue(
         history.number,
         history.author,
         history.created_at,
@@ -117,7 +90,6 @@ def make_past_issue(history: IssueHistory, bot: Account | None) -> PastIssue | S
         body,
         _list_first_labels(history),
     )
-    return PastIssue(first, make_truth(history, bot))
 
 
 def _list_first_labels(history: IssueHistory) -> tuple[str, ...]:
@@ -134,7 +106,10 @@ def _list_first_labels(history: IssueHistory) -> tuple[str, ...]:
 
 
 def make_truth(history: IssueHistory, bot: Account | None) -> Truth:
-    """Return the last decision about each label up to when the issue was closed."""
+    """Return the last decision about each label up to when the issue was closed.
+
+    The labels of `bot` are no truth, whatever its type. It is None if HLS was never used there.
+    """
     last = {
         change.name: change for change in history.label_changes if change.at <= history.closed_at
     }
@@ -159,12 +134,9 @@ def _is_person(actor: Account, bot: Account | None) -> bool:
     return bot is None or not is_by(actor, bot)
 
 
-def make_event(first: FirstIssue, repository: Mapping[str, object]) -> Event:
-    """Return the event `issues.opened` of the issue. `repository` is GitHub's document of its
+def make_payload(first: FirstIssue, repository: Mapping[str, object]) -> bytes:
+    """Return the payload of `issues.opened` of the issue. `repository` is GitHub's document of its
     repository.
-
-    The event is recent, so a handler does not read the issue as it is now. Raises `PayloadError` if
-    the document is invalid.
     """
     author = {"login": first.author.login, "id": first.author.id, "type": first.author.type}
     issue = {
@@ -186,5 +158,4 @@ def make_event(first: FirstIssue, repository: Mapping[str, object]) -> Event:
         "repository": {key: repository[key] for key in REPOSITORY_KEYS if key in repository},
         "sender": author,
     }
-    body = msgspec.json.encode(payload)
-    return replace(parse_event("issues", f"backtest-{first.number}", body), is_recent=True)
+    return msgspec.json.encode(payload)

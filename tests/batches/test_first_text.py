@@ -16,16 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
-from hls_handler.backtest.first_text import (
+from hls_handler.batches.first_text import (
     FirstIssue,
-    PastIssue,
-    SkippedIssue,
     Truth,
-    collect_past_issues,
-    make_event,
-    make_past_issue,
+    find_first_issue,
+    make_payload,
+    make_truth,
 )
-from hls_handler.events import GHOST, Account, Event, Label
+from hls_handler.events import GHOST, Account, Event, Label, parse_event
 from hls_handler.github.values import IssueHistory
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting import recorded
@@ -36,7 +34,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.trials.replay import read_unstored
 from hls_handler.trials.sender import Sender
 from hls_handler.trials.trial import Trial
-from tests.backtest.histories import (
+from tests.batches.histories import (
     MONA,
     REPOSITORY,
     TRIAGE_BOT,
@@ -63,18 +61,22 @@ def history_of(past: Past) -> IssueHistory:
     return found
 
 
-def past_issue(past: Past, bot: Account | None = None) -> PastIssue:
-    made = make_past_issue(history_of(past), bot)
-    assert isinstance(made, PastIssue)
-    return made
+def first_in(history: IssueHistory) -> FirstIssue:
+    first = find_first_issue(history)
+    assert isinstance(first, FirstIssue)
+    return first
 
 
 def first_of(past: Past) -> FirstIssue:
-    return past_issue(past).first
+    return first_in(history_of(past))
+
+
+def event_of(first: FirstIssue) -> Event:
+    return replace(parse_event("issues", "batch", make_payload(first, DOCUMENT)), is_recent=True)
 
 
 def truth_of(*steps: Step, bot: Account | None = None, labels: tuple[str, ...] = ()) -> Truth:
-    return past_issue(Past(steps=steps, labels=labels), bot).truth
+    return make_truth(history_of(Past(steps=steps, labels=labels)), bot)
 
 
 # --- as first written
@@ -106,9 +108,7 @@ def test_first_title_and_text_come_before_all_changes() -> None:
 def test_oldest_text_is_first_in_either_order_of_github() -> None:
     history = history_of(Past(steps=[Step("edit", "Fixed.", MONA)]))
     reverse = replace(history, revisions=history.revisions[::-1])
-    made = make_past_issue(reverse, None)
-    assert isinstance(made, PastIssue)
-    assert made.first.body == "It crashes."
+    assert first_in(reverse).body == "It crashes."
 
 
 def test_labels_that_the_author_sets_later_or_others_at_once_were_not_known() -> None:
@@ -129,43 +129,29 @@ EDITED = Past(steps=[Step("edit", "Fixed.", MONA)])
 
 def test_deleted_first_text_skips_the_issue() -> None:
     deleted = Past(steps=[*EDITED.steps, Step("delete first text", after_s=90)])
-    assert make_past_issue(history_of(deleted), None) == SkippedIssue(
-        7, "its first text was deleted from the history"
-    )
+    reason = "its first text was deleted from the history"
+    assert find_first_issue(history_of(deleted)) == reason
 
 
 def test_deleted_later_text_skips_nothing() -> None:
     edited = history_of(EDITED)
     oldest, newest = edited.revisions
     history = replace(edited, revisions=(oldest, replace(newest, text=None)))
-    made = make_past_issue(history, None)
-    assert isinstance(made, PastIssue)
-    assert made.first.body == "It crashes."
+    assert first_in(history).body == "It crashes."
 
 
 def test_edits_that_github_did_not_keep_skip_the_issue() -> None:
-    skipped = SkippedIssue(7, "GitHub does not have its first text")
+    reason = "GitHub does not have its first text"
     edited = history_of(EDITED)
-    assert make_past_issue(replace(edited, includes_first_text=False), None) == skipped
-    assert make_past_issue(replace(edited, revisions=()), None) == skipped
+    assert find_first_issue(replace(edited, includes_first_text=False)) == reason
+    assert find_first_issue(replace(edited, revisions=())) == reason
 
 
 def test_over_a_hundred_changes_skip_the_issue() -> None:
     titles = [Step("rename", f"Title {number}") for number in range(101)]
     assert first_of(Past(steps=titles[:100])).title == "Crash at start"
-    assert make_past_issue(history_of(Past(steps=titles)), None) == SkippedIssue(
-        7, "its title and labels were changed over 100 times"
-    )
-
-
-def test_skipped_issues_are_counted_by_reason() -> None:
-    deleted = [*EDITED.steps, Step("delete first text", after_s=90)]
-    histories = read(
-        Past(3), replace(EDITED, number=4, steps=deleted), replace(EDITED, number=5, steps=deleted)
-    ).closed_issues(10)
-    found = collect_past_issues(histories, None)
-    assert [one.first.number for one in found.issues] == [3]
-    assert found.skipped == {"its first text was deleted from the history": 2}
+    reason = "its title and labels were changed over 100 times"
+    assert find_first_issue(history_of(Past(steps=titles))) == reason
 
 
 # --- the labels that people left
@@ -241,9 +227,8 @@ def test_changes_after_the_closing_do_not_count() -> None:
 
 def test_label_without_a_change_is_undecided() -> None:
     """An importer sets labels that no entry of the timeline names."""
-    made = make_past_issue(replace(history_of(Past()), labels=("imported",)), None)
-    assert isinstance(made, PastIssue)
-    assert made.truth == Truth((), (), ("imported",))
+    history = replace(history_of(Past()), labels=("imported",))
+    assert make_truth(history, None) == Truth((), (), ("imported",))
 
 
 # --- the event
@@ -261,9 +246,9 @@ CHANGED = Past(
 
 
 def test_event_is_that_of_the_opened_issue() -> None:
-    event = make_event(first_of(CHANGED), DOCUMENT)
+    event = event_of(first_of(CHANGED))
     assert event.issue is not None
-    assert (event.key, event.delivery, event.is_recent) == ("issues.opened", "backtest-7", True)
+    assert event.key == "issues.opened"
     assert (event.repository.full_name, event.sender.login) == (REPOSITORY, "mona")
     assert (event.issue.title, event.issue.body) == ("Crash at start", "It crashes.")
     assert (event.issue.state, event.issue.labels) == ("open", (Label("needs-triage"),))
@@ -272,7 +257,7 @@ def test_event_is_that_of_the_opened_issue() -> None:
 
 
 def test_event_of_a_private_repository_has_no_times_and_counts_of_now() -> None:
-    event = make_event(first_of(Past()), DOCUMENT)
+    event = event_of(first_of(Past()))
     repository = event.payload["repository"]
     assert isinstance(repository, dict)
     assert sorted(repository) == [
@@ -297,7 +282,7 @@ def route(event: Event) -> Rule:
 
 def test_handler_of_issues_asks_about_the_first_text_and_plans_labels() -> None:
     reader = read(CHANGED)
-    event = make_event(first_of(CHANGED), DOCUMENT)
+    event = event_of(first_of(CHANGED))
     rule = route(event)
     source = read_unstored(event, reader, service_settings(), library(), rule, EMPTY_HISTORY)
     claude = FakeClaude([BUG])
@@ -358,10 +343,8 @@ def test_no_later_text_reaches_the_first_issue_or_its_event(past: Past) -> None:
     """No leak of later text; `make histories` generates 500 histories."""
     state = make_state(past)
     (history,) = SandboxReader(state, REPOSITORY).closed_issues(1)
-    made = make_past_issue(history, None)
-    assert isinstance(made, PastIssue)
-    first = made.first
-    event = make_event(first, DOCUMENT)
+    first = first_in(history)
+    event = event_of(first)
     shown = msgspec.json.encode(event.payload).decode()
     assert (first.title, first.body) == (past.title, past.body)
     assert first.labels == past.labels

@@ -1,0 +1,1 @@
+"""Batches: one file for each kind, with its subjects and its result."""

@@ -1,0 +1,92 @@
+"""The preview of a batch: what it would do, what is left out, and what it may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from hls_handler.claude.provider import MARGIN
+from hls_handler.deliveries import NewDelivery
+from hls_handler.errors import HlsError
+from hls_handler.question import RenderedPrompt
+from hls_handler.reports.estimate import estimate
+from hls_handler.settings.model import Settings
+from hls_handler.store.batches import NewBatch
+from hls_handler.wording import count, format_usd
+
+SAMPLE = 10
+"""Subjects whose question is rendered for the forecast."""
+CALL_S = 10.0
+"""Rounded time from the claim of a delivery to its end."""
+CALLS = 2
+"""Calls of one question at most: Claude is asked again after an invalid reply."""
+MOST_REASONS = 3
+
+
+class CannotPlan(HlsError):
+    """There is no batch to start; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    calls: int
+    typical_usd: float | None  # None: the price of the model is unknown
+    max_usd: float
+    minutes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    new: NewBatch
+    subjects: Sequence[NewDelivery]
+    left_out: Mapping[str, int]  # by reason
+    forecast: Forecast
+    notes: Sequence[str] = ()
+
+    def describe(self) -> Iterator[str]:
+        """Yield lines for people."""
+        new = self.new
+        yield f"batch       {new.kind} {new.repository}: {count(len(self.subjects), 'delivery')}"
+        reasons = sorted(self.left_out.items(), key=lambda item: -item[1])
+        for reason, number in reasons[:MOST_REASONS]:
+            yield f"left out    {number:,}: {reason}"
+        others = sum(number for _, number in reasons[MOST_REASONS:])
+        if others:
+            yield f"left out    {others:,} for other reasons (--json)"
+        forecast = self.forecast
+        yield (
+            f"forecast    {count(forecast.calls, 'call')}, about"
+            f" {format_usd(forecast.typical_usd)}, at most {format_usd(forecast.max_usd)}, about"
+            f" {max(round(forecast.minutes), 1)} min"
+        )
+        yield from (f"note        {note}" for note in self.notes)
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "kind": self.new.kind,
+            "repository": self.new.repository,
+            "deliveries": len(self.subjects),
+            "left_out": dict(self.left_out),
+            "forecast": asdict(self.forecast),
+            "notes": list(self.notes),
+        }
+
+
+def make_forecast(
+    settings: Settings, samples: Sequence[RenderedPrompt], calls: int, max_usd: float
+) -> Forecast:
+    """Return the cost of so many calls as of the samples, and the time with the places and calls
+    that batches have.
+    """
+    expected = estimate(settings.claude, *samples)
+    scale = calls / max(len(samples), 1)
+    typical = None
+    most = max_usd
+    if expected.typical_usd is not None and expected.max_usd is not None:
+        typical = min(expected.typical_usd * scale, max_usd)
+        most = min(expected.max_usd * scale * CALLS * (1 + MARGIN), max_usd)
+    workers = max(settings.limits.concurrency // 2, 1)
+    calls_per_hour = max(settings.claude.calls_per_hour // 2, 1)
+    hours = (calls - 1) // calls_per_hour  # after which calls are allowed again
+    minutes = max(calls * CALL_S / workers / 60, hours * 60)
+    return Forecast(calls, typical, most, minutes)

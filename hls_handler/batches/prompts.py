@@ -1,0 +1,84 @@
+"""The prompts that a batch asks: the one in use, and a draft of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hls_handler.batches.preview import CannotPlan
+from hls_handler.engine.batches import AskedPrompt, read_to_record
+from hls_handler.engine.library import load_checked
+from hls_handler.errors import StepFailed, with_remedy
+from hls_handler.events import Event
+from hls_handler.handlers import handler_for
+from hls_handler.handlers.handler import common_variables
+from hls_handler.handlers.reader import Reader
+from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.render import render
+from hls_handler.prompting.source_files import make_folder
+from hls_handler.question import RenderedPrompt
+from hls_handler.reports.estimate import name_model
+from hls_handler.settings.effective import EffectiveSettings
+from hls_handler.settings.model import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is tried in place of the prompt in use."""
+
+    file: Path | None  # in place of its template
+    model: str | None  # in place of its model
+
+
+def choose_prompts(
+    settings: Settings,
+    library: Library,
+    name: str,
+    draft: Draft,
+    lookup_model: Callable[[str], object],
+) -> tuple[AskedPrompt, ...]:
+    """Return the prompt in use, and the draft if there is one.
+
+    Raises `CannotPlan` for a draft that is equal to it, and for a model that the provider does not
+    have, and `PromptError` for a faulty one.
+    """
+    prompt = library.prompts[name]
+    current = AskedPrompt(name, prompt.id, library.sources[name])
+    if draft.file is None and draft.model is None:
+        return (current,)
+    asked = current
+    if draft.file is not None:
+        text = draft.file.read_text(encoding="utf-8")
+        edited = load_checked(settings, make_folder({current.sources.template.name: text}))
+        asked = AskedPrompt(name, edited.prompts[name].id, edited.sources[name])
+        prompt = edited.prompts[name]
+    model = name_model(settings.claude, prompt)
+    if asked.title == current.title and draft.model in (None, model, prompt.model):
+        raise CannotPlan(f"the draft is equal to {current.title}, which is in use")
+    if draft.model is not None:
+        try:
+            lookup_model(draft.model)
+        except StepFailed as exc:
+            raise CannotPlan(f"--model {draft.model}: {with_remedy(exc)}") from exc
+        title = f"{asked.title} with {draft.model}"
+        asked = AskedPrompt(name, title, asked.sources, draft.model)
+    return (current, asked)
+
+
+def render_question(
+    event: Event,
+    asked: AskedPrompt,
+    reader: Reader,
+    settings: Settings,
+    effective: EffectiveSettings,
+) -> RenderedPrompt:
+    """Return the question of a batch about an event, as the engine asks it."""
+    library = asked.restore()
+    facts = read_to_record(event, reader, settings, library, effective, asked.name)
+    variables = {
+        **common_variables(event, asked.name, effective),
+        **handler_for(event.name).variables(facts),
+    }
+    return render(library, asked.name, variables, key=secrets.token_bytes(16))

@@ -1,0 +1,49 @@
+"""The progress and the result of a batch, as sentences and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from hls_handler.batches import closed
+from hls_handler.storage import Storage
+from hls_handler.store.batches import Progress
+from hls_handler.wording import format_usd
+
+
+class Result(Protocol):
+    def describe(self) -> Iterator[str]:
+        """Yield lines for people."""
+        ...
+
+    def to_dict(self) -> dict[str, object]: ...
+
+
+def load_result(store: Storage, progress: Progress) -> Result:
+    return closed.load_result(store, progress)
+
+
+def describe_progress(progress: Progress) -> str:
+    batch = progress.batch
+    return (
+        f"batch {batch.id:<5} {batch.kind} {batch.repository}: {progress.state},"
+        f" {progress.ended:,} of {len(progress.deliveries):,} ended,"
+        f" {format_usd(progress.cost_usd)} of {format_usd(batch.max_usd)}"
+    )
+
+
+def to_document(progress: Progress) -> dict[str, object]:
+    batch = progress.batch
+    return {
+        "id": batch.id,
+        "kind": batch.kind,
+        "repository": batch.repository,
+        "started_by": batch.started_by,
+        "started_at": batch.started_at.isoformat(),
+        "state": progress.state,
+        "deliveries": len(progress.deliveries),
+        "ended": progress.ended,
+        "cost_usd": progress.cost_usd,
+        "max_usd": batch.max_usd,
+        "terms": dict(batch.terms),
+    }

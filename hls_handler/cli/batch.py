@@ -1,0 +1,294 @@
+"""`hls batch`: asks Claude about many things, with a preview before, and a result after."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hls_handler.app import Service
+from hls_handler.batches.closed import Planner, Terms
+from hls_handler.batches.preview import CannotPlan, Preview
+from hls_handler.batches.prompts import Draft, choose_prompts
+from hls_handler.batches.results import describe_progress, load_result, to_document
+from hls_handler.cli.github_names import require_repository
+from hls_handler.cli.options import (
+    DOTENV,
+    AsJson,
+    Config,
+    Limit,
+    abort,
+    config_path,
+    connect_claude,
+    fail,
+    load,
+    log_as_operator,
+    open_store,
+    require_existing_store,
+    utc_now,
+)
+from hls_handler.cli.prompt_library import get_prompt, load_library
+from hls_handler.cli.terminal import print_json, print_line, show_progress, waiting
+from hls_handler.db.files import find_server
+from hls_handler.engine.health import Health
+from hls_handler.errors import PromptError, SettingsError, StepFailed, with_remedy
+from hls_handler.github.client import connect_read_only
+from hls_handler.log_ring import LogRing
+from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
+from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
+from hls_handler.settings.load import SettingsFile
+from hls_handler.settings.model import Settings
+from hls_handler.storage import Storage
+from hls_handler.store.batches import Batch
+from hls_handler.wording import count, format_usd
+
+POLL_S = 0.5
+UNCLAIMED_S = 30.0
+"""Time without a delivery in work after which no service seems to share the database."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+batch = typer.Typer(
+    help="Ask Claude about many things, at a price that you set.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+BatchId = Annotated[int, typer.Argument(metavar="ID", help="The batch, as `list` shows it.")]
+MaxUsd = Annotated[float, typer.Option(min=0.0001, help="Most that all calls may cost, in USD.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Start, which costs money.")]
+
+
+@batch.command(name="try")
+def try_(
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help='Such as "issues/analyze".')],
+    closed: Annotated[
+        str,
+        typer.Option(metavar="OWNER/REPO", help="Try it on closed issues as first written."),
+    ],
+    limit: Annotated[int, typer.Option(min=1, max=5_000, help="Newest closed issues to read.")] = (
+        200
+    ),
+    draft: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompt",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Draft of its template: compare the two, and decide.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Compare with this model, and decide.")
+    ] = None,
+    max_usd: MaxUsd = 1.0,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Try a prompt, a draft of it or another model. Nothing is written to GitHub.
+
+    Reads closed issues as they were first written, without anything that was written later, and
+    compares the labels of the replies with those that people left. Follow-up prompts are not asked.
+    """
+    settings = load(config)
+    repository = require_repository(closed, base_url=settings.github.base_url)
+    effective = _require_entry(settings, repository)
+    library = load_library(settings)
+    name = get_prompt(library, prompt).name
+    terms = Terms(repository, limit, max_usd)
+    with open_store(settings) as store:
+        try:
+            with connect_claude(settings.claude) as claude:
+                change = Draft(draft, model)
+                prompts = choose_prompts(settings, library, name, change, claude.lookup_model)
+            with (
+                closing(connect_read_only(settings.github, now=utc_now)) as github,
+                waiting(f"Reading issues of {repository}"),
+            ):
+                preview = Planner(settings, effective, github, prompts).plan(terms, store)
+        except (PromptError, SettingsError) as exc:
+            abort(*exc.problems)
+        except (StepFailed, CannotPlan) as exc:
+            fail(with_remedy(exc))
+        _begin(settings, store, preview, config, yes=yes, as_json=as_json)
+
+
+@batch.command(name="list")
+def list_(limit: Limit = None, as_json: AsJson = False, config: Config = None) -> None:
+    """List batches with their state and cost, the newest first. Works while the service runs."""
+    settings = load(config, credentials=False)
+    with require_existing_store(settings) as store:
+        found = [store.batches.load_progress(one) for one in store.batches.newest(most=limit or 20)]
+        if as_json:
+            print_json([to_document(progress) for progress in found])
+            return
+        for progress in found:
+            print_line(describe_progress(progress))
+        print_line(count(len(found), "batch"))
+
+
+@batch.command()
+def show(batch_id: BatchId, as_json: AsJson = False, config: Config = None) -> None:
+    """Show the progress and the result of a batch. Works while the service runs."""
+    settings = load(config, credentials=False)
+    with require_existing_store(settings) as store:
+        _print_result(store, _require(store, batch_id), as_json=as_json)
+
+
+@batch.command()
+def stop(batch_id: BatchId, config: Config = None) -> None:
+    """Stop a batch: its deliveries that wait are not processed. `continue` goes on."""
+    settings = load(config, credentials=False)
+    with require_existing_store(settings) as store:
+        _require(store, batch_id)
+        store.batches.stop(batch_id, by=log_as_operator(settings))
+        print_line(describe_progress(store.batches.load_progress(_require(store, batch_id))))
+
+
+@batch.command(name="continue")
+def continue_(
+    batch_id: BatchId,
+    max_usd: Annotated[
+        float | None,
+        typer.Option(min=0.0001, help="Most that all calls may cost now, in USD."),
+    ] = None,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Continue a batch that was stopped, or whose money was used up."""
+    settings = load(config)
+    with open_store(settings) as store:
+        _require(store, batch_id)
+        store.batches.resume(batch_id, max_usd=max_usd, by=log_as_operator(settings))
+        _work(settings, store, batch_id, config, as_json=as_json)
+
+
+def _require_entry(settings: Settings, repository: str) -> EffectiveSettings:
+    effective = RepositoryTable(settings).find(repository)
+    if effective is None:
+        abort(f"no entry of `repositories` in {settings.sources.file} names {repository}")
+    return effective
+
+
+def _require(store: Storage, batch_id: int) -> Batch:
+    found = store.batches.find(batch_id)
+    if found is None:
+        fail(f"there is no batch {batch_id}; `hls batch list` has the newest")
+    return found
+
+
+def _begin(
+    settings: Settings,
+    store: Storage,
+    preview: Preview,
+    config: Path | None,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Print the preview; with `yes`, begin the batch and follow it."""
+    if not as_json:
+        for line in preview.describe():
+            print_line(line)
+    if not yes:
+        if as_json:
+            print_json(preview.to_dict())
+        else:
+            print_line("start       add --yes")
+        return
+    batch_id = store.batches.begin(preview.new, preview.subjects, by=log_as_operator(settings))
+    if not as_json:
+        print_line(f"started     batch {batch_id}; Ctrl-C or `hls batch stop {batch_id}` stops it")
+    _work(settings, store, batch_id, config, as_json=as_json)
+
+
+def _work(
+    settings: Settings, store: Storage, batch_id: int, config: Path | None, *, as_json: bool
+) -> None:
+    """Follow the batch until it has ended: processed by the service, or by this command if an
+    SQLite database has none.
+    """
+    follower = Follower(store, batch_id)
+    try:
+        if find_server(settings.storage.url) is False:
+            file = SettingsFile(config_path(config), os.environ, dotenv=DOTENV)
+            with Service(file, LogRing(), only_batch=batch_id).working() as health:
+                follower.health = health
+                follower.follow()
+        else:
+            follower.follow()
+    except SettingsError as exc:
+        abort(*exc.problems)
+    except KeyboardInterrupt:
+        store.batches.stop(batch_id, by=log_as_operator(settings))
+        print_line(f"stopped; `hls batch continue {batch_id}` goes on", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    found = _require(store, batch_id)
+    pause = find_pause(found.repository, store.pauses.active())
+    if pause is not None:
+        print_line(f"{describe_pause(pause)}; {resume_command(pause)} ends the pause", err=True)
+    _print_result(store, found, as_json=as_json)
+    if follower.problem:
+        store.batches.stop(batch_id, by=log_as_operator(settings))
+        fail(f"{follower.problem}; `hls batch continue {batch_id}` goes on")
+    if store.batches.load_progress(found).state != "done":
+        raise typer.Exit(1)
+
+
+class Follower:
+    """Watches a batch until it has ended, or cannot go on."""
+
+    def __init__(self, store: Storage, batch_id: int) -> None:
+        self._store = store
+        self._batch = _require(store, batch_id)
+        self.health: Health | None = None  # of the workers of this command
+        self.problem = ""  # why the batch does not go on
+
+    def follow(self) -> None:
+        total = len(self._store.batches.load_progress(self._batch).deliveries)
+        show_progress(self._watch(), total=total)
+
+    def _watch(self) -> Iterator[tuple[int, str]]:
+        began = time.monotonic()
+        is_claimed = False
+        while not self.problem:
+            progress = self._store.batches.load_progress(self._batch)
+            yield progress.ended, f"batch {self._batch.id}, {format_usd(progress.cost_usd)}"
+            if progress.state != "running":
+                return
+            states = {delivery.state for delivery in progress.deliveries}
+            is_claimed = is_claimed or bool(states - {"queued"})
+            if self.health is not None:
+                self.problem = find_problem(self.health)
+            elif not is_claimed and time.monotonic() - began > UNCLAIMED_S:
+                self.problem = "no service has begun: start `hls serve`"
+            time.sleep(POLL_S)
+
+
+def find_problem(health: Health) -> str:
+    """Return the problem of GitHub or Claude that does not end by waiting; "" if there is none."""
+    components = health.snapshot().components
+    for name in ("claude", "github"):
+        component = components[name]
+        remedy = component.remedy or ""
+        if component.state == "degraded" and not remedy.startswith("wait"):
+            return f"{component.message}; {remedy}"
+    return ""
+
+
+def _print_result(store: Storage, found: Batch, *, as_json: bool) -> None:
+    progress = store.batches.load_progress(found)
+    result = load_result(store, progress)
+    if as_json:
+        print_json({**to_document(progress), "result": result.to_dict()})
+        return
+    print_line(describe_progress(progress))
+    for line in result.describe():
+        print_line(line)

@@ -1,0 +1,52 @@
+"""Batches about closed issues, without GitHub."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hls_handler.batches.first_text import FirstIssue, make_payload
+from hls_handler.deliveries import RECORDED, NewDelivery
+from hls_handler.engine.batches import AskedPrompt, dump_prompts
+from hls_handler.events import Account
+from hls_handler.prompting import recorded
+from hls_handler.storage import Storage
+from hls_handler.store.batches import NewBatch
+from tests.engine.world import library
+
+PROMPT = "issues/analyze"
+DOCUMENT = recorded.load("issues.opened").payload["repository"]
+
+
+def make_subject(number: int, title: str) -> NewDelivery:
+    opened = datetime(2026, 11, 2, 9, number, tzinfo=UTC)
+    mona = Account("mona", 11, "User")
+    first = FirstIssue(number, mona, opened, title, "It fails.", ())
+    return NewDelivery(
+        guid=f"{number}-0",
+        event="issues",
+        action="opened",
+        request_id=f"{RECORDED}0",
+        state="queued",
+        repository_id=DOCUMENT["id"],
+        repository=DOCUMENT["full_name"],
+        number=number,
+        title=title,
+        body=make_payload(first, DOCUMENT),
+    )
+
+
+def begin_batch(
+    store: Storage, *numbers: int, max_usd: float = 1.0, title: str = "Thing", label: str = "bug"
+) -> int:
+    """Begin a batch about issues on which people left the label."""
+    prompt = library().prompts[PROMPT]
+    asked = AskedPrompt(PROMPT, prompt.id, library().sources[PROMPT])
+    truth = {"labels": [label], "rejected": [], "undecided": []}
+    plan = {
+        "prompts": dump_prompts([asked]),
+        "groups": [[{"name": "kind", "labels": {"bug": label}}]],
+        "issues": {number: {"first_labels": [], "truth": truth} for number in numbers},
+        "min_confidence": 0.7,
+    }
+    new = NewBatch("try", DOCUMENT["id"], DOCUMENT["full_name"], max_usd, {}, plan)
+    return store.batches.begin(new, [make_subject(one, title) for one in numbers], by="mona")

@@ -1,0 +1,244 @@
+"""Deliveries whose results are only recorded: what they write, pay, and leave to webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, func, select
+
+from hls_handler.db.tables import metadata
+from hls_handler.errors import DependencyDown, Retryable
+from hls_handler.prompting import recorded
+from hls_handler.settings.model import Budgets
+from hls_handler.store.batches import Progress
+from tests.batches.builders import begin_batch
+from tests.engine.fakes import FakeClaude
+from tests.engine.world import BUG, World, open_world
+
+NUMBERS = (2, 3, 4)
+DOWN = DependencyDown("Claude is down", dependency="claude", remedy="wait")
+
+
+class Killed(BaseException):
+    """The process ends here: nothing below it runs."""
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with open_world() as found:
+        yield found
+
+
+def begin(world: World, *numbers: int, max_usd: float = 1.0) -> int:
+    return begin_batch(world.store, *numbers, max_usd=max_usd)
+
+
+def process(world: World) -> None:
+    for _ in range(50):
+        wait_s = world.store.queue.seconds_until_due()
+        if wait_s is None:
+            return
+        world.advance(wait_s)
+        world.run()
+    raise AssertionError("deliveries are left")
+
+
+def progress(world: World, batch: int = 1) -> Progress:
+    found = world.store.batches.find(batch)
+    assert found is not None
+    return world.store.batches.load_progress(found)
+
+
+def count_rows(world: World) -> dict[str, int]:
+    with world.store.database.reading() as connection:
+        rows = {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in metadata.sorted_tables
+        }
+    return {name: number for name, number in rows.items() if number}
+
+
+def test_recorded_delivery_writes_only_its_own_tables(world: World) -> None:
+    begin(world, *NUMBERS)
+    process(world)
+    assert progress(world).state == "done"
+    rows = count_rows(world)
+    assert rows.keys() == {
+        "batches",
+        "calls",
+        "checkpoints",
+        "counter_hours",
+        "counters",
+        "deliveries",
+        "rate_limits",
+        "secrets",
+    }
+    assert {name for name, _ in world.store.statistics.counters()} == {
+        "claude_calls",
+        "cost_micro_usd",
+        "repository_cost_micro_usd",
+        "tokens",
+    }
+    assert world.store.calls.prompt_stats() == []
+
+
+def test_recorded_delivery_has_no_conversation_that_a_webhook_ends(world: World) -> None:
+    begin(world, 1)
+    closed = {**recorded.load("issues.closed").payload}
+    world.receive("issues", closed, guid="closed")
+    process(world)
+    assert [delivery.state for delivery in progress(world).deliveries] == ["done"]
+
+
+def test_cache_of_replies_is_not_used(world: World) -> None:
+    begin(world, 2)
+    begin(world, 2)
+    process(world)
+    assert len(world.claude.asked) == 2
+
+
+def test_outage_is_waited_for(world: World) -> None:
+    world.claude = FakeClaude([DOWN, DOWN, BUG])
+    begin(world, *NUMBERS)
+    process(world)
+    assert progress(world).state == "done"
+    assert len(world.claude.asked) == 5
+
+
+def test_question_that_always_fails_is_no_dead_letter(world: World) -> None:
+    world.claude = FakeClaude([Retryable("the response is not JSON")])
+    begin(world, 2)
+    for _ in range(400):
+        world.advance(world.store.queue.seconds_until_due() or 0)
+        if world.run() is not None:
+            break
+    (delivery,) = progress(world).deliveries
+    assert (delivery.state, delivery.reason_kind) == ("ignored", "no result")
+    assert world.store.deliveries.queue_state().dead == 0
+
+
+def test_calls_never_cost_more_than_allowed_and_more_money_continues(world: World) -> None:
+    begin(world, *NUMBERS, max_usd=0.0502)  # a call reserves 0.05 and costs 0.00014
+    process(world)
+    found = progress(world)
+    assert (found.state, found.cost_usd) == ("over budget", 0.00028)
+    assert found.deliveries[2].reason == (
+        "the budget of batch 1 allows no further call: 0.0003 USD spent, this call needs up to"
+        " 0.0500 USD, --max-usd is 0.0502; `hls batch continue 1` with a higher --max-usd goes on"
+    )
+    world.store.batches.resume(1, max_usd=1.0, by="mona")
+    process(world)
+    assert (progress(world).state, len(world.claude.asked)) == ("done", 3)
+
+
+def test_stopped_batch_asks_nothing_until_it_is_continued(world: World) -> None:
+    begin(world, *NUMBERS)
+    world.finish()
+    world.store.batches.stop(1, by="mona")
+    assert progress(world).state == "stopped"
+    assert world.find_due() is None
+    world.store.batches.resume(1, max_usd=None, by="mona")
+    process(world)
+    assert (progress(world).state, len(world.claude.asked)) == ("done", 3)
+
+
+def test_cost_is_that_of_the_ledger_after_retention(world: World) -> None:
+    begin(world, *NUMBERS)
+    process(world)
+    world.advance(100 * 86400)
+    world.store.retention.delete_deliveries(after=timedelta(days=90), most=10)
+    found = progress(world)
+    assert (found.state, found.cost_usd) == ("deleted", 0.00042)
+
+
+def test_kill_at_each_point_repeats_at_most_the_call_in_flight() -> None:
+    points = run_killed(0)
+    assert points > 20
+    asked = [run_killed(at) for at in range(1, points + 1)]
+    assert set(asked) == {3, 4}
+    # of each of three calls: after the reply, and before the commit that stores it
+    assert asked.count(4) <= 6
+
+
+def run_killed(at: int) -> int:
+    """Kill the process at a point, continue, and return how often Claude was asked; of 0, return
+    the number of points.
+    """
+    passed = 0
+
+    def pass_point() -> None:
+        nonlocal passed
+        passed += 1
+        if passed == at:
+            raise Killed
+
+    with open_world() as world, pytest.MonkeyPatch.context() as patch:
+        batch = begin(world, *NUMBERS)
+        database: Any = world.store.database
+        claude: Any = world.claude
+        writing = database.writing
+        ask = claude.ask
+
+        @contextmanager
+        def kill_commits(**options: Any) -> Iterator[Connection]:
+            with writing(**options) as connection:
+                yield connection
+                pass_point()
+            pass_point()
+
+        def kill_calls(*args: Any, **options: Any) -> Any:
+            pass_point()
+            reply = ask(*args, **options)
+            pass_point()
+            return reply
+
+        patch.setattr(database, "writing", kill_commits)
+        patch.setattr(claude, "ask", kill_calls)
+        try:
+            process(world)
+        except Killed:
+            world.store.queue.release_all_leases()
+            process(world)
+        found = progress(world, batch)
+        assert (found.state, [one.state for one in found.deliveries]) == ("done", ["done"] * 3)
+        return len(claude.asked) if at else passed
+
+
+def set_limits(world: World, **claude: object) -> None:
+    changed = world.settings.claude.model_copy(update=claude)
+    world.settings = world.settings.model_copy(update={"claude": changed})
+
+
+def test_batch_leaves_half_of_the_hourly_calls_to_webhooks(world: World) -> None:
+    set_limits(world, calls_per_hour=4)
+    begin(world, *range(2, 8))
+    for _ in range(2):
+        world.finish()
+    assert world.run() is None
+    (waiting,) = [one for one in progress(world).deliveries if one.reason and one.is_open]
+    assert (waiting.reason or "").startswith(
+        "the hourly budget is used up: half of claude.calls_per_hour, for batches, allows 2 calls"
+    )
+    for guid in ("one", "two"):
+        world.accept(guid=guid, number=int(guid == "two") + 20)
+        assert world.finish().guid == guid
+    assert "claude" not in {
+        name
+        for name, component in world.health.snapshot().components.items()
+        if component.state == "degraded"
+    }
+
+
+def test_batch_leaves_half_of_the_budget_of_a_day_to_webhooks(world: World) -> None:
+    budgets = Budgets.model_validate({"total": {"day_usd": 0.0901}, "exceeded": "ignore"})
+    world.settings = world.settings.model_copy(update={"budgets": budgets})
+    begin(world, 2)
+    assert world.run() is None  # a call reserves 0.05, which is more than half of the budget
+    (delivery,) = progress(world).deliveries
+    assert (delivery.reason or "").startswith("waits for a budget, of which batches use half")
+    world.accept()
+    assert world.finish().state == "done"

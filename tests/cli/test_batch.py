@@ -1,0 +1,247 @@
+"""`hls batch try --closed` against the sandbox, whose closed issues have labels that are known."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.claude import Asked
+from hls_handler.sandbox.server import Sandbox
+from tests.batches.histories import REPOSITORY, TRIAGE_BOT, Past, Step, add_issue
+from tests.cli.conftest import Hls
+from tests.handlers.world import issue_analysis
+from tests.prompting.samples import copy_shipped
+
+KINDS = ("bug", "enhancement", "question")
+NUMBER = re.compile(r"Thing (\d+)")
+OTHER_MODEL = "claude-opus-5-5"
+
+SETTINGS = """\
+github: {{token: {sandbox.token}, webhook_secret: "0123456789abcdef", base_url: "{sandbox.github_url}"}}
+claude: {{api_key: {sandbox.api_key}, base_url: "{sandbox.claude_url}", requests_per_second: 100}}
+storage: {{url: "sqlite:///hls.db"}}
+limits: {{concurrency: 4}}
+repositories: [{{name: "Codertocat/*", events: [issues.opened]}}]
+prompts: {{directory: prompts}}
+"""
+
+
+def true_kind(number: int) -> str:
+    return KINDS[number % 3]
+
+
+class Claude:
+    """Gives each issue the kind that `kinds` has for the model, by default the true one."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, Callable[[int], str]] = {}
+        self.asked: list[tuple[str, int]] = []
+        self.texts: list[str] = []
+        self.unusable: set[int] = set()
+
+    def __call__(self, asked: Asked) -> Any:
+        found = NUMBER.search(asked.user)
+        assert found is not None
+        number = int(found[1])
+        self.asked.append((asked.model, number))
+        self.texts.append(asked.user)
+        if number in self.unusable:
+            return "I would rather not say."
+        kind = self.kinds.get(asked.model, true_kind)(number)
+        reply = issue_analysis(worth_saying=False).model_dump(mode="json")
+        return {**reply, "kind": kind}
+
+
+@pytest.fixture
+def claude() -> Claude:
+    return Claude()
+
+
+@pytest.fixture
+def sandbox(claude: Claude) -> Iterator[Sandbox]:
+    with Sandbox(answer=claude) as running:
+        running.state.seed("issues", recorded.load("issues.opened").payload)
+        for name in KINDS:
+            running.state.create_label(REPOSITORY, name, "ededed", None)
+        yield running
+
+
+PROMPT = "issues/analyze"
+
+
+@pytest.fixture
+def batch(hls: Hls, folder: Path, sandbox: Sandbox) -> Hls:
+    copy_shipped(folder, "issues")
+    (folder / "settings.yaml").write_text(SETTINGS.format(sandbox=sandbox))
+    return lambda *options: hls("batch", *options)
+
+
+@pytest.fixture
+def try_closed(batch: Hls) -> Hls:
+    return lambda *options: batch("try", PROMPT, "--closed", REPOSITORY, *options)
+
+
+def add_closed(sandbox: Sandbox, *numbers: int, kind_of: Callable[[int], str] = true_kind) -> None:
+    for number in numbers:
+        title = f"Thing {number} is broken"
+        steps = [
+            Step("rename", f"Thing {number}: later title"),
+            Step("edit", "later body"),
+            Step("labeled", kind_of(number)),
+            Step("labeled", "priority-low", TRIAGE_BOT),
+        ]
+        add_issue(sandbox.state, Past(number, title, f"First body of {number}", steps=steps))
+
+
+def find_writes(sandbox: Sandbox) -> list[str]:
+    return [seen.path for seen in sandbox.requests.all("github") if seen.writes]
+
+
+def result(batch: Hls, number: int = 1) -> dict[str, Any]:
+    shown = batch("show", str(number), "--json")
+    assert shown.exit_code == 0, shown.output
+    document: dict[str, Any] = json.loads(shown.stdout)
+    return document
+
+
+def test_preview_asks_and_stores_nothing(
+    try_closed: Hls, batch: Hls, sandbox: Sandbox, claude: Claude
+) -> None:
+    add_closed(sandbox, *range(100, 112))
+    add_closed(sandbox, 112, kind_of=lambda number: "wontfix")
+    printed = try_closed("--model", OTHER_MODEL)
+    assert printed.exit_code == 0, printed.output
+    assert "try Codertocat/Hello-World: 24 deliveries" in printed.output
+    assert "left out    1: no label by a person that the prompt can ask for" in printed.output
+    assert "forecast    24 calls, about $" in printed.output
+    assert "12 issues: 80% right would mean 83% (55% to 95%) of 12" in printed.output
+    assert "start       add --yes" in printed.output
+    assert claude.asked == []
+    assert json.loads(batch("list", "--json").stdout) == []
+
+
+def test_labels_are_compared_with_those_that_people_left(
+    try_closed: Hls, batch: Hls, sandbox: Sandbox, claude: Claude
+) -> None:
+    add_closed(sandbox, *range(100, 112))
+    claude.kinds["claude-haiku-5-5"] = lambda number: true_kind(number + (number < 102))
+    printed = try_closed("--yes")
+    assert printed.exit_code == 0, printed.output
+    assert len(claude.asked) == 12
+    assert [text for text in claude.texts if "later" in text] == []
+    found = result(batch)
+    assert (found["state"], found["ended"]) == ("done", 12)
+    (prompt,) = found["result"]["prompts"]
+    assert (prompt["right"]["part"], prompt["right"]["of"]) == (10, 12)
+    assert {label: share["part"] for label, share in prompt["labels"].items()} == {
+        "bug": 4,
+        "enhancement": 3,
+        "question": 3,
+    }
+    assert found["cost_usd"] == prompt["cost_usd"] > 0
+    assert find_writes(sandbox) == []
+
+
+def test_money_ends_a_batch_and_more_of_it_continues(
+    try_closed: Hls, batch: Hls, sandbox: Sandbox, claude: Claude
+) -> None:
+    add_closed(sandbox, *range(100, 112))
+    stopped = try_closed("--yes", "--max-usd", "0.004")
+    assert stopped.exit_code == 1
+    assert "over budget" in stopped.output
+    asked = len(claude.asked)
+    assert 0 < asked < 12
+    assert result(batch)["cost_usd"] <= 0.004
+    goes_on = batch("continue", "1", "--max-usd", "1")
+    assert goes_on.exit_code == 0, goes_on.output
+    assert sorted(number for _, number in claude.asked) == [*range(100, 112)]
+
+
+def test_stopped_batch_continues_with_what_is_missing(
+    try_closed: Hls, batch: Hls, sandbox: Sandbox, claude: Claude
+) -> None:
+    add_closed(sandbox, *range(100, 106))
+    assert try_closed("--yes", "--max-usd", "0.0021").exit_code == 1
+    assert batch("stop", "1").exit_code == 0
+    assert batch("continue", "1", "--max-usd", "1").exit_code == 0
+    assert len(claude.asked) == 6
+
+
+def test_better_model_is_found(
+    try_closed: Hls, batch: Hls, sandbox: Sandbox, claude: Claude
+) -> None:
+    add_closed(sandbox, *range(100, 115))
+    claude.kinds["claude-haiku-5-5"] = lambda number: "bug"
+    claude.unusable = {114}
+    printed = try_closed("--model", OTHER_MODEL, "--yes", "--max-usd", "5")
+    assert printed.exit_code == 0, printed.output
+    comparison = result(batch)["result"]["comparison"]
+    assert comparison == {"conclusion": "better", "fixed": 10, "broken": 0, "same": 5}
+    assert "draft       better: fixed 10, broke 0, same 5" in printed.output
+    assert "failed      1 issue: Claude's reply" in printed.output
+
+
+def test_draft_is_asked_with_its_text(
+    try_closed: Hls, sandbox: Sandbox, claude: Claude, folder: Path
+) -> None:
+    add_closed(sandbox, 100)
+    draft = folder / "draft.j2"
+    text = (folder / "prompts/issues/analyze.j2").read_text()
+    draft.write_text(text.replace("{% block task %}", "{% block task %}Think of the DRAFT.", 1))
+    printed = try_closed("--prompt", str(draft), "--yes")
+    assert printed.exit_code == 0, printed.output
+    assert ["DRAFT" in asked for asked in claude.texts].count(True) == 1
+
+
+def test_draft_that_is_in_use_is_refused(try_closed: Hls, sandbox: Sandbox, folder: Path) -> None:
+    add_closed(sandbox, 100)
+    for change in (
+        ("--prompt", str(folder / "prompts/issues/analyze.j2")),
+        ("--model", "claude-haiku-5-5"),
+    ):
+        printed = try_closed(*change)
+        assert printed.exit_code == 1
+        assert "the draft is equal to issues/analyze@" in printed.output
+    assert [seen.path for seen in sandbox.requests.all("github")] == []
+
+
+def test_unknown_model_is_refused_before_a_forecast(try_closed: Hls, sandbox: Sandbox) -> None:
+    printed = try_closed("--model", "claude-nobody-1")
+    assert printed.exit_code == 1
+    assert "--model claude-nobody-1: Claude answered 404" in printed.output
+    assert [seen.path for seen in sandbox.requests.all("github")] == []
+
+
+def test_repository_outside_of_the_settings_is_refused(batch: Hls, sandbox: Sandbox) -> None:
+    printed = batch("try", PROMPT, "--closed", "octo/other")
+    assert printed.exit_code == 2
+    assert "no entry of `repositories` in" in printed.output
+    assert [seen.path for seen in sandbox.requests.all("github")] == []
+
+
+def test_rejected_key_ends_a_batch_that_the_command_works_alone(
+    try_closed: Hls, batch: Hls, sandbox: Sandbox, claude: Claude, folder: Path
+) -> None:
+    add_closed(sandbox, *range(100, 112))
+    settings = folder / "settings.yaml"
+    settings.write_text(settings.read_text().replace(sandbox.api_key, "sk-wrong"))
+    printed = try_closed("--yes")
+    assert printed.exit_code == 1
+    assert "Claude answered 401" in printed.output
+    calls = [seen.path for seen in sandbox.requests.all("claude") if seen.method == "POST"]
+    assert len(calls) <= 5  # one of each worker
+    assert result(batch)["state"] == "stopped"
+
+
+def test_repository_without_known_labels_is_named(try_closed: Hls, sandbox: Sandbox) -> None:
+    add_closed(sandbox, 100, kind_of=lambda number: "wontfix")
+    printed = try_closed()
+    assert printed.exit_code == 1
+    assert "no closed issue has a known label; the repository has: " in printed.output
+    assert re.search(r"has: .*\bbug\b", printed.output)
