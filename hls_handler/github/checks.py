@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
-from hls_handler.github.api import GithubApi, WriteGuard
+from hls_handler.github.api import RepositoryApi, WriteGuard
 from hls_handler.github.comment_body import truncate_comment
 
 if TYPE_CHECKING:
@@ -62,14 +62,13 @@ class GithubChecks:
 
     def __init__(
         self,
-        api: GithubApi,
-        repository: str,
+        api: RepositoryApi,
         *,
         uses_check_runs: bool,
         guard: WriteGuard,
         name: str = CHECK_NAME,
     ) -> None:
-        self._api = api.of(repository)
+        self._api = api
         self._guard = guard
         self._uses_check_runs = uses_check_runs
         self._name = name

@@ -19,6 +19,7 @@ from hls_handler.github.api import (
     Anonymous,
     GithubApi,
     RateLimit,
+    RepositoryApi,
     WriteGuard,
     ignore,
     parse,
@@ -189,10 +190,11 @@ class Github:
                 remedy = JWT_REMEDY
             raise DependencyDown(str(exc), dependency="github", remedy=remedy) from exc
 
-    def _api_for(self, repository: str) -> GithubApi:
+    def _api_for(self, repository: str) -> RepositoryApi:
+        api = self._api.of(repository)
         if isinstance(self._access, App):
-            return self._api.with_credential(self._access.credential(repository))
-        return self._api
+            return api.with_credential(self._access.credential(repository))
+        return api
 
     def find_missing_permissions(
         self, repository: str, *, with_webhooks: bool = False
@@ -205,8 +207,7 @@ class Github:
         permissions of the token's account. Raises `DependencyDown` if GitHub fails.
         """
         try:
-            api = self._api_for(repository)
-            response = api.of(repository).send(lambda it: it.complete())
+            response = self._api_for(repository).send(lambda it: it.complete())
         except (Permanent, AppNotInstalled) as exc:
             return [str(exc)]
         found = response.value
@@ -236,7 +237,7 @@ class Github:
             missing += _find_missing_scope(scopes, is_private=found.private)
         if with_webhooks:
             try:
-                GithubHooks(api).hooks(f"/repos/{repository}")
+                GithubHooks(self._api).hooks(f"/repos/{repository}")
             except Permanent:
                 missing.append(f"the webhooks of {repository} cannot be listed: {WEBHOOKS_REMEDY}")
         return missing
@@ -246,8 +247,7 @@ class Github:
 
     def has_repository(self, repository: str) -> bool:
         """Return False if GitHub has no such repository, or the credential may not read it."""
-        api = self._api_for(repository).of(repository)
-        return api.find(lambda it: it.complete()) is not None
+        return self._api_for(repository).find(lambda it: it.complete()) is not None
 
     def list_hooks(self, path: str) -> tuple[Hook, ...]:
         """Return the webhooks at "/repos/owner/repo" or "/orgs/owner".
@@ -266,9 +266,7 @@ class Github:
         """Return a reader. `bot` is the bot account; without it, `GithubReader.review_threads`
         finds none.
         """
-        return GithubReader(
-            self._api_for(repository), repository, self._labels, bot=bot, mirrors=self._mirrors
-        )
+        return GithubReader(self._api_for(repository), self._labels, bot=bot, mirrors=self._mirrors)
 
     def writer(
         self,
@@ -289,9 +287,7 @@ class Github:
         if not (dry_run or self.is_read_only):
             guard = WriteGuard(begin_write, check_lease)
         api = self._api_for(repository)
-        return GithubWriter(
-            api, repository, bot=bot, history=history, labels=self._labels, guard=guard
-        )
+        return GithubWriter(api, bot=bot, history=history, labels=self._labels, guard=guard)
 
     def checks(
         self,
@@ -307,7 +303,7 @@ class Github:
         guard = WriteGuard(begin_write, check_lease)
         api = self._api_for(repository)
         return GithubChecks(
-            api, repository, uses_check_runs=isinstance(self._access, App), guard=guard, name=name
+            api, uses_check_runs=isinstance(self._access, App), guard=guard, name=name
         )
 
     def preferred(self) -> Github:
@@ -406,12 +402,12 @@ class ReadOnlyGithub(Github):
 
     def repository_document(self, repository: str) -> dict[str, Any]:
         """Return the repository as webhooks contain it."""
-        found = self._api_for(repository).of(repository).get(lambda it: it, dict[str, Any])
+        found = self._api_for(repository).get(lambda it: it, dict[str, Any])
         return {key: value for key, value in found.items() if key not in NOT_IN_WEBHOOKS}
 
     def opened(self, repository: str, number: int) -> OpenedEvent:
         """Make an event from the current issue or pull request."""
-        api = self._api_for(repository).of(repository)
+        api = self._api_for(repository)
         common = self.repository_document(repository)
         conversation = api.get(lambda it: it.get_issue(number), dict[str, Any])
         opened = make_opened(common, conversation)
@@ -429,7 +425,6 @@ class ReadOnlyGithub(Github):
             bot = None
         return kind(
             self._api_for(repository),
-            repository,
             self._labels,
             bot=bot,
             assume_open=self.assume_open,

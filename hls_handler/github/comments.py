@@ -17,7 +17,7 @@ from hls_handler.actions import (
     StoredComment,
 )
 from hls_handler.events import Account, Comment
-from hls_handler.github.api import GithubApi, WriteGuard, parse
+from hls_handler.github.api import RepositoryApi, WriteGuard, parse
 from hls_handler.github.comment_body import (
     BodyDecision,
     decide_body,
@@ -68,14 +68,13 @@ class BotComments:
 
     def __init__(
         self,
-        api: GithubApi,
-        repository: str,
+        api: RepositoryApi,
         *,
         bot: Account,
         history: History,
         guard: WriteGuard | None,
     ) -> None:
-        self._api = api.of(repository)
+        self._api = api
         self._bot = bot
         self._history = history
         self._guard = guard

@@ -55,9 +55,17 @@ CHUNK_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
+    """A response; PyGithub reads it by the methods."""
+
     status: int
     headers: Mapping[str, str]  # names in lower case
     content: bytes
+
+    def getheaders(self) -> Iterable[tuple[str, str]]:
+        return self.headers.items()
+
+    def read(self) -> str:
+        return self.content.decode()
 
 
 NO_RESPONSE = HttpResponse(0, {}, b"")
@@ -213,18 +221,18 @@ class _Connection(HTTPSRequestsConnectionClass):
         call.headers = headers
         call.body = input
 
-    def getresponse(self) -> Any:
+    def getresponse(self) -> Any:  # an HttpResponse
         call = _call.get()
         response = call.transport.send(call)
         call.response = response
         # PyGithub would follow a redirect, and repeat a read that was answered 202
-        if response.status not in (200, 201, 204):
+        if response.status == 202 or not 200 <= response.status < 300:
             raise Refused(call.name, response.status, response.headers, _parse(response.content))
         # PyGithub takes other text for a value
         if response.content.lstrip()[:1] not in (b"", b"{", b"["):
             what = f"{response.status} with a body that is not JSON"
             raise unexpected_response(call.name, what)
-        return _Answer(response)
+        return response
 
     def close(self) -> None:
         """Do nothing: the transport stays open for the next request."""
@@ -235,20 +243,6 @@ def _parse(content: bytes) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError):  # also of an empty body
         return None
-
-
-class _Answer:
-    """A success, as PyGithub reads it."""
-
-    def __init__(self, response: HttpResponse) -> None:
-        self.status = response.status
-        self._response = response
-
-    def getheaders(self) -> Iterable[tuple[str, str]]:
-        return self._response.headers.items()
-
-    def read(self) -> str:
-        return self._response.content.decode()
 
 
 class HttpTransport:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.git.mirror import Mirrors
 from hls_handler.github.api import (
-    GithubApi,
+    RepositoryApi,
     Response,
     listing,
     rest,
@@ -86,8 +86,7 @@ class GithubReader:
 
     def __init__(
         self,
-        api: GithubApi,
-        repository: str,
+        api: RepositoryApi,
         labels: RepositoryLabels,
         *,
         bot: Account | None = None,
@@ -98,7 +97,7 @@ class GithubReader:
         git is not used.
         """
         self._changes: dict[str, Any] = {"state": "open", "locked": False} if assume_open else {}
-        self._api = api.of(repository)
+        self._api = api
         self._labels = labels
         self._bot = bot
         self._mirrors = mirrors

@@ -26,7 +26,7 @@ from hls_handler.actions import (
 )
 from hls_handler.errors import DependencyDown, Retryable, Superseded
 from hls_handler.events import Account, Author, Text
-from hls_handler.github.api import GithubApi, WriteGuard, parse
+from hls_handler.github.api import RepositoryApi, WriteGuard, parse
 from hls_handler.github.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
 from hls_handler.github.comments import is_by
 from hls_handler.github.errors import Refused
@@ -84,10 +84,8 @@ class BotReviews:
     would write.
     """
 
-    def __init__(
-        self, api: GithubApi, repository: str, *, bot: Account, guard: WriteGuard | None
-    ) -> None:
-        self._api = api.of(repository)
+    def __init__(self, api: RepositoryApi, *, bot: Account, guard: WriteGuard | None) -> None:
+        self._api = api
         self._bot = bot
         self._guard = guard
 

@@ -45,6 +45,7 @@ class WebhookSetup:
 
     def __init__(self, api: GithubApi, path: str) -> None:
         self._api = api
+        self._hooks = GithubHooks(api)
         self._path = path
 
     def ensure(self, url: str, secret: str, events: Iterable[str]) -> EnsuredHook:
@@ -53,7 +54,7 @@ class WebhookSetup:
         A webhook that was created without an address is the present one, too. Raises a
         `StepFailed`.
         """
-        hooks = {hook.url: hook for hook in GithubHooks(self._api).hooks(self._path)}
+        hooks = {hook.url: hook for hook in self._hooks.hooks(self._path)}
         present = hooks.get(url) or hooks.get(UNSERVED_URL)
         wanted = set(events)
         if present is not None:
@@ -77,7 +78,7 @@ class WebhookSetup:
         time.
         """
         path = f"{self._path}/hooks/{hook_id}"
-        known = GithubHooks(self._api).page(path).attempts
+        known = self._hooks.page(path).attempts
         request = rest("POST", f"{path}/pings", object)
         self._api.write(request, guard=UNGUARDED)
         return self._wait_for_ping(path, known, sleep)
@@ -89,7 +90,7 @@ class WebhookSetup:
         GitHub has no request that pings the webhook of an App, and keeps deliveries for three days.
         """
         path = f"{self._path}/hook"
-        known = GithubHooks(self._api).page(path).attempts
+        known = self._hooks.page(path).attempts
         ping = next((one for one in known if one.event == PING), None)
         if ping is None:
             raise Permanent("GitHub lists no ping of the App's webhook any more")
@@ -103,7 +104,7 @@ class WebhookSetup:
     ) -> DeliveryAttempt | None:
         ids = {one.id for one in known}
         for _attempt in range(POLLS):
-            for one in GithubHooks(self._api).page(path).attempts:
+            for one in self._hooks.page(path).attempts:
                 if one.event == PING and one.id not in ids:
                     return one
             sleep(WAIT_S)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
@@ -23,7 +22,7 @@ from hls_handler.actions import (
     RequestReviewers,
 )
 from hls_handler.events import Account, Label
-from hls_handler.github.api import GithubApi, WriteGuard, rest
+from hls_handler.github.api import RepositoryApi, WriteGuard, rest
 from hls_handler.github.comments import BotComments, History
 from hls_handler.github.errors import Refused
 from hls_handler.github.labels import (
@@ -67,36 +66,33 @@ class GithubWriter:
 
     def __init__(
         self,
-        api: GithubApi,
-        repository: str,
+        api: RepositoryApi,
         *,
         bot: Account,
         history: History,
         labels: RepositoryLabels,
         guard: WriteGuard | None,
     ) -> None:
-        self._api = api.of(repository)
+        self._api = api
         self._history = history
         self._labels = labels
-        self._base = f"/repos/{repository}"
+        self._base = f"/repos/{api.repository}"
         self._guard = guard
-        self._comments = partial(
-            BotComments, api, repository, bot=bot, history=history, guard=guard
-        )
-        self._reviews = partial(BotReviews, api, repository, bot=bot, guard=guard)
+        self._comments = BotComments(self._api, bot=bot, history=history, guard=guard)
+        self._reviews = BotReviews(self._api, bot=bot, guard=guard)
 
     def ensure_comment(
         self, number: int, action: EnsureComment, *, may_exist: bool = True
     ) -> Outcome:
-        return self._comments().ensure_comment(number, action, may_exist=may_exist)
+        return self._comments.ensure_comment(number, action, may_exist=may_exist)
 
     def ensure_review(
         self, number: int, action: EnsureReview, *, is_retry: bool = False
     ) -> Outcome:
-        return self._reviews().ensure_review(number, action, is_retry=is_retry)
+        return self._reviews.ensure_review(number, action, is_retry=is_retry)
 
     def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
-        return self._reviews().ensure_reply(number, action, is_retry=is_retry)
+        return self._reviews.ensure_reply(number, action, is_retry=is_retry)
 
     def ensure_reaction(
         self, comment_id: int, content: Reaction, *, is_review_comment: bool = False
@@ -234,8 +230,8 @@ class GithubWriter:
         return Outcome("reviewers", "changed", "; ".join(details))
 
     def _read_labels(self, number: int) -> frozenset[str]:
-        labels = self._api.page(lambda it: it.get_issue(number).get_labels(), Label)
-        return frozenset(label.name for label in labels.value)
+        labels = self._api.items(lambda it: it.get_issue(number).get_labels(), Label)
+        return frozenset(label.name for label in labels)
 
     def _compare_labels(
         self, action: EnsureLabels, settings: EffectiveLabels, present: frozenset[str]

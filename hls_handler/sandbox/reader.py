@@ -89,7 +89,7 @@ class SandboxReader(GithubReader):
             transport = LocalTransport(state)
             api = GithubApi(SETTINGS, now=lambda: datetime.now(UTC), transport=transport)
         bot = Account(state.me.login, state.me.id, state.me.type)
-        super().__init__(api, repository, RepositoryLabels(time.monotonic), bot=bot)
+        super().__init__(api.of(repository), RepositoryLabels(time.monotonic), bot=bot)
         self._state = state
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:

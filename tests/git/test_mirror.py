@@ -82,7 +82,9 @@ class World:
     ) -> RepositoryFiles:
         url = base_url or self.server.base_url
         api = GithubApi(github_settings(url, token), now=lambda: NOON, timeout_s=5.0)
-        reader = GithubReader(api, repository, RepositoryLabels(lambda: 0.0), mirrors=self.mirrors)
+        reader = GithubReader(
+            api.of(repository), RepositoryLabels(lambda: 0.0), mirrors=self.mirrors
+        )
         with closing(api):
             files = reader.files_at(commit)
             assert isinstance(files.no_mirror, str)  # the commit is fetched now
@@ -621,7 +623,7 @@ def test_mirror_that_cannot_be_fetched_anew_is_a_reason_and_files_come_from_the_
     api = GithubApi(github_settings(server.url, TOKEN), now=lambda: NOON, timeout_s=5.0)
     with closing(api):
         files = GithubReader(
-            api, "o/r", RepositoryLabels(lambda: 0.0), mirrors=world.mirrors
+            api.of("o/r"), RepositoryLabels(lambda: 0.0), mirrors=world.mirrors
         ).files_at("1" * 40)
         assert files.no_mirror == REJECTED
         assert files.texts(["a.py"]) == {"a.py": "by the API\n"}

@@ -33,7 +33,7 @@ def api(server: FakeServer, meter: RateLimitMonitor) -> Iterator[GithubApi]:
 
 @pytest.fixture
 def reader(api: GithubApi) -> GithubReader:
-    return GithubReader(api, "o/r", RepositoryLabels(monotonic))
+    return GithubReader(api.of("o/r"), RepositoryLabels(monotonic))
 
 
 @pytest.fixture(scope="module")

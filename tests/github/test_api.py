@@ -133,6 +133,11 @@ def test_write_may_have_succeeded_after_a_response_of_a_gateway(
     assert getattr(caught.value, "may_have_succeeded", False) == may_have_succeeded
 
 
+def test_success_that_a_proxy_has_changed_is_read(api: GithubApi, server: FakeServer) -> None:
+    server.says = [Say(203, {"url": "x"})]
+    assert read(api) == {"url": "x"}
+
+
 def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, server: FakeServer) -> None:
     moved = {"Location": f"{server.url}/repositories/5/issues/7"}
     body = {"message": "Moved Permanently", "url": moved["Location"]}

@@ -122,7 +122,7 @@ def test_the_newest_comments_are_read_from_the_end(
 ) -> None:
     for number in range(1, there + 1):
         world.sandbox.state.create_comment(world.pull, f"comment {number}")
-    reader = GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic))
+    reader = GithubReader(world.api.of(REPOSITORY), RepositoryLabels(monotonic))
     found = reader.comments(NUMBER, most=most)
     assert [one.body for one in found] == [
         f"comment {n}" for n in range(max(there - most, 0) + 1, there + 1)
@@ -308,7 +308,7 @@ def test_rule_13_invalid_repository_name_sends_no_request(
     api: GithubApi, server: FakeServer, name: str
 ) -> None:
     with pytest.raises(Permanent, match=r" is not a repository name; expected owner/repo$"):
-        GithubReader(api, name, RepositoryLabels(monotonic)).issue(7)
+        GithubReader(api.of(name), RepositoryLabels(monotonic)).issue(7)
     assert server.calls == []
 
 

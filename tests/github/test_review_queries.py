@@ -55,7 +55,7 @@ def documented(world: ReviewWorld) -> Iterator[None]:
 
 
 def reader(world: ReviewWorld, bot: Account | None = None) -> GithubReader:
-    return GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic), bot=bot)
+    return GithubReader(world.api.of(REPOSITORY), RepositoryLabels(monotonic), bot=bot)
 
 
 def read_threads(world: ReviewWorld, bot: Account = BOT) -> tuple[ReviewThread, ...]:
@@ -178,7 +178,9 @@ def test_timeout_of_a_query_is_not_a_pending_write(world: ReviewWorld) -> None:
         closing(connect_to(world.sandbox, timeout_s=0.05)) as api,
         pytest.raises(DependencyDown) as caught,
     ):
-        GithubReader(api, REPOSITORY, RepositoryLabels(monotonic), bot=BOT).review_threads(NUMBER)
+        GithubReader(api.of(REPOSITORY), RepositoryLabels(monotonic), bot=BOT).review_threads(
+            NUMBER
+        )
     assert (caught.value.may_have_succeeded, caught.value.not_before) == (False, None)
 
 

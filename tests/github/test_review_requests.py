@@ -19,7 +19,7 @@ def request(world: ReviewWorld, *logins: str, dry_run: bool = False) -> Outcome:
 
 
 def reader(world: ReviewWorld) -> GithubReader:
-    return GithubReader(world.api, REPOSITORY, RepositoryLabels(lambda: 0.0))
+    return GithubReader(world.api.of(REPOSITORY), RepositoryLabels(lambda: 0.0))
 
 
 def asked(world: ReviewWorld) -> list[str]:

@@ -153,7 +153,7 @@ class StandIn(Github):
         name: str = CHECK_NAME,
     ) -> GithubChecks:
         guard = WriteGuard(begin_write, check_lease)
-        return GithubChecks(self._api, repository, uses_check_runs=True, guard=guard, name=name)
+        return GithubChecks(self._api.of(repository), uses_check_runs=True, guard=guard, name=name)
 
 
 @dataclass(frozen=True)

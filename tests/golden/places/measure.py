@@ -104,7 +104,7 @@ def open_mirrors(folder: Path) -> Iterator[tuple[Origin, GithubReader]]:
         mirrors = Mirrors(lambda: mirror)
         api = GithubApi(github_settings(server.base_url, TOKEN), now=lambda: NOON, timeout_s=60.0)
         stack.callback(api.close)
-        yield origin, GithubReader(api, "o/r", RepositoryLabels(lambda: 0.0), mirrors=mirrors)
+        yield origin, GithubReader(api.of("o/r"), RepositoryLabels(lambda: 0.0), mirrors=mirrors)
 
 
 def ask(case: PullRequestCase, files: RepositoryFiles, given: Settings, known: Library) -> Trial:
