@@ -260,7 +260,7 @@ def _send(world: World, made: _PullRequest, number: int, name: str, *, is_full: 
     github = world.github
     github.pull_requests[NUMBER], github.changed[NUMBER] = pull_request, files
     github.contexts[pull_request.base_ref] = ReviewContext(guidance=(GUIDANCE,))
-    github.head_files = {f"{sha}:{path}": "".join(lines) for path, lines in made.head.items()}
+    github.head_files |= {f"{sha}:{path}": "".join(lines) for path, lines in made.head.items()}
     world.accept("pull_request.opened", guid=name, head_sha=sha, action=action, body=body)
     finished = world.finish()
     assert finished.state == "done", finished

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from hls_handler.handlers.changed_files import number_patch, redact_patch
+from hls_handler.handlers.changed_files import TOKENS_PER_FILE, number_patch, redact_patch
 from hls_handler.handlers.reader import RepositoryFiles
 from hls_handler.question import estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, match_blocks, token
@@ -17,7 +17,7 @@ from hls_handler.review.patches import Hunk, Patch, numbered, parse_numbered
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 
 REMOVED_TOKENS = 2_000  # of removed lines that one review shows, with the lines around them
-AGAIN_TOKENS = 2_000  # of blocks that one review shows again
+AGAIN_TOKENS = 1_000  # of blocks that one review shows again
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,8 @@ def choose_again(
     left = AGAIN_TOKENS
     chosen: dict[PlacedBlock, bool] = {}
     for block in dict.fromkeys(related):
-        needed = estimate_tokens("\n".join(line.text for line in block.lines))
+        text = numbered(Patch((files.show(block),)))
+        needed = TOKENS_PER_FILE + estimate_tokens(text)
         if block not in fresh and needed <= left:
             chosen[block] = block in anew
             left -= needed

@@ -27,7 +27,7 @@ from hls_handler.review.blocks import (
     token,
 )
 from hls_handler.review.dismissals import COMMAND, DELETED, RESOLVED, UNDISMISSED, find_dismissals
-from hls_handler.review.patches import Line, Patch, Side
+from hls_handler.review.patches import Hunk, Line, Patch, Side
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, letters_of
 from hls_handler.review.record import FindingState, LedgerEntry, Proof, ReviewRecord
 
@@ -81,6 +81,12 @@ class PresentFiles:
                     )
         return None
 
+    def show(self, block: PlacedBlock) -> Hunk:
+        """Return a block with the lines around it."""
+        hunk = self.patches[block.path].hunks[block.hunk]
+        first = max(block.first - CONTEXT_LINES, 0)
+        return replace(hunk, lines=hunk.lines[first : block.last + 1 + CONTEXT_LINES])
+
     @cached_property
     def by_file(self) -> Mapping[str, Sequence[PlacedBlock]]:
         found: dict[str, list[PlacedBlock]] = {}
@@ -93,8 +99,7 @@ class PresentFiles:
         """Each block with the letters of its lines by mark. " " includes lines around."""
         found: list[tuple[PlacedBlock, Mapping[str, str]]] = []
         for one in chain.from_iterable(self.blocks.values()):
-            hunk = self.patches[one.path].hunks[one.hunk].lines
-            near = hunk[max(one.first - CONTEXT_LINES, 0) : one.last + 1 + CONTEXT_LINES]
+            near = self.show(one).lines
             letters = {
                 "+": _join_code(line for line in one.lines if line.mark == "+"),
                 "-": _join_code(line for line in one.lines if line.mark == "-"),
@@ -157,9 +162,8 @@ class PresentFiles:
         """
         found: dict[PlacedBlock, frozenset[str]] = {}
         for block in chain.from_iterable(self.blocks.values()):
-            hunk = self.patches[block.path].hunks[block.hunk]
-            near = hunk.lines[max(block.first - CONTEXT_LINES, 0) : block.last + 1 + CONTEXT_LINES]
-            texts = [line.text for line in near if line.mark != "-"]
+            hunk = self.show(block)
+            texts = [line.text for line in hunk.lines if line.mark != "-"]
             found[block] = frozenset(WORD.findall("\n".join([block.path, hunk.header, *texts])))
         return found
 

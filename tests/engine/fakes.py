@@ -232,6 +232,11 @@ class FakeGithub:
             raise self.failing.pop(0)
 
 
+def _is_similar(old: list[str], new: list[str]) -> bool:
+    """Return True if git would take one file for the other, renamed."""
+    return difflib.SequenceMatcher(None, old, new).ratio() >= 0.5
+
+
 @dataclass
 class FakeRepositoryFiles:
     """The `head_files` of a commit."""
@@ -270,12 +275,21 @@ class FakeRepositoryFiles:
         self.github._call(f"patches_since {commit} {self.sha}")
         if self.github.no_mirror or not self._has(commit):
             return None
+        before, after = self._list_lines(commit, paths), self._list_lines(self.sha, paths)
         patches: dict[str, str] = {}
-        for path in paths:
-            texts = [self.github.head_files.get(f"{sha}:{path}", "") for sha in (commit, self.sha)]
-            old, new = (text.split("\n") for text in texts)
-            patches[path] = "\n".join([*difflib.unified_diff(old, new, n=3, lineterm="")][2:])
+        for path in after:
+            gone = [one for one in before if one not in after and path not in before]
+            was = next((one for one in gone if _is_similar(before[one], after[path])), path)
+            diff = difflib.unified_diff(before.pop(was, []), after[path], n=3, lineterm="")
+            patches[path] = "\n".join([*diff][2:])
+        for path in before.keys() - after.keys():
+            diff = difflib.unified_diff(before[path], [], n=3, lineterm="")
+            patches[path] = "\n".join([*diff][2:])
         return patches
+
+    def _list_lines(self, commit: str, paths: Collection[str]) -> dict[str, list[str]]:
+        files = {path: self.github.head_files.get(f"{commit}:{path}") for path in paths}
+        return {path: text.split("\n") for path, text in files.items() if text is not None}
 
     def _has(self, commit: str) -> bool:
         return any(name.startswith(f"{commit}:") for name in self.github.head_files)

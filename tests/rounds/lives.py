@@ -367,8 +367,6 @@ class Life:
             return
         if who == WRITER and text in DISMISSALS:
             self.refused.add(number)
-        elif who == WRITER:
-            self.refused.discard(number)
         self._request("conclude", f'{who} to {number}: "{text}"')
 
     def _dismiss(self, number: int) -> None:
