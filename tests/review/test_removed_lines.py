@@ -89,6 +89,13 @@ def test_a_fault_of_the_file_that_lost_a_line_counts_without_a_changed_line() ->
     assert pushes.push({"users.py": USERS}, findings=[fault]) == "failure"
 
 
+def test_removed_credentials_are_redacted() -> None:
+    pushes = Pushes(base={"a.py": "", "b.py": ""})
+    pushes.push({"a.py": f'TOKEN = "ghp_{"a1B2" * 9}"\n', "b.py": "X = 1\n"})
+    pushes.push({"b.py": "X = 1\n"})
+    assert removed(pushes) == {"a.py": ['L    1 - TOKEN = "[redacted: github-token]"']}
+
+
 GUARD = "def handle(name):\n    assert name.isalnum()\n"
 
 
