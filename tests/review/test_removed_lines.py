@@ -78,7 +78,7 @@ def test_lines_that_the_base_removes_are_not_shown() -> None:
 
 def test_a_removal_without_a_reply_is_shown_at_the_next_push() -> None:
     pushes = guarded()
-    pushes.push({"users.py": USERS}, is_down=True)
+    assert pushes.push({"users.py": USERS}, is_down=True) != "success"
     pushes.push({"users.py": USERS, "other.py": "COUNT = 1\n"})
     assert removed(pushes) == {"views.py": ["L    2 -     check_name(name)"]}
 
