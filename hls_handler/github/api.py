@@ -6,12 +6,14 @@ A request is sent twice only if its credential was outdated, so that GitHub has 
 from __future__ import annotations
 
 import copy
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import TypeAdapter
 
@@ -44,6 +46,7 @@ Root = TypeVar("Root", "Github", "Repository")
 T = TypeVar("T")
 
 PAGE_SIZE = 100  # items per page, GitHub's maximum
+LINK = re.compile(r'<([^>]*)>;\s*rel="(\w+)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +89,12 @@ def ignore(_rate_limit: RateLimit) -> None:
 class Response(Generic[T]):
     value: T
     headers: Mapping[str, str]  # names in lower case
-    content: bytes
 
     @property
-    def link(self) -> str:
-        """The header with the addresses of other pages of a list."""
-        return self.headers.get("link", "")
+    def links(self) -> Mapping[str, Mapping[str, str]]:
+        """The queries of other pages of a list: {"next": {"page": "2"}}."""
+        links = LINK.findall(self.headers.get("link", ""))
+        return {rel: dict(parse_qsl(urlsplit(url).query)) for url, rel in links}
 
 
 def rest(
@@ -301,7 +304,7 @@ class Api(Generic[Root]):
         for number in range(max_pages):
             page = self.page(request, shape, number, per_page=per_page)
             yield from page.value
-            if 'rel="next"' not in page.link:
+            if "next" not in page.links:
                 return
 
     def write(
@@ -354,14 +357,14 @@ class Api(Generic[Root]):
         before_send: Callable[[], None] = _do_nothing,
         per_page: int = PAGE_SIZE,
     ) -> Response[T]:
-        """Return the result of `request`, with headers and bytes of the response."""
+        """Return the result of `request`, with the headers of the response."""
         is_repeated = False
         while True:
             authorization = self._credential.authorization()
             call = self._connection.new_call(authorization, before_send, per_page)
             try:
                 value = self._connection.send(lambda client: request(self._find_root(client)), call)
-                return Response(value, call.response.headers, call.response.content)
+                return Response(value, call.response.headers)
             except Refused as exc:
                 refused = exc
             finally:

@@ -6,19 +6,15 @@ https://docs.github.com/en/rest/repos/webhooks
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
+import json
 from dataclasses import dataclass
-from typing import Annotated
-from urllib.parse import unquote
+from typing import Annotated, Any
 
-import msgspec
 from pydantic import AliasPath, AwareDatetime, BaseModel, Field
 
 from hls_handler.deliveries import DeliveryAttempt
-from hls_handler.errors import NotFound, PayloadError
+from hls_handler.errors import PayloadError
 from hls_handler.github.api import PAGE_SIZE, GithubApi, listing, rest
-from hls_handler.github.errors import unexpected_response
 
 MAX_HOOK_PAGES = 3
 
@@ -27,8 +23,6 @@ WEBHOOKS_REMEDY = (
     " with an account that administers the repository. Without it, `hls listen` cannot work; for"
     " `hls serve`, `catch_up.enabled: false` switches catch-up off"
 )
-
-_NEXT_CURSOR = re.compile(r'<[^>]*[?&]cursor=([^&>]+)[^>]*>;\s*rel="next"')
 
 
 class Hook(BaseModel, frozen=True):
@@ -48,15 +42,8 @@ class _WireAttempt(BaseModel):
     repository_id: int | None = None
 
 
-class _WireRequest(msgspec.Struct):
-    payload: msgspec.Raw
-
-
-class _WireDetails(msgspec.Struct):
-    request: _WireRequest
-
-
-_DETAILS = msgspec.json.Decoder(_WireDetails)
+class _WireDetails(BaseModel):
+    payload: Any = Field(validation_alias=AliasPath("request", "payload"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +80,15 @@ class GithubHooks:
         request = rest("GET", f"{path}/deliveries", tuple[_WireAttempt, ...], query=query)
         response = self._api.send(request)
         attempts = tuple(DeliveryAttempt(**dict(attempt)) for attempt in response.value)
-        following = _NEXT_CURSOR.search(response.headers.get("link", ""))
-        if following is None:
-            return AttemptPage(attempts)
-        return AttemptPage(attempts, unquote(following[1]))
+        following = response.links.get("next", {})
+        return AttemptPage(attempts, following.get("cursor"))
 
     def payload(self, path: str, attempt_id: int) -> bytes:
         """Return the payload as JSON, which is not validated. Raises `PayloadError` if GitHub no
         longer keeps it.
         """
-        path = f"{path}/deliveries/{attempt_id}"
-        payload = b"null"
-        with suppress(NotFound):
-            content = self._api.send(rest("GET", path, object)).content
-            try:
-                payload = bytes(_DETAILS.decode(content).request.payload)
-            except (msgspec.DecodeError, RecursionError) as exc:
-                raise unexpected_response(f"GET {path}", str(exc)) from None
-        if payload == b"null":
+        request = rest("GET", f"{path}/deliveries/{attempt_id}", _WireDetails)
+        details = self._api.find(request)
+        if details is None or details.payload is None:
             raise PayloadError("GitHub no longer keeps the payload")
-        return payload
+        return json.dumps(details.payload).encode()

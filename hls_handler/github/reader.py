@@ -4,11 +4,10 @@ is one request.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -77,9 +76,6 @@ MAX_JOB_PAGES = 10
 MAX_TIMELINE_PAGES = 20  # with 100 entries each
 MAX_ISSUE_PAGES = 100  # with 100 issues and pull requests each
 
-NEXT_PAGE_LINK = re.compile(r'<([^>]*)>;\s*rel="next"')
-LAST_PAGE_LINK = re.compile(r'<[^>]*[?&]page=(\d{1,7})[^>]*>;\s*rel="last"')
-
 
 class GithubReader:
     """Reads one repository from GitHub: the implementation of `handlers.reader.Reader`."""
@@ -112,14 +108,14 @@ class GithubReader:
         GitHub does not number the pages of long lists, so each response names the next one.
         """
         path = f"/repos/{self._api.repository}/issues"
-        query = {"state": "open", "per_page": "100"}
+        query: Mapping[str, str] = {"state": "open", "per_page": "100"}
         for _ in range(MAX_ISSUE_PAGES):
             response = self._api.send(rest("GET", path, list[dict[str, Any]], query=query))
             yield response.value
-            following = NEXT_PAGE_LINK.search(response.link)
+            following = response.links.get("next")
             if following is None:
                 return
-            query = dict(parse_qsl(urlsplit(following[1]).query))
+            query = following
 
     def closed_issues(self, most: int) -> Iterator[IssueHistory]:
         """Yield the closed issues that were opened last, newest first; one request for each 25."""
@@ -219,12 +215,11 @@ class GithubReader:
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         first = self._read_comments(number, 0)
         newest: tuple[Comment, ...] = ()
-        last = LAST_PAGE_LINK.search(first.link)
-        if last is not None:
-            for index in range(int(last[1]) - 1, 0, -1):
-                newest = (*self._read_comments(number, index).value, *newest)
-                if len(newest) >= most:
-                    break
+        last = first.links.get("last", {"page": "1"})
+        for index in range(int(last["page"]) - 1, 0, -1):
+            newest = (*self._read_comments(number, index).value, *newest)
+            if len(newest) >= most:
+                break
         if len(newest) < most:
             newest = (*first.value, *newest)
         return newest[max(len(newest) - most, 0) :]

@@ -275,14 +275,9 @@ def read_payload(api: GithubApi, server: FakeServer, body: bytes, status: int = 
     return GithubHooks(api).payload(HOOK, 5)
 
 
-@pytest.mark.parametrize("payload", [b'{"x": 1e400}', '{"x": "é"}'.encode()])
-def test_payload_is_returned_as_github_sent_it(
-    api: GithubApi, server: FakeServer, payload: bytes
-) -> None:
-    assert (
-        read_payload(api, server, b'{"id": 5, "request": {"headers": {}, "payload": %s}}' % payload)
-        == payload
-    )
+def test_payload_is_returned_as_json(api: GithubApi, server: FakeServer) -> None:
+    body = '{"id": 5, "request": {"headers": {}, "payload": {"x": "é"}}}'.encode()
+    assert read_payload(api, server, body) == b'{"x": "\\u00e9"}'
 
 
 @pytest.mark.parametrize(
