@@ -1,28 +1,35 @@
 """CPU time of the search for other places in a repository of 20,000 files, relative to reading all
 of them once.
 
-The repository is generated: each file has 12 functions, and all use one helper. The change calls
-the helper, changes a function that has callers, renames a field and uses names of the language.
-Reading all files is a search for a word that none has. Without the parser's time to start, CPU time
-of this process and its children counts: others may use the machine.
+The repository is generated: each file has 12 functions, and one of 20 files uses a helper. The
+change calls the helper, changes a function that has callers, renames a field and uses a name that
+is on very many lines. Reading all files is a search for a word that none has. CPU time of this
+process and its children counts: others may use the machine.
 """
 
 from __future__ import annotations
 
 import random
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench.row import Row, describe_rounds, median
+from hls_handler.git.mirror import Mirrors
+from hls_handler.github.api import GithubApi
+from hls_handler.github.reader import GithubReader
+from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.handlers.changed_files import Selection
 from hls_handler.handlers.reader import RepositoryFiles
 from hls_handler.handlers.review_input import read_surroundings
-from hls_handler.review import parser_process
+from hls_handler.settings.model import Mirror as MirrorSettings
 from hls_handler.settings.values import EMPTY_PATH_FILTER
-from tests.golden.places.measure import open_mirrors
+from tests.git.git_server import GitServer, Origin
+from tests.github.review_world import NOON, github_settings
 from tests.handlers.world import file, select
 
+TOKEN = "ghp_mirrormirrormirrormirror"
 ROUNDS, FILES, FUNCTIONS = 3, 20_000, 12
 LIMIT = 6.0
 VERBS = (
@@ -96,6 +103,21 @@ def measure(folder: Path, *, rounds: int = ROUNDS, files: int = FILES) -> tuple[
     )
 
 
+@contextmanager
+def open_mirrors(folder: Path) -> Iterator[tuple[Origin, GithubReader]]:
+    """A repository, and a reader with a mirror of it."""
+    served = folder / "served"
+    origin = Origin(served / "o/r.git")
+    with ExitStack() as stack:
+        server = GitServer(served, token=TOKEN)
+        stack.callback(server.close)
+        mirror = MirrorSettings(directory=folder / "mirror")
+        mirrors = Mirrors(lambda: mirror)
+        api = GithubApi(github_settings(server.base_url, TOKEN), now=lambda: NOON, timeout_s=60.0)
+        stack.callback(api.close)
+        yield origin, GithubReader(api.of("o/r"), RepositoryLabels(lambda: 0.0), mirrors=mirrors)
+
+
 def _make_files(number: int) -> dict[str, bytes]:
     chosen = random.Random(1)
     made = {
@@ -103,7 +125,15 @@ def _make_files(number: int) -> dict[str, bytes]:
         CHANGED: HEAD.encode(),
     }
     for index in range(number):
-        lines = ["import os", "from core.text import slugify", "from src.pkg7 import module_7", ""]
+        helper = "slugify"
+        if index % 20:
+            helper = "shorten"
+        lines = [
+            "import os",
+            f"from core.text import {helper}",
+            "from src.pkg7 import module_7",
+            "",
+        ]
         for function in range(FUNCTIONS):
             verb = chosen.choice(VERBS)
             noun = chosen.choice(NOUNS)
@@ -115,7 +145,7 @@ def _make_files(number: int) -> dict[str, bytes]:
                 ),
                 f"    total = value.get('{noun}') + len(options)",
                 "    if result is None:",
-                "        raise ValueError(slugify(value, 3))",
+                f"        raise ValueError({helper}(value, 3))",
                 f"    return self.{noun}.get(result, total)",
                 "",
             ]
@@ -139,7 +169,6 @@ def _cpu_s(run: Callable[[], object]) -> float:
 
 
 def _used_s() -> float:
-    """Return the CPU time until now, with that of the parser, which is counted when it ends."""
-    parser_process.stop()
+    """Return the CPU time until now, with that of processes that ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)

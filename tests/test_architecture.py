@@ -56,7 +56,6 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "pythonjsonlogger": ("logs",),
     "genai_prices": ("claude", "sandbox"),
     "sqlalchemy": ("db", "store", "queue"),
-    "tree_sitter": ("review",),
     "snowballstemmer": ("retrieval",),
     "alembic": ("db",),
     "psycopg": ("db", "queue"),

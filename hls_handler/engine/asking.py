@@ -549,7 +549,7 @@ def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> 
     options = [rule.language, rule.tone, rule.length, rule.categories]
     question = [
         [rendered.prompt.id, rendered.schema, *options, variables["config"]],
-        [(file.path, file.previous_path, file.status, file.numbered, file.above) for file in files],
+        [(file.path, file.previous_path, file.status, file.numbered) for file in files],
         [(file.path, file.text) for file in guidance],
         [(site.path, site.text) for site in sites],
         [removals.unknown, *((hunk.path, hunk.code) for hunk in removals.hunks)],
@@ -692,11 +692,9 @@ def prompt_limits(
     ):
         taken = frozenset(library.label_groups(event_name, labels.assess))
     review = effective.review
-    uses_mirror = settings.mirror.enabled and library.uses(prompt, "second_sites")
     shown = {
         "guidance": review.guidance and library.uses(prompt, "guidance"),
         "verify": review.verify and VERIFY_PROMPT in library.prompts,
-        "context_tokens": review.context_tokens if uses_mirror else 0,
     }
     is_review = library.prompts[prompt].reply == "pull_request_analysis"
     sums_up_files = (
@@ -722,6 +720,7 @@ def prompt_limits(
         is_review=is_review,
         review=effective.review.model_copy(update=shown),
         features=effective.features,
+        searches=settings.mirror.enabled and library.uses(prompt, "second_sites"),
         documents=settings.mirror.enabled
         and effective.retrieval.enabled
         and library.uses(prompt, "documents"),

@@ -114,7 +114,7 @@ _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 CODE_FIELDS = frozenset(
     {
-        *("numbered", "above", "code", "ours", "quote", "rests_on", "second_sites", "suggestion"),
+        *("numbered", "around", "code", "ours", "quote", "rests_on", "second_sites", "suggestion"),
         *("record", "finding", "file_summaries"),
     }
 )

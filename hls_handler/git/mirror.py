@@ -51,6 +51,7 @@ from hls_handler.transport import find_proxy_settings, redact_secret
 
 log = logging.getLogger(__name__)
 
+SEARCHED = re.compile(r"(?=.*\w)[\w$./:-]{1,200}")  # a name, not an expression
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # before the content, in the output of `git cat-file --batch`
 OBJECT = re.compile(rb"[0-9a-f]+ ([a-z]+) ([0-9]+)\n")
@@ -72,7 +73,9 @@ MAX_LIST_BYTES = 50_000_000
 MAX_DIFF_BYTES = 4_000_000
 MAX_HITS = 500  # of one word, if the output is too long
 MAX_ARGUMENT_BYTES = 500_000  # of paths
-MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too often
+MAX_LINE_CHARACTERS = 400  # of a line with a word
+MAX_SHARES = (0.05, 0.0, 0.0)
+"""Share of the lines above which a word is left out of the next search. There are at most three."""
 READ_TIMEOUT_S = 30.0
 LOCAL = GitLimits(READ_TIMEOUT_S, MAX_MESSAGE_BYTES)
 UNMERGEABLE = (
@@ -109,11 +112,11 @@ class Pick:
 
 
 class Hit(NamedTuple):
-    """A line of the repository with a name that was looked for."""
+    """A line of the repository with a word that was looked for."""
 
     path: str
     number: int  # of the line, from 1
-    name: str
+    text: str  # its first `MAX_LINE_CHARACTERS`
 
 
 class TooMuch(MirrorUnavailable):
@@ -304,58 +307,46 @@ class Mirror:
         )
         return {_decode(file[2]): file[1].decode() for file in files if file}
 
-    def find_words(
-        self, commit: str, words: Collection[str], paths: Collection[str] | None = None
-    ) -> tuple[Hit, ...]:
-        """Return the lines with one of the words in some files, or in all, by path.
+    def find_words(self, commit: str, words: Collection[str]) -> tuple[Hit, ...]:
+        """Return the lines with one of the words, by path. A word may be a name such as `a.b`.
 
-        If there are too many, the words that occur more than `MAX_HITS` times in the first of them
-        are left out.
+        If there are too many, the words with the most lines are left out.
         """
-        if paths is not None and not paths:
-            return ()
-        left = [word for word in dict.fromkeys(words) if re.fullmatch(r"\w+", word)]
+        left = [word for word in dict.fromkeys(words) if SEARCHED.fullmatch(word)]
         options = [
             "--extended-regexp",  # fixed strings take minutes if a line has a megabyte
             "--word-regexp",
-            "--only-matching",
             "--line-number",
             "--null",
             "-I",
             "--threads=1",
         ]
-        for _ in range(MAX_SEARCHES):
+        for share in MAX_SHARES:
             if not left:
                 break
+            pattern = "|".join(re.sub(r"[$.]", r"[\g<0>]", word) for word in left)
             found = self._read(
                 commit,
-                [
-                    "--literal-pathspecs",
-                    "grep",
-                    *options,
-                    "-f",
-                    "-",
-                    commit,
-                    "--",
-                    *_limit_arguments(paths or ()),
-                ],
+                ["grep", *options, "-f", "-", commit],
                 max_bytes=MAX_GREP_BYTES,
-                stdin="|".join(left).encode("utf-8", "replace"),
+                stdin=pattern.encode("utf-8", "replace"),
                 accepted=(0, 1),
             )
-            lines = re.finditer(rf"{commit}:([^\0]+)\0(\d+)[\0:](.*)\n".encode(), found.output)
-            hits = [
-                Hit(_decode(path), int(number), _decode(word))
-                for path, number, word in map(re.Match.groups, lines)
-            ]
+            lines = re.findall(rf"{commit}:([^\0]+)\0(\d+)[\0:](.*)\n", _decode(found.output))
             if not found.is_cut:
-                return tuple(dict.fromkeys(hits))
-            numbers = Counter(hit.name for hit in hits)
-            left = [word for word in left if numbers[word] <= MAX_HITS]
-            if max(numbers.values(), default=0) <= MAX_HITS:
+                return tuple(
+                    Hit(path, int(number), text[:MAX_LINE_CHARACTERS])
+                    for path, number, text in lines
+                )
+            texts = "\n".join(text for _, _, text in lines)
+            numbers = Counter(re.findall(r"\w+", texts))
+            most = max(MAX_HITS, int(share * len(lines)))
+            frequent = [word for word in left if numbers[word] > most]
+            if not frequent:
                 raise MirrorUnavailable(
                     "the repository has too many lines with the names of the change"
                 )
+            left = [word for word in left if word not in frequent]
         return ()
 
     def diff(self, base: str, commit: str, paths: Collection[str]) -> Mapping[str, str]:

@@ -58,10 +58,8 @@ class CommitFiles:
             return {}
         return read_blobs(self._api, ids, contents)
 
-    def find_words(
-        self, words: Collection[str], paths: Collection[str] | None = None
-    ) -> Sequence[Hit]:
-        return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words, paths)) or ()
+    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
+        return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words)) or ()
 
     def patches_since(self, commit: str, paths: Collection[str]) -> Mapping[str, str] | None:
         return self._from_mirror(lambda mirror: mirror.diff(commit, self._commit, paths))

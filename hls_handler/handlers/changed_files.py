@@ -30,6 +30,7 @@ from hls_handler.review.blocks import (
 )
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.file_kinds import is_test_file
+from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.review.patches import (
     Hunk,
     Line,
@@ -40,8 +41,8 @@ from hls_handler.review.patches import (
     numbered,
     parse_numbered,
     parse_patch,
+    widen,
 )
-from hls_handler.review.second_sites import SecondSite
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown, show_name
 from hls_handler.untrusted.redaction import redact_code
 from hls_handler.wording import count, is_or_are
@@ -89,13 +90,13 @@ class PatchedFile:
     status: Status
     additions: int
     deletions: int
-    # the patch, redacted, each line with its side and number: "R   11 + return side ** 2"
+    # the patch and the unchanged lines around it, redacted, each line with its side and number:
+    # "R   11 + return side ** 2"
     numbered: str
     cut: bool  # True if some of the lines that need a review are not shown
     # in the order of the patch; () unless it is shown by a call
     changed: tuple[ChangedLines, ...] = ()
     again: tuple[ChangedLines, ...] = ()  # lines of blocks that were reviewed before
-    above: str = ""  # numbered lines above the hunks, from the beginning of their functions
 
     @property
     def base_path(self) -> str:
@@ -129,11 +130,11 @@ class Selection:
     limit: str = LONG_LINE  # why no call shows some of these blocks
     # indexes of the files of which the prompt's template left out a part
     unshown: tuple[int, ...] = ()
-    above: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
-    """The numbered lines above hunks that the calls show, by path and index of the hunk."""
+    around: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """The numbered lines around hunks that the calls show, by path and index of the hunk."""
     second_sites: tuple[tuple[SecondSite, ...], ...] = ()
     """The other places of the repository that each call shows; () if there are none."""
-    unsearched: str = ""  # why HLS could not look for other places, or for lines above hunks
+    unsearched: str = ""  # why HLS could not look for other places, or for lines around hunks
 
     @cached_property
     def patches(self) -> Mapping[str, Patch]:
@@ -311,7 +312,7 @@ def _show(selection: Selection, part: FilePart) -> PatchedFile:
     missing = whole.changed_lines - shown.changed_lines
     if file.cut:
         missing += max(file.additions + file.deletions - whole.changed_lines, 0)
-    text = numbered(shown)
+    text = numbered(widen(shown, list_around(selection, part)))
     if missing:
         lines = f"{count(missing, 'more changed line')} of this file {is_or_are(missing)}"
         text = f"{text}\n[cut here: {lines} not shown]"
@@ -328,13 +329,8 @@ def _show(selection: Selection, part: FilePart) -> PatchedFile:
                 again += joined
             else:
                 changed += joined
-    above = ""
-    if start == 0:
-        above = _show_above(selection.above.get(file.path, {}), part)
     cut = file.cut or missing > 0
-    return replace(
-        file, numbered=text, cut=cut, changed=tuple(changed), again=tuple(again), above=above
-    )
+    return replace(file, numbered=text, cut=cut, changed=tuple(changed), again=tuple(again))
 
 
 def show_again(selection: Selection, blocks: Mapping[PlacedBlock, bool]) -> Selection:
@@ -392,10 +388,13 @@ def _join_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _show_above(above: Mapping[int, str], part: FilePart) -> str:
-    texts = [above[number] for number in part.hunks if number in above]
-    # hunks may be of one function
-    return "\n".join(dict.fromkeys("\n".join(texts).split("\n")))
+def list_around(selection: Selection, part: FilePart) -> list[Line]:
+    """Return the unchanged lines around a part of a file; none around a part of a hunk."""
+    if part.lines is not None:
+        return []
+    of_file = selection.around.get(selection.files[part.file].path, {})
+    texts = [of_file[number] for number in part.hunks if number in of_file]
+    return parse_numbered("\n".join(["@@ -1 +1 @@", *texts])).lines
 
 
 def _join_lines(lines: Iterable[Line]) -> list[ChangedLines]:

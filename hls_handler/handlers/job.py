@@ -50,6 +50,7 @@ class PromptLimits:
     review: Review = field(default_factory=Review)
     features: Features = field(default_factory=Features)
     documents: bool = False  # whether the prompt gets sections of the repository's documentation
+    searches: bool = True  # whether it gets other places of the repository
     similar: bool = False  # whether it gets older issues
 
 

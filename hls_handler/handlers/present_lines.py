@@ -10,12 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hls_handler.github.values import ChangedFile
-from hls_handler.handlers.reader import RepositoryFiles, read_optional, read_texts
+from hls_handler.handlers.reader import RepositoryFiles, read_texts
 from hls_handler.question import estimate_tokens
-from hls_handler.review.comments import find_code_rows
-from hls_handler.review.grammars import has_grammar
 from hls_handler.review.ledger import PresentFiles
-from hls_handler.review.names import find_named
+from hls_handler.review.neighbourhood_text import SourceText
 from hls_handler.review.patches import (
     HUNK_HEADER,
     Hunk,
@@ -28,10 +26,8 @@ from hls_handler.review.patches import (
 )
 from hls_handler.review.places import MIN_LETTERS, find_place
 from hls_handler.review.positions import (
-    SURE_COMMENT,
     code_of,
     find_line,
-    is_only_comment,
     letters_of,
 )
 from hls_handler.review.record import LedgerEntry, ReviewRecord
@@ -61,10 +57,6 @@ class FoundLines:
 
     lines: Mapping[int, PresentLines] = field(default_factory=dict)
     unread: Mapping[int, str] = field(default_factory=dict)
-    code: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """The numbers of added lines that look like comments and that the grammar says are code, by
-    path.
-    """
 
 
 def show_excerpt(
@@ -124,8 +116,7 @@ def find_present_lines(
             if file is not None:
                 path = file.path
             others.append(_Wanted(entry, path))
-    doubtful = _list_doubtful(files)
-    paths = [*dict.fromkeys([*(one.path for one in others), *doubtful])][:MAX_FILES]
+    paths = [*dict.fromkeys(one.path for one in others)][:MAX_FILES]
     texts = read_texts(head, paths)
     unread: dict[int, str] = {}
     readable: list[_Wanted] = []
@@ -137,10 +128,8 @@ def find_present_lines(
             lines[entry.number] = _describe_unchanged(one.path, is_read=not texts.problem)
         else:
             unread[entry.number] = texts.problem or NOT_READ
-    lines |= _find_in_files(readable, files)
-    no_code: Mapping[str, tuple[int, ...]] = {}
-    code = read_optional(lambda: _find_code(doubtful, texts.value), no_code)
-    return FoundLines(lines, unread, code.value)
+    lines |= {one.entry.number: _find_in_file(one, files) for one in readable}
+    return FoundLines(lines, unread)
 
 
 NOT_READ = "its file is binary, or over 200,000 bytes, or one of too many"
@@ -152,46 +141,8 @@ def _describe_unchanged(path: str, *, is_read: bool) -> PresentLines:
     return PresentLines(path, present="as in the base")
 
 
-def _list_doubtful(files: PresentFiles) -> Mapping[str, Sequence[Line]]:
-    """Return the added lines that look like comments and may be code, by path, of files with a
-    grammar.
-    """
-    found: dict[str, Sequence[Line]] = {}
-    for path, patch in files.patches.items():
-        lines = [*filter(_is_doubtful, _list_lines(patch))]
-        if lines and has_grammar(path):
-            found[path] = lines
-    return found
-
-
 def _list_lines(patch: Patch) -> list[Line]:
     return [line for hunk in patch.hunks for line in hunk.lines]
-
-
-def _is_doubtful(line: Line) -> bool:
-    text = line.text.lstrip()
-    is_sure = not text or SURE_COMMENT.match(text) is not None
-    return line.mark == "+" and is_only_comment(line.text) and not is_sure
-
-
-def _find_code(
-    doubtful: Mapping[str, Sequence[Line]], texts: Mapping[str, str]
-) -> Mapping[str, tuple[int, ...]]:
-    """Return `FoundLines.code`. Raises as `find_code_rows`."""
-    found: dict[str, tuple[int, ...]] = {}
-    for path, suspects in doubtful.items():
-        if path not in texts:
-            continue
-        lines = texts[path].split("\n")
-        rows = [
-            line.number - 1
-            for line in suspects
-            if lines[line.number - 1 : line.number] == [line.text]
-        ]
-        code = find_code_rows(texts[path], path, rows)
-        if code:
-            found[path] = tuple(row + 1 for row in code)
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,21 +213,8 @@ def _find_beside(entry: LedgerEntry, patch: Patch) -> Line | None:
     return find_line(patch, entry.quote, entry.side, None) or first
 
 
-def _find_in_files(wanted: Sequence[_Wanted], files: PresentFiles) -> Mapping[int, PresentLines]:
-    """Return the present lines by the numbers of the entries."""
-
-    def find(*, parses: bool) -> Mapping[int, PresentLines]:
-        return {one.entry.number: _find_in_file(one, files, parses=parses) for one in wanted}
-
-    # A parser that does not finish takes seconds, so the others do without it, too.
-    parsed = read_optional(lambda: find(parses=True), None)
-    if parsed.value is not None:
-        return parsed.value
-    return find(parses=False)
-
-
-def _find_in_file(wanted: _Wanted, files: PresentFiles, *, parses: bool) -> PresentLines:
-    """Return the function around the place of an entry, if it is short enough, else lines around
+def _find_in_file(wanted: _Wanted, files: PresentFiles) -> PresentLines:
+    """Return the block around the place of an entry, if it is short enough, else lines around
     it.
     """
     entry = wanted.entry
@@ -295,9 +233,7 @@ def _find_in_file(wanted: _Wanted, files: PresentFiles, *, parses: bool) -> Pres
     row = min(max(entry.block_line, 1), len(lines)) - 1
     if place is not None:
         row = place.number - 1
-    shown: Sequence[Line] = ()
-    if parses:
-        shown = _find_function(wanted, row, lines)
+    shown = _find_block(wanted, row, lines)
     code = "\n".join(map(number_line, shown))
     if not shown or estimate_tokens(code) > CHANGED_TOKENS:
         code = _show_around(lines, row, LINES_AROUND, CHANGED_TOKENS)
@@ -310,16 +246,18 @@ def _find_in_file(wanted: _Wanted, files: PresentFiles, *, parses: bool) -> Pres
     return PresentLines(path, code, "as in the base")
 
 
-def _find_function(wanted: _Wanted, row: int, lines: Sequence[Line]) -> Sequence[Line]:
+def _find_block(wanted: _Wanted, row: int, lines: Sequence[Line]) -> Sequence[Line]:
     """Return the lines of the innermost function or class around a row; nothing if there is
     none.
     """
-    named = find_named(wanted.text, wanted.path, [row])
-    scopes = [one.scope for one in named if one.kind in ("definition", "function")]
-    around = [one for one in scopes if one.first <= row <= one.last]
-    if not around:
+    text = SourceText(wanted.path, wanted.text)
+    if row >= text.last:
         return ()
-    return lines[around[-1].first : around[-1].last + 1]
+    for begin in [row + 1, *text.list_begins(row + 1)]:
+        definition = text.find_definition(begin)
+        if definition and definition.kind != "value":
+            return lines[text.find_top(begin) - 1 : text.find_end(begin)]
+    return ()
 
 
 def _has_changes(patch: Patch, first: int, last: int) -> bool:

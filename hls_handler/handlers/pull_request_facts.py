@@ -40,11 +40,11 @@ from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.guidance import find_problems
 from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
+from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.review.patches import Patch, text_of
 from hls_handler.review.positions import RANK, Located, letters_of, locate
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import Reviewer
-from hls_handler.review.second_sites import SecondSite
 from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.repository import FileProblems
@@ -112,7 +112,6 @@ class PullRequestFacts:
     questions: Mapping[int, int] = field(default_factory=dict)
     present_lines: Mapping[int, PresentLines] = field(default_factory=dict)  # of these findings
     removals: Removals = NO_REMOVALS
-    code_lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # as `FoundLines.code`
     # findings whose present lines were not read, and why
     unasked: Mapping[int, str] = field(default_factory=dict)
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
@@ -210,7 +209,6 @@ class PullRequestFacts:
             asked=self.asked,
             has_new=self.selection.has_new,
             agreed=self.agreed,
-            code_lines=self.code_lines,
             unchanged=frozenset(unchanged),
             removed_from=frozenset(hunk.path for hunk in self.removals.hunks),
         )
@@ -261,7 +259,7 @@ class PullRequestFacts:
     @cached_property
     def _shown_letters(self) -> str:
         texts = [
-            *(f"{file.above}\n{file.numbered}" for file in self.files),
+            *(file.numbered for file in self.files),
             *(site.text for site in self.second_sites),
             *(hunk.code for hunk in self.removals.hunks),
             *(file.text for context in self.contexts for file in context.guidance),

@@ -65,6 +65,7 @@ from hls_handler.handlers.removed_lines import (
     read_removals,
 )
 from hls_handler.handlers.review_input import (
+    MAX_SURROUNDINGS,
     Discussion,
     find_present,
     read_changed_files,
@@ -151,7 +152,6 @@ def _combine(
         questions=plan_questions(selection, asked.wanted),
         present_lines=asked.now.lines,
         removals=earlier.removals,
-        code_lines=asked.now.code,
         unasked=asked.now.unread,
         title_types=title_types,
         requests_reviewers=not earlier.record.rounds and limits.reviewers == "request",
@@ -323,8 +323,15 @@ def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
         tokens -= context_tokens
         selection = select(rules, tokens=tokens)
     files = source.reader.files_at(changes.pull_request.head_sha)
-    most = limits.review.context_tokens
-    selection = read_surroundings(selection, files, limits.ignored_paths, tokens=tokens, most=most)
+    most = min(MAX_SURROUNDINGS, limits.review.context_tokens, limits.input_tokens // 5)
+    selection = read_surroundings(
+        selection,
+        files,
+        limits.ignored_paths,
+        tokens=tokens,
+        most=most,
+        searches=limits.searches,
+    )
     return _Selected(selection, context, context_tokens, read.problem)
 
 

@@ -99,6 +99,7 @@ from hls_handler.handlers.pull_request_input import FAMILY, SUMMARIES, gather
 from hls_handler.handlers.removed_lines import Removals
 from hls_handler.handlers.review_input import (
     describe_context,
+    describe_sites,
 )
 from hls_handler.handlers.second_look import (
     Candidate,
@@ -109,9 +110,9 @@ from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.agent_prompt import OpenFinding
 from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED, OPEN_AGAIN, STILL_THERE
+from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import Reviewer
-from hls_handler.review.second_sites import SecondSite, describe_sites
 from hls_handler.untrusted.markdown import sanitize_inline
 from hls_handler.wording import count, was_or_were
 

@@ -63,12 +63,8 @@ class RepositoryFiles(Protocol):
         second one if some are texts of at most 1,024 bytes.
         """
 
-    def find_words(
-        self, words: Collection[str], paths: Collection[str] | None = None
-    ) -> Sequence[Hit]:
-        """The lines with one of the words, in these files or in all. A word that is too frequent is
-        left out.
-        """
+    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
+        """The lines with one of the words. A word that is too frequent is left out."""
 
     def patches_since(self, commit: str, paths: Collection[str]) -> Mapping[str, str] | None:
         """The patches of these files since another commit, as GitHub shows patches, by path.

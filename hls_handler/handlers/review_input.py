@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -23,7 +23,13 @@ from hls_handler.github.values import (
     ReviewContext,
     ReviewThread,
 )
-from hls_handler.handlers.changed_files import TOKENS_PER_FILE, PatchedFile, Selection, show_files
+from hls_handler.handlers.changed_files import (
+    MAX_PATCH_TOKENS,
+    TOKENS_PER_FILE,
+    PatchedFile,
+    Selection,
+    show_files,
+)
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.reader import (
     OptionalRead,
@@ -37,14 +43,13 @@ from hls_handler.handlers.skipped_files import (
     Reason,
     SkipRules,
     decide_unshown,
+    is_hand_written,
     is_shortened,
     looks_like_code,
 )
 from hls_handler.question import estimate_tokens
 from hls_handler.review.dismissals import find_dismissals
-from hls_handler.review.file_kinds import is_documentation
-from hls_handler.review.functions import find_lines_above
-from hls_handler.review.grammars import has_grammar
+from hls_handler.review.file_kinds import is_prose
 from hls_handler.review.guidance import (
     AGENTS_PATH,
     MAX_FOLDERS,
@@ -52,7 +57,16 @@ from hls_handler.review.guidance import (
     list_guidance_paths,
 )
 from hls_handler.review.ledger import PresentFiles
-from hls_handler.review.patches import Patch, number_line, parse_numbered
+from hls_handler.review.neighbourhood import (
+    Kind,
+    Search,
+    SecondSite,
+    choose_extents,
+    show_lines,
+)
+from hls_handler.review.neighbourhood_names import ChangedText, list_names, list_searched
+from hls_handler.review.neighbourhood_text import SourceText
+from hls_handler.review.patches import Hunk, Patch, parse_numbered
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import (
     MAX_REVIEWERS,
@@ -62,13 +76,6 @@ from hls_handler.review.reviewers import (
     find_owners,
     parse_owners,
 )
-from hls_handler.review.second_sites import (
-    SecondSite,
-    SecondSites,
-    describe_sites,
-    find_second_sites,
-)
-from hls_handler.review.wanted_names import ChangedSource
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter
 from hls_handler.wording import count
@@ -80,11 +87,8 @@ MAX_LISTED_FILES = 3_000  # GitHub lists no more
 MAX_COMPARED_FILES = 250  # changed files without a patch that are compared with the base branch
 MAX_OWNED_FILES = 30  # changed files whose code owners are looked up
 MAX_AUTHORED_FILES = 3  # changed files whose last authors are read, with one request each
-ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
-# of the question, for all other places, up to which less important ones are added
-FURTHER_SHARE = 0.1
-QUESTION_TOKENS = 3_000  # of a question without patches and other places
-TOKENS_PER_SITE = 50  # tokens of lines of another place in addition to themselves
+MAX_SURROUNDINGS = 6_000  # tokens of lines around hunks and of other places, in a call
+AROUND_SHARE = 0.6  # of the tokens for lines around hunks and for other places
 
 
 def read_changed_files(
@@ -342,15 +346,16 @@ def describe_context(facts: PullRequestFacts) -> str:
     without context.
     """
     sites = facts.second_sites
-    above: list[str] = []
-    for of_file in facts.selection.above.values():
-        above += of_file.values()
+    around: list[str] = []
+    for of_file in facts.selection.around.values():
+        around += of_file.values()
     texts = [text for context in facts.contexts for text in context.parts]
     texts += [text for context in facts.contexts for text in context.issues]
     by_name = {text.name: text.text for text in texts}
     parts = [_describe_text(name, text) for name, text in by_name.items()]
-    if above:
-        parts.append(_describe_text(f"lines above {count(len(above), 'hunk')}", "\n".join(above)))
+    if around:
+        hunks = count(len(around), "hunk")
+        parts.append(_describe_text(f"lines around {hunks}", "\n".join(around)))
     if sites:
         shown = "\n".join(site.text for site in sites)
         parts.append(_describe_text(describe_sites(sites), shown))
@@ -378,6 +383,17 @@ def _describe_text(name: str, text: str) -> str:
     return f"{name} (about {count(estimate_tokens(text), 'token')})"
 
 
+def describe_sites(sites: Sequence[SecondSite]) -> str:
+    """Return a text such as "4 calls, 1 definition and 2 other uses"."""
+    numbers = Counter(site.kind for site in sites)
+    nouns: Mapping[Kind, str] = {"call": "call", "definition": "definition", "use": "other use"}
+    parts = [count(numbers[kind], noun) for kind, noun in nouns.items() if numbers[kind]]
+    if len(parts) > 1:
+        first = ", ".join(parts[:-1])
+        parts = [first, parts[-1]]
+    return " and ".join(parts)
+
+
 def read_surroundings(
     selection: Selection,
     files: RepositoryFiles,
@@ -385,97 +401,86 @@ def read_surroundings(
     *,
     tokens: int,
     most: int,
+    searches: bool = True,
 ) -> Selection:
-    """Return the selection with the lines above its hunks and other places of the repository, or
+    """Return the selection with the lines around its hunks and other places of the repository, or
     why it has none.
 
-    `files` are those of the head commit. Each call gets what its `tokens` have room for beside its
-    patches, and at most `most` tokens of other places. So the patches and their division into calls
+    `files` are those of the head commit. Each call gets at most `most` tokens of both, and no more
+    than its `tokens` have room for beside its patches. So the patches and their division into calls
     do not change.
     """
     parts = chain.from_iterable(selection.calls)
-    shown = list(dict.fromkeys(selection.files[part.file] for part in parts))
-    searches = most > 0 and any(map(_may_have_places, shown)) and not files.no_mirror
-    if not searches and not any(has_grammar(file.path) for file in shown):
+    shown = {selection.files[part.file].path: selection.files[part.file] for part in parts}
+    code = [file for file in shown.values() if not is_prose(file.path)]
+    if not most or not code:
         return selection
-    present = [file for file in shown if file.status != "removed"]
-    wanted = [file for file in present if _has_lines_above(selection, file)]
-    if searches:
-        wanted = [file for file in present if _may_have_places(file)]
-    paths = [file.path for file in wanted[:MAX_READ_FILES]]
+    paths = [file.path for file in code if file.status != "removed"][:MAX_READ_FILES]
     texts = read_texts(files, paths)
     if texts.problem:
         return replace(selection, unsearched=texts.problem)
-    above = read_optional(
-        lambda: _with_lines_above(selection, texts.value, tokens=tokens), selection
-    )
-    selection = above.value
-    if above.problem:
-        return replace(selection, unsearched=above.problem)
+    sources = _list_sources(selection, code, texts.value)
+    selection = _with_extents(selection, sources, tokens=tokens, most=most)
     if not searches:
-        if most:
-            return replace(selection, unsearched=files.no_mirror)
         return selection
-    changed = _list_changed(selection, shown, texts.value)
+    if files.no_mirror:
+        return replace(selection, unsearched=files.no_mirror)
     searched = _SearchedFiles(files, ignored_paths)
-    sites = read_optional(lambda: find_second_sites(changed, searched), SecondSites())
-    selection = _with_second_sites(selection, sites.value, tokens=tokens, most=most)
-    why = sites.problem or files.no_mirror or _describe_too_large(paths, texts.value, files)
+    no_search: Search | None = None
+    search = read_optional(lambda: _search(selection, sources, searched), no_search)
+    if search.value is not None:
+        selection = _with_second_sites(selection, search.value, tokens=tokens, most=most)
+    why = search.problem or files.no_mirror or _describe_too_large(paths, texts.value, files)
     return replace(selection, unsearched=why)
 
 
-def _list_changed(
+def _list_sources(
     selection: Selection, files: Iterable[PatchedFile], texts: Mapping[str, str]
-) -> list[ChangedSource]:
-    return [
-        ChangedSource(
-            file.path,
-            texts.get(file.path, ""),
-            selection.patches[file.path],
-            selection.shown_patches[file.path],
-            _list_above(selection, file.path),
-        )
-        for file in files
-        if file.path in texts or file.status == "removed"
-    ]
+) -> Mapping[str, SourceText]:
+    """Return the changed files whose text fits the patch; a removed one is empty."""
+    sources: dict[str, SourceText] = {}
+    for file in files:
+        source = SourceText(file.path, texts.get(file.path, ""))
+        if file.status == "removed" or _has_lines(source, selection.patches[file.path]):
+            sources[file.path] = source
+    return sources
+
+
+def _has_lines(source: SourceText, patch: Patch) -> bool:
+    """Return True if a file has the lines of a patch."""
+    return all(
+        source.lines[line.number : line.number + 1] == [line.text]
+        for line in patch.lines
+        if line.side == "RIGHT"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _SearchedFiles:
-    """The files at a commit, without those that settings ignore."""
+    """The files at a commit, without those that settings ignore or people do not write."""
 
     files: RepositoryFiles
     ignored_paths: PathFilter
 
-    def list_files(self, extensions: Collection[str]) -> Collection[str]:
-        return [
-            path
-            for path in self.files.list_files(extensions)
-            if not self.ignored_paths.excludes(path)
-        ]
+    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
+        hits = self.files.find_words(words)
+        paths = {path: self._has(path) for path in {hit.path for hit in hits}}
+        return [hit for hit in hits if paths[hit.path]]
 
-    def find_words(
-        self, words: Collection[str], paths: Collection[str] | None = None
-    ) -> Sequence[Hit]:
-        return [
-            hit
-            for hit in self.files.find_words(words, paths)
-            if not self.ignored_paths.excludes(hit.path)
-        ]
-
-    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
-        return self.files.texts(paths)
+    def _has(self, path: str) -> bool:
+        is_left_out = self.ignored_paths.excludes(path) or is_prose(path)
+        return not is_left_out and is_hand_written(path)
 
 
-def _may_have_places(file: PatchedFile) -> bool:
-    return has_grammar(file.path) or (file.deletions > 0 and not is_documentation(file.path))
-
-
-def _list_above(selection: Selection, path: str) -> frozenset[int]:
-    """Return the numbers of the lines that calls show above the hunks of a file."""
-    texts = selection.above.get(path, {}).values()
-    hunks = parse_numbered("\n".join(["@@ -1 +1 @@", *texts])).hunks
-    return frozenset(line.number for hunk in hunks for line in hunk.lines)
+def _search(
+    selection: Selection, sources: Mapping[str, SourceText], searched: _SearchedFiles
+) -> Search:
+    patches = selection.shown_patches
+    changed = [ChangedText(source, patches[path]) for path, source in sources.items()]
+    names = list_names(changed)
+    search = Search(names, changed, searched.find_words(list_searched(names)))
+    search.rank(searched.files.texts(search.list_paths()))
+    return search
 
 
 def _describe_too_large(
@@ -495,25 +500,62 @@ def _describe_too_large(
     return f"{named} could not be read: over 2 MB, or no text"
 
 
-def _has_lines_above(selection: Selection, file: PatchedFile) -> bool:
-    hunks = selection.patches[file.path].hunks
-    return file.status != "added" and any(hunk.lines and hunk.lines[0].number > 1 for hunk in hunks)
+def _with_extents(
+    selection: Selection, sources: Mapping[str, SourceText], *, tokens: int, most: int
+) -> Selection:
+    """Return the selection with the lines around the hunks of each call."""
+    around: dict[str, dict[int, str]] = {}
+    for call in selection.calls:
+        used = _count_files(show_files(selection, call))
+        room = int(min(tokens - used, most) * AROUND_SHARE)
+        hunks: dict[str, list[int]] = {}
+        for part in call:
+            path = selection.files[part.file].path
+            size = estimate_tokens(selection.files[part.file].numbered)
+            if path in sources and part.lines is None and size + most <= MAX_PATCH_TOKENS:
+                hunks.setdefault(path, []).extend(part.hunks)
+        changed: list[ChangedText] = []
+        for path, of_file in hunks.items():
+            shown = [selection.patches[path].hunks[index] for index in of_file]
+            changed.append(ChangedText(sources[path], Patch(tuple(shown))))
+        for path, numbers in choose_extents(changed, room).items():
+            of_hunks = {at: selection.patches[path].hunks[at] for at in hunks[path]}
+            if numbers:
+                around.setdefault(path, {}).update(_share_lines(sources[path], numbers, of_hunks))
+    return replace(selection, around=around)
+
+
+def _share_lines(
+    source: SourceText, numbers: Iterable[int], hunks: Mapping[int, Hunk]
+) -> Mapping[int, str]:
+    """Return the lines as numbered text, by the index of the hunk that each is nearest to."""
+    nearest: dict[int, list[int]] = {}
+    for number in sorted(numbers):
+        index = min(hunks, key=lambda index: _measure_distance(hunks[index], number))
+        nearest.setdefault(index, []).append(number)
+    return {index: show_lines(source, of_hunk) for index, of_hunk in nearest.items()}
+
+
+def _measure_distance(hunk: Hunk, number: int) -> int:
+    return min(abs(line.number - number) for line in hunk.lines)
 
 
 def _with_second_sites(
-    selection: Selection, sites: SecondSites, *, tokens: int, most: int
+    selection: Selection, search: Search, *, tokens: int, most: int
 ) -> Selection:
+    """Return the selection with the other places of each call: those of the files that it shows."""
+    bare = replace(selection, around={})
     calls: list[tuple[SecondSite, ...]] = []
     for call in selection.calls:
+        used = _count_files(show_files(bare, call))
         files = show_files(selection, call)
-        used = _count_files(files)
-        paths = {file.path for file in files}
-        of_call: list[SecondSite] = []
-        most_of_call = min(tokens - used, most)
-        left = _add_sites(of_call, sites.main, paths, most_of_call)
-        further = int((used + QUESTION_TOKENS) * FURTHER_SHARE) - (most_of_call - left)
-        _add_sites(of_call, sites.further, paths, min(left, further))
-        calls.append(tuple(of_call))
+        room = min(tokens - used, most) - (_count_files(files) - used)
+        visible: dict[str, set[int]] = {}
+        for file in files:
+            lines = parse_numbered(file.numbered).lines
+            numbers = {line.number for line in lines if line.side == "RIGHT"}
+            visible.setdefault(file.path, set()).update(numbers)
+        calls.append(search.choose(visible, room))
     if not any(calls):
         return selection
     return replace(selection, second_sites=tuple(calls))
@@ -521,46 +563,4 @@ def _with_second_sites(
 
 def _count_files(files: Iterable[PatchedFile]) -> int:
     """Return the tokens of files in a prompt."""
-    return sum(
-        TOKENS_PER_FILE + estimate_tokens(file.numbered) + estimate_tokens(file.above)
-        for file in files
-    )
-
-
-def _add_sites(
-    of_call: list[SecondSite], sites: Sequence[SecondSite], paths: Set[str], tokens: int
-) -> int:
-    """Add the sites that belong to the files and fit into the tokens. Return how many tokens are
-    left.
-    """
-    for site in sites:
-        needed = TOKENS_PER_SITE + estimate_tokens(f"{site.path}{site.text}")
-        if needed <= tokens and not paths.isdisjoint(site.sources):
-            of_call.append(site)
-            tokens -= needed
-    return tokens
-
-
-def _with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens: int) -> Selection:
-    """Return the selection with the lines above the hunks: of each call at most `ABOVE_SHARE` of
-    `tokens`.
-    """
-    shown = {selection.files[part.file] for call in selection.calls for part in call}
-    known = {file.path for file in shown if file.status != "added"} & texts.keys()
-    found = {path: find_lines_above(texts[path], path, selection.patches[path]) for path in known}
-    above: dict[str, dict[int, str]] = {}
-    for call in selection.calls:
-        used = _count_files(show_files(selection, call))  # none has lines above yet
-        room = min(tokens - used, int(tokens * ABOVE_SHARE))
-        for part in call:
-            path = selection.files[part.file].path
-            is_at_start = part.lines is None or part.lines[0] == 0
-            if path not in found or not is_at_start:
-                continue
-            for number in part.hunks:
-                text = "\n".join(map(number_line, found[path][number]))
-                needed = estimate_tokens(f"{text}\n")
-                if text and needed <= room:
-                    above.setdefault(path, {})[number] = text
-                    room -= needed
-    return replace(selection, above=above)
+    return sum(TOKENS_PER_FILE + estimate_tokens(file.numbered) for file in files)

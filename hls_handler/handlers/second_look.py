@@ -18,6 +18,7 @@ from hls_handler.handlers.changed_files import (
     FilePart,
     PatchedFile,
     Selection,
+    list_around,
     show_files,
 )
 from hls_handler.handlers.present_lines import EXCERPT_LINES, MAX_CHARS, PresentLines, show_excerpt
@@ -25,18 +26,20 @@ from hls_handler.handlers.pull_request_facts import PullRequestFacts, Raised
 from hls_handler.handlers.removed_lines import RemovedLines, count_tokens
 from hls_handler.question import estimate_tokens
 from hls_handler.review.ledger import is_failing
+from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.review.patches import (
     NUMBERED_LINE,
     Hunk,
+    Line,
     Patch,
     Side,
     numbered,
     parse_numbered,
     text_of,
+    widen,
 )
 from hls_handler.review.positions import Located, code_of, is_only_comment, last_line, letters_of
 from hls_handler.review.record import LedgerEntry
-from hls_handler.review.second_sites import SecondSite
 from hls_handler.review.verdicts import Claim
 from hls_handler.untrusted.cleaning import truncate
 
@@ -75,7 +78,7 @@ class SecondLook:
     @property
     def _texts(self) -> list[str]:
         """The numbered lines that are shown."""
-        texts = [text for file in self.files for text in (file.above, file.numbered)]
+        texts = [file.numbered for file in self.files]
         texts += (hunk.code for hunk in self.removed)
         return [*texts, *(site.text for site in self.second_sites)]
 
@@ -244,7 +247,7 @@ class _Hunk:
     part: FilePart  # with one hunk
     path: str
     hunk: Hunk
-    above: str
+    around: tuple[Line, ...]
     own: tuple[int, ...] = ()  # indexes of its lines that have a finding
     quoted: tuple[int, ...] = ()  # indexes of its lines that findings rest on
 
@@ -253,9 +256,10 @@ class _Hunk:
         return self.part.lines or (0, len(self.hunk.lines))
 
     def count_tokens(self, lines: tuple[int, int]) -> int:
-        shown = numbered(Patch((Hunk(self.hunk.header, self.hunk.lines[slice(*lines)]),)))
-        above = self.above if lines[0] == 0 else ""
-        return TOKENS_PER_FILE + estimate_tokens(f"{above}\n{shown}")
+        shown = Patch((Hunk(self.hunk.header, self.hunk.lines[slice(*lines)]),))
+        if lines == self.range:
+            shown = widen(shown, self.around)
+        return TOKENS_PER_FILE + estimate_tokens(numbered(shown))
 
     def cut(self, tokens: int) -> FilePart:
         """Return the part, or as many lines around the marked ones as fit, at least one."""
@@ -362,10 +366,10 @@ def _list_hunks(selection: Selection) -> Iterator[_Hunk]:
     """Yield the hunks that the calls show."""
     for part in chain.from_iterable(selection.calls):
         path = selection.files[part.file].path
-        above = selection.above.get(path, {})
         for index in part.hunks:
             hunk = selection.patches[path].hunks[index]
-            yield _Hunk(replace(part, hunks=(index,)), path, hunk, above.get(index, ""))
+            of_hunk = replace(part, hunks=(index,))
+            yield _Hunk(of_hunk, path, hunk, tuple(list_around(selection, of_hunk)))
 
 
 def _mark_hunks(
@@ -395,7 +399,8 @@ def _mark_hunks(
         wanted = quotes if one.path in files else elsewhere
         parts = [quote for quote in wanted if quote in inexact]
         quoted = [at for at in shown if texts[at] in wanted or _has_any(texts[at], parts)]
-        if not quoted and _has_any(_letters_of([one.above]), parts):
+        around = "".join(letters_of(line.text) for line in one.around)
+        if not quoted and _has_any(around, parts):
             quoted = [shown.start]
         marked.append(replace(one, own=tuple(found), quoted=tuple(quoted)))
     return marked

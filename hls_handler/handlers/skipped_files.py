@@ -261,6 +261,10 @@ def _is_empty(file: ChangedFile) -> bool:
     return file.sha in EMPTY_BLOBS or BINARY_FILES.search(file.path.lower()) is not None
 
 
+def is_hand_written(path: str) -> bool:
+    return not any(pattern.search(path.lower()) for _, pattern in NOT_HAND_WRITTEN)
+
+
 def is_shortened(file: ChangedFile) -> bool:
     """Return True if GitHub left out lines of a long patch. It gives no notice: only the numbers of
     lines show it.

@@ -43,9 +43,7 @@ CLASS_EXTENSIONS = {
 TAP = {".t", ".bats"}
 """Extensions of files that are tests whatever their names are (Perl, Bats)."""
 
-DOCUMENTATION = re.compile(
-    r"(^|/)(docs?|changelogs?|licenses?)(/|$)|(^|/)(changelog|license)|\.(md|mdx|rst|txt|adoc)$"
-)
+PROSE = re.compile(r"\.(md|mdx|rst|txt|adoc)$")
 
 
 def is_test_file(path: str) -> bool:
@@ -62,5 +60,6 @@ def is_test_file(path: str) -> bool:
     return is_in_source_set or CLASSES.search(file.stem) is not None
 
 
-def is_documentation(path: str) -> bool:
-    return DOCUMENTATION.search(path.lower()) is not None
+def is_prose(path: str) -> bool:
+    """Return True for texts of any folder. Code in `docs/` is code."""
+    return PROSE.search(path.lower()) is not None

@@ -17,6 +17,7 @@ because a line may contain other Unicode line ends.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -135,11 +136,11 @@ def hide_data(patch: Patch) -> Patch:
     remark may be in the place of half a credential.
     """
     return Patch(
-        tuple(replace(hunk, lines=tuple(map(_hide_data, hunk.lines))) for hunk in patch.hunks)
+        tuple(replace(hunk, lines=tuple(map(hide_line, hunk.lines))) for hunk in patch.hunks)
     )
 
 
-def _hide_data(line: Line) -> Line:
+def hide_line(line: Line) -> Line:
     if len(line.text) < MAX_WORD_CHARS:
         return line
     text = DATA.sub(lambda data: f"[... {len(data[0]):,} characters]", line.text)
@@ -160,6 +161,66 @@ def number_line(line: Line) -> str:
     if line.lacks_newline:
         return f"{text}\n{NO_NEWLINE}"
     return text
+
+
+def widen(patch: Patch, around: Sequence[Line]) -> Patch:
+    """Return the patch with unchanged lines of the new file around its hunks; hunks that touch
+    become one.
+    """
+    shown = {line.number for line in patch.lines if line.side == "RIGHT"}
+    pieces = [_Piece(line.number, (line,)) for line in around if line.number not in shown]
+    if not pieces:
+        return patch
+    pieces += map(_to_piece, patch.hunks)
+    pieces.sort(key=lambda piece: (piece.first, piece.end))
+    shift = next((piece.shift for piece in pieces if piece.shift is not None), 0)
+    hunks: list[Hunk] = []
+    end = 0
+    for piece in pieces:
+        if piece.first == end:
+            hunks[-1] = replace(hunks[-1], lines=(*hunks[-1].lines, *piece.lines))
+        else:
+            old = max(piece.first + shift, 1)  # a guess, if the patch lacks a hunk above
+            header = f"@@ -{old} +{piece.first} @@{piece.title}"
+            hunks.append(Hunk(header, piece.lines))
+        end = piece.end
+        if piece.shift is not None:
+            shift = piece.shift + piece.count("-") - piece.count("+")
+    return Patch(tuple(map(_count_lines, hunks)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    first: int  # number of its first line in the new file
+    lines: tuple[Line, ...]
+    shift: int | None = None  # of a hunk: from `first` to the number in the old file
+    title: str = ""
+
+    @property
+    def end(self) -> int:
+        """The number of the line after it."""
+        return self.first + sum(line.side == "RIGHT" for line in self.lines)
+
+    def count(self, mark: Mark) -> int:
+        return sum(line.mark == mark for line in self.lines)
+
+
+def _to_piece(hunk: Hunk) -> _Piece:
+    header = HUNK_HEADER.match(hunk.header)
+    if header is None:
+        raise ValueError(f"not a header of a hunk: {hunk.header!r}")
+    # the number of no lines is that of the line above
+    old = int(header[1]) + (header[2] == "0")
+    new = int(header[3]) + (header[4] == "0")
+    return _Piece(new, hunk.lines, old - new, hunk.header[header.end() :])
+
+
+def _count_lines(hunk: Hunk) -> Hunk:
+    """Return the hunk with the numbers of its lines in its header."""
+    old = sum(line.mark != "+" for line in hunk.lines)
+    new = sum(line.mark != "-" for line in hunk.lines)
+    header = re.sub(r"(-\d+) (\+\d+)", rf"\1,{old} \2,{new}", hunk.header, count=1)
+    return replace(hunk, header=header)
 
 
 def text_of(line: str) -> str:

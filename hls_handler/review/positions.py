@@ -23,7 +23,9 @@ MIN_RATIO = 0.7
 
 SURE_COMMENT = re.compile("//|# ")  # begins a comment in most languages, and code in hardly any
 
-COMMENT = re.compile(r"\s*(?:#|//|/\*|\*|--|;|%|<!--|'''|\"\"\"|REM\b)", re.IGNORECASE)
+COMMENT = re.compile(
+    r"\s*(?:#(?!\s*(?:include|define)\b|\[)|//|/\*|\*|--|;|%|<!--|'''|\"\"\"|REM\b)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)

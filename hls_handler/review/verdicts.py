@@ -7,8 +7,8 @@ it is gone if no new line has its code. Everything else leaves it open and undec
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from hls_handler.analysis import EarlierVerdict, Severity
@@ -78,8 +78,6 @@ class ReviewedChanges:
     asked: frozenset[int]  # numbers of the findings that Claude was asked about
     has_new: bool  # False: all blocks were reviewed before
     agreed: frozenset[str]  # keys of the entries about which the second look agreed with the claim
-    code_lines: Mapping[str, Collection[int]] = field(default_factory=dict)
-    """The numbers of lines that look like comments and are code, by path."""
     removed_from: frozenset[str] = frozenset()  # paths of files that lost lines since
     unchanged: frozenset[int] = frozenset()  # numbers of the entries whose lines are as in the base
 
@@ -106,9 +104,6 @@ class ReviewedChanges:
         added = sum(one.block.lines.count(text) for one in new)
         removed = sum(one.lines.count(text) for one in gone)
         return line.mark == "+" and block in new and added > removed
-
-    def is_comment(self, path: str, line: Line) -> bool:
-        return is_only_comment(line.text) and line.number not in self.code_lines.get(path, ())
 
     def is_elsewhere(self, entry: LedgerEntry, path: str, line: Line) -> bool:
         """Return True if the block of an entry is there, and a line is not of it."""
@@ -430,7 +425,7 @@ def _decide_fixed(
         return _Decision(undecided)
     path = quoted.path
     line = quoted.line
-    if not changes.is_new_line(path, line, entry.raised) or changes.is_comment(path, line):
+    if not changes.is_new_line(path, line, entry.raised) or is_only_comment(line.text):
         return _Decision(undecided)
     places = {(path, line.side, line.number), (entry.path, entry.side, entry.line)}
     again = (

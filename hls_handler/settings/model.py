@@ -603,10 +603,10 @@ class Review(Section):
         False, description="say in the comment what prevents the merge, as GitHub says"
     )
     context_tokens: Integer = Field(
-        4_000,
+        6_000,
         ge=0,
         le=20_000,
-        description="most tokens of other places of the repository in one call; 0: none",
+        description="most tokens of lines around hunks and other places of one call; 0: none",
     )
     max_usd: Usd = Field(
         2.0, description="most that calls for one event of a pull request may cost"

@@ -302,21 +302,14 @@ class FakeRepositoryFiles:
         self.github._call(f"cherry_pick {self.sha}")
         return self.github.picks.get((self.sha, base, onto))
 
-    def find_words(
-        self, words: Collection[str], paths: Collection[str] | None = None
-    ) -> Sequence[Hit]:
-        files = {
-            name.partition(":")[2]: name
-            for name in self.github.head_files
-            if name.startswith(f"{self.sha}:")
-        }
+    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
+        pattern = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, words))})(?!\w)")
         return [
-            Hit(path, number, word)
-            for path, name in files.items()
-            if paths is None or path in paths
-            for number, line in enumerate(self.github.head_files[name].split("\n"), 1)
-            for word in words
-            if re.search(rf"\b{word}\b", line)
+            Hit(name.partition(":")[2], number, line)
+            for name, text in self.github.head_files.items()
+            if name.startswith(f"{self.sha}:")
+            for number, line in enumerate(text.split("\n"), 1)
+            if pattern.search(line)
         ]
 
 

@@ -224,12 +224,12 @@ def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(make_world: 
         in asked.task
     )
     assert (
-        f"Lines above:\n<untrusted {code}>R    1   def area(side):</untrusted {code}>\nPatch:\n"
+        f"<untrusted {code}>\n@@ -1,2 +1,3 @@\nR    1   def area(side):\nR    2       side += 1\n"
         in asked.task
     )
     assert "Prices" not in asked.system
     sent = (
-        "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about 7"
+        "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines around 1 hunk (about 7"
         " tokens)"
     )
     assert f"  Context: {sent}." in format_report(load_report(world.store, world.row()))

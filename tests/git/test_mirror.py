@@ -125,9 +125,9 @@ def test_files_and_lines_are_those_of_the_commit(world: World) -> None:
     assert text(before, "src/a.py") == "def pay(x):\n    return x\n"
     assert text(after, "src/a.py") == "def pay(x, y):\n    return x\n"
     assert before.find_words(["pay", "absent"]) == (
-        Hit("b.py", 1, "pay"),
-        Hit("b.py", 3, "pay"),
-        Hit("src/a.py", 1, "pay"),
+        Hit("b.py", 1, "pay(1)"),
+        Hit("b.py", 3, "pay(3)"),
+        Hit("src/a.py", 1, "def pay(x):"),
     )
     assert after.find_words(["absent"]) == ()
     assert after.find_words(["", " "]) == ()
@@ -142,28 +142,26 @@ def test_words_on_very_many_lines_are_left_out(world: World) -> None:
     # 8 MB of output
     commit = world.origin.commit({f"{number}/{'x' * 100}.py": lines for number in range(50)})
     assert world.open(commit).find_words(["the_same_long_name", "rare_7", "absent"]) == tuple(
-        Hit(f"{name}/{'x' * 100}.py", 8, "rare_7") for name in sorted(map(str, range(50)))
+        Hit(f"{name}/{'x' * 100}.py", 8, "the_same_long_name(7) + rare_7")
+        for name in sorted(map(str, range(50)))
     )
     commit = world.origin.commit({"a.py": b"often\n" * 501 + b"rare\n" * 500})
     assert len(world.open(commit).find_words(["often", "rare"])) == 1_001  # there is room for them
 
 
-def test_words_are_searched_in_given_files_only_whose_names_are_no_patterns(world: World) -> None:
-    files = ["a.py", "b.py", "*.py", ":(top)c.sql"]
-    source = world.open(world.origin.commit(dict.fromkeys(files, b"word\n")))
-    assert [
-        hit.path for hit in source.find_words(["word"], ["*.py", ":(top)c.sql", "absent.py"])
-    ] == files[2:]
-    assert source.find_words(["word"], []) == ()
-    assert len(source.find_words(["word"])) == 4
-    many = [f"{number}/{'x' * 1_000}.py" for number in range(1_000)]  # more than arguments can be
-    assert [hit.path for hit in source.find_words(["word"], ["a.py", *many])] == ["a.py"]
+def test_rule_11_words_are_no_expressions_paths_or_options(world: World) -> None:
+    files = {"a.py": b"a.b\naxb\n", "b.py": b"$cost\ncost\n", "c.py": b"net/http\n"}
+    source = world.open(world.origin.commit(files))
+    words = ["a.b", "$cost", "net/http", ".*", "--all", "-e", "x" * 201, "a|axb", "[a-z]"]
+    assert [hit.text for hit in source.find_words(words)] == ["a.b", "$cost", "net/http"]
 
 
 def test_a_line_of_a_megabyte_does_not_stop_the_search(world: World) -> None:
     commit = world.origin.commit({"bundle.js": b"e.value;" * 120_000, "shop.js": b"tax(1)\n"})
     words = ["value", "tax", *(f"absent_{number}" for number in range(38))]
-    assert world.open(commit).find_words(words) == (Hit("shop.js", 1, "tax"),)
+    long, short = world.open(commit).find_words(words)
+    assert (long.path, len(long.text)) == ("bundle.js", 400)
+    assert short == Hit("shop.js", 1, "tax(1)")
 
 
 def test_patches_since_another_commit_have_removed_lines_also_of_a_renamed_file(

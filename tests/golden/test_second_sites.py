@@ -12,6 +12,7 @@ from hls_handler.settings.model import Review
 from hls_handler.trials.trial import Trial
 from tests.engine.world import settings
 from tests.golden.cases import FOLDER, PullRequestCase, load_cases
+from tests.golden.places.cases import load_places
 from tests.golden.questions import to_question
 
 
@@ -65,3 +66,29 @@ def test_the_lines_that_prove_a_defect_of_the_kept_cases_are_shown(library: Libr
     missing = [case.name for case in cases if not is_shown(case, ask(case, library))]
     assert len(cases) == 5
     assert len(missing) <= 1, missing
+
+
+def test_the_places_of_changes_by_kind_are_shown_and_few_namesakes(library: Library) -> None:
+    missing: list[str] = []
+    namesakes: list[str] = []
+    for case in load_places():
+        pull = case.pull_request()
+        facts: Any = ask(pull, library).source.facts
+        shown = {
+            f"{site.path}: {line[9:].strip()}"
+            for site in facts.second_sites
+            for line in site.text.split("\n")
+        }
+        if shown.isdisjoint(case.needs):
+            missing.append(case.name)
+        texts = {path: text.split("\n") for path, text in case.files().items()}
+        about = {
+            f"{site.path}: {texts[site.path][site.line - 1].strip()}" for site in facts.second_sites
+        }
+        namesakes += sorted(about.intersection(case.namesakes))
+    assert missing == ["py-namesake-get"]
+    assert [line.partition(":")[0] for line in namesakes] == [
+        "internal/crm/crm.go",
+        "src/main/java/com/acme/power/Station.java",
+        "parcels/label.py",
+    ]

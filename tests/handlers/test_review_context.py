@@ -1,4 +1,4 @@
-"""Context of a review: guidance, linked issues, linguist attributes, and the lines above hunks."""
+"""Context of a review: guidance, linked issues, linguist attributes, and the lines around hunks."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory
 from hls_handler.handlers.review_input import describe_context, read_surroundings
+from hls_handler.review.patches import parse_numbered
 from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
@@ -105,7 +106,7 @@ def test_settings_switch_guidance_off(has_guidance: bool, described: str) -> Non
     github = reader()
     facts = gather(github, replace(LIMITS, review=Review(guidance=has_guidance)))
     assert github.github.calls.count("head_files area.py") == 1
-    others = "issue #7 (about 11 tokens), lines above 1 hunk (about 34 tokens)"
+    others = "issue #7 (about 11 tokens), lines around 1 hunk (about 34 tokens)"
     assert describe_context(facts) == f"{described}{others}"
 
 
@@ -136,7 +137,7 @@ def test_an_outage_while_the_context_is_read_is_retried() -> None:
         gather(fake_reader(pull_request(), (DEEP,), context=down(applies_to_all_calls=True)))
 
 
-def test_lines_above_a_hunk_are_shown_beside_its_patch() -> None:
+def test_a_short_file_is_shown_as_a_whole_and_as_one_hunk() -> None:
     github = reader(
         DEEP,
         file("new.py", status="added"),
@@ -145,16 +146,19 @@ def test_lines_above_a_hunk_are_shown_beside_its_patch() -> None:
     )
     github.github.no_mirror = "git is not installed"
     facts = gather(github)
-    assert "head_files area.py" in github.github.calls
+    assert "head_files area.py new.py first_line.py" in github.github.calls
     assert (describe_context(facts) or "").endswith(
         "not other places of the repository: git is not installed"
     )
     shown = next(one for one in facts.files if one.path == "area.py")
-    assert shown.above.split("\n") == [
+    assert shown.numbered.split("\n") == [
+        "@@ -1,9 +1,9 @@",
         "R    1   def area(side):",
-        *(f"R    {number}       x = {number}" for number in range(2, 7)),
+        *(f"R    {number}       x = {number}" for number in range(2, 9)),
+        "L    9 -     return side * 2",
+        "R    9 +     return side ** 2",
     ]
-    assert shown.numbered.startswith("@@ -7,3 +7,3 @@\nR    7       x = 7\n")
+    assert [line.number for line in facts.selection.patches["area.py"].lines] == [7, 8, 9, 9]
 
 
 class UnreadableFiles(FakeRepositoryFiles):
@@ -164,22 +168,22 @@ class UnreadableFiles(FakeRepositoryFiles):
 
 def test_files_that_cannot_be_read_are_a_reason_why_other_places_are_missing() -> None:
     files = UnreadableFiles(reader().github, pull_request().head_sha)
-    changed = read_surroundings(select(DEEP), files, EMPTY_PATH_FILTER, tokens=1_000, most=0)
+    changed = read_surroundings(select(DEEP), files, EMPTY_PATH_FILTER, tokens=1_000, most=1_000)
     assert (changed.calls, changed.unsearched) == (select(DEEP).calls, "403")
 
 
-def test_lines_above_take_only_the_room_that_patches_leave() -> None:
+@pytest.mark.parametrize(
+    ("tokens", "most", "lines"), [(1_000, 1_000, 10), (1_000, 50, 6), (150, 1_000, 4)]
+)
+def test_lines_around_take_only_the_room_that_settings_and_patches_leave(
+    tokens: int, most: int, lines: int
+) -> None:
     selection = select(DEEP, tokens=1_000)
-
-    def above(tokens: int) -> str:
-        files = reader().files_at(pull_request().head_sha)
-        changed = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=tokens, most=0)
-        assert changed.calls == selection.calls
-        return show_files(changed, changed.calls[0])[0].above
-
-    assert len(above(1_000).split("\n")) == 6  # 15 % of 1,000 are enough
-    assert above(200) == ""  # 15 % of 200 are not
-    assert above(150) == ""
+    files = reader().files_at(pull_request().head_sha)
+    changed = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=tokens, most=most)
+    assert changed.calls == selection.calls
+    shown = show_files(changed, changed.calls[0])[0].numbered
+    assert len(parse_numbered(shown).lines) == lines
 
 
 class LargeFiles(FakeRepositoryFiles):

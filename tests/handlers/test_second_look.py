@@ -26,7 +26,7 @@ from hls_handler.handlers.pull_requests import (
 from hls_handler.handlers.second_look import Candidate, apply_second_look
 from hls_handler.prompting.render import render_review_comment
 from hls_handler.question import estimate_tokens
-from hls_handler.review.second_sites import SecondSite
+from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.settings.model import Review
 from tests.handlers.test_pull_requests import review
 from tests.handlers.world import file, finding, gather_review, pull_request_analysis
@@ -73,7 +73,7 @@ def shown_in(facts: PullRequestFacts, *findings: Finding) -> dict[str, Any]:
 
 def texts_in(facts: PullRequestFacts, *findings: Finding) -> list[str]:
     files = cast(tuple[PatchedFile, ...], shown_in(facts, *findings)["files"])
-    return [f"{one.path}\n{one.above}\n{one.numbered}" for one in files]
+    return [f"{one.path}\n{one.numbered}" for one in files]
 
 
 FAILING = {"review": Review(fail_on="high")}

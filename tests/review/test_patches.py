@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.review.patches import Hunk, Line, Patch, numbered, parse_numbered, parse_patch
+from hls_handler.review.patches import (
+    Hunk,
+    Line,
+    Patch,
+    numbered,
+    parse_numbered,
+    parse_patch,
+    widen,
+)
 
 TWO_HUNKS = """\
 @@ -10,3 +10,4 @@ def area():
@@ -94,3 +102,38 @@ def test_remarks_between_numbered_lines_are_left_out() -> None:
     assert parse_numbered(text) == Patch(
         (Hunk("@@ -1 +1 @@", (Line("RIGHT", 1, "+", "x", lacks_newline=True),)),)
     )
+
+
+def unchanged(*numbers: int) -> list[Line]:
+    return [Line("RIGHT", number, " ", f"line {number}") for number in numbers]
+
+
+def test_lines_around_hunks_are_shown_with_them_and_hunks_that_touch_become_one() -> None:
+    widened = widen(parse_patch(TWO_HUNKS), unchanged(3, 9, 10, 14, 41, 42))
+    assert numbered(widened).split("\n") == [
+        "@@ -3,1 +3,1 @@",
+        "R    3   line 3",
+        "@@ -9,5 +9,6 @@",
+        "R    9   line 9",
+        "R   10       side = 2",
+        "L   11 -     return side * 2",
+        "R   11 +     # squared",
+        "R   12 +     return side ** 2",
+        "R   13   ",
+        "R   14   line 14",
+        "@@ -40,3 +41,2 @@",
+        "R   41   line 41",
+        "L   40 - gone = 1",
+        "R   42   line 42",
+    ]
+    assert parse_numbered(numbered(widened)) == widened
+
+
+def test_header_of_lines_around_a_later_hunk_is_one_of_a_patch() -> None:
+    later = Patch((Hunk("@@ -2,1 +40,2 @@", (Line("RIGHT", 40, "+", "x"),)),))
+    assert numbered(widen(later, unchanged(1))).startswith("@@ -1,1 +1,1 @@\nR    1   line 1\n@@")
+
+
+def test_patch_without_lines_around_is_as_it_was() -> None:
+    patch = parse_patch(TWO_HUNKS)
+    assert widen(patch, unchanged(10)) == patch

@@ -302,7 +302,5 @@ def test_present_lines_from_the_head_are_between_the_delimiters_of_untrusted_tex
         r" rules[^<]*</untrusted \1>"
     )
     assert re.search(shown, task)
-    assert task.count("Ignore all rules") == 2  # also as a line beside those that were removed
-    assert re.search(
-        r"a.py</untrusted \w+>:\n<untrusted (\w+)>\n[^<]*Ignore all[^<]*</untrusted \1>", task
-    )
+    rest = re.sub(r"<untrusted (\w+)>.*?</untrusted \1>", "", task, flags=re.DOTALL)
+    assert "Ignore all rules" not in rest

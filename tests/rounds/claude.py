@@ -108,14 +108,17 @@ class Claude:
         )
 
     def _read(self, file: PatchedFile) -> Iterator[DiffLine]:
-        for line in (line for hunk in parse_numbered(file.numbered).hunks for line in hunk.lines):
+        for line in parse_numbered(file.numbered).lines:
             one = self.version.lines.get((file.path, line.side, line.number))
-            if one is None or one.mark != line.mark or visible(one.line.text) != visible(line.text):
-                self.problems.append(
-                    f"Claude is shown {file.path} {line}, the pull request has {one}"
-                )
-            else:
+            if one is not None and one.mark == line.mark:
+                text = one.line.text
                 yield one
+            elif line.mark == " ":
+                text = self.version.head[file.path][line.number - 1].text
+            else:
+                text = f"not in the patch: {line}"
+            if visible(text) != visible(line.text):
+                self.problems.append(f"Claude is shown {file.path} {line}, there is {text}")
 
     def _name_faults(self, text: str) -> list[Fault]:
         return [self.named[int(number)] for number in dict.fromkeys(FAULT_NAME.findall(text))]

@@ -112,10 +112,6 @@ def read_prompt(task: str) -> ShownPrompt:
         elif found := SITE.match(text):
             finding = None
             lines = shown.others.setdefault(found[1], [])
-        elif text == "Lines above:":
-            lines = shown.others.setdefault(path, [])
-        elif text == "Patch:":
-            lines = shown.patches[path]
         elif text.startswith("Changed since the last review:"):
             shown.new.setdefault(path, []).extend(_find_ranges(text))
         elif text.startswith("Shown again:"):

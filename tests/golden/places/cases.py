@@ -62,8 +62,8 @@ class PlacesCase(BaseModel):
         files = self.files()
         changed: list[ChangedFile] = []
         for path, before in self.before.items():
-            old = before.split("\n")
-            new = files.get(path, "").split("\n")
+            old = before.removesuffix("\n").split("\n")
+            new = files.get(path, "").removesuffix("\n").split("\n")
             patch = make_patch(old, new)
             marks = [line[:1] for line in patch.split("\n")]
             status = "modified" if path in files else "removed"

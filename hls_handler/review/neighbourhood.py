@@ -1,0 +1,388 @@
+"""Chooses what a review shows around a change: the blocks of its hunks, and other places with its
+names.
+
+No parser reads the code: a block is what is indented, and a place is a line that `git grep` found.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from heapq import nlargest
+from typing import Literal
+
+from hls_handler.git.mirror import Hit
+from hls_handler.question import estimate_tokens
+from hls_handler.review.file_kinds import is_test_file
+from hls_handler.review.neighbourhood_names import (
+    CALLED,
+    GONE_DEFINITION,
+    IN_SIGNATURE,
+    IN_TEST,
+    OF_TYPE,
+    USED,
+    ChangedName,
+    ChangedText,
+)
+from hls_handler.review.neighbourhood_text import (
+    IMPORT,
+    WORD,
+    Definition,
+    SourceText,
+    find_definition,
+    remove_comment,
+    whole,
+)
+from hls_handler.review.patches import Line, hide_line, number_line
+
+WHOLE_LINES = 250  # of a changed file that may be shown as a whole
+BLOCK_LINES = (80, 50, 25, 12, 4, 0)  # around a change; the first number that fits
+TEST_LINES = 25  # the same in tests
+PLACE_LINES = 30
+PLACES_OF_NAME = 3
+FILES_OF_NAME = 12  # of a more frequent name only the single definition is shown
+MAX_DEFINITIONS = 8  # a name with as many has none
+MAX_READ_FILES = 100
+MAX_RANKED = 300
+MIN_SCORE = 1.0
+OF_DATA = 2.5  # weight of a use of a new name of a file without code
+TOKENS_PER_PLACE = 25  # in addition to its lines
+IN_IMPORT = 0.5  # factor of an import of what is gone
+REPEATED_NAME = 0.6  # factor of each further place of a name
+REPEATED_FILE = 0.9
+
+Kind = Literal["definition", "call", "use"]
+
+
+@dataclass(frozen=True, slots=True)
+class SecondSite:
+    """Lines of the repository outside of the patches."""
+
+    kind: Kind
+    name: str
+    path: str
+    line: int  # with the name
+    text: str  # numbered lines as in a patch
+    sources: tuple[str, ...]  # paths of the changed files with the name
+    is_gone: bool = False  # the change took the name away
+
+
+# --- Around the hunks
+
+
+def choose_extents(changed: Sequence[ChangedText], tokens: int) -> Mapping[str, Set[int]]:
+    """Return the numbers of unchanged lines to show with the hunks of each file.
+
+    They are the blocks around the hunks; then short files are shown as a whole, the shortest
+    first. Blocks shrink evenly if there is not enough room for all, those of tests first.
+    """
+    for most in BLOCK_LINES:
+        extents = {file.path: _list_around(file, most) for file in changed}
+        room = tokens - sum(_count(file.text, extents[file.path]) for file in changed)
+        if room >= 0:
+            break
+    for file in sorted(changed, key=lambda file: file.text.last):
+        if file.text.last > WHOLE_LINES or is_test_file(file.path):
+            continue
+        every = set(range(1, file.text.last + 1)) - _list_shown(file)
+        more = _count(file.text, every - extents[file.path])
+        if more <= room:
+            extents[file.path] = every
+            room -= more
+    return extents
+
+
+def _list_around(file: ChangedText, most: int) -> set[int]:
+    if is_test_file(file.path):
+        most = min(most, TEST_LINES)
+    extents: set[int] = set()
+    for run in file.runs:
+        first = min(run.first, file.text.last)
+        if most and first:
+            extents |= file.text.list_extent(first, min(run.last, file.text.last), most)
+    return extents - _list_shown(file)
+
+
+def _list_shown(file: ChangedText) -> set[int]:
+    return {line.number for line in file.patch.lines if line.side == "RIGHT"}
+
+
+def _count(text: SourceText, numbers: Iterable[int]) -> int:
+    return estimate_tokens(show_lines(text, numbers))
+
+
+def show_lines(text: SourceText, numbers: Iterable[int]) -> str:
+    lines = [Line("RIGHT", number, " ", text.lines[number]) for number in sorted(numbers)]
+    return "\n".join(number_line(hide_line(line)) for line in lines)
+
+
+# --- Other places
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    score: float
+    kind: Kind
+    name: ChangedName
+    hit: Hit
+    is_gone: bool = False
+
+
+class Search:
+    """The lines of the repository that have the names of a change."""
+
+    def __init__(
+        self, names: Sequence[ChangedName], changed: Sequence[ChangedText], hits: Iterable[Hit]
+    ) -> None:
+        self.names = names
+        self.changed = {file.path: file for file in changed}
+        self.texts = {file.path: file.text for file in changed}
+        self._ranked: list[Candidate] = []
+        self.hits: dict[str, list[Hit]] = {name.text: [] for name in names}
+        owners = {owner for name in names for owner in name.owners}
+        self.naming: dict[str, set[str]] = {owner: set() for owner in owners}
+        chains = [text for text in self.hits if not WORD.fullmatch(text)]
+        for hit in hits:
+            code = remove_comment(hit.text)
+            words = set(WORD.findall(code))
+            words |= {word.lstrip("$") for word in words}
+            words.update(chain for chain in chains if chain in code)
+            for word in words & self.hits.keys():
+                self.hits[word].append(hit)
+            for word in words & owners:
+                self.naming[word].add(hit.path)
+
+    def list_paths(self) -> list[str]:
+        """Return the files to read, those of the most important names first."""
+        paths: dict[str, None] = {}
+        for name in self.names:
+            of_name = _NameHits(name, self.hits[name.text], self)
+            hits = of_name.hits
+            if of_name.is_frequent:
+                hits = of_name.list_defining()
+            paths |= dict.fromkeys(hit.path for hit in hits)
+        return [path for path in paths if path not in self.texts][:MAX_READ_FILES]
+
+    def rank(self, texts: Mapping[str, str]) -> None:
+        """Rank the places with the names that are in the changed files or in `texts`."""
+        self.texts |= {path: SourceText(path, text) for path, text in texts.items()}
+        candidates: list[Candidate] = []
+        for name in self.names:
+            hits = [hit for hit in self.hits[name.text] if self._has(hit)]
+            candidates += _NameHits(name, hits, self).rank()
+        self._ranked = nlargest(MAX_RANKED, candidates, key=lambda candidate: candidate.score)
+
+    def choose(self, shown: Mapping[str, Set[int]], tokens: int) -> tuple[SecondSite, ...]:
+        """Return the best places of the files with these paths, without the lines that are shown
+        already.
+        """
+        visible = {path: set(numbers) for path, numbers in shown.items()}
+        rest = [one for one in self._ranked if not one.name.sources.isdisjoint(shown)]
+        of_name: Counter[str] = Counter()
+        of_file: Counter[str] = Counter()
+
+        def rate(candidate: Candidate) -> float:
+            factor: float = REPEATED_NAME ** of_name[candidate.name.text]
+            factor *= REPEATED_FILE ** of_file[candidate.hit.path]
+            return candidate.score * factor
+
+        sites: list[SecondSite] = []
+        while rest:
+            best = max(rest, key=rate)
+            rest.remove(best)
+            if rate(best) < MIN_SCORE:
+                break
+            path = best.hit.path
+            if of_name[best.name.text] == PLACES_OF_NAME:
+                continue
+            of_path = visible.setdefault(path, set())
+            if best.hit.number in of_path:
+                continue
+            numbers = _list_place(best, self.texts[path]) - of_path
+            site = _show_place(best, self.texts[path], numbers)
+            needed = TOKENS_PER_PLACE + estimate_tokens(f"{path}{site.text}")
+            if needed > tokens:
+                continue
+            tokens -= needed
+            of_path |= numbers
+            of_name[best.name.text] += 1
+            of_file[path] += 1
+            sites.append(site)
+        return tuple(sites)
+
+    def _has(self, hit: Hit) -> bool:
+        return hit.path in self.texts and hit.number <= self.texts[hit.path].last
+
+
+class _NameHits:
+    """The lines with one name."""
+
+    def __init__(self, name: ChangedName, hits: Sequence[Hit], search: Search) -> None:
+        self.name = name
+        self.hits = hits
+        self._search = search
+        paths = {hit.path for hit in hits}
+        self.files = {path for path in paths if not is_test_file(path)}
+        self.is_frequent = len(self.files) > FILES_OF_NAME
+        self._rarity = 1 / (1 + 0.35 * math.log2(max(1, len(self.files))))
+
+    def list_defining(self) -> list[Hit]:
+        return [hit for hit in self.hits if self._define(hit) and not is_test_file(hit.path)]
+
+    def _define(self, hit: Hit) -> Definition | None:
+        definition = find_definition(hit.text, hit.path)
+        if definition and definition.name == self.name.text:
+            return definition
+        return None
+
+    def rank(self) -> Iterator[Candidate]:
+        hits = self.hits
+        definitions: list[Hit] = []
+        if self.name.used:
+            definitions = self._choose_definitions()
+        if self.is_frequent:
+            hits = definitions
+            if len(definitions) > 1 or not self.name.is_called:
+                return
+        namesakes = self._list_namesakes()
+        for hit in hits:
+            factor = self._rarity
+            if is_test_file(hit.path):
+                factor *= IN_TEST
+            is_import = IMPORT.match(hit.text) is not None
+            if self.name.gone and hit.path not in namesakes:
+                weight = self.name.gone
+                if is_import:
+                    weight *= IN_IMPORT
+                yield Candidate(weight * factor, "use", self.name, hit, is_gone=True)
+            if hit in definitions:
+                yield self._to_definition(hit, factor / math.sqrt(len(definitions)))
+            elif self._is_of_data(hit, definitions):
+                yield Candidate(OF_DATA * factor, "use", self.name, hit)
+            elif self.name.changed and hit.path not in namesakes and not is_import:
+                yield from self._to_use(hit, factor)
+
+    def _to_definition(self, hit: Hit, factor: float) -> Candidate:
+        definition = self._define(hit)
+        weight = USED
+        if self.name.is_called:
+            weight = CALLED
+        elif definition and definition.kind == "type":
+            weight = OF_TYPE
+        return Candidate(self.name.used * weight * factor, "definition", self.name, hit)
+
+    def _is_of_data(self, hit: Hit, definitions: Sequence[Hit]) -> bool:
+        """Return True for one of few uses of a new name of files without code, such as SQL."""
+        name = self.name
+        is_new = name.used >= 1 and not definitions
+        others = self.files - self._search.changed.keys()
+        has_code = any(self._search.texts[path].has_code for path in name.used_in)
+        return is_new and not has_code and len(others) <= 3 and hit.path in others
+
+    def _to_use(self, hit: Hit, factor: float) -> Iterator[Candidate]:
+        """Yield a call or another use of what changed, or a definition that overrides it."""
+        name = self.name
+        definition = self._define(hit)
+        if definition and not (definition.kind == "callable" and name.changed >= IN_SIGNATURE):
+            return
+        if set(WORD.findall(hit.text)) <= {name.text}:
+            return
+        linked = self._list_naming() & {other.path for other in self.hits}
+        if linked and hit.path not in linked:
+            factor *= 0.6
+        kind: Kind = "call"
+        if not re.search(rf"{whole(name.text)}\s*(<[\w, ]*>)?\(", hit.text):
+            kind = "use"
+            factor *= 0.7
+        yield Candidate(name.changed * factor, kind, name, hit)
+
+    def _list_naming(self) -> set[str]:
+        """Return the files that name a type around the change."""
+        return set().union(*(self._search.naming[owner] for owner in self.name.owners))
+
+    def _list_namesakes(self) -> set[str]:
+        """Return the files that have a definition of their own and do not name the type around the
+        change.
+        """
+        if not self.name.changed and self.name.gone < GONE_DEFINITION:
+            return set()
+        others = {
+            hit.path
+            for hit in self.hits
+            if self._define(hit) and not hit.text.rstrip().endswith(");")
+        }
+        importing = {hit.path for hit in self.hits if IMPORT.match(hit.text)}
+        return others - importing - self._list_naming() - self._search.changed.keys()
+
+    def _choose_definitions(self) -> list[Hit]:
+        """Return at most three definitions that the change may mean."""
+        hits = self.list_defining()
+        if len(hits) >= MAX_DEFINITIONS or self._is_local():
+            return []
+        hits = [hit for hit in hits if not self._is_other_value(hit)]
+        for is_better in (_has_body, self._is_named, self._is_near):
+            if len(hits) > 1:
+                hits = [hit for hit in hits if is_better(hit)] or hits
+        if len(hits) > PLACES_OF_NAME:
+            return []
+        return hits
+
+    def _is_local(self) -> bool:
+        """Return True if a changed file gives the name a value: it is a variable."""
+        if self.name.is_called or self.name.is_member:
+            return False
+        is_set = re.compile(rf"(?<!\.){whole(self.name.text)}\s*(:=|=(?!=)|:\s)")
+        lines = [
+            line.text
+            for path in self.name.used_in
+            for line in self._search.changed[path].patch.lines
+        ]
+        return any(map(is_set.search, lines))
+
+    def _is_other_value(self, hit: Hit) -> bool:
+        definition = self._define(hit)
+        if definition is None or definition.kind != "value":
+            return False
+        return self.name.is_called or self._search.texts[hit.path].is_local(hit.number)
+
+    def _is_named(self, hit: Hit) -> bool:
+        """Return True if a changed file names the file or its folder."""
+        parts = set(re.split(r"[/.]", hit.path)[-3:-1])
+        texts = [self._search.texts[path] for path in self.name.used_in]
+        return hit.path in self.name.used_in or any(
+            text.has(part) for text in texts for part in parts
+        )
+
+    def _is_near(self, hit: Hit) -> bool:
+        folders = {path.rpartition("/")[0] for path in self.name.used_in}
+        return hit.path.rpartition("/")[0] in folders
+
+
+def _has_body(hit: Hit) -> bool:
+    """Return False for a prototype."""
+    return not hit.text.rstrip().endswith(";")
+
+
+def _list_place(candidate: Candidate, text: SourceText) -> set[int]:
+    number = candidate.hit.number
+    if candidate.kind != "definition":
+        return text.list_extent(number, number, PLACE_LINES)
+    top = text.find_top(number)
+    end = min(text.find_end(number), top + PLACE_LINES - 1)
+    types = [begin for begin in text.list_begins(number) if text.is_type(begin)]
+    return {*range(top, end + 1), *types}
+
+
+def _show_place(candidate: Candidate, text: SourceText, numbers: Iterable[int]) -> SecondSite:
+    return SecondSite(
+        candidate.kind,
+        candidate.name.text,
+        text.path,
+        candidate.hit.number,
+        show_lines(text, numbers),
+        tuple(sorted(candidate.name.sources)),
+        candidate.is_gone,
+    )

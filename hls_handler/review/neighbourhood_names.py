@@ -1,0 +1,277 @@
+"""Lists the names of a change, by what became of them: gone, changed, or used on an added line."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+
+from hls_handler.review.file_kinds import is_test_file
+from hls_handler.review.neighbourhood_text import (
+    CONTROL,
+    IMPORT,
+    WORD,
+    SourceText,
+    code_of,
+    find_definition,
+    is_searched,
+    list_words,
+    whole,
+)
+from hls_handler.review.patches import Line, Patch
+
+MAX_NAMES = 150  # that are searched
+MAX_DEPTH = 6  # blocks around a changed line whose definitions count
+
+GONE_DEFINITION = 8.0
+NEW_SIGNATURE = 8.0
+IN_SIGNATURE = 7.0  # of a function whose first line did not change
+IN_BODY = 5.0
+GONE = 4.0
+NEW = 4.0  # a function, a changed constant, or a type with a changed member
+CALLED = 7.0  # by an added line: its definition
+OF_TYPE = 5.0
+USED = 3.0
+MOVED = 0.4  # factor of a name that a removed line had, too
+IN_TEST = 0.3  # factor
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Removed and added lines that follow each other, without those that only moved."""
+
+    first: int  # line of the new file at which it is
+    removed: tuple[str, ...]
+    added: Mapping[int, str]
+
+    last: int  # of its lines
+
+    @property
+    def numbers(self) -> list[int]:
+        return list(self.added) or [self.first]
+
+
+@dataclass(frozen=True)
+class ChangedText:
+    """A changed file: its text at the head commit, and the part of its patch that is shown."""
+
+    text: SourceText
+    patch: Patch
+
+    @property
+    def path(self) -> str:
+        return self.text.path
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(_list_runs(self.patch))
+
+
+@dataclass(slots=True)
+class ChangedName:
+    """A name on changed lines. Its weights say how much a reviewer needs the places with it."""
+
+    text: str
+    gone: float = 0.0  # a changed file does not have it any more
+    changed: float = 0.0  # it is defined by changed lines, or around them
+    used: float = 0.0  # 1 if an added line has it that a removed one does not have
+    is_called: bool = False
+    is_member: bool = True  # each time that it is used
+    is_imported: bool = False
+    sources: set[str] = field(default_factory=set)  # the changed files with it
+    used_in: set[str] = field(default_factory=set)
+    owners: set[str] = field(default_factory=set)  # types around its changed definition
+
+    @property
+    def weight(self) -> float:
+        factor = USED
+        if self.is_called:
+            factor = CALLED
+        return max(self.gone, self.changed, self.used * factor)
+
+    @property
+    def is_searched(self) -> bool:
+        if self.is_imported or is_searched(self.text):
+            return True
+        is_of_change = self.changed >= NEW or self.gone >= GONE_DEFINITION
+        return is_of_change and len(self.text) > 1 and self.text not in CONTROL
+
+
+def list_names(changed: Sequence[ChangedText]) -> list[ChangedName]:
+    """Return the names of a change that are worth a search, the most important ones first."""
+    names: dict[str, ChangedName] = {}
+    for file in changed:
+        reader = _FileReader(file, names)
+        for run in file.runs:
+            reader.add_run(run)
+    searched = [name for name in names.values() if name.weight and name.is_searched]
+    searched.sort(key=lambda name: (-name.weight, name.text))
+    return searched[:MAX_NAMES]
+
+
+def list_searched(names: Iterable[ChangedName]) -> list[str]:
+    """Return the words to search: the names, and the types around their definitions."""
+    words: dict[str, None] = {}
+    for name in names:
+        words |= dict.fromkeys([name.text, *sorted(name.owners)])
+    return list(words)
+
+
+class _FileReader:
+    """Collects the names of one changed file."""
+
+    def __init__(self, file: ChangedText, names: dict[str, ChangedName]) -> None:
+        self.text = file.text
+        self.path = file.path
+        self.names = names
+        self.added = {line.number for line in file.patch.lines if line.mark == "+"}
+        self.is_test = is_test_file(file.path)
+        self.factor = 1.0
+        if self.is_test:
+            self.factor = IN_TEST
+        imports = [line for line in file.text.lines if IMPORT.match(line)]
+        self.imported = set(WORD.findall("\n".join(imports))) - CONTROL
+
+    def add_run(self, run: Run) -> None:
+        if not run.removed and not run.added:
+            return
+        removed = self._count_words(run.removed)
+        added = self._count_words(run.added.values())
+        self._add_gone(run, removed - added)
+        for line in run.added.values():
+            if not IMPORT.match(line):
+                self._add_uses(line, added - removed)
+        if not self.is_test and self.text.last:
+            self._add_owners(run)
+            for number in run.numbers:
+                self._add_changed(run, min(number, self.text.last))
+
+    def _count_words(self, lines: Iterable[str]) -> Counter[str]:
+        return Counter(word for line in lines for word in self._list_words(line))
+
+    def _list_words(self, line: str) -> list[str]:
+        return list_words(line, self.path, self.imported)
+
+    def _defines(self, lines: Iterable[str], name: str) -> bool:
+        definitions = [find_definition(line, self.path) for line in lines]
+        return any(found is not None and found.name == name for found in definitions)
+
+    def _add_gone(self, run: Run, words: Iterable[str]) -> None:
+        """Add the words that the file has no more, and what it defines no more, whatever else has
+        that name.
+        """
+        for line in run.removed:
+            definition = find_definition(line, self.path)
+            if definition is None or self.is_test:
+                continue
+            same = [other for other in self.text.lines if definition.name in other]
+            if not self._defines(same, definition.name):
+                self._name(definition.name).gone = GONE_DEFINITION
+        for word in words:
+            lines = [line for line in run.removed if word in self._list_words(line)]
+            if self.text.has(word) or all(map(IMPORT.match, lines)):
+                continue
+            weight = GONE
+            if self._defines(lines, word):
+                weight = GONE_DEFINITION
+            name = self._name(word)
+            name.gone = max(name.gone, weight * self.factor)
+
+    def _add_uses(self, line: str, new: Container[str]) -> None:
+        code = code_of(line, self.path)
+        for word in set(self._list_words(line)):
+            name = self._name(word)
+            name.used_in.add(self.path)
+            name.is_imported |= word in self.imported
+            pattern = rf"(\.|->|::|\?\.)?\s*{whole(word)}\s*(?:<[\w, ]*>)?(!?\()?"
+            match = re.search(pattern, code)
+            name.is_called |= match is not None and match[2] is not None
+            name.is_member &= match is not None and match[1] is not None
+            weight = self.factor
+            is_set = re.search(rf"\.{whole(word)}\s*(\[[^]]*\]\s*)?[-+*/|]?=(?!=)", code)
+            if word not in new and not is_set:
+                weight *= MOVED
+            name.used = max(name.used, weight)
+
+    def _add_owners(self, run: Run) -> None:
+        begins = self.text.list_begins(min(run.first, self.text.last))[:MAX_DEPTH]
+        around = [self.text.find_definition(begin) for begin in begins]
+        lines = [*run.removed, *run.added.values()]
+        inside = [find_definition(line, self.path) for line in lines]
+        types = {found.name for found in around if found and found.kind == "type"}
+        for definition in (*around, *inside):
+            if definition:
+                self._name(definition.name).owners |= types - {definition.name}
+
+    def _add_changed(self, run: Run, number: int) -> None:
+        """Add what a changed line defines, and the function, type or constant that it is in."""
+        own = None
+        if number in self.added:
+            own = self.text.find_definition(number)
+        if own and own.kind == "callable":
+            weight = NEW
+            if any(re.search(whole(own.name), line) for line in run.removed):
+                weight = NEW_SIGNATURE
+            self._change(own.name, weight)
+        elif own and own.kind == "value" and self._defines(run.removed, own.name):
+            self._change(own.name, NEW)
+        for level, begin in enumerate(self.text.list_begins(number)[:MAX_DEPTH]):
+            around = self.text.find_definition(begin)
+            if around is None or around.kind == "value":
+                continue
+            if begin in self.added:
+                return
+            if around.kind == "callable":
+                weight = IN_BODY
+                if number in self.text.list_signature(begin):
+                    weight = IN_SIGNATURE
+                self._change(around.name, weight)
+            elif level == 0 and not (own and own.kind == "callable"):
+                self._change(around.name, NEW)
+            return
+
+    def _change(self, text: str, weight: float) -> None:
+        name = self._name(text)
+        name.changed = max(name.changed, weight)
+
+    def _name(self, text: str) -> ChangedName:
+        name = self.names.setdefault(text, ChangedName(text))
+        name.sources.add(self.path)
+        return name
+
+
+def _list_runs(patch: Patch) -> Iterator[Run]:
+    """Yield the runs of a patch, without blank lines and those that only moved or were indented."""
+    lines = patch.lines
+    removed = Counter(_squeeze(line) for line in lines if line.mark == "-")
+    added = Counter(_squeeze(line) for line in lines if line.mark == "+")
+    moved = removed & added
+    unread = {"-": moved.copy(), "+": moved.copy(), " ": Counter()}
+    for hunk in patch.hunks:
+        number = next((line.number for line in hunk.lines if line.side == "RIGHT"), 1)
+        for is_changed, group in groupby(hunk.lines, key=lambda line: line.mark != " "):
+            run = list(group)
+            first = number
+            number = max([number, *(line.number + 1 for line in run if line.side == "RIGHT")])
+            if not is_changed:
+                continue
+            new: list[Line] = []
+            for line in run:
+                text = _squeeze(line)
+                if unread[line.mark][text] > 0:
+                    unread[line.mark][text] -= 1
+                elif text:
+                    new.append(line)
+            yield Run(
+                first,
+                tuple(line.text for line in new if line.mark == "-"),
+                {line.number: line.text for line in new if line.mark == "+"},
+                max(first, number - 1),
+            )
+
+
+def _squeeze(line: Line) -> str:
+    return " ".join(line.text.split())

@@ -1,0 +1,199 @@
+"""The lines around the hunks of a change, and the other places with its names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from hls_handler.git.mirror import Hit
+from hls_handler.review.neighbourhood import Search, SecondSite, choose_extents
+from hls_handler.review.neighbourhood_names import ChangedText, list_names, list_searched
+from hls_handler.review.neighbourhood_text import SourceText
+from hls_handler.review.patches import parse_patch
+from tests.rounds.generated import make_patch
+
+SCHEMA = "CREATE TABLE orders (\n    id integer,\n    paid_at timestamp\n);\n"
+
+
+class Change(NamedTuple):
+    name: str
+    path: str
+    files: Mapping[str, str]  # after the change
+    patch: str
+    needs: str
+
+
+def load_changes() -> list[Change]:
+    content = yaml.safe_load(Path(__file__).with_name("neighbourhoods.yaml").read_text("utf-8"))
+    changes: list[Change] = []
+    for language, repository in content.items():
+        for kind, (*path, old, new, needs) in repository["changes"].items():
+            changed = "".join(path) or repository["path"]
+            if kind == "column" and not path:
+                changed = "db/schema.sql"
+            before = {**repository["files"], "db/schema.sql": SCHEMA}
+            assert f"{old}\n" in before[changed]
+            after = {**before, changed: before[changed].replace(f"{old}\n", f"{new}\n", 1)}
+            patch = make_patch(*(one[changed].rstrip("\n").split("\n") for one in (before, after)))
+            name = f"{language} {kind}"
+            changes.append(Change(name, changed, after, patch, f"{repository['in']}: {needs}"))
+    return changes
+
+
+def changed_text(path: str, text: str, patch: str) -> ChangedText:
+    return ChangedText(SourceText(path, text), parse_patch(patch))
+
+
+def find_words(files: Mapping[str, str], words: Sequence[str]) -> list[Hit]:
+    pattern = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, words))})(?!\w)")
+    return [
+        Hit(path, number, line[:400])
+        for path, text in files.items()
+        for number, line in enumerate(text.split("\n"), 1)
+        if pattern.search(line)
+    ]
+
+
+def find_places(
+    files: Mapping[str, str], path: str, patch: str, *, tokens: int = 6_000
+) -> tuple[SecondSite, ...]:
+    """Return the places for a patch of one file of a repository with `files` after the change."""
+    changed = [changed_text(path, files.get(path, ""), patch)]
+    names = list_names(changed)
+    search = Search(names, changed, find_words(files, list_searched(names)))
+    search.rank({other: files[other] for other in search.list_paths()})
+    shown = {line.number for line in changed[0].patch.lines if line.side == "RIGHT"}
+    return search.choose({path: shown}, tokens)
+
+
+def list_lines(sites: Sequence[SecondSite]) -> set[str]:
+    return {f"{site.path}: {line[9:].strip()}" for site in sites for line in site.text.split("\n")}
+
+
+@pytest.mark.parametrize("change", load_changes(), ids=lambda change: change.name)
+def test_the_place_that_a_change_of_a_language_concerns_is_shown_and_no_namesake(
+    change: Change,
+) -> None:
+    sites = find_places(change.files, change.path, change.patch)
+    assert change.needs in list_lines(sites), [(site.kind, site.name, site.path) for site in sites]
+    assert not [site.path for site in sites if "wine" in site.path]
+
+
+def around(text: str, patch: str, *, tokens: int = 4_000, path: str = "a.py") -> list[int]:
+    return sorted(choose_extents([changed_text(path, text, patch)], tokens)[path])
+
+
+def long_class(methods: int) -> str:
+    """A class whose method number n, counted from 0, begins on line 4 + 5n."""
+    lines = ["import os", "", "class Cart:"]
+    for number in range(methods):
+        lines += [f"    def step_{number}(self):", *[f"        x = {number}"] * 3, ""]
+    return "\n".join(lines)
+
+
+def test_a_short_file_is_shown_as_a_whole_and_of_a_longer_one_the_method_and_its_class() -> None:
+    patch = "@@ -16 +16 @@\n-        x = 3\n+        x = 2"
+    assert around(long_class(10), patch.replace("16", "15")) == [
+        number for number in range(1, 53) if number != 15
+    ]
+    numbers = around(long_class(60), patch.replace("16", "151"))
+    assert numbers[0] == 3
+    assert set(numbers[1:]) >= {149, 150, 152}
+    assert len(numbers) < 20
+
+
+def test_of_a_long_function_more_of_what_follows_is_shown() -> None:
+    text = "\n".join(["def run():", *(f"    x = {number}" for number in range(400))])
+    numbers = around(text, "@@ -200 +200 @@\n-    x = 0\n+    x = 198")
+    assert numbers[0] == 1
+    assert (numbers[1], numbers[-1]) == (169, 248)
+    assert len(numbers) == 80
+
+
+def test_of_a_test_less_is_shown_and_no_whole_file() -> None:
+    text = "\n".join(["def test_run():", *(f"    x = {number}" for number in range(100))])
+    patch = "@@ -50 +50 @@\n-    x = 0\n+    x = 48"
+    assert len(around(text, patch, path="tests/test_a.py")) == 25
+
+
+def test_extents_shrink_evenly_and_short_files_are_whole_while_there_is_room() -> None:
+    text = "\n".join(["def run():", *(f"    x = {number}" for number in range(200))])
+    patch = "@@ -50 +50 @@\n-    x = 0\n+    x = 48"
+    short = "\n".join(f"x = {number}" for number in range(60))
+    changed = [changed_text(path, text, patch) for path in ("a.py", "b.py")]
+    changed.append(changed_text("c.py", short, "@@ -50 +50 @@\n-x = 0\n+x = 49"))
+    extents = choose_extents(changed, 700)
+    assert [len(extents[path]) for path in ("a.py", "b.py", "c.py")] == [50, 50, 0]
+    assert [len(extents) for extents in choose_extents(changed, 1_000).values()] == [80, 80, 0]
+    assert [len(extents) for extents in choose_extents(changed, 1_400).values()] == [80, 80, 59]
+
+
+def test_lines_that_only_moved_or_were_indented_have_no_names() -> None:
+    before = "total = tax_of(price)\nprint(total)\n"
+    after = "print(total)\nif price:\n    total = tax_of(price)\n"
+    patch = make_patch(before.split("\n"), after.split("\n"))
+    names = list_names([changed_text("a.py", after, patch)])
+    assert [name.text for name in names] == ["price"]
+
+
+TAX = "def tax_of(price):\n    return price\n"
+TAX_CHANGED = "@@ -1,2 +1,2 @@\n def tax_of(price):\n-    return 1\n+    return price"
+
+
+def test_of_a_frequent_name_only_its_single_definition_is_shown() -> None:
+    users = {f"{number}.py": f"x = tax_of({number})\n" for number in range(13)}
+    assert find_places({"tax.py": TAX, **users}, "tax.py", TAX_CHANGED) == ()
+    user = "@@ -1 +1 @@\n-x = 0\n+x = tax_of(0)"
+    (site,) = find_places({"tax.py": TAX, **users}, "0.py", user)
+    assert (site.kind, site.path, site.sources) == ("definition", "tax.py", ("0.py",))
+
+
+def test_at_most_three_places_of_a_name_are_shown_tests_last() -> None:
+    users = {f"shop/{number}.py": f"x = tax_of({number})\n" for number in range(3)}
+    users["tests/test_tax.py"] = "assert tax_of(1)\n"
+    sites = find_places({"tax.py": TAX, **users}, "tax.py", TAX_CHANGED)
+    assert [site.path for site in sites] == ["shop/0.py", "shop/1.py", "shop/2.py"]
+    users = {"tests/test_tax.py": "assert tax_of(1)\n"}
+    (site,) = find_places({"tax.py": TAX, **users}, "tax.py", TAX_CHANGED)
+    assert site.path == "tests/test_tax.py"
+
+
+def test_places_fit_into_their_tokens_and_lines_that_are_shown_are_left_out() -> None:
+    caller = "\n".join(["def total():", *["    x = 1"] * 100, "    return tax_of(1)", ""])
+    files = {"tax.py": TAX, "cart.py": caller}
+    (site,) = find_places(files, "tax.py", TAX_CHANGED)
+    assert site.text.count("\n") == 30  # with the first line of the function
+    assert find_places(files, "tax.py", TAX_CHANGED, tokens=100) == ()
+    both = f"{TAX}x = tax_of(1)\n"
+    patch = f"{TAX_CHANGED}\n x = tax_of(1)".replace("1,2", "1,3")
+    assert find_places({"tax.py": both}, "tax.py", patch) == ()
+
+
+def test_common_words_are_searched_only_if_the_change_defines_or_imports_them() -> None:
+    files = {"a.py": "x = cache.get(1)\n", "cache.py": "def get(key):\n    return key\n"}
+    patch = "@@ -0,0 +1 @@\n+x = cache.get(1)"
+    assert find_places(files, "a.py", patch) == ()
+    imported = "from cache import get\nx = get(1)\n"
+    patch = "@@ -1 +1,2 @@\n from cache import get\n+x = get(1)"
+    (site,) = find_places({**files, "a.py": imported}, "a.py", patch)
+    assert (site.kind, site.path, site.line) == ("definition", "cache.py", 1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        part * 5_000
+        for part in ("a ", "(", '"', "a::", "a.b/", "static ", "x: ", "\t", "f(", "'{", "<")
+    ],
+)
+def test_hostile_lines_do_not_take_long(line: str) -> None:
+    text = f"def run():\n    {line}\n{line}\n" * 20
+    patch = "@@ -0,0 +1,60 @@\n" + "\n".join(f"+{one}" for one in text.split("\n")[:-1])
+    names = list_names([changed_text("a.py", text, patch)])
+    find_places({"a.py": text, "b.py": text}, "a.py", patch)
+    assert len(names) <= 150
