@@ -80,10 +80,10 @@ bench: .venv/ready-dev ## run the benchmarks (ratios within one run); NAMES="acc
 load: .venv/ready-dev ## measure 10, 50 and 100 pull requests at once, from webhook to comment
 	@exec $(BIN)/python -m bench.pull_requests
 
-# kill the service at every commit and request of every handler, and of a triage run (half an hour)
+# kill the service at every commit and request of every handler, and of a batch (half an hour)
 crash: .venv/ready-dev
 	@$(BIN)/python -m tests.crash
-	@ALL_KILLS=1 $(BIN)/python -m pytest tests/triage/test_kills.py
+	@ALL_KILLS=1 $(BIN)/python -m pytest tests/batches/test_kills.py
 
 # run 2,000 schedules of kills and faults in virtual time: SEEDS=17 for one
 simulate: .venv/ready-dev
@@ -97,9 +97,9 @@ rounds: .venv/ready-dev
 hostile: .venv/ready-dev
 	@HOSTILE_REQUESTS=10000 $(BIN)/python -m pytest -n0 tests/e2e/test_hostile.py
 
-# try 200 histories of undone triage runs and 500 of first texts (`make test-all`: 80 and 100)
+# try 200 histories of undone batches and 500 of first texts (`make test-all`: 80 and 100)
 histories: .venv/ready-dev
-	@ALL_HISTORIES=1 $(BIN)/python -m pytest tests/triage/test_undo.py tests/batches/test_first_text.py
+	@ALL_HISTORIES=1 $(BIN)/python -m pytest tests/batches/test_undo.py tests/batches/test_first_text.py
 
 # ask Claude about the golden cases: EVAL="--judge MODEL --max-usd 4" (costs money)
 eval: .venv/ready-dev

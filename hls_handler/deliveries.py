@@ -23,11 +23,9 @@ Posted = Literal["done", "dry_run"]
 PRIORITY_BOT_REQUEST = 2
 PRIORITY_PULL_REQUEST = 1
 PRIORITY_OTHER = 0
-PRIORITY_BACKLOG = -6
 PRIORITY_BATCH = -10_000_000
-"""Priorities of requests to the bot, of pull request events, of all other events, of issues of the
-backlog, and of batches. A higher one is claimed first; a webhook that arrives within an hour
-precedes the backlog, and all webhooks precede batches.
+"""Priorities of requests to the bot, of pull request events, of all other events, and of batches. A
+higher one is claimed first, and every webhook precedes a batch.
 """
 
 HEAD_START_MS = 600_000
@@ -60,15 +58,14 @@ RECORDED = f"{REQUESTED}record:"
 conversation. The rest is the index of the prompt that is asked.
 """
 
-TRIAGE = f"{REQUESTED}triage:"
-UNDO_TRIAGE = f"{REQUESTED}undo-triage:"
-"""Beginnings of the request ids of the deliveries of a triage run, and of those that take it back.
-The rest is the id of the run.
-"""
+WRITTEN = f"{REQUESTED}write"
+UNDO = f"{REQUESTED}undo"
+"""Request ids of the deliveries of a batch that write to GitHub, and of those that take it back."""
 
-TRIAGED = "triage-"
-BATCHED = "batch-"
-"""Beginning of the GUID of a delivery of a triage run: "triage-3-17"; and of a batch."""
+BATCHED = ("batch-", "triage-")
+"""Beginnings of the GUIDs of deliveries of batches, "batch-3-17"; the second is of versions before
+0.5.0.
+"""
 
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
@@ -98,10 +95,10 @@ def summarize_reason(reason: str) -> str:
 
 
 def shorten_guid(guid: str) -> str:
-    """Return what people can type: a prefix, which is unique as a rule. Names of issues of a triage
-    run begin alike, and are whole.
+    """Return what people can type: a prefix, which is unique as a rule. Names of deliveries of a
+    batch begin alike, and are whole.
     """
-    return guid if guid.startswith((TRIAGED, BATCHED)) else guid[:8]
+    return guid if guid.startswith(BATCHED) else guid[:8]
 
 
 class NewDelivery(msgspec.Struct, frozen=True):
@@ -134,7 +131,6 @@ class NewDelivery(msgspec.Struct, frozen=True):
     priority: int = PRIORITY_OTHER  # a higher number is processed earlier
     # wait before processing; a delivery that arrives during this time may supersede this one
     settle_s: float = 0.0
-    spread_s: float = 0.0  # wait before processing, so that many deliveries begin one by one
     digest: bytes | None = None  # `web.webhook.body_digest`; None if ignored
     body: bytes = b""  # the JSON, also of a form; empty if ignored
     supersedes: Literal["nothing", "older_commits", "conclusions", "pushes", "all"] = "nothing"
@@ -165,7 +161,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     @property
     def is_requested(self) -> bool:
         """Return True if HLS itself made the delivery, because a person requested a review, a
-        batch, a triage run, or its undo.
+        batch, or its undo.
         """
         return self.request_id.startswith(REQUESTED)
 

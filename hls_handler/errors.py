@@ -16,8 +16,7 @@ HlsError
 ├── UnknownPayload         no recorded payload has this name
 ├── DamagedError           a stored value cannot be read: the operator restores a backup
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator
-├── CannotPlan             no batch or triage run can be started: it says why
-├── InvalidTerms           a field of the page of triage runs is wrong: the message names it
+├── CannotPlan             no batch can be started: it says why
 ├── CallRefused            a page must not ask Claude now: it shows why
 ├── NotRepeatable          a delivery cannot be analysed again: something is not stored
 ├── MirrorUnavailable      a review goes on without the mirror: the check and `hls why` say so

@@ -16,12 +16,11 @@ Act = Literal[
     "trial",
     "catch-up",
     "forget",
-    "triage",
-    "undo triage",
     "review",
     "batch",
     "stop batch",
     "continue batch",
+    "undo batch",
 ]
 MAX_OBJECTS = 100  # that a line names
 
@@ -34,7 +33,7 @@ def log_act(
     """Log one act. `person` is a login at the proxy or on GitHub, "API key", "local browser", or
     "command line (mona on host)".
 
-    `objects` are GUIDs, a repository, the id of a prompt or a triage run; none: everything.
+    `objects` are GUIDs, a repository, the id of a prompt or a batch; none: everything.
     """
     fields = {
         "person": person,

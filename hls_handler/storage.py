@@ -41,7 +41,6 @@ from hls_handler.store.reviews import Reviews
 from hls_handler.store.search import DeliverySearches
 from hls_handler.store.statistics import Deliveries, Statistics
 from hls_handler.store.texts import Texts
-from hls_handler.store.triage import TriageRuns
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +91,6 @@ class Storage:
         self.catch_up: Final = CatchUpStore(database, counters)
         self.retention: Final = RetentionStore(database)
         self.forgetting: Final = Forgetting(database)
-        self.triage: Final = TriageRuns(database)
         self.batches: Final = Batches(database)
 
     @classmethod

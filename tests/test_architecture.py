@@ -26,7 +26,7 @@ PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
     6: ("__main__", "cli", "app", "main", "sandbox"),
-    5: ("console", "reports", "web", "triage", "trials", "batches", "background", "engine"),
+    5: ("console", "reports", "web", "trials", "batches", "background", "engine"),
     4: ("storage", "store", "queue", "db"),
     3: ("routing", "handlers", "prompting", "review", "retrieval", "ci"),
     2: ("github", "claude", "git"),
@@ -179,7 +179,7 @@ def test_serving_with_sqlite_loads_no_module_of_the_sandbox_and_no_large_library
         "google.auth",
         "qdrant_client",
         "hls_handler.sandbox",
-        "hls_handler.triage",
+        "hls_handler.batches.triage",
     }
     code = f"import sys, hls_handler.cli.serve; print({unwanted} & sys.modules.keys())"
     printed = subprocess.run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from hls_handler.batches import closed
+from hls_handler.batches import closed, triage
 from hls_handler.storage import Storage
 from hls_handler.store.batches import Progress
 from hls_handler.wording import format_usd
@@ -20,6 +20,8 @@ class Result(Protocol):
 
 
 def load_result(store: Storage, progress: Progress) -> Result:
+    if progress.batch.kind == "triage":
+        return triage.load_result(progress)
     return closed.load_result(store, progress)
 
 
@@ -27,7 +29,7 @@ def describe_progress(progress: Progress) -> str:
     batch = progress.batch
     return (
         f"batch {batch.id:<5} {batch.kind} {batch.repository}: {progress.state},"
-        f" {progress.ended:,} of {len(progress.deliveries):,} ended,"
+        f" {progress.ended:,} of {len(progress.shown):,} ended,"
         f" {format_usd(progress.cost_usd)} of {format_usd(batch.max_usd)}"
     )
 
@@ -41,7 +43,7 @@ def to_document(progress: Progress) -> dict[str, object]:
         "started_by": batch.started_by,
         "started_at": batch.started_at.isoformat(),
         "state": progress.state,
-        "deliveries": len(progress.deliveries),
+        "deliveries": len(progress.shown),
         "ended": progress.ended,
         "cost_usd": progress.cost_usd,
         "max_usd": batch.max_usd,

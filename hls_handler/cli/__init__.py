@@ -31,7 +31,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "why": ("deliveries:why", "Explain what HLS did on an issue or pull request."),
     "batch": ("batch:batch", "Ask Claude about many things, at a price that you set."),
-    "triage": ("triage:triage", "Process open issues of the backlog, or take a run back."),
     "backup": ("maintenance:backup", "Copy the SQLite database to FILE."),
     "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),
     "resume": ("maintenance:resume", "Resume the processing that `hls pause` stopped."),

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from hls_handler.app import Service
+from hls_handler.batches import triage as open_issues
 from hls_handler.batches.closed import Planner, Terms
 from hls_handler.batches.preview import CannotPlan, Preview
 from hls_handler.batches.prompts import Draft, choose_prompts
@@ -29,6 +30,7 @@ from hls_handler.cli.options import (
     load,
     log_as_operator,
     open_store,
+    require_confirmation,
     require_existing_store,
     utc_now,
 )
@@ -120,6 +122,71 @@ def try_(
         _begin(settings, store, preview, config, yes=yes, as_json=as_json)
 
 
+@batch.command()
+def triage(
+    repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="Or its URL.")],
+    comments: Annotated[
+        bool, typer.Option("--comments", help="Comment, too, as on a new issue.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most issues of the batch.")] = 50,
+    max_usd: MaxUsd = 1.0,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Process open issues that are older than HLS as new ones; `undo` takes it back.
+
+    Left out: pull requests, locked issues, those labelled skip-hls, those that HLS has processed,
+    those that settings ignore, and those of which a person set or removed a label that HLS would
+    set.
+    """
+    settings = load(config)
+    name = require_repository(repository, base_url=settings.github.base_url)
+    effective = _require_entry(settings, name)
+    library = load_library(settings)
+    terms = open_issues.Terms(name, limit, max_usd, comments)
+    with open_store(settings) as store:
+        try:
+            with (
+                closing(connect_read_only(settings.github, now=utc_now)) as github,
+                waiting(f"Reading issues of {name}"),
+            ):
+                planner = open_issues.Planner(store, settings, effective, library, github)
+                preview = planner.plan(terms)
+        except (StepFailed, CannotPlan) as exc:
+            fail(with_remedy(exc))
+        _begin(settings, store, preview, config, yes=yes, as_json=as_json)
+
+
+@batch.command()
+def undo(
+    batch_id: BatchId,
+    yes: Annotated[bool, typer.Option("--yes", help="Take it back without a question.")] = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Take back what a batch wrote, and no person has changed since.
+
+    Removes its labels and types, and edits its comments to "Withdrawn". Nothing is deleted.
+    """
+    settings = load(config)
+    with require_existing_store(settings) as store:
+        found = _require(store, batch_id)
+        progress = store.batches.load_progress(found)
+        if found.kind != "triage":
+            fail(f"batch {batch_id} wrote nothing that could be taken back")
+        if not progress.deliveries:
+            fail(f"nothing of batch {batch_id} can be taken back: its deliveries were deleted")
+        if not as_json:
+            print_line(describe_progress(progress))
+        if not yes:
+            require_confirmation(
+                "Take it back?", what="the undo", otherwise="nothing was taken back"
+            )
+        open_issues.undo(store, found, by=log_as_operator(settings))
+        _work(settings, store, batch_id, config, as_json=as_json)
+
+
 @batch.command(name="list")
 def list_(limit: Limit = None, as_json: AsJson = False, config: Config = None) -> None:
     """List batches with their state and cost, the newest first. Works while the service runs."""
@@ -165,7 +232,8 @@ def continue_(
     """Continue a batch that was stopped, or whose money was used up."""
     settings = load(config)
     with open_store(settings) as store:
-        _require(store, batch_id)
+        if _require(store, batch_id).state == "undone":
+            fail(f"batch {batch_id} was taken back: begin another one")
         store.batches.resume(batch_id, max_usd=max_usd, by=log_as_operator(settings))
         _work(settings, store, batch_id, config, as_json=as_json)
 
@@ -238,7 +306,7 @@ def _work(
     if follower.problem:
         store.batches.stop(batch_id, by=log_as_operator(settings))
         fail(f"{follower.problem}; `hls batch continue {batch_id}` goes on")
-    if store.batches.load_progress(found).state != "done":
+    if store.batches.load_progress(found).state not in ("done", "undone"):
         raise typer.Exit(1)
 
 
@@ -252,7 +320,7 @@ class Follower:
         self.problem = ""  # why the batch does not go on
 
     def follow(self) -> None:
-        total = len(self._store.batches.load_progress(self._batch).deliveries)
+        total = len(self._store.batches.load_progress(self._batch).shown)
         show_progress(self._watch(), total=total)
 
     def _watch(self) -> Iterator[tuple[int, str]]:
@@ -263,7 +331,7 @@ class Follower:
             yield progress.ended, f"batch {self._batch.id}, {format_usd(progress.cost_usd)}"
             if progress.state != "running":
                 return
-            states = {delivery.state for delivery in progress.deliveries}
+            states = {delivery.state for delivery in progress.shown}
             is_claimed = is_claimed or bool(states - {"queued"})
             if self.health is not None:
                 self.problem = find_problem(self.health)

@@ -28,7 +28,6 @@ from hls_handler.console.pages import STATIC
 from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptPages
 from hls_handler.console.sent_prompts import SentPromptPages
 from hls_handler.console.sign_in import SignInPages
-from hls_handler.console.triage import TriagePages
 from hls_handler.console.trials import TrialPages
 from hls_handler.engine.health import Health
 from hls_handler.github.api import RateLimit
@@ -106,7 +105,6 @@ class Console:
                 now=ports.now,
                 is_ending=self._ending.is_set,
             ).routes(),
-            *TriagePages(frame, store, ports.prompts).routes(),
             *BatchPages(frame, store).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),

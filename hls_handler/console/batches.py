@@ -26,6 +26,7 @@ class BatchPages:
             self._frame.page("/batches", self._list),
             self._frame.page("/batches/{batch}", self._show),
             self._frame.form("/batches/{batch}/stop", self._stop),
+            self._frame.form("/batches/{batch}/undo", self._undo),
         ]
 
     def _list(self, request: Request) -> Response:
@@ -47,6 +48,15 @@ class BatchPages:
         del form  # it has only the token, which the frame has checked
         batch = self._find(request).batch
         self._store.batches.stop(batch.id, by=self._frame.person(request))
+        return RedirectResponse(f"/batches/{batch.id}", 303)
+
+    def _undo(self, request: Request, form: Form) -> Response:
+        from hls_handler.batches.triage import undo
+
+        del form
+        batch = self._find(request).batch
+        if batch.kind == "triage":
+            undo(self._store, batch, by=self._frame.person(request))
         return RedirectResponse(f"/batches/{batch.id}", 303)
 
     def _find(self, request: Request) -> Progress:

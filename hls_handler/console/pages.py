@@ -37,7 +37,6 @@ NAVIGATION = {
     "Overview": "/",
     "Deliveries": "/deliveries",
     "Prompts": "/prompts",
-    "Triage": "/triage",
     "Batches": "/batches",
     "Figures": "/figures",
     "Log": "/log",

@@ -221,22 +221,6 @@ batches = Table(
     Column("plan", UntrustedString, nullable=False),  # JSON: what was chosen, and left out
 )
 
-triage_runs = Table(
-    "triage_runs",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("repository_id", BigInteger),
-    Column("repository", UntrustedString),
-    Column("started_by", UntrustedString),  # as `operators.log_act`
-    Column("started_at", BigInteger),
-    Column("most_issues", Integer),
-    Column("max_micro_usd", BigInteger),
-    Column("comments", Boolean, nullable=False, server_default=false()),  # whether it comments
-    Column("skipped", UntrustedString),  # JSON: number of skipped issues by reason
-    Column("undone_at", BigInteger),  # when a person took it back
-)
-"""The issues of a run are deliveries, which have its id in `request_id`."""
-
 checkpoints = Table(
     "checkpoints",
     metadata,
@@ -270,9 +254,7 @@ calls = Table(
     Column("cost_micro_usd", BigInteger),
     Column("duration_ms", BigInteger),
     Column("request_id", UntrustedString),  # Claude's id of the request; NULL without a response
-    Column(
-        "review_key", Text
-    ),  # pull request or triage run ("triage 3") whose budget counts the call; else NULL
+    Column("review_key", Text),  # pull request whose budget counts the call; else NULL
     Column("batch_id", BigInteger),
     # Of the row in `questions`; NULL: a reply from the cache
     Column("request_digest", LargeBinary),
@@ -353,7 +335,7 @@ deleted_calls = Table(
 deleted_review_calls = Table(
     "deleted_review_calls",
     metadata,
-    Column("review_key", Text, primary_key=True),
+    Column("review_key", Text, primary_key=True),  # or "batch 3"
     Column("cost_micro_usd", BigInteger, nullable=False),
 )
 

@@ -70,7 +70,6 @@ from hls_handler.store.calls import (
     UNAVAILABLE,
     BatchBudget,
     ReviewBudget,
-    RunBudget,
     StartedCall,
 )
 from hls_handler.store.questions import Question
@@ -298,7 +297,7 @@ class _Asked:
         try:
             return job.wait_in_place(begin)
         except BudgetExceeded as exc:
-            if job.run is None and job.batch is None:
+            if job.batch is None:
                 raise
             raise ConversationIgnored(str(exc), "over budget") from exc
         except BudgetUsedUp as exc:
@@ -312,12 +311,10 @@ class _Asked:
                 raise BudgetExceeded(str(exc)) from exc
             raise ConversationIgnored(str(exc), "over budget") from exc
 
-    def _find_budget(self) -> ReviewBudget | RunBudget | BatchBudget | None:
+    def _find_budget(self) -> ReviewBudget | BatchBudget | None:
         job = self.job
         if job.batch is not None:
             return job.batch.budget
-        if job.run is not None:
-            return job.run.budget
         budget = find_review_budget(job.event, job.config.settings, job.rule.effective)
         if budget is None or not job.lease.request_id.startswith(COMMANDED):
             return budget
@@ -499,7 +496,7 @@ def find_outsider(job: Job) -> str | None:
     """Return the sender's login if it has no write permission and settings limit the cost of its
     events; else None.
     """
-    if job.run is not None:  # an operator started it
+    if job.batch is not None:  # an operator started it
         return None
     limits = job.config.settings.budgets.outsiders
     login = job.event.sender.login

@@ -1,5 +1,5 @@
-"""Deliveries of batches whose results are only recorded: a prompt of the batch is asked about an
-event, and nothing is written to GitHub.
+"""Differences between a delivery of a batch and one of a webhook. If its result is only recorded, a
+prompt of the batch is asked about the event, and nothing is written to GitHub.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from hls_handler.handlers.job import Source
 from hls_handler.handlers.reader import EMPTY_HISTORY, Reader
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library, PromptSources
-from hls_handler.settings.effective import EffectiveSettings
+from hls_handler.routing import Rule
+from hls_handler.settings.effective import EffectiveSettings, Origin
 from hls_handler.settings.model import Settings
+from hls_handler.store.batches import Batch
 
 PROMPTS = "prompts"
 """Key of the prompts in a batch's plan."""
@@ -65,6 +67,27 @@ def load_prompts(plan: Mapping[str, Any]) -> Sequence[AskedPrompt]:
 def find_index(request_id: str) -> int:
     """Return the index of the prompt that a recorded delivery asks."""
     return int(request_id.removeprefix(RECORDED))
+
+
+COMMENTS = "features.auto_commenting"
+
+
+def require_not_undone(batch: Batch) -> None:
+    """Raise `ConversationIgnored` after a person took the batch back."""
+    if batch.state == "undone":
+        reason = f"batch {batch.id} was taken back before this issue was processed"
+        raise ConversationIgnored(reason, "stopped")
+
+
+def limit_rule(rule: Rule, batch: Batch) -> Rule:
+    """Return the rule without comments, unless the batch has them."""
+    effective = rule.effective
+    if batch.terms["comments"] or not effective.features.auto_commenting:
+        return rule
+    features = effective.features.model_copy(update={"auto_commenting": False})
+    origin = Origin((COMMENTS,), person=f"batch {batch.id}, which has no --comments")
+    origins = {**effective.origins, COMMENTS: origin}
+    return replace(rule, effective=replace(effective, features=features, origins=origins))
 
 
 def run_recorded(job: Job) -> End:

@@ -63,7 +63,6 @@ from hls_handler.store.batches import Batch
 from hls_handler.store.calls import CallRow
 from hls_handler.store.interruptions import NO_SITUATION, Situation
 from hls_handler.store.replies import NO_REPLIES, StoredReplies, StoredReply
-from hls_handler.store.triage import TriageRun
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
 from hls_handler.untrusted.redaction import redact, redact_code, redact_reply
 
@@ -199,8 +198,7 @@ class Job:
     organization_settings: tuple[RepositorySettings, ...] = ()
     replies: StoredReplies = NO_REPLIES  # of Claude, stored before this attempt
     outsider: str | None = None  # the sender, if `budgets.outsiders` counts the calls
-    run: TriageRun | None = None  # that the delivery belongs to, or takes back
-    batch: Batch | None = None  # that the delivery belongs to
+    batch: Batch | None = None  # that the delivery belongs to, or takes back
     attempt: Attempt = field(default_factory=Attempt)  # the only part that changes
 
     @property

@@ -20,9 +20,9 @@ from math import inf
 
 import msgspec
 
-from hls_handler.deliveries import Checkpoint, End, Lease, Posted
+from hls_handler.deliveries import UNDO, Checkpoint, End, Lease, Posted
 from hls_handler.engine.active_config import WorkerContext
-from hls_handler.engine.batches import NO_RESULT, run_recorded
+from hls_handler.engine.batches import NO_RESULT, limit_rule, require_not_undone, run_recorded
 from hls_handler.engine.checks import (
     check_title,
     end_group_check,
@@ -39,13 +39,7 @@ from hls_handler.engine.repository_settings import (
     route_with_repository_settings,
 )
 from hls_handler.engine.retries import decide_retry
-from hls_handler.engine.triage import (
-    find_run,
-    is_undo,
-    limit_rule,
-    require_not_undone,
-    undo_issue,
-)
+from hls_handler.engine.undo import undo_issue
 from hls_handler.errors import (
     AccountLimited,
     AppNotInstalled,
@@ -288,7 +282,6 @@ def process_delivery(lease: Lease, context: WorkerContext, attempt: Attempt) -> 
         chosen.others,
         situation,
         replies=replies,
-        run=find_run(lease, context.store),
         batch=_find_batch(lease, context),
         attempt=attempt,
     )
@@ -320,10 +313,10 @@ def _process(job: Job, routing_input: RoutingInput) -> End:
     """Process a delivery. The rule of `job` has the settings of the event's repository, and no
     prompt.
     """
-    if is_undo(job):
+    if job.lease.request_id == UNDO:
         return undo_issue(job)
-    if job.run is not None:
-        require_not_undone(job.run)
+    if job.batch is not None:
+        require_not_undone(job.batch)
     rule = job.router.route(routing_input)
     thread = rule.thread if isinstance(rule, Command | Rule) else None
     if thread is not None and find_finding(job, thread=thread) is None:
@@ -365,8 +358,8 @@ def _process(job: Job, routing_input: RoutingInput) -> End:
     rule = route_with_repository_settings(job)
     if isinstance(rule, Ignored):
         return End("ignored", rule.reason, kind=rule.kind)
-    if job.run is not None:
-        rule = limit_rule(rule, job.run)
+    if job.batch is not None:
+        rule = limit_rule(rule, job.batch)
     require_runs_left(replace(job, rule=rule), job.situation.runs)
     if (RULE.name, 0) not in job.steps:
         job.note(RULE, 0, rule.why(job.config.settings.sources))

@@ -18,7 +18,7 @@ from hls_handler.db.values import HOUR_MS, compress, literal
 from hls_handler.deliveries import (
     CAUGHT_UP,
     CONCLUDED,
-    UNDO_TRIAGE,
+    UNDO,
     Accepted,
     NewDelivery,
     State,
@@ -139,7 +139,7 @@ class BatchAcceptor:
                     known[new.guid] = new
                     if new.state == "queued" and new.digest in bodies:
                         bodies[new.digest][new.guid] = new.state
-                    stored[new.guid] = (new, row | make_times(new, now))
+                    stored[new.guid] = (new, row | _times(new, now))
             inserted = [
                 row | {"received_at": now}
                 for guid, (_, row) in stored.items()
@@ -221,7 +221,7 @@ def is_superseded(old: Row[*tuple[Any, ...]], new: NewDelivery) -> bool:
     """Return whether `new` makes a queued delivery of its conversation that was stored before it
     unnecessary.
     """
-    if old.request_id.startswith(UNDO_TRIAGE):
+    if old.request_id == UNDO:
         return False
     if new.is_caught_up and not old.request_id.startswith(CAUGHT_UP):
         # catch-up reads in order, but late: webhooks that were stored before may be newer
@@ -312,10 +312,10 @@ def make_row(new: NewDelivery) -> dict[str, object]:
     return row
 
 
-def make_times(new: NewDelivery, now: int) -> dict[str, object]:
+def _times(new: NewDelivery, now: int) -> dict[str, object]:
     times: dict[str, object] = {
         "queued_at": now,
-        "due_at": now + round((new.settle_s + new.spread_s) * 1000),
+        "due_at": now + round(new.settle_s * 1000),
         "sort_key": sort_key(now, new.priority),
         "finished_at": None,
         "reason": new.reason,

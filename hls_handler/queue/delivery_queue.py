@@ -51,7 +51,6 @@ from hls_handler.deliveries import (
     HEAD_START_MS,
     PRIORITY_BATCH,
     PRIORITY_BOT_REQUEST,
-    TRIAGE,
     Accepted,
     End,
     Lease,
@@ -492,9 +491,7 @@ class DeliveryQueue:
         wait longer. Pass False at a start if other processes may be running.
         """
         due = deliveries.update().where(
-            _c.state == literal("queued"),
-            _c.due_at > self._database.now,
-            _c.priority >= literal_column("0"),  # issues of the backlog keep their pace
+            _c.state == literal("queued"), _c.due_at > self._database.now
         )
         reset = {"next_at": 0}
         if forget_servers:
@@ -668,7 +665,6 @@ def _count_done(lease: Lease, row: Row[Any]) -> Counter[tuple[str, str]]:
         counts["errors_recovered", ""] = row.failures
         counts += count_by_group("recovered", 1, groups)
     is_reply = row.posting_status == "done" and not row.is_command
-    is_reply = is_reply and not lease.request_id.startswith(TRIAGE)
     if is_reply and lease.conversation_key is not None and not row.has_other_reply:
         first_received_at = row.received_at
         if row.others_received_at is not None:

@@ -44,7 +44,7 @@ class Origin:
 
     keys: tuple[str, ...]  # ("repositories[0].features.bots",); several if lists are joined
     overrides: tuple[str, ...] = ()  # others that set the key, which `keys` have precedence over
-    person: str = ""  # what a person asked for, in place of settings: "triage run 3, which ..."
+    person: str = ""  # what a person asked for, in place of settings: "batch 3, which ..."
 
 
 NO_ORIGIN = Origin(())

@@ -57,7 +57,6 @@ RESERVED_PATHS = (
     "/deliveries",
     "/docs",
     "/figures",
-    "/triage",
     "/health",
     "/log",
     "/metrics",

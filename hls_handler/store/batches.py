@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Row, Update, func, select
+from sqlalchemy import Connection, Row, Update, and_, func, or_, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import batches, calls, deliveries
+from hls_handler.db.tables import batches, calls, deliveries, labels
 from hls_handler.db.values import from_row, literal
-from hls_handler.deliveries import BATCHED, PRIORITY_BATCH, NewDelivery, State
+from hls_handler.deliveries import (
+    BATCHED,
+    PRIORITY_BATCH,
+    UNDO,
+    NewDelivery,
+    State,
+    conversation_key,
+    sort_key,
+)
 from hls_handler.operators import log_act
-from hls_handler.queue.accepting import make_row, make_times
+from hls_handler.queue.accepting import make_row
 from hls_handler.store.budgets import OVER_BUDGET
 from hls_handler.store.calls import BatchBudget, read_batch_cost
 
-Kind = Literal["try"]
-BatchState = Literal["running", "done", "stopped", "over budget", "deleted"]
+Kind = Literal["triage", "try"]
+BatchState = Literal["running", "done", "stopped", "over budget", "undone", "deleted"]
 """deleted: retention has deleted its deliveries (`storage.keep_days`)."""
+
+UNDO_SUFFIX = "-undo"
+"""End of the GUID of the delivery that takes another one back."""
 
 STOPPED = "stopped"
 """`IgnoredKind` of deliveries that a person stopped with their batch."""
@@ -50,7 +61,7 @@ class Batch:
     started_by: str  # as `operators.log_act`
     started_at: datetime  # aware UTC
     max_usd: float
-    state: Literal["open", "stopped"]
+    state: Literal["open", "stopped", "undone"]
     terms: Mapping[str, Any]
     plan: Mapping[str, Any]
 
@@ -68,6 +79,7 @@ class BatchDelivery:
     state: State
     reason: str | None
     reason_kind: str | None
+    attempt: int  # 0: no worker has claimed it
 
     @property
     def is_open(self) -> bool:
@@ -83,18 +95,26 @@ class BatchDelivery:
 class Progress:
     batch: Batch
     deliveries: Sequence[BatchDelivery]  # by number
+    undo: Sequence[BatchDelivery]  # those that take it back
     cost_usd: float  # with what calls in progress have reserved
 
     @property
+    def shown(self) -> Sequence[BatchDelivery]:
+        """The deliveries of the undo, if there are any."""
+        return self.undo or self.deliveries
+
+    @property
     def ended(self) -> int:
-        return sum(not delivery.is_open for delivery in self.deliveries)
+        return sum(not delivery.is_open for delivery in self.shown)
 
     @property
     def state(self) -> BatchState:
         if not self.deliveries:
             return "deleted"
-        if any(delivery.is_open for delivery in self.deliveries):
+        if any(delivery.is_open for delivery in (*self.deliveries, *self.undo)):
             return "running"
+        if self.batch.state == "undone":
+            return "undone"
         kinds = {delivery.reason_kind for delivery in self.deliveries}
         if self.batch.state == "stopped" and STOPPED in kinds:
             return "stopped"
@@ -110,7 +130,8 @@ class Batches:
     def begin(self, new: NewBatch, subjects: Sequence[NewDelivery], *, by: str) -> int:
         """Store a batch of the person `by` with its deliveries, in one transaction. Return its id.
 
-        The GUID of each subject is what tells it from the others of the batch: "17-0".
+        The GUID of each subject is what tells it from the others of the batch: "17-0". Subjects
+        with a conversation that was processed meanwhile are left out.
         """
         columns = {
             "kind": new.kind,
@@ -122,23 +143,82 @@ class Batches:
             "terms": json.dumps(dict(new.terms)),
             "plan": json.dumps(dict(new.plan)),
         }
-        subjects = [msgspec.structs.replace(one, priority=PRIORITY_BATCH) for one in subjects]
-        rows = [make_row(subject) for subject in subjects]  # compressed before the transaction
+        rows = _make_rows(subjects)  # compressed before the transaction
         with self._database.writing() as connection:
             now = self._database.lock_accepts(connection)
+            keys = {str(row["conversation_key"]) for row in rows if row["conversation_key"]}
+            processed = self._find_processed(connection, keys)
             insert = batches.insert().values(**columns, started_at=now).returning(_b.id)
             batch = int(connection.execute(insert).scalar_one())
-            for subject, row in zip(subjects, rows, strict=True):
-                row |= make_times(subject, now)
-                row |= {"guid": f"{BATCHED}{batch}-{subject.guid}", "batch_id": batch}
-                row |= {"received_at": now}
-            self._database.insert_rows(connection, deliveries, rows)
-        log_act(by, "batch", [f"{new.kind} {new.repository} batch {batch}"], number=len(subjects))
+            begun = [row for row in rows if row["conversation_key"] not in processed]
+            for row in begun:
+                row |= {"guid": f"{BATCHED[0]}{batch}-{row['guid']}"}
+            self._insert(connection, batch, begun, now)
+        log_act(by, "batch", [f"{new.kind} {new.repository} batch {batch}"], number=len(begun))
         return batch
 
+    def _insert(
+        self, connection: Connection, batch: int, rows: Sequence[dict[str, object]], now: int
+    ) -> None:
+        for row in rows:
+            row |= {"batch_id": batch, "received_at": now, "queued_at": now, "due_at": now}
+            row |= {"sort_key": sort_key(now, PRIORITY_BATCH)}
+        self._database.insert_rows(connection, deliveries, rows, if_new=True)
+
+    def find_processed(
+        self, repository_id: int, numbers: Collection[int], *, in_dry_runs: bool
+    ) -> frozenset[int]:
+        """Return the issues that HLS has processed or will process, or that are in a batch; not
+        those of batches that were taken back. A dry run, which wrote nothing, counts `in_dry_runs`.
+        """
+        keys = {conversation_key(repository_id, number): number for number in numbers}
+        is_labelled = and_(labels.c.repository_id == repository_id, labels.c.number.in_(numbers))
+        with self._database.reading() as connection:
+            processed = self._find_processed(
+                connection, [str(key) for key in keys], in_dry_runs=in_dry_runs
+            )
+            # deliveries are deleted after some time
+            labelled = connection.execute(select(labels.c.number).where(is_labelled)).scalars()
+            return frozenset(keys[key] for key in processed) | frozenset(labelled)
+
+    def _find_processed(
+        self, connection: Connection, keys: Collection[str], *, in_dry_runs: bool = False
+    ) -> Set[str]:
+        is_done = and_(_d.state == "done", _d.analysis_status.is_not(None))
+        if not in_dry_runs:
+            is_done = and_(is_done, _d.posting_status.is_distinct_from("dry_run"))
+        is_resumable = and_(_d.batch_id.is_not(None), _d.reason_kind.in_([STOPPED, OVER_BUDGET]))
+        undone = select(_b.id).where(_b.state == "undone")
+        query = (
+            select(_d.conversation_key)
+            .distinct()
+            .where(
+                self._database.is_one_of(_d.conversation_key, "keys"),
+                or_(_d.state.in_(["queued", "running"]), is_done, is_resumable),
+                or_(_d.batch_id.is_(None), _d.batch_id.not_in(undone)),
+                _d.request_id != UNDO,
+            )
+        )
+        return set(connection.execute(query, {"keys": list(keys)}).scalars())
+
+    def mark_undone(self, batch: int, *, by: str) -> None:
+        """Let no worker begin another delivery of the batch."""
+        with self._database.writing() as connection:
+            connection.execute(batches.update().where(_b.id == batch).values(state="undone"))
+        log_act(by, "undo batch", [f"batch {batch}"])
+
+    def add(self, batch: int, subjects: Sequence[NewDelivery]) -> None:
+        """Store more deliveries of a batch, unless they exist."""
+        rows = _make_rows(subjects)
+        with self._database.writing() as connection:
+            now = self._database.lock_accepts(connection)
+            self._insert(connection, batch, rows, now)
+
     def stop(self, batch: int, *, by: str) -> None:
-        """End the waiting deliveries of a batch as ignored. Those in work go on."""
-        waiting = deliveries.update().where(_d.batch_id == batch, _d.state == literal("queued"))
+        """End the waiting deliveries of a batch as ignored. Those in work go on, and an undo."""
+        waiting = deliveries.update().where(
+            _d.batch_id == batch, _d.state == literal("queued"), _d.request_id != UNDO
+        )
         ended = waiting.values(
             state="ignored",
             reason=f"batch {batch} was stopped",
@@ -174,7 +254,8 @@ class Batches:
     def _change(self, batch: int, changes: Mapping[str, object], update: Update) -> None:
         with self._database.writing() as connection:
             self._database.lock_accepts(connection)
-            connection.execute(batches.update().where(_b.id == batch).values(**changes))
+            is_open = and_(_b.id == batch, _b.state != "undone")
+            connection.execute(batches.update().where(is_open).values(**changes))
             connection.execute(update)
 
     def find(self, batch: int) -> Batch | None:
@@ -195,7 +276,10 @@ class Batches:
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
             cost = read_batch_cost(connection, batch.id)
-        return Progress(batch, [from_row(BatchDelivery, row) for row in rows], cost / 1_000_000)
+        found = [from_row(BatchDelivery, row) for row in rows]
+        of_batch = [delivery for delivery in found if delivery.request_id != UNDO]
+        undo = [delivery for delivery in found if delivery.request_id == UNDO]
+        return Progress(batch, of_batch, undo, cost / 1_000_000)
 
     def load_costs(self, batch: int) -> Mapping[str, float]:
         """Return the cost of the stored calls (USD) by the request id of their deliveries."""
@@ -208,6 +292,10 @@ class Batches:
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return {request_id: int(cost or 0) / 1_000_000 for request_id, cost in rows}
+
+
+def _make_rows(subjects: Sequence[NewDelivery]) -> list[dict[str, object]]:
+    return [make_row(msgspec.structs.replace(one, priority=PRIORITY_BATCH)) for one in subjects]
 
 
 def _to_batch(row: Row[Any]) -> Batch:

@@ -215,24 +215,6 @@ class _ReviewCosts:
 
 
 @dataclass(frozen=True, slots=True)
-class RunBudget:
-    """Limit on the cost of the calls for a triage run."""
-
-    run: int
-    max_usd: float
-
-    @property
-    def key(self) -> str:
-        """Stands in `calls.review_key` for the key of a pull request."""
-        return f"triage {self.run}"
-
-    @property
-    def name(self) -> str:
-        """Beginning of the reason of an issue for which it is used up."""
-        return f"the budget of triage run {self.run}"
-
-
-@dataclass(frozen=True, slots=True)
 class BatchBudget:
     """Limit on the cost of the calls of a batch."""
 
@@ -404,7 +386,7 @@ class ClaudeCalls:
         requests_per_second: float,
         calls_per_hour: int,
         estimate: Usage | None = None,
-        review: ReviewBudget | RunBudget | BatchBudget | None = None,
+        review: ReviewBudget | BatchBudget | None = None,
         budgets: Sequence[Budget] = (),
         outsider: str | None = None,
         is_cache_miss: bool = False,
@@ -435,8 +417,6 @@ class ClaudeCalls:
             error: Postponed | BudgetExceeded | None
             if isinstance(review, BatchBudget):
                 error = self._check_batch_budget(connection, review, estimate, now)
-            elif isinstance(review, RunBudget):
-                error = self._check_run_budget(connection, row_id, review, estimate, now)
             else:
                 error = self._check_review_budget(connection, row_id, lease, review, estimate)
             is_batch = lease.batch_id is not None
@@ -661,31 +641,6 @@ class ClaudeCalls:
             f" `hls batch continue {budget.batch}` with a higher --max-usd goes on"
         )
 
-    def _check_run_budget(
-        self,
-        connection: Connection,
-        row_id: int,
-        budget: RunBudget,
-        estimate: Usage | None,
-        now: int,
-    ) -> Postponed | BudgetExceeded | None:
-        terms = {"of_delivery": row_id, "of_review": budget.key}
-        costs = map(int, connection.execute(_REVIEW_COSTS, terms).one())
-        _, existing, deleted, _, reserved = costs
-        spent = existing + deleted - reserved
-        needed = _needed_micro_usd(estimate)
-        limit = round(budget.max_usd * 1_000_000)
-        if spent + reserved + needed <= limit:
-            return None
-        if spent + needed <= limit:
-            why = "waits for calls in progress, which reserve the rest of the run's budget"
-            return Postponed(why, at=from_ms(now) + RESERVED_WAIT)
-        return BudgetExceeded(
-            f"{budget.name} allows no further call: {_usd(spent)} spent,"
-            f" this call needs up to {_usd(needed)}, --max-usd is {budget.max_usd:g}; `hls triage`"
-            " with a higher --max-usd continues the run"
-        )
-
     def _check_budgets(
         self,
         connection: Connection,
@@ -757,11 +712,7 @@ class ClaudeCalls:
         )
 
 
-def _find_budget_key(
-    lease: Lease, budget: ReviewBudget | RunBudget | BatchBudget | None
-) -> str | None:
-    if isinstance(budget, RunBudget):
-        return budget.key
+def _find_budget_key(lease: Lease, budget: ReviewBudget | BatchBudget | None) -> str | None:
     if budget is None or isinstance(budget, BatchBudget):
         return None
     return lease.conversation_key

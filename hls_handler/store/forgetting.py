@@ -31,7 +31,6 @@ from hls_handler.db.tables import (
     questions,
     stops,
     texts,
-    triage_runs,
 )
 from hls_handler.db.values import decompress
 from hls_handler.deliveries import OPEN_STATES
@@ -215,7 +214,6 @@ def _of_login(login: str, connection: Connection) -> Iterator[Step]:
     """
     yield stops, func.lower(stops.c.stopped_by) == login, {"stopped_by": GHOST}
     yield batches, func.lower(batches.c.started_by) == login, {"started_by": GHOST}
-    yield triage_runs, func.lower(triage_runs.c.started_by) == login, {"started_by": GHOST}
     for table in (counters, counter_hours):
         yield table, (table.c.name == OUTSIDER_COST) & (func.lower(table.c.label) == login), None
     hours = counter_hours.c

@@ -13,6 +13,7 @@ import pytest
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.server import Sandbox
+from hls_handler.storage import Storage
 from tests.batches.histories import REPOSITORY, TRIAGE_BOT, Past, Step, add_issue
 from tests.cli.conftest import Hls
 from tests.handlers.world import issue_analysis
@@ -245,3 +246,59 @@ def test_repository_without_known_labels_is_named(try_closed: Hls, sandbox: Sand
     assert printed.exit_code == 1
     assert "no closed issue has a known label; the repository has: " in printed.output
     assert re.search(r"has: .*\bbug\b", printed.output)
+
+
+# --- triage
+
+
+@pytest.fixture
+def open_issues(sandbox: Sandbox) -> None:
+    """The open issues 7 and 8, of which 8 is locked; 1 is open, too."""
+    for number in (7, 8):
+        payload = recorded.load("issues.opened").payload
+        issue = {**payload["issue"], "number": number, "title": "Thing 7", "locked": number == 8}
+        sandbox.state.seed("issues", {**payload, "issue": {**issue, "labels": []}})
+
+
+@pytest.mark.usefixtures("open_issues")
+def test_open_issues_are_labelled_and_taken_back(
+    batch: Hls, sandbox: Sandbox, claude: Claude
+) -> None:
+    preview = batch("triage", REPOSITORY, "--limit", "1")
+    assert preview.exit_code == 0, preview.output
+    assert "triage Codertocat/Hello-World: 1 delivery" in preview.output
+    assert "left out    1: locked" in preview.output
+    assert find_writes(sandbox) == []
+    done = batch("triage", REPOSITORY, "--limit", "1", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "issues      1 done" in done.output
+    issue = sandbox.state.conversation(REPOSITORY, 7)
+    assert issue is not None and "enhancement" in issue.labels  # noqa: PT018 (narrows the type)
+    undone = batch("undo", "1", "--yes")
+    assert undone.exit_code == 0, undone.output
+    assert "undone, 1 of 1 ended" in undone.output
+    issue = sandbox.state.conversation(REPOSITORY, 7)
+    assert issue is not None and not issue.labels  # noqa: PT018 (narrows the type)
+
+
+@pytest.mark.usefixtures("open_issues")
+def test_json_is_one_document(batch: Hls, sandbox: Sandbox) -> None:
+    preview = json.loads(batch("triage", REPOSITORY, "--limit", "1", "--json").stdout)
+    assert (preview["kind"], preview["left_out"]) == ("triage", {"locked": 1})
+    done = json.loads(batch("triage", REPOSITORY, "--limit", "1", "--json", "--yes").stdout)
+    assert (done["state"], done["result"]["ends"]) == ("done", {"done": 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("undo", "9", "--yes"), "there is no batch 9"),
+        (("triage", "Codertocat/gone"), "Codertocat/gone"),
+    ],
+)
+def test_wrong_use_is_explained(
+    batch: Hls, store: Storage, sandbox: Sandbox, arguments: tuple[str, ...], said: str
+) -> None:
+    result = batch(*arguments)
+    assert result.exit_code == 1
+    assert said in result.output

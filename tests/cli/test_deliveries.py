@@ -80,11 +80,11 @@ def test_list_as_json_has_times_cost_and_requests(hls: Hls, store: Storage) -> N
 
 
 def test_list_names_deliveries_so_that_other_commands_find_them(hls: Hls, store: Storage) -> None:
-    names = ["triage-1-7", "triage-1-7-undo", "triage-1-70", "triage-12-7"]
+    names = ["batch-1-7", "batch-1-7-undo", "batch-1-70", "batch-12-7"]
     accept(store, *(queued(name, number=7) for name in names))
     shown = [line.split()[2] for line in hls("deliveries", "list").output.splitlines()]
     assert sorted(shown) == names
-    assert hls("deliveries", "show", "triage-1-7").exit_code == 0
+    assert hls("deliveries", "show", "batch-1-7").exit_code == 0
 
 
 def test_list_takes_the_words_of_the_console_and_names_a_wrong_one(

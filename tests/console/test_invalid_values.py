@@ -15,7 +15,7 @@ TERMS = {"limit": "50", "max_usd": "1.0"}
 @pytest.mark.parametrize("name", IMPOSSIBLE)
 def test_form_with_an_impossible_repository_is_400(browser: Browser, name: str) -> None:
     browser.sign_in()
-    for path in ("/deliveries/pause", "/deliveries/resume", "/triage"):
+    for path in ("/deliveries/pause", "/deliveries/resume"):
         assert browser.submit("/", path, repository=name, **TERMS).status == 400
 
 
@@ -55,7 +55,7 @@ def test_form_with_a_nul_is_400(browser: Browser, path: str, fields: dict[str, s
 
 
 @pytest.mark.parametrize(
-    "path", ["/deliveries/a%00b", "/api/deliveries/a%00b", "/api/analyses/a%00b:1", "/triage/%00"]
+    "path", ["/deliveries/a%00b", "/api/deliveries/a%00b", "/api/analyses/a%00b:1", "/batches/%00"]
 )
 def test_path_with_a_nul_is_404(browser: Browser, path: str) -> None:
     browser.sign_in()

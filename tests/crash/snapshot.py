@@ -54,7 +54,7 @@ _OF_REPOSITORIES = (
     tables.stops,
     tables.document_indexes,
 )
-_OF_PEOPLE = (tables.pauses, tables.batches, tables.triage_runs)  # empty: no event changes them
+_OF_PEOPLE = (tables.pauses, tables.batches)  # empty: no event changes them
 _IGNORED_COLUMNS = frozenset(
     {
         "id",

@@ -16,19 +16,29 @@ from packaging.version import Version
 from sqlalchemy import Connection, MetaData, create_engine, select
 
 from hls_handler import __version__
+from hls_handler.batches.triage import undo
 from hls_handler.db import migrations
 from hls_handler.db.migrate import REVISIONS, VERSION_TABLE
 from hls_handler.db.tables import calls, checkpoints, deleted_calls, metadata
 from hls_handler.db.values import compress_text
 from hls_handler.storage import Storage
+from hls_handler.store.batches import NewBatch
+from tests.crash.scenarios import FreshRepository
 from tests.db.released.make import SCRIPTS, digest, migration_file, recorded_digests, stored_file
 from tests.db.test_open import is_no_full_text_index, schema
 from tests.e2e.service import Waiting
 from tests.postgres import Cluster
 
+HOME = FreshRepository(1)
 MAKE = "python -m tests.db.released.make"
-DROPPED_TABLES = ("analyses", "audit", "cached_replies")
-DROPPED_COLUMNS = (("findings", "changed_at"), ("findings", "severity"))
+DROPPED_TABLES = ("analyses", "audit", "cached_replies", "triage_runs")
+CHANGED_COLUMNS = (
+    ("findings", "changed_at"),
+    ("findings", "severity"),
+    ("deliveries", "request_id"),  # of triage runs, which are batches now
+    ("deliveries", "priority"),
+    ("calls", "review_key"),
+)
 
 Rows = dict[str, list[tuple[object, ...]]]
 
@@ -77,7 +87,7 @@ def test_upgrade_keeps_rows_and_results_in_the_tables_of_a_new_database(
         before.reflect(connection)
         for name in DROPPED_TABLES:
             before.remove(before.tables[name])
-        for name, column in DROPPED_COLUMNS:
+        for name, column in CHANGED_COLUMNS:
             table = before.tables[name]
             table._columns.remove(table.c[column])
         rows = _read(connection, before)
@@ -90,6 +100,30 @@ def test_upgrade_keeps_rows_and_results_in_the_tables_of_a_new_database(
         assert _read(connection, before) == rows
     engine.dispose()
     assert schema(url) == schema(fresh_url)
+
+
+def test_upgrade_makes_batches_of_triage_runs(
+    fresh_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    engine = create_engine(fresh_url)
+    url = restore(engine.dialect.name, "0.4.10", tmp_path, request)
+    engine.dispose()
+    with closing(Storage.open(url)) as store:
+        batch = store.batches.find(1)
+        assert batch is not None
+        assert (batch.kind, batch.repository, batch.state) == ("triage", HOME.full_name, "open")
+        assert batch.terms["comments"] is True
+        progress = store.batches.load_progress(batch)
+        guids = [delivery.guid for delivery in progress.deliveries]
+        assert guids == ["triage-1-711", "triage-1-712"]
+        assert progress.cost_usd > 0
+        undo(store, batch, by="mona")
+        assert [one.guid for one in store.batches.load_progress(batch).undo] == [
+            "triage-1-711-undo",
+            "triage-1-712-undo",
+        ]
+        new = NewBatch("triage", 1, "octo/widgets", 1.0, {"comments": False}, {})
+        assert store.batches.begin(new, [], by="mona") == 2
 
 
 def test_upgrade_adds_the_calls_of_shadow_prompts_to_the_deleted_ones(

@@ -459,7 +459,7 @@ class FakeWriter:
         if self.dry_run:
             return Outcome("type", "dry_run", f"would have set the type {action.name}")
         self._write("type")
-        assert action.name is not None  # no undo of a triage run
+        assert action.name is not None  # no undo of a batch
         self.github.types[number] = action.name
         return Outcome("type", "changed", f"set the type {action.name}")
 

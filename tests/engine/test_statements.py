@@ -106,11 +106,11 @@ def test_delivery_needs_few_statements_and_transactions(
     ), counted
 
 
-def test_delivery_without_a_triage_run_reads_no_run(make_world: MakeWorld) -> None:
-    """The limits above are those from before there were triage runs."""
+def test_delivery_without_a_batch_reads_no_batch(make_world: MakeWorld) -> None:
+    """The limits above are those from before there were batches."""
     world = make_world()
     accept_issue(world, "first", 1)
     with counting() as counted:
         assert world.finish().state == "done"
     assert counted.texts
-    assert [text for text in counted.texts if "triage_runs" in text] == []
+    assert [text for text in counted.texts if "FROM batches" in text] == []

@@ -18,7 +18,7 @@ from hls_handler.engine.posting import (
     OUTCOME,
     CommentWriteBegun,
 )
-from hls_handler.engine.triage import UNDO_PLAN, UndoPlan
+from hls_handler.engine.undo import UNDO_PLAN, UndoPlan
 
 STORED_OUTCOME = (
     '{"action":"review","kind":"created","detail":"posted 1 comment","added":["bug"],'

@@ -23,12 +23,12 @@ from typing import Any
 
 from sqlalchemy import select
 
+from hls_handler.batches.triage import undo
 from hls_handler.db.tables import findings
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
-from hls_handler.triage.runs import undo
 from tests.crash.scenarios import FreshRepository
 from tests.e2e.service import Service, settings_text, wait_until
 from tests.postgres import running_cluster
@@ -190,9 +190,10 @@ def continue_work(world: World) -> None:
                 f"issues/{WAITING}/labels",
                 f"statuses/{world.pull.head_sha}",
             ]
-            run = store.triage.find(TRIAGE_RUN)
-            assert run is not None
-            undo(store, run, by="mona")
+            batch = store.batches.find(TRIAGE_RUN)  # the run has become a batch
+            assert batch is not None
+            assert store.batches.load_progress(batch).state == "done"
+            undo(store, batch, by="mona")
             service.until_idle()
             for number in (TRIAGED, TRIAGED_IN_PART):
                 assert (number, world.shown(number)) == (number, UNDONE)

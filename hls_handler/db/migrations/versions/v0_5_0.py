@@ -23,6 +23,47 @@ ON CONFLICT (prompt_id) DO UPDATE SET
     cost_micro_usd = deleted_calls.cost_micro_usd + excluded.cost_micro_usd,
     calls_of_unknown_cost = deleted_calls.calls_of_unknown_cost + excluded.calls_of_unknown_cost
 """
+COPY_TRIAGE_RUNS = """
+INSERT INTO batches (
+    id, kind, repository_id, repository, started_by, started_at, max_micro_usd, state, terms, plan
+)
+SELECT
+    id,
+    'triage',
+    repository_id,
+    repository,
+    coalesce(started_by, ''),
+    started_at,
+    max_micro_usd,
+    CASE WHEN undone_at IS NULL THEN 'open' ELSE 'undone' END,
+    '{"limit": ' || most_issues || ', "comments": '
+        || CASE WHEN comments THEN 'true' ELSE 'false' END || '}',
+    '{"left_out": ' || coalesce(skipped, '{}') || '}'
+FROM triage_runs
+"""
+FIND_BATCHES = (
+    """
+UPDATE deliveries
+SET batch_id = CAST(substr(request_id, length('requested:triage:') + 1) AS bigint),
+    request_id = 'requested:write'
+WHERE request_id LIKE 'requested:triage:%'
+""",
+    """
+UPDATE deliveries
+SET batch_id = CAST(substr(request_id, length('requested:undo-triage:') + 1) AS bigint),
+    request_id = 'requested:undo'
+WHERE request_id LIKE 'requested:undo-triage:%'
+""",
+    "UPDATE deliveries SET priority = -10000000 WHERE batch_id IS NOT NULL",
+    """
+UPDATE calls SET batch_id = CAST(substr(review_key, 8) AS bigint), review_key = NULL
+WHERE review_key LIKE 'triage %'
+""",
+    """
+UPDATE deleted_review_calls SET review_key = 'batch ' || substr(review_key, 8)
+WHERE review_key LIKE 'triage %'
+""",
+)
 DELETE_SHADOW_STEPS = """
 DELETE FROM checkpoints
 WHERE
@@ -72,3 +113,12 @@ def _add_batches() -> None:
             sqlite_where=where,
             postgresql_where=where,
         )
+    op.execute(COPY_TRIAGE_RUNS)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "SELECT setval(pg_get_serial_sequence('batches', 'id'), coalesce(max(id), 1), max(id)"
+            " IS NOT NULL) FROM batches"
+        )
+    for statement in FIND_BATCHES:
+        op.execute(statement)
+    op.drop_table("triage_runs")

@@ -1,14 +1,16 @@
-"""A repository with open issues that are older than HLS, and triage runs of it."""
+"""A repository with open issues that are older than HLS, and batches of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hls_handler.batches.preview import Preview
+from hls_handler.batches.triage import Planner, Result, Terms, undo
 from hls_handler.github.client import ReadOnlyGithub
-from hls_handler.store.triage import Progress, TriageRun
-from hls_handler.triage.plan import Plan, Planner, Terms
-from hls_handler.triage.runs import start, undo
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.store.batches import Batch, BatchDelivery, Progress
 from tests.engine.fakes import HLS
 from tests.handlers.conversation import REPOSITORY, Home, Talk, person
 
@@ -37,17 +39,25 @@ class Backlog:
         *,
         comments: bool = False,
         repository: str = REPOSITORY,
-    ) -> Plan:
+    ) -> Preview:
         world = self.home.world
         github = ReadOnlyGithub(self.home.client._api, None, assume_open=False, account=HLS)
-        planner = Planner(world.store, world.settings, world.prompts, github)
+        effective = RepositoryTable(world.settings).find(repository)
+        assert effective is not None
+        planner = Planner(world.store, world.settings, effective, world.prompts, github)
         return planner.plan(Terms(repository, limit, max_usd, comments))
 
-    def start(self, **terms: Any) -> TriageRun:
+    def start(self, **terms: Any) -> Batch:
         return self.start_of(self.plan(**terms))
 
-    def start_of(self, plan: Plan) -> TriageRun:
-        return start(self.home.world.store, plan, by=BY)
+    def start_of(self, preview: Preview) -> Batch:
+        store = self.home.world.store
+        return self.find(store.batches.begin(preview.new, preview.subjects, by=BY))
+
+    def find(self, batch: int) -> Batch:
+        found = self.home.world.store.batches.find(batch)
+        assert found is not None
+        return found
 
     def process(self) -> None:
         """Process all deliveries, as a service with one worker does."""
@@ -61,21 +71,22 @@ class Backlog:
         raise AssertionError("deliveries are left")
 
     def run(self, **terms: Any) -> Progress:
-        run = self.start(**terms)
+        batch = self.start(**terms)
         self.process()
-        return self.progress(run)
+        return self.progress(batch)
 
-    def undo(self, run: TriageRun) -> Progress:
-        undo(self.home.world.store, run, by=BY)
+    def undo(self, batch: Batch) -> Progress:
+        undo(self.home.world.store, batch, by=BY)
         self.process()
-        return self.progress(run)
+        return self.progress(batch)
 
-    def progress(self, run: TriageRun) -> Progress:
-        store = self.home.world.store
-        found = store.triage.find(run.id)
-        assert found is not None
-        return store.triage.load_progress(found)
+    def progress(self, batch: Batch) -> Progress:
+        return self.home.world.store.batches.load_progress(self.find(batch.id))
 
 
-def skipped(plan: Plan) -> dict[int, str | None]:
-    return {one.number: one.skipped for one in plan.issues}
+def list_chosen(preview: Preview) -> list[int | None]:
+    return [subject.number for subject in preview.subjects]
+
+
+def count_ends(deliveries: Sequence[BatchDelivery]) -> Mapping[str, int]:
+    return Result(deliveries, is_undo=False).count_ends()

@@ -1,5 +1,5 @@
-"""Differences between an issue of a triage run and a webhook (budget, comments), and the undo of a
-run.
+"""The undo of a batch of open issues: what HLS wrote, and no person has changed since, is taken
+back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hls_handler.actions import (
     Outcome,
     RequestedLabel,
 )
-from hls_handler.deliveries import UNDO_TRIAGE, End, Lease
+from hls_handler.deliveries import End
 from hls_handler.engine.job import Codec, Job
 from hls_handler.engine.posting import (
     COMMENT_WRITE_BEGUN,
@@ -25,7 +25,6 @@ from hls_handler.engine.posting import (
     OUTCOME,
     Posting,
 )
-from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Account
 from hls_handler.github.comment_body import is_as_written
 from hls_handler.github.comments import is_by
@@ -34,45 +33,13 @@ from hls_handler.github.writer import HAS_TYPE
 from hls_handler.handlers.issues import FAMILY
 from hls_handler.handlers.job import Conversation
 from hls_handler.routing import Rule
-from hls_handler.settings.effective import EffectiveSettings, Origin
-from hls_handler.storage import Storage
-from hls_handler.store.triage import TriageRun, find_run_id, name_issue
-
-COMMENTS = "features.auto_commenting"
-
-
-def find_run(lease: Lease, store: Storage) -> TriageRun | None:
-    """Return the run of a delivery. Reads nothing for other deliveries."""
-    run_id = find_run_id(lease.request_id)
-    if run_id is None:
-        return None
-    return store.triage.find(run_id)
-
-
-def require_not_undone(run: TriageRun) -> None:
-    """Raise `ConversationIgnored` after a person took the run back."""
-    if run.undone_at is not None:
-        reason = f"triage run {run.id} was taken back before this issue was processed"
-        raise ConversationIgnored(reason, "stopped")
-
-
-def limit_rule(rule: Rule, run: TriageRun) -> Rule:
-    """Return the rule without comments, unless the run has them."""
-    effective = rule.effective
-    if run.comments or not effective.features.auto_commenting:
-        return rule
-    features = effective.features.model_copy(update={"auto_commenting": False})
-    origin = Origin((COMMENTS,), person=f"triage run {run.id}, which has no --comments")
-    origins = {**effective.origins, COMMENTS: origin}
-    return replace(rule, effective=replace(effective, features=features, origins=origins))
-
-
-# --- undo
+from hls_handler.settings.effective import EffectiveSettings
+from hls_handler.store.batches import UNDO_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The writes of a delivery of a run, also those that may have had an effect."""
+    """The writes of a delivery of a batch, also those that may have had an effect."""
 
     labels: tuple[str, ...]
     has_type: bool
@@ -93,24 +60,19 @@ UNDO_PLAN = Codec("undo", 1, TypeAdapter(UndoPlan))
 """Checkpoint: a retry takes back the same, although GitHub shows less by then."""
 
 
-def is_undo(job: Job) -> bool:
-    return job.lease.request_id.startswith(UNDO_TRIAGE)
-
-
 def undo_issue(job: Job) -> End:
-    """Take back what the run wrote on the issue, as far as no person has changed it since."""
-    run = job.run
-    assert run is not None and job.lease.number is not None  # noqa: PT018 (not a test)
+    """Take back what the batch wrote on the issue, as far as no person has changed it since."""
     number = job.lease.number
+    assert number is not None
     job = replace(job, rule=replace(job.rule, effective=_with_writes(job.rule)))
     with job.record_failure("posting"):
         job.require_reads_allowed()
-        plan = job.run_step(UNDO_PLAN, 0, lambda: _plan_undo(job, run, number))
+        plan = job.run_step(UNDO_PLAN, 0, lambda: _plan_undo(job, number))
         posting = Posting(job, Conversation(number, is_pull_request=False, may_be_closed=True))
-        posting.execute_all(_list_actions(run, plan))
+        posting.execute_all(_list_actions(job.lease.batch_id, plan))
         outcomes = posting.end()
     details = [*(one.detail for one in outcomes), *plan.left]
-    return End("done", "; ".join(details) or "the run changed nothing here")
+    return End("done", "; ".join(details) or "the batch changed nothing here")
 
 
 def _with_writes(rule: Rule) -> EffectiveSettings:
@@ -120,11 +82,11 @@ def _with_writes(rule: Rule) -> EffectiveSettings:
     return replace(rule.effective, features=features)
 
 
-def _plan_undo(job: Job, run: TriageRun, number: int) -> UndoPlan:
-    written = _load_written(job, name_issue(run.id, number))
+def _plan_undo(job: Job, number: int) -> UndoPlan:
+    written = _load_written(job, job.lease.guid.removesuffix(UNDO_SUFFIX))
     if written == NOTHING_WRITTEN:
         return UndoPlan((), False, False, ())
-    reader = job.context.github.reader(run.repository, bot=job.bot)
+    reader = job.context.github.reader(job.event.repository.full_name, bot=job.bot)
     accounts = (job.bot, *job.others)
 
     def is_own(actor: Account | None) -> bool:
@@ -210,7 +172,7 @@ def _name_actor(event: TimelineEvent | None) -> str:
     return event.actor.login
 
 
-def _list_actions(run: TriageRun, plan: UndoPlan) -> tuple[Action, ...]:
+def _list_actions(batch: int | None, plan: UndoPlan) -> tuple[Action, ...]:
     actions: list[Action] = []
     if plan.labels:
         own = tuple(RequestedLabel(name, f"undo {name}") for name in plan.labels)
@@ -219,6 +181,6 @@ def _list_actions(run: TriageRun, plan: UndoPlan) -> tuple[Action, ...]:
     if plan.has_type:
         actions.append(EnsureIssueType(None))
     if plan.has_comment:
-        text = f"Withdrawn: a maintainer took back triage run {run.id}, which wrote this comment."
+        text = f"Withdrawn: a maintainer took back batch {batch}, which wrote this comment."
         actions.append(EnsureComment(FAMILY, text, create=False, is_withdrawal=True))
     return tuple(actions)

@@ -1,4 +1,4 @@
-"""A triage run of two issues and its undo, killed at each commit and at each request."""
+"""A batch of two open issues and its undo, killed at each commit and at each request."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
+from hls_handler.batches.triage import undo
 from hls_handler.sandbox.reader import LocalTransport
-from hls_handler.store.triage import TriageRun
-from hls_handler.triage.report import count_ends
-from hls_handler.triage.runs import undo
+from hls_handler.store.batches import Batch
+from tests.batches.backlog import BY, Backlog, count_ends
 from tests.engine.fakes import HLS
 from tests.engine.world import BUG, open_world
 from tests.handlers.conversation import Talk, open_home
-from tests.triage.backlog import BY, Backlog
 
 NUMBERS = (7, 12)
 PARTS = 9  # an odd number, so that each part has points before and after an act
@@ -104,14 +103,13 @@ def triage_and_undo(at: int) -> Result:
         home = open_home(world, labels={"issue_type": True})
         home.go_live()
         home.says(BUG)
-        backlog, killer, runs = Backlog(home), Killer(at), list[TriageRun]()
+        backlog, killer, runs = Backlog(home), Killer(at), list[Batch]()
         backlog.add_issue(7)
         install(backlog, killer, patch)
         plan = backlog.plan(comments=True)
 
         def start() -> None:
-            runs[:] = [backlog.start(comments=True)] if killer.kills else []
-            runs[:] = runs or [backlog.start_of(plan)]
+            runs[:] = world.store.batches.newest(most=1) or [backlog.start_of(plan)]
 
         def take_back() -> None:
             undo(world.store, runs[0], by=BY)
@@ -122,7 +120,7 @@ def triage_and_undo(at: int) -> Result:
         killer.until_done(start, restart)
         killer.until_done(backlog.process, restart)
         shown = [Talk(home, number).shown() for number in NUMBERS]
-        ends = count_ends(backlog.progress(runs[0]).issues)
+        ends = count_ends(backlog.progress(runs[0]).deliveries)
         after_run = (runs[0].id, ends, shown)
         killer.until_done(take_back, restart)
         killer.until_done(backlog.process, restart)

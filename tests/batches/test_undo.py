@@ -1,4 +1,4 @@
-"""The undo of a triage run, with people in between."""
+"""The undo of a batch, with people in between."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from hls_handler.batches.preview import CannotPlan
+from hls_handler.batches.triage import DRY_RUN, undo
 from hls_handler.sandbox.objects import Account
-from hls_handler.store.triage import TriageRun
-from hls_handler.triage.report import DRY_RUN, describe_plan
-from hls_handler.triage.runs import undo
+from hls_handler.store.batches import Batch
+from tests.batches.backlog import BY, Backlog
 from tests.conftest import Acts
 from tests.engine.fakes import HLS
 from tests.engine.world import BUG, open_world
 from tests.handlers.conversation import Talk, open_home
-from tests.triage.backlog import BY, Backlog
 
 ZOE = Account("zoe", 2, "User")
 SET = {"bug", "priority-low", "difficulty-easy"}
@@ -36,7 +36,7 @@ def typed() -> Iterator[Backlog]:
         yield found
 
 
-def undone(backlog: Backlog, run: TriageRun, number: int = 7) -> str | None:
+def undone(backlog: Backlog, run: Batch, number: int = 7) -> str | None:
     """Take the run back, and return what is said of an issue."""
     rows = {one.number: one for one in backlog.undo(run).undo}
     assert rows[number].state == "done", rows[number]
@@ -45,20 +45,20 @@ def undone(backlog: Backlog, run: TriageRun, number: int = 7) -> str | None:
 
 def test_undo_takes_back_labels_and_type_and_withdraws_the_comment(typed: Backlog) -> None:
     talk = Talk(typed.home, 7)
-    run = typed.run(comments=True).run
+    run = typed.run(comments=True).batch
     assert talk.shown().partition("\n")[0] == "bug priority-low difficulty-easy (Bug)"
     assert undone(typed, run) == (
         "removed bug, difficulty-easy, priority-low; removed the type Bug; edited our comment"
     )
     assert talk.shown() == (
-        "\n--\nWithdrawn: a maintainer took back triage run 1, which wrote this comment."
+        "\n--\nWithdrawn: a maintainer took back batch 1, which wrote this comment."
     )
     assert typed.progress(run).state == "undone"
 
 
 def test_undo_leaves_what_a_person_changed_and_names_the_person(typed: Backlog) -> None:
     talk = Talk(typed.home, 7)
-    run = typed.run().run
+    run = typed.run().batch
     talk.unlabel("bug")
     talk.label("bug")
     talk.unlabel("priority-low")
@@ -75,13 +75,13 @@ def test_undo_leaves_what_a_person_changed_and_names_the_person(typed: Backlog) 
 def test_type_that_a_person_set_before_the_run_stays(typed: Backlog) -> None:
     talk = Talk(typed.home, 7)
     typed.home.state.set_type(talk.now, {"name": "Task"}, by=ZOE)
-    assert undone(typed, typed.run().run) == "removed bug, difficulty-easy, priority-low"
+    assert undone(typed, typed.run().batch) == "removed bug, difficulty-easy, priority-low"
     assert talk.shown() == " (Task)"
 
 
 def test_comment_that_a_person_edited_stays(typed: Backlog) -> None:
     talk = Talk(typed.home, 7)
-    run = typed.run(comments=True).run
+    run = typed.run(comments=True).batch
     (comment,) = talk.now.comments
     typed.home.state.edit_comment(talk.now, comment, f"Hello. {comment.body}")
     assert "a person edited our comment: it stays" in (undone(typed, run) or "")
@@ -90,7 +90,7 @@ def test_comment_that_a_person_edited_stays(typed: Backlog) -> None:
 
 def test_undo_is_no_correction_and_no_statistic(typed: Backlog) -> None:
     home = typed.home
-    run = typed.run().run
+    run = typed.run().batch
     store = home.world.store
     before = store.statistics.counters()
     typed.undo(run)
@@ -105,33 +105,33 @@ def test_undo_is_no_correction_and_no_statistic(typed: Backlog) -> None:
 
 
 def test_undo_is_logged_and_accepts_nothing_twice(typed: Backlog, acts: Acts) -> None:
-    run = typed.run().run
+    run = typed.run().batch
     typed.undo(run)
     progress = typed.undo(run)
-    assert [one.guid for one in progress.undo] == ["triage-1-7-undo", "triage-1-12-undo"]
-    assert acts()[-1] == (BY, "undo triage", ["octo/hello run 1"])
+    assert [one.guid for one in progress.undo] == ["batch-1-7-undo", "batch-1-12-undo"]
+    assert acts()[-1] == (BY, "undo batch", ["batch 1"])
 
 
 def test_undo_ends_issues_that_wait(typed: Backlog) -> None:
     run = typed.start()
     progress = typed.undo(run)
-    assert [one.reason for one in progress.issues] == [
-        "triage run 1 was taken back before this issue was processed"
+    assert [one.reason for one in progress.deliveries] == [
+        "batch 1 was taken back before this issue was processed"
     ] * 2
     assert (progress.undo, typed.home.questions) == ([], [])
 
 
 def test_issue_of_a_run_that_was_taken_back_can_be_processed_again(typed: Backlog) -> None:
-    typed.undo(typed.run().run)
+    typed.undo(typed.run().batch)
     again = typed.run()
-    assert (again.run.id, Talk(typed.home, 7).shown()) == (
+    assert (again.batch.id, Talk(typed.home, 7).shown()) == (
         2,
         "bug priority-low difficulty-easy (Bug)",
     )
 
 
 def test_later_webhook_is_no_part_of_the_undo(typed: Backlog) -> None:
-    run = typed.run().run
+    run = typed.run().batch
     typed.home.says(BUG.model_copy(update={"kind": "enhancement"}))
     Talk(typed.home, 7).act("edited", title="Add colours", body="I want colours.")
     undone(typed, run)
@@ -139,7 +139,7 @@ def test_later_webhook_is_no_part_of_the_undo(typed: Backlog) -> None:
 
 
 def test_comment_that_a_later_webhook_rewrote_stays(typed: Backlog) -> None:
-    run = typed.run(comments=True).run
+    run = typed.run(comments=True).batch
     talk = Talk(typed.home, 7)
     answer = {"kind": "enhancement", "recommended_response": "Use colours."}
     typed.home.says(BUG.model_copy(update=answer))
@@ -198,7 +198,7 @@ def test_undo_restores_the_labels_of_random_histories(seed: int) -> None:
 
 
 def test_webhook_does_not_replace_an_undo_that_waits(typed: Backlog) -> None:
-    run = typed.run().run
+    run = typed.run().batch
     undo(typed.home.world.store, run, by=BY)
     typed.home.says(BUG.model_copy(update={"kind": "enhancement"}))
     talk = Talk(typed.home, 7)
@@ -208,7 +208,7 @@ def test_webhook_does_not_replace_an_undo_that_waits(typed: Backlog) -> None:
 
 
 def test_closed_issue_is_taken_back(typed: Backlog) -> None:
-    run = typed.run().run
+    run = typed.run().batch
     talk = Talk(typed.home, 7)
     undo(typed.home.world.store, run, by=BY)
     talk.act("closed", state="closed")
@@ -222,8 +222,8 @@ def test_dry_run_wrote_nothing_to_take_back() -> None:
         backlog = Backlog(open_home(world, features={"dry_run": True}))
         backlog.home.says(BUG)
         backlog.add_issue(7)
-        run = backlog.run().run
-        assert undone(backlog, run) == "the run changed nothing here"
+        run = backlog.run().batch
+        assert undone(backlog, run) == "the batch changed nothing here"
 
 
 def test_issues_of_a_dry_run_are_processed_after_it_is_switched_off() -> None:
@@ -235,10 +235,11 @@ def test_issues_of_a_dry_run_are_processed_after_it_is_switched_off() -> None:
         dry = backlog.plan()
         backlog.start_of(dry)
         backlog.process()
-        assert describe_plan(dry)[-1] == DRY_RUN
-        assert backlog.plan().chosen == []
+        assert dry.notes[-1] == DRY_RUN
+        with pytest.raises(CannotPlan, match="2 processed already"):
+            backlog.plan()
         home.go_live()
         live = backlog.run()
-        assert live.run.id == 2
+        assert live.batch.id == 2
         assert Talk(home, 7).shown() == "bug priority-low difficulty-easy"
         assert len(home.questions) == 2  # Claude's replies of the dry run are used again

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.batches.backlog import Backlog
 from tests.engine.world import BUG, open_world
 from tests.handlers.conversation import open_home
-from tests.triage.backlog import Backlog
 
 
 @pytest.fixture
