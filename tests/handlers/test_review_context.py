@@ -250,3 +250,41 @@ def test_a_finding_that_rests_on_a_line_that_was_not_shown_is_only_in_the_commen
     facts = gather(fake_reader(pull_request(), (CALLER,), head_files=OTHER))
     facts = facts.with_reply(pull_request_analysis(findings=[found]))
     assert (len(facts.found.raised), len(facts.found.inline)) == (1, inline)
+
+
+KEY = "\n".join(
+    [
+        "-----BEGIN RSA PRIVATE KEY-----",
+        *["    MIIEpAIBAAKCAQEA7bq98Jq0tnrKTQe8Xo9U3mVwPz5yR2aGhLsD4fCk1xNvBt6W"] * 4,
+        "    -----END RSA PRIVATE KEY-----",
+    ]
+)
+
+
+@pytest.mark.parametrize("lines", [0, 300], ids=["whole file", "block"])
+def test_rule_10_a_key_around_a_hunk_is_redacted(lines: int) -> None:
+    text = "x = 0\n" * lines + f'def sign():\n    key = """\n    {KEY}\n    """\n    return 2\n'
+    number = lines + 10
+    patch = f"@@ -{number} +{number} @@\n-    return 1\n+    return 2"
+    github = fake_reader(pull_request(), (file("sign.py", patch),), head_files={"sign.py": text})
+    (shown,) = gather(github).files
+    assert f"R {lines + 3:>4}       [redacted: private-key]" in shown.numbered
+    assert f"R {number:>4} +     return 2" in shown.numbered
+    assert "MIIE" not in shown.numbered
+
+
+def test_rule_10_a_key_in_another_place_is_redacted() -> None:
+    other = f'def area(side):\n    key = """\n    {KEY}\n    """\n    return side\n'
+    files = {**OTHER, "area.py": other}
+    facts = gather(fake_reader(pull_request(), (CALLER,), head_files=files))
+    (site,) = facts.second_sites
+    assert "[redacted: private-key]" in site.text
+    assert "MIIE" not in site.text
+
+
+def test_finding_at_a_line_around_a_hunk_is_listed_without_a_line() -> None:
+    found = finding(path="area.py", line=3, quote="    x = 3")
+    facts = gather(reader()).with_reply(pull_request_analysis(findings=[found]))
+    assert "R    3       x = 3" in facts.files[0].numbered
+    ((entry, _),) = facts.found.raised
+    assert (entry.path, entry.line, facts.found.inline) == ("area.py", None, ())
