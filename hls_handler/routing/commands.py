@@ -50,10 +50,10 @@ not have.
 
 COMMAND = re.compile(
     r"/(stop|resume|review full|review|help|(?:un)?dismiss)"
-    r"(?:(?<=dismiss)(?: #?([0-9]{1,6}))?(?:[:,]? [^\W\d_].*)?)?"
+    r"(?:(?<=dismiss)(?: #?([0-9]{1,6}))?(?:[:,.]? [^\w#/]*[^\W\d_].*)?)?"
 )
-"""Matches a command as `read_command_line` returns it. What follows the number of a finding, from a
-letter on, is the reason.
+"""Matches a command as `read_command_line` returns it. What follows the number of a finding, a
+letter behind punctuation, is the reason.
 """
 
 NAMES: tuple[CommandName, ...] = (

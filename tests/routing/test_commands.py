@@ -109,6 +109,8 @@ def test_undismiss_has_a_number() -> None:
         "/dismiss 3: false positive",
         "/dismiss 3 because it\u2019s a test key",
         "/dismiss 3: \u30c6\u30b9\u30c8",
+        "/dismiss 3 - protoc writes this file",
+        "/dismiss 3 (`run` validates it)",
     ],
 )
 def test_finding_is_dismissed_by_its_number(text: str) -> None:
@@ -119,7 +121,15 @@ def test_finding_is_dismissed_by_its_number(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["/reveiw", "/review-full", "/dismiss -3", "/dismiss 3, 4", "/dismiss \u0663", "@hls /deploy"],
+    [
+        "/reveiw",
+        "/review-full",
+        "/dismiss -3",
+        "/dismiss 3, 4",
+        "/dismiss 3 #4 x",
+        "/dismiss \u0663",
+        "@hls /deploy",
+    ],
 )
 def test_command_that_hls_does_not_have_is_unknown_if_it_is_like_one_or_addresses_hls(
     text: str,
