@@ -174,9 +174,9 @@ def route_command(
     """Return the command, `Ignored` if HLS itself or a bot gave it, and None if the event is no
     command.
 
-    A command is the first line of a new comment on a pull request or in a review thread (HLS's or
-    another), a dismissal there, or the request to run HLS's own check again. Commands need no entry
-    in `effective.events`, if it has any event of pull requests.
+    A command is the first line of a new comment on a pull request, on its lines too, what people
+    say in a review thread of a finding, or the request to run HLS's own check again. Commands need
+    no entry in `effective.events`, if it has any event of pull requests.
     """
     found = _find_command(routing_input, settings, accounts)
     if found is None or not may_be_command(routing_input.key, effective, settings):
@@ -217,9 +217,11 @@ def _find_command(
         return GivenCommand("undismiss")
     if key == DELETED_COMMENT and is_in_thread:
         return GivenCommand("deleted")
-    if key == NEW_REPLY and is_in_thread and is_by_sender:
+    if key != NEW_REPLY or not is_by_sender:
+        return None
+    if is_in_thread:
         return _find_in_reply(routing_input.comment_body, accounts)
-    return None
+    return parse_command(routing_input.comment_body, accounts)
 
 
 def _find_in_reply(text: str, accounts: Sequence[Account]) -> GivenCommand | None:

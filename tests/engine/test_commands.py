@@ -617,7 +617,17 @@ def test_no_hint_where_it_does_not_help(
     assert world.github.replies == {}
 
 
-def test_thread_of_somebody_else_is_no_command(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("thread", [800, None])
+def test_command_in_a_review_comment_elsewhere_names_the_finding(
+    make_world: MakeWorld, thread: int | None
+) -> None:
+    world = make_reviewed(make_world)
+    finished = reply(world, "/dismiss 2", thread=thread)
+    assert (finished.reason or "").startswith("octocat dismissed finding 2; reacted with +1; ")
+    assert (world.github.reactions, world.github.reacted_in) == ([(901, "+1")], ["thread"])
+
+
+def test_reply_in_a_thread_of_somebody_else_is_no_dismissal(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
     finished = (reply(world, "Won't fix.", thread=800), resolve(world, thread=800))
     assert [one.state for one in finished] == ["ignored", "ignored"]
