@@ -62,6 +62,7 @@ from hls_handler.handlers.removed_lines import (
     Removals,
     choose_again,
     count_tokens,
+    limit_removals,
     read_removals,
 )
 from hls_handler.handlers.review_input import (
@@ -151,7 +152,7 @@ def _combine(
         unread=frozenset(changes.files.unread),
         questions=plan_questions(selection, asked.wanted),
         present_lines=asked.now.lines,
-        removals=earlier.removals,
+        removals=limit_removals(earlier.removals),
         unasked=asked.now.unread,
         title_types=title_types,
         requests_reviewers=not earlier.record.rounds and limits.reviewers == "request",
@@ -291,7 +292,7 @@ def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
     """
     limits = source.limits
     asked = QUESTION_TOKENS * len(earlier.wanted)
-    asked += sum(map(count_tokens, earlier.removals.hunks))
+    asked += sum(map(count_tokens, limit_removals(earlier.removals).hunks))
     if changes.record.rounds:
         asked += AGAIN_TOKENS
     tokens = max(limits.input_tokens - asked, limits.input_tokens // 2)

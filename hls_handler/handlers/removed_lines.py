@@ -45,7 +45,7 @@ NO_REMOVALS = Removals()
 def read_removals(
     record: ReviewRecord, files: PresentFiles, head: RepositoryFiles, commit: str
 ) -> Removals:
-    """Return what was removed since the last review. `commit` is the present head.
+    """Return all that was removed since the last review. `commit` is the present head.
 
     Lines that the base removed are left out, because the pull request had not added them.
     """
@@ -60,13 +60,13 @@ def read_removals(
     if patches is None:
         return Removals(unknown=tuple(changed))
     added = {text for block in chain(*before.values()) for text in block.lines if text[0] == "+"}
-    found = [
+    hunks = [
         RemovedLines(path, _show(hunk))
         for path, text in patches.items()
         for hunk in redact_patch(number_patch(text)).hunks
         if any(line.mark == "-" and token("+", line.text) in added for line in hunk.lines)
     ]
-    return _limit(found)
+    return Removals(tuple(hunks))
 
 
 def _show(hunk: Hunk) -> str:
@@ -82,15 +82,16 @@ def _has_lost(known: Sequence[Block], present: Sequence[PlacedBlock]) -> bool:
     return any(text[0] == "+" for block in others for text in block.lines)
 
 
-def _limit(found: Collection[RemovedLines]) -> Removals:
-    """Return as many hunks as there is room for, the shortest first: a guard has few lines."""
+def limit_removals(removals: Removals) -> Removals:
+    """Return as many hunks as a question has room for, the shortest ones: a guard has few lines."""
     left = REMOVED_TOKENS
     hunks: list[RemovedLines] = []
-    for hunk in sorted(found, key=lambda one: len(one.code)):
+    for hunk in sorted(removals.hunks, key=lambda one: len(one.code)):
         left -= count_tokens(hunk)
         if left >= 0:
             hunks.append(hunk)
-    return Removals(tuple(hunks), unshown=len(found) - len(hunks))
+    unshown = len(removals.hunks) - len(hunks)
+    return replace(removals, hunks=tuple(hunks), unshown=unshown)
 
 
 def count_tokens(hunk: RemovedLines) -> int:
@@ -106,7 +107,8 @@ def choose_again(
     """Return the blocks to show again, as many as there is room for, and whether they are to be
     read anew because lines were removed that they may need.
 
-    First come the proofs that replies named for the findings to ask about.
+    First come the proofs that replies named for the findings to ask about. `removals` has also the
+    hunks for which a question has no room.
     """
     fresh = {files.blocks[path][index] for path, indexes in new.items() for index in indexes}
     lines = [line for hunk in removals.hunks for line in parse_numbered(hunk.code).lines]

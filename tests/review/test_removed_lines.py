@@ -58,6 +58,15 @@ def test_a_line_that_a_moved_function_loses_is_shown_as_removed() -> None:
     assert removed(pushes) == {"b.py": ["L    2 -     require(user, 'admin')"]}
 
 
+def test_a_removal_too_long_to_show_names_what_needs_it() -> None:
+    before = "".join(f"def middleware_{number}(): pass\n" for number in range(200))
+    pushes = Pushes(base=BASE)
+    assert pushes.push({"users.py": USERS, "middleware.py": f"{before}{GUARDED}"}) == "success"
+    assert pushes.push({"users.py": USERS}, findings=[FAULT]) == "failure"
+    assert (removed(pushes), pushes.shown["removals"].unshown) == ({}, 1)
+    assert again(pushes) == {"users.py": [1]}
+
+
 def test_without_the_last_head_the_blocks_of_the_file_are_shown_again() -> None:
     pushes = Pushes(base=BASE)
     pushes.push({"users.py": USERS, "views.py": f"{GUARDED}\nCOUNT = 1\n"})
