@@ -94,6 +94,7 @@ class StepLog:
         self._lines = _Ends(characters)
         self._regions = _Ends(characters)
         self._region: Block = []
+        self._region_end = 0  # number of the last line of the region before
         self._context: Block = []  # lines before the region
         self._before: deque[LogLine] = deque(maxlen=LINES_BEFORE)
 
@@ -121,13 +122,23 @@ class StepLog:
             self._region.append(line)
         elif line.is_marked and line.text not in self.errors:
             self._region.append(line)
-            self._context = [*takewhile(_has_text, reversed(self._before))]
+            self._context = self._find_context()
         self._before.append(line)
+
+    def _find_context(self) -> Block:
+        """Return the lines before a region: up to a blank one, or all since the last region if it
+        is near.
+        """
+        since = [line for line in self._before if line.number > self._region_end]
+        if self._region_end and len(since) < LINES_BEFORE:
+            return since
+        return [*takewhile(_has_text, reversed(self._before))]
 
     def _close_region(self) -> None:
         if self._region:
             # the context last, because there may be no room for all lines
             self._regions.add([*self._region, *self._context])
+            self._region_end = self._region[-1].number
             self._region = []
 
     @property

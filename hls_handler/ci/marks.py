@@ -14,6 +14,7 @@ NO_WARNING = r"(?=[:\s,)]|$)(?!:[0-9])(?!:?\s{0,9}\W{0,3}\w{0,40}?(?i:warn|note|
 MARK = re.compile(
     rf"""
     (?<![\w./:=-]) FAIL(?:ED|URE)? (?![\w./=-])
+  | \*{{3}}Failed\b
   | ^(?:│\ )?(?:
       (?:[\w.$]{{0,100}}(?:[Ee]rror|[Ee]xception)|fatal|panic)  # and TypeError
       (?:\ ?\[[^\]\s]{{1,40}}\]|\ [A-Z]{{1,8}}[0-9]{{1,6}})?  # error[E0425], error TS2322

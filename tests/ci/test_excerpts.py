@@ -61,6 +61,12 @@ def test_region_of_a_marked_line_ends_at_a_blank_line_before_text_without_indent
     assert lines[first + 7] == "compiled go.c"
 
 
+def test_lines_between_two_near_regions_are_shown() -> None:
+    region = ["AssertionError: total", "", "- 100", "+ 90", "", " ❯ src/cart.test.ts:5:19", ""]
+    shown = failed_step(*counting(60), "", *region, *counting(60), characters=1_200).rows
+    assert {"- 100", "+ 90"} <= {text for _, text in shown}
+
+
 def test_region_has_at_most_40_lines() -> None:
     output = [*counting(100), ERROR, *counting(100), *counting(100)]
     numbers = [number for number, _ in failed_step(*output, characters=4_000).rows]

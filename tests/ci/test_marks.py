@@ -20,6 +20,7 @@ MARKED = [
     "[INFO] BUILD FAILURE",
     "[ERROR] /src/Price.java:[12,5] cannot find symbol",
     "    --- FAIL: TestTotal (0.00s)",
+    "  3/12 Test  #3: cart_total .......................***Failed    0.02 sec",
     "not ok 3 - takes the discount off",
     "  ● price › takes the discount off",
     "  ✕ takes the discount off (3 ms)",
