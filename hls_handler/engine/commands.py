@@ -28,6 +28,7 @@ from hls_handler.engine.posting import OUTCOME, Posting, make_writer
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import REQUEST_KEY, RequestedReview, parse_event
+from hls_handler.github.values import ReviewThread
 from hls_handler.handlers import COMMAND_HANDLERS
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
@@ -35,7 +36,14 @@ from hls_handler.handlers.oracle import OracleHandler
 from hls_handler.handlers.pull_request_facts import find_least_failing
 from hls_handler.operators import log_act
 from hls_handler.queue.checkpoints import StatusChange
-from hls_handler.review.dismissals import COMMAND, DELETED, HINT, OPEN_AGAIN, UNDISMISSED
+from hls_handler.review.dismissals import (
+    COMMAND,
+    DELETED,
+    HINT,
+    OPEN_AGAIN,
+    UNDISMISSED,
+    find_dismissals,
+)
 from hls_handler.review.ledger import Dismissers
 from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import Command, Ignored, Rule, find_disabled, from_event
@@ -128,7 +136,7 @@ def _find_reason_to_ignore(job: Job, command: Command, login: str) -> Ignored | 
         return disabled
     job.require_reads_allowed()
     entry = find_finding(job, thread=command.thread, number=command.finding)
-    unchanged = _find_unchanged(command, entry, login)
+    unchanged = _find_unchanged(command, entry)
     if unchanged:
         return Ignored("nothing relevant changed", unchanged)
     permission = job.context.github.reader(job.event.repository.full_name).permission(login)
@@ -210,12 +218,10 @@ def _prepare_handler(job: Job, key: str) -> Job | str:
     )
 
 
-def _find_unchanged(command: Command, entry: LedgerEntry | None, login: str) -> str:
+def _find_unchanged(command: Command, entry: LedgerEntry | None) -> str:
     """Return why an event in a review thread changes nothing; "" if it may."""
     if command.thread is None or entry is None:
         return ""
-    if command.name == "objection" and entry.dismissed_by in (None, login):
-        return "no other person dismissed the finding of this review thread"
     is_over = entry.is_closed and command.name in ("thread", "deleted")
     if is_over or (command.name == "unclear" and not entry.counts):
         return f"the finding of this review thread is {entry.state}, so the check does not count it"
@@ -239,7 +245,8 @@ def _decide_finding(job: Job, command: Command, number: int, login: str) -> str:
         replied = _reply(job, entry, number, f"other-{job.lease.guid[:8]}", text)
         return _join(_react(job, "confused"), replied)
     if command.name in ("undismiss", "objection"):
-        return _undismiss(job, entry, number, login)
+        is_objection = command.name == "objection"
+        return _undismiss(job, entry, number, login, is_objection=is_objection)
     how = COMMAND
     if command.name == "deleted":
         how = DELETED
@@ -255,9 +262,7 @@ def _store_dismissal(job: Job, entry: LedgerEntry, login: str, how: str) -> None
 
 def _reply_with_hint(job: Job, entry: LedgerEntry, number: int) -> str:
     """Reply once how to dismiss the finding."""
-    reader = job.context.github.reader(job.event.repository.full_name, bot=job.bot)
-    threads = reader.review_threads(number)
-    thread = next((one for one in threads if one.comment_id == entry.comment_id), None)
+    thread = _find_thread(job, entry, number)
     if thread is None or HINT in thread.own_replies:
         return "the review thread has the hint how to dismiss its finding, or is not there any more"
     return _reply(job, entry, number, HINT, HINT_TEXT.format(number=entry.number))
@@ -274,9 +279,36 @@ def _reply(job: Job, entry: LedgerEntry, number: int, key: str, text: str) -> st
     return job.run_step(OUTCOME, 0, lambda: posting.write(action, 0)).detail
 
 
-def _undismiss(job: Job, entry: LedgerEntry, number: int, login: str) -> str:
-    if not entry.dismissals:
-        problem = f"nothing was changed: finding {entry.number} is not dismissed"
+def _find_thread(job: Job, entry: LedgerEntry, number: int) -> ReviewThread | None:
+    reader = job.context.github.reader(job.event.repository.full_name, bot=job.bot)
+    threads = reader.review_threads(number)
+    return next((one for one in threads if one.comment_id == entry.comment_id), None)
+
+
+def _list_dismissing(job: Job, entry: LedgerEntry, number: int) -> set[str]:
+    """Return the logins of people who dismissed a finding; from its thread if no review has read
+    what they did.
+    """
+    if entry.dismissals or entry.is_closed:
+        return {key.partition(" by ")[2] for key in entry.dismissals}
+    thread = _find_thread(job, entry, number)
+    if thread is None:
+        return set()
+    found = find_dismissals(thread)
+    logins = {login for key, login in found.items() if key not in entry.void_dismissals}
+    reader = job.context.github.reader(job.event.repository.full_name)
+    return {login for login in logins if reader.permission(login) in MAY_COMMAND}
+
+
+def _undismiss(job: Job, entry: LedgerEntry, number: int, login: str, *, is_objection: bool) -> str:
+    """Make the dismissals of a finding void. An objection is prose, and answers only another
+    person's dismissal.
+    """
+    people = _list_dismissing(job, entry, number)
+    problem = f"nothing was changed: finding {entry.number} is not dismissed"
+    if is_objection and not people - {login}:
+        return f"{problem} by another person"
+    if not people:
         return _join(_react(job, "confused"), problem)
     _store_dismissal(job, entry, login, UNDISMISSED)
     text = f"Finding {entry.number} is open again: {login} took its dismissal back."

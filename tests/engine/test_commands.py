@@ -476,12 +476,28 @@ def test_objection_of_another_writer_opens_a_dismissed_finding(
     make_world: MakeWorld, by: str
 ) -> None:
     world = make_reviewed(make_world, state="dismissed", dismissals=(f"reply 1 by {by}",))
-    finished = reply(world, "No, please fix this.")
+    reply(world, "No, please fix this.")
     if by == "octocat":
-        assert (finished.state, world.github.replies) == ("ignored", {})
+        assert (world.github.reactions, world.github.replies) == ([], {})
         return
     assert world.github.replies == {(900, "open-reply"): OPEN_AGAIN}
     assert dismissals(world)[0] == ("reply 1 by mona", "undismissed reply by octocat")
+
+
+@pytest.mark.parametrize("body", ["/undismiss", "No, please fix this."])
+@pytest.mark.parametrize("mona", ["write", "read"])
+def test_dismissal_that_no_review_has_read_is_taken_back(
+    make_world: MakeWorld, body: str, mona: RepositoryPermission
+) -> None:
+    world = make_reviewed(make_world)
+    world.github.permissions["mona"] = mona
+    give_thread(world, "Won't fix.", by="mona")
+    reply(world, body)
+    if mona == "read":
+        assert world.github.replies == {}
+        return
+    assert world.github.replies == {(900, "open-reply"): OPEN_AGAIN}
+    assert dismissals(world)[0] == ("undismissed reply by octocat",)
 
 
 def test_unresolving_opens_a_dismissed_finding(make_world: MakeWorld) -> None:
@@ -576,8 +592,10 @@ def test_deletion_by_a_person_without_write_permission_dismisses_nothing(
     assert (finished.state, requested(world)) == ("ignored", [])
 
 
-def give_thread(world: World, *replies: str, own: tuple[str, ...] = ()) -> None:
-    said = tuple(ThreadReply("octocat", body) for body in replies)
+def give_thread(
+    world: World, *replies: str, by: str = "octocat", own: tuple[str, ...] = ()
+) -> None:
+    said = tuple(ThreadReply(by, body) for body in replies)
     world.github.review_threads_of[2] = (
         ReviewThread(900, "a" * 16, False, None, said, own, (), ()),
     )
