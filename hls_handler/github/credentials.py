@@ -149,6 +149,8 @@ class AppJwt(Credential):
 class App:
     """A GitHub App: its installations, and a token for each repository. Thread-safe.
 
+    PyGithub has these requests only in another client (`GithubIntegration`).
+
     `observe` is called after every request. `now` returns aware UTC.
     """
 

@@ -53,7 +53,11 @@ class AttemptPage:
 
 
 class GithubHooks:
-    """The hooks that the credential of `api` may list, and the deliveries of each."""
+    """The hooks that the credential of `api` may list, and the deliveries of each.
+
+    They are read by path, because PyGithub has no method for the deliveries of an App's webhook,
+    and none that begins at a cursor.
+    """
 
     def __init__(self, api: GithubApi) -> None:
         self._api = api

@@ -241,6 +241,7 @@ class GithubReader:
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         api = self._api
+        # PyGithub's `logs_url` needs the redirect, which the connection raises
         path = f"/repos/{api.repository}/actions/jobs/{job_id}/logs"
         url = ""
         try:
@@ -264,7 +265,7 @@ class GithubReader:
         return tuple(self._api.items(lambda it: it.get_releases(), Release))
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
-        # PyGithub does not quote a slash in a name, and lists 30 commits with each request
+        # PyGithub does not quote a slash in a name, and asks for pages of at most 100 commits
         revisions = f"{quote(base, safe='')}...{quote(head, safe='')}"
         path = f"/repos/{self._api.repository}/compare/{revisions}"
         return self._api.find(rest("GET", path, Comparison))

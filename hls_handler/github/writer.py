@@ -161,6 +161,7 @@ class GithubWriter:
             return self._remove_issue_type(number)
         if self._history.was_done_once():
             return Outcome("type", "unchanged", "the issue got a type earlier")
+        # PyGithub lists those of an organization only
         types = self._api.find(rest("GET", f"{self._base}/issue-types", _IssueTypes)) or ()
         enabled = {one.name.casefold(): one.name for one in types if one.is_enabled}
         name = enabled.get(action.name.casefold())
