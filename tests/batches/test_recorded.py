@@ -241,3 +241,23 @@ def test_batch_leaves_half_of_the_budget_of_a_day_to_webhooks(world: World) -> N
     assert (delivery.reason or "").startswith("waits for a budget, of which batches use half")
     world.accept()
     assert world.finish().state == "done"
+
+
+def test_webhooks_beside_a_batch_get_their_result_at_once() -> None:
+    """40 issues, 20 calls an hour, webhooks in minute 70: no call waits for one of the batch."""
+    with open_world(is_clock_fixed=True) as world:
+        set_limits(world, calls_per_hour=20)
+        begin(world, *range(2, 42))
+        began = world.store.now()
+        while world.store.now() - began < timedelta(minutes=70):
+            wait_s = world.store.queue.seconds_until_due()
+            if wait_s == 0:
+                world.run()
+            else:
+                world.advance(min(wait_s or 60.0, 60.0))
+        assert len(world.claude.asked) == 20  # ten of each hour
+        for number in range(50, 60):
+            world.accept(guid=f"webhook-{number}", number=number)
+        ended = [world.finish() for _ in range(10)]
+        assert [end.state for end in ended] == ["done"] * 10
+        assert {end.guid.partition("-")[0] for end in ended} == {"webhook"}

@@ -1,0 +1,124 @@
+"""`hls batch` as a process: interrupted, killed, and beside a service."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.claude import Asked
+from hls_handler.sandbox.server import Sandbox
+from tests.batches.histories import REPOSITORY, Past, Step, add_issue
+from tests.e2e.conftest import service_maker
+from tests.e2e.service import wait_until
+from tests.handlers.world import issue_analysis
+
+NUMBERS = range(100, 130)
+LIMIT = ("--closed", REPOSITORY)
+
+
+@dataclass
+class Claude:
+    """Answers after `goes_on` is set."""
+
+    asked: list[str] = field(default_factory=list)
+    goes_on: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, asked: Asked) -> Any:
+        self.asked.append(asked.user)
+        self.goes_on.wait(20)
+        return issue_analysis(worth_saying=False).model_dump(mode="json")
+
+
+@dataclass
+class World:
+    sandbox: Sandbox
+    claude: Claude
+    settings: Path
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "hls_handler", "batch"]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*self.command, *arguments, "--config", str(self.settings)],
+            env={**os.environ, "NO_COLOR": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> str:
+        process = self.start(*arguments)
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, output + errors
+        return output
+
+    def show(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.run("show", "1", "--json"))
+        return document
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    claude = Claude()
+    with Sandbox(answer=claude) as sandbox, service_maker(sandbox, tmp_path) as make:
+        sandbox.state.seed("issues", recorded.load("issues.opened").payload)
+        sandbox.state.create_label(REPOSITORY, "bug", "ededed", None)
+        for number in NUMBERS:
+            steps = [Step("labeled", "bug")]
+            add_issue(sandbox.state, Past(number, f"Thing {number}", "It fails.", steps=steps))
+        yield World(sandbox, claude, make(limits="concurrency: 2").settings)
+
+
+def begin(world: World) -> subprocess.Popen[str]:
+    """Begin a batch, and wait until Claude is asked."""
+    process = world.start("try", "issues/analyze", *LIMIT, "--yes")
+    wait_until(lambda: bool(world.claude.asked))
+    return process
+
+
+def test_ctrl_c_leaves_a_batch_stopped(world: World) -> None:
+    process = begin(world)
+    process.send_signal(signal.SIGINT)
+    world.claude.goes_on.set()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "stopped; `hls batch continue 1` goes on" in errors
+    assert world.show()["state"] == "stopped"
+    world.run("continue", "1")
+    assert world.show()["state"] == "done"
+    assert len(world.claude.asked) == len(NUMBERS)
+
+
+def test_killed_batch_continues_and_repeats_only_calls_in_flight(world: World) -> None:
+    process = begin(world)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    in_flight = len(world.claude.asked)
+    world.claude.goes_on.set()
+    world.run("continue", "1")
+    found = world.show()
+    assert (found["state"], found["result"]["prompts"][0]["right"]["of"]) == ("done", len(NUMBERS))
+    assert len(world.claude.asked) <= len(NUMBERS) + in_flight
+    assert in_flight <= 3
+
+
+def test_running_service_processes_a_batch(world: World, tmp_path: Path) -> None:
+    world.claude.goes_on.set()
+    with service_maker(world.sandbox, tmp_path) as make:
+        service = make(limits="concurrency: 2").start()
+        output = world.run("try", "issues/analyze", *LIMIT, "--yes")
+        assert "done, 30 of 30 ended" in output
+        assert service.finished == len(NUMBERS)  # and not the command
