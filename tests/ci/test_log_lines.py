@@ -83,6 +83,12 @@ KEY = (
 )
 
 
+def test_rule_10_a_credential_with_escapes_of_json_is_redacted_before_a_long_line_is_cut() -> None:
+    escaped = "\\u0067hp_" + "b7" * 20
+    (text,) = read(f'{{"a": "{"x" * 2_000}", "msg": "{"y" * 980} {escaped}"}}')
+    assert "b7b7" not in text
+
+
 def test_rule_10_a_private_key_with_escaped_line_ends_is_redacted() -> None:
     assert read(*(f"    {line}\\n\\" for line in KEY[:-1])) == [
         f"    {REPLACEMENT}",

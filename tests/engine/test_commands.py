@@ -343,6 +343,7 @@ def make_reviewed(
     state: FindingState = "open",
     octocat: RepositoryPermission = "write",
     dismissals: tuple[str, ...] = (),
+    void: tuple[str, ...] = (),
     given: Settings | None = None,
 ) -> World:
     """A world in which HLS has raised two findings on pull request 2; the first one has a review
@@ -354,6 +355,7 @@ def make_reviewed(
     assert lease.repository_id is not None
     dismissed_by = dismissals[0].partition(" by ")[2] if dismissals else None
     known = replace(IN_THREAD, state=state, dismissals=dismissals, dismissed_by=dismissed_by)
+    known = replace(known, void_dismissals=void)
     record = ReviewRecord(rounds=1, ledger=(known, IN_SUMMARY))
     ref = ConversationRef(lease.repository_id, HLS.login, 2)
     world.store.checkpoints.save(lease, ReviewChange(ref, record))
@@ -485,15 +487,17 @@ def test_objection_of_another_writer_opens_a_dismissed_finding(
 
 
 @pytest.mark.parametrize("body", ["/undismiss", "No, please fix this."])
-@pytest.mark.parametrize("mona", ["write", "read"])
+@pytest.mark.parametrize(
+    ("mona", "void"), [("write", ()), ("read", ()), ("write", ("reply 1 by mona",))]
+)
 def test_dismissal_that_no_review_has_read_is_taken_back(
-    make_world: MakeWorld, body: str, mona: RepositoryPermission
+    make_world: MakeWorld, body: str, mona: RepositoryPermission, void: tuple[str, ...]
 ) -> None:
-    world = make_reviewed(make_world)
+    world = make_reviewed(make_world, void=void)
     world.github.permissions["mona"] = mona
     give_thread(world, "Won't fix.", by="mona")
     reply(world, body)
-    if mona == "read":
+    if mona == "read" or void:
         assert world.github.replies == {}
         return
     assert world.github.replies == {(900, "open-reply"): OPEN_AGAIN}
@@ -532,6 +536,17 @@ def test_rule_18_author_dismisses_only_a_finding_that_fails_no_check(
         return
     assert world.github.reactions == [(901, "+1")]
     assert requested(world) == [("queued", "requested:conclude:reply", "synchronize")]
+
+
+@pytest.mark.parametrize("body", ["/review", "/stop", "No, please fix this."])
+def test_rule_18_author_gives_no_other_command_in_a_thread(
+    make_world: MakeWorld, body: str
+) -> None:
+    world = make_reviewed(make_world, state="dismissed", dismissals=("reply 1 by octocat",))
+    world.github.permissions["Codertocat"] = "read"
+    finished = reply(world, body, by="Codertocat")
+    reason = "Codertocat has the permission read, and commands need write permission"
+    assert (finished.state, finished.reason) == ("ignored", reason)
 
 
 def test_reply_in_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> None:
