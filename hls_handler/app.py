@@ -549,7 +549,6 @@ class Service:
             rate_limit=lambda: self._rates.rate_limit,
             log_ring=ring,
             prompts=lambda: self._reloader.latest.prompts,
-            connect_claude=self._connect_claude,
             has_webhooks=self.role != "worker",
         )
 

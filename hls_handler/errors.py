@@ -17,7 +17,6 @@ HlsError
 ├── DamagedError           a stored value cannot be read: the operator restores a backup
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator
 ├── CannotPlan             no batch can be started: it says why
-├── CallRefused            a page must not ask Claude now: it shows why
 ├── NotRepeatable          a delivery cannot be analysed again: something is not stored
 ├── MirrorUnavailable      a review goes on without the mirror: the check and `hls why` say so
 │   ├── DiskFull           the disk of the mirrors has no room: nothing is fetched for a while

@@ -13,7 +13,6 @@ Act = Literal[
     "discard",
     "pause",
     "resume",
-    "trial",
     "catch-up",
     "forget",
     "review",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from hls_handler.claude.provider import MARGIN
 from hls_handler.deliveries import NewDelivery
@@ -42,11 +42,13 @@ class Preview:
     left_out: Mapping[str, int]  # by reason
     forecast: Forecast
     notes: Sequence[str] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)  # see `Batches.begin`
 
     def describe(self) -> Iterator[str]:
         """Yield lines for people."""
         new = self.new
-        yield f"batch       {new.kind} {new.repository}: {count(len(self.subjects), 'delivery')}"
+        what = f"{new.kind} {new.repository}".rstrip()
+        yield f"batch       {what}: {count(len(self.subjects), 'delivery')}"
         reasons = sorted(self.left_out.items(), key=lambda item: -item[1])
         for reason, number in reasons[:MOST_REASONS]:
             yield f"left out    {number:,}: {reason}"

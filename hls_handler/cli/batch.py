@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from hls_handler.app import Service
+from hls_handler.batches import closed as closed_issues
+from hls_handler.batches import past
 from hls_handler.batches import triage as open_issues
-from hls_handler.batches.closed import Planner, Terms
 from hls_handler.batches.preview import CannotPlan, Preview
 from hls_handler.batches.prompts import Draft, choose_prompts
 from hls_handler.batches.results import describe_progress, load_result, to_document
@@ -37,6 +38,7 @@ from hls_handler.cli.options import (
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.terminal import print_json, print_line, show_progress, waiting
 from hls_handler.db.files import find_server
+from hls_handler.engine.batches import AskedPrompt
 from hls_handler.engine.health import Health
 from hls_handler.errors import PromptError, SettingsError, StepFailed, with_remedy
 from hls_handler.github.client import connect_read_only
@@ -69,10 +71,13 @@ Yes = Annotated[bool, typer.Option("--yes", help="Start, which costs money.")]
 @batch.command(name="try")
 def try_(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help='Such as "issues/analyze".')],
+    last: Annotated[int, typer.Option(min=1, max=200, help="Newest deliveries to try.")] = 20,
     closed: Annotated[
-        str,
-        typer.Option(metavar="OWNER/REPO", help="Try it on closed issues as first written."),
-    ],
+        str | None,
+        typer.Option(
+            metavar="OWNER/REPO", help="Try it on closed issues as first written, instead."
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=5_000, help="Newest closed issues to read.")] = (
         200
     ),
@@ -96,30 +101,49 @@ def try_(
 ) -> None:
     """Try a prompt, a draft of it or another model. Nothing is written to GitHub.
 
-    Reads closed issues as they were first written, without anything that was written later, and
-    compares the labels of the replies with those that people left. Follow-up prompts are not asked.
+    Without --closed, compares the replies with the posted ones, with the facts that were read for
+    the deliveries. --closed reads closed issues as they were first written, without anything that
+    was written later, and compares the labels of the replies with those that people left. Follow-up
+    prompts are not asked.
     """
     settings = load(config)
-    repository = require_repository(closed, base_url=settings.github.base_url)
-    effective = _require_entry(settings, repository)
+    repository = None
+    if closed is not None:
+        repository = require_repository(closed, base_url=settings.github.base_url)
+        effective = _require_entry(settings, repository)
     library = load_library(settings)
     name = get_prompt(library, prompt).name
-    terms = Terms(repository, limit, max_usd)
     with open_store(settings) as store:
         try:
             with connect_claude(settings.claude) as claude:
                 change = Draft(draft, model)
                 prompts = choose_prompts(settings, library, name, change, claude.lookup_model)
-            with (
-                closing(connect_read_only(settings.github, now=utc_now)) as github,
-                waiting(f"Reading issues of {repository}"),
-            ):
-                preview = Planner(settings, effective, github, prompts).plan(terms, store)
+            if repository is None:
+                planner = past.Planner(store, settings, prompts[-1])
+                preview = planner.plan(past.Terms(last, max_usd))
+            else:
+                terms = closed_issues.Terms(repository, limit, max_usd)
+                preview = _plan_closed(settings, store, effective, prompts, terms)
         except (PromptError, SettingsError) as exc:
             abort(*exc.problems)
         except (StepFailed, CannotPlan) as exc:
             fail(with_remedy(exc))
         _begin(settings, store, preview, config, yes=yes, as_json=as_json)
+
+
+def _plan_closed(
+    settings: Settings,
+    store: Storage,
+    effective: EffectiveSettings,
+    prompts: Sequence[AskedPrompt],
+    terms: closed_issues.Terms,
+) -> Preview:
+    with (
+        closing(connect_read_only(settings.github, now=utc_now)) as github,
+        waiting(f"Reading issues of {terms.repository}"),
+    ):
+        planner = closed_issues.Planner(settings, effective, github, prompts)
+        return planner.plan(terms, store)
 
 
 @batch.command()
@@ -271,7 +295,8 @@ def _begin(
         else:
             print_line("start       add --yes")
         return
-    batch_id = store.batches.begin(preview.new, preview.subjects, by=log_as_operator(settings))
+    by = log_as_operator(settings)
+    batch_id = store.batches.begin(preview.new, preview.subjects, by=by, facts=preview.facts)
     if not as_json:
         print_line(f"started     batch {batch_id}; Ctrl-C or `hls batch stop {batch_id}` stops it")
     _work(settings, store, batch_id, config, as_json=as_json)

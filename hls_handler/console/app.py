@@ -16,7 +16,6 @@ from hls_handler.console import openapi
 from hls_handler.console.access import Access
 from hls_handler.console.api import Api
 from hls_handler.console.batches import BatchPages
-from hls_handler.console.claude_runs import ClaudeRuns, ConnectClaude
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.documentation import DocumentationPages
 from hls_handler.console.figures import FiguresPages
@@ -28,7 +27,6 @@ from hls_handler.console.pages import STATIC
 from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptPages
 from hls_handler.console.sent_prompts import SentPromptPages
 from hls_handler.console.sign_in import SignInPages
-from hls_handler.console.trials import TrialPages
 from hls_handler.engine.health import Health
 from hls_handler.github.api import RateLimit
 from hls_handler.log_ring import LogRing
@@ -49,7 +47,6 @@ class ConsolePorts:
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     log_ring: LogRing  # the newest log lines of this process
     prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
-    connect_claude: ConnectClaude  # the caller closes the client
     has_webhooks: bool = True  # False: only other processes receive webhooks
     clock: Callable[[], float] = monotonic  # seconds
     form_timeout_s: float = BODY_TIMEOUT_S
@@ -61,7 +58,6 @@ class Console:
         self._own_key = secrets.token_bytes(32)
         self._process = secrets.token_hex(4)
         self._ending = threading.Event()  # of the routes in use
-        self._runs = ClaudeRuns(ports.store, ports.connect_claude, ports.now)
         # a condition: one reading at a time for all who wait for it
         self._stats = cached(
             TTLCache(1, MAX_STATS_AGE_S, timer=ports.clock), condition=threading.Condition()
@@ -96,7 +92,6 @@ class Console:
             *DeliveryPages(frame, store).routes(),
             *SentPromptPages(frame, store).routes(),
             *FiguresPages(frame, store, ports.clock).routes(),
-            *TrialPages(frame, store, ports.prompts, self._runs).routes(),
             *PromptPages(frame, store, ports.prompts, self._stats).routes(),
             *LogPages(
                 frame,
@@ -118,6 +113,5 @@ class Console:
         ]
 
     def stop(self) -> None:
-        """End the streams of the log, and begin nothing more in the background. Thread-safe."""
+        """End the streams of the log. Thread-safe."""
         self._ending.set()
-        self._runs.stop()

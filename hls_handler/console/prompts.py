@@ -88,7 +88,6 @@ class PromptPages:
             versions=versions[:MAX_VERSIONS],
             format_cost=format_known_cost,
             has_more_versions=len(versions) > MAX_VERSIONS,
-            may_edit=self._frame.settings.may_try_edits,
         )
 
     def _describe(self, library: Library, name: str) -> Mapping[str, object]:

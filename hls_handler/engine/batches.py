@@ -15,6 +15,7 @@ from hls_handler.deliveries import RECORDED, End
 from hls_handler.engine.asking import ClaudeQuestions, prompt_limits
 from hls_handler.engine.job import Job, facts_codec
 from hls_handler.engine.recording_job import RecordingJob, read_facts
+from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import ConversationIgnored, Permanent, PromptError
 from hls_handler.events import Event
 from hls_handler.handlers import handler_for
@@ -25,7 +26,11 @@ from hls_handler.handlers.reader import EMPTY_HISTORY, Reader
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library, PromptSources
 from hls_handler.routing import Rule
-from hls_handler.settings.effective import EffectiveSettings, Origin
+from hls_handler.settings.effective import (
+    EffectiveSettings,
+    Origin,
+    apply_repository_settings,
+)
 from hls_handler.settings.model import Settings
 from hls_handler.store.batches import Batch
 
@@ -95,9 +100,13 @@ def run_recorded(job: Job) -> End:
     assert job.batch is not None
     asked = load_prompts(job.batch.plan)[find_index(job.lease.request_id)]
     library = asked.restore()
+    files = [SETTINGS_FILE.decode(job.steps.get((SETTINGS_FILE.name, index))) for index in range(2)]
+    effective = apply_repository_settings(
+        job.rule.effective, *(file.settings for file in files if file is not None)
+    )
     job = replace(
         job,
-        rule=replace(job.rule, prompt=asked.name),
+        rule=replace(job.rule, prompt=asked.name, effective=effective),
         config=replace(job.config, library=library),
     )
     name = job.handler.name

@@ -261,7 +261,7 @@ def process_delivery(lease: Lease, context: WorkerContext, attempt: Attempt) -> 
         event = replace(event, is_recent=True)
     steps: Mapping[tuple[str, int], Checkpoint] = {}
     replies = NO_REPLIES
-    if lease.attempt > 1:
+    if lease.attempt > 1 or lease.is_recorded:  # which may have copied facts
         steps = context.store.checkpoints.load(lease.guid)
         replies = context.store.replies.of(lease.guid)
     found = context.config.table.find(event.repository.full_name)

@@ -39,7 +39,6 @@ class RecordingJob:
     rule: Rule  # names the prompt
     asking: Asking  # who is asked
     comments: Comments | None  # None: comments are not rendered
-    posted: str | None = None  # the comment, if it is not rendered
     facts: Any = None
     conversation: Conversation | None = field(default=None, init=False)  # that the actions are for
     replies: Replies | None = field(default=None, init=False)  # None: no question was asked
@@ -117,7 +116,7 @@ class RecordingJob:
         self.replies = replies
         if self.comments is None:
             index = replies.shown_index
-            self.analysis = Analysis(replies.all, self.posted, comment_index=index)
+            self.analysis = Analysis(replies.all, None, comment_index=index)
         else:
             analysis = self.comments.render(replies, variables, inline)
             self.analysis = replace(analysis, receipt=self._sum_receipt())

@@ -946,14 +946,6 @@ class Settings(Section):
         return self.server.has_sign_in or (is_local and is_sandbox)
 
     @property
-    def may_try_edits(self) -> bool:
-        """True if the console tries unsaved prompts: with a sign-in, or if Claude is a sandbox,
-        too, as in the demo.
-        """
-        is_sandbox = is_loopback(urlsplit(self.claude.base_url).hostname or "")
-        return self.server.has_sign_in or is_sandbox
-
-    @property
     def sources(self) -> Sources:
         return self._sources
 

@@ -6,13 +6,14 @@ import json
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Connection, Row, Update, and_, func, or_, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import batches, calls, deliveries, labels
+from hls_handler.db.tables import batches, calls, checkpoints, deliveries, labels
 from hls_handler.db.values import from_row, literal
 from hls_handler.deliveries import (
     BATCHED,
@@ -38,6 +39,9 @@ UNDO_SUFFIX = "-undo"
 STOPPED = "stopped"
 """`IgnoredKind` of deliveries that a person stopped with their batch."""
 
+FACTS = ("gather", "repository_settings")
+"""Names of the checkpoints of the facts of a delivery, and of its repository's settings."""
+
 _b = batches.c
 _d = deliveries.c
 
@@ -45,8 +49,8 @@ _d = deliveries.c
 @dataclass(frozen=True, slots=True)
 class NewBatch:
     kind: Kind
-    repository_id: int
-    repository: str
+    repository_id: int | None  # None: of the try of deliveries
+    repository: str  # "" if it is about several
     max_usd: float
     terms: Mapping[str, Any]  # the options, as JSON
     plan: Mapping[str, Any]  # what was chosen, and left out, as JSON
@@ -56,7 +60,7 @@ class NewBatch:
 class Batch:
     id: int
     kind: Kind
-    repository_id: int
+    repository_id: int | None
     repository: str
     started_by: str  # as `operators.log_act`
     started_at: datetime  # aware UTC
@@ -127,11 +131,19 @@ class Batches:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, new: NewBatch, subjects: Sequence[NewDelivery], *, by: str) -> int:
+    def begin(
+        self,
+        new: NewBatch,
+        subjects: Sequence[NewDelivery],
+        *,
+        by: str,
+        facts: Mapping[str, str] = MappingProxyType({}),
+    ) -> int:
         """Store a batch of the person `by` with its deliveries, in one transaction. Return its id.
 
         The GUID of each subject is what tells it from the others of the batch: "17-0". Subjects
-        with a conversation that was processed meanwhile are left out.
+        with a conversation that was processed meanwhile are left out. `facts` has for the GUID of a
+        subject that of the delivery whose facts, and settings of its repository, are copied.
         """
         columns = {
             "kind": new.kind,
@@ -154,8 +166,21 @@ class Batches:
             for row in begun:
                 row |= {"guid": f"{BATCHED[0]}{batch}-{row['guid']}"}
             self._insert(connection, batch, begun, now)
+            for subject, guid in facts.items():
+                self._copy_facts(connection, guid, f"{BATCHED[0]}{batch}-{subject}")
         log_act(by, "batch", [f"{new.kind} {new.repository} batch {batch}"], number=len(begun))
         return batch
+
+    def _copy_facts(self, connection: Connection, guid: str, to: str) -> None:
+        old = deliveries.alias("old")
+        names = [column.name for column in checkpoints.c if column.name != "delivery_id"]
+        copied = (
+            select(_d.id, *(checkpoints.c[name] for name in names))
+            .join_from(checkpoints, old, old.c.id == checkpoints.c.delivery_id)
+            .join(deliveries, _d.guid == to)
+            .where(old.c.guid == guid, checkpoints.c.name.in_(FACTS))
+        )
+        connection.execute(checkpoints.insert().from_select(["delivery_id", *names], copied))
 
     def _insert(
         self, connection: Connection, batch: int, rows: Sequence[dict[str, object]], now: int

@@ -1,1 +1,1 @@
-"""Comparing prompts: runs stored deliveries again, and compares the results."""
+"""Trying a prompt with an event and its facts: stored ones, and those that are read now."""

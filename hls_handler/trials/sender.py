@@ -4,7 +4,6 @@ stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hls_handler.analysis import Reply, UnusableReply, Usage
@@ -43,9 +42,6 @@ class Sender:
     """
 
     claude: Claude
-    check: Callable[[], object] = lambda: None
-    """Called before each request. It may raise an `HlsError`, which ends all trials."""
-    observe: Callable[[Usage], object] = lambda _usage: None
     questions: list[Question] = field(default_factory=list, init=False)  # since `begin`
     _limit: ReviewBudget | None = field(default=None, init=False)
 
@@ -98,12 +94,10 @@ class Sender:
     ) -> Reply | UnusableReply:
         estimate = provider.upper_estimate(rendered, correction=correction)
         self._check_limit(estimate)
-        self.check()
         question = Question(rendered, estimate.model, correction)
         self.questions.append(question)
         answer = provider.ask(rendered, correction=correction)
         prompt = rendered.prompt
-        self.observe(answer.usage)
         if isinstance(answer, UnusableReply):
             question.answer = redact_unusable(answer)
         else:

@@ -48,5 +48,5 @@ def begin_batch(
         "issues": {number: {"first_labels": [], "truth": truth} for number in numbers},
         "min_confidence": 0.7,
     }
-    new = NewBatch("try", DOCUMENT["id"], DOCUMENT["full_name"], max_usd, {}, plan)
+    new = NewBatch("try", DOCUMENT["id"], DOCUMENT["full_name"], max_usd, {"closed": True}, plan)
     return store.batches.begin(new, [make_subject(one, title) for one in numbers], by="mona")

@@ -302,3 +302,22 @@ def test_wrong_use_is_explained(
     result = batch(*arguments)
     assert result.exit_code == 1
     assert said in result.output
+
+
+def test_last_deliveries_are_tried_with_another_model(
+    batch: Hls, store: Storage, sandbox: Sandbox, claude: Claude
+) -> None:
+    payload = recorded.load("issues.opened").payload
+    issue = {**payload["issue"], "number": 7, "title": "Thing 7", "labels": []}
+    sandbox.state.seed("issues", {**payload, "issue": issue})
+    assert batch("triage", REPOSITORY, "--limit", "1", "--yes").exit_code == 0
+    claude.kinds[OTHER_MODEL] = lambda number: "question"
+    preview = batch("try", PROMPT, "--model", OTHER_MODEL)
+    assert preview.exit_code == 0, preview.output
+    assert "try Codertocat/Hello-World: 1 delivery" in preview.output
+    writes = find_writes(sandbox)
+    tried = batch("try", PROMPT, "--model", OTHER_MODEL, "--yes")
+    assert tried.exit_code == 0, tried.output
+    assert "1 of 1 replies differ" in tried.output
+    assert "-kind: enhancement\n+kind: question\n" in tried.output
+    assert find_writes(sandbox) == writes

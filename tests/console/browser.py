@@ -6,12 +6,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from hls_handler.console.app import Console, ConsolePorts
-from hls_handler.console.claude_runs import ClaudeClient
 from hls_handler.engine.health import Health
 from hls_handler.github.api import RateLimit
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
-from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from tests.web.fakes import NOON, Response, WebSetup, ask, settings
@@ -29,7 +27,6 @@ class Browser:
         self.prompts: ReloadingLibrary | None = (
             None  # set by tests that need it; loading one takes half a second
         )
-        self.claude: ClaudeClient | None = None
         self.console, self.host = Console(self.ports(store)), host
         self.cookie = ""
         self.peer = ("127.0.0.1", 4711)  # the peer of the TCP connection
@@ -45,7 +42,6 @@ class Browser:
             rate_limit=lambda: self.rate_limit,
             log_ring=self.log_ring,
             prompts=self._prompts,
-            connect_claude=self._connect_claude,
         )
 
     def apply(self, **server: object) -> None:
@@ -66,10 +62,6 @@ class Browser:
     def _prompts(self) -> ReloadingLibrary:
         assert self.prompts is not None
         return self.prompts
-
-    def _connect_claude(self, _settings: ClaudeSettings) -> ClaudeClient:
-        assert self.claude is not None
-        return self.claude
 
     def get(self, path: str, **headers: str) -> Response:
         return self._send("GET", path, headers, b"")

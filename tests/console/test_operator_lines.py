@@ -10,21 +10,7 @@ from hls_handler import operators
 from hls_handler.storage import Storage
 from tests.conftest import Acts
 from tests.console.browser import KEY, Browser
-from tests.console.prompt_author import (
-    TEMPLATE,
-    author,
-    edit,
-    library,
-    prompts_folder,
-    send,
-    store_delivery,
-    wait_for_trial,
-)
-from tests.console.test_trials import GOOD
-from tests.engine.fakes import FakeClaude
 from tests.queue.builders import accept, begin, dead_letter, queued
-
-__all__ = ["author", "library", "prompts_folder"]
 
 
 def test_each_act_in_the_console_and_the_api_has_a_line_with_its_person(
@@ -82,19 +68,3 @@ def test_request_that_changes_nothing_has_no_line(store: Storage, acts: Acts) ->
     for guid in ("running", "unknown"):
         assert browser.post(f"/api/deliveries/{guid}/retry", {}, x_api_key=KEY).status >= 400
     assert acts() == []
-
-
-def test_trial_has_a_line_before_claude_is_asked(
-    author: Browser, store: Storage, acts: Acts
-) -> None:
-    store_delivery(store, "g1")
-    seen = list[tuple[str, str]]()
-
-    def observe(_: str) -> None:
-        seen.extend((person, act) for person, act, _ in acts())
-
-    author.claude = FakeClaude([GOOD], on_call=observe)
-    assert send(author, TEMPLATE, edit(author, TEMPLATE)).status == 303
-    wait_for_trial(author)
-    assert seen == [("API key", "trial")]
-    assert acts()[0][2][0].startswith("issues/analyze@")

@@ -8,18 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.options import connect_claude
-from hls_handler.engine.active_config import DeliveryConfig
+from hls_handler.batches import past
+from hls_handler.engine.batches import AskedPrompt
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import load_settings
 from hls_handler.storage import Storage
-from hls_handler.trials.sender import Sender
-from hls_handler.trials.trial import list_deliveries, plan_trials, run_trials
 from tests.e2e.conftest import MakeService, Shared
 from tests.e2e.service import SECRET, Service
 
@@ -67,7 +64,7 @@ def test_a_push_edits_the_pull_requests_comment_in_place(shared: Shared) -> None
     assert f"/blob/{after.head_sha}/" in after.comments[0].body
 
 
-def test_a_trial_of_an_unchanged_prompt_changes_neither_replies_nor_comments(
+def test_a_try_of_an_unchanged_prompt_gets_the_posted_replies(
     shared: Shared,
 ) -> None:
     for name in (
@@ -92,17 +89,19 @@ def test_a_trial_of_an_unchanged_prompt_changes_neither_replies_nor_comments(
         shared.service.deliver("pull_request_review", recorded.unique(json.dumps(given).encode()))
         shared.service.until_idle()
     settings = load_settings(shared.service.settings, {}, dotenv=None)
-    config = DeliveryConfig(settings, RepositoryTable(settings), load_checked(settings))
-    with (
-        closing(Storage.open(shared.service.storage_url)) as store,
-        connect_claude(settings.claude) as claude,
-    ):
+    library = load_checked(settings)
+    with closing(Storage.open(shared.service.storage_url)) as store:
         for prompt, number in (("workflows/analyze", 2), ("reviews/analyze", 3)):
-            rows = list_deliveries(store, config.library, prompt, body_days=1)
-            results = run_trials(store, plan_trials(store, config, prompt, rows), Sender(claude))
-            assert [(one.problem, one.reply_diff, one.comment_diff) for one in results] == [
-                ("", (), ())
-            ] * number
+            asked = AskedPrompt(prompt, library.prompts[prompt].id, library.sources[prompt])
+            preview = past.Planner(store, settings, asked).plan(past.Terms(last=9, max_usd=1.0))
+            batch = store.batches.begin(
+                preview.new, preview.subjects, by="mona", facts=preview.facts
+            )
+            shared.service.until_idle()
+            found = store.batches.find(batch)
+            assert found is not None
+            result = past.load_result(store, store.batches.load_progress(found))
+            assert (len(result.replies), result.different, dict(result.failed)) == (number, 0, {})
 
 
 def test_rule_19_secrets_are_in_no_log_response_or_row(shared: Shared) -> None:

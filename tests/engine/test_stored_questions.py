@@ -1,6 +1,4 @@
-"""A review in several calls: each question is stored, and its prompts are tried with the stored
-replies.
-"""
+"""A review in several calls: each question is stored."""
 
 from __future__ import annotations
 
@@ -9,12 +7,8 @@ import json
 import pytest
 
 from hls_handler.claude.provider import request_schema
-from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.engine.job import facts_codec
-from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, VERIFY_PROMPT
-from hls_handler.settings.effective import RepositoryTable
-from hls_handler.trials.replay import find_kept, load_stored_facts
-from hls_handler.trials.trial import Trial
+from hls_handler.handlers.asking import FIRST_PART, VERIFICATION
 from tests.engine.test_run_prompts import REFUSED_REPLY, ask, facts_of, found, shown, verdicts
 from tests.engine.world import MakeWorld, World
 
@@ -43,13 +37,3 @@ def test_each_question_of_a_review_is_stored_as_sent(world: World) -> None:
         assert stored is not None
         assert (stored.system, stored.message) == (sent.system, sent.task)
         assert json.loads(stored.schema) == request_schema(sent.schema)
-
-
-def test_verification_is_tried_with_the_stored_replies_of_the_review(world: World) -> None:
-    stored = load_stored_facts(world.store, world.row(), RepositoryTable(world.settings))
-    key, kept = (
-        world.store.database.secret(PROMPT_SECRET),
-        find_kept(stored, world.prompts, VERIFY_PROMPT),
-    )
-    (rendered,) = Trial(stored, world.prompts, VERIFY_PROMPT, key, kept).render_requests()
-    assert rendered.task == world.claude.asked[-1].task
