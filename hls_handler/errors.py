@@ -35,7 +35,7 @@ HlsError
     │   ├── NotFound       GitHub answers 404 or 410
     │   ├── BudgetExceeded the next call to Claude does not fit the money for a review
     │   │   └── PullRequestLimitReached it does not fit that for a pull request: `/review` goes on
-    │   └── UnusableAnswer a reply in a trial cannot be used: the report says so
+    │   └── UnusableAnswer a reply to `hls prompts try` cannot be used
     └── Retryable          the same call may succeed later
         ├── SlowResponse   Claude was still sending at claude.timeout_s: an attempt is counted
         └── DependencyDown GitHub or Claude is not available: no attempt is counted

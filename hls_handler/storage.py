@@ -31,7 +31,6 @@ from hls_handler.store.figures import FiguresReader
 from hls_handler.store.forgetting import Forgetting
 from hls_handler.store.interruptions import Interruptions
 from hls_handler.store.periods import CounterHours
-from hls_handler.store.prompt_versions import PromptVersions
 from hls_handler.store.questions import Questions
 from hls_handler.store.replies import RepliesReader
 from hls_handler.store.reply_cache import ReplyCache
@@ -72,12 +71,9 @@ class Storage:
         self.figures: Final = FiguresReader(database)
         self.counter_hours: Final = CounterHours(database)
         self.reply_cache: Final = ReplyCache(database)
-        self.prompt_versions: Final = PromptVersions(database)
         self.questions: Final = Questions(database)
         self.replies: Final = RepliesReader(database)
-        self.calls: Final = ClaudeCalls(
-            database, checkpoints, self.rate_limiter, self.prompt_versions, self.questions
-        )
+        self.calls: Final = ClaudeCalls(database, checkpoints, self.rate_limiter, self.questions)
         self.budgets: Final = Budgets(database)
         self.interruptions: Final = Interruptions(database, checkpoints, self.calls)
         self.conversations: Final = Conversations(database)

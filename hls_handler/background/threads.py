@@ -165,8 +165,7 @@ def delete_old(store: RetentionStore, settings: Settings, wait: Callable[[float]
         store.mark_ignored_findings()  # first, because it reads deliveries
         bodies = _delete_all(store.delete_bodies, timedelta(days=settings.storage.body_days), wait)
         deliveries = _delete_all(delete_deliveries, days, wait)
-        store.delete_system_texts()
-        store.delete_prompt_versions()  # last, because calls of deleted deliveries referred to them
+        store.delete_system_texts()  # last: deleted deliveries referred to them
     except StoreUnavailable as exc:  # receiver and workers report the problem to /health
         log.warning("old deliveries could not be deleted", extra={"error": str(exc)})
         return

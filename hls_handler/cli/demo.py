@@ -145,7 +145,7 @@ def demo(
 
     With --claude real, the service asks Claude, with ANTHROPIC_API_KEY from the environment or
     .env. A call that could exceed --max-usd is not made, and its event is ignored; each start, and
-    each month (UTC), begins at 0. Trials in the console show their price before, and do not count.
+    each month (UTC), begins at 0.
 
     Each start begins with an empty database; prompts in data/demo/prompts stay.
     """

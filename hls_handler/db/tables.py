@@ -314,13 +314,6 @@ system_texts = Table(
     Column("schema", LargeBinary, nullable=False),  # zstd, JSON
 )
 
-prompt_versions = Table(
-    "prompt_versions",
-    metadata,
-    Column("prompt_id", UntrustedString, primary_key=True),  # "issues/analyze@3f9c2a"
-    Column("sources", LargeBinary, nullable=False),  # JSON of `PromptSources`, zstd
-)
-
 deleted_calls = Table(
     "deleted_calls",
     metadata,

@@ -268,10 +268,8 @@ class _Asked:
         if settings.claude.fallbacks:
             provider = estimate.model.partition("/")[0]
         review = self._find_budget()
-        sources = None
         check = None
         if not job.lease.is_recorded:
-            sources = job.config.library.sources[self._prompt.name]
             check = job.check_newest()
 
         def begin() -> StartedCall:
@@ -289,7 +287,6 @@ class _Asked:
                 outsider=job.outsider,
                 is_cache_miss=is_cache_miss,
                 question=question,
-                sources=sources,
                 changes=job.pending.take(),
                 check=check,
             )
@@ -456,7 +453,6 @@ class _Asked:
             cached,
             index=self.index,
             prompt_id=prompt.id,
-            sources=job.config.library.sources[prompt.name],
             changes=job.pending.take(),
         )
         self._end_analysis(reply)

@@ -44,8 +44,6 @@ class RecordingJob:
     replies: Replies | None = field(default=None, init=False)  # None: no question was asked
     analysis: Analysis = field(default=Analysis((), comment=None), init=False)
     actions: tuple[Action, ...] = field(default=(), init=False)  # that would follow
-    unanswered: str = field(default="", init=False)  # see `handlers.job.Job.note`
-    unverified: str = field(default="", init=False)
     _received: list[Reply] = field(default_factory=list, init=False)  # to all questions
 
     def __post_init__(self) -> None:
@@ -95,8 +93,7 @@ class RecordingJob:
         unanswered: str = "",
         unverified: str | None = None,
     ) -> None:
-        self.unanswered = unanswered
-        self.unverified = unverified or ""
+        """Store no sentence."""
 
     def report(self, problems: FileProblems) -> None:
         """Write no comment."""

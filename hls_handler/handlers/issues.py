@@ -208,7 +208,7 @@ def _read_author_comments(
     source: Source, issue: Issue, requests: Sequence[InformationRequest]
 ) -> tuple[Comment, ...]:
     event = source.event
-    # Somebody may comment before the event is processed; a trial has the issue as it is now.
+    # Somebody may comment before the event is processed; `hls prompts try` has it as it is now.
     is_discussed = event.action == "opened" and bool(issue.comments)
     if not (requests or is_discussed) or issue.user.id == GHOST.id:
         return ()

@@ -49,7 +49,6 @@ from hls_handler.errors import (
     Postponed,
     PullRequestLimitReached,
 )
-from hls_handler.prompting.prompt import PromptSources
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import SLOT_WAIT, RateLimiter, SlotRequest
@@ -61,7 +60,6 @@ from hls_handler.store.budgets import (
     read_reserved,
     read_state,
 )
-from hls_handler.store.prompt_versions import PromptVersions
 from hls_handler.store.questions import Question, Questions
 from hls_handler.store.replies import CACHED, ESTIMATED, StoredReply
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey
@@ -355,13 +353,11 @@ class ClaudeCalls:
         database: Database,
         checkpoints: Checkpoints,
         rate_limiter: RateLimiter,
-        prompt_versions: PromptVersions,
         questions: Questions,
     ) -> None:
         self._database = database
         self._checkpoints = checkpoints
         self._rate_limiter = rate_limiter
-        self._prompt_versions = prompt_versions
         self._questions = questions
         now = database.now
         self._insert_hit = calls.insert().values(started_at=now, finished_at=now, **_HIT)
@@ -391,7 +387,6 @@ class ClaudeCalls:
         outsider: str | None = None,
         is_cache_miss: bool = False,
         question: Question | None = None,
-        sources: PromptSources | None = None,
         changes: Sequence[Change] = (),
         check: LeaseCheck | None = None,
     ) -> StartedCall:
@@ -399,8 +394,7 @@ class ClaudeCalls:
 
         `end` replaces the estimate by the usage. It remains if the process dies or the database
         fails before. Raises `LeaseLost`. With `is_cache_miss`, the call is counted as a question
-        that the cache of replies did not answer. The `question` is stored. `sources` are stored as
-        the prompt's version, if it is the first use of it.
+        that the cache of replies did not answer. The `question` is stored.
 
         Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet,
         `BudgetUsedUp` if the estimate does not fit one of `budgets`, and `BudgetExceeded` if it
@@ -448,8 +442,6 @@ class ClaudeCalls:
                     self._questions.keep(connection, row_id, question)
                     call["request_digest"] = question.digest
                     call["is_correction"] = question.is_correction
-                if sources is not None:
-                    self._prompt_versions.keep(connection, prompt_id, sources)
                 call_id, started_at = connection.execute(self._begin, call).one()
                 misses = {CACHE_MISS: 1} if is_cache_miss else {}
                 started = StartedCall(call_id, started_at, call, outsider, provider)
@@ -512,13 +504,10 @@ class ClaudeCalls:
         *,
         index: int,
         prompt_id: str,
-        sources: PromptSources,
         changes: Sequence[Change] = (),
     ) -> None:
         """Store that `cached` is the reply of a step, in place of a call, and count the hit. Raises
         `LeaseLost`.
-
-        `sources` are those of the prompt.
         """
         row = {
             "step_index": index,
@@ -533,7 +522,6 @@ class ClaudeCalls:
         }
         writing = self._checkpoints.writing(lease, changes, is_progress=True)
         with writing as (connection, row_id):
-            self._prompt_versions.keep(connection, prompt_id, sources)
             connection.execute(self._insert_hit, {"delivery_id": row_id, **row})
             saved_micro_usd = cached.cost_micro_usd or 0
             groups = Groups(lease.repository, lease.author)

@@ -141,16 +141,6 @@ class Corrections:
                     found[delivery.guid] = replace(earlier, labels=(*earlier.labels, label))
         return list(found.values())
 
-    def of_conversation(self, row: DeliveryRow) -> list[AppliedLabel]:
-        query = select(corrections).where(
-            _c.repository_id == row.repository_id, _c.number == row.number
-        )
-        with self._database.reading() as connection:
-            found = connection.execute(query).all()
-        return [
-            AppliedLabel(one.field, one.label, one.prompt_id, one.corrected_to) for one in found
-        ]
-
     def record_change(
         self, lease: Lease, bot_login: str, group: str, shown: ShownLabels, *, at: datetime
     ) -> CorrectionResult:

@@ -1,4 +1,4 @@
-"""Retention: deletes old deliveries, counters by hour and unused prompt versions in small batches.
+"""Retention: deletes old deliveries, and counters by hour in small batches.
 
 Keeps the sums of replies and costs for each prompt, and the cost of the reviews of each pull
 request.
@@ -33,7 +33,6 @@ from hls_handler.db.tables import (
     deleted_review_calls,
     deliveries,
     findings,
-    prompt_versions,
     questions,
     system_texts,
 )
@@ -146,12 +145,6 @@ class RetentionStore:
         is_used = exists().where(questions.c.system_digest == system_texts.c.digest)
         with exclusive(self._database) as connection:
             connection.execute(system_texts.delete().where(~is_used))
-
-    def delete_prompt_versions(self) -> int:
-        """Delete the versions of prompts that no stored call refers to; return how many."""
-        has_call = exists().where(calls.c.prompt_id == prompt_versions.c.prompt_id)
-        with exclusive(self._database) as connection:
-            return connection.execute(prompt_versions.delete().where(~has_call)).rowcount
 
     def delete_counter_hours(self, *, after: timedelta) -> None:
         """Delete the counters of hours that began longer ago than `after`. The totals in `counters`

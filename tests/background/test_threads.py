@@ -154,7 +154,6 @@ class FakeStore(RetentionStore):
         self.left = {"deliveries": deliveries, "bodies": bodies}
         self.calls: list[tuple[str, timedelta, int]] = []
         self.marked = 0
-        self.calls_when_versions_were_deleted = 0
 
     def delete_deliveries(
         self, *, after: timedelta, most: int, cached_for: timedelta = timedelta()
@@ -170,10 +169,6 @@ class FakeStore(RetentionStore):
 
     def delete_system_texts(self) -> None:
         self.are_system_texts_deleted = bool(self.calls)
-
-    def delete_prompt_versions(self) -> int:
-        self.calls_when_versions_were_deleted = len(self.calls)
-        return 0
 
     def delete_counter_hours(self, *, after: timedelta) -> None:
         self.hours_after = after
@@ -206,7 +201,6 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
     assert store.calls == [("bodies", 14 * DAY, 20), *of_90_days]
     assert store.left == {"deliveries": 0, "bodies": 0}
     assert pauses == [0.5] * 2
-    assert store.calls_when_versions_were_deleted == 4  # after the calls of old deliveries
     assert (store.marked, store.hours_after) == (1, 400 * DAY)
     assert (store.cached_for, store.are_system_texts_deleted) == (7 * DAY, True)
     deleted = [

@@ -31,7 +31,7 @@ from tests.postgres import Cluster
 
 HOME = FreshRepository(1)
 MAKE = "python -m tests.db.released.make"
-DROPPED_TABLES = ("analyses", "audit", "cached_replies", "triage_runs")
+DROPPED_TABLES = ("analyses", "audit", "cached_replies", "prompt_versions", "triage_runs")
 CHANGED_COLUMNS = (
     ("findings", "changed_at"),
     ("findings", "severity"),

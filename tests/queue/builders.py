@@ -15,8 +15,6 @@ from hls_handler.db.tables import metadata
 from hls_handler.db.values import no_skew, to_ms
 from hls_handler.deliveries import Accepted, End, Lease, NewDelivery
 from hls_handler.engine.job import encode_reply
-from hls_handler.prompting.prompt import PromptSources
-from hls_handler.prompting.source_files import SourceFile
 from hls_handler.queue.checkpoints import ANALYSED, Change, PendingChanges, StatusChange
 from hls_handler.storage import Storage
 from hls_handler.store.calls import StartedCall
@@ -69,13 +67,6 @@ class ClockedDatabase(Database):
 
 SAME_BODY: Mapping[str, Any] = {"number": 7, "body": b"{}"}
 """Fields of deliveries with the same body: a body belongs to one number."""
-
-
-_FILE = SourceFile(
-    "issues/analyze.j2", "prompts/issues/analyze.j2", "---\non: issues\n---\nHi", "on: issues", "Hi"
-)
-SOURCES = PromptSources("issues/analyze", "on: issues", "prompts/issues/analyze.j2", (_FILE,))
-"""The source files of a prompt."""
 
 
 def queued(guid: str, **other: Any) -> NewDelivery:

@@ -11,7 +11,7 @@ from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import report_to_dict
 from hls_handler.storage import Storage
 from hls_handler.store.reply_cache import CachedReply
-from tests.queue.builders import SOURCES, accept, begin, claim, ignored, queued, row_of, start_call
+from tests.queue.builders import accept, begin, claim, ignored, queued, row_of, start_call
 from tests.store.test_calls import REPLY, USAGE
 
 RULE = Checkpoint("route", 0, 1, '"issues.opened is enabled"')
@@ -109,7 +109,7 @@ def test_reply_from_the_cache_is_a_step_without_a_call(store: Storage) -> None:
     store.checkpoints.save(lease, RULE, GATHER)
     call(store, lease)
     cached = CachedReply(0, "issue_response", "m", "{}", 900, store.now())
-    store.calls.save_cached(lease, cached, index=1, prompt_id="issues/respond@2", sources=SOURCES)
+    store.calls.save_cached(lease, cached, index=1, prompt_id="issues/respond@2")
     assert steps(store)[2:4] == [
         ("ask", "done", None),
         ("ask 2", "done", "from the cache of replies"),

@@ -7,7 +7,6 @@ from hls_handler.storage import Storage
 from hls_handler.store.analyses import AnalysisSearch
 from hls_handler.store.reply_cache import CachedReply
 from tests.queue.builders import (
-    SOURCES,
     add_analyses,
     begin,
     record_reply,
@@ -67,7 +66,7 @@ def test_cost_of_an_analysis_is_that_of_all_calls_of_its_step(store: Storage) ->
 def test_reply_from_the_cache_cost_nothing(store: Storage) -> None:
     lease = begin(store, "g1")
     cached = CachedReply(0, "issue_response", "m", ANSWER.model_dump_json(), 900, store.now())
-    store.calls.save_cached(lease, cached, index=0, prompt_id="b@2", sources=SOURCES)
+    store.calls.save_cached(lease, cached, index=0, prompt_id="b@2")
     found = store.analyses.get("g1", 0)
     assert found is not None
     assert (found.input_tokens, found.output_tokens, found.cost_usd) == (0, 0, 0.0)

@@ -13,7 +13,7 @@ from hls_handler.handlers.labels import AppliedLabel
 from hls_handler.handlers.reader import Correction
 from hls_handler.storage import Storage
 from hls_handler.store.corrections import CorrectionResult, FieldFeedback, ShownLabels, feedback_in
-from tests.queue.builders import Skew, accept, begin, claim, ignored, open_history, queued, row_of
+from tests.queue.builders import Skew, accept, begin, claim, ignored, open_history, queued
 
 PROMPT = "issues/analyze@3f9c2a"
 GROUPS = {
@@ -245,18 +245,3 @@ def test_rule_10_title_is_truncated_and_redacted(store: Storage, skew: Skew) -> 
     assert token not in correction.title
     assert correction.title.startswith("Login fails with ")
     assert len(correction.title) == 120
-
-
-def test_corrections_of_a_conversation_are_its_own(store: Storage, skew: Skew) -> None:
-    for number, shown in ((7, "priority-low"), (8, "priority-high")):
-        set_bug_and_priority(store, skew, number)
-        lease = begin_later(store, f"later-{number}", number)
-        record_change(store, lease, shown, field="priority" if number == 7 else "kind")
-        store.queue.finish(lease, End("done", ""), took_s=1)
-    found = [
-        store.corrections.of_conversation(row_of(store, f"later-{number}")) for number in (7, 8)
-    ]
-    assert found == [
-        [AppliedLabel("priority", "priority-high", PROMPT, "priority-low")],
-        [AppliedLabel("kind", "bug", PROMPT, "")],
-    ]

@@ -26,7 +26,6 @@ from hls_handler.store.replies import NO_REPLIES, StoredReply
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.store.texts import NewText, document_scope, issue_scope
 from tests.queue.builders import (
-    SOURCES,
     accept,
     add_analyses,
     begin,
@@ -156,7 +155,7 @@ def test_questions_and_replies_go_and_are_not_used_again(store: Storage) -> None
     cached = store.reply_cache.find(key, ttl_h=1)
     assert cached is not None
     hit = begin(store, "hit", number=8, sender="paul")
-    store.calls.save_cached(hit, cached, index=0, prompt_id="p@1", sources=SOURCES)
+    store.calls.save_cached(hit, cached, index=0, prompt_id="p@1")
     store.queue.finish(hit, End("dead", "locked"))
     assert len(store.forgetting.find("mona").ids) == 2  # the hit shows what was paid for
     assert forget(store, "paul") == {"calls": 2, "deliveries": 1}  # the hit, and the cache's key

@@ -5,17 +5,15 @@ is deleted.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from datetime import timedelta
 
 from hls_handler.analysis import Reply, Usage
 from hls_handler.deliveries import End, Lease
 from hls_handler.engine.job import encode_reply
-from hls_handler.prompting.prompt import PromptSources
 from hls_handler.storage import Storage
 from hls_handler.store.reply_cache import CachedReply, CacheKey
 from tests.engine.world import BUG
-from tests.queue.builders import SOURCES, Skew, begin, replies_to, start_call
+from tests.queue.builders import Skew, begin, replies_to, start_call
 
 PROMPT = "issues/analyze@3f9c2a"
 KEY = CacheKey(1, hashlib.sha256(b"a question").digest())
@@ -74,8 +72,7 @@ def test_use_of_a_cached_reply_stores_the_analysis_and_counts_what_it_saved(stor
     store_reply(store, begin(store, "g1"), make_reply())
     lease, cached = begin(store, "g2"), find(store)
     assert cached is not None
-    store.calls.save_cached(lease, cached, index=0, prompt_id=PROMPT, sources=SOURCES)
-    assert store.prompt_versions.find(PROMPT) is not None
+    store.calls.save_cached(lease, cached, index=0, prompt_id=PROMPT)
     assert [(row.prompt_id, row.reply_type) for row in replies_to(store, "g2")] == [
         (PROMPT, "issue_analysis")
     ]
@@ -100,7 +97,7 @@ def test_hit_keeps_the_reply_if_that_of_the_paid_call_was_just_deleted(store: St
     assert cached is not None
     store.queue.finish(paid, End("dead", "locked"))
     store.forgetting.forget(store.forgetting.find("mona"), dry_run=False)
-    store.calls.save_cached(begin(store, "g2"), cached, index=0, prompt_id=PROMPT, sources=SOURCES)
+    store.calls.save_cached(begin(store, "g2"), cached, index=0, prompt_id=PROMPT)
     assert [one.reply for one in replies_to(store, "g2")] == [cached.reply]
 
 
@@ -118,49 +115,10 @@ def test_delivery_stays_while_the_cache_may_use_its_reply_or_another_delivery_sh
     assert delete(48 * HOUR) == 0
     hit, cached = begin(store, "hit"), find(store)
     assert cached is not None
-    store.calls.save_cached(hit, cached, index=0, prompt_id=PROMPT, sources=SOURCES)
+    store.calls.save_cached(hit, cached, index=0, prompt_id=PROMPT)
     store.queue.finish(hit, End("dead", "locked"))
     skew.advance(hours=23)
     assert delete(48 * HOUR) == 0
     assert [one.reply for one in replies_to(store, "hit")] == [cached.reply]
     skew.advance(hours=2)
     assert [delete(48 * HOUR), delete(48 * HOUR)] == [1, 1]
-
-
-# Versions of prompts
-
-
-def use(store: Storage, lease: Lease, prompt_id: str, sources: PromptSources = SOURCES) -> None:
-    start_call(store, lease, prompt_id, sources=sources)
-
-
-def ids(store: Storage, *prompt_ids: str) -> list[str]:
-    return [one for one in prompt_ids if store.prompt_versions.find(one) is not None]
-
-
-def test_first_call_stores_the_version_once(store: Storage) -> None:
-    lease = begin(store, "g1")
-    use(store, lease, "issues/analyze@1")
-    use(store, lease, "issues/analyze@1", replace(SOURCES, front="another"))
-    assert store.prompt_versions.find("issues/analyze@1") == SOURCES
-    assert store.prompt_versions.find("issues/analyze@2") is None
-
-
-def test_version_is_deleted_when_no_call_refers_to_it(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "g1")
-    use(store, lease, "issues/analyze@1")
-    store_reply(store, lease, make_reply())
-    store.queue.finish(lease, End("dead", "locked"))
-    skew.advance(days=100)
-    use(store, begin(store, "g2"), "issues/analyze@2")
-    cached_lease = begin(store, "g3")
-    cached = CachedReply(0, "issue_analysis", "m", "{}", None, store.now())
-    store.calls.save_cached(
-        cached_lease, cached, index=0, prompt_id="issues/analyze@3", sources=SOURCES
-    )
-    names = [f"issues/analyze@{number}" for number in (1, 2, 3)]
-    assert store.retention.delete_prompt_versions() == 0
-    assert ids(store, *names) == names
-    assert store.retention.delete_deliveries(after=timedelta(days=90), most=20) == 1
-    assert store.retention.delete_prompt_versions() == 1
-    assert ids(store, *names) == names[1:]

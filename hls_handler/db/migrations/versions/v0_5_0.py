@@ -77,6 +77,7 @@ def upgrade() -> None:
     op.drop_table("cached_replies")
     op.drop_table("analyses")
     op.drop_table("audit")
+    op.drop_table("prompt_versions")
     op.drop_index("ix_deliveries_dead", "deliveries")
     op.drop_column("findings", "changed_at")
     op.drop_column("findings", "severity")

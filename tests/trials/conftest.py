@@ -1,3 +1,0 @@
-from tests.engine.conftest import make_world
-
-__all__ = ["make_world"]
