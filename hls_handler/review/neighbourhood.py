@@ -224,8 +224,8 @@ class _NameHits:
         self.name = name
         self.hits = hits
         self._search = search
-        paths = {hit.path for hit in hits}
-        self.files = {path for path in paths if not is_test_file(path)}
+        self.paths = {hit.path for hit in hits}
+        self.files = {path for path in self.paths if not is_test_file(path)}
         self.is_frequent = len(self.files) > FILES_OF_NAME
         self._rarity = 1 / (1 + 0.35 * math.log2(max(1, len(self.files))))
 
@@ -290,7 +290,7 @@ class _NameHits:
             return
         if set(WORD.findall(hit.text)) <= {name.text}:
             return
-        linked = self._list_naming() & {other.path for other in self.hits}
+        linked = self._list_naming() & self.paths
         if linked and hit.path not in linked:
             factor *= 0.6
         kind: Kind = "call"

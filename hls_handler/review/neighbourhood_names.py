@@ -138,19 +138,27 @@ class _FileReader:
     def add_run(self, run: Run) -> None:
         if not run.removed and not run.added:
             return
-        removed = self._count_words(run.removed)
-        added = self._count_words(run.added.values())
-        self._add_gone(run, removed - added)
+        removed_lines = self._find_lines(run.removed)
+        removed = _count(removed_lines)
+        added = _count(self._find_lines(run.added.values()))
+        self._add_gone(run.removed, {word: removed_lines[word] for word in removed - added})
+        new = added - removed
         for line in run.added.values():
             if not IMPORT.match(line):
-                self._add_uses(line, added - removed)
+                self._add_uses(line, new)
         if not self.is_test and self.text.last:
             self._add_owners(run)
+            earlier = SourceText(self.path, "\n".join(run.removed))
             for number in run.numbers:
-                self._add_changed(run, min(number, self.text.last))
+                self._add_changed(earlier, min(number, self.text.last))
 
-    def _count_words(self, lines: Iterable[str]) -> Counter[str]:
-        return Counter(word for line in lines for word in self._list_words(line))
+    def _find_lines(self, lines: Iterable[str]) -> Mapping[str, list[str]]:
+        """Return the lines with each word; a line that has it twice is there twice."""
+        found: dict[str, list[str]] = {}
+        for line in lines:
+            for word in self._list_words(line):
+                found.setdefault(word, []).append(line)
+        return found
 
     def _list_words(self, line: str) -> list[str]:
         return list_words(line, self.path, self.imported)
@@ -159,19 +167,17 @@ class _FileReader:
         definitions = [find_definition(line, self.path) for line in lines]
         return any(found is not None and found.name == name for found in definitions)
 
-    def _add_gone(self, run: Run, words: Iterable[str]) -> None:
+    def _add_gone(self, removed: Iterable[str], words: Mapping[str, Sequence[str]]) -> None:
         """Add the words that the file has no more, and what it defines no more, whatever else has
         that name.
         """
-        for line in run.removed:
+        for line in removed:
             definition = find_definition(line, self.path)
             if definition is None or self.is_test:
                 continue
-            same = [other for other in self.text.lines if definition.name in other]
-            if not self._defines(same, definition.name):
+            if definition.name not in self.text.defined_names:
                 self._name(definition.name).gone = GONE_DEFINITION
-        for word in words:
-            lines = [line for line in run.removed if word in self._list_words(line)]
+        for word, lines in words.items():
             if self.text.has(word) or all(map(IMPORT.match, lines)):
                 continue
             weight = GONE
@@ -206,17 +212,20 @@ class _FileReader:
             if definition:
                 self._name(definition.name).owners |= types - {definition.name}
 
-    def _add_changed(self, run: Run, number: int) -> None:
-        """Add what a changed line defines, and the function, type or constant that it is in."""
+    def _add_changed(self, earlier: SourceText, number: int) -> None:
+        """Add what a changed line defines, and the function, type or constant that it is in.
+
+        `earlier` are the removed lines.
+        """
         own = None
         if number in self.added:
             own = self.text.find_definition(number)
         if own and own.kind == "callable":
             weight = NEW
-            if any(re.search(whole(own.name), line) for line in run.removed):
+            if earlier.has(own.name):
                 weight = NEW_SIGNATURE
             self._change(own.name, weight)
-        elif own and own.kind == "value" and self._defines(run.removed, own.name):
+        elif own and own.kind == "value" and own.name in earlier.defined_names:
             self._change(own.name, NEW)
         for level, begin in enumerate(self.text.list_begins(number)[:MAX_DEPTH]):
             around = self.text.find_definition(begin)
@@ -241,6 +250,10 @@ class _FileReader:
         name = self.names.setdefault(text, ChangedName(text))
         name.sources.add(self.path)
         return name
+
+
+def _count(lines: Mapping[str, Sequence[str]]) -> Counter[str]:
+    return Counter({word: len(of_word) for word, of_word in lines.items()})
 
 
 def _list_runs(patch: Patch) -> Iterator[Run]:

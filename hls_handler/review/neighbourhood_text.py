@@ -5,7 +5,7 @@ languages.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -222,7 +222,13 @@ class SourceText:
     def _text(self) -> str:
         return "\n".join(self.lines)
 
+    @cached_property
+    def _words(self) -> Set[str]:
+        return frozenset(re.findall(r"[\w$]+", self._text))
+
     def has(self, word: str) -> bool:
+        if re.fullmatch(r"[\w$]+", word):
+            return word in self._words
         return re.search(whole(word), self._text) is not None
 
     @cached_property
@@ -301,10 +307,18 @@ class SourceText:
         return find_definition(line, self.path)
 
     @cached_property
+    def _definitions(self) -> Set[Definition]:
+        definitions = {find_definition(line, self.path) for line in self.lines}
+        return frozenset(filter(None, definitions))
+
+    @cached_property
+    def defined_names(self) -> Set[str]:
+        return frozenset(definition.name for definition in self._definitions)
+
+    @cached_property
     def has_code(self) -> bool:
         """False of SQL, YAML and the like, which define no function and no type."""
-        definitions = (find_definition(line, self.path) for line in self.lines)
-        return any(found is not None and found.kind != "value" for found in definitions)
+        return any(definition.kind != "value" for definition in self._definitions)
 
     def is_type(self, begin: int) -> bool:
         definition = self.find_definition(begin)
@@ -323,9 +337,13 @@ class SourceText:
         """
         code = [number for number in range(first, last + 1) if self._indents[number] is not None]
         outermost = min(code, key=self._indent, default=first)
-        ends = [self.find_end(one) for one in code if self._indent(one) == self._indent(outermost)]
+        end = last
+        for number in reversed(code):
+            if self._indent(number) == self._indent(outermost):
+                end = max(self.find_end(number), last)
+                break
         top = first
-        end = min(max([last, *ends]), max(last, first + most - 1))
+        end = min(end, max(last, first + most - 1))
         outer = self.list_begins(outermost)
         while outer:
             outer_top = self.find_top(outer[0])

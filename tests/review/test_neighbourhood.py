@@ -197,3 +197,21 @@ def test_hostile_lines_do_not_take_long(line: str) -> None:
     names = list_names([changed_text("a.py", text, patch)])
     find_places({"a.py": text, "b.py": text}, "a.py", patch)
     assert len(names) <= 150
+
+
+DEFINED = [f"def run_{number}(a, b):" for number in range(5_000)]
+EARLIER = [f"def run_{number}(a):" for number in range(5_000)]
+NOTHING: list[str] = []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "names"),
+    [(EARLIER, NOTHING, 150), (NOTHING, DEFINED, 150), (EARLIER, DEFINED, 150)],
+    ids=["removed", "added", "changed"],
+)
+def test_long_changes_do_not_take_long(before: list[str], after: list[str], names: int) -> None:
+    lines = [*(f"-{line}" for line in before), *(f"+{line}" for line in after)]
+    header = f"@@ -1,{len(before)} +1,{len(after)} @@"
+    changed = changed_text("a.py", "\n".join(after), "\n".join([header, *lines]))
+    choose_extents([changed], 4_000)
+    assert len(list_names([changed])) == names
