@@ -25,6 +25,8 @@ BEGIN_OF_LINE = re.compile(rf"\n{NUMBER}[ \t]*+")
 LINE_PREFIX = rf"{NUMBER}[^A-Za-z\n]{{0,20}}"  # what a quote, string or diff puts before a line
 ENCODED = r"[A-Za-z0-9+/=]"
 NEWLINES = r"(?:\\{1,4}[nr]){0,4}"  # escaped line ends: a key as a string in code
+END_OF_LINE = rf"{NEWLINES}[^A-Za-z0-9\n]{{0,6}}\n"
+END_OF_STRING = rf"{NEWLINES}[\\\"'`,+.\ \t\r]{{0,6}}\n"  # each line may be a string: "...\n" +
 
 BEGIN_OF_KEY = r"-----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?-----"
 
@@ -35,21 +37,22 @@ PRIVATE_KEY = re.compile(
     rf"""
     {BEGIN_OF_KEY}
     (?: [ \t]?{NEWLINES}{ENCODED}{{16,}}+
-      | \n{LINE_PREFIX}{ENCODED}{{16,}}+
-        (?=[^A-Za-z0-9\n]{{0,4}}(?:\n|\Z))(?:[^A-Za-z0-9\n]{{0,4}}(?=\n))?
-      | \n{LINE_PREFIX}{ENCODED}{{40,}}+
+      | {END_OF_STRING}{LINE_PREFIX}{ENCODED}{{16,}}+
+        (?={END_OF_LINE}|[^A-Za-z0-9\n]{{0,4}}\Z)(?:[^A-Za-z0-9\n]{{0,4}}(?=\n))?
+      | {END_OF_STRING}{LINE_PREFIX}{ENCODED}{{40,}}+
       | \n{LINE_PREFIX}(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):[^\n]{{0,200}}
       | \n[^A-Za-z\n]{{0,24}}(?=\n)
     )*
-    (?: (?:\n{LINE_PREFIX}|[ \t]?{NEWLINES}){ENCODED}{{1,76}}+  # the last line may be short
-        (?=[^A-Za-z0-9\n]{{0,4}}\n[^\n]{{0,24}}-----END|{NEWLINES}[ \t]?-----END) )?
-    (?: (?:[^A-Za-z0-9\n]{{0,4}}\n{LINE_PREFIX}|[ \t]?{NEWLINES})
+    (?: (?:{END_OF_STRING}{LINE_PREFIX}|[ \t]?{NEWLINES}){ENCODED}{{1,76}}+  # the last may be short
+        (?={END_OF_LINE}[^\n]{{0,24}}-----END|{NEWLINES}[ \t]?-----END) )?
+    (?: (?:{END_OF_LINE}{LINE_PREFIX}|[ \t]?{NEWLINES})
         -----END\ [A-Z0-9 ]{{0,40}}PRIVATE\ KEY(?:\ BLOCK)?-----)?
     """,
     re.VERBOSE,
 )
 MARKER = re.compile(
-    BEGIN_OF_KEY + r"(?:[^A-Za-z]|\bR\b)*(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
+    BEGIN_OF_KEY
+    + r"(?:\\[nr]|[^A-Za-z]|\bR\b)*(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
 )
 """A match of `PRIVATE_KEY` that is only this hides no key: it is in code that looks for keys, or in
 an example.

@@ -27,6 +27,7 @@ from hls_handler.untrusted.redaction import list_credentials, redact, redact_cod
 
 A36 = "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"
 HEX40 = "3f9c2a71d05e4b8896aa0c11de72f4b5c6d7e8f9"
+LAST_LINE = "-----END PRIVATE KEY-----"
 B64 = "MIIEpAIBAAKCAQEA0Z3VS5JJcds3xfnygWyF8PbnGy5S7AEkXv1Hqk3sZs9tLmMa"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
 JWT_OF_JWT_IO = (
@@ -157,6 +158,10 @@ CREDENTIALS = [
     ),
     ("private-key", f"-----BEGIN PRIVATE KEY-----\n> {B64}\n> abc=\n> -----END PRIVATE KEY-----"),
     ("private-key", f'-----BEGIN PRIVATE KEY-----\n    "{B64}",\n    "-----END PRIVATE KEY-----'),
+    *(
+        ("private-key", end.join(["-----BEGIN PRIVATE KEY-----", B64, f"{B64[:9]}==", LAST_LINE]))
+        for end in ('\\n"\n    "', "\\r\\n' +\n    '", "\\n\\\n", "',\n    '")
+    ),
 ]
 
 
@@ -541,6 +546,7 @@ LOOKALIKES = [
     "pul-request and hvs.short and xai-button-primary and sq0idp-" + A36[:22],
     "https://hub.docker.com/r8_x/hf_space ops_team PMAK-1 dp.pt.x glsa_ ntn_",
     "AccountName=x;AccountKey=${AZURE_STORAGE_KEY}",
+    'if (s.contains("-----BEGIN PRIVATE KEY-----")) {\n    loadThePrivateKey();\n}',
     "HEADERS = ('-----BEGIN RSA PRIVATE KEY-----',\n           '-----END RSA PRIVATE KEY-----')",
     "# such as '-----BEGIN PRIVATE KEY-----...' or '-----BEGIN EC PRIVATE KEY-----<more>'",
 ]
