@@ -68,6 +68,16 @@ class HttpResponse:
         return self.content.decode()
 
 
+UNREADABLE = (
+    github.BadAttributeException,
+    AttributeError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What PyGithub raises if a response has not the form that it expects."""
+
 NO_RESPONSE = HttpResponse(0, {}, b"")
 CODE = re.compile(r"(?<=^/app-manifests/)[^/]+")  # of a new App: a secret
 
@@ -166,7 +176,7 @@ class Connection:
             first = exc.errors(include_input=False, include_url=False)[0]
             what = describe_invalid(first, whole="the response")
             raise unexpected_response(call.name, what) from None
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as exc:
+        except UNREADABLE as exc:
             what = f"PyGithub cannot read it ({type(exc).__name__}: {exc})"
             raise unexpected_response(call.name, what) from None
         finally:

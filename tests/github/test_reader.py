@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.errors import Permanent
+from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Comment, Issue, Label, Release
 from hls_handler.github.api import GithubApi
 from hls_handler.github.reader import GithubReader
@@ -337,3 +337,11 @@ def test_at_most_100_pages_of_open_issues_are_read(
 ) -> None:
     server.says = [page(ISSUE, last=False)] * 101
     assert len(list(reader.open_documents())) == 100
+
+
+def test_attribute_of_another_type_is_an_unexpected_response(
+    reader: GithubReader, server: FakeServer
+) -> None:
+    server.says = [Say(body={"ref": "refs/heads/main", "object": {"sha": 5}})]
+    with pytest.raises(DependencyDown, match="heads/main: unexpected response from GitHub: "):
+        reader.head_commit("main")
