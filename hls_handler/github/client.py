@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.events import Account
@@ -38,6 +38,9 @@ from hls_handler.github.values import GUIDANCE_PATHS, GuidanceFile, ReviewContex
 from hls_handler.github.writer import GithubWriter
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.values import web_url
+
+if TYPE_CHECKING:
+    from github.Permissions import Permissions
 
 ACCOUNT_REMEDY = (
     "use a personal access token of the account that HLS should use, "
@@ -222,8 +225,9 @@ class Github:
             )
         if isinstance(self._access, App):  # its permissions belong to the installation
             return missing
-        permissions = found.permissions
-        if not (permissions.triage or permissions.push):
+        # None if GitHub sends none
+        permissions: Permissions | None = found.permissions
+        if permissions is None or not (permissions.triage or permissions.push):
             missing.append(
                 f"the account may not set labels in {repository}: it needs the role triage or write"
             )

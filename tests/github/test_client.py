@@ -53,6 +53,11 @@ def test_token_without_account_raises_dependency_down_with_remedy(
             ),
         ),
         ({}, {}, ("the account may not set labels in o/r: it needs the role triage or write",)),
+        (
+            {"permissions": None},
+            {},
+            ("the account may not set labels in o/r: it needs the role triage or write",),
+        ),
         ({**WRITE, "disabled": True}, {}, ("o/r is disabled: nothing can be written there",)),
         (
             {**WRITE, "has_issues": False},
