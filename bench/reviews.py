@@ -97,7 +97,7 @@ _VERDICTS = FindingVerdicts(verdicts=[])
 
 def _review(task: str) -> PullRequestAnalysis:
     reading = read_request({"messages": [{"role": "user", "content": task}]})
-    findings = [
+    findings: list[dict[str, object]] = [
         {
             "path": patch.path,
             "side": "RIGHT",
@@ -112,6 +112,7 @@ def _review(task: str) -> PullRequestAnalysis:
             "suggestion": None,
             "continues": None,
             "rests_on": "",
+            "look_up": [],
         }
         for patch in reading.patches
         for line in patch.added

@@ -208,6 +208,10 @@ class Finding(_Part):
     rests_on: OptionalText = Field(
         description="Other shown lines that prove it, copied exactly. Empty if none."
     )
+    look_up: list[Annotated[str, Field(max_length=200)]] = Field(
+        max_length=3,
+        description="Names of code that is not shown and would decide it. Empty if not asked for.",
+    )
     title: str = Field(max_length=200)
 
 

@@ -539,7 +539,7 @@ def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> 
     assert isinstance(files, tuple)
     assert isinstance(guidance, tuple)
     assert isinstance(sites, tuple)
-    options = [rule.language, rule.tone, rule.length, rule.categories]
+    options = [rule.language, rule.tone, rule.length, rule.categories, rule.verify]
     question = [
         [rendered.prompt.id, rendered.schema, *options, variables["config"]],
         [(file.path, file.previous_path, file.status, file.numbered) for file in files],

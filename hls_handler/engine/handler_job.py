@@ -27,7 +27,7 @@ from hls_handler.engine.asking import (
 )
 from hls_handler.engine.checks import begin_check, plan_check
 from hls_handler.engine.documents import Documents
-from hls_handler.engine.job import LOCK_S, Codec, Job, Part, facts_codec, reads_postponed
+from hls_handler.engine.job import LOCK_S, LOOK_UP, Codec, Job, Part, facts_codec, reads_postponed
 from hls_handler.engine.posting import Posting, is_check_ended, post_without_reply, store_unposted
 from hls_handler.engine.retries import decide_retry
 from hls_handler.errors import (
@@ -105,12 +105,21 @@ class HandlerJob:
     def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
         job = self._job
         codec = facts_codec(shape)
-        return job.run_step(codec, 0, partial(self._read, read))
+        return job.run_step(codec, 0, partial(self._read_first, read))
+
+    def look_up(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
+        codec = replace(facts_codec(shape), name=LOOK_UP)
+        return self._job.run_step(codec, 0, partial(self._read, read))
+
+    def _read_first(self, read: Callable[[Source], Facts]) -> Facts:
+        plan_check(self._job)  # a delivery that ends here for good has a check, too
+        facts = self._read(read)
+        self._is_read = True
+        return facts
 
     def _read(self, read: Callable[[Source], Facts]) -> Facts:
         job = self._job
         event = job.event
-        plan_check(job)  # a delivery that ends here for good has a check, too
         if job.situation.held_until is not None:
             raise reads_postponed(job.situation.held_until)
         omitted: list[str] = []
@@ -131,7 +140,6 @@ class HandlerJob:
         if limits.documents:
             documents.update(event.repository, reader)
         facts = read(Source(event, reader, history, limits))
-        self._is_read = True
         job.context.health.ok("github")
         return facts
 

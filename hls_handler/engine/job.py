@@ -8,7 +8,7 @@ stay readable. The codec and the name of each checkpoint:
 
 - "route": the rule. "repository_settings" 0: the repository's file, 1: the organisation's file.
   "title_check": the check of the title. "merge_group": the pull requests of a merge queue.
-- "gather": the facts.
+- "gather": the facts. "look_up": what a reply asks to see besides.
 - "unanswered" n: why a call of prompt n got no usable reply (replies are stored with their calls).
   "unverified": why the findings were not verified.
 - "omissions" 0: what the handler left out, n + 1: what was cut in prompt n, 100: why parts of the
@@ -67,6 +67,7 @@ from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
 from hls_handler.untrusted.redaction import redact, redact_code, redact_reply
 
 GATHER = "gather"
+LOOK_UP = "look_up"
 ASK = "ask"
 """Names of the steps of facts and of replies; that of facts is the name of their checkpoint."""
 
@@ -114,7 +115,7 @@ _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 CODE_FIELDS = frozenset(
     {
         *("numbered", "around", "code", "ours", "quote", "rests_on", "second_sites", "suggestion"),
-        *("record", "finding", "file_summaries"),
+        *("look_up", "not_found", "record", "finding", "file_summaries"),
     }
 )
 """Names of the fields of facts and replies that have code. They are redacted as prompts show code,

@@ -104,5 +104,6 @@ def _make_finding(credential: Credential) -> Finding:
         confidence=1,
         continues=None,
         rests_on="",
+        look_up=[],
         title=f"A credential of the form {credential.form} is committed: revoke it",
     )

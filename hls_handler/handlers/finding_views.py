@@ -141,9 +141,8 @@ def show_unlocated(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
 def _to_shown(
     finding: Finding, line: int | None, url: str, *, is_inline: bool = False, number: int = 0
 ) -> ShownFinding:
-    known = {
-        name: value for name, value in finding if name not in ("line", "continues", "rests_on")
-    }
+    left_out = ("line", "continues", "rests_on", "look_up")
+    known = {name: value for name, value in finding if name not in left_out}
     return ShownFinding(**known, line=line, url=url, is_inline=is_inline, number=number)
 
 

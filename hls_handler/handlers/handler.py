@@ -319,6 +319,7 @@ def view_rule(event: Event, prompt: str, effective: EffectiveSettings | None) ->
         labels=effective.labels,
         paths=PathsView(effective.paths.ignore),
         categories=effective.review.categories,
+        verify=effective.review.verify,
         post_to=post_to,
         source=event.name.replace("issues", "issue").replace("_", " "),
         source_url=source_url,

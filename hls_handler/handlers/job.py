@@ -112,6 +112,12 @@ class Job(Protocol):
         """Return the facts that `read` returns, or has returned in an earlier attempt."""
         ...
 
+    def look_up(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts | None:
+        """Return what `read` finds of what a reply asks to see, as `record`. None if nothing can be
+        read.
+        """
+        ...
+
     def remember(self, update: HistoryUpdate) -> None:
         """Store results and texts for later deliveries, if the facts were just read."""
         ...

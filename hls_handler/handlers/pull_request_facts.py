@@ -84,6 +84,14 @@ class ReviewFindings:
         return sum(entry.state == state for entry in self.ledger)
 
 
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """What the repository has of the names on which findings hang."""
+
+    second_sites: tuple[SecondSite, ...] = ()
+    not_found: tuple[str, ...] = ()  # names
+
+
 @dataclass(frozen=True)
 class PullRequestFacts:
     pull_request: PullRequest  # current state; its head is the analysed commit
@@ -132,6 +140,7 @@ class PullRequestFacts:
     lost: Mapping[int, str] = field(default_factory=dict)
     # why the findings were not verified, for people on GitHub; "" if they were
     unverified: str = ""
+    looked_up: LookedUp = LookedUp()  # for the second look
     # keys of new findings for which the second look found no facts
     dropped: frozenset[str] = frozenset()
     unseen: Mapping[str, str] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from hls_handler.actions import (
@@ -87,7 +88,9 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import Guard, Job
 from hls_handler.handlers.labels import describe_missing, list_offered, plan_labels
+from hls_handler.handlers.look_up import look_up
 from hls_handler.handlers.pull_request_facts import (
+    LookedUp,
     PullRequestFacts,
     Size,
     count_summarized,
@@ -104,6 +107,7 @@ from hls_handler.handlers.review_input import (
 from hls_handler.handlers.second_look import (
     Candidate,
     apply_second_look,
+    list_names,
     plan_second_look,
 )
 from hls_handler.handlers.skipped_files import SkippedFile
@@ -243,7 +247,7 @@ def ask_review(job: Job, facts: PullRequestFacts) -> AskedReview:
     Raises `BudgetExceeded` if no part gets a reply because of it.
     """
     review = ask_parts(job.asking, facts)
-    looked = look_again(job.asking, review)
+    looked = look_again(job, review)
     replies = job.asking.follow_up(review.reply, prompt_variables(looked.facts))
     job.note(unanswered=review.missing, unverified=looked.unverified)
     facts = looked.facts.with_replies(replies.all)
@@ -388,14 +392,15 @@ class SecondLookResult:
     unverified: str = ""  # why the findings were not verified; "" if they were
 
 
-def look_again(asking: Asking, review: AskedParts) -> SecondLookResult:
+def look_again(job: Job, review: AskedParts) -> SecondLookResult:
     """Ask Claude to refute the findings of the reply, and earlier ones of which some lines changed.
 
     Without a usable reply, all are kept.
     """
+    asking = job.asking
     if VERIFY_PROMPT not in asking.library.prompts:
         return SecondLookResult(review.facts)
-    facts = review.facts.with_reply(review.reply.fields)
+    facts = _look_up(job, review.facts.with_reply(review.reply.fields))
     asked = verification_variables(facts, facts.reply)
     if asked is None:
         return SecondLookResult(facts)
@@ -407,6 +412,15 @@ def look_again(asking: Asking, review: AskedParts) -> SecondLookResult:
     if not isinstance(verdicts.fields, FindingVerdicts):
         return SecondLookResult(facts)
     return SecondLookResult(apply_second_look(facts, verdicts.fields))
+
+
+def _look_up(job: Job, facts: PullRequestFacts) -> PullRequestFacts:
+    """Return the facts with the places of the names that the reply asks to see."""
+    names = list_names(facts)
+    if not (facts.is_review and names):
+        return facts
+    looked_up = job.look_up(LookedUp, partial(look_up, facts, names))
+    return replace(facts, looked_up=looked_up or LookedUp())
 
 
 def list_comment_variables(facts: PullRequestFacts, reply: ReplyFields) -> Mapping[str, object]:

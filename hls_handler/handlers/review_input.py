@@ -419,13 +419,13 @@ def read_surroundings(
     texts = read_texts(files, paths)
     if texts.problem:
         return replace(selection, unsearched=texts.problem)
-    sources = _list_sources(selection, code, texts.value)
+    sources = list_sources(selection, code, texts.value)
     selection = _with_extents(selection, sources, tokens=tokens, most=most)
     if not searches:
         return selection
     if files.no_mirror:
         return replace(selection, unsearched=files.no_mirror)
-    searched = _SearchedFiles(files, ignored_paths)
+    searched = SearchedFiles(files, ignored_paths)
     no_search: Search | None = None
     search = read_optional(lambda: _search(selection, sources, searched), no_search)
     if search.value is not None:
@@ -434,7 +434,7 @@ def read_surroundings(
     return replace(selection, unsearched=why)
 
 
-def _list_sources(
+def list_sources(
     selection: Selection, files: Iterable[PatchedFile], texts: Mapping[str, str]
 ) -> Mapping[str, SourceText]:
     """Return the changed files whose text fits the patch; a removed one is empty."""
@@ -456,7 +456,7 @@ def _has_lines(source: SourceText, patch: Patch) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _SearchedFiles:
+class SearchedFiles:
     """The files at a commit, without those that settings ignore or people do not write."""
 
     files: RepositoryFiles
@@ -473,7 +473,7 @@ class _SearchedFiles:
 
 
 def _search(
-    selection: Selection, sources: Mapping[str, SourceText], searched: _SearchedFiles
+    selection: Selection, sources: Mapping[str, SourceText], searched: SearchedFiles
 ) -> Search:
     patches = selection.shown_patches
     changed = [ChangedText(source, patches[path]) for path, source in sources.items()]

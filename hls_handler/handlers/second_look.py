@@ -7,7 +7,7 @@ its file, or in a line that it rests on.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -66,6 +66,7 @@ class Candidate:
     claim: str  # what the review says of an earlier finding; "" if the finding is new
     # of an earlier finding: the present lines, and those around the line that a claim names
     code: str
+    not_found: tuple[str, ...] = ()  # names to look up that the repository does not have
 
 
 @dataclass(frozen=True)
@@ -155,10 +156,7 @@ def plan_second_look(facts: PullRequestFacts) -> SecondLook:
     It decides about claims, and about new findings that would fail the check, are unsure or
     misquoted. A new finding of which no code can be shown is left out.
     """
-    asked: list[Raised] = []
-    if facts.review.verify:
-        asked = [one for one in facts.found.raised if _is_asked(*one, facts.fail_on)]
-    asked = [*asked[:MAX_CANDIDATES], *facts.found.unproved]
+    asked = _list_asked(facts)
     new = [_to_new(facts, *one) for one in asked]
     claims = facts.found.claims
     tokens = facts.look_tokens // (2 * max(len(claims), 1))
@@ -171,6 +169,22 @@ def plan_second_look(facts: PullRequestFacts) -> SecondLook:
     placed = {entry.number for entry, _ in asked if (entry.path, entry.side, entry.line) in shown}
     new = [one for one in new if one.code or one.number in placed]
     return SecondLook((*new, *claimed), files, tuple(code.sites), removed)
+
+
+def list_names(facts: PullRequestFacts) -> Mapping[str, Set[str]]:
+    """Return the names that new findings ask to look up, with the paths of these findings."""
+    names: dict[str, set[str]] = {}
+    for entry, located in _list_asked(facts):
+        for name in located.finding.look_up:
+            names.setdefault(name, set()).add(entry.path)
+    return names
+
+
+def _list_asked(facts: PullRequestFacts) -> list[Raised]:
+    asked: list[Raised] = []
+    if facts.review.verify:
+        asked = [one for one in facts.found.raised if _is_asked(*one, facts.fail_on)]
+    return [*asked[:MAX_CANDIDATES], *facts.found.unproved]
 
 
 def _list_places(files: Iterable[PatchedFile]) -> set[tuple[str, Side, int | None]]:
@@ -186,7 +200,7 @@ def _list_places(files: Iterable[PatchedFile]) -> set[tuple[str, Side, int | Non
 def _is_asked(entry: LedgerEntry, located: Located, fail_on: Severity | None) -> bool:
     if entry.form:
         return False
-    is_unsure = entry.confidence < UNSURE
+    is_unsure = entry.confidence < UNSURE or bool(located.finding.look_up)
     return is_unsure or is_failing(entry.severity, fail_on) or _is_misquoted(located)
 
 
@@ -216,7 +230,9 @@ def _to_candidate(
 def _to_new(facts: PullRequestFacts, entry: LedgerEntry, located: Located) -> Candidate:
     found = located.finding
     present = facts.present_lines.get(entry.number, PresentLines()).code
-    return _to_candidate(entry, found.quote, found.rests_on, code=present)
+    not_found = [name for name in found.look_up if name in facts.looked_up.not_found]
+    candidate = _to_candidate(entry, found.quote, found.rests_on, code=present)
+    return replace(candidate, not_found=tuple(not_found))
 
 
 def _to_claimed(facts: PullRequestFacts, claim: Claim, tokens: int) -> Candidate:
@@ -311,8 +327,9 @@ class _Chosen:
 def _choose_code(facts: PullRequestFacts, asked: Sequence[Raised], tokens: int) -> _Chosen:
     """Choose the hunks and other places to show.
 
-    First come the hunks with findings, then what these rest on, then the rest of their files, and
-    the other places that belong to these files or that the findings name.
+    First come the hunks with findings, then what these rest on and what was looked up for them,
+    then the rest of their files, and the other places that belong to these files or that the
+    findings name.
     """
     lines = "\n".join(one.finding.rests_on for _, one in asked).split("\n")
     quotes = {letters_of(text_of(line)) for line in lines} - {""}
@@ -326,12 +343,13 @@ def _choose_code(facts: PullRequestFacts, asked: Sequence[Raised], tokens: int) 
     texts = "\n".join(f"{entry.title} {entry.body}" for entry in entries)
     sites = [one for one in facts.second_sites if _is_about(one, files, texts)]
     rested = [one for one in facts.second_sites if _is_quoted(one, quotes)]
+    looked_up = [one for one in facts.looked_up.second_sites if one not in rested]
     chosen = _Chosen(tokens)
     chosen.add_around(own)
     chosen.add_around([*_list_cut_off(own, chosen.parts), *quoted])
-    chosen.add_sites(rested)
+    chosen.add_sites([*rested, *looked_up])
     chosen.add_hunks(rest)
-    chosen.add_sites(one for one in sites if one not in rested)
+    chosen.add_sites(one for one in sites if one not in [*rested, *looked_up])
     return chosen
 
 

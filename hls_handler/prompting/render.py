@@ -79,6 +79,7 @@ class RuleView:
     labels: EffectiveLabels = DEFAULT_LABELS
     paths: PathsView = NO_PATHS
     categories: tuple[Category, ...] = ("bugs", "security", "performance")
+    verify: bool = True  # whether findings get a second look
     post_to: int | None = None  # number of the issue that `comments.post_to` names for the event
     source: str = ""  # "pull request", "push": what the event is about
     # its address, to which a comment that is posted elsewhere (`post_to`) links

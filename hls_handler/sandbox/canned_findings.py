@@ -151,4 +151,5 @@ def _finding(path: str, line: Line, pattern: Pattern) -> dict[str, Any]:
         "suggestion": re.sub(*pattern.repair, line.text) if pattern.repair else None,
         "continues": None,
         "rests_on": "",
+        "look_up": [],
     }

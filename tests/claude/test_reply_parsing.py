@@ -44,6 +44,7 @@ FINDING: dict[str, Any] = {
     "confidence": 0.9,
     "continues": None,
     "rests_on": "",
+    "look_up": [],
     "title": "Fails",
 }
 

@@ -50,6 +50,7 @@ from tests.prompting.samples import write
 HANDLER = PullRequestHandler()
 ANALYZE, VERIFY = "pull_requests/analyze", "pull_requests/verify"
 LONG = "@@ -0,0 +1 @@\n" + "\n".join(["+" + "x" * 25] * 60)
+TOKEN = "16C7e42F292c6912E7710c838347Ae178B4a"
 REFUSED = Permanent("Claude gave no usable reply")
 
 
@@ -302,6 +303,28 @@ def test_refused_verification_is_not_repeated(make_world: MakeWorld) -> None:
         if "not verified" in line
     ]
     assert line.startswith(f"  The findings were not verified: {problem}")
+
+
+def test_names_are_looked_up_once_and_shown_to_the_second_look(make_world: MakeWorld) -> None:
+    facts = facts_of("a.py")
+    raised = finding(path="a.py", line=1, quote="x" * 25, look_up=["close", "Session.absent"])
+    refuting = NeededFact(fact="f", state="refuted", quote="def close(session):", is_decisive=True)
+    refuted = FindingVerdict(number=1, facts=[refuting], unseen="", agrees=False)
+    reply = pull_request_analysis(findings=[raised])
+    world = make_world(reply, CLAUDE_DOWN, FindingVerdicts(verdicts=[refuted]))
+    other = f"{facts.pull_request.head_sha}:session.py"
+    world.github.head_files = {other: f"def close(session):\n    session.token = 'ghp_{TOKEN}'\n"}
+    world.accept("pull_request.opened")
+    assert asked_in(world, facts) is None
+    world.github.head_files = {}
+    answered = asked_in(world, facts)
+    assert answered is not None
+    assert shown(answered) == []
+    *_, task = [rendered.task for rendered in world.claude.asked]
+    assert "R    1   def close(session):" in task
+    assert "Session.absent" in task
+    assert task.count("not found in the repository") == 1
+    assert TOKEN not in task
 
 
 # The next call does not fit the budget

@@ -101,12 +101,13 @@ def _to_case(name: str, scenario: _Scenario, *, is_true: bool, deciding: str) ->
             f"the quote {stated.quote!r} occurs {lines.count(stated.quote)} times in {stated.path}"
         )
     line = lines.index(stated.quote) + 1
-    known = {
+    known: dict[str, object] = {
         "side": "RIGHT",
         "start_line": None,
         "line": line,
         "suggestion": None,
         "continues": None,
+        "look_up": [],
     }
     return LookCase(
         name=name,

@@ -224,6 +224,9 @@ class RecordedJob:
         facts: Facts = self.facts
         return facts
 
+    def look_up(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts | None:
+        return None
+
     def remember(self, update: HistoryUpdate) -> None:
         self.remembered = update
 
@@ -390,6 +393,7 @@ def finding(**known: Any) -> Finding:
         "suggestion": None,
         "continues": None,
         "rests_on": "",
+        "look_up": [],
     }
     return Finding.model_validate({**plain, **known})
 

@@ -326,18 +326,23 @@ def _kind(seen: LoggedRequest) -> str:
 
 
 FINDINGS = re.compile(
-    r"(?:Finding #(?: \(earlier\))?, <>, line #, (?:critical|high|medium|low):\n<>\n<>\n<>\n\s*)+"
+    r"(?:Finding #(?: \(earlier\))?, <>(?:, line #)?, (?:critical|high|medium|low):\n<>\n<>\n"
+    r"`quote`: <>\n(?:`rests_on`: <>\n)?(?:<>: not found in the repository\n)*\s*)+"
 )
 """The findings in the prompt that verifies them: their number depends on the reply."""
+
+FILES = re.compile(r"(?:File: <> \(\w+(?:, was <>)?\)\n<>\n\s*)+")
+"""The files of these findings."""
 
 PART = ", only a part is shown"
 """A remark of the prompt about a file with hidden lines."""
 
 
 def _outside(task: str) -> str:
-    return FINDINGS.sub(
-        "findings\n", re.sub(r"[\d,]*\d", "#", BLOCK.sub("<>", task)).replace(PART, "")
-    )
+    text = re.sub(r"[\d,]*\d", "#", BLOCK.sub("<>", task)).replace(PART, "")
+    if FINDINGS.search(text):
+        text = FILES.sub("files\n", FINDINGS.sub("findings\n", text))
+    return text
 
 
 def _difference(text: str, expected: str) -> str:

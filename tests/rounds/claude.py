@@ -158,6 +158,7 @@ class Claude:
             severity=fault.severity if fault else "low",
             confidence=0.9,
             rests_on="",
+            look_up=[],
             continues=None,
             title=text,
         )

@@ -211,6 +211,7 @@ class Reader:
             severity=self.faults[number].severity,
             confidence=0.9,
             rests_on="",
+            look_up=[],
             continues=None,
             title=f"Fault {number}",
         )

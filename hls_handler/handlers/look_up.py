@@ -1,0 +1,93 @@
+"""Looks up the names on which findings hang: their places in the repository, for the second
+look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Set
+
+from hls_handler.handlers.job import Source
+from hls_handler.handlers.pull_request_facts import LookedUp, PullRequestFacts
+from hls_handler.handlers.reader import read_optional
+from hls_handler.handlers.review_input import SearchedFiles, list_sources
+from hls_handler.review.neighbourhood import Search
+from hls_handler.review.neighbourhood_names import IN_TEST, ChangedName, ChangedText
+from hls_handler.review.neighbourhood_text import is_searched, whole
+from hls_handler.review.patches import parse_numbered
+
+MAX_TOKENS = 4_000  # of the places
+USES = 20.0
+DEFINITIONS = 5.0
+"""Weights, so that a single definition is among the places of a name, and other uses come before
+several definitions.
+"""
+
+NAME = re.compile(r"[\w$][\w$-]*")
+
+
+def look_up(facts: PullRequestFacts, names: Mapping[str, Set[str]], source: Source) -> LookedUp:
+    """Return the places of the names, uses before definitions. `names` has the paths of the
+    findings that name them.
+
+    Nothing is returned without a mirror, or if it cannot be read.
+    """
+    files = source.reader.files_at(facts.pull_request.head_sha)
+    searched = SearchedFiles(files, source.limits.ignored_paths)
+    nothing = LookedUp()
+    found = read_optional(lambda: _search(facts, names, searched), nothing)
+    if files.no_mirror:
+        return nothing
+    return found.value
+
+
+def _search(
+    facts: PullRequestFacts, names: Mapping[str, Set[str]], searched: SearchedFiles
+) -> LookedUp:
+    visible = _list_visible(facts, set().union(*names.values()))
+    selection = facts.selection
+    changed = [file for file in selection.files if file.path in visible]
+    texts = list_sources(selection, changed, searched.files.texts(list(visible)))
+    words = {name: _find_word(name) for name in names}
+    wanted: dict[str, ChangedName] = {}
+    for name, paths in names.items():
+        word = wanted.setdefault(words[name], _to_wanted(words[name], facts))
+        word.sources |= paths
+        word.used_in |= paths & texts.keys()
+    wanted.pop("", None)
+    search = Search(
+        list(wanted.values()),
+        [ChangedText(text, selection.patches[path]) for path, text in texts.items()],
+        searched.find_words(wanted),
+    )
+    search.rank(searched.files.texts(search.list_paths()))
+    sites = search.choose(visible, MAX_TOKENS)
+    not_found = [name for name, word in words.items() if not search.hits.get(word)]
+    by_kind = sorted(sites, key=lambda site: site.kind == "definition")
+    return LookedUp(tuple(by_kind), tuple(not_found))
+
+
+def _list_visible(facts: PullRequestFacts, paths: Iterable[str]) -> dict[str, set[int]]:
+    """Return the numbers of the shown lines of files."""
+    visible: dict[str, set[int]] = {path: set() for path in paths}
+    for file in facts.files:
+        if file.path in visible:
+            lines = parse_numbered(file.numbered).lines
+            visible[file.path] |= {line.number for line in lines if line.side == "RIGHT"}
+    return visible
+
+
+def _find_word(name: str) -> str:
+    """Return the word to search: "set" of "store.set()", "" if there is none."""
+    words: list[str] = NAME.findall(name.partition("(")[0])
+    return ["", *words][-1]
+
+
+def _to_wanted(word: str, facts: PullRequestFacts) -> ChangedName:
+    """Return the name with its weights. Common words, such as the names of a mutex, come last."""
+    factor = 1.0
+    if not is_searched(word):
+        factor = IN_TEST
+    call = re.compile(rf"{whole(word)}\s*\(")
+    is_called = any(call.search(file.numbered) for file in facts.files)
+    return ChangedName(word, changed=USES * factor, used=DEFINITIONS * factor, is_called=is_called)

@@ -1,0 +1,132 @@
+"""Names on which a finding hangs are looked up in the repository for the second look."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import pytest
+
+from hls_handler.analysis import PullRequestAnalysis
+from hls_handler.errors import Permanent
+from hls_handler.git.mirror import Hit
+from hls_handler.handlers.job import PromptLimits, Source
+from hls_handler.handlers.look_up import look_up
+from hls_handler.handlers.pull_request_facts import LookedUp, PullRequestFacts
+from hls_handler.handlers.pull_request_input import gather
+from hls_handler.handlers.pull_requests import verification_variables
+from hls_handler.handlers.reader import EMPTY_HISTORY, RepositoryFiles
+from hls_handler.handlers.second_look import list_names
+from hls_handler.settings.model import Review
+from hls_handler.settings.values import PathFilter
+from tests.engine.fakes import FakeReader, FakeRepositoryFiles
+from tests.handlers.world import (
+    event,
+    fake_reader,
+    file,
+    finding,
+    pull_request,
+    pull_request_analysis,
+)
+
+CHANGED = "def rename(store, entry):\n    store.lock.release()\n    notify(entry)\n"
+PATCH = "@@ -1,3 +1,3 @@\n def rename(store, entry):\n     store.lock.release()\n-    entry.tell()\n+    notify(entry)"
+FILES = {
+    "app/rename.py": CHANGED,
+    "app/entries.py": "class Store:\n    def set_entry(self, entry):\n        self.entry = entry\n",
+    "app/sync.py": "def sync(store, pool):\n    pool.map(store.set_entry, load())\n",
+    "web/form.py": "def save(form):\n    form.store.set_entry(form.entry)\n",
+    "secret/sync.py": "def sync(store):\n    store.set_entry(0)\n",
+    "readme.md": "Call only_in_prose() first.\n",
+}
+LIMITS = PromptLimits(10_000, ignored_paths=PathFilter(("secret/**",)), is_review=True)
+
+
+def read_from(reader: FakeReader, limits: PromptLimits = LIMITS) -> Source:
+    return Source(event(pull_request()), reader, EMPTY_HISTORY, limits)
+
+
+def make_source(limits: PromptLimits = LIMITS) -> Source:
+    changed = file("app/rename.py", PATCH)
+    return read_from(fake_reader(pull_request(), (changed,), head_files=FILES), limits)
+
+
+def reply(*names: str, confidence: float = 0.9) -> PullRequestAnalysis:
+    found = finding(
+        path="app/rename.py",
+        line=3,
+        quote="    notify(entry)",
+        severity="medium",
+        confidence=confidence,
+        look_up=list(names),
+    )
+    return pull_request_analysis(findings=[found])
+
+
+def find(source: Source, *names: str) -> LookedUp:
+    facts = gather(source).with_reply(reply(*names))
+    return look_up(facts, list_names(facts), source)
+
+
+@pytest.mark.parametrize("name", ["set_entry", "Store.set_entry()", "store->set_entry(entry)"])
+def test_uses_of_a_name_come_before_its_definition(name: str) -> None:
+    found = find(make_source(), name)
+    assert [(site.kind, site.path, site.line) for site in found.second_sites] == [
+        ("call", "web/form.py", 2),
+        ("use", "app/sync.py", 2),
+        ("definition", "app/entries.py", 2),
+    ]
+    assert found.not_found == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["absent", "only_in_prose", ".*", "../../etc/passwd", "a\nb", "(", "--output=x"]
+)
+def test_what_has_no_place_is_not_found(name: str) -> None:
+    assert find(make_source(), name, "set_entry").not_found == (name,)
+
+
+class Unsearched(FakeRepositoryFiles):
+    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
+        raise Permanent("the repository has too many lines")
+
+
+class UnsearchedReader(FakeReader):
+    def files_at(self, sha: str) -> RepositoryFiles:
+        return Unsearched(self.github, sha)
+
+
+def test_nothing_is_said_of_a_name_that_could_not_be_searched() -> None:
+    source = make_source()
+    facts = gather(source).with_reply(reply("absent"))
+    assert isinstance(source.reader, FakeReader)
+    source.reader.github.no_mirror = "git is not installed"
+    assert look_up(facts, list_names(facts), source) == LookedUp()
+    source.reader.github.no_mirror = ""
+    failing = read_from(UnsearchedReader(source.reader.github))
+    assert look_up(facts, list_names(facts), failing) == LookedUp()
+
+
+def show(facts: PullRequestFacts, source: Source) -> tuple[list[str], tuple[str, ...]]:
+    """Return the paths of the other places of the second look, and the names without one."""
+    facts = replace(facts, looked_up=look_up(facts, list_names(facts), source))
+    variables = verification_variables(facts, facts.reply)
+    assert variables is not None
+    sites = variables["second_sites"]
+    candidates = variables["candidates"]
+    assert isinstance(sites, tuple)
+    assert isinstance(candidates, tuple)
+    return [site.path for site in sites], candidates[0].not_found
+
+
+def test_second_look_at_a_sure_finding_shows_the_places_of_its_names() -> None:
+    source = make_source()
+    facts = gather(source).with_reply(reply("set_entry", "absent"))
+    paths = ["web/form.py", "app/sync.py", "app/entries.py"]
+    assert show(facts, source) == (paths, ("absent",))
+    assert verification_variables(facts, reply()) is None
+
+
+def test_names_are_not_looked_up_without_a_second_look() -> None:
+    source = make_source(replace(LIMITS, review=Review(verify=False)))
+    assert list_names(gather(source).with_reply(reply("set_entry"))) == {}
