@@ -294,7 +294,7 @@ def _list_dismissing(job: Job, entry: LedgerEntry, number: int) -> set[str]:
     thread = _find_thread(job, entry, number)
     if thread is None:
         return set()
-    found = find_dismissals(thread)
+    found = find_dismissals(thread, entry.void_dismissals)
     logins = {login for key, login in found.items() if key not in entry.void_dismissals}
     reader = job.context.github.reader(job.event.repository.full_name)
     return {login for login in logins if reader.permission(login) in MAY_COMMAND}

@@ -94,10 +94,12 @@ def describe_dismissal(key: str) -> str:
 
 
 def find_dismissals(thread: ReviewThread, stored: Collection[str] = ()) -> Mapping[str, str]:
-    """Return the logins of people who dismissed the finding of this thread, by a key such as "reply
+    """Return the logins of people who dismissed the finding of this thread, by a key such as "words
     2 by mona".
 
-    A reply whose key is `stored` has dismissed it before, perhaps by words of an earlier version.
+    Earlier versions `stored` "reply 2 by mona", and obeyed other words: such a reply keeps its key,
+    whatever it says.
+
     Resolving a thread in which HLS said that the finding is fixed dismisses nothing, also if the
     finding is open again.
     """
@@ -109,7 +111,9 @@ def find_dismissals(thread: ReviewThread, stored: Collection[str] = ()) -> Mappi
     numbers: Counter[str] = Counter()
     for reply in thread.replies:
         numbers[reply.author] += 1
-        key = f"reply {numbers[reply.author]} by {reply.author}"
-        if key in stored or read_reply(reply.body) == "dismissal":
-            logins[key] = reply.author
+        place = f"{numbers[reply.author]} by {reply.author}"
+        if f"reply {place}" in stored:
+            logins[f"reply {place}"] = reply.author
+        elif read_reply(reply.body) == "dismissal":
+            logins[f"words {place}"] = reply.author
     return {key: login for key, login in logins.items() if not login.endswith("[bot]")}

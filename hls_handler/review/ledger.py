@@ -423,7 +423,7 @@ def _apply_thread(
     }
     if thread is not None:
         entry = replace(entry, is_accepted=bool(thread.thumbs_up))
-        found |= find_dismissals(thread, entry.dismissals)
+        found |= find_dismissals(thread, (*entry.dismissals, *entry.void_dismissals))
     void = [
         key
         for key in entry.void_dismissals

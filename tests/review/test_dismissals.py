@@ -120,8 +120,8 @@ def test_dismissals_have_keys_that_name_what_was_done() -> None:
         "resolved by mona": "mona",
         "thumbs down by zoe": "zoe",
         "thumbs down by mona": "mona",
-        "reply 1 by zoe": "zoe",
-        "reply 2 by bob": "bob",
+        "words 1 by zoe": "zoe",
+        "words 2 by bob": "bob",
     }
 
 

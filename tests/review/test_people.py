@@ -159,6 +159,8 @@ def test_dismissal_by_a_reply_of_an_earlier_version_stays_until_undismiss() -> N
     assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
     pushes.command("undismissed 5e6f7a8b by mona")
     assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    pushes.act(replies=(ThreadReply("mona", "By design."),))
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
 
 
 def test_dismissal_ends_with_its_reply() -> None:
@@ -166,6 +168,14 @@ def test_dismissal_ends_with_its_reply() -> None:
     pushes.act(replies=(ThreadReply("mona", "Won't fix."),))
     assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
     pushes.act(replies=())
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+
+
+def test_dismissal_ends_when_its_reply_is_edited_to_other_words() -> None:
+    pushes = raised()
+    pushes.act(replies=(ThreadReply("mona", "Won't fix."),))
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
+    pushes.act(replies=(ThreadReply("mona", "I fix it at once."),))
     assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
 
 
