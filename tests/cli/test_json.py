@@ -49,9 +49,10 @@ def commands(command: TyperCommand | TyperGroup, name: str) -> Iterator[tuple[st
 
 def test_document_lists_the_commands_that_have_the_option() -> None:
     found = [one for name in COMMANDS for one in commands(load_command(name), f"hls {name}")]
-    assert {
-        name for name, command in found if any("--json" in one.opts for one in command.params)
-    } == set(DOCUMENTED)
+    names = {name for name, command in found if any("--json" in one.opts for one in command.params)}
+    batches = {name for name in names if name.startswith("hls batch ")}
+    assert len(batches) == 6
+    assert (names - batches) | {"hls batch"} == set(DOCUMENTED)
 
 
 def test_documents_have_the_documented_keys(hls: Hls, folder: Path, store: Storage) -> None:
