@@ -267,7 +267,8 @@ def _follow_earlier(source: Source, changes: _Changes) -> _Earlier:
         urgent = find_failing(wanted, fail_on)
     removals = NO_REMOVALS
     if changes.is_review:
-        removals = read_removals(record, files, source.reader.files_at(commit), commit)
+        head = source.reader.files_at(commit)
+        removals = read_removals(record, files, head, commit, changes.rules)
     followed = replace(record, ledger=ledger)
     return _Earlier(followed, in_vain, wanted, is_requested, urgent, removals)
 

@@ -10,6 +10,7 @@ from itertools import chain
 
 from hls_handler.handlers.changed_files import TOKENS_PER_FILE, number_patch, redact_patch
 from hls_handler.handlers.reader import RepositoryFiles
+from hls_handler.handlers.skipped_files import SkipRules
 from hls_handler.question import estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, match_blocks, token
 from hls_handler.review.ledger import NAME_IN_CODE, PresentFiles, names_of
@@ -43,11 +44,16 @@ NO_REMOVALS = Removals()
 
 
 def read_removals(
-    record: ReviewRecord, files: PresentFiles, head: RepositoryFiles, commit: str
+    record: ReviewRecord,
+    files: PresentFiles,
+    head: RepositoryFiles,
+    commit: str,
+    rules: SkipRules,
 ) -> Removals:
     """Return all that was removed since the last review. `commit` is the present head.
 
-    Lines that the base removed are left out, because the pull request had not added them.
+    Lines that the base removed are left out, because the pull request had not added them, and files
+    that reviews leave out, although they may have lost an equal line.
     """
     before = record.blocks_at(record.rounds)
     changed = [name for name in before if _has_lost(before[name], files.by_file.get(name, ()))]
@@ -63,6 +69,7 @@ def read_removals(
     hunks = [
         RemovedLines(path, _show(hunk))
         for path, text in patches.items()
+        if files.name(path) in before or not rules.leaves_out(path)
         for hunk in redact_patch(number_patch(text)).hunks
         if any(line.mark == "-" and token("+", line.text) in added for line in hunk.lines)
     ]

@@ -206,6 +206,10 @@ class SkipRules:
             return by_content
         return by_path or by_content
 
+    def leaves_out(self, path: str) -> bool:
+        """Return True if a file is not shown because of its path."""
+        return self._find_reason_of_path(path) is not None
+
     def is_compared(self, file: ChangedFile) -> bool:
         """Return True if GitHub shows no line of a file, and its name does not say why."""
         if file.patch or file.additions or file.deletions or file.sha is None:

@@ -98,6 +98,14 @@ def test_a_fault_of_the_file_that_lost_a_line_counts_without_a_changed_line() ->
     assert pushes.push({"users.py": USERS}, findings=[fault]) == "failure"
 
 
+@pytest.mark.parametrize("path", ["private/plan.py", "yarn.lock"])
+def test_a_file_that_is_left_out_is_not_shown_for_a_line_of_another_file(path: str) -> None:
+    pushes = Pushes(base={**BASE, path: GUARDED}, ignored=["private/**"])
+    pushes.push({"users.py": USERS, "views.py": GUARDED})
+    pushes.push({"users.py": USERS, path: VIEWS})
+    assert removed(pushes) == {"views.py": ["L    2 -     check_name(name)"]}
+
+
 def test_removed_credentials_are_redacted() -> None:
     pushes = Pushes(base={"a.py": "", "b.py": ""})
     pushes.push({"a.py": f'TOKEN = "ghp_{"a1B2" * 9}"\n', "b.py": "X = 1\n"})
