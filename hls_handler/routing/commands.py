@@ -50,7 +50,7 @@ not have.
 
 COMMAND = re.compile(
     r"/(stop|resume|review full|review|help|(?:un)?dismiss)"
-    r"(?:(?<=dismiss)(?: #?([0-9]{1,6}))?(?:[:,.]? [^\w#/]*[^\W\d_].*)?)?"
+    r"(?:(?<=dismiss)(?: (?:finding )?#?([0-9]{1,6}))?(?:[:,.]? [^\w#/]*[^\W\d_].*)?)?"
 )
 """Matches a command as `read_command_line` returns it. What follows the number of a finding, a
 letter behind punctuation, is the reason.

@@ -104,6 +104,7 @@ def test_undismiss_has_a_number() -> None:
     "text",
     [
         "/dismiss #3.",
+        "/dismiss finding 3: the caller checks it",
         "\n@hls please /dismiss\u00a03",
         "/dismiss 3 because protoc writes this file",
         "/dismiss 3: false positive",
