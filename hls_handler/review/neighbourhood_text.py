@@ -79,8 +79,9 @@ Kind = Literal["callable", "type", "value"]
 
 _TYPES = (
     (
-        rf"\s*{_MODIFIERS}(?:sealed\s+|data\s+|const\s+)?(?:class|struct|interface|trait|enum|union"
-        rf"|record|object|module|namespace|type|typedef\s+struct|message|protocol)\s+{_NAME}"
+        rf"\s*{_MODIFIERS}(?:sealed\s+|data\s+|const\s+)?(?:enum(?:\s+(?:class|struct))?|class"
+        rf"|struct|interface|trait|union|record|object|module|namespace|type|typedef\s+struct"
+        rf"|message|protocol)\s+{_NAME}"
     ),
 )
 _CALLABLES = (
