@@ -23,7 +23,8 @@ DEFINITIONS = 5.0
 several definitions.
 """
 
-NAME = re.compile(r"[\w$][\w$-]*")
+NAME = re.compile(r"([\w$][\w$-]*)\s*(?:<.*>)?\s*(?:\(|\W*$)")
+"""The last name before arguments, without those of a type."""
 
 
 def look_up(facts: PullRequestFacts, names: Mapping[str, Set[str]], source: Source) -> LookedUp:
@@ -79,8 +80,10 @@ def _list_visible(facts: PullRequestFacts, paths: Iterable[str]) -> dict[str, se
 
 def _find_word(name: str) -> str:
     """Return the word to search: "set" of "store.set()", "" if there is none."""
-    words: list[str] = NAME.findall(name.partition("(")[0])
-    return ["", *words][-1]
+    match = NAME.search(name)
+    if match is None:
+        return ""
+    return match[1]
 
 
 def _to_wanted(word: str, facts: PullRequestFacts) -> ChangedName:

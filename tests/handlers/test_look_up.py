@@ -68,7 +68,13 @@ def find(source: Source, *names: str) -> LookedUp:
     return look_up(facts, list_names(facts), source)
 
 
-@pytest.mark.parametrize("name", ["set_entry", "Store.set_entry()", "store->set_entry(entry)"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("set_entry", "Store.set_entry()", "store->set_entry(entry)"),
+        *("(*Store).set_entry", "`set_entry<Entry>`", "Map<Key, Entry>.set_entry(load(entry))"),
+    ],
+)
 def test_uses_of_a_name_come_before_its_definition(name: str) -> None:
     found = find(make_source(), name)
     assert [(site.kind, site.path, site.line) for site in found.second_sites] == [
