@@ -1,5 +1,5 @@
 """Reads what a review needs besides the pull request: changed files, review threads, guidance,
-whole functions.
+the lines around hunks, other places.
 """
 
 from __future__ import annotations
