@@ -16,7 +16,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hls_handler.wording import add_usd
 
@@ -213,6 +213,11 @@ class Finding(_Part):
         description="Names of code that is not shown and would decide it. Empty if not asked for.",
     )
     title: str = Field(max_length=200)
+
+    @field_validator("look_up")
+    @classmethod
+    def _drop_blank(cls, names: list[str]) -> list[str]:
+        return [name for name in names if name.strip()]
 
 
 Verdict = Literal["present", "fixed", "gone"]

@@ -136,6 +136,10 @@ def test_confidence_in_percent_or_out_of_bounds_is_read(given: object, read: flo
     assert parse_finding(confidence=given).confidence == read
 
 
+def test_blank_names_to_look_up_are_left_out() -> None:
+    assert parse_finding(look_up=["", None, "close"]).look_up == ["close"]
+
+
 def test_quote_may_be_as_long_as_the_line() -> None:
     assert parse_finding(quote="x" * 9_000).quote == "x" * 9_000
 
