@@ -234,7 +234,7 @@ class WrappedRecord:
         return bool(self._wrapped == other)
 
     def __hash__(self) -> int:
-        return hash(self._wrapped)
+        return hash(repr(self._wrapped))  # a model with a list has no hash
 
     def __repr__(self) -> str:
         kind: Any = type(self._wrapped)
