@@ -171,8 +171,9 @@ class Search:
         self.texts |= {path: SourceText(path, text) for path, text in texts.items()}
         candidates: list[Candidate] = []
         for name in self.names:
-            hits = [hit for hit in self.hits[name.text] if self._has(hit)]
-            candidates += _NameHits(name, hits, self).rank()
+            of_name = _NameHits(name, self.hits[name.text], self)
+            of_name.hits = [hit for hit in of_name.hits if self._has(hit)]
+            candidates += of_name.rank()
         self._ranked = nlargest(MAX_RANKED, candidates, key=lambda candidate: candidate.score)
 
     def choose(self, shown: Mapping[str, Set[int]], tokens: int) -> tuple[SecondSite, ...]:
@@ -245,7 +246,7 @@ class _NameHits:
             definitions = self._choose_definitions()
         if self.is_frequent:
             hits = definitions
-            if len(definitions) > 1 or not self.name.is_called:
+            if len(definitions) > 1:
                 return
         namesakes = self._list_namesakes()
         for hit in hits:

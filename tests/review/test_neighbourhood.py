@@ -151,6 +151,7 @@ def test_of_a_frequent_name_only_its_single_definition_is_shown() -> None:
     user = "@@ -1 +1 @@\n-x = 0\n+x = tax_of(0)"
     (site,) = find_places({"tax.py": TAX, **users}, "0.py", user)
     assert (site.kind, site.path, site.sources) == ("definition", "tax.py", ("0.py",))
+    assert find_places({"tax.py": TAX, "wine.py": TAX, **users}, "0.py", user) == ()
 
 
 def test_at_most_three_places_of_a_name_are_shown_tests_last() -> None:
