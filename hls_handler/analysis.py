@@ -16,7 +16,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hls_handler.wording import add_usd
 
@@ -213,6 +213,14 @@ class Finding(_Part):
         description="Names of code that is not shown and would decide it. Empty if not asked for.",
     )
     title: str = Field(max_length=200)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: object) -> object:
+        """Accept stored replies of 0.4.10, which lack `look_up`."""
+        if isinstance(values, Mapping):
+            return {"look_up": [], **values}
+        return values
 
     @field_validator("look_up")
     @classmethod
