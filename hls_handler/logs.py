@@ -121,7 +121,10 @@ class CleanHandler(logging.StreamHandler[IO[str]]):
         self._cleaner.clean_record(record)
         line = super().format(record)
         if self._ring is not None:
-            self._ring.add(self._json_lines.format(record))
+            as_json = line
+            if not isinstance(self.formatter, JsonLines):
+                as_json = self._json_lines.format(record)
+            self._ring.add(as_json)
         self.terminator = "\n" if line else ""  # which is written after the line
         return line
 
