@@ -34,10 +34,12 @@ def look_up(facts: PullRequestFacts, names: Mapping[str, Set[str]], source: Sour
     Nothing is returned without a mirror, or if it cannot be read.
     """
     files = source.reader.files_at(facts.pull_request.head_sha)
-    searched = SearchedFiles(files, source.limits.ignored_paths)
     nothing = LookedUp()
-    found = read_optional(lambda: _search(facts, names, searched), nothing)
     if files.no_mirror:
+        return nothing
+    searched = SearchedFiles(files, source.limits.ignored_paths)
+    found = read_optional(lambda: _search(facts, names, searched), nothing)
+    if files.no_mirror:  # it became unavailable
         return nothing
     return found.value
 

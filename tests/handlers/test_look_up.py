@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -102,12 +102,23 @@ class UnsearchedReader(FakeReader):
         return Unsearched(self.github, sha)
 
 
+class Unread(FakeRepositoryFiles):
+    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
+        raise AssertionError("without a mirror, a request reads these texts")
+
+
+class UnreadReader(FakeReader):
+    def files_at(self, sha: str) -> RepositoryFiles:
+        return Unread(self.github, sha)
+
+
 def test_nothing_is_said_of_a_name_that_could_not_be_searched() -> None:
     source = make_source()
     facts = gather(source).with_reply(reply("absent"))
     assert isinstance(source.reader, FakeReader)
     source.reader.github.no_mirror = "git is not installed"
-    assert look_up(facts, list_names(facts), source) == LookedUp()
+    unread = read_from(UnreadReader(source.reader.github))
+    assert look_up(facts, list_names(facts), unread) == LookedUp()
     source.reader.github.no_mirror = ""
     failing = read_from(UnsearchedReader(source.reader.github))
     assert look_up(facts, list_names(facts), failing) == LookedUp()
