@@ -278,6 +278,7 @@ def test_continued_delivery_exceeds_the_limit(store: Storage) -> None:
     lease = begin_second(store)
     for _ in range(2):
         run_review_call(store, lease, continued())
+    assert [call.outcome for call in store.calls.calls_of("g2")] == ["ok", "ok"]
 
 
 def test_call_that_costs_as_much_as_a_review_may_is_held_by_the_limit_of_its_pull_request(
