@@ -56,7 +56,7 @@ NO_LABEL = "no label by a person that the prompt can ask for"
 
 @dataclass(frozen=True, slots=True)
 class ClosedPlan:
-    """What a batch has chosen, besides its prompts."""
+    """The issues of a batch, and the labels that each of its prompts is compared by."""
 
     groups: tuple[tuple[Group, ...], ...]  # by prompt
     issues: Mapping[int, PastIssue]  # by number

@@ -63,7 +63,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class PastIssue:
-    """What the result of an issue needs; its first text is the body of its deliveries."""
+    """The labels of an issue that its result is compared with."""
 
     first_labels: tuple[str, ...]
     truth: Truth

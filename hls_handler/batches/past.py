@@ -125,7 +125,7 @@ class Planner:
 
 @dataclass(frozen=True, slots=True)
 class ComparedReply:
-    """What was posted, and what the batch got; both as YAML."""
+    """The posted reply to a delivery and that of the batch, both as YAML."""
 
     subject: str  # "octo/widgets#7"
     posted: str
