@@ -1,7 +1,7 @@
 """CPU time of the search for other places in a repository of 20,000 files, relative to reading all
 of them once.
 
-The repository is generated: each file has 12 functions, and one of 20 files uses a helper. The
+The repository is generated: each file has 12 functions, and one of 40 files uses a helper. The
 change calls the helper, changes a function that has callers, renames a field and uses a name that
 is on very many lines. Reading all files is a search for a word that none has. CPU time of this
 process and its children counts: others may use the machine.
@@ -126,7 +126,7 @@ def _make_files(number: int) -> dict[str, bytes]:
     }
     for index in range(number):
         helper = "slugify"
-        if index % 20:
+        if index % 40:
             helper = "shorten"
         lines = [
             "import os",
@@ -149,7 +149,7 @@ def _make_files(number: int) -> dict[str, bytes]:
                 f"    return self.{noun}.get(result, total)",
                 "",
             ]
-        if index % 1_000 == 0:
+        if index % 2_000 == 0:  # a name in more than 12 files has only its definition
             lines.append("module_7.load_user(1, 2)")
         made.setdefault(f"src/pkg{index % 400}/module_{index}.py", "\n".join(lines).encode())
     return made
