@@ -36,15 +36,12 @@ from hls_handler.review.patches import (
     Line,
     Patch,
     Side,
-    hide_data,
     number_line,
     numbered,
     parse_numbered,
-    parse_patch,
     widen,
 )
-from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown, show_name
-from hls_handler.untrusted.redaction import redact_code
+from hls_handler.untrusted.cleaning import LONGEST_TEXT, count_shown, show_name
 from hls_handler.wording import count, is_or_are
 
 Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]
@@ -161,18 +158,6 @@ class Selection:
 
     def list_new(self, path: str) -> list[PlacedBlock]:
         return [self.blocks[path][index] for index in sorted(self.new.get(path, ()))]
-
-
-def number_patch(text: str) -> str:
-    """Return GitHub's patch as cleaned numbered text, with the credentials in it."""
-    return clean(CodeText(f"{numbered(parse_patch(text))}\n"))
-
-
-def redact_patch(numbered_text: str) -> Patch:
-    """Return a numbered patch as prompts show it. It is redacted before long data is hidden and the
-    patch is split, because half a key has no form.
-    """
-    return hide_data(parse_numbered(redact_code(numbered_text)))
 
 
 def select_files(

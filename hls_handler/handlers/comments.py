@@ -36,6 +36,8 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.job import Job, Source
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import RepositoryHistory, StoredSection
+from hls_handler.handlers.redacted_patches import number_patch, redact_patch
+from hls_handler.review.patches import numbered
 from hls_handler.routing import addressed_to_bot, asks_how_to_start
 
 QuestionKind = Literal["how to start", "a question"]
@@ -55,7 +57,7 @@ class AskedFinding:
     line: int | None
     title: str
     body: str
-    code: str  # the lines of the patch that end with the commented one, as GitHub shows them
+    code: str  # the numbered lines of the patch that end with the commented one
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +171,8 @@ def _find_finding(event: Event, history: RepositoryHistory) -> AskedFinding | No
     entry = next((entry for entry in ledger if thread and entry.comment_id == thread), None)
     if entry is None or thread is None:
         raise Superseded("the review thread is not, or no longer, one of HLS")
-    hunk = place.diff_hunk
-    return AskedFinding(thread, entry.path, entry.line, entry.title, entry.body, hunk)
+    code = numbered(redact_patch(number_patch(place.diff_hunk)))
+    return AskedFinding(thread, entry.path, entry.line, entry.title, entry.body, code)
 
 
 def _plan_reply(

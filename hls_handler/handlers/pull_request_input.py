@@ -24,8 +24,6 @@ from hls_handler.handlers.changed_files import (
     MAX_CALLS,
     Selection,
     may_have_calls,
-    number_patch,
-    redact_patch,
     select_files,
     show_again,
 )
@@ -56,6 +54,7 @@ from hls_handler.handlers.pull_request_facts import (
     plan_questions,
 )
 from hls_handler.handlers.reader import OptionalRead, Reader
+from hls_handler.handlers.redacted_patches import number_patches, redact_patch
 from hls_handler.handlers.removed_lines import (
     AGAIN_TOKENS,
     NO_REMOVALS,
@@ -193,7 +192,8 @@ def _read_changes(source: Source) -> _Changes:
         pull_request = reader.pull_request(pull_request.number)
     check_conversation(event, pull_request)
     listed = read_changed_files(event, pull_request, reader)
-    texts = {file.path: number_patch(file.patch) for file in listed if file.patch}
+    head = reader.files_at(pull_request.head_sha)
+    texts = number_patches({file.path: file.patch for file in listed if file.patch}, head)
     is_review = limits.is_review and not event.is_closing
     record = NO_REVIEW
     if is_review:

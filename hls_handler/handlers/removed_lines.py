@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from hls_handler.handlers.changed_files import TOKENS_PER_FILE, number_patch, redact_patch
+from hls_handler.handlers.changed_files import TOKENS_PER_FILE
 from hls_handler.handlers.reader import RepositoryFiles
+from hls_handler.handlers.redacted_patches import number_patches, redact_patch
 from hls_handler.handlers.skipped_files import SkipRules
 from hls_handler.question import estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, match_blocks, token
@@ -68,9 +69,9 @@ def read_removals(
     added = {text for block in chain(*before.values()) for text in block.lines if text[0] == "+"}
     hunks = [
         RemovedLines(path, _show(hunk))
-        for path, text in patches.items()
+        for path, text in number_patches(patches, head).items()
         if files.name(path) in before or not rules.leaves_out(path)
-        for hunk in redact_patch(number_patch(text)).hunks
+        for hunk in redact_patch(text).hunks
         if any(line.mark == "-" and token("+", line.text) in added for line in hunk.lines)
     ]
     return Removals(tuple(hunks))

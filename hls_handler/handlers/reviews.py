@@ -16,7 +16,6 @@ from hls_handler.deliveries import End
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, PullRequest, Review
 from hls_handler.github.values import ReviewComment
-from hls_handler.handlers.changed_files import number_patch, redact_patch
 from hls_handler.handlers.handler import (
     MAX_BODY_CHARACTERS,
     TOKENS_PER_COMMENT,
@@ -31,6 +30,7 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import Job, Source
 from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.redacted_patches import number_patch, redact_patch
 from hls_handler.question import estimate_tokens
 from hls_handler.review.patches import Hunk, Line, Patch, Side, numbered
 from hls_handler.untrusted.cleaning import clean

@@ -58,6 +58,14 @@ MARKER = re.compile(
 an example.
 """
 
+LIKE_KEY = re.compile(
+    rf"^{LINE_PREFIX}(?:{ENCODED}{{40,}}+{END_OF_LINE}|-----END\ [A-Z0-9 ]{{0,40}}PRIVATE\ KEY)",
+    re.MULTILINE,
+)
+"""A line that may be of a private key which begins above the text."""
+
+REDACTED_KEY = "[redacted: private-key]"
+
 HEADER_IN_KEY = re.compile(r"^@@ -[0-9,]{1,19} \+[0-9,]{1,19} @@\n?", re.MULTILINE)
 """Header of a hunk within a match of `PRIVATE_KEY`. It stays, because it says where the lines below
 it are.

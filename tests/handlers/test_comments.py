@@ -10,7 +10,7 @@ import pytest
 from tests.engine.fakes import HLS
 from tests.handlers.conversation import Home, Talk, person
 from tests.handlers.events import ANSWER
-from tests.handlers.world import PATCH, finding, pull_request_analysis
+from tests.handlers.world import finding, pull_request_analysis
 
 ANSWERED = "> `zoe` asked: @\u200bhls why is that?\nRead the guide."
 
@@ -115,7 +115,10 @@ def test_question_in_a_thread_of_hls_is_answered_there_with_finding_and_code(pul
         "`n` may be 0.\n"
         "\n"
         "Its lines in the pull request; the last one is meant:\n"
-        f"{PATCH}\n"
+        "@@ -1,2 +1,2 @@\n"
+        "R    1   def area(side):\n"
+        "L    2 -     return side * 2\n"
+        "R    2 +     return side ** 2\n"
         "\n"
         "Comment before, by zoe:\n"
         "I will look at it.\n"

@@ -282,6 +282,56 @@ def test_rule_10_a_key_in_another_place_is_redacted() -> None:
     assert "MIIE" not in site.text
 
 
+SIGNED = ["x = 0"] * 30 + KEY.split("\n") + ["", "def sign():", "    return 2"]
+"""Lines of a file with a key; its lines 33 to 35 are of the key, and 36 is its last."""
+
+
+def hunk_in_key(lines: list[str], heading: str = "") -> ChangedFile:
+    """A change of the last line, whose hunk begins at line 33."""
+    context = "\n".join(f" {line}" for line in lines[32:-1])
+    header = f"@@ -33,{len(lines) - 32} +33,{len(lines) - 32} @@{heading}"
+    return file("sign.py", f"{header}\n{context}\n-    return 1\n+    return 2")
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+@pytest.mark.parametrize("end", ["", '\\n" \\'])
+def test_rule_10_a_hunk_that_begins_inside_a_key_is_redacted(end: str, is_read: bool) -> None:
+    lines = [line.replace("xNvBt6W", f"xNvBt6W{end}") for line in SIGNED]
+    changed = hunk_in_key(lines, heading=" MIIEpAIBAAKCAQEA7bq98Jq0tnrKTQe8Xo9U3mVwPz5y")
+    head_files = {}
+    if is_read:
+        head_files["sign.py"] = "\n".join(lines) + "\n"
+    facts = gather(fake_reader(pull_request(), (changed,), head_files=head_files))
+    (shown,) = facts.files
+    assert "MIIE" not in shown.numbered
+    assert "\nR   35       [redacted: private-key]\n" in shown.numbered
+    assert "\nR   37   \nR   38   def sign():\n" in shown.numbered
+    assert ("R    1   x = 0" in shown.numbered) == is_read
+    assert facts.credentials == ()
+
+
+def test_rule_10_an_added_line_of_a_key_that_begins_above_its_hunk_is_a_finding() -> None:
+    lines = [*SIGNED[:34], "    " + "QUJD" * 16, *SIGNED[35:]]
+    patch = (
+        f"@@ -33,4 +33,4 @@\n {lines[32]}\n {lines[33]}\n-{SIGNED[34]}\n+{lines[34]}\n {lines[35]}"
+    )
+    changed = file("sign.py", patch)
+    head_files = {"sign.py": "\n".join(lines)}
+    facts = gather(fake_reader(pull_request(), (changed,), head_files=head_files))
+    (shown,) = facts.files
+    assert ("MIIE" in shown.numbered, "QUJD" in shown.numbered) == (False, False)
+    assert "L   35 -     [redacted: private-key]" in shown.numbered
+    assert [(one.line, one.form) for one in facts.credentials] == [(35, "private-key")]
+
+
+def test_lines_like_a_key_at_the_begin_of_a_hunk_are_shown_if_the_file_has_no_key() -> None:
+    lines = [line.replace("RSA PRIVATE KEY", "CERTIFICATE") for line in SIGNED]
+    head_files = {"sign.py": "\n".join(lines)}
+    changed = hunk_in_key(lines)
+    shown = gather(fake_reader(pull_request(), (changed,), head_files=head_files)).files[0]
+    assert f"R   33   {lines[32]}\n" in shown.numbered
+
+
 def test_finding_at_a_line_around_a_hunk_is_listed_without_a_line() -> None:
     found = finding(path="area.py", line=3, quote="    x = 3")
     facts = gather(reader()).with_reply(pull_request_analysis(findings=[found]))

@@ -118,6 +118,15 @@ def test_rule_10_hunk_is_redacted_as_code_before_it_is_cut(home: Home) -> None:
     assert shown in home.question
 
 
+def test_rule_10_lines_like_a_key_at_the_begin_of_a_hunk_are_redacted(home: Home) -> None:
+    data = ["MIIEpAIBAAKCAQEA" * 4] * 3
+    hunk = "@@ -7,3 +7,4 @@\n" + "\n".join(f" {one}" for one in data) + "\n+COUNT = 1"
+    home.says(review_analysis())
+    home.open_pull_request().review("Look.", line(diff_hunk=hunk, line=None))
+    assert "MIIEpAI" not in home.question
+    assert "\nR    9   [redacted: private-key]\nR   10 + COUNT = 1\n" in home.question
+
+
 def test_comments_beyond_the_budget_are_counted_and_nothing_is_cleared(home: Home) -> None:
     pull = home.open_pull_request()
     home.says(review_analysis(request("square the side")))

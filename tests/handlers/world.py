@@ -34,7 +34,7 @@ from hls_handler.events import (
 from hls_handler.github.values import ChangedFile, ReviewComment, ReviewContext, ReviewThread
 from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.asking import Asking, Replies
-from hls_handler.handlers.changed_files import Selection, number_patch, redact_patch, select_files
+from hls_handler.handlers.changed_files import Selection, select_files
 from hls_handler.handlers.job import (
     NO_GUARD,
     NO_INLINE,
@@ -47,6 +47,7 @@ from hls_handler.handlers.job import (
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
+from hls_handler.handlers.redacted_patches import number_patch, redact_patch
 from hls_handler.handlers.review_input import find_present
 from hls_handler.handlers.skipped_files import SkipRules
 from hls_handler.review.blocks import Block

@@ -113,6 +113,17 @@ def test_removed_credentials_are_redacted() -> None:
     assert removed(pushes) == {"a.py": ['L    1 - TOKEN = "[redacted: github-token]"']}
 
 
+def test_rule_10_a_key_that_begins_above_removed_lines_is_redacted() -> None:
+    data = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2"
+    key = ["-----BEGIN PRIVATE KEY-----", *[data] * 8, "-----END PRIVATE KEY-----"]
+    pushes = Pushes(base={"key.txt": "", "b.py": ""})
+    pushes.push({"key.txt": "\n".join([*key, "COUNT = 1", ""]), "b.py": "X = 1\n"})
+    pushes.push({"key.txt": "\n".join([*key, ""]), "b.py": "X = 1\n"})
+    (hunk,) = pushes.shown["removals"].hunks
+    assert "R    9   [redacted: private-key]\nR   10   [redacted: private-key]\n" in hunk.code
+    assert "\nL   11 - COUNT = 1\n" in hunk.code
+
+
 GUARD = "def handle(name):\n    assert name.isalnum()\n"
 
 
