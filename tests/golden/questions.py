@@ -56,7 +56,7 @@ def to_question(
         assert github is not None
         event, reader = _read_event(case, case.public, github)
     else:
-        event, reader = _to_event(case)
+        event, reader = to_event(case)
     handler, effective = handler_for(event.name), find_effective_settings(settings)
     prompt = prompts.get(handler.family) or _find_prompt(event.key, effective, library)
     rule = Rule(event.key, prompt, effective, library.prompts[prompt].path)
@@ -127,7 +127,7 @@ def _read_event(
     return replace(opened, pull_request=pull, is_recent=True), _PublicReader(fake, reader)
 
 
-def _to_event(case: Case) -> tuple[Event, FakeReader]:
+def to_event(case: Case) -> tuple[Event, FakeReader]:
     match case:
         case PullRequestCase():
             pull = pull_request(
