@@ -1,29 +1,23 @@
 """The line of a settings or prompt file that a message is about, and the part of it to mark.
 
-An excerpt of settings shows known keys, the key that the message names, and values without
-credentials of known keys that are not secret. Everything else except punctuation may be part of a
-secret: it is shown as `…`. Comments are left out.
+An excerpt of settings shows the key that the message names. It shows the value only of a known key
+that is not secret, since an unknown key may be a misspelt secret; everything else is `…`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import yaml
-
+from hls_handler.errors import SettingsError
 from hls_handler.settings.reference import Reference, has_credentials
-from hls_handler.settings.yaml_parser import MAX_BYTES
+from hls_handler.settings.yaml_parser import MAX_BYTES, Place, parent_path, parse_tree
 from hls_handler.untrusted.redaction import redact
 
 MAX_CHARACTERS = 120  # of a line; a longer one is cut
 HIDDEN = "…"
-PUNCTUATION = "{}[],:-"
-UNKNOWN = "?"  # in a path: a key that is not a plain name
-NAME = re.compile(r"[\s-]*(\w+):\s*")
+BEGINNING = re.compile(r"([\s-]*)(?:(\w+):)?")
 CODE = re.compile(r"\{[{%].*?(?:[%}]\}|$)")
 WORD = r"(?:(?<!\w)|(?!\w))"  # the beginning or end of a word, or a place outside of words
 EXPECTED_TOKEN = re.compile(r"^expected token '[^']*', ")  # which the line does not have
@@ -44,47 +38,85 @@ def read_excerpt(file: str, number: int, message: str) -> Excerpt | None:
     if not is_yaml and path.suffix != ".j2":
         return None
     try:
-        text = path.read_bytes()[:MAX_BYTES].decode()
+        text = path.read_bytes()[:MAX_BYTES].decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return None
     lines = text.split("\n")
     if number > len(lines):
         return None
-    if is_yaml:
-        excerpt = _excerpt_of_yaml(text, number, message)
-    else:
-        excerpt = _excerpt_of_template(lines[number - 1], message)
-    if not excerpt.text.strip():
+    line = lines[number - 1]
+    if not line.strip():
         return None
-    return _cut(excerpt)
+    if not is_yaml:
+        return _cut(_excerpt_of_template(line, message))
+    place = _find_place(text, number, message)
+    if place is None:
+        return _excerpt_of_invalid_yaml(line)
+    return _cut(_excerpt_of_place(line, place))
 
 
-def _cut(excerpt: Excerpt) -> Excerpt:
-    """Return the part of a long line that begins some words in front of what is marked."""
-    end = excerpt.start + min(excerpt.length, MAX_CHARACTERS // 2)
-    left = 0
-    text = excerpt.text
-    if end > MAX_CHARACTERS:
-        left = excerpt.start - MAX_CHARACTERS // 2
-        text = HIDDEN + text[left + 1 :]
-    shown = text[:MAX_CHARACTERS]
-    start = excerpt.start - left
-    return Excerpt(shown, start, min(excerpt.length, len(shown) - start))
+def _find_place(text: str, number: int, message: str) -> Place | None:
+    """Return the key that the message begins with, or the section around it, if it is in the
+    line.
+    """
+    path = message.partition(": ")[0]
+    try:
+        tree = parse_tree(text, "")
+    except SettingsError:
+        return None
+    while path:
+        for name in (path, f"{path}_path"):  # a message about `token` in place of `token_path`
+            if tree.lines.get(name) == number:
+                return tree.places[name]
+        path = parent_path(path)
+    return None
 
 
-def _mark_all(text: str) -> Excerpt:
-    stripped = text.strip()
-    return Excerpt(text, text.find(stripped), len(stripped))
+def _excerpt_of_place(line: str, place: Place) -> Excerpt:
+    """Return the key, and its value if that is public, without what else is in the line."""
+    key = place.key
+    value = place.value
+    before = line[: key.start_mark.column]
+    if before.strip(" -"):
+        before = f"{HIDDEN} "
+    name = ""
+    if key is not value:  # no item of a list
+        name = f"{key.value}: "
+    written = line[value.start_mark.column : value.end_mark.column]
+    if value.start_mark.line == key.start_mark.line and _is_public(place, written):
+        return Excerpt(before + name + written, len(before + name), len(written))
+    marked = name.removesuffix(": ") or HIDDEN
+    return Excerpt(before + name + HIDDEN, len(before), len(marked))
+
+
+def _is_public(place: Place, written: str) -> bool:
+    key = Reference().find(re.sub(r"\[\d+\]$", "", place.path))
+    if key is None or key.secret or key.kind != "key":
+        return False
+    # else it has escapes, a tag or an anchor, or goes on in another line
+    is_whole = written.strip("'\"") == place.value.value
+    return is_whole and not has_credentials(written)
+
+
+def _excerpt_of_invalid_yaml(line: str) -> Excerpt:
+    """Return the key that the line begins with, if it is a known one."""
+    beginning = BEGINNING.match(line)
+    assert beginning is not None  # it matches the empty text
+    names = {row.path.rpartition(".")[2] for row in Reference().rows}
+    text = beginning[1]
+    if beginning[2] in names:
+        text = f"{beginning[0]} "
+    return _mark_all(text.expandtabs(4) + HIDDEN)
 
 
 def _excerpt_of_template(line: str, message: str) -> Excerpt:
     text = redact(line.rstrip().expandtabs(4))
-    code = [range(*found.span()) for found in CODE.finditer(text)]
+    code = [range(*part.span()) for part in CODE.finditer(text)]
     about = EXPECTED_TOKEN.sub("", message).rpartition(" has no ")[2]
-    for found in QUOTED.finditer(about):
-        name = next(filter(None, found.groups()))
+    for quoted in QUOTED.finditer(about):
+        name = next(filter(None, quoted.groups()))
         before = ""
-        if code and about != message and found.start() == 0:
+        if code and about != message and quoted.start() == 0:
             before = r"(?<=\.)"  # an attribute
         elif code:
             before = r"(?<!\.)"
@@ -94,138 +126,19 @@ def _excerpt_of_template(line: str, message: str) -> Excerpt:
     return _mark_all(text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of a YAML text."""
-
-    text: str  # of a key or value, without quotes
-    start: yaml.Mark
-    end: yaml.Mark
-    kind: Literal["key", "value", "sign", "mistake"]  # that one lasts to the end of the line
-    path: str  # "repositories.name", without the positions of list items
-
-    def columns_in(self, line: str, number: int) -> range:
-        """Return the columns of the part in the line of this number."""
-        if self.end.line < number - 1 or self.start.line >= number:
-            return range(0)
-        first = self.start.column
-        if self.start.line < number - 1:
-            first = 0
-        end = self.end.column
-        if self.end.line >= number:
-            end = len(line)
-        return range(first, end)
+def _mark_all(text: str) -> Excerpt:
+    stripped = text.strip()
+    return Excerpt(text, text.find(stripped), len(stripped))
 
 
-def _excerpt_of_yaml(text: str, number: int, message: str) -> Excerpt:
-    source = text.split("\n")[number - 1]
-    named_path, _, about = message.partition("; ")[0].partition(": ")
-    list_path = re.sub(r"\[\d+\]", "", named_path)
-    known = _find_known_keys()
-    shown = ""
-    at = 0
-    marked = None
-    for part in _scan(text):
-        columns = part.columns_in(source, number)
-        if not columns:
-            continue
-        shown += " " * (columns.start - at)
-        at = columns.stop
-        value = re.escape(part.text)
-        quoted = f'"{value}"|found {value},'
-        if part.text and part.path == list_path:
-            quoted += rf"|(?<!\w){value}(?!\w)"
-        is_quoted = part.kind == "value" and re.search(quoted, about)
-        is_named = part.kind == "key" and f".{named_path}".endswith(f".{part.text}")
-        written = source[columns.start : columns.stop]
-        if not _is_public(part, written, known, is_named=is_named):
-            written = HIDDEN
-        if is_quoted or (marked is None and (is_named or part.kind == "mistake")):
-            marked = (len(shown), len(written))
-        shown += written
-    name = NAME.match(source)
-    has_parts = shown.strip(f"{HIDDEN} ")  # else YAML ends in front of the line, or of its value
-    if name is not None and name[1] in known.names and not has_parts:
-        marked = None
-        shown = f"{name[0]}{HIDDEN}".expandtabs(4)
-    if marked is None:
-        return _mark_all(shown)
-    return Excerpt(shown, *marked)
-
-
-@dataclass(frozen=True, slots=True)
-class _KnownKeys:
-    paths: frozenset[str]
-    open_paths: frozenset[str]  # of keys whose values are not secret
-    names: frozenset[str]
-
-
-def _find_known_keys() -> _KnownKeys:
-    paths = set()
-    open_paths = set()
-    for row in Reference().rows:
-        path = row.path.replace("[]", "")
-        if "*" in path:  # stands for any name
-            continue
-        paths.add(path)
-        if row.kind == "key" and not row.secret:
-            open_paths.add(path)
-    names = {path.rpartition(".")[2] for path in paths}
-    return _KnownKeys(frozenset(paths), frozenset(open_paths), frozenset(names))
-
-
-def _is_public(part: _Part, written: str, known: _KnownKeys, *, is_named: bool) -> bool:
-    if part.kind == "mistake":
-        return False
-    if part.kind == "sign":  # also a tag, an anchor, an alias or a directive
-        return not written.strip(PUNCTUATION)
-    if written.strip("'\"") != part.text:  # has escapes, or goes on in another line
-        return False
-    if part.kind == "key":
-        return is_named or part.path in known.paths
-    return part.path in known.open_paths and not has_credentials(part.text)
-
-
-def _scan(text: str) -> Iterator[_Part]:
-    """Yield the parts of a text. A text that is not YAML has those in front of the mistake."""
-    keys = [""]  # the current key of each open map or list; "" if it has none
-    is_key = False
-    try:
-        for token in yaml.scan(text):
-            value = ""
-            kind: Literal["key", "value", "sign"] = "sign"
-            match token:
-                case yaml.BlockMappingStartToken() | yaml.FlowMappingStartToken():
-                    keys.append("")
-                case yaml.BlockSequenceStartToken() | yaml.FlowSequenceStartToken():
-                    keys.append("")
-                case (
-                    yaml.BlockEndToken() | yaml.FlowMappingEndToken() | yaml.FlowSequenceEndToken()
-                ):
-                    if len(keys) > 1:
-                        keys.pop()
-                case yaml.FlowEntryToken():
-                    keys[-1] = ""
-                case yaml.KeyToken():
-                    keys[-1] = UNKNOWN
-                    is_key = True
-                case yaml.ValueToken():
-                    is_key = False
-                case yaml.ScalarToken():
-                    value = token.value
-                    kind = "value"
-                    if is_key:
-                        kind = "key"
-                        keys[-1] = value
-                    is_key = False
-            path = ".".join(filter(None, keys))
-            yield _Part(value, token.start_mark, token.end_mark, kind, path)
-    except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark
-        if exc.context and "scalar" in exc.context:  # a quote that is not closed
-            mark = exc.context_mark
-        if mark is not None and mark.column > 0:
-            end = yaml.Mark("", 0, mark.line + 1, 0, None, 0)
-            yield _Part("", mark, end, "mistake", "")
-    except yaml.YAMLError:
-        return
+def _cut(excerpt: Excerpt) -> Excerpt:
+    """Return the part of a long line that begins some words in front of what is marked."""
+    end = excerpt.start + min(excerpt.length, MAX_CHARACTERS // 2)
+    offset = 0
+    text = excerpt.text
+    if end > MAX_CHARACTERS:
+        offset = excerpt.start - MAX_CHARACTERS // 2
+        text = HIDDEN + text[offset + 1 :]
+    text = text[:MAX_CHARACTERS]
+    start = excerpt.start - offset
+    return Excerpt(text, start, min(excerpt.length, len(text) - start))

@@ -80,7 +80,7 @@ class Sources:
         """
         path = key
         while path and path not in self.lines:
-            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+            path = parent_path(path)
         return self.lines.get(path)
 
     def where(self, key: str) -> str:
@@ -103,6 +103,15 @@ class Sources:
         return f"add {key} to {self.file} and set it to {to}"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a key, or of an item of a list, in the text of a file."""
+
+    path: str  # "repositories[0].events"
+    key: yaml.Node  # of an item, the item itself
+    value: yaml.Node
+
+
 @dataclass(slots=True)
 class Tree:
     """A parsed YAML file, not yet validated against a model."""
@@ -110,6 +119,7 @@ class Tree:
     file: str
     root: object = None  # content of the file: dict, list, str, int, float, bool or None
     lines: dict[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
+    places: dict[str, Place] = field(default_factory=dict)  # by key path
     # (line, sentence) of problems without a key path
     problems: list[tuple[int, str]] = field(default_factory=list)
     # key path -> sentence; its value in `root` is None
@@ -247,6 +257,11 @@ def key_path(section: str, name: str) -> str:
     return f"{section}.{name}" if section else name
 
 
+def parent_path(path: str) -> str:
+    """Return the key path of the section or list that a key is in: "server" for "server.port"."""
+    return path[: max(path.rfind("."), path.rfind("["), 0)]
+
+
 def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Yield (key path, value) for each single value in nested dicts, lists and tuples:
     ("server.port", 8000).
@@ -325,6 +340,7 @@ class _TreeBuilder:
 
     def _item(self, path: str, begin: yaml.Node, node: yaml.Node, depth: int) -> object:
         self._tree.lines[path] = begin.start_mark.line + 1
+        self._tree.places[path] = Place(path, begin, node)
         return self.value(node, path, depth + 1)
 
     def _check_keys(self, node: yaml.MappingNode, path: str) -> None:

@@ -28,7 +28,7 @@ def write(folder: Path, settings: str) -> str:
     [
         (
             "server: {host: 127.0.0.1, prot: 80} # comment\n",
-            "  |\n1 | server: {host: 127.0.0.1, prot: …}\n  |                           ^^^^\n",
+            "  |\n1 | … prot: …\n  |   ^^^^\n",
         ),
         (
             "limits:\n  concurrency: many\n",
@@ -37,11 +37,11 @@ def write(folder: Path, settings: str) -> str:
         ("server:\n\tport: 8000\n", "  |\n2 |     port: …\n  |     ^^^^^^^\n"),
         (
             "check: {ignore: [HLS12, HLS012]}\n",
-            "  |\n1 | check: {ignore: [HLS12, HLS012]}\n  |                  ^^^^^\n",
+            "  |\n1 | … HLS12\n  |   ^^^^^\n",
         ),
         (
             "labels: {allow: [bug, @team]}\n",
-            "  |\n1 | labels: {allow: [bug, …\n  |                       ^\n",
+            "  |\n1 | labels: …\n  | ^^^^^^^^^\n",
         ),
         (
             "limits:\n  concurrency: 4\n   shutdown_s: 3\n",
