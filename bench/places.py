@@ -20,8 +20,8 @@ from hls_handler.git.mirror import Mirrors
 from hls_handler.github.api import GithubApi
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
+from hls_handler.github.source import CommitFiles
 from hls_handler.handlers.changed_files import Selection
-from hls_handler.handlers.reader import RepositoryFiles
 from hls_handler.handlers.review_input import read_surroundings
 from hls_handler.settings.model import Mirror as MirrorSettings
 from hls_handler.settings.values import EMPTY_PATH_FILTER
@@ -155,7 +155,7 @@ def _make_files(number: int) -> dict[str, bytes]:
     return made
 
 
-def _search(selection: Selection, head: RepositoryFiles) -> None:
+def _search(selection: Selection, head: CommitFiles) -> None:
     found = read_surroundings(selection, head, EMPTY_PATH_FILTER, tokens=50_000, most=4_000)
     assert not found.unsearched, found.unsearched
     names = {(site.kind, site.name) for site in found.second_sites[0]}

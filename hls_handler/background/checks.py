@@ -6,19 +6,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from hls_handler.background.threads import Check, ProblemFound
-from hls_handler.engine.active_config import ActiveConfig, ConfigReloader, Github
+from hls_handler.engine.active_config import ActiveConfig, ConfigReloader
 from hls_handler.engine.health import REVIEW, Health
 from hls_handler.errors import Dependency, DependencyDown, HlsError, ModelNotFound
 from hls_handler.git.host import MirrorUnavailable
 from hls_handler.git.mirror_disk import MirrorDisk
 from hls_handler.git.run import find_git
-from hls_handler.github.identity import EXPIRY_REMEDY, Identity
+from hls_handler.github.client import Github
+from hls_handler.github.identity import EXPIRY_REMEDY
 from hls_handler.github.tokens import GITHUB_RATE_LIMIT
 from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.queue.leases import EXPIRY, Expiry
@@ -38,23 +39,13 @@ STUCK_S = 600.0
 """Seconds for which a delivery may be due before `/health` reports a problem."""
 
 
-class IdentityClient(Protocol):
-    """The part of `github.client.Github` that the check of GitHub uses."""
-
-    def accounts(self) -> Sequence[Github]:
-        """Return a client for each token, or one for the App."""
-        ...
-
-    def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity: ...
-
-
 @dataclass(eq=False)
 class HealthChecks:
     """The checks that the probe makes."""
 
     store: Storage
     reloader: ConfigReloader
-    github: Callable[[ActiveConfig], IdentityClient]
+    github: Callable[[ActiveConfig], Github]
     # Asks Claude's API whether a model of the settings exists. A model that it does not know is no
     # problem if the last call was answered: some services have only the Messages API.
     lookup_model: Callable[[str, Claude], object]
@@ -199,7 +190,7 @@ PERMISSION_REMEDY = (
 )
 
 
-def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str, object]:
+def _check_identity(client: Github, config: ActiveConfig) -> Mapping[str, object]:
     failures: list[DependencyDown] = []
     for bot, account in zip(config.bots, client.accounts(), strict=True):
         try:

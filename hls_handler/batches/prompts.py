@@ -12,9 +12,9 @@ from hls_handler.engine.batches import AskedPrompt, read_to_record
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import StepFailed, with_remedy
 from hls_handler.events import Event
+from hls_handler.github.reader import GithubReader
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import common_variables
-from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.prompting.source_files import make_folder
@@ -70,7 +70,7 @@ def choose_prompts(
 def render_question(
     event: Event,
     asked: AskedPrompt,
-    reader: Reader,
+    reader: GithubReader,
     settings: Settings,
     effective: EffectiveSettings,
 ) -> RenderedPrompt:

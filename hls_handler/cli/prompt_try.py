@@ -33,7 +33,6 @@ from hls_handler.cli.options import (
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.terminal import print_json, print_line, print_lines, waiting
-from hls_handler.engine.active_config import Writer
 from hls_handler.engine.asking import advise, find_review_budget
 from hls_handler.engine.handler_job import check_fallback_issue, name_fallback_setting
 from hls_handler.engine.library import GUID
@@ -49,6 +48,7 @@ from hls_handler.errors import (
 )
 from hls_handler.events import Account, Event, parse_event
 from hls_handler.github.client import ReadOnlyGithub
+from hls_handler.github.writer import GithubWriter
 from hls_handler.handlers.reader import EmptyHistory, RepositoryHistory
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import Prompt
@@ -301,7 +301,7 @@ class EventTrial:
             reasons.append(outcome.detail)
         return "; ".join(filter(None, reasons)) or "analysed; nothing to post"
 
-    def _make_writer(self, event: Event) -> Writer:
+    def _make_writer(self, event: Event) -> GithubWriter:
         number = 0
         if event.conversation is not None:
             number = event.conversation.number

@@ -9,173 +9,29 @@ import hashlib
 import hmac
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from hls_handler.actions import (
-    CommitCheck,
-    EnsureCheck,
-    EnsureComment,
-    EnsureIssueType,
-    EnsureLabels,
-    EnsureReply,
-    EnsureReview,
-    Outcome,
-    Reaction,
-    RequestReviewers,
-    WrittenCheck,
-)
-from hls_handler.analysis import Reply, UnusableReply, Usage
+from hls_handler.claude.providers import Providers
 from hls_handler.db.database import Database
 from hls_handler.engine.health import Health
-from hls_handler.errors import DependencyDown, SettingsError, StoreUnavailable
+from hls_handler.errors import SettingsError, StoreUnavailable
 from hls_handler.events import Account
-from hls_handler.github.labels import LabelState
-from hls_handler.handlers.reader import Reader
+from hls_handler.github.client import Github
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import RenderedPrompt
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.retrieval.vectors import Vectors
 from hls_handler.routing import Ignored, Router, RoutingResult, WebhookEnvelope, from_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload, plan_reload
-from hls_handler.settings.model import EffectiveLabels, Settings
 from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.conversations import BotAccounts, ConversationHistory
+from hls_handler.store.conversations import BotAccounts
 
 log = logging.getLogger(__name__)
-
-
-class Writer(Protocol):
-    """Idempotent writes to one repository; `github.writer.GithubWriter` implements it.
-
-    `is_retry`: an earlier attempt may have written the same.
-    """
-
-    def ensure_labels(
-        self,
-        number: int,
-        action: EnsureLabels,
-        *,
-        labels: EffectiveLabels,
-        before: Mapping[str, LabelState],
-        present: frozenset[str] | None = None,
-    ) -> Outcome: ...
-
-    def ensure_issue_type(self, number: int, action: EnsureIssueType) -> Outcome: ...
-
-    def request_reviewers(self, number: int, action: RequestReviewers) -> Outcome: ...
-
-    def ensure_reaction(
-        self, comment_id: int, content: Reaction, *, is_review_comment: bool = False
-    ) -> str: ...
-
-    def ensure_comment(
-        self, number: int, action: EnsureComment, *, may_exist: bool = True
-    ) -> Outcome: ...
-
-    def ensure_review(
-        self, number: int, action: EnsureReview, *, is_retry: bool = False
-    ) -> Outcome:
-        """Raises `Superseded` if GitHub rejects the review because the pull request has a newer
-        commit.
-        """
-        ...
-
-    def ensure_reply(
-        self, number: int, action: EnsureReply, *, is_retry: bool = False
-    ) -> Outcome: ...
-
-
-class Checks(Protocol):
-    """Writes of checks on commits of one repository; `github.checks.GithubChecks` implements
-    it.
-    """
-
-    def begin(
-        self,
-        check: CommitCheck,
-        *,
-        waits_until: datetime | None = None,
-        is_claude_down: bool = False,
-    ) -> WrittenCheck: ...
-
-    def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck: ...
-
-
-class Github(Protocol):
-    """Client of GitHub as the bot account; `github.client.Github` implements it. Each worker
-    thread has its own.
-    """
-
-    @property
-    def requests_sent(self) -> int: ...
-
-    def fetch_bot_account(self) -> Account: ...
-
-    def rate_limit(self, repository: str) -> str: ...
-
-    def remember_installation(self, repository: str, installation_id: int) -> None: ...
-
-    def has_repository(self, repository: str) -> bool: ...
-
-    def reader(self, repository: str, *, bot: Account | None = None) -> Reader: ...
-
-    def writer(
-        self,
-        repository: str,
-        *,
-        bot: Account,
-        history: ConversationHistory,
-        begin_write: Callable[[], None],
-        check_lease: Callable[[], None],
-        dry_run: bool,
-    ) -> Writer: ...
-
-    def checks(
-        self,
-        repository: str,
-        *,
-        begin_write: Callable[[], None],
-        check_lease: Callable[[], None],
-        name: str = ...,
-    ) -> Checks: ...
-
-
-T = TypeVar("T")
-
-
-class Provider(Protocol):
-    """Client of one service that answers prompts."""
-
-    def upper_estimate(
-        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
-    ) -> Usage: ...
-
-    def ask(
-        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
-    ) -> Reply | UnusableReply: ...
-
-
-class Claude(Protocol):
-    """The providers, Claude's API as the first of them by default. Each worker thread has its
-    own.
-    """
-
-    def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
-        """Return the result of `ask` with the first provider that does not fail. `model` is that of
-        the prompt.
-        """
-        ...
-
-    def find_outage(self) -> DependencyDown | None:
-        """Return why a provider is not asked at the moment; None if all are."""
-        ...
-
 
 ClientSettings = TypeVar("ClientSettings")
 Client = TypeVar("Client")
@@ -340,7 +196,7 @@ class WorkerContext:
     store: Storage
     leases: HeldLeases
     github: Github
-    claude: Claude
+    claude: Providers
     health: Health
     config: DeliveryConfig
     # for a repository's id and a number

@@ -28,9 +28,8 @@ from hls_handler.analysis import (
     file_summaries_of,
     find_review,
 )
-from hls_handler.claude.provider import CORRECTION, request_schema
+from hls_handler.claude.provider import CORRECTION, Provider, request_schema
 from hls_handler.deliveries import COMMANDED
-from hls_handler.engine.active_config import Provider
 from hls_handler.engine.health import REVIEW
 from hls_handler.engine.job import Codec, Job, decode_reply, encode_reply, redact_unusable
 from hls_handler.errors import (

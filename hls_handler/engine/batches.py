@@ -18,11 +18,12 @@ from hls_handler.engine.recording_job import RecordingJob, read_facts
 from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import ConversationIgnored, Permanent, PromptError
 from hls_handler.events import Event
+from hls_handler.github.reader import GithubReader
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.job import Source
-from hls_handler.handlers.reader import EMPTY_HISTORY, Reader
+from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library, PromptSources
 from hls_handler.routing import Rule
@@ -145,7 +146,7 @@ def _read(job: Job) -> Any:
 
 def read_to_record(
     event: Event,
-    reader: Reader,
+    reader: GithubReader,
     settings: Settings,
     library: Library,
     effective: EffectiveSettings,

@@ -25,7 +25,6 @@ from hls_handler.actions import (
     WrittenCheck,
 )
 from hls_handler.analysis import Receipt
-from hls_handler.engine.active_config import Checks, Github
 from hls_handler.engine.job import IN_PLACE, LOCK_S, Codec, Job
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import (
@@ -39,6 +38,9 @@ from hls_handler.errors import (
     TokenReplaced,
 )
 from hls_handler.events import MergeGroup
+from hls_handler.github.checks import GithubChecks
+from hls_handler.github.client import Github
+from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.check import (
     plan_group_title_check,
     plan_ignored_check,
@@ -52,7 +54,6 @@ from hls_handler.handlers.merge_groups import (
     is_draft_of_queue,
     plan_group_check,
 )
-from hls_handler.handlers.reader import Reader
 from hls_handler.queue.leases import EXPIRY
 from hls_handler.queue.locks import WriteCompleted
 from hls_handler.routing import (
@@ -125,7 +126,7 @@ def begin_check(
             job.require_reads_allowed()
         _wait_for_creation(job, check)
 
-        def show(checks: Checks) -> WrittenCheck:
+        def show(checks: GithubChecks) -> WrittenCheck:
             return checks.begin(check, waits_until=waits_until, is_claude_down=is_claude_down)
 
         begin = partial(_write, job, check, show)
@@ -181,7 +182,7 @@ def _wait_for_creation(job: Job, check: CommitCheck) -> None:
 def _write(
     job: Job,
     check: CommitCheck,
-    write: Callable[[Checks], WrittenCheck],
+    write: Callable[[GithubChecks], WrittenCheck],
     ending: EnsureCheck | None = None,
     *,
     until: datetime | None = None,
@@ -320,7 +321,7 @@ def _read_heads(job: Job, group: MergeGroup) -> tuple[HeadCheck, ...]:
     return tuple(head for head in found if head is not None)
 
 
-def _read_head(reader: Reader, number: int, *, is_queued: bool) -> HeadCheck | None:
+def _read_head(reader: GithubReader, number: int, *, is_queued: bool) -> HeadCheck | None:
     """Return the head of a pull request; None if a commit only names one that is not in the queue:
     it is not open.
     """

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from hls_handler.engine.health import Health
 from hls_handler.errors import Permanent
 from hls_handler.events import Repository
-from hls_handler.handlers.reader import Reader, RepositoryFiles, read_optional
+from hls_handler.github.reader import GithubReader
+from hls_handler.github.source import CommitFiles
+from hls_handler.handlers.reader import read_optional
 from hls_handler.retrieval.sections import EXTENSIONS, split_sections
 from hls_handler.retrieval.vectors import Vectors, VectorsUnavailable
 from hls_handler.store.texts import NewText, Texts, document_scope
@@ -47,7 +49,7 @@ class Documents:
         self._report = report
         self._health = health
 
-    def update(self, repository: Repository, reader: Reader) -> None:
+    def update(self, repository: Repository, reader: GithubReader) -> None:
         """Read the documentation of the default branch, at most once an hour and after pushes.
 
         If it cannot be read, what is stored stays.
@@ -111,7 +113,7 @@ class Documents:
                 self._health.ok("vectors")
 
 
-def _store_changes(texts: Texts, scope: str, files: RepositoryFiles) -> bool:
+def _store_changes(texts: Texts, scope: str, files: CommitFiles) -> bool:
     """Store the sections of new and changed files. Return True if any were stored.
 
     Raises `Permanent` if there are too many for one update; the next one goes on.

@@ -40,10 +40,11 @@ from hls_handler.errors import (
     Superseded,
 )
 from hls_handler.events import Event
+from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.handler import check_conversation, common_variables
 from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Conversation, Facts, Guard, Source
-from hls_handler.handlers.reader import HistoryUpdate, Reader
+from hls_handler.handlers.reader import HistoryUpdate
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
@@ -357,7 +358,7 @@ def check_fallback_issue(
     event: Event,
     rule: Rule,
     number: int,
-    reader: Reader,
+    reader: GithubReader,
     settings: Settings,
 ) -> None:
     """Raise `Permanent` if the issue cannot be read, and what `check_conversation` raises."""

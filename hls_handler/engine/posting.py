@@ -31,7 +31,6 @@ from hls_handler.actions import (
     target_of,
 )
 from hls_handler.deliveries import End
-from hls_handler.engine.active_config import Writer
 from hls_handler.engine.checks import ensure_check, preview_check
 from hls_handler.engine.job import LOCK_S, Codec, Job
 from hls_handler.errors import (
@@ -44,6 +43,7 @@ from hls_handler.errors import (
 )
 from hls_handler.events import Issue, PullRequest
 from hls_handler.github.labels import LabelState
+from hls_handler.github.writer import GithubWriter
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel
@@ -105,7 +105,7 @@ def _unposted(action: EnsureComment) -> Outcome:
 
 
 def preview(
-    writer: Writer,
+    writer: GithubWriter,
     conversation: Conversation | None,
     actions: tuple[Action, ...],
     effective: EffectiveSettings,
@@ -137,7 +137,12 @@ def preview(
 
 
 def _write(
-    writer: Writer, number: int, action: Written, *, may_exist: bool = True, is_retry: bool = False
+    writer: GithubWriter,
+    number: int,
+    action: Written,
+    *,
+    may_exist: bool = True,
+    is_retry: bool = False,
 ) -> Outcome:
     match action:
         case EnsureComment():
@@ -490,7 +495,7 @@ def _lock_name(job: Job, action: Written) -> str:
 
 def make_writer(
     job: Job, begin_write: Callable[[], None], history: ConversationHistory | None = None
-) -> Writer:
+) -> GithubWriter:
     return job.context.github.writer(
         job.event.repository.full_name,
         bot=job.bot,

@@ -176,7 +176,7 @@ class _ReadingJob:
 
 def read_facts(handler: Handler, source: Source) -> Any:
     """Return the facts that a handler records, without what it does with them. Raises the errors of
-    `Reader`.
+    `GithubReader`.
     """
     try:
         handler.run(cast(Job, _ReadingJob(source.event, source)))

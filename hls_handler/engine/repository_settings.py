@@ -12,9 +12,9 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from hls_handler.engine.active_config import Github
 from hls_handler.engine.job import Codec, Job
 from hls_handler.errors import AppNotInstalled, Permanent, Postponed, Retryable, SettingsError
+from hls_handler.github.client import Github
 from hls_handler.github.values import FileAtRef
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Ignored, RoutingInput, Rule, from_event

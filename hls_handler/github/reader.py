@@ -78,7 +78,11 @@ MAX_ISSUE_PAGES = 100  # with 100 issues and pull requests each
 
 
 class GithubReader:
-    """Reads one repository from GitHub: the implementation of `handlers.reader.Reader`."""
+    """Reads one repository from GitHub.
+
+    All methods raise `Permanent` if the object does not exist or access is denied; the message
+    names the missing permission. They raise `DependencyDown` if GitHub is unavailable.
+    """
 
     def __init__(
         self,
@@ -122,6 +126,7 @@ class GithubReader:
         return read_closed_issues(self._api, most=most)
 
     def timeline(self, number: int) -> tuple[TimelineEvent, ...]:
+        """The timeline of an issue, oldest first; at most 2,000 entries."""
         events = self._api.items(
             lambda it: it.get_issue(number).get_timeline(),
             TimelineEvent,
@@ -133,21 +138,27 @@ class GithubReader:
         return replace(self._api.get(lambda it: it.get_pull(number), PullRequest), **self._changes)
 
     def pull_request_document(self, number: int) -> dict[str, object]:
+        """The pull request as GitHub sends it, and as webhooks contain it."""
         return self._api.get(lambda it: it.get_pull(number), dict[str, object])
 
     def open_pull_requests(self) -> tuple[OpenPullRequest, ...]:
+        """At most 100, the last changed ones first; one request."""
         pulls = self._api.items(
             lambda it: it.get_pulls(state="open", sort="updated", direction="desc"), OpenPullRequest
         )
         return tuple(pulls)
 
     def last_authors(self, path: str, *, ref: str) -> tuple[Account, ...]:
+        """The authors of the last 10 commits that changed a file, newest first, if they have an
+        account.
+        """
         commits = self._api.items(
             lambda it: it.get_commits(path=path, sha=ref), WireCommit, per_page=10
         )
         return tuple(commit.author for commit in commits if commit.author is not None)
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
+        """All files that GitHub lists (at most 3,000), in its order."""
         files = self._api.items(
             lambda it: it.get_pull(number).get_files(),
             ChangedFile,
@@ -157,12 +168,16 @@ class GithubReader:
         return tuple(files)
 
     def reviews(self, number: int) -> tuple[Review, ...]:
+        """The reviews of a pull request, oldest first; at most 1,000."""
         reviews = self._api.items(
             lambda it: it.get_pull(number).get_reviews(), Review, max_pages=MAX_REVIEW_PAGES
         )
         return tuple(reviews)
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
+        """The comments of one review, each on lines of a file or a whole file, oldest first; at
+        most 1,000.
+        """
         comments = self._api.items(
             lambda it: it.get_pull(number).get_single_review_comments(review_id),
             ReviewComment,
@@ -171,11 +186,20 @@ class GithubReader:
         return tuple(comments)
 
     def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
+        """The review threads of a pull request that HLS opened, oldest first.
+
+        HLS opened a thread if its first comment is by the bot account and ends with our marker. At
+        most 500 threads are read, and of each thread 100 comments.
+        """
         if self._bot is None:
             return ()
         return tuple(read_review_threads(self._api, number, bot=self._bot))
 
     def thread_comments(self, number: int, thread: int) -> tuple[Comment, ...]:
+        """The comments of a review thread, oldest first. `thread` is the id of the first one.
+
+        Only the newest 1,000 review comments of the pull request are searched.
+        """
         found: list[Comment] = []
         comments = self._api.items(
             lambda it: it.get_pull(number).get_review_comments(sort="created", direction="desc"),
@@ -190,14 +214,21 @@ class GithubReader:
         return tuple(reversed(found))
 
     def merge_state(self, number: int) -> MergeState:
+        """Return what prevents the merge of a pull request, without `open_threads`. One request."""
         return read_merge_state(self._api, number)
 
     def review_context(
         self, number: int, base_ref: str, *, guidance: Sequence[str]
     ) -> ReviewContext:
+        """Files of the branch `base_ref`, never of the head, and the issues that the pull request
+        closes.
+
+        One request. `guidance` are the paths of the files to read.
+        """
         return read_review_context(self._api, number, base_ref, guidance=guidance)
 
     def files_at(self, sha: str) -> CommitFiles:
+        """The files of the repository at a commit."""
         api = self._api
         mirror = None
         if self._mirrors is not None:
@@ -205,14 +236,22 @@ class GithubReader:
         return CommitFiles(mirror, api, sha)
 
     def head_commit(self, branch: str) -> str | None:
+        """The newest commit of a branch; None if there is no such branch."""
         return self._api.find(lambda it: it.get_git_ref(f"heads/{branch}").object.sha)
 
     def permission(self, login: str) -> RepositoryPermission:
+        """The permission of an account on the repository; "none" if GitHub does not know the
+        account.
+        """
         # of the role maintain "write", of triage "read", of an own role that it is based on
         name = self._api.find(lambda it: it.get_collaborator_permission(login))
         return cast("RepositoryPermission", name or "none")
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
+        """The newest `most` comments of an issue or a pull request, oldest first.
+
+        The number of requests does not grow with the length of the conversation.
+        """
         first = self._read_comments(number, 0)
         newest: tuple[Comment, ...] = ()
         last = first.links.get("last", {"page": "1"})
@@ -228,18 +267,27 @@ class GithubReader:
         return self._api.page(lambda it: it.get_issue(number).get_comments(), Comment, page)
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
+        """All jobs of one attempt of a run, in GitHub's order; at most 1,000."""
         # PyGithub lists those of the last attempt
         path = f"/repos/{self._api.repository}/actions/runs/{run_id}/attempts/{attempt}/jobs"
         request = listing(path, list_item="jobs")
         return tuple(self._api.items(request, WorkflowJob, max_pages=MAX_JOB_PAGES))
 
     def annotations(self, check_run: int) -> tuple[CheckAnnotation, ...]:
+        """The first 100 annotations of a check run. One request."""
         annotations = self._api.items(
             lambda it: it.get_check_run(check_run).get_annotations(), CheckAnnotation
         )
         return tuple(annotations)
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
+        """The lines of a job's log without line ends, read from the network during the iteration.
+
+        A line begins with its time, such as "2026-11-02T09:14:31.1234567Z ", and may contain colour
+        codes and `##[error]`. A line is cut at 16,384 characters, the log at 100 MB. The iterator
+        raises `DependencyDown` if the connection breaks. Close the iterator if you do not read all
+        lines.
+        """
         api = self._api
         # PyGithub's `logs_url` needs the redirect, which the connection raises
         path = f"/repos/{api.repository}/actions/jobs/{job_id}/logs"
@@ -255,6 +303,12 @@ class GithubReader:
         return read_log(f"GET {path}", url, base_url=api.base_url, now=api.now, limits=limits)
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
+        """The open pull requests whose head is `head`, a branch of the repository or of a fork:
+        "octocat:fix/checkout".
+
+        `additions`, `deletions`, `changed_files` and `commits` are 0, because GitHub's list omits
+        them.
+        """
         owner, _, branch = head.partition(":")
         if not owner or not branch:  # GitHub would ignore such a filter and list all pull requests
             return ()
@@ -262,18 +316,29 @@ class GithubReader:
         return tuple(pulls)
 
     def releases(self) -> tuple[Release, ...]:
+        """At most 100 releases, newest first. Drafts are included if the token has push access."""
         return tuple(self._api.items(lambda it: it.get_releases(), Release))
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
+        """The commits reachable from `head` and not from `base`; both are tags, branches or
+        commits.
+
+        None if one of them does not exist, or if they have no common history.
+        """
         # PyGithub does not quote a slash in a name, and asks for pages of at most 100 commits
         revisions = f"{quote(base, safe='')}...{quote(head, safe='')}"
         path = f"/repos/{self._api.repository}/compare/{revisions}"
         return self._api.find(rest("GET", path, Comparison))
 
     def labels(self) -> tuple[RepositoryLabel, ...]:
+        """The labels of the repository; at most 5,000, and possibly an hour old."""
         return self._labels.find_or_list(self._api)
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
+        """The file or folder at `path` in the branch `ref`; None if not found. `ref` None means the
+        default branch.
+        """
+
         def read(repository: Repository) -> FileAtRef:
             if ref:
                 return to_file(repository.get_contents(path, ref))

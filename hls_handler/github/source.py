@@ -19,7 +19,7 @@ BINARY_BYTES = 8_000  # a file with a zero byte among its first 8,000 bytes is b
 
 
 class CommitFiles:
-    """The implementation of `handlers.reader.RepositoryFiles`."""
+    """Read access to the files of a repository at one commit. Its texts are untrusted."""
 
     def __init__(self, mirror: Mirror | None, api: RepositoryApi | None, commit: str) -> None:
         """`mirror` is None for commands, which have none; `api` if there is no token, so that
@@ -34,13 +34,23 @@ class CommitFiles:
 
     @property
     def no_mirror(self) -> str:
+        """Why HLS has no mirror of the repository, so that no words are found; "" if it has one."""
         self._from_mirror(lambda mirror: mirror.prepare((self._commit,)))
         return self._reason
 
     def list_files(self, extensions: Collection[str]) -> Mapping[str, str]:
+        """The ids of the contents of all files with one of the extensions, such as ".md", by path.
+
+        Nothing without a mirror.
+        """
         return self._from_mirror(lambda mirror: mirror.list_files(self._commit, extensions)) or {}
 
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
+        """The texts of files, by path, cleaned and redacted.
+
+        Missing files, binary files, and files of more than 2,000,000 bytes are left out. Without a
+        mirror, GitHub's API returns the first 20 of at most 200,000 bytes, in one request.
+        """
         found = self._from_mirror(lambda mirror: mirror.files(self._commit, paths))
         texts: Mapping[str, str] = {}
         if found is None and self._api is not None:
@@ -54,20 +64,34 @@ class CommitFiles:
         return {path: clean_and_redact(CodeText(text)) for path, text in texts.items()}
 
     def blobs(self, ids: Sequence[str], contents: Sequence[str]) -> Mapping[str, Blob]:
+        """The files at names such as "refs/heads/main:run.sh", of any revision, by name.
+
+        Of the names in `ids`, only the SHA is read. Missing files are left out. One request, and a
+        second one if some are texts of at most 1,024 bytes.
+        """
         if self._api is None:
             return {}
         return read_blobs(self._api, ids, contents)
 
     def find_words(self, words: Collection[str]) -> Sequence[Hit]:
+        """The lines with one of the words. A word that is too frequent is left out."""
         return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words)) or ()
 
     def patches_since(self, commit: str, paths: Collection[str]) -> Mapping[str, str] | None:
+        """The patches of these files since another commit, as GitHub shows patches, by path.
+
+        None without a mirror, or if it cannot have that commit.
+        """
         return self._from_mirror(lambda mirror: mirror.diff(commit, self._commit, paths))
 
     def parents(self) -> tuple[str, ...]:
+        """The parents of the commit. Nothing without a mirror."""
         return self._from_mirror(lambda mirror: mirror.parents(self._commit)) or ()
 
     def cherry_pick(self, base: str, onto: str) -> Pick | None:
+        """Merge the change from `base` to the commit into `onto`, another commit. None without a
+        mirror.
+        """
         return self._from_mirror(lambda mirror: mirror.cherry_pick(self._commit, base, onto))
 
     def _from_mirror(self, read: Callable[[Mirror], T]) -> T | None:

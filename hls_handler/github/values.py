@@ -138,7 +138,7 @@ class CheckAnnotation:
 
 @dataclass(frozen=True, slots=True)
 class NoLog:
-    """Result of `Reader.job_log` if the job has no log. This is not an error."""
+    """Result of `GithubReader.job_log` if the job has no log. This is not an error."""
 
     why: Literal["expired", "empty"]  # expired: deleted, never written, or past its retention
 
@@ -213,7 +213,7 @@ class LinkedIssue:
 @dataclass(frozen=True, slots=True)
 class ReviewContext:
     """The texts of the repository that a review reads besides the patches; result of
-    `Reader.review_context`.
+    `GithubReader.review_context`.
     """
 
     attributes: str = ""  # text of `.gitattributes` of the base branch
@@ -255,7 +255,7 @@ class Commit:
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """The commits from one revision to another, such as "v1.1.0" to "v1.2.0"; result of
-    `Reader.commits_between`.
+    `GithubReader.commits_between`.
     """
 
     total: Annotated[int, Field(validation_alias="total_commits")]

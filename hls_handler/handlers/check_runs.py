@@ -11,10 +11,10 @@ from hashlib import sha256
 from hls_handler.deliveries import End
 from hls_handler.errors import Permanent
 from hls_handler.events import CheckRun, Event, WorkflowRun
+from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob
 from hls_handler.handlers.failed_steps import JobSource
 from hls_handler.handlers.job import Job, Source
-from hls_handler.handlers.reader import Reader
 from hls_handler.handlers.workflows import WorkflowFacts, WorkflowHandler, explain, gather_run
 
 
@@ -87,7 +87,7 @@ def _make_id(key: str) -> int:
     return -int.from_bytes(sha256(key.encode()).digest()[:7])
 
 
-def _list_lines(check: CheckRun, reader: Reader) -> Iterator[str]:
+def _list_lines(check: CheckRun, reader: GithubReader) -> Iterator[str]:
     for text in (check.title, check.summary, check.text):
         yield from text.splitlines()
     if not check.annotations_count:

@@ -17,6 +17,7 @@ from hls_handler.analysis import Analysis, ConflictResolutions, ReplyFields
 from hls_handler.deliveries import End
 from hls_handler.events import Event, PullRequest
 from hls_handler.git.mirror import PickConflict
+from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.handler import (
     Handler,
     SkipReason,
@@ -26,7 +27,6 @@ from hls_handler.handlers.handler import (
     plan_comment,
 )
 from hls_handler.handlers.job import Conversation, Job, Source
-from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.prompt import diff_texts
 from hls_handler.question import estimate_tokens
 from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
@@ -280,7 +280,7 @@ class _Change:
 
 
 def _find_change(
-    reader: Reader, pull: PullRequest, merge: str, parents: tuple[str, ...]
+    reader: GithubReader, pull: PullRequest, merge: str, parents: tuple[str, ...]
 ) -> _Change:
     """Return the change of a merged pull request. Raises `_NotPicked`.
 

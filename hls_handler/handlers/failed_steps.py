@@ -34,9 +34,9 @@ from hls_handler.wording import count
 class JobSource:
     """The jobs of a run, their logs, and the annotations of their check runs."""
 
-    jobs: Callable[[int, int], Sequence[WorkflowJob]]  # as `Reader.jobs`
-    log: Callable[[int], Iterator[str] | NoLog]  # as `Reader.job_log`
-    # as `Reader.annotations`; a job is a check run
+    jobs: Callable[[int, int], Sequence[WorkflowJob]]  # as `GithubReader.jobs`
+    log: Callable[[int], Iterator[str] | NoLog]  # as `GithubReader.job_log`
+    # as `GithubReader.annotations`; a job is a check run
     annotations: Callable[[int], Sequence[CheckAnnotation]]
 
 

@@ -17,9 +17,9 @@ from hls_handler.analysis import Analysis, ReplyFields
 from hls_handler.deliveries import End
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
+from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.job import Conversation, Job, PromptLimits
 from hls_handler.handlers.labels import LabelOffer, select_offer
-from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.render import PathsView, RuleView
 from hls_handler.question import estimate_tokens
 from hls_handler.routing import Rule, asked_to_skip
@@ -213,7 +213,7 @@ def find_fallback_issue(rule: Rule) -> Conversation | None:
     return Conversation(number, is_pull_request=False, is_fallback_issue=True)
 
 
-def current_issue(event: Event, reader: Reader) -> Issue:
+def current_issue(event: Event, reader: GithubReader) -> Issue:
     """Return the event's issue, read from GitHub unless the event is recent."""
     assert event.issue is not None  # parse_event rejects such an event without one
     if event.is_recent:
@@ -221,7 +221,7 @@ def current_issue(event: Event, reader: Reader) -> Issue:
     return reader.issue(event.issue.number)
 
 
-def read_offer(reader: Reader, limits: PromptLimits) -> LabelOffer | None:
+def read_offer(reader: GithubReader, limits: PromptLimits) -> LabelOffer | None:
     """Return the labels of the repository that the prompt lists; None if it lists none."""
     if limits.taken_labels is None:
         return None

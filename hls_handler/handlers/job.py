@@ -11,8 +11,9 @@ from hls_handler.actions import Action, EnsureCheck, Outcome
 from hls_handler.analysis import Analysis, ReplyFields
 from hls_handler.deliveries import End
 from hls_handler.events import Event
+from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.asking import Asking, Replies
-from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
+from hls_handler.handlers.reader import HistoryUpdate, RepositoryHistory
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.model import EffectiveLabels, Features, Findings, Review
@@ -70,7 +71,7 @@ class Source:
     """The sources of facts: GitHub, and the results that HLS has stored."""
 
     event: Event
-    reader: Reader
+    reader: GithubReader
     history: RepositoryHistory
     limits: PromptLimits
 

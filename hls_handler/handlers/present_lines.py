@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from hls_handler.github.source import CommitFiles
 from hls_handler.github.values import ChangedFile
-from hls_handler.handlers.reader import RepositoryFiles, read_texts
+from hls_handler.handlers.reader import read_texts
 from hls_handler.question import estimate_tokens
 from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.neighbourhood_text import SourceText
@@ -92,7 +93,7 @@ def find_present_lines(
     record: ReviewRecord,
     files: PresentFiles,
     listed: Sequence[ChangedFile],
-    head: RepositoryFiles,
+    head: CommitFiles,
 ) -> FoundLines:
     """Return the present lines of findings: from the patches, or from at most `MAX_FILES` files of
     the head commit.

@@ -14,6 +14,7 @@ from hls_handler.analysis import (
     FileSummary,
 )
 from hls_handler.events import PullRequest
+from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import (
     NO_CONTEXT,
     ChangedFile,
@@ -53,7 +54,7 @@ from hls_handler.handlers.pull_request_facts import (
     list_to_ask,
     plan_questions,
 )
-from hls_handler.handlers.reader import OptionalRead, Reader
+from hls_handler.handlers.reader import OptionalRead
 from hls_handler.handlers.redacted_patches import number_patches, redact_patch
 from hls_handler.handlers.removed_lines import (
     AGAIN_TOKENS,
@@ -347,7 +348,7 @@ class _Questions:
 
 
 def _read_questions(
-    reader: Reader, changes: _Changes, earlier: _Earlier, selection: Selection
+    reader: GithubReader, changes: _Changes, earlier: _Earlier, selection: Selection
 ) -> _Questions:
     if not selection.calls and earlier.needs_call:
         selection = replace(selection, calls=((),))

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hls_handler.handlers.reader import RepositoryFiles, read_texts
+from hls_handler.github.source import CommitFiles
+from hls_handler.handlers.reader import read_texts
 from hls_handler.review.patches import (
     HUNK_HEADER,
     Hunk,
@@ -28,7 +29,7 @@ BEGIN_ABOVE = Line("RIGHT", 0, " ", "-----BEGIN PRIVATE KEY-----")
 BARE_WORD = re.compile(r"\s*[A-Za-z0-9+/=]+\s*")
 
 
-def number_patches(patches: Mapping[str, str], head: RepositoryFiles) -> Mapping[str, str]:
+def number_patches(patches: Mapping[str, str], head: CommitFiles) -> Mapping[str, str]:
     """Return GitHub's patches as `number_patch` does, by path. Files of which a hunk may begin
     inside a private key are read at the head commit.
     """

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from hls_handler.github.source import CommitFiles
 from hls_handler.handlers.changed_files import TOKENS_PER_FILE
-from hls_handler.handlers.reader import RepositoryFiles
 from hls_handler.handlers.redacted_patches import number_patches, redact_patch
 from hls_handler.handlers.skipped_files import SkipRules
 from hls_handler.question import estimate_tokens
@@ -47,7 +47,7 @@ NO_REMOVALS = Removals()
 def read_removals(
     record: ReviewRecord,
     files: PresentFiles,
-    head: RepositoryFiles,
+    head: CommitFiles,
     commit: str,
     rules: SkipRules,
 ) -> Removals:

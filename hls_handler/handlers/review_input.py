@@ -15,6 +15,8 @@ from types import MappingProxyType
 from hls_handler.errors import Retryable, Superseded
 from hls_handler.events import Account, Event, PullRequest
 from hls_handler.git.mirror import Hit
+from hls_handler.github.reader import GithubReader
+from hls_handler.github.source import CommitFiles
 from hls_handler.github.values import (
     NO_CONTEXT,
     Blob,
@@ -31,13 +33,7 @@ from hls_handler.handlers.changed_files import (
     show_files,
 )
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.reader import (
-    OptionalRead,
-    Reader,
-    RepositoryFiles,
-    read_optional,
-    read_texts,
-)
+from hls_handler.handlers.reader import OptionalRead, read_optional, read_texts
 from hls_handler.handlers.skipped_files import (
     EMPTY_BLOBS,
     Reason,
@@ -92,7 +88,7 @@ AROUND_SHARE = 0.6  # of the tokens for lines around hunks and for other places
 
 
 def read_changed_files(
-    event: Event, pull_request: PullRequest, reader: Reader
+    event: Event, pull_request: PullRequest, reader: GithubReader
 ) -> tuple[ChangedFile, ...]:
     """Return the changed files of the head commit. Raises `Superseded` if another commit is the
     head by now.
@@ -165,7 +161,7 @@ class Discussion:
         return frozenset(one.key for one in ledger if one.counts and one.key in resolved)
 
 
-def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) -> Discussion:
+def read_discussion(number: int, reader: GithubReader, ledger: Sequence[LedgerEntry]) -> Discussion:
     """Read the review threads, unless no finding has one."""
     threads: Sequence[ReviewThread] = ()
     if any(entry.comment_id for entry in ledger):
@@ -184,7 +180,7 @@ def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) 
 def read_unshown(
     files: Sequence[ChangedFile],
     pull_request: PullRequest,
-    reader: Reader,
+    reader: GithubReader,
     rules: SkipRules,
 ) -> Mapping[str, Reason]:
     """Return why GitHub shows no line of some files, by path. One or two requests if there are
@@ -260,7 +256,7 @@ def _is_unread(file: ChangedFile, unshown: Reason | None) -> bool:
 
 
 def read_context(
-    pull_request: PullRequest, listed: Iterable[ChangedFile], reader: Reader, review: Review
+    pull_request: PullRequest, listed: Iterable[ChangedFile], reader: GithubReader, review: Review
 ) -> OptionalRead[ReviewContext]:
     """Return the context, or an empty one and the reason: a review without it is better than
     none.
@@ -281,7 +277,7 @@ def read_context(
 
 
 def read_merge_state(
-    pull_request: PullRequest, reader: Reader, threads: Sequence[ReviewThread]
+    pull_request: PullRequest, reader: GithubReader, threads: Sequence[ReviewThread]
 ) -> OptionalRead[MergeState | None]:
     """Return what GitHub says, or None and the reason."""
     unknown: MergeState | None = None
@@ -293,7 +289,7 @@ def read_merge_state(
 
 
 def read_reviewers(
-    pull_request: PullRequest, files: Sequence[PatchedFile], reader: Reader
+    pull_request: PullRequest, files: Sequence[PatchedFile], reader: GithubReader
 ) -> tuple[Reviewer, ...]:
     """Return people who may review the files, and have not been asked: so many that at most three
     are asked.
@@ -308,7 +304,7 @@ def read_reviewers(
 
 
 def _choose_reviewers(
-    pull_request: PullRequest, files: Sequence[PatchedFile], reader: Reader
+    pull_request: PullRequest, files: Sequence[PatchedFile], reader: GithubReader
 ) -> tuple[Reviewer, ...]:
     opened = reader.open_pull_requests()
     load: Counter[str] = Counter()
@@ -396,7 +392,7 @@ def describe_sites(sites: Sequence[SecondSite]) -> str:
 
 def read_surroundings(
     selection: Selection,
-    files: RepositoryFiles,
+    files: CommitFiles,
     ignored_paths: PathFilter,
     *,
     tokens: int,
@@ -459,7 +455,7 @@ def _has_lines(source: SourceText, patch: Patch) -> bool:
 class SearchedFiles:
     """The files at a commit, without those that settings ignore or people do not write."""
 
-    files: RepositoryFiles
+    files: CommitFiles
     ignored_paths: PathFilter
 
     def find_words(self, words: Collection[str]) -> Sequence[Hit]:
@@ -483,9 +479,7 @@ def _search(
     return search
 
 
-def _describe_too_large(
-    paths: Iterable[str], texts: Mapping[str, str], files: RepositoryFiles
-) -> str:
+def _describe_too_large(paths: Iterable[str], texts: Mapping[str, str], files: CommitFiles) -> str:
     """Return which files exist but could not be read; "" if all could."""
     unread = [path for path in paths if path not in texts]
     if not unread:

@@ -10,9 +10,10 @@ from functools import partial
 from hls_handler.analysis import IssueAnalysis, ReplyFields
 from hls_handler.errors import Permanent
 from hls_handler.events import Issue
+from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.documents import as_one_line, contains_quote
 from hls_handler.handlers.handler import web_url
-from hls_handler.handlers.reader import Reader, RepositoryHistory, StoredIssue, read_optional
+from hls_handler.handlers.reader import RepositoryHistory, StoredIssue, read_optional
 
 MAX_SHOWN = 3
 MAX_READ = 5  # candidates that are read from GitHub, because some may be closed by now
@@ -52,7 +53,7 @@ def without_prefix(title: str) -> str:
 
 
 def _read_candidates(
-    issue: Issue, reader: Reader, history: RepositoryHistory
+    issue: Issue, reader: GithubReader, history: RepositoryHistory
 ) -> Iterator[tuple[StoredIssue, Issue | None]]:
     """Yield up to five older issues with the words of `issue`, as stored and as GitHub has them
     now.
@@ -80,7 +81,7 @@ class SimilarIssues:
     closed: tuple[int, ...] = ()  # numbers of others, closed or deleted
 
 
-def find_similar(issue: Issue, reader: Reader, history: RepositoryHistory) -> SimilarIssues:
+def find_similar(issue: Issue, reader: GithubReader, history: RepositoryHistory) -> SimilarIssues:
     """Return up to three older issues with the words of `issue` that are open."""
     found: list[SimilarIssue] = []
     gone: list[int] = []

@@ -18,6 +18,7 @@ from hls_handler.analysis import Analysis, Place, ReplyFields, WorkflowAnalysis
 from hls_handler.deliveries import End
 from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Event, PullRequest, WorkflowRun
+from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import ChangedFile, WorkflowJob
 from hls_handler.handlers.failed_steps import (
     FailedStep,
@@ -44,7 +45,7 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.job import Conversation, Guard, Job, PromptLimits, Source
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.merge_groups import find_tested
-from hls_handler.handlers.reader import Failure, HistoryUpdate, Reader, RepositoryHistory, RunResult
+from hls_handler.handlers.reader import Failure, HistoryUpdate, RepositoryHistory, RunResult
 from hls_handler.question import CHARACTERS_PER_TOKEN
 from hls_handler.routing import CANCELLED, FAILED, PASSED, Rule
 from hls_handler.wording import count, inflect
@@ -375,7 +376,7 @@ class _Jobs:
     cancelled: tuple[WorkflowJob, ...]  # (): the commit of the run is not the head
 
 
-def _read_jobs(facts: WorkflowFacts, reader: Reader, source: JobSource) -> _Jobs:
+def _read_jobs(facts: WorkflowFacts, reader: GithubReader, source: JobSource) -> _Jobs:
     """Raises `ConversationIgnored` for a cancelled run whose commit is not the head."""
     run = facts.run
     not_head = ConversationIgnored(CANCELLED_BEFORE_PUSH, "nothing failed")
@@ -529,7 +530,7 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
     return run.run_number, run.run_attempt
 
 
-def _find_pull_request(facts: WorkflowFacts, event: Event, reader: Reader) -> WorkflowFacts:
+def _find_pull_request(facts: WorkflowFacts, event: Event, reader: GithubReader) -> WorkflowFacts:
     """Return the facts with the run's pull request, or with `stale`."""
     run = facts.run
     tested = _find_tested(run, event)

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from hls_handler.db.counters import Counts
 from hls_handler.deliveries import Accepted, NewDelivery
 from hls_handler.errors import StoreUnavailable
+from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.wording import count
 
 _MAX_BATCH = 256
@@ -24,12 +24,6 @@ _CLOSE_TIMEOUT_S = 3.0
 """Seconds that `close` waits for the last commit. All requests have ended by then."""
 MAX_WAITING_BYTES = 100_000_000
 """Limit for bodies that wait for a slow database; more are rejected at once."""
-
-
-class BatchStore(Protocol):
-    def accept(
-        self, batch: Sequence[NewDelivery], *, counts: Counts | None = None
-    ) -> list[Accepted]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +39,7 @@ class AcceptQueue:
 
     def __init__(
         self,
-        store: BatchStore,
+        store: DeliveryQueue,
         *,
         on_commit: Callable[[list[Accepted]], None],
         timeout_s: float = COMMIT_TIMEOUT_S,

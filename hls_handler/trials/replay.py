@@ -16,12 +16,13 @@ from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import Account, Event, parse_event
 from hls_handler.github.comment_body import list_boxes, marker
 from hls_handler.github.comments import is_by
+from hls_handler.github.reader import GithubReader
 from hls_handler.handlers import COMMAND_HANDLERS, HANDLERS, handler_for
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.issues import InformationRequest, IssueHandler, dump_requests
 from hls_handler.handlers.job import Source
-from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory, Reader, RepositoryHistory
+from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory, RepositoryHistory
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import (
@@ -62,13 +63,13 @@ class StoredFacts:
 
 def read_unstored(
     event: Event,
-    reader: Reader,
+    reader: GithubReader,
     settings: Settings,
     library: Library,
     rule: Rule,
     history: RepositoryHistory = EMPTY_HISTORY,
 ) -> StoredFacts:
-    """Read the facts about an event that is not stored. Raises the errors of `Reader`."""
+    """Read the facts about an event that is not stored. Raises the errors of `GithubReader`."""
     name = rule.event_key.partition(".")[0]
     handler = handler_for(name)
     limits = prompt_limits(settings, library, name, rule.effective, rule.prompt)
@@ -76,7 +77,7 @@ def read_unstored(
     return StoredFacts(event, handler, facts, rule.effective)
 
 
-def read_posted_history(event: Event, reader: Reader, bot: Account) -> RepositoryHistory:
+def read_posted_history(event: Event, reader: GithubReader, bot: Account) -> RepositoryHistory:
     """Return what the comment of `bot` on the event's issue asks for, and shows as answered.
 
     The service has it in its database. Only the newest comments are searched.

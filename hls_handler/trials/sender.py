@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hls_handler.analysis import Reply, UnusableReply, Usage
-from hls_handler.engine.active_config import Claude, Provider
+from hls_handler.claude.provider import Provider
+from hls_handler.claude.providers import Providers
 from hls_handler.engine.job import decode_reply, encode_reply, redact_unusable
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.question import RenderedPrompt
@@ -41,7 +42,7 @@ class Sender:
     invalid reply.
     """
 
-    claude: Claude
+    claude: Providers
     questions: list[Question] = field(default_factory=list, init=False)  # since `begin`
     _limit: ReviewBudget | None = field(default=None, init=False)
 

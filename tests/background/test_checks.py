@@ -15,17 +15,13 @@ from typing import Any, cast
 import pytest
 
 from hls_handler.analysis import Usage
-from hls_handler.background.checks import (
-    ConnectionReport,
-    HealthChecks,
-    IdentityClient,
-    find_overdue,
-)
+from hls_handler.background.checks import ConnectionReport, HealthChecks, find_overdue
 from hls_handler.background.threads import Check, ProblemFound, run_checks
 from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
 from hls_handler.engine.health import REVIEW, Component, ComponentHealth, Health
 from hls_handler.errors import BudgetUsedUp, DependencyDown, ModelNotFound
 from hls_handler.git.mirror_disk import MirrorDisk
+from hls_handler.github.client import Github
 from hls_handler.github.identity import Identity
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.queue.rate_limiter import SlotRequest
@@ -41,7 +37,7 @@ from tests.settings.files import SMALLEST, VARIABLES, load
 
 
 @dataclass
-class FakeIdentityClient:
+class FakeIdentityClient(Github):
     """The client of one token."""
 
     expiring: tuple[str, ...] = ()
@@ -76,7 +72,7 @@ def checks_of(
     folder: Path,
     *,
     text: str = SMALLEST,
-    github: Callable[[ActiveConfig], IdentityClient] = lambda _: FakeIdentityClient(),
+    github: Callable[[ActiveConfig], Github] = lambda _: FakeIdentityClient(),
     lookup_model: Callable[[str, Claude], object] = lambda *_: "active",
     health: Health | None = None,
     mirror_disk: MirrorDisk | None = None,
@@ -102,7 +98,7 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
         models.append(model)
         return "active"
 
-    def github(config: ActiveConfig) -> IdentityClient:
+    def github(config: ActiveConfig) -> Github:
         configs.append(config)
         return FakeIdentityClient()
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import cast
 
 from hls_handler.actions import (
     COMMENT_CREATED,
@@ -28,12 +29,18 @@ from hls_handler.actions import (
     WrittenCheck,
 )
 from hls_handler.analysis import Reply, ReplyFields, UnusableReply, Usage
+from hls_handler.claude.provider import Provider
+from hls_handler.claude.providers import Providers, T
 from hls_handler.deliveries import Lease
-from hls_handler.engine.active_config import Provider, T
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.git.mirror import Hit, Pick
+from hls_handler.github.checks import GithubChecks
+from hls_handler.github.client import Github
+from hls_handler.github.comments import History
 from hls_handler.github.labels import LabelState
+from hls_handler.github.reader import GithubReader
+from hls_handler.github.source import CommitFiles
 from hls_handler.github.values import (
     Blob,
     ChangedFile,
@@ -51,12 +58,10 @@ from hls_handler.github.values import (
     TimelineEvent,
     WorkflowJob,
 )
-from hls_handler.github.writer import label_origins
-from hls_handler.handlers.reader import RepositoryFiles
+from hls_handler.github.writer import GithubWriter, label_origins
 from hls_handler.question import RenderedPrompt
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Labels
-from hls_handler.store.conversations import ConversationHistory
 from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
 
 HLS = Account(login="hls[bot]", id=99, type="Bot")
@@ -87,7 +92,7 @@ def _do_nothing(what: str) -> None:
 
 
 @dataclass
-class FakeGithub:
+class FakeGithub(Github):
     """A GitHub with one repository. Each call raises the next error in `failing`, before it has an
     effect.
     """
@@ -97,7 +102,7 @@ class FakeGithub:
     issues: dict[int, Issue] = field(default_factory=lambda: {1: ISSUE})
     pull_requests: dict[int, PullRequest] = field(default_factory=dict)
     # pull requests as GitHub sends them
-    documents: dict[int, Mapping[str, object]] = field(default_factory=dict)
+    documents: dict[int, dict[str, object]] = field(default_factory=dict)
     # by the bot: id of the comment, content
     reactions: list[tuple[int, str]] = field(default_factory=list)
     reacted_in: list[str] = field(default_factory=list)
@@ -190,7 +195,7 @@ class FakeGithub:
         repository: str,
         *,
         bot: Account,
-        history: ConversationHistory,
+        history: History,
         begin_write: Callable[[], None],
         check_lease: Callable[[], None],
         dry_run: bool,
@@ -218,7 +223,7 @@ class FakeGithub:
         return made
 
     def make_writer(
-        self, history: ConversationHistory, before_write: Callable[[], None], dry_run: bool
+        self, history: History, before_write: Callable[[], None], dry_run: bool
     ) -> FakeWriter:
         return FakeWriter(self, history, before_write, dry_run)
 
@@ -238,7 +243,7 @@ def _is_similar(old: list[str], new: list[str]) -> bool:
 
 
 @dataclass
-class FakeRepositoryFiles:
+class FakeRepositoryFiles(CommitFiles):
     """The `head_files` of a commit."""
 
     github: FakeGithub
@@ -314,7 +319,7 @@ class FakeRepositoryFiles:
 
 
 @dataclass
-class FakeReader:
+class FakeReader(GithubReader):
     github: FakeGithub
 
     def issue(self, number: int) -> Issue:
@@ -325,7 +330,7 @@ class FakeReader:
         self.github._call(f"pull_request {number}")
         return self.github.pull_requests[number]
 
-    def pull_request_document(self, number: int) -> Mapping[str, object]:
+    def pull_request_document(self, number: int) -> dict[str, object]:
         self.github._call(f"pull_request_document {number}")
         return self.github.documents[number]
 
@@ -385,7 +390,7 @@ class FakeReader:
         files = tuple(file for file in found.guidance if file.path in guidance)
         return replace(found, guidance=files)
 
-    def files_at(self, sha: str) -> RepositoryFiles:
+    def files_at(self, sha: str) -> CommitFiles:
         return FakeRepositoryFiles(self.github, sha)
 
     def head_commit(self, branch: str) -> str | None:
@@ -431,9 +436,9 @@ class FakeReader:
 
 
 @dataclass
-class FakeWriter:
+class FakeWriter(GithubWriter):
     github: FakeGithub
-    history: ConversationHistory
+    history: History
     before_write: Callable[[], None]
     dry_run: bool
 
@@ -553,7 +558,7 @@ class FakeWriter:
 
 
 @dataclass
-class FakeChecks:
+class FakeChecks(GithubChecks):
     """Check runs of an App, found by external id; the first on a commit has the id 1."""
 
     github: FakeGithub
@@ -591,7 +596,7 @@ class FakeChecks:
 
 
 @dataclass
-class FakeClaude:
+class FakeClaude(Providers):
     """Returns the next of `replies`, and then the last one repeatedly; raises an error among
     them.
     """
@@ -603,7 +608,7 @@ class FakeClaude:
     model: str = "claude-haiku-5-5"
 
     def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
-        return ask(self)
+        return ask(cast(Provider, self))
 
     def find_outage(self) -> DependencyDown | None:
         return None

@@ -22,7 +22,6 @@ from hls_handler.github.api import GithubApi
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.source import CommitFiles
-from hls_handler.handlers.reader import RepositoryFiles
 from hls_handler.settings.model import Mirror as MirrorSettings
 from tests.fake_network import Authority, Proxy, tls_server
 from tests.fake_server import FakeServer, Say
@@ -79,7 +78,7 @@ class World:
         token: str = TOKEN,
         repository: str = "o/r",
         base_url: str | None = None,
-    ) -> RepositoryFiles:
+    ) -> CommitFiles:
         url = base_url or self.server.base_url
         api = GithubApi(github_settings(url, token), now=lambda: NOON, timeout_s=5.0)
         reader = GithubReader(
@@ -111,7 +110,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield opened
 
 
-def text(files: RepositoryFiles, path: str) -> str | None:
+def text(files: CommitFiles, path: str) -> str | None:
     return files.texts([path]).get(path)
 
 
@@ -809,7 +808,7 @@ def test_mirror_that_was_not_used_for_longest_is_deleted_at_the_limit(world: Wor
 def test_threads_that_want_the_same_commit_fetch_it_once(world: World) -> None:
     commit = world.origin.commit({"a": b"1\n"})
     world.mirrors = Mirrors(lambda: world.settings)
-    sources: list[RepositoryFiles] = []
+    sources: list[CommitFiles] = []
     threads = [
         threading.Thread(target=lambda: sources.append(world.open(commit))) for _ in range(4)
     ]

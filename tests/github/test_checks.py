@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
-from hls_handler.engine.active_config import Checks
-from hls_handler.github.checks import CHECK_NAME
+from hls_handler.github.checks import CHECK_NAME, GithubChecks
 from hls_handler.github.client import Github, connect, make_credentials
 from hls_handler.sandbox.server import Sandbox
 from tests.contracts.github import violations
@@ -51,7 +50,7 @@ def token(world: World) -> Iterator[Github]:
         yield github
 
 
-def checks(github: Github) -> Checks:
+def checks(github: Github) -> GithubChecks:
     return github.checks(REPOSITORY, begin_write=do_nothing, check_lease=do_nothing)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,7 +27,8 @@ from hls_handler.analysis import (
     sum_usage,
 )
 from hls_handler.claude.prices import with_price
-from hls_handler.engine.active_config import Claude, Provider, T
+from hls_handler.claude.provider import Provider
+from hls_handler.claude.providers import Providers, T
 from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
 from hls_handler.github.client import ReadOnlyGithub
@@ -79,18 +80,18 @@ class OverBudget(Exception):
 
 
 @dataclass(slots=True)
-class MeteredClaude:
+class MeteredClaude(Providers):
     """A Claude that is asked again after outages, and does not begin a call that could exceed
     `max_usd`.
     """
 
-    claude: Claude
+    claude: Providers
     max_usd: float | None
     pause: Callable[[float], object]  # seconds
     spent_usd: float = 0.0
 
     def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
-        return ask(self)
+        return ask(cast(Provider, self))
 
     def find_outage(self) -> DependencyDown | None:
         return None

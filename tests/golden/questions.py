@@ -10,6 +10,8 @@ from typing import Any
 
 from hls_handler.events import Event, parse_event
 from hls_handler.github.client import ReadOnlyGithub
+from hls_handler.github.reader import GithubReader
+from hls_handler.github.source import CommitFiles
 from hls_handler.github.values import (
     ChangedFile,
     RepositoryLabel,
@@ -18,7 +20,6 @@ from hls_handler.github.values import (
     WorkflowStep,
 )
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.reader import Reader, RepositoryFiles
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
@@ -90,14 +91,14 @@ class _PublicReader(FakeReader):
     guidance, issues.
     """
 
-    public: Reader
+    public: GithubReader
 
     def review_context(
         self, number: int, base_ref: str, *, guidance: Sequence[str]
     ) -> ReviewContext:
         return self.public.review_context(number, base_ref, guidance=guidance)
 
-    def files_at(self, sha: str) -> RepositoryFiles:
+    def files_at(self, sha: str) -> CommitFiles:
         return self.public.files_at(sha)
 
     def labels(self) -> tuple[RepositoryLabel, ...]:

@@ -10,12 +10,13 @@ import pytest
 from hls_handler.analysis import PullRequestAnalysis
 from hls_handler.errors import Permanent
 from hls_handler.git.mirror import Hit
+from hls_handler.github.source import CommitFiles
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.look_up import look_up
 from hls_handler.handlers.pull_request_facts import LookedUp, PullRequestFacts
 from hls_handler.handlers.pull_request_input import gather
 from hls_handler.handlers.pull_requests import verification_variables
-from hls_handler.handlers.reader import EMPTY_HISTORY, RepositoryFiles
+from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.second_look import list_names
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter
@@ -98,7 +99,7 @@ class Unsearched(FakeRepositoryFiles):
 
 
 class UnsearchedReader(FakeReader):
-    def files_at(self, sha: str) -> RepositoryFiles:
+    def files_at(self, sha: str) -> CommitFiles:
         return Unsearched(self.github, sha)
 
 
@@ -108,7 +109,7 @@ class Unread(FakeRepositoryFiles):
 
 
 class UnreadReader(FakeReader):
-    def files_at(self, sha: str) -> RepositoryFiles:
+    def files_at(self, sha: str) -> CommitFiles:
         return Unread(self.github, sha)
 
 

@@ -12,11 +12,12 @@ import pytest
 from hls_handler.db.counters import Counts
 from hls_handler.deliveries import Accepted, NewDelivery
 from hls_handler.errors import StoreUnavailable
+from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.group_commit import AcceptQueue
 from tests.queue.builders import queued
 
 
-class FakeStore:
+class FakeStore(DeliveryQueue):
     """Accepts every batch once the test calls `commit`; commits raise `down` if it is set."""
 
     def __init__(self) -> None:
@@ -28,7 +29,11 @@ class FakeStore:
         self.down: Exception | None = None
 
     def accept(
-        self, batch: Sequence[NewDelivery], *, counts: Counts | None = None
+        self,
+        batch: Sequence[NewDelivery],
+        *,
+        finds_replays: bool = False,
+        counts: Counts | None = None,
     ) -> list[Accepted]:
         self.entered.release()
         self.may_commit.acquire()

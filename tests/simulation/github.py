@@ -24,10 +24,10 @@ from hls_handler.actions import (
 )
 from hls_handler.analysis import Reply, ReplyFields, UnusableReply
 from hls_handler.errors import Dependency, DependencyDown
+from hls_handler.github.comments import History
 from hls_handler.question import RenderedPrompt
 from hls_handler.queue.leases import EXPIRY
 from hls_handler.settings.model import Labels
-from hls_handler.store.conversations import ConversationHistory
 from tests.engine.fakes import FakeChecks, FakeClaude, FakeGithub, FakeWriter
 from tests.simulation.scheduler import Machine, Scheduler
 
@@ -110,7 +110,7 @@ class SimulatedGithub(FakeGithub):
         return result[0]
 
     def make_writer(
-        self, history: ConversationHistory, before_write: Callable[[], None], dry_run: bool
+        self, history: History, before_write: Callable[[], None], dry_run: bool
     ) -> FakeWriter:
         return SimulatedWriter(self, history, before_write, dry_run)
 
