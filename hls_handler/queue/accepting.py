@@ -57,7 +57,7 @@ _SUPERSEDE = (
         _c.id.in_(bindparam("ids", expanding=True)), _c.state == literal("queued")
     )  # a worker may have claimed it
     .values(state="superseded", reason=bindparam("why"), cause=None, finished_at=bindparam("now"))
-    .returning(_c.id, _c.guid, _c.repository, _c.reason)
+    .returning(_c.id, _c.guid, _c.repository, _c.reason, _c.batch_id)
 )
 
 
@@ -152,7 +152,8 @@ class BatchAcceptor:
                     connection.execute(_DELETE_QUESTIONS, {"known_guid": guid})
             superseded = self._supersede(connection, [new for new, _ in stored.values()], now)
             for old in superseded:
-                increments += count_end("superseded", repository=old.repository)
+                if old.batch_id is None:
+                    increments += count_end("superseded", repository=old.repository)
             self._counters.add(connection, increments + _count_outcomes(batch, outcomes), at=now)
             for guid in sorted(former.keys() & stored.keys()):
                 ended = former[guid]

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, checkpoints, deliveries
 from hls_handler.db.values import from_ms, from_row, literal, to_ms
-from hls_handler.deliveries import ListedState, State, summarize_reason
+from hls_handler.deliveries import BATCHED, ListedState, State, summarize_reason
 from hls_handler.queue.rate_limiter import SLOT_WAIT
 from hls_handler.store.statistics import DELIVERY_COLUMNS, LAST_ID, DeliveryRow
 
@@ -51,7 +51,10 @@ NO_CAUSE = "00000000"
 
 @dataclass(frozen=True, slots=True)
 class DeliverySearch:
-    """The filters of a search; None, or "" for `text`, matches every delivery."""
+    """The filters of a search; None, or "" for `text`, matches every delivery.
+
+    Deliveries of batches are found only by `guids`, and by a `text` with which their GUIDs begin.
+    """
 
     state: ListedState | None = None
     repository: str | None = None  # "owner/repo", in any case
@@ -328,6 +331,8 @@ def _count(kind: str, state: ColumnElement[str]) -> Select[Any]:
 
 def _filter(database: Database, query: Select[Any], search: DeliverySearch) -> Select[Any]:
     """Add the filters, except `before`."""
+    if not search.guids and not search.text.startswith(BATCHED):
+        query = query.where(_c.batch_id.is_(None))
     if search.state == "discarded":
         query = query.where(_c.state == literal("dead"), _c.discarded_at > literal_column("0"))
     elif search.state == "dead":

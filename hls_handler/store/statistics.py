@@ -108,7 +108,9 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Numbers of deliveries by state, and the longest wait. The fields are named as in `/stats`."""
+    """Numbers of deliveries by state, and the longest wait, without batches. The fields are named
+    as in `/stats`.
+    """
 
     queued: int
     due: int  # queued, due and not paused; some may wait for another delivery of their conversation
@@ -191,10 +193,12 @@ class Deliveries:
     def of_conversation(self, repository: str, number: int) -> list[DeliveryRow]:
         """Return the deliveries whose event is about this issue or pull request, oldest first.
 
-        Includes deliveries of other events whose comment is for this issue or pull request.
+        Includes deliveries of other events whose comment is for this issue or pull request, but not
+        those of batches that are only recorded.
         """
+        is_recorded = and_(_c.batch_id.is_not(None), _c.conversation_key.is_(None))
         about, answered = (
-            select(_c.id).where(_c.repository == repository, column == number)
+            select(_c.id).where(_c.repository == repository, column == number, ~is_recorded)
             for column in (_c.number, _c.posted_on)
         )
         return self._rows(
@@ -224,7 +228,8 @@ class Deliveries:
     def queue_state(self) -> QueueState:
         held = is_paused(deliveries)
         is_due = and_(_c.due_at <= self._database.now, ~held)
-        is_queued = _c.state == literal("queued")
+        is_of_webhook = _c.batch_id.is_(None)
+        is_queued = and_(_c.state == literal("queued"), is_of_webhook)
         waiting = (
             select(
                 func.count(),
@@ -242,14 +247,16 @@ class Deliveries:
             .order_by(_c.sort_key, _c.id)
             .limit(1)
         )
+        running = count_deliveries(deliveries, "running").where(is_of_webhook)
+        dead = count_deliveries(deliveries, "dead").where(is_of_webhook)
         with self._database.reading() as connection:
             queued, due, held_back, oldest, now = connection.execute(waiting).one()
             return QueueState(
                 queued=queued,
                 due=due,
                 held=held_back,
-                running=connection.execute(count_deliveries(deliveries, "running")).scalar_one(),
-                dead=connection.execute(count_deliveries(deliveries, "dead")).scalar_one(),
+                running=connection.execute(running).scalar_one(),
+                dead=connection.execute(dead).scalar_one(),
                 oldest_due_s=None if oldest is None else (now - oldest) / 1000,
                 waiting_reason=connection.execute(reason).scalar(),
             )
