@@ -107,6 +107,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Figures], str]]] = {
     },
     "Cost": {
         "Cost": lambda one: format_sum_usd(one.cost_usd),
+        "Of batches": lambda one: format_sum_usd(one.batches_cost_usd),
         "Per pull request": lambda one: format_sum_usd(one.cost_per_pull_request_usd),
         "Replies": lambda one: f"{one.reply_cache.replies:,}",
         "From the cache": lambda one: format_percent(one.reply_cache.hit_percent),

@@ -53,7 +53,11 @@ NO_COUNTS = (
 )
 """Names in the table `counters` whose values are no counts."""
 
+OF_BATCHES = "batches"
+"""Label of the calls of batches, in place of the prompt's id."""
+
 FIGURES = (
+    "batch_cost_micro_usd",
     "cost_micro_usd",
     "ended",
     "first_reply_le",

@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 
 from hls_handler.analysis import TOKENS, Receipt, UnusableReply, Usage
-from hls_handler.db.counters import Groups, count_by_group
+from hls_handler.db.counters import OF_BATCHES, Groups, count_by_group
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     calls,
@@ -92,6 +92,9 @@ IS_CALL = _c.outcome.is_distinct_from(CACHED)
 
 IS_RECORDED = and_(_c.batch_id.is_not(None), _c.conversation_key.is_(None))
 """Condition: of a batch whose results are only recorded, so it is no use of a prompt."""
+
+COUNTED_AS = case((_c.batch_id.is_(None), _c.prompt_id), else_=OF_BATCHES)
+"""The label of a call in the counters by prompt."""
 
 RESERVED_WAIT = timedelta(seconds=10)
 _IS_OPEN = _c.finished_at.is_(None)
@@ -811,8 +814,10 @@ def _count_call(
     cost = columns.get("cost_micro_usd") or 0
     groups = Groups(lease.repository, lease.author)
     counts = {("claude_calls", outcome): 1, ("cost_micro_usd", ""): cost}
-    if not lease.is_recorded:
-        counts |= {("prompt_calls", prompt_id): 1, ("prompt_cost_micro_usd", prompt_id): cost}
+    if lease.batch_id is not None:
+        prompt_id = OF_BATCHES
+        counts |= count_by_group("batch_cost_micro_usd", cost, groups)
+    counts |= {("prompt_calls", prompt_id): 1, ("prompt_cost_micro_usd", prompt_id): cost}
     if outcome == SUCCESS and not lease.is_recorded:
         counts |= count_by_group("replies", 1, groups, "asked")
     counts |= {("tokens", name.removesuffix("_tokens")): columns.get(name) or 0 for name in TOKENS}

@@ -40,7 +40,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, corrections, deliveries, findings, labels
 from hls_handler.db.values import EPOCH, from_ms, to_ms
 from hls_handler.events import PULL_REQUEST_EVENTS
-from hls_handler.store.calls import IS_CALL
+from hls_handler.store.calls import COUNTED_AS, IS_CALL
 from hls_handler.store.periods import (
     HOUR,
     Percentiles,
@@ -144,6 +144,7 @@ class Figures:
     findings: FindingFigures
     labels: LabelFigures
     cost_usd: float
+    batches_cost_usd: float  # part of `cost_usd`
     cost_per_pull_request_usd: float | None
     reply_cache: CacheFigures
 
@@ -221,14 +222,15 @@ class FiguresReader:
             )
 
     def series(self, period: Period) -> dict[tuple[str, str], tuple[int, ...]]:
-        """Return the cost of the calls by prompt, and what people did with labels and findings, as
-        `CounterHours.series`: {("prompt_cost_micro_usd", "issues/analyze@3f9c2a"): (300, 0)}.
+        """Return the cost of the calls by prompt or of batches, and what people did with labels and
+        findings, as `CounterHours.series`: {("prompt_cost_micro_usd", "issues/analyze@3f9c2a"):
+        (300, 0)}.
         """
         kind: ColumnElement[str] = literal_column(f"'{PROMPT_COST}'")
         cost = func.coalesce(func.sum(_c.cost_micro_usd), 0)
-        costs = select(kind, _c.prompt_id, part_of(_c.started_at, period), cost)
+        costs = select(kind, COUNTED_AS.label("prompt"), part_of(_c.started_at, period), cost)
         costs = costs.where(_is_within(_c.started_at, period), IS_CALL)
-        numbers: list[Select[str, str, int, int]] = [costs.group_by(_c.prompt_id, "part")]
+        numbers: list[Select[str, str, int, int]] = [costs.group_by("prompt", "part")]
         kind = literal_column(f"'{FEEDBACK}'")
         for name, (moment, which) in _FEEDBACK_ROWS.items():
             label: ColumnElement[str] = literal_column(f"'{name}'")
@@ -296,6 +298,7 @@ def _make_figures(name: str, minutes: float, counts: Counts) -> Figures:
         ),
         labels=LabelFigures(counts["kept"], counts["corrected"]),
         cost_usd=counts["cost_micro_usd"] / 1_000_000,
+        batches_cost_usd=counts["batch_cost_micro_usd"] / 1_000_000,
         cost_per_pull_request_usd=cost_per_pull_request_usd,
         reply_cache=CacheFigures(
             replies=replies,
@@ -362,7 +365,7 @@ class _Span:
         return counts
 
     def scores(self) -> Iterator[DailyScore]:
-        is_review = and_(self._has_ended, _d.event == "pull_request")
+        is_review = and_(self._has_ended, _d.event == "pull_request", _d.batch_id.is_(None))
         query = (
             select(_d.finished_at, REPLY.label("reply"))
             .join(calls, _c.delivery_id == _d.id)

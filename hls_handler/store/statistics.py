@@ -31,7 +31,7 @@ from hls_handler.events import event_key
 from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 from hls_handler.settings.model import Settings
-from hls_handler.store.calls import IS_RECORDED
+from hls_handler.store.calls import COUNTED_AS, IS_RECORDED
 
 _c = deliveries.c
 # after any GUID and request id in every collation: they have letters, digits, "-" and ":"
@@ -128,7 +128,7 @@ class RecentCall:
     took_s: float
     cost_usd: float
     event: str  # "pull_request"
-    conversation: str | None  # "owner/repo#7"; None if the event has none
+    conversation: str | None  # "owner/repo#7"; None if the event has none, and of batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,8 +297,7 @@ class Statistics:
             is_count
         )
         no_name: Label[Any] = literal_column("NULL").label("name")
-        prompt_id = case((~IS_RECORDED, calls.c.prompt_id))
-        estimated = select(no_name, prompt_id, calls.c.cost_micro_usd, _c.repository)
+        estimated = select(no_name, COUNTED_AS, calls.c.cost_micro_usd, _c.repository)
         estimated = estimated.add_columns(*(calls.c[f"{kind}_tokens"] for kind in kinds))
         estimated = estimated.join(deliveries, _c.id == calls.c.delivery_id).where(is_in_progress)
         found: Counter[tuple[str, str]] = Counter()
@@ -310,9 +309,7 @@ class Statistics:
                 if name is not None:
                     found[name, label] += value
                     continue
-                estimate = {("cost_micro_usd", ""): value}
-                if label is not None:
-                    estimate["prompt_cost_micro_usd", label] = value
+                estimate = {("cost_micro_usd", ""): value, ("prompt_cost_micro_usd", label): value}
                 if repository is not None:
                     estimate["repository_cost_micro_usd", repository] = value
                 estimate |= {
@@ -323,9 +320,10 @@ class Statistics:
 
     def recent_calls(self, *, limit: int) -> list[RecentCall]:
         """Return the newest finished calls to Claude, at most `limit`, newest first."""
-        number = func.coalesce(_c.number, _c.posted_on).label("number")
+        number = case((_c.batch_id.is_(None), func.coalesce(_c.number, _c.posted_on)))
         query: Select[Any] = (
-            select(calls.c.duration_ms, calls.c.cost_micro_usd, _c.event, _c.repository, number)
+            select(calls.c.duration_ms, calls.c.cost_micro_usd, _c.event, _c.repository)
+            .add_columns(number.label("number"))
             .join(deliveries, _c.id == calls.c.delivery_id)
             .where(calls.c.duration_ms.is_not(None))
             .order_by(calls.c.id.desc())

@@ -79,6 +79,8 @@ def test_recorded_delivery_writes_only_its_own_tables(world: World) -> None:
     assert {name for name, _ in world.store.statistics.counters()} == {
         "claude_calls",
         "cost_micro_usd",
+        "prompt_calls",
+        "prompt_cost_micro_usd",
         "repository_cost_micro_usd",
         "tokens",
     }

@@ -317,6 +317,7 @@ WIDGETS = Figures(
     ),
     labels=LabelFigures(kept=2, corrected=1),
     cost_usd=1.5,
+    batches_cost_usd=0.0,
     cost_per_pull_request_usd=0.75,
     reply_cache=CacheFigures(replies=4, hits=0, hit_percent=0.0, saved_usd=0.0),
 )
@@ -335,6 +336,7 @@ DOCS = Figures(
     findings=FindingFigures(0, 0, 0, 0, None, 0, 0, 0, None),
     labels=LabelFigures(0, 0),
     cost_usd=0.05,
+    batches_cost_usd=0.0,
     cost_per_pull_request_usd=None,
     reply_cache=CacheFigures(replies=2, hits=1, hit_percent=50.0, saved_usd=0.0009),
 )
