@@ -168,7 +168,7 @@ class CatchUp:
 
     def __post_init__(self) -> None:
         self._clients: CachedClient[Credentials, GithubHooks] = CachedClient(
-            lambda one: self.connect(one, self.rates), close=lambda github: github.close()
+            lambda source: self.connect(source, self.rates), close=lambda github: github.close()
         )
         # client, settings and minute of the last search for hooks
         self._searched: tuple[object, ...] = ()
@@ -205,7 +205,7 @@ class CatchUp:
         credentials = self.credentials_of(config.settings)
         self._github = self._clients.of(credentials)
         if isinstance(credentials, App):
-            found = [
+            results = [
                 Source(f"{self._github.base_url}/app/{credentials.id}/hook", "/app/hook", None)
             ]
         else:
@@ -214,10 +214,12 @@ class CatchUp:
                 received = self.store.catch_up.received_repositories()
                 self._sources = find_sources(self._github, config, received, self._request)
                 self._searched = searched
-            found = [one for one in self._sources if isinstance(one, Source)]
-            self.report.problems += [one for one in self._sources if isinstance(one, Problem)]
-        self.report.hooks = len(found)
-        return found
+            results = [source for source in self._sources if isinstance(source, Source)]
+            self.report.problems += [
+                source for source in self._sources if isinstance(source, Problem)
+            ]
+        self.report.hooks = len(results)
+        return results
 
     def _read(self, source: Source, *, dry_run: bool) -> None:
         began = self.store.now()
@@ -226,8 +228,8 @@ class CatchUp:
         missed = select_missed(
             self._attempts(source, began), lambda attempt: self._is_wanted(source, attempt)
         )
-        known = self._lost | self.store.catch_up.find_known([attempt.guid for attempt in missed])
-        waiting = [attempt for attempt in missed if attempt.guid not in known]
+        received = self._lost | self.store.catch_up.find_known([attempt.guid for attempt in missed])
+        waiting = [attempt for attempt in missed if attempt.guid not in received]
         report.missed += [(attempt, self._repository(source, attempt)) for attempt in waiting]
         if dry_run:
             return

@@ -331,8 +331,8 @@ def find_overdue(
     entries = {name: table.find(name) for name in received_at if name}
     for name, section, within_h in list_expected(settings):
         times = [
-            received_at[one]
-            for one, entry in entries.items()
+            received_at[installation]
+            for installation, entry in entries.items()
             if entry is not None and entry.key == section
         ]
         last = max(times, default=None)
@@ -342,12 +342,12 @@ def find_overdue(
             webhook = "no webhook"
         quiet_h = (now - (last or since)) / timedelta(hours=1)
         if quiet_h > within_h:
-            known = f"none came since {since:%Y-%m-%d %H:%M}"
+            history = f"none came since {since:%Y-%m-%d %H:%M}"
             if last is not None:
-                known = f"the last came at {last:%Y-%m-%d %H:%M}"
+                history = f"the last came at {last:%Y-%m-%d %H:%M}"
             where = settings.sources.where(f"{section}.expect_webhook_within_h")
             yield (
-                f"{webhook} for {quiet_h:.1f} h: {known} UTC; {where} expects one within"
+                f"{webhook} for {quiet_h:.1f} h: {history} UTC; {where} expects one within"
                 f" {within_h:g} h"
             )
 
@@ -376,13 +376,13 @@ class ConnectionReport:
     def report(self) -> None:
         components = self._health.snapshot().components
         with self._lock:
-            known = sorted(self._due, reverse=True)
-            known = [one for one in known if components[one].state != "unknown"]
-            self._due.difference_update(known)
-        for dependency in known:
-            found = components[dependency]
-            metrics: Mapping[str, Any] = found.metrics
-            if found.message is not None:  # `Health` has logged it
+            dependencies = sorted(self._due, reverse=True)
+            dependencies = [name for name in dependencies if components[name].state != "unknown"]
+            self._due.difference_update(dependencies)
+        for dependency in dependencies:
+            component = components[dependency]
+            metrics: Mapping[str, Any] = component.metrics
+            if component.message is not None:  # `Health` has logged it
                 continue
             if dependency == "github":
                 identity = metrics.get("identity") or {}
@@ -415,8 +415,8 @@ class ConnectionReport:
 def find_missing(identity: Mapping[str, Any]) -> Iterator[str]:
     yield from identity.get("missing_permissions") or ()
     installations: Sequence[Mapping[str, Any]] = identity.get("installations") or ()
-    for one in installations:
+    for installation in installations:
         yield from (
-            f"{sentence} (installation on {one['account']})"
-            for sentence in one["missing_permissions"]
+            f"{sentence} (installation on {installation['account']})"
+            for sentence in installation["missing_permissions"]
         )

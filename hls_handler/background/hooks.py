@@ -77,20 +77,22 @@ def find_sources(
     entries = {name: config.table.find(name) for name in received if name not in exact}
     others = [name for name, entry in entries.items() if entry is not None and entry.enabled]
     find = partial(_find_source, github, config.settings, request)
-    found = {name: find(f"/repos/{name}", name) for name in (*exact, *others[:MAX_REPOSITORIES])}
+    results = {name: find(f"/repos/{name}", name) for name in (*exact, *others[:MAX_REPOSITORIES])}
     owners = {name.split("/")[0] for name in names if is_pattern(name)}
-    owners |= {name.split("/")[0] for name, one in found.items() if not isinstance(one, Source)}
+    owners |= {
+        name.split("/")[0] for name, result in results.items() if not isinstance(result, Source)
+    }
     of_owners = {
         owner: find(f"/orgs/{owner}", None) for owner in sorted(owners) if not is_pattern(owner)
     }
     # A hook of the organisation also sends the events of its repositories. People have no such
     # hook.
-    covered = {owner for owner, one in of_owners.items() if isinstance(one, Source)}
+    covered = {owner for owner, result in of_owners.items() if isinstance(result, Source)}
     needed = {name for name in exact if name.split("/")[0] not in covered}
     of_repositories = [
-        one for name, one in found.items() if isinstance(one, Source) or name in needed
+        result for name, result in results.items() if isinstance(result, Source) or name in needed
     ]
-    return [one for one in (*of_repositories, *of_owners.values()) if one is not None]
+    return [result for result in (*of_repositories, *of_owners.values()) if result is not None]
 
 
 def _find_source(

@@ -366,9 +366,9 @@ class Database:
         if name in self._secrets:
             return self._secrets[name]
         new = self.insert(secrets).values(name=name, value=random_bytes.token_bytes(32))
-        kept = new.on_conflict_do_update(index_elements=["name"], set_={"value": secrets.c.value})
+        upsert = new.on_conflict_do_update(index_elements=["name"], set_={"value": secrets.c.value})
         with self.writing() as connection:
-            value: bytes = connection.execute(kept.returning(secrets.c.value)).scalar_one()
+            value: bytes = connection.execute(upsert.returning(secrets.c.value)).scalar_one()
         return self._secrets.setdefault(name, value)
 
     def size(self) -> dict[str, int]:

@@ -166,10 +166,10 @@ def _copy_and_check(source: Path, copy: Path) -> None:
         # Reads one snapshot, and leaves out free pages.
         database.execute("VACUUM INTO ?", (os.fsencode(copy).decode(),))
     with closing(sqlite3.connect(file_uri(copy.resolve(), "ro"), uri=True)) as made:
-        (found,) = made.execute("PRAGMA integrity_check(1)").fetchone()
-    if found != "ok":
+        (result,) = made.execute("PRAGMA integrity_check(1)").fetchone()
+    if result != "ok":
         raise sqlite3.DatabaseError(
-            f"the copy is damaged ({found}): check the database itself with PRAGMA integrity_check"
+            f"the copy is damaged ({result}): check the database itself with PRAGMA integrity_check"
         )
 
 

@@ -68,17 +68,17 @@ class TimedConnection(psycopg.Connection[Any]):
     def _with_timeout(self, gen: PQGen[T]) -> Generator[Any, Any, T]:
         began = time.monotonic()
         try:
-            wanted = next(gen)
+            event = next(gen)
             while True:
                 # psycopg resumes this several times a second, also without a response
-                ready = yield wanted
+                ready = yield event
                 if (
                     not ready
                     and self.timeout_s is not None
                     and time.monotonic() - began > self.timeout_s
                 ):
                     raise ResponseTimeout(f"the server did not answer within {self.timeout_s:g} s")
-                wanted = gen.send(ready)
+                event = gen.send(ready)
         except StopIteration as end:
             answer: T = end.value
             return answer

@@ -131,7 +131,7 @@ def require_in_place(connection: Connection, path: Path) -> None:
 
 def _file_id(path: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 (faster than Path.stat; every webhook needs it)
+        status = os.stat(path)  # noqa: PTH116 (faster than Path.stat; every webhook needs it)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

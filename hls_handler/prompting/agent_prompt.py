@@ -52,20 +52,26 @@ def build_agent_prompt(findings: Sequence[OpenFinding], key: bytes) -> str:
     if not findings:
         return ""
     texts: list[str] = []
-    for one in findings:
-        texts += [one.path, one.title, one.body, one.suggestion or "", one.unseen]
+    for finding in findings:
+        texts += [
+            finding.path,
+            finding.title,
+            finding.body,
+            finding.suggestion or "",
+            finding.unseen,
+        ]
     nonce = compute_nonce(key, texts)
     introduction = INTRODUCTION.format(findings=count(len(findings), "finding"), nonce=nonce)
-    return "\n\n".join([introduction, *(_describe(one, nonce) for one in findings)])
+    return "\n\n".join([introduction, *(_describe(finding, nonce) for finding in findings)])
 
 
 def _describe(finding: OpenFinding, nonce: str) -> str:
     def show(text: str) -> str:
         return format_for_prompt(CodeText(text), nonce)
 
-    wanted = "for each input that the text names, the code does what its callers expect."
+    goal = "for each input that the text names, the code does what its callers expect."
     if finding.suggestion is not None:
-        wanted = f"these lines become {show(finding.suggestion)}"
+        goal = f"these lines become {show(finding.suggestion)}"
     lines = [
         f"Finding {finding.number} ({finding.severity})",
         f"Path: {show(finding.path)}",
@@ -75,15 +81,15 @@ def _describe(finding: OpenFinding, nonce: str) -> str:
     ]
     if finding.unseen:
         lines.append(f"Not shown to the review: {show(finding.unseen)}")
-    return "\n".join([*lines, f"Wanted result: {wanted}", GOAL])
+    return "\n".join([*lines, f"Wanted result: {goal}", GOAL])
 
 
 def _describe_lines(finding: OpenFinding) -> str:
     if finding.line is None:
         return "not known; the finding may be about the file"
-    shown = str(finding.line)
+    lines = str(finding.line)
     if finding.start_line is not None:
-        shown = f"{finding.start_line} to {finding.line}"
+        lines = f"{finding.start_line} to {finding.line}"
     if finding.side == "LEFT":
-        return f"{shown}, removed (LEFT side; numbers of the base)"
-    return shown
+        return f"{lines}, removed (LEFT side; numbers of the base)"
+    return lines

@@ -74,8 +74,10 @@ def compile_condition(
     templates = ParsedTemplates(
         templates.environment, {"then.when": tree}, {"then.when": location.file}
     )
-    found = check_names(templates, "then.when", {"analysis": reply})
-    problems = [replace(location, message=f"then.when: {problem.message}") for problem in found]
+    unknown_names = check_names(templates, "then.when", {"analysis": reply})
+    problems = [
+        replace(location, message=f"then.when: {problem.message}") for problem in unknown_names
+    ]
     return Checked(Condition(compiled, location.file, location.line), problems)
 
 
@@ -106,9 +108,9 @@ def check_names(
             if isinstance(node.node, nodes.Name)
             and node.name in ("defined", "undefined", "default", "d")
         }
-        known = types.keys() | environment.globals.keys() | JINJA_VARIABLES | optional
+        names = types.keys() | environment.globals.keys() | JINJA_VARIABLES | optional
         for node in tree.find_all(nodes.Node):
-            message = _find_mistake(node, environment, types, known)
+            message = _find_mistake(node, environment, types, names)
             if message:
                 yield Problem(templates.files[name], node.lineno, message, Kind.UNKNOWN_NAME)
         for text in tree.find_all(nodes.TemplateData):
@@ -155,11 +157,11 @@ def _find_mistake(
     node: nodes.Node,
     environment: PromptEnvironment,
     types: Mapping[str, object],
-    known: Set[str],
+    names: Set[str],
 ) -> str:
     """Return a message about an unknown variable, attribute, filter or test; "" if it is known."""
     match node:
-        case nodes.Name(name=name) if name not in known:
+        case nodes.Name(name=name) if name not in names:
             return f"unknown variable {name!r} ({RAW_ADVICE}); {suggest_name(name, types)}"
         case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
             owner = _find_type(node.node, types)
@@ -207,7 +209,9 @@ def _assigned_names(tree: nodes.Template) -> Iterator[str]:
             case nodes.Macro(name=name) | nodes.Import(target=name):
                 yield name
             case nodes.FromImport():
-                yield from (one if isinstance(one, str) else one[1] for one in node.names)
+                yield from (
+                    target if isinstance(target, str) else target[1] for target in node.names
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,20 +402,23 @@ class LibraryCheck:
         families = self.event_families(name).values()
         rendered = (
             repr(self.config),
-            *(self.library.sources[one].hash for one in (name, *self.library.leading_to(name))),
+            *(
+                self.library.sources[template].hash
+                for template in (name, *self.library.leading_to(name))
+            ),
         )
         if families and all(rendered in family.rendered for family in families):
             return []
         # by file and line; only the first problem of a line is kept
-        found: dict[tuple[str, int], Problem] = {}
+        problems: dict[tuple[str, int], Problem] = {}
         for problem in self._smoke_problems(name):
-            found.setdefault((problem.file, problem.line), problem)
+            problems.setdefault((problem.file, problem.line), problem)
             if TOO_SLOW in problem.message:
                 break  # each further sample would take as long
-        if not found:
+        if not problems:
             for family in families:
                 family.rendered.add(rendered)
-        return list(found.values())
+        return list(problems.values())
 
     def _smoke_problems(self, name: str) -> Iterator[Problem]:
         library = self.library
@@ -467,11 +474,13 @@ class LibraryCheck:
                 _Sample(sample, family, {**variables, "config": self.config})
                 for sample, variables in self._recorded[event]
             ]
-            wanted = {
+            actions = {
                 key.partition(".")[2] or None for key in events if key.partition(".")[0] == event
             }
             chosen = [
-                one for one in samples if None in wanted or one.variables.get("action") in wanted
+                recorded
+                for recorded in samples
+                if None in actions or recorded.variables.get("action") in actions
             ]
             # if no sample has a wanted action, all samples of the event are used
             yield from chosen or samples

@@ -161,13 +161,13 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
             raise RenderLimitError("** is not available in templates")
-        for one, other in ((left, right), (right, left)):
+        for operand, other in ((left, right), (right, left)):
             if not isinstance(other, int):
                 continue
-            if isinstance(one, str | list | tuple) and len(one) * other > MAX_CHARACTERS:
+            if isinstance(operand, str | list | tuple) and len(operand) * other > MAX_CHARACTERS:
                 message = f"a text is repeated to more than {MAX_CHARACTERS:,} characters"
                 raise RenderLimitError(message)
-            if isinstance(one, int) and one.bit_length() + other.bit_length() > MAX_BITS:
+            if isinstance(operand, int) and operand.bit_length() + other.bit_length() > MAX_BITS:
                 raise RenderLimitError(f"a product has more than {MAX_BITS:,} bits")
         return super().call_binop(context, operator, left, right)
 
@@ -311,8 +311,8 @@ def referenced_names(node: Reference) -> tuple[str, ...]:
     """Return the names in an `extends`, `include` or `import`: ("base.j2",); () if an expression
     computes the name.
     """
-    given = node.template
-    items = given.items if isinstance(given, nodes.Tuple | nodes.List) else [given]
+    reference = node.template
+    items = reference.items if isinstance(reference, nodes.Tuple | nodes.List) else [reference]
     names: list[str] = []
     for item in items:
         if not isinstance(item, nodes.Const) or not isinstance(item.value, str):
@@ -327,15 +327,15 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
 
     The template itself is first. Templates that do not exist are left out.
     """
-    found: list[str] = []
+    used: list[str] = []
     pending = [template]
     while pending:
         name = pending.pop(0)
-        if name in templates.files and name not in found:
-            found.append(name)
+        if name in templates.files and name not in used:
+            used.append(name)
             if name in templates.trees:
                 pending += filter(None, meta.find_referenced_templates(templates.trees[name]))
-    return tuple(found)
+    return tuple(used)
 
 
 def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
@@ -345,18 +345,20 @@ def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
     for name, tree in templates.trees.items():
         if tree.find(nodes.Extends) is None:
             continue
-        known: set[str] = set()
+        extended_blocks: set[str] = set()
         for part in find_used_templates(templates, name):
             if part in templates.trees and part != name:
-                known.update(block.name for block in templates.trees[part].find_all(nodes.Block))
+                extended_blocks.update(
+                    block.name for block in templates.trees[part].find_all(nodes.Block)
+                )
         blocks = [*tree.find_all(nodes.Block)]
         nested: set[nodes.Block] = set()
         for block in blocks:
             nested.update(block.find_all(nodes.Block))
         for block in blocks:
-            if block.name not in known and block not in nested:
+            if block.name not in extended_blocks and block not in nested:
                 message = f"no template that this one extends has a block {block.name!r}"
-                advice = suggest_name(block.name, known)
+                advice = suggest_name(block.name, extended_blocks)
                 yield Problem(templates.files[name], block.lineno, f"{message}; {advice}")
 
 
@@ -368,14 +370,14 @@ def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
     for name, tree in templates.trees.items():
         for node in (node for node in tree.find_all(nodes.Stmt) if isinstance(node, Reference)):
             names = referenced_names(node)
-            known = [part for part in names if part in files]
+            existing = [part for part in names if part in files]
             if not names:
                 message = 'write the name of the other template in quotes, such as "base.j2"'
                 yield Problem(files[name], node.lineno, message)
-            elif not known and not (isinstance(node, nodes.Include) and node.ignore_missing):
+            elif not existing and not (isinstance(node, nodes.Include) and node.ignore_missing):
                 message = f"there is no template {names[0]!r}; {suggest_name(names[0], files)}"
                 yield Problem(files[name], node.lineno, message)
-            for part in known:
+            for part in existing:
                 if name in find_used_templates(templates, part):
                     message = f"the templates form a cycle: {part!r} leads back to {name!r}"
                     yield Problem(files[name], node.lineno, message)

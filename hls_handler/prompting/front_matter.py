@@ -128,10 +128,10 @@ def parse_front_matter(text: str, file: str) -> ParsedFrontMatter:
     try:
         front = FrontMatter.model_validate(root)
     except ValidationError as exc:
-        found = explain(exc, root, {}, Reference(FrontMatter)).items()
+        messages = explain(exc, root, {}, Reference(FrontMatter)).items()
         problems += [
             problem_at(lines, key, f"{key}: {text}")
-            for key, text in found
+            for key, text in messages
             if key not in tree.rejected
         ]
         unusable = {error["loc"][0] for error in exc.errors(include_url=False)}

@@ -155,8 +155,8 @@ def _build_library(
         model = build_reply_model(front, lines)
         problems += model.problems
         if front.then is not None:
-            known = model.value or Any
-            condition = compile_condition(templates, front.then.when, lines, known)
+            reply_model = model.value or Any
+            condition = compile_condition(templates, front.then.when, lines, reply_model)
             problems += condition.problems
             if condition.value is not None:
                 conditions[name] = condition.value
@@ -215,13 +215,13 @@ def _find_comment(name: str, front: FrontMatter, files: SourceFiles) -> str | No
 
 def _list_names(parts: Iterable[str], templates: ParsedTemplates) -> set[str]:
     """Return the variables and attributes that templates read: {"files", ".numbered"}."""
-    found: set[str] = set()
+    names: set[str] = set()
     for part in parts:
         tree = templates.trees.get(part)
         if tree is not None:
-            found.update(node.name for node in tree.find_all(nodes.Name))
-            found.update(f".{node.attr}" for node in tree.find_all(nodes.Getattr))
-    return found
+            names.update(node.name for node in tree.find_all(nodes.Name))
+            names.update(f".{node.attr}" for node in tree.find_all(nodes.Getattr))
+    return names
 
 
 def _parse(files: SourceFiles) -> Checked[ParsedTemplates]:
@@ -341,12 +341,12 @@ class ReloadingLibrary:
 
 
 def _file_state(folders: Iterable[Path]) -> FileState:
-    found = set()
+    state = set()
     for path in chain.from_iterable(map(find_files, folders)):
         try:
             # faster than Path.stat; this runs for every delivery
             status = os.stat(path)  # noqa: PTH116
         except OSError:
             continue
-        found.add((path, status.st_mtime_ns, status.st_size))
-    return frozenset(found)
+        state.add((path, status.st_mtime_ns, status.st_size))
+    return frozenset(state)

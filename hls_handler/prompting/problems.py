@@ -50,18 +50,18 @@ def with_absolute_path(problem: Problem) -> Sentence:
     return Sentence(str(absolute), problem.kind)
 
 
-def suggest_name(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, existing: Iterable[str]) -> str:
     """Return "did you mean 'title'?" for the most similar name, or "known: body, title" if none is
     similar.
     """
-    names = sorted(known)
+    names = sorted(existing)
     near = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    known = ", ".join(names[:MAX_LISTED_NAMES]) or "none"
+    listing = ", ".join(names[:MAX_LISTED_NAMES]) or "none"
     if len(names) > MAX_LISTED_NAMES:
-        known += f" and {len(names) - MAX_LISTED_NAMES} more"
-    return f"known: {known}"
+        listing += f" and {len(names) - MAX_LISTED_NAMES} more"
+    return f"known: {listing}"
 
 
 class BrokenTemplateError(PromptError):

@@ -202,12 +202,12 @@ class Library:
         """Return the follow-up prompts of `name`: the prompt in its `then`, the prompt in that
         prompt's `then`, etc.
         """
-        found: list[str] = []
+        followers: list[str] = []
         then = self.prompts[name].then
-        while then is not None and then.prompt in self.prompts and then.prompt not in found:
-            found.append(then.prompt)
+        while then is not None and then.prompt in self.prompts and then.prompt not in followers:
+            followers.append(then.prompt)
             then = self.prompts[then.prompt].then
-        return tuple(found)
+        return tuple(followers)
 
     def leading_to(self, name: str) -> tuple[str, ...]:
         """Return the prompts of which `name` is a follow-up prompt: its predecessors, their
@@ -269,8 +269,8 @@ class Library:
         """Return the names of the templates that a file itself extends, includes or imports:
         ("base.j2",).
         """
-        found = meta.find_referenced_templates(self.environment.parse(source.template))
-        return tuple(dict.fromkeys(name for name in found if name is not None))
+        references = meta.find_referenced_templates(self.environment.parse(source.template))
+        return tuple(dict.fromkeys(name for name in references if name is not None))
 
     def used_variables(self, name: str) -> frozenset[str]:
         """Return the names in `config.NAME` of a prompt's templates, except those that are tested
@@ -298,7 +298,8 @@ class Library:
         """
         names = (name, *self.followers(name))
         return any(
-            variable in self.names_read[one] or variable in self.appended[one] for one in names
+            variable in self.names_read[template] or variable in self.appended[template]
+            for template in names
         )
 
     def file(self, name: str) -> str:

@@ -83,7 +83,7 @@ class Recorded:
 
 @cache
 def _index() -> Mapping[str, tuple[str, Path]]:
-    found: dict[str, tuple[str, Path]] = {}  # "issues.opened.2" -> ("issues", file)
+    files: dict[str, tuple[str, Path]] = {}  # "issues.opened.2" -> ("issues", file)
     copies: Counter[str] = Counter()
     for path in sorted((PAYLOADS / "recorded").glob("*/*.json")):
         event = path.parent.name
@@ -92,13 +92,13 @@ def _index() -> Mapping[str, tuple[str, Path]]:
         copies[key] += 1
         if copies[key] > 1:
             key = f"{key}.{copies[key]}"
-        found[key] = (event, path)
+        files[key] = (event, path)
     derived = {
         f"demo/{p.stem}": p
         for p in (PAYLOADS / "derived").glob("*/*.json")
         if p.parent.name not in ANSWERS
     }
-    return found | {name: (derived[name].parent.name, derived[name]) for name in DERIVED}
+    return files | {name: (derived[name].parent.name, derived[name]) for name in DERIVED}
 
 
 def names() -> tuple[str, ...]:
@@ -112,17 +112,17 @@ def load(name: str) -> Recorded:
 
     If there is none, raises `UnknownPayload` with the most similar names.
     """
-    known = _index()
-    if name not in known:
+    files = _index()
+    if name not in files:
         same_event = for_event(name)
         if same_event and re.search(r"\.\w", name):
             return same_event[0]
         hint = "names look like issues.opened, push or demo/bug"
-        near = get_close_matches(name, known, n=3, cutoff=0.5)
+        near = get_close_matches(name, files, n=3, cutoff=0.5)
         if near:
             hint = f"did you mean {' or '.join(near)}?"
         raise UnknownPayload(f"no recorded payload is called {name!r}: {hint}")
-    event, path = known[name]
+    event, path = files[name]
     body = path.read_bytes()
     return Recorded(name=name, event=event, action=_action(json.loads(body)), body=body)
 
@@ -164,7 +164,11 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
     if not isinstance(payload, dict):
         raise UnknownPayload(f"{path} is not a webhook payload: it must be a JSON object")
     if not event:
-        matching = [one for one, keys in _EVENT_KEYS.items() if payload.keys() >= set(keys.split())]
+        matching = [
+            candidate
+            for candidate, keys in _EVENT_KEYS.items()
+            if payload.keys() >= set(keys.split())
+        ]
         if not matching:
             message = f"{path}: the payload's keys do not determine its event"
             raise UnknownPayload(f"{message}; name it with --event, such as --event issues")

@@ -184,9 +184,9 @@ def render(
         task = output.task.strip()
         for variable, template in library.appended[name].items():
             if variable in variables:
-                shown = get_template(template).render(converted).strip()
-                if shown:
-                    task = f"{task}\n\n{shown}"
+                text = get_template(template).render(converted).strip()
+                if text:
+                    task = f"{task}\n\n{text}"
         task = _fill_placeholders(placeholders, task, prompt.absolute_path)
         model = with_optional_fields(prompt.reply_model, _optional_fields(variables))
         return RenderedPrompt(
@@ -357,10 +357,10 @@ def find_references(variables: Mapping[str, object]) -> References | None:
     texts: list[str] = []
     own: set[str] = set()
     for part in parts:
-        found = (_read(part, "title"), _read(part, "body"))
-        texts += [text for text in found if isinstance(text, str)]
-        known = (_read(part, "number"), _read(part, "head_sha"))
-        own.update(f"{name}#{one}".lower() for one in known if one)
+        contents = (_read(part, "title"), _read(part, "body"))
+        texts += [text for text in contents if isinstance(text, str)]
+        targets = (_read(part, "number"), _read(part, "head_sha"))
+        own.update(f"{name}#{target}".lower() for target in targets if target)
     return References(name, web_url, tuple(texts), frozenset(own))
 
 
@@ -384,9 +384,9 @@ def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:
         message = message.replace(UntrustedText.__name__, "text from an event")
         message = f"{message}; {TEXT_OPERATIONS}"
     elif no_list is not None:
-        found = VALUE_NAMES.get(no_list[1] or no_list[2], "a value without parts")
+        value = VALUE_NAMES.get(no_list[1] or no_list[2], "a value without parts")
         needed = "a loop, `in`, join, length, map and the like need a list, such as issue.labels"
-        message = f"found {found}; {needed}"
+        message = f"found {value}; {needed}"
     return BrokenTemplateError(Problem(place.file, place.line, message))
 
 

@@ -53,54 +53,54 @@ def _resolve_label_rules(
 ) -> Checked[Mapping[str, LabelRule]]:
     problems: list[Problem] = []
     rules = dict(model.label_rules)
-    for field, given in front.labels.items():
+    for field, rule in front.labels.items():
         key = f"labels.{field}"
         if field not in model.model_fields:
             message = f"{front.reply} has no such field; {suggest_name(field, model.model_fields)}"
             problems.append(problem_at(lines, key, f"{key}: {message}"))
             continue
-        if given is None or given is False:
+        if rule is None or rule is False:
             rules.pop(field, None)
             continue
-        found = [*_rule_problems(given, model.model_fields[field].annotation)]
+        rule_problems = [*_rule_problems(rule, model.model_fields[field].annotation)]
         problems += [
             problem_at(lines, f"{key}{below}", f"{key}{below}: {message}")
-            for below, message in found
+            for below, message in rule_problems
         ]
-        if not found and isinstance(given, str | Mapping):
-            rules[field] = given
+        if not rule_problems and isinstance(rule, str | Mapping):
+            rules[field] = rule
     problems += _label_name_problems(model, rules, lines)
     return Checked(rules, problems)
 
 
-def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
+def _rule_problems(rule: object, hint: object) -> Iterator[tuple[str, str]]:
     values = possible_values(hint)
     unknown: list[str] = []
-    if isinstance(given, Mapping):
-        unknown = [value for value in given if value not in values]
+    if isinstance(rule, Mapping):
+        unknown = [value for value in rule if value not in values]
     if not values:
         message = "only booleans and fields with an enum can become labels"
         yield "", f"{message}, because the values of other fields are not known in advance"
     elif unknown:
         yield f".{unknown[0]}", f"unknown value; {suggest_name(unknown[0], values)}"
-    elif not _is_label_rule(given, is_boolean=hint is bool):
-        one = "the label for true" if hint is bool else f"a pattern with {VALUE} once"
+    elif not _is_label_rule(rule, is_boolean=hint is bool):
+        form = "the label for true" if hint is bool else f"a pattern with {VALUE} once"
         others = "false (no label), or the name of a label in quotes for each value"
-        yield "", f"must be {one}, {others}; found {given!r}"
+        yield "", f"must be {form}, {others}; found {rule!r}"
 
 
-def _is_label_rule(given: object, *, is_boolean: bool) -> bool:
-    if isinstance(given, Mapping):
-        return bool(given) and all(map(_is_label, given.values()))
-    if not isinstance(given, str):
+def _is_label_rule(rule: object, *, is_boolean: bool) -> bool:
+    if isinstance(rule, Mapping):
+        return bool(rule) and all(map(_is_label, rule.values()))
+    if not isinstance(rule, str):
         return False
     if is_boolean:
-        return _is_label(given)
-    return VALUE in given and not set("{}") & set(given.replace(VALUE, "", 1))
+        return _is_label(rule)
+    return VALUE in rule and not set("{}") & set(rule.replace(VALUE, "", 1))
 
 
-def _is_label(given: object) -> bool:
-    return isinstance(given, str) and not PLACEHOLDER.search(given)
+def _is_label(value: object) -> bool:
+    return isinstance(value, str) and not PLACEHOLDER.search(value)
 
 
 def _label_name_problems(
@@ -185,8 +185,8 @@ def with_optional_fields(model: type[ReplyFields], names: Iterable[str]) -> type
     """
     if not issubclass(model, PullRequestAnalysis):
         return model
-    wanted = frozenset(names) - model.model_fields.keys()
-    return _add_fields(model, tuple(name for name in OPTIONAL_FIELDS if name in wanted))
+    added = frozenset(names) - model.model_fields.keys()
+    return _add_fields(model, tuple(name for name in OPTIONAL_FIELDS if name in added))
 
 
 @cache

@@ -103,7 +103,9 @@ NOTHING_UNSAVED = SourceFolder({})
 
 def make_folder(texts: Mapping[str, str], path: str = UNSAVED) -> SourceFolder:
     """Return texts by name ("issues/analyze.j2") as a folder that messages name `path`."""
-    return SourceFolder({name: _split(name, f"{path}/{name}", one) for name, one in texts.items()})
+    return SourceFolder(
+        {name: _split(name, f"{path}/{name}", text) for name, text in texts.items()}
+    )
 
 
 def read_folder(directory: Path) -> SourceFolder:
@@ -211,7 +213,9 @@ def read_source_files(
         if parsed.front is not None:
             front_matters[source.prompt] = parsed.front
             texts[source.prompt] = text
-    inherited = frozenset(one.prompt for name, one in own.items() if name not in layers[0])
+    inherited = frozenset(
+        own_source.prompt for name, own_source in own.items() if name not in layers[0]
+    )
     return SourceFiles(sources, front_matters, texts, lines, inherited, problems)
 
 
@@ -225,7 +229,11 @@ def _empty_problem(folders: Sequence[Path]) -> Problem:
 
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
     candidates = [sources[name] for sources in layers if name in sources]
-    with_front = [one for one in candidates if one.front is not None or one.fence_problem]
+    with_front = [
+        candidate
+        for candidate in candidates
+        if candidate.front is not None or candidate.fence_problem
+    ]
     return (with_front or candidates)[0]
 
 
@@ -237,7 +245,7 @@ def _find_followers(
     """Return the shipped prompts that `own` lacks and that the `then` of its prompts names,
     directly or indirectly.
     """
-    found: dict[str, SourceFile] = {}
+    followers: dict[str, SourceFile] = {}
     pending = [source for source in own.values() if source.is_prompt]
     while pending:
         source = pending.pop()
@@ -248,10 +256,10 @@ def _find_followers(
         if front is None or front.then is None:
             continue
         follower = f"{front.then.prompt}{SUFFIX}"
-        if follower in shipped and follower not in {*own, *found}:
-            found[follower] = shipped[follower]
+        if follower in shipped and follower not in {*own, *followers}:
+            followers[follower] = shipped[follower]
             pending.append(shipped[follower])
-    return found
+    return followers
 
 
 def _missing_front_problem(source: SourceFile) -> Problem:

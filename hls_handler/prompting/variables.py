@@ -128,10 +128,10 @@ def document_variables(
     # placeholders are not replaced by texts here
     placeholders = Placeholders(key=b"", show=format_for_prompt)
     marked_examples = [mark_trusted(values) for values in examples]
-    found: list[VariableDoc] = []
+    documents: list[VariableDoc] = []
     for name, hint in hints.items():
         if name == "config":
-            found.append(VariableDoc(name, "map of your own values", "trusted", None))
+            documents.append(VariableDoc(name, "map of your own values", "trusted", None))
             continue
         recorded = [
             placeholders.convert(values[name])
@@ -139,8 +139,8 @@ def document_variables(
             if values.get(name) is not None
         ]
         sample = mark_trusted({name: sample_values(hint)[0]})[name]
-        found += _document(name, hint, recorded, [placeholders.convert(sample)])
-    return found
+        documents += _document(name, hint, recorded, [placeholders.convert(sample)])
+    return documents
 
 
 def _document(

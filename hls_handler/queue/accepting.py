@@ -122,21 +122,21 @@ class BatchAcceptor:
                 "digests": list(digests),
                 "since": now - REPLAY_WINDOW_H * HOUR_MS,
             }
-            found = connection.execute(self._find_known, terms).all()
-            former = {one.guid: one for one in found if one.guid in guids}
-            known: dict[str, Known] = dict(former)
+            stored_rows = connection.execute(self._find_known, terms).all()
+            former = {one.guid: one for one in stored_rows if one.guid in guids}
+            received: dict[str, Known] = dict(former)
             # by digest, then by GUID
             bodies: dict[bytes, dict[str, State]] = {digest: {} for digest in digests}
-            for one in found:
+            for one in stored_rows:
                 if one.digest in digests and one.queued_at >= terms["since"]:
                     bodies[one.digest][one.guid] = one.state
             outcomes = list[Accepted]()
             stored = dict[str, tuple[NewDelivery, dict[str, object]]]()
             for new, row in zip(batch, rows, strict=True):
-                outcome = _decide(new, known, bodies)
+                outcome = _decide(new, received, bodies)
                 outcomes.append(outcome)
                 if outcome.outcome in ("queued", "ignored"):
-                    known[new.guid] = new
+                    received[new.guid] = new
                     if new.state == "queued" and new.digest in bodies:
                         bodies[new.digest][new.guid] = new.state
                     stored[new.guid] = (new, row | _times(new, now))
@@ -257,9 +257,9 @@ def _describe_end(new: NewDelivery) -> str:
 
 
 def _decide(
-    new: NewDelivery, known: Mapping[str, Known], bodies: Mapping[bytes, Mapping[str, State]]
+    new: NewDelivery, received: Mapping[str, Known], bodies: Mapping[bytes, Mapping[str, State]]
 ) -> Accepted:
-    old = known.get(new.guid)
+    old = received.get(new.guid)
     if old is not None and not (old.state in _ROUTED_AGAIN and _is_same(old, new)):
         return Accepted("duplicate", old.state, new.guid)
     if new.state == "queued" and new.digest:

@@ -44,9 +44,9 @@ class ClockSteps:
         `Expiry`: the clock may have been set back while no process ran.
         """
         started_at = self._database.current_time() - timedelta(seconds=self._clock())
-        known = self._started_at
+        expected = self._started_at
         self._started_at = started_at
-        if known is not None and started_at > known - TOLERANCE:
+        if expected is not None and started_at > expected - TOLERANCE:
             return False
         now = self._database.now
         lease_until = now + round(self._expiry.lease_s * 1000)
@@ -67,10 +67,10 @@ class ClockSteps:
                 .where(locks.c.locked_until > locked_until)
                 .values(locked_until=locked_until)
             )
-        if known is None:
+        if expected is None:
             return False
         waited = self._queue.reschedule_waiting()
-        set_back_s = round((known - started_at).total_seconds())
+        set_back_s = round((expected - started_at).total_seconds())
         log.warning(
             "the database's clock was set back", extra={"by_s": set_back_s, "due_now": waited}
         )

@@ -444,10 +444,10 @@ class DeliveryQueue:
 
         If it failed and made no progress since then, it keeps the reason of the failure.
         """
-        kept: dict[str, object] = {
+        columns: dict[str, object] = {
             name: func.coalesce(_FAILURE[name], new) for name, new in _because(reason).items()
         }
-        self._queue_again(lease, at, kept, github_requests)
+        self._queue_again(lease, at, columns, github_requests)
 
     def _queue_again(
         self,

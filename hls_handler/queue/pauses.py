@@ -46,14 +46,14 @@ class Pauses:
             paused_at=self._database.now,
         )
         with self._database.writing() as connection:
-            known = connection.execute(
+            pause = connection.execute(
                 select(pauses.c.name).where(pauses.c.name == _name(repository))
             ).first()
             connection.execute(
                 new.on_conflict_do_update(index_elements=["name"], set_={"reason": reason})
             )
         log_act(by, "pause", [repository or _EVERYTHING], reason=reason)
-        return known is None
+        return pause is None
 
     def resume(self, repository: str | None, *, by: str) -> bool:
         """End the pause of "owner/repo", or the pause of everything (None). Return False if there

@@ -96,18 +96,18 @@ def find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
     if not any(part in folded for part in PARTS_OF_NAMES):
         return
     at = 0
-    while (found := BEFORE_VALUE.search(text, at)) is not None:
-        at = found.end()
-        value = _find_value(found)
+    while (match := BEFORE_VALUE.search(text, at)) is not None:
+        at = match.end()
+        value = _find_value(match)
         if value is not None and not is_placeholder(text[slice(*value)]):
-            yield *value, _kind(found)
+            yield *value, _kind(match)
             at = value[1]
 
 
-def _find_value(found: re.Match[str]) -> tuple[int, int] | None:
-    text = found.string
-    at = found.end()
-    if found["tag"]:
+def _find_value(match: re.Match[str]) -> tuple[int, int] | None:
+    text = match.string
+    at = match.end()
+    if match["tag"]:
         element = ELEMENT.match(text, at)
         return element.span() if element is not None else None
     quoted = QUOTED.match(text, at)
@@ -115,7 +115,7 @@ def _find_value(found: re.Match[str]) -> tuple[int, int] | None:
         group = "value" if quoted["quote"] else "escaped"
         return quoted.span(group)
     bare = BARE.match(text, at)
-    if bare is None or (found["sign"] not in ("=", ":=") and WORD_BEFORE_WORD.match(text, at)):
+    if bare is None or (match["sign"] not in ("=", ":=") and WORD_BEFORE_WORD.match(text, at)):
         return None
     start, end = bare.span("value")
     if not is_placeholder(bare["value"]):
@@ -125,8 +125,8 @@ def _find_value(found: re.Match[str]) -> tuple[int, int] | None:
     return start, start + len(text[start:end].rstrip(END_PUNCTUATION))
 
 
-def _kind(found: re.Match[str]) -> str:
-    name = next(found[group] for group in NAMES if found[group]).casefold().rstrip("0123456789")
+def _kind(match: re.Match[str]) -> str:
+    name = next(match[group] for group in NAMES if match[group]).casefold().rstrip("0123456789")
     if name.startswith("pass") or name == "pwd":
         return "password"
     return name.replace("_", "-").replace(" ", "-")

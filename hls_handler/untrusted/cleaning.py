@@ -68,11 +68,11 @@ def remove_invisible(text: str) -> str:
     return JOINERS.sub(_keep_needed_joiner, INVISIBLE.sub("", text))
 
 
-def _keep_needed_joiner(found: re.Match[str]) -> str:
-    before = found.string[max(found.start() - 1, 0) : found.start()]
-    if len(found[0]) > MAX_JOINER_CHARS or before.isascii() or before.isspace():
+def _keep_needed_joiner(match: re.Match[str]) -> str:
+    before = match.string[max(match.start() - 1, 0) : match.start()]
+    if len(match[0]) > MAX_JOINER_CHARS or before.isascii() or before.isspace():
         return ""  # it could hide text
-    return found[0]
+    return match[0]
 
 
 def remove_html_comments(text: str, *, keep_lines: bool = False) -> str:
@@ -173,13 +173,13 @@ def count_shown(prompt: str, texts: Iterable[str]) -> Counter[str]:
     """Return how often a rendered prompt shows each code text as a whole. The texts are
     redacted.
     """
-    shown = Counter((nonce, prompt[begin:end]) for begin, end, nonce in _find_untrusted(prompt))
-    nonces = {nonce for nonce, _ in shown}
+    regions = Counter((nonce, prompt[begin:end]) for begin, end, nonce in _find_untrusted(prompt))
+    nonces = {nonce for nonce, _ in regions}
     counts: Counter[str] = Counter()
     for text in set(texts):
         inside = clean(CodeText(text))
         for nonce in nonces:
-            counts[text] += shown[nonce, _frame(escape_delimiters(inside, nonce))]
+            counts[text] += regions[nonce, _frame(escape_delimiters(inside, nonce))]
     return counts
 
 
@@ -204,7 +204,7 @@ def _find_untrusted(prompt: str) -> Iterator[tuple[int, int, str]]:
     both delimiters would search for the end of every opening up to the end of the prompt, and stop
     the whole process meanwhile.
     """
-    last = {found[1]: found.start() for found in CLOSING.finditer(prompt)}
+    last = {match[1]: match.start() for match in CLOSING.finditer(prompt)}
     end = 0
     for opening in OPENING.finditer(prompt):
         begin = opening.end()
@@ -235,13 +235,13 @@ def escape_unprintable(text: str) -> str:
     """Replace each unprintable character by its escape, such as "\\n", "\\x1b" or "\\u202e"."""
     if text.isprintable():  # the usual case, many times as fast
         return text
-    shown: list[str] = []
+    characters: list[str] = []
     for character in text:
         if character.isprintable():
-            shown.append(character)
+            characters.append(character)
         else:
-            shown.append(character.encode("unicode_escape").decode("ascii"))
-    return "".join(shown)
+            characters.append(character.encode("unicode_escape").decode("ascii"))
+    return "".join(characters)
 
 
 def escape_unprintable_lines(text: str) -> str:

@@ -31,12 +31,12 @@ def read_command_line(text: str) -> tuple[str, str]:
         words = _BLANKS.sub(" ", line).strip(" ")
         if not words:
             continue
-        found = _COMMAND_LINE.fullmatch(words)
-        if found is None or _INDENTED_CODE.match(line):
+        match = _COMMAND_LINE.fullmatch(words)
+        if match is None or _INDENTED_CODE.match(line):
             break
-        word, blank, rest = found["command"].partition(" ")
+        word, blank, rest = match["command"].partition(" ")
         word = word.lower()
         if word != CHERRY_PICK_WORD:
             rest = rest.lower()
-        return found["login"] or "", f"{word}{blank}{rest}"
+        return match["login"] or "", f"{word}{blank}{rest}"
     return "", ""

@@ -81,7 +81,7 @@ def sanitize_inline(text: str, references: References | None = None) -> str:
     `sanitize_blocks`.
     """
     line = _sanitize_line(_one_line(text), references)
-    line = re.sub(r"\\.|\|", lambda found: "\\|" if found[0] == "|" else found[0], line)
+    line = re.sub(r"\\.|\|", lambda match: "\\|" if match[0] == "|" else match[0], line)
     mark = BLOCK_MARKER.match(line)
     if mark is not None:
         end = mark.end() if mark[0].isdigit() else 0
@@ -327,38 +327,38 @@ def _sanitize_line(line: str, references: References | None) -> str:
     url_end = 0
     urls = BARE_URL.finditer(line)
     url = next(urls, None)
-    while (found := SPECIAL.search(line, at)) is not None:
-        parts.append(line[at : found.start()])
-        at = found.end()
-        if found.lastgroup == "closing":
-            parts.append(found[0])
-            if _closes_issue(found, last_reference):
+    while (match := SPECIAL.search(line, at)) is not None:
+        parts.append(line[at : match.start()])
+        at = match.end()
+        if match.lastgroup == "closing":
+            parts.append(match[0])
+            if _closes_issue(match, last_reference):
                 parts.append(ZERO_WIDTH_SPACE)
             continue
-        if found.lastgroup != "ticks":
-            shown = found[0]
-            if references is not None and found.lastgroup in _REFERENCE_GROUPS:
-                link = bisect(links, (found.start(),)) - 1
-                in_link = link >= 0 and found.start() < links[link][1]
-                shown = references.rewrite(found, in_link=in_link) or shown
-            parts.append(_REPLACEMENTS[found.lastgroup or ""](shown))
-            is_url = found.lastgroup in _URL_GROUPS
-            if is_url and KEYWORD_AT_END.search(found[0]) and _closes_issue(found, last_reference):
+        if match.lastgroup != "ticks":
+            text = match[0]
+            if references is not None and match.lastgroup in _REFERENCE_GROUPS:
+                link = bisect(links, (match.start(),)) - 1
+                in_link = link >= 0 and match.start() < links[link][1]
+                text = references.rewrite(match, in_link=in_link) or text
+            parts.append(_REPLACEMENTS[match.lastgroup or ""](text))
+            is_url = match.lastgroup in _URL_GROUPS
+            if is_url and KEYWORD_AT_END.search(match[0]) and _closes_issue(match, last_reference):
                 space = len(line) - at - len(line[at:].lstrip())
                 # not inside the URL
                 parts.append(f"{line[at : at + space] or ' '}{ZERO_WIDTH_SPACE}")
                 at += space
             continue
-        while url is not None and url.start() < found.start():
+        while url is not None and url.start() < match.start():
             url_end = url.end()
             url = next(urls, None)
-        end = closing_backticks.get(found.start(), 0)
-        is_closed = end > 0 and found.start() >= url_end
-        if is_closed and _is_code_span(line[at : end - len(found[0])]):
-            parts.append(_sanitize_code(line[found.start() : end]))
+        end = closing_backticks.get(match.start(), 0)
+        is_closed = end > 0 and match.start() >= url_end
+        if is_closed and _is_code_span(line[at : end - len(match[0])]):
+            parts.append(_sanitize_code(line[match.start() : end]))
             at = end
         else:
-            parts.append("\\`" * len(found[0]))
+            parts.append("\\`" * len(match[0]))
     return "".join([*parts, line[at:]])
 
 
@@ -376,15 +376,15 @@ def _escape_markup(line: str, references: References | None) -> str:
         parts.append(f"&#{ord(command['sign'])};")
         at = command.end()
     last_reference = _find_last_reference(line)
-    for found in SPECIAL.finditer(line, at):
-        shown = found[0].replace("@", f"@{ZERO_WIDTH_SPACE}")
-        if references is not None and found.lastgroup == "reference":
-            shown = references.break_shorthand(found)
-        parts += [_to_entities(line[at : found.start()]), _to_entities(shown)]
-        closes_issue = found.lastgroup == "closing" and _closes_issue(found, last_reference)
-        if closes_issue or found.lastgroup in {"mention", "scheme", "phrase"}:
+    for match in SPECIAL.finditer(line, at):
+        text = match[0].replace("@", f"@{ZERO_WIDTH_SPACE}")
+        if references is not None and match.lastgroup == "reference":
+            text = references.break_shorthand(match)
+        parts += [_to_entities(line[at : match.start()]), _to_entities(text)]
+        closes_issue = match.lastgroup == "closing" and _closes_issue(match, last_reference)
+        if closes_issue or match.lastgroup in {"mention", "scheme", "phrase"}:
             parts.append(ZERO_WIDTH_SPACE)
-        at = found.end()
+        at = match.end()
     return "".join([*parts, _to_entities(line[at:])])
 
 
@@ -394,7 +394,7 @@ def _to_entities(text: str) -> str:
 
 
 def _find_last_reference(line: str) -> int:
-    return max((found.start() for found in REFERENCE.finditer(line)), default=-1)
+    return max((match.start() for match in REFERENCE.finditer(line)), default=-1)
 
 
 def _closes_issue(keyword: re.Match[str], last_reference: int) -> bool:

@@ -47,7 +47,7 @@ def _encodings(secret: str) -> Iterator[str]:
     utf8 = secret.encode("utf-8", "surrogatepass")
     for encoded in (quote(utf8, safe=""), quote(utf8), quote_plus(utf8)):
         yield encoded
-        yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), encoded)
+        yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
     yield from (part for part in _base64_parts(utf8) if len(part) >= MIN_BASE64_CHARS)
 
 

@@ -238,8 +238,8 @@ class WrappedRecord:
 
     def __repr__(self) -> str:
         kind: Any = type(self._wrapped)
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in public_fields(kind))
-        return f"{kind.__name__}({shown})"
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in public_fields(kind))
+        return f"{kind.__name__}({fields})"
 
 
 def type_of(record: WrappedRecord) -> type:

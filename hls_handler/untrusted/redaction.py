@@ -95,15 +95,15 @@ def _resolve_escapes(source: str) -> _Resolved:
     parts: list[str] = []
     origins = array("L")
     at = 0
-    for found in ESCAPE.finditer(source):
-        character = found[1] or html.unescape(found[0])
-        if found["hex"]:
-            character = chr(int(found["hex"], 16))
+    for match in ESCAPE.finditer(source):
+        character = match[1] or html.unescape(match[0])
+        if match["hex"]:
+            character = chr(int(match["hex"], 16))
         if len(character) != 1:  # several characters, or not an entity; credentials contain neither
             continue
-        parts += [source[at : found.start()], character]
-        origins.extend(range(at, found.start() + 1))
-        at = found.end()
+        parts += [source[at : match.start()], character]
+        origins.extend(range(at, match.start() + 1))
+        at = match.end()
     origins.extend(range(at, len(source) + 1))
     return _Resolved("".join([*parts, source[at:]]), origins)
 
@@ -128,8 +128,12 @@ class Form:
 
 def _form(kind: str, prefixes: str, rest: str, *, start: str = WORD_START) -> Form:
     """Return the form of credentials that begin with one of the prefixes, which blanks separate."""
-    known = tuple(prefixes.split())
-    return Form(kind, known, re.compile(rf"{start}(?:{'|'.join(map(re.escape, known))}){rest}"))
+    starts = tuple(prefixes.split())
+    return Form(
+        kind,
+        starts,
+        re.compile(rf"{start}(?:{'|'.join(map(re.escape, starts))}){rest}"),
+    )
 
 
 FORMS = (
@@ -384,20 +388,20 @@ def _find_spans(text: str, find: Callable[[str], Iterator[Span]]) -> list[Span]:
 def _find_in_text(text: str) -> Iterator[Span]:
     yield from _find_forms(text)
     if "://" in text:
-        yield from ((*found.span(), "url-credentials") for found in URL_CREDENTIALS.finditer(text))
+        yield from ((*match.span(), "url-credentials") for match in URL_CREDENTIALS.finditer(text))
     if "author" in text.casefold():
         yield from (
-            (*found.span("secret"), "authorization") for found in AUTHORIZATION.finditer(text)
+            (*match.span("secret"), "authorization") for match in AUTHORIZATION.finditer(text)
         )
     if "Bearer" in text:
-        yield from ((*found.span("secret"), "authorization") for found in BEARER.finditer(text))
+        yield from ((*match.span("secret"), "authorization") for match in BEARER.finditer(text))
 
 
 def _find_in_code(text: str) -> Iterator[Span]:
     yield from _find_forms(text)
     if "://" in text:
-        for found in URL_CREDENTIALS_IN_CODE.finditer(text):
-            yield found.start(), found.start("host") - 1, "url-credentials"
+        for match in URL_CREDENTIALS_IN_CODE.finditer(text):
+            yield match.start(), match.start("host") - 1, "url-credentials"
 
 
 def _find_forms(text: str) -> Iterator[Span]:
@@ -409,7 +413,7 @@ def _find_forms(text: str) -> Iterator[Span]:
         return
     for form in FORMS:
         if any(map(text.__contains__, form.prefixes)):
-            yield from ((*found.span(), form.kind) for found in form.pattern.finditer(text))
+            yield from ((*match.span(), form.kind) for match in form.pattern.finditer(text))
 
 
 def _spare_headers(key: re.Match[str]) -> Iterator[tuple[int, int]]:

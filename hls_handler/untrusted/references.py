@@ -48,21 +48,21 @@ class References:
     own: frozenset[str] = frozenset()  # the conversation itself, and its commit: "octo/shop#7"
     is_link_text: bool = False  # True: a template has made the text a link
 
-    def rewrite(self, found: re.Match[str], *, in_link: bool) -> str | None:
+    def rewrite(self, match: re.Match[str], *, in_link: bool) -> str | None:
         """Return the Markdown for a reference; None if `found` is no reference, or if the
         conversation contains it.
 
         `found` is a shorthand (group "reference"), a URL, a URL in angles, or the end of a link:
         "](https://...)". `in_link` means that `found` is in the text of a link.
         """
-        if found.lastgroup == "reference":
-            return self._rewrite_shorthand(found, in_link=in_link)
-        url = self._find_foreign(found[0])
+        if match.lastgroup == "reference":
+            return self._rewrite_shorthand(match, in_link=in_link)
+        url = self._find_foreign(match[0])
         if url is None:
             return None
         if _is_github(url):
-            return self.redirect(found[0])
-        return _show_as_code(found, url.end("open"))
+            return self.redirect(match[0])
+        return _show_as_code(match, url.end("open"))
 
     def redirect(self, text: str) -> str:
         """Return a URL, or the end of a link, with the address that leaves no back-link, if GitHub
@@ -73,25 +73,25 @@ class References:
             return text
         return f"{url['open']}{REDIRECT}{text[url.start('path') :]}"
 
-    def break_shorthand(self, found: re.Match[str]) -> str:
+    def break_shorthand(self, match: re.Match[str]) -> str:
         """Return a shorthand so that GitHub does not link it, unless the conversation contains
         it.
         """
-        if _key(*self._split(found)) in self.known and _is_separate(found):
-            return found[0]
-        return _SIGN.sub(rf"\g<0>{ZERO_WIDTH_SPACE}", found[0].replace("\\", ""))
+        if _key(*self._split(match)) in self.known and _is_separate(match):
+            return match[0]
+        return _SIGN.sub(rf"\g<0>{ZERO_WIDTH_SPACE}", match[0].replace("\\", ""))
 
     @cached_property
     def known(self) -> frozenset[str]:
-        known = set(self.own)
+        links = set(self.own)
         for text in self.texts:
-            known.update(self._find(_CODE.sub(" ", clean(text))))
-        return frozenset(known)
+            links.update(self._find(_CODE.sub(" ", clean(text))))
+        return frozenset(links)
 
     def _find(self, text: str) -> Iterator[str]:
-        for found in _SHORTHAND.finditer(text):
-            if _is_separate(found):
-                yield _key(*self._split(found))
+        for match in _SHORTHAND.finditer(text):
+            if _is_separate(match):
+                yield _key(*self._split(match))
         yield from (_key(url["repository"], url["name"]) for url in self._url.finditer(text))
 
     def _find_foreign(self, text: str) -> re.Match[str] | None:
@@ -108,26 +108,26 @@ class References:
         opening = r"(?P<open>\]\([ \t]{0,9}|<|)"
         return re.compile(rf"{opening}(?:https?://(?:www\.)?|www\.){host}{path}", re.IGNORECASE)
 
-    def _rewrite_shorthand(self, found: re.Match[str], *, in_link: bool) -> str | None:
-        shown = self.break_shorthand(found)
-        repository, number = self._split(found)
-        is_issue = _is_separate(found) and len(number) <= MAX_DIGITS and not number.startswith("0")
-        if shown == found[0] or not is_issue:
-            return shown
+    def _rewrite_shorthand(self, match: re.Match[str], *, in_link: bool) -> str | None:
+        broken = self.break_shorthand(match)
+        repository, number = self._split(match)
+        is_issue = _is_separate(match) and len(number) <= MAX_DIGITS and not number.startswith("0")
+        if broken == match[0] or not is_issue:
+            return broken
         if in_link or self.is_link_text or self.web_url != GITHUB:
-            return shown
-        text = shown.replace(ZERO_WIDTH_SPACE, "")
+            return broken
+        text = broken.replace(ZERO_WIDTH_SPACE, "")
         link = f"[{text}]({REDIRECT}/{repository}/issues/{number})"
-        if found.string[found.start() - 1 : found.start()] in ("!", "\\"):
+        if match.string[match.start() - 1 : match.start()] in ("!", "\\"):
             return f"{ZERO_WIDTH_SPACE}{link}"
         return link
 
-    def _split(self, found: re.Match[str]) -> tuple[str, str]:
+    def _split(self, match: re.Match[str]) -> tuple[str, str]:
         """Return ("octo/shop", "5"); without an owner, the repository is that of the
         conversation.
         """
-        sign = "#" if "#" in found[0] else "-"
-        repository, _, number = found[0].replace("\\", "").rpartition(sign)
+        sign = "#" if "#" in match[0] else "-"
+        repository, _, number = match[0].replace("\\", "").rpartition(sign)
         if "/" not in repository:
             repository = self.repository
         return repository, number
@@ -141,28 +141,28 @@ def _is_github(url: re.Match[str]) -> bool:
     return url["host"].lower() == "github.com"
 
 
-def _is_separate(found: re.Match[str]) -> bool:
+def _is_separate(match: re.Match[str]) -> bool:
     """Return False for a number behind a word, such as "C#7": GitHub may read it, but means another
     repository.
     """
-    if found.start() == 0:
+    if match.start() == 0:
         return True
-    return _WORD_END.match(found.string, found.start() - 1) is None
+    return _WORD_END.match(match.string, match.start() - 1) is None
 
 
-def _show_as_code(found: re.Match[str], start: int) -> str:
+def _show_as_code(match: re.Match[str], start: int) -> str:
     """Return a URL, which begins at `start` of `found`, as code: "`https://...`", or "]
     (`https://...`)" for a link.
     """
-    text = found[0][start:].split()[0]
-    if found[0].startswith("]"):
+    text = match[0][start:].split()[0]
+    if match[0].startswith("]"):
         return f"] (`{text.removesuffix(')')}`)"
     url = text.rstrip(">.,;:?")
     after = text[len(url) :].strip(">")
-    shown = f"`{url}`{after}"
-    line = found.string
-    if line[found.start() - 1 : found.start()] == "`":
-        shown = f"{ZERO_WIDTH_SPACE}{shown}"
-    if not after and line.startswith("`", found.end()):
-        shown += ZERO_WIDTH_SPACE
-    return shown
+    code = f"`{url}`{after}"
+    line = match.string
+    if line[match.start() - 1 : match.start()] == "`":
+        code = f"{ZERO_WIDTH_SPACE}{code}"
+    if not after and line.startswith("`", match.end()):
+        code += ZERO_WIDTH_SPACE
+    return code

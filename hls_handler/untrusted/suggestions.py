@@ -40,12 +40,13 @@ def is_applicable(
     new = fix.split("\n")
     ends = zip(beside, (new[0], new[-1]), (replaced[0], replaced[-1]), strict=True)
     is_repeated = any(
-        text.strip() and one.split() == text.split() != other.split() for text, one, other in ends
+        text.strip() and before.split() == text.split() != other.split()
+        for text, before, other in ends
     )
     # Claude may leave the indentation out
     is_indented = new[0][:1].isspace() or not replaced[0][:1].isspace()
-    known = _indentation(replaced) or _indentation(hunk)
-    is_indented = is_indented and (not known or _indentation(new) <= known)
+    indentation = _indentation(replaced) or _indentation(hunk)
+    is_indented = is_indented and (not indentation or _indentation(new) <= indentation)
     return is_indented and not is_repeated and _find_open(fix) == _find_open("\n".join(replaced))
 
 
@@ -58,14 +59,14 @@ def _find_open(code: str) -> str:
     """Return the brackets and quotes without a counterpart, in order: "})(" for "}) if f(". Strings
     are left out.
     """
-    found: list[str] = []
+    fences: list[str] = []
     lines = code.split("\n")
     for index, line in enumerate(lines):
         if line.count("'") == 1:
             lines[index] = APOSTROPHE.sub("", line)
     for delimiter in DELIMITER.findall(STRING.sub("", "\n".join(lines))):
-        if found and found[-1] + delimiter in PAIRS:
-            found.pop()
+        if fences and fences[-1] + delimiter in PAIRS:
+            fences.pop()
         else:
-            found.append(delimiter)
-    return "".join(found)
+            fences.append(delimiter)
+    return "".join(fences)

@@ -66,7 +66,7 @@ class BrokenPlace(NamedTuple):
 
 def find_broken_placeholder(rendered: str) -> BrokenPlace | None:
     """Return the place of the first broken placeholder; None if all are whole."""
-    without_whole = PLACEHOLDER.sub(lambda found: " " * len(found[0]), rendered)
+    without_whole = PLACEHOLDER.sub(lambda match: " " * len(match[0]), rendered)
     fragment = PLACEHOLDER_FRAGMENT.search(without_whole)
     if fragment is None:
         return None
