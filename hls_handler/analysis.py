@@ -481,15 +481,17 @@ def sum_usage(usages: Iterable[Usage]) -> Usage:
     """Return the sum of the usage of several calls, at least one. Its cost is None if that of a
     call is unknown.
     """
-    given = list(usages)
-    tokens: dict[str, Any] = {name: sum(getattr(usage, name) for usage in given) for name in TOKENS}
+    counts = list(usages)
+    tokens: dict[str, Any] = {
+        name: sum(getattr(usage, name) for usage in counts) for name in TOKENS
+    }
     return replace(
-        given[0],
+        counts[0],
         **tokens,
-        cost_usd=add_usd(usage.cost_usd for usage in given),
-        took_s=sum(usage.took_s for usage in given),
-        is_estimate=any(usage.is_estimate for usage in given),
-        output_usd=add_usd(usage.output_usd for usage in given),
+        cost_usd=add_usd(usage.cost_usd for usage in counts),
+        took_s=sum(usage.took_s for usage in counts),
+        is_estimate=any(usage.is_estimate for usage in counts),
+        output_usd=add_usd(usage.output_usd for usage in counts),
     )
 
 
@@ -536,7 +538,8 @@ def find_review(replies: Sequence[Reply]) -> Reply | None:
     of reply.
     """
     return next(
-        (one for one in reversed(replies) if isinstance(one.fields, PullRequestAnalysis)), None
+        (reply for reply in reversed(replies) if isinstance(reply.fields, PullRequestAnalysis)),
+        None,
     )
 
 
@@ -606,7 +609,11 @@ def is_worth_saying(reply: ReplyFields) -> bool:
 
 def file_summaries_of(reply: ReplyFields | None) -> Sequence[FileSummary]:
     """Return the optional field `file_summaries` of a reply; nothing if the reply lacks it."""
-    return [one for one in getattr(reply, "file_summaries", ()) if isinstance(one, FileSummary)]
+    return [
+        summary
+        for summary in getattr(reply, "file_summaries", ())
+        if isinstance(summary, FileSummary)
+    ]
 
 
 def lowest_scores(replies: Iterable[ReplyFields | None]) -> tuple[Score, ...]:
@@ -615,9 +622,11 @@ def lowest_scores(replies: Iterable[ReplyFields | None]) -> tuple[Score, ...]:
     """
     lowest: dict[str, ScoreValue] = {}
     for reply in replies:
-        for given in getattr(reply, SCORES, ()):
-            if isinstance(given, Score):
-                lowest[given.dimension] = min(given.score, lowest.get(given.dimension, given.score))
+        for rating in getattr(reply, SCORES, ()):
+            if isinstance(rating, Score):
+                lowest[rating.dimension] = min(
+                    rating.score, lowest.get(rating.dimension, rating.score)
+                )
     return tuple(Score(dimension=dimension, score=score) for dimension, score in lowest.items())
 
 
@@ -629,7 +638,7 @@ def join_analyses(parts: Sequence[PullRequestAnalysis]) -> PullRequestAnalysis:
     """
     suggested = [*chain.from_iterable(part.suggested_labels for part in parts)]
     labels: dict[str, SuggestedLabel] = {}
-    for label in sorted(suggested, key=lambda one: -one.confidence):
+    for label in sorted(suggested, key=lambda suggestion: -suggestion.confidence):
         labels.setdefault(label.name, label)
     summaries = dict.fromkeys(part.summary for part in parts if part.summary)
     joined: dict[str, object] = {
@@ -645,9 +654,9 @@ def join_analyses(parts: Sequence[PullRequestAnalysis]) -> PullRequestAnalysis:
     if summaries_of_files:
         joined["file_summaries"] = summaries_of_files[:MAX_FILE_SUMMARIES]
     for name, values in WORST_FIRST.items():
-        given = {getattr(part, name, None) for part in parts}
-        if given.intersection(values):
-            joined[name] = next(value for value in values if value in given)
+        parts_values = {getattr(part, name, None) for part in parts}
+        if parts_values.intersection(values):
+            joined[name] = next(value for value in values if value in parts_values)
     return parts[0].model_copy(update=joined)
 
 

@@ -464,7 +464,7 @@ class Service:
             self._workers.wake()
 
     def _committed(self, accepted: Sequence[Accepted]) -> None:
-        if any(one.outcome == "queued" for one in accepted):
+        if any(outcome.outcome == "queued" for outcome in accepted):
             self._wake()
 
     async def _wait_for_end(self, guid: str) -> End:
@@ -501,11 +501,11 @@ class Service:
     def _make_catch_up(self, listening: Listening | None) -> PeriodicThread:
         since = None
         every_s = CATCH_UP_EVERY_S
-        given: dict[str, object] = {}
+        options: dict[str, object] = {}
         if listening is not None:
             since = listening.since
             every_s = listening.every_s
-            given = {"enabled": True}
+            options = {"enabled": True}
         catch_up = CatchUp(
             self._store,
             lambda: self._reloader.latest,
@@ -518,7 +518,7 @@ class Service:
         loop = CatchUpLoop(
             catch_up,
             self._store.catch_up,
-            lambda: self.settings().catch_up.model_copy(update=given),
+            lambda: self.settings().catch_up.model_copy(update=options),
             self._health,
             every_s=every_s,
         )

@@ -362,14 +362,14 @@ def find_requested_review(payload: Mapping[str, object]) -> RequestedReview | No
     if not isinstance(request, Mapping):
         return None
     review = request.get("review")
-    return next((one for one in get_args(RequestedReview) if one == review), None)
+    return next((kind for kind in get_args(RequestedReview) if kind == review), None)
 
 
 def _find_id(value: object) -> int | None:
     if not isinstance(value, Mapping):
         return None
-    found = value.get("id")
-    return found if type(found) is int else None
+    number = value.get("id")
+    return number if type(number) is int else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,9 +459,9 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         event = _EVENT.validate_python(payload | ours)
         for key, run in (("workflow_run", event.workflow_run), ("check_run", event.check_run)):
             if run is not None:  # drop pull requests into forks, which GitHub also lists
-                listed = _LISTED.validate_python(payload[key].get("pull_requests"))
+                pulls = _LISTED.validate_python(payload[key].get("pull_requests"))
                 numbers = tuple(
-                    pull.number for pull in listed if pull.base_repository_id == event.repository.id
+                    pull.number for pull in pulls if pull.base_repository_id == event.repository.id
                 )
                 changed: dict[str, Any] = {key: replace(run, pull_request_numbers=numbers)}
                 event = replace(event, **changed)

@@ -81,8 +81,8 @@ class LogRing:
         levels = LEVELS[LEVELS.index(level) :] if level else ()
 
         def matching() -> Iterator[LogLine]:
-            for one in reversed(texts):
-                line: LogLine = json.loads(one)
+            for text in reversed(texts):
+                line: LogLine = json.loads(text)
                 if (
                     (not level or line["level"] in levels)
                     and (not id or id in line.values())
@@ -93,7 +93,7 @@ class LogRing:
                     and (
                         not repository or str(line.get("repository")).lower() == repository.lower()
                     )
-                    and (not part or part in one.lower())
+                    and (not part or part in text.lower())
                 ):
                     yield line
 

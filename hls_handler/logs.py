@@ -291,8 +291,8 @@ class EventLines(TextLines):
         parts = (conversation, event, fields.get("reason"), ", ".join(spent))
         text = "  ".join(str(part) for part in parts if part)
         time_ = self.formatTime(record, "%H:%M:%S")
-        shown = self._coloured(f"{state:<10}", _STATE_COLOURS.get(state, _DIM))
-        return f"{self._coloured(time_, _DIM)} {shown} {escape_unprintable(text)}"
+        state_text = self._coloured(f"{state:<10}", _STATE_COLOURS.get(state, _DIM))
+        return f"{self._coloured(time_, _DIM)} {state_text} {escape_unprintable(text)}"
 
 
 def _format_value(value: object) -> str:

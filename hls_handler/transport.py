@@ -349,13 +349,13 @@ def proxy_passwords(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
     """Return the passwords in the proxy variables, as written and percent-decoded, so that they can
     be redacted.
     """
-    found = set[str]()
+    passwords = set[str]()
     for variable in both_cases(*PROXY_VARIABLES):
         credentials, _, _ = environ.get(variable, "").rpartition("@")
         _, _, password = credentials.removeprefix("http://").partition(":")
         if password:
-            found |= {password, unquote(password)}
-    return frozenset(found)
+            passwords |= {password, unquote(password)}
+    return frozenset(passwords)
 
 
 def _find_system_authorities() -> str:
@@ -498,12 +498,12 @@ PROXY_STATUS = re.compile(r"(?:Tunnel connection failed: )?([1-5][0-9]{2}) ")
 
 
 def _causes(exc: BaseException) -> list[BaseException]:
-    found = list[BaseException]()
+    causes = list[BaseException]()
     link: BaseException | None = exc
-    while link is not None and link not in found:
-        found.append(link)
+    while link is not None and link not in causes:
+        causes.append(link)
         link = link.__cause__ or link.__context__
-    return found
+    return causes
 
 
 MAX_WAIT = timedelta(hours=2)

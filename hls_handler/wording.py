@@ -54,10 +54,10 @@ def format_usd(usd: float | None) -> str:
 
 def add_usd(costs: Iterable[float | None]) -> float | None:
     """Return the sum, or None if one of the costs is unknown (None)."""
-    known = list(costs)
-    if None in known:
+    amounts = list(costs)
+    if None in amounts:
         return None
-    return sum(cost for cost in known if cost is not None)
+    return sum(cost for cost in amounts if cost is not None)
 
 
 def format_seconds(seconds: float) -> str:

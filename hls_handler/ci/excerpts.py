@@ -169,8 +169,8 @@ class StepLog:
             room = characters - 2 * GAP_COST
             _take(chosen, reversed(blocks), room // 3)
             _take(chosen, blocks, room // 6)
-            left = _take(chosen, _go_inwards(self._regions.blocks), room // 2, gap=GAP_COST)
-            _take(chosen, blocks, left)
+            rest = _take(chosen, _go_inwards(self._regions.blocks), room // 2, gap=GAP_COST)
+            _take(chosen, blocks, rest)
         return [line for _, line in sorted(chosen.items())]
 
     def _number(self, lines: Iterable[LogLine]) -> CodeText:
@@ -329,27 +329,27 @@ def locate(text: str, quote: str) -> LogLine | None:
     """
     rows = map(NUMBERED_ROW.fullmatch, text.split("\n"))
     lines = [LogLine(int(row[1]), row[2]) for row in rows if row is not None]
-    wanted = [line for line in map(_normalize, quote.split("\n")) if line]
+    quoted = [line for line in map(_normalize, quote.split("\n")) if line]
     texts = [_normalize(line.text) for line in lines]
-    found = [index for index in range(len(texts)) if wanted and _begins(texts[index:], wanted)]
-    if not found:
+    starts = [index for index in range(len(texts)) if quoted and _begins(texts[index:], quoted)]
+    if not starts:
         return None
-    equal = [index for index in found if texts[index] == wanted[0]]
-    return lines[(equal or found)[0]]
+    equal = [index for index in starts if texts[index] == quoted[0]]
+    return lines[(equal or starts)[0]]
 
 
-def _begins(texts: Sequence[str], wanted: Sequence[str]) -> bool:
+def _begins(texts: Sequence[str], quoted: Sequence[str]) -> bool:
     following = iter(texts)
-    return _contains(next(following), wanted[0]) and all(
-        any(_contains(text, line) for text in following) for line in wanted[1:]
+    return _contains(next(following), quoted[0]) and all(
+        any(_contains(text, line) for text in following) for line in quoted[1:]
     )
 
 
-def _contains(text: str, wanted: str) -> bool:
-    return text == wanted or (len(wanted) >= MIN_PARTIAL_CHARS and wanted in text)
+def _contains(text: str, quoted: str) -> bool:
+    return text == quoted or (len(quoted) >= MIN_PARTIAL_CHARS and quoted in text)
 
 
 def _normalize(text: str) -> str:
-    shown = redact(clean(CodeText(text)))  # as for Claude
-    unnumbered = LINE_NUMBER.sub("", shown.strip(QUOTATION_MARKS), count=1)
+    cleaned = redact(clean(CodeText(text)))  # as for Claude
+    unnumbered = LINE_NUMBER.sub("", cleaned.strip(QUOTATION_MARKS), count=1)
     return "".join(unnumbered.strip(QUOTATION_MARKS).split()).casefold()

@@ -28,21 +28,21 @@ MANY = Usage("", input_tokens=MILLION, output_tokens=MILLION)
 UNKNOWN = (0.0, 0.0)
 
 
-def with_price(usage: Usage, claude: Claude, *, asked: str | None = None) -> Usage:
+def with_price(usage: Usage, claude: Claude, *, requested_model: str | None = None) -> Usage:
     """Return the usage with its cost. `usage.model` and `asked` are named as by
     `Claude.name_model`.
 
     If the price of `usage.model` is unknown, that of the model that was `asked` counts, or else
     that of the dearest model among those of the settings and Claude's largest.
     """
-    named = map(claude.find_model, (usage.model, asked or usage.model))
-    cost = next(filter(None, (find_cost_usd(usage, *one) for one in named)), None)
+    named = map(claude.find_model, (usage.model, requested_model or usage.model))
+    cost = next(filter(None, (find_cost_usd(usage, *candidate) for candidate in named)), None)
     if cost is None:
         largest = Provider(api_key=claude.api_key, model=OPUS)
         providers = claude.providers.values()
-        others = [(one, one.model) for one in (largest, *providers)]
-        others += [(one, one.default_model(is_review=True)) for one in providers]
-        dearest = max(others, key=lambda one: find_cost_usd(MANY, *one) or UNKNOWN)
+        others = [(candidate, candidate.model) for candidate in (largest, *providers)]
+        others += [(candidate, candidate.default_model(is_review=True)) for candidate in providers]
+        dearest = max(others, key=lambda candidate: find_cost_usd(MANY, *candidate) or UNKNOWN)
         cost = find_cost_usd(usage, *dearest) or UNKNOWN
     return replace(usage, cost_usd=cost[0], output_usd=cost[1])
 
@@ -66,9 +66,9 @@ def find_cost_usd(usage: Usage, provider: Provider, model: str) -> tuple[float, 
     vendor = PRICE_LISTS.get(provider.kind)
     try:
         if vendor is None:
-            found = genai_prices.calc_price(counted, model, provider_api_url=provider.base_url)
+            calculated = genai_prices.calc_price(counted, model, provider_api_url=provider.base_url)
         else:
-            found = genai_prices.calc_price(counted, model, provider_id=vendor)
+            calculated = genai_prices.calc_price(counted, model, provider_id=vendor)
     except LookupError:
         return None
-    return float(found.total_price), float(found.output_price)
+    return float(calculated.total_price), float(calculated.output_price)

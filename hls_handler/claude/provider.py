@@ -244,8 +244,10 @@ class Provider:
             usage = self.upper_estimate(rendered, correction=correction)
             usage = replace(usage, model=named, is_estimate=True)
         else:
-            asked = self._claude.name_model(self.settings, model)
-            usage = with_price(replace(response.usage, model=named), self._claude, asked=asked)
+            model_name = self._claude.name_model(self.settings, model)
+            usage = with_price(
+                replace(response.usage, model=named), self._claude, requested_model=model_name
+            )
         usage = replace(usage, took_s=took_s, request_id=fetched.request_id)
         return self._read_reply(response, rendered.prompt, usage)
 

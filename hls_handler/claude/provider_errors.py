@@ -155,7 +155,7 @@ def _read_error(body: Any) -> _Error:
     if isinstance(details, Mapping):
         code = details.get("error_code")
     elif isinstance(details, list):
-        reasons = [one.get("reason") for one in details if isinstance(one, Mapping)]
+        reasons = [detail.get("reason") for detail in details if isinstance(detail, Mapping)]
     kinds = f"{error.get('type')} {error.get('status')} {code} {reasons}"
     message = error.get("message")
     if not isinstance(message, str):
@@ -206,14 +206,14 @@ def find_date(text: str, now: datetime) -> datetime | None:
     """Return the last time after `now` that a text names, as "2026-12-01 at 00:00" (UTC); None
     without one.
     """
-    found = []
+    dates = []
     for day, time in DATE.findall(text):
         try:
             named = datetime.fromisoformat(f"{day}T{time or '00:00'}")
         except ValueError:  # there is no such day
             continue
-        found.append(named.replace(tzinfo=UTC))
-    return max((one for one in found if one > now), default=None)
+        dates.append(named.replace(tzinfo=UTC))
+    return max((date for date in dates if date > now), default=None)
 
 
 def down(
@@ -238,7 +238,11 @@ MAX_REQUEST_ID_CHARS = 100
 
 def find_request_id(headers: Mapping[str, str]) -> str | None:
     names = ("request-id", "x-request-id", "x-amzn-requestid")
-    found = next((headers[name] for name in names if name in headers), "")
-    if found.isascii() and found.isprintable() and 0 < len(found) <= MAX_REQUEST_ID_CHARS:
-        return found
+    request_id = next((headers[name] for name in names if name in headers), "")
+    if (
+        request_id.isascii()
+        and request_id.isprintable()
+        and 0 < len(request_id) <= MAX_REQUEST_ID_CHARS
+    ):
+        return request_id
     return None

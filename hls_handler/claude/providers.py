@@ -65,12 +65,12 @@ class Breakers:
         Until its outcome is known, no other call is a probe, except a minute later.
         """
         with self._lock:
-            found = self._open.get(provider)
-            if found is None:
+            breaker = self._open.get(provider)
+            if breaker is None:
                 return True
-            if self._now() < found.until:
+            if self._now() < breaker.until:
                 return False
-            self._open[provider] = _Open(self._now() + PROBE_AFTER, found.error)
+            self._open[provider] = _Open(self._now() + PROBE_AFTER, breaker.error)
             return True
 
     def postponed(self, provider: ProviderSettings) -> None:
@@ -185,9 +185,9 @@ class Providers:
             return ask(self._client(keys[-1]))
         except DependencyDown as exc:
             for key in keys[:-1]:
-                found = self._breakers.find(by_key[key])
-                if exc.not_before is not None and found is not None:
-                    exc.not_before = min(exc.not_before, found.until)
+                outage = self._breakers.find(by_key[key])
+                if exc.not_before is not None and outage is not None:
+                    exc.not_before = min(exc.not_before, outage.until)
             raise
 
     def _fall_back(self, settings: ProviderSettings, error: DependencyDown) -> None:
@@ -198,8 +198,8 @@ class Providers:
 
     def find_outage(self) -> DependencyDown | None:
         """Return why a provider is not asked at the moment; None if all are."""
-        found = filter(None, map(self._breakers.find, self._settings.providers.values()))
-        return next((one.error for one in found if self._now() < one.until), None)
+        outages = filter(None, map(self._breakers.find, self._settings.providers.values()))
+        return next((outage.error for outage in outages if self._now() < outage.until), None)
 
     def lookup_model(self, model: str | None = None) -> str:
         """See `Provider.lookup_model`. `model` is named as in a prompt; None is that of the

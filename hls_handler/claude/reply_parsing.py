@@ -43,8 +43,8 @@ def parse_reply(text: str, model: type[M]) -> ParsedReply[M]:
 
     An entry that cannot be used is left out. A list is cut to the length that the field allows.
     """
-    given = _find_object(text, model)
-    fitted = fit(given, model)
+    values = _find_object(text, model)
+    fitted = fit(values, model)
     problems = ""
     try:
         reply = model.model_validate(fitted)
@@ -62,7 +62,7 @@ def parse_reply(text: str, model: type[M]) -> ParsedReply[M]:
     if problems:
         reason = f" ({problems})"
     lost = {}
-    for name, entries in given.items():
+    for name, entries in values.items():
         if isinstance(entries, list) and name in fitted and len(fitted[name]) < len(entries):
             used = f"{len(fitted[name])} of {len(entries)} entries of {name}"
             lost[name] = f"{used} in Claude's reply could be used{reason}"
@@ -96,7 +96,7 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
     problem = f"it has no JSON object with the fields {names}"
     longest = 0
     failed = 0
-    found: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
     after = 0
     end = 0
     while failed < MAX_STARTS:
@@ -105,7 +105,7 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
             break
         at = opened.start()
         try:
-            one, after = DECODER.raw_decode(text, at)
+            parsed, after = DECODER.raw_decode(text, at)
         except RecursionError:
             raise UnreadableReply("the reply: Invalid JSON: it is nested too deeply") from None
         except ValueError as exc:
@@ -116,53 +116,53 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
                 longest = after - at
         else:
             if END_OF_THINKING.search(text, end, at):
-                found.clear()
-            if one.keys() & model.model_fields.keys():
-                found.append(one)
+                objects.clear()
+            if parsed.keys() & model.model_fields.keys():
+                objects.append(parsed)
                 end = after
             else:  # it may be around the reply: {"name": "reply", "input": {...}}
                 after = at + 1
-    if not found:
+    if not objects:
         raise UnreadableReply(f"the reply: {problem}")
-    known = [len(one.keys() & model.model_fields.keys()) for one in found]
-    best = [one for one, number in zip(found, known, strict=True) if number == max(known)]
-    if any(one != best[0] for one in best):
+    counts = [len(parsed.keys() & model.model_fields.keys()) for parsed in objects]
+    best = [parsed for parsed, number in zip(objects, counts, strict=True) if number == max(counts)]
+    if any(parsed != best[0] for parsed in best):
         raise UnreadableReply(
             f"the reply: it has {len(best)} JSON objects that differ; one is needed"
         )
     return best[0]
 
 
-def _repair(found: re.Match[str]) -> str:
+def _repair(match: re.Match[str]) -> str:
     """Return a string with its invalid escapes, such as those of a regular expression, escaped; " "
     for a comma.
     """
-    if not found[1]:
+    if not match[1]:
         return " "
-    return INVALID_ESCAPE.sub(lambda pair: pair[1] or r"\\", found[1])
+    return INVALID_ESCAPE.sub(lambda pair: pair[1] or r"\\", match[1])
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in merged:
             raise UnreadableReply(f"the reply: the key {shorten(key)} occurs twice")
-        found[key] = value
-    return found
+        merged[key] = value
+    return merged
 
 
 # not strict: with line breaks in strings
 DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_unique)
 
 
-def fit(given: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+def fit(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """Return the values of the fields of `model`, within the bounds of the fields. Other values are
     left out.
     """
     fitted = {}
     for name, field in model.model_fields.items():
-        if name in given or _may_be_absent(field):
-            fitted[name] = _fit(given.get(name), field)
+        if name in values or _may_be_absent(field):
+            fitted[name] = _fit(values.get(name), field)
     return fitted
 
 
@@ -217,7 +217,7 @@ EMPTY_NUMBERS: Mapping[Any, Any] = {
 
 
 def _fit_enum(value: Any, values: tuple[Any, ...]) -> Any:
-    same = [one for one in values if _letters(one) == _letters(value)]
+    same = [member for member in values if _letters(member) == _letters(value)]
     if len(same) == 1 and value not in values:
         return same[0]
     return value

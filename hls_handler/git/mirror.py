@@ -206,9 +206,13 @@ class Mirrors:
 
     def check_failed(self, folder: Path, commits: Collection[str]) -> None:
         """Raise `MirrorUnavailable` if the commits are not to be fetched now."""
-        found = self._failed.get((folder, frozenset(commits)))
-        if found is not None and found.settings == self.settings() and self.clock() < found.until:
-            raise MirrorUnavailable(found.reason)
+        failure = self._failed.get((folder, frozenset(commits)))
+        if (
+            failure is not None
+            and failure.settings == self.settings()
+            and self.clock() < failure.until
+        ):
+            raise MirrorUnavailable(failure.reason)
 
 
 class Mirror:
@@ -275,17 +279,17 @@ class Mirror:
         The content of a symbolic link is the path that it names. git cannot be asked for a path
         with a newline.
         """
-        asked = [
+        requests = [
             path
             for path in paths
             if "\n" not in path and not {"", ".", ".."} & set(path.split("/"))
         ]
-        names = "".join(f"{commit}:{path}\n" for path in asked)
+        names = "".join(f"{commit}:{path}\n" for path in requests)
         # git succeeds without the commit, so ask for it, too
         stdin = f"{names}{commit}\n".encode("utf-8", "replace")
-        found = self._read(commit, ["cat-file", "--batch"], max_bytes=MAX_READ_BYTES, stdin=stdin)
-        read = io.BytesIO(found.output)
-        contents = {path: _read_blob(read) for path in asked}
+        output = self._read(commit, ["cat-file", "--batch"], max_bytes=MAX_READ_BYTES, stdin=stdin)
+        read = io.BytesIO(output.output)
+        contents = {path: _read_blob(read) for path in requests}
         return {path: content for path, content in contents.items() if content is not None}
 
     def list_files(self, commit: str, extensions: Collection[str]) -> Mapping[str, str]:
@@ -294,15 +298,15 @@ class Mirror:
 
         Symbolic links are left out.
         """
-        found = self._read(
+        listing = self._read(
             commit, ["ls-tree", "-r", "-z", "--full-tree", commit], max_bytes=MAX_LIST_BYTES
         )
-        if found.is_cut:
+        if listing.is_cut:
             raise MirrorUnavailable("the repository has too many files")
         ends = tuple(end.encode() for end in extensions)
         files = (
             FILE.fullmatch(entry)
-            for entry in found.output.split(b"\0")
+            for entry in listing.output.split(b"\0")
             if entry.lower().endswith(ends)
         )
         return {_decode(file[2]): file[1].decode() for file in files if file}
@@ -312,7 +316,7 @@ class Mirror:
 
         If there are too many, the words with the most lines are left out.
         """
-        left = [word for word in dict.fromkeys(words) if SEARCHED.fullmatch(word)]
+        searched = [word for word in dict.fromkeys(words) if SEARCHED.fullmatch(word)]
         options = [
             "--extended-regexp",  # fixed strings take minutes if a line has a megabyte
             "--word-regexp",
@@ -322,18 +326,18 @@ class Mirror:
             "--threads=1",
         ]
         for share in MAX_SHARES:
-            if not left:
+            if not searched:
                 break
-            pattern = "|".join(re.sub(r"[$.]", r"[\g<0>]", word) for word in left)
-            found = self._read(
+            pattern = "|".join(re.sub(r"[$.]", r"[\g<0>]", word) for word in searched)
+            result = self._read(
                 commit,
                 ["grep", *options, "-f", "-", commit],
                 max_bytes=MAX_GREP_BYTES,
                 stdin=pattern.encode("utf-8", "replace"),
                 accepted=(0, 1),
             )
-            lines = re.findall(rf"{commit}:([^\0]+)\0(\d+)[\0:](.*)\n", _decode(found.output))
-            if not found.is_cut:
+            lines = re.findall(rf"{commit}:([^\0]+)\0(\d+)[\0:](.*)\n", _decode(result.output))
+            if not result.is_cut:
                 return tuple(
                     Hit(path, int(number), text[:MAX_LINE_CHARACTERS])
                     for path, number, text in lines
@@ -341,12 +345,12 @@ class Mirror:
             texts = "\n".join(text for _, _, text in lines)
             numbers = Counter(re.findall(r"\w+", texts))
             most = max(MAX_HITS, int(share * len(lines)))
-            frequent = [word for word in left if numbers[word] > most]
+            frequent = [word for word in searched if numbers[word] > most]
             if not frequent:
                 raise MirrorUnavailable(
                     "the repository has too many lines with the names of the change"
                 )
-            left = [word for word in left if word not in frequent]
+            searched = [word for word in searched if word not in frequent]
         return ()
 
     def diff(self, base: str, commit: str, paths: Collection[str]) -> Mapping[str, str]:
@@ -357,7 +361,7 @@ class Mirror:
         """
         self.prepare((base, commit))
         options = ["-r", "-p", "-M", "--no-prefix", "--no-ext-diff", "--no-textconv", "--no-color"]
-        found = self._read(
+        result = self._read(
             commit,
             [
                 *("-c", "core.quotePath=false", "--literal-pathspecs", "diff-tree", *options),
@@ -366,16 +370,16 @@ class Mirror:
             max_bytes=MAX_DIFF_BYTES,
             accepted=(0, 128),  # 128: a file is over 2 MB
         )
-        if found.status != 0 or found.is_cut:
+        if result.status != 0 or result.is_cut:
             raise MirrorUnavailable("git cannot compare the commits: too much changed")
-        parts = re.split(r"^diff --git ", _decode(found.output), flags=re.MULTILINE)
+        parts = re.split(r"^diff --git ", _decode(result.output), flags=re.MULTILINE)
         patches = [PATCH.search(part) for part in parts]
-        return {one[2] or one[1]: one[3] for one in patches if one}
+        return {patch[2] or patch[1]: patch[3] for patch in patches if patch}
 
     def parents(self, commit: str) -> tuple[str, ...]:
         """Return the parents of a commit, which need not be there."""
-        found = self._read(commit, ["cat-file", "commit", commit], max_bytes=MAX_READ_BYTES).output
-        header = found.partition(b"\n\n")[0].decode("ascii", "replace")
+        output = self._read(commit, ["cat-file", "commit", commit], max_bytes=MAX_READ_BYTES).output
+        header = output.partition(b"\n\n")[0].decode("ascii", "replace")
         return tuple(re.findall(r"^parent ([0-9a-f]+)$", header, re.MULTILINE))
 
     def cherry_pick(self, commit: str, base: str, onto: str) -> Pick:
@@ -391,12 +395,12 @@ class Mirror:
         environ["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(self._git / "objects")
 
         def git(*arguments: str, stdin: bytes = b"", accepted: Sequence[int] = (0,)) -> bytes:
-            found = run_git(
+            result = run_git(
                 arguments, environ, GitLimits(READ_TIMEOUT_S, MAX_READ_BYTES), stdin=stdin
             )
-            if found.status not in accepted or found.is_cut:
+            if result.status not in accepted or result.is_cut:
                 raise MirrorUnavailable(UNMERGEABLE)
-            return found.output
+            return result.output
 
         def copy(of: str, *parents: str) -> str:
             return git("commit-tree", f"{of}^{{tree}}", *parents, "-m", "copy").decode().strip()
@@ -415,12 +419,12 @@ class Mirror:
             stages = [entry.partition("\t")[::2] for entry in entries]
             names = tuple(dict.fromkeys(name for _, name in stages))
             own = {name: stage.split()[1] for stage, name in stages if stage.endswith(" 2")}
-            asked = [name for name in names if "\n" not in name]
-            read_names = (f"{own.get(name, '-')}\n{tree}:{name}\n" for name in asked)
+            paths = [name for name in names if "\n" not in name]
+            read_names = (f"{own.get(name, '-')}\n{tree}:{name}\n" for name in paths)
             stdin = "".join(read_names).encode("utf-8", "replace")
             read = io.BytesIO(git("cat-file", "--batch", stdin=stdin))
             texts = {
-                name: [_decode(_read_blob(read) or b"") for _ in (ours, tree)] for name in asked
+                name: [_decode(_read_blob(read) or b"") for _ in (ours, tree)] for name in paths
             }
             is_empty = not names and tree.encode() == git("rev-parse", f"{ours}^{{tree}}").strip()
 
@@ -431,10 +435,10 @@ class Mirror:
             rf"^(<{{7}} {ours}(?::.*)?\r?\n(?:.*\n)*?>{{7}} {theirs}(?::.*)?(?:\r?\n|\Z))",
             re.MULTILINE,
         )
-        found = [(name, *texts.get(name, ("", ""))) for name in names]
+        files = [(name, *texts.get(name, ("", ""))) for name in names]
         conflicts = (
             PickConflict(label(name), own, tuple(map(label, mark.split(text))))
-            for name, own, text in found
+            for name, own, text in files
         )
         return Pick(is_empty, tuple(conflicts))
 
@@ -451,13 +455,13 @@ class Mirror:
             self.prepare((commit,))
         environ = environment(self._git / "read", objects=self._git / "objects")
         try:
-            found = run_git(arguments, environ, GitLimits(READ_TIMEOUT_S, max_bytes), stdin=stdin)
+            result = run_git(arguments, environ, GitLimits(READ_TIMEOUT_S, max_bytes), stdin=stdin)
         except OSError as exc:
             raise MirrorUnavailable(f"git cannot be started: {exc.strerror}") from exc
-        lacks_commit = found.output.endswith(f"{commit} missing\n".encode())
-        if found.is_cut or (found.status in accepted and not lacks_commit):
-            return found
-        if found.status is None:
+        lacks_commit = result.output.endswith(f"{commit} missing\n".encode())
+        if result.is_cut or (result.status in accepted and not lacks_commit):
+            return result
+        if result.status is None:
             raise MirrorUnavailable(f"reading the mirror took longer than {READ_TIMEOUT_S:g} s")
         if arguments[0] == "grep":
             raise MirrorUnavailable("git cannot search the mirror")
@@ -491,13 +495,13 @@ class Mirror:
         if not self._git.is_dir():
             return False
         names = "".join(f"refs/hls/{commit}^{{tree}}\n" for commit in commits)
-        found = run_git(
+        result = run_git(
             ["cat-file", "--batch-check=%(objecttype)"],
             environment(self._git),
             LOCAL,
             stdin=names.encode(),
         )
-        return found.status == 0 and found.output.split() == [b"tree"] * len(commits)
+        return result.status == 0 and result.output.split() == [b"tree"] * len(commits)
 
     def _fetch(self, commits: Sequence[str], deadline: float) -> None:
         """Fetch the commits, unless that failed a short time ago."""
@@ -570,10 +574,10 @@ class Mirror:
     def _measure(self, commits: Sequence[str]) -> int:
         """Return the bytes of the objects of the commits; 0 if git is older than 2.31."""
         command = ["rev-list", "--objects", "--disk-usage", "--missing=allow-any", *commits]
-        found = run_git(command, environment(self._git), LOCAL)
-        if found.status != 0:
+        result = run_git(command, environment(self._git), LOCAL)
+        if result.status != 0:
             return 0
-        return int(found.output)
+        return int(result.output)
 
     @property
     def _max_bytes(self) -> int:
@@ -619,12 +623,12 @@ class Mirror:
             "--no-recurse-submodules",
             "--quiet",
         ]
-        wanted = [f"{commit}:refs/hls/{commit}" for commit in dict.fromkeys(commits)]
+        refspecs = [f"{commit}:refs/hls/{commit}" for commit in dict.fromkeys(commits)]
         protocol = "https"
         if is_loopback(url.hostname or ""):
             protocol = url.scheme
         result = run_git(
-            ["fetch", *options, "--no-write-fetch-head", self._url, *wanted],
+            ["fetch", *options, "--no-write-fetch-head", self._url, *refspecs],
             environment(folder, config, protocol=protocol),
             GitLimits(
                 timeout_s=max(deadline - self._mirrors.clock(), 0.0),
@@ -670,10 +674,10 @@ class Mirror:
 def _limit_arguments(paths: Collection[str]) -> list[str]:
     """Return the first paths, of so many bytes that a process can get them as arguments."""
     chosen: list[str] = []
-    left = MAX_ARGUMENT_BYTES
+    free_bytes = MAX_ARGUMENT_BYTES
     for path in paths:
-        left -= len(path.encode(errors="replace")) + 1
-        if left < 0:
+        free_bytes -= len(path.encode(errors="replace")) + 1
+        if free_bytes < 0:
             break
         chosen.append(path)
     return chosen
@@ -690,11 +694,15 @@ def _network_config(url: str) -> dict[str, str]:
     """Return the settings of git for the proxy and the authorities that requests to the API use,
     too.
     """
-    found = find_proxy_settings(url)
+    proxies = find_proxy_settings(url)
     key = "http.sslCAInfo"
-    if Path(found.ca_path).is_dir():
+    if Path(proxies.ca_path).is_dir():
         key = "http.sslCAPath"
-    return {"http.proxy": found.proxy or "", "http.proxyAuthMethod": "basic", key: found.ca_path}
+    return {
+        "http.proxy": proxies.proxy or "",
+        "http.proxyAuthMethod": "basic",
+        key: proxies.ca_path,
+    }
 
 
 def _read_blob(output: io.BytesIO) -> bytes | None:

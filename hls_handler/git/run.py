@@ -155,10 +155,10 @@ def run_git(
     status = process.wait()
     has_ended.set()
     writer.join()
-    shown = output[: limits.output_bytes]
+    limited = output[: limits.output_bytes]
     if is_late.is_set() or had_to_stop.is_set():
-        return GitResult(None, shown, is_cut, had_to_stop.is_set())
-    return GitResult(status, shown, is_cut)
+        return GitResult(None, limited, is_cut, had_to_stop.is_set())
+    return GitResult(status, limited, is_cut)
 
 
 def _write(process: subprocess.Popen[bytes], text: bytes) -> None:

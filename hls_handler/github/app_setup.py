@@ -146,11 +146,11 @@ def list_repositories(app: App) -> tuple[str, ...]:
 
     It is ("owner/*",) for an installation on all repositories of an account, or on more than 100.
     """
-    found: list[str] = []
+    names: list[str] = []
     for installation in app.fetch_installations():
         if installation.suspended_at is None:
-            found += _list_repositories(app, installation)
-    return tuple(found)
+            names += _list_repositories(app, installation)
+    return tuple(names)
 
 
 def _list_repositories(app: App, installation: Installation) -> tuple[str, ...]:
@@ -163,8 +163,8 @@ def _list_repositories(app: App, installation: Installation) -> tuple[str, ...]:
         created = request_token(api, installation.id, {"permissions": {"metadata": "read"}})
         credential = Credential(created.token)
         path = f"/installation/repositories?per_page={PAGE_SIZE}"
-        listed = api.with_credential(credential).read(rest("GET", path, _Repositories))
-    names = tuple(one.full_name for one in listed.repositories)
-    if len(names) < listed.total_count:
+        page = api.with_credential(credential).read(rest("GET", path, _Repositories))
+    names = tuple(repository.full_name for repository in page.repositories)
+    if len(names) < page.total_count:
         return everything
     return names

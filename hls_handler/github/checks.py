@@ -92,12 +92,12 @@ class GithubChecks:
         if not self._uses_check_runs:
             return self._set_status(check.commit, "pending", title)
         output = {"title": title, "summary": "The result appears here when the review has ended."}
-        found = self._find(check)
-        if found is None:
+        existing = self._find(check)
+        if existing is None:
             return self._create(check, {"status": "in_progress", "output": output})
         if waits_until is None:
-            return WrittenCheck(found.id, found.html_url)
-        return self._update(found.id, {"output": output})
+            return WrittenCheck(existing.id, existing.html_url)
+        return self._update(existing.id, {"output": output})
 
     def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
         """End the check, which need not have begun. To repeat the call has no further effect."""
@@ -106,15 +106,15 @@ class GithubChecks:
             if action.is_exempt:
                 state = "success"
             return self._set_status(check.commit, state, action.description)
-        found = self._find(check)
+        existing = self._find(check)
         sent = 0
-        if found is not None and action.annotations and not check.is_new:
+        if existing is not None and action.annotations and not check.is_new:
             # GitHub adds the annotations of each request to those of earlier ones
-            run_id = found.id
+            run_id = existing.id
             sent = self._api.get(lambda it: it.get_check_run(run_id), _WireCheckRun).annotations
         check_run_id = None
-        if found is not None:
-            check_run_id = found.id
+        if existing is not None:
+            check_run_id = existing.id
         batches = _split(action.annotations[sent:])
         for number, batch in enumerate(batches, start=1):
             body: dict[str, object] = {"status": "in_progress", "output": _output(action, batch)}
@@ -159,10 +159,10 @@ class GithubChecks:
         return WrittenCheck(number, self._api.write(edit, guard=self._guard))
 
     def _set_status(self, commit: str, state: str, description: str) -> WrittenCheck:
-        shown = _truncate(description, MAX_DESCRIPTION_CHARS)
+        text = _truncate(description, MAX_DESCRIPTION_CHARS)
         self._api.write(
             lambda it: it.get_commit(commit).create_status(
-                state, description=shown, context=self._name
+                state, description=text, context=self._name
             ),
             guard=self._guard,
         )
@@ -176,12 +176,12 @@ def _split(annotations: Sequence[Annotation]) -> list[Sequence[Annotation]]:
 
 
 def _output(action: EnsureCheck, batch: Sequence[Annotation]) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+    output: dict[str, Any] = {
         "title": _truncate(action.title, MAX_TITLE_CHARS),
         "summary": truncate_comment(action.summary, MAX_TEXT_CHARS, note=TRUNCATION_NOTE),
     }
     if batch:
-        shown["annotations"] = [
+        output["annotations"] = [
             {
                 "path": annotation.path,
                 "start_line": annotation.start_line,
@@ -192,7 +192,7 @@ def _output(action: EnsureCheck, batch: Sequence[Annotation]) -> dict[str, Any]:
             }
             for annotation in batch
         ]
-    return shown
+    return output
 
 
 def _truncate(text: str, most: int) -> str:

@@ -68,9 +68,9 @@ def make_credentials(
     return Tokens(settings, now=now, changed=changed)
 
 
-def uses_same_credentials(one: GithubSettings, other: GithubSettings) -> bool:
+def uses_same_credentials(before: GithubSettings, other: GithubSettings) -> bool:
     """Return True if both settings have the same App or tokens, at the same address."""
-    keys = [(of.base_url, of.app, of.access_tokens) for of in (one, other)]
+    keys = [(of.base_url, of.app, of.access_tokens) for of in (before, other)]
     return keys[0] == keys[1]
 
 
@@ -213,20 +213,20 @@ class Github:
             response = self._api_for(repository).send(lambda it: it.complete())
         except (Permanent, AppNotInstalled) as exc:
             return [str(exc)]
-        found = response.value
+        granted = response.value
         missing = []
-        if found.archived:
+        if granted.archived:
             missing.append(f"{repository} is archived: nothing can be written there")
-        elif found.disabled:
+        elif granted.disabled:
             missing.append(f"{repository} is disabled: nothing can be written there")
-        if not found.has_issues:
+        if not granted.has_issues:
             missing.append(
                 f"issues are disabled in {repository}: only pull requests can be processed"
             )
         if isinstance(self._access, App):  # its permissions belong to the installation
             return missing
         # None if GitHub sends none
-        permissions: Permissions | None = found.permissions
+        permissions: Permissions | None = granted.permissions
         if permissions is None or not (permissions.triage or permissions.push):
             missing.append(
                 f"the account may not set labels in {repository}: it needs the role triage or write"
@@ -238,7 +238,7 @@ class Github:
             )
         scopes = response.headers.get("x-oauth-scopes")  # only classic tokens have scopes
         if scopes is not None:
-            missing += _find_missing_scope(scopes, is_private=found.private)
+            missing += _find_missing_scope(scopes, is_private=granted.private)
         if with_webhooks:
             try:
                 GithubHooks(self._api).hooks(f"/repos/{repository}")
@@ -322,12 +322,12 @@ class Github:
 
 def _find_missing_scope(scopes: str, *, is_private: bool) -> list[str]:
     """Return a sentence if a token with these scopes may not write to the repository."""
-    given = split_scopes(scopes)
-    if "repo" in given:
+    granted = split_scopes(scopes)
+    if "repo" in granted:
         return []
     if is_private:
         return ["the token lacks the scope repo"]
-    if "public_repo" in given:
+    if "public_repo" in granted:
         return []
     return ["the token lacks the scope public_repo"]
 
@@ -406,8 +406,8 @@ class ReadOnlyGithub(Github):
 
     def repository_document(self, repository: str) -> dict[str, Any]:
         """Return the repository as webhooks contain it."""
-        found = self._api_for(repository).get(lambda it: it, dict[str, Any])
-        return {key: value for key, value in found.items() if key not in NOT_IN_WEBHOOKS}
+        document = self._api_for(repository).get(lambda it: it, dict[str, Any])
+        return {key: value for key, value in document.items() if key not in NOT_IN_WEBHOOKS}
 
     def opened(self, repository: str, number: int) -> OpenedEvent:
         """Make an event from the current issue or pull request."""
@@ -447,10 +447,10 @@ class _AnonymousReader(GithubReader):
         del number  # the issues that a pull request closes are known to GraphQL only
         # one request for each file, so those of folders are left out
         paths = [ATTRIBUTES_PATH, *(path for path in guidance if path in GUIDANCE_PATHS)]
-        found = {path: self.find_file(path, ref=base_ref) for path in paths}
+        contents = {path: self.find_file(path, ref=base_ref) for path in paths}
         texts = {
             path: file.content.decode("utf-8", "replace")[:MAX_TEXT_CHARS]
-            for path, file in found.items()
+            for path, file in contents.items()
             if file is not None and file.content is not None
         }
         return ReviewContext(

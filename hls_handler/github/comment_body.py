@@ -108,7 +108,7 @@ def _find_boxes(text: str) -> Mapping[tuple[str, int], tuple[int, str]]:
     """Map the text of each task list item, and its number among equal ones, to line index and
     box.
     """
-    found: dict[tuple[str, int], tuple[int, str]] = {}
+    boxes: dict[tuple[str, int], tuple[int, str]] = {}
     times = Counter[str]()
     fence: str | None = None
     for index, line in enumerate(text.split("\n")):
@@ -121,9 +121,9 @@ def _find_boxes(text: str) -> Mapping[tuple[str, int], tuple[int, str]]:
         item = _ITEM.match(line)
         if fence is None and item is not None:
             words = " ".join(item["text"].split())
-            found[words, times[words]] = index, item["box"]
+            boxes[words, times[words]] = index, item["box"]
             times[words] += 1
-    return found
+    return boxes
 
 
 MAX_SECTION_CHARS = 20_000
@@ -186,13 +186,13 @@ def parse_sections(body: str, *, marker: str) -> dict[str, Section]:
     body = body.rstrip().removesuffix(marker)
     marks = list(_MARK.finditer(body))
     ends = [*(mark.start() for mark in marks), len(body)][1:]
-    found: dict[str, Section] = {}
+    sections: dict[str, Section] = {}
     for mark, end in zip(marks, ends, strict=True):
         if mark["key"] is not None:
-            found.setdefault(
+            sections.setdefault(
                 mark["key"], Section(mark["digest"] or "", body[mark.end() : end].strip("\r\n"))
             )
-    return found
+    return sections
 
 
 def render_sections(

@@ -87,56 +87,58 @@ class BotComments:
         stored and the bot wrote it. Otherwise, and if `may_exist`, the conversation's comments are
         listed, 100 with each request.
         """
-        known = self._history.comment(action.family)
-        if known is not None and is_last_written(action, known.body_digest):
+        stored = self._history.comment(action.family)
+        if stored is not None and is_last_written(action, stored.body_digest):
             # Nothing is written even if a person edited or deleted it.
-            self._store(action, known, replace(known, state=action.state))
+            self._store(action, stored, replace(stored, state=action.state))
             body = requested_body(action)
             return Outcome(
-                "comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=known.comment_id, body=body
+                "comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=stored.comment_id, body=body
             )
         mark = marker(action.family)
-        found = None
-        if known is not None:
-            comment_id = known.comment_id
-            found = self._api.find(
+        comment = None
+        if stored is not None:
+            comment_id = stored.comment_id
+            comment = self._api.find(
                 lambda it: parse(Comment, it.get_issue(number).get_comment(comment_id).complete())
             )
-            if found is None:
+            if comment is None:
                 return _declined(
-                    "a person deleted our comment: it is not posted again", known.comment_id
+                    "a person deleted our comment: it is not posted again", stored.comment_id
                 )
-            if is_by(found.user, self._bot) and not _ends_with(found, mark):
+            if is_by(comment.user, self._bot) and not _ends_with(comment, mark):
                 return _declined(
                     "a person removed our marker from our comment: it is not edited any more",
-                    found.id,
+                    comment.id,
                 )
-            if not is_by(found.user, self._bot):
-                found = None  # another account wrote it, when HLS had that account's token
-        if found is None and (may_exist or known is not None):
-            found = self._find_oldest(number, mark)
-        if found is None:
+            if not is_by(comment.user, self._bot):
+                comment = None  # another account wrote it, when HLS had that account's token
+        if comment is None and (may_exist or stored is not None):
+            comment = self._find_oldest(number, mark)
+        if comment is None:
             decision = decide_body(action, None, last_digest=None)
             if decision is None:
                 nothing = "nothing worth saying, and no existing comment to update"
                 return Outcome("comment", "withheld", nothing)
             return self._write(number, action, decision, None)
         last_digest = None
-        if known is not None and known.comment_id == found.id:
-            last_digest = known.body_digest
-        decision = decide_body(action, found.body, last_digest=last_digest)
+        if stored is not None and stored.comment_id == comment.id:
+            last_digest = stored.body_digest
+        decision = decide_body(action, comment.body, last_digest=last_digest)
         if decision is None:
             nothing = "nothing worth saying, and no existing section to update"
-            return Outcome("comment", "withheld", nothing, comment_id=found.id, url=found.html_url)
-        is_edited = last_digest is None or not is_as_written(found.body, last_digest)
+            return Outcome(
+                "comment", "withheld", nothing, comment_id=comment.id, url=comment.html_url
+            )
+        is_edited = last_digest is None or not is_as_written(comment.body, last_digest)
         if action.is_withdrawal and decision.change == "changed" and is_edited:
-            return _declined("a person edited our comment: it stays", found.id)
+            return _declined("a person edited our comment: it stays", comment.id)
         if decision.change == "changed":
-            return self._write(number, action, decision, found.id)
+            return self._write(number, action, decision, comment.id)
         digest = decision.digest
         if action.section is not None and last_digest is not None:
             digest = last_digest
-        self._store(action, known, StoredComment(found.id, digest, action.state))
+        self._store(action, stored, StoredComment(comment.id, digest, action.state))
         detail = COMMENT_UP_TO_DATE
         if decision.change == "edited by a person":
             detail = "a person edited our comment, and there is nothing new to write"
@@ -144,8 +146,8 @@ class BotComments:
             "comment",
             "unchanged",
             detail,
-            comment_id=found.id,
-            url=found.html_url,
+            comment_id=comment.id,
+            url=comment.html_url,
             body=decision.body,
         )
 
@@ -156,7 +158,12 @@ class BotComments:
         # Other people can write `mark`, and the account can write other comments (SECURITY.md rule
         # 16).
         return next(
-            (one for one in comments if is_by(one.user, self._bot) and _ends_with(one, mark)), None
+            (
+                comment
+                for comment in comments
+                if is_by(comment.user, self._bot) and _ends_with(comment, mark)
+            ),
+            None,
         )
 
     def _write(
@@ -195,10 +202,10 @@ class BotComments:
         return replace(outcome, comment_id=written.id, url=written.html_url, body=decision.body)
 
     def _store(
-        self, action: EnsureComment, known: StoredComment | None, seen: StoredComment
+        self, action: EnsureComment, before: StoredComment | None, comment: StoredComment
     ) -> None:
-        if seen != known and self._guard is not None:
-            self._history.store_comment(action.family, seen)
+        if comment != before and self._guard is not None:
+            self._history.store_comment(action.family, comment)
 
 
 def _declined(detail: str, comment_id: int) -> Outcome:

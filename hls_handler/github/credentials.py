@@ -181,8 +181,8 @@ class App:
     def fetch_installations(self) -> tuple[Installation, ...]:
         """Return the installations, at most 1,000."""
         with closing(self.connect()) as api:
-            listed = listing("/app/installations")
-            return tuple(api.items(listed, Installation, max_pages=MAX_INSTALLATION_PAGES))
+            request = listing("/app/installations")
+            return tuple(api.items(request, Installation, max_pages=MAX_INSTALLATION_PAGES))
 
     def find_installation(self, repository: str) -> Installation:
         """Return the installation on "owner/repo". Raises `AppNotInstalled` if there is none, or it
@@ -190,14 +190,14 @@ class App:
         """
         with closing(self.connect()) as api:
             request = rest("GET", f"/repos/{repository}/installation", Installation)
-            found = api.of(repository).find(request)
-        if found is None:
+            installation = api.of(repository).find(request)
+        if installation is None:
             raise AppNotInstalled(f"the GitHub App is not installed on {repository}")
-        if found.suspended_at is not None:
+        if installation.suspended_at is not None:
             raise AppNotInstalled(
                 f"the installation of the GitHub App on {repository} is suspended"
             )
-        return found
+        return installation
 
     def credential(self, repository: str) -> RepositoryToken:
         """Return the credential for "owner/repo": a token that is limited to this repository."""

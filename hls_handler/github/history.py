@@ -117,8 +117,10 @@ class _Issue(BaseModel):
     )
 
     def value(self) -> IssueHistory:
-        titles = [one.previous_title for one in self.changes if one.previous_title is not None]
-        revisions = [one.value() for one in (*self.oldest, *self.newest)]
+        titles = [
+            change.previous_title for change in self.changes if change.previous_title is not None
+        ]
+        revisions = [change.value() for change in (*self.oldest, *self.newest)]
         return IssueHistory(
             number=self.number,
             author=to_account(self.author),
@@ -157,12 +159,12 @@ def read_closed_issues(api: RepositoryApi, *, most: int) -> Iterator[IssueHistor
     Raises as `GithubApi.query`, also if GitHub returns only a part of a page.
     """
     after: str | None = None
-    left = most
-    while left > 0:
-        variables = {"first": min(left, ISSUES_PER_PAGE), "after": after}
+    remaining = most
+    while remaining > 0:
+        variables = {"first": min(remaining, ISSUES_PER_PAGE), "after": after}
         page = api.query(CLOSED_ISSUES_QUERY, variables, WireClosedIssues)
         yield from (issue.value() for issue in page.issues)
-        left -= len(page.issues)
+        remaining -= len(page.issues)
         if not page.has_next or page.end is None:
             return
         after = page.end

@@ -50,24 +50,24 @@ def describe_app(
     """Describe the App; `web` is the result of `web_url`. Permissions in `unneeded` are not
     reported as missing.
     """
-    listed: list[Mapping[str, object]] = []
+    described: list[Mapping[str, object]] = []
     missing: list[str] = []
     owners: list[str] = []
-    for one in installations:
-        owner = one.owner
-        lacking = find_missing(one.permissions, unneeded)
+    for installation in installations:
+        owner = installation.owner
+        lacking = find_missing(installation.permissions, unneeded)
         missing += [f"{sentence} (installation on {owner})" for sentence in lacking]
-        if one.suspended_at is None:
+        if installation.suspended_at is None:
             owners.append(owner)
         else:
             owners.append(f"{owner} (suspended)")
-        listed.append(
+        described.append(
             {
-                "id": one.id,
+                "id": installation.id,
                 "account": owner,
-                "repositories": one.repository_selection,
-                "suspended": one.suspended_at is not None,
-                "permissions": dict(one.permissions),
+                "repositories": installation.repository_selection,
+                "suspended": installation.suspended_at is not None,
+                "permissions": dict(installation.permissions),
                 "missing_permissions": lacking,
             }
         )
@@ -77,13 +77,13 @@ def describe_app(
         "login": login,
         "app_id": app.id,
         "app_slug": app.slug,
-        "installations": listed,
+        "installations": described,
     }
     sentence = (
         f"GitHub: the App {app.slug} (id {app.id}) acts as {login}; installed on"
         f" {', '.join(owners) or 'no account'}"
     )
-    is_installed = any(one.suspended_at is None for one in installations)
+    is_installed = any(installation.suspended_at is None for installation in installations)
     if not is_installed:
         problem = f"the App {app.slug} is installed on no account; install it"
         if installations:
@@ -95,7 +95,7 @@ def describe_app(
         tuple(missing),
         events=app.events,
         settings_url=app.settings_url(web),
-        owners=frozenset(one.owner.lower() for one in installations),
+        owners=frozenset(installation.owner.lower() for installation in installations),
         is_installed=is_installed,
     )
 
@@ -122,15 +122,16 @@ def describe_tokens(tokens: Tokens) -> Identity:
         for token in tokens.all
         if token.scopes is not None and SCOPES.isdisjoint(split_scopes(token.scopes))
     ]
-    found: dict[Token, str | None] = dict.fromkeys(tokens.all)
+    descriptions: dict[Token, str | None] = dict.fromkeys(tokens.all)
     for token, problem in problems.items():
-        found[token] = problem.sentence
+        descriptions[token] = problem.sentence
     details = {**_describe_token(used), "missing_permissions": [*missing, *denied]}
     if len(tokens.all) > 1:
         details["tokens"] = [
-            {**_describe_token(token), "problem": sentence} for token, sentence in found.items()
+            {**_describe_token(token), "problem": sentence}
+            for token, sentence in descriptions.items()
         ]
-    sentences = tuple(_token_sentence(token, sentence) for token, sentence in found.items())
+    sentences = tuple(_token_sentence(token, sentence) for token, sentence in descriptions.items())
     expiring = tuple(f"{token.key} {_expiry(token)}" for token in tokens.all if token.expires_soon)
     return Identity(details, sentences, (*missing, *denied), expiring=expiring)
 
@@ -139,9 +140,9 @@ def explain_denial(permissions: str) -> str:
     """Explain what a 403 named, such as "issues=write; pull_requests=write", of which one
     suffices.
     """
-    wanted = [choice.strip().partition("=") for choice in permissions.split(";")]
-    needed = " or ".join(f"{name}: {level}" for name, _, level in wanted)
-    features = (FEATURES[name] for name, _, _ in wanted if name in FEATURES)
+    levels = [choice.strip().partition("=") for choice in permissions.split(";")]
+    needed = " or ".join(f"{name}: {level}" for name, _, level in levels)
+    features = (FEATURES[name] for name, _, _ in levels if name in FEATURES)
     feature = next(features, "some requests")
     return f"{feature} need {needed} (GitHub rejected a request)"
 
@@ -152,10 +153,10 @@ def _describe_token(token: Token) -> dict[str, object]:
     expires_at = None
     if token.expires_at is not None:
         expires_at = token.expires_at.isoformat()
-    known = {"key": token.key, "login": token.login, "expires_at": expires_at}
+    document = {"key": token.key, "login": token.login, "expires_at": expires_at}
     if token.scopes is None:
-        return {"kind": "fine-grained token", **known, "permissions": UNLISTED}
-    return {"kind": "classic token", **known, "permissions": split_scopes(token.scopes)}
+        return {"kind": "fine-grained token", **document, "permissions": UNLISTED}
+    return {"kind": "classic token", **document, "permissions": split_scopes(token.scopes)}
 
 
 def _token_sentence(token: Token, problem: str | None) -> str:

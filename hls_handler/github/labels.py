@@ -112,7 +112,7 @@ def decide_labels(
     `present` are the conversation's labels. `stored` maps each label that HLS has set to its stored
     state. `in_repository` must contain the requested labels that exist in the repository.
     """
-    shown = {*map(fold, present)}
+    present_keys = {*map(fold, present)}
     existing = {*map(fold, in_repository)}
     existing_only = {*map(fold, action.existing_only)}
     group_of = {fold(spec.name): spec.group for spec in SHIPPED_LABELS}
@@ -120,13 +120,17 @@ def decide_labels(
         fold(label.name): label.group for label in (*action.custom_labels, *action.requested)
     }
     states = {fold(name): state for name, state in stored.items()}
-    own = {name for name, state in states.items() if state != "removed" and name in shown}
+    own = {name for name, state in states.items() if state != "removed" and name in present_keys}
     # by a person
-    removed_now = {name for name, state in states.items() if state == "set" and name not in shown}
+    removed_now = {
+        name for name, state in states.items() if state == "set" and name not in present_keys
+    }
     removed = removed_now | {name for name, state in states.items() if state == "removed"}
     # by group
     of_people = {
-        group_of[name]: name for name in sorted(shown - own, reverse=True) if name in group_of
+        group_of[name]: name
+        for name in sorted(present_keys - own, reverse=True)
+        if name in group_of
     }
     chosen: dict[str, str] = {}  # group -> case-folded name of its label
 
@@ -137,20 +141,20 @@ def decide_labels(
             return prohibition
         if label.group in chosen:
             return f"another {label.group} label comes first, and at most one is set"
-        if name in shown - own:
+        if name in present_keys - own:
             return None
         if label.group in of_people:
             return f"a person set {of_people[label.group]}"
         if name in removed:
             return "a person removed it"
-        if name in shown | existing or (settings.create and name not in existing_only):
+        if name in present_keys | existing or (settings.create and name not in existing_only):
             return None
         if settings.create:
             return "the repository has no such label"
         return "the repository has no such label, and labels.create is off in the settings"
 
     withheld = [*action.rejected]
-    wanted: list[RequestedLabel] = []
+    labels: list[RequestedLabel] = []
     for label in action.requested:
         name = fold(label.name)
         if name in chosen.values():  # requested twice
@@ -160,23 +164,23 @@ def decide_labels(
             withheld.append((label.name, reason))
             continue
         chosen[label.group] = name
-        if name not in shown:
-            wanted.append(label)
+        if name not in present_keys:
+            labels.append(label)
     covered = {*action.groups, *(label.group for label in action.requested)}
     outdated = {
         name for name in own if group_of.get(name) in covered and name not in chosen.values()
     }
-    free_slots = max(MAX_LABELS - len(shown) + len(outdated), 0)
+    free_slots = max(MAX_LABELS - len(present_keys) + len(outdated), 0)
     too_many = f"the conversation has {MAX_LABELS} labels, the most that GitHub allows"
-    withheld += [(label.name, too_many) for label in wanted[free_slots:]]
-    added = wanted[:free_slots]
-    shown_after = shown | {fold(label.name) for label in added}
+    withheld += [(label.name, too_many) for label in labels[free_slots:]]
+    added = labels[:free_slots]
+    shown_after = present_keys | {fold(label.name) for label in added}
     intended = [name for name, state in stored.items() if state == "intended"]
     return LabelDifference(
         create=tuple(spec_of(label) for label in added if fold(label.name) not in existing),
         add=tuple(label.name for label in added),
         remove=tuple(name for name in stored if fold(name) in outdated),
-        confirm=tuple(name for name in intended if fold(name) in shown - outdated),
+        confirm=tuple(name for name in intended if fold(name) in present_keys - outdated),
         removed_by_person=tuple(name for name in stored if fold(name) in removed_now),
         not_applied=tuple(name for name in intended if fold(name) not in shown_after),
         withheld=tuple(withheld),

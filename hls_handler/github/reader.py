@@ -57,7 +57,7 @@ class WireThreadComment(Comment):
     thread: Annotated[int | None, Field(default=None, validation_alias="in_reply_to_id")]
 
     def to_comment(self) -> Comment:
-        return Comment(**{one.name: getattr(self, one.name) for one in fields(Comment)})
+        return Comment(**{field.name: getattr(self, field.name) for field in fields(Comment)})
 
 
 class WireCommit(BaseModel):
@@ -200,18 +200,18 @@ class GithubReader:
 
         Only the newest 1,000 review comments of the pull request are searched.
         """
-        found: list[Comment] = []
+        answers: list[Comment] = []
         comments = self._api.items(
             lambda it: it.get_pull(number).get_review_comments(sort="created", direction="desc"),
             WireThreadComment,
             max_pages=MAX_REVIEW_PAGES,
         )
-        for one in comments:
-            if thread in (one.id, one.thread):
-                found.append(one.to_comment())
-            if one.id == thread:
+        for comment in comments:
+            if thread in (comment.id, comment.thread):
+                answers.append(comment.to_comment())
+            if comment.id == thread:
                 break
-        return tuple(reversed(found))
+        return tuple(reversed(answers))
 
     def merge_state(self, number: int) -> MergeState:
         """Return what prevents the merge of a pull request, without `open_threads`. One request."""

@@ -61,10 +61,10 @@ def blobs_query(ids: int, contents: int) -> str:
     return _query(["oid"] * ids + ["oid byteSize isBinary"] * contents)
 
 
-def _query(wanted: Sequence[str]) -> str:
+def _query(paths: Sequence[str]) -> str:
     return (
-        f"query($owner: String!, $name: String!{_declare(len(wanted))}) {{\n"
-        f"  repository(owner: $owner, name: $name) {{\n{_fields(wanted)}  }}\n}}\n"
+        f"query($owner: String!, $name: String!{_declare(len(paths))}) {{\n"
+        f"  repository(owner: $owner, name: $name) {{\n{_fields(paths)}  }}\n}}\n"
     )
 
 
@@ -72,11 +72,11 @@ def _declare(files: int) -> str:
     return "".join(f", $e{index}: String!" for index in range(files))
 
 
-def _fields(wanted: Sequence[str]) -> str:
+def _fields(paths: Sequence[str]) -> str:
     """Return the fields of files. `text` is null for a binary file."""
     return "".join(
         f"    f{index}: object(expression: $e{index}) {{ ... on Blob {{ {names} }} }}\n"
-        for index, names in enumerate(wanted)
+        for index, names in enumerate(paths)
     )
 
 

@@ -73,10 +73,10 @@ def find_marker(body: str, kind: Literal["finding", "reply"]) -> str | None:
     """Return the key in the marker at the end of the body; None if the body does not end with a
     marker of this kind.
     """
-    found = _MARKER.search(body)
-    if found is None or found["kind"] != kind:
+    match = _MARKER.search(body)
+    if match is None or match["kind"] != kind:
         return None
-    return found["key"]
+    return match["key"]
 
 
 class BotReviews:
@@ -102,17 +102,17 @@ class BotReviews:
         """
         if not action.comments:
             return Outcome("review", "unchanged", "no comments on lines")
-        found: Mapping[str, _ReviewComment] = {}
+        posted: Mapping[str, _ReviewComment] = {}
         if is_retry:
-            found = self._find_posted(number, action)
-        missing = [comment for comment in action.comments if comment.key not in found]
+            posted = self._find_posted(number, action)
+        missing = [comment for comment in action.comments if comment.key not in posted]
         if self._guard is None:
             detail = f"would have posted {_describe(len(missing))}"
             return Outcome(
                 "review",
                 "dry_run",
                 detail,
-                comment_ids={key: comment.id for key, comment in found.items()},
+                comment_ids={key: comment.id for key, comment in posted.items()},
             )
         post = partial(self._try_post, number, self._guard, action.commit)
         is_posted = False
@@ -135,7 +135,7 @@ class BotReviews:
                     raise Retryable(reason)
                 rejected = [comment.key for comment in missing]
             if is_posted:
-                found = self._find_posted(number, action)
+                posted = self._find_posted(number, action)
         except DependencyDown as exc:
             exc.may_have_succeeded = exc.may_have_succeeded or is_posted
             raise
@@ -151,8 +151,8 @@ class BotReviews:
             "review",
             kind,
             "; ".join(details),
-            url=next(map(_review_url, found.values()), None),
-            comment_ids={key: comment.id for key, comment in found.items()},
+            url=next(map(_review_url, posted.values()), None),
+            comment_ids={key: comment.id for key, comment in posted.items()},
             rejected=tuple(rejected),
         )
 
@@ -187,16 +187,16 @@ class BotReviews:
 
     def _find_posted(self, number: int, action: EnsureReview) -> Mapping[str, _ReviewComment]:
         """Return the bot's comments, by the keys in their markers, in the order of the action."""
-        wanted = {comment.key for comment in action.comments}
-        found = dict[str, _ReviewComment]()
+        keys = {comment.key for comment in action.comments}
+        posted = dict[str, _ReviewComment]()
         for comment in self._own_comments(number):
             key = find_marker(comment.body, "finding")
-            if key in wanted and comment.thread_id is None:
-                found[key] = comment  # the oldest one
-            if len(found) == len(wanted):
+            if key in keys and comment.thread_id is None:
+                posted[key] = comment  # the oldest one
+            if len(posted) == len(keys):
                 break
         return {
-            comment.key: found[comment.key] for comment in action.comments if comment.key in found
+            comment.key: posted[comment.key] for comment in action.comments if comment.key in posted
         }
 
     def _own_comments(self, number: int) -> Iterator[_ReviewComment]:
@@ -215,10 +215,10 @@ class BotReviews:
         written again.
         """
         if is_retry:
-            found = self._find_reply(number, action)
-            if found is not None:
+            reply = self._find_reply(number, action)
+            if reply is not None:
                 return Outcome(
-                    "reply", "unchanged", REPLY_EXISTS, comment_id=found.id, url=found.html_url
+                    "reply", "unchanged", REPLY_EXISTS, comment_id=reply.id, url=reply.html_url
                 )
         body = _with_marker(action.body, "reply", action.key)
         if self._guard is None:

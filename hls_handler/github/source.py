@@ -51,14 +51,14 @@ class CommitFiles:
         Missing files, binary files, and files of more than 2,000,000 bytes are left out. Without a
         mirror, GitHub's API returns the first 20 of at most 200,000 bytes, in one request.
         """
-        found = self._from_mirror(lambda mirror: mirror.files(self._commit, paths))
+        mirrored = self._from_mirror(lambda mirror: mirror.files(self._commit, paths))
         texts: Mapping[str, str] = {}
-        if found is None and self._api is not None:
+        if mirrored is None and self._api is not None:
             texts = read_head_files(self._api, self._commit, tuple(paths))
-        elif found is not None:
+        elif mirrored is not None:
             texts = {
                 path: content.decode("utf-8", "replace")
-                for path, content in found.items()
+                for path, content in mirrored.items()
                 if b"\0" not in content[:BINARY_BYTES] and len(content) <= MAX_FILE_BYTES
             }
         return {path: clean_and_redact(CodeText(text)) for path, text in texts.items()}

@@ -97,9 +97,11 @@ class Tokens:
             is_new = token not in self._problems
             self._problems[token] = problem
             if problem.until is not None and token.login is not None:
-                self._problems |= {one: problem for one in self.all if one.login == token.login}
+                self._problems |= {
+                    other: problem for other in self.all if other.login == token.login
+                }
         problems = self.problems()
-        following = next((one.key for one in self.all if one not in problems), None)
+        following = next((other.key for other in self.all if other not in problems), None)
         if is_new:
             fields = {"token": token.key, "why": problem.sentence, "next": following}
             log.warning("a GitHub token cannot be used", extra=fields)

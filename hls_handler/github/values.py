@@ -37,10 +37,10 @@ COMMIT_OF_URL = re.compile(r"\?ref=([0-9a-f]{40}|[0-9a-f]{64})")
 def _commit_of(contents_url: object) -> str | None:
     if not isinstance(contents_url, str):
         return None
-    found = COMMIT_OF_URL.search(contents_url)
-    if found is None:
+    match = COMMIT_OF_URL.search(contents_url)
+    if match is None:
         return None
-    return found[1]
+    return match[1]
 
 
 @dataclass(frozen=True, slots=True)

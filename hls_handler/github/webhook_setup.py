@@ -56,14 +56,14 @@ class WebhookSetup:
         """
         hooks = {hook.url: hook for hook in self._hooks.hooks(self._path)}
         present = hooks.get(url) or hooks.get(UNSERVED_URL)
-        wanted = set(events)
+        required = set(events)
         if present is not None:
-            wanted |= present.events
-        if "*" in wanted:
-            wanted = {"*"}
+            required |= present.events
+        if "*" in required:
+            required = {"*"}
         body = {
             "active": True,
-            "events": sorted(wanted),
+            "events": sorted(required),
             "config": {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret},
         }
         if present is not None:
@@ -78,10 +78,10 @@ class WebhookSetup:
         time.
         """
         path = f"{self._path}/hooks/{hook_id}"
-        known = self._hooks.page(path).attempts
+        attempts = self._hooks.page(path).attempts
         request = rest("POST", f"{path}/pings", object)
         self._api.write(request, guard=UNGUARDED)
-        return self._wait_for_ping(path, known, sleep)
+        return self._wait_for_ping(path, attempts, sleep)
 
     def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
         """Let GitHub send the ping of the App's creation again, and return the attempt; None if
@@ -90,22 +90,22 @@ class WebhookSetup:
         GitHub has no request that pings the webhook of an App, and keeps deliveries for three days.
         """
         path = f"{self._path}/hook"
-        known = self._hooks.page(path).attempts
-        ping = next((one for one in known if one.event == PING), None)
+        attempts = self._hooks.page(path).attempts
+        ping = next((attempt for attempt in attempts if attempt.event == PING), None)
         if ping is None:
             raise Permanent("GitHub lists no ping of the App's webhook any more")
         redeliver = rest("POST", f"{path}/deliveries/{ping.id}/attempts", object)
         with suppress(Refused):
             self._api.write(redeliver, guard=UNGUARDED, expected=(202,))
-        return self._wait_for_ping(path, known, sleep)
+        return self._wait_for_ping(path, attempts, sleep)
 
     def _wait_for_ping(
-        self, path: str, known: Iterable[DeliveryAttempt], sleep: Callable[[float], None]
+        self, path: str, earlier: Iterable[DeliveryAttempt], sleep: Callable[[float], None]
     ) -> DeliveryAttempt | None:
-        ids = {one.id for one in known}
+        ids = {attempt.id for attempt in earlier}
         for _attempt in range(POLLS):
-            for one in self._hooks.page(path).attempts:
-                if one.event == PING and one.id not in ids:
-                    return one
+            for attempt in self._hooks.page(path).attempts:
+                if attempt.event == PING and attempt.id not in ids:
+                    return attempt
             sleep(WAIT_S)
         return None

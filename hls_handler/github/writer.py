@@ -137,14 +137,14 @@ class GithubWriter:
         difference = self._compare_labels(action, labels, present)
         if self._guard is None:
             return _preview_labels(difference)
-        kept = self._remove_labels(number, difference, self._guard)
+        not_removed = self._remove_labels(number, difference, self._guard)
         refused = self._write_labels(number, difference, action, self._guard)
         difference = replace(
             difference,
             add=tuple(name for name in difference.add if name not in refused),
-            remove=tuple(name for name in difference.remove if name not in kept),
+            remove=tuple(name for name in difference.remove if name not in not_removed),
             withheld=(*difference.withheld, *refused.items()),
-            kept=tuple(kept.items()),
+            kept=tuple(not_removed.items()),
         )
         rank = {label.name: number for number, label in enumerate(action.requested)}
         merged = _merge_earlier_attempts(
@@ -163,7 +163,11 @@ class GithubWriter:
             return Outcome("type", "unchanged", "the issue got a type earlier")
         # PyGithub lists those of an organization only
         types = self._api.find(rest("GET", f"{self._base}/issue-types", _IssueTypes)) or ()
-        enabled = {one.name.casefold(): one.name for one in types if one.is_enabled}
+        enabled = {
+            issue_type.name.casefold(): issue_type.name
+            for issue_type in types
+            if issue_type.is_enabled
+        }
         name = enabled.get(action.name.casefold())
         if name is None:
             return Outcome(
@@ -185,13 +189,13 @@ class GithubWriter:
         return outcome
 
     def _remove_issue_type(self, number: int) -> Outcome:
-        found = self._api.read(lambda it: it.get_issue(number).type)
+        present = self._api.read(lambda it: it.get_issue(number).type)
         outcome = Outcome("type", "unchanged", "the issue has no type")
-        if found is not None:
+        if present is not None:
             if self._guard is None:
-                return Outcome("type", "dry_run", f"would have removed the type {found.name}")
+                return Outcome("type", "dry_run", f"would have removed the type {present.name}")
             self._write_type(number, None, self._guard)
-            outcome = Outcome("type", "changed", f"removed the type {found.name}")
+            outcome = Outcome("type", "changed", f"removed the type {present.name}")
         if self._guard is not None:
             self._history.forget_done_once()
         return outcome
@@ -250,16 +254,16 @@ class GithubWriter:
         # then a label that a person has just deleted must not be created by setting it
         if not settings.create:
             return decide(self._find_in_repository(optimistic.add))
-        known = frozenset(label.name for label in self._labels.find_or_list(self._api))
+        existing = frozenset(label.name for label in self._labels.find_or_list(self._api))
         suggested = [name for name in optimistic.add if name in action.existing_only]
         if suggested:  # the same holds for these
-            known = (known - frozenset(suggested)) | self._find_in_repository(suggested)
-        return decide(known)
+            existing = (existing - frozenset(suggested)) | self._find_in_repository(suggested)
+        return decide(existing)
 
     def _find_in_repository(self, names: Sequence[str]) -> frozenset[str]:
         if len(names) == 1:
-            found = self._api.find(lambda it: it.get_label(names[0]).complete())
-            if found is None:
+            label_there = self._api.find(lambda it: it.get_label(names[0]).complete())
+            if label_there is None:
                 return frozenset()
             return frozenset(names)
         missing = {name.casefold(): name for name in names}
@@ -278,7 +282,7 @@ class GithubWriter:
         with the reasons.
         """
         history = self._history
-        kept = dict[str, str]()
+        not_removed = dict[str, str]()
         history.change_labels(difference.removed_by_person, "removed")
         history.change_labels(difference.confirm, "set")
         history.change_labels(difference.not_applied, None)
@@ -292,10 +296,10 @@ class GithubWriter:
                 self._api.write(rest("DELETE", path, object), guard=guard, expected=(404, 422))
             except Refused as refused:
                 if refused.status == 422:  # 404: it is not set
-                    kept[name] = _describe_rejection(refused)
+                    not_removed[name] = _describe_rejection(refused)
                     state = "set"
             history.change_labels((name,), state)
-        return kept
+        return not_removed
 
     def _write_labels(
         self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard
@@ -344,9 +348,9 @@ def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
     """
     prompts = action.prompt_ids
     return {
-        one.name: LabelOrigin(one.group, prompts[one.group])
-        for one in action.requested
-        if one.group in prompts
+        label.name: LabelOrigin(label.group, prompts[label.group])
+        for label in action.requested
+        if label.group in prompts
     }
 
 

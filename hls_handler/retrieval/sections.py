@@ -46,13 +46,13 @@ def split_sections(path: str, text: str) -> tuple[Section, ...]:
     lines = text.split("\n")
     find = find_headings if path.lower().endswith(MARKDOWN) else _find_underlined
     headings = [*find(lines), Heading(len(lines), 0, "", 0)]
-    found = [*_split_long("", lines, 0, headings[0].start, 0)]
+    sections = [*_split_long("", lines, 0, headings[0].start, 0)]
     above: list[Heading] = []
     for heading, following in pairwise(headings):
-        above = [*(one for one in above if one.level < heading.level), heading]
-        names = " > ".join(one.title for one in above)[-TITLE_CHARACTERS:]
-        found += _split_long(names, lines, heading.start, following.start, heading.lines)
-    return tuple(found)
+        above = [*(outer for outer in above if outer.level < heading.level), heading]
+        names = " > ".join(outer.title for outer in above)[-TITLE_CHARACTERS:]
+        sections += _split_long(names, lines, heading.start, following.start, heading.lines)
+    return tuple(sections)
 
 
 def find_headings(lines: list[str]) -> Iterator[Heading]:
@@ -68,10 +68,10 @@ def find_headings(lines: list[str]) -> Iterator[Heading]:
         if opening:
             fence = opening[1]
             continue
-        found = _ATX.match(line)
+        match = _ATX.match(line)
         style = _find_underline(lines, index)[:1]
-        if found:
-            yield Heading(index, len(found[1]), _without_closing(found[2].rstrip()), 1)
+        if match:
+            yield Heading(index, len(match[1]), _without_closing(match[2].rstrip()), 1)
         elif style and style in _MARKDOWN_UNDERLINES:
             yield Heading(index, _MARKDOWN_UNDERLINES.index(style) + 1, line.strip(), 2)
 

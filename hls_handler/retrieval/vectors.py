@@ -155,14 +155,14 @@ class Vectors:
             usual = qdrant.query_points(
                 collection, vector, query_filter=sample, limit=SAMPLE, with_payload=False
             )
-            found = qdrant.query_points(
+            response = qdrant.query_points(
                 collection, vector, query_filter=_of_scope(scope), limit=most
             )
             similarities = [point.score for point in usual.points]
             least = statistics.fmean(similarities) + DEVIATIONS * statistics.pstdev(similarities)
             return tuple(
                 _Payload.model_validate(point.payload).key
-                for point in found.points
+                for point in response.points
                 if point.score > least
             )
 
@@ -204,19 +204,19 @@ class Vectors:
         """Return the digest of each text of the scope, by its key."""
         (vector,) = self._embed(["size"])  # shows the size of the model's vectors
         collection = self._collection(len(vector))
-        found: dict[int, str] = {}
+        digests: dict[int, str] = {}
         with self._using_qdrant() as qdrant:
             if not qdrant.collection_exists(collection):
-                return found
+                return digests
             offset = None
             while True:
                 records, offset = qdrant.scroll(
                     collection, _of_scope(scope), limit=PAGE, offset=offset
                 )
                 payloads = (_Payload.model_validate(record.payload) for record in records)
-                found |= {payload.key: payload.digest for payload in payloads}
+                digests |= {payload.key: payload.digest for payload in payloads}
                 if offset is None:
-                    return found
+                    return digests
 
     def _collection(self, size: int) -> str:
         return f"{PREFIX}{quote(self._embeddings.model, safe='')}-{size}"
@@ -259,18 +259,20 @@ class Vectors:
                 f"no answer from the embeddings service{reason}; {remedy}"
             ) from None
         try:
-            reply = sorted(_Reply.model_validate_json(body or b"").data, key=lambda one: one.index)
+            reply = sorted(
+                _Reply.model_validate_json(body or b"").data, key=lambda entry: entry.index
+            )
         except ValidationError:
             reply = []
-        if [one.index for one in reply] != [*range(len(texts))] or len(
-            {len(one.embedding) for one in reply}
+        if [entry.index for entry in reply] != [*range(len(texts))] or len(
+            {len(entry.embedding) for entry in reply}
         ) != 1:
             raise VectorsUnavailable(
                 "the embeddings service did not answer with a vector for each text; check"
                 f" retrieval.embeddings.base_url, and that {self._embeddings.model} is a model for"
                 " embeddings"
             )
-        return [one.embedding for one in reply]
+        return [entry.embedding for entry in reply]
 
     def _describe_status(self, exc: openai.APIStatusError) -> str:
         reason = "no reason given"

@@ -30,10 +30,10 @@ _HUMP = re.compile(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 def split_words(text: str) -> list[str]:
     """Return the stems of a text's words. A name with humps counts as a whole, and by its parts."""
     words: list[str] = []
-    for found in _WORD.finditer(text):
-        parts = _HUMP.split(found[0])
+    for match in _WORD.finditer(text):
+        parts = _HUMP.split(match[0])
         if len(parts) > 1:
-            words.append(found[0])
+            words.append(match[0])
         words += parts
     return [_stem(word.lower()) for word in words if 1 < len(word) <= LONGEST_WORD]
 
@@ -73,9 +73,9 @@ def rate(text: str, weights: Mapping[str, float]) -> float:
     https://en.wikipedia.org/wiki/Okapi_BM25
     """
     words = text.split()
-    found = Counter(words)
+    counts = Counter(words)
     length = 1 - _B + _B * len(words) / _AVERAGE_WORDS
     return sum(
-        weight * found[word] * (_K + 1) / (found[word] + _K * length)
+        weight * counts[word] * (_K + 1) / (counts[word] + _K * length)
         for word, weight in weights.items()
     )

@@ -134,11 +134,11 @@ def parse_command(text: str, accounts: Sequence[Account] = ()) -> GivenCommand |
         return GivenCommand("cherry-pick")
     if line == "/test-oracle":
         return GivenCommand("test-oracle")
-    found = COMMAND.fullmatch(line)
-    if found is not None:
-        known = next(name for name in NAMES if name == found[1])
-        number = int(found[2]) if found[2] else None
-        return GivenCommand(known, number)
+    match = COMMAND.fullmatch(line)
+    if match is not None:
+        canonical = next(name for name in NAMES if name == match[1])
+        number = int(match[2]) if match[2] else None
+        return GivenCommand(canonical, number)
     word = re.split(r"[^\w-]", line.removeprefix("/"), maxsplit=1)[0]
     alike = [name for name in NAMES if name[0] == word[:1]]
     if login or get_close_matches(word, alike, 1, LIKENESS):
@@ -178,11 +178,11 @@ def route_command(
     say in a review thread of a finding, or the request to run HLS's own check again. Commands need
     no entry in `effective.events`, if it has any event of pull requests.
     """
-    found = _find_command(routing_input, settings, accounts)
-    if found is None or not may_be_command(routing_input.key, effective, settings):
+    command = _find_command(routing_input, settings, accounts)
+    if command is None or not may_be_command(routing_input.key, effective, settings):
         return None
     # another bot may have the same command
-    if not getattr(effective.features, found.name.replace("-", "_"), True):
+    if not getattr(effective.features, command.name.replace("-", "_"), True):
         return None
     own = find_own_action(routing_input, settings, accounts)
     if own is not None:
@@ -191,7 +191,9 @@ def route_command(
         reason = f"{routing_input.sender} is a bot; only people can give HLS commands"
         return Ignored("other bot", reason)
     thread = routing_input.thread
-    return Command(routing_input.key, found.name, effective, finding=found.number, thread=thread)
+    return Command(
+        routing_input.key, command.name, effective, finding=command.number, thread=thread
+    )
 
 
 def _find_command(

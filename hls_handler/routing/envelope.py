@@ -183,7 +183,8 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     def installation_repositories(self) -> tuple[str, ...]:
         """The added and removed repositories; () if the change concerns the whole installation."""
         return tuple(
-            one.full_name for one in (*self.repositories_added, *self.repositories_removed)
+            repository.full_name
+            for repository in (*self.repositories_added, *self.repositories_removed)
         )
 
 

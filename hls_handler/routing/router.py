@@ -171,9 +171,11 @@ class Router:
         if question is not None:
             return question
         if not _is_event_enabled(as_request(routing_input, effective, self.accounts), effective):
-            listed = self.settings.sources.where(f"{effective.key}.events")
-            wanted = self.as_thread_question(routing_input) or routing_input
-            reason = f"{wanted.key} is not among the events of {listed}; add it there to process it"
+            source = self.settings.sources.where(f"{effective.key}.events")
+            subject = self.as_thread_question(routing_input) or routing_input
+            reason = (
+                f"{subject.key} is not among the events of {source}; add it there to process it"
+            )
             routed: Rule | Ignored = Ignored("event not enabled", reason)
         else:
             routed = self.route_enabled(routing_input, effective)
@@ -241,10 +243,10 @@ class Router:
 
         Return None for any other event. Whether HLS opened the thread is known only to the worker.
         """
-        asked = self.as_thread_question(routing_input)
-        if asked is None or not _is_event_enabled(asked, effective):
+        question = self.as_thread_question(routing_input)
+        if question is None or not _is_event_enabled(question, effective):
             return None
-        rule = self.route_enabled(asked, effective)
+        rule = self.route_enabled(question, effective)
         if isinstance(rule, Rule):
             return dataclasses.replace(rule, thread=routing_input.thread)
         return rule
@@ -292,30 +294,32 @@ class Router:
         `repository` is None if it is unknown, as in GitHub's list of an App's deliveries. A comment
         may be the answer to what HLS asked the author of an issue for.
         """
-        given = RoutingInput(
+        least = RoutingInput(
             event=event, action=action, repository=repository, sender="", sender_is_bot=False
         )
         if repository is None:
-            return any(self._may_process(given, effective) for effective in self.table.all())
-        found = self.table.find(repository)
-        return found is not None and self._may_process(given, found)
+            return any(self._may_process(least, effective) for effective in self.table.all())
+        settings = self.table.find(repository)
+        return settings is not None and self._may_process(least, settings)
 
-    def _may_process(self, given: RoutingInput, effective: EffectiveSettings) -> bool:
+    def _may_process(self, least: RoutingInput, effective: EffectiveSettings) -> bool:
         if not effective.enabled:
             return False
-        if may_be_command(given.key, effective, self.settings):
+        if may_be_command(least.key, effective, self.settings):
             return True
-        if given.key == "pull_request.labeled" and effective.review_label is not None:
+        if least.key == "pull_request.labeled" and effective.review_label is not None:
             return True
-        if given.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED) and _may_write_checks(effective):
+        if least.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED) and _may_write_checks(effective):
             return True
-        if self._may_be_label_correction(given, effective):
+        if self._may_be_label_correction(least, effective):
             return True
-        routing_inputs = [given]
-        if given.key in NEW_COMMENT:
-            routing_inputs.append(_as_edit(given))
-        enabled = [one for one in routing_inputs if _is_event_enabled(one, effective)]
-        return any(isinstance(self.find_rule(one, effective), Rule) for one in enabled)
+        routing_inputs = [least]
+        if least.key in NEW_COMMENT:
+            routing_inputs.append(_as_edit(least))
+        enabled = [
+            candidate for candidate in routing_inputs if _is_event_enabled(candidate, effective)
+        ]
+        return any(isinstance(self.find_rule(candidate, effective), Rule) for candidate in enabled)
 
     def _may_be_label_correction(
         self, routing_input: RoutingInput, effective: EffectiveSettings

@@ -86,8 +86,8 @@ def read_posted_history(event: Event, reader: GithubReader, bot: Account) -> Rep
     if event.issue is None or not event.issue.comments:
         return empty
     mark = marker(IssueHandler.family)
-    listed = reader.comments(event.issue.number, most=SEARCHED_COMMENTS)
-    bodies = (one.body.rstrip() for one in listed if is_by(one.user, bot))
+    comments = reader.comments(event.issue.number, most=SEARCHED_COMMENTS)
+    bodies = (comment.body.rstrip() for comment in comments if is_by(comment.user, bot))
     boxes = list_boxes(next((body for body in bodies if body.endswith(mark)), ""))
     state = dump_requests([InformationRequest(text, checked) for text, checked in boxes.items()])
     if not state:
@@ -97,10 +97,10 @@ def read_posted_history(event: Event, reader: GithubReader, bot: Account) -> Rep
 
 def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) -> StoredFacts:
     """Return a delivery with its event and facts. Raises `NotRepeatable`."""
-    known = (*HANDLERS.values(), *COMMAND_HANDLERS.values())
-    handler = next((one for one in known if one.name == row.handler), None) or handler_for(
-        row.event
-    )
+    handlers = (*HANDLERS.values(), *COMMAND_HANDLERS.values())
+    handler = next(
+        (candidate for candidate in handlers if candidate.name == row.handler), None
+    ) or handler_for(row.event)
     body = store.deliveries.body(row.guid)
     effective = table.find(row.repository or "")
     if not body:

@@ -53,7 +53,7 @@ class Sender:
 
     @property
     def usages(self) -> list[Usage]:
-        return [one.answer.usage for one in self.questions if one.answer is not None]
+        return [question.answer.usage for question in self.questions if question.answer is not None]
 
     def send(self, rendered: RenderedPrompt) -> Reply:
         """Return the reply, redacted. Raises `BudgetExceeded`, `UnusableAnswer`, and what Claude

@@ -47,18 +47,18 @@ class Trial:
 
         Raises `PromptError`, or `NotRepeatable` if Claude would not be asked.
         """
-        found: list[RenderedPrompt] = []
+        requests: list[RenderedPrompt] = []
         reason = ""
 
         def collect(rendered: RenderedPrompt) -> Reply:
             if rendered.prompt.name == self.name:
-                found.append(rendered)
+                requests.append(rendered)
             raise Permanent("not sent")
 
         with suppress(Permanent):
             reason = self.source.handler.run(self.make_job(collect)).reason
-        if found:
-            return tuple(found)
+        if requests:
+            return tuple(requests)
         raise NotRepeatable(f"it was not a question for Claude: {reason}")
 
     def make_job(self, send: Callable[[RenderedPrompt], Reply]) -> RecordingJob:
@@ -69,8 +69,8 @@ class Trial:
         library = self.library
         first = self.name
 
-        def ask_one(asked: str, variables: Mapping[str, object], _index: int) -> Reply:
-            rendered = render(library, asked, variables, key=self.key)
+        def ask_one(prompt: str, variables: Mapping[str, object], _index: int) -> Reply:
+            rendered = render(library, prompt, variables, key=self.key)
             return replace(send(rendered), unshown=find_unshown(variables, rendered.task))
 
         common = common_variables(source.event, first, source.effective)

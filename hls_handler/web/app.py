@@ -186,13 +186,13 @@ class WebApplication:
 
 
 def _component(component: ComponentHealth) -> ComponentDocument:
-    known: ComponentDocument = {
+    document: ComponentDocument = {
         "state": component.state,
         "since": component.since.isoformat(),
         "message": component.message,
         "remedy": component.remedy,
     }
-    return cast(ComponentDocument, {**known, **component.metrics})
+    return cast(ComponentDocument, {**document, **component.metrics})
 
 
 def _page(content: Mapping[str, object], *, status: int = 200) -> Response:
@@ -219,10 +219,10 @@ class RequestIdMiddleware:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = message["headers"]
-                names = {name for name, _ in given}
-                ours = (one for one in response_headers(request_id) if one[0] not in names)
-                message["headers"] = [*given, *ours]
+                sent_headers = message["headers"]
+                names = {name for name, _ in sent_headers}
+                ours = (header for header in response_headers(request_id) if header[0] not in names)
+                message["headers"] = [*sent_headers, *ours]
                 is_read = scope["method"] == "POST" and message["status"] not in (404, 405)
                 if not is_read and _has_body(scope["headers"]):
                     message["headers"].append(CLOSE)
@@ -248,11 +248,11 @@ def given_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     A UUID loses its hyphens: a caller must not choose the GUID of a delivery, whose log would then
     have this request.
     """
-    given = [value for name, value in headers if name == REQUEST_ID_HEADER]
-    if len(given) != 1 or not _VALID_ID.fullmatch(given[0]):
+    values = [value for name, value in headers if name == REQUEST_ID_HEADER]
+    if len(values) != 1 or not _VALID_ID.fullmatch(values[0]):
         return None
-    request_id = given[0].decode("ascii")
-    if _UUID.fullmatch(given[0]):
+    request_id = values[0].decode("ascii")
+    if _UUID.fullmatch(values[0]):
         return request_id.replace("-", "")
     return request_id
 

@@ -38,19 +38,19 @@ class Callers:
             self._networks += map(ip_network, proxy.networks)
         self._has_sign_in = server.has_sign_in
 
-    def is_key(self, given: bytes) -> bool:
-        return self.key is not None and hmac.compare_digest(given, self.key)
+    def is_key(self, key: bytes) -> bool:
+        return self.key is not None and hmac.compare_digest(key, self.key)
 
     def has_key(self, request: Request, *, or_bearer: bool = False) -> bool:
         """Return True if the key is in one header, X-API-Key or with `or_bearer` Authorization."""
-        given = request.headers.getlist("x-api-key")
+        values = request.headers.getlist("x-api-key")
         if or_bearer:
             for value in request.headers.getlist("authorization"):
                 scheme, _, token = value.partition(" ")
                 if scheme.lower() == "bearer":
-                    given.append(token.strip())
+                    values.append(token.strip())
         # as Starlette decodes headers
-        return len(given) == 1 and self.is_key(given[0].encode("latin-1"))
+        return len(values) == 1 and self.is_key(values[0].encode("latin-1"))
 
     def may_read(self, request: Request, *, or_bearer: bool = False) -> bool:
         """Return True for a request with the key or of a user, and for all if the settings have no
@@ -69,10 +69,10 @@ class Callers:
         address = _find_address(request)
         if address is None or not any(address in network for network in self._networks):
             return None
-        given = request.headers.getlist(self._header)
-        if len(given) != 1 or not LOGIN.fullmatch(given[0]):
+        values = request.headers.getlist(self._header)
+        if len(values) != 1 or not LOGIN.fullmatch(values[0]):
             return None
-        return given[0]
+        return values[0]
 
 
 def _find_address(request: Request) -> IPv4Address | IPv6Address | None:

@@ -184,7 +184,10 @@ class BodyBudget:
         now = self.clock()
         costliest = max(
             self._arriving,
-            key=lambda one: (len(one.received) * (now - one.started_at), len(one.received)),
+            key=lambda request: (
+                len(request.received) * (now - request.started_at),
+                len(request.received),
+            ),
         )
         self._arriving.discard(costliest)
         self.release(len(costliest.received))

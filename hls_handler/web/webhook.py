@@ -88,30 +88,30 @@ def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> We
 
     `headers` is the ASGI list, with names in lower case. `signed` requires a signature.
     """
-    found: dict[bytes, bytes] = {}
+    values: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in KNOWN_HEADERS:
-            if name in found:
+            if name in values:
                 raise _duplicate(name)
-            found[name] = value
-    is_form = _is_form(found.get(CONTENT_TYPE, b""))
+            values[name] = value
+    is_form = _is_form(values.get(CONTENT_TYPE, b""))
     content_length = None
-    if CONTENT_LENGTH in found:
-        if not _LENGTH.fullmatch(found[CONTENT_LENGTH]):
+    if CONTENT_LENGTH in values:
+        if not _LENGTH.fullmatch(values[CONTENT_LENGTH]):
             raise Rejected(400, "Content-Length must be a number of bytes")
-        content_length = int(found[CONTENT_LENGTH])
+        content_length = int(values[CONTENT_LENGTH])
     event = _matched(
-        found, EVENT, _EVENT, "X-GitHub-Event must be the name of an event, such as issues"
+        values, EVENT, _EVENT, "X-GitHub-Event must be the name of an event, such as issues"
     )
     delivery = _matched(
-        found,
+        values,
         DELIVERY,
         _DELIVERY,
         "X-GitHub-Delivery must be an id of at most 64 letters, digits and hyphens",
     )
     signature = b""
     if signed:
-        signature = found.get(SIGNATURE, b"")
+        signature = values.get(SIGNATURE, b"")
         if not _SIGNATURE.fullmatch(signature):
             raise not_verified("X-Hub-Signature-256 is missing or malformed")
     return WebhookHeaders(event, delivery, signature, is_form, content_length)
@@ -124,9 +124,9 @@ def _duplicate(name: bytes) -> Rejected:
 
 
 def _matched(
-    found: Mapping[bytes, bytes], name: bytes, shape: re.Pattern[bytes], sentence: str
+    values: Mapping[bytes, bytes], name: bytes, shape: re.Pattern[bytes], sentence: str
 ) -> str:
-    value = found.get(name, b"")
+    value = values.get(name, b"")
     if not shape.fullmatch(value):
         raise Rejected(400, sentence)
     return value.decode("ascii")
@@ -211,10 +211,10 @@ class WebhookSecrets:
         If the repository's entry in the settings has secrets, only these are valid. All other
         repositories, and events without a repository, use the secrets in `github`.
         """
-        found = self._table.find(repository)
-        if found is None:
+        settings = self._table.find(repository)
+        if settings is None:
             return secret in self._global
-        return secret in found.webhook_secrets
+        return secret in settings.webhook_secrets
 
 
 CLOSING_EVENTS = frozenset(
@@ -376,12 +376,12 @@ def caught_up_delivery(
 def _check_repository(
     envelope: WebhookEnvelope, repository_id: int | None, name: str | None
 ) -> None:
-    found = envelope.repository
-    if repository_id is not None and (found is None or found.id != repository_id):
+    repository = envelope.repository
+    if repository_id is not None and (repository is None or repository.id != repository_id):
         raise PayloadError(
             f"the payload does not belong to the repository with the id {repository_id}"
         )
-    if name is not None and (found is None or found.full_name.lower() != name.lower()):
+    if name is not None and (repository is None or repository.full_name.lower() != name.lower()):
         raise PayloadError(f"the payload does not belong to {name}, whose webhook it is")
 
 
