@@ -29,7 +29,12 @@ import httpx2
 from urllib3.exceptions import ConnectTimeoutError
 
 from hls_handler.errors import Permanent, SettingsError
-from hls_handler.settings.load import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
+from hls_handler.settings.environment import (
+    CA_VARIABLES,
+    NO_PROXY_VARIABLES,
+    PROXY_VARIABLES,
+    both_cases,
+)
 from hls_handler.settings.values import is_loopback
 from hls_handler.untrusted.masking import mask_secrets
 

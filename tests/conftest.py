@@ -19,7 +19,7 @@ import pytest
 
 from hls_handler import operators
 from hls_handler.db.tables import metadata
-from hls_handler.settings.load import CA_VARIABLES
+from hls_handler.settings.environment import CA_VARIABLES
 from hls_handler.storage import Storage
 from tests.fake_server import FakeServer
 from tests.postgres import Cluster, postgres

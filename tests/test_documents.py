@@ -20,8 +20,8 @@ from typer.core import TyperGroup
 from hls_handler import __version__
 from hls_handler.cli import COMMANDS as TOP_COMMANDS
 from hls_handler.cli import load_command
-from hls_handler.settings.load import NEEDS_RESTART
 from hls_handler.settings.reference import Reference
+from hls_handler.settings.reload import NEEDS_RESTART
 from hls_handler.settings.repository import REPOSITORY_KEYS, parse_repository_file
 from tests.settings.files import VARIABLES, app_key, problems, with_value
 from tests.settings.make_reference import PAGE, find_overridden, read_rows, render_page

@@ -93,11 +93,14 @@ class HealthChecks:
         settings = self.reloader.latest.settings
         _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
         _check_calls_per_hour(store.calls.count_last_hour(), settings.claude.calls_per_hour)
-        lifecycle = self._look_up(settings.claude.default_model(), settings.claude)
+        model = settings.claude.default_model()
+        lifecycle = self._look_up(model, settings.claude)
         if settings.claude.review_model is not None:
             self._look_up(settings.claude.default_model(is_review=True), settings.claude, REVIEW)
         metrics = _check_budgets(
-            store, settings, {"model": settings.claude.model, "model_lifecycle": lifecycle}
+            store,
+            settings,
+            {"model": settings.claude.default_model(), "model_lifecycle": lifecycle},
         )
         _check_slots(store.rate_limiter, "claude", "or raise claude.requests_per_second", metrics)
         return metrics

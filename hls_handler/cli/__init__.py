@@ -143,6 +143,6 @@ def hls(
         gc.set_threshold(20_000, 20, 20)
         gc.enable()
     from hls_handler.cli.options import DOTENV
-    from hls_handler.settings.load import export_proxy_settings
+    from hls_handler.settings.environment import export_proxy_settings
 
     export_proxy_settings(os.environ, DOTENV)

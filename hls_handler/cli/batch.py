@@ -45,8 +45,8 @@ from hls_handler.github.client import connect_read_only
 from hls_handler.log_ring import LogRing
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
-from hls_handler.settings.load import SettingsFile
 from hls_handler.settings.model import Settings
+from hls_handler.settings.reload import SettingsFile
 from hls_handler.storage import Storage
 from hls_handler.store.batches import Batch
 from hls_handler.wording import count, format_usd

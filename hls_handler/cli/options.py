@@ -22,12 +22,8 @@ from hls_handler.cli.terminal import print_line, print_problem
 from hls_handler.db.database import parse_url, sqlite_file
 from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, SettingsError, StoreUnavailable
-from hls_handler.settings.load import (
-    collect_secrets,
-    find_settings_file,
-    load_settings,
-    read_environment,
-)
+from hls_handler.settings.environment import read_environment
+from hls_handler.settings.load import collect_secrets, find_settings_file, load_settings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
 from hls_handler.transport import proxy_passwords

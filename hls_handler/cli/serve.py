@@ -35,8 +35,9 @@ from hls_handler.cli.options import (
 from hls_handler.cli.terminal import print_line
 from hls_handler.errors import DatabaseUnavailable, SettingsError
 from hls_handler.log_ring import LogRing
-from hls_handler.settings.load import SETTINGS_FILE, SettingsFile
+from hls_handler.settings.load import SETTINGS_FILE
 from hls_handler.settings.model import Settings
+from hls_handler.settings.reload import SettingsFile
 from hls_handler.web.server import graceful_shutdown_s, listen, make_server
 
 log = logging.getLogger(__name__)

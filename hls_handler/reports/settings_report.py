@@ -17,7 +17,7 @@ from hls_handler.settings.effective import (
     find_source,
     iter_sourced_values,
 )
-from hls_handler.settings.load import MASK, collect_secrets, mask_password, masked
+from hls_handler.settings.load import collect_secrets
 from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
@@ -27,6 +27,7 @@ from hls_handler.settings.repository import (
 )
 from hls_handler.store.repositories import StoredFile
 from hls_handler.transport import proxy_passwords
+from hls_handler.untrusted.masking import MASK, compile_secrets
 from hls_handler.untrusted.redaction import redact
 
 
@@ -146,8 +147,6 @@ def _iter_values(path: str, section: BaseModel) -> Iterator[tuple[str, object]]:
         key = f"{path}.{name}"
         if isinstance(value, BaseModel):
             yield from _iter_values(key, value)
-        elif key == "storage.url":
-            yield key, mask_password(value)
         else:
             yield key, _to_json(value)
 
@@ -172,7 +171,5 @@ def make_mask(settings: Settings) -> Callable[[str], str]:
 
     An operator may have written a secret to a key that is not one.
     """
-    secrets = sorted(
-        {*collect_secrets(settings), *proxy_passwords()}, key=lambda one: (-len(one), one)
-    )
-    return lambda text: redact(masked(text, secrets))
+    secrets = compile_secrets({*collect_secrets(settings), *proxy_passwords()})
+    return lambda text: redact(secrets.sub(MASK, text))

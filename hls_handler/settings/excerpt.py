@@ -59,17 +59,14 @@ def _find_place(text: str, number: int, message: str) -> Place | None:
     """Return the key that the message begins with, or the section around it, if it is in the
     line.
     """
-    path = message.partition(": ")[0]
     try:
         tree = parse_tree(text, "")
     except SettingsError:
         return None
-    while path:
-        for name in (path, f"{path}_path"):  # a message about `token` in place of `token_path`
-            if tree.lines.get(name) == number:
-                return tree.places[name]
-        path = parent_path(path)
-    return None
+    key = tree.sources.find_key(message.partition(": ")[0])
+    while key and tree.lines[key] != number:
+        key = tree.sources.find_key(parent_path(key))
+    return tree.places.get(key)
 
 
 def _excerpt_of_place(line: str, place: Place) -> Excerpt:

@@ -7,8 +7,9 @@ docs/settings.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, PrivateAttr
 
 from hls_handler import shipped
 from hls_handler.analysis import Category, Severity
-from hls_handler.problems import Sentence
+from hls_handler.problems import Kind, Sentence
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.values import (
     AppPrivateKey,
@@ -34,6 +35,7 @@ from hls_handler.settings.values import (
     HeaderName,
     Hours,
     HttpUrl,
+    Identifier,
     Integer,
     IssueNumber,
     LabelGlob,
@@ -64,7 +66,9 @@ from hls_handler.settings.values import (
     VariableName,
     VariableValue,
     When,
+    conflict,
     is_loopback,
+    is_unencrypted,
 )
 from hls_handler.settings.yaml_parser import Sources
 
@@ -145,8 +149,25 @@ class Server(Section):
     def has_sign_in(self) -> bool:
         return self.api_key is not None or self.trusted_proxy is not None
 
+    def find_conflicts(self) -> Iterator[tuple[str, Sentence]]:
+        if self.viewers and self.trusted_proxy is None:
+            sentence = "needs server.trusted_proxy, which is not set; remove the key, or set both"
+            yield "viewers", conflict(sentence)
+
     def is_viewer(self, user: str) -> bool:
         return any(_login_pattern(glob).fullmatch(user.lower()) for glob in self.viewers)
+
+
+def has_package(name: str) -> bool:
+    parent = name.partition(".")[0]  # of which `find_spec` imports a part
+    return find_spec(parent) is not None and find_spec(name) is not None
+
+
+def describe_missing_packages(name: str) -> Sentence:
+    """Name the command for a clone. In a package index, the project's name may be another's."""
+    missing = f"needs the packages of requirements-{name}.txt, which are not installed"
+    advice = f"run make .venv/ready-{name} in the clone"
+    return Sentence(f"{missing}; {advice}", Kind.MISSING_PACKAGE)
 
 
 def _exactly_one(*names: str) -> dict[str, JsonValue]:
@@ -154,7 +175,7 @@ def _exactly_one(*names: str) -> dict[str, JsonValue]:
 
 
 class GithubApp(Section):
-    id: Integer = Field(ge=1, le=2**53, description="number of the GitHub App, on the App's page")
+    id: Identifier = Field(description="number of the GitHub App, on the App's page")
     private_key: AppPrivateKey = Field(
         description="the App's private key in PEM form; line breaks may be written as \\n"
     )
@@ -189,6 +210,16 @@ class Github(Section):
         1.0, ge=0, le=60, description="pause between two writes to GitHub, over all workers"
     )
 
+    def find_conflicts(self) -> Iterator[tuple[str, Sentence]]:
+        names = ("app", "token", "tokens")
+        present = [f"github.{name}" for name in names if getattr(self, name) is not None]
+        if len(present) != 1:
+            which = "none is set"
+            if present:
+                which = f"{' and '.join(present)} are set"
+            needed = "set exactly one of github.app, github.token and github.tokens"
+            yield "", conflict(f"{needed}; {which}")
+
     @property
     def access_tokens(self) -> tuple[str, ...]:
         """The tokens, the preferred one first; () with a GitHub App."""
@@ -207,6 +238,23 @@ class Github(Section):
 
 
 ProviderKind = Literal["anthropic", "bedrock", "vertex", "openai", "azure"]
+
+PROVIDERS: Mapping[ProviderKind, tuple[str, tuple[str, ...]]] = {
+    "anthropic": ("anthropic", ()),
+    "bedrock": ("boto3", ("model", "region")),
+    "vertex": ("google.auth", ("model", "project", "region")),
+    "openai": ("openai", ("model",)),
+    "azure": ("openai", ("base_url", "model")),
+}
+"""Kind -> (package that it needs, keys that it needs besides api_key)."""
+
+KINDS_OF_KEYS = {
+    "region": ("bedrock", "vertex"),
+    "project": ("vertex",),
+    "access_key_id": ("bedrock",),
+    "api_version": ("azure",),
+}
+"""Key that only some kinds have -> these kinds."""
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 
@@ -231,9 +279,7 @@ class Price(Section):
 
 
 class Provider(Section):
-    """A service that answers prompts. `PROVIDERS` in `load.py` has the keys that each kind
-    needs.
-    """
+    """A service that answers prompts."""
 
     kind: ProviderKind = Field("anthropic", description="API of the service; see docs/providers.md")
     name: ProviderName = Field(
@@ -278,6 +324,14 @@ class Provider(Section):
         None, description="price of the service's models, in place of the list price"
     )
 
+    def find_conflicts(self) -> Iterator[tuple[str, Sentence]]:
+        package, names = PROVIDERS[self.kind]
+        for name in names:
+            if name not in self.model_fields_set or getattr(self, name) is None:
+                yield name, Sentence(f"is missing; {self.kind} needs it", Kind.MISSING_KEY)
+        if not has_package(package):
+            yield "kind", describe_missing_packages("providers")
+
     @property
     def is_claude_api(self) -> bool:
         """True for Claude's own API at its usual address."""
@@ -318,6 +372,15 @@ class Claude(Provider):
     fallbacks: tuple[Provider, ...] = Field(
         (), description="other services that are asked in this order while those before fail"
     )
+
+    def find_conflicts(self) -> Iterator[tuple[str, Sentence]]:
+        yield from super().find_conflicts()
+        keys: dict[str, str] = {}
+        for key, provider in self.providers.items():
+            first = keys.setdefault(provider.name, key)
+            if first != key:
+                sentence = f"{provider.name} is already the name of {first}; choose another one"
+                yield f"{key.removeprefix('claude.')}.name", conflict(sentence)
 
     @property
     def providers(self) -> Mapping[str, Provider]:
@@ -682,6 +745,16 @@ class Qdrant(Section):
     )
     api_key: Credential | None = Field(None, description="key of the server")
 
+    def find_conflicts(self) -> Iterator[tuple[str, Sentence]]:
+        if self.url is None and self.path is None:
+            yield "", conflict("set exactly one of url and path; none is set")
+        if self.url is not None and self.path is not None:
+            yield "", conflict("set exactly one of url and path; both are set")
+        if not all(map(has_package, ("qdrant_client", "openai"))):
+            yield "", describe_missing_packages("qdrant")
+        if self.api_key is not None and is_unencrypted(self.url):
+            yield "url", _describe_unencrypted("retrieval.qdrant.api_key")
+
 
 class Embeddings(Section):
     base_url: ServerUrl = Field(
@@ -691,6 +764,14 @@ class Embeddings(Section):
     model: Annotated[str, Expected("a name without spaces")] = Field(
         pattern="^[!-~]{1,80}$", description="its model; another one embeds all documents again"
     )
+
+    def find_conflicts(self) -> Iterator[tuple[str, Sentence]]:
+        if self.api_key is not None and is_unencrypted(self.base_url):
+            yield "base_url", _describe_unencrypted("retrieval.embeddings.api_key")
+
+
+def _describe_unencrypted(key: str) -> Sentence:
+    return conflict(f"http:// would send {key} unencrypted; use https:// or remove the key")
 
 
 class Retrieval(RepositoryRetrieval):
@@ -706,6 +787,12 @@ class Retrieval(RepositoryRetrieval):
         None, description="database of vectors, which finds sections by their meaning"
     )
     embeddings: Embeddings | None = Field(None, description="service that computes the vectors")
+
+    def find_conflicts(self) -> Iterator[tuple[str, Sentence]]:
+        for name, other in (("qdrant", "embeddings"), ("embeddings", "qdrant")):
+            if getattr(self, name) is not None and getattr(self, other) is None:
+                sentence = f"needs retrieval.{other}, which is not set; set both or none"
+                yield name, conflict(sentence)
 
 
 class Similar(Section):
@@ -851,10 +938,8 @@ class CatchUp(Section):
         True,
         description="read webhooks that GitHub could not deliver from its API",
     )
-    hook_id: Integer | None = Field(
+    hook_id: Identifier | None = Field(
         None,
-        ge=1,
-        le=2**53,
         description=(
             "id of the webhook to read, if several have this service's path; unset: the only one"
         ),
@@ -933,6 +1018,19 @@ class Settings(Section):
     _warnings: tuple[Sentence, ...] = PrivateAttr(default=())
     _unset: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _former_shadows: frozenset[str] = PrivateAttr(default=frozenset())
+
+    def find_conflicts(self) -> Iterator[tuple[str, Sentence]]:
+        host = self.server.host
+        if not self.features.signature_validation and not is_loopback(host):
+            allowed = "false is allowed on a loopback host only"
+            sentence = f"{allowed}, and server.host is {host}; anyone could send events"
+            yield "features.signature_validation", conflict(sentence)
+        indexes: dict[str, int] = {}
+        for index, entry in enumerate(self.repositories):
+            first = indexes.setdefault(entry.name.lower(), index)
+            if first != index:
+                sentence = f"{entry.name} is already repositories[{first}]; remove one"
+                yield f"repositories[{index}].name", conflict(sentence)
 
     @property
     def has_console(self) -> bool:

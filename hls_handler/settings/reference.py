@@ -13,33 +13,14 @@ from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
-from pydantic.json_schema import JsonSchemaMode
 
 from hls_handler.problems import Kind, Sentence
 from hls_handler.settings.model import Settings
-from hls_handler.settings.values import EXPECTED, PROBLEM
-from hls_handler.settings.yaml_parser import key_path
+from hls_handler.settings.values import CONFLICT, EXPECTED
+from hls_handler.settings.yaml_parser import key_path, parent_path
 from hls_handler.untrusted.redaction import redact
 
 Schema = dict[str, Any]
-
-_KEYWORDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum"}
-"""Bounds that pydantic leaves as they are if a type has a validator before them -> keywords of JSON
-Schema.
-"""
-
-
-def json_schema(model: type[BaseModel], *, mode: JsonSchemaMode = "validation") -> Schema:
-    def translate(node: Any) -> Any:
-        if isinstance(node, list):
-            return [translate(item) for item in node]
-        if isinstance(node, dict):
-            return {_KEYWORDS.get(key, key): translate(part) for key, part in node.items()}
-        return node
-
-    schema: Schema = translate(model.model_json_schema(mode=mode))
-    return schema
-
 
 REQUIRED = "required"
 UNSET = "unset"
@@ -95,8 +76,8 @@ class Reference:
         """Return the names of the keys in `section`: "repositories[0]" -> ("name", ...). "" is the
         whole file.
         """
-        prefix = key_path(self._generalize(section), "")
-        names = (row.path.removeprefix(prefix) for row in self.rows if row.path.startswith(prefix))
+        path = self._generalize(section)
+        names = (row.path.rpartition(".")[2] for row in self.rows if parent_path(row.path) == path)
         return tuple(name for name in names if name.isidentifier())
 
     def _generalize(self, path: str) -> str:
@@ -115,7 +96,7 @@ class Reference:
 
 @cache  # the schema takes tens of milliseconds
 def _list_rows(model: type[BaseModel]) -> tuple[Key, ...]:
-    schema = json_schema(model, mode="serialization")  # the mode in which `Expected` adds its words
+    schema = model.model_json_schema()
     return tuple(_iter_rows(schema, schema["$defs"], ""))
 
 
@@ -223,7 +204,7 @@ def _describe_bounds(node: Schema) -> str:
 
 def explain(
     error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference
-) -> dict[str, str]:
+) -> dict[str, Sentence]:
     """Convert pydantic's errors to {key path: sentence}: {"features.bots": 'found "many", expected
     true or false'}.
 
@@ -231,27 +212,31 @@ def explain(
     `token: ${GITHUB_TOKEN}`. Sentences do not quote values of variables, because these values may
     be secret.
     """
-    sentences: dict[str, str] = {}
-    rejected: dict[str, str] = {}
-    for found in error.errors(include_url=False, include_input=False):
-        path, value = _locate(root, found["loc"], found["type"])
-        if found["type"] == PROBLEM:
-            rejected[path] = Sentence(found["msg"], Kind.WRONG_VALUE)
-        elif found["type"] == "extra_forbidden":
-            name = str(found["loc"][-1])
+    general: dict[str, Sentence] = {}
+    exact: dict[str, Sentence] = {}
+    for detail in error.errors(include_url=False, include_input=False):
+        kind = detail["type"]
+        path, value = _locate(root, detail["loc"], kind)
+        if kind == CONFLICT:
+            context = detail["ctx"]
+            exact[key_path(path, context["key"])] = context["sentence"]
+        elif kind == "value_error":
+            exact[path] = Sentence(str(detail["ctx"]["error"]), Kind.WRONG_VALUE)
+        elif kind == "extra_forbidden":
+            name = str(detail["loc"][-1])
             section = path[: -len(name)].rstrip(".")  # the name may contain dots
-            sentences[path] = Sentence(unknown_key(section, name, reference), Kind.UNKNOWN_KEY)
-        elif found["type"] == "missing":
+            general[path] = Sentence(unknown_key(section, name, reference), Kind.UNKNOWN_KEY)
+        elif kind == "missing":
             expected = _describe_expected(path, reference)
-            sentences[path] = Sentence(f"is missing; expected {expected}", Kind.MISSING_KEY)
+            general[path] = Sentence(f"is missing; expected {expected}", Kind.MISSING_KEY)
         else:
             sentence = _describe_wrong_value(path, value, variables, reference)
-            sentences[path] = Sentence(sentence, Kind.WRONG_VALUE)
-    paths = [*sentences, *rejected]  # `webhook_secret[1]` is more precise than `webhook_secret`
+            general[path] = Sentence(sentence, Kind.WRONG_VALUE)
+    paths = [*general, *exact]  # `webhook_secret[1]` is more precise than `webhook_secret`
     parents = {
         path for path in paths if any(other.startswith((f"{path}.", f"{path}[")) for other in paths)
     }
-    return {path: text for path, text in sentences.items() if path not in parents} | rejected
+    return {path: text for path, text in general.items() if path not in parents} | exact
 
 
 def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, object]:

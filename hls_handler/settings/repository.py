@@ -8,21 +8,20 @@ settings forbid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, create_model
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, create_model
 
 from hls_handler.actions import EnsureComment
 from hls_handler.errors import SettingsError
-from hls_handler.settings.github_events import find_event_problem
+from hls_handler.problems import Kind, Sentence
 from hls_handler.settings.model import Repository
 from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.removed import take_removed_keys
-from hls_handler.settings.values import Expected, PathGlob, Section, is_false
+from hls_handler.settings.values import EventKey, Expected, PathGlob, Section
 from hls_handler.settings.yaml_parser import (
-    VARIABLE,
     Sources,
     decode,
     iter_leaves,
@@ -106,7 +105,7 @@ REPOSITORY_KEYS = (
         "by file",
         "which prompt of the operator's library an event uses; false: the event is ignored",
         Mapping[
-            str,
+            EventKey,
             Annotated[
                 Annotated[str, Field(min_length=1)] | Literal[False],
                 Expected("the name of one of the operator's prompts, or false"),
@@ -241,7 +240,7 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     """
     try:
         tree = parse_tree(
-            text, file, max_values=MAX_VALUES, max_chars=MAX_VALUE_CHARS, has_aliases=False
+            text, file, max_values=MAX_VALUES, max_chars=MAX_VALUE_CHARS, is_literal=True
         )
     except SettingsError as exc:
         return RepositorySettings(problems=exc.problems, file=file)
@@ -252,11 +251,11 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
         return RepositorySettings(problems=(problem,), file=file)
     warnings = limit_problems(take_removed_keys(tree))
     values: Mapping[str, Any] = {}
-    problems = dict(_find_problems(root))
+    problems: dict[str, Sentence] = {}
     try:
         values = parse_values(root)
     except ValidationError as error:
-        problems |= _explain(error, root)
+        problems = _explain(error, root)
     lines = tree.format_problems(problems | tree.rejected)
     if lines:
         values = _find_switched_off(root)
@@ -270,19 +269,7 @@ def limit_problems(problems: Sequence[str]) -> tuple[str, ...]:
     return (*problems[:MAX_PROBLEMS], f"and {len(problems) - MAX_PROBLEMS} more")
 
 
-def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
-    for path, value in iter_leaves(root):
-        if isinstance(value, str) and VARIABLE.search(value):
-            yield path, "contains ${...}; variables are not expanded here, write the value itself"
-    use = value_at(root, "prompts.use")
-    if isinstance(use, dict):
-        for event in use:
-            problem = find_event_problem(event)
-            if problem is not None:
-                yield f"prompts.use.{event}", problem
-
-
-def _explain(error: ValidationError, root: object) -> dict[str, str]:
+def _explain(error: ValidationError, root: object) -> dict[str, Sentence]:
     operator_reference = Reference()
     sentences = explain(error, root, {}, Reference(REPOSITORY_FILE))
     for found in error.errors(include_url=False, include_input=False, include_context=False):
@@ -291,7 +278,8 @@ def _explain(error: ValidationError, root: object) -> dict[str, str]:
             f"repositories[].{path}"
         )
         if found["type"] == "extra_forbidden" and is_operators:
-            sentences[path] = "can only be set by the operator, in HLS's own settings; remove it"
+            reason = "can only be set by the operator, in HLS's own settings; remove it"
+            sentences[path] = Sentence(reason, Kind.UNKNOWN_KEY)
     return sentences
 
 
@@ -300,13 +288,21 @@ def _find_switched_off(root: dict[str, Any]) -> Mapping[str, Any]:
     off: dict[str, Any] = {}
     for key in REPOSITORY_KEYS:
         section, _, name = key.path.rpartition(".")
-        if key.limit == "off" and is_false(value_at(root, key.path)):
+        if key.limit == "off" and _is_false(value_at(root, key.path)):
             place = off.setdefault(section, {}) if section else off
             place[name] = False
     use = value_at(root, "prompts.use")
     if isinstance(use, dict):
         off["prompts"] = {"use": {event: name for event, name in use.items() if name is False}}
     return off
+
+
+def _is_false(value: object) -> bool:
+    """Return True if pydantic parses the value as false: False, 0, "off", "no"."""
+    try:
+        return value is not None and not TypeAdapter(bool).validate_python(value)
+    except ValidationError:
+        return False
 
 
 def merge_with_last_valid(

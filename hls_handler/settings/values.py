@@ -5,14 +5,13 @@ secrets.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from annotated_types import Ge, Gt, Le
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,25 +20,17 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     SecretStr,
-    TypeAdapter,
     ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
-from hls_handler.problems import find_id_problem
-from hls_handler.settings.app_key import AppKey, InvalidAppKey
+from hls_handler.problems import Kind, Sentence, find_id_problem
+from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.github_events import find_event_problem, find_fallback_event_problem
 
 T = TypeVar("T")
-
-LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
-"""Up to four words of letters, each possibly in parentheses, separated by a space or hyphen:
-"Chinese (Simplified)".
-"""
 
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 REPOSITORY_GLOB = re.compile(r"(?:[A-Za-z0-9._*?/-]|\[[^\]/]+\])+")
@@ -71,11 +62,6 @@ RESERVED_PATHS = (
 
 OPTIONAL = "if it is optional, remove the key"
 IS_EMPTY = f"is empty; {OPTIONAL}"
-PROBLEM = "problem"
-"""Type of validation errors whose message is shown unchanged. For other types, `reference.explain`
-writes it.
-"""
-
 
 EXPECTED = "x-expected"
 
@@ -91,14 +77,14 @@ class Expected:
     def __get_pydantic_json_schema__(
         self, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return handler(core) | ({EXPECTED: self.words} if handler.mode == "serialization" else {})
+        return handler(core) | {EXPECTED: self.words}
 
 
 def _reject(find_problem: Callable[[Any], str | None]) -> AfterValidator:
     def validate(value: T) -> T:
         sentence = find_problem(value)
         if sentence is not None:
-            raise PydanticCustomError(PROBLEM, "{sentence}", {"sentence": sentence})
+            raise ValueError(sentence)
         return value
 
     return AfterValidator(validate)
@@ -115,15 +101,18 @@ def is_loopback(host: str) -> bool:
 
 def _reject_boolean(value: object) -> object:
     if isinstance(value, bool):  # pydantic would accept it as the number 1 or 0
-        raise ValueError("must be a number, not true or false")
+        raise PydanticCustomError("boolean", "no number")
     return value
+
+
+LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")  # "Chinese (Simplified)"
 
 
 def _check_language_name(language: str) -> str:
     # Prompts contain the name as trusted text, and `.github/hls.yaml` can set it: reject
     # instructions.
     if not LANGUAGE.fullmatch(language):
-        raise ValueError("must be the name of a human language, such as German")
+        raise PydanticCustomError("language", "no name of a language")
     return language
 
 
@@ -165,12 +154,9 @@ def find_credential_problem(credential: SecretStr) -> str | None:
 def _parse_app_key(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     problem = _find_secret_problem(text.strip())
-    if problem is None:
-        try:
-            return AppKey(text)
-        except InvalidAppKey as exc:
-            problem = str(exc)
-    raise PydanticCustomError(PROBLEM, "{sentence}", {"sentence": problem})
+    if problem is not None:
+        raise ValueError(problem)
+    return AppKey(text)
 
 
 def _reject_empty_list(noun: str) -> AfterValidator:
@@ -306,16 +292,9 @@ def _find_repository_problem(name: str) -> str | None:
     return None
 
 
-def is_false(value: object) -> bool:
-    """Return True if pydantic parses the value as false: False, 0, "off", "no"."""
-    try:
-        return value is not None and not TypeAdapter(bool).validate_python(value)
-    except ValidationError:
-        return False
-
-
-Integer = Annotated[int, BeforeValidator(_reject_boolean)]
-Number = Annotated[float, BeforeValidator(_reject_boolean)]
+_NoBoolean = BeforeValidator(_reject_boolean)
+Integer = Annotated[int, _NoBoolean]
+Number = Annotated[float, _NoBoolean]
 Credential = Annotated[SecretStr, _reject(find_credential_problem)]
 Tokens = Annotated[tuple[Credential, ...], _reject_empty_list("token")]
 AppPrivateKey = Annotated[SecretStr, AfterValidator(_parse_app_key)]
@@ -377,15 +356,27 @@ Language = Annotated[
     AfterValidator(_check_language_name),
     Expected("a language's name: up to four words of letters, at most 40 characters"),
 ]
-IssueNumber = Annotated[Integer, Field(ge=1, le=2_147_483_647), Expected("the number of an issue")]
-Confidence = Annotated[Number, Ge(0), Le(1)]
-Hours = Annotated[Number, Gt(0), Le(8760)]
-Usd = Annotated[Number, Gt(0), Le(100_000)]
+# Bounds come before `_NoBoolean`: pydantic does not describe those behind it in JSON Schema.
+IssueNumber = Annotated[
+    int, Field(ge=1, le=2_147_483_647), _NoBoolean, Expected("the number of an issue")
+]
+Identifier = Annotated[int, Field(ge=1, le=2**53), _NoBoolean]
+Confidence = Annotated[float, Field(ge=0, le=1), _NoBoolean]
+Hours = Annotated[float, Field(gt=0, le=8760), _NoBoolean]
+Usd = Annotated[float, Field(gt=0, le=100_000), _NoBoolean]
 Tone = Literal["neutral", "friendly", "formal"]
 Length = Literal["short", "normal", "detailed"]
 Summary = Literal["on_findings", "always"]
 Layout = Literal["list", "table"]
 Assessed = Literal["issues", "pull_requests"]
+
+
+CONFLICT = "conflict"
+"""Type of an error whose context has the key and the sentence of `Section.find_conflicts`."""
+
+
+def conflict(text: str) -> Sentence:
+    return Sentence(text, Kind.CONFLICT)
 
 
 class Section(BaseModel):
@@ -401,26 +392,32 @@ class Section(BaseModel):
         # a section is null in YAML if all its keys are commented out
         return {} if value is None else value
 
+    def find_conflicts(self) -> Iterable[tuple[str, Sentence]]:
+        """Yield each key that does not fit the others: ("viewers", "needs ..."). "" is the section
+        itself.
+        """
+        return ()
 
-def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    try:
-        return validate(value)
-    except ValidationError:
-        raise ValueError("is of none of the types") from None
+    @model_validator(mode="after")
+    def _reject_conflicts(self) -> Self:
+        errors = [
+            InitErrorDetails(
+                type=PydanticCustomError(CONFLICT, "{sentence}", {"sentence": text, "key": key}),
+                input=None,
+            )
+            for key, text in self.find_conflicts()
+        ]
+        if errors:
+            raise ValidationError.from_exception_data(type(self).__name__, errors)
+        return self
 
 
 LOGIN_GLOB = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9_*?-]*(?:\[bot\])?", re.ASCII)
 
 
-TitleMode = Annotated[
-    Literal["check", "suggest"] | Literal[False],
-    WrapValidator(_merge_errors),
-    Expected("check, suggest or false"),
-]
+TitleMode = Annotated[Literal["check", "suggest", False], Expected("check, suggest or false")]
 ReviewersMode = Annotated[
-    Literal["suggest", "request"] | Literal[False],
-    WrapValidator(_merge_errors),
-    Expected("suggest, request or false"),
+    Literal["suggest", "request", False], Expected("suggest, request or false")
 ]
 TitleTypes = Annotated[
     tuple[
@@ -435,7 +432,6 @@ TitleTypes = Annotated[
 ]
 When = Annotated[
     Literal["push", "opened", "request"] | Annotated[str, Field(pattern=r"^label:\S(.{0,48}\S)?$")],
-    WrapValidator(_merge_errors),
     Expected("push, opened, request or label:NAME"),
 ]
 
@@ -451,7 +447,6 @@ def _find_login_problem(bots: bool | tuple[str, ...]) -> str | None:
 
 Bots = Annotated[
     bool | tuple[str, ...],
-    WrapValidator(_merge_errors),
     _reject(_find_login_problem),
     Expected("true, false or a list of logins such as [copilot*]"),
 ]
@@ -469,13 +464,11 @@ VariableName = Annotated[str, _reject(_find_variable_name_problem)]
 _Scalar = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str
 VariableValue = Annotated[
     _Scalar | tuple[_Scalar, ...],
-    WrapValidator(_merge_errors),
     Expected("text, a number, true or false, or a list of these"),
 ]
 """A value of the operator for templates. Tuples, because settings are immutable."""
 PromptUse = Annotated[
     str | Literal[False],
-    WrapValidator(_merge_errors),
     Expected("the name of a prompt, or false"),
 ]
 

@@ -17,7 +17,12 @@ import yaml
 
 from hls_handler.errors import SettingsError
 from hls_handler.problems import rephrase
-from hls_handler.wording import is_or_are
+
+FILE_SUFFIX = "_path"
+"""Ending of a key that names the file of a secret: `token_path`."""
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}")
+"""Matches `${NAME}` and `${NAME:-default}`."""
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 20_000  # without keys; the values of an alias are counted at each use
@@ -25,6 +30,7 @@ MAX_DEPTH = 20
 
 TOO_DEEP = f"nested too deeply; at most {MAX_DEPTH} levels are allowed"
 
+NO_VARIABLES = "contains ${...}; variables are not expanded here, write the value itself"
 NO_ALIASES = "aliases (*name) are not allowed here; write the value itself"
 CONTROL_CHARACTER = "a control character, which YAML forbids; remove it"
 
@@ -69,19 +75,26 @@ class Sources:
         return replace(self, lines=lines, added=tuple(other.file for other in others))
 
     def contains(self, key: str) -> bool:
-        """Return True if the file has the key itself, not only the mapping that would contain
-        it.
+        """Return True if the file has the key itself, or the key that names its file, not only the
+        section that would contain it.
         """
-        return key in self.lines
+        return key in self.lines or f"{key}{FILE_SUFFIX}" in self.lines
+
+    def find_key(self, key: str) -> str:
+        """Return the key that the file has in place of `key`: `token_path` for `token`, or the
+        section of a missing one; "" is the whole file.
+        """
+        while key and not self.contains(key):
+            key = parent_path(key)
+        if key in self.lines:
+            return key
+        return key and f"{key}{FILE_SUFFIX}"
 
     def find_line(self, key: str) -> int | None:
         """Return the line of `key`; if "claude.model" is missing, the line of "claude"; if both are
         missing, None.
         """
-        path = key
-        while path and path not in self.lines:
-            path = parent_path(path)
-        return self.lines.get(path)
+        return self.lines.get(self.find_key(key))
 
     def where(self, key: str) -> str:
         """Return file, line and key for a message: "/srv/hls/settings.yaml:14
@@ -161,11 +174,11 @@ def parse_tree(
     *,
     max_values: int = MAX_VALUES,
     max_chars: int = MAX_BYTES,
-    has_aliases: bool = True,
+    is_literal: bool = False,
 ) -> Tree:
     """Parse a YAML text. Raises `InvalidYaml`, whose message begins with `file`.
 
-    `max_chars` limits each key and each value. Without `has_aliases`, an alias is an error.
+    `max_chars` limits each key and each value. In a literal text, aliases and `${NAME}` are errors.
     """
     loader = None
     tree = Tree(file)
@@ -173,9 +186,7 @@ def parse_tree(
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
-            tree.root = _TreeBuilder(tree, max_values, max_chars, has_aliases=has_aliases).value(
-                node
-            )
+            tree.root = _TreeBuilder(tree, max_values, max_chars, is_literal=is_literal).value(node)
         return tree
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1
@@ -253,8 +264,8 @@ def format_yaml(value: object) -> str:
 
 
 def key_path(section: str, name: str) -> str:
-    """Return the key path of a name in a section; "" is the whole file."""
-    return f"{section}.{name}" if section else name
+    """Return the key path of a name in a section; "" is the whole file, and the section itself."""
+    return ".".join(filter(None, (section, name)))
 
 
 def parent_path(path: str) -> str:
@@ -295,11 +306,11 @@ def list_at(root: object, path: str) -> list[Any]:
 
 
 class _TreeBuilder:
-    def __init__(self, tree: Tree, max_values: int, max_chars: int, *, has_aliases: bool) -> None:
+    def __init__(self, tree: Tree, max_values: int, max_chars: int, *, is_literal: bool) -> None:
         self._tree = tree
         self._max_values = max_values
         self._max_chars = max_chars
-        self._has_aliases = has_aliases
+        self._is_literal = is_literal
         self._seen = set[yaml.Node]()
         self._count = 0
 
@@ -307,7 +318,7 @@ class _TreeBuilder:
         self._count += 1
         is_alias = node in self._seen
         self._seen.add(node)
-        if is_alias and not self._has_aliases:
+        if is_alias and self._is_literal:
             self._stop(node, NO_ALIASES)
         if self._count > self._max_values:
             self._stop(
@@ -334,7 +345,10 @@ class _TreeBuilder:
         kind = node.tag.removeprefix(_TAG)
         if isinstance(node, yaml.ScalarNode) and kind in SCALAR_KINDS:
             self._limit_length(node)
-            return _to_scalar(node, kind)
+            if not self._is_literal or not VARIABLE.search(node.value):
+                return _to_scalar(node, kind)
+            self._tree.rejected[path] = NO_VARIABLES
+            return None
         self._tree.rejected[path] = "a value that starts with ! is a tag; put the value in quotes"
         return None
 
@@ -349,7 +363,7 @@ class _TreeBuilder:
         lines: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
-            if key.tag == _MERGE and not self._has_aliases:
+            if key.tag == _MERGE and self._is_literal:
                 self._stop(key, NO_ALIASES)
             if not isinstance(key, yaml.ScalarNode):
                 self._tree.problems.append((line, "a key must be text, not a list or map"))
@@ -387,71 +401,3 @@ def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
                 return _CONSTRUCTOR.construct_yaml_int(node)
             return float(node.value.replace("_", ""))
     return str(node.value)  # also a date: 2026-01-31
-
-
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}")
-
-
-@dataclass(slots=True)
-class Expansion:
-    root: Any = None
-    # key path -> first variable in its value
-    variables: dict[str, str] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)  # key path -> sentence
-    # key path that was left out -> "PORT is not set"
-    unset: dict[str, str] = field(default_factory=dict)
-
-
-_LEFT_OUT = object()
-
-
-def expand(
-    root: object, variables: Mapping[str, str], *, dotenv: str = ".env", allow_unset: bool = False
-) -> Expansion:
-    """Expand `${NAME}` and `${NAME:-default}` in every string of `root`, but not inside the values
-    of `variables`.
-
-    The default replaces an unset or empty variable. A string with a missing variable or an invalid
-    `${` is not changed. For such a string, `problems` has a sentence that names the file `dotenv`
-    and does not quote the string, which may contain a secret. With `allow_unset`, the key of a
-    missing variable is left out instead.
-    """
-    expansion = Expansion()
-
-    def expand_value(value: object, path: str) -> object:
-        if isinstance(value, dict):
-            values = {key: expand_value(item, key_path(path, key)) for key, item in value.items()}
-            return {key: item for key, item in values.items() if item is not _LEFT_OUT}
-        if isinstance(value, list):
-            items = [expand_value(item, f"{path}[{index}]") for index, item in enumerate(value)]
-            kept = [item for item in items if item is not _LEFT_OUT]
-            if items and not kept:
-                return _LEFT_OUT
-            return kept
-        if not isinstance(value, str) or "${" not in value:
-            return value
-        if "${" in VARIABLE.sub("", value):
-            expansion.problems[path] = (
-                "${ does not start a variable here; write ${NAME} or ${NAME:-default}"
-            )
-            return value
-        found = list(VARIABLE.finditer(value))
-        missing = list(
-            dict.fromkeys(
-                match[1] for match in found if match[2] is None and match[1] not in variables
-            )
-        )
-        if missing and allow_unset:
-            expansion.unset[path] = f"{missing[0]} is not set"
-            return _LEFT_OUT
-        if missing:
-            which = f"{' and '.join(missing)} {is_or_are(len(missing))}"
-            expansion.problems[path] = (
-                f"the variable {which} not set; set it in the environment or in {dotenv}"
-            )
-            return value
-        expansion.variables[path] = found[0][1]
-        return VARIABLE.sub(lambda match: variables.get(match[1], "") or (match[2] or ""), value)
-
-    expansion.root = expand_value(root, "")
-    return expansion

@@ -22,7 +22,8 @@ from hls_handler.sandbox.apps import hook_of
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.settings.load import load_settings, read_environment
+from hls_handler.settings.environment import read_environment
+from hls_handler.settings.load import load_settings
 from tests.cli.browser import Browser
 from tests.contracts.github import violations
 from tests.e2e.service import free_port

@@ -11,7 +11,7 @@ import pytest
 from hls_handler.cli.init.command import settings_text
 from hls_handler.cli.init.session import Session, add_variables, parse_github_url, write_file
 from hls_handler.errors import SettingsError
-from hls_handler.settings.load import read_environment
+from hls_handler.settings.environment import read_environment
 from tests.settings.files import SMALLEST, VARIABLES, load
 
 

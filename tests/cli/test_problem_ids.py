@@ -128,7 +128,7 @@ def test_missing_package_has_its_id(
     hls: Hls, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)  # as if it was not installed
-    keys = "kind: bedrock, region: a, access_key_id: b, model: c"
+    keys = "kind: bedrock, region: eu, access_key_id: b, model: c"
     text = SETTINGS.replace("api_key: a-key", f"api_key: a-key, {keys}")
     (folder / "settings.yaml").write_text(text)
     assert "[HLS008]" in hls("check", "--offline").stdout

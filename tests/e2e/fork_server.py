@@ -27,7 +27,7 @@ from hls_handler.app import Service
 from hls_handler.cli.options import DOTENV
 from hls_handler.cli.serve import run_service
 from hls_handler.queue.leases import EXPIRY, Expiry
-from hls_handler.settings.load import export_proxy_settings
+from hls_handler.settings.environment import export_proxy_settings
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -15,8 +15,8 @@ from hls_handler.engine.health import Health
 from hls_handler.errors import SettingsError, StoreUnavailable
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.load import SettingsFile
 from hls_handler.settings.model import Settings
+from hls_handler.settings.reload import SettingsFile
 from tests.engine.world import NOON
 from tests.settings.files import SMALLEST, VARIABLES
 

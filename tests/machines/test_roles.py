@@ -13,7 +13,7 @@ from hls_handler.errors import SettingsError
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.settings.load import SettingsFile
+from hls_handler.settings.reload import SettingsFile
 from tests.e2e.service import Service as Process
 from tests.machines.fleet import settings_for
 

@@ -15,8 +15,9 @@ from pydantic import BaseModel
 
 from hls_handler.settings.github_events import ACTIONS, CUSTOM_ACTION_EVENTS
 from hls_handler.settings.model import Settings
-from hls_handler.settings.reference import Schema, json_schema
+from hls_handler.settings.reference import Schema
 from hls_handler.settings.repository import PATH, REPOSITORY_FILE
+from hls_handler.settings.values import EXPECTED
 from hls_handler.settings.yaml_parser import VARIABLE
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -60,7 +61,7 @@ def repository_schema() -> Schema:
 
 
 def _describe(model: type[BaseModel], title: str, file: str, *, variables: bool = True) -> Schema:
-    schema: Schema = _extend_for_file(json_schema(model), variables=variables)
+    schema: Schema = _extend_for_file(model.model_json_schema(), variables=variables)
     definitions = schema.pop("$defs")
     schema.pop("description", None)  # the docstring of the model
     if variables:
@@ -123,7 +124,7 @@ def _extend_for_file(node: Any, *, variables: bool) -> Any:
             extended[key] = {
                 name: _extend_for_file(one, variables=variables) for name, one in part.items()
             }
-        elif key != "title" and (key, part) != ("default", None):
+        elif key not in ("title", EXPECTED) and (key, part) != ("default", None):
             extended[key] = _extend_for_file(part, variables=variables)
     if extended.get("type") == "object" and "properties" in extended and "required" not in extended:
         extended["type"] = ["object", "null"]  # all its keys may be commented out

@@ -10,7 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.load import SettingsFile, collect_secrets, load_settings, plan_reload
+from hls_handler.settings.load import collect_secrets, load_settings
+from hls_handler.settings.reload import SettingsFile, plan_reload
 from hls_handler.untrusted.redaction import redact
 from tests.settings.files import SMALLEST, VARIABLES, app_key, load, problems
 

@@ -68,8 +68,6 @@ repositories:
     events: [issues.openend]
   - name: repo
   - name: repo
-prompts:
-  directory: [none, shipped, neither]
 """
     wrong = 'found "repo", expected owner/repo or a glob such as owner/*'
     assert problems(tmp_path, text) == [
@@ -87,8 +85,6 @@ prompts:
         ),
         f"settings.yaml:11: repositories[1].name: {wrong}",
         f"settings.yaml:12: repositories[2].name: {wrong}",
-        f"settings.yaml:14: prompts.directory[0]: there is no folder {Path.cwd()}/none",
-        f"settings.yaml:14: prompts.directory[2]: there is no folder {Path.cwd()}/neither",
     ]
 
 

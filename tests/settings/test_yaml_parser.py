@@ -4,14 +4,12 @@ file.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import load_settings
-from hls_handler.settings.yaml_parser import expand
 from tests.settings.files import SECRET, SMALLEST, load, problems
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -115,50 +113,3 @@ def test_the_first_of_two_merged_maps_takes_precedence(tmp_path: Path) -> None:
 )
 def test_a_file_that_would_explode_is_rejected(tmp_path: Path, text: str, problem: str) -> None:
     assert problems(tmp_path, text) == [problem]
-
-
-VARIABLES = {"NAME": "value", "EMPTY": "", "TEMPLATE": "${NAME}"}
-
-
-@pytest.mark.parametrize(
-    ("written", "became"),
-    [
-        ("a-${NAME}-b-${NAME}", "a-value-b-value"),
-        ("${NAME:-other}", "value"),
-        ("${ABSENT:-}", ""),
-        ("${EMPTY:-other}", "other"),
-        ("${EMPTY}", ""),
-        ("${TEMPLATE}", "${NAME}"),
-        ("$NAME $(id) $$", "$NAME $(id) $$"),
-        (None, None),
-    ],
-)
-def test_variables_are_expanded_once(written: object, became: object) -> None:
-    expansion = expand({"key": [written]}, VARIABLES)
-    assert expansion.root == {"key": [became]}
-    assert expansion.problems == {}
-    names = re.findall(r"\$\{(\w+)", str(written))
-    assert expansion.variables == ({"key[0]": names[0]} if names else {})
-
-
-@pytest.mark.parametrize(
-    ("written", "problem"),
-    [
-        ("${ABSENT}", "the variable ABSENT is not set; set it in the environment or in .env"),
-        (
-            "${A} ${B} ${A}",
-            "the variable A and B are not set; set it in the environment or in .env",
-        ),
-        ("${1A}", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
-        (
-            "${ABSENT:-${NAME}}",
-            "${ does not start a variable here; write ${NAME} or ${NAME:-default}",
-        ),
-    ],
-)
-def test_a_variable_that_cannot_be_expanded_is_a_problem_and_stays(
-    written: str, problem: str
-) -> None:
-    expansion = expand({"a": {"b": [1, written]}}, VARIABLES)
-    assert expansion.root == {"a": {"b": [1, written]}}
-    assert expansion.problems == {"a.b[1]": problem}

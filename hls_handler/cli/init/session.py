@@ -22,7 +22,8 @@ from hls_handler.events import REPOSITORY_NAME
 from hls_handler.github.app_setup import MAX_NAME_CHARS
 from hls_handler.github.webhook_setup import UNSERVED_URL
 from hls_handler.reports.estimate import NAMED_MODELS
-from hls_handler.settings.load import SETTINGS_FILE, read_environment
+from hls_handler.settings.environment import read_environment
+from hls_handler.settings.load import SETTINGS_FILE
 from hls_handler.settings.values import HttpUrl, is_loopback, to_api_url
 from hls_handler.wording import describe_invalid
 
