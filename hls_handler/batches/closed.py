@@ -46,7 +46,7 @@ from hls_handler.question import Prompt
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.batches import NewBatch, Progress
+from hls_handler.store.batches import NewBatch, Progress, SummedCalls
 from hls_handler.store.replies import StoredReply
 from hls_handler.untrusted.cleaning import clean_title
 from hls_handler.wording import count, format_usd
@@ -282,7 +282,7 @@ def load_result(store: Storage, progress: Progress) -> Result:
     batch = progress.batch
     plan = _PLAN.validate_python({name: batch.plan[name] for name in ClosedPlan.__annotations__})
     replies = store.replies.of_batch(batch.id)
-    costs = store.batches.load_costs(batch.id)
+    sums = store.batches.sum_calls(batch.id)
     prompts = load_prompts(batch.plan)
     results: list[PromptResult] = []
     is_complete = True
@@ -290,9 +290,11 @@ def load_result(store: Storage, progress: Progress) -> Result:
         prompt = asked.restore().prompts[asked.name]
         answers: dict[int, Mapping[str, Answer]] = {}
         failed: Counter[str] = Counter()
+        cost = 0.0
         for delivery in progress.deliveries:
             if find_index(delivery.request_id) != index:
                 continue
+            cost += sums.get(delivery.guid, SummedCalls()).cost_usd
             if not delivery.has_result:
                 is_complete = False
                 continue
@@ -302,7 +304,6 @@ def load_result(store: Storage, progress: Progress) -> Result:
             answers[delivery.number] = list_answers(
                 plan.groups[index], plan.issues[delivery.number], reply, plan.min_confidence
             )
-        cost = costs.get(f"{RECORDED}{index}", 0.0)
         results.append(PromptResult(asked.title, answers, failed, cost))
     return Result(results, is_complete)
 

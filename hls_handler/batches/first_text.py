@@ -37,10 +37,16 @@ REPOSITORY_KEYS = (
 )
 """Keys of a repository that the payload of an event gets: none with a time or a number of later."""
 
+PULL_REQUEST_KEYS = (
+    *("additions", "base", "changed_files", "commits", "deletions", "head", "html_url"),
+    "merge_commit_sha",
+)
+"""Keys of a pull request that the payload gets: what its commits decide."""
+
 
 @dataclass(frozen=True, slots=True)
 class FirstIssue:
-    """An issue as its author opened it."""
+    """An issue or a pull request as its author opened it."""
 
     number: int
     author: Account
@@ -134,12 +140,16 @@ def _is_person(actor: Account, bot: Account | None) -> bool:
     return bot is None or not is_by(actor, bot)
 
 
-def make_payload(first: FirstIssue, repository: Mapping[str, object]) -> bytes:
-    """Return the payload of `issues.opened` of the issue. `repository` is GitHub's document of its
-    repository.
+def make_payload(
+    first: FirstIssue,
+    repository: Mapping[str, object],
+    pull_request: Mapping[str, object] | None = None,
+) -> bytes:
+    """Return the payload of `issues.opened` of the issue, or of `pull_request.opened` with the
+    present commits of a pull request. `repository` and `pull_request` are GitHub's documents.
     """
     author = {"login": first.author.login, "id": first.author.id, "type": first.author.type}
-    issue = {
+    issue: dict[str, object] = {
         "number": first.number,
         "title": first.title,
         "body": first.body,
@@ -152,9 +162,13 @@ def make_payload(first: FirstIssue, repository: Mapping[str, object]) -> bytes:
         "created_at": first.created_at,
         "comments": 0,
     }
+    name = "issue"
+    if pull_request is not None:
+        name = "pull_request"
+        issue |= {key: pull_request[key] for key in PULL_REQUEST_KEYS}
     payload = {
         "action": "opened",
-        "issue": issue,
+        name: issue,
         "repository": {key: repository[key] for key in REPOSITORY_KEYS if key in repository},
         "sender": author,
     }

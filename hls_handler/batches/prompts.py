@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hls_handler.batches.preview import CannotPlan
-from hls_handler.engine.batches import AskedPrompt, read_to_record
+from hls_handler.engine.batches import AskedPrompt, make_source
 from hls_handler.engine.library import load_checked
+from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import StepFailed, with_remedy
 from hls_handler.events import Event
 from hls_handler.github.reader import GithubReader
 from hls_handler.handlers import handler_for
+from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.handlers.handler import common_variables
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
@@ -58,13 +60,32 @@ def choose_prompts(
     if asked.title == current.title and draft.model in (None, model, prompt.model):
         raise CannotPlan(f"the draft is equal to {current.title}, which is in use")
     if draft.model is not None:
-        try:
-            lookup_model(draft.model)
-        except StepFailed as exc:
-            raise CannotPlan(f"--model {draft.model}: {with_remedy(exc)}") from exc
-        title = f"{asked.title} with {draft.model}"
-        asked = AskedPrompt(name, title, asked.sources, draft.model)
+        asked = with_model(asked, draft.model, lookup_model)
     return (current, asked)
+
+
+def choose_review(library: Library, effective: EffectiveSettings) -> AskedPrompt:
+    """Return the prompt that reviews a new pull request, with that of the second look."""
+    opened = map(library.prompts.__getitem__, library.on("pull_request.opened"))
+    prompt = next((one for one in opened if one.reply == "pull_request_analysis"), None)
+    if prompt is None:
+        raise CannotPlan("no prompt reviews new pull requests")
+    second_look = None
+    if effective.review.verify:
+        second_look = library.sources.get(VERIFY_PROMPT)
+    sources = library.sources[prompt.name]
+    return AskedPrompt(prompt.name, prompt.id, sources, second_look=second_look)
+
+
+def with_model(
+    asked: AskedPrompt, model: str, lookup_model: Callable[[str], object]
+) -> AskedPrompt:
+    """Raises `CannotPlan` for a model that the provider does not have."""
+    try:
+        lookup_model(model)
+    except StepFailed as exc:
+        raise CannotPlan(f"--model {model}: {with_remedy(exc)}") from exc
+    return replace(asked, title=f"{asked.title} with {model}", model=model)
 
 
 def render_question(
@@ -76,7 +97,8 @@ def render_question(
 ) -> RenderedPrompt:
     """Return the question of a batch about an event, as the engine asks it."""
     library = asked.restore()
-    facts = read_to_record(event, reader, settings, library, effective, asked.name)
+    source = make_source(event, reader, settings, library, effective, asked.name)
+    facts = read_facts(handler_for(event.name), source)
     variables = {
         **common_variables(event, asked.name, effective),
         **handler_for(event.name).variables(facts),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from hls_handler.batches import closed, past, triage
+from hls_handler.batches import closed, past, reviews, triage
 from hls_handler.storage import Storage
 from hls_handler.store.batches import Progress
 from hls_handler.wording import format_usd
@@ -22,6 +22,8 @@ class Result(Protocol):
 def load_result(store: Storage, progress: Progress) -> Result:
     if progress.batch.kind == "triage":
         return triage.load_result(progress)
+    if progress.batch.kind == "reviews":
+        return reviews.load_result(store, progress)
     if progress.batch.terms["closed"]:
         return closed.load_result(store, progress)
     return past.load_result(store, progress)

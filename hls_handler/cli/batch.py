@@ -14,9 +14,10 @@ import typer
 from hls_handler.app import Service
 from hls_handler.batches import closed as closed_issues
 from hls_handler.batches import past
+from hls_handler.batches import reviews as merged_pull_requests
 from hls_handler.batches import triage as open_issues
 from hls_handler.batches.preview import CannotPlan, Preview
-from hls_handler.batches.prompts import Draft, choose_prompts
+from hls_handler.batches.prompts import Draft, choose_prompts, choose_review, with_model
 from hls_handler.batches.results import describe_progress, load_result, to_document
 from hls_handler.cli.github_names import require_repository
 from hls_handler.cli.options import (
@@ -177,6 +178,47 @@ def triage(
             ):
                 planner = open_issues.Planner(store, settings, effective, library, github)
                 preview = planner.plan(terms)
+        except (StepFailed, CannotPlan) as exc:
+            fail(with_remedy(exc))
+        _begin(settings, store, preview, config, yes=yes, as_json=as_json)
+
+
+@batch.command()
+def reviews(
+    repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="Or its URL.")],
+    limit: Annotated[
+        int, typer.Option(min=1, max=1000, help="Newest merged pull requests to read.")
+    ] = 20,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Ask this model instead.")
+    ] = None,
+    max_usd: MaxUsd = 1.0,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Review merged pull requests as they were opened, at their last commit. Nothing is written to
+    GitHub.
+
+    The result has the findings, their cost, and whether the base branch has changed their lines
+    since the merge.
+    """
+    settings = load(config)
+    name = require_repository(repository, base_url=settings.github.base_url)
+    effective = _require_entry(settings, name)
+    library = load_library(settings)
+    with open_store(settings) as store:
+        try:
+            asked = choose_review(library, effective)
+            if model is not None:
+                with connect_claude(settings.claude) as claude:
+                    asked = with_model(asked, model, claude.lookup_model)
+            with (
+                closing(connect_read_only(settings.github, now=utc_now)) as github,
+                waiting(f"Reading pull requests of {name}"),
+            ):
+                planner = merged_pull_requests.Planner(settings, effective, github, asked)
+                preview = planner.plan(merged_pull_requests.Terms(name, limit, max_usd))
         except (StepFailed, CannotPlan) as exc:
             fail(with_remedy(exc))
         _begin(settings, store, preview, config, yes=yes, as_json=as_json)

@@ -74,7 +74,7 @@ from hls_handler.store.calls import (
 from hls_handler.store.questions import Question
 from hls_handler.store.replies import ESTIMATED
 from hls_handler.store.reply_cache import CacheKey
-from hls_handler.wording import count, was_or_were
+from hls_handler.wording import count, format_usd, was_or_were
 
 log = logging.getLogger(__name__)
 
@@ -290,6 +290,8 @@ class _Asked:
                 check=check,
             )
 
+        if job.batch is not None and job.batch.kind == "reviews":
+            self._check_recorded_review(estimate)
         try:
             return job.wait_in_place(begin)
         except BudgetExceeded as exc:
@@ -306,6 +308,20 @@ class _Asked:
             if job.event.name == "pull_request":
                 raise BudgetExceeded(str(exc)) from exc
             raise ConversationIgnored(str(exc), "over budget") from exc
+
+    def _check_recorded_review(self, estimate: Usage) -> None:
+        """Raise `BudgetExceeded` if the call does not fit `review.max_usd`. One worker asks about a
+        recorded delivery, so no other call counts meanwhile.
+        """
+        job = self.job
+        spent = sum(call.cost_usd or 0 for call in job.store.calls.calls_of(job.lease.guid))
+        limit = job.rule.effective.review.max_usd
+        if spent + (estimate.cost_usd or 0) > limit:
+            where = job.rule.effective.where("review.max_usd", job.config.settings)
+            raise BudgetExceeded(
+                f"the budget of the review allows no further call: {format_usd(spent)} spent,"
+                f" needed up to {format_usd(estimate.cost_usd)}, limit {limit:.4f} USD ({where})"
+            )
 
     def _find_budget(self) -> ReviewBudget | BatchBudget | None:
         job = self.job

@@ -4,28 +4,29 @@ prompt of the batch is asked about the event, and nothing is written to GitHub.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from hls_handler.analysis import Severity
 from hls_handler.deliveries import RECORDED, End
 from hls_handler.engine.asking import ClaudeQuestions, prompt_limits
-from hls_handler.engine.job import Job, facts_codec
+from hls_handler.engine.job import Codec, Job, facts_codec
 from hls_handler.engine.recording_job import RecordingJob, read_facts
 from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import ConversationIgnored, Permanent, PromptError
 from hls_handler.events import Event
 from hls_handler.github.reader import GithubReader
-from hls_handler.handlers import handler_for
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.job import Source
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library, PromptSources
+from hls_handler.review.patches import parse_patch
+from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import (
     EffectiveSettings,
@@ -49,14 +50,16 @@ class AskedPrompt:
     title: str  # "issues/analyze@3b4b87", or "issues/analyze@3b4b87 with claude-haiku-4-5"
     sources: PromptSources
     model: str | None = None  # in place of its own
+    second_look: PromptSources | None = None  # at the findings of its reply
 
     def restore(self) -> Library:
         """Return a library of this prompt. Its follow-up prompts are not asked."""
-        library = restore_library(self.sources)
-        prompt = replace(library.prompts[self.name], then=None)
-        if self.model is not None:
-            prompt = replace(prompt, model=self.model)
-        return replace(library, prompts={self.name: prompt})
+        library = restore_library(*filter(None, (self.sources, self.second_look)))
+        prompts = {
+            name: replace(prompt, then=None, model=self.model or prompt.model)
+            for name, prompt in library.prompts.items()
+        }
+        return replace(library, prompts=prompts)
 
 
 _PROMPTS = TypeAdapter(tuple[AskedPrompt, ...])
@@ -68,6 +71,18 @@ def dump_prompts(prompts: Sequence[AskedPrompt]) -> object:
 
 def load_prompts(plan: Mapping[str, Any]) -> Sequence[AskedPrompt]:
     return _PROMPTS.validate_python(plan[PROMPTS])
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFinding:
+    severity: Severity
+    path: str
+    line: int | None  # None: it belongs to the file
+    title: str
+    is_changed: bool | None  # whether a later commit changed the line; None: not known
+
+
+FINDINGS = Codec("recorded_findings", 1, TypeAdapter(tuple[RecordedFinding, ...]))
 
 
 def find_index(request_id: str) -> int:
@@ -124,7 +139,8 @@ def run_recorded(job: Job) -> End:
 def _ask(job: Job) -> None:
     event = job.event
     name = job.rule.prompt
-    facts = job.run_step(facts_codec(job.handler.facts_type), 0, partial(_read, job))
+    codec = facts_codec(job.handler.facts_type)
+    facts = job.run_step(codec, 0, lambda: read_facts(job.handler, _open_source(job)))
     asking = Asking(
         job.config.library,
         name,
@@ -132,30 +148,84 @@ def _ask(job: Job) -> None:
         ClaudeQuestions(job).send,
         keeps_review=event.name == "pull_request",
     )
-    RecordingJob(event, job.rule, asking, None, facts=facts).run(job.handler)
+    recording = RecordingJob(event, job.rule, asking, None, facts=facts)
+    if job.batch is None or job.batch.kind != "reviews":
+        recording.run(job.handler)
+        return
+    source = _open_source(job)
+    recording.source = source
+    recording.run(job.handler)
+    assert recording.record_of_review is not None
+    job.add(FINDINGS, _list_findings(source, recording.record_of_review.ledger))
 
 
-def _read(job: Job) -> Any:
+def _open_source(job: Job) -> Source:
     job.require_reads_allowed()
     reader = job.context.github.reader(job.event.repository.full_name, bot=job.bot)
     config = job.config
-    return read_to_record(
+    return make_source(
         job.event, reader, config.settings, config.library, job.rule.effective, job.rule.prompt
     )
 
 
-def read_to_record(
+def make_source(
     event: Event,
     reader: GithubReader,
     settings: Settings,
     library: Library,
     effective: EffectiveSettings,
     prompt: str,
-) -> Any:
-    """Read the facts of an event as it was: not what GitHub shows now, without documentation and
-    similar issues, of which only those of now are known, and without what HLS has stored.
+) -> Source:
+    """Return the source of the facts of an event as it was: not what GitHub shows now, without
+    documentation and similar issues, of which only those of now are known, and without what HLS has
+    stored.
     """
-    event = replace(event, is_recent=True)
     limits = prompt_limits(settings, library, event.name, effective, prompt)
-    limits = replace(limits, documents=False, similar=False)
-    return read_facts(handler_for(event.name), Source(event, reader, EMPTY_HISTORY, limits))
+    review = limits.review.model_copy(update={"merge_state": False})
+    limits = replace(
+        limits, documents=False, similar=False, reviewers=False, review=review, is_past=True
+    )
+    return Source(replace(event, is_recent=True), reader, EMPTY_HISTORY, limits)
+
+
+def _list_findings(source: Source, ledger: Sequence[LedgerEntry]) -> tuple[RecordedFinding, ...]:
+    """Return the findings, and whether the base branch changed their lines after the merge.
+
+    Lines are numbered as in the head that was reviewed. One that has another text in the branch's
+    present head, and not yet in the merge commit, was changed.
+    """
+    event = source.event
+    pull_request = event.pull_request
+    assert pull_request is not None
+    document = event.payload["pull_request"]
+    assert isinstance(document, Mapping)
+    present = source.reader.head_commit(pull_request.base_ref)
+    paths = {entry.path for entry in ledger}
+    removed: list[Set[tuple[str, int]] | None] = []
+    for commit in (present, document["merge_commit_sha"]):
+        patches = None
+        if paths and commit:
+            files = source.reader.files_at(str(commit))
+            patches = files.patches_since(pull_request.head_sha, paths)
+        removed.append(_list_removed(patches))
+    now, merged = removed
+    findings: list[RecordedFinding] = []
+    for entry in ledger:
+        is_changed = None
+        if now is not None and merged is not None and entry.line and entry.side == "RIGHT":
+            is_changed = (entry.path, entry.line) in now - merged
+        findings.append(
+            RecordedFinding(entry.severity, entry.path, entry.line, entry.title, is_changed)
+        )
+    return tuple(findings)
+
+
+def _list_removed(patches: Mapping[str, str] | None) -> Set[tuple[str, int]] | None:
+    if patches is None:
+        return None
+    return {
+        (path, line.number)
+        for path, text in patches.items()
+        for line in parse_patch(text).lines
+        if line.side == "LEFT"
+    }

@@ -40,6 +40,8 @@ class RecordingJob:
     asking: Asking  # who is asked
     comments: Comments | None  # None: comments are not rendered
     facts: Any = None
+    source: Source | None = None  # of what a reply asks to see; None: nothing can be read
+    record_of_review: ReviewRecord | None = field(default=None, init=False)
     conversation: Conversation | None = field(default=None, init=False)  # that the actions are for
     replies: Replies | None = field(default=None, init=False)  # None: no question was asked
     analysis: Analysis = field(default=Analysis((), comment=None), init=False)
@@ -69,8 +71,10 @@ class RecordingJob:
         facts: Facts = self.facts
         return facts
 
-    def look_up(self, shape: type[Facts], read: Callable[[Source], Facts]) -> None:
-        """Look nothing up, because only stored facts are read."""
+    def look_up(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts | None:
+        if self.source is None:
+            return None
+        return read(self.source)
 
     def remember(self, update: HistoryUpdate) -> None:
         """Store nothing for later deliveries."""
@@ -154,7 +158,7 @@ class RecordingJob:
         return End("done", reason)
 
     def store_review(self, record: ReviewRecord) -> None:
-        """Store no record."""
+        self.record_of_review = record
 
 
 class _FactsRead(Exception):

@@ -1,5 +1,5 @@
-"""Reads closed issues with the history of their texts and labels, by GraphQL: REST shows only the
-present text.
+"""Reads closed issues and merged pull requests with the history of their texts and labels, by
+GraphQL: REST shows only the present text.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ MAX_CHANGES = 100
 
 # `diff` is the whole text of a revision. GitHub lists the newest revision first, which it does not
 # document, so both ends of the list are read.
-CLOSED_ISSUES_QUERY = """\
+_QUERY = """\
 query($owner: String!, $name: String!, $first: Int!, $after: String) {
   repository(owner: $owner, name: $name) {
-    issues(
-      first: $first, after: $after, states: CLOSED, orderBy: {field: CREATED_AT, direction: DESC}
+    items: %s(
+      first: $first, after: $after, states: %s, orderBy: {field: CREATED_AT, direction: DESC}
     ) {
       pageInfo { hasNextPage endCursor }
       nodes {
@@ -70,7 +70,10 @@ fragment Revision on UserContentEditConnection {
 }
 """
 
-_ISSUES = ("repository", "issues")
+CLOSED_ISSUES_QUERY = _QUERY % ("issues", "CLOSED")
+MERGED_PULL_REQUESTS_QUERY = _QUERY % ("pullRequests", "MERGED")
+
+_ITEMS = ("repository", "items")
 
 
 class _Label(BaseModel):
@@ -138,12 +141,12 @@ class _Issue(BaseModel):
         )
 
 
-class WireClosedIssues(BaseModel):
-    """One page of issues: the `data` of the response to `CLOSED_ISSUES_QUERY`."""
+class WireHistories(BaseModel):
+    """One page: the `data` of the response to one of the queries."""
 
-    issues: tuple[_Issue, ...] = Field(validation_alias=AliasPath(*_ISSUES, "nodes"))
-    has_next: bool = Field(validation_alias=AliasPath(*_ISSUES, "pageInfo", "hasNextPage"))
-    end: str | None = Field(validation_alias=AliasPath(*_ISSUES, "pageInfo", "endCursor"))
+    items: tuple[_Issue, ...] = Field(validation_alias=AliasPath(*_ITEMS, "nodes"))
+    has_next: bool = Field(validation_alias=AliasPath(*_ITEMS, "pageInfo", "hasNextPage"))
+    end: str | None = Field(validation_alias=AliasPath(*_ITEMS, "pageInfo", "endCursor"))
 
 
 def _list_label_changes(changes: tuple[_Change, ...]) -> Iterator[LabelChange]:
@@ -153,8 +156,9 @@ def _list_label_changes(changes: tuple[_Change, ...]) -> Iterator[LabelChange]:
             yield LabelChange(change.at, to_account(change.actor), change.label, is_added)
 
 
-def read_closed_issues(api: RepositoryApi, *, most: int) -> Iterator[IssueHistory]:
-    """Yield the closed issues that were opened last, newest first; one request for each 25.
+def read_histories(api: RepositoryApi, query: str, *, most: int) -> Iterator[IssueHistory]:
+    """Yield the issues or pull requests that were opened last, newest first; one request for each
+    25.
 
     Raises as `GithubApi.query`, also if GitHub returns only a part of a page.
     """
@@ -162,9 +166,9 @@ def read_closed_issues(api: RepositoryApi, *, most: int) -> Iterator[IssueHistor
     remaining = most
     while remaining > 0:
         variables = {"first": min(remaining, ISSUES_PER_PAGE), "after": after}
-        page = api.query(CLOSED_ISSUES_QUERY, variables, WireClosedIssues)
-        yield from (issue.value() for issue in page.issues)
-        remaining -= len(page.issues)
+        page = api.query(query, variables, WireHistories)
+        yield from (issue.value() for issue in page.items)
+        remaining -= len(page.items)
         if not page.has_next or page.end is None:
             return
         after = page.end

@@ -20,7 +20,11 @@ from hls_handler.github.api import (
     rest,
 )
 from hls_handler.github.errors import Refused
-from hls_handler.github.history import read_closed_issues
+from hls_handler.github.history import (
+    CLOSED_ISSUES_QUERY,
+    MERGED_PULL_REQUESTS_QUERY,
+    read_histories,
+)
 from hls_handler.github.job_log import LogLimits, read_log
 from hls_handler.github.merge_state import read_merge_state
 from hls_handler.github.repository_labels import RepositoryLabels
@@ -123,7 +127,11 @@ class GithubReader:
 
     def closed_issues(self, most: int) -> Iterator[IssueHistory]:
         """Yield the closed issues that were opened last, newest first; one request for each 25."""
-        return read_closed_issues(self._api, most=most)
+        return read_histories(self._api, CLOSED_ISSUES_QUERY, most=most)
+
+    def merged_pull_requests(self, most: int) -> Iterator[IssueHistory]:
+        """Yield the merged pull requests as `closed_issues`."""
+        return read_histories(self._api, MERGED_PULL_REQUESTS_QUERY, most=most)
 
     def timeline(self, number: int) -> tuple[TimelineEvent, ...]:
         """The timeline of an issue, oldest first; at most 2,000 entries."""

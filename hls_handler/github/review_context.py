@@ -4,6 +4,7 @@ reads only one file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -16,6 +17,7 @@ from hls_handler.github.api import RepositoryApi
 from hls_handler.github.values import Blob, GuidanceFile, LinkedIssue, ReviewContext
 
 ATTRIBUTES_PATH = ".gitattributes"
+COMMIT = re.compile(r"[0-9a-f]{40}")  # GitHub has no branch of such a name
 MAX_TEXT_CHARS = 60_000  # of one file of the base branch
 MAX_HEAD_FILES = 20
 MAX_HEAD_FILE_BYTES = 200_000
@@ -170,9 +172,12 @@ def read_review_context(
     *,
     guidance: Sequence[str],
 ) -> ReviewContext:
-    branch = f"refs/heads/{base_ref}"  # not a tag of this name
-    files = [f"{branch}:{path}" for path in guidance]
-    attributes = f"{branch}:{ATTRIBUTES_PATH}"
+    """Read files of the branch or commit `base_ref`."""
+    base = base_ref
+    if COMMIT.fullmatch(base) is None:
+        base = f"refs/heads/{base}"  # not a tag of this name
+    files = [f"{base}:{path}" for path in guidance]
+    attributes = f"{base}:{ATTRIBUTES_PATH}"
     variables = {"number": number, "attributes": attributes, **_variables(files)}
     return api.query(review_context_query(len(files)), variables, WireContext).value(guidance)
 

@@ -53,6 +53,7 @@ class PromptLimits:
     documents: bool = False  # whether the prompt gets sections of the repository's documentation
     searches: bool = True  # whether it gets other places of the repository
     similar: bool = False  # whether it gets older issues
+    is_past: bool = False  # whether nothing is read that was written after the event
 
 
 @dataclass(frozen=True, slots=True)

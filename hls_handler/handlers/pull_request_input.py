@@ -202,7 +202,10 @@ def _read_changes(source: Source) -> _Changes:
     discussion = read_discussion(pull_request.number, reader, record.ledger)
     rules = SkipRules(limits.ignored_paths)
     if is_review:
-        rules = replace(rules, unshown=read_unshown(listed, pull_request, reader, rules))
+        base = pull_request.base_sha
+        if not limits.is_past:
+            base = f"refs/heads/{pull_request.base_ref}"
+        rules = replace(rules, unshown=read_unshown(listed, pull_request, base, reader, rules))
     patches = {path: redact_patch(text) for path, text in texts.items()}
     unlisted = max(pull_request.changed_files - len(listed), 0)
     return _Changes(
@@ -311,7 +314,7 @@ def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
     selection = select(changes.rules, tokens=tokens)
     if not (changes.is_review and may_have_calls(selection)):
         return _Selected(selection)
-    read = read_context(changes.pull_request, changes.listed, source.reader, limits.review)
+    read = read_context(changes.pull_request, changes.listed, source.reader, limits)
     context = read.value
     rules = changes.rules
     attributes = None

@@ -32,6 +32,7 @@ from hls_handler.handlers.changed_files import (
     Selection,
     show_files,
 )
+from hls_handler.handlers.job import PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.reader import OptionalRead, read_optional, read_texts
 from hls_handler.handlers.skipped_files import (
@@ -72,7 +73,6 @@ from hls_handler.review.reviewers import (
     find_owners,
     parse_owners,
 )
-from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter
 from hls_handler.wording import count
 
@@ -180,28 +180,28 @@ def read_discussion(number: int, reader: GithubReader, ledger: Sequence[LedgerEn
 def read_unshown(
     files: Sequence[ChangedFile],
     pull_request: PullRequest,
+    base: str,
     reader: GithubReader,
     rules: SkipRules,
 ) -> Mapping[str, Reason]:
     """Return why GitHub shows no line of some files, by path. One or two requests if there are
-    such.
+    such. `base` is the revision that they are compared with.
     """
     compared = [file for file in files if rules.is_compared(file)]
     compared.sort(key=lambda file: file.status == "renamed")
     del compared[MAX_COMPARED_FILES:]
     if not compared:
         return {}
-    branch = f"refs/heads/{pull_request.base_ref}"
     head = pull_request.head_sha
     earlier: dict[str, str] = {}  # names of blobs, by path
     contents: dict[str, str] = {}
     for file in compared:
         if file.status not in ("added", "copied", "removed"):
-            earlier[file.path] = f"{branch}:{file.previous_path or file.path}"
+            earlier[file.path] = f"{base}:{file.previous_path or file.path}"
         if not looks_like_code(file.path):
             revision = head
             if file.status == "removed":
-                revision = branch
+                revision = base
             contents[file.path] = f"{revision}:{file.path}"
     nothing: Mapping[str, Blob] = {}
     read = partial(reader.files_at(head).blobs, [*earlier.values()], [*contents.values()])
@@ -256,21 +256,24 @@ def _is_unread(file: ChangedFile, unshown: Reason | None) -> bool:
 
 
 def read_context(
-    pull_request: PullRequest, listed: Iterable[ChangedFile], reader: GithubReader, review: Review
+    pull_request: PullRequest,
+    listed: Iterable[ChangedFile],
+    reader: GithubReader,
+    limits: PromptLimits,
 ) -> OptionalRead[ReviewContext]:
     """Return the context, or an empty one and the reason: a review without it is better than
     none.
     """
     guidance: list[str] = []
-    if review.guidance:
+    if limits.review.guidance:
         guidance = list_guidance_paths(file.path for file in listed)
-    read = partial(
-        reader.review_context,
-        pull_request.number,
-        pull_request.base_ref,
-        guidance=guidance,
-    )
+    base = pull_request.base_ref
+    if limits.is_past:
+        base = pull_request.base_sha
+    read = partial(reader.review_context, pull_request.number, base, guidance=guidance)
     found = read_optional(read, NO_CONTEXT)
+    if limits.is_past:  # of issues, only the present texts are known
+        found = replace(found, value=replace(found.value, linked_issues=()))
     if not found.problem:
         return found
     return replace(found, problem=f"guidance, linked issues and .gitattributes: {found.problem}")

@@ -115,23 +115,21 @@ def load_library(
     return replace(library, warnings=tuple(map(with_absolute_path, sorted(warnings))))
 
 
-def restore_library(version: PromptSources) -> Library:
-    """Return a library of one prompt from the source files of an earlier version. Raises
+def restore_library(*versions: PromptSources) -> Library:
+    """Return a library of prompts from the source files of an earlier version. Raises
     `PromptError`.
 
     The files are not checked: this version was in use.
     """
-    front = parse_front_matter(version.front, version.front_file)
+    fronts = {one.name: parse_front_matter(one.front, one.front_file) for one in versions}
     files = SourceFiles(
-        sources={source.name: source for source in version.sources},
-        front_matters={},
-        front_texts={version.name: version.front},
-        lines={version.name: front.lines},
+        sources={source.name: source for one in versions for source in one.sources},
+        front_matters={name: one.front for name, one in fronts.items() if one.front is not None},
+        front_texts={one.name: one.front for one in versions},
+        lines={name: one.lines for name, one in fronts.items()},
         inherited=frozenset(),
-        problems=front.problems,
+        problems=tuple(problem for one in fronts.values() for problem in one.problems),
     )
-    if front.front is not None:
-        files = replace(files, front_matters={version.name: front.front})
     templates = _parse(files)
     library = _build_library(files, templates.value, frozenset())
     problems = [*files.problems, *templates.problems, *library.problems]

@@ -1,8 +1,9 @@
-"""Closed issues with their edits, titles and labels over time, as GraphQL shows them."""
+"""Closed issues and merged pull requests with their edits, titles and labels over time."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.objects import Conversation, ConversationEvent, Document, read_time
@@ -12,14 +13,19 @@ MAX_CHANGES = 100
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def list_closed_issues(state: State, full_name: str, first: int, after: int) -> Document:
-    """Return a page of issues, newest first: the `first` ones after so many."""
+def list_histories(
+    state: State, full_name: str, kind: Literal["issue", "pull"], first: int, after: int
+) -> Document:
+    """Return a page of closed issues or merged pull requests, newest first: the `first` ones after
+    so many.
+    """
     closed = [
         one
         for one in state.conversations()
         if one.repository == full_name
-        and one.kind == "issue"
+        and one.kind == kind
         and one.state == "closed"
+        and (kind == "issue" or one.document.get("merged"))
         and not one.gone
     ]
     closed.sort(key=lambda one: (_created_at(one), one.number), reverse=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hls_handler.github.history import CLOSED_ISSUES_QUERY
+from hls_handler.github.history import CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY
 from hls_handler.review.patches import HUNK_HEADER
 from hls_handler.sandbox import github_request, shapes
 from hls_handler.sandbox.github_request import (
@@ -26,7 +26,7 @@ from hls_handler.sandbox.github_request import (
     valid_fields,
     writable_repository,
 )
-from hls_handler.sandbox.issue_history import list_closed_issues
+from hls_handler.sandbox.issue_history import list_histories
 from hls_handler.sandbox.objects import Account, Conversation, Document, Repository, Review
 from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State
@@ -288,18 +288,22 @@ def query(state: State, body: Any, *, can_read: Callable[[str, str], bool]) -> D
     ]
     full_name = f"{variables['owner']}/{variables['name']}"
     home = state.repository(full_name)
-    wanted = "issues" if "first" in variables else "pull_requests"
+    wanted = "issues" if given["query"] == CLOSED_ISSUES_QUERY else "pull_requests"
     if home is None or not can_read(home.full_name, wanted):
         return _graphql_error(
             "NOT_FOUND", f"Could not resolve to a Repository with the name '{full_name}'."
         )
-    if wanted == "issues":
-        if given["query"] != CLOSED_ISSUES_QUERY:
-            return _graphql_error("undefinedField", "The sandbox does not know this query.")
-        issues = list_closed_issues(
-            state, home.full_name, variables["first"], int(variables["after"] or 0)
+    if given["query"] in (CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY):
+        items = list_histories(
+            state,
+            home.full_name,
+            "issue" if wanted == "issues" else "pull",
+            variables["first"],
+            int(variables["after"] or 0),
         )
-        return {"data": {"repository": {"issues": issues}}}
+        return {"data": {"repository": {"items": items}}}
+    if "first" in variables:
+        return _graphql_error("undefinedField", "The sandbox does not know this query.")
     blobs = {f"f{index}": _blob(state, full_name, one) for index, one in enumerate(expressions)}
     if blobs and "attributes" not in variables:
         return {"data": {"repository": blobs}}

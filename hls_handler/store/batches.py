@@ -14,11 +14,12 @@ from sqlalchemy import Connection, Row, Update, and_, func, or_, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import batches, calls, checkpoints, deliveries, labels
-from hls_handler.db.values import from_row, literal
+from hls_handler.db.values import decompress_text, from_row, literal
 from hls_handler.deliveries import (
     BATCHED,
     PRIORITY_BATCH,
     UNDO,
+    Checkpoint,
     NewDelivery,
     State,
     conversation_key,
@@ -29,7 +30,7 @@ from hls_handler.queue.accepting import make_row
 from hls_handler.store.budgets import OVER_BUDGET
 from hls_handler.store.calls import BatchBudget, read_batch_cost
 
-Kind = Literal["triage", "try"]
+Kind = Literal["triage", "try", "reviews"]
 BatchState = Literal["running", "done", "stopped", "over budget", "undone", "deleted"]
 """deleted: retention has deleted its deliveries (`storage.keep_days`)."""
 
@@ -125,6 +126,12 @@ class Progress:
         if OVER_BUDGET in kinds:
             return "over budget"
         return "done"
+
+
+@dataclass(frozen=True, slots=True)
+class SummedCalls:
+    cost_usd: float = 0.0
+    duration_s: float = 0.0
 
 
 class Batches:
@@ -306,17 +313,35 @@ class Batches:
         undo = [delivery for delivery in found if delivery.request_id == UNDO]
         return Progress(batch, of_batch, undo, cost / 1_000_000)
 
-    def load_costs(self, batch: int) -> Mapping[str, float]:
-        """Return the cost of the stored calls (USD) by the request id of their deliveries."""
+    def sum_calls(self, batch: int) -> Mapping[str, SummedCalls]:
+        """Return the sums over the stored calls, by the GUID of their deliveries."""
+        sums = [func.sum(calls.c[name]) for name in ("cost_micro_usd", "duration_ms")]
         query = (
-            select(_d.request_id, func.sum(calls.c.cost_micro_usd))
+            select(_d.guid, *sums)
             .join(calls, calls.c.delivery_id == _d.id)
             .where(calls.c.batch_id == batch)
-            .group_by(_d.request_id)
+            .group_by(_d.guid)
         )
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
-        return {request_id: int(cost or 0) / 1_000_000 for request_id, cost in rows}
+        return {
+            guid: SummedCalls(int(cost or 0) / 1_000_000, int(duration or 0) / 1_000)
+            for guid, cost, duration in rows
+        }
+
+    def load_steps(self, batch: int, name: str) -> Mapping[str, Checkpoint]:
+        """Return the checkpoints of one name, by the GUID of their deliveries."""
+        step = checkpoints.c
+        query = (
+            select(_d.guid, step.version, step.value)
+            .join(checkpoints, step.delivery_id == _d.id)
+            .where(_d.batch_id == batch, step.name == name)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return {
+            row.guid: Checkpoint(name, 0, row.version, decompress_text(row.value)) for row in rows
+        }
 
 
 def _make_rows(subjects: Sequence[NewDelivery]) -> list[dict[str, object]]:

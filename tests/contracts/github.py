@@ -19,7 +19,7 @@ from openapi_core.validation.request.exceptions import ParameterValidationError
 from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
-from hls_handler.github.history import CLOSED_ISSUES_QUERY
+from hls_handler.github.history import CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY
 from hls_handler.github.merge_state import MERGE_STATE_QUERY
 from hls_handler.github.review_context import blobs_query, head_files_query, review_context_query
 from hls_handler.github.review_threads import REVIEW_THREADS_QUERY
@@ -33,7 +33,9 @@ SLASHED_PATH = re.compile(
     r"(/repos/[^/]+/[^/]+/(?:(?:issues/[^/]+/)?labels|contents|git/ref)/)(.+)", re.DOTALL
 )
 
-QUERIES = frozenset({CLOSED_ISSUES_QUERY, MERGE_STATE_QUERY, REVIEW_THREADS_QUERY})
+QUERIES = frozenset(
+    {CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY, MERGE_STATE_QUERY, REVIEW_THREADS_QUERY}
+)
 """Valid by the schema of npm's @octokit/graphql-schema 15.26.1."""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import hls_handler
-from hls_handler.github.history import CLOSED_ISSUES_QUERY
+from hls_handler.github.history import CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY
 from hls_handler.github.merge_state import MERGE_STATE_QUERY
 from hls_handler.github.review_context import blobs_query, head_files_query, review_context_query
 from hls_handler.github.review_threads import REVIEW_THREADS_QUERY
@@ -178,7 +178,7 @@ def test_rule_12_graphql_is_only_used_to_read() -> None:
         if "api" in ast.unparse(call.func)
     ]
     assert sorted(queries) == [
-        ("github/history.py", "CLOSED_ISSUES_QUERY"),
+        ("github/history.py", "query"),
         ("github/merge_state.py", "MERGE_STATE_QUERY"),
         ("github/review_context.py", "blobs_query(len(ids), len(contents))"),
         ("github/review_context.py", "head_files_query(len(names))"),
@@ -187,6 +187,7 @@ def test_rule_12_graphql_is_only_used_to_read() -> None:
     ]
     for query in (
         CLOSED_ISSUES_QUERY,
+        MERGED_PULL_REQUESTS_QUERY,
         MERGE_STATE_QUERY,
         review_context_query(2),
         head_files_query(2),

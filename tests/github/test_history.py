@@ -14,7 +14,7 @@ from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.events import GHOST, Account
 from hls_handler.github.api import GithubApi
 from hls_handler.github.client import ReadOnlyGithub, connect_read_only
-from hls_handler.github.history import WireClosedIssues
+from hls_handler.github.history import WireHistories
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import IssueHistory, LabelChange, Revision
 from hls_handler.sandbox import review_calls
@@ -136,8 +136,8 @@ def test_shapes_that_the_sandbox_does_not_send() -> None:
         },
     }
     page = {"pageInfo": {"hasNextPage": False, "endCursor": None}, "nodes": [issue]}
-    data = WireClosedIssues.model_validate({"repository": {"issues": page}})
-    found = data.issues[0].value()
+    data = WireHistories.model_validate({"repository": {"items": page}})
+    found = data.items[0].value()
     assert (found.author, found.body, found.labels, found.revisions) == (GHOST, "", (), ())
     assert [change.actor for change in found.label_changes] == [
         GHOST,
@@ -146,7 +146,7 @@ def test_shapes_that_the_sandbox_does_not_send() -> None:
     assert (found.is_edited, found.has_more_changes) == (True, True)
 
 
-PART = {"repository": {"issues": None}}
+PART = {"repository": {"items": None}}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_incomplete_response_is_an_error(
 def test_error_on_a_later_page_ends_the_read(server: FakeServer, api: GithubApi) -> None:
     more = {"pageInfo": {"hasNextPage": True, "endCursor": "c"}, "nodes": []}
     server.says = [
-        Say(body={"data": {"repository": {"issues": more}}}),
+        Say(body={"data": {"repository": {"items": more}}}),
         Say(403, {"message": "You have exceeded a secondary rate limit"}, {"Retry-After": "60"}),
     ]
     read_only = ReadOnlyGithub(api, None, assume_open=False)
