@@ -7,7 +7,7 @@ from typing import Protocol
 
 from hls_handler.batches import closed, past, reviews, triage
 from hls_handler.storage import Storage
-from hls_handler.store.batches import Progress
+from hls_handler.store.batches import Overview, Progress
 from hls_handler.wording import format_usd
 
 
@@ -29,16 +29,16 @@ def load_result(store: Storage, progress: Progress) -> Result:
     return past.load_result(store, progress)
 
 
-def describe_progress(progress: Progress) -> str:
+def describe_progress(progress: Overview) -> str:
     batch = progress.batch
     return (
         f"batch {batch.id:<5} {batch.kind} {batch.repository}: {progress.state},"
-        f" {progress.ended:,} of {len(progress.shown):,} ended,"
+        f" {progress.ended:,} of {progress.size:,} ended,"
         f" {format_usd(progress.cost_usd)} of {format_usd(batch.max_usd)}"
     )
 
 
-def to_document(progress: Progress) -> dict[str, object]:
+def to_document(progress: Overview) -> dict[str, object]:
     batch = progress.batch
     return {
         "id": batch.id,
@@ -47,7 +47,7 @@ def to_document(progress: Progress) -> dict[str, object]:
         "started_by": batch.started_by,
         "started_at": batch.started_at.isoformat(),
         "state": progress.state,
-        "deliveries": len(progress.shown),
+        "deliveries": progress.size,
         "ended": progress.ended,
         "cost_usd": progress.cost_usd,
         "max_usd": batch.max_usd,

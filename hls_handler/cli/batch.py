@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -258,7 +258,7 @@ def list_(limit: Limit = None, as_json: AsJson = False, config: Config = None) -
     """List batches with their state and cost, the newest first. Works while the service runs."""
     settings = load(config, credentials=False)
     with require_existing_store(settings) as store:
-        found = [store.batches.load_progress(one) for one in store.batches.newest(most=limit or 20)]
+        found = store.batches.newest(most=limit or 20)
         if as_json:
             print_json([to_document(progress) for progress in found])
             return
@@ -380,18 +380,27 @@ def _work(
 class Follower:
     """Watches a batch until it has ended, or cannot go on."""
 
-    def __init__(self, store: Storage, batch_id: int) -> None:
+    def __init__(
+        self,
+        store: Storage,
+        batch_id: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._clock = clock
+        self._pause = pause
         self._store = store
         self._batch = _require(store, batch_id)
         self.health: Health | None = None  # of the workers of this command
         self.problem = ""  # why the batch does not go on
 
     def follow(self) -> None:
-        total = len(self._store.batches.load_progress(self._batch).shown)
+        total = self._store.batches.load_progress(self._batch).size
         show_progress(self._watch(), total=total)
 
     def _watch(self) -> Iterator[tuple[int, str]]:
-        began = time.monotonic()
+        began = self._clock()
         is_claimed = False
         while not self.problem:
             progress = self._store.batches.load_progress(self._batch)
@@ -402,9 +411,9 @@ class Follower:
             is_claimed = is_claimed or bool(states - {"queued"})
             if self.health is not None:
                 self.problem = find_problem(self.health)
-            elif not is_claimed and time.monotonic() - began > UNCLAIMED_S:
+            elif not is_claimed and self._clock() - began > UNCLAIMED_S:
                 self.problem = "no service has begun: start `hls serve`"
-            time.sleep(POLL_S)
+            self._pause(POLL_S)
 
 
 def find_problem(health: Health) -> str:

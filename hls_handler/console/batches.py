@@ -31,8 +31,7 @@ class BatchPages:
 
     def _list(self, request: Request) -> Response:
         batches = self._store.batches.newest(most=MOST)
-        found = [self._store.batches.load_progress(batch) for batch in batches]
-        return self._frame.render(request, "batches.html", batches=found)
+        return self._frame.render(request, "batches.html", batches=batches)
 
     def _show(self, request: Request) -> Response:
         # imported here: a service without batches does not need it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +11,17 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, Row, Update, and_, func, or_, select
+from sqlalchemy import Connection, Row, Text, Update, and_, cast, func, literal_column, or_, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import batches, calls, checkpoints, deliveries, labels
+from hls_handler.db.tables import (
+    batches,
+    calls,
+    checkpoints,
+    deleted_review_calls,
+    deliveries,
+    labels,
+)
 from hls_handler.db.values import decompress_text, from_row, literal
 from hls_handler.deliveries import (
     BATCHED,
@@ -33,6 +41,9 @@ from hls_handler.store.calls import BatchBudget, read_batch_cost
 Kind = Literal["triage", "try", "reviews"]
 BatchState = Literal["running", "done", "stopped", "over budget", "undone", "deleted"]
 """deleted: retention has deleted its deliveries (`storage.keep_days`)."""
+
+OPEN = ("queued", "running")
+"""States of deliveries that have not ended."""
 
 UNDO_SUFFIX = "-undo"
 """End of the GUID of the delivery that takes another one back."""
@@ -88,7 +99,7 @@ class BatchDelivery:
 
     @property
     def is_open(self) -> bool:
-        return self.state in ("queued", "running")
+        return self.state in OPEN
 
     @property
     def has_result(self) -> bool:
@@ -97,35 +108,59 @@ class BatchDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Group:
+    """Deliveries of a batch that are counted together."""
+
+    is_undo: bool
+    state: State
+    reason_kind: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
     batch: Batch
-    deliveries: Sequence[BatchDelivery]  # by number
-    undo: Sequence[BatchDelivery]  # those that take it back
+    groups: Mapping[Group, int]
     cost_usd: float  # with what calls in progress have reserved
 
     @property
-    def shown(self) -> Sequence[BatchDelivery]:
-        """The deliveries of the undo, if there are any."""
-        return self.undo or self.deliveries
+    def size(self) -> int:
+        """The number of deliveries: of those of the undo, if there are any."""
+        return sum(self._current.values())
 
     @property
     def ended(self) -> int:
-        return sum(not delivery.is_open for delivery in self.shown)
+        return sum(number for group, number in self._current.items() if group.state not in OPEN)
+
+    @property
+    def _current(self) -> Mapping[Group, int]:
+        undo = {group: number for group, number in self.groups.items() if group.is_undo}
+        return undo or self.groups
 
     @property
     def state(self) -> BatchState:
-        if not self.deliveries:
+        if all(group.is_undo for group in self.groups):
             return "deleted"
-        if any(delivery.is_open for delivery in (*self.deliveries, *self.undo)):
+        if any(group.state in OPEN for group in self.groups):
             return "running"
         if self.batch.state == "undone":
             return "undone"
-        kinds = {delivery.reason_kind for delivery in self.deliveries}
+        kinds = {group.reason_kind for group in self.groups if not group.is_undo}
         if self.batch.state == "stopped" and STOPPED in kinds:
             return "stopped"
         if OVER_BUDGET in kinds:
             return "over budget"
         return "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Overview):
+    deliveries: Sequence[BatchDelivery]  # by number
+    undo: Sequence[BatchDelivery]  # those that take it back
+
+    @property
+    def shown(self) -> Sequence[BatchDelivery]:
+        """The deliveries of the undo, if there are any."""
+        return self.undo or self.deliveries
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,10 +332,32 @@ class Batches:
             return None
         return _to_batch(row)
 
-    def newest(self, *, most: int) -> Sequence[Batch]:
-        query = select(batches).order_by(_b.id.desc()).limit(most)
+    def newest(self, *, most: int) -> Sequence[Overview]:
+        """Return the newest batches, with two statements."""
+        paid = select(func.sum(calls.c.cost_micro_usd)).where(calls.c.batch_id == _b.id)
+        deleted = select(deleted_review_calls.c.cost_micro_usd).where(
+            deleted_review_calls.c.review_key
+            == literal_column("'batch '").concat(cast(_b.id, Text))
+        )
+        costs = (paid.scalar_subquery().label("paid"), deleted.scalar_subquery().label("deleted"))
+        rows = select(batches, *costs).order_by(_b.id.desc()).limit(most)
+        columns = (_d.batch_id, (_d.request_id == UNDO).label("is_undo"), _d.state, _d.reason_kind)
         with self._database.reading() as connection:
-            return [_to_batch(row) for row in connection.execute(query)]
+            found = connection.execute(rows).all()
+            is_shown = _d.batch_id.in_([row.id for row in found])
+            counted = select(*columns, func.count()).where(is_shown).group_by(*columns)
+            counts = connection.execute(counted).all()
+        groups: dict[int, dict[Group, int]] = {row.id: {} for row in found}
+        for batch, is_undo, state, kind, number in counts:
+            groups[batch][Group(bool(is_undo), state, kind)] = number
+        return [
+            Overview(
+                _to_batch(row),
+                groups[row.id],
+                (int(row.paid or 0) + int(row.deleted or 0)) / 1_000_000,
+            )
+            for row in found
+        ]
 
     def load_progress(self, batch: Batch) -> Progress:
         columns = [_d[name] for name in BatchDelivery.__annotations__]
@@ -311,7 +368,10 @@ class Batches:
         found = [from_row(BatchDelivery, row) for row in rows]
         of_batch = [delivery for delivery in found if delivery.request_id != UNDO]
         undo = [delivery for delivery in found if delivery.request_id == UNDO]
-        return Progress(batch, of_batch, undo, cost / 1_000_000)
+        groups = Counter(
+            Group(one.request_id == UNDO, one.state, one.reason_kind) for one in [*of_batch, *undo]
+        )
+        return Progress(batch, groups, cost / 1_000_000, of_batch, undo)
 
     def sum_calls(self, batch: int) -> Mapping[str, SummedCalls]:
         """Return the sums over the stored calls, by the GUID of their deliveries."""

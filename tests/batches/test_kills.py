@@ -109,7 +109,8 @@ def triage_and_undo(at: int) -> Result:
         plan = backlog.plan(comments=True)
 
         def start() -> None:
-            runs[:] = world.store.batches.newest(most=1) or [backlog.start_of(plan)]
+            newest = [one.batch for one in world.store.batches.newest(most=1)]
+            runs[:] = newest or [backlog.start_of(plan)]
 
         def take_back() -> None:
             undo(world.store, runs[0], by=BY)

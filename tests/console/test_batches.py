@@ -10,6 +10,7 @@ from hls_handler.store.batches import NewBatch
 from tests.batches.builders import begin_batch
 from tests.conftest import Acts
 from tests.console.browser import Browser
+from tests.engine.test_statements import counting
 from tests.queue.builders import claim, queued
 
 
@@ -30,6 +31,17 @@ def test_list_shows_batches(store: Storage, batch: int) -> None:
     page = Browser(store).get("/batches").body.decode()
     assert f'<a class="row" href="/batches/{batch}">{batch} triage</a>' in page
     assert "1 of 2" in page
+
+
+def test_list_reads_batches_with_two_statements_however_many_there_are(store: Storage) -> None:
+    for number in range(1, 7):
+        begin_batch(store, number)
+    with counting() as counted:
+        overviews = store.batches.newest(most=50)
+    assert counted.statements == 2
+    assert [(one.batch.id, one.size, one.ended, one.state) for one in overviews] == [
+        (batch, 1, 0, "running") for batch in range(6, 0, -1)
+    ]
 
 
 def test_batch_shows_its_deliveries_and_how_they_ended(store: Storage, batch: int) -> None:
