@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from heapq import nlargest
 from typing import Literal
 
 from hls_handler.git.mirror import Hit
@@ -50,9 +49,8 @@ MAX_RANKED = 300
 MIN_SCORE = 1.0
 OF_DATA = 2.5  # weight of a use of a new name of a file without code
 TOKENS_PER_PLACE = 25  # in addition to its lines
-IN_IMPORT = 0.5  # factor of an import of what is gone
 REPEATED_NAME = 0.6  # factor of each further place of a name
-REPEATED_FILE = 0.9
+LESS_LIKELY = 0.6  # factor of a use that is no call, or in a file that does not name the type
 
 Kind = Literal["definition", "call", "use"]
 
@@ -154,13 +152,13 @@ class Search:
                 self.hits[word].append(hit)
             for word in words & owners:
                 self.naming[word].add(hit.path)
+        self._of_names = [_NameHits(name, self.hits[name.text], self) for name in names]
 
     def list_paths(self) -> list[str]:
         """Return the files to read, those of the most important names first."""
         paths: dict[str, None] = {}
-        for name in self.names:
-            of_name = _NameHits(name, self.hits[name.text], self)
-            hits = of_name.hits
+        for of_name in self._of_names:
+            hits: Iterable[Hit] = of_name.hits
             if of_name.is_frequent:
                 hits = of_name.list_defining()
             paths |= dict.fromkeys(hit.path for hit in hits)
@@ -170,11 +168,11 @@ class Search:
         """Rank the places with the names that are in the changed files or in `texts`."""
         self.texts |= {path: SourceText(path, text) for path, text in texts.items()}
         candidates: list[Candidate] = []
-        for name in self.names:
-            of_name = _NameHits(name, self.hits[name.text], self)
-            of_name.hits = [hit for hit in of_name.hits if self._has(hit)]
+        for of_name in self._of_names:
+            of_name.hits = [hit for hit in of_name.hits if self.has(hit)]
             candidates += of_name.rank()
-        self._ranked = nlargest(MAX_RANKED, candidates, key=lambda candidate: candidate.score)
+        candidates.sort(key=lambda candidate: -candidate.score)
+        self._ranked = candidates[:MAX_RANKED]
 
     def choose(self, shown: Mapping[str, Set[int]], tokens: int) -> tuple[SecondSite, ...]:
         """Return the best places of the files with these paths, without the lines that are shown
@@ -183,11 +181,9 @@ class Search:
         visible = {path: set(numbers) for path, numbers in shown.items()}
         rest = [one for one in self._ranked if not one.name.sources.isdisjoint(shown)]
         of_name: Counter[str] = Counter()
-        of_file: Counter[str] = Counter()
 
         def rate(candidate: Candidate) -> float:
             factor: float = REPEATED_NAME ** of_name[candidate.name.text]
-            factor *= REPEATED_FILE ** of_file[candidate.hit.path]
             return candidate.score * factor
 
         sites: list[SecondSite] = []
@@ -210,11 +206,10 @@ class Search:
             tokens -= needed
             of_path |= numbers
             of_name[best.name.text] += 1
-            of_file[path] += 1
             sites.append(site)
         return tuple(sites)
 
-    def _has(self, hit: Hit) -> bool:
+    def has(self, hit: Hit) -> bool:
         return hit.path in self.texts and hit.number <= self.texts[hit.path].last
 
 
@@ -225,25 +220,25 @@ class _NameHits:
         self.name = name
         self.hits = hits
         self._search = search
-        self.paths = {hit.path for hit in hits}
-        self.files = {path for path in self.paths if not is_test_file(path)}
+        self._definitions: dict[Hit, Definition] = {}
+        for hit in hits:
+            definition = find_definition(hit.text, hit.path)
+            if definition and definition.name == name.text:
+                self._definitions[hit] = definition
+        paths = {hit.path for hit in hits}
+        self.files = {path for path in paths if not is_test_file(path)}
         self.is_frequent = len(self.files) > FILES_OF_NAME
         self._rarity = 1 / (1 + 0.35 * math.log2(max(1, len(self.files))))
+        # the files that name a type around the change
+        self._naming = set().union(*(search.naming[owner] for owner in name.owners))
+        self._linked = self._naming & paths
 
     def list_defining(self) -> list[Hit]:
-        return [hit for hit in self.hits if self._define(hit) and not is_test_file(hit.path)]
-
-    def _define(self, hit: Hit) -> Definition | None:
-        definition = find_definition(hit.text, hit.path)
-        if definition and definition.name == self.name.text:
-            return definition
-        return None
+        return [hit for hit in self._definitions if hit.path in self.files]
 
     def rank(self) -> Iterator[Candidate]:
         hits = self.hits
-        definitions: list[Hit] = []
-        if self.name.used:
-            definitions = self._choose_definitions()
+        definitions = self._choose_definitions()
         if self.is_frequent:
             hits = definitions
             if len(definitions) > 1:
@@ -251,27 +246,23 @@ class _NameHits:
         namesakes = self._list_namesakes()
         for hit in hits:
             factor = self._rarity
-            if is_test_file(hit.path):
+            if hit.path not in self.files:
                 factor *= IN_TEST
-            is_import = IMPORT.match(hit.text) is not None
-            if self.name.gone and hit.path not in namesakes:
-                weight = self.name.gone
-                if is_import:
-                    weight *= IN_IMPORT
-                yield Candidate(weight * factor, "use", self.name, hit, is_gone=True)
+            is_meant = hit.path not in namesakes
+            if self.name.gone and is_meant:
+                yield Candidate(self.name.gone * factor, "use", self.name, hit, is_gone=True)
             if hit in definitions:
-                yield self._to_definition(hit, factor / math.sqrt(len(definitions)))
+                yield self._to_definition(hit, factor)
             elif self._is_of_data(hit, definitions):
                 yield Candidate(OF_DATA * factor, "use", self.name, hit)
-            elif self.name.changed and hit.path not in namesakes and not is_import:
-                yield from self._to_use(hit, factor)
+            elif self.name.changed and is_meant and self._is_use(hit):
+                yield self._to_use(hit, factor)
 
     def _to_definition(self, hit: Hit, factor: float) -> Candidate:
-        definition = self._define(hit)
         weight = USED
         if self.name.is_called:
             weight = CALLED
-        elif definition and definition.kind == "type":
+        elif self._definitions[hit].kind == "type":
             weight = OF_TYPE
         return Candidate(self.name.used * weight * factor, "definition", self.name, hit)
 
@@ -283,26 +274,21 @@ class _NameHits:
         has_code = any(self._search.texts[path].has_code for path in name.used_in)
         return is_new and not has_code and len(others) <= 3 and hit.path in others
 
-    def _to_use(self, hit: Hit, factor: float) -> Iterator[Candidate]:
-        """Yield a call or another use of what changed, or a definition that overrides it."""
-        name = self.name
-        definition = self._define(hit)
-        if definition and not (definition.kind == "callable" and name.changed >= IN_SIGNATURE):
-            return
-        if set(WORD.findall(hit.text)) <= {name.text}:
-            return
-        linked = self._list_naming() & self.paths
-        if linked and hit.path not in linked:
-            factor *= 0.6
-        kind: Kind = "call"
-        if not re.search(rf"{whole(name.text)}\s*(<[\w, ]*>)?\(", hit.text):
-            kind = "use"
-            factor *= 0.7
-        yield Candidate(name.changed * factor, kind, name, hit)
+    def _is_use(self, hit: Hit) -> bool:
+        """Return True for a use, and for a definition that overrides a changed signature."""
+        definition = self._definitions.get(hit)
+        if definition:
+            return definition.kind == "callable" and self.name.changed >= IN_SIGNATURE
+        return not IMPORT.match(hit.text)
 
-    def _list_naming(self) -> set[str]:
-        """Return the files that name a type around the change."""
-        return set().union(*(self._search.naming[owner] for owner in self.name.owners))
+    def _to_use(self, hit: Hit, factor: float) -> Candidate:
+        kind: Kind = "call"
+        if self._linked and hit.path not in self._linked:
+            factor *= LESS_LIKELY
+        if not re.search(rf"{whole(self.name.text)}\s*(<[\w, ]*>)?\(", hit.text):
+            kind = "use"
+            factor *= LESS_LIKELY
+        return Candidate(self.name.changed * factor, kind, self.name, hit)
 
     def _list_namesakes(self) -> set[str]:
         """Return the files that have a definition of their own and do not name the type around the
@@ -310,20 +296,18 @@ class _NameHits:
         """
         if not self.name.changed and self.name.gone < GONE_DEFINITION:
             return set()
-        others = {
-            hit.path
-            for hit in self.hits
-            if self._define(hit) and not hit.text.rstrip().endswith(");")
-        }
         importing = {hit.path for hit in self.hits if IMPORT.match(hit.text)}
-        return others - importing - self._list_naming() - self._search.changed.keys()
+        others = {hit.path for hit in self._definitions}
+        return others - importing - self._naming - self._search.changed.keys()
 
     def _choose_definitions(self) -> list[Hit]:
         """Return at most three definitions that the change may mean."""
-        hits = self.list_defining()
-        if len(hits) >= MAX_DEFINITIONS or self._is_local():
+        if not self.name.used or self._is_variable():
             return []
-        hits = [hit for hit in hits if not self._is_other_value(hit)]
+        hits = self.list_defining()
+        if len(hits) >= MAX_DEFINITIONS:
+            return []
+        hits = [hit for hit in hits if self._is_visible(hit)]
         for is_better in (_has_body, self._is_named, self._is_near):
             if len(hits) > 1:
                 hits = [hit for hit in hits if is_better(hit)] or hits
@@ -331,23 +315,20 @@ class _NameHits:
             return []
         return hits
 
-    def _is_local(self) -> bool:
-        """Return True if a changed file gives the name a value: it is a variable."""
-        if self.name.is_called or self.name.is_member:
-            return False
+    def _is_variable(self) -> bool:
+        """Return True if a changed file gives the name a value, and no added line calls it."""
         is_set = re.compile(rf"(?<!\.){whole(self.name.text)}\s*(:=|=(?!=)|:\s)")
-        lines = [
-            line.text
-            for path in self.name.used_in
-            for line in self._search.changed[path].patch.lines
-        ]
-        return any(map(is_set.search, lines))
+        patches = [self._search.changed[path].patch for path in self.name.used_in]
+        lines = [line.text for patch in patches for line in patch.lines]
+        return not self.name.is_called and any(map(is_set.search, lines))
 
-    def _is_other_value(self, hit: Hit) -> bool:
-        definition = self._define(hit)
-        if definition is None or definition.kind != "value":
+    def _is_visible(self, hit: Hit) -> bool:
+        """Return False for a place that was not read, and for a variable in a function."""
+        if not self._search.has(hit):
             return False
-        return self.name.is_called or self._search.texts[hit.path].is_local(hit.number)
+        if self._definitions[hit].kind != "value":
+            return True
+        return not (self.name.is_called or self._search.texts[hit.path].is_local(hit.number))
 
     def _is_named(self, hit: Hit) -> bool:
         """Return True if a changed file names the file or its folder."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -79,7 +78,6 @@ class ChangedName:
     changed: float = 0.0  # it is defined by changed lines, or around them
     used: float = 0.0  # 1 if an added line has it that a removed one does not have
     is_called: bool = False
-    is_member: bool = True  # each time that it is used
     is_imported: bool = False
     sources: set[str] = field(default_factory=set)  # the changed files with it
     used_in: set[str] = field(default_factory=set)
@@ -97,7 +95,7 @@ class ChangedName:
         if self.is_imported or is_searched(self.text):
             return True
         is_of_change = self.changed >= NEW or self.gone >= GONE_DEFINITION
-        return is_of_change and len(self.text) > 1 and self.text not in CONTROL
+        return is_of_change and len(self.text) > 1
 
 
 def list_names(changed: Sequence[ChangedText]) -> list[ChangedName]:
@@ -138,67 +136,44 @@ class _FileReader:
     def add_run(self, run: Run) -> None:
         if not run.removed and not run.added:
             return
-        removed_lines = self._find_lines(run.removed)
-        removed = _count(removed_lines)
-        added = _count(self._find_lines(run.added.values()))
-        self._add_gone(run.removed, {word: removed_lines[word] for word in removed - added})
-        new = added - removed
+        removed = self._list_words(run.removed)
+        self._add_gone(run.removed, removed - self._list_words(run.added.values()))
         for line in run.added.values():
             if not IMPORT.match(line):
-                self._add_uses(line, new)
+                self._add_uses(line, removed)
         if not self.is_test and self.text.last:
             self._add_owners(run)
             earlier = SourceText(self.path, "\n".join(run.removed))
             for number in run.numbers:
                 self._add_changed(earlier, min(number, self.text.last))
 
-    def _find_lines(self, lines: Iterable[str]) -> Mapping[str, list[str]]:
-        """Return the lines with each word; a line that has it twice is there twice."""
-        found: dict[str, list[str]] = {}
-        for line in lines:
-            for word in self._list_words(line):
-                found.setdefault(word, []).append(line)
-        return found
+    def _list_words(self, lines: Iterable[str]) -> Set[str]:
+        return {word for line in lines for word in list_words(line, self.imported)}
 
-    def _list_words(self, line: str) -> list[str]:
-        return list_words(line, self.path, self.imported)
-
-    def _defines(self, lines: Iterable[str], name: str) -> bool:
-        definitions = [find_definition(line, self.path) for line in lines]
-        return any(found is not None and found.name == name for found in definitions)
-
-    def _add_gone(self, removed: Iterable[str], words: Mapping[str, Sequence[str]]) -> None:
+    def _add_gone(self, removed: Iterable[str], words: Iterable[str]) -> None:
         """Add the words that the file has no more, and what it defines no more, whatever else has
         that name.
         """
         for line in removed:
             definition = find_definition(line, self.path)
-            if definition is None or self.is_test:
-                continue
-            if definition.name not in self.text.defined_names:
-                self._name(definition.name).gone = GONE_DEFINITION
-        for word, lines in words.items():
-            if self.text.has(word) or all(map(IMPORT.match, lines)):
-                continue
-            weight = GONE
-            if self._defines(lines, word):
-                weight = GONE_DEFINITION
-            name = self._name(word)
-            name.gone = max(name.gone, weight * self.factor)
+            if definition and definition.name not in self.text.defined_names:
+                self._name(definition.name).gone = GONE_DEFINITION * self.factor
+        for word in words:
+            if not self.text.has(word):
+                name = self._name(word)
+                name.gone = max(name.gone, GONE * self.factor)
 
-    def _add_uses(self, line: str, new: Container[str]) -> None:
-        code = code_of(line, self.path)
-        for word in set(self._list_words(line)):
+    def _add_uses(self, line: str, removed: Container[str]) -> None:
+        code = code_of(line)
+        for word in self._list_words([line]):
             name = self._name(word)
             name.used_in.add(self.path)
             name.is_imported |= word in self.imported
-            pattern = rf"(\.|->|::|\?\.)?\s*{whole(word)}\s*(?:<[\w, ]*>)?(!?\()?"
-            match = re.search(pattern, code)
-            name.is_called |= match is not None and match[2] is not None
-            name.is_member &= match is not None and match[1] is not None
+            call = re.search(rf"{whole(word)}\s*(?:<[\w, ]*>)?!?\(", code)
+            name.is_called |= call is not None
             weight = self.factor
             is_set = re.search(rf"\.{whole(word)}\s*(\[[^]]*\]\s*)?[-+*/|]?=(?!=)", code)
-            if word not in new and not is_set:
+            if word in removed and not is_set:
                 weight *= MOVED
             name.used = max(name.used, weight)
 
@@ -227,19 +202,19 @@ class _FileReader:
             self._change(own.name, weight)
         elif own and own.kind == "value" and own.name in earlier.defined_names:
             self._change(own.name, NEW)
-        for level, begin in enumerate(self.text.list_begins(number)[:MAX_DEPTH]):
+        of_type = NEW
+        if own and own.kind == "callable":
+            of_type = 0.0
+        for begin in self.text.list_begins(number)[:MAX_DEPTH]:
             around = self.text.find_definition(begin)
             if around is None or around.kind == "value":
                 continue
-            if begin in self.added:
-                return
-            if around.kind == "callable":
-                weight = IN_BODY
-                if number in self.text.list_signature(begin):
-                    weight = IN_SIGNATURE
-                self._change(around.name, weight)
-            elif level == 0 and not (own and own.kind == "callable"):
-                self._change(around.name, NEW)
+            weight = IN_BODY
+            if around.kind == "type":
+                weight = of_type
+            elif number in self.text.list_signature(begin):
+                weight = IN_SIGNATURE
+            self._change(around.name, weight)
             return
 
     def _change(self, text: str, weight: float) -> None:
@@ -252,17 +227,11 @@ class _FileReader:
         return name
 
 
-def _count(lines: Mapping[str, Sequence[str]]) -> Counter[str]:
-    return Counter({word: len(of_word) for word, of_word in lines.items()})
-
-
 def _list_runs(patch: Patch) -> Iterator[Run]:
     """Yield the runs of a patch, without blank lines and those that only moved or were indented."""
-    lines = patch.lines
-    removed = Counter(_squeeze(line) for line in lines if line.mark == "-")
-    added = Counter(_squeeze(line) for line in lines if line.mark == "+")
-    moved = removed & added
-    unread = {"-": moved.copy(), "+": moved.copy(), " ": Counter()}
+    removed = {_squeeze(line) for line in patch.lines if line.mark == "-"}
+    added = {_squeeze(line) for line in patch.lines if line.mark == "+"}
+    unread = removed & added | {""}
     for hunk in patch.hunks:
         number = next((line.number for line in hunk.lines if line.side == "RIGHT"), 1)
         for is_changed, group in groupby(hunk.lines, key=lambda line: line.mark != " "):
@@ -271,13 +240,7 @@ def _list_runs(patch: Patch) -> Iterator[Run]:
             number = max([number, *(line.number + 1 for line in run if line.side == "RIGHT")])
             if not is_changed:
                 continue
-            new: list[Line] = []
-            for line in run:
-                text = _squeeze(line)
-                if unread[line.mark][text] > 0:
-                    unread[line.mark][text] -= 1
-                elif text:
-                    new.append(line)
+            new = [line for line in run if _squeeze(line) not in unread]
             yield Run(
                 first,
                 tuple(line.text for line in new if line.mark == "-"),

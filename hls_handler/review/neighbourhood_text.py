@@ -63,8 +63,7 @@ NAME_IN_TEXT = re.compile(r"[A-Za-z]+(?:_[a-z0-9]+)+|[a-z]+[A-Z]\w+")
 COMMENT = re.compile(r"\s*(//|#(?!\s*(define|include)|\[)|/?\*|--\s|\"\"\"|''')")
 END_COMMENT = re.compile(r"(^|\s)(//|#\s|--\s|/\*).*")
 IMPORT = re.compile(r"\s*(import|from|use|using|require|#\s*include|package|export\s.*\bfrom)\b")
-QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|`[^`]*`')
-DOUBLE_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')  # Rust has lifetimes: 'a
+QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|(?<![&<])\'(?:\\.|[^\'\\])*\'|`[^`]*`')
 IN_BRACES = re.compile(r"\{([^{}]*)\}")
 TEXTS = re.compile(r'"([^"]*)"|[\'`]([^\'`]*)[\'`]')
 
@@ -140,7 +139,7 @@ def find_definition(line: str, path: str) -> Definition | None:
     """Return what a line seems to define: a function, a type, or a constant, field or key."""
     line = line[:MAX_CHARACTERS]
     first = WORD.search(line)
-    if first is None or first[0] in CONTROL or is_comment(line):
+    if first is None or first[0] in CONTROL or COMMENT.match(line):
         return None
     for kind, pattern in DEFINITIONS:
         match = pattern.match(line)
@@ -152,25 +151,16 @@ def find_definition(line: str, path: str) -> Definition | None:
     return None
 
 
-def is_comment(line: str) -> bool:
-    """Return True if a line begins a comment. JavaScript's private members begin with `#`, too."""
-    return COMMENT.match(line) is not None and not line.lstrip().startswith("#")
-
-
 def is_searched(word: str) -> bool:
     return len(word) >= LONG_NAME and word.lower() not in KEYWORDS
 
 
-def list_words(line: str, path: str, imported: Collection[str]) -> list[str]:
+def list_words(line: str, imported: Collection[str]) -> list[str]:
     """Return the names on a line: those of its code but for common words, and in its texts what is
     written as only names are.
     """
     line = line[:MAX_CHARACTERS]
-    words = [
-        word for word in WORD.findall(code_of(line, path)) if is_searched(word) or word in imported
-    ]
-    if COMMENT.match(line):
-        return words
+    words = [word for word in WORD.findall(code_of(line)) if is_searched(word) or word in imported]
     for double, other in TEXTS.findall(line):
         text = double or other
         names = NAME_IN_TEXT.findall(text)
@@ -180,14 +170,11 @@ def list_words(line: str, path: str, imported: Collection[str]) -> list[str]:
     return words
 
 
-def code_of(line: str, path: str) -> str:
+def code_of(line: str) -> str:
     """Return a line without comments and texts, but with a text that is one name, and with what
     stands in braces in one.
     """
-    quoted = QUOTED
-    if path.endswith(".rs"):
-        quoted = DOUBLE_QUOTED
-    return remove_comment(quoted.sub(_read_text, line[:MAX_CHARACTERS]))
+    return remove_comment(QUOTED.sub(_read_text, line[:MAX_CHARACTERS]))
 
 
 def remove_comment(line: str) -> str:
@@ -217,7 +204,6 @@ class SourceText:
         if not self.lines[-1]:
             self.lines.pop()
         self.last = len(self.lines) - 1
-        self._ends: dict[int, int] = {}
 
     @cached_property
     def _text(self) -> str:
@@ -271,20 +257,16 @@ class SourceText:
 
     def find_end(self, begin: int) -> int:
         """Return the last line of the block that a line starts."""
-        if begin not in self._ends:
-            self._ends[begin] = self._search_end(begin)
         return self._ends[begin]
 
-    def _search_end(self, begin: int) -> int:
-        end = begin
-        for number in range(begin + 1, self.last + 1):
-            if self._indents[number] is None:
-                continue
-            below = self._indent(number) - self._indent(begin)
-            if below < 0 or (below == 0 and not GOES_ON.match(self.lines[number])):
-                break
-            end = number
-        return end
+    @cached_property
+    def _ends(self) -> list[int]:
+        ends = list(range(len(self.lines)))
+        for number in range(self.last, 0, -1):
+            begin = self._begins[number]
+            if self._indents[number] is not None:
+                ends[begin] = max(ends[begin], ends[number])
+        return ends
 
     def find_top(self, number: int) -> int:
         """Return the first of the comments, decorators and types right above a line."""
@@ -301,11 +283,7 @@ class SourceText:
         return range(begin, begin + 1)
 
     def find_definition(self, number: int) -> Definition | None:
-        """Return what a line, or the signature that begins on it, seems to define."""
-        line = self.lines[number]
-        if line.rstrip().endswith(("(", ",")):
-            line = " ".join(self.lines[part] for part in self.list_signature(number))
-        return find_definition(line, self.path)
+        return find_definition(self.lines[number], self.path)
 
     @cached_property
     def _definitions(self) -> Set[Definition]:
@@ -355,7 +333,9 @@ class SourceText:
             end = outer_end
             outer.pop(0)
         if outer:
-            room = self._limit(outer[0], most) - (end - top + 1)
+            if self.is_type(outer[0]):
+                most = min(most, MAX_MEMBER_LINES)
+            room = most - (end - top + 1)
             below = max(self.find_end(outer[0]) - end, 0)
             above = min(top - outer[0] - 1, max(room * 2 // 5, room - below, 0))
             top -= above
@@ -363,15 +343,7 @@ class SourceText:
         extent = set(range(top, end + 1))
         for begin in outer:
             extent.update(self.list_signature(begin))
-        while top < first and top in extent and not self.lines[top].strip():
-            extent.remove(top)
-            top += 1
         return extent
-
-    def _limit(self, begin: int, most: int) -> int:
-        if self.is_type(begin):
-            return min(most, MAX_MEMBER_LINES)
-        return most
 
 
 def _measure_indent(line: str) -> int | None:
