@@ -17,8 +17,8 @@ from bench.process import RunModule, running
 from bench.requests import webhooks
 from bench.row import Row
 from bench.service import StartService, deliver, service, wait_until_idle
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
+from tests.github_fake.server import Sandbox
 
 FEW, MANY, BATCH = 500, 2_000, 250  # a batch limits the memory of the sandbox
 GROWTH, GROWTH_AIM = 1.1, 1.05

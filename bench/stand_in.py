@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.process import MeasuredProcess, running
-from hls_handler.sandbox.faults import Fault
-from hls_handler.sandbox.server import API_KEY, CLAUDE_PREFIX, GITHUB_PREFIX, HOST, TOKEN, Sandbox
+from hls_handler.sandbox.server import API_KEY, CLAUDE_PREFIX, GITHUB_PREFIX, HOST, TOKEN
+from tests.github_fake.faults import Fault
+from tests.github_fake.server import Sandbox
 
 CREDENTIALS = (TOKEN, API_KEY)
 

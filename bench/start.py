@@ -15,8 +15,8 @@ from statistics import median
 from bench.process import MeasuredProcess, running
 from bench.row import Row
 from bench.service import StartService, service
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
+from tests.github_fake.server import Sandbox
 
 ROUNDS = 5
 HELP, HELP_AIM = 0.5, 0.15

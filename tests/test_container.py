@@ -29,10 +29,10 @@ from hls_handler.cli.init.command import run as run_init
 from hls_handler.cli.init.session import Session
 from hls_handler.github.webhook_setup import UNSERVED_URL
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Limits, Mirror
 from tests.cli.browser import Browser
 from tests.e2e.service import ROOT, Service, free_port
+from tests.github_fake.server import Sandbox
 from tests.sandbox.conftest import seed_story
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

@@ -46,7 +46,7 @@ FACTS = recorded.PAYLOADS / "facts"
 """Folder with the facts of recorded events. "issues.json" maps names of recorded `issues` events to
 their facts.
 
-`python -m hls_handler.sandbox.samples` writes the files. A test fails if they are out of date.
+`python -m tests.github_fake.samples` writes the files. A test fails if they are out of date.
 """
 
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
@@ -133,8 +133,8 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
             facts = facts_adapter(facts_type).validate_json(json.dumps(plain))
         except ValidationError as exc:
             raise HlsError(
-                f"{file}: the facts of {name} are not valid for {handler.name}; "
-                "write the file again with python -m hls_handler.sandbox.samples"
+                f"{file}: the facts of {name} are not valid for {handler.name}: they are of"
+                " another version of HLS; install it again"
             ) from exc
         event = parse_event(sample.event, GUID, sample.body)
         prompt = f"{handler.family}/sample"

@@ -40,7 +40,7 @@ SHIPPED_FRONT_MATTER = Path(__file__).parent / "shipped_front_matter"
 """Copies of the shipped front matters, for templates without front matter that replace the shipped
 files themselves.
 
-`python -m hls_handler.sandbox.samples` writes the files. A test fails if they are out of date.
+`python -m tests.github_fake.samples` writes the files. A test fails if they are out of date.
 """
 
 

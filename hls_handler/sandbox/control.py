@@ -1,5 +1,4 @@
-"""The sandbox's own API under `/_sandbox`: seed and send events, act as a person, inject faults,
-read the log.
+"""The sandbox's own API under `/_sandbox`: seed and send events, act as a person.
 
 The forms of the web pages use the endpoints that act as a person, too.
 """
@@ -23,9 +22,7 @@ from starlette.routing import Route
 from hls_handler.prompting import recorded
 from hls_handler.sandbox import pages, person_actions, shapes
 from hls_handler.sandbox.apps import Apps
-from hls_handler.sandbox.faults import Fault, Faults
 from hls_handler.sandbox.github_request import MAX_COMMENT_CHARACTERS
-from hls_handler.sandbox.middleware import RequestLog
 from hls_handler.sandbox.objects import Conversation, Permission, Repository
 from hls_handler.sandbox.person_actions import MAX_TITLE_CHARACTERS, Conclusion, PushName
 from hls_handler.sandbox.review_calls import add_reply, list_webhooks, thread_payload
@@ -157,32 +154,12 @@ class TooLarge(BadRequest):
     status = 413
 
 
-def control_routes(
-    state: State, apps: Apps, faults: Faults, log: RequestLog, *, urls: Mapping[str, str]
-) -> list[Route]:
+def control_routes(state: State, apps: Apps, *, urls: Mapping[str, str]) -> list[Route]:
     """Return the routes. Every POST passes `_require_own`, so that other web pages cannot change
-    the sandbox. (Browsers send no DELETE to another site without its consent.)
+    the sandbox.
     """
-
-    async def add_fault(request: Request) -> Response:
-        faults.add(await _parse(request, Fault))
-        return Response(status_code=201)
-
-    async def requests(request: Request) -> Response:
-        del request
-        return JSONResponse([one.document() for one in log.all()])
-
-    async def clear_requests(request: Request) -> Response:
-        del request
-        log.clear()
-        return Response(status_code=204)
-
-    posts = {"/_sandbox/faults": add_fault, **_state_posts(state, apps, urls)}
-    return [
-        Route("/_sandbox/requests", requests, methods=["GET"]),
-        Route("/_sandbox/requests", clear_requests, methods=["DELETE"]),
-        *(Route(path, _guard(handler), methods=["POST"]) for path, handler in posts.items()),
-    ]
+    posts = _state_posts(state, apps, urls)
+    return [Route(path, _guard(handler), methods=["POST"]) for path, handler in posts.items()]
 
 
 def _guard(handler: Handler) -> Handler:

@@ -303,22 +303,6 @@ class GitHubApi:
         return self._api_url + url.removeprefix(shapes.API) if url.startswith(shapes.API) else url
 
 
-def error_of_status(status: int) -> dict[str, Any]:
-    """Return the JSON body of GitHub's usual response with this error status."""
-    messages = {
-        401: "Bad credentials",
-        403: "Resource not accessible by personal access token",
-        404: "Not Found",
-        410: "This issue was deleted",
-        422: "Validation Failed",
-        429: (
-            "You have exceeded a secondary rate limit. Please wait a few minutes before you try"
-            " again."
-        ),
-    }
-    return GitHubError(status, messages.get(status, "Server Error")).document()
-
-
 def _is_public(request: Request, needs: str) -> bool:
     """Return True for what GitHub shows without a token: accounts, objects of repositories except
     logs and roles.

@@ -4,34 +4,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Literal, Self
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Mount
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hls_handler.errors import HlsError
 from hls_handler.sandbox.app_pages import app_page_routes
 from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.body_limit import BodyLimitMiddleware
-from hls_handler.sandbox.claude import Answerer, canned, claude_app, error_document
+from hls_handler.sandbox.claude import Answerer, canned, claude_app
 from hls_handler.sandbox.control import BadRequest, control_routes, reject
-from hls_handler.sandbox.faults import Faults
 from hls_handler.sandbox.git import GitRepositories
-from hls_handler.sandbox.github import GitHubApi, LogStorage, RateLimit, error_of_status
-from hls_handler.sandbox.middleware import DROP, FaultMiddleware, RequestLog
+from hls_handler.sandbox.github import GitHubApi, LogStorage, RateLimit
 from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.pages import FindDelivery, create_environment, page_routes
 from hls_handler.sandbox.state import BOT, State, now_utc
@@ -55,12 +53,6 @@ class SandboxDown(HlsError):
     """The sandbox is not started, or could not be started."""
 
 
-class _Protocol(HttpToolsProtocol):
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        cast(dict[str, Any], self.scope)[DROP] = self.transport.abort
-
-
 class Sandbox:
     """A server with stand-ins for GitHub and Claude. Its thread runs from `start` to `stop`, or in
     a `with` block.
@@ -70,6 +62,8 @@ class Sandbox:
     hour. Port 0 selects a free port. `claude_max_usd` is the
     budget of the real Claude, which a service asks in place of the stand-in; the pages show it.
     """
+
+    protocol: type[HttpToolsProtocol] | Literal["httptools"] = "httptools"
 
     def __init__(
         self,
@@ -92,8 +86,6 @@ class Sandbox:
         self.state = State(state_path, me=me, clock=clock)
         self.apps = Apps(self.state, clock=clock)
         self.git = GitRepositories(self.state)
-        self.faults = Faults()
-        self.requests = RequestLog()
         self.find_delivery: FindDelivery | None = None  # of a service; the pages show the results
         self._claude_max_usd = claude_max_usd
         self._answer = answer
@@ -104,8 +96,6 @@ class Sandbox:
         self._port: int | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._closing: asyncio.Event | None = None
 
     @property
     def page_url(self) -> str:
@@ -150,7 +140,7 @@ class Sandbox:
         started = threading.Event()
         config = uvicorn.Config(
             self._app(started),
-            http=_Protocol,
+            http=self.protocol,
             ws="none",
             log_config=None,
             access_log=False,
@@ -170,16 +160,12 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Stop the server, even while requests hang because of a fault. `state` can still be
-        read.
-        """
+        """Stop the server. `state` can still be read."""
         if self._server is None or self._thread is None:
             return
-        if self._loop is not None and self._closing is not None:
-            self._loop.call_soon_threadsafe(self._closing.set)
         self._server.should_exit = True
         self._thread.join()
-        self._server = self._thread = self._loop = self._closing = None
+        self._server = self._thread = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -192,14 +178,17 @@ class Sandbox:
     ) -> None:
         self.stop()
 
-    def _app(self, started: threading.Event) -> Starlette:
-        closing = asyncio.Event()
-        self._closing = closing
+    def mount(self, stand_ins: Mapping[str, ASGIApp]) -> list[BaseRoute]:
+        """Return the routes of the stand-ins, which have the prefixes of their paths as keys.
 
+        The place for additions from outside, such as a log of requests and faults.
+        """
+        return [Mount(prefix, stand_in) for prefix, stand_in in stand_ins.items()]
+
+    def _app(self, started: threading.Event) -> Starlette:
         @asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
             del app
-            self._loop = asyncio.get_running_loop()
             started.set()
             yield
 
@@ -214,12 +203,6 @@ class Sandbox:
             limit_of=self.limit_of,
         )
         claude = claude_app(api_key=self.api_key, answer=self._answer, latency_s=self._latency_s)
-        shared: dict[str, Any] = {
-            "faults": self.faults,
-            "requests": self.requests,
-            "clock": self._clock,
-            "closing": closing,
-        }
         urls = {
             "github_url": self.github_url,
             "claude_url": self.claude_url,
@@ -229,25 +212,14 @@ class Sandbox:
         rejection = partial(reject, environment)
         return Starlette(
             routes=[
-                *(
-                    Mount(
-                        prefix,
-                        FaultMiddleware(
-                            app, "github", prefix=prefix, errors=error_of_status, **shared
-                        ),
-                    )
-                    for prefix, app in (
-                        (GITHUB_PREFIX, github.app()),
-                        (GRAPHQL_PREFIX, github.graphql_app()),
-                    )
+                *self.mount(
+                    {
+                        GITHUB_PREFIX: github.app(),
+                        GRAPHQL_PREFIX: github.graphql_app(),
+                        CLAUDE_PREFIX: claude,
+                    }
                 ),
-                Mount(
-                    CLAUDE_PREFIX,
-                    FaultMiddleware(
-                        claude, "claude", prefix=CLAUDE_PREFIX, errors=error_document, **shared
-                    ),
-                ),
-                *control_routes(self.state, self.apps, self.faults, self.requests, urls=urls),
+                *control_routes(self.state, self.apps, urls=urls),
                 *storage.routes(),
                 *self.git.routes(github.can_fetch),
                 *app_page_routes(self.apps),

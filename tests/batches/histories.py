@@ -9,9 +9,9 @@ from typing import Literal
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Account, Comment, Conversation, ConversationEvent, Edit
-from hls_handler.sandbox.reader import SandboxReader
 from hls_handler.sandbox.shapes import account, stamp
 from hls_handler.sandbox.state import State
+from tests.github_fake.reader import SandboxReader
 
 REPOSITORY = "Codertocat/Hello-World"
 MONDAY = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)

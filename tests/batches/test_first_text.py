@@ -29,7 +29,6 @@ from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting import recorded
 from hls_handler.routing import Router, Rule, from_event
 from hls_handler.sandbox.objects import Account as SandboxAccount
-from hls_handler.sandbox.reader import SandboxReader
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.trials.replay import read_unstored
 from hls_handler.trials.sender import Sender
@@ -48,6 +47,7 @@ from tests.batches.histories import (
 from tests.engine.fakes import FakeClaude
 from tests.engine.world import BUG, library
 from tests.engine.world import settings as service_settings
+from tests.github_fake.reader import SandboxReader
 
 HLS_APP = SandboxAccount("my-hls[bot]", 21, "Bot")
 HLS_USER = SandboxAccount("hls-bot", 22, "User")

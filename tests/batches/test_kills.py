@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import Connection
 
 from hls_handler.batches.triage import undo
-from hls_handler.sandbox.reader import LocalTransport
 from hls_handler.store.batches import Batch
 from tests.batches.backlog import BY, Backlog, count_ends
 from tests.engine.fakes import HLS
 from tests.engine.world import BUG, open_world
+from tests.github_fake.reader import LocalTransport
 from tests.handlers.conversation import Talk, open_home
 
 NUMBERS = (7, 12)

@@ -18,7 +18,6 @@ from playwright.sync_api import Page
 
 from hls_handler.cli.demo import find_delivery
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from tests.batches.builders import begin_batch
 from tests.browser.conftest import OpenPage, find_obstacles
@@ -26,6 +25,7 @@ from tests.e2e.conftest import service_maker
 from tests.e2e.service import SECRET, Service, free_port
 from tests.e2e.test_main_job import send
 from tests.fake_network import Server
+from tests.github_fake.server import Sandbox
 
 KEY = "the-key-of-this-service"
 SCRIPT = (

@@ -12,10 +12,10 @@ import pytest
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import Asked
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from tests.batches.histories import REPOSITORY, TRIAGE_BOT, Past, Step, add_issue
 from tests.cli.conftest import Hls
+from tests.github_fake.server import Sandbox
 from tests.handlers.world import issue_analysis
 from tests.prompting.samples import copy_shipped
 

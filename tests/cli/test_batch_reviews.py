@@ -18,10 +18,10 @@ from hls_handler.db.tables import metadata
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.objects import Comment, Conversation, ConversationEvent, Edit
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.shapes import stamp
 from tests.batches.histories import MONDAY, REPOSITORY, TRIAGE_BOT, ZOE
 from tests.cli.conftest import Hls
+from tests.github_fake.server import Sandbox
 from tests.handlers.world import finding, pull_request_analysis
 from tests.prompting.samples import copy_shipped
 

@@ -15,11 +15,11 @@ from hls_handler.cli import app
 from hls_handler.cli.options import utc_now
 from hls_handler.github.app_setup import APP_EVENTS
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.faults import Fault
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.world import World
 from tests.e2e.service import SECRET, settings_text
 from tests.github.test_credentials import ALL, OWNER, REPOSITORY, public_key
+from tests.github_fake.faults import Fault
+from tests.github_fake.server import Sandbox
 from tests.prompting.samples import write
 from tests.retrieval.fake_embeddings import KEY, FakeEmbeddings
 from tests.settings.files import app_key

@@ -19,14 +19,14 @@ from hls_handler.cli.init.session import Session
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.github.app_setup import APP_EVENTS, EVENTS, PERMISSIONS
 from hls_handler.sandbox.apps import hook_of
-from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Account
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.environment import read_environment
 from hls_handler.settings.load import load_settings
 from tests.cli.browser import Browser
 from tests.contracts.github import violations
 from tests.e2e.service import free_port
+from tests.github_fake.faults import Fault
+from tests.github_fake.server import Sandbox
 from tests.sandbox.conftest import seed_story
 
 REPOSITORY = "Codertocat/Hello-World"

@@ -14,12 +14,12 @@ from hls_handler.cli.demo import PUSH_PROMPT
 from hls_handler.github.comment_body import marker
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import canned
-from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Account, Conversation
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
 from tests.cli.conftest import Hls
 from tests.cli.test_json import assert_documented
+from tests.github_fake.faults import Fault
+from tests.github_fake.server import Sandbox
 from tests.prompting.samples import copy_shipped, write
 from tests.sandbox.conftest import seed_story
 

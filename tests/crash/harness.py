@@ -19,12 +19,12 @@ from sqlalchemy import Engine, create_engine, func, select
 
 from hls_handler.db.tables import deliveries
 from hls_handler.queue.leases import Expiry
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from tests.crash.commits import CommitCounter, count_commits
 from tests.crash.scenarios import EVENTS, PROMPTS, FreshRepository
 from tests.e2e.fork_server import ROOT, ForkedProcess, serve
 from tests.e2e.service import SECRET, Service
+from tests.github_fake.server import Sandbox
 
 SETTINGS = """
 server: {{host: 127.0.0.1, port: 0}}

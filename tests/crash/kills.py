@@ -14,11 +14,11 @@ from sqlalchemy import select
 
 from hls_handler.db import tables
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.faults import Fault
 from tests.crash.commits import Side
 from tests.crash.harness import Harness, wait_until
 from tests.crash.scenarios import FreshRepository, Scenario
 from tests.crash.snapshot import Snapshot, counters, database_snapshot, github_snapshot
+from tests.github_fake.faults import Fault
 
 Kind = Literal["commit", "request"]
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler.queue.leases import Expiry
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from tests.e2e.fork_server import ForkedProcess, start_module
+from tests.github_fake.server import Sandbox
 
 SECRET = "a-webhook-secret-for-tests"
 ROOT = Path(__file__).parent.parent.parent

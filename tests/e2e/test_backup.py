@@ -9,10 +9,10 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from hls_handler.cli import app
-from hls_handler.sandbox.faults import Fault
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.service import Service, Waiting
 from tests.e2e.test_life import assert_each_done_once, deliver_issues
+from tests.github_fake.faults import Fault
+from tests.github_fake.server import Sandbox
 
 
 def asked(sandbox: Sandbox) -> int:

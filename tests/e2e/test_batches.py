@@ -17,10 +17,10 @@ import pytest
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import Asked
-from hls_handler.sandbox.server import Sandbox
 from tests.batches.histories import REPOSITORY, Past, Step, add_issue
 from tests.e2e.conftest import service_maker
 from tests.e2e.service import wait_until
+from tests.github_fake.server import Sandbox
 from tests.handlers.world import issue_analysis
 
 NUMBERS = range(100, 130)

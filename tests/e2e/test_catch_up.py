@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from hls_handler.cli import app
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.hooks import Hook
-from hls_handler.sandbox.server import Sandbox
 from tests.cli.conftest import find_operator_lines
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import SECRET, Service, free_port, wait_until
+from tests.github_fake.faults import Fault
+from tests.github_fake.server import Sandbox
 from tests.queue.builders import newest
 
 REPOSITORY = "Codertocat/Hello-World"

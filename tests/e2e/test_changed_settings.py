@@ -7,10 +7,10 @@ from contextlib import closing
 from typing import Any
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.store.statistics import DeliveryRow
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import SECRET, Service, wait_until
+from tests.github_fake.server import Sandbox
 
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 REFUSED = "a-credential-that-nobody-takes"

@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 from hls_handler.cli import app
 from hls_handler.console.openapi import make_document
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.faults import Fault
 from tests.e2e.conftest import MakeService, Shared
 from tests.e2e.service import ROOT, Service, free_port
+from tests.github_fake.faults import Fault
 
 pytestmark = pytest.mark.smoke
 

@@ -23,11 +23,11 @@ import psycopg
 import pytest
 
 from hls_handler.errors import StoreUnavailable
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.postgresql_proxy import Proxy
 from tests.e2e.service import SHORT_LEASE, Service, Waiting, settings_text
 from tests.e2e.test_life import assert_each_done_once, run
 from tests.e2e.test_life import issue as small_issue
+from tests.github_fake.server import Sandbox
 from tests.postgres import Cluster, running_cluster
 
 Failure = AbstractContextManager[None]

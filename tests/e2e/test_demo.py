@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from hls_handler.db.files import hold_exclusively
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import violations
 from tests.e2e.fork_server import run_command
 from tests.e2e.service import ROOT
+from tests.github_fake.server import Sandbox
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_0(
     folder: Path,
 ) -> None:
-    command = [sys.executable, "-m", "hls_handler", "demo"]
+    command = [sys.executable, "-m", "tests.github_fake", "demo"]
     narrow = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     environ = narrow | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     said: list[str] = []

@@ -16,11 +16,11 @@ import pytest
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.reading import text_of
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService, checked_sandbox
 from tests.e2e.service import Service
 from tests.e2e.test_commands import hls
 from tests.engine.test_documents_by_meaning import DOCUMENTS
+from tests.github_fake.server import Sandbox
 from tests.handlers.world import issue_analysis
 from tests.retrieval.fake_embeddings import KEY, FakeEmbeddings
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.store.statistics import DeliveryRow
 from tests.e2e.conftest import Shared
 from tests.e2e.test_life import REPOSITORY, assert_each_done_once, issue
+from tests.github_fake.faults import Fault
 
 pytestmark = pytest.mark.smoke
 

@@ -17,11 +17,11 @@ import pytest
 
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import load_report
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import wait_until
 from tests.e2e.test_mirror import CHANGED, NUMBER, OPENED
 from tests.fake_network import HOST, Quiet, Server, forward
+from tests.github_fake.server import Sandbox
 
 SILENT = "the git server does not answer"
 

@@ -13,10 +13,10 @@ import pytest
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import App, Installation
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import SECRET, Service, wait_until
 from tests.github.test_credentials import ALL, OWNER, REPOSITORY, public_key
+from tests.github_fake.server import Sandbox
 from tests.sandbox.conftest import ask
 from tests.settings.files import app_key
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
+from tests.github_fake.server import Sandbox
 
 Deliver = Callable[..., list[str]]
 

@@ -10,10 +10,10 @@ import pytest
 from hls_handler.cli.init.command import run
 from hls_handler.cli.init.session import Session
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.environment import read_environment
 from tests.cli.browser import Browser
 from tests.e2e.service import Service
+from tests.github_fake.server import Sandbox
 
 QUESTION = recorded.load("demo/question")
 

@@ -15,11 +15,11 @@ import pytest
 
 from hls_handler.db.files import hold_exclusively
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.faults import Fault
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.fork_server import run_command
 from tests.e2e.service import ROOT, SECRET, Service
+from tests.github_fake.faults import Fault
+from tests.github_fake.server import Sandbox
 
 REPOSITORY = "Codertocat/Hello-World"
 

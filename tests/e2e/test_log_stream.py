@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import service_maker
 from tests.e2e.service import Service, free_port
 from tests.e2e.test_life import deliver_issues
+from tests.github_fake.server import Sandbox
 
 KEY = "the-key-of-this-service"
 MAX_SILENT = 8  # events without the line, every 15 s; reached only if a test fails

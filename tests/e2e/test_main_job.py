@@ -12,13 +12,13 @@ from hls_handler.batches import past
 from hls_handler.engine.batches import AskedPrompt
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Conversation
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import load_settings
 from hls_handler.storage import Storage
 from tests.e2e.conftest import MakeService, Shared
 from tests.e2e.service import SECRET, Service
+from tests.github_fake.faults import Fault
+from tests.github_fake.server import Sandbox
 
 pytestmark = pytest.mark.smoke
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.service import Service, settings_text
+from tests.github_fake.server import Sandbox
 
 GITHUB_WAITS_S = 10.0
 

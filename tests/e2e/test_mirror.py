@@ -10,9 +10,9 @@ from typing import Any
 
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import load_report
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service
+from tests.github_fake.server import Sandbox
 
 REPOSITORY = "Codertocat/Hello-World"
 OPENED = recorded.load("pull_request.opened")

@@ -8,10 +8,10 @@ import json
 import signal
 from pathlib import Path
 
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Waiting
 from tests.e2e.test_main_job import send
+from tests.github_fake.server import Sandbox
 
 LIST = Path(__file__).with_name("one_issue.txt")
 """The files of an `issues.opened` that gets labels and a comment: a line with the step, and one for

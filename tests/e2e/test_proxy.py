@@ -8,11 +8,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.fork_server import run_command
 from tests.e2e.service import ROOT, wait_until
 from tests.fake_network import Authority, Proxy, tls_server
+from tests.github_fake.server import Sandbox
 
 PASSWORD = "pr0xy-passw0rd"
 

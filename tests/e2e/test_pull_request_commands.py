@@ -14,9 +14,9 @@ import pytest
 from hls_handler.prompting import recorded
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.objects import Conversation
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import SECRET, Service
+from tests.github_fake.server import Sandbox
 from tests.sandbox.conftest import ask
 
 REPOSITORY = "Codertocat/Hello-World"

@@ -11,9 +11,9 @@ import pytest
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.objects import Conversation
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService, violations
 from tests.e2e.service import Service
+from tests.github_fake.server import Sandbox
 from tests.handlers.world import issue_analysis
 
 REPOSITORY = "Codertocat/Hello-World"

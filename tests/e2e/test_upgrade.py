@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.service import ROOT, Service, settings_text, wait_until
 from tests.e2e.test_main_job import send
+from tests.github_fake.server import Sandbox
 
 AUTHOR = ("-c", "user.name=Mona", "-c", "user.email=mona@example.com")
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Job
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service
+from tests.github_fake.faults import Fault
+from tests.github_fake.server import Sandbox
 
 FULL_NAME = "Codertocat/Hello-World"
 REPOSITORY = f"/repos/{FULL_NAME}"

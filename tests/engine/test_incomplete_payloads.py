@@ -20,13 +20,13 @@ from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import render
 from hls_handler.routing import Ignored, Router, Rule, from_envelope, from_event, parse_envelope
-from hls_handler.sandbox.reader import SandboxReader
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Repository
 from hls_handler.web.webhook import check_payload
 from tests.engine.fakes import HLS
 from tests.engine.world import library, settings
+from tests.github_fake.reader import SandboxReader
 
 PAYLOADS = (
     "issues.edited",

@@ -14,7 +14,7 @@ from hls_handler.engine.library import FACTS, families, find_library_warnings, l
 from hls_handler.errors import PromptError
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
-from hls_handler.sandbox.samples import recorded_facts
+from tests.github_fake.samples import recorded_facts
 from tests.prompting.samples import SHIPPED, write
 from tests.settings.files import SMALLEST, load
 
@@ -146,7 +146,7 @@ def test_repository_without_a_variable_that_its_prompt_uses_is_reported(tmp_path
 )
 def test_stored_facts_are_up_to_date(event_name: str) -> None:
     stored = json.loads((FACTS / f"{event_name}.json").read_text(encoding="utf-8"))
-    assert stored == recorded_facts(event_name), "run python -m hls_handler.sandbox.samples"
+    assert stored == recorded_facts(event_name), "run python -m tests.github_fake.samples"
 
 
 def test_field_that_nothing_uses_and_labels_of_a_discussion_are_reported(tmp_path: Path) -> None:

@@ -18,14 +18,14 @@ from hls_handler.github.api import GithubApi
 from hls_handler.github.client import Github
 from hls_handler.github.writer import GithubWriter
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.middleware import LoggedRequest
 from hls_handler.sandbox.objects import Account as SandboxAccount
 from hls_handler.sandbox.objects import Conversation
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT as SANDBOX_BOT
 from hls_handler.sandbox.world import World
 from hls_handler.settings.model import Github as GithubSettings
 from tests.github.fake_history import FakeHistory
+from tests.github_fake.middleware import LoggedRequest
+from tests.github_fake.server import Sandbox
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TOKEN = "ghp_secretsecretsecretsecret"

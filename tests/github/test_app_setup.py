@@ -6,10 +6,10 @@ import pytest
 
 from hls_handler.errors import DependencyDown
 from hls_handler.github.app_setup import convert_code, make_manifest
-from hls_handler.sandbox.faults import Fault
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.values import web_url
 from tests.github.review_world import NOON
+from tests.github_fake.faults import Fault
+from tests.github_fake.server import Sandbox
 
 CODE = "c0de-c0de-c0de-c0de"
 

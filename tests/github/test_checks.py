@@ -13,10 +13,10 @@ import pytest
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
 from hls_handler.github.checks import CHECK_NAME, GithubChecks
 from hls_handler.github.client import Github, connect, make_credentials
-from hls_handler.sandbox.server import Sandbox
 from tests.contracts.github import violations
 from tests.github.review_world import NOON, github_settings
 from tests.github.test_credentials import REPOSITORY, World
+from tests.github_fake.server import Sandbox
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 BEGUN = CommitCheck(SHA, "guid-1")

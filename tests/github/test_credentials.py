@@ -25,13 +25,13 @@ from hls_handler.git.mirror import Mirrors
 from hls_handler.github.client import Github, connect, make_credentials
 from hls_handler.github.credentials import REQUESTED_PERMISSIONS, App
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Account as SandboxAccount
 from hls_handler.sandbox.objects import Installation
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import GithubApp, Mirror
 from tests.github.review_world import NOON
+from tests.github_fake.faults import Fault
+from tests.github_fake.server import Sandbox
 from tests.sandbox.conftest import ask
 from tests.settings.files import app_key
 

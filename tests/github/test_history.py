@@ -18,12 +18,12 @@ from hls_handler.github.history import WireHistories
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import IssueHistory, LabelChange, Revision
 from hls_handler.sandbox import review_calls
-from hls_handler.sandbox.server import Sandbox
 from tests.batches.histories import MONA, TRIAGE_BOT, Past, Step, add_issue
 from tests.contracts.github import violations
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON, REPOSITORY, ReviewWorld, github_settings
 from tests.github.test_review_queries import reader
+from tests.github_fake.server import Sandbox
 
 
 def at(hour: int, minute: int = 0, second: int = 0) -> datetime:

@@ -11,9 +11,9 @@ import pytest
 from hls_handler.actions import EnsureIssueType, Outcome
 from hls_handler.errors import DependencyDown
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.faults import Fault
 from tests.contracts.github import violations
 from tests.github.review_world import REPOSITORY, ReviewWorld
+from tests.github_fake.faults import Fault
 
 ISSUE, TYPES = f"/repos/{REPOSITORY}/issues/1", f"/repos/{REPOSITORY}/issue-types"
 BUG = EnsureIssueType("Bug")

@@ -12,10 +12,10 @@ from hls_handler.errors import DependencyDown, HlsError, Postponed
 from hls_handler.github.client import Github
 from hls_handler.github.labels import LabelOrigin, LabelState
 from hls_handler.github.repository_labels import RepositoryLabels
-from hls_handler.sandbox.faults import Effect, Fault
 from hls_handler.settings.model import EffectiveLabels
 from tests.github.fake_history import FakeHistory
 from tests.github.review_world import NOON, NUMBER, REPOSITORY, ReviewWorld
+from tests.github_fake.faults import Effect, Fault
 
 ALL = f"/repos/{REPOSITORY}/labels"
 ON = f"/repos/{REPOSITORY}/issues/{NUMBER}/labels"

@@ -27,7 +27,6 @@ from hls_handler.github.values import (
     ThreadReply,
 )
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import GHOST
 from hls_handler.sandbox.objects import Account as SandboxAccount
 from tests.contracts.github import violations
@@ -41,6 +40,7 @@ from tests.github.review_world import (
     connect_to,
     inline,
 )
+from tests.github_fake.faults import Fault
 
 ZOE = SandboxAccount("zoe", 2, "User")
 APP = SandboxAccount("my-hls[bot]", 200_000_007, "Bot")

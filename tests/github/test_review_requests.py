@@ -7,9 +7,9 @@ from hls_handler.events import Account
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.values import OpenPullRequest
-from hls_handler.sandbox.faults import Fault
 from tests.contracts.github import violations
 from tests.github.review_world import MONA, NUMBER, REPOSITORY, ReviewWorld
+from tests.github_fake.faults import Fault
 
 PATH = f"/repos/{REPOSITORY}/pulls/{NUMBER}/requested_reviewers"
 

@@ -10,7 +10,6 @@ import pytest
 
 from hls_handler.actions import EnsureReply, EnsureReview, InlineComment, Outcome
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed, Superseded
-from hls_handler.sandbox.faults import Effect, Fault
 from tests.contracts.github import violations
 from tests.github.review_world import (
     COMMENTS,
@@ -23,6 +22,7 @@ from tests.github.review_world import (
     inline,
     seed_pull_request,
 )
+from tests.github_fake.faults import Effect, Fault
 
 
 @pytest.fixture(autouse=True)

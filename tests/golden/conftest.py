@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hls_handler.prompting.prompt import Library
-from hls_handler.sandbox.server import Sandbox
 from tests.engine import world
+from tests.github_fake.server import Sandbox
 
 
 @pytest.fixture(scope="session")

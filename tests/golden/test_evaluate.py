@@ -19,9 +19,9 @@ from hls_handler.cli.options import connect_claude
 from hls_handler.errors import DependencyDown
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.claude import Asked
-from hls_handler.sandbox.server import Sandbox
 from tests.engine.fakes import CLAUDE_DOWN, FakeClaude
 from tests.engine.world import settings
+from tests.github_fake.server import Sandbox
 from tests.golden import report
 from tests.golden.asking import JUDGE_FILE, CaseResult, Evaluator, MeteredClaude
 from tests.golden.cases import Case, PullRequestCase, WorkflowCase, load_cases

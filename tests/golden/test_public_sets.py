@@ -13,7 +13,7 @@ import pytest
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.claude import Asked
-from hls_handler.sandbox.server import Sandbox
+from tests.github_fake.server import Sandbox
 from tests.golden.cases import PublicPull
 from tests.golden.evaluate import main
 from tests.golden.public_sets import load_martian, load_reviewbench

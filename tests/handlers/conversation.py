@@ -32,11 +32,11 @@ from hls_handler.sandbox.objects import (
     Job,
     Run,
 )
-from hls_handler.sandbox.reader import SETTINGS, LocalTransport, SandboxReader
 from hls_handler.sandbox.state import State
 from hls_handler.settings.model import Repository
 from tests.engine.fakes import HLS
 from tests.engine.world import World
+from tests.github_fake.reader import SETTINGS, LocalTransport, SandboxReader
 from tests.handlers.events import LOG
 
 REPOSITORY = "octo/hello"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import sandbox, violations
+from tests.github_fake.server import Sandbox
 from tests.machines.fleet import Fleet, make_fleet
 from tests.postgres import Cluster, postgres
 

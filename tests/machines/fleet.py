@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 from tests.crash.harness import wait_until
 from tests.e2e.service import SHORT_LEASE, Service, settings_text
+from tests.github_fake.server import Sandbox
 
 REPOSITORY = "Codertocat/Hello-World"
 

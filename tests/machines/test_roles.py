@@ -12,9 +12,9 @@ from hls_handler.app import Role, Service
 from hls_handler.errors import SettingsError
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.reload import SettingsFile
 from tests.e2e.service import Service as Process
+from tests.github_fake.server import Sandbox
 from tests.machines.fleet import settings_for
 
 SYNC = "features: {async_processing: false}"

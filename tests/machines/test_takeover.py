@@ -9,8 +9,8 @@ import signal
 import time
 from pathlib import Path
 
-from hls_handler.sandbox.faults import Fault
 from tests.e2e.service import SHORT_LEASE, Service
+from tests.github_fake.faults import Fault
 from tests.machines.fleet import Fleet
 
 STOPPED = "T"

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler.sandbox.claude import Asked, canned
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from tests.crash.scenarios import FreshRepository
 from tests.e2e.service import ROOT, Service
+from tests.github_fake.server import Sandbox
 from tests.machines.fleet import Fleet, settings_for
 from tests.machines.upgrade import CheckoutService
 from tests.postgres import running_cluster

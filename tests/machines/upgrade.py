@@ -25,12 +25,12 @@ from sqlalchemy import select
 
 from hls_handler.batches.triage import undo
 from hls_handler.db.tables import findings
-from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Conversation
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from tests.crash.scenarios import FreshRepository
 from tests.e2e.service import Service, settings_text, wait_until
+from tests.github_fake.faults import Fault
+from tests.github_fake.server import Sandbox
 from tests.postgres import running_cluster
 
 HOME = FreshRepository(1)

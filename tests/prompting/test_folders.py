@@ -142,7 +142,7 @@ def test_what_is_no_front_matter_is_text_except_a_byte_order_mark(here: Path) ->
 
 
 def test_copies_of_the_shipped_front_matter_are_up_to_date() -> None:
-    """To correct it: python -m hls_handler.sandbox.samples"""
+    """To correct it: python -m tests.github_fake.samples"""
     shipped = {
         name: source.front
         for name, source in read_folder(SHIPPED).sources.items()

@@ -42,9 +42,9 @@ from hls_handler.prompting.render import render
 from hls_handler.prompting.variables import sample_values
 from hls_handler.question import Prompt
 from hls_handler.routing import Rule
-from hls_handler.sandbox.samples import facts_of
 from hls_handler.settings.effective import find_chosen_events, without_entry
 from tests.engine.world import settings
+from tests.github_fake.samples import facts_of
 from tests.prompting.samples import FAMILIES, KEY, SHIPPED, copy_shipped, write
 from tests.settings.files import SMALLEST, load
 

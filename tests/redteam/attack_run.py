@@ -32,8 +32,6 @@ from hls_handler.github.client import Github as GithubClient
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Router, Rule, from_envelope, parse_envelope
-from hls_handler.sandbox.middleware import LoggedRequest
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import (
@@ -54,6 +52,8 @@ from hls_handler.store.statistics import DeliveryRow
 from hls_handler.store.texts import issue_scope
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from tests.engine.fakes import ExclusiveLease
+from tests.github_fake.middleware import LoggedRequest
+from tests.github_fake.server import Sandbox
 from tests.queue.builders import accept, ignored
 from tests.redteam.attacks import Attack, harmless_round, rounds
 from tests.redteam.scenarios import FALLBACK_ISSUE, Event, Scenario, Target

@@ -12,12 +12,12 @@ from sqlalchemy import create_engine, select
 from hls_handler.db.tables import metadata
 from hls_handler.db.values import decompress
 from hls_handler.github.labels import SHIPPED_LABELS
-from hls_handler.sandbox.middleware import LoggedRequest
 from hls_handler.sandbox.objects import Comment
 from hls_handler.sandbox.reading import text_of
 from hls_handler.sandbox.state import BOT
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact_code
+from tests.github_fake.middleware import LoggedRequest
 from tests.redteam.attack_run import ATTACKED, SECRETS, Run
 from tests.redteam.attacks import HARMLESS_WORD
 from tests.redteam.scenarios import OFFERED_LABEL

@@ -14,9 +14,9 @@ from typing import Any
 from hls_handler.github.values import GUIDANCE_PATHS
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Account, Job
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT, State
 from hls_handler.sandbox.world import World
+from tests.github_fake.server import Sandbox
 
 Texts = Mapping[str, str]
 """By place."""

@@ -10,7 +10,7 @@ import pytest
 from hls_handler import logs
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.objects import Account
-from hls_handler.sandbox.server import Sandbox
+from tests.github_fake.server import Sandbox
 from tests.redteam.adversarial_claude import AdversarialClaude
 from tests.redteam.attack_run import (
     API_KEY,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import Sandbox
+from tests.github_fake.server import Sandbox
 
 REPOSITORY = "Codertocat/Hello-World"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import Sandbox
+from tests.github_fake.server import Sandbox
 from tests.sandbox.conftest import REPOSITORY, Answer, ask
 
 EVIL = '"><script>alert(1)</script>'

@@ -5,11 +5,11 @@ injects faults.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,10 @@ from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hls_handler.sandbox.faults import REPLY_FAULTS, Effect, Fault, Faults, StandIn, distort
+from hls_handler.sandbox.claude import error_document
+from hls_handler.sandbox.shapes import GitHubError
+from hls_handler.sandbox.state import now_utc
+from tests.github_fake.faults import REPLY_FAULTS, Effect, Fault, Faults, StandIn, distort
 
 DROP = "hls.sandbox.drop"
 """Key in the ASGI scope. Its value, set by the server, is a function that closes the connection at
@@ -89,8 +92,7 @@ class BufferedResponse:
 class FaultMiddleware:
     """Logs the requests to one stand-in, and injects `faults`.
 
-    `errors` returns the stand-in's JSON body for an error status. When `closing` is set, hanging
-    requests end.
+    When `closing` has a result, hanging requests end.
     """
 
     def __init__(
@@ -101,23 +103,19 @@ class FaultMiddleware:
         prefix: str,
         faults: Faults,
         requests: RequestLog,
-        clock: Callable[[], datetime],
-        closing: asyncio.Event,
-        errors: Callable[[int], Mapping[str, Any]],
+        closing: Future[None],
     ) -> None:
         self._app = app
         self._stand_in = stand_in
         self._prefix = prefix
         self._faults = faults
         self._requests = requests
-        self._clock = clock
         self._closing = closing
-        self._errors = errors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        at = self._clock()
+        at = now_utc()
         path = bytes(scope["raw_path"]).decode("latin-1").removeprefix(self._prefix) or "/"
         raw = await _read_body(receive)
         if raw is None:
@@ -158,8 +156,7 @@ class FaultMiddleware:
         if effect in {"drop", "hang"}:
             return None
         if fault is not None and effect == "slow":
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), fault.seconds)
+            await asyncio.wait({asyncio.wrap_future(self._closing)}, timeout=fault.seconds)
         response = await self._call_app(scope, raw)
         if effect in {"drop_after", "hang_after"}:
             return None
@@ -190,7 +187,7 @@ class FaultMiddleware:
         return response
 
     def _error_response(self, fault: Fault) -> BufferedResponse:
-        body = fault.body or json.dumps(self._errors(fault.status))
+        body = fault.body or json.dumps(_error(self._stand_in, fault.status))
         headers = {
             "content-type": "application/json",
             **{name.lower(): value for name, value in fault.headers.items()},
@@ -203,11 +200,26 @@ class FaultMiddleware:
     async def _close_without_response(self, scope: Scope, receive: Receive, *, hang: bool) -> None:
         disconnected = asyncio.ensure_future(_until_disconnected(receive))
         if hang:
-            closing = asyncio.ensure_future(self._closing.wait())
+            closing = asyncio.wrap_future(self._closing)
             await asyncio.wait({disconnected, closing}, return_when=asyncio.FIRST_COMPLETED)
-            closing.cancel()
         scope[DROP]()
         await disconnected
+
+
+GITHUB_MESSAGES = {
+    401: "Bad credentials",
+    403: "Resource not accessible by personal access token",
+    404: "Not Found",
+    410: "This issue was deleted",
+    422: "Validation Failed",
+    429: "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+}
+
+
+def _error(stand_in: StandIn, status: int) -> dict[str, Any]:
+    if stand_in == "claude":
+        return error_document(status)
+    return GitHubError(status, GITHUB_MESSAGES.get(status, "Server Error")).document()
 
 
 def _with_body(response: BufferedResponse, body: bytes) -> BufferedResponse:

@@ -1,6 +1,6 @@
 """Facts and template variables of recorded events, made with the stand-in GitHub.
 
-`python -m hls_handler.sandbox.samples` stores the facts, with which `engine/library.py` checks all
+`python -m tests.github_fake.samples` stores the facts, with which `engine/library.py` checks all
 prompts at a start. It also stores copies of the shipped front matters
 (`prompting/source_files.py`).
 """
@@ -30,11 +30,11 @@ from hls_handler.prompting.front_matter import FENCE
 from hls_handler.prompting.recorded import Recorded
 from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
 from hls_handler.review.record import LedgerEntry, ReviewRecord
-from hls_handler.sandbox.reader import SandboxReader
 from hls_handler.sandbox.state import BOT, State
 from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Claude
+from tests.github_fake.reader import SandboxReader
 
 CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)
 STATES = {"issues": '[{"text": "Which version do you use?", "answered": false}]'}
