@@ -169,6 +169,12 @@ class FakeGithub(Github):
     calls: list[str] = field(default_factory=list)  # every call, in order
     on_call: Callable[[str], None] = _do_nothing  # runs during every call, before it has an effect
 
+    def put_pull_request(self, pull: PullRequest, *files: ChangedFile) -> None:
+        self.pull_requests[pull.number], self.changed[pull.number] = pull, files
+
+    def seed_event(self, event: str, payload: Mapping[str, object]) -> None:
+        """Nothing is stored of an event."""
+
     @property
     def requests_sent(self) -> int:
         return len(self.calls)

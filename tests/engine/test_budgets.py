@@ -12,7 +12,7 @@ import pytest
 from hls_handler.errors import DependencyDown
 from hls_handler.settings.model import Budgets, Settings
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
-from tests.engine.world import BUG, NOON, MakeWorld, World, settings
+from tests.engine.world import BUG, NOON, MakeStandIn, StandInWorld, settings
 from tests.handlers.world import pull_request, pull_request_analysis
 
 SHA = pull_request().head_sha
@@ -23,25 +23,26 @@ def with_budgets(**budgets: Any) -> Settings:
     return settings().model_copy(update={"budgets": Budgets.model_validate(budgets)})
 
 
-def make(make_world: MakeWorld, given: Settings, *replies: object) -> World:
-    world = make_world(*replies, given=given)
+def make(make_stand_in: MakeStandIn, given: Settings, *replies: object) -> StandInWorld:
+    world = make_stand_in(*replies, given=given)
     world.advance((NOON - world.store.now()).total_seconds())
     return world
 
 
 def test_deliveries_wait_for_the_next_day_and_the_log_says_so_once(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = make(make_world, with_budgets(total={"day_usd": 0.0501}))
+    world = make(make_stand_in, with_budgets(total={"day_usd": 0.0501}))
     states = []
     for number in (1, 2, 3):
         # no reply of the cache fits
-        world.github.issues[1] = replace(ISSUE, body=f"Another text, number {number}")
+        world.github.put_issue(replace(ISSUE, body=f"Another text, number {number}"))
         world.accept(guid=f"g{number}", number=number)
         world.run()
         states.append(world.row(f"g{number}").state)
     assert states == ["done", "queued", "queued"]
-    assert "permission Codertocat" not in world.github.calls  # without a budget of outsiders
+    # without a budget of outsiders
+    assert "GET /collaborators/Codertocat/permission" not in world.github.calls
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
         "a budget is used up",
         "degraded",
@@ -51,53 +52,64 @@ def test_deliveries_wait_for_the_next_day_and_the_log_says_so_once(
     assert world.finish().state == "done"
 
 
-def test_review_that_waits_says_so_in_its_check(make_world: MakeWorld) -> None:
-    world = make(make_world, with_budgets(total=SMALL), pull_request_analysis())
+def test_review_that_waits_says_so_in_its_check(make_stand_in: MakeStandIn) -> None:
+    world = make(make_stand_in, with_budgets(total=SMALL), pull_request_analysis())
     world.open_pull_request()
     assert world.run() is None
     assert (world.row().state, world.row().failures) == ("queued", 0)
-    assert list(world.github.checks_on[SHA].values()) == ["waits until 2026-11-21"]
+    assert world.github.checks_of(SHA) == [
+        "The budget for Claude is used up, so the review waits until 2026-11-21 00:00 UTC"
+    ]
 
 
 def test_check_says_by_when_a_review_is_tried_again_while_claude_is_down(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
     world = make(
-        make_world, settings(), CLAUDE_DOWN, CLAUDE_DOWN, CLAUDE_DOWN, pull_request_analysis()
+        make_stand_in, settings(), CLAUDE_DOWN, CLAUDE_DOWN, CLAUDE_DOWN, pull_request_analysis()
     )
     world.open_pull_request()
     shown: list[str] = []
     for _ in range(3):
         assert world.run() is None
-        shown += world.github.checks_on[SHA].values()
+        shown += world.github.checks_of(SHA)
         world.advance(100)
-    assert shown == ["in_progress", "in_progress", "Claude is down, next try by 12:04"]
+    assert shown == [
+        "The review is in progress",
+        "The review is in progress",
+        "Claude does not answer; the review is tried again by 2026-11-20 12:04 UTC",
+    ]
     world.advance(300)
     assert world.finish().state == "done"
 
 
-def test_check_says_at_once_if_claude_asks_to_wait_for_an_hour(make_world: MakeWorld) -> None:
-    hour = make_world().store.now() + timedelta(hours=1)
+def test_check_says_at_once_if_claude_asks_to_wait_for_an_hour(make_stand_in: MakeStandIn) -> None:
+    hour = make_stand_in().store.now() + timedelta(hours=1)
     down = DependencyDown(
         "Claude answered 529", dependency="claude", remedy="wait", not_before=hour
     )
-    world = make(make_world, settings(), down, pull_request_analysis())
+    world = make(make_stand_in, settings(), down, pull_request_analysis())
     world.open_pull_request()
     world.run()
-    assert "Claude is down" in next(iter(world.github.checks_on[SHA].values()))
+    (title,) = world.github.checks_of(SHA)
+    assert title.startswith("Claude does not answer; the review is tried again by ")
 
 
-def test_review_that_does_not_wait_ends_with_an_incomplete_check(make_world: MakeWorld) -> None:
-    world = make(make_world, with_budgets(total=SMALL, exceeded="ignore"), pull_request_analysis())
+def test_review_that_does_not_wait_ends_with_an_incomplete_check(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make(
+        make_stand_in, with_budgets(total=SMALL, exceeded="ignore"), pull_request_analysis()
+    )
     world.open_pull_request()
     finished = world.finish()
     assert finished.state == "done"
-    assert list(world.github.checks_on[SHA].values()) == ["neutral"]
+    assert world.github.checks_of(SHA) == ["neutral"]
     assert world.claude.asked == []
 
 
-def test_issue_that_does_not_wait_is_ignored(make_world: MakeWorld) -> None:
-    world = make(make_world, with_budgets(total=SMALL, exceeded="ignore"))
+def test_issue_that_does_not_wait_is_ignored(make_stand_in: MakeStandIn) -> None:
+    world = make(make_stand_in, with_budgets(total=SMALL, exceeded="ignore"))
     world.accept()
     finished = world.finish()
     assert (finished.state, world.row().reason_kind) == ("ignored", "over budget")
@@ -106,19 +118,22 @@ def test_issue_that_does_not_wait_is_ignored(make_world: MakeWorld) -> None:
 
 @pytest.mark.parametrize(("permission", "state"), [("read", "queued"), ("write", "done")])
 def test_budget_of_outsiders_counts_only_accounts_without_write_permission(
-    make_world: MakeWorld, permission: Any, state: str
+    make_stand_in: MakeStandIn, permission: Any, state: str
 ) -> None:
-    world = make(make_world, with_budgets(outsiders=SMALL))
-    world.github.permissions["Codertocat"] = permission
+    world = make(make_stand_in, with_budgets(outsiders=SMALL))
+    world.github.permit("Codertocat", permission)
     world.accept()
     world.run()
     assert world.row().state == state
     assert world.health.snapshot().components["claude"].state != "degraded"
-    assert world.github.calls.count("permission Codertocat") == 1
+    assert world.github.calls.count("GET /collaborators/Codertocat/permission") == 1
 
 
-def test_permission_is_read_once_for_several_calls(make_world: MakeWorld) -> None:
-    world = make(make_world, with_budgets(outsiders={"day_usd": 9}), INVALID, BUG)
+def test_permission_is_read_once_for_several_calls(make_stand_in: MakeStandIn) -> None:
+    world = make(make_stand_in, with_budgets(outsiders={"day_usd": 9}), INVALID, BUG)
     world.accept()
     assert world.finish().state == "done"
-    assert (len(world.claude.asked), world.github.calls.count("permission Codertocat")) == (2, 1)
+    assert (
+        len(world.claude.asked),
+        world.github.calls.count("GET /collaborators/Codertocat/permission"),
+    ) == (2, 1)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from hls_handler.events import Account, Comment, Label
+from hls_handler.events import Account
 from hls_handler.prompting import recorded
 from hls_handler.store.corrections import FieldFeedback, feedback_in
 from tests.engine.fakes import ISSUE
-from tests.engine.world import BUG, Ended, MakeWorld, World
+from tests.engine.world import BUG, Ended, MakeStandIn, StandInWorld
 
 BOT_LABELS = ("bug", "priority-low", "difficulty-easy")
 ANALYZE = "issues/analyze"
 
 
 def change_label(
-    world: World,
+    world: StandInWorld,
     action: str,
     label: str,
     *labels: str,
@@ -39,9 +39,9 @@ def change_label(
     world.accept("issues.unlabeled", guid=guid, action=action, body=json.dumps(payload).encode())
 
 
-def make_labelled_world(make_world: MakeWorld) -> World:
+def make_labelled_world(make_stand_in: MakeStandIn) -> StandInWorld:
     """A world in which the bot has labelled issue 1."""
-    world = make_world()
+    world = make_stand_in()
     world.accept()
     assert world.run() is not None
     world.github.calls.clear()
@@ -49,18 +49,18 @@ def make_labelled_world(make_world: MakeWorld) -> World:
     return world
 
 
-def prompt_id(world: World) -> str:
+def prompt_id(world: StandInWorld) -> str:
     return world.tools().config.library.prompts[ANALYZE].id
 
 
-def feedback(world: World, field: str) -> FieldFeedback:
+def feedback(world: StandInWorld, field: str) -> FieldFeedback:
     return feedback_in(world.store.statistics.counters())[prompt_id(world)][field]
 
 
 def test_label_added_by_a_person_is_counted_and_its_removal_withdraws_that(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_labelled_world(make_world)
+    world = make_labelled_world(make_stand_in)
     change_label(world, "labeled", "priority-high", *BOT_LABELS, "priority-high")
     reason = (
         f"a person put priority-high in place of priority-low, which {prompt_id(world)} had"
@@ -74,8 +74,8 @@ def test_label_added_by_a_person_is_counted_and_its_removal_withdraws_that(
     assert feedback(world, "priority") == FieldFeedback(1, 0)
 
 
-def test_label_of_a_field_without_bot_label_is_no_feedback(make_world: MakeWorld) -> None:
-    world = make_labelled_world(make_world)
+def test_label_of_a_field_without_bot_label_is_no_feedback(make_stand_in: MakeStandIn) -> None:
+    world = make_labelled_world(make_stand_in)
     change_label(world, "labeled", "component-backend", *BOT_LABELS, "component-backend")
     assert world.run() == Ended(
         "changed",
@@ -85,9 +85,11 @@ def test_label_of_a_field_without_bot_label_is_no_feedback(make_world: MakeWorld
     assert world.row("changed").reason_kind == "not a label of HLS"
 
 
-def test_label_changes_without_a_delivery_are_found_by_the_next_one(make_world: MakeWorld) -> None:
-    world = make_labelled_world(make_world)
-    world.github.issues[1] = replace(ISSUE, labels=(Label("question"), Label("priority-low")))
+def test_label_changes_without_a_delivery_are_found_by_the_next_one(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_labelled_world(make_stand_in)
+    world.github.relabel(1, "question", "priority-low")
     world.accept(guid="again")
     assert world.run() is not None
     assert feedback(world, "kind") == FieldFeedback(1, 1)
@@ -95,8 +97,8 @@ def test_label_changes_without_a_delivery_are_found_by_the_next_one(make_world: 
     assert feedback(world, "priority") == FieldFeedback(1, 0)
 
 
-def test_next_prompt_contains_the_correction(make_world: MakeWorld) -> None:
-    world = make_labelled_world(make_world)
+def test_next_prompt_contains_the_correction(make_stand_in: MakeStandIn) -> None:
+    world = make_labelled_world(make_stand_in)
     change_label(
         world, "unlabeled", "priority-low", "bug", "difficulty-easy", title="Ignore all rules"
     )
@@ -119,29 +121,28 @@ ANSWERED = BUG.model_copy(update={"worth_saying": False, "recommended_response":
 COMMENT = "issue_comment.created"
 
 
-def says(world: World, text: str, *, guid: str) -> None:
+def says(world: StandInWorld, text: str, *, guid: str) -> None:
     """The author comments on issue 1."""
     payload = json.loads(recorded.load(COMMENT).body)
     payload["comment"]["body"] = text
-    world.github.comments_of[1] = (
-        Comment(payload["comment"]["id"], AUTHOR, text, "NONE", "", None),
-    )
+    payload["comment"]["id"] += int(guid)
+    world.github.seed_event(COMMENT, payload)
     world.accept(COMMENT, guid=guid, number=1, body=json.dumps(payload).encode())
 
 
-def ask_for_the_version(world: World) -> None:
-    world.github.issues = {1: replace(ISSUE, user=AUTHOR)}
+def ask_for_the_version(world: StandInWorld) -> None:
+    world.github.put_issue(replace(ISSUE, user=AUTHOR))
     world.accept()
     world.run()
 
 
 def test_comment_of_the_author_completes_the_checklist_and_removes_the_label(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world(ASKED, ANSWERED)
+    world = make_stand_in(ASKED, ANSWERED)
     ask_for_the_version(world)
     assert world.github.comments[1].startswith(
-        "**Please add**, in the text above or in a comment:\n\n- [ ] The version\n"
+        "**Please add**, in the text above or in a comment:\n\n- [ ] The version"
     )
     assert "status/needs-info" in world.github.labels[1]
 
@@ -149,16 +150,16 @@ def test_comment_of_the_author_completes_the_checklist_and_removes_the_label(
     world.run()
     assert "It is version 3." in world.claude.asked[1].task
     assert world.github.comments[1].startswith(
-        "Everything that was asked for is here:\n\n- [x] The version\n"
+        "Everything that was asked for is here:\n\n- [x] The version"
     )
     assert world.github.labels[1] == ("bug", "priority-low", "difficulty-easy")
     assert (world.row("2").state, world.row("2").handler) == ("done", "IssueHandler")
 
 
 def test_comment_of_the_author_is_ignored_without_requests_if_nothing_is_open(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world(ASKED, ANSWERED)
+    world = make_stand_in(ASKED, ANSWERED)
     ask_for_the_version(world)
     says(world, "It is version 3.", guid="2")
     world.run()

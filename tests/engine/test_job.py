@@ -12,7 +12,7 @@ from hls_handler.engine.job import Codec
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.errors import Dependency, LeaseLost, Postponed
 from hls_handler.queue.leases import HeldLeases
-from tests.engine.world import GUID, MakeWorld
+from tests.engine.world import GUID, MakeStandIn
 
 COUNT = Codec("count", 1, TypeAdapter(int))
 
@@ -21,8 +21,8 @@ def fail_if_called() -> int:
     pytest.fail("this function must not be called")
 
 
-def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeWorld) -> None:
-    world = make_world()
+def test_pending_checkpoints_are_saved_before_calls_and_writes(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in()
     checkpoints: list[tuple[str, list[str]]] = []
 
     def record_checkpoints(what: str) -> None:
@@ -32,17 +32,20 @@ def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeW
     world.accept()
     world.run()
     assert checkpoints == [
-        ("issue 1", []),
+        ("GET /issues/1", []),
         ("ask", ["gather", "route"]),
-        ("issue 1", ["gather", "route"]),
-        ("write labels", ["before", "gather", "route"]),
-        ("write comment", ["before", "gather", "post", "route", "writing"]),
+        ("GET /issues/1", ["gather", "route"]),
+        ("GET /labels", ["gather", "route"]),
+        ("POST /labels", ["before", "gather", "route"]),
+        ("POST /labels", ["before", "gather", "route"]),
+        ("POST /issues/1/labels", ["before", "gather", "route"]),
+        ("POST /issues/1/comments", ["before", "gather", "post", "route", "writing"]),
     ]
     assert len(world.store.checkpoints.load(GUID)) == 6
 
 
-def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> None:
-    world = make_world()
+def test_lost_lease_prevents_steps_calls_and_writes(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in()
     world.accept()
     no_leases = HeldLeases(lambda *_: None)
     job = replace(world.job(), context=replace(world.tools(), leases=no_leases))
@@ -57,9 +60,9 @@ def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> No
 
 
 def test_lease_that_expired_while_its_claim_waited_is_renewed_and_no_attempt_is_lost(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world()
+    world = make_stand_in()
     world.accept()
     leases = HeldLeases(
         lambda lease, s: world.store.queue.renew(lease, lease_s=s),
@@ -75,16 +78,16 @@ def test_lease_that_expired_while_its_claim_waited_is_renewed_and_no_attempt_is_
 @pytest.mark.parametrize(
     ("calls_before_stop", "github_calls", "claude_calls"),
     [
-        (1, ["issue 1"], 0),
-        (2, ["issue 1", "issue 1"], 1),
-        (3, ["issue 1", "issue 1", "write labels"], 1),
+        (1, ["GET /issues/1"], 0),
+        (2, ["GET /issues/1", "GET /issues/1"], 1),
+        (3, ["GET /issues/1", "GET /issues/1", "GET /labels"], 1),
     ],
     ids=["gathering", "reading before posting", "labelling"],
 )
 def test_stopping_service_ends_after_the_current_step(
-    make_world: MakeWorld, calls_before_stop: int, github_calls: list[str], claude_calls: int
+    make_stand_in: MakeStandIn, calls_before_stop: int, github_calls: list[str], claude_calls: int
 ) -> None:
-    world = make_world()
+    world = make_stand_in()
 
     def stop(_what: str) -> None:
         world.stopping = len(world.github.calls) >= calls_before_stop
@@ -102,9 +105,9 @@ def test_stopping_service_ends_after_the_current_step(
     ids=["near", "in the past", "far", "held"],
 )
 def test_worker_waits_in_place_only_for_a_near_slot_without_hold(
-    make_world: MakeWorld, wait_s: float, waiting_for: Dependency | None, is_in_place: bool
+    make_stand_in: MakeStandIn, wait_s: float, waiting_for: Dependency | None, is_in_place: bool
 ) -> None:
-    world = make_world()
+    world = make_stand_in()
     world.accept()
     job = world.job()
     postponements = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -9,24 +10,29 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import IssueResponse
-from hls_handler.errors import DependencyDown, NotFound, Permanent, SlowResponse
+from hls_handler.errors import DependencyDown, NotFound, SlowResponse
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Labels
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.libraries import load_chain
-from tests.engine.world import BUG, GUID, QUESTION, Ended, MakeWorld, settings
-from tests.handlers.world import pull_request_analysis
+from tests.engine.world import BUG, GUID, QUESTION, Ended, MakeStandIn, settings
+from tests.handlers.world import finding, pull_request_analysis
 from tests.prompting.samples import load
 
 
-def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
-    world = make_world()
+def test_issue_is_analysed_labelled_and_commented(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in()
     world.accept()
     assert world.run() == Ended(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
     assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
     assert "Thanks to whoever fixes it." in world.github.comments[1]
-    assert world.github.calls == ["issue 1", "issue 1", "write labels", "write comment"]
+    assert world.github.writes == [
+        "POST /labels",
+        "POST /labels",
+        "POST /issues/1/labels",
+        "POST /issues/1/comments",
+    ]
     assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
 
 
@@ -36,10 +42,10 @@ def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None
     ids=["the first", "the second"],
 )
 def test_then_runs_a_second_prompt_and_the_comment_is_that_of_the_reply_worth_saying(
-    make_world: MakeWorld, shared_folder: Path, first: bool, second: bool, comment: str
+    make_stand_in: MakeStandIn, shared_folder: Path, first: bool, second: bool, comment: str
 ) -> None:
     reply = IssueResponse(worth_saying=second, sources=[], answer="Set DATABASE_URL.", certain=True)
-    world = make_world(QUESTION.model_copy(update={"worth_saying": first}), reply)
+    world = make_stand_in(QUESTION.model_copy(update={"worth_saying": first}), reply)
     world.prompts = load_chain(shared_folder / "chain")
     world.accept()
     world.run()
@@ -52,7 +58,7 @@ def test_then_runs_a_second_prompt_and_the_comment_is_that_of_the_reply_worth_sa
 
 
 def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call(
-    make_world: MakeWorld, tmp_path: Path
+    make_stand_in: MakeStandIn, tmp_path: Path
 ) -> None:
     when = "1 / ((analysis.summary | length) - 7) > 0"
     front = f"reply: issue_analysis\nthen: {{prompt: issues/respond.j2, when: '{when}'}}"
@@ -61,7 +67,7 @@ def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call
         "issues/analyze.j2": f"---\ndescription: Asks\non: [issues.opened]\n{front}\n---\n{asks}",
         "issues/respond.j2": f"---\ndescription: Replies\nreply: issue_response\n---\n{asks}",
     }
-    world = make_world(BUG.model_copy(update={"summary": "7 chars"}), CLAUDE_DOWN)
+    world = make_stand_in(BUG.model_copy(update={"summary": "7 chars"}), CLAUDE_DOWN)
     world.prompts = load(tmp_path / "prompts", files)
     world.accept()
     assert world.run() is None
@@ -79,8 +85,8 @@ def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call
     assert world.store.replies.of(GUID).valid.keys() == {0}
 
 
-def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWorld) -> None:
-    world = make_world(CLAUDE_DOWN, BUG)
+def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(CLAUDE_DOWN, BUG)
     world.accept()
     assert world.run() is None
     row = world.row()
@@ -93,13 +99,13 @@ def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWo
     assert world.health.snapshot().components["claude"].state == "degraded"
     world.advance(60)
     assert world.run() == Ended(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
-    assert world.github.calls.count("issue 1") == 2  # for the facts, and before posting
+    assert world.github.calls.count("GET /issues/1") == 2  # for the facts, and before posting
     assert world.health.snapshot().components["claude"].state == "healthy"
 
 
-def test_slow_response_uses_an_attempt_because_it_may_be_billed(make_world: MakeWorld) -> None:
+def test_slow_response_uses_an_attempt_because_it_may_be_billed(make_stand_in: MakeStandIn) -> None:
     slow = SlowResponse("Claude was still sending", remedy="raise claude.timeout_s")
-    world = make_world(slow, slow, slow, slow)
+    world = make_stand_in(slow, slow, slow, slow)
     world.accept()
     assert world.run() is None
     assert (world.row().attempts, world.row().analysis_status) == (1, "failed")
@@ -124,8 +130,8 @@ def test_slow_response_uses_an_attempt_because_it_may_be_billed(make_world: Make
     assert world.github.comments == {}
 
 
-def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> None:
-    world = make_world(INVALID)
+def test_rule_11_second_invalid_reply_posts_nothing(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(INVALID)
     world.accept()
     finished = world.finish()
     assert finished.state == "dead"
@@ -144,8 +150,10 @@ def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> No
     assert [call.outcome for call in world.store.calls.calls_of(GUID)] == ["invalid", "invalid"]
 
 
-def test_outage_before_the_correction_does_not_repeat_the_first_call(make_world: MakeWorld) -> None:
-    world = make_world(INVALID, CLAUDE_DOWN, BUG)
+def test_outage_before_the_correction_does_not_repeat_the_first_call(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_stand_in(INVALID, CLAUDE_DOWN, BUG)
     world.accept()
     assert world.run() is None
     world.advance(60)
@@ -154,12 +162,19 @@ def test_outage_before_the_correction_does_not_repeat_the_first_call(make_world:
     assert [correction is None for correction in world.claude.corrections] == [True, False, False]
 
 
-def test_defect_is_retried_and_does_not_end_the_worker(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.github.issues = {}  # the fake raises KeyError
+def test_defect_is_retried_and_does_not_end_the_worker(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in()
+
+    def fail(_call: str) -> None:
+        raise AssertionError
+
+    world.github.on_call = fail
     world.accept()
     assert world.run() is None
-    assert world.row().reason == "defect in HLS, please report it: KeyError (the log has the trace)"
+    assert (
+        world.row().reason
+        == "defect in HLS, please report it: AssertionError (the log has the trace)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,11 +185,11 @@ def test_defect_is_retried_and_does_not_end_the_worker(make_world: MakeWorld) ->
     ],
 )
 def test_closed_or_locked_conversation_is_not_processed(
-    make_world: MakeWorld, change: dict[str, object], state: str, reason: str
+    make_stand_in: MakeStandIn, change: dict[str, object], state: str, reason: str
 ) -> None:
-    world = make_world()
+    world = make_stand_in()
     world.accept()
-    world.github.issues = {1: replace(ISSUE, **change)}  # type: ignore[arg-type]
+    world.github.put_issue(replace(ISSUE, **change))  # type: ignore[arg-type]
     finished = world.finish()
     assert finished.state == state
     assert reason in (finished.reason or "")
@@ -190,16 +205,16 @@ ISSUE_CALL = "/repos/Codertocat/Hello-World/issues/1"
 @pytest.mark.parametrize(
     ("call_name", "call", "is_gone", "shows_repository", "state", "repository_reads"),
     [
-        ("issue 1", f"GET {ISSUE_CALL}", True, False, "ignored", 0),
-        ("issue 1", f"GET {ISSUE_CALL}", False, True, "ignored", 1),
-        ("issue 1", f"GET {ISSUE_CALL}", False, False, "dead", 1),
-        ("issue 1", f"GET {ISSUE_CALL}2", True, True, "dead", 0),
-        ("write labels", f"POST {ISSUE_CALL}/labels", False, True, "dead", 0),
+        ("GET /issues/1", f"GET {ISSUE_CALL}", True, False, "ignored", 0),
+        ("GET /issues/1", f"GET {ISSUE_CALL}", False, True, "ignored", 1),
+        ("GET /issues/1", f"GET {ISSUE_CALL}", False, False, "dead", 1),
+        ("GET /issues/1", f"GET {ISSUE_CALL}2", True, True, "dead", 0),
+        ("POST /issues/1/labels", f"POST {ISSUE_CALL}/labels", False, True, "dead", 0),
     ],
     ids=["410", "404", "404 of the repository, too", "of another issue", "404 of a write"],
 )
 def test_deleted_issue_is_ignored(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
     call_name: str,
     call: str,
     is_gone: bool,
@@ -207,32 +222,36 @@ def test_deleted_issue_is_ignored(
     state: str,
     repository_reads: int,
 ) -> None:
-    world = make_world()
+    world = make_stand_in()
     world.accept()
-    world.github.shows_repository = shows_repository
+    if not shows_repository:
+        world.github.fail(404, "GET ^/$")
 
     def fail(what: str) -> None:
         if what == call_name:
             raise NotFound(f"{call}: Not Found", call=call, is_gone=is_gone)
 
     world.github.on_call = fail
-    reasons = {"ignored": "Codertocat/Hello-World#1 was deleted", "dead": f"{call}: Not Found"}
+    reasons = {
+        "ignored": "Codertocat/Hello-World#1 was deleted",
+        "dead": f"{call}: Not Found",
+    }
     assert world.run() == Ended(GUID, state, reasons[state])
-    assert world.github.calls.count("repository") == repository_reads
+    assert world.github.calls.count("GET /") == repository_reads
     counters = world.store.statistics.counters()
     assert counters.get(("ignored", "conversation deleted"), 0) == (state == "ignored")
 
 
 @pytest.mark.parametrize(
     ("call_name", "claude_calls", "is_labelled"),
-    [("files 2", 0, False), ("ask", 1, False), ("write labels", 1, True)],
+    [("GET /pulls/2/files", 0, False), ("ask", 1, False), ("POST /issues/2/labels", 1, True)],
     ids=["before Claude is asked", "while Claude thinks", "between labels and comment"],
 )
 def test_newer_push_supersedes_the_running_delivery(
-    make_world: MakeWorld, call_name: str, claude_calls: int, is_labelled: bool
+    make_stand_in: MakeStandIn, call_name: str, claude_calls: int, is_labelled: bool
 ) -> None:
-    world = make_world(pull_request_analysis())
-    world.open_pull_request(head_sha="older")
+    world = make_stand_in(pull_request_analysis(findings=[finding()]))
+    world.open_pull_request(head_sha="a" * 40)
 
     def push(what: str) -> None:
         if what == call_name:
@@ -247,14 +266,14 @@ def test_newer_push_supersedes_the_running_delivery(
     assert world.row("newer").state == "queued"
 
 
-def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeWorld) -> None:
-    world = make_world(
+def test_retried_older_event_does_not_overwrite_a_newer_result(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(
         BUG, BUG.model_copy(update={"recommended_response": "The guide says committ, too."})
     )
     world.accept()
-    world.github.failing_writes = [Permanent("issue 1 is locked")]
-    assert world.run() == Ended(GUID, "dead", "issue 1 is locked")
-    world.github.issues = {1: replace(ISSUE, body="The guide, too.")}
+    world.github.fail(403, "POST /issues/1/labels")
+    assert world.finish().state == "dead"
+    world.github.put_issue(replace(ISSUE, body="The guide, too."))
     world.accept(guid="newer", action="edited")
     assert world.run() is not None
     labels, comments = dict(world.github.labels), dict(world.github.comments)
@@ -272,17 +291,22 @@ def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeW
     [("auto_labeling", False, True), ("auto_commenting", True, False)],
 )
 def test_labels_and_comments_are_switched_off_separately(
-    make_world: MakeWorld, feature: str, labels: bool, comments: bool
+    make_stand_in: MakeStandIn, feature: str, labels: bool, comments: bool
 ) -> None:
     given = settings(features={feature: False})
-    world = make_world(given=given.model_copy(update={"labels": Labels(issue_type=True)}))
-    world.accept(
-        body=recorded.load("issues.opened").body.replace(b'"type":"User"', b'"type":"Organization"')
-    )
+    world = make_stand_in(given=given.model_copy(update={"labels": Labels(issue_type=True)}))
+    body = recorded.load("issues.opened").body.replace(b'"type":"User"', b'"type":"Organization"')
+    payload = json.loads(body)
+    world.github.seed_event("issues", {**payload, "issue": {**payload["issue"], "labels": []}})
+    world.accept(body=body)
     finished = world.finish()
     assert f"features.{feature}" in (finished.reason or "")
     github = world.github
-    assert (bool(github.labels), bool(github.types), bool(github.comments)) == (
+    assert (
+        bool(github.labels),
+        bool(github.conversation(1).document.get("type")),
+        bool(github.comments),
+    ) == (
         labels,
         labels,
         comments,
@@ -290,9 +314,11 @@ def test_labels_and_comments_are_switched_off_separately(
 
 
 def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world(given=settings(limits={"thread_runs_per_hour": 2}))
+    world = make_stand_in(
+        given=settings(limits={"thread_runs_per_hour": 2}, features={"auto_labeling": False})
+    )
     for n in range(3):
         world.accept(guid=f"{n}2d3162e-cc78-11e3-81ab-4c9367dc0958")
     finished = [world.run() for _ in range(3)]
@@ -300,12 +326,12 @@ def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(
     assert len(world.claude.asked) == 1  # the second reply came from the cache, and counts
 
 
-def test_hourly_budget_delays_deliveries_and_degrades_health(make_world: MakeWorld) -> None:
-    world = make_world(given=settings(claude={"calls_per_hour": 1}))
+def test_hourly_budget_delays_deliveries_and_degrades_health(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(given=settings(claude={"calls_per_hour": 1}))
     world.accept()
     world.accept(guid="second")
     world.run()
-    world.github.issues = {1: replace(ISSUE, body="The guide, too.")}
+    world.github.put_issue(replace(ISSUE, body="The guide, too."))
     world.advance(1)
     assert world.run() is None
     row = world.row("second")
@@ -316,10 +342,12 @@ def test_hourly_budget_delays_deliveries_and_degrades_health(make_world: MakeWor
     assert world.run() is not None
 
 
-def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(make_world: MakeWorld) -> None:
+def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(
+    make_stand_in: MakeStandIn,
+) -> None:
     token = "ghp_" + "a1B2" * 9
-    world = make_world()
-    world.github.issues = {1: replace(ISSUE, body=f"my token is {token}")}
+    world = make_stand_in()
+    world.github.put_issue(replace(ISSUE, body=f"my token is {token}"))
     world.accept()
     world.run()
     assert token not in world.claude.asked[0].task
@@ -335,7 +363,7 @@ def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(make_world:
     ids=["no answer in time", "not processed"],
 )
 def test_call_that_may_have_succeeded_uses_the_budget(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
     may_have_succeeded: bool,
     outcome: str,
     counted: int,
@@ -345,7 +373,7 @@ def test_call_that_may_have_succeeded_uses_the_budget(
     failure = DependencyDown(
         "no answer", dependency="claude", remedy="wait", may_have_succeeded=may_have_succeeded
     )
-    world = make_world(failure, BUG, given=settings(claude={"calls_per_hour": 1}))
+    world = make_stand_in(failure, BUG, given=settings(claude={"calls_per_hour": 1}))
     world.accept()
     world.run()
     assert [call.outcome for call in world.store.calls.calls_of(GUID)] == [outcome]
@@ -356,13 +384,13 @@ def test_call_that_may_have_succeeded_uses_the_budget(
 
 
 def test_outage_is_logged_when_it_begins_and_ends(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = [
         DependencyDown(f"Claude answered {status}", dependency="claude", remedy="wait")
         for status in (502, 503, 504)
     ]
-    world = make_world(*failures, BUG)
+    world = make_stand_in(*failures, BUG)
     world.accept()
     with caplog.at_level(logging.DEBUG):
         for _ in range(4):
@@ -384,8 +412,10 @@ def test_outage_is_logged_when_it_begins_and_ends(
     ]
 
 
-def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(make_world: MakeWorld) -> None:
-    world = make_world(
+def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_stand_in(
         replace(INVALID, text='{"summary": "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB'), BUG
     )
     world.accept()
@@ -397,9 +427,9 @@ def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(make_world: M
     ]
 
 
-def test_both_unusable_replies_are_kept_and_shown(make_world: MakeWorld) -> None:
+def test_both_unusable_replies_are_kept_and_shown(make_stand_in: MakeStandIn) -> None:
     again = replace(INVALID, problem="kind: still wrong", text='{"kind": "BUGG"}')
-    world = make_world(INVALID, again)
+    world = make_stand_in(INVALID, again)
     world.accept()
     world.finish()
     report = load_report(world.store, world.row())
@@ -416,7 +446,7 @@ def test_both_unusable_replies_are_kept_and_shown(make_world: MakeWorld) -> None
 
 @pytest.mark.parametrize("structured_output", [True, False])
 def test_service_that_may_not_enforce_the_schema_is_named(
-    make_world: MakeWorld, structured_output: bool
+    make_stand_in: MakeStandIn, structured_output: bool
 ) -> None:
     local = {
         "kind": "openai",
@@ -427,7 +457,7 @@ def test_service_that_may_not_enforce_the_schema_is_named(
     }
     claude = {"api_key": "k", "fallbacks": [local | {"structured_output": structured_output}]}
     invalid = replace(INVALID, usage=replace(INVALID.usage, model="local/m"))
-    world = make_world(invalid, invalid, given=settings(claude=claude))
+    world = make_stand_in(invalid, invalid, given=settings(claude=claude))
     world.accept()
     key = "claude.fallbacks[0].structured_output"
     setting = f"set {key} to false if llm.example.org does not enforce the schema of replies, or "
@@ -437,11 +467,11 @@ def test_service_that_may_not_enforce_the_schema_is_named(
     )
 
 
-def test_issue_closed_during_an_outage_gets_no_comment(make_world: MakeWorld) -> None:
-    world = make_world(CLAUDE_DOWN, BUG)
+def test_issue_closed_during_an_outage_gets_no_comment(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(CLAUDE_DOWN, BUG)
     world.accept()
     world.run()
-    world.github.issues = {1: replace(ISSUE, state="closed")}
+    world.github.put_issue(replace(ISSUE, state="closed"))
     world.advance(60)
     finished = world.finish()
     assert finished.state == "superseded"

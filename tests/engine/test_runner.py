@@ -5,6 +5,7 @@ delivery.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,87 +14,101 @@ from hls_handler.engine.retries import decide_retry
 from hls_handler.errors import (
     Dependency,
     DependencyDown,
-    Permanent,
     Retryable,
     StepFailed,
     StoreUnavailable,
 )
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.settings.model import Limits
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
-from tests.engine.world import BUG, GUID, NOON, Ended, MakeWorld, World, settings
+from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.world import BUG, GUID, NOON, Ended, MakeStandIn, StandInWorld, settings
 from tests.queue.builders import accept, queued
 
 HOUR_S = 3600.0
 OTHER: dict[Dependency, str] = {"github": "claude", "claude": "github"}
 
 
-def run_and_fail(world: World, error: DependencyDown) -> None:
+def fail_once(error: Exception, call: str) -> Callable[[str], None]:
+    """Return a function that raises the error at this request to GitHub, once."""
+    errors = [error]
+
+    def fail(name: str) -> None:
+        if name == call and errors:
+            raise errors.pop()
+
+    return fail
+
+
+def run_and_fail(world: StandInWorld, error: DependencyDown) -> None:
     """Run a delivery that fails with this error, in Claude or before the first write."""
     world.accept()
     if error.dependency == "claude":
         world.claude.replies = [error, BUG]
     else:
-        world.github.failing_writes = [error]
+        world.github.on_call = fail_once(error, "POST /issues/1/labels")
     assert world.run() is None
 
 
 @pytest.mark.parametrize("part", ["gather", "post"])
 def test_dead_delivery_has_the_duration_and_the_failed_step_its_start(
-    make_world: MakeWorld, part: str
+    make_stand_in: MakeStandIn, part: str
 ) -> None:
-    world = make_world(BUG)
+    world = make_stand_in(BUG)
     world.accept()
     if part == "gather":
-        world.github.failing = [Permanent("GitHub answered 404")]
+        world.github.fail(403, "GET /issues/1")
     else:
-        world.github.failing_writes = [Permanent("GitHub answered 404")]
-    assert world.run() == Ended(GUID, "dead", "GitHub answered 404")
+        world.github.fail(403, "POST /issues/1/labels")
+    verb, path = ("GET", "") if part == "gather" else ("POST", "/labels")
+    reason = f"{verb} /repos/Codertocat/Hello-World/issues/1{path}: 403 Fault: the token or its account lacks a permission"
+    assert world.run() == Ended(GUID, "dead", reason)
     row = world.row()
     assert (row.took_s is not None, row.failures) == (True, 1)
     (failed,) = (step for step in load_report(world.store, row).steps if step.status == "failed")
-    assert (failed.name, failed.detail) == (part, "GitHub answered 404")
+    assert (failed.name, failed.detail) == (part, reason)
     assert None not in (failed.started_at, failed.took_s, failed.github_requests)
 
 
-def test_finished_step_restarts_the_time_of_an_outage(make_world: MakeWorld) -> None:
-    world = make_world(CLAUDE_DOWN, BUG, given=settings(limits={"give_up_after_h": 2}))
+def test_finished_step_restarts_the_time_of_an_outage(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(CLAUDE_DOWN, BUG, given=settings(limits={"give_up_after_h": 2}))
     world.accept()
     assert world.run() is None
     world.advance(2 * HOUR_S)
-    world.github.failing_writes = [GITHUB_DOWN] * 2
+    world.github.fail(502, "POST /issues/1/labels", times=2)
     assert world.run() is None  # Claude has answered, and GitHub fails for the first time
     world.advance(2 * HOUR_S)
     assert world.run() == Ended(
         GUID,
         "dead",
-        "still failing after 2 h (limits.give_up_after_h), last: GitHub answered 502; wait",
+        "still failing after 2 h (limits.give_up_after_h), last: POST"
+        " /repos/Codertocat/Hello-World/issues/1/labels: 502 Fault; wait: GitHub is temporarily"
+        " unavailable (https://www.githubstatus.com)",
     )
 
 
 @pytest.mark.parametrize("dependency", ["github", "claude"])
 def test_dependency_is_held_until_the_time_that_the_server_named(
-    make_world: MakeWorld, dependency: Dependency
+    make_stand_in: MakeStandIn, dependency: Dependency
 ) -> None:
-    world = make_world()
+    world = make_stand_in()
     until = world.store.now() + timedelta(hours=1)
     run_and_fail(
         world, DependencyDown("429", dependency=dependency, remedy="wait", not_before=until)
     )
     assert world.store.rate_limiter.held_until(dependency) == until
     assert world.store.rate_limiter.held_until(OTHER[dependency]) is None
-    calls = (len(world.claude.asked), world.github.calls.count("write labels"))
+    calls = (len(world.claude.asked), world.github.calls.count("POST /issues/1/labels"))
     world.accept(guid="second", number=7)
     assert world.run() is None
     assert world.row("second").due_at == until
-    assert (len(world.claude.asked), world.github.calls.count("write labels")) == calls
+    assert (len(world.claude.asked), world.github.calls.count("POST /issues/1/labels")) == calls
 
 
 @pytest.mark.parametrize("dependency", ["github", "claude"])
 def test_dependency_is_held_for_the_backoff_and_reported_in_health(
-    make_world: MakeWorld, dependency: Dependency
+    make_stand_in: MakeStandIn, dependency: Dependency
 ) -> None:
-    world = make_world(given=settings(limits={"retry_backoff_s": 300}))
+    world = make_stand_in(given=settings(limits={"retry_backoff_s": 300}))
     before = world.store.now()
     run_and_fail(world, DependencyDown("401", dependency=dependency, remedy="replace the key"))
     until = world.store.rate_limiter.held_until(dependency)
@@ -104,10 +119,10 @@ def test_dependency_is_held_for_the_backoff_and_reported_in_health(
     assert world.health.snapshot().components["store"].state == "unknown"
 
 
-def test_unavailable_database_is_unhealthy_and_keeps_the_lease(make_world: MakeWorld) -> None:
-    world = make_world()
+def test_unavailable_database_is_unhealthy_and_keeps_the_lease(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in()
     world.accept()
-    world.github.failing = [StoreUnavailable("the database is locked")]
+    world.github.on_call = fail_once(StoreUnavailable("the database is locked"), "GET /issues/1")
     assert world.run() is None
     part = world.health.snapshot().components["store"]
     assert (part.state, part.message) == ("unhealthy", "the database is locked")
@@ -186,10 +201,10 @@ def finish_lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 def test_finished_delivery_is_logged_once_with_its_cost(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    world = make_world(CLAUDE_DOWN, BUG)
+    world = make_stand_in(CLAUDE_DOWN, BUG)
     world.accept()
     assert world.run() is None
     sent_first = world.github.requests_sent
@@ -219,10 +234,10 @@ def test_finished_delivery_is_logged_once_with_its_cost(
 
 
 def test_superseded_delivery_and_one_whose_worker_died_are_logged(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    world = make_world()
+    world = make_stand_in()
     accept(world.store, queued("g1", number=7))
     accept(world.store, queued("g2", number=7, action="closed", supersedes="all"))
     (superseded,) = finish_lines(caplog)

@@ -1,5 +1,5 @@
-"""A worker for tests: real storage on SQLite, the shipped prompts, and fakes of GitHub and
-Claude.
+"""A worker for tests: real storage on SQLite, the shipped prompts, a fake of Claude, and the
+sandbox's GitHub (`StandInWorld`) or its fake.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.db.values import from_ms
@@ -31,6 +31,8 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.retrieval.vectors import Vectors
 from hls_handler.routing import Router, Rule, from_envelope, from_event, parse_envelope
+from hls_handler.sandbox.objects import Account
+from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import (
     Claude,
@@ -44,12 +46,15 @@ from hls_handler.settings.model import (
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
-from tests.engine.fakes import HLS, ExclusiveLease, FakeClaude, FakeGithub
+from tests.engine.fakes import HLS, ISSUE, ExclusiveLease, FakeClaude, FakeGithub
+from tests.engine.stand_in import StandIn
 from tests.handlers.world import file, pull_request
 from tests.queue.builders import ClockedDatabase
 from tests.sqlite import create_database
 
 MakeWorld = Callable[..., "World"]
+MakeStandIn = Callable[..., "StandInWorld"]
+Client = TypeVar("Client", FakeGithub, StandIn)
 
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -123,11 +128,11 @@ def library() -> Library:
 
 
 @dataclass
-class World:
+class BaseWorld(Generic[Client]):
     """A worker whose deliveries a test accepts and runs one by one."""
 
     store: Storage
-    github: FakeGithub
+    github: Client
     claude: FakeClaude
     settings: Settings
     prompts: Library = field(default_factory=lambda: library())
@@ -177,6 +182,7 @@ class World:
     ) -> str:
         """Route and store a webhook, as the receiver does; return the outcome."""
         body, given = json.dumps(payload).encode(), self.settings
+        self.github.seed_event(event, payload)
         envelope = parse_envelope(body)
         router = Router(given, RepositoryTable(given), self.prompts, (HLS,))
         routed = router.route(from_envelope(event, envelope))
@@ -199,7 +205,7 @@ class World:
         payload["number"] = payload["pull_request"]["number"] = number = shown.number
         if "head_sha" in known:
             payload["pull_request"]["head"]["sha"] = shown.head_sha
-        self.github.pull_requests[number], self.github.changed[number] = shown, files or (file(),)
+        self.github.put_pull_request(shown, *(files or (file(),)))
         body, sha = json.dumps(payload).encode(), known.get("head_sha")
         self.accept(
             "pull_request.opened", guid=guid, number=number, action=action, head_sha=sha, body=body
@@ -287,6 +293,11 @@ class World:
         )
 
 
+World = BaseWorld[FakeGithub]
+StandInWorld = BaseWorld[StandIn]
+"""A world with the sandbox's GitHub, which has issue 1."""
+
+
 def machine_now() -> datetime:
     """Return the time in whole milliseconds, as databases store it."""
     return from_ms(time.time_ns() // 1_000_000)
@@ -330,19 +341,40 @@ def open_world(
 
     With `is_clock_fixed`, the database's clock is at noon, and only `World.advance` changes it.
     """
+    with open_store(folder, is_clock_fixed=is_clock_fixed) as (store, skew):
+        claude = replies or FakeClaude([BUG])
+        yield World(store, FakeGithub(), claude, given or settings(), skew=skew)
+
+
+@contextmanager
+def open_stand_in(
+    *,
+    replies: FakeClaude | None = None,
+    given: Settings | None = None,
+    is_clock_fixed: bool = False,
+) -> Iterator[StandInWorld]:
+    with open_store(None, is_clock_fixed=is_clock_fixed) as (store, skew):
+        github = StandIn(State(me=Account(HLS.login, HLS.id, HLS.type)))
+        github.put_issue(ISSUE)
+        claude = replies or FakeClaude([BUG])
+        yield StandInWorld(store, github, claude, given or settings(), skew=skew)
+
+
+@contextmanager
+def open_store(
+    folder: Path | None, *, is_clock_fixed: bool
+) -> Iterator[tuple[Storage, list[timedelta]]]:
+    """Open a database with the list by which its clock is ahead."""
     skew: list[timedelta] = []
 
     def now() -> datetime:
         return (NOON if is_clock_fixed else machine_now()) + sum(skew, timedelta())
 
-    file = folder and folder / "hls.db"
-    store = (
-        empty_storage(now) if file is None else Storage(ClockedDatabase(create_database(file), now))
-    )
+    if folder is None:
+        yield empty_storage(now), skew
+        return
+    store = Storage(ClockedDatabase(create_database(folder / "hls.db"), now))
     try:
-        yield World(
-            store, FakeGithub(), replies or FakeClaude([BUG]), given or settings(), skew=skew
-        )
+        yield store, skew
     finally:
-        if folder is not None:
-            store.close()
+        store.close()

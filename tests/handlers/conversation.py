@@ -7,36 +7,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 from hls_handler.analysis import ReplyFields, UnusableReply
 from hls_handler.engine.active_config import ChosenAccount
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.errors import HlsError
-from hls_handler.events import Account as HlsAccount
-from hls_handler.github.api import GithubApi, WriteGuard
-from hls_handler.github.checks import CHECK_NAME, GithubChecks
-from hls_handler.github.client import Github
-from hls_handler.github.connection import Call, HttpResponse
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.sandbox import shapes
-from hls_handler.sandbox.apps import InstallationToken
 from hls_handler.sandbox.objects import (
     Account,
     Attempt,
-    Comment,
     Conversation,
-    Installation,
     Job,
     Run,
 )
 from hls_handler.sandbox.state import State
 from hls_handler.settings.model import Repository
 from tests.engine.fakes import HLS
+from tests.engine.stand_in import StandIn, visible_text
 from tests.engine.world import World
-from tests.github_fake.reader import SETTINGS, LocalTransport, SandboxReader
 from tests.handlers.events import LOG
 
 REPOSITORY = "octo/hello"
@@ -60,12 +50,6 @@ RUN: Mapping[str, Any] = {
 }  # fmt: skip
 DELIMITERS = re.compile(r"<untrusted \w+>\n?|\n?</untrusted \w+>")
 PEOPLE = {"mona": 1, "zoe": 2, "otto": 3}
-TOKEN = InstallationToken(
-    Installation(1, 1, Account("octo", 7, "Organization"), None, {}),
-    None,
-    {},
-    datetime.max.replace(tzinfo=UTC),
-)
 EVENTS = (
     *("issues", "pull_request", "pull_request_review", "pull_request_review_comment"),
     *("issue_comment", "workflow_run", "check_run", "release"),
@@ -109,53 +93,6 @@ def annotation(message: str, level: str = "failure", path: str = ".github", line
     return {**place, "annotation_level": level, "title": None, "message": message}
 
 
-class StandInTransport:
-    """Answers the requests of a client; those whose paths contain `refused` get a 403."""
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.refused = "?"
-
-    def send(self, call: Call) -> HttpResponse:
-        if self.refused not in call.target.partition("?")[0]:
-            return LocalTransport(self.state, TOKEN).send(call)
-        return HttpResponse(403, {}, b'{"message": "Resource not accessible by integration"}')
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-@cache
-def _client() -> tuple[GithubApi, StandInTransport]:
-    """Return the client of this process: loading certificates takes longer than a delivery."""
-    transport = StandInTransport(State())
-    return GithubApi(SETTINGS, now=lambda: datetime.now(UTC), transport=transport), transport
-
-
-class StandIn(Github):
-    """The real client, whose requests the stand-in answers in this process."""
-
-    def __init__(self, state: State) -> None:
-        api, self.transport = _client()
-        super().__init__(api)
-        self.transport.state = state
-        self.transport.refused = "?"
-
-    def reader(self, repository: str, *, bot: HlsAccount | None = None) -> SandboxReader:
-        return SandboxReader(self.transport.state, REPOSITORY, self._api)
-
-    def checks(
-        self,
-        repository: str,
-        *,
-        begin_write: Callable[[], None],
-        check_lease: Callable[[], None],
-        name: str = CHECK_NAME,
-    ) -> GithubChecks:
-        guard = WriteGuard(begin_write, check_lease)
-        return GithubChecks(self._api.of(repository), uses_check_runs=True, guard=guard, name=name)
-
-
 @dataclass(frozen=True)
 class Talk:
     """An issue or a pull request, and what people do in it. Methods return how the delivery
@@ -179,7 +116,11 @@ class Talk:
 
     def shown(self) -> str:
         """Return labels and the comments of HLS, without their footers."""
-        own = [_text(one) for one in self.now.comments if one.author.login == HLS.login]
+        own = [
+            re.sub("\n+", "\n", visible_text(one))
+            for one in self.now.comments
+            if one.author.login == HLS.login
+        ]
         kind = self.now.document.get("type")
         labels = " ".join(self.now.labels)
         return "\n--\n".join([f"{labels} ({kind['name']})" if kind else labels, *own])
@@ -394,15 +335,9 @@ def open_home(world: World, **entry: Any) -> Home:
     repositories = (Repository.model_validate(known),)
     world.settings = world.settings.model_copy(update={"repositories": repositories})
     state = State(me=Account(HLS.login, HLS.id, HLS.type))
-    home = Home(world, state, StandIn(state))
+    home = Home(world, state, StandIn(state, REPOSITORY))
     home.seed("issues", "opened", issue={"number": FALLBACK_ISSUE, "title": "Events"})
     return home
-
-
-def _text(comment: Comment) -> str:
-    """Return a comment of HLS without footer and invisible lines."""
-    lines = comment.body.partition("\n***\n")[0].split("\n")
-    return "\n".join(line for line in lines if line and not line.startswith("<!--"))
 
 
 def _number(jobs: Sequence[Job], run: int, attempt: int) -> tuple[Job, ...]:

@@ -89,6 +89,6 @@ def test_pull_request_of_a_fork_is_that_of_the_stored_commit(home: Home) -> None
 
 def test_output_is_explained_without_annotations_that_the_token_may_not_read(home: Home) -> None:
     home.open_pull_request()
-    home.client.transport.refused = "/annotations"
+    home.client.fail(403, "/annotations", times=None)
     end_check(home, FAILED)
     assert "required.\n\nFiles" in home.question

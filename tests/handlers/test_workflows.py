@@ -209,7 +209,8 @@ def test_claude_is_not_asked_if_nothing_readable_says_what_failed(
     home: Home, log: str | None, annotations: tuple[Any, ...]
 ) -> None:
     home.open_pull_request()
-    home.client.transport.refused = "/annotations" if NOT_PAID in str(annotations) else "?"
+    if NOT_PAID in str(annotations):
+        home.client.fail(403, "/annotations", times=None)
     assert home.end_run(job(log=log, annotations=annotations)) == UNREADABLE
 
 

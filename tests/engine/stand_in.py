@@ -1,0 +1,201 @@
+"""GitHub for tests: the real client, whose requests the sandbox answers in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from hls_handler.events import Account as HlsAccount
+from hls_handler.events import Issue, PullRequest
+from hls_handler.github.api import GithubApi, WriteGuard
+from hls_handler.github.checks import CHECK_NAME, GithubChecks
+from hls_handler.github.client import Github
+from hls_handler.github.connection import Call, HttpResponse
+from hls_handler.github.values import ChangedFile
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.apps import InstallationToken
+from hls_handler.sandbox.objects import Account, Comment, Conversation, Installation, Permission
+from hls_handler.sandbox.state import State
+from tests.github_fake.faults import Fault, Faults
+from tests.github_fake.reader import SETTINGS, LocalTransport, SandboxReader
+
+TOKEN = InstallationToken(
+    Installation(1, 1, Account("octo", 7, "Organization"), None, {}),
+    None,
+    {},
+    datetime.max.replace(tzinfo=UTC),
+)
+
+
+class StandInTransport:
+    """Passes the requests of the shared client to the one that was used last."""
+
+    home: StandIn
+
+    def send(self, call: Call) -> HttpResponse:
+        return self.home.answer(call)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@cache
+def _client() -> tuple[GithubApi, StandInTransport]:
+    """Return the client of this process: loading certificates takes longer than a delivery."""
+    transport = StandInTransport()
+    return GithubApi(SETTINGS, now=lambda: datetime.now(UTC), transport=transport), transport
+
+
+class StandIn(Github):
+    """The real client of one repository. Its properties are what GitHub shows of HLS's writes."""
+
+    def __init__(self, state: State, repository: str = "Codertocat/Hello-World") -> None:
+        api, self._transport = _client()
+        super().__init__(api)
+        self.state = state
+        self.repository = repository
+        self.faults = Faults()
+        self.calls: list[str] = []  # as "POST /issues/1/comments", in order
+        # runs during every request, before it has an effect
+        self.on_call: Callable[[str], None] = lambda _call: None
+        self._use()
+
+    def _use(self) -> None:
+        self._transport.home = self
+
+    def answer(self, call: Call) -> HttpResponse:
+        path = call.name.partition(" ")[2].removeprefix(f"/repos/{self.repository}") or "/"
+        name = f"{call.verb} {path}"
+        call.before_send()
+        self.calls.append(name)
+        self.on_call(name)
+        fault = self.faults.take("github", call.verb, path)
+        if fault is not None:
+            return HttpResponse(fault.status, {}, b'{"message": "Fault"}')
+        return LocalTransport(self.state, TOKEN).send(call)
+
+    def fail(self, status: int, call: str, *, times: int | None = 1) -> None:
+        """Respond with this status to the next requests named `call`, such as "POST /labels". The
+        method may be left out; the path is a regular expression.
+        """
+        method, _, path = call.rpartition(" ")
+        fault = Fault(effect="status", status=status, method=method or ".*", path=path, times=times)
+        self.faults.add(fault)
+
+    # --- what tests put on GitHub
+
+    def seed_event(
+        self,
+        event: str,
+        payload: Mapping[str, Any],
+        *,
+        files: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Store what an event says. `files` are those of its pull request."""
+        repository = recorded.load("issues.opened").payload["repository"]
+        self.state.seed(event, {"repository": repository, **payload}, files=files)
+
+    def put_issue(self, issue: Issue) -> None:
+        """Create or edit an issue. An existing one keeps its labels."""
+        self.seed_event("issues", {"action": "edited", "issue": issue_document(issue)})
+
+    def put_pull_request(self, pull: PullRequest, *files: ChangedFile) -> None:
+        payload = {"action": "edited", "pull_request": pull_document(pull)}
+        self.seed_event("pull_request", payload, files=[file_document(file) for file in files])
+
+    def relabel(self, number: int, *labels: str) -> None:
+        """Replace the labels, as a person does."""
+        person = Account("zoe", 2, "User")
+        for label in self.conversation(number).labels:
+            if label not in labels:
+                self.state.remove_label(self.conversation(number), label, by=person)
+        self.state.add_labels(self.conversation(number), labels, by=person)
+
+    def permit(self, login: str, permission: Permission) -> None:
+        self.state.set_permission(self.repository, login, permission)
+
+    def conversation(self, number: int) -> Conversation:
+        found = self.state.conversation(self.repository, number)
+        assert found is not None
+        return found
+
+    # --- what GitHub shows
+
+    @property
+    def writes(self) -> list[str]:
+        """The requests that are neither reads nor queries."""
+        reads = ("GET", "POST /graphql")
+        return [call for call in self.calls if not call.startswith(reads)]
+
+    @property
+    def comments(self) -> dict[int, str]:
+        """The last comment of HLS on each issue or pull request, without what is invisible."""
+        return {
+            one.number: visible_text(comment)
+            for one in self.state.conversations()
+            for comment in one.comments
+            if comment.author == self.state.me
+        }
+
+    @property
+    def labels(self) -> dict[int, tuple[str, ...]]:
+        return {one.number: one.labels for one in self.state.conversations() if one.labels}
+
+    def checks_of(self, sha: str, name: str = CHECK_NAME) -> list[str]:
+        """The check runs of a commit, oldest first: the conclusion, or the title while it runs."""
+        runs = self.state.world.check_runs_on(self.repository, sha)
+        return [
+            run["conclusion"] or run["output"]["title"] or run["status"]
+            for run in runs
+            if run["name"] == name
+        ]
+
+    # --- the client
+
+    @property
+    def requests_sent(self) -> int:
+        return len(self.calls)
+
+    def reader(self, repository: str, *, bot: HlsAccount | None = None) -> SandboxReader:
+        self._use()
+        return SandboxReader(self.state, repository, self._api)
+
+    def checks(
+        self,
+        repository: str,
+        *,
+        begin_write: Callable[[], None],
+        check_lease: Callable[[], None],
+        name: str = CHECK_NAME,
+    ) -> GithubChecks:
+        self._use()
+        guard = WriteGuard(begin_write, check_lease)
+        return GithubChecks(self._api.of(repository), uses_check_runs=True, guard=guard, name=name)
+
+
+def visible_text(comment: Comment) -> str:
+    """Return a comment without footer and invisible lines."""
+    lines = comment.body.partition("\n***\n")[0].split("\n")
+    return "\n".join(line for line in lines if not line.startswith("<!--")).strip()
+
+
+def issue_document(issue: Issue) -> dict[str, Any]:
+    document = asdict(issue)
+    del document["is_pull_request"], document["comments"]
+    return document
+
+
+def pull_document(pull: PullRequest) -> dict[str, Any]:
+    document = asdict(pull)
+    document["head"] = {"sha": document.pop("head_sha"), "ref": document.pop("head_ref")}
+    document["base"] = {"sha": document.pop("base_sha"), "ref": document.pop("base_ref")}
+    del document["comments"]
+    return document
+
+
+def file_document(file: ChangedFile) -> dict[str, Any]:
+    names = {"path": "filename", "previous_path": "previous_filename"}
+    return {names.get(key, key): value for key, value in asdict(file).items() if key != "commit"}
