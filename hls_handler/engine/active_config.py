@@ -108,11 +108,11 @@ class BotAccount:
             self._fetch(github)
 
     def _fetch(self, github: Github) -> Account:
-        found = github.fetch_bot_account()
-        if found != self.cached:
-            self._accounts.save(self._fingerprint, found)
-            self.cached = found
-        return found
+        account = github.fetch_bot_account()
+        if account != self.cached:
+            self._accounts.save(self._fingerprint, account)
+            self.cached = account
+        return account
 
 
 def load_bot_accounts(settings: GithubSettings, store: Storage) -> tuple[BotAccount, ...]:
@@ -142,12 +142,12 @@ class ActiveConfig:
         return self.bots[0]
 
     def router(self, catalogue: Library) -> Router:
-        known = (
+        accounts = (
             ()
             if self.bot.cached is None
             else tuple(bot.cached for bot in self.bots if bot.cached is not None)
         )
-        return Router(self.settings, self.table, catalogue, known)
+        return Router(self.settings, self.table, catalogue, accounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +178,16 @@ def choose_account(
     `clients` and `bots` are those of each token; `wrote` has the logins that wrote on the
     conversation. Raises `DependencyDown` if GitHub does not return the account.
     """
-    known = [bot.cached for bot in bots]
+    accounts = [bot.cached for bot in bots]
     index = next(
-        (n for n, account in enumerate(known) if account is not None and account.login in wrote),
+        (n for n, account in enumerate(accounts) if account is not None and account.login in wrote),
         preferred,
     )
     bot = bots[index].get_or_fetch(clients[index])
     return ChosenAccount(
-        clients[index], bot, tuple(one for one in known if one is not None and one.id != bot.id)
+        clients[index],
+        bot,
+        tuple(other for other in accounts if other is not None and other.id != bot.id),
     )
 
 

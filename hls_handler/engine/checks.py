@@ -304,8 +304,8 @@ def _plan_group(job: Job, group: MergeGroup) -> EnsureCheck:
     heads = job.run_step(GROUP_HEADS, 0, partial(_read_heads, job, group), fits=bool)
     if changes := job.pending.take():  # the rest of the delivery may be repeated often
         job.store.checkpoints.save(job.lease, *changes)
-    found = [_find_head_check(job, head) for head in heads]
-    return plan_group_check(group.head_sha, found, job.rule.effective.review)
+    head_checks = [_find_head_check(job, head) for head in heads]
+    return plan_group_check(group.head_sha, head_checks, job.rule.effective.review)
 
 
 def _read_heads(job: Job, group: MergeGroup) -> tuple[HeadCheck, ...]:
@@ -317,8 +317,10 @@ def _read_heads(job: Job, group: MergeGroup) -> tuple[HeadCheck, ...]:
     merged = None
     if queued is not None:
         merged = find_merged(queued, reader.commits_between(group.base_sha, group.head_sha))
-    found = [_read_head(reader, number, is_queued=number == queued) for number in merged or ()]
-    return tuple(head for head in found if head is not None)
+    group_heads = [
+        _read_head(reader, number, is_queued=number == queued) for number in merged or ()
+    ]
+    return tuple(head for head in group_heads if head is not None)
 
 
 def _read_head(reader: GithubReader, number: int, *, is_queued: bool) -> HeadCheck | None:
@@ -379,14 +381,14 @@ def _set_title_check(job: Job, types: Sequence[str]) -> Outcome:
         else:
             assert event.pull_request is not None
             number = event.pull_request.number
-            shown = (
+            pull = (
                 event.pull_request
                 if event.is_recent
                 else job.context.github.reader(repository).pull_request(number)
             )
-            action = plan_title_check(shown.head_sha, shown.title, types)
-            if is_draft_of_queue(shown.user, shown.head_ref):
-                action = plan_group_title_check(shown.head_sha)
+            action = plan_title_check(pull.head_sha, pull.title, types)
+            if is_draft_of_queue(pull.user, pull.head_ref):
+                action = plan_group_title_check(pull.head_sha)
         checks = job.context.github.checks(
             repository, begin_write=job.begin_write, check_lease=job.check_lease, name=TITLE_CHECK
         )

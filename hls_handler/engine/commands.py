@@ -205,8 +205,8 @@ def _prepare_handler(job: Job, key: str) -> Job | str:
     """React, and return the job of the command's handler, or the reason why there is none."""
     handler = COMMAND_HANDLERS[key]
     url = job.config.settings.test_oracle.url
-    found = job.config.library.prompts.get(handler.prompt)
-    if job.situation.stop is not None or found is None:
+    prompt = job.config.library.prompts.get(handler.prompt)
+    if job.situation.stop is not None or prompt is None:
         reason = job.situation.stop or f"no folder of prompts has {handler.prompt}"
         return _join(_react(job, "confused"), str(reason))
     require_runs_left(job, job.situation.runs)
@@ -214,7 +214,7 @@ def _prepare_handler(job: Job, key: str) -> Job | str:
     if isinstance(handler, OracleHandler) and url is not None:
         handler = OracleHandler(partial(exchange, url))
     return replace(
-        job, rule=Rule(key, handler.prompt, job.rule.effective, found.path), handler=handler
+        job, rule=Rule(key, handler.prompt, job.rule.effective, prompt.path), handler=handler
     )
 
 
@@ -240,8 +240,10 @@ def _decide_finding(job: Job, command: Command, number: int, login: str) -> str:
     if command.name == "unclear":
         return _reply_with_hint(job, entry, number)
     if command.finding not in (None, entry.number):
-        wanted = f"/{command.name} {command.finding}"
-        text = f"This is the thread of finding {entry.number}: write `{wanted}` outside of it."
+        command_text = f"/{command.name} {command.finding}"
+        text = (
+            f"This is the thread of finding {entry.number}: write `{command_text}` outside of it."
+        )
         replied = _reply(job, entry, number, f"other-{job.lease.guid[:8]}", text)
         return _join(_react(job, "confused"), replied)
     if command.name in ("undismiss", "objection"):
@@ -282,7 +284,7 @@ def _reply(job: Job, entry: LedgerEntry, number: int, key: str, text: str) -> st
 def _find_thread(job: Job, entry: LedgerEntry, number: int) -> ReviewThread | None:
     reader = job.context.github.reader(job.event.repository.full_name, bot=job.bot)
     threads = reader.review_threads(number)
-    return next((one for one in threads if one.comment_id == entry.comment_id), None)
+    return next((thread for thread in threads if thread.comment_id == entry.comment_id), None)
 
 
 def _list_dismissing(job: Job, entry: LedgerEntry, number: int) -> set[str]:
@@ -294,8 +296,8 @@ def _list_dismissing(job: Job, entry: LedgerEntry, number: int) -> set[str]:
     thread = _find_thread(job, entry, number)
     if thread is None:
         return set()
-    found = find_dismissals(thread, entry.void_dismissals)
-    logins = {login for key, login in found.items() if key not in entry.void_dismissals}
+    dismissals = find_dismissals(thread, entry.void_dismissals)
+    logins = {login for key, login in dismissals.items() if key not in entry.void_dismissals}
     reader = job.context.github.reader(job.event.repository.full_name)
     return {login for login in logins if reader.permission(login) in MAY_COMMAND}
 
@@ -377,12 +379,12 @@ def _request_review(
 
     Its request id begins with `request`, or with `CONCLUDED`.
     """
-    found = _find_review(job, number, review, request)
-    if isinstance(found, str):
-        return _join(_react(job, if_impossible), f"no review was requested: {found}")
+    requested = _find_review(job, number, review, request)
+    if isinstance(requested, str):
+        return _join(_react(job, if_impossible), f"no review was requested: {requested}")
     reacted = _react(job, reaction)
-    accepted = job.store.queue.accept([found], finds_replays=False)[0]
-    if found.request_id.startswith(COMMANDED) and accepted.outcome == "queued":
+    accepted = job.store.queue.accept([requested], finds_replays=False)[0]
+    if requested.request_id.startswith(COMMANDED) and accepted.outcome == "queued":
         _log_review(job, number, accepted.guid)
     what = "all changes" if review == "full" else "what is new"
     log.info(

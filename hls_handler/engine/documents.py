@@ -118,13 +118,13 @@ def _store_changes(texts: Texts, scope: str, files: CommitFiles) -> bool:
 
     Raises `Permanent` if there are too many for one update; the next one goes on.
     """
-    found = files.list_files(EXTENSIONS)
+    blobs = files.list_files(EXTENSIONS)
     if files.no_mirror:
         return False
-    found = {path: blob for path, blob in found.items() if len(path.encode()) <= MAX_PATH_BYTES}
-    chosen = sorted(found, key=lambda path: (path.count("/"), path))[:MAX_FILES]
-    known = texts.versions(scope)
-    changed = [path for path in chosen if known.get(path) != found[path]]
+    blobs = {path: blob for path, blob in blobs.items() if len(path.encode()) <= MAX_PATH_BYTES}
+    chosen = sorted(blobs, key=lambda path: (path.count("/"), path))[:MAX_FILES]
+    stored = texts.versions(scope)
+    changed = [path for path in chosen if stored.get(path) != blobs[path]]
     number = 0
     for start in range(0, len(changed), FILES_PER_READ):
         if number > SECTIONS_PER_UPDATE:
@@ -138,16 +138,16 @@ def _store_changes(texts: Texts, scope: str, files: CommitFiles) -> bool:
         sections = [
             NewText(
                 path,
-                clean_title(one.title),
-                clean_and_redact(one.text),
-                one.line,
-                one.end_line,
-                found[path],
+                clean_title(section.title),
+                clean_and_redact(section.text),
+                section.line,
+                section.end_line,
+                blobs[path],
             )
             for path, text in contents.items()
-            for one in split_sections(path, remove_html_comments(text, keep_lines=True))
+            for section in split_sections(path, remove_html_comments(text, keep_lines=True))
         ]
         texts.replace(scope, paths, sections)
         number += len(sections)
-    texts.replace(scope, known.keys() - set(chosen), [])
+    texts.replace(scope, stored.keys() - set(chosen), [])
     return bool(changed)

@@ -417,12 +417,12 @@ def _report_settings_problems(
 def _list_problems(
     file: RepositorySettingsFile | None, guidance: FileProblems | None
 ) -> list[FileProblems]:
-    found: list[FileProblems] = []
+    problems: list[FileProblems] = []
     if file is not None and file.settings.problems:
-        found.append(FileProblems(PATH, file.version or "", file.settings.problems))
+        problems.append(FileProblems(PATH, file.version or "", file.settings.problems))
     if guidance is not None:
-        found.append(guidance)
-    return found
+        problems.append(guidance)
+    return problems
 
 
 def _report(job: Job, conversation: Conversation, files: Sequence[FileProblems]) -> Outcome:

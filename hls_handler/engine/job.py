@@ -448,13 +448,13 @@ def encode_reply(answered: Reply, *, shown: Sequence[str] = ()) -> StoredReply:
         hidden = redact(cleaned)
         return hidden if hidden == cleaned else redact_reply(cleaned, code())
 
-    given = answered.fields.model_dump(mode="json")
+    values = answered.fields.model_dump(mode="json")
     plain = map_strings(
-        given,
+        values,
         change,
         lambda text: clean_and_redact(CodeText(text)),
     )
-    reply = plain if plain == given else fit(plain, type(answered.fields))
+    reply = plain if plain == values else fit(plain, type(answered.fields))
     return StoredReply(
         answered.prompt_id,
         answered.reply_type,

@@ -190,7 +190,7 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[Sent
 
 
 def _enabled_entries(settings: Settings) -> list[tuple[Repository, EffectiveSettings]]:
-    effective = {one.pattern: one for one in RepositoryTable(settings).all()}
+    effective = {enabled.pattern: enabled for enabled in RepositoryTable(settings).all()}
     return [(entry, effective[entry.name]) for entry in settings.repositories if entry.enabled]
 
 
@@ -201,22 +201,24 @@ def _has_prompt(event: str, effective: EffectiveSettings, library: Library) -> b
     return any(_overlap(event, key) and (key in effective.use or library.on(key)) for key in keys)
 
 
-def _overlap(one: str, other: str) -> bool:
+def _overlap(pattern: str, other: str) -> bool:
     """Return whether two keys have an event in common: "issues" has one with "issues.opened"."""
-    return one == other or one == other.partition(".")[0] or other == one.partition(".")[0]
+    return (
+        pattern == other or pattern == other.partition(".")[0] or other == pattern.partition(".")[0]
+    )
 
 
 def _can_run(name: str, effective: EffectiveSettings, library: Library) -> bool:
     """Return True if an enabled event of the entry can lead to the prompt, also as a follow-up."""
     first = {name, *library.leading_to(name)}
-    named = {one.prompt for one in effective.use.values()}
+    named = {use.prompt for use in effective.use.values()}
     return any(
-        one in named
+        use in named
         or any(
             _enables(effective, key) and effective.find_prompt(key) is None
-            for key in library.prompts[one].on
+            for key in library.prompts[use].on
         )
-        for one in first
+        for use in first
     )
 
 
@@ -233,7 +235,7 @@ def _find_unused(settings: Settings, library: Library) -> Iterator[Prompt]:
         if (
             prompt.on
             and not runs_otherwise
-            and not any(_enables(one, key) for _, one in entries for key in prompt.on)
+            and not any(_enables(entry, key) for _, entry in entries for key in prompt.on)
         ):
             yield prompt
 

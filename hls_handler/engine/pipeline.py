@@ -298,8 +298,8 @@ def process_delivery(lease: Lease, context: WorkerContext, attempt: Attempt) -> 
         outcome = end_ignored_check(job, routing_input, end.kind, end.reason)
     if outcome is None and end.state == "ignored":
         job.pending.take()  # no notes for `hls why`
-    for one in filter(None, (outcome, title_outcome)):
-        end = replace(end, reason=f"{end.reason}; {one.detail}")
+    for part in filter(None, (outcome, title_outcome)):
+        end = replace(end, reason=f"{end.reason}; {part.detail}")
     return end
 
 
@@ -325,9 +325,9 @@ def _process(job: Job, routing_input: RoutingInput) -> End:
             return End("ignored", THREAD_OF_OTHERS, kind="nothing asked")
         rule = elsewhere
     if isinstance(rule, Ignored):
-        wanted = _take_over_review(job, rule.kind)
-        if wanted is not None:
-            return _process(replace(job, event=wanted), from_event(wanted))
+        review = _take_over_review(job, rule.kind)
+        if review is not None:
+            return _process(replace(job, event=review), from_event(review))
         return End("ignored", rule.reason, kind=rule.kind)
     if isinstance(rule, LabelCorrection):
         return correct_label(job, rule)

@@ -96,7 +96,9 @@ def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]
     """
     steps = OutcomeSteps(job)
     comments = [action for action in actions if isinstance(action, EnsureComment)]
-    return tuple(steps.execute(one, lambda one, _: _unposted(one)) for one in comments)
+    return tuple(
+        steps.execute(comment, lambda comment, _: _unposted(comment)) for comment in comments
+    )
 
 
 def _unposted(action: EnsureComment) -> Outcome:
@@ -233,7 +235,9 @@ def post_without_reply(job: Job, actions: tuple[EnsureCheck, ...]) -> tuple[Outc
     """Execute the actions of a delivery that needs no call to Claude, and return their outcomes."""
     job.require_reads_allowed()
     steps = OutcomeSteps(job)
-    return tuple(steps.execute(action, lambda one, _: ensure_check(job, one)) for action in actions)
+    return tuple(
+        steps.execute(action, lambda check, _: ensure_check(job, check)) for action in actions
+    )
 
 
 class Posting:
@@ -308,7 +312,9 @@ class Posting:
     def end(self) -> tuple[Outcome, ...]:
         """Return all outcomes. Raises the error of an action that GitHub refused."""
         if self._failed:
-            raise next((one for one in self._failed if isinstance(one, Retryable)), self._failed[0])
+            raise next(
+                (error for error in self._failed if isinstance(error, Retryable)), self._failed[0]
+            )
         for outcome in self._outcomes:
             if outcome.kind == "dry_run":
                 log.info(
@@ -331,7 +337,7 @@ class Posting:
         written = [action for action in actions if isinstance(action, Written) and is_commenting]
         if not written:
             job.store.interruptions.require(check)
-        for name in dict.fromkeys(_lock_name(job, one) for one in written):
+        for name in dict.fromkeys(_lock_name(job, write) for write in written):
             self._acquire(name, None if self._acquired else check)
         reader = job.context.github.reader(job.event.repository.full_name)
         current = (
@@ -341,8 +347,8 @@ class Posting:
         )
         check_conversation(job.event, current, may_be_closed=self._conversation.may_be_closed)
         if self._history.labels():
-            shown = _shown_labels(current, job.config.library, job.rule.effective)
-            _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, shown))
+            labels = _shown_labels(current, job.config.library, job.rule.effective)
+            _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, labels))
         comments = [
             _lock_name(job, action) for action in written if isinstance(action, EnsureComment)
         ]
@@ -519,19 +525,19 @@ def correct_label(job: Job, correction: LabelCorrection) -> End:
     group = correction.group
     # parse_event rejects a label event without its issue or pull request
     assert conversation is not None
-    shown = _shown_labels(conversation, job.config.library, correction.effective)
-    found = job.store.corrections.record_change(
-        lease, job.bot.login, group, shown, at=lease.received_at
+    labels = _shown_labels(conversation, job.config.library, correction.effective)
+    recorded = job.store.corrections.record_change(
+        lease, job.bot.login, group, labels, at=lease.received_at
     )
-    _log_corrections(found)
-    if not found.compared:
+    _log_corrections(recorded)
+    if not recorded.compared:
         reason = (
             f"HLS has set no {group} label here within {CORRECTION_WINDOW_DAYS} days, so its change"
             " is no feedback"
         )
         return End("ignored", reason, kind="not a label of HLS")
     unchanged = f"the stored correction of HLS's {group} label here is unchanged"
-    return End("done", "; ".join(map(_describe_label, found.changed)) or unchanged)
+    return End("done", "; ".join(map(_describe_label, recorded.changed)) or unchanged)
 
 
 def _describe_label(label: AppliedLabel) -> str:

@@ -71,7 +71,7 @@ def undo_issue(job: Job) -> End:
         posting = Posting(job, Conversation(number, is_pull_request=False, may_be_closed=True))
         posting.execute_all(_list_actions(job.lease.batch_id, plan))
         outcomes = posting.end()
-    details = [*(one.detail for one in outcomes), *plan.left]
+    details = [*(outcome.detail for outcome in outcomes), *plan.left]
     return End("done", "; ".join(details) or "the batch changed nothing here")
 
 
@@ -90,7 +90,7 @@ def _plan_undo(job: Job, number: int) -> UndoPlan:
     accounts = (job.bot, *job.others)
 
     def is_own(actor: Account | None) -> bool:
-        return actor is not None and any(is_by(actor, one) for one in accounts)
+        return actor is not None and any(is_by(actor, account) for account in accounts)
 
     present = [label.name for label in reader.issue(number).labels]
     return decide_undo(written, present, reader.timeline(number), is_own)
@@ -103,11 +103,11 @@ def _load_written(job: Job, guid: str) -> Written:
     steps = job.store.checkpoints.load(guid)
     outcomes: dict[str, Outcome] = {}
     for (name, _), step in steps.items():
-        found = OUTCOME.decode(step) if name == OUTCOME.name else None
-        if found is not None and found.kind == "dry_run":
+        outcome = OUTCOME.decode(step) if name == OUTCOME.name else None
+        if outcome is not None and outcome.kind == "dry_run":
             return NOTHING_WRITTEN
-        if found is not None:
-            outcomes[found.action] = found
+        if outcome is not None:
+            outcomes[outcome.action] = outcome
     before = LABELS_BEFORE.decode(steps.get((LABELS_BEFORE.name, 0)))
     if before is None:  # it died before its first write, or had nothing to write
         labels: Sequence[str] = ()
@@ -119,8 +119,10 @@ def _load_written(job: Job, guid: str) -> Written:
     of_type = outcomes.get("type")
     has_type = of_type is not None and of_type.kind == "changed"
     found_type = of_type is not None and of_type.detail == HAS_TYPE
-    begun = [COMMENT_WRITE_BEGUN.decode(one) for key, one in steps.items() if key[0] == "writing"]
-    has_comment = any(one is not None and one.how == "created" for one in begun)
+    begun = [
+        COMMENT_WRITE_BEGUN.decode(write) for key, write in steps.items() if key[0] == "writing"
+    ]
+    has_comment = any(write is not None and write.how == "created" for write in begun)
     is_rewritten = has_comment and _is_rewritten(job, outcomes.get("comment"))
     return Written(tuple(labels), has_type, has_comment, is_rewritten, found_type)
 
@@ -142,28 +144,30 @@ def decide_undo(
 ) -> UndoPlan:
     """Decide what to take back: what HLS, and no person, changed last. `present` are the labels."""
     labels: list[str] = []
-    left: list[str] = []
+    remaining: list[str] = []
     now = {name.casefold() for name in present}
     for name in written.labels:
-        changes = [one for one in timeline if (one.label or "").casefold() == name.casefold()]
+        changes = [
+            change for change in timeline if (change.label or "").casefold() == name.casefold()
+        ]
         last = changes[-1] if changes else None
         if last is None or not is_own(last.actor):
-            left.append(f"{name} stays as it is: {_name_actor(last)} changed it last")
+            remaining.append(f"{name} stays as it is: {_name_actor(last)} changed it last")
         elif name.casefold() in now:
             labels.append(name)
     has_type = written.has_type
-    types = [one for one in timeline if one.event.startswith("issue_type_")]
+    types = [change for change in timeline if change.event.startswith("issue_type_")]
     is_own_type = bool(types) and is_own(types[-1].actor)
     if written.found_type:
         has_type = is_own_type
     elif has_type and types and not is_own_type:
-        left.append(f"the type stays as it is: {_name_actor(types[-1])} changed it last")
+        remaining.append(f"the type stays as it is: {_name_actor(types[-1])} changed it last")
         has_type = False
     has_comment = written.has_comment
     if written.is_rewritten:
-        left.append("our comment stays as it is: a later event rewrote it")
+        remaining.append("our comment stays as it is: a later event rewrote it")
         has_comment = False
-    return UndoPlan(tuple(labels), has_type, has_comment, tuple(left))
+    return UndoPlan(tuple(labels), has_type, has_comment, tuple(remaining))
 
 
 def _name_actor(event: TimelineEvent | None) -> str:
@@ -176,7 +180,7 @@ def _list_actions(batch: int | None, plan: UndoPlan) -> tuple[Action, ...]:
     actions: list[Action] = []
     if plan.labels:
         own = tuple(RequestedLabel(name, f"undo {name}") for name in plan.labels)
-        groups = tuple(one.group for one in own)
+        groups = tuple(label.group for label in own)
         actions.append(EnsureLabels((), groups, own))
     if plan.has_type:
         actions.append(EnsureIssueType(None))

@@ -146,7 +146,7 @@ class Workers:
         """Claim the next delivery when one is due; None if the service stops."""
         while not self._stopping.is_set():
             self._delivery_ended.clear()
-            seen = self._wake_ups
+            wake_ups = self._wake_ups
             limits = self._limits()
             idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
             lease = self._claim(name, limits) if idle_s == 0 else None
@@ -155,11 +155,11 @@ class Workers:
             wait_s = self._poll_s if idle_s is None else min(idle_s, self._poll_s)
             self._delivery_ended.wait(self._rest_s)
             with self._woken:
-                self._woken.wait_for(partial(self._is_woken, seen), wait_s - self._rest_s)
+                self._woken.wait_for(partial(self._is_woken, wake_ups), wait_s - self._rest_s)
         return None
 
-    def _is_woken(self, seen: int) -> bool:
-        return self._wake_ups != seen or self._stopping.is_set()
+    def _is_woken(self, wake_ups: int) -> bool:
+        return self._wake_ups != wake_ups or self._stopping.is_set()
 
     def _claim(self, name: str, limits: Limits) -> Lease | None:
         asked_at = self._leases.now()

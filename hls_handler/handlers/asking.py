@@ -89,7 +89,7 @@ class Asking:
         replies = [reply]
         names = [self.first]
         left_out = ""
-        shown = ""
+        failure = ""
         while (name := self.library.find_next_prompt(names[-1], replies[-1].fields)) is not None:
             following = {**variables, "analysis": replies[-1].fields}
             try:
@@ -98,21 +98,27 @@ class Asking:
                 if not self.keeps_review:
                     raise
                 left_out = f"the follow-up prompt {name} was left out: {exc}"
-                shown = f"{name}: {describe_failure(exc)}"
+                failure = f"{name}: {describe_failure(exc)}"
                 log.warning("follow-up prompt left out", extra={"prompt": name, "reason": str(exc)})
                 break
             names.append(name)
         have_comments = tuple(name in self.library.comments for name in names)
-        return Replies(tuple(replies), tuple(names), have_comments, left_out, shown)
+        return Replies(tuple(replies), tuple(names), have_comments, left_out, failure)
 
 
 def join_replies(replies: Sequence[Reply]) -> Reply:
     """Join the replies about the parts of one event, at least one. The first one is about the most
     important files.
     """
-    analyses = [one.fields for one in replies if isinstance(one.fields, PullRequestAnalysis)]
+    analyses = [
+        partial_reply.fields
+        for partial_reply in replies
+        if isinstance(partial_reply.fields, PullRequestAnalysis)
+    ]
     reply = join_analyses(analyses) if len(analyses) > 1 else replies[0].fields
-    return replace(replies[0], fields=reply, usage=sum_usage(one.usage for one in replies))
+    return replace(
+        replies[0], fields=reply, usage=sum_usage(partial_reply.usage for partial_reply in replies)
+    )
 
 
 def describe_failure(error: Permanent) -> str:

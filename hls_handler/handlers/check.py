@@ -57,7 +57,7 @@ class EndedReview:
     @cached_property
     def opened(self) -> Sequence[LedgerEntry]:
         """The findings that count, most severe first."""
-        return sort_entries(one for one in self.findings if one.counts)
+        return sort_entries(finding for finding in self.findings if finding.counts)
 
 
 def plan_check(review: EndedReview, settings: Review) -> EnsureCheck:
@@ -147,20 +147,20 @@ def _title(review: EndedReview, dismissed: str) -> str:
     """Return a title such as "10 open findings, 1 critical; 6 of 6 files reviewed"."""
     coverage = review.coverage
     opened = review.opened
-    found = ""
+    prefix = ""
     if opened:
         worst = opened[0].severity
         number = sum(finding.severity == worst for finding in opened)
-        found = (
+        prefix = (
             f"{count(len(opened), 'open finding')}, {number} {worst}{_describe_unseen(opened)}; "
         )
-    found += dismissed
+    prefix += dismissed
     if coverage.needed:
-        return f"{found}{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed"
+        return f"{prefix}{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed"
     reasons = count_reasons(file.reason or "reviewed" for file in coverage.files)
     nothing = "Nothing"
-    if found:
-        nothing = f"{found}nothing"
+    if prefix:
+        nothing = f"{prefix}nothing"
     return f"{nothing} needs a review: {reasons or 'no file was changed'}"
 
 
@@ -224,9 +224,9 @@ def _describe_opened(opened: Sequence[LedgerEntry]) -> Iterator[str]:
         yield f"Open findings: {', '.join(_list_numbers(opened))}."
     undecided = sum(finding.is_undecided for finding in opened)
     if undecided:
-        found = count(undecided, "open finding")
+        findings = count(undecided, "open finding")
         cure = "`/review` of a person with write permission asks Claude again"
-        yield f"It is undecided whether a change fixes {found}: {cure}."
+        yield f"It is undecided whether a change fixes {findings}: {cure}."
     for finding in opened:
         if finding.unseen:
             title = sanitize_inline(CodeText(finding.title))
@@ -322,10 +322,10 @@ def find_title_problem(title: str, types: Sequence[str]) -> str | None:
     """Return why a title is not conventional: "its type is none of feat and fix"; None if it is.
     Quotes no title.
     """
-    found = TITLE.fullmatch(clean_title(title))
-    if found is None:
+    match = TITLE.fullmatch(clean_title(title))
+    if match is None:
         return "it does not have the form type: description"
-    if found["type"].lower() in types:  # types of the settings are in lower case
+    if match["type"].lower() in types:  # types of the settings are in lower case
         return None
     return f"its type is none of {', '.join(types)}"
 

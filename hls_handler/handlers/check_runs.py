@@ -95,5 +95,6 @@ def _list_lines(check: CheckRun, reader: GithubReader) -> Iterator[str]:
     annotations: tuple[CheckAnnotation, ...] = ()
     with suppress(Permanent):  # a fine-grained token may not read those of a private repository
         annotations = reader.annotations(check.id)
-    for one in annotations:
-        yield from f"{one.path}:{one.line}: {one.level}: {one.title} {one.message}".splitlines()
+    for note in annotations:
+        text = f"{note.path}:{note.line}: {note.level}: {note.title} {note.message}"
+        yield from text.splitlines()

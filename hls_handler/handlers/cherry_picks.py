@@ -119,8 +119,8 @@ class CherryPickHandler(Handler):
         number = facts.pull_request.number
         job.choose(Conversation(number, is_pull_request=True, may_be_closed=True))
         variables = self.variables(facts)
-        shown = partial(list_comment_variables, facts)
-        answered = answer(job, variables, shown, find_skip_reason(facts))
+        list_variables = partial(list_comment_variables, facts)
+        answered = answer(job, variables, list_variables, find_skip_reason(facts))
         return job.post(*plan(job.event, answered.analysis), reason=answered.reason)
 
     def variables(self, facts: CherryPickFacts) -> Mapping[str, object]:
@@ -164,14 +164,16 @@ def _pick(source: Source, pull: PullRequest, branch: str) -> CherryPickFacts:
     pick = files.cherry_pick(change.base, onto)
     if pick is None:
         raise _NotPicked(f"{NEEDS_MIRROR}: {files.no_mirror}")
-    shown: list[ConflictingFile] = []
-    left = source.limits.input_tokens
+    conflicting: list[ConflictingFile] = []
+    free_tokens = source.limits.input_tokens
     for conflict in pick.conflicts:
-        file = _choose_shown(conflict, sum(bool(one.code) for one in shown), left)
-        left -= _count_tokens(file)
-        shown.append(file)
+        file = _choose_shown(
+            conflict, sum(bool(chosen.code) for chosen in conflicting), free_tokens
+        )
+        free_tokens -= _count_tokens(file)
+        conflicting.append(file)
     picked = CherryPick(branch, "", change.arguments, pick.is_empty)
-    return CherryPickFacts(pull, picked, tuple(shown))
+    return CherryPickFacts(pull, picked, tuple(conflicting))
 
 
 NEEDS_MIRROR = "HLS needs git and its mirror of the repository (mirror.enabled in its settings)"
@@ -215,27 +217,41 @@ def _count_tokens(file: ConflictingFile) -> int:
 def suggest(conflicts: tuple[ConflictingFile, ...], reply: ReplyFields) -> tuple[Suggestion, ...]:
     """Return the files with conflicts. One that the reply resolves as a whole has a patch."""
     assert isinstance(reply, ConflictResolutions)
-    given = {one.number: one for one in reply.resolutions if not MARK.search(one.code)}
-    found: list[Suggestion] = []
+    resolutions = {
+        resolution.number: resolution
+        for resolution in reply.resolutions
+        if not MARK.search(resolution.code)
+    }
+    suggestions: list[Suggestion] = []
     number = 0
-    left = MAX_PATCH_CHARACTERS
+    free_characters = MAX_PATCH_CHARACTERS
     for file in conflicts:
         size = len(file.code) // 2
-        chosen = [given[one] for one in range(number + 1, number + size + 1) if one in given]
+        chosen = [
+            resolutions[resolution]
+            for resolution in range(number + 1, number + size + 1)
+            if resolution in resolutions
+        ]
         number += size
         patch = ""
         reason = file.unshown or "Claude did not resolve all of its conflicts"
         if size and len(chosen) == size:
-            patch = _make_patch(file, [one.code for one in chosen])
+            patch = _make_patch(file, [resolution.code for resolution in chosen])
             reason = ""
             if not patch:
                 reason = "the branch's file stays as it is"
-        if len(patch) > left or sanitize_code_block(patch) != patch or REDACTION_MARKER in patch:
+        if (
+            len(patch) > free_characters
+            or sanitize_code_block(patch) != patch
+            or REDACTION_MARKER in patch
+        ):
             patch = ""
             reason = "its patch is too long for a comment, or has text that HLS does not post"
-        left -= len(patch)
-        found.append(Suggestion(file.path, patch, reason, " ".join(one.why for one in chosen)))
-    return tuple(found)
+        free_characters -= len(patch)
+        suggestions.append(
+            Suggestion(file.path, patch, reason, " ".join(resolution.why for resolution in chosen))
+        )
+    return tuple(suggestions)
 
 
 def _make_patch(file: ConflictingFile, resolutions: Iterable[str]) -> str:
@@ -250,18 +266,18 @@ def _choose_shown(conflict: PickConflict, files: int, tokens: int) -> Conflictin
     """Return the conflict with the texts that Claude is shown if `files` are shown before it and
     `tokens` are left.
     """
-    shown = ConflictingFile(conflict.path, conflict.ours, conflict.parts, "")
+    file = ConflictingFile(conflict.path, conflict.ours, conflict.parts, "")
     texts = (conflict.ours, "".join(conflict.parts))
     if len(conflict.parts) < 2:
         reason = "git names no lines of it, as of a deleted, renamed or binary file"
     elif files >= MAX_FILES:
         reason = f"Claude is shown {count(MAX_FILES, 'file')} at most"
-    elif _count_tokens(shown) > tokens or any(map(_is_too_long, texts)):
+    elif _count_tokens(file) > tokens or any(map(_is_too_long, texts)):
         reason = "it is too long"
     elif not PLAIN_PATH.fullmatch(conflict.path) or not all(map(_is_shown_as_it_is, texts)):
         reason = "it has characters or text that HLS does not show Claude"
     else:
-        return shown
+        return file
     return ConflictingFile(conflict.path, "", (), reason)
 
 
@@ -304,7 +320,7 @@ def _find_change(
     rebased = merged.commits[-pull.commits :]
     if rebased[-1].message != own.commits[-1].message:
         return squashed
-    if [one.message for one in rebased] != [one.message for one in own.commits]:
+    if [commit.message for commit in rebased] != [commit.message for commit in own.commits]:
         raise _NotPicked("the merged commits are not those of the pull request")
     before = reader.files_at(rebased[0].sha).parents()
     if len(before) != 1:

@@ -119,14 +119,14 @@ def gather(source: Source) -> CommentFacts:
     finding = _find_finding(event, history)
     if finding is None:
         issue = current_issue(event, reader)
-        listed = reader.comments(issue.number, most=MAX_COMMENTS)
+        comments = reader.comments(issue.number, most=MAX_COMMENTS)
     else:
         assert event.pull_request is not None
         issue = reader.issue(event.pull_request.number)
         replies = reader.thread_comments(issue.number, finding.thread)[1:]
-        listed = tuple(replies[-MAX_COMMENTS:])
+        comments = tuple(replies[-MAX_COMMENTS:])
     check_conversation(event, issue)
-    comment = next((other for other in listed if other.id == event.comment.id), None)
+    comment = next((other for other in comments if other.id == event.comment.id), None)
     if comment is None:
         raise Superseded(
             f"the comment was deleted meanwhile, or is not among the newest {MAX_COMMENTS} comments"
@@ -134,15 +134,15 @@ def gather(source: Source) -> CommentFacts:
     is_question = addressed_to_bot(comment.body, history.accounts)
     if not (is_question or asks_how_to_start(comment.body)):
         raise Superseded("the comment was edited meanwhile and no longer asks HLS anything")
-    asked: QuestionKind = "a question" if is_question else "how to start"
-    earlier = listed[: listed.index(comment)]
+    question_kind: QuestionKind = "a question" if is_question else "how to start"
+    earlier = comments[: comments.index(comment)]
     before = newest_within_budget(earlier, source.limits.input_tokens, count_comment_tokens)
     replied = not is_question and history.has_comment(issue.number, ONBOARDING)
     sections: tuple[StoredSection, ...] = ()
     if source.limits.documents:
         sections = history.sections(comment.body, issue.title, source.limits.ignored_paths)
     documents = view_sections(sections, issue.html_url)
-    return CommentFacts(issue, comment, asked, before, replied, documents, finding)
+    return CommentFacts(issue, comment, question_kind, before, replied, documents, finding)
 
 
 def plan(facts: CommentFacts, analysis: Analysis) -> tuple[Action, ...]:

@@ -31,22 +31,24 @@ def find_credentials(
     numbered: Mapping[str, str], ignored_paths: PathFilter
 ) -> tuple[Credential, ...]:
     """Return the credentials on added lines, by file and form. `numbered` maps paths to patches."""
-    found: dict[tuple[str, str], Credential] = {}
+    credentials: dict[tuple[str, str], Credential] = {}
     for path, text in numbered.items():
         if ignored_paths.excludes(path):
             continue
         for start, end, form in list_credentials(text):
             # from the beginning of its first line
-            shown = text[text.rfind("\n", 0, start) + 1 : end]
-            lines = [*filter(None, map(NUMBERED_LINE.fullmatch, shown.split("\n")))]
+            line_text = text[text.rfind("\n", 0, start) + 1 : end]
+            lines = [*filter(None, map(NUMBERED_LINE.fullmatch, line_text.split("\n")))]
             added = [int(line["number"]) for line in lines if line["mark"] == "+"]
             if added:
                 secret = text[start:end]
                 if len(lines) > 1:
                     secret = "\n".join(line["text"] or "" for line in lines)
-                before = found.get((path, form), Credential(path, added[0], form, ()))
-                found[path, form] = replace(before, values=(*before.values, token(" ", secret)))
-    return tuple(found.values())
+                before = credentials.get((path, form), Credential(path, added[0], form, ()))
+                credentials[path, form] = replace(
+                    before, values=(*before.values, token(" ", secret))
+                )
+    return tuple(credentials.values())
 
 
 def follow_credentials(
@@ -55,20 +57,22 @@ def follow_credentials(
     """Return the entries. An entry about a credential is open while an added line has a credential,
     else gone.
     """
-    present = {(files.name(one.path), one.form): one for one in credentials}
+    present = {
+        (files.name(credential.path), credential.form): credential for credential in credentials
+    }
 
     def follow(entry: LedgerEntry) -> LedgerEntry:
         if not entry.form:
             return entry
-        found = present.get((entry.file, entry.form))
-        if found is not None:
+        credential = present.get((entry.file, entry.form))
+        if credential is not None:
             # what people said was not about this one
-            if not {*entry.values}.issuperset(found.values):
+            if not {*entry.values}.issuperset(credential.values):
                 entry = reopen(entry)
-            values = tuple(dict.fromkeys((*entry.values, *found.values)))
+            values = tuple(dict.fromkeys((*entry.values, *credential.values)))
             if entry.state != "dismissed":
                 entry = replace(entry, state="open")
-            return replace(entry, path=found.path, line=found.line, values=values)
+            return replace(entry, path=credential.path, line=credential.line, values=values)
         if entry.is_closed or not files.is_known(entry.file, entry.path):
             return entry
         return set_gone(replace(entry, line=None))
@@ -80,10 +84,17 @@ def find_committed(
     ledger: Iterable[LedgerEntry], credentials: Iterable[Credential], files: PresentFiles
 ) -> list[Located]:
     """Return a finding for each committed credential that the ledger does not have."""
-    known = {(entry.file, entry.form) for entry in ledger}
-    new = (one for one in credentials if (files.name(one.path), one.form) not in known)
+    reported = {(entry.file, entry.form) for entry in ledger}
+    new = (
+        credential
+        for credential in credentials
+        if (files.name(credential.path), credential.form) not in reported
+    )
     return [
-        Located(_make_finding(one), Line("RIGHT", one.line, "+", ""), form=one.form) for one in new
+        Located(
+            _make_finding(credential), Line("RIGHT", credential.line, "+", ""), form=credential.form
+        )
+        for credential in new
     ]
 
 

@@ -36,18 +36,18 @@ class QuotedSection:
     url: str  # "" if it is unknown
 
 
-def view_sections(found: Sequence[StoredSection], html_url: str) -> tuple[DocumentSection, ...]:
+def view_sections(sections: Sequence[StoredSection], html_url: str) -> tuple[DocumentSection, ...]:
     """Return sections for the prompt. `html_url` is that of the issue or pull request with the
     question.
     """
     return tuple(
         DocumentSection(
-            one.path,
-            one.title,
-            one.text,
-            permalink(html_url, one.commit, one.path, one.end_line, start=one.line),
+            section.path,
+            section.title,
+            section.text,
+            permalink(html_url, section.commit, section.path, section.end_line, start=section.line),
         )
-        for one in found
+        for section in sections
     )
 
 
@@ -57,8 +57,8 @@ def describe_sections(sections: Sequence[DocumentSection]) -> str:
     """
     if not sections:
         return ""
-    paths = " and ".join(dict.fromkeys(one.path for one in sections))
-    tokens = sum(estimate_tokens(one.text) for one in sections)
+    paths = " and ".join(dict.fromkeys(section.path for section in sections))
+    tokens = sum(estimate_tokens(section.text) for section in sections)
     return f"{count(len(sections), 'section')} of {paths} (about {tokens} tokens)"
 
 
@@ -68,12 +68,12 @@ def list_quoted(
     """Return the quotes of a reply that the sections contain."""
     if not isinstance(reply, AnsweringReply):
         return ()
-    found: list[QuotedSection] = []
+    quoted: list[QuotedSection] = []
     for source in reply.sources:
         if _is_quoted(source, sections):
             section = sections[source.number - 1]
-            found.append(QuotedSection(source.quote, section.path, section.title, section.url))
-    return tuple(found)
+            quoted.append(QuotedSection(source.quote, section.path, section.title, section.url))
+    return tuple(quoted)
 
 
 def keep_proved_answers(replies: Replies, sections: Sequence[DocumentSection]) -> Replies:
@@ -82,7 +82,9 @@ def keep_proved_answers(replies: Replies, sections: Sequence[DocumentSection]) -
     An answer that loses all of its quotes is left out, because nothing shows that it is true of
     this project.
     """
-    proved = tuple(replace(one, fields=_keep_proved(one.fields, sections)) for one in replies.all)
+    proved = tuple(
+        replace(reply, fields=_keep_proved(reply.fields, sections)) for reply in replies.all
+    )
     pairs = zip(replies.all, proved, strict=True)
     is_withheld = any(
         _has_sources(old.fields) and not _has_sources(new.fields) for old, new in pairs
@@ -100,7 +102,7 @@ def _has_sources(reply: ReplyFields) -> bool:
 def _keep_proved(reply: ReplyFields, sections: Sequence[DocumentSection]) -> ReplyFields:
     if not isinstance(reply, AnsweringReply):
         return reply
-    proved = [one for one in reply.sources if _is_quoted(one, sections)]
+    proved = [source for source in reply.sources if _is_quoted(source, sections)]
     if len(proved) == len(reply.sources):
         return reply
     changes: dict[str, object] = {"sources": proved}

@@ -112,7 +112,7 @@ class FailureHistory:
         passed = 0
         failed = 0
         for jobs in self.attempts.values():
-            conclusions = {one.conclusion for one in jobs if one.name == job}
+            conclusions = {run.conclusion for run in jobs if run.name == job}
             passed += conclusions == {"success"}
             failed += bool(conclusions & FAILED_STEPS)
         if passed:
@@ -343,14 +343,14 @@ def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
     """
     for step in steps:
         line = locate(step.text, quote)
-        found = line or locate(step.annotations, quote)
-        if found is not None:
+        decisive = line or locate(step.annotations, quote)
+        if decisive is not None:
             return Quoted(
                 number=step.number,
                 job=step.job,
                 step=step.step,
-                line=found.number,
-                text=found.text,
+                line=decisive.number,
+                text=decisive.text,
                 url=step.url,
                 is_annotation=line is None,
             )
@@ -362,5 +362,5 @@ def is_path_in_logs(steps: Iterable[FailedStep], path: str) -> bool:
     ("/home/src/a.py").
     """
     pattern = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)")
-    shown = [f"{step.text}\n{step.annotations}" for step in steps]
-    return bool(path) and any(pattern.search(text) for text in shown)
+    texts = [f"{step.text}\n{step.annotations}" for step in steps]
+    return bool(path) and any(pattern.search(text) for text in texts)

@@ -111,11 +111,11 @@ def answer(
     `comment_variables` are those of the comment that shows a reply.
     """
     if skipped is not None and skipped.reply is not None:
-        shown = {**variables, **comment_variables(skipped.reply)}
-        return Answered(job.render_static(skipped.reply, shown), skipped.reason)
+        all_variables = {**variables, **comment_variables(skipped.reply)}
+        return Answered(job.render_static(skipped.reply, all_variables), skipped.reason)
     replies = job.ask(variables)
-    shown = {**variables, **comment_variables(replies.shown)}
-    return Answered(job.render(replies, shown), replies.left_out)
+    all_variables = {**variables, **comment_variables(replies.shown)}
+    return Answered(job.render(replies, all_variables), replies.left_out)
 
 
 def permalink(
@@ -142,10 +142,10 @@ def web_url(html_url: str, path: str) -> str:
     """Return the address of `path` in the repository whose issue, pull request or run has
     `html_url`.
     """
-    found = CONVERSATION_OR_RUN.search(html_url)
-    if found is None:
+    match = CONVERSATION_OR_RUN.search(html_url)
+    if match is None:
         return ""
-    return f"{html_url[: found.start()]}/{path}"
+    return f"{html_url[: match.start()]}/{path}"
 
 
 def parse_comment_state(
@@ -265,13 +265,13 @@ def newest_within_budget(
     items: Sequence[Item], tokens: int, count_tokens: Callable[[Item], int]
 ) -> tuple[Item, ...]:
     """Return as many of the last `items` as fit into `tokens`, in the same order."""
-    kept: list[Item] = []
+    newest: list[Item] = []
     for item in reversed(items):
         tokens -= count_tokens(item)
         if tokens < 0:
             break
-        kept.append(item)
-    return tuple(reversed(kept))
+        newest.append(item)
+    return tuple(reversed(newest))
 
 
 def common_variables(

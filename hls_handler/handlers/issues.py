@@ -167,8 +167,8 @@ class IssueHandler(Handler):
         job.note(omitted=describe_missing(facts.offer), sent=describe_sections(facts.documents))
         variables = self.variables(facts)
         replies = keep_proved_answers(job.ask(variables), facts.documents)
-        shown = list_comment_variables(facts, replies.shown)
-        analysis = job.render(replies, {**variables, **shown})
+        comment_variables = list_comment_variables(facts, replies.shown)
+        analysis = job.render(replies, {**variables, **comment_variables})
         return job.post(*plan(job.event, facts, analysis), reason=replies.left_out)
 
     def variables(self, facts: IssueFacts) -> Mapping[str, object]:
@@ -213,12 +213,12 @@ def _read_author_comments(
     if not (requests or is_discussed) or issue.user.id == GHOST.id:
         return ()
     newest = source.reader.comments(issue.number, most=MAX_COMMENTS)
-    listed = {comment.id: comment for comment in newest}
+    comments = {comment.id: comment for comment in newest}
     if event.comment is not None:  # GitHub's list may not have it yet
-        listed.setdefault(event.comment.id, event.comment)
+        comments.setdefault(event.comment.id, event.comment)
     own = [
         comment
-        for comment in listed.values()
+        for comment in comments.values()
         if comment.user.id == issue.user.id and MARKER not in comment.body
     ]
     return newest_within_budget(own, source.limits.input_tokens, count_comment_tokens)
@@ -275,11 +275,11 @@ def plan(event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, .
     checklist = checklists[-1] if checklists else facts.requests
     create = analysis.worth_saying
     if analysis.replies:
-        shown = analysis.replies[analysis.comment_index].fields
-        has_summary = facts.summary == "always" and isinstance(shown, IssueAnalysis)
-        has_same = find_same(shown, facts.issue, facts.similar or ()) is not None
+        fields = analysis.replies[analysis.comment_index].fields
+        has_summary = facts.summary == "always" and isinstance(fields, IssueAnalysis)
+        has_same = find_same(fields, facts.issue, facts.similar or ()) is not None
         create = create or has_summary or has_same
-        if has_same and _has_nothing_else(facts, shown):
+        if has_same and _has_nothing_else(facts, fields):
             checklist = ()
     is_shown = create or bool(facts.requests)
     needs_info = is_shown and any(not request.answered for request in checklist)
@@ -321,17 +321,17 @@ def update_requests(
     and again.
     """
     still_missing = {_normalize(text): text for text in missing}
-    known = [
+    earlier_requests = [
         replace(request, answered=request.answered or _normalize(request.text) not in still_missing)
         for request in requests
     ]
-    asked = {_normalize(request.text) for request in requests}
+    texts = {_normalize(request.text) for request in requests}
     new = [
         InformationRequest(text, answered=False)
         for key, text in still_missing.items()
-        if key not in asked
+        if key not in texts
     ]
-    return (*known, *new)[:MAX_REQUESTS]
+    return (*earlier_requests, *new)[:MAX_REQUESTS]
 
 
 def _normalize(text: str) -> str:

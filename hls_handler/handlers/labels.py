@@ -52,13 +52,13 @@ def plan_labels(
     suggested = _choose_suggested(replies, offer)
     requested = [*from_facts, *suggested.chosen]
     rejected = [*suggested.rejected]
-    listed: Iterable[RequestedLabel] = ()
+    label_requests: Iterable[RequestedLabel] = ()
     if is_partial:
-        listed = suggested.chosen
+        label_requests = suggested.chosen
     elif replies:
-        listed = [_suggested_label(one.name) for one in list_offered(offer)]
-    possible = [*listed]
-    prompt_ids = {label.group: analysis.replies[0].prompt_id for label in listed}
+        label_requests = [_suggested_label(offered.name) for offered in list_offered(offer)]
+    possible = [*label_requests]
+    prompt_ids = {label.group: analysis.replies[0].prompt_id for label in label_requests}
     for answer in analysis.replies:
         requested += _list_labels_of_fields(answer.fields, without)
         for label in list_labels_of(type(answer.fields)):
@@ -99,18 +99,18 @@ def _choose_suggested(replies: Iterable[ReplyFields], offer: LabelOffer | None) 
     chosen: dict[str, RequestedLabel] = {}
     rejected: dict[str, str] = {}
     for suggestion in suggestions:
-        known = by_name.get(fold(suggestion.name.strip()))
+        existing = by_name.get(fold(suggestion.name.strip()))
         if offer is None:
             reason = "the prompt did not list the repository's labels"
             rejected[_shown_name(suggestion.name)] = reason
-        elif known is None:
+        elif existing is None:
             reason = "it is not among the labels that the prompt listed"
             rejected[_shown_name(suggestion.name)] = reason
         elif suggestion.confidence < offer.min_confidence:
             least = f"labels.min_confidence is {offer.min_confidence:g}"
-            rejected[known] = f"Claude's confidence is {suggestion.confidence:g}, and {least}"
+            rejected[existing] = f"Claude's confidence is {suggestion.confidence:g}, and {least}"
         else:
-            chosen[known] = _suggested_label(known)
+            chosen[existing] = _suggested_label(existing)
     left_out = [(name, reason) for name, reason in rejected.items() if name not in chosen]
     return _Choice([*chosen.values()], left_out)
 
@@ -125,8 +125,8 @@ def list_wanted_labels(
     groups `without`.
     """
     of_fields = _list_labels_of_fields(reply, without)
-    wanted = [*of_fields, *_choose_suggested([reply], offer).chosen]
-    allowed = [one.name for one in wanted if find_prohibition(one.name, settings) is None]
+    labels = [*of_fields, *_choose_suggested([reply], offer).chosen]
+    allowed = [label.name for label in labels if find_prohibition(label.name, settings) is None]
     return tuple(dict.fromkeys(allowed))
 
 
@@ -181,12 +181,12 @@ def select_offer(
         fold(spec.name) for spec in SHIPPED_LABELS if spec.group in GROUPS_OF_FACTS
     }
     allowed = [
-        one
-        for one in labels
-        if fold(one.name) not in used and find_prohibition(one.name, settings) is None
+        label
+        for label in labels
+        if fold(label.name) not in used and find_prohibition(label.name, settings) is None
     ]
     if sum(map(_count_characters, allowed)) > MAX_OFFERED_CHARACTERS:
-        allowed = [replace(one, description="") for one in allowed]
+        allowed = [replace(label, description="") for label in allowed]
     sizes = accumulate(map(_count_characters, allowed))
     number = sum(size <= MAX_OFFERED_CHARACTERS for size in sizes)
     missing = len(allowed) - number
@@ -234,7 +234,7 @@ class AppliedLabel:
 
 def find_changed_corrections(
     applied: Iterable[AppliedLabel],
-    shown: Iterable[str],
+    present: Iterable[str],
     *,
     set_by_bot: Iterable[str],
     groups: Mapping[str, str],
@@ -246,7 +246,7 @@ def find_changed_corrections(
     adds another label of the group, the bot's label counts as corrected, even while it is still
     set.
     """
-    by_name = {name.casefold(): name for name in sorted(shown)}
+    by_name = {name.casefold(): name for name in sorted(present)}
     own = {label.casefold() for label in set_by_bot}
     set_by_people = [name for name in by_name if name not in own]
     changed = []

@@ -99,11 +99,11 @@ def _parse_line(line: str) -> _Line:
 
 
 def _parse_states(words: Sequence[str]) -> Mapping[Attribute, bool | None]:
-    found = [STATE.fullmatch(word) for word in words]
-    if None in found:  # then git ignores the line, such as one with a comment at its end
+    matches = [STATE.fullmatch(word) for word in words]
+    if None in matches:  # then git ignores the line, such as one with a comment at its end
         return {}
-    known = [one for one in found if one and one[2] in NAMES]
-    return {NAMES[one[2]]: SIGNS.get(one[1], VALUES.get(one[3])) for one in known}
+    states = [match for match in matches if match and match[2] in NAMES]
+    return {NAMES[match[2]]: SIGNS.get(match[1], VALUES.get(match[3])) for match in states}
 
 
 def _find_unset(states: Mapping[Attribute, bool | None]) -> dict[Attribute, bool | None]:

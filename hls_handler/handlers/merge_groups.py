@@ -57,10 +57,10 @@ def find_queued(branch: str) -> int | None:
     """Return 12 for "gh-readonly-queue/main/pr-12-0123abc", also behind "refs/heads/"; None for
     another branch.
     """
-    found = QUEUE_BRANCH.fullmatch(branch)
-    if found is None:
+    match = QUEUE_BRANCH.fullmatch(branch)
+    if match is None:
         return None
-    return int(found[1])
+    return int(match[1])
 
 
 def find_tested(branch: str, message: str) -> int | None:
@@ -76,12 +76,12 @@ def find_tested(branch: str, message: str) -> int | None:
         if len(numbers) != 1:
             return None
         return numbers.pop()
-    found = NUMBERED_BRANCH.fullmatch(branch)
+    match = NUMBERED_BRANCH.fullmatch(branch)
     if SQUASHED_BRANCH.fullmatch(branch):
-        found = SQUASHED.fullmatch(subject)
-    if found is None:
+        match = SQUASHED.fullmatch(subject)
+    if match is None:
         return find_queued(branch)
-    return int(found[1])
+    return int(match[1])
 
 
 def is_draft_of_queue(author: Account, branch: str) -> bool:
@@ -102,9 +102,9 @@ def find_merged(queued: int, comparison: Comparison | None) -> tuple[int, ...] |
     numbers = {queued: None}
     for commit in comparison.commits:
         subject = commit.message.partition("\n")[0]
-        found = MERGE_COMMIT.match(subject) or SQUASHED.fullmatch(subject)
-        if found is not None:
-            numbers[int(found[1])] = None
+        match = MERGE_COMMIT.match(subject) or SQUASHED.fullmatch(subject)
+        if match is not None:
+            numbers[int(match[1])] = None
     if len(numbers) > MAX_PULL_REQUESTS:
         return None
     return tuple(numbers)
@@ -130,13 +130,13 @@ def plan_group_check(commit: str, heads: Sequence[HeadCheck], settings: Review) 
             reason = _describe_head(head, why)
             return plan_unreviewed_check(commit, settings.incomplete, "Merge queue", reason)
     exempt = sum(head.is_exempt for head in heads)
-    listed = ", ".join(f"{head.number} at {head.commit[:10]}" for head in heads)
+    heads_text = ", ".join(f"{head.number} at {head.commit[:10]}" for head in heads)
     if exempt:
         reason = f"settings exclude {count(exempt, 'pull request')} of {len(heads)} from reviews"
-        check = plan_unreviewed_check(commit, "neutral", "Not reviewed", reason, details=listed)
+        check = plan_unreviewed_check(commit, "neutral", "Not reviewed", reason, details=heads_text)
         return replace(check, is_exempt=True)
     reason = f"{count(len(heads), 'pull request')} {was_or_were(len(heads))} reviewed at the head"
-    return plan_unreviewed_check(commit, "success", "Merge queue", reason, details=listed)
+    return plan_unreviewed_check(commit, "success", "Merge queue", reason, details=heads_text)
 
 
 def _describe_head(head: HeadCheck, why: str) -> str:

@@ -84,8 +84,8 @@ class OracleHandler(Handler):
         facts = job.record(OracleFacts, self._gather)
         job.choose(Conversation(facts.pull_request.number, is_pull_request=True))
         variables = self.variables(facts)
-        shown = partial(list_comment_variables, facts)
-        answered = answer(job, variables, shown, find_skip_reason(facts))
+        list_variables = partial(list_comment_variables, facts)
+        answered = answer(job, variables, list_variables, find_skip_reason(facts))
         return job.post(*plan(job.event, answered.analysis), reason=answered.reason)
 
     def variables(self, facts: OracleFacts) -> Mapping[str, object]:
@@ -124,16 +124,16 @@ def gather(source: Source, *, finds_tests: bool = True) -> OracleFacts:
         filter(TEST.search, paths),
         key=lambda path: (-len(names.intersection(path.split("/"))), path),
     )
-    shown = _choose_first(tests, MAX_TESTS, source.limits)
-    left_out += len(tests) - len(shown)
-    return OracleFacts(pull, changed, shown, left_out, no_mirror)
+    chosen_tests = _choose_first(tests, MAX_TESTS, source.limits)
+    left_out += len(tests) - len(chosen_tests)
+    return OracleFacts(pull, changed, chosen_tests, left_out, no_mirror)
 
 
 def _choose_first(paths: Sequence[str], most: int, limits: PromptLimits) -> tuple[str, ...]:
-    shown = [
+    chosen = [
         path for path in paths if path.isprintable() and not limits.ignored_paths.excludes(path)
     ][:most]
-    last_first = newest_within_budget(shown[::-1], limits.input_tokens // 2, estimate_tokens)
+    last_first = newest_within_budget(chosen[::-1], limits.input_tokens // 2, estimate_tokens)
     return last_first[::-1]
 
 
@@ -158,7 +158,7 @@ def find_skip_reason(facts: OracleFacts) -> SkipReason | None:
 def list_comment_variables(facts: OracleFacts, reply: ReplyFields) -> Mapping[str, object]:
     assert isinstance(reply, ChosenTests)
     is_of_service = facts.chosen is not None
-    tests = tuple(one for one in reply.tests if is_of_service or one.path in facts.tests)
+    tests = tuple(test for test in reply.tests if is_of_service or test.path in facts.tests)
     choice = Choice(
         tests,
         is_of_service,

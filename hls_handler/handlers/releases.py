@@ -60,20 +60,21 @@ class ReleaseHandler(Handler):
 def gather(source: Source) -> ReleaseFacts:
     announced = source.event.release
     assert announced is not None  # parse_event rejects a release event without one
-    listed = source.reader.releases()
-    release = next((other for other in listed if other.id == announced.id), None)
+    releases = source.reader.releases()
+    release = next((other for other in releases if other.id == announced.id), None)
     if release is None or release.draft:
         raise Superseded(
             f"the release {announced.tag} was deleted, or became a draft again, meanwhile"
         )
-    previous = _find_previous(release, listed)
+    previous = _find_previous(release, releases)
     since = None
     if previous is not None:
         since = source.reader.commits_between(previous.tag, release.tag)
     if since is None:  # no previous release, or its tag is deleted or has no common history
         return ReleaseFacts(release, None, (), 0)
     shortened = [
-        replace(one, message=truncate(one.message, MAX_MESSAGE_CHARACTERS)) for one in since.commits
+        replace(commit, message=truncate(commit.message, MAX_MESSAGE_CHARACTERS))
+        for commit in since.commits
     ]
     commits = newest_within_budget(shortened, source.limits.input_tokens, _count_tokens)
     return ReleaseFacts(release, previous, commits[::-1], since.total - len(commits))
@@ -95,11 +96,11 @@ def plan(facts: ReleaseFacts, analysis: Analysis) -> tuple[Action, ...]:
     return (*plan_labels(analysis), *comment)
 
 
-def _find_previous(release: Release, listed: Sequence[Release]) -> Release | None:
+def _find_previous(release: Release, releases: Sequence[Release]) -> Release | None:
     if release.published_at is None:
         return None
     older: dict[datetime, Release] = {}
-    for other in listed:
+    for other in releases:
         is_candidate = not other.draft and (release.prerelease or not other.prerelease)
         if other.published_at is not None and is_candidate:
             older.setdefault(other.published_at, other)

@@ -102,8 +102,8 @@ class ReviewHandler(Handler):
         if skipped is None:
             job.note(omitted=describe_omissions(facts))
         variables = self.variables(facts)
-        shown = partial(list_comment_variables, facts)
-        answered = answer(job, variables, shown, skipped)
+        list_variables = partial(list_comment_variables, facts)
+        answered = answer(job, variables, list_variables, skipped)
         return job.post(*plan(facts, answered.analysis), reason=answered.reason)
 
 
@@ -199,15 +199,15 @@ def plan(facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
 
 
 def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[ShownComment, ...]:
-    shown: list[ShownComment] = []
+    selected: list[ShownComment] = []
     for comment in comments:
-        shown_comment = _to_shown_comment(comment, number=len(shown) + 1)
+        shown_comment = _to_shown_comment(comment, number=len(selected) + 1)
         texts = (shown_comment.path, shown_comment.code, shown_comment.body[:MAX_BODY_CHARACTERS])
         needed = TOKENS_PER_COMMENT + sum(map(estimate_tokens, texts))
         if needed <= tokens:
             tokens -= needed
-            shown.append(shown_comment)
-    return tuple(shown)
+            selected.append(shown_comment)
+    return tuple(selected)
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
@@ -262,8 +262,8 @@ def _list_requests(reply: ReplyFields) -> Sequence[ReviewRequest]:
 def _find_todos(facts: ReviewFacts, reply: ReplyFields) -> list[Todo]:
     text = _normalize(facts.review.body)
     bodies = [(comment, _normalize(comment.body)) for comment in facts.comments]
-    found = [_find_todo(request, text, bodies) for request in _list_requests(reply)]
-    return sorted(filter(None, found), key=lambda todo: not todo.blocking)
+    todos = [_find_todo(request, text, bodies) for request in _list_requests(reply)]
+    return sorted(filter(None, todos), key=lambda todo: not todo.blocking)
 
 
 def _find_todo(
@@ -294,8 +294,8 @@ def _permalink(facts: ReviewFacts, todo: Todo) -> str:
 
 def _normalize(text: str) -> str:
     # cleaned as in the prompt
-    shown = normalize("NFKC", redact(clean(text))).translate(PLAIN_QUOTES)
-    return " ".join(QUOTE_PREFIX.sub("", shown).split())
+    plain = normalize("NFKC", redact(clean(text))).translate(PLAIN_QUOTES)
+    return " ".join(QUOTE_PREFIX.sub("", plain).split())
 
 
 def _status_labels(facts: ReviewFacts, todos: Sequence[Todo]) -> tuple[RequestedLabel, ...]:

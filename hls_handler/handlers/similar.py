@@ -46,10 +46,10 @@ def without_prefix(title: str) -> str:
     Other words before a colon stay, because they often name the subject: "Invoice PDF: names are
     cut off". Those that many issues have, such as "bug", weigh little.
     """
-    found = _TAG.match(title)
-    if found is None or found.end() == len(title):
+    match = _TAG.match(title)
+    if match is None or match.end() == len(title):
         return title
-    return title[found.end() :]
+    return title[match.end() :]
 
 
 def _read_candidates(
@@ -69,10 +69,10 @@ def _read_candidates(
 
     labels = [label.name for label in issue.labels]
     stored = history.similar_issues(issue.number, without_prefix(issue.title), issue.body, labels)
-    for one in stored[:MAX_READ]:
-        other = read_optional(partial(read, one.number), None)
+    for candidate in stored[:MAX_READ]:
+        other = read_optional(partial(read, candidate.number), None)
         if not other.problem:
-            yield one, other.value
+            yield candidate, other.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +83,17 @@ class SimilarIssues:
 
 def find_similar(issue: Issue, reader: GithubReader, history: RepositoryHistory) -> SimilarIssues:
     """Return up to three older issues with the words of `issue` that are open."""
-    found: list[SimilarIssue] = []
+    similar_issues: list[SimilarIssue] = []
     gone: list[int] = []
     for stored, other in _read_candidates(issue, reader, history):
         if other is None or other.state == "closed":
             gone.append(stored.number)
         else:
             url = web_url(issue.html_url, f"issues/{stored.number}")
-            found.append(SimilarIssue(stored.number, other.title, other.body, url))
-        if len(found) == MAX_SHOWN:
+            similar_issues.append(SimilarIssue(stored.number, other.title, other.body, url))
+        if len(similar_issues) == MAX_SHOWN:
             break
-    return SimilarIssues(tuple(found), tuple(gone))
+    return SimilarIssues(tuple(similar_issues), tuple(gone))
 
 
 def _says(title: str, body: str, quote: str) -> bool:
@@ -109,7 +109,7 @@ def find_same(
     if not isinstance(reply, IssueAnalysis) or reply.same_as is None:
         return None
     same = reply.same_as
-    other = next((one for one in similar if one.number == same.number), None)
+    other = next((candidate for candidate in similar if candidate.number == same.number), None)
     if other is None or not _says(issue.title, issue.body, same.quote):
         return None
     if not _says(other.title, other.text, same.quote_there):

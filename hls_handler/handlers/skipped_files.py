@@ -155,7 +155,11 @@ def count_lines(files: Iterable[ChangedFile], skipped: Iterable[SkippedFile]) ->
     """Return the number of changed lines of the files that a review reads, or would read if GitHub
     showed them.
     """
-    unread = {one.path for one in skipped if not one.needs_review or one.reason == UNSURE}
+    unread = {
+        skipped_file.path
+        for skipped_file in skipped
+        if not skipped_file.needs_review or skipped_file.reason == UNSURE
+    }
     return sum(file.additions + file.deletions for file in files if file.path not in unread)
 
 
@@ -249,12 +253,12 @@ class SkipRules:
     def _find_reason_of_path(self, path: str) -> Reason | None:
         if self.ignored_paths.excludes(path):
             return "left out by settings"
-        known = (self.attributes or NO_ATTRIBUTES).find(path)
-        for attribute, is_set in known.items():
+        attributes = (self.attributes or NO_ATTRIBUTES).find(path)
+        for attribute, is_set in attributes.items():
             if is_set:
                 return attribute
         for reason, pattern in NOT_HAND_WRITTEN:
-            if pattern.search(path.lower()) and known.get(OVERRIDES[reason]) is not False:
+            if pattern.search(path.lower()) and attributes.get(OVERRIDES[reason]) is not False:
                 if self.attributes is None or reason in HIDING:
                     return UNSURE
                 return reason

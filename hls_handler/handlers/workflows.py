@@ -145,16 +145,18 @@ def explain(job: Job, handler: WorkflowHandler, gather: Callable[[Source], Workf
         return End("done", NO_CONVERSATION)
     job.choose(conversation)
     of_commit = _read_explained(job, facts)
-    explained = tuple(one for one in of_commit if not one.is_section_of(facts.run))
+    explained = tuple(
+        explanation for explanation in of_commit if not explanation.is_section_of(facts.run)
+    )
     same = _find_same_failure(facts, explained)
     skipped = skipped or same
     if skipped is None:
         job.note(omitted=describe_omissions(facts))
     variables = handler.variables(facts)
-    shown = partial(
+    list_variables = partial(
         list_comment_variables, facts, earlier_cause=_find_earlier_cause(facts.run, of_commit)
     )
-    answered = answer(job, variables, shown, skipped)
+    answered = answer(job, variables, list_variables, skipped)
     state = _dump_explained(facts, answered.analysis, explained)
     actions = plan(facts, answered.analysis, state=state, is_same=same is not None)
     return job.post(*actions, reason=answered.reason, unless=guard)
@@ -178,14 +180,14 @@ def _read_explained(job: Job, facts: WorkflowFacts) -> tuple[ExplainedRun, ...]:
     if _digest_failure(facts) is not None:
         job.lock(f"workflows of {run.head_sha}")
     stored = parse_comment_state(EXPLAINED, job.comment_state(WorkflowHandler.family))
-    return tuple(one for one in stored if one.head_sha == run.head_sha)
+    return tuple(explanation for explanation in stored if explanation.head_sha == run.head_sha)
 
 
 def _find_earlier_cause(run: WorkflowRun, explained: Sequence[ExplainedRun]) -> str:
     """Return the explained cause of an earlier attempt of a run; "" if there is none."""
-    for one in explained:
-        if one.is_section_of(run) and one.run_number == run.run_number:
-            return one.cause
+    for explanation in explained:
+        if explanation.is_section_of(run) and explanation.run_number == run.run_number:
+            return explanation.cause
     return ""
 
 
@@ -252,10 +254,10 @@ def describe_omissions(facts: WorkflowFacts) -> str:
     parts: list[str] = []
     if facts.omitted:
         parts.append(f"the logs of {count(facts.omitted, 'more failed job')}")
-    shown = sum(step.shown_lines for step in facts.steps)
+    shown_lines = sum(step.shown_lines for step in facts.steps)
     total = sum(step.lines for step in facts.steps)
-    if shown < total:
-        lines = f"{total - shown:,} of {total:,} {inflect(total, 'line')}"
+    if shown_lines < total:
+        lines = f"{total - shown_lines:,} of {total:,} {inflect(total, 'line')}"
         parts.append(f"{lines} of the failed steps' logs")
     unread = [step.log for step in facts.steps if step.log not in ("text", "elsewhere")]
     if unread:
@@ -328,8 +330,8 @@ def gather_run(run: WorkflowRun, source: Source, jobs_of: JobSource) -> Workflow
         characters = int(tokens * CHARACTERS_PER_TOKEN)
         failures = read_failure_history(run, jobs.every, source, jobs_of, _branch(run, event))
         steps = read_failed_steps(read, jobs_of, characters, failures)
-    shown = {step.job for step in steps}
-    killed = [job for job in jobs.cancelled if job.name in shown]
+    jobs_shown = {step.job for step in steps}
+    killed = [job for job in jobs.cancelled if job.name in jobs_shown]
     if run.conclusion == CANCELLED and not killed:
         raise ConversationIgnored(CANCELLED_BY_SOMEBODY, "nothing failed")
     files: Sequence[ChangedFile] = ()
@@ -536,14 +538,14 @@ def _find_pull_request(facts: WorkflowFacts, event: Event, reader: GithubReader)
     tested = _find_tested(run, event)
     if tested is not None:
         return replace(facts, pull_request=reader.pull_request(tested))
-    found = [reader.pull_request(number) for number in run.pull_request_numbers]
+    pull_requests = [reader.pull_request(number) for number in run.pull_request_numbers]
     # GitHub lists no pull request for a run of a fork
-    if not found and run.head_branch and run.head_owner:
-        found = list(reader.pull_requests_from(f"{run.head_owner}:{run.head_branch}"))
-    current = [pull for pull in found if pull.head_sha == run.head_sha]
+    if not pull_requests and run.head_branch and run.head_owner:
+        pull_requests = list(reader.pull_requests_from(f"{run.head_owner}:{run.head_branch}"))
+    current = [pull for pull in pull_requests if pull.head_sha == run.head_sha]
     # deterministic if one branch has two
     oldest = min(current, key=lambda pull: pull.number, default=None)
-    return replace(facts, pull_request=oldest, stale=oldest is None and bool(found))
+    return replace(facts, pull_request=oldest, stale=oldest is None and bool(pull_requests))
 
 
 def _find_tested(run: WorkflowRun, event: Event) -> int | None:
