@@ -20,6 +20,7 @@ VALUES: Mapping[str | None, bool] = {None: True, "true": True, "false": False}
 STATE = re.compile(r"([-!]?)([A-Za-z0-9_.][-A-Za-z0-9_.]*)(?:=(.*))?")
 BLANKS = re.compile(r"[ \t\r]+")
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"[ \t\r]*(.*)')
+STARS = re.compile(r"(?<![^/])\*{2,}(?![^/])")  # for git, `***` matches any folders as `**` does
 MACRO = "[attr]"
 MAX_RULES = 500  # lines that set one of the attributes; later ones are ignored
 MAX_LINE_BYTES = 2048  # git ignores longer lines
@@ -119,7 +120,7 @@ def _widen(part: str) -> str:
 def _parse_pattern(pattern: str) -> Sequence[str]:
     parts = [ANY_FOLDERS, pattern]
     if "/" in pattern:
-        parts = pattern.removeprefix("/").split("/")
+        parts = STARS.sub(ANY_FOLDERS, pattern.removeprefix("/")).split("/")
     if parts[-1] == ANY_FOLDERS:
         parts.append("*")
     return parts

@@ -95,6 +95,7 @@ def ask_git(repository: Path, text: str) -> dict[str, dict[str, bool]]:
 @example(text="# b.py linguist-generated")
 @example(text="\n \nb.py\t linguist-generated\r\n\n")
 @example(text=f"{'*' * 2030} linguist-generated")
+@example(text="*/*** linguist-generated")
 @given(text=st.lists(lines, min_size=1, max_size=5).map("\n".join))
 def test_attributes_are_those_of_git(text: str, repository: Path) -> None:
     attributes = parse_attributes(text)
