@@ -41,6 +41,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
         "log_ring",
         "logs",
         "operators",
+        "path_globs",
         "problems",
         "question",
         "shipped",

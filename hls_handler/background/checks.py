@@ -26,7 +26,8 @@ from hls_handler.queue.leases import EXPIRY, Expiry
 from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions
-from hls_handler.settings.model import Claude, Settings
+from hls_handler.settings.model import Settings
+from hls_handler.settings.providers import Claude
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT

@@ -33,8 +33,8 @@ from hls_handler.claude.provider_errors import (
 from hls_handler.claude.reply_parsing import UnreadableReply, describe_problems, parse_reply
 from hls_handler.errors import ModelNotFound, SlowResponse
 from hls_handler.question import Effort, Prompt, RenderedPrompt, estimate_tokens
-from hls_handler.settings.model import Claude as ClaudeSettings
-from hls_handler.settings.model import Provider as ProviderSettings
+from hls_handler.settings.providers import Claude as ClaudeSettings
+from hls_handler.settings.providers import Provider as ProviderSettings
 from hls_handler.transport import find_proxy_settings, read_body, shorten
 from hls_handler.wording import count
 

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 
 from hls_handler.errors import AccountLimited, DependencyDown, Permanent, RateLimited, StepFailed
-from hls_handler.settings.model import Provider
+from hls_handler.settings.providers import Provider
 from hls_handler.transport import ProxySettings, redact_secret, retry_after
 
 KEY_REMEDY = "set claude.api_key to a valid key: this one is wrong, expired or revoked"

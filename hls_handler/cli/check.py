@@ -35,7 +35,8 @@ from hls_handler.settings.effective import (
     list_prompt_choices,
 )
 from hls_handler.settings.load import load_settings
-from hls_handler.settings.model import Settings, describe_retirement
+from hls_handler.settings.model import Settings
+from hls_handler.settings.providers import describe_retirement
 from hls_handler.settings.repository import (
     RepositorySettings,
     RepositorySettingsFile,

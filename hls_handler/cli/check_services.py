@@ -32,7 +32,8 @@ from hls_handler.settings.effective import (
     find_unneeded_permissions,
     is_pattern,
 )
-from hls_handler.settings.model import Provider, Settings, describe_retirement
+from hls_handler.settings.model import Settings
+from hls_handler.settings.providers import Provider, describe_retirement
 from hls_handler.settings.values import web_url
 
 SENT_TO_EVERY_APP = frozenset({"installation", "installation_repositories", "installation_target"})

@@ -22,7 +22,8 @@ from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded, UnknownPayload
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import HAIKU, Settings
+from hls_handler.settings.model import Settings
+from hls_handler.settings.providers import HAIKU
 
 PAYLOAD_HELP = (
     "Name of a recorded payload (issues.opened, demo/question, ...) or a JSON file (./event.json). "

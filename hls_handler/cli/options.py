@@ -24,7 +24,8 @@ from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, SettingsError, StoreUnavailable
 from hls_handler.settings.environment import read_environment
 from hls_handler.settings.load import collect_secrets, find_settings_file, load_settings
-from hls_handler.settings.model import Claude, Settings
+from hls_handler.settings.model import Settings
+from hls_handler.settings.providers import Claude
 from hls_handler.storage import Storage
 from hls_handler.transport import proxy_passwords
 

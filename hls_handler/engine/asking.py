@@ -49,6 +49,7 @@ from hls_handler.handlers.asking import VERIFY_PROMPT, Replies
 from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.handlers.job import PromptLimits
 from hls_handler.handlers.removed_lines import Removals
+from hls_handler.path_globs import PathFilter
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import (
     RuleView,
@@ -61,8 +62,8 @@ from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.question import Prompt, RenderedPrompt, estimate_tokens
 from hls_handler.queue.checkpoints import ANALYSED
 from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.settings.model import Claude, Settings
-from hls_handler.settings.values import PathFilter
+from hls_handler.settings.model import Settings
+from hls_handler.settings.providers import Claude
 from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import (
     FAILED,

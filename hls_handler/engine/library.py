@@ -40,7 +40,8 @@ from hls_handler.settings.effective import (
     find_chosen_prompts,
 )
 from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
-from hls_handler.settings.model import DEFAULT_FOLDERS, Repository, Settings
+from hls_handler.settings.model import DEFAULT_FOLDERS, Settings
+from hls_handler.settings.sections import Repository
 
 FACTS = recorded.PAYLOADS / "facts"
 """Folder with the facts of recorded events. "issues.json" maps names of recorded `issues` events to

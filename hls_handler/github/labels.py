@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
-from hls_handler.settings.model import EffectiveLabels
+from hls_handler.settings.sections import EffectiveLabels
 
 MAX_LABELS = 100  # GitHub's limit of labels per issue or pull request
 

@@ -19,7 +19,7 @@ from hls_handler.handlers.asking import AT_LIMIT
 from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
 from hls_handler.review.ledger import fails_check, is_failing, leaves_open, sort_entries
 from hls_handler.review.record import LedgerEntry
-from hls_handler.settings.model import Review
+from hls_handler.settings.sections import Review
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_title, truncate
 from hls_handler.untrusted.markdown import format_code_span, sanitize_inline
 from hls_handler.untrusted.redaction import redact, redact_code

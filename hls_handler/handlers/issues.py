@@ -56,7 +56,7 @@ from hls_handler.handlers.similar import (
     find_similar,
 )
 from hls_handler.routing import MARKER
-from hls_handler.settings.model import EffectiveLabels
+from hls_handler.settings.sections import EffectiveLabels
 from hls_handler.settings.values import Summary
 
 FAMILY = "issues"

@@ -14,11 +14,13 @@ from hls_handler.events import Event
 from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.reader import HistoryUpdate, RepositoryHistory
+from hls_handler.path_globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
-from hls_handler.settings.model import EffectiveLabels, Features, Findings, Review
+from hls_handler.settings.model import Features
 from hls_handler.settings.repository import FileProblems
-from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, ReviewersMode, Summary
+from hls_handler.settings.sections import EffectiveLabels, Findings, Review
+from hls_handler.settings.values import ReviewersMode, Summary
 
 Facts = TypeVar("Facts")
 

@@ -21,7 +21,7 @@ from hls_handler.analysis import (
 from hls_handler.github.labels import SHIPPED_LABELS, find_prohibition, fold
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.routing.filters import SKIP_LABEL
-from hls_handler.settings.model import EffectiveLabels
+from hls_handler.settings.sections import EffectiveLabels
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.wording import count
 

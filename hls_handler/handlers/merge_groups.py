@@ -14,7 +14,7 @@ from hls_handler.actions import Conclusion, EnsureCheck
 from hls_handler.events import Account
 from hls_handler.github.values import Comparison
 from hls_handler.handlers.check import plan_unreviewed_check
-from hls_handler.settings.model import Review
+from hls_handler.settings.sections import Review
 from hls_handler.wording import count, was_or_were
 
 QUEUE_BRANCH = re.compile(

@@ -46,8 +46,8 @@ from hls_handler.review.positions import RANK, Located, letters_of, locate
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import Reviewer
 from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
-from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.repository import FileProblems
+from hls_handler.settings.sections import Findings, Review
 from hls_handler.settings.values import Summary
 from hls_handler.wording import inflect
 

@@ -11,8 +11,8 @@ from typing import Generic, Protocol, TypeVar
 from hls_handler.errors import DependencyDown, Permanent, Retryable
 from hls_handler.events import Issue
 from hls_handler.github.source import CommitFiles
+from hls_handler.path_globs import PathFilter
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
-from hls_handler.settings.values import PathFilter
 
 T = TypeVar("T")
 

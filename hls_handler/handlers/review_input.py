@@ -44,6 +44,7 @@ from hls_handler.handlers.skipped_files import (
     is_shortened,
     looks_like_code,
 )
+from hls_handler.path_globs import PathFilter
 from hls_handler.question import estimate_tokens
 from hls_handler.review.dismissals import find_dismissals
 from hls_handler.review.file_kinds import is_prose
@@ -73,7 +74,6 @@ from hls_handler.review.reviewers import (
     find_owners,
     parse_owners,
 )
-from hls_handler.settings.values import PathFilter
 from hls_handler.wording import count
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Literal
 
 from hls_handler.github.values import Blob, ChangedFile
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
+from hls_handler.path_globs import PathFilter
 from hls_handler.review.patches import Patch, parse_patch
-from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.redaction import redact
 
 Reason = Literal[

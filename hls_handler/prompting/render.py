@@ -38,7 +38,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.prompting.source_files import BASE
 from hls_handler.question import SUFFIX, RenderedPrompt
-from hls_handler.settings.model import EffectiveLabels
+from hls_handler.settings.sections import EffectiveLabels
 from hls_handler.settings.values import Layout, Length, Summary, Tone
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.markdown import sanitize_blocks

@@ -22,9 +22,9 @@ import httpx2
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from hls_handler.errors import HlsError
-from hls_handler.settings.model import Embeddings as EmbeddingsSettings
-from hls_handler.settings.model import Qdrant as QdrantSettings
-from hls_handler.settings.model import Retrieval
+from hls_handler.settings.providers import Embeddings as EmbeddingsSettings
+from hls_handler.settings.providers import Qdrant as QdrantSettings
+from hls_handler.settings.providers import Retrieval
 from hls_handler.transport import find_proxy_settings, read_body, redact_secret, ssl_context
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reading import read_request, text_of
-from hls_handler.settings.model import RETIRED_MODELS
+from hls_handler.settings.providers import RETIRED_MODELS
 
 CHARACTERS_PER_TOKEN = 4
 MIN_CACHED_TOKENS = 1024

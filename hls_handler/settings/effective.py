@@ -18,9 +18,10 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel
 
 from hls_handler.analysis import Severity
-from hls_handler.settings.model import (
+from hls_handler.settings.model import Features, Settings
+from hls_handler.settings.repository import REPOSITORY_KEYS, Limit, RepositorySettings
+from hls_handler.settings.sections import (
     EffectiveLabels,
-    Features,
     Findings,
     Labels,
     PullRequests,
@@ -29,10 +30,8 @@ from hls_handler.settings.model import (
     RepositoryPaths,
     RepositoryRetrieval,
     Review,
-    Settings,
     Similar,
 )
-from hls_handler.settings.repository import REPOSITORY_KEYS, Limit, RepositorySettings
 from hls_handler.settings.values import PromptUse, VariableValue, webhook_secrets
 from hls_handler.settings.yaml_parser import value_at
 from hls_handler.wording import count

@@ -18,18 +18,15 @@ from hls_handler.errors import SettingsError
 from hls_handler.problems import Kind, Sentence, rephrase
 from hls_handler.settings.environment import read_environment
 from hls_handler.settings.expansion import MIN_MASKED_CHARS, UNSET_SECRET, Expansion
-from hls_handler.settings.model import (
-    KINDS_OF_KEYS,
-    RepositoryFeatures,
-    Settings,
-    describe_retirement,
-)
+from hls_handler.settings.model import Settings
+from hls_handler.settings.providers import KINDS_OF_KEYS, describe_retirement
 from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.removed import (
     describe_shadow_prompts,
     take_removed_keys,
     take_shadow_prompts,
 )
+from hls_handler.settings.sections import RepositoryFeatures
 from hls_handler.settings.values import is_loopback
 from hls_handler.settings.yaml_parser import Sources, Tree, decode, iter_leaves, parse_tree
 from hls_handler.untrusted.masking import MASK, compile_secrets

@@ -17,10 +17,11 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, create
 from hls_handler.actions import EnsureComment
 from hls_handler.errors import SettingsError
 from hls_handler.problems import Kind, Sentence
-from hls_handler.settings.model import Repository
 from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.removed import take_removed_keys
-from hls_handler.settings.values import EventKey, Expected, PathGlob, Section
+from hls_handler.settings.section import Section
+from hls_handler.settings.sections import Repository
+from hls_handler.settings.values import EventKey, Expected, PathGlob
 from hls_handler.settings.yaml_parser import (
     Sources,
     decode,

@@ -5,28 +5,25 @@ secrets.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     SecretStr,
-    ValidationError,
-    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from hls_handler.problems import Kind, Sentence, find_id_problem
+from hls_handler.path_globs import find_glob_problem, find_unsupported_syntax
+from hls_handler.problems import find_id_problem
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.github_events import find_event_problem, find_fallback_event_problem
 
@@ -240,47 +237,6 @@ def _find_url_path_problem(path: str) -> str | None:
     return None
 
 
-SET = re.compile(
-    r"[\w*?]\[[^][/]+\]|\[[^][/]+\][\w*?]"  # py[co], [Dd]ocs, [0-9]*
-    r"|\[(?:[!^]|(?:\w-\w)+\])"  # [!a], [a-z]
-    r"|\.\[[^][/]+\](?=/|$)"  # *.[ch]
-    r"|\[\[:\w+:\]\]"  # [[:alpha:]]
-)
-"""Matches a set of characters, and not names of routes: `[id]/page.tsx`, `users-[id].vue`."""
-
-ALTERNATIVES = {
-    "braces": re.compile(r"\{[^{}]*(?:,|\.\.)[^{}]*\}"),
-    "parentheses": re.compile(r"\([^()]*\|[^()]*\)|[+@!?]\([^()]+\)"),
-}
-ONE_FOR_EACH = ", which are not supported; write one glob for each"
-
-
-def find_glob_problem(glob: str) -> str | None:
-    """Return why a path glob can match no file; None for "docs/**"."""
-    parts = glob.split("/")
-    if glob != glob.strip() or "\\" in glob or any(part in ("", ".", "..") for part in parts):
-        return "matches no file; write a path as GitHub shows it, such as docs/** or **/*.snap"
-    if "|" in glob:
-        return f"has alternatives with |{ONE_FOR_EACH}"
-    if any(ANY_FOLDERS in part and part != ANY_FOLDERS for part in parts):
-        return "has ** inside a name; write it alone between slashes, such as **/*.snap"
-    if SET.search(glob):
-        return (
-            "has a set in brackets, which is not supported; write one glob for each, such as "
-            "Docs/** and docs/**, or ? for a bracket that is in the name"
-        )
-    return _find_label_glob_problem(glob)
-
-
-def _find_label_glob_problem(glob: str) -> str | None:
-    if glob.startswith("!"):
-        return "begins with !; exceptions are not supported, so name only what is to match"
-    for where, pattern in ALTERNATIVES.items():
-        if pattern.search(glob):
-            return f"has alternatives in {where}{ONE_FOR_EACH}"
-    return None
-
-
 def _find_repository_problem(name: str) -> str | None:
     if name.endswith(".git"):
         return f"ends with .git, which no name does; write {name[:-4]}"
@@ -349,7 +305,7 @@ EventKey = Annotated[str, _reject(find_event_problem)]
 FallbackEventKey = Annotated[str, _reject(find_fallback_event_problem)]
 PathGlob = Annotated[str, _reject(find_glob_problem)]
 SilencedId = Annotated[str, _reject(find_id_problem)]
-LabelGlob = Annotated[str, _reject(_find_label_glob_problem)]
+LabelGlob = Annotated[str, _reject(find_unsupported_syntax)]
 Language = Annotated[
     str,
     Field(max_length=40),
@@ -369,47 +325,6 @@ Length = Literal["short", "normal", "detailed"]
 Summary = Literal["on_findings", "always"]
 Layout = Literal["list", "table"]
 Assessed = Literal["issues", "pull_requests"]
-
-
-CONFLICT = "conflict"
-"""Type of an error whose context has the key and the sentence of `Section.find_conflicts`."""
-
-
-def conflict(text: str) -> Sentence:
-    return Sentence(text, Kind.CONFLICT)
-
-
-class Section(BaseModel):
-    """Base class for the sections of the settings file and of `.github/hls.yaml`."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_to_empty(cls, value: object) -> object:
-        # a section is null in YAML if all its keys are commented out
-        return {} if value is None else value
-
-    def find_conflicts(self) -> Iterable[tuple[str, Sentence]]:
-        """Yield each key that does not fit the others: ("viewers", "needs ..."). "" is the section
-        itself.
-        """
-        return ()
-
-    @model_validator(mode="after")
-    def _reject_conflicts(self) -> Self:
-        errors = [
-            InitErrorDetails(
-                type=PydanticCustomError(CONFLICT, "{sentence}", {"sentence": text, "key": key}),
-                input=None,
-            )
-            for key, text in self.find_conflicts()
-        ]
-        if errors:
-            raise ValidationError.from_exception_data(type(self).__name__, errors)
-        return self
 
 
 LOGIN_GLOB = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9_*?-]*(?:\[bot\])?", re.ASCII)
@@ -471,86 +386,6 @@ PromptUse = Annotated[
     str | Literal[False],
     Expected("the name of a prompt, or false"),
 ]
-
-
-ANY_FOLDERS = "**"
-"""Part of a path glob that matches any number of folders. `*` and `?` match inside one name; the
-rest is literal.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class PathFilter:
-    """Globs of files that are not shown to Claude."""
-
-    globs: tuple[str, ...] = ()
-    where: str = ""  # "config/settings.yaml:14 (repositories[0].paths.ignore)"
-
-    def excludes(self, path: str) -> bool:
-        return any(matches(glob, path) for glob in self.globs)
-
-
-EMPTY_PATH_FILTER = PathFilter()
-
-
-def matches(glob: str, path: str) -> bool:
-    """Return True if a glob matches a path or a folder above it: `docs` and `docs/**` match all
-    files below docs.
-    """
-    parts = glob.split("/")
-    found = path.split("/")
-    if parts[-1] == ANY_FOLDERS:
-        parts.pop()
-    elif match_parts(parts, found):
-        return True
-    elif "*" in parts[-1] or "?" in parts[-1]:  # only a literal name can also be that of a folder
-        return False
-    return match_parts([*parts, ANY_FOLDERS, "*"], found)
-
-
-def match_parts(pattern: Sequence[str], found: Sequence[str]) -> bool:
-    """Return True if the parts of a glob, one for each folder and one for the name, match those of
-    a path.
-    """
-    return _match_items(pattern, found, any_number=ANY_FOLDERS, item_matches=_match_name)
-
-
-def _match_name(pattern: str, name: str) -> bool:
-    return _match_items(
-        pattern, name, any_number="*", item_matches=lambda wanted, found: wanted in ("?", found)
-    )
-
-
-def _match_items(
-    pattern: Sequence[str],
-    found: Sequence[str],
-    *,
-    any_number: str,
-    item_matches: Callable[[str, str], bool],
-) -> bool:
-    """Return True if the pattern matches all items; `any_number` in it matches any number of
-    them.
-    """
-    pattern_at = 0
-    found_at = 0
-    star = -1
-    taken = 0
-    while found_at < len(found):
-        if pattern_at < len(pattern) and pattern[pattern_at] == any_number:
-            star = pattern_at
-            taken = found_at
-            pattern_at += 1
-        elif pattern_at < len(pattern) and item_matches(pattern[pattern_at], found[found_at]):
-            pattern_at = pattern_at + 1
-            found_at = found_at + 1
-        # only the last star is tried again, so the time is at most len(pattern) * len(found)
-        elif star >= 0:
-            taken += 1
-            pattern_at = star + 1
-            found_at = taken
-        else:
-            return False
-    return all(item == any_number for item in pattern[pattern_at:])
 
 
 def webhook_secrets(value: SecretStr | tuple[SecretStr, ...] | None) -> tuple[bytes, ...]:

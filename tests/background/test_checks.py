@@ -26,7 +26,8 @@ from hls_handler.github.identity import Identity
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Budgets, Claude, Mirror
+from hls_handler.settings.model import Budgets, Mirror
+from hls_handler.settings.providers import Claude
 from hls_handler.settings.reload import SettingsFile
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets

@@ -28,7 +28,7 @@ from hls_handler.claude.provider import Provider, request_schema
 from hls_handler.claude.providers import connect
 from hls_handler.errors import DependencyDown, SlowResponse, StepFailed
 from hls_handler.question import Prompt, RenderedPrompt
-from hls_handler.settings.model import Claude as ClaudeSettings
+from hls_handler.settings.providers import Claude as ClaudeSettings
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON
 

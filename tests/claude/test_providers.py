@@ -25,7 +25,7 @@ from hls_handler.errors import (
     RateLimited,
     SlowResponse,
 )
-from hls_handler.settings.model import Claude as ClaudeSettings
+from hls_handler.settings.providers import Claude as ClaudeSettings
 from tests.claude.fake_models import ACCESS_KEY_ID, KEY, LEAKED, PROJECT, REGION, FakeModels
 from tests.claude.test_anthropic_api import GOOD, PROMPT, RENDERED
 from tests.fake_server import FakeServer, Say

@@ -18,7 +18,9 @@ from hls_handler.cli import COMMANDS
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import find_chosen_events
-from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
+from hls_handler.settings.model import Github, Prompts, Settings
+from hls_handler.settings.providers import Claude
+from hls_handler.settings.sections import Repository
 from tests.crash.scenarios import PROMPTS
 
 for imported_on_first_use in (

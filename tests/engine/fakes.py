@@ -61,7 +61,7 @@ from hls_handler.github.values import (
 from hls_handler.github.writer import GithubWriter, label_origins
 from hls_handler.question import RenderedPrompt
 from hls_handler.queue.leases import HeldLeases
-from hls_handler.settings.model import Labels
+from hls_handler.settings.sections import Labels
 from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
 
 HLS = Account(login="hls[bot]", id=99, type="Bot")

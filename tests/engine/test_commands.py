@@ -21,7 +21,8 @@ from hls_handler.events import parse_event
 from hls_handler.github.values import FileAtRef, RepositoryPermission, ReviewThread, ThreadReply
 from hls_handler.prompting import recorded
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
-from hls_handler.settings.model import GithubApp, Metrics, Review, Settings
+from hls_handler.settings.model import GithubApp, Metrics, Settings
+from hls_handler.settings.sections import Review
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from tests.engine.fakes import GITHUB_DOWN, HLS, INVALID

@@ -27,7 +27,8 @@ from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Budgets, Comments, Review, Settings
+from hls_handler.settings.model import Budgets, Settings
+from hls_handler.settings.sections import Comments, Review
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
 from tests.engine.world import GUID, MakeWorld, World, settings
 from tests.handlers.world import file, pull_request, pull_request_analysis

@@ -13,7 +13,8 @@ import pytest
 from hls_handler.analysis import FindingVerdicts, ReplyFields
 from hls_handler.engine.job import Attempt
 from hls_handler.engine.pipeline import process_delivery
-from hls_handler.settings.model import Review, Settings
+from hls_handler.settings.model import Settings
+from hls_handler.settings.sections import Review
 from tests.conftest import Acts
 from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.test_commands import (

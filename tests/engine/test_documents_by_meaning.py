@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from hls_handler.reports.delivery_report import DeliveryReport, load_report
 from hls_handler.retrieval.vectors import Vectors
-from hls_handler.settings.model import Embeddings, Qdrant
+from hls_handler.settings.providers import Embeddings, Qdrant
 from tests.engine.fakes import ISSUE
 from tests.engine.world import MakeWorld, World, settings
 from tests.fake_server import FakeServer, Say

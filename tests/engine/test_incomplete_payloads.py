@@ -22,7 +22,7 @@ from hls_handler.prompting.render import render
 from hls_handler.routing import Ignored, Router, Rule, from_envelope, from_event, parse_envelope
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Repository
+from hls_handler.settings.sections import Repository
 from hls_handler.web.webhook import check_payload
 from tests.engine.fakes import HLS
 from tests.engine.world import library, settings

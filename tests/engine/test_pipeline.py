@@ -13,7 +13,7 @@ from hls_handler.analysis import IssueResponse
 from hls_handler.errors import DependencyDown, NotFound, SlowResponse
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Labels
+from hls_handler.settings.sections import Labels
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.libraries import load_chain
 from tests.engine.world import BUG, GUID, QUESTION, Ended, MakeStandIn, settings

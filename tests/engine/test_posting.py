@@ -13,7 +13,8 @@ from hls_handler.engine.posting import Posting
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Postponed, Retryable, Superseded
 from hls_handler.handlers.job import Conversation
 from hls_handler.prompting import recorded
-from hls_handler.settings.model import Labels, Settings
+from hls_handler.settings.model import Settings
+from hls_handler.settings.sections import Labels
 from tests.engine.fakes import GITHUB_DOWN, ISSUE
 from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
 from tests.github.review_world import inline

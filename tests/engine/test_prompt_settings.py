@@ -13,14 +13,8 @@ from hls_handler.github.values import GuidanceFile, LinkedIssue, RepositoryLabel
 from hls_handler.prompting import recorded
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import (
-    Labels,
-    Prompts,
-    Repository,
-    RepositoryComments,
-    Review,
-    Settings,
-)
+from hls_handler.settings.model import Prompts, Settings
+from hls_handler.settings.sections import Labels, Repository, RepositoryComments, Review
 from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
 from tests.handlers.world import file, pull_request_analysis
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from hls_handler.github.values import ChangedFile, GuidanceFile, ReviewContext
-from hls_handler.settings.model import Claude, Review
+from hls_handler.settings.providers import Claude
+from hls_handler.settings.sections import Review
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request_analysis
 from tests.queue.builders import replies_to

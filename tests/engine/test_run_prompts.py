@@ -32,7 +32,8 @@ from hls_handler.handlers.pull_requests import AskedReview, PullRequestHandler, 
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Prompts, Review, Settings
+from hls_handler.settings.model import Prompts, Settings
+from hls_handler.settings.sections import Review
 from tests.engine.fakes import CLAUDE_DOWN, INVALID
 from tests.engine.libraries import load_cached
 from tests.engine.world import MakeWorld, World, library, settings

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from hls_handler.prompting import recorded
-from hls_handler.settings.model import Repository
+from hls_handler.settings.sections import Repository
 from tests.engine.fakes import ISSUE
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.events import JOB, LOG, workflow_analysis

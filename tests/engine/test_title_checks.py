@@ -11,7 +11,8 @@ import pytest
 
 from hls_handler.errors import Permanent
 from hls_handler.github.values import FileAtRef
-from hls_handler.settings.model import PullRequests, Settings
+from hls_handler.settings.model import Settings
+from hls_handler.settings.sections import PullRequests
 from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.test_unreviewed_checks import (
     BOT,

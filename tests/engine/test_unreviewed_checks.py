@@ -13,7 +13,8 @@ import pytest
 from hls_handler.errors import HlsError, Permanent
 from hls_handler.events import Account, Label
 from hls_handler.github.values import Commit, Comparison, FileAtRef
-from hls_handler.settings.model import Features, Limits, Repository, Review, Settings
+from hls_handler.settings.model import Features, Limits, Settings
+from hls_handler.settings.sections import Repository, Review
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis

@@ -34,15 +34,9 @@ from hls_handler.routing import Router, Rule, from_envelope, from_event, parse_e
 from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import (
-    Claude,
-    Features,
-    Github,
-    Limits,
-    Repository,
-    Retrieval,
-    Settings,
-)
+from hls_handler.settings.model import Features, Github, Limits, Settings
+from hls_handler.settings.providers import Claude, Retrieval
+from hls_handler.settings.sections import Repository
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.web.webhook import WebhookHeaders, new_delivery

@@ -13,7 +13,7 @@ from hls_handler.errors import DependencyDown
 from hls_handler.events import Account
 from hls_handler.github.api import GithubApi, RateLimitMonitor
 from hls_handler.github.client import Github, OpenedEvent, ReadOnlyGithub, connect_read_only
-from hls_handler.settings.model import EffectiveLabels
+from hls_handler.settings.sections import EffectiveLabels
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON, NUMBER, ReviewWorld, github_settings
 from tests.github.test_reader import ISSUE, MALLORY

@@ -33,7 +33,7 @@ from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.sandbox.state import BOT, State
 from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
-from hls_handler.settings.model import Claude
+from hls_handler.settings.providers import Claude
 from tests.github_fake.reader import SandboxReader
 
 CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)

@@ -23,7 +23,8 @@ from hls_handler.handlers import handler_for
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
-from hls_handler.settings.model import Repository, Settings
+from hls_handler.settings.model import Settings
+from hls_handler.settings.sections import Repository
 from hls_handler.trials.replay import StoredFacts, read_unstored
 from tests.engine.fakes import FakeReader
 from tests.golden.cases import Case, CaseError, IssueCase, PublicPull, PullRequestCase, WorkflowCase

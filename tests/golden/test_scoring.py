@@ -12,7 +12,7 @@ from hls_handler.analysis import Finding
 from hls_handler.prompting.prompt import Library
 from hls_handler.review.patches import Line, parse_patch
 from hls_handler.review.positions import Located
-from hls_handler.settings.model import Findings
+from hls_handler.settings.sections import Findings
 from tests.engine.world import settings
 from tests.golden.cases import IssueCase, PullRequestCase, parse_diff
 from tests.golden.questions import to_question

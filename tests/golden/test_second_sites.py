@@ -8,7 +8,7 @@ from typing import Any
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import estimate_tokens
 from hls_handler.review.patches import parse_numbered
-from hls_handler.settings.model import Review
+from hls_handler.settings.sections import Review
 from hls_handler.trials.trial import Trial
 from tests.engine.world import settings
 from tests.golden.cases import FOLDER, PullRequestCase, load_cases

@@ -23,7 +23,7 @@ from hls_handler.sandbox.objects import (
     Run,
 )
 from hls_handler.sandbox.state import State
-from hls_handler.settings.model import Repository
+from hls_handler.settings.sections import Repository
 from tests.engine.fakes import HLS
 from tests.engine.stand_in import StandIn, visible_text
 from tests.engine.world import World

@@ -20,8 +20,8 @@ from hls_handler.handlers.changed_files import (
     show_files,
 )
 from hls_handler.handlers.skipped_files import Reason
+from hls_handler.path_globs import PathFilter
 from hls_handler.review.coverage import FileCoverage
-from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import CodeText, format_for_prompt
 from tests.handlers.world import PATCH, file, select
 

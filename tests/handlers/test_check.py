@@ -17,7 +17,7 @@ from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.record import LedgerEntry
-from hls_handler.settings.model import Review
+from hls_handler.settings.sections import Review
 from tests.handlers.world import (
     file,
     gather_review,

@@ -25,7 +25,7 @@ from hls_handler.handlers.labels import (
     plan_labels,
     select_offer,
 )
-from hls_handler.settings.model import EffectiveLabels
+from hls_handler.settings.sections import EffectiveLabels
 from tests.handlers.world import analysis, issue_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front

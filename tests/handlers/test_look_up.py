@@ -18,8 +18,8 @@ from hls_handler.handlers.pull_request_input import gather
 from hls_handler.handlers.pull_requests import verification_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.second_look import list_names
-from hls_handler.settings.model import Review
-from hls_handler.settings.values import PathFilter
+from hls_handler.path_globs import PathFilter
+from hls_handler.settings.sections import Review
 from tests.engine.fakes import FakeReader, FakeRepositoryFiles
 from tests.handlers.world import (
     event,

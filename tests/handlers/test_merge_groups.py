@@ -15,7 +15,7 @@ from hls_handler.handlers.merge_groups import (
     is_draft_of_queue,
     plan_group_check,
 )
-from hls_handler.settings.model import Review
+from hls_handler.settings.sections import Review
 
 QUEUE, A, B = "c" * 40, "a" * 40, "b" * 40
 DONE, EXEMPT = HeadCheck(7, A, "success"), HeadCheck(8, B, "neutral", is_exempt=True)

@@ -45,7 +45,7 @@ from hls_handler.handlers.second_look import Candidate
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
 from hls_handler.review.record import ReviewRecord
-from hls_handler.settings.model import Review
+from hls_handler.settings.sections import Review
 from hls_handler.settings.yaml_parser import Sources
 from tests.handlers.conftest import OpenHome
 from tests.handlers.conversation import HEAD, REPOSITORY, Home, Talk, changed_file

@@ -27,7 +27,7 @@ from hls_handler.handlers.second_look import Candidate, apply_second_look
 from hls_handler.prompting.render import render_review_comment
 from hls_handler.question import estimate_tokens
 from hls_handler.review.neighbourhood import SecondSite
-from hls_handler.settings.model import Review
+from hls_handler.settings.sections import Review
 from tests.handlers.test_pull_requests import review
 from tests.handlers.world import file, finding, gather_review, pull_request_analysis
 from tests.prompting.samples import KEY, shipped

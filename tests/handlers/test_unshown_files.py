@@ -18,8 +18,8 @@ from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.skipped_files import decide_unshown
-from hls_handler.settings.model import Review
-from hls_handler.settings.values import PathFilter
+from hls_handler.path_globs import PathFilter
+from hls_handler.settings.sections import Review
 from tests.engine.fakes import FakeReader
 from tests.handlers.world import count_changes, event, fake_reader, file, pull_request
 

@@ -50,12 +50,12 @@ from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
 from hls_handler.handlers.redacted_patches import number_patch, redact_patch
 from hls_handler.handlers.review_input import find_present
 from hls_handler.handlers.skipped_files import SkipRules
+from hls_handler.path_globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.review.blocks import Block
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.repository import FileProblems
-from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from tests.engine.fakes import FakeGithub, FakeReader
 from tests.routing.world import settings
 

@@ -30,7 +30,7 @@ from hls_handler.prompting.render import RuleView, render, render_comment, rende
 from hls_handler.prompting.variables import sample_values
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.positions import locate
-from hls_handler.settings.model import EffectiveLabels
+from hls_handler.settings.sections import EffectiveLabels
 from tests.prompting.samples import (
     ANALYSIS,
     CORRECTIONS,

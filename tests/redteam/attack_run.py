@@ -33,17 +33,14 @@ from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Router, Rule, from_envelope, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Claude as ClaudeSettings
-from hls_handler.settings.model import (
+from hls_handler.settings.model import Github, Limits, Mirror, Settings
+from hls_handler.settings.providers import Claude as ClaudeSettings
+from hls_handler.settings.sections import (
     Comments,
-    Github,
     Labels,
-    Limits,
-    Mirror,
     PullRequests,
     Repository,
     RepositoryComments,
-    Settings,
     Similar,
 )
 from hls_handler.storage import Storage

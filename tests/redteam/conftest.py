@@ -13,7 +13,9 @@ from pydantic import SecretStr
 from hls_handler import shipped
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
-from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
+from hls_handler.settings.model import Github, Prompts, Settings
+from hls_handler.settings.providers import Claude
+from hls_handler.settings.sections import Repository
 
 GENERIC = ("push", "deployment_status")
 PROMPT = """\

@@ -20,7 +20,7 @@ from hls_handler.reports.estimate import (
     format_cost,
     list_claude_models,
 )
-from hls_handler.settings.model import Claude, Price
+from hls_handler.settings.providers import Claude, Price
 from hls_handler.trials.trial import Trial
 from tests.engine.world import library, settings
 from tests.golden.cases import FOLDER, IssueCase, load_cases

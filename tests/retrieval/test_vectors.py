@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from hls_handler.retrieval.vectors import Vectors, VectorsUnavailable
-from hls_handler.settings.model import Embeddings, Qdrant
+from hls_handler.settings.providers import Embeddings, Qdrant
 from tests.fake_server import FakeServer, Say
 from tests.retrieval.fake_embeddings import KEY, FakeEmbeddings, embed
 

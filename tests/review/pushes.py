@@ -41,6 +41,7 @@ from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Guard, PromptLimits, S
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.handlers.second_look import Candidate
+from hls_handler.path_globs import PathFilter
 from hls_handler.review.record import (
     NO_REVIEW,
     LedgerEntry,
@@ -49,8 +50,7 @@ from hls_handler.review.record import (
     dump_record,
     parse_record,
 )
-from hls_handler.settings.model import Review
-from hls_handler.settings.values import PathFilter
+from hls_handler.settings.sections import Review
 from tests.engine.fakes import FakeReader
 from tests.engine.world import library
 from tests.handlers.world import (

@@ -27,7 +27,7 @@ from hls_handler.question import estimate_tokens
 from hls_handler.review.dismissals import COMMAND, DELETED, UNDISMISSED
 from hls_handler.review.ledger import is_failing
 from hls_handler.review.record import LedgerEntry
-from hls_handler.settings.model import Review
+from hls_handler.settings.sections import Review
 from tests.engine.world import library
 from tests.handlers.world import count_changes, event, fake_reader, pull_request
 from tests.review.pushes import HANDLER, Reviewed, ReviewJob

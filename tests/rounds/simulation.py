@@ -14,9 +14,9 @@ from hls_handler.errors import Permanent
 from hls_handler.github.values import ChangedFile, ReviewThread, ThreadReply
 from hls_handler.handlers.changed_files import LONG_LINE, TOO_LARGE
 from hls_handler.handlers.job import PromptLimits
+from hls_handler.path_globs import PathFilter
 from hls_handler.review.record import ReviewRecord
-from hls_handler.settings.model import Review
-from hls_handler.settings.values import PathFilter
+from hls_handler.settings.sections import Review
 from tests.handlers.world import count_changes, event, pull_request
 from tests.review.pushes import Reviewed, ReviewJob
 from tests.rounds.claude import FAULT_NAME, Claude, visible

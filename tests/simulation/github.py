@@ -27,7 +27,7 @@ from hls_handler.errors import Dependency, DependencyDown
 from hls_handler.github.comments import History
 from hls_handler.question import RenderedPrompt
 from hls_handler.queue.leases import EXPIRY
-from hls_handler.settings.model import Labels
+from hls_handler.settings.sections import Labels
 from tests.engine.fakes import FakeChecks, FakeClaude, FakeGithub, FakeWriter
 from tests.simulation.scheduler import Machine, Scheduler
 

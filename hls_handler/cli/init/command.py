@@ -52,7 +52,7 @@ from hls_handler.github.webhook_setup import UNSERVED_URL
 from hls_handler.question import Prompt, RenderedPrompt
 from hls_handler.reports.estimate import describe_prices, list_claude_models
 from hls_handler.settings.load import load_settings
-from hls_handler.settings.model import HAIKU, Claude
+from hls_handler.settings.providers import HAIKU, Claude
 from hls_handler.settings.values import web_url
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import format_usd

@@ -1,11 +1,10 @@
-"""Values of settings: globs for paths, and events of GitHub."""
+"""Globs of paths."""
 
 from __future__ import annotations
 
 import pytest
 
-from hls_handler.settings.github_events import find_event_problem
-from hls_handler.settings.values import find_glob_problem, matches
+from hls_handler.path_globs import find_glob_problem, matches
 
 
 @pytest.mark.parametrize(
@@ -116,24 +115,3 @@ def test_a_glob_that_would_match_nothing_is_a_problem(glob: str, problem: str) -
 def test_brackets_and_parentheses_of_names_are_literal(glob: str) -> None:
     assert find_glob_problem(glob) is None
     assert matches(glob, glob.replace("**", "a"))
-
-
-@pytest.mark.parametrize(
-    ("key", "sentence"),
-    [
-        ("issues", None),
-        ("pull_request.review_requested", None),
-        ("repository_dispatch.anything-at-all", None),
-        (
-            "pull_requests.opened",
-            'GitHub has no event "pull_requests"; did you mean pull_request.opened?',
-        ),
-        ("xyzzy", 'GitHub has no event "xyzzy"'),
-        ("push.opened", 'the event "push" has no actions; write push'),
-        ("watch.xyzzy", 'the event "watch" has no action "xyzzy"; it has started'),
-    ],
-)
-def test_the_message_about_an_unknown_event_names_the_nearest_one(
-    key: str, sentence: str | None
-) -> None:
-    assert find_event_problem(key) == sentence
