@@ -67,7 +67,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "cachetools": ("console", "web"),
     "typer": ("cli",),
     "rich": ("cli",),
-    "yaml": ("prompting", "settings"),
+    "yaml": ("prompting", "sandbox", "settings"),
     "prometheus_client": ("console",),
     "openai": ("claude", "retrieval"),
     "google": ("claude",),

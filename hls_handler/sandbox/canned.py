@@ -10,129 +10,15 @@ from typing import Any
 
 from hls_handler.sandbox import canned_events
 from hls_handler.sandbox.canned_findings import find_all, give_verdicts
+from hls_handler.sandbox.derived import load_canned
 from hls_handler.sandbox.reading import Reading
 from hls_handler.wording import count
-
-KEYWORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "kind": {
-        "question": (
-            "how can i",
-            "how do i",
-            "is there a way",
-            "is it possible",
-            "what is the",
-            "which part",
-        ),
-        "bug": (
-            "error",
-            "crash",
-            "fail",
-            "traceback",
-            "500",
-            "exception",
-            "broken",
-            "does not work",
-            "expected",
-        ),
-        "documentation": ("readme", "docs", "documentation", "typo", "spell"),
-        "enhancement": (
-            "would be nice",
-            "feature",
-            "support for",
-            "please add",
-            "allow",
-            "wish",
-            "add ",
-        ),
-        "maintenance": ("upgrade", "dependency", "deprecat", "refactor", "clean up", "pipeline"),
-    },
-    "priority": {
-        "high": (
-            "data loss",
-            "security",
-            "crash",
-            "500",
-            "cannot",
-            "production",
-            "all users",
-            "rolled back",
-        ),
-        "low": ("typo", "spell", "minor", "cosmetic", "readme", "nice to have"),
-        "medium": (),
-    },
-    "difficulty": {
-        "easy": ("typo", "spell", "readme", "wording", "link"),
-        "complex": (
-            "race",
-            "concurren",
-            "migration",
-            "replica",
-            "redesign",
-            "deadlock",
-            "memory leak",
-        ),
-        "moderate": (),
-    },
-    "component": {
-        "frontend": (
-            "frontend",
-            "css",
-            "button",
-            "page",
-            "browser",
-            "javascript",
-            "layout",
-            "screen",
-        ),
-        "database": (
-            "database",
-            "postgres",
-            "sqlite",
-            "sql",
-            "replica",
-            "migration",
-            "index",
-            "query",
-        ),
-        "backend": (
-            "backend",
-            "api",
-            "server",
-            "500",
-            "traceback",
-            "importer",
-            "worker",
-            "endpoint",
-            "log",
-        ),
-        "none": (),
-    },
-    "type": {
-        "bug-fix": ("fix", "bug", "crash", "regression"),
-        "docs": ("readme", "docs", "documentation", "typo", "spell"),
-        "refactor": ("refactor", "rename", "clean up", "move ", "simplif"),
-        "feature": (),
-    },
-}
-"""Enum field -> its values -> words that indicate the value. The last value is the default."""
 
 SENTENCE = re.compile(r"[^.?!\n]+(?:[.?!](?=\s|$)|(?=\n|$)|[.?!])+")
 ASKS = re.compile(
     r"\?\s*$|\b(please|should|must|needs? to|could|nit|why not|instead)\b", re.IGNORECASE
 )
 OPTIONAL = re.compile(r"\b(nit|minor|optional|could|maybe|taste)\b", re.IGNORECASE)
-
-DEFAULT_RESPONSES: Mapping[str, str] = {
-    "question": (
-        "A canned reply of the sandbox, which does not understand the question. Claude would answer"
-        " it as far as the repository's documentation does."
-    ),
-    "enhancement": (
-        "A canned reply of the sandbox: it would help to know who needs this, and what they do"
-        " today instead."
-    ),
-}
-"""Kind of issue -> the response if the text has none of the words that choose another one."""
 
 GREETING = re.compile(r"(hi|hello|hey|dear|thanks?)\b", re.IGNORECASE)
 MAX_LENGTH = re.compile(r"maxLength: (\d+)")
@@ -179,7 +65,7 @@ def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
-    known = KEYWORDS.get(name, {})
+    known: Mapping[str, Sequence[str]] = load_canned()["words"].get(name, {})
     scores = {
         value: sum(word in reading.words for word in known[value])
         for value in known
@@ -337,8 +223,12 @@ def _first_sentence(text: str) -> str:
     return (re.match(r".*?[.!?](?=\s|$)", plain) or [plain])[0]
 
 
+def _kinds() -> list[str]:
+    return list(load_canned()["words"]["kind"])
+
+
 def _questions_to_author(reading: Reading) -> list[str]:
-    if _choose(list(KEYWORDS["kind"]), "kind", reading) != "bug":
+    if _choose(_kinds(), "kind", reading) != "bug":
         return []
     wanted = (
         (r"version|\d+\.\d+\.\d+", "Which version do you use?"),
@@ -351,7 +241,7 @@ def _questions_to_author(reading: Reading) -> list[str]:
 
 
 def _response(reading: Reading) -> str:
-    kind = _choose(list(KEYWORDS["kind"]), "kind", reading)
+    kind = _choose(_kinds(), "kind", reading)
     place = re.search(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.body)
     try_alone = (
         f"You can narrow it down: try `{place[0]}` alone, and see whether it fails there."
@@ -363,7 +253,7 @@ def _response(reading: Reading) -> str:
         " above it."
     )
     known = {"bug": try_alone, "question": _answer(reading), "documentation": propose}
-    return known.get(kind) or DEFAULT_RESPONSES.get(kind, "")
+    return known.get(kind) or str(load_canned()["responses"].get(kind, ""))
 
 
 def _answer(reading: Reading) -> str:

@@ -1,11 +1,13 @@
-"""Stored GitHub API responses about the demo's objects: files, comments, jobs, logs, releases and
-commits.
-"""
+"""Stored data of the stand-ins: canned replies, and GitHub API responses of the demo's objects."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import yaml
 
 from hls_handler.prompting.recorded import PAYLOADS
 
@@ -65,6 +67,13 @@ def history_of(release_id: int) -> Answer:
     tags.
     """
     return next(_answers("history", str(release_id)), ())
+
+
+@cache
+def load_canned() -> Mapping[str, Any]:
+    """Return the data of the canned replies and of the pushes in the demo."""
+    loaded: Mapping[str, Any] = yaml.safe_load((PAYLOADS / "canned.yaml").read_bytes())
+    return loaded
 
 
 def _answers(folder: str, name: str = "*") -> Iterator[Answer]:

@@ -5,11 +5,11 @@ GitHub would send.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from hls_handler.sandbox import shapes
+from hls_handler.sandbox.derived import load_canned
 from hls_handler.sandbox.objects import (
     Account,
     Attempt,
@@ -72,41 +72,12 @@ def comment(
 # ----------------------------------------------------------------------
 
 
-SAFE_QUERY = (
-    '    return db.execute("SELECT * FROM discount_codes WHERE code = %s", (code,)).fetchone()'
-)
-UNSAFE_QUERY = (
-    "    return db.execute(f\"SELECT * FROM discount_codes WHERE code = '{code}'\").fetchone()"
-)
-
-LOG_LINE = '    log.info("order placed", extra={"order": order.id, "codes": codes})'
-NEW_FAULT = (
-    "    discounts.db.execute(f\"INSERT INTO placed_orders VALUES ({order.id}, '{codes}')\")"
-)
-
-PUSHES: Mapping[PushName, tuple[tuple[str, str], ...]] = {
-    "fix": (
-        (UNSAFE_QUERY, SAFE_QUERY),
-        (NEW_FAULT, LOG_LINE),
-        ("range(len(codes) - 1)", "range(len(codes))"),
-        ("from datetime import datetime", "from datetime import UTC, datetime"),
-        ("datetime.now()", "datetime.now(UTC)"),
-    ),
-    "cosmetic": (
-        ('"""The code that saves most."""', '"""Return the code that saves most."""'),
-        ('"""Take a discount off an amount."""', '"""Subtract a discount from an amount."""'),
-    ),
-    "fault": ((LOG_LINE, NEW_FAULT),),
-}
-"""Prepared change -> texts in lines of the demo's pull request, each with its replacement."""
-
-
 def list_pushes(pull: Conversation) -> list[PushName]:
     """Return the prepared changes that would change the files of the pull request."""
     patches = [file.get("patch") for file in pull.files]
     return [
         name
-        for name in PUSHES
+        for name in load_canned()["pushes"]
         if patches != [file.get("patch") for file in _edit_files(pull, name)]
     ]
 
@@ -141,7 +112,7 @@ def _edit_files(pull: Conversation, name: PushName) -> list[Document]:
 def _edit(file: Document, name: PushName) -> Document:
     before = str(file.get("patch") or "")
     patch = before
-    for old, new in PUSHES[name]:
+    for old, new in load_canned()["pushes"][name]:
         patch = patch.replace(old, new)
     kept = file
     if file["status"] != "removed":  # the addresses of the others name the earlier commit
