@@ -15,6 +15,7 @@ from bench import (
     accept,
     causes,
     claim,
+    commands,
     cpu,
     latency,
     memory,
@@ -45,6 +46,7 @@ BENCHMARKS: Mapping[str, Callable[..., tuple[Row, ...]]] = {
     "reloads": reloads.measure,
     "reloads-postgresql": reloads.measure_postgresql,
     "start": start.measure,
+    "commands": commands.measure,
     "memory": memory.measure,
     "cpu": cpu.measure,
 }

@@ -84,13 +84,12 @@ from hls_handler.queue.pauses import pause_to_dict
 from hls_handler.retrieval.vectors import connect_vectors
 from hls_handler.routing import WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.environment import export_proxy_settings
+from hls_handler.settings.environment import export_proxy_settings, proxy_passwords
 from hls_handler.settings.load import collect_secrets, find_settings_file
 from hls_handler.settings.model import Settings
 from hls_handler.settings.providers import Claude as ClaudeSettings
 from hls_handler.settings.reload import SettingsFile, SettingsReload
 from hls_handler.storage import Storage
-from hls_handler.transport import proxy_passwords
 from hls_handler.web.app import WebApplication
 from hls_handler.web.receiver import Ports
 from hls_handler.web.stats import RECENT_CALLS, Snapshot

@@ -62,6 +62,12 @@ WRITTEN = f"{REQUESTED}write"
 UNDO = f"{REQUESTED}undo"
 """Request ids of the deliveries of a batch that write to GitHub, and of those that take it back."""
 
+FIRST_PART = 50
+VERIFICATION = 90
+"""Indexes of checkpoints: n + `FIRST_PART` for the reply about part n > 0 of the facts, and the
+verification.
+"""
+
 BATCHED = ("batch-", "triage-")
 """Beginnings of the GUIDs of deliveries of batches, "batch-3-17"; the second is of versions before
 0.5.0.

@@ -21,7 +21,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from time import monotonic
 from typing import Any
-from urllib.parse import SplitResult, unquote, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 import certifi
 import httpcore2
@@ -37,6 +37,7 @@ from hls_handler.settings.environment import (
 )
 from hls_handler.settings.values import is_loopback
 from hls_handler.untrusted.masking import mask_secrets
+from hls_handler.wording import shorten
 
 SocketOption = tuple[int, int, int]
 
@@ -350,19 +351,6 @@ def find_proxy_settings(address: str, environ: Mapping[str, str] = os.environ) -
     return ProxySettings(proxy, _find_system_authorities())
 
 
-def proxy_passwords(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """Return the passwords in the proxy variables, as written and percent-decoded, so that they can
-    be redacted.
-    """
-    passwords = set[str]()
-    for variable in both_cases(*PROXY_VARIABLES):
-        credentials, _, _ = environ.get(variable, "").rpartition("@")
-        _, _, password = credentials.removeprefix("http://").partition(":")
-        if password:
-            passwords |= {password, unquote(password)}
-    return frozenset(passwords)
-
-
 def _find_system_authorities() -> str:
     system = ssl.get_default_verify_paths()
     for path in (system.openssl_cafile, system.openssl_capath):
@@ -449,22 +437,12 @@ MAX_ERROR_BYTES = 65_536
 
 MAX_ANSWER_BYTES = 100_000  # limit for `exchange`
 
-MAX_CHARS = 300  # limit for foreign text in one message, in characters
-
 
 def redact_secret(text: str, *secrets: str) -> str:
     """Return the text as one line of at most 300 characters, with the secrets (in any encoding) as
     `***`.
     """
     return shorten(mask_secrets(text, secrets))
-
-
-def shorten(text: str) -> str:
-    """Return the text as one line of at most 300 characters."""
-    line = " ".join(text.split())
-    if len(line) <= MAX_CHARS:
-        return line
-    return line[: MAX_CHARS - 1] + "…"
 
 
 def describe_cause(exc: BaseException) -> str:

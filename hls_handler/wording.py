@@ -117,3 +117,14 @@ def describe_invalid(error: ErrorDetails, *, whole: str) -> str:
     """Return pydantic's error as "kind: expected text". `whole` names a value without a key."""
     where = ".".join(map(str, error["loc"])) or whole
     return f"{where}: {reword_invalid(error['msg'])}"
+
+
+MAX_CHARS = 300  # limit for foreign text in one message, in characters
+
+
+def shorten(text: str) -> str:
+    """Return the text as one line of at most 300 characters."""
+    line = " ".join(text.split())
+    if len(line) <= MAX_CHARS:
+        return line
+    return line[: MAX_CHARS - 1] + "…"

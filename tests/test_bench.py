@@ -75,6 +75,7 @@ FEW: Mapping[str, Mapping[str, Any]] = {
     "places": {"rounds": 1, "files": 50},
     "reloads": {"sizes": reloads.Sizes(deliveries=60, reloads=40, pause_s=0.0, run=run_forked)},
     "start": {"rounds": 1, "rest_s": 0.0, **SERVICE},
+    "commands": {"rounds": 1},
     "memory": {"few": 6, "many": 12, "batch_size": 6, "run": run_forked, **SERVICE},
     "cpu": {"number": 4, **BOTH},
 }

@@ -37,7 +37,7 @@ from hls_handler.engine.batches import (
     find_index,
     load_prompts,
 )
-from hls_handler.engine.job import decode_reply
+from hls_handler.engine.codecs import decode_reply
 from hls_handler.events import Account, parse_event
 from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.github.values import RepositoryLabel

@@ -14,8 +14,8 @@ from hls_handler.batches.preview import SAMPLE, CannotPlan, Preview, make_foreca
 from hls_handler.deliveries import RECORDED, NewDelivery
 from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.engine.batches import PROMPTS, AskedPrompt, dump_prompts, load_prompts
-from hls_handler.engine.job import decode_reply_for_display
-from hls_handler.handlers import handler_for
+from hls_handler.engine.codecs import decode_reply_for_display
+from hls_handler.handlers.registry import handler_for
 from hls_handler.question import RenderedPrompt
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings

@@ -28,7 +28,7 @@ from hls_handler.claude.provider import (
     parse_body,
 )
 from hls_handler.claude.provider_errors import KEY_REMEDY, down, no_answer
-from hls_handler.transport import shorten
+from hls_handler.wording import shorten
 
 if TYPE_CHECKING:
     import anthropic

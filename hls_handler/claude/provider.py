@@ -35,8 +35,8 @@ from hls_handler.errors import ModelNotFound, SlowResponse
 from hls_handler.question import Effort, Prompt, RenderedPrompt, estimate_tokens
 from hls_handler.settings.providers import Claude as ClaudeSettings
 from hls_handler.settings.providers import Provider as ProviderSettings
-from hls_handler.transport import find_proxy_settings, read_body, shorten
-from hls_handler.wording import count
+from hls_handler.transport import find_proxy_settings, read_body
+from hls_handler.wording import count, shorten
 
 KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 """Socket options that keep a connection open while a reply is written, which may take minutes."""

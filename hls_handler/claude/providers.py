@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from hls_handler.claude.provider import Api, Connection, Provider
@@ -223,3 +225,10 @@ class Providers:
                 now=self._now,
             )
         return self._clients[key]
+
+
+def connect_claude(settings: ClaudeSettings) -> closing[Providers]:
+    """Return the clients for a `with` block. Raises `SettingsError` for unusable proxy or
+    certificate settings.
+    """
+    return closing(Providers(settings, clock=time.monotonic, now=lambda: datetime.now(UTC)))

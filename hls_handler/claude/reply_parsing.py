@@ -18,8 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from hls_handler.analysis import OPTIONAL, STATED
-from hls_handler.transport import shorten
-from hls_handler.wording import describe_invalid
+from hls_handler.wording import describe_invalid, shorten
 
 MAX_PROBLEMS = 5  # most problems in one message; Claude seldom needs more to correct its reply
 

@@ -35,19 +35,24 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),
     "resume": ("maintenance:resume", "Resume the processing that `hls pause` stopped."),
     "forget": ("maintenance:forget", "Delete what is stored about a person."),
-    "prompts": ("prompts:prompts", "List and try prompts."),
+    "prompts list": ("prompts:list_", "List the prompts with their statistics."),
+    "prompts try": ("prompt_try:try_", "Try a prompt on an event, with a real reply from Claude."),
     "config": ("config:config_commands", "Explain settings."),
     "demo": ("demo:demo", "Run the real service against a sandbox; needs no account."),
     "sandbox": ("sandbox:sandbox", "Run the stand-ins for GitHub and Claude alone."),
 }
 """Name -> module and function (or group of commands), and the first sentence of its help."""
 
+GROUPS: Mapping[str, str] = {"prompts": "List and try prompts."}
+"""Name -> help of the groups whose commands are in `COMMANDS`, so that each is imported alone."""
+
 HIDDEN = frozenset({"up"})
 """Commands that the help does not list: `make run` calls `hls up`."""
 
 
-def load_command(name: str) -> TyperCommand | TyperGroup:
-    module, _, attribute = COMMANDS[name][0].partition(":")
+def load_command(path: str) -> TyperCommand | TyperGroup:
+    name = path.rpartition(" ")[2]
+    module, _, attribute = COMMANDS[path][0].partition(":")
     loaded = getattr(import_module(f"hls_handler.cli.{module}"), attribute)
     parent = typer.Typer(rich_markup_mode=None)
     if isinstance(loaded, typer.Typer):
@@ -64,16 +69,51 @@ def _add_option(command: Any, option: Any) -> None:
     command.params.append(option)
 
 
-class _Commands(TyperGroup):
+class _Group(TyperGroup):
     """A group that imports a command when it is used: all of them take ten times as long as
     printing the help.
     """
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        if not name:
+            return name, None, rest
+        if not isinstance(command, _Group):
+            command = load_command(f"{self.path}{name}")
+        option: Any = copy(next(param for param in self.params if param.name == "_no_color"))
+        option.expose_value = False
+        option.hidden = True
+        _add_option(command, option)
+        return name, command, rest
+
+    @property
+    def path(self) -> str:
+        """What precedes the names of its commands in `COMMANDS`."""
+        return f"{self.name} "
+
+
+class _Commands(_Group):
+    """All commands."""
+
+    path = ""
+
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        for name, (_, first_sentence) in COMMANDS.items():
-            hidden = name in HIDDEN
-            self.add_command(TyperCommand(name, help=first_sentence, hidden=hidden))
+        for path, (_, first_sentence) in COMMANDS.items():
+            group_name, _, name = path.rpartition(" ")
+            group: TyperGroup = self
+            if group_name:
+                group = self._find_group(group_name)
+            group.add_command(TyperCommand(name, help=first_sentence, hidden=name in HIDDEN))
+
+    def _find_group(self, name: str) -> TyperGroup:
+        group = self.commands.get(name)
+        if not isinstance(group, TyperGroup):
+            group = _Group(
+                name=name, help=GROUPS[name], no_args_is_help=True, rich_markup_mode=None
+            )
+            self.add_command(group)
+        return group
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -82,17 +122,6 @@ class _Commands(TyperGroup):
             if exc.__cause__ is not None:  # typer quotes the message of pydantic
                 exc.message = reword_invalid(exc.message)
             raise
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, _, rest = super().resolve_command(ctx, args)
-        if not name:
-            return name, None, rest
-        command = load_command(name)
-        option: Any = copy(next(one for one in self.params if one.name == "_no_color"))
-        option.expose_value = False
-        option.hidden = True
-        _add_option(command, option)
-        return name, command, rest
 
 
 app = typer.Typer(

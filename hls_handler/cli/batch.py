@@ -19,6 +19,7 @@ from hls_handler.batches import triage as open_issues
 from hls_handler.batches.preview import CannotPlan, Preview
 from hls_handler.batches.prompts import Draft, choose_prompts, choose_review, with_model
 from hls_handler.batches.results import describe_progress, load_result, to_document
+from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.github_names import require_repository
 from hls_handler.cli.options import (
     DOTENV,
@@ -27,7 +28,6 @@ from hls_handler.cli.options import (
     Limit,
     abort,
     config_path,
-    connect_claude,
     fail,
     load,
     log_as_operator,

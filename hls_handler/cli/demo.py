@@ -20,14 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.init.session import DEFAULT_CLAUDE, parse_base_url, write_file
-from hls_handler.cli.options import (
-    DOTENV,
-    KEY_VARIABLE,
-    connect_claude,
-    find_credentials,
-    find_hls_command,
-)
+from hls_handler.cli.options import DOTENV, KEY_VARIABLE, find_credentials, find_hls_command
 from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import START_TIMEOUT_S, ServiceProcess
 from hls_handler.cli.terminal import STATE_STYLES, print_line, print_lines

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -17,17 +16,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from hls_handler import logs, operators
-from hls_handler.claude.providers import Providers
 from hls_handler.cli.terminal import print_line, print_problem
 from hls_handler.db.database import parse_url, sqlite_file
 from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, SettingsError, StoreUnavailable
-from hls_handler.settings.environment import read_environment
+from hls_handler.settings.environment import proxy_passwords, read_environment
 from hls_handler.settings.load import collect_secrets, find_settings_file, load_settings
 from hls_handler.settings.model import Settings
-from hls_handler.settings.providers import Claude
 from hls_handler.storage import Storage
-from hls_handler.transport import proxy_passwords
 
 DOTENV = Path(".env")
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
@@ -149,13 +145,6 @@ def _require_storage_url(settings: Settings) -> None:
 def _describe_unset(settings: Settings, key: str) -> str:
     problem = f"{settings.sources.where(key)}: {settings.unset[key]}"
     return f"{problem}; set it in the environment or in {DOTENV.absolute()}"
-
-
-def connect_claude(settings: Claude) -> closing[Providers]:
-    """Return the clients for a `with` block. Raises `SettingsError` for unusable proxy or
-    certificate settings.
-    """
-    return closing(Providers(settings, clock=time.monotonic, now=utc_now))
 
 
 def http_origin(host: str, port: int) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Reply
+from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.event_input import (
     EventName,
     Live,
@@ -25,7 +26,6 @@ from hls_handler.cli.options import (
     AsJson,
     Config,
     abort,
-    connect_claude,
     fail,
     lacks_github_token,
     load,

@@ -1,15 +1,11 @@
-"""`hls prompts list`. `try` is in prompt_try.py."""
+"""`hls prompts list`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import typer
-
 from hls_handler import shipped
-from hls_handler.cli.options import AsJson, Config, Limit, load, open_existing_store
-from hls_handler.cli.prompt_library import load_library
-from hls_handler.cli.prompt_try import try_
+from hls_handler.cli.options import AsJson, Config, Limit, abort, load, open_existing_store
 from hls_handler.cli.terminal import (
     Cell,
     Column,
@@ -19,7 +15,10 @@ from hls_handler.cli.terminal import (
     print_line,
     print_table,
 )
+from hls_handler.errors import PromptError
+from hls_handler.prompting.library import read_library
 from hls_handler.prompting.prompt import Library, origin
+from hls_handler.prompting.source_files import find_folders
 from hls_handler.question import Prompt
 from hls_handler.reports.prompt_library import (
     NO_CALLS,
@@ -32,16 +31,7 @@ from hls_handler.reports.prompt_library import (
 from hls_handler.store.calls import PromptStats
 from hls_handler.wording import count, format_usd
 
-prompts = typer.Typer(
-    help="List and try prompts.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 
-prompts.command(name="try")(try_)
-
-
-@prompts.command(name="list")
 def list_(as_json: AsJson = False, limit: Limit = None, config: Config = None) -> None:
     """List the prompts with their statistics.
 
@@ -51,7 +41,14 @@ def list_(as_json: AsJson = False, limit: Limit = None, config: Config = None) -
     first. Works while the service runs.
     """
     settings = load(config, credentials=False)
-    library = load_library(settings)
+    try:
+        library = read_library(
+            *find_folders(settings),
+            shipped=shipped.PROMPTS,
+            former_shadows=settings.former_shadows,
+        )
+    except PromptError as exc:
+        abort(*exc.problems)
     storage_problem = settings.unset.get("storage.url")
     stats = None
     with open_existing_store(settings) as store:

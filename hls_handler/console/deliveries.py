@@ -28,7 +28,7 @@ from hls_handler.console.queries import (
     find_search,
 )
 from hls_handler.deliveries import OPEN_STATES, find_cause
-from hls_handler.engine.job import GATHER
+from hls_handler.engine.codecs import GATHER
 from hls_handler.reports.delivery_query import TEXT, format_query
 from hls_handler.reports.delivery_report import (
     DeliveryReport,

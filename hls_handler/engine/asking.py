@@ -30,8 +30,9 @@ from hls_handler.analysis import (
 )
 from hls_handler.claude.provider import CORRECTION, Provider, request_schema
 from hls_handler.deliveries import COMMANDED
+from hls_handler.engine.codecs import OMISSIONS, Codec, decode_reply, encode_reply, redact_unusable
 from hls_handler.engine.health import REVIEW
-from hls_handler.engine.job import Codec, Job, decode_reply, encode_reply, redact_unusable
+from hls_handler.engine.job import Job
 from hls_handler.errors import (
     BudgetExceeded,
     BudgetUsedUp,
@@ -81,12 +82,6 @@ log = logging.getLogger(__name__)
 
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
-OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
-"""Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts
-in prompt n.
-
-`NO_REPLY_INDEX` is about parts that got no reply.
-"""
 NO_REPLY_INDEX = 100
 UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
 """Indexes of the variable `files` that the rendered prompt does not show as a whole."""
@@ -100,8 +95,6 @@ UNANSWERED = Codec("unanswered", 1, TypeAdapter(str))
 """Checkpoint of a call of several that got no usable reply: the reason."""
 PERMISSION = Codec("permission", 1, TypeAdapter(str))
 """The sender's permission on the repository."""
-UNVERIFIED = Codec("unverified", 1, TypeAdapter(str))
-"""Why the findings were not verified; "" if a later attempt verified them."""
 
 
 class ClaudeQuestions:

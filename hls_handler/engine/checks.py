@@ -25,7 +25,8 @@ from hls_handler.actions import (
     WrittenCheck,
 )
 from hls_handler.analysis import Receipt
-from hls_handler.engine.job import IN_PLACE, LOCK_S, Codec, Job
+from hls_handler.engine.codecs import Codec
+from hls_handler.engine.job import IN_PLACE, LOCK_S, Job
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import (
     AppNotInstalled,

@@ -22,18 +22,19 @@ from hls_handler.deliveries import (
     End,
     NewDelivery,
 )
+from hls_handler.engine.codecs import OUTCOME, RULE, Codec
 from hls_handler.engine.handler_job import require_runs_left
-from hls_handler.engine.job import RULE, Codec, Job
-from hls_handler.engine.posting import OUTCOME, Posting, make_writer
+from hls_handler.engine.job import Job
+from hls_handler.engine.posting import Posting, make_writer
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import REQUEST_KEY, RequestedReview, parse_event
 from hls_handler.github.values import ReviewThread
-from hls_handler.handlers import COMMAND_HANDLERS
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.oracle import OracleHandler
 from hls_handler.handlers.pull_request_facts import find_least_failing
+from hls_handler.handlers.registry import COMMAND_HANDLERS
 from hls_handler.operators import log_act
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.review.dismissals import (

@@ -9,16 +9,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from pydantic import TypeAdapter
-
 from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis, Reply, ReplyFields
 from hls_handler.deliveries import REQUESTED, End, Posted
 from hls_handler.engine.asking import (
     NO_REPLY_INDEX,
-    OMISSIONS,
     PROMPT_SECRET,
-    UNVERIFIED,
     ClaudeQuestions,
     Comments,
     find_outsider,
@@ -26,8 +22,16 @@ from hls_handler.engine.asking import (
     prompt_limits,
 )
 from hls_handler.engine.checks import begin_check, plan_check
+from hls_handler.engine.codecs import (
+    CONTEXT,
+    LOOK_UP,
+    OMISSIONS,
+    PROBLEMS_REPORTED,
+    UNVERIFIED,
+    facts_codec,
+)
 from hls_handler.engine.documents import Documents
-from hls_handler.engine.job import LOCK_S, LOOK_UP, Codec, Job, Part, facts_codec, reads_postponed
+from hls_handler.engine.job import LOCK_S, Job, Part, reads_postponed
 from hls_handler.engine.posting import Posting, is_check_ended, post_without_reply, store_unposted
 from hls_handler.engine.retries import decide_retry
 from hls_handler.errors import (
@@ -62,9 +66,6 @@ from hls_handler.wording import count
 
 log = logging.getLogger(__name__)
 
-CONTEXT = Codec("context", 1, TypeAdapter(str))
-"""A sentence part about what Claude gets besides the event: "AGENTS.md (about 120 tokens)"."""
-PROBLEMS_REPORTED = Codec("settings_reported", 5, TypeAdapter(Outcome))
 
 OUTAGE = timedelta(minutes=2)
 """How long a delivery has failed because of Claude before its check says so."""

@@ -14,11 +14,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from hls_handler import shipped
-from hls_handler.engine.job import facts_adapter
-from hls_handler.errors import HlsError, PromptError
+from hls_handler.engine.codecs import facts_adapter
+from hls_handler.errors import HlsError
 from hls_handler.events import event_key, parse_event
-from hls_handler.handlers import COMMAND_HANDLERS, handler_for
 from hls_handler.handlers.handler import common_variables
+from hls_handler.handlers.registry import COMMAND_HANDLERS, handler_for
 from hls_handler.problems import Kind, Sentence
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
@@ -26,6 +26,7 @@ from hls_handler.prompting.prompt import Family, Library
 from hls_handler.prompting.source_files import (
     NOTHING_UNSAVED,
     SourceFolder,
+    find_folders,
     read_folder,
 )
 from hls_handler.prompting.variables import sample_values
@@ -40,7 +41,7 @@ from hls_handler.settings.effective import (
     find_chosen_prompts,
 )
 from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
-from hls_handler.settings.model import DEFAULT_FOLDERS, Settings
+from hls_handler.settings.model import Settings
 from hls_handler.settings.sections import Repository
 
 FACTS = recorded.PAYLOADS / "facts"
@@ -59,19 +60,8 @@ def load_checked(settings: Settings, unsaved: SourceFolder = NOTHING_UNSAVED) ->
 
     The files of `unsaved` take precedence.
     """
-    folders = settings.prompts.folders
-    where = settings.sources.where
-    if settings.prompts.directory == DEFAULT_FOLDERS:
-        folders = {key: folder for key, folder in folders.items() if folder.is_dir()}
-    missing = [
-        Sentence(f"{where(key)}: there is no folder {folder.absolute()}", Kind.PROMPT_FILE)
-        for key, folder in folders.items()
-        if not folder.is_dir()
-    ]
-    if missing:
-        raise PromptError(missing)
     library = load_library(
-        *folders.values(),
+        *find_folders(settings),
         families=families(),
         shipped=shipped.PROMPTS,
         chosen=find_chosen_events(settings),

@@ -30,9 +30,10 @@ from hls_handler.engine.checks import (
     outdate_check,
     plan_check,
 )
+from hls_handler.engine.codecs import RULE
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
-from hls_handler.engine.job import RULE, Attempt, Job
+from hls_handler.engine.job import Attempt, Job
 from hls_handler.engine.posting import correct_label
 from hls_handler.engine.repository_settings import (
     load_repository_settings,
@@ -59,9 +60,9 @@ from hls_handler.errors import (
     with_remedy,
 )
 from hls_handler.events import REQUEST_KEY, Event, parse_event
-from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.issues import has_open_requests
+from hls_handler.handlers.registry import handler_for
 from hls_handler.routing import (
     Command,
     Ignored,

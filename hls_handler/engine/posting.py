@@ -32,7 +32,8 @@ from hls_handler.actions import (
 )
 from hls_handler.deliveries import End
 from hls_handler.engine.checks import ensure_check, preview_check
-from hls_handler.engine.job import LOCK_S, Codec, Job
+from hls_handler.engine.codecs import OUTCOME, Codec
+from hls_handler.engine.job import LOCK_S, Job
 from hls_handler.errors import (
     DependencyDown,
     Permanent,
@@ -46,7 +47,6 @@ from hls_handler.github.labels import LabelState
 from hls_handler.github.writer import GithubWriter
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
-from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.checkpoints import LeaseCheck
 from hls_handler.queue.locks import WriteCompleted
@@ -54,7 +54,12 @@ from hls_handler.routing import LabelCorrection
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.store.conversations import ConversationHistory
-from hls_handler.store.corrections import CorrectionResult, ShownLabels
+from hls_handler.store.corrections import (
+    CORRECTION_WINDOW_DAYS,
+    AppliedLabel,
+    CorrectionResult,
+    ShownLabels,
+)
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +87,6 @@ class CommentWriteBegun:
     how: Literal["created", "edited"]
 
 
-OUTCOME = Codec("post", 5, TypeAdapter(Outcome))
 COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
 LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the

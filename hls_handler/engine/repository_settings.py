@@ -10,9 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pydantic import TypeAdapter
-
-from hls_handler.engine.job import Codec, Job
+from hls_handler.engine.codecs import SETTINGS_FILE
+from hls_handler.engine.job import Job
 from hls_handler.errors import AppNotInstalled, Permanent, Postponed, Retryable, SettingsError
 from hls_handler.github.client import Github
 from hls_handler.github.values import FileAtRef
@@ -41,9 +40,6 @@ log = logging.getLogger(__name__)
 FRESH_S = 300.0
 ORGANIZATION_FRESH_S = 3600.0
 """A stored settings file is used for this many seconds. Then it is read from GitHub again."""
-
-SETTINGS_FILE = Codec("repository_settings", 13, TypeAdapter(RepositorySettingsFile))
-"""The checkpoint of a repository's file has the index 0, that of its organisation's file 1."""
 
 
 def load_repository_settings(job: Job) -> Job:

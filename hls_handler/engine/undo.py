@@ -18,13 +18,9 @@ from hls_handler.actions import (
     RequestedLabel,
 )
 from hls_handler.deliveries import End
-from hls_handler.engine.job import Codec, Job
-from hls_handler.engine.posting import (
-    COMMENT_WRITE_BEGUN,
-    LABELS_BEFORE,
-    OUTCOME,
-    Posting,
-)
+from hls_handler.engine.codecs import OUTCOME, Codec
+from hls_handler.engine.job import Job
+from hls_handler.engine.posting import COMMENT_WRITE_BEGUN, LABELS_BEFORE, Posting
 from hls_handler.events import Account
 from hls_handler.github.comment_body import is_as_written
 from hls_handler.github.comments import is_by

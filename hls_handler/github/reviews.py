@@ -30,8 +30,7 @@ from hls_handler.github.api import RepositoryApi, WriteGuard, parse
 from hls_handler.github.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
 from hls_handler.github.comments import is_by
 from hls_handler.github.errors import Refused
-from hls_handler.transport import shorten
-from hls_handler.wording import count
+from hls_handler.wording import count, shorten
 
 if TYPE_CHECKING:
     from github.PullRequest import ReviewComment

@@ -35,7 +35,7 @@ from hls_handler.github.labels import (
 from hls_handler.github.repository_labels import MAX_PAGES, RepositoryLabels
 from hls_handler.github.reviews import BotReviews
 from hls_handler.settings.sections import EffectiveLabels
-from hls_handler.transport import shorten
+from hls_handler.wording import shorten
 
 if TYPE_CHECKING:
     from github.Repository import Repository

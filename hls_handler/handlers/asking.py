@@ -24,12 +24,6 @@ VERIFY_PROMPT = "pull_requests/verify"
 it.
 """
 
-FIRST_PART = 50
-VERIFICATION = 90
-"""Indexes of checkpoints: n + `FIRST_PART` for the reply about part n > 0 of the facts, and the
-verification.
-"""
-
 NO_BUDGET = "the budget for reviews is used up"
 AT_LIMIT = "the pull request has reached its limit on cost"
 NO_REPLY = "Claude gave no usable reply"

@@ -4,7 +4,7 @@ corrected.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 
@@ -213,53 +213,3 @@ def list_labels_of(model: type[ReplyFields]) -> Iterator[RequestedLabel]:
 
 def _label_in_group(model: type[ReplyFields], field: str, label: str) -> RequestedLabel:
     return RequestedLabel(label, group_of(field, model.model_fields[field].annotation, label))
-
-
-CORRECTION_WINDOW_DAYS = 30
-"""Label changes up to this many days after HLS set a label are corrections. Later ones may have
-other reasons.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedLabel:
-    """A label that HLS set because a reply requested it, and the label that people set instead."""
-
-    group: str  # "priority"; for a label of a list field: "areas area/api"
-    name: str  # the label that HLS set: "priority-high"
-    prompt_id: str  # the prompt whose reply requested the label: "issues/analyze@3f9c2a"
-    # the label that people set instead, "" for none; None if not corrected
-    corrected_to: str | None
-
-
-def find_changed_corrections(
-    applied: Iterable[AppliedLabel],
-    present: Iterable[str],
-    *,
-    set_by_bot: Iterable[str],
-    groups: Mapping[str, str],
-) -> tuple[AppliedLabel, ...]:
-    """Return the labels in `applied` whose `corrected_to` has changed, with the new value.
-
-    `shown` are the current labels of the conversation. A label in `shown` that is not in
-    `set_by_bot` is a person's. `groups` maps each label in lower case to its group. If a person
-    adds another label of the group, the bot's label counts as corrected, even while it is still
-    set.
-    """
-    by_name = {name.casefold(): name for name in sorted(present)}
-    own = {label.casefold() for label in set_by_bot}
-    set_by_people = [name for name in by_name if name not in own]
-    changed = []
-    for label in applied:
-        applied_name = label.name.casefold()
-        others = [
-            by_name[name]
-            for name in set_by_people
-            if name != applied_name and groups.get(name) == label.group
-        ]
-        corrected_to: str | None = next(iter(others), "")
-        if applied_name in by_name and not others:
-            corrected_to = None
-        if corrected_to != label.corrected_to:
-            changed.append(replace(label, corrected_to=corrected_to))
-    return tuple(changed)

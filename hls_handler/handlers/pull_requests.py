@@ -38,7 +38,7 @@ from hls_handler.analysis import (
     find_review,
     lowest_scores,
 )
-from hls_handler.deliveries import End
+from hls_handler.deliveries import FIRST_PART, VERIFICATION, End
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import Event, PullRequest
 from hls_handler.github.values import (
@@ -48,8 +48,6 @@ from hls_handler.github.values import (
     RepositoryLabel,
 )
 from hls_handler.handlers.asking import (
-    FIRST_PART,
-    VERIFICATION,
     VERIFY_PROMPT,
     Asking,
     Replies,

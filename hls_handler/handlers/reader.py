@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from hls_handler.errors import DependencyDown, Permanent, Retryable
-from hls_handler.events import Issue
-from hls_handler.github.source import CommitFiles
 from hls_handler.path_globs import PathFilter
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
+
+if TYPE_CHECKING:  # the store needs these values, and no client of git or GitHub
+    from hls_handler.events import Issue
+    from hls_handler.github.source import CommitFiles
 
 T = TypeVar("T")
 

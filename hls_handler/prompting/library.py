@@ -130,8 +130,21 @@ def restore_library(*versions: PromptSources) -> Library:
         inherited=frozenset(),
         problems=tuple(problem for one in fronts.values() for problem in one.problems),
     )
+    return _build_unchecked(files, frozenset())
+
+
+def read_library(
+    *folders: Path, shipped: Path | None, former_shadows: Set[str] = frozenset()
+) -> Library:
+    """Return the library as `load_library`, but render nothing, and check only what the list of
+    prompts needs.
+    """
+    return _build_unchecked(read_source_files(folders, shipped, NOTHING_UNSAVED), former_shadows)
+
+
+def _build_unchecked(files: SourceFiles, former_shadows: Set[str]) -> Library:
     templates = _parse(files)
-    library = _build_library(files, templates.value, frozenset())
+    library = _build_library(files, templates.value, former_shadows)
     problems = [*files.problems, *templates.problems, *library.problems]
     if problems:
         raise prompt_error(problems)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hls_handler.problems import Kind
+from hls_handler.errors import PromptError
+from hls_handler.problems import Kind, Sentence
 from hls_handler.prompting.front_matter import (
     BYTE_ORDER_MARK,
     FENCE_PROBLEM,
@@ -23,6 +24,7 @@ from hls_handler.prompting.front_matter import (
 )
 from hls_handler.prompting.problems import Problem, prompt_error
 from hls_handler.question import SUFFIX
+from hls_handler.settings.model import DEFAULT_FOLDERS, Settings
 from hls_handler.settings.yaml_parser import Sources
 
 COMMENT_SUFFIX = ".comment.md.j2"
@@ -304,3 +306,23 @@ def _non_prompt_problems(source: SourceFile, own: Mapping[str, SourceFile]) -> I
     ):
         message = f"this is the comment template of {source.prompt}{SUFFIX}, which does not exist"
         yield Problem(source.file, 1, message, Kind.PROMPT_FILE)
+
+
+def find_folders(settings: Settings) -> list[Path]:
+    """Return the prompt folders of the settings. Raises `PromptError` for those that are missing,
+    unless they are the default.
+    """
+    folders = settings.prompts.folders
+    if settings.prompts.directory == DEFAULT_FOLDERS:
+        return [folder for folder in folders.values() if folder.is_dir()]
+    missing = [
+        Sentence(
+            f"{settings.sources.where(key)}: there is no folder {folder.absolute()}",
+            Kind.PROMPT_FILE,
+        )
+        for key, folder in folders.items()
+        if not folder.is_dir()
+    ]
+    if missing:
+        raise PromptError(missing)
+    return [*folders.values()]

@@ -9,11 +9,17 @@ from itertools import pairwise
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Reply, UnusableReply
 from hls_handler.deliveries import shorten_guid
-from hls_handler.engine.asking import OMISSIONS, UNVERIFIED
-from hls_handler.engine.handler_job import CONTEXT, PROBLEMS_REPORTED
-from hls_handler.engine.job import GATHER, RULE, decode_reply_for_display
-from hls_handler.engine.posting import OUTCOME
-from hls_handler.engine.repository_settings import SETTINGS_FILE
+from hls_handler.engine.codecs import (
+    CONTEXT,
+    GATHER,
+    OMISSIONS,
+    OUTCOME,
+    PROBLEMS_REPORTED,
+    RULE,
+    SETTINGS_FILE,
+    UNVERIFIED,
+    decode_reply_for_display,
+)
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.reports.reply_text import describe_reply, describe_text
 from hls_handler.reports.timeline import Step, list_steps

@@ -17,6 +17,7 @@ from hls_handler.settings.effective import (
     find_source,
     iter_sourced_values,
 )
+from hls_handler.settings.environment import proxy_passwords
 from hls_handler.settings.load import collect_secrets
 from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import (
@@ -26,7 +27,6 @@ from hls_handler.settings.repository import (
     organization_file,
 )
 from hls_handler.store.repositories import StoredFile
-from hls_handler.transport import proxy_passwords
 from hls_handler.untrusted.masking import MASK, compile_secrets
 from hls_handler.untrusted.redaction import redact
 

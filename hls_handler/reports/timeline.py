@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from hls_handler.deliveries import Checkpoint
-from hls_handler.engine.job import ASK, FAILURE, GATHER, RULE
-from hls_handler.engine.posting import OUTCOME
-from hls_handler.handlers.asking import FIRST_PART, VERIFICATION
+from hls_handler.deliveries import FIRST_PART, VERIFICATION, Checkpoint
+from hls_handler.engine.codecs import ASK, FAILURE, GATHER, OUTCOME, RULE
 from hls_handler.store.calls import CallRow
 from hls_handler.store.replies import StoredReplies
 from hls_handler.store.statistics import DeliveryRow

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from hls_handler.github.values import ReviewThread
+if TYPE_CHECKING:  # its models are slow to import, and the store needs the names of this module
+    from hls_handler.github.values import ReviewThread
 
 FIXED = "fixed"
 """Beginning of the key of a reply in the thread of a finding that is closed (`EnsureReply.key`)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
+from urllib.parse import unquote
 
 from dotenv.parser import parse_stream
 
@@ -73,3 +75,16 @@ def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping
     return {b.key: b.value for b in bindings if b.key is not None and b.value is not None} | dict(
         environ
     )
+
+
+def proxy_passwords(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """Return the passwords in the proxy variables, as written and percent-decoded, so that they can
+    be redacted.
+    """
+    passwords = set[str]()
+    for variable in both_cases(*PROXY_VARIABLES):
+        credentials, _, _ = environ.get(variable, "").rpartition("@")
+        _, _, password = credentials.removeprefix("http://").partition(":")
+        if password:
+            passwords |= {password, unquote(password)}
+    return frozenset(passwords)

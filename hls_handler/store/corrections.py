@@ -5,7 +5,7 @@ recorded once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,11 +16,6 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, corrections, deliveries, labels
 from hls_handler.db.values import HOUR_MS, from_ms, from_row, to_ms
 from hls_handler.deliveries import Lease, conversation_key
-from hls_handler.handlers.labels import (
-    CORRECTION_WINDOW_DAYS,
-    AppliedLabel,
-    find_changed_corrections,
-)
 from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.store.calls import SUCCESS
 from hls_handler.store.conversations import LABEL_SET, field_label, of_conversation
@@ -28,6 +23,11 @@ from hls_handler.store.replies import CACHED
 from hls_handler.store.statistics import DELIVERY_COLUMNS, DeliveryRow
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
+
+CORRECTION_WINDOW_DAYS = 30
+"""Label changes up to this many days after HLS set a label are corrections. Later ones may have
+other reasons.
+"""
 
 COUNTED_MS = CORRECTION_WINDOW_DAYS * 24 * HOUR_MS
 MAX_TITLE_CHARACTERS = 120
@@ -49,6 +49,17 @@ _SET_FOR_REPLY = select(_l.name, _l.field, _l.prompt_id, _l.set_at).where(
     of_conversation(labels), _l.state != "intended", _l.prompt_id.is_not(None)
 )
 _SET_BY_BOT = select(_l.name).where(of_conversation(labels), _l.state != "removed")
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedLabel:
+    """A label that HLS set because a reply requested it, and the label that people set instead."""
+
+    group: str  # "priority"; for a label of a list field: "areas area/api"
+    name: str  # the label that HLS set: "priority-high"
+    prompt_id: str  # the prompt whose reply requested the label: "issues/analyze@3f9c2a"
+    # the label that people set instead, "" for none; None if not corrected
+    corrected_to: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,3 +274,36 @@ def _find_setter(correction: Row[Any]) -> Select[Any]:
 
 def _conversation(lease: Lease, bot_login: str) -> dict[str, object]:
     return {"repository_id": lease.repository_id, "bot_login": bot_login, "number": lease.number}
+
+
+def find_changed_corrections(
+    applied: Iterable[AppliedLabel],
+    present: Iterable[str],
+    *,
+    set_by_bot: Iterable[str],
+    groups: Mapping[str, str],
+) -> tuple[AppliedLabel, ...]:
+    """Return the labels in `applied` whose `corrected_to` has changed, with the new value.
+
+    `present` are the current labels of the conversation. A label in `present` that is not in
+    `set_by_bot` is a person's. `groups` maps each label in lower case to its group. If a person
+    adds another label of the group, the bot's label counts as corrected, even while it is still
+    set.
+    """
+    by_name = {name.casefold(): name for name in sorted(present)}
+    own = {label.casefold() for label in set_by_bot}
+    set_by_people = [name for name in by_name if name not in own]
+    changed = []
+    for label in applied:
+        applied_name = label.name.casefold()
+        others = [
+            by_name[name]
+            for name in set_by_people
+            if name != applied_name and groups.get(name) == label.group
+        ]
+        corrected_to: str | None = next(iter(others), "")
+        if applied_name in by_name and not others:
+            corrected_to = None
+        if corrected_to != label.corrected_to:
+            changed.append(replace(label, corrected_to=corrected_to))
+    return tuple(changed)

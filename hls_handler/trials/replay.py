@@ -6,23 +6,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hls_handler.engine.asking import Comments, prompt_limits
-from hls_handler.engine.job import (
-    GATHER,
-    facts_codec,
-)
+from hls_handler.engine.codecs import GATHER, SETTINGS_FILE, facts_codec
 from hls_handler.engine.recording_job import RecordingJob, read_facts
-from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import Account, Event, parse_event
 from hls_handler.github.comment_body import list_boxes, marker
 from hls_handler.github.comments import is_by
 from hls_handler.github.reader import GithubReader
-from hls_handler.handlers import COMMAND_HANDLERS, HANDLERS, handler_for
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.issues import InformationRequest, IssueHandler, dump_requests
 from hls_handler.handlers.job import Source
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory, RepositoryHistory
+from hls_handler.handlers.registry import COMMAND_HANDLERS, HANDLERS, handler_for
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import (

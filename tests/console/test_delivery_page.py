@@ -12,8 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from hls_handler.deliveries import Checkpoint, End
-from hls_handler.engine.job import RULE
-from hls_handler.engine.posting import OUTCOME
+from hls_handler.engine.codecs import OUTCOME, RULE
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
 from hls_handler.store.replies import StoredReply

@@ -14,7 +14,7 @@ import pytest
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
 from hls_handler.deliveries import Lease
-from hls_handler.engine.posting import OUTCOME
+from hls_handler.engine.codecs import OUTCOME
 from hls_handler.errors import (
     AppNotInstalled,
     DependencyDown,

@@ -13,10 +13,10 @@ import pytest
 from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import HlsError
 from hls_handler.events import REQUIRED_OBJECTS, parse_event
-from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EMPTY_HISTORY
+from hls_handler.handlers.registry import handler_for
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import render
 from hls_handler.routing import Ignored, Router, Rule, from_envelope, from_event, parse_envelope

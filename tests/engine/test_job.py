@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from pydantic import TypeAdapter
 
-from hls_handler.engine.job import Codec
+from hls_handler.engine.codecs import Codec
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.errors import Dependency, LeaseLost, Postponed
 from hls_handler.queue.leases import HeldLeases

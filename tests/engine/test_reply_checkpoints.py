@@ -18,7 +18,7 @@ from hls_handler.analysis import (
     ReplyFields,
     Usage,
 )
-from hls_handler.engine.job import (
+from hls_handler.engine.codecs import (
     decode_reply,
     decode_reply_for_display,
     encode_reply,

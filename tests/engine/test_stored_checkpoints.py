@@ -10,14 +10,8 @@ import pytest
 from hls_handler.actions import Outcome
 from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.checks import TITLE_CHECKED
-from hls_handler.engine.handler_job import PROBLEMS_REPORTED
-from hls_handler.engine.job import Codec, facts_codec
-from hls_handler.engine.posting import (
-    COMMENT_WRITE_BEGUN,
-    LABELS_BEFORE,
-    OUTCOME,
-    CommentWriteBegun,
-)
+from hls_handler.engine.codecs import OUTCOME, PROBLEMS_REPORTED, Codec, facts_codec
+from hls_handler.engine.posting import COMMENT_WRITE_BEGUN, LABELS_BEFORE, CommentWriteBegun
 from hls_handler.engine.undo import UNDO_PLAN, UndoPlan
 
 STORED_OUTCOME = (

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from hls_handler.claude.provider import request_schema
-from hls_handler.engine.job import facts_codec
-from hls_handler.handlers.asking import FIRST_PART, VERIFICATION
+from hls_handler.deliveries import FIRST_PART, VERIFICATION
+from hls_handler.engine.codecs import facts_codec
 from tests.engine.test_run_prompts import REFUSED_REPLY, ask, facts_of, found, shown, verdicts
 from tests.engine.world import MakeWorld, World
 

@@ -26,7 +26,7 @@ from hls_handler.engine.library import load_checked
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.events import parse_event
 from hls_handler.github.values import ChangedFile
-from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.registry import HANDLERS
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.retrieval.vectors import Vectors

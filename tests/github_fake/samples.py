@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler import shipped
-from hls_handler.engine.job import facts_codec
+from hls_handler.engine.codecs import facts_codec
 from hls_handler.engine.library import FACTS, GUID
 from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
-from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import Correction, EmptyHistory
+from hls_handler.handlers.registry import handler_for
 from hls_handler.prompting import recorded
 from hls_handler.prompting.front_matter import FENCE
 from hls_handler.prompting.recorded import Recorded

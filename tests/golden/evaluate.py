@@ -19,13 +19,8 @@ from pathlib import Path
 
 import typer
 
-from hls_handler.cli.options import (
-    connect_claude,
-    lacks_github_token,
-    load,
-    require_claude_key,
-    utc_now,
-)
+from hls_handler.claude.providers import connect_claude
+from hls_handler.cli.options import lacks_github_token, load, require_claude_key, utc_now
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.terminal import print_line, print_lines
 from hls_handler.errors import DependencyDown, HlsError

@@ -19,7 +19,7 @@ from hls_handler.github.values import (
     WorkflowJob,
     WorkflowStep,
 )
-from hls_handler.handlers import handler_for
+from hls_handler.handlers.registry import handler_for
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable

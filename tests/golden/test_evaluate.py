@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import FindingVerdicts, PullRequestAnalysis
-from hls_handler.cli.options import connect_claude
+from hls_handler.claude.providers import connect_claude
 from hls_handler.errors import DependencyDown
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.claude import Asked

@@ -14,10 +14,10 @@ from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullRequest
 from hls_handler.github.values import Commit, Comparison
-from hls_handler.handlers import HANDLERS, handler_for
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EMPTY_HISTORY
+from hls_handler.handlers.registry import HANDLERS, handler_for
 from hls_handler.routing import WebhookEnvelope
 from tests.engine.fakes import FakeReader
 from tests.handlers.events import (

@@ -18,14 +18,9 @@ from hls_handler.github.labels import (
     spec_of,
 )
 from hls_handler.github.values import RepositoryLabel
-from hls_handler.handlers.labels import (
-    AppliedLabel,
-    describe_missing,
-    find_changed_corrections,
-    plan_labels,
-    select_offer,
-)
+from hls_handler.handlers.labels import describe_missing, plan_labels, select_offer
 from hls_handler.settings.sections import EffectiveLabels
+from hls_handler.store.corrections import AppliedLabel, find_changed_corrections
 from tests.handlers.world import analysis, issue_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front

@@ -30,11 +30,11 @@ from hls_handler.engine.asking import Comments
 from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import HlsError
 from hls_handler.events import Event
-from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.handler import Handler, common_variables
 from hls_handler.handlers.job import PromptLimits
 from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.registry import HANDLERS
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library

@@ -19,10 +19,10 @@ from hls_handler.github.values import (
     ReviewComment,
     ReviewContext,
 )
-from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import list_parts
 from hls_handler.handlers.reader import EMPTY_HISTORY
+from hls_handler.handlers.registry import HANDLERS
 from hls_handler.handlers.shown_context import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
 from hls_handler.prompting.render import render
 from hls_handler.question import estimate_tokens

@@ -14,7 +14,7 @@ from hls_handler.db.database import Database, parse_url
 from hls_handler.db.tables import metadata
 from hls_handler.db.values import no_skew, to_ms
 from hls_handler.deliveries import Accepted, End, Lease, NewDelivery
-from hls_handler.engine.job import encode_reply
+from hls_handler.engine.codecs import encode_reply
 from hls_handler.queue.checkpoints import ANALYSED, Change, PendingChanges, StatusChange
 from hls_handler.storage import Storage
 from hls_handler.store.calls import StartedCall

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from hls_handler.deliveries import Checkpoint, End, Lease
-from hls_handler.engine.posting import OUTCOME
+from hls_handler.engine.codecs import OUTCOME
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import report_to_dict

@@ -9,10 +9,15 @@ import pytest
 
 from hls_handler.deliveries import End, Lease
 from hls_handler.github.labels import LabelOrigin
-from hls_handler.handlers.labels import AppliedLabel
 from hls_handler.handlers.reader import Correction
 from hls_handler.storage import Storage
-from hls_handler.store.corrections import CorrectionResult, FieldFeedback, ShownLabels, feedback_in
+from hls_handler.store.corrections import (
+    AppliedLabel,
+    CorrectionResult,
+    FieldFeedback,
+    ShownLabels,
+    feedback_in,
+)
 from tests.queue.builders import Skew, accept, begin, claim, ignored, open_history, queued
 
 PROMPT = "issues/analyze@3f9c2a"

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.claude.provider_errors import KEY_REMEDY
+from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.init.github import (
     APP_ID,
     TOKEN,
@@ -44,7 +45,7 @@ from hls_handler.cli.init.session import (
     read_variables,
     write_file,
 )
-from hls_handler.cli.options import DOTENV, KEY_VARIABLE, abort, connect_claude, find_hls_command
+from hls_handler.cli.options import DOTENV, KEY_VARIABLE, abort, find_hls_command
 from hls_handler.cli.terminal import print_line, print_lines
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, with_remedy
 from hls_handler.github.app_setup import EVENTS, MAX_NAME_CHARS
