@@ -212,7 +212,7 @@ def _to_patched(file: ChangedFile, text: str, *, cut: bool) -> PatchedFile:
 
 def _pack(selection: Selection, tokens: int) -> tuple[tuple[FilePart, ...], ...]:
     calls: list[list[FilePart]] = [[]]
-    left = tokens
+    free_tokens = tokens
     for index, file in enumerate(selection.files):
         # The path is counted, because it may have 4,096 characters.
         names = estimate_tokens(f"{file.path}{file.previous_path or ''}")
@@ -221,11 +221,11 @@ def _pack(selection: Selection, tokens: int) -> tuple[tuple[FilePart, ...], ...]
         new = selection.list_new(file.path)
         for part, size in _split(selection.patches[file.path], index, new, most):
             needed = overhead + size
-            if needed > left and calls[-1]:
+            if needed > free_tokens and calls[-1]:
                 calls.append([])
-                left = tokens
+                free_tokens = tokens
             calls[-1].append(part)
-            left -= needed
+            free_tokens -= needed
     return tuple(tuple(call) for call in calls if call)
 
 
@@ -242,9 +242,11 @@ def _split(
     for number, blocks in groupby(new, key=lambda block: block.hunk):
         ranges = [*_split_hunk(patch.hunks[number], most)]
         too_long = [lines for lines, size in ranges if size > most]
-        read = [one for one in blocks if not any(_overlaps(one, lines) for lines in too_long)]
+        read = [
+            placed for placed in blocks if not any(_overlaps(placed, lines) for lines in too_long)
+        ]
         for lines, size in ranges:
-            if size > most or not any(_overlaps(one, lines) for one in read):
+            if size > most or not any(_overlaps(placed, lines) for placed in read):
                 continue
             if group and (len(ranges) > 1 or used + size > most):
                 yield FilePart(index, tuple(group)), used
@@ -293,24 +295,24 @@ def show_files(selection: Selection, parts: Iterable[FilePart]) -> tuple[Patched
 def _show(selection: Selection, part: FilePart) -> PatchedFile:
     file = selection.files[part.file]
     whole = selection.patches[file.path]
-    shown = Patch(tuple(_cut_hunks(whole, part)))
-    missing = whole.changed_lines - shown.changed_lines
+    patch = Patch(tuple(_cut_hunks(whole, part)))
+    missing = whole.changed_lines - patch.changed_lines
     if file.cut:
         missing += max(file.additions + file.deletions - whole.changed_lines, 0)
-    text = numbered(widen(shown, list_around(selection, part)))
+    text = numbered(widen(patch, list_around(selection, part)))
     if missing:
         lines = f"{count(missing, 'more changed line')} of this file {is_or_are(missing)}"
         text = f"{text}\n[cut here: {lines} not shown]"
     start, end = part.lines or (0, len(text))
     changed: list[ChangedLines] = []
     again: list[ChangedLines] = []
-    known = selection.again.get(file.path, frozenset())
-    for at in sorted(known.union(selection.new.get(file.path, ()))):
+    lines_again = selection.again.get(file.path, frozenset())
+    for at in sorted(lines_again.union(selection.new.get(file.path, ()))):
         block = selection.blocks[file.path][at]
         if block.hunk in part.hunks:
             lines_of_part = slice(max(start - block.first, 0), max(end - block.first, 0))
             joined = _join_lines(block.lines[lines_of_part])
-            if at in known:
+            if at in lines_again:
                 again += joined
             else:
                 changed += joined
@@ -384,7 +386,7 @@ def list_around(selection: Selection, part: FilePart) -> list[Line]:
 
 def _join_lines(lines: Iterable[Line]) -> list[ChangedLines]:
     """Return the lines of a block, neighbours on one side joined."""
-    runs = groupby(enumerate(lines), key=lambda one: (one[1].side, one[1].number - one[0]))
+    runs = groupby(enumerate(lines), key=lambda pair: (pair[1].side, pair[1].number - pair[0]))
     joined = ([line for _, line in run] for _, run in runs)
     return [ChangedLines(run[0].side, run[0].number, run[-1].number) for run in joined]
 
@@ -410,13 +412,13 @@ def find_unshown(variables: Mapping[str, object], task: str) -> tuple[int, ...]:
     """Return the indexes of the variable `files` whose `numbered` is not in the rendered prompt as
     a whole, as code.
     """
-    given = variables.get("files")
-    if not isinstance(given, tuple):
+    files = variables.get("files")
+    if not isinstance(files, tuple):
         return ()
-    texts = [one.numbered for one in given if isinstance(one, PatchedFile)]
+    texts = [file.numbered for file in files if isinstance(file, PatchedFile)]
     counts = count_shown(task, texts)
-    wanted = Counter(texts)
-    return tuple(index for index, text in enumerate(texts) if counts[text] < wanted[text])
+    text_counts = Counter(texts)
+    return tuple(index for index, text in enumerate(texts) if counts[text] < text_counts[text])
 
 
 def leave_out(selection: Selection, unshown: Mapping[int, Collection[int]]) -> Selection:
@@ -473,11 +475,11 @@ def _cover_file(
     selection: Selection, file: PatchedFile, unread: int, reason: str | None
 ) -> FileCoverage:
     patch = selection.patches[file.path]
-    listed = patch.changed_lines
-    lines = listed
+    changed_lines = patch.changed_lines
+    lines = changed_lines
     if file.cut:
         lines = file.additions + file.deletions
-    reviewed = listed - unread
+    reviewed = changed_lines - unread
     in_blocks = sum(block.last - block.first + 1 for block in selection.blocks[file.path])
     if 0 < unread == in_blocks:  # blank lines are in no block
         reviewed = 0

@@ -69,20 +69,20 @@ class ShownFinding:
 def list_asked(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
     """Return the earlier findings that the call asks about."""
     entries = {entry.number: entry for entry in facts.record.ledger}
-    asked = [number for number, call in facts.questions.items() if facts.call in (None, call)]
+    numbers = [number for number, call in facts.questions.items() if facts.call in (None, call)]
     return tuple(
         _to_earlier(entries[number], facts.present_lines.get(number, PresentLines()))
-        for number in asked
+        for number in numbers
     )
 
 
 def list_known(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
     """Return the open findings in the files of the call that it does not ask about."""
-    shown = {file.path for file in facts.files}
+    paths = {file.path for file in facts.files}
     return tuple(
         _to_earlier(entry, PresentLines())
         for entry in facts.record.ledger
-        if entry.state == "open" and entry.path in shown and not entry.has_vanished
+        if entry.state == "open" and entry.path in paths and not entry.has_vanished
         if entry.number not in facts.questions
     )
 
@@ -109,32 +109,33 @@ def show_raised(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     """Return the new findings; those with a review comment are `is_inline`."""
     keys = {entry.key for entry, _ in facts.found.inline}
     return tuple(
-        to_shown(facts, entry, one, is_inline=entry.key in keys)
-        for entry, one in facts.found.raised
+        to_shown(facts, entry, finding, is_inline=entry.key in keys)
+        for entry, finding in facts.found.raised
     )
 
 
 def to_shown(
     facts: PullRequestFacts, entry: LedgerEntry, located: Located, *, is_inline: bool
 ) -> ShownFinding:
-    found = located.finding
+    finding = located.finding
     line = None if located.line is None else located.finding.line
     url = _find_url(
         facts,
         facts.comment_ids.get(entry.key),
-        found.path,
-        found.side,
-        found.start_line or line,
+        finding.path,
+        finding.side,
+        finding.start_line or line,
         line,
     )
-    shown = _to_shown(found, line, url, is_inline=is_inline, number=entry.number)
-    return replace(shown, unseen=entry.unseen)
+    view = _to_shown(finding, line, url, is_inline=is_inline, number=entry.number)
+    return replace(view, unseen=entry.unseen)
 
 
 def show_unlocated(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
-    found = facts.found.unlocated
+    findings = facts.found.unlocated
     return tuple(
-        _to_shown(one, None, _find_url(facts, None, one.path, "RIGHT", None, None)) for one in found
+        _to_shown(finding, None, _find_url(facts, None, finding.path, "RIGHT", None, None))
+        for finding in findings
     )
 
 
@@ -142,8 +143,8 @@ def _to_shown(
     finding: Finding, line: int | None, url: str, *, is_inline: bool = False, number: int = 0
 ) -> ShownFinding:
     left_out = ("line", "continues", "rests_on", "look_up")
-    known = {name: value for name, value in finding if name not in left_out}
-    return ShownFinding(**known, line=line, url=url, is_inline=is_inline, number=number)
+    values = {name: value for name, value in finding if name not in left_out}
+    return ShownFinding(**values, line=line, url=url, is_inline=is_inline, number=number)
 
 
 def show_earlier(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
@@ -153,34 +154,36 @@ def show_earlier(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
 
 def list_failing(facts: PullRequestFacts) -> list[LedgerEntry]:
     """Return the earlier findings that fail the check."""
-    return [one for one in facts.found.ledger if fails_check(one, facts.fail_on)]
+    return [entry for entry in facts.found.ledger if fails_check(entry, facts.fail_on)]
 
 
 def list_unseen(facts: PullRequestFacts) -> list[LedgerEntry]:
     """Return the earlier findings that count and hang on a fact that was not shown."""
-    return [one for one in facts.found.ledger if one.counts and one.unseen]
+    return [entry for entry in facts.found.ledger if entry.counts and entry.unseen]
 
 
 def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     """Return the findings that a person dismissed, with who and how."""
-    shown: list[ShownFinding] = []
-    for entry in sort_entries(one for one in facts.found.ledger if one.state == "dismissed"):
+    views: list[ShownFinding] = []
+    for entry in sort_entries(
+        dismissed for dismissed in facts.found.ledger if dismissed.state == "dismissed"
+    ):
         by = entry.dismissed_by or ""
         how = describe_dismissal(next(iter(entry.dismissals), ""))
         finding = _show_entry(facts, entry)
-        shown.append(replace(finding, body="", dismissed_by=by, dismissed_how=how))
-    return tuple(shown)
+        views.append(replace(finding, body="", dismissed_by=by, dismissed_how=how))
+    return tuple(views)
 
 
 def list_open(facts: PullRequestFacts) -> tuple[OpenFinding, ...]:
     """Return the new findings and the earlier ones that are open."""
     new: list[OpenFinding] = []
     for entry, located in facts.found.raised:
-        shown = _to_open(entry)
-        found = located.finding
+        view = _to_open(entry)
+        finding = located.finding
         if located.line is not None:
-            shown = replace(shown, start_line=found.start_line, line=found.line)
-        new.append(replace(shown, suggestion=found.suggestion))
+            view = replace(view, start_line=finding.start_line, line=finding.line)
+        new.append(replace(view, suggestion=finding.suggestion))
     return (*new, *map(_to_open, facts.found.open))
 
 
@@ -210,7 +213,9 @@ def _show_entry(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
         start_line=None,
         line=entry.line,
         severity=entry.severity,
-        category=next((one for one in get_args(Category) if one == entry.category), None),
+        category=next(
+            (category for category in get_args(Category) if category == entry.category), None
+        ),
         confidence=None,
         title=entry.title,
         body=body,

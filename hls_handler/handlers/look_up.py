@@ -38,10 +38,10 @@ def look_up(facts: PullRequestFacts, names: Mapping[str, Set[str]], source: Sour
     if files.no_mirror:
         return nothing
     searched = SearchedFiles(files, source.limits.ignored_paths)
-    found = read_optional(lambda: _search(facts, names, searched), nothing)
+    places = read_optional(lambda: _search(facts, names, searched), nothing)
     if files.no_mirror:  # it became unavailable
         return nothing
-    return found.value
+    return places.value
 
 
 def _search(
@@ -52,16 +52,16 @@ def _search(
     changed = [file for file in selection.files if file.path in visible]
     texts = list_sources(selection, changed, searched.files.texts(list(visible)))
     words = {name: _find_word(name) for name in names}
-    wanted: dict[str, ChangedName] = {}
+    changed_names: dict[str, ChangedName] = {}
     for name, paths in names.items():
-        word = wanted.setdefault(words[name], _to_wanted(words[name], facts))
+        word = changed_names.setdefault(words[name], _to_wanted(words[name], facts))
         word.sources |= paths
         word.used_in |= paths & texts.keys()
-    wanted.pop("", None)
+    changed_names.pop("", None)
     search = Search(
-        list(wanted.values()),
+        list(changed_names.values()),
         [ChangedText(text, selection.patches[path]) for path, text in texts.items()],
-        searched.find_words(wanted),
+        searched.find_words(changed_names),
     )
     search.rank(searched.files.texts(search.list_paths()))
     sites = search.choose(visible, MAX_TOKENS)

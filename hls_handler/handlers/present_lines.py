@@ -79,10 +79,10 @@ def _show_around(
     lines: Sequence[Line], at: int, sizes: Sequence[int], tokens: int, header: str = ""
 ) -> str:
     for around in sizes:
-        shown = tuple(lines[max(at - around, 0) : at + around + 1])
-        text = "\n".join(map(number_line, shown))
+        around_lines = tuple(lines[max(at - around, 0) : at + around + 1])
+        text = "\n".join(map(number_line, around_lines))
         if header:
-            text = numbered(Patch((Hunk(header, shown),)))
+            text = numbered(Patch((Hunk(header, around_lines),)))
         if estimate_tokens(text) <= tokens:
             return text
     return number_line(lines[at])[: min(MAX_CHARS, 3 * tokens)]
@@ -107,9 +107,9 @@ def find_present_lines(
     others: list[_Wanted] = []
     for entry in wanted:
         file = by_name.get(entry.file)
-        found = _find_in_patches(entry, record, files, file)
-        if found is not None:
-            lines[entry.number] = found
+        present = _find_in_patches(entry, record, files, file)
+        if present is not None:
+            lines[entry.number] = present
         elif file is not None and file.status == "removed":
             lines[entry.number] = PresentLines(file.path, present="the file is gone")
         else:
@@ -117,19 +117,19 @@ def find_present_lines(
             if file is not None:
                 path = file.path
             others.append(_Wanted(entry, path))
-    paths = [*dict.fromkeys(one.path for one in others)][:MAX_FILES]
+    paths = [*dict.fromkeys(other.path for other in others)][:MAX_FILES]
     texts = read_texts(head, paths)
     unread: dict[int, str] = {}
     readable: list[_Wanted] = []
-    for one in others:
-        entry = one.entry
-        if one.path in texts.value:
-            readable.append(replace(one, text=texts.value[one.path]))
-        elif one.path in paths and files.is_as_in_base(entry.file, entry.path):
-            lines[entry.number] = _describe_unchanged(one.path, is_read=not texts.problem)
+    for other in others:
+        entry = other.entry
+        if other.path in texts.value:
+            readable.append(replace(other, text=texts.value[other.path]))
+        elif other.path in paths and files.is_as_in_base(entry.file, entry.path):
+            lines[entry.number] = _describe_unchanged(other.path, is_read=not texts.problem)
         else:
             unread[entry.number] = texts.problem or NOT_READ
-    lines |= {one.entry.number: _find_in_file(one, files) for one in readable}
+    lines |= {other.entry.number: _find_in_file(other, files) for other in readable}
     return FoundLines(lines, unread)
 
 
@@ -192,7 +192,13 @@ def _find_moved(
     if not new:
         return None
     block = min(
-        new, key=lambda one: (files.name(one.path) != entry.file, one.path, one.hunk, one.first)
+        new,
+        key=lambda candidate: (
+            files.name(candidate.path) != entry.file,
+            candidate.path,
+            candidate.hunk,
+            candidate.first,
+        ),
     )
     code = code_of(entry.quote)
     whole = [line for line in block.lines if code in letters_of(line.text)]
@@ -234,14 +240,14 @@ def _find_in_file(wanted: _Wanted, files: PresentFiles) -> PresentLines:
     row = min(max(entry.block_line, 1), len(lines)) - 1
     if place is not None:
         row = place.number - 1
-    shown = _find_block(wanted, row, lines)
-    code = "\n".join(map(number_line, shown))
-    if not shown or estimate_tokens(code) > CHANGED_TOKENS:
+    excerpt = _find_block(wanted, row, lines)
+    code = "\n".join(map(number_line, excerpt))
+    if not excerpt or estimate_tokens(code) > CHANGED_TOKENS:
         code = _show_around(lines, row, LINES_AROUND, CHANGED_TOKENS)
-        shown = lines[max(row - LINES_AROUND[0], 0) : row + 1 + LINES_AROUND[0]]
+        excerpt = lines[max(row - LINES_AROUND[0], 0) : row + 1 + LINES_AROUND[0]]
     if path in files.patches and place is None:
         return PresentLines(path, code)
-    has_changes = _has_changes(patch, shown[0].number, shown[-1].number)
+    has_changes = _has_changes(patch, excerpt[0].number, excerpt[-1].number)
     if has_changes or not files.is_known(entry.file, path):
         return PresentLines(path, code)
     return PresentLines(path, code, "as in the base")

@@ -208,7 +208,7 @@ class PullRequestFacts:
 
     @property
     def _changes(self) -> ReviewedChanges:
-        unchanged = (number for number, one in self.present_lines.items() if one.present)
+        unchanged = (number for number, lines in self.present_lines.items() if lines.present)
         return ReviewedChanges(
             self.record,
             self.present,
@@ -257,7 +257,7 @@ class PullRequestFacts:
             if located.line is not None and self._shows(located.finding.rests_on)
         ]
         most = proved[: self.review.max_inline]
-        return tuple(one for one in most if one[0].key not in self.not_inline)
+        return tuple(pair for pair in most if pair[0].key not in self.not_inline)
 
     def _shows(self, quotes: str) -> bool:
         """Return whether the calls showed all lines of a text. Letters count, because quotes are
@@ -316,7 +316,7 @@ class PullRequestFacts:
     @cached_property
     def contexts(self) -> Sequence[ShownContext]:
         """The part of the context that each call shows."""
-        return [one.shown_context for one in _list_calls(self)]
+        return [call.shown_context for call in _list_calls(self)]
 
     @property
     def guidance_names(self) -> tuple[str, ...]:
@@ -425,13 +425,15 @@ def list_to_ask(
     """Return the findings to ask about: undecided ones, then open ones that decide about the check,
     or all open ones.
     """
-    entries = [one for one in sort_entries(ledger) if not one.form and not one.is_closed]
+    entries = [entry for entry in sort_entries(ledger) if not entry.form and not entry.is_closed]
     undecided = [
-        one for one in entries if one.has_vanished or one.is_undecided or one.has_lost_proof
+        entry
+        for entry in entries
+        if entry.has_vanished or entry.is_undecided or entry.has_lost_proof
     ]
-    undecided.sort(key=lambda one: not one.was_left_out)
-    still_open = [one for one in entries if one.counts and one not in undecided]
-    deciding = [one for one in still_open if asks_all or is_failing(one.severity, fail_on)]
+    undecided.sort(key=lambda entry: not entry.was_left_out)
+    still_open = [entry for entry in entries if entry.counts and entry not in undecided]
+    deciding = [entry for entry in still_open if asks_all or is_failing(entry.severity, fail_on)]
     return (undecided + deciding)[:MAX_QUESTIONS]
 
 
@@ -439,8 +441,8 @@ def find_failing(wanted: Iterable[LedgerEntry], fail_on: Severity | None) -> fro
     """Return the keys of findings that fail the check, without those that are decided without
     Claude.
     """
-    left = (one for one in wanted if one.is_undecided or not one.is_absent)
-    return frozenset(one.key for one in left if is_failing(one.severity, fail_on))
+    remaining = (entry for entry in wanted if entry.is_undecided or not entry.is_absent)
+    return frozenset(entry.key for entry in remaining if is_failing(entry.severity, fail_on))
 
 
 def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> Mapping[int, int]:
@@ -453,7 +455,7 @@ def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> Mappi
     for number, call in enumerate(selection.calls):
         for part in call:
             calls.setdefault(selection.files[part.file].base_path, number)
-    return {one.number: calls.get(one.file, 0) for one in wanted}
+    return {entry.number: calls.get(entry.file, 0) for entry in wanted}
 
 
 def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
@@ -465,22 +467,22 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
     reverted = [name for name in blocks if facts.present.is_as_in_base(name)]
     for name in dict.fromkeys([*facts.present.by_file, *reverted]):
         present = facts.present.by_file.get(name, ())
-        read = [one for one in present if one not in unread]
-        known = blocks.get(name, ())
-        same = match_blocks(known, read)
+        read = [placed for placed in present if placed not in unread]
+        of_file = blocks.get(name, ())
+        same = match_blocks(of_file, read)
         now: list[Block] = []
         # indexes of known blocks; one that was away in between is there anew
         stayed: set[int] = set()
-        for index, one in enumerate(read):
+        for index, placed in enumerate(read):
             at = same.get(index)
-            if at is not None and not known[at].until:
+            if at is not None and not of_file[at].until:
                 stayed.add(at)
-                now.append(replace(one.block, round=known[at].round))
+                now.append(replace(placed.block, round=of_file[at].round))
             else:
-                now.append(replace(one.block, round=facts.round))
+                now.append(replace(placed.block, round=facts.round))
         past = [
             replace(block, until=block.until or facts.record.rounds)
-            for index, block in enumerate(known)
+            for index, block in enumerate(of_file)
             if index not in stayed
         ]
         if now or past:
@@ -493,8 +495,8 @@ def count_summarized(facts: PullRequestFacts) -> int:
     if facts.file_summaries is None:
         return 0
     before = chain.from_iterable(facts.selection.calls[: facts.call or 0])
-    left = MAX_FILE_SUMMARIES - len({part.file for part in before})
-    return min(len(facts.files), max(left, 0))
+    free_places = MAX_FILE_SUMMARIES - len({part.file for part in before})
+    return min(len(facts.files), max(free_places, 0))
 
 
 def list_summaries(facts: PullRequestFacts, reply: ReplyFields | None) -> tuple[FileSummary, ...]:
@@ -505,6 +507,8 @@ def list_summaries(facts: PullRequestFacts, reply: ReplyFields | None) -> tuple[
     """
     if facts.file_summaries is None:
         return ()
-    by_path = {one.path: one for one in (*facts.file_summaries, *file_summaries_of(reply))}
-    found = [by_path[file.path] for file in facts.selection.files if file.path in by_path]
-    return tuple(found[:MAX_FILE_SUMMARIES])
+    by_path = {
+        summary.path: summary for summary in (*facts.file_summaries, *file_summaries_of(reply))
+    }
+    summaries = [by_path[file.path] for file in facts.selection.files if file.path in by_path]
+    return tuple(summaries[:MAX_FILE_SUMMARIES])

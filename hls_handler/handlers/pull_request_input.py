@@ -106,10 +106,10 @@ def gather(source: Source) -> PullRequestFacts:
     merge: OptionalRead[MergeState | None] = OptionalRead(None)
     if changes.is_review and limits.review.merge_state:
         merge = read_merge_state(pull_request, reader, changes.discussion.threads)
-    asked = _read_questions(reader, changes, earlier, selected.selection)
-    reviewers = _find_reviewers(source, changes, asked.selection)
+    questions = _read_questions(reader, changes, earlier, selected.selection)
+    reviewers = _find_reviewers(source, changes, questions.selection)
     summaries = _read_summaries(source, pull_request)
-    facts = _combine(source, changes, earlier, asked)
+    facts = _combine(source, changes, earlier, questions)
     return replace(
         facts,
         context=replace(selected.context, attributes=""),
@@ -263,18 +263,18 @@ def _follow_earlier(source: Source, changes: _Changes) -> _Earlier:
     ledger = apply_threads(ledger, discussion.threads, people)
     in_vain = discussion.find_resolved_in_vain(ledger)
     is_requested = event.requested_review in ("new", "full")
-    wanted = list_to_ask(ledger, fail_on=fail_on, asks_all=is_requested)
+    to_ask = list_to_ask(ledger, fail_on=fail_on, asks_all=is_requested)
     urgent: frozenset[str] = frozenset()
     if event.requested_review == "conclude":
         urgent = in_vain
     if event.requested_review is None and record.asked_for != commit:
-        urgent = find_failing(wanted, fail_on)
+        urgent = find_failing(to_ask, fail_on)
     removals = NO_REMOVALS
     if changes.is_review:
         head = source.reader.files_at(commit)
         removals = read_removals(record, files, head, commit, changes.rules)
     followed = replace(record, ledger=ledger)
-    return _Earlier(followed, in_vain, wanted, is_requested, urgent, removals)
+    return _Earlier(followed, in_vain, to_ask, is_requested, urgent, removals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,11 +296,11 @@ def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
     files.
     """
     limits = source.limits
-    asked = QUESTION_TOKENS * len(earlier.wanted)
-    asked += sum(map(count_tokens, limit_removals(earlier.removals).hunks))
+    question_tokens = QUESTION_TOKENS * len(earlier.wanted)
+    question_tokens += sum(map(count_tokens, limit_removals(earlier.removals).hunks))
     if changes.record.rounds:
-        asked += AGAIN_TOKENS
-    tokens = max(limits.input_tokens - asked, limits.input_tokens // 2)
+        question_tokens += AGAIN_TOKENS
+    tokens = max(limits.input_tokens - question_tokens, limits.input_tokens // 2)
     read_blocks = changes.record.read_blocks
     if source.event.is_full_review_requested:
         read_blocks = {}
@@ -362,7 +362,7 @@ def _read_questions(
         selection = show_again(selection, again)
     head = reader.files_at(changes.pull_request.head_sha)
     now = find_present_lines(earlier.wanted, earlier.record, changes.files, changes.listed, head)
-    wanted = [one for one in earlier.wanted if one.number in now.lines]
+    wanted = [entry for entry in earlier.wanted if entry.number in now.lines]
     if not wanted and not any(selection.calls) and earlier.removals == NO_REMOVALS:
         selection = replace(selection, calls=())
     return _Questions(selection, wanted, now)
@@ -400,9 +400,9 @@ def _list_skipped(changes: _Changes, selection: Selection) -> dict[str, tuple[st
     code was there.
     """
     skipped = {one.path for one in selection.skipped if one.reason != "changed in blank lines only"}
-    found: dict[str, tuple[str, int]] = {}
+    skipped_files: dict[str, tuple[str, int]] = {}
     for file in changes.listed:
         adds_text = file.status != "renamed" or file.additions or file.deletions
         if adds_text and file.path in skipped:
-            found[file.path] = (file.sha or "", changes.files.skipped[file.path])
-    return found
+            skipped_files[file.path] = (file.sha or "", changes.files.skipped[file.path])
+    return skipped_files

@@ -269,7 +269,7 @@ def _post_review(job: Job, review: AskedReview, guard: Guard) -> End:
         if facts.is_review:
             job.store_review(make_record(facts, review.analysis, {}))
         return job.post(reason=reason, unless=guard)
-    first = [one for one in actions if isinstance(one, EnsureLabels | EnsureReview)]
+    first = [planned for planned in actions if isinstance(planned, EnsureLabels | EnsureReview)]
     later = _list_later(actions)
     outcome = job.write(*first, later=later, unless=guard)[-1]
     if facts.is_review:
@@ -283,7 +283,7 @@ def _post_review(job: Job, review: AskedReview, guard: Guard) -> End:
 
 def _list_later(actions: Sequence[Action]) -> list[Action]:
     """Return the actions that depend on what GitHub does with the review."""
-    return [one for one in actions if not isinstance(one, EnsureLabels | EnsureReview)]
+    return [action for action in actions if not isinstance(action, EnsureLabels | EnsureReview)]
 
 
 def find_skip_reason(facts: PullRequestFacts) -> SkipReason | None:
@@ -320,8 +320,8 @@ def describe_omissions(facts: PullRequestFacts) -> str:
         return unlisted_labels
     number = len(reasons)
     total = count(len(files) + facts.unlisted, "file")
-    shown = f"{number} of {total} {was_or_were(number)} not shown as a whole"
-    described = f"{shown}: {count_reasons(reasons)}"
+    sentence = f"{number} of {total} {was_or_were(number)} not shown as a whole"
+    described = f"{sentence}: {count_reasons(reasons)}"
     return "; ".join(filter(None, (described, unlisted_labels)))
 
 
@@ -399,11 +399,11 @@ def look_again(job: Job, review: AskedParts) -> SecondLookResult:
     if VERIFY_PROMPT not in asking.library.prompts:
         return SecondLookResult(review.facts)
     facts = _look_up(job, review.facts.with_reply(review.reply.fields))
-    asked = verification_variables(facts, facts.reply)
-    if asked is None:
+    look_variables = verification_variables(facts, facts.reply)
+    if look_variables is None:
         return SecondLookResult(facts)
     try:
-        verdicts = asking.ask(VERIFY_PROMPT, asked, VERIFICATION)
+        verdicts = asking.ask(VERIFY_PROMPT, look_variables, VERIFICATION)
     except Permanent as exc:
         log.warning("findings were not verified", extra={"reason": str(exc)})
         return SecondLookResult(replace(facts, unverified=describe_failure(exc)), str(exc))
@@ -453,10 +453,10 @@ def plan(event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Act
 def _plan_review(facts: PullRequestFacts, analysis: Analysis) -> tuple[EnsureReview, ...]:
     comments: list[InlineComment] = []
     for entry, located in facts.found.inline:
-        found = located.finding
+        finding = located.finding
         text = analysis.inline.get(entry.key)
         if text is not None:
-            place = (found.path, found.side, found.start_line, found.line)
+            place = (finding.path, finding.side, finding.start_line, finding.line)
             comments.append(InlineComment(entry.key, *place, text))
     if not comments:
         return ()
@@ -476,13 +476,13 @@ def _is_worth_comment(facts: PullRequestFacts, analysis: Analysis) -> bool:
         return True
     if analysis.replies[analysis.comment_index] is not find_review(analysis.replies):
         return analysis.worth_saying
-    found = facts.found
-    is_found = bool(found.raised or found.unlocated or found.open)
+    review = facts.found
+    is_found = bool(review.raised or review.unlocated or review.open)
     return is_found or not facts.coverage.is_complete
 
 
 def _plan_requests(facts: PullRequestFacts, analysis: Analysis) -> tuple[RequestReviewers, ...]:
-    people = tuple(one.name for one in facts.reviewers if one.is_person)
+    people = tuple(reviewer.name for reviewer in facts.reviewers if reviewer.is_person)
     if not (people and facts.requests_reviewers and analysis.replies):
         return ()
     return (RequestReviewers(people),)
@@ -513,8 +513,8 @@ def verification_variables(
     look = plan_second_look(facts.with_reply(reply))
     if not look.candidates:
         return None
-    shown = {"candidates": look.candidates, "files": look.files, "second_sites": look.second_sites}
-    return {**prompt_variables(facts), **shown}
+    texts = {"candidates": look.candidates, "files": look.files, "second_sites": look.second_sites}
+    return {**prompt_variables(facts), **texts}
 
 
 def plan_review_check(
@@ -526,7 +526,7 @@ def plan_review_check(
     commit = facts.check_commit
     if commit is None:
         return ()
-    found = facts.found
+    review = facts.found
     asked_for = commit
     if receipt == NO_CALLS:  # of the last review: a title edit must not take it away
         receipt = facts.record.receipt
@@ -536,10 +536,10 @@ def plan_review_check(
     ended = EndedReview(
         commit,
         facts.coverage,
-        [*(entry for entry, _ in found.raised), *found.ledger],
+        [*(entry for entry, _ in review.raised), *review.ledger],
         receipt,
         notes=_list_notes(facts, left_out),
-        commented=[entry.key for entry, _ in found.inline],
+        commented=[entry.key for entry, _ in review.inline],
         asked_for=asked_for,
         is_at_limit=facts.is_at_limit,
     )
@@ -624,9 +624,9 @@ def _find_suggested_title(facts: PullRequestFacts) -> str:
 
 def _repeat_reply(facts: PullRequestFacts) -> ReplyFields:
     """Return the last review's type and summary as a reply without findings."""
-    known: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
+    values: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
     return PullRequestAnalysis.model_construct(
-        **known, earlier=[], findings=[], suggested_labels=[]
+        **values, earlier=[], findings=[], suggested_labels=[]
     )
 
 
@@ -654,7 +654,7 @@ def _list_newly_gone(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
     The first one's thread may say so although no review has stored it: a review wrote that for all
     of them, and was killed before it stored its record.
     """
-    told: list[LedgerEntry] = []
+    entries: list[LedgerEntry] = []
     untold: list[LedgerEntry] = []
     for entry in facts.found.ledger:
         has_thread = entry.comment_id is not None and entry.key in facts.own_replies
@@ -663,16 +663,16 @@ def _list_newly_gone(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
         if not _last_word(entry, facts).startswith(FIXED):
             untold.append(entry)
         elif not entry.gone_at:
-            told.append(entry)
-    return (*told, *untold)
+            entries.append(entry)
+    return (*entries, *untold)
 
 
 def _last_word(entry: LedgerEntry, facts: PullRequestFacts) -> str:
     """Return the key of the last reply about the state of a finding; "" if there is none."""
     if entry.told_elsewhere:
         return FIXED
-    said = reversed(facts.own_replies[entry.key])
-    return next((key for key in said if key.startswith((FIXED, OPEN_AGAIN))), "")
+    replies = reversed(facts.own_replies[entry.key])
+    return next((key for key in replies if key.startswith((FIXED, OPEN_AGAIN))), "")
 
 
 def _plan_reply(
@@ -698,8 +698,8 @@ def _plan_reply(
         text = f"Open again since {commit}{where}."
         return (EnsureReply(thread, f"{OPEN_AGAIN}-{commit}", text),)
     is_decided = not entry.is_undecided and not entry.has_vanished
-    said = facts.own_replies[entry.key]
-    if is_decided and entry.key in facts.resolved_in_vain and STILL_THERE not in said:
+    replies = facts.own_replies[entry.key]
+    if is_decided and entry.key in facts.resolved_in_vain and STILL_THERE not in replies:
         command = f"`/dismiss {entry.number}` of a person with write permission"
         text = f"Still there{where}. If it is not to be fixed: {command}."
         return (EnsureReply(thread, STILL_THERE, text),)
@@ -714,8 +714,8 @@ def _describe_gone(gone: Sequence[LedgerEntry]) -> str:
         return first.resolution
     if len(numbers) == 1:
         return f"No longer in the diff, nor is finding {numbers[0]}."
-    listed = f"{', '.join(numbers[:-1])} and {numbers[-1]}"
-    return f"No longer in the diff, nor are findings {listed}."
+    numbers_text = f"{', '.join(numbers[:-1])} and {numbers[-1]}"
+    return f"No longer in the diff, nor are findings {numbers_text}."
 
 
 def _mark_told(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
@@ -723,11 +723,11 @@ def _mark_told(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
     so.
     """
     gone = _list_newly_gone(facts)
-    told: list[LedgerEntry] = []
+    entries: list[LedgerEntry] = []
     for entry in facts.found.ledger:
         is_told = (entry.told_elsewhere and entry.is_closed) or entry in gone[1:]
         gone_at = 0
         if entry.state == "gone":
             gone_at = entry.gone_at or facts.round
-        told.append(replace(entry, told_elsewhere=is_told, gone_at=gone_at))
-    return tuple(told)
+        entries.append(replace(entry, told_elsewhere=is_told, gone_at=gone_at))
+    return tuple(entries)

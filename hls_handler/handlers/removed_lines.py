@@ -92,11 +92,11 @@ def _has_lost(known: Sequence[Block], present: Sequence[PlacedBlock]) -> bool:
 
 def limit_removals(removals: Removals) -> Removals:
     """Return as many hunks as a question has room for, the shortest ones: a guard has few lines."""
-    left = REMOVED_TOKENS
+    free_tokens = REMOVED_TOKENS
     hunks: list[RemovedLines] = []
-    for hunk in sorted(removals.hunks, key=lambda one: len(one.code)):
-        left -= count_tokens(hunk)
-        if left >= 0:
+    for hunk in sorted(removals.hunks, key=lambda removed: len(removed.code)):
+        free_tokens -= count_tokens(hunk)
+        if free_tokens >= 0:
             hunks.append(hunk)
     unshown = len(removals.hunks) - len(hunks)
     return replace(removals, hunks=tuple(hunks), unshown=unshown)
@@ -133,14 +133,14 @@ def choose_again(
         *_list_of_findings(files, wanted),
         *files.list_sharing(NAME_IN_CODE.findall(added)),
     ]
-    left = AGAIN_TOKENS
+    free_tokens = AGAIN_TOKENS
     chosen: dict[PlacedBlock, bool] = {}
     for block in dict.fromkeys(related):
         text = numbered(Patch((files.show(block),)))
         needed = TOKENS_PER_FILE + estimate_tokens(text)
-        if block not in fresh and needed <= left:
+        if block not in fresh and needed <= free_tokens:
             chosen[block] = block in anew
-            left -= needed
+            free_tokens -= needed
     return chosen
 
 

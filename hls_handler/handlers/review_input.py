@@ -100,11 +100,11 @@ def read_changed_files(
     number = pull_request.number
     head = pull_request.head_sha
     # GitHub may list a file twice
-    listed = tuple({file.path: file for file in reader.files(number)}.values())
-    commits = {file.commit for file in listed if file.status != "removed"}
+    files = tuple({file.path: file for file in reader.files(number)}.values())
+    commits = {file.commit for file in files if file.status != "removed"}
     is_retargeted = _changes_base(event)
     if commits == {head} and not is_retargeted:
-        return listed
+        return files
     now = reader.pull_request(number)
     if now.head_sha != head:
         raise Superseded(f"a newer push came meanwhile: {now.head_sha[:10]}")
@@ -115,8 +115,8 @@ def read_changed_files(
             f" {head[:10]}"
         )
     if is_retargeted or head not in commits:
-        _check_numbers(listed, now)
-    return listed
+        _check_numbers(files, now)
+    return files
 
 
 def _changes_base(event: Event) -> bool:
@@ -124,17 +124,17 @@ def _changes_base(event: Event) -> bool:
     return event.action == "edited" and isinstance(changes, Mapping) and "base" in changes
 
 
-def _check_numbers(listed: Sequence[ChangedFile], pull_request: PullRequest) -> None:
+def _check_numbers(files: Sequence[ChangedFile], pull_request: PullRequest) -> None:
     """Raise `Retryable` if a complete list has other numbers than the pull request."""
-    found = (
-        len(listed),
-        sum(file.additions for file in listed),
-        sum(file.deletions for file in listed),
+    counted = (
+        len(files),
+        sum(file.additions for file in files),
+        sum(file.deletions for file in files),
     )
-    wanted = pull_request.changed_files, pull_request.additions, pull_request.deletions
-    if found != wanted and len(listed) < MAX_LISTED_FILES:
+    expected = pull_request.changed_files, pull_request.additions, pull_request.deletions
+    if counted != expected and len(files) < MAX_LISTED_FILES:
         numbers = (
-            f"(files, added lines, removed lines) are {found}, and {wanted} in the pull request"
+            f"(files, added lines, removed lines) are {counted}, and {expected} in the pull request"
         )
         raise Retryable(f"GitHub's list of the changed files is late: {numbers}")
 
@@ -158,7 +158,7 @@ class Discussion:
         changed.
         """
         resolved = {thread.key for thread in self.threads if thread.resolved_by in self.writers}
-        return frozenset(one.key for one in ledger if one.counts and one.key in resolved)
+        return frozenset(entry.key for entry in ledger if entry.counts and entry.key in resolved)
 
 
 def read_discussion(number: int, reader: GithubReader, ledger: Sequence[LedgerEntry]) -> Discussion:
@@ -205,14 +205,14 @@ def read_unshown(
             contents[file.path] = f"{revision}:{file.path}"
     nothing: Mapping[str, Blob] = {}
     read = partial(reader.files_at(head).blobs, [*earlier.values()], [*contents.values()])
-    found = read_optional(read, nothing)
-    if found.problem:
-        log.warning("files without a patch were not compared", extra={"reason": found.problem})
+    optional = read_optional(read, nothing)
+    if optional.problem:
+        log.warning("files without a patch were not compared", extra={"reason": optional.problem})
         return {}
     reasons: dict[str, Reason] = {}
     for file in compared:
-        on_base = found.value.get(earlier.get(file.path, ""))
-        content = found.value.get(contents.get(file.path, ""))
+        on_base = optional.value.get(earlier.get(file.path, ""))
+        content = optional.value.get(contents.get(file.path, ""))
         reason = decide_unshown(file, on_base, content)
         if reason is not None:
             reasons[file.path] = reason
@@ -271,12 +271,14 @@ def read_context(
     if limits.is_past:
         base = pull_request.base_sha
     read = partial(reader.review_context, pull_request.number, base, guidance=guidance)
-    found = read_optional(read, NO_CONTEXT)
+    context = read_optional(read, NO_CONTEXT)
     if limits.is_past:  # of issues, only the present texts are known
-        found = replace(found, value=replace(found.value, linked_issues=()))
-    if not found.problem:
-        return found
-    return replace(found, problem=f"guidance, linked issues and .gitattributes: {found.problem}")
+        context = replace(context, value=replace(context.value, linked_issues=()))
+    if not context.problem:
+        return context
+    return replace(
+        context, problem=f"guidance, linked issues and .gitattributes: {context.problem}"
+    )
 
 
 def read_merge_state(
@@ -284,11 +286,11 @@ def read_merge_state(
 ) -> OptionalRead[MergeState | None]:
     """Return what GitHub says, or None and the reason."""
     unknown: MergeState | None = None
-    found = read_optional(lambda: reader.merge_state(pull_request.number), unknown)
-    if found.value is None:
-        return found
+    state = read_optional(lambda: reader.merge_state(pull_request.number), unknown)
+    if state.value is None:
+        return state
     open_threads = sum(not thread.is_resolved for thread in threads)
-    return OptionalRead(replace(found.value, open_threads=open_threads))
+    return OptionalRead(replace(state.value, open_threads=open_threads))
 
 
 def read_reviewers(
@@ -300,10 +302,10 @@ def read_reviewers(
     Up to six requests; nothing if one fails. Bots and people who have reviewed are left out.
     """
     none: tuple[Reviewer, ...] = ()
-    found = read_optional(lambda: _choose_reviewers(pull_request, files, reader), none)
-    if found.problem:
-        log.warning("reviewers were not suggested", extra={"reason": found.problem})
-    return found.value
+    reviewers = read_optional(lambda: _choose_reviewers(pull_request, files, reader), none)
+    if reviewers.problem:
+        log.warning("reviewers were not suggested", extra={"reason": reviewers.problem})
+    return reviewers.value
 
 
 def _choose_reviewers(
@@ -311,12 +313,12 @@ def _choose_reviewers(
 ) -> tuple[Reviewer, ...]:
     opened = reader.open_pull_requests()
     load: Counter[str] = Counter()
-    asked: tuple[Account, ...] = ()
-    for one in opened:
-        load.update(person.login.lower() for person in one.requested_reviewers)
-        if one.number == pull_request.number:
-            asked = one.requested_reviewers
-    if len(asked) >= MAX_REVIEWERS:
+    requested: tuple[Account, ...] = ()
+    for current in opened:
+        load.update(person.login.lower() for person in current.requested_reviewers)
+        if current.number == pull_request.number:
+            requested = current.requested_reviewers
+    if len(requested) >= MAX_REVIEWERS:
         return ()
     base = pull_request.base_sha or pull_request.base_ref
     by_size = sorted(files, key=lambda file: file.additions + file.deletions, reverse=True)
@@ -326,17 +328,17 @@ def _choose_reviewers(
     for file in by_size[:MAX_OWNED_FILES]:
         owners += find_owners(rules, file.path)
     reviewed = [review.user for review in reader.reviews(pull_request.number)]
-    known = [file.base_path for file in by_size if file.status not in ("added", "copied")]
+    existing = [file.base_path for file in by_size if file.status not in ("added", "copied")]
     authors: list[str] = []
-    for path in known[:MAX_AUTHORED_FILES]:
-        found = reader.last_authors(path, ref=base)
-        authors += [person.login for person in found if not person.is_bot]
+    for path in existing[:MAX_AUTHORED_FILES]:
+        last_authors = reader.last_authors(path, ref=base)
+        authors += [person.login for person in last_authors if not person.is_bot]
     return choose_reviewers(
         owners,
         authors,
         load=load,
-        excluded={person.login.lower() for person in (pull_request.user, *asked, *reviewed)},
-        most=MAX_REVIEWERS - len(asked),
+        excluded={person.login.lower() for person in (pull_request.user, *requested, *reviewed)},
+        most=MAX_REVIEWERS - len(requested),
     )
 
 
@@ -356,8 +358,8 @@ def describe_context(facts: PullRequestFacts) -> str:
         hunks = count(len(around), "hunk")
         parts.append(_describe_text(f"lines around {hunks}", "\n".join(around)))
     if sites:
-        shown = "\n".join(site.text for site in sites)
-        parts.append(_describe_text(describe_sites(sites), shown))
+        site_texts = "\n".join(site.text for site in sites)
+        parts.append(_describe_text(describe_sites(sites), site_texts))
     if facts.context_problem:
         parts.append(f"not {facts.context_problem}")
     parts += (f"not {reason}" for reason in _describe_left_out(facts))
@@ -372,7 +374,10 @@ def _describe_left_out(facts: PullRequestFacts) -> Iterator[str]:
     if wrong is not None:
         yield f"the text under wrong globs: {'; '.join(wrong.problems)}"
     selection = facts.selection
-    paths = [*(file.path for file in selection.files), *(one.path for one in selection.skipped)]
+    paths = [
+        *(file.path for file in selection.files),
+        *(skipped.path for skipped in selection.skipped),
+    ]
     folders = len(list_folders(paths)) - MAX_FOLDERS
     if folders > 0 and facts.review.guidance:
         yield f"{AGENTS_PATH} of {count(folders, 'folder')} beyond {MAX_FOLDERS}"
@@ -410,8 +415,8 @@ def read_surroundings(
     do not change.
     """
     parts = chain.from_iterable(selection.calls)
-    shown = {selection.files[part.file].path: selection.files[part.file] for part in parts}
-    code = [file for file in shown.values() if not is_prose(file.path)]
+    patched = {selection.files[part.file].path: selection.files[part.file] for part in parts}
+    code = [file for file in patched.values() if not is_prose(file.path)]
     if not most or not code:
         return selection
     paths = [file.path for file in code if file.status != "removed"][:MAX_READ_FILES]
@@ -487,8 +492,8 @@ def _describe_too_large(paths: Iterable[str], texts: Mapping[str, str], files: C
     unread = [path for path in paths if path not in texts]
     if not unread:
         return ""
-    listed = files.list_files(unread)
-    too_large = [path for path in unread if path in listed]
+    sizes = files.list_files(unread)
+    too_large = [path for path in unread if path in sizes]
     if not too_large:
         return ""
     named = too_large[0]
@@ -513,8 +518,8 @@ def _with_extents(
                 hunks.setdefault(path, []).extend(part.hunks)
         changed: list[ChangedText] = []
         for path, of_file in hunks.items():
-            shown = [selection.patches[path].hunks[index] for index in of_file]
-            changed.append(ChangedText(sources[path], Patch(tuple(shown))))
+            patch_hunks = [selection.patches[path].hunks[index] for index in of_file]
+            changed.append(ChangedText(sources[path], Patch(tuple(patch_hunks))))
         for path, numbers in choose_extents(changed, room).items():
             of_hunks = {at: selection.patches[path].hunks[at] for at in hunks[path]}
             if numbers:

@@ -93,8 +93,10 @@ class SecondLook:
         comment.
         """
         lines = "\n".join(self._texts).split("\n")
-        shown = [NUMBERED_LINE.fullmatch(line) for line in lines]
-        present = [one["text"] or "" for one in shown if one is not None and one["side"] == "R"]
+        matches = [NUMBERED_LINE.fullmatch(line) for line in lines]
+        present = [
+            match["text"] or "" for match in matches if match is not None and match["side"] == "R"
+        ]
         code = [text for text in present if letters_of(text) and not is_only_comment(text)]
         return frozenset("".join(text.split()) for text in code)
 
@@ -165,8 +167,8 @@ def plan_second_look(facts: PullRequestFacts) -> SecondLook:
     used = sum(_count_tokens(one) for one in (*new, *claimed)) + sum(map(count_tokens, removed))
     code = _choose_code(facts, asked, max(facts.look_tokens - used, facts.look_tokens // 2))
     files = show_files(facts.selection, _join_parts(code.parts))
-    shown = _list_places(files)
-    placed = {entry.number for entry, _ in asked if (entry.path, entry.side, entry.line) in shown}
+    places = _list_places(files)
+    placed = {entry.number for entry, _ in asked if (entry.path, entry.side, entry.line) in places}
     new = [one for one in new if one.code or one.number in placed]
     return SecondLook((*new, *claimed), files, tuple(code.sites), removed)
 
@@ -183,18 +185,18 @@ def list_names(facts: PullRequestFacts) -> Mapping[str, Set[str]]:
 def _list_asked(facts: PullRequestFacts) -> list[Raised]:
     asked: list[Raised] = []
     if facts.review.verify:
-        asked = [one for one in facts.found.raised if _is_asked(*one, facts.fail_on)]
+        asked = [pair for pair in facts.found.raised if _is_asked(*pair, facts.fail_on)]
     return [*asked[:MAX_CANDIDATES], *facts.found.unproved]
 
 
 def _list_places(files: Iterable[PatchedFile]) -> set[tuple[str, Side, int | None]]:
     """Return path, side and number of each shown line; None is the number of the file itself."""
-    found: set[tuple[str, Side, int | None]] = set()
+    places: set[tuple[str, Side, int | None]] = set()
     for file in files:
-        found |= {(file.path, "LEFT", None), (file.path, "RIGHT", None)}
+        places |= {(file.path, "LEFT", None), (file.path, "RIGHT", None)}
         for hunk in parse_numbered(file.numbered).hunks:
-            found |= {(file.path, line.side, line.number) for line in hunk.lines}
-    return found
+            places |= {(file.path, line.side, line.number) for line in hunk.lines}
+    return places
 
 
 def _is_asked(entry: LedgerEntry, located: Located, fail_on: Severity | None) -> bool:
@@ -228,10 +230,10 @@ def _to_candidate(
 
 
 def _to_new(facts: PullRequestFacts, entry: LedgerEntry, located: Located) -> Candidate:
-    found = located.finding
+    finding = located.finding
     present = facts.present_lines.get(entry.number, PresentLines()).code
-    not_found = [name for name in found.look_up if name in facts.looked_up.not_found]
-    candidate = _to_candidate(entry, found.quote, found.rests_on, code=present)
+    not_found = [name for name in finding.look_up if name in facts.looked_up.not_found]
+    candidate = _to_candidate(entry, finding.quote, finding.rests_on, code=present)
     return replace(candidate, not_found=tuple(not_found))
 
 
@@ -248,9 +250,9 @@ def _to_claimed(facts: PullRequestFacts, claim: Claim, tokens: int) -> Candidate
     return _to_candidate(entry, "", "", text, code)
 
 
-def _count_tokens(one: Candidate) -> int:
-    said = [one.path, one.title, one.body, one.claim]
-    return estimate_tokens("\n".join([*said, one.quote, one.rests_on, one.code]))
+def _count_tokens(candidate: Candidate) -> int:
+    texts = [candidate.path, candidate.title, candidate.body, candidate.claim]
+    return estimate_tokens("\n".join([*texts, candidate.quote, candidate.rests_on, candidate.code]))
 
 
 # --- The code that is shown
@@ -272,10 +274,10 @@ class _Hunk:
         return self.part.lines or (0, len(self.hunk.lines))
 
     def count_tokens(self, lines: tuple[int, int]) -> int:
-        shown = Patch((Hunk(self.hunk.header, self.hunk.lines[slice(*lines)]),))
+        patch = Patch((Hunk(self.hunk.header, self.hunk.lines[slice(*lines)]),))
         if lines == self.range:
-            shown = widen(shown, self.around)
-        return TOKENS_PER_FILE + estimate_tokens(numbered(shown))
+            patch = widen(patch, self.around)
+        return TOKENS_PER_FILE + estimate_tokens(numbered(patch))
 
     def cut(self, tokens: int) -> FilePart:
         """Return the part, or as many lines around the marked ones as fit, at least one."""
@@ -355,15 +357,15 @@ def _choose_code(facts: PullRequestFacts, asked: Sequence[Raised], tokens: int) 
 
 def _list_cut_off(own: Iterable[_Hunk], parts: Collection[FilePart]) -> Iterator[_Hunk]:
     """Yield the hunks of findings once for each quoted line that was cut off."""
-    for one in own:
+    for hunk in own:
         same = [
-            part.lines or one.range
+            part.lines or hunk.range
             for part in parts
-            if replace(part, lines=one.part.lines) == one.part
+            if replace(part, lines=hunk.part.lines) == hunk.part
         ]
-        for at in one.quoted:
+        for at in hunk.quoted:
             if not any(start <= at < end for start, end in same):
-                yield replace(one, own=(), quoted=(at,))
+                yield replace(hunk, own=(), quoted=(at,))
 
 
 def _is_about(site: SecondSite, files: Collection[str], texts: str) -> bool:
@@ -398,29 +400,31 @@ def _mark_hunks(
     A quote is a whole line, or a part if no line equals it. Other files are not searched for a line
     that a file of a finding has: it may be in many of them.
     """
-    letters = [[letters_of(line.text) for line in one.hunk.lines] for one in hunks]
+    letters = [[letters_of(line.text) for line in chosen.hunk.lines] for chosen in hunks]
     exact = {text for texts in letters for text in texts}
     inexact = [quote for quote in quotes if quote not in exact]
     places = {(entry.path, entry.side, entry.line) for entry, _ in asked}
     files = {entry.path for entry, _ in asked}
     own: set[str] = set()
-    for one, texts in zip(hunks, letters, strict=True):
-        if one.path in files:
+    for chosen, texts in zip(hunks, letters, strict=True):
+        if chosen.path in files:
             own |= {*texts}
     of_parts = {quote for quote in inexact if any(quote in text for text in own)}
     elsewhere = [quote for quote in quotes if quote not in own and quote not in of_parts]
     marked: list[_Hunk] = []
-    for one, texts in zip(hunks, letters, strict=True):
-        lines = one.hunk.lines
-        shown = range(*one.range)
-        found = [at for at in shown if (one.path, lines[at].side, lines[at].number) in places]
-        wanted = quotes if one.path in files else elsewhere
-        parts = [quote for quote in wanted if quote in inexact]
-        quoted = [at for at in shown if texts[at] in wanted or _has_any(texts[at], parts)]
-        around = "".join(letters_of(line.text) for line in one.around)
+    for chosen, texts in zip(hunks, letters, strict=True):
+        lines = chosen.hunk.lines
+        indexes = range(*chosen.range)
+        in_place = [
+            at for at in indexes if (chosen.path, lines[at].side, lines[at].number) in places
+        ]
+        letters_sought = quotes if chosen.path in files else elsewhere
+        parts = [quote for quote in letters_sought if quote in inexact]
+        quoted = [at for at in indexes if texts[at] in letters_sought or _has_any(texts[at], parts)]
+        around = "".join(letters_of(line.text) for line in chosen.around)
         if not quoted and _has_any(around, parts):
-            quoted = [shown.start]
-        marked.append(replace(one, own=tuple(found), quoted=tuple(quoted)))
+            quoted = [indexes.start]
+        marked.append(replace(chosen, own=tuple(in_place), quoted=tuple(quoted)))
     return marked
 
 
@@ -434,7 +438,10 @@ def _join_parts(parts: Iterable[FilePart]) -> Iterator[FilePart]:
         else:
             cut.append(part)
     joined = [FilePart(file, tuple(sorted(hunks))) for file, hunks in whole.items()]
-    yield from sorted([*joined, *cut], key=lambda one: (one.file, one.hunks, one.lines or (0, 0)))
+    yield from sorted(
+        [*joined, *cut],
+        key=lambda file_part: (file_part.file, file_part.hunks, file_part.lines or (0, 0)),
+    )
 
 
 # --- The reply
@@ -449,8 +456,8 @@ def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> Pul
     nothing.
     """
     look = plan_second_look(facts)
-    known = [*facts.found.ledger, *(entry for entry, _ in facts.found.raised)]
-    entries = {entry.number: entry for entry in known}
+    all_entries = [*facts.found.ledger, *(entry for entry, _ in facts.found.raised)]
+    entries = {entry.number: entry for entry in all_entries}
     dropped: set[str] = set()
     unseen: dict[str, str] = {}
     agreed: set[str] = set()
@@ -458,13 +465,13 @@ def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> Pul
     claimed |= {entry.number for entry, _ in facts.found.unproved}
     for candidate in look.candidates:
         entry = entries[candidate.number]
-        own = [one for one in verdicts.verdicts if one.number == candidate.number]
+        own = [verdict for verdict in verdicts.verdicts if verdict.number == candidate.number]
         if candidate.number in claimed:
-            if own and all(look.proves(one, candidate) for one in own):
+            if own and all(look.proves(verdict, candidate) for verdict in own):
                 agreed.add(entry.key)
             continue
-        hanging = [look.find_unseen(one, candidate, entry.confidence) for one in own]
-        if own and all(look.drops(one, candidate, entry.confidence) for one in own):
+        hanging = [look.find_unseen(verdict, candidate, entry.confidence) for verdict in own]
+        if own and all(look.drops(verdict, candidate, entry.confidence) for verdict in own):
             dropped.add(entry.key)
         elif own and all(hanging):
             unseen[entry.key] = hanging[0]

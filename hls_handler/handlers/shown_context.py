@@ -49,7 +49,7 @@ def select_context(context: ReviewContext, paths: Iterable[str], tokens: int) ->
     """Return what applies to a call's files, without the files of guidance and issues that exceed
     `tokens`.
     """
-    left = tokens
+    free_tokens = tokens
     guidance: list[GuidanceFile] = []
     parts: list[ShownText] = []
     issues: list[LinkedIssue] = []
@@ -57,35 +57,35 @@ def select_context(context: ReviewContext, paths: Iterable[str], tokens: int) ->
         of_file = [*group]
         text = "\n\n".join(part.text for part in of_file)
         needed = TOKENS_PER_TEXT + estimate_tokens(text[:MAX_GUIDANCE_CHARS])
-        if needed <= left:
-            left -= needed
+        if needed <= free_tokens:
+            free_tokens -= needed
             guidance.append(GuidanceFile(path, text))
             parts += _show_parts(of_file)
     for issue in context.linked_issues:
         needed = TOKENS_PER_TEXT + _show_issue(issue).tokens
-        if needed <= left:
-            left -= needed
+        if needed <= free_tokens:
+            free_tokens -= needed
             issues.append(issue)
-    return ShownContext(tuple(guidance), tuple(issues), tuple(parts), tokens - left)
+    return ShownContext(tuple(guidance), tuple(issues), tuple(parts), tokens - free_tokens)
 
 
 def count_context_tokens(context: ReviewContext, paths: Sequence[str], most: int) -> int:
     """Return the tokens to leave for the context in each call about some of the files `paths`."""
-    shown = select_context(context, paths, most)
-    if shown == select_context(context, (), most):  # all calls show the same
-        return shown.tokens
+    selected = select_context(context, paths, most)
+    if selected == select_context(context, (), most):  # all calls show the same
+        return selected.tokens
     return min(select_context(context, paths, NO_LIMIT).tokens, most)
 
 
 def _show_parts(parts: Iterable[GuidancePart]) -> list[ShownText]:
     """Return the parts of a file that begin within its first `MAX_GUIDANCE_CHARS`."""
-    shown: list[ShownText] = []
-    left = MAX_GUIDANCE_CHARS
+    texts: list[ShownText] = []
+    free_characters = MAX_GUIDANCE_CHARS
     for part in parts:
-        if left > 0:
-            shown.append(ShownText(part.name, part.text[:left]))
-        left -= len(part.text) + len("\n\n")
-    return shown
+        if free_characters > 0:
+            texts.append(ShownText(part.name, part.text[:free_characters]))
+        free_characters -= len(part.text) + len("\n\n")
+    return texts
 
 
 def _show_issue(issue: LinkedIssue) -> ShownText:

@@ -41,9 +41,12 @@ class Block:
         if self.lines != other.lines:
             return False
         sides = ((self.above, other.above), (self.below, other.below))
-        if any(one[0] != two[0] and (one[0][0] in "+-" or two[0][0] in "+-") for one, two in sides):
+        if any(
+            line[0] != other_line[0] and (line[0][0] in "+-" or other_line[0][0] in "+-")
+            for line, other_line in sides
+        ):
             return False
-        return any(one == two for one, two in sides)
+        return any(line == other_line for line, other_line in sides)
 
     def was_at(self, number: int) -> bool:
         """Return True if the block was there at a review."""
@@ -76,10 +79,10 @@ class PlacedLine:
 
 
 def find_blocks(path: str, patch: Patch) -> tuple[PlacedBlock, ...]:
-    found: list[PlacedBlock] = []
+    blocks: list[PlacedBlock] = []
     for index, hunk in enumerate(patch.hunks):
-        found += _find_in_hunk(path, index, hunk.lines)
-    return tuple(found)
+        blocks += _find_in_hunk(path, index, hunk.lines)
+    return tuple(blocks)
 
 
 def _find_in_hunk(path: str, hunk: int, lines: Sequence[Line]) -> Iterator[PlacedBlock]:
@@ -118,19 +121,19 @@ def match_blocks(known: Sequence[Block], present: Sequence[PlacedBlock]) -> Mapp
     """Return the index of the known block that each present one is the same as. Equal blocks are
     counted.
     """
-    left: dict[tuple[str, ...], list[int]] = {}
+    indexes: dict[tuple[str, ...], list[int]] = {}
     for index, block in enumerate(known):
-        left.setdefault(block.lines, []).append(index)
-    found: dict[int, int] = {}
+        indexes.setdefault(block.lines, []).append(index)
+    matches: dict[int, int] = {}
     for is_exact in (True, False):
         for index, placed in enumerate(present):
             block = placed.block
-            of_lines = left.get(block.lines, [])
+            of_lines = indexes.get(block.lines, [])
             if is_exact:
                 same = [at for at in of_lines if known[at] == block]
             else:
                 same = [at for at in of_lines if known[at].is_same(block)]
-            if index not in found and same:
-                found[index] = same[0]
+            if index not in matches and same:
+                matches[index] = same[0]
                 of_lines.remove(same[0])
-    return found
+    return matches

@@ -60,10 +60,10 @@ class GuidancePart:
             return [
                 f"{self.path}:{self.line}: is beyond the {MAX_GLOBS} globs that a file may have"
             ]
-        found = ((glob, _find_problem(glob)) for glob in self.globs)
+        problems = ((glob, _find_problem(glob)) for glob in self.globs)
         return [
             f"{self.path}:{self.line}: {truncate(glob, MAX_GLOB_CHARS)}: {problem}"
-            for glob, problem in found
+            for glob, problem in problems
             if problem is not None
         ]
 
@@ -99,11 +99,11 @@ def _unquote(glob: str) -> str:
 def _match_heading(globs: Sequence[str], path: str) -> bool:
     """Return whether one of a heading's globs and no exception matches a path."""
     names = [*map(_unquote, globs)]
-    wanted = [glob for glob in names if not glob.startswith("!")]
+    included = [glob for glob in names if not glob.startswith("!")]
     unwanted = [glob[1:] for glob in names if glob.startswith("!")]
     if any(_matches(glob, path) for glob in unwanted):
         return False
-    return not wanted or any(_matches(glob, path) for glob in wanted)
+    return not included or any(_matches(glob, path) for glob in included)
 
 
 def _matches(glob: str, path: str) -> bool:
@@ -173,7 +173,7 @@ def split_guidance(file: GuidanceFile) -> list[GuidancePart]:
     ruled: dict[tuple[Heading, ...], list[str]] = {}  # by their headings of paths
     above: list[Heading] = []  # headings of paths
     for heading, following in pairwise(headings):
-        above = [one for one in above if one.level < heading.level]
+        above = [outer for outer in above if outer.level < heading.level]
         if parse_globs(heading.title):
             above.append(heading)
         texts = rest

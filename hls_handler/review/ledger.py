@@ -97,28 +97,28 @@ class PresentFiles:
     @cached_property
     def _code(self) -> Sequence[tuple[PlacedBlock, Mapping[str, str]]]:
         """Each block with the letters of its lines by mark. " " includes lines around."""
-        found: list[tuple[PlacedBlock, Mapping[str, str]]] = []
-        for one in chain.from_iterable(self.blocks.values()):
-            near = self.show(one).lines
+        code: list[tuple[PlacedBlock, Mapping[str, str]]] = []
+        for placed in chain.from_iterable(self.blocks.values()):
+            near = self.show(placed).lines
             letters = {
-                "+": _join_code(line for line in one.lines if line.mark == "+"),
-                "-": _join_code(line for line in one.lines if line.mark == "-"),
+                "+": _join_code(line for line in placed.lines if line.mark == "+"),
+                "-": _join_code(line for line in placed.lines if line.mark == "-"),
                 " ": _join_code(line for line in near if line.mark != "-"),
             }
-            found.append((one, letters))
-        return found
+            code.append((placed, letters))
+        return code
 
     def list_with_code(self, quote: str, mark: str) -> frozenset[PlacedBlock]:
         """Return the blocks with the code of a line."""
         code = code_of(quote)
-        return frozenset(one for one, letters in self._code if code and code in letters[mark])
+        return frozenset(placed for placed, letters in self._code if code and code in letters[mark])
 
     def find_proof(self, proof: Proof) -> PlacedLine | None:
         """Return the line of a proof; None if it is not there any more."""
-        for one in self.by_file.get(proof.file, ()):
-            for line, window in zip(one.lines, one.block.windows(), strict=True):
+        for placed in self.by_file.get(proof.file, ()):
+            for line, window in zip(placed.lines, placed.block.windows(), strict=True):
                 if window == proof.window:
-                    return PlacedLine(one.path, line)
+                    return PlacedLine(placed.path, line)
         return None
 
     def make_proof(self, placed: PlacedLine) -> Proof:
@@ -132,12 +132,12 @@ class PresentFiles:
 
     @cached_property
     def windows(self) -> Mapping[str, Counter[tuple[str, ...]]]:
-        found: dict[str, Counter[tuple[str, ...]]] = {}
+        windows: dict[str, Counter[tuple[str, ...]]] = {}
         for name, of_file in self.by_file.items():
-            found[name] = Counter()
-            for one in of_file:
-                found[name].update(one.block.windows())
-        return found
+            windows[name] = Counter()
+            for placed in of_file:
+                windows[name].update(placed.block.windows())
+        return windows
 
     def is_as_in_base(self, file: str, path: str = "") -> bool:
         """Return True if the pull request certainly does not change the text of a file."""
@@ -160,12 +160,12 @@ class PresentFiles:
         """The words of each block: of its path, its hunk's header, its lines and those around it,
         without removed ones.
         """
-        found: dict[PlacedBlock, frozenset[str]] = {}
+        words: dict[PlacedBlock, frozenset[str]] = {}
         for block in chain.from_iterable(self.blocks.values()):
             hunk = self.show(block)
             texts = [line.text for line in hunk.lines if line.mark != "-"]
-            found[block] = frozenset(WORD.findall("\n".join([block.path, hunk.header, *texts])))
-        return found
+            words[block] = frozenset(WORD.findall("\n".join([block.path, hunk.header, *texts])))
+        return words
 
     def is_known(self, file: str, path: str = "") -> bool:
         """Return True if all present lines of a file are known, or if it is certainly not changed
@@ -178,7 +178,7 @@ class PresentFiles:
         new: list[PlacedBlock] = []
         for name, placed in self.by_file.items():
             same = match_blocks(known.get(name, ()), placed)
-            new += [one for index, one in enumerate(placed) if index not in same]
+            new += [block for index, block in enumerate(placed) if index not in same]
         return frozenset(new)
 
     def has_returned(self, entry: LedgerEntry, record: ReviewRecord) -> bool:
@@ -186,22 +186,22 @@ class PresentFiles:
         raised, and not after it was gone: it was gone with the block there.
         """
         for name in {entry.file, *entry.files}:
-            known = record.blocks.get(name, ())
-            same = match_blocks(known, self.by_file.get(name, ()))
-            left = [known[at].until for at in same.values() if known[at].until >= entry.raised]
-            if any(not entry.gone_at or until < entry.gone_at for until in left):
+            blocks = record.blocks.get(name, ())
+            same = match_blocks(blocks, self.by_file.get(name, ()))
+            rounds = [blocks[at].until for at in same.values() if blocks[at].until >= entry.raised]
+            if any(not entry.gone_at or until < entry.gone_at for until in rounds):
                 return True
         return False
 
     def find_new(self, known: Mapping[str, Sequence[Block]]) -> Mapping[str, frozenset[int]]:
         """Return the indexes of the blocks that `list_new` returns, by path."""
         new = self.list_new(known)
-        found: dict[str, frozenset[int]] = {}
+        indexes_by_file: dict[str, frozenset[int]] = {}
         for path, blocks in self.blocks.items():
-            indexes = frozenset(index for index, one in enumerate(blocks) if one in new)
+            indexes = frozenset(index for index, block in enumerate(blocks) if block in new)
             if indexes:
-                found[path] = indexes
-        return found
+                indexes_by_file[path] = indexes
+        return indexes_by_file
 
 
 def names_of(entry: LedgerEntry) -> list[str]:
@@ -247,7 +247,7 @@ def _follow(
     has_vanished = entry.has_vanished or bool(is_gone and not entry.is_closed)
     having = files.list_with_code(entry.quote, entry.token[:1] or "+")
     having = frozenset(
-        one for one in having if files.skipped.get(one.path, entry.raised + 1) > entry.raised
+        block for block in having if files.skipped.get(block.path, entry.raised + 1) > entry.raised
     )
     if having:
         having &= new_since(entry.raised)
@@ -286,7 +286,7 @@ def _open_if_back(
     if having:
         # a block may be there again that was read before the finding was raised
         before = {
-            name: [one for one in of if one.round <= entry.raised]
+            name: [block for block in of if block.round <= entry.raised]
             for name, of in record.blocks.items()
         }
         if having - files.list_new(before):
@@ -314,35 +314,35 @@ def _find_blocks(entry: LedgerEntry, files: PresentFiles) -> Sequence[tuple[Bloc
     present: list[PlacedBlock] = []
     for name in {entry.file, *entry.files}:
         present += files.by_file.get(name, ())
-    found: list[tuple[Block, PlacedBlock]] = []
+    pairs: list[tuple[Block, PlacedBlock]] = []
     for block in reversed(entry.blocks):
-        found += [(block, one) for one in present if block.is_same(one.block)]
-    return found
+        pairs += [(block, placed) for placed in present if block.is_same(placed.block)]
+    return pairs
 
 
 def _find_block(entry: LedgerEntry, files: PresentFiles) -> PlacedBlock | None:
     """Return the present block of an entry that has its line."""
-    found = [pair for pair in _find_blocks(entry, files) if _find_own(entry, pair[1], files)]
-    if not found:
+    pairs = [pair for pair in _find_blocks(entry, files) if _find_own(entry, pair[1], files)]
+    if not pairs:
         return None
 
     def rank_pair(pair: tuple[Block, PlacedBlock]) -> tuple[object, ...]:
-        block, one = pair
-        is_other = files.name(one.path) != entry.file
+        block, placed = pair
+        is_other = files.name(placed.path) != entry.file
         return (
             -entry.blocks.index(block),
             is_other,
-            block != one.block,
-            abs(one.lines[0].number - entry.block_line),
+            block != placed.block,
+            abs(placed.lines[0].number - entry.block_line),
         )
 
-    return min(found, key=rank_pair)[1]
+    return min(pairs, key=rank_pair)[1]
 
 
 def _move(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> LedgerEntry:
     """Return the entry at its line in or beside the block."""
     at = placed.lines[0].number + (entry.line or entry.block_line) - entry.block_line
-    line = min(_find_own(entry, placed, files), key=lambda one: abs(one.number - at))
+    line = min(_find_own(entry, placed, files), key=lambda own_line: abs(own_line.number - at))
     return _attach(replace(entry, file=files.name(placed.path)), line, placed)
 
 
@@ -417,24 +417,24 @@ def apply_threads(
 def _apply_thread(
     entry: LedgerEntry, thread: ReviewThread | None, people: Dismissers
 ) -> LedgerEntry:
-    known = {key: key.partition(" by ")[2] for key in entry.dismissals}
-    found = {
-        key: login for key, login in known.items() if thread is None or key.startswith(BY_EVENT)
+    logins = {key: key.partition(" by ")[2] for key in entry.dismissals}
+    dismissals = {
+        key: login for key, login in logins.items() if thread is None or key.startswith(BY_EVENT)
     }
     if thread is not None:
         entry = replace(entry, is_accepted=bool(thread.thumbs_up))
-        found |= find_dismissals(thread, (*entry.dismissals, *entry.void_dismissals))
+        dismissals |= find_dismissals(thread, (*entry.dismissals, *entry.void_dismissals))
     void = [
         key
         for key in entry.void_dismissals
-        if key in found or thread is None or key.startswith(BY_EVENT)
+        if key in dismissals or thread is None or key.startswith(BY_EVENT)
     ]
-    if any(key.startswith(UNDISMISSED) for key in known):
-        void += found
+    if any(key.startswith(UNDISMISSED) for key in logins):
+        void += dismissals
     if not entry.is_as_raised:  # also if the lines are as they were raised again later
-        void += [key for key in found if key.startswith(RESOLVED)]
+        void += [key for key in dismissals if key.startswith(RESOLVED)]
     counting: dict[str, str] = {}
-    for key, login in found.items():
+    for key, login in dismissals.items():
         was_writer = key.startswith(BY_EVENT) and login != people.author
         if key not in void and (was_writer or people.may_dismiss(login, entry.severity)):
             counting[key] = login
@@ -481,7 +481,13 @@ def leaves_open(entry: LedgerEntry, fail_on: Severity | None) -> bool:
 def sort_entries(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
     return sorted(
         entries,
-        key=lambda one: (RANK[one.severity], -one.confidence, one.path, one.line or 0, one.number),
+        key=lambda entry: (
+            RANK[entry.severity],
+            -entry.confidence,
+            entry.path,
+            entry.line or 0,
+            entry.number,
+        ),
     )
 
 
@@ -494,26 +500,26 @@ def add(
     taken = {entry.key for entry in record.ledger}
     added: list[LedgerEntry] = []
     for number, located in enumerate(findings, start=record.next_number):
-        found = located.finding
-        key = _make_key(found.path, found.quote or located.form, found.category, taken)
+        finding = located.finding
+        key = _make_key(finding.path, finding.quote or located.form, finding.category, taken)
         taken.add(key)
         entry = LedgerEntry(
             key=key,
-            path=found.path,
-            side=found.side,
-            quote=found.quote,
-            severity=found.severity,
-            category=found.category,
-            title=found.title,
+            path=finding.path,
+            side=finding.side,
+            quote=finding.quote,
+            severity=finding.severity,
+            category=finding.category,
+            title=finding.title,
             state="open",
             prompt_id="",
             number=number,
-            confidence=found.confidence,
-            body=found.body,
+            confidence=finding.confidence,
+            body=finding.body,
             form=located.form,
             raised=record.rounds + 1,
         )
-        entry = place(entry, located.line, found.path, files)
+        entry = place(entry, located.line, finding.path, files)
         added.append(replace(entry, first_block=next(iter(entry.blocks), None)))
     return tuple(added)
 

@@ -179,7 +179,7 @@ class Search:
         already.
         """
         visible = {path: set(numbers) for path, numbers in shown.items()}
-        rest = [one for one in self._ranked if not one.name.sources.isdisjoint(shown)]
+        rest = [ranked for ranked in self._ranked if not ranked.name.sources.isdisjoint(shown)]
         of_name: Counter[str] = Counter()
 
         def rate(candidate: Candidate) -> float:

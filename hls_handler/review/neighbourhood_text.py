@@ -306,7 +306,9 @@ class SourceText:
     def is_local(self, number: int) -> bool:
         """Return True if a line is in a function."""
         around = [self.find_definition(begin) for begin in self.list_begins(number)]
-        return any(found is not None and found.kind == "callable" for found in around)
+        return any(
+            definition is not None and definition.kind == "callable" for definition in around
+        )
 
     def list_extent(self, first: int, last: int, most: int) -> set[int]:
         """Return the largest block of at most `most` lines around some lines, and the signatures

@@ -167,8 +167,8 @@ def widen(patch: Patch, around: Sequence[Line]) -> Patch:
     """Return the patch with unchanged lines of the new file around its hunks; hunks that touch
     become one.
     """
-    shown = {line.number for line in patch.lines if line.side == "RIGHT"}
-    pieces = [_Piece(line.number, (line,)) for line in around if line.number not in shown]
+    numbers = {line.number for line in patch.lines if line.side == "RIGHT"}
+    pieces = [_Piece(line.number, (line,)) for line in around if line.number not in numbers]
     if not pieces:
         return patch
     pieces += map(_to_piece, patch.hunks)
@@ -225,10 +225,10 @@ def _count_lines(hunk: Hunk) -> Hunk:
 
 def text_of(line: str) -> str:
     """Return the text of a line, without the side, number and mark that it may begin with."""
-    shown = NUMBERED_LINE.fullmatch(line.strip())
-    if shown is None:
+    match = NUMBERED_LINE.fullmatch(line.strip())
+    if match is None:
         return line
-    return shown["text"] or ""
+    return match["text"] or ""
 
 
 def parse_numbered(text: str) -> Patch:
@@ -240,14 +240,14 @@ def parse_numbered(text: str) -> Patch:
         if HUNK_HEADER.match(raw):
             hunks.append((raw, []))
             continue
-        shown = NUMBERED_LINE.fullmatch(raw)
+        match = NUMBERED_LINE.fullmatch(raw)
         if not hunks:
             continue
         lines = hunks[-1][1]
-        if shown is not None:
-            side: Side = "LEFT" if shown["side"] == "L" else "RIGHT"
-            mark = _MARKS[shown["mark"] or " "]
-            lines.append(Line(side, int(shown["number"]), mark, shown["text"] or ""))
+        if match is not None:
+            side: Side = "LEFT" if match["side"] == "L" else "RIGHT"
+            mark = _MARKS[match["mark"] or " "]
+            lines.append(Line(side, int(match["number"]), mark, match["text"] or ""))
         elif raw.startswith("\\") and lines:
             lines[-1] = replace(lines[-1], lacks_newline=True)
     return Patch(tuple(Hunk(header, tuple(lines)) for header, lines in hunks))

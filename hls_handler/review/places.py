@@ -33,10 +33,10 @@ def find_place(entry: LedgerEntry, lines: Sequence[Line], *, reach: int) -> Line
             if not 0 <= at + offset < len(around):
                 continue
             beside = around[at + offset]
-            found = places.get(beside[1:])
-            if found:
+            place = places.get(beside[1:])
+            if place:
                 expected = entry.block_line + own + offset
-                index = min(found, key=lambda index: abs(lines[index].number - expected))
+                index = min(place, key=lambda index: abs(lines[index].number - expected))
                 if beside[0] != "-":  # a removed line that is back is itself in the place
                     index -= offset
                 return lines[min(max(index, 0), len(lines) - 1)]

@@ -64,14 +64,14 @@ def resembles(line: str, quote: str) -> bool:
     """Return True if the quote may be meant for the line: one contains the other, or they are
     similar.
     """
-    one = code_of(line).casefold()
+    own = code_of(line).casefold()
     other = code_of(quote).casefold()
-    if not one or not other:
+    if not own or not other:
         return not other
     return (
-        one in other
-        or other in one
-        or SequenceMatcher(None, one, other, autojunk=False).ratio() >= MIN_RATIO
+        own in other
+        or other in own
+        or SequenceMatcher(None, own, other, autojunk=False).ratio() >= MIN_RATIO
     )
 
 
@@ -98,9 +98,9 @@ def find_path(path: str, patches: Mapping[str, Patch]) -> str | None:
     """Return the path of the file that prompts show with this name."""
     if path in patches:
         return path
-    same = [one for one in patches if show_name(one) == show_name(path)]
+    same = [candidate for candidate in patches if show_name(candidate) == show_name(path)]
     # "b/src/area.py", as in a diff of git
-    same = same or [one for one in patches if path.endswith(f"/{one}")]
+    same = same or [candidate for candidate in patches if path.endswith(f"/{candidate}")]
     return same[0] if len(same) == 1 else None
 
 
@@ -128,7 +128,7 @@ def last_line(quote: str) -> str:
 
 def _place(finding: Finding, line: Line, patch: Patch) -> Finding:
     hunk = next(hunk for hunk in patch.hunks if line in hunk.lines)
-    texts = {one.number: one.text for one in hunk.lines if one.side == line.side}
+    texts = {other.number: other.text for other in hunk.lines if other.side == line.side}
     above = 0
     if finding.start_line is not None:
         above = max(finding.line - finding.start_line, 0)
@@ -164,12 +164,12 @@ def merge_located(located: Iterable[Located]) -> list[Located]:
     most severe remains.
     """
     merged: dict[tuple[object, ...], Located] = {}
-    for one in sorted(located, key=rank):
-        found = one.finding
-        key: tuple[object, ...] = (found.path, found.category, found.title.casefold())
-        if one.line is not None:
-            key += (one.line.side, one.line.number)
-        merged.setdefault(key, one)
+    for item in sorted(located, key=rank):
+        finding = item.finding
+        key: tuple[object, ...] = (finding.path, finding.category, finding.title.casefold())
+        if item.line is not None:
+            key += (item.line.side, item.line.number)
+        merged.setdefault(key, item)
     return [*merged.values()]
 
 

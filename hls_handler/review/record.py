@@ -128,15 +128,15 @@ class ReviewRecord:
         """Return the number of the first review that left out a file with this text, else of the
         next review.
         """
-        known, since = self.skipped.get(path, ("", 0))
-        if known != sha:
+        version, since = self.skipped.get(path, ("", 0))
+        if version != sha:
             return self.rounds + 1
         return since
 
     def blocks_at(self, number: int) -> Mapping[str, Sequence[Block]]:
         """Return the blocks that were there at a review."""
         return {
-            name: [one for one in of_file if one.was_at(number)]
+            name: [block for block in of_file if block.was_at(number)]
             for name, of_file in self.blocks.items()
         }
 
@@ -148,12 +148,12 @@ class ReviewRecord:
 
 def _without_returned(blocks: Sequence[Block]) -> Sequence[Block]:
     """Leave out the earlier copy of a block that came back."""
-    found: list[Block] = []
-    for one in blocks:
-        later = [other for other in blocks if other.round > one.until > 0]
-        if not any(other.is_same(one) for other in later):
-            found.append(one)
-    return found
+    blocks_left: list[Block] = []
+    for block in blocks:
+        later = [other for other in blocks if other.round > block.until > 0]
+        if not any(other.is_same(block) for other in later):
+            blocks_left.append(block)
+    return blocks_left
 
 
 NO_REVIEW = ReviewRecord()

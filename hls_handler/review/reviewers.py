@@ -46,13 +46,13 @@ def parse_owners(text: str) -> list[OwnerRule]:
     rules: list[OwnerRule] = []
     for line in reversed(text.split("\n")):
         pattern, *owners = BLANKS.split(COMMENT.sub("", line).strip())
-        found = [OWNER.fullmatch(owner) for owner in owners]
-        if not pattern or pattern[0] == "!" or None in found:
+        matches = [OWNER.fullmatch(owner) for owner in owners]
+        if not pattern or pattern[0] == "!" or None in matches:
             continue
         glob = pattern.strip("/").replace("\\ ", " ")
         if "/" not in pattern[:-1]:
             glob = f"**/{glob}"
-        names = tuple(one[1] for one in found if one and one[1])
+        names = tuple(match[1] for match in matches if match and match[1])
         if pattern[-1] != "/":
             rules.append((glob, names))
         if not pattern.endswith("/*"):  # only a lone * names no folder
@@ -78,13 +78,17 @@ def choose_reviewers(
     `load` are the numbers of open review requests by login, and `excluded` are logins, both in
     lower case.
     """
-    found = {
+    reviewers = {
         name.lower(): Reviewer(name, "last author", load.get(name.lower(), 0)) for name in authors
     }
     for name in owners:
         requests = None if "/" in name else load.get(name.lower(), 0)
-        found[name.lower()] = Reviewer(name, "code owner", requests)
-    people = [one for key, one in found.items() if one.is_person and key not in excluded]
-    people.sort(key=lambda one: (one.role != "code owner", one.open_requests))
-    teams = [one for one in found.values() if not one.is_person]
+        reviewers[name.lower()] = Reviewer(name, "code owner", requests)
+    people = [
+        reviewer
+        for key, reviewer in reviewers.items()
+        if reviewer.is_person and key not in excluded
+    ]
+    people.sort(key=lambda reviewer: (reviewer.role != "code owner", reviewer.open_requests))
+    teams = [reviewer for reviewer in reviewers.values() if not reviewer.is_person]
     return (*people[:most], *teams[:most])

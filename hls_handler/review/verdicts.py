@@ -98,11 +98,11 @@ class ReviewedChanges:
                 if other not in by_file:
                     old += of_file
         same = match_blocks(old, by_file[name])
-        new = [one for index, one in enumerate(by_file[name]) if index not in same]
-        gone = [one for index, one in enumerate(old) if index not in same.values()]
+        new = [placed for index, placed in enumerate(by_file[name]) if index not in same]
+        gone = [placed for index, placed in enumerate(old) if index not in same.values()]
         text = token("+", line.text)
-        added = sum(one.block.lines.count(text) for one in new)
-        removed = sum(one.lines.count(text) for one in gone)
+        added = sum(placed.block.lines.count(text) for placed in new)
+        removed = sum(placed.lines.count(text) for placed in gone)
         return line.mark == "+" and block in new and added > removed
 
     def is_elsewhere(self, entry: LedgerEntry, path: str, line: Line) -> bool:
@@ -126,7 +126,7 @@ class ReviewedChanges:
             beside: Sequence[Line] = patch.lines
             if entry.blocks:
                 place = find_place(entry, beside, reach=len(beside))
-                beside = next((one.lines for one in patch.hunks if place in one.lines), beside)
+                beside = next((hunk.lines for hunk in patch.hunks if place in hunk.lines), beside)
             for line in beside:
                 if line.text.strip() and self.is_new_line(path, line, entry.raised):
                     return PlacedLine(path, line)
@@ -150,7 +150,7 @@ class ReviewedChanges:
         block = self.files.find_block(path, line.side, line.number)
         if block is None or line not in block.lines or code_of(line.text) not in code:
             return False
-        texts = [code_of(one.text) for one in block.lines]
+        texts = [code_of(block_line.text) for block_line in block.lines]
         at = block.lines.index(line)
         offsets = [0, *accumulate(map(len, texts))]
         joined = "".join(texts)
@@ -172,7 +172,7 @@ class ReviewedChanges:
         own = self.files.find_block(path, line.side, line.number)
         if own is None:
             return bool(new)
-        is_beside = line.mark == " " and own.hunk in {one.hunk for one in new}
+        is_beside = line.mark == " " and own.hunk in {placed.hunk for placed in new}
         return own in new or is_beside
 
 
@@ -185,11 +185,14 @@ def decide_verdicts(
     """
     continued: dict[str, Located] = {}
     others: list[Located] = []
-    asked = (one for one in verdicts if one.number in changes.asked)
-    by_number = {one.number: one for one in sorted(asked, key=lambda one: one.verdict == "present")}
+    asked = (verdict for verdict in verdicts if verdict.number in changes.asked)
+    by_number = {
+        verdict.number: verdict
+        for verdict in sorted(asked, key=lambda verdict: verdict.verdict == "present")
+    }
     places = {
-        one.number: _find_place(one, by_number.get(one.number), changes)
-        for one in changes.record.ledger
+        verdict.number: _find_place(verdict, by_number.get(verdict.number), changes)
+        for verdict in changes.record.ledger
     }
     for located in merge_located(reported):
         entry = _find_continued(located, changes, places)
@@ -216,8 +219,8 @@ def decide_verdicts(
 
 def _raise_again(entry: LedgerEntry, again: Located, changes: ReviewedChanges) -> _Decision:
     """Decide about an entry that a finding continues."""
-    found = again.finding
-    is_more_severe = RANK[found.severity] < RANK[entry.severity]
+    finding = again.finding
+    is_more_severe = RANK[finding.severity] < RANK[entry.severity]
     is_agreed = entry.key in changes.agreed
     claim = None
     proof = None
@@ -225,17 +228,19 @@ def _raise_again(entry: LedgerEntry, again: Located, changes: ReviewedChanges) -
     if entry.state == "fixed" and entry.proof is not None:
         proof = changes.files.find_proof(entry.proof)
     if proof is not None and not is_more_severe:
-        at_new_place = place(entry, again.line, found.path, changes.files)
-        raised = replace(at_new_place, title=found.title, body=found.body, severity=found.severity)
+        at_new_place = place(entry, again.line, finding.path, changes.files)
+        raised = replace(
+            at_new_place, title=finding.title, body=finding.body, severity=finding.severity
+        )
         claim = Claim(raised, BY_LINE, proof.path, proof.line)
         if is_agreed:
             return _Decision(at_new_place, claim)
     unproved = again if entry.unseen else None
     if entry.unseen and is_agreed:
-        entry = replace(entry, unseen="", confidence=found.confidence)
+        entry = replace(entry, unseen="", confidence=finding.confidence)
     if entry.state != "dismissed" or is_more_severe:
-        entry = replace(entry, title=found.title, body=found.body)
-    entry = _set_present(entry, found.severity, again.line, found.path, changes)
+        entry = replace(entry, title=finding.title, body=finding.body)
+    entry = _set_present(entry, finding.severity, again.line, finding.path, changes)
     return _Decision(entry, claim, unproved)
 
 
@@ -277,19 +282,19 @@ def _find_continued(
     an open entry at each similar line of its file. While the block of an entry is there, the entry
     is not continued in another block.
     """
-    found = located.finding
+    finding = located.finding
     line = located.line
     file = changes.files.name(located.finding.path)
     entries = [entry for entry in changes.record.ledger if not entry.form]
-    if found.continues is not None:
-        own = next((entry for entry in entries if entry.number == found.continues), None)
-        if own is None or (line and changes.is_elsewhere(own, found.path, line)):
+    if finding.continues is not None:
+        own = next((entry for entry in entries if entry.number == finding.continues), None)
+        if own is None or (line and changes.is_elsewhere(own, finding.path, line)):
             return None
         return own
     hidden = _find_repeated(located, entries, changes)
     if hidden is not None:
         return hidden
-    entries = [entry for entry in entries if entry.category == found.category]
+    entries = [entry for entry in entries if entry.category == finding.category]
     if line is None:
         same = [
             entry
@@ -297,15 +302,28 @@ def _find_continued(
             if not entry.blocks and entry.file == file and not entry.is_closed
         ]
     else:
-        lost = [one for one in entries if one.has_vanished or (one.is_closed and one.file == file)]
-        lost = [one for one in lost if places[one.number] is None and code_of(one.quote)]
+        lost = [
+            candidate
+            for candidate in entries
+            if candidate.has_vanished or (candidate.is_closed and candidate.file == file)
+        ]
+        lost = [
+            candidate
+            for candidate in lost
+            if places[candidate.number] is None and code_of(candidate.quote)
+        ]
         same = (
-            [one for one in entries if places[one.number] == (found.path, line.side, line.number)]
-            or [one for one in lost if changes.spells(one, found.path, line)]
+            [
+                candidate
+                for candidate in entries
+                if places[candidate.number] == (finding.path, line.side, line.number)
+            ]
+            or [candidate for candidate in lost if changes.spells(candidate, finding.path, line)]
             or [
-                one
-                for one in lost
-                if (one.state, one.file) == ("open", file) and resembles(line.text, one.quote)
+                candidate
+                for candidate in lost
+                if (candidate.state, candidate.file) == ("open", file)
+                and resembles(line.text, candidate.quote)
             ]
         )
     same = [entry for entry in same if entry.state == "open"] or same
@@ -318,22 +336,27 @@ def _find_repeated(
     """Return the entry that is not closed, and that a finding about a place that is not shown
     repeats.
     """
-    found = located.finding
-    path = find_path(found.path, changes.files.patches) or found.path
-    own = [one for one in entries if not one.is_closed and path in (one.path, one.file)]
-    quote = code_of(last_line(found.quote))
-    title = found.title.casefold()
-    same_quote = [one for one in own if quote and code_of(one.quote) == quote]
+    finding = located.finding
+    path = find_path(finding.path, changes.files.patches) or finding.path
+    own = [entry for entry in entries if not entry.is_closed and path in (entry.path, entry.file)]
+    quote = code_of(last_line(finding.quote))
+    title = finding.title.casefold()
+    same_quote = [entry for entry in own if quote and code_of(entry.quote) == quote]
     if located.named is not None:
         return next(
-            (one for one in same_quote if (one.side, one.line) == (found.side, located.named)), None
+            (
+                entry
+                for entry in same_quote
+                if (entry.side, entry.line) == (finding.side, located.named)
+            ),
+            None,
         )
     if located.line is not None:
         return None
-    is_shown = changes.shows(path, found.side, found.line)
-    same_title = [one for one in own if not is_shown and one.title.casefold() == title]
-    repeated = [*(one for one in same_title if one in same_quote), *same_title, *same_quote]
-    still_open = [one for one in repeated if one.state == "open"]
+    is_shown = changes.shows(path, finding.side, finding.line)
+    same_title = [entry for entry in own if not is_shown and entry.title.casefold() == title]
+    repeated = [*(entry for entry in same_title if entry in same_quote), *same_title, *same_quote]
+    still_open = [entry for entry in repeated if entry.state == "open"]
     return next(iter(still_open + repeated), None)
 
 
@@ -429,9 +452,14 @@ def _decide_fixed(
         return _Decision(undecided)
     places = {(path, line.side, line.number), (entry.path, entry.side, entry.line)}
     again = (
-        one for one in reported if one.line is not None and one.finding.category == entry.category
+        report
+        for report in reported
+        if report.line is not None and report.finding.category == entry.category
     )
-    if any((one.finding.path, one.finding.side, one.finding.line) in places for one in again):
+    if any(
+        (report.finding.path, report.finding.side, report.finding.line) in places
+        for report in again
+    ):
         return _Decision(undecided)
     claim = None
     file = changes.files.name(path)
