@@ -21,7 +21,6 @@ from hls_handler.queue.pauses import Pauses
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.store.analyses import Analyses
 from hls_handler.store.batches import Batches
-from hls_handler.store.budgets import Budgets
 from hls_handler.store.calls import ClaudeCalls
 from hls_handler.store.catch_up import CatchUpStore
 from hls_handler.store.commit_checks import CommitChecks
@@ -30,6 +29,7 @@ from hls_handler.store.corrections import Corrections
 from hls_handler.store.figures import FiguresReader
 from hls_handler.store.forgetting import Forgetting
 from hls_handler.store.interruptions import Interruptions
+from hls_handler.store.limits import Budgets
 from hls_handler.store.periods import CounterHours
 from hls_handler.store.questions import Questions
 from hls_handler.store.replies import RepliesReader

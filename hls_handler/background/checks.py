@@ -29,8 +29,8 @@ from hls_handler.settings.effective import RepositoryTable, find_unneeded_permis
 from hls_handler.settings.model import Settings
 from hls_handler.settings.providers import Claude
 from hls_handler.storage import Storage
-from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
+from hls_handler.store.limits import list_budgets
 from hls_handler.store.statistics import Deliveries, Statistics, find_outdated_names
 from hls_handler.wording import count, is_or_are, was_or_were
 
@@ -149,16 +149,16 @@ def _check_budgets(
         return metrics
     budgets = [
         {
-            "name": state.budget.name,
-            "period": state.budget.period,
-            "limit_usd": state.budget.limit_usd,
+            "name": state.limit.name,
+            "period": state.limit.period,
+            "limit_usd": state.limit.amount,
             "left_usd": state.left_micro_usd / 1_000_000,
         }
         for state in states
     ]
     metrics = {**metrics, "budgets": budgets}
-    exceeded = store.budgets.find_exceeded([state.budget for state in states])
-    problems = [state.describe() for state in states if state.budget in exceeded]
+    exceeded = store.budgets.find_exceeded([state.limit for state in states])
+    problems = [state.describe() for state in states if state.limit in exceeded]
     if problems:
         raise ProblemFound(
             f"calls to Claude did not fit a budget today: {'; '.join(problems)}{ignored}",

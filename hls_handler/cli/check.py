@@ -44,7 +44,7 @@ from hls_handler.settings.repository import (
     parse_repository_file,
 )
 from hls_handler.settings.values import is_loopback
-from hls_handler.store.budgets import list_budgets
+from hls_handler.store.limits import list_budgets
 from hls_handler.wording import count
 
 EDITED = (
@@ -234,7 +234,7 @@ def _find_small_budgets(settings: Settings, prompts: Sequence[Prompt]) -> Iterat
     calls = [estimate_largest_call(settings.claude, prompt) for prompt in prompts]
     largest = max(calls, key=lambda call: call.cost_usd or 0.0, default=Usage(""))
     largest_usd = largest.cost_usd or 0.0
-    limits = {one.where: one.limit_usd for one in list_budgets(settings, outsider="")}
+    limits = {one.where: one.amount for one in list_budgets(settings, outsider="")}
     for name in ("max_usd", "max_usd_per_pull_request"):
         limits[settings.sources.where(f"review.{name}")] = getattr(settings.review, name)
     for where, limit_usd in limits.items():

@@ -33,7 +33,7 @@ from hls_handler.cli.options import (
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.terminal import print_json, print_line, print_lines, waiting
-from hls_handler.engine.asking import advise, find_review_budget
+from hls_handler.engine.asking import advise, limit_review
 from hls_handler.engine.handler_job import check_fallback_issue, name_fallback_setting
 from hls_handler.engine.library import GUID
 from hls_handler.engine.posting import preview
@@ -282,7 +282,10 @@ class EventTrial:
         """Return what became of the event, as `hls why` would."""
         event = chosen.event
         settings = self._settings
-        self._sender.begin(find_review_budget(event, settings, rule.effective))
+        limit = None
+        if event.name == "pull_request":
+            limit = limit_review(settings, rule.effective)
+        self._sender.begin(limit)
         reader = self._github.reader(event.repository.full_name, bot=self._bot)
         history: RepositoryHistory = EmptyHistory(accounts=(self._bot.login,))
         if chosen.subject.live:

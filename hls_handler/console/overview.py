@@ -27,8 +27,8 @@ from hls_handler.errors import StoreUnavailable
 from hls_handler.github.api import RateLimit
 from hls_handler.queue.pauses import Pause, describe_pause
 from hls_handler.storage import Storage
-from hls_handler.store.budgets import list_budgets
 from hls_handler.store.figures import FEEDBACK, FEEDBACK_NAMES, PROMPT_COST
+from hls_handler.store.limits import list_budgets
 from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
 from hls_handler.store.search import Causes, DeliverySearch
 from hls_handler.store.statistics import QueueState

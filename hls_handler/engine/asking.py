@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -44,7 +44,6 @@ from hls_handler.errors import (
     SlowResponse,
     StepFailed,
 )
-from hls_handler.events import Event
 from hls_handler.github.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.handlers.asking import VERIFY_PROMPT, Replies
 from hls_handler.handlers.changed_files import find_unshown
@@ -65,18 +64,12 @@ from hls_handler.queue.checkpoints import ANALYSED
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.providers import Claude
-from hls_handler.store.budgets import list_budgets
-from hls_handler.store.calls import (
-    FAILED,
-    UNAVAILABLE,
-    BatchBudget,
-    ReviewBudget,
-    StartedCall,
-)
+from hls_handler.store.calls import FAILED, UNAVAILABLE, NewCall, StartedCall
+from hls_handler.store.limits import OVER_BUDGET, Limit, limit_calls, list_budgets, share_limit
 from hls_handler.store.questions import Question
 from hls_handler.store.replies import ESTIMATED
 from hls_handler.store.reply_cache import CacheKey
-from hls_handler.wording import count, format_usd, was_or_were
+from hls_handler.wording import count, was_or_were
 
 log = logging.getLogger(__name__)
 
@@ -260,7 +253,16 @@ class _Asked:
         provider = None
         if settings.claude.fallbacks:
             provider = estimate.model.partition("/")[0]
-        review = self._find_budget()
+        new = NewCall(
+            index=self.index,
+            prompt_id=self._prompt.id,
+            model=estimate.model,
+            provider=provider,
+            estimate=estimate,
+            question=question,
+            is_cache_miss=is_cache_miss,
+        )
+        limits = self._list_limits()
         check = None
         if not job.lease.is_recorded:
             check = job.check_newest()
@@ -268,30 +270,15 @@ class _Asked:
         def begin() -> StartedCall:
             return job.store.calls.begin(
                 job.lease,
-                index=self.index,
-                prompt_id=self._prompt.id,
-                model=estimate.model,
-                provider=provider,
-                estimate=estimate,
+                new,
+                limits,
                 requests_per_second=settings.claude.requests_per_second,
-                calls_per_hour=settings.claude.calls_per_hour,
-                review=review,
-                budgets=list_budgets(settings, job.event.repository.full_name, job.outsider),
-                outsider=job.outsider,
-                is_cache_miss=is_cache_miss,
-                question=question,
                 changes=job.pending.take(),
                 check=check,
             )
 
-        if job.batch is not None and job.batch.kind == "reviews":
-            self._check_recorded_review(estimate)
         try:
             return job.wait_in_place(begin)
-        except BudgetExceeded as exc:
-            if job.batch is None:
-                raise
-            raise ConversationIgnored(str(exc), "over budget") from exc
         except BudgetUsedUp as exc:
             if exc.is_first:
                 fields = {"reason": str(exc), "until": exc.at.isoformat()}
@@ -301,30 +288,27 @@ class _Asked:
             # the replies so far count, and the check names what was not reviewed
             if job.event.name == "pull_request":
                 raise BudgetExceeded(str(exc)) from exc
-            raise ConversationIgnored(str(exc), "over budget") from exc
+            raise ConversationIgnored(str(exc), OVER_BUDGET) from exc
 
-    def _check_recorded_review(self, estimate: Usage) -> None:
-        """Raise `BudgetExceeded` if the call does not fit `review.max_usd`. One worker asks about a
-        recorded delivery, so no other call counts meanwhile.
-        """
+    def _list_limits(self) -> Sequence[Limit]:
+        """Return the limits of a call, in the order in which they are checked."""
         job = self.job
-        spent = sum(call.cost_usd or 0 for call in job.store.calls.calls_of(job.lease.guid))
-        limit = job.rule.effective.review.max_usd
-        if spent + (estimate.cost_usd or 0) > limit:
-            where = job.rule.effective.where("review.max_usd", job.config.settings)
-            raise BudgetExceeded(
-                f"the budget of the review allows no further call: {format_usd(spent)} spent,"
-                f" needed up to {format_usd(estimate.cost_usd)}, limit {limit:.4f} USD ({where})"
-            )
-
-    def _find_budget(self) -> ReviewBudget | BatchBudget | None:
-        job = self.job
+        settings = job.config.settings
+        limits = [
+            limit_calls(settings),
+            *list_budgets(settings, job.event.repository.full_name, job.outsider),
+        ]
+        of_review: list[Limit] = []
+        if job.event.name == "pull_request":
+            of_review = [limit_review(settings, job.rule.effective)]
         if job.batch is not None:
-            return job.batch.budget
-        budget = find_review_budget(job.event, job.config.settings, job.rule.effective)
-        if budget is None or not job.lease.request_id.startswith(COMMANDED):
-            return budget
-        return replace(budget, continued_by=job.event.sender.login)
+            shared = [job.batch.limit, *map(share_limit, limits)]
+            return [*of_review, *shared] if job.batch.kind == "reviews" else shared
+        if of_review:
+            is_continued = job.lease.request_id.startswith(COMMANDED)
+            limit = limit_pull_request(settings, job.rule.effective, job.lease.conversation_key)
+            of_review.insert(0, replace(limit, is_waived=is_continued))
+        return [*of_review, *limits]
 
     def _end_failed(self, call: StartedCall, error: StepFailed) -> None:
         outcome = FAILED
@@ -559,24 +543,17 @@ def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> 
     return hashlib.sha256(json.dumps(question, default=dict).encode()).digest()
 
 
-def find_review_budget(
-    event: Event, settings: Settings, effective: EffectiveSettings
-) -> ReviewBudget | None:
-    """Return the limits on the cost of the calls for a pull request; None if the event is another
-    one.
-    """
-    if event.name != "pull_request":
-        return None
+def limit_review(settings: Settings, effective: EffectiveSettings) -> Limit:
+    where = effective.where("review.max_usd", settings)
+    return Limit("delivery", None, effective.review.max_usd, where)
 
-    def where(name: str) -> str:
-        return effective.where(f"review.{name}", settings)
 
-    return ReviewBudget(
-        max_usd=effective.review.max_usd,
-        where=where("max_usd"),
-        max_usd_per_pull_request=effective.review.max_usd_per_pull_request,
-        where_per_pull_request=where("max_usd_per_pull_request"),
-    )
+def limit_pull_request(
+    settings: Settings, effective: EffectiveSettings, conversation_key: str | None
+) -> Limit:
+    where = effective.where("review.max_usd_per_pull_request", settings)
+    amount = effective.review.max_usd_per_pull_request
+    return Limit("pull request", None, amount, where, conversation_key or "")
 
 
 def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: UnusableReply) -> str:

@@ -35,8 +35,8 @@ from hls_handler.deliveries import (
 )
 from hls_handler.operators import log_act
 from hls_handler.queue.accepting import make_row
-from hls_handler.store.budgets import OVER_BUDGET
-from hls_handler.store.calls import BatchBudget, read_batch_cost
+from hls_handler.store.calls import read_batch_cost
+from hls_handler.store.limits import OVER_BUDGET, Limit
 
 Kind = Literal["triage", "try", "reviews"]
 BatchState = Literal["running", "done", "stopped", "over budget", "undone", "deleted"]
@@ -82,8 +82,8 @@ class Batch:
     plan: Mapping[str, Any]
 
     @property
-    def budget(self) -> BatchBudget:
-        return BatchBudget(self.id, self.max_usd)
+    def limit(self) -> Limit:
+        return Limit("batch", None, self.max_usd, "--max-usd", str(self.id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,4 @@
-"""Stores calls to Claude with question, cost and reply, and limits them by a rate and by budgets.
-
-`claude.calls_per_hour` is a budget of calls for the whole service, `ReviewBudget` one of money for
-a pull request.
-"""
+"""Stores calls to Claude with question, cost and reply, and checks their limits before."""
 
 from __future__ import annotations
 
@@ -46,19 +42,23 @@ from hls_handler.deliveries import Lease
 from hls_handler.errors import (
     BudgetExceeded,
     BudgetUsedUp,
+    ConversationIgnored,
     Postponed,
-    PullRequestLimitReached,
 )
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import SLOT_WAIT, RateLimiter, SlotRequest
-from hls_handler.store.budgets import (
+from hls_handler.store.limits import (
     OUTSIDER_COST,
-    Budget,
-    halve_day,
+    OVER_BUDGET,
+    Limit,
+    LimitState,
+    format_micro_usd,
+    name_batch_costs,
     note_exceeded,
     read_reserved,
-    read_state,
+    read_states,
+    refuse_review,
 )
 from hls_handler.store.questions import Question, Questions
 from hls_handler.store.replies import CACHED, ESTIMATED, StoredReply
@@ -68,8 +68,6 @@ from hls_handler.wording import count
 CLAUDE_RATE_LIMIT = "claude"
 """Name of the rate limit for calls to Claude."""
 
-_BUDGET = "claude.calls_per_hour"
-_BATCH_BUDGET = "half of claude.calls_per_hour, for batches,"
 SUCCESS = "ok"
 UNAVAILABLE = "unavailable"
 FAILED = "failed"
@@ -138,94 +136,18 @@ _CALLS_OF = (
     .order_by(_c.id)
 )
 
-_OF_REVIEW = bindparam("of_review", type_=Text())
-_DELETED_COST = select(deleted_review_calls.c.cost_micro_usd).where(
-    deleted_review_calls.c.review_key == _OF_REVIEW
-)
-_REVIEW_COSTS = select(
-    func.coalesce(
-        func.sum(_c.cost_micro_usd).filter(_c.delivery_id == bindparam("of_delivery")), 0
-    ),
-    func.coalesce(func.sum(_c.cost_micro_usd), 0),
-    func.coalesce(_DELETED_COST.scalar_subquery(), 0),
-    func.coalesce(
-        func.sum(_c.cost_micro_usd).filter(_IS_OPEN, _c.delivery_id == bindparam("of_delivery")), 0
-    ),
-    func.coalesce(func.sum(_c.cost_micro_usd).filter(_IS_OPEN), 0),
-).where(_c.review_key == _OF_REVIEW)
-"""The cost of a delivery's review, of all reviews of its pull request, and of those that retention
-has deleted; then what calls in progress have reserved of the first and of the second.
-
-One statement reads them: between two statements, retention could delete a call, which would then be
-counted twice.
-"""
-
 
 @dataclass(frozen=True, slots=True)
-class ReviewBudget:
-    """Limits on the cost of the calls for a pull request. `where...` name the settings with file
-    and line.
-    """
+class NewCall:
+    """A call that begins."""
 
-    max_usd: float  # for one delivery
-    where: str  # "/srv/hls/settings.yaml:14 (review.max_usd)"
-    max_usd_per_pull_request: float
-    where_per_pull_request: str
-    continued_by: str | None = None
-    """The login of the person with write permission whose `/review` this delivery is: the limit of
-    the pull request does not hold it.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class _ReviewCosts:
-    """Costs of the calls for a pull request, with what calls in progress have reserved of them."""
-
-    of_delivery: int  # micro-USD, as all
-    reserved_of_delivery: int
-    of_pull_request: int
-    reserved_of_pull_request: int
-
-    def check_review(self, review: ReviewBudget, needed: int) -> BudgetExceeded | None:
-        problem = _describe_excess(
-            self.of_delivery, self.reserved_of_delivery, needed, review.max_usd
-        )
-        if not problem:
-            return None
-        return BudgetExceeded(
-            f"the budget of the review allows no further call: {problem} ({review.where}); raise"
-            " that limit, then push or comment /review"
-        )
-
-    def check_pull_request(
-        self, review: ReviewBudget, needed: int
-    ) -> PullRequestLimitReached | None:
-        problem = _describe_excess(
-            self.of_pull_request,
-            self.reserved_of_pull_request,
-            needed,
-            review.max_usd_per_pull_request,
-        )
-        if not problem:
-            return None
-        return PullRequestLimitReached(
-            f"the budget of the pull request allows no further call: {problem}"
-            f" ({review.where_per_pull_request}); /review of a person with write permission"
-            " continues for one more review; or raise that limit, then push"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class BatchBudget:
-    """Limit on the cost of the calls of a batch."""
-
-    batch: int
-    max_usd: float
-
-
-def name_batch_costs(batch: int) -> str:
-    """Return the key of the costs of calls that retention has deleted."""
-    return f"batch {batch}"
+    index: int  # of the reply
+    prompt_id: str
+    model: str
+    provider: str | None = None  # the name that `end` counts; None without fallbacks
+    estimate: Usage | None = None  # upper; None: the cost counts as 0
+    question: Question | None = None  # is stored
+    is_cache_miss: bool = False  # count a question that the cache of replies did not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +272,23 @@ def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | 
     return started[index] + (hours + 1) * HOUR_MS
 
 
+@dataclass(frozen=True, slots=True)
+class _LimitCheck:
+    """A call whose limits are checked in a transaction."""
+
+    connection: Connection
+    row_id: int  # of the delivery
+    is_batch: bool
+    needed: int  # micro-USD
+    now: int  # ms
+
+    def fits(self, limit: Limit) -> bool:
+        return self.needed <= limit.micro_usd
+
+
+_Refusal = Postponed | BudgetExceeded | ConversationIgnored
+
+
 class ClaudeCalls:
     def __init__(
         self,
@@ -377,81 +316,73 @@ class ClaudeCalls:
     def begin(
         self,
         lease: Lease,
+        new: NewCall,
+        limits: Sequence[Limit],
         *,
-        index: int,
-        prompt_id: str,
-        model: str,
-        provider: str | None = None,
         requests_per_second: float,
-        calls_per_hour: int,
-        estimate: Usage | None = None,
-        review: ReviewBudget | BatchBudget | None = None,
-        budgets: Sequence[Budget] = (),
-        outsider: str | None = None,
-        is_cache_miss: bool = False,
-        question: Question | None = None,
         changes: Sequence[Change] = (),
         check: LeaseCheck | None = None,
     ) -> StartedCall:
-        """Record the start of a call and count it, with the upper `estimate` as its usage.
+        """Record the start of a call and count it, with the upper estimate as its usage.
 
         `end` replaces the estimate by the usage. It remains if the process dies or the database
-        fails before. Raises `LeaseLost`. With `is_cache_miss`, the call is counted as a question
-        that the cache of replies did not answer. The `question` is stored.
+        fails before. Raises `LeaseLost`.
 
-        Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet,
-        `BudgetUsedUp` if the estimate does not fit one of `budgets`, and `BudgetExceeded` if it
-        does not fit what is left of `review`, which may be the budget of a batch; the changes
-        are stored even then. `outsider` is the account whose budget counts the call, and `provider`
-        the name that `end` counts. The hourly budget counts the calls of the last hour, except
-        calls that Claude did not accept. Since the estimate counts for the review budget from now
-        on, parallel workers cannot exceed it together. Without an estimate, the cost counts as 0.
+        The first of the limits that the estimate does not fit raises `ConversationIgnored` (of a
+        batch), `BudgetExceeded` (of a review), `BudgetUsedUp` (of a day or month) or `Postponed`,
+        which the rate limit raises, too; the changes are stored even then. Since the estimate
+        counts from now on, parallel workers cannot exceed a limit together.
         """
         with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
             # Else two workers could get the last call.
             locked = self._rate_limiter.lock(connection, CLAUDE_RATE_LIMIT, row_id)
             now = self._database.now_in(connection)
-            error: Postponed | BudgetExceeded | None
-            if isinstance(review, BatchBudget):
-                error = self._check_batch_budget(connection, review, estimate, now)
-            else:
-                error = self._check_review_budget(connection, row_id, lease, review, estimate)
-            is_batch = lease.batch_id is not None
-            error = error or self._check_budget(
-                connection, row_id, calls_per_hour, now, is_batch=is_batch
-            )
-            if is_batch:
-                budgets = [halve_day(one) for one in budgets]
-            error = error or self._check_budgets(
-                connection, budgets, estimate, now, is_batch=is_batch
-            )
+            needed = 0
+            if new.estimate is not None:
+                needed = _micro_usd(new.estimate.cost_usd) or 0
+            asked = _LimitCheck(connection, row_id, lease.batch_id is not None, needed, now)
+            error = self._find_refusal(asked, limits)
             if error is None:
                 request = SlotRequest(CLAUDE_RATE_LIMIT, 1 / requests_per_second, can_move=True)
                 slot = self._rate_limiter.use_slot(connection, row_id, request, locked, now)
-                if not slot.is_now:
-                    error = Postponed(f"{SLOT_WAIT} to call Claude", at=from_ms(slot.slot_at))
-            if error is None:
-                call: dict[str, Any] = {
-                    "delivery_id": row_id,
-                    "step_index": index,
-                    "conversation_key": lease.conversation_key,
-                    "review_key": _find_budget_key(lease, review),
-                    "batch_id": lease.batch_id,
-                    "prompt_id": prompt_id,
-                    "model": model,
-                    **(_usage_columns(estimate) if estimate is not None else {}),
-                }
-                if question is not None:
-                    self._questions.keep(connection, row_id, question)
-                    call["request_digest"] = question.digest
-                    call["is_correction"] = question.is_correction
-                call_id, started_at = connection.execute(self._begin, call).one()
-                misses = {CACHE_MISS: 1} if is_cache_miss else {}
-                started = StartedCall(call_id, started_at, call, outsider, provider)
-                counts = _count_call(started, call, UNFINISHED, lease)
-                self._checkpoints.counters.add(connection, counts | misses, at=started_at)
-                return started
+                if slot.is_now:
+                    return self._insert(connection, row_id, lease, new, limits)
+                error = Postponed(f"{SLOT_WAIT} to call Claude", at=from_ms(slot.slot_at))
         raise error
+
+    def _insert(
+        self,
+        connection: Connection,
+        row_id: int,
+        lease: Lease,
+        new: NewCall,
+        limits: Sequence[Limit],
+    ) -> StartedCall:
+        scopes = {limit.scope: limit for limit in limits}
+        call: dict[str, Any] = {
+            "delivery_id": row_id,
+            "step_index": new.index,
+            "conversation_key": lease.conversation_key,
+            "review_key": lease.conversation_key if "delivery" in scopes else None,
+            "batch_id": lease.batch_id,
+            "prompt_id": new.prompt_id,
+            "model": new.model,
+        }
+        if new.estimate is not None:
+            call |= _usage_columns(new.estimate)
+        if new.question is not None:
+            self._questions.keep(connection, row_id, new.question)
+            call["request_digest"] = new.question.digest
+            call["is_correction"] = new.question.is_correction
+        call_id, started_at = connection.execute(self._begin, call).one()
+        misses = {CACHE_MISS: 1} if new.is_cache_miss else {}
+        outsider = None
+        if "outsider" in scopes:
+            outsider = scopes["outsider"].name
+        started = StartedCall(call_id, started_at, call, outsider, new.provider)
+        counts = _count_call(started, call, UNFINISHED, lease)
+        self._checkpoints.counters.add(connection, counts | misses, at=started_at)
+        return started
 
     def end(
         self,
@@ -589,92 +520,68 @@ class ClaudeCalls:
                 found.setdefault(prompt_id, {})[outcome] = number
         return found
 
-    def _check_review_budget(
-        self,
-        connection: Connection,
-        row_id: int,
-        lease: Lease,
-        review: ReviewBudget | None,
-        estimate: Usage | None,
-    ) -> BudgetExceeded | None:
-        if review is None:
-            return None
-        costs = _read_review_costs(connection, row_id, lease)
-        needed = _needed_micro_usd(estimate)
-        error = costs.check_review(review, needed)
-        limit = costs.check_pull_request(review, needed)
-        never_fits = needed > round(review.max_usd * 1_000_000)  # also at the next `/review`
-        if limit is None or never_fits:
-            return error
-        if review.continued_by is None:
-            return limit
-        if error is None:
-            return None
-        return PullRequestLimitReached(str(error))
-
-    def _check_batch_budget(
-        self, connection: Connection, budget: BatchBudget, estimate: Usage | None, now: int
-    ) -> Postponed | BudgetExceeded | None:
-        spent = read_batch_cost(connection, budget.batch)
-        is_open = and_(_c.batch_id == budget.batch, _IS_OPEN, _c.started_at > now - HOUR_MS)
-        open_costs = select(func.sum(_c.cost_micro_usd)).where(is_open)
-        reserved = int(connection.execute(open_costs).scalar() or 0)
-        needed = _needed_micro_usd(estimate)
-        limit = round(budget.max_usd * 1_000_000)
-        if spent + needed <= limit:
-            return None
-        if spent - reserved + needed <= limit:
-            why = "waits for calls in progress, which reserve the rest of the batch's budget"
-            return Postponed(why, at=from_ms(now) + RESERVED_WAIT)
-        return BudgetExceeded(
-            f"the budget of batch {budget.batch} allows no further call: {_usd(spent)} spent,"
-            f" this call needs up to {_usd(needed)}, --max-usd is {budget.max_usd:g};"
-            f" `hls batch continue {budget.batch}` with a higher --max-usd goes on"
-        )
-
-    def _check_budgets(
-        self,
-        connection: Connection,
-        budgets: Sequence[Budget],
-        estimate: Usage | None,
-        now: int,
-        *,
-        is_batch: bool,
-    ) -> Postponed | None:
-        needed = _needed_micro_usd(estimate)
-        for state in (read_state(connection, budget, now) for budget in budgets):
-            if state.left_micro_usd < needed:
-                if state.left_micro_usd + read_reserved(connection, state.budget, now) >= needed:
-                    why = (
-                        "waits for calls in progress, which reserve the rest of a budget:"
-                        f" {state.describe()}"
-                    )
-                    return Postponed(why, at=from_ms(now) + RESERVED_WAIT)
-                if is_batch:
-                    why = f"waits for a budget, of which batches use half: {state.describe()}"
-                    return Postponed(why, at=state.ends_at)
-                return BudgetUsedUp(
-                    f"a budget allows no further call: {state.describe()}, and this call needs up"
-                    f" to {_usd(needed)}",
-                    at=state.ends_at,
-                    waiting_for=None if state.budget.counter == OUTSIDER_COST else "claude",
-                    is_first=note_exceeded(
-                        self._checkpoints.counters, connection, state.budget, now
-                    ),
-                )
+    def _find_refusal(self, call: _LimitCheck, limits: Sequence[Limit]) -> _Refusal | None:
+        """Return why the first limit that the call does not fit refuses it."""
+        of_cost = [limit for limit in limits if limit.period != "hour"]
+        states = read_states(call.connection, of_cost, call.now, row_id=call.row_id)
+        by_limit = dict(zip(of_cost, states, strict=True))
+        is_continued = False
+        # a call that alone exceeds that of a review would also do so at the next `/review`
+        for limit in sorted(limits, key=lambda one: one.scope != "delivery" or call.fits(one)):
+            error: _Refusal | None
+            if limit.period == "hour":
+                error = self._check_hour(call, limit)
+            elif by_limit[limit].left_micro_usd >= call.needed:
+                continue
+            elif limit.is_waived:
+                is_continued = True
+                continue
+            else:
+                error = self._refuse(call, by_limit[limit], is_continued=is_continued)
+            if error is not None:
+                return error
         return None
 
-    def _check_budget(
-        self, connection: Connection, row_id: int, calls_per_hour: int, now: int, *, is_batch: bool
-    ) -> Postponed | None:
-        """Reserve the next call if the hourly budget is used up. Batches use half of it, and their
-        reservations do not delay those of webhooks.
+    def _refuse(self, call: _LimitCheck, state: LimitState, *, is_continued: bool) -> _Refusal:
+        limit = state.limit
+        reserved = read_reserved(call.connection, limit, call.now, row_id=call.row_id)
+        if limit.scope in ("pull request", "delivery"):
+            return refuse_review(state, reserved, call.needed, is_continued=is_continued)
+        if state.spent_micro_usd - reserved + call.needed <= limit.micro_usd:
+            why = "waits for calls in progress, which reserve the rest of"
+            budget = f"a budget: {state.describe()}"
+            if limit.scope == "batch":
+                budget = "the batch's budget"
+            return Postponed(f"{why} {budget}", at=from_ms(call.now) + RESERVED_WAIT)
+        needed = format_micro_usd(call.needed)
+        if state.ends_at is None:
+            return ConversationIgnored(
+                f"the budget of batch {limit.name} allows no further call:"
+                f" {format_micro_usd(state.spent_micro_usd)} spent, this call needs up to {needed},"
+                f" {limit.where} is {limit.amount:g}; `hls batch continue {limit.name}` with a"
+                f" higher {limit.where} goes on",
+                OVER_BUDGET,
+            )
+        if call.is_batch:
+            why = f"waits for a budget, of which batches use half: {state.describe()}"
+            return Postponed(why, at=state.ends_at)
+        counters = self._checkpoints.counters
+        return BudgetUsedUp(
+            f"a budget allows no further call: {state.describe()}, and this call needs up to"
+            f" {needed}",
+            at=state.ends_at,
+            waiting_for=None if limit.scope == "outsider" else "claude",
+            is_first=note_exceeded(counters, call.connection, limit, call.now),
+        )
+
+    def _check_hour(self, call: _LimitCheck, limit: Limit) -> Postponed | None:
+        """Reserve the next call if the calls of an hour are used up. The reservations of batches do
+        not delay those of webhooks, because their limit has another name.
         """
-        name = _BUDGET
-        if is_batch:
-            name = _BATCH_BUDGET
-            calls_per_hour = max(calls_per_hour // 2, 1)
-        terms = {"now": now, "of_delivery": row_id, "of_budget": name}
+        name = limit.where
+        calls_per_hour = int(limit.amount)
+        connection = call.connection
+        terms = {"now": call.now, "of_delivery": call.row_id, "of_budget": name}
         recent, has_reserved = connection.execute(_BUDGET_STATE, terms).one()
         if has_reserved:
             connection.execute(slots.delete().where(_RESERVED), terms)
@@ -685,28 +592,22 @@ class ClaudeCalls:
         ahead = (
             select(func.count())
             .select_from(slots)
-            .where(slots.c.rate_limit == name, slots.c.slot_at > now)
+            .where(slots.c.rate_limit == name, slots.c.slot_at > call.now)
         )
         frees_at = budget_frees_at(
             started, limit=calls_per_hour, ahead=connection.execute(ahead).scalar_one()
         )
         if frees_at is None:
             return None
-        self._rate_limiter.reserve(connection, row_id, name, frees_at)
+        self._rate_limiter.reserve(connection, call.row_id, name, frees_at)
         at = from_ms(frees_at)
         return Postponed(
             f"the hourly budget is used up: {name} allows"
             f" {count(calls_per_hour, 'call')}, the next one at {at:%H:%M:%S} UTC; raise that"
             " setting, or wait",
             at=at,
-            waiting_for=None if is_batch else "claude",
+            waiting_for=None if call.is_batch else "claude",
         )
-
-
-def _find_budget_key(lease: Lease, budget: ReviewBudget | BatchBudget | None) -> str | None:
-    if budget is None or isinstance(budget, BatchBudget):
-        return None
-    return lease.conversation_key
 
 
 def read_batch_cost(connection: Connection, batch: int) -> int:
@@ -720,34 +621,6 @@ def read_batch_cost(connection: Connection, batch: int) -> int:
     # one statement: between two, retention could delete a call
     both = select(paid.scalar_subquery(), deleted.scalar_subquery())
     return sum(int(cost or 0) for cost in connection.execute(both).one())
-
-
-def _read_review_costs(connection: Connection, row_id: int, lease: Lease) -> _ReviewCosts:
-    terms = {"of_delivery": row_id, "of_review": lease.conversation_key or ""}
-    # sums are Decimal on PostgreSQL
-    costs = map(int, connection.execute(_REVIEW_COSTS, terms).one())
-    of_delivery, existing, deleted, reserved_of_delivery, reserved_of_all = costs
-    return _ReviewCosts(of_delivery, reserved_of_delivery, existing + deleted, reserved_of_all)
-
-
-def _describe_excess(cost: int, reserved: int, needed: int, limit_usd: float) -> str:
-    """Return how the next call exceeds a limit; "" if it does not. Amounts are micro-USD."""
-    if cost + needed <= round(limit_usd * 1_000_000):
-        return ""
-    return (
-        f"{_usd(cost - reserved)} spent, {_usd(reserved)} reserved by calls in progress, this call"
-        f" needs up to {_usd(needed)}, limit {limit_usd:.4f} USD"
-    )
-
-
-def _needed_micro_usd(estimate: Usage | None) -> int:
-    if estimate is None:
-        return 0
-    return _micro_usd(estimate.cost_usd) or 0
-
-
-def _usd(micro_usd: int) -> str:
-    return f"{micro_usd / 1_000_000:.4f} USD"
 
 
 def sum_calls(

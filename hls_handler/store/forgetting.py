@@ -34,7 +34,7 @@ from hls_handler.db.tables import (
 )
 from hls_handler.db.values import decompress
 from hls_handler.deliveries import OPEN_STATES
-from hls_handler.store.budgets import OUTSIDER_COST
+from hls_handler.store.limits import OUTSIDER_COST
 from hls_handler.store.retention import exclusive
 from hls_handler.store.texts import issue_scope
 

@@ -12,7 +12,7 @@ from hls_handler.claude.providers import Providers
 from hls_handler.engine.codecs import decode_reply, encode_reply, redact_unusable
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.question import RenderedPrompt
-from hls_handler.store.calls import ReviewBudget
+from hls_handler.store.limits import Limit
 from hls_handler.wording import format_usd
 
 
@@ -44,9 +44,9 @@ class Sender:
 
     claude: Providers
     questions: list[Question] = field(default_factory=list, init=False)  # since `begin`
-    _limit: ReviewBudget | None = field(default=None, init=False)
+    _limit: Limit | None = field(default=None, init=False)
 
-    def begin(self, limit: ReviewBudget | None) -> None:
+    def begin(self, limit: Limit | None) -> None:
         """Begin the requests about a delivery, which may cost as much as `limit` allows."""
         self.questions = []
         self._limit = limit
@@ -75,11 +75,11 @@ class Sender:
             return
         spent_usd = sum(usage.cost_usd or 0 for usage in self.usages)
         next_usd = estimate.cost_usd or 0
-        if round(spent_usd + next_usd, 6) > round(limit.max_usd, 6):
+        if round(spent_usd + next_usd, 6) > round(limit.amount, 6):
             raise BudgetExceeded(
                 f"the next call to Claude may cost {format_usd(next_usd)}, the calls so far"
                 f" have cost {format_usd(spent_usd)}, and {limit.where} allows"
-                f" {format_usd(limit.max_usd)}"
+                f" {format_usd(limit.amount)}"
             )
 
     def _ask(

@@ -30,7 +30,7 @@ from hls_handler.settings.model import Budgets, Mirror
 from hls_handler.settings.providers import Claude
 from hls_handler.settings.reload import SettingsFile
 from hls_handler.storage import Storage
-from hls_handler.store.budgets import list_budgets
+from hls_handler.store.limits import list_budgets
 from tests.engine.fakes import CLAUDE_DOWN, HLS, FakeGithub
 from tests.engine.world import NOON, MakeWorld, World
 from tests.queue.builders import ignored, start_call

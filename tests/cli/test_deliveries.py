@@ -11,7 +11,7 @@ from hls_handler.db.counters import CounterWriter
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
 from tests.cli.conftest import Hls, find_operator_lines
-from tests.queue.builders import accept, begin, dead_letter, queued
+from tests.queue.builders import accept, begin, dead_letter, queued, start_call
 from tests.store.test_calls import ESTIMATE
 
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
@@ -23,15 +23,7 @@ def test_show_lists_each_step_with_its_cost_in_order(hls: Hls, store: Storage) -
     ended = {"request_id": "req_011"}
     ok = {"outcome": "invalid", "error": "no kind", "usage": USAGE, **ended}
     for index, end in ((0, ok), (0, None), (1, ok)):
-        call = store.calls.begin(
-            lease,
-            index=index,
-            prompt_id="issues/analyze@3f9c2a",
-            model="claude-haiku-5-5",
-            requests_per_second=100_000,
-            calls_per_hour=200,
-            estimate=ESTIMATE,
-        )
+        call = start_call(store, lease, model="claude-haiku-5-5", index=index, estimate=ESTIMATE)
         if end is not None:
             store.calls.end(lease, call, **end)  # type: ignore[arg-type]
     steps = [("ask", 1, 1.5), ("post", 1, 0.5), ("post", 0, 0.75), ("ask", 0, 1.5)]
@@ -61,15 +53,7 @@ def test_show_lists_each_step_with_its_cost_in_order(hls: Hls, store: Storage) -
 
 def test_list_as_json_has_times_cost_and_requests(hls: Hls, store: Storage) -> None:
     lease = begin(store, "g1")
-    call = store.calls.begin(
-        lease,
-        index=0,
-        prompt_id="issues/analyze@3f9c2a",
-        model="claude-haiku-5-5",
-        requests_per_second=100_000,
-        calls_per_hour=200,
-        estimate=ESTIMATE,
-    )
+    call = start_call(store, lease, model="claude-haiku-5-5", estimate=ESTIMATE)
     store.calls.end(lease, call, outcome="ok", error=None, usage=USAGE)
     store.queue.finish(lease, End("done", "labels bug"), took_s=2.5, github_requests=4)
     accept(store, queued("g2"))

@@ -15,7 +15,7 @@ from sqlalchemy.pool import Pool
 from hls_handler.deliveries import End, find_cause
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import AnalysisSearch
-from hls_handler.store.calls import ReviewBudget
+from hls_handler.store.limits import Limit
 from hls_handler.store.periods import latest_period
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.store.search import DeliverySearch
@@ -72,7 +72,10 @@ def plans_of(
 
 
 def _begin_review_call(store: Storage) -> None:
-    review = ReviewBudget(2.0, "review.max_usd", 10.0, "review.max_usd_per_pull_request")
+    review = [
+        Limit("pull request", None, 10.0, "review.max_usd_per_pull_request", "1#7"),
+        Limit("delivery", None, 2.0, "review.max_usd"),
+    ]
     start_call(store, claim(store), review=review)
 
 

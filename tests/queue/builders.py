@@ -17,9 +17,10 @@ from hls_handler.deliveries import Accepted, End, Lease, NewDelivery
 from hls_handler.engine.codecs import encode_reply
 from hls_handler.queue.checkpoints import ANALYSED, Change, PendingChanges, StatusChange
 from hls_handler.storage import Storage
-from hls_handler.store.calls import StartedCall
+from hls_handler.store.calls import NewCall, StartedCall
 from hls_handler.store.conversations import ConversationHistory
 from hls_handler.store.interruptions import NewerEvents, Situation
+from hls_handler.store.limits import Limit
 from hls_handler.store.replies import StoredReply
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
@@ -172,12 +173,16 @@ def start_call(
     **other: Any,
 ) -> StartedCall:
     """Record the start of a call to Claude, far below the limits unless `other` has them."""
-    given: dict[str, Any] = {
-        "index": 0,
-        "requests_per_second": 1_000_000,
-        "calls_per_hour": 100_000,
-    }
-    return store.calls.begin(lease, prompt_id=prompt_id, model=model, **(given | other))
+    hourly = other.pop("calls_per_hour", 100_000)
+    limits = [
+        *other.pop("review", ()),
+        Limit("all", "hour", hourly, "claude.calls_per_hour"),
+        *other.pop("budgets", ()),
+    ]
+    of_begin = {"requests_per_second": other.pop("requests_per_second", 1_000_000)}
+    of_begin |= {name: other.pop(name) for name in ("changes", "check") if name in other}
+    new = NewCall(other.pop("index", 0), prompt_id, model, **other)
+    return store.calls.begin(lease, new, limits, **of_begin)
 
 
 def add_analyses(

@@ -36,8 +36,8 @@ from tests.queue.builders import (
     row_of,
     start_call,
 )
-from tests.store.test_budgets import begin_call, with_budgets
 from tests.store.test_findings import BOT, FIXED, OPEN, RECORD, STYLE, read, save
+from tests.store.test_limits import begin_call, with_budgets
 
 
 def body(text: str = "It crashes.", **fields: object) -> bytes:

@@ -22,8 +22,8 @@ from hls_handler.errors import (
 )
 from hls_handler.settings.model import Budgets, Settings
 from hls_handler.storage import Storage
-from hls_handler.store.budgets import list_budgets
-from hls_handler.store.calls import ReviewBudget, StartedCall
+from hls_handler.store.calls import StartedCall
+from hls_handler.store.limits import Limit, list_budgets
 from tests.engine.world import settings
 from tests.queue.builders import Skew, accept, begin, claim, queued, start_call
 from tests.queue.test_concurrency import run_at_once
@@ -51,7 +51,7 @@ def begin_call(
     estimate: Usage = ESTIMATE,
 ) -> StartedCall:
     budgets = list_budgets(given, lease.repository, outsider)
-    return start_call(store, lease, estimate=estimate, budgets=budgets, outsider=outsider)
+    return start_call(store, lease, estimate=estimate, budgets=budgets)
 
 
 def spend(store: Storage, lease: Lease, given: Settings) -> None:
@@ -193,19 +193,21 @@ def test_parallel_calls_never_exceed_a_budget(stores: list[Storage], store: Stor
 ENOUGH = 1000.0
 
 
-def review_budget(max_usd: float = ENOUGH, *, per_pull_request: float = ENOUGH) -> ReviewBudget:
-    return ReviewBudget(
-        max_usd,
-        "settings.yaml:9 (review.max_usd)",
-        per_pull_request,
-        "settings.yaml:10 (review.max_usd_per...)",
-    )
+def review_budget(
+    max_usd: float = ENOUGH, *, per_pull_request: float = ENOUGH, is_waived: bool = False
+) -> list[Limit]:
+    """Return the limits of reviews of pull request 7 in repository 1."""
+    where = "settings.yaml:10 (review.max_usd_per...)"
+    return [
+        Limit("pull request", None, per_pull_request, where, "1#7", is_waived=is_waived),
+        Limit("delivery", None, max_usd, "settings.yaml:9 (review.max_usd)"),
+    ]
 
 
 def begin_review_call(
     store: Storage,
     lease: Lease,
-    review: ReviewBudget | None,
+    review: list[Limit],
     *,
     estimate: Usage = ESTIMATE,
     changes: tuple[Checkpoint, ...] = (),
@@ -221,7 +223,7 @@ def begin_review_call(
 
 
 def run_review_call(
-    store: Storage, lease: Lease, review: ReviewBudget | None, usage: Usage = USAGE
+    store: Storage, lease: Lease, review: list[Limit], usage: Usage = USAGE
 ) -> None:
     store.calls.end(
         lease, begin_review_call(store, lease, review), outcome="ok", usage=usage, error=None
@@ -261,9 +263,9 @@ def test_error_of_the_limit_names_what_is_spent_and_what_is_reserved(store: Stor
     )
 
 
-def continued(max_usd: float = ENOUGH) -> ReviewBudget:
+def continued(max_usd: float = ENOUGH) -> list[Limit]:
     """The budget of a delivery that octocat's `/review` requested."""
-    return replace(review_budget(max_usd, per_pull_request=0.05), continued_by="octocat")
+    return review_budget(max_usd, per_pull_request=0.05, is_waived=True)
 
 
 def begin_second(store: Storage) -> Lease:
@@ -297,17 +299,18 @@ def test_continued_delivery_is_held_by_the_limit_of_a_review(store: Storage) -> 
         begin_review_call(store, lease, continued(0.0599))
 
 
-@pytest.mark.parametrize("by", ["octocat", None])
+@pytest.mark.parametrize("is_waived", [True, False])
 def test_delivery_at_both_limits_names_the_way_on_if_a_call_fits_a_review(
-    store: Storage, by: str | None
+    store: Storage, *, is_waived: bool
 ) -> None:
     lease = begin_second(store)
-    at_both = replace(review_budget(0.0599, per_pull_request=0.0699), continued_by=by)
+    at_both = review_budget(0.0599, per_pull_request=0.0699, is_waived=is_waived)
     run_review_call(store, lease, at_both)
     with pytest.raises(PullRequestLimitReached):
         begin_review_call(store, lease, at_both)
+    smaller = review_budget(0.0499, per_pull_request=0.0699, is_waived=is_waived)
     with pytest.raises(BudgetExceeded) as raised:
-        begin_review_call(store, lease, replace(at_both, max_usd=0.0499))
+        begin_review_call(store, lease, smaller)
     assert not isinstance(raised.value, PullRequestLimitReached)
 
 
