@@ -139,7 +139,7 @@ def test_question_in_the_review_thread_of_a_finding_is_answered_there_with_its_c
     (request,) = sandbox.requests.all("claude")[before:]
     question = json.dumps(request.body)
     assert "The question is about a finding of yours" in question
-    for shown in ("I will look at it.", json.dumps(finding["diff_hunk"].split("\n")[-1])[1:-1]):
+    for shown in ("I will look at it.", json.dumps(finding["diff_hunk"].split("\n")[-1][1:])[1:-1]):
         assert shown in question
     assert len(reply("@my-hls and is the same discount code entered twice?")) == 5
     assert "asked:" not in str(authors(sandbox, number))
