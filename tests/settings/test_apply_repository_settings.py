@@ -73,20 +73,12 @@ TITLE = "pull_requests: {title: false, title_types: [bug]}"
             {"features.auto_commenting": False},
             "features.auto_commenting",
         ),
-        ("labels: {create: false}", "labels: {create: true}", {"labels.create": False}, ""),
-        (
-            SUGGESTING,
-            "labels: {suggest: true, min_confidence: 0.2}",
-            {"labels.suggest": True, "labels.min_confidence": 0.8},
-            "",
-        ),
         (
             SUGGESTING,
             "labels: {suggest: false, min_confidence: 0.9}",
             {"labels.suggest": False, "labels.min_confidence": 0.9},
             "labels.suggest labels.min_confidence",
         ),
-        ("", "labels: {suggest: true}", {"labels.suggest": False}, ""),
         (DENYING, "labels: {deny: [bug]}", {"labels.deny": ("release-*", "bug")}, "labels.deny"),
         (DENYING, "labels: {deny: []}", {"labels.deny": ("release-*",)}, ""),
         (
@@ -105,7 +97,6 @@ TITLE = "pull_requests: {title: false, title_types: [bug]}"
             },
             "review.max_inline review.verify review.fail_on",
         ),
-        ("", "review: {guidance: true}", {"review.guidance": True}, ""),
         (
             "review: {fail_on: critical}",
             "review: {fail_on: high}",
@@ -119,25 +110,6 @@ TITLE = "pull_requests: {title: false, title_types: [bug]}"
             {"pull_requests.title": False, "pull_requests.title_types": ("bug",)},
             "pull_requests.title pull_requests.title_types",
         ),
-        (
-            "pull_requests: {reviewers: request}",
-            "pull_requests: {reviewers: false}",
-            {"pull_requests.reviewers": False},
-            "pull_requests.reviewers",
-        ),
-        (
-            "retrieval: {enabled: true}",
-            "retrieval: {enabled: false}",
-            {"retrieval.enabled": False},
-            "retrieval.enabled",
-        ),
-        (
-            "retrieval: {enabled: false}",
-            "retrieval: {enabled: true}",
-            {"retrieval.enabled": False},
-            "",
-        ),
-        ("", "retrieval: {enabled: true}", {"retrieval.enabled": True}, ""),
     ],
 )
 def test_rule_23_a_repository_can_only_restrict_what_the_operator_allows(

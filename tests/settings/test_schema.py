@@ -42,12 +42,8 @@ def test_files_that_load_are_accepted(text: str) -> None:
         ("    features: {async_processing: true}\n", "repositories.0.features"),
         ("server: {port: '$PORT'}\n", "server.port"),
         ("server: {webhook_path: webhook}\n", "server.webhook_path"),
-        ("server: {host: ''}\n", "server.host"),
         ("limits: {concurrency: }\n", "limits.concurrency"),
-        ("logging: {level: LOUD}\n", "logging.level"),
         ("prompts: {use: {issues.opened: true}}\n", "prompts.use.issues.opened"),
-        ("prompts: {use: {issues: {prompt: issues/a, shadow: false}}}\n", "prompts.use.issues"),
-        ("prompts: {directory: [7]}\n", "prompts.directory"),
         ("prompts: {use: {'${EVENT}': false}}\n", "prompts.use"),
         ("retrieval: {qdrant: {path: v}}\n", "retrieval"),
         (
@@ -64,7 +60,6 @@ def test_files_that_load_are_accepted(text: str) -> None:
         ("server:\n", None),
         ("    webhook_secret: ['${NEW}', '${OLD}']\nserver: {api_key: }\n", None),
         ("    events: [issues, issues.opened, repository_dispatch.anything, '${EVENT}']\n", None),
-        ("github: {token: t, webhook_secret: '${A}${B}'}\n", None),
         ("github: {token: t, token_path: f, webhook_secret_path: f}\n", "github"),
         ("claude: {api_key: k, base_url: 'https://${HOST}/v1'}\n", None),
         (
