@@ -127,21 +127,21 @@ class RepositoryTable:
             _build_effective(settings, index, entry)
             for index, entry in enumerate(settings.repositories)
         ]
-        effective.sort(key=lambda one: _specificity(one.pattern), reverse=True)
+        effective.sort(key=lambda entry: _specificity(entry.pattern), reverse=True)
         self._entries = tuple(effective)
-        self._matchers = [name_matcher(one.pattern) for one in effective]
-        self._found: dict[str, EffectiveSettings | None] = {}
+        self._matchers = [name_matcher(entry.pattern) for entry in effective]
+        self._cache: dict[str, EffectiveSettings | None] = {}
 
     def find(self, full_name: str) -> EffectiveSettings | None:
         """Return the settings of the most specific entry that matches "owner/repo", ignoring case;
         else None.
         """
-        if full_name in self._found:
-            return self._found[full_name]
-        found = next(iter(self.find_all(full_name)), None)
-        if len(self._found) < 10_000:  # bounded, because anybody can send any name
-            self._found[full_name] = found
-        return found
+        if full_name in self._cache:
+            return self._cache[full_name]
+        effective = next(iter(self.find_all(full_name)), None)
+        if len(self._cache) < 10_000:  # bounded, because anybody can send any name
+            self._cache[full_name] = effective
+        return effective
 
     def all(self) -> tuple[EffectiveSettings, ...]:
         """Return the settings of every entry, the most specific entry first."""
@@ -163,8 +163,8 @@ def is_pattern(name: str) -> bool:
 def find_unneeded_permissions(table: RepositoryTable) -> frozenset[str]:
     """Return the permissions of a GitHub App that no enabled entry of `repositories` needs."""
     sets_checks = any(
-        one.enabled and (one.review.check or one.pull_requests.title == "check")
-        for one in table.all()
+        entry.enabled and (entry.review.check or entry.pull_requests.title == "check")
+        for entry in table.all()
     )
     return frozenset() if sets_checks else frozenset({"checks"})
 
@@ -210,10 +210,10 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
     origins = {"enabled": Origin((f"{key}.enabled",))}
     for prefix, layer in (("", settings), (f"{key}.", entry)):
         for section in SECTIONS.keys() & type(layer).model_fields.keys():
-            given = getattr(layer, section)
-            for name in given.model_fields_set & SECTIONS[section].model_fields.keys():
+            part = getattr(layer, section)
+            for name in part.model_fields_set & SECTIONS[section].model_fields.keys():
                 path = f"{section}.{name}"
-                values[section][name] = getattr(given, name)
+                values[section][name] = getattr(part, name)
                 origins[path] = Origin((prefix + path,), origins.get(path, NO_ORIGIN).keys)
     sections: dict[str, Any] = {
         section: model.model_validate(values[section]) for section, model in SECTIONS.items()
@@ -255,21 +255,21 @@ def apply_repository_settings(
     origins = dict(effective.origins)
     for key in REPOSITORY_KEYS:
         read = {file.file: value_at(file.values, key.path) for file in files}
-        given: dict[str, Any] = {
+        by_file: dict[str, Any] = {
             file: value for file, value in read.items() if value not in (None, ())
         }
-        if not given or key.limit == "by file":
+        if not by_file or key.limit == "by file":
             continue
         section, _, name = key.path.rpartition(".")
         operators = attrgetter(key.path)(effective)
-        wanted = next(iter(given.values()))
+        value = next(iter(by_file.values()))
         origin = origins.get(key.path, NO_ORIGIN)
-        first, *others = (f"{file}:{key.path}" for file in given)
+        first, *others = (f"{file}:{key.path}" for file in by_file)
         if key.limit == "joined":
-            changes.setdefault(section, {})[name] = sum(given.values(), operators)
+            changes.setdefault(section, {})[name] = sum(by_file.values(), operators)
             origins[key.path] = replace(origin, keys=(*origin.keys, first, *others))
-        elif _is_permitted(key.limit, wanted, operators):
-            changes.setdefault(section, {})[name] = wanted
+        elif _is_permitted(key.limit, value, operators):
+            changes.setdefault(section, {})[name] = value
             origins[key.path] = Origin((first,), (*others, *origin.keys, *origin.overrides))
     top = changes.pop("")
     sections = {
@@ -280,18 +280,18 @@ def apply_repository_settings(
     return replace(effective, **top, **sections, use=use, origins=origins)
 
 
-def _is_permitted(limit: Limit, wanted: Any, operators: Any) -> bool:
+def _is_permitted(limit: Limit, value: Any, operators: Any) -> bool:
     """Return True if a value of a repository's file applies, and changes what the operator set."""
     severities = get_args(Severity)  # most severe first
     match limit:
         case "off":
-            return wanted is False and bool(operators)
+            return value is False and bool(operators)
         case "lower":
-            return bool(wanted < operators)
+            return bool(value < operators)
         case "higher":
-            return bool(wanted > operators)
+            return bool(value > operators)
         case "less severe" if operators is not None:
-            return severities.index(wanted) > severities.index(operators)
+            return severities.index(value) > severities.index(operators)
     return True
 
 
@@ -419,8 +419,8 @@ def find_source(settings: Settings, key: str, value: object, *paths: str) -> Sou
     """Return the value with its source: of the key paths that can set it, the first one that a file
     contains.
     """
-    found = tuple(path for path in dict.fromkeys(paths) if settings.sources.contains(path))
-    return _to_sourced(settings, key, value, Origin(found[:1], found[1:]))
+    present = tuple(path for path in dict.fromkeys(paths) if settings.sources.contains(path))
+    return _to_sourced(settings, key, value, Origin(present[:1], present[1:]))
 
 
 def _to_sourced(settings: Settings, key: str, value: object, origin: Origin) -> SourcedValue:

@@ -169,12 +169,12 @@ class Claude(Provider):
         """
         return {
             "claude": self,
-            **{f"claude.fallbacks[{n}]": one for n, one in enumerate(self.fallbacks)},
+            **{f"claude.fallbacks[{n}]": provider for n, provider in enumerate(self.fallbacks)},
         }
 
     def find_key(self, provider: Provider) -> str:
         """Return the key path of one of the providers."""
-        return next(key for key, one in self.providers.items() if one is provider)
+        return next(key for key, other in self.providers.items() if other is provider)
 
     def title_of(self, provider: Provider) -> str:
         """Return the provider as messages name it: "Claude", or its name."""

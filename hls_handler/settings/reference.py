@@ -88,9 +88,9 @@ class Reference:
         general = re.sub(r"\[\d+\]", "[]", path)
         if general in self._by_path:
             return general
-        maps = (one for one in self._by_path if "*" in one)
+        maps = (key for key in self._by_path if "*" in key)
         matching = [
-            one for one in maps if re.fullmatch(re.escape(one).replace(r"\*", ".+"), general)
+            key for key in maps if re.fullmatch(re.escape(key).replace(r"\*", ".+"), general)
         ]
         return max(matching, key=len, default=general)
 
@@ -118,10 +118,10 @@ def _iter_rows(section: Schema, definitions: Mapping[str, Schema], prefix: str) 
             yield Key(path, "section", meaning, expected, default, secret=False)
             yield from _iter_rows(below, definitions, f"{path}.")
         elif "properties" in item:
-            one = _describe_section(item)
-            expected = f"a list with at least one entry, each {one}"
+            entry = _describe_section(item)
+            expected = f"a list with at least one entry, each {entry}"
             yield Key(path, "section", meaning, expected, default, secret=False)
-            yield Key(f"{path}[]", "item", "", one, REQUIRED, secret=False)
+            yield Key(f"{path}[]", "item", "", entry, REQUIRED, secret=False)
             yield from _iter_rows(item, definitions, f"{path}[].")
         else:
             secret = any(map(_is_secret, (*kinds, item)))
@@ -138,8 +138,8 @@ def _item_key(path: str, item: Schema) -> Key:
 
 
 def _map_values(field: Schema) -> Iterator[Schema]:
-    found = (*field.get("patternProperties", {}).values(), field.get("additionalProperties"))
-    return (value for value in found if isinstance(value, dict))
+    values = (*field.get("patternProperties", {}).values(), field.get("additionalProperties"))
+    return (value for value in values if isinstance(value, dict))
 
 
 def _is_secret(node: Schema) -> bool:
@@ -307,7 +307,7 @@ def unknown_key(section: str, name: str, reference: Reference) -> str:
     """Return a sentence such as "unknown key; did you mean server.port?" about the key `name` of a
     section.
     """
-    siblings = {known: key_path(section, known) for known in reference.names_in(section)}
+    siblings = {sibling: key_path(section, sibling) for sibling in reference.names_in(section)}
     elsewhere = [
         key.path.rpartition(".")[0] for key in reference.keys if key.path.rpartition(".")[2] == name
     ]

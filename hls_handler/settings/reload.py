@@ -60,9 +60,9 @@ class SettingsFile:
         stamps = {path: _stamp(path) for path in self._stamps}
         if stamps == self._stamps and not self._must_read:
             return False
-        now = self._clock_ns()
+        clock_ns = self._clock_ns()
         return not any(
-            0 <= now - stamp[1] < MIN_AGE_NS for stamp in stamps.values() if stamp is not None
+            0 <= clock_ns - stamp[1] < MIN_AGE_NS for stamp in stamps.values() if stamp is not None
         )
 
     def read(self) -> Settings:

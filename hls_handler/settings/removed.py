@@ -91,15 +91,15 @@ def take_shadow_prompts(tree: Tree) -> dict[str, str]:
     maps = {"prompts.use": value_at(tree.root, "prompts.use")}
     for index, entry in enumerate(list_at(tree.root, "repositories")):
         maps[f"repositories[{index}].prompts.use"] = value_at(entry, "prompts.use")
-    found: dict[str, str] = {}
+    prompts: dict[str, str] = {}
     for path, use in maps.items():
         if not isinstance(use, dict):
             continue
         for event, value in [*use.items()]:
             if isinstance(value, dict) and value.get("shadow") is True:
                 del use[event]
-                found[key_path(path, event)] = str(value.get("prompt"))
-    return found
+                prompts[key_path(path, event)] = str(value.get("prompt"))
+    return prompts
 
 
 def describe_shadow_prompts(tree: Tree, prompts: Mapping[str, str]) -> Iterator[Sentence]:

@@ -273,12 +273,12 @@ def limit_problems(problems: Sequence[str]) -> tuple[str, ...]:
 def _explain(error: ValidationError, root: object) -> dict[str, Sentence]:
     operator_reference = Reference()
     sentences = explain(error, root, {}, Reference(REPOSITORY_FILE))
-    for found in error.errors(include_url=False, include_input=False, include_context=False):
-        path = ".".join(map(str, found["loc"]))
+    for detail in error.errors(include_url=False, include_input=False, include_context=False):
+        path = ".".join(map(str, detail["loc"]))
         is_operators = operator_reference.find(path) or operator_reference.find(
             f"repositories[].{path}"
         )
-        if found["type"] == "extra_forbidden" and is_operators:
+        if detail["type"] == "extra_forbidden" and is_operators:
             reason = "can only be set by the operator, in HLS's own settings; remove it"
             sentences[path] = Sentence(reason, Kind.UNKNOWN_KEY)
     return sentences

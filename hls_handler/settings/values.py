@@ -133,10 +133,10 @@ def _find_secret_problem(secret: str) -> str | None:
 
 def _find_shared_secret_problem(secret: SecretStr) -> str | None:
     text = secret.get_secret_value()
-    found = _find_secret_problem(text)
-    if found is None and len(text.encode("utf-8", "surrogatepass")) < MIN_SECRET_BYTES:
+    problem = _find_secret_problem(text)
+    if problem is None and len(text.encode("utf-8", "surrogatepass")) < MIN_SECRET_BYTES:
         return f"is shorter than {MIN_SECRET_BYTES} bytes; generate one with: openssl rand -hex 32"
-    return found
+    return problem
 
 
 def find_credential_problem(credential: SecretStr) -> str | None:
@@ -187,11 +187,11 @@ def _find_database_url_problem(url: str) -> str | None:
 
 
 def _find_base_url_problem(url: str) -> str | None:
-    found = _find_address_problem(url)
-    if found is None and is_unencrypted(url):
+    problem = _find_address_problem(url)
+    if problem is None and is_unencrypted(url):
         sentence = f"http:// to {urlsplit(url).hostname} would send the key unencrypted"
         return f"{sentence}; use https:// (http is for loopback only)"
-    return found
+    return problem
 
 
 def is_unencrypted(url: object) -> bool:

@@ -102,7 +102,7 @@ class Sources:
         """
         if key in self.options:
             return f"{self.options[key]} ({key})"
-        file = next((one for one in self.added if key.startswith(f"{one}:")), self.file)
+        file = next((added for added in self.added if key.startswith(f"{added}:")), self.file)
         path = key.removeprefix(f"{file}:")
         line = self.find_line(key)
         return f"{file}:{line} ({path})" if line else f"{file} ({path})"
@@ -359,7 +359,7 @@ class _TreeBuilder:
 
     def _check_keys(self, node: yaml.MappingNode, path: str) -> None:
         """Remove keys that are no text or written twice, and report each."""
-        kept: list[tuple[yaml.Node, yaml.Node]] = []
+        pairs: list[tuple[yaml.Node, yaml.Node]] = []
         lines: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
@@ -375,8 +375,8 @@ class _TreeBuilder:
                 self._tree.problems.append((line, problem))
                 continue
             lines[key.value] = line
-            kept.append((key, value))
-        node.value = kept
+            pairs.append((key, value))
+        node.value = pairs
 
     def _limit_length(self, node: yaml.ScalarNode) -> None:
         if len(node.value) > self._max_chars:
