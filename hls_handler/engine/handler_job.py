@@ -33,6 +33,7 @@ from hls_handler.engine.codecs import (
 from hls_handler.engine.documents import Documents
 from hls_handler.engine.job import LOCK_S, Job, Part, reads_postponed
 from hls_handler.engine.posting import Posting, is_check_ended, post_without_reply, store_unposted
+from hls_handler.engine.problems_comment import build_problems_comment
 from hls_handler.engine.retries import decide_retry
 from hls_handler.errors import (
     BudgetUsedUp,
@@ -57,7 +58,6 @@ from hls_handler.settings.repository import (
     PATH,
     FileProblems,
     RepositorySettingsFile,
-    build_problems_comment,
 )
 from hls_handler.store.calls import make_receipt
 from hls_handler.store.conversations import ConversationRef

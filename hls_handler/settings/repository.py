@@ -8,13 +8,12 @@ settings forbid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, create_model
 
-from hls_handler.actions import EnsureComment
 from hls_handler.errors import SettingsError
 from hls_handler.problems import Kind, Sentence
 from hls_handler.settings.reference import Reference, explain
@@ -29,7 +28,6 @@ from hls_handler.settings.yaml_parser import (
     parse_tree,
     value_at,
 )
-from hls_handler.untrusted.markdown import format_code_span
 
 PATH = ".github/hls.yaml"
 ORGANIZATION_PATH = "hls.yaml"
@@ -378,29 +376,6 @@ class RepositorySettingsFile:
         return f"{name} ({self.version[:10]}) is invalid, so {applied}: {problems}"
 
 
-PROBLEMS_COMMENT_FAMILY = "settings"
-
-SETTINGS_PROBLEMS = """\
-**For the maintainers of this repository:** `{path}`, the settings file of HLS, has errors.
-
-{problems}
-
-Until they are fixed, HLS uses the last valid version, if there is one; what the file switches \
-off stays off. Allowed keys: {keys}."""
-
-GUIDANCE_PROBLEMS = """\
-**For the maintainers of this repository:** `{path}`, the guidance for reviews by HLS, has errors.
-
-{problems}
-
-Until they are fixed, the text under these headings applies to no file."""
-
-PROBLEMS_FOOTER = """\
-***
-
-*Automatic comment by HLS, written once for each version of the file.*"""
-
-
 @dataclass(frozen=True, slots=True)
 class FileProblems:
     """The problems of a version of `.github/hls.yaml`, or of the guidance for reviews."""
@@ -408,21 +383,3 @@ class FileProblems:
     path: str
     version: str
     problems: Sequence[str]
-
-
-def build_problems_comment(files: Iterable[FileProblems]) -> EnsureComment:
-    """Return the comment on GitHub that reports the problems of files.
-
-    Problems may quote the file, which is untrusted. Therefore they are cleaned, redacted and shown
-    as code.
-    """
-    keys = ", ".join(f"`{key.path}`" for key in REPOSITORY_KEYS)
-    texts: list[str] = []
-    for file in files:
-        template = GUIDANCE_PROBLEMS
-        if file.path == PATH:
-            template = SETTINGS_PROBLEMS
-        lines = "\n".join(f"- {format_code_span(problem)}" for problem in file.problems)
-        texts.append(template.format(path=file.path, problems=lines, keys=keys))
-    body = "\n\n".join([*texts, PROBLEMS_FOOTER])
-    return EnsureComment(PROBLEMS_COMMENT_FAMILY, body, create=True)
