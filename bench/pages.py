@@ -316,10 +316,11 @@ _COUNTED = {
     "event": tuple(f"{event}.{action}" for event, action in _EVENTS),
     "repository": tuple(f"org/repo{number}" for number in range(1, 39)),
     "repository_cost_micro_usd": tuple(f"org/repo{number}" for number in range(1, 39)),
+    "prompt_cost_micro_usd": ("issues/analyze@3f9c2a",),
     "outcome": ("done", "ignored", "superseded", "dead"),
     "processing_le": (*map(str, BUCKETS_S), "inf"),
     "claude_calls": ("success", "unavailable"),
-    **dict.fromkeys(("webhooks", "cost_micro_usd", "github_requests"), ("",)),
+    **dict.fromkeys(("stored", "cost_micro_usd", "github_requests"), ("",)),
 }
 """The counters that the overview reads, and their labels."""
 

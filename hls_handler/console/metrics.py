@@ -78,7 +78,7 @@ class Total:
 
 MICRO_USD = "_micro_usd"
 ONE = ("",)
-STATES = ("done", "dead", "ignored", "superseded")
+STATES = ("done", "dead", "discarded", "ignored", "superseded")
 REJECTIONS = ("400", "401", "408", "413", "415", "503")
 OUTCOMES = (SUCCESS, FAILED, UNAVAILABLE, *get_args(Unusable))
 TOTALS = (

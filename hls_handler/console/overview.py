@@ -27,7 +27,7 @@ from hls_handler.errors import StoreUnavailable
 from hls_handler.github.api import RateLimit
 from hls_handler.queue.pauses import Pause, describe_pause
 from hls_handler.storage import Storage
-from hls_handler.store.figures import FEEDBACK, FEEDBACK_NAMES, PROMPT_COST
+from hls_handler.store.figures import FEEDBACK, FEEDBACK_NAMES
 from hls_handler.store.limits import list_budgets
 from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
 from hls_handler.store.search import Causes, DeliverySearch
@@ -57,9 +57,12 @@ RANKS = ("503", "401", "413", "400")
 _FIRST_REPLY = "first_reply_le"
 _OUTCOME = "outcome"
 REJECTED = "rejected"
-_RECEIVED = ("webhooks", "caught_up")
+_RECEIVED = "stored"
 _COST = "cost_micro_usd"
-COUNTED = (*_RECEIVED, _OUTCOME, _FIRST_REPLY, REJECTED, _COST)
+PROMPT_COST = "prompt_cost_micro_usd"
+STATES = ("done", "ignored", "superseded", "dead", "discarded")
+RARE_STATES = ("superseded", "discarded")  # shown if the period has one
+COUNTED = (_RECEIVED, _OUTCOME, _FIRST_REPLY, REJECTED, _COST, PROMPT_COST)
 
 LINKS: Mapping[Component, tuple[str, str]] = {
     "store": ("/docs/running.md#when-something-is-down", "What works meanwhile"),
@@ -326,10 +329,12 @@ def describe_period(period: Period, series: Series) -> PeriodNumbers:
 
 def _list_cards(counted: PeriodSeries) -> Iterator[Card]:
     since = counted.period.since
-    yield _compare("Received", counted.both(*_RECEIVED), list_address({}, since=since))
-    for state in ("done", "dead"):
-        address = list_address({"state": state}, since=since)
-        yield _compare(state.capitalize(), counted.both(_OUTCOME, label=state), address)
+    yield _compare("Received", counted.both(_RECEIVED), list_address({}, since=since))
+    for state in STATES:
+        values = counted.both(_OUTCOME, label=state)
+        if any(values) or state not in RARE_STATES:
+            address = list_address({"state": state}, since=since)
+            yield _compare(state.capitalize(), values, address)
     now_s = counted.first_reply_s(0.5, counted.size, 2 * counted.size)
     before_s = counted.first_reply_s(0.5, 0, counted.size)
     note = f"{format_duration(before_s)} before"
@@ -372,8 +377,11 @@ def _list_plots(counted: PeriodSeries) -> Iterator[Plot]:
     period = counted.period
     addresses = [list_address({}, since=at, until=at + period.step) for at in period.starts]
     plot = partial(make_plot, starts=period.starts, addresses=addresses)
-    ended = {state: counted.now(_OUTCOME, label=state) for state in ("done", "ignored", "dead")}
-    yield plot("Deliveries", series={"received": counted.now(*_RECEIVED), **ended})
+    ended = {state: counted.now(_OUTCOME, label=state) for state in STATES}
+    for state in RARE_STATES:
+        if not any(ended[state]):
+            del ended[state]
+    yield plot("Deliveries", series={"received": counted.now(_RECEIVED), **ended})
     parts = range(counted.size, 2 * counted.size)
     seconds = {
         name: [counted.first_reply_s(share, part, part + 1) for part in parts]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Executable, Table, bindparam
 from hls_handler.db.database import Database
 from hls_handler.db.tables import counter_hours, counters
 from hls_handler.db.values import HOUR_MS
-from hls_handler.deliveries import State
+from hls_handler.deliveries import ListedState
 
 Counts = Mapping[tuple[str, str], int]
 """Counter increments, such as {("outcome", "done"): 1, ("webhooks", ""): 2}."""
@@ -71,7 +71,7 @@ for each author, while authors are stored, as "author_cost_micro_usd".
 """
 
 ONLY_HOURLY = frozenset(
-    f"{group}_{figure}" for group in ("repository", "author") for figure in FIGURES
+    {"stored"} | {f"{group}_{figure}" for group in ("repository", "author") for figure in FIGURES}
 ) - {"repository_cost_micro_usd"}
 """Names of the counters that have no total since the first start."""
 
@@ -86,6 +86,7 @@ HOURLY = ONLY_HOURLY | frozenset(
         "outcome",
         "outsider_cost_micro_usd",
         "processing_le",
+        "prompt_cost_micro_usd",
         "rejected",
         "reply_cache",
         "repository",
@@ -118,14 +119,13 @@ class CounterWriter:
         Also increments those of `HOURLY` for the hour of `at`, a time in ms, by default the present
         one.
         """
-        if not counts:
-            return
         rows = [
             {"name": name, "label": label, "value": counts[name, label]}
             for name, label in sorted(counts)
         ]
         totals = [row for row in rows if row["name"] not in ONLY_HOURLY]
-        connection.execute(self._increment, totals)
+        if totals:
+            connection.execute(self._increment, totals)
         if at is None:
             at = self._database.now_in(connection)
         hour = at - at % HOUR_MS
@@ -211,7 +211,7 @@ def count_duration(name: str, duration_ms: int, groups: Groups) -> Counter[tuple
 
 
 def count_end(
-    state: State,
+    state: ListedState,
     *,
     repository: str | None,
     author: str | None = None,
@@ -226,8 +226,9 @@ def count_end(
         counts["repository_outcome", f"{repository}:{state}"] = 1
     if handler is not None:
         counts["handler", f"{handler}:{state}"] = 1
-    if state in ("done", "dead"):
-        counts += count_by_group("ended", 1, Groups(repository, author), state)
+    if state in ("done", "dead", "discarded"):
+        ended = "done" if state == "done" else "dead"
+        counts += count_by_group("ended", 1, Groups(repository, author), ended)
     if state == "ignored":
         counts["ignored", kind or "other"] = 1
     return counts

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Row, and_, bindparam, or_, select
+from sqlalchemy import Boolean, Connection, Row, and_, bindparam, case, or_, select
 
 from hls_handler.db.counters import LAST_WEBHOOK, RENAMED, CounterWriter, Counts, count_end
 from hls_handler.db.database import Database
@@ -40,6 +40,8 @@ Known = Row[*tuple[Any, ...]] | NewDelivery
 """A delivery with the GUID of a new one: a stored row, or an earlier delivery of the batch."""
 
 _c = deliveries.c
+_IS_DISCARDED = and_(_c.state == literal("dead"), _c.discarded_at.is_not(None))
+LISTED_STATE = case((_IS_DISCARDED, "discarded"), else_=_c.state).label("listed_state")
 _ROUTE_AGAIN = (
     deliveries.update()
     .where(_c.guid == bindparam("known_guid"), _c.state.in_((literal("dead"), literal("ignored"))))
@@ -74,6 +76,7 @@ class BatchAcceptor:
             select(
                 _c.guid,
                 _c.state,
+                LISTED_STATE,
                 _c.event,
                 _c.repository_id,
                 _c.number,
@@ -150,6 +153,8 @@ class BatchAcceptor:
                 connection.execute(_ROUTE_AGAIN, stored[guid][1] | {"known_guid": guid})
                 if stored[guid][0].state == "ignored":  # without a body, and so without questions
                     connection.execute(_DELETE_QUESTIONS, {"known_guid": guid})
+            of_webhooks = [row for row in inserted if row["batch_id"] is None]
+            increments += Counter({("stored", ""): len(of_webhooks)})
             superseded = self._supersede(connection, [new for new, _ in stored.values()], now)
             for old in superseded:
                 if old.batch_id is None:
@@ -157,7 +162,9 @@ class BatchAcceptor:
             self._counters.add(connection, increments + _count_outcomes(batch, outcomes), at=now)
             for guid in sorted(former.keys() & stored.keys()):
                 ended = former[guid]
-                end = count_end(ended.state, repository=ended.repository, author=ended.author)
+                end = count_end(
+                    ended.listed_state, repository=ended.repository, author=ended.author
+                )
                 self._counters.uncount_end(connection, end, ended.finished_at or now)
             times = self._record_times(connection, batch, increments, now)
         self._last_webhooks.update(times)

@@ -59,7 +59,7 @@ from hls_handler.deliveries import (
     find_cause,
 )
 from hls_handler.events import event_key
-from hls_handler.queue.accepting import BatchAcceptor
+from hls_handler.queue.accepting import LISTED_STATE, BatchAcceptor
 from hls_handler.queue.checkpoints import Change, Checkpoints, prepare
 from hls_handler.queue.leases import EXPIRY, is_held, lease_lost, lease_parameters
 from hls_handler.queue.locks import release_locks
@@ -542,13 +542,15 @@ class DeliveryQueue:
         with self._database.writing() as connection:
             connection.execute(at_once)
             ended = connection.execute(
-                select(_c.state, _c.finished_at, _c.repository, _c.author, _c.batch_id)
+                select(LISTED_STATE, _c.finished_at, _c.repository, _c.author, _c.batch_id)
                 .where(is_retried)
                 .with_for_update()
             ).first()
             connection.execute(again)
             if ended is not None and ended.batch_id is None:
-                end = count_end(ended.state, repository=ended.repository, author=ended.author)
+                end = count_end(
+                    ended.listed_state, repository=ended.repository, author=ended.author
+                )
                 self._counters.uncount_end(connection, end, ended.finished_at)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
 
@@ -556,14 +558,25 @@ class DeliveryQueue:
         """Take a dead delivery off the list of dead ones. Return False if it is not dead, or
         discarded already.
 
-        Nothing is deleted, and `retry` takes it back.
+        Nothing is deleted, and `retry` takes it back. Its hour counts it as discarded, no longer as
+        dead; the totals keep both.
         """
-        update = deliveries.update().where(
-            _c.guid == guid, _c.state == literal("dead"), _c.discarded_at.is_(None)
+        is_listed = and_(_c.guid == guid, _c.state == literal("dead"), _c.discarded_at.is_(None))
+        update = (
+            deliveries.update()
+            .where(is_listed)
+            .values(discarded_at=self._database.now)
+            .returning(_c.finished_at, _c.repository, _c.batch_id)
         )
         with self._database.writing() as connection:
-            discarded = connection.execute(update.values(discarded_at=self._database.now))
-        return discarded.rowcount > 0
+            row = connection.execute(update).first()
+            if row is not None and row.batch_id is None:
+                self._counters.uncount_end(connection, {("outcome", "dead"): 1}, row.finished_at)
+                counts = {("outcome", "discarded"): 1}
+                if row.repository is not None:
+                    counts["repository_outcome", f"{row.repository}:discarded"] = 1
+                self._counters.add(connection, counts, at=row.finished_at)
+        return row is not None
 
     def _places(self, concurrency: int) -> dict[str, int]:
         places = {"concurrency": concurrency}

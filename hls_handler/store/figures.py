@@ -40,7 +40,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, corrections, deliveries, findings, labels
 from hls_handler.db.values import EPOCH, from_ms, to_ms
 from hls_handler.events import PULL_REQUEST_EVENTS
-from hls_handler.store.calls import COUNTED_AS, IS_CALL
+from hls_handler.store.calls import IS_CALL
 from hls_handler.store.periods import (
     HOUR,
     Percentiles,
@@ -54,7 +54,6 @@ from hls_handler.store.periods import (
 from hls_handler.store.replies import IS_PAID_BY, PAID, REPLY
 
 TOTAL = "total"
-PROMPT_COST = "prompt_cost_micro_usd"
 MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newest
 
 _d = deliveries.c
@@ -222,16 +221,11 @@ class FiguresReader:
             )
 
     def series(self, period: Period) -> dict[tuple[str, str], tuple[int, ...]]:
-        """Return the cost of the calls by prompt or of batches, and what people did with labels and
-        findings, as `CounterHours.series`: {("prompt_cost_micro_usd", "issues/analyze@3f9c2a"):
-        (300, 0)}.
+        """Return what people did with labels and findings, as `CounterHours.series`: {("feedback",
+        "findings fixed"): (3, 0)}.
         """
-        kind: ColumnElement[str] = literal_column(f"'{PROMPT_COST}'")
-        cost = func.coalesce(func.sum(_c.cost_micro_usd), 0)
-        costs = select(kind, COUNTED_AS.label("prompt"), part_of(_c.started_at, period), cost)
-        costs = costs.where(_is_within(_c.started_at, period), IS_CALL)
-        numbers: list[Select[str, str, int, int]] = [costs.group_by("prompt", "part")]
-        kind = literal_column(f"'{FEEDBACK}'")
+        numbers: list[Select[str, str, int, int]] = []
+        kind: ColumnElement[str] = literal_column(f"'{FEEDBACK}'")
         for name, (moment, which) in _FEEDBACK_ROWS.items():
             label: ColumnElement[str] = literal_column(f"'{name}'")
             number = select(kind, label, part_of(moment, period), func.count())

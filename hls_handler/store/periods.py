@@ -70,16 +70,6 @@ class CounterHours:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def top(self, name: str, period: Period, *, limit: int) -> list[tuple[str, int]]:
-        """Return the labels with the largest sums, such as [("issues.opened", 7), ("push", 2)], at
-        most `limit`.
-        """
-        total = func.sum(_c.value).label("total")
-        query = select(_c.label, total).where(_is_in([name], period)).group_by(_c.label)
-        with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(total.desc(), _c.label).limit(limit)).all()
-        return [(row.label, int(row.total)) for row in rows]
-
     def series(
         self, names: Collection[str], period: Period
     ) -> dict[tuple[str, str], tuple[int, ...]]:

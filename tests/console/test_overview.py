@@ -15,7 +15,7 @@ from hls_handler.storage import Storage
 from hls_handler.store.periods import Period
 from tests.console.browser import KEY, Browser
 from tests.engine.test_statements import counting
-from tests.queue.builders import accept, begin, claim, newest, queued
+from tests.queue.builders import accept, begin, claim, ignored, newest, queued
 from tests.sqlite import create_database
 from tests.web.fakes import settings
 
@@ -183,6 +183,33 @@ def test_numbers_lead_to_the_deliveries_that_they_count(store: Storage, browser:
         assert shown.count("data-plot=") == shown.count("<details><summary>Table") == 4
 
 
+def test_cards_of_all_states_add_up_to_the_received_deliveries(
+    store: Storage, browser: Browser
+) -> None:
+    store.queue.accept([], counts={("webhooks", ""): 1, ("outcome", "pong"): 1})
+    accept(store, queued("done", request_id="requested:review"), queued("done"))
+    store.queue.finish(claim(store), End("done", ""))
+    accept(store, ignored("ignored"))
+    for guid in ("dead", "discarded", "retried"):
+        store.queue.finish(begin(store, guid), End("dead", "locked"))
+    for guid in ("discarded", "retried"):
+        store.queue.discard(guid)
+    store.queue.retry("retried")
+    shown = page(browser)
+    states = ("Received", "Done", "Ignored", "Dead", "Discarded")
+    assert [number(shown, state) for state in states] == ["5", "1", "1", "1", "1"]
+    assert [count_cells(browser, shown, state) for state in states] == [5, 1, 1, 1, 1]
+    assert '<a href="/deliveries?q=is:waiting">1 waiting</a>' in shown
+    totals = store.statistics.counters()
+    assert (totals["outcome", "dead"], totals["outcome", "discarded"]) == (3, 2)
+
+
+def count_cells(browser: Browser, shown: str, name: str) -> int:
+    """Follow the link of a card, and return the number of deliveries on its page."""
+    address = shown.partition(f'<dt>{name}</dt><dd><a href="')[2].partition('"')[0]
+    return page(browser, html.unescape(address)).count('href="/deliveries/')
+
+
 def count_rows(browser: Browser, shown: str, text: str) -> int:
     """Follow the link with this text, and return the number of deliveries on its page."""
     address = shown.partition(f'">{text}</a>')[0].rpartition('href="')[2]
@@ -239,8 +266,7 @@ def test_processing_is_paused_with_a_reason_and_resumed(store: Storage, browser:
 
 
 SERIES = {
-    ("webhooks", ""): (3, 0, 5, 0),
-    ("caught_up", ""): (1, 0, 1, 0),
+    ("stored", ""): (4, 0, 6, 0),
     ("outcome", "done"): (4, 0, 3, 0),
     ("outcome", "dead"): (0, 0, 1, 0),
     ("outcome", "ignored"): (0, 0, 2, 0),
@@ -266,6 +292,7 @@ def test_cards_compare_a_period_with_the_one_before() -> None:
     assert [(card.title, card.value, card.note) for card in past.cards] == [
         ("Received", "6", "+50%, 4 before"),
         ("Done", "3", "-25%, 4 before"),
+        ("Ignored", "2", "0 before"),
         ("Dead", "1", "0 before"),
         ("First result, p50", "7.5 s", "0.75 s before"),
         ("Cost", "$0.251", "-50%, $0.500 before"),
@@ -273,6 +300,7 @@ def test_cards_compare_a_period_with_the_one_before() -> None:
     ]
     assert past.rejections == {"401": 2}
     assert [card.value for card in describe_period(period, {}).cards] == [
+        "0",
         "0",
         "0",
         "0",

@@ -13,14 +13,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from packaging.version import Version
-from sqlalchemy import Connection, MetaData, create_engine, select
+from sqlalchemy import Connection, MetaData, create_engine, func, select
 
 from hls_handler import __version__
 from hls_handler.batches.triage import undo
-from hls_handler.db import migrations
+from hls_handler.db import migrations, tables
 from hls_handler.db.migrate import REVISIONS, VERSION_TABLE
 from hls_handler.db.tables import calls, checkpoints, deleted_calls, metadata
-from hls_handler.db.values import compress_text
+from hls_handler.db.values import HOUR_MS, compress_text
 from hls_handler.storage import Storage
 from hls_handler.store.batches import NewBatch
 from tests.crash.scenarios import FreshRepository
@@ -39,6 +39,7 @@ CHANGED_COLUMNS = (
     ("deliveries", "priority"),
     ("calls", "review_key"),
 )
+ADDED_COUNTERS = ("stored", "prompt_cost_micro_usd")  # of the table `counter_hours`
 
 Rows = dict[str, list[tuple[object, ...]]]
 
@@ -64,11 +65,11 @@ def restore(engine: str, revision: str, folder: Path, request: pytest.FixtureReq
     return cluster.url(name)
 
 
-def _read(connection: Connection, tables: MetaData) -> Rows:
-    """All rows, by table, with the columns of `tables`."""
+def _read(connection: Connection, known: MetaData) -> Rows:
+    """All rows, by table, with the columns of `known`."""
     return {
         table.name: sorted((tuple(row) for row in connection.execute(select(table))), key=repr)
-        for table in tables.sorted_tables
+        for table in known.sorted_tables
         if table.name != VERSION_TABLE
     }
 
@@ -97,7 +98,11 @@ def test_upgrade_keeps_rows_and_results_in_the_tables_of_a_new_database(
         context = MigrationContext.configure(connection, opts=options)
         assert context.get_current_revision() == SCRIPTS.get_current_head()
         assert compare_metadata(context, metadata) == []
-        assert _read(connection, before) == rows
+        upgraded = _read(connection, before)
+        upgraded["counter_hours"] = [
+            row for row in upgraded["counter_hours"] if row[0] not in ADDED_COUNTERS
+        ]
+        assert upgraded == rows
     engine.dispose()
     assert schema(url) == schema(fresh_url)
 
@@ -124,6 +129,39 @@ def test_upgrade_makes_batches_of_triage_runs(
         ]
         new = NewBatch("triage", 1, "octo/widgets", 1.0, {"comments": False}, {})
         assert store.batches.begin(new, [], by="mona") == 2
+
+
+def test_upgrade_counts_by_the_hour_what_0_4_10_did_not(
+    fresh_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    engine = create_engine(fresh_url)
+    url = restore(engine.dialect.name, "0.4.10", tmp_path, request)
+    engine.dispose()
+    engine = create_engine(url)
+    hours = tables.counter_hours
+    with engine.begin() as connection:
+        for hour in (1, 2):
+            counted = {"name": "outcome", "label": "dead", "hour": hour * HOUR_MS, "value": 5}
+            connection.execute(hours.insert().values(counted))
+        discarded = tables.deliveries.update().where(tables.deliveries.c.id.in_([1, 2]))
+        discarded = discarded.values(state="dead", finished_at=2 * HOUR_MS + 7, discarded_at=1)
+        connection.execute(discarded)
+    engine.dispose()
+    with closing(Storage.open(url)) as store, store.database.reading() as connection:
+        names = ("stored", "prompt_cost_micro_usd", "outcome")
+        query = select(hours.c.name, hours.c.label, func.sum(hours.c.value)).where(
+            hours.c.name.in_(names)
+        )
+        query = query.group_by(hours.c.name, hours.c.label)
+        sums = {(name, label): int(value) for name, label, value in connection.execute(query)}
+        query = select(hours.c.value).where(hours.c.hour == 2 * HOUR_MS).order_by(hours.c.label)
+        assert list(connection.execute(query).scalars()) == [3, 2]
+        totals = store.statistics.counters()
+    assert sums["outcome", "discarded"] == totals["outcome", "discarded"] == 2
+    assert sums["stored", ""] == totals["webhooks", ""] + totals.get(("caught_up", ""), 0)
+    costs = {label: cost for (name, label), cost in sums.items() if name == names[1]}
+    assert costs["batches"] > 0
+    assert sum(costs.values()) == totals["cost_micro_usd", ""]
 
 
 def test_upgrade_adds_the_calls_of_shadow_prompts_to_the_deleted_ones(

@@ -353,10 +353,9 @@ def test_figures_of_each_repository(filled: Storage) -> None:
     )
 
 
-def test_series_has_costs_of_prompts_and_what_people_did(filled: Storage) -> None:
+def test_series_has_what_people_did(filled: Storage) -> None:
     period = Period(DAY_BEFORE, NOON, timedelta(hours=12))
     assert filled.figures.series(period) == {
-        ("prompt_cost_micro_usd", "p@1"): (400_000, 1_150_000),
         ("feedback", "labels not changed"): (1, 1),
         ("feedback", "labels corrected"): (0, 1),
         ("feedback", "findings fixed"): (0, 1),

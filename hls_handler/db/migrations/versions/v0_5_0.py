@@ -72,6 +72,58 @@ WHERE
     OR (name = 'omissions' AND step_index > 100)
 """
 
+COUNT_HOURS = (
+    """
+INSERT INTO counter_hours (name, hour, label, value)
+SELECT 'stored', hour, '', sum(value) FROM counter_hours
+WHERE name IN ('webhooks', 'caught_up')
+GROUP BY hour
+""",
+    """
+INSERT INTO counter_hours (name, hour, label, value)
+SELECT 'prompt_cost_micro_usd', began_in, label, sum(cost_micro_usd)
+FROM (
+    SELECT
+        started_at - started_at % 3600000 AS began_in,
+        CASE WHEN batch_id IS NULL THEN prompt_id ELSE 'batches' END AS label,
+        cost_micro_usd
+    FROM calls
+    WHERE cost_micro_usd > 0
+) AS paid
+GROUP BY began_in, label
+""",
+    """
+INSERT INTO counter_hours (name, hour, label, value)
+SELECT 'outcome', ended_in, 'discarded', count(*)
+FROM (
+    SELECT finished_at - finished_at % 3600000 AS ended_in
+    FROM deliveries
+    WHERE state = 'dead' AND discarded_at IS NOT NULL AND batch_id IS NULL
+) AS discarded
+GROUP BY ended_in
+""",
+    """
+UPDATE counter_hours SET value = value - (
+    SELECT discarded.value FROM counter_hours AS discarded
+    WHERE discarded.name = 'outcome' AND discarded.label = 'discarded'
+        AND discarded.hour = counter_hours.hour
+)
+WHERE name = 'outcome' AND label = 'dead' AND hour IN (
+    SELECT discarded.hour FROM counter_hours AS discarded
+    WHERE discarded.name = 'outcome' AND discarded.label = 'discarded'
+)
+""",
+    """
+INSERT INTO counters (name, label, value)
+SELECT 'outcome', 'discarded', sum(value) FROM counter_hours
+WHERE name = 'outcome' AND label = 'discarded'
+HAVING sum(value) > 0
+""",
+)
+"""Count by the hour what version 0.4.10 did not: stored deliveries, the cost of prompts and
+discarded deliveries.
+"""
+
 
 def upgrade() -> None:
     op.drop_table("cached_replies")
@@ -84,6 +136,8 @@ def upgrade() -> None:
     _add_batches()
     op.execute(KEEP_SUMS_OF_SHADOW_CALLS)
     op.execute("DELETE FROM calls WHERE step_index >= 100")
+    for statement in COUNT_HOURS:
+        op.execute(statement)
     op.execute(DELETE_SHADOW_STEPS)
     op.execute("DELETE FROM checkpoints WHERE name IN ('ask', 'unusable')")
     op.execute(
