@@ -569,7 +569,7 @@ class Service:
                 "paused": list(map(pause_to_dict, pauses)),
             },
             calls=statistics.recent_calls(limit=RECENT_CALLS),
-            findings=self._store.figures.count_findings(),
+            findings=statistics.count_findings(),
         )
 
     @asynccontextmanager

@@ -26,11 +26,11 @@ from hls_handler.store.catch_up import CatchUpStore
 from hls_handler.store.commit_checks import CommitChecks
 from hls_handler.store.conversations import BotAccounts, Conversations
 from hls_handler.store.corrections import Corrections
-from hls_handler.store.figures import FiguresReader
+from hls_handler.store.deliveries import Deliveries
 from hls_handler.store.forgetting import Forgetting
 from hls_handler.store.interruptions import Interruptions
 from hls_handler.store.limits import Budgets
-from hls_handler.store.periods import CounterHours
+from hls_handler.store.numbers import Statistics
 from hls_handler.store.questions import Questions
 from hls_handler.store.replies import RepliesReader
 from hls_handler.store.reply_cache import ReplyCache
@@ -38,7 +38,6 @@ from hls_handler.store.repositories import Repositories, RepositoryFiles
 from hls_handler.store.retention import RetentionStore
 from hls_handler.store.reviews import Reviews
 from hls_handler.store.search import DeliverySearches
-from hls_handler.store.statistics import Deliveries, Statistics
 from hls_handler.store.texts import Texts
 
 log = logging.getLogger(__name__)
@@ -68,8 +67,6 @@ class Storage:
         self.searches: Final = DeliverySearches(database)
         self.analyses: Final = Analyses(database)
         self.statistics: Final = Statistics(database)
-        self.figures: Final = FiguresReader(database)
-        self.counter_hours: Final = CounterHours(database)
         self.reply_cache: Final = ReplyCache(database)
         self.questions: Final = Questions(database)
         self.replies: Final = RepliesReader(database)

@@ -30,8 +30,9 @@ from hls_handler.settings.model import Settings
 from hls_handler.settings.providers import Claude
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
+from hls_handler.store.deliveries import Deliveries, find_outdated_names
 from hls_handler.store.limits import list_budgets
-from hls_handler.store.statistics import Deliveries, Statistics, find_outdated_names
+from hls_handler.store.numbers import Statistics
 from hls_handler.wording import count, is_or_are, was_or_were
 
 log = logging.getLogger(__name__)

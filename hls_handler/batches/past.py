@@ -22,7 +22,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.storage import Storage
 from hls_handler.store.batches import BatchDelivery, NewBatch, Progress
-from hls_handler.store.statistics import DeliveryRow
+from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.trials.replay import NotRepeatable, StoredFacts, load_stored_facts
 from hls_handler.trials.trial import Trial
 from hls_handler.wording import count, format_usd

@@ -55,9 +55,10 @@ from hls_handler.reports.retry import (
 )
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.periods import Period
+from hls_handler.store.deliveries import DeliveryRow, find_outdated_names
+from hls_handler.store.figures import Period
+from hls_handler.store.numbers import Statistics
 from hls_handler.store.search import DeliverySearch
-from hls_handler.store.statistics import DeliveryRow, Statistics, find_outdated_names
 from hls_handler.wording import count, format_relative
 
 deliveries = typer.Typer(
@@ -468,7 +469,7 @@ def _describe_unverified(store: Storage, repository: str) -> str:
     begin = last or now - KEPT_BY_GITHUB
     since = begin - (begin - EPOCH) % HOUR  # rejected requests are counted by the hour
     period = Period(since, now + HOUR, step=now + HOUR - since)
-    (number,) = store.counter_hours.series(["rejected"], period).get(("rejected", "401"), (0,))
+    (number,) = store.statistics.series(["rejected"], period).get(("rejected", "401"), (0,))
     sentences = []
     if last is not None:
         sentences.append(f"the last webhook of {repository} came at {last:{MINUTE}} UTC")

@@ -46,8 +46,8 @@ from hls_handler.reports.retry import (
 )
 from hls_handler.reports.timeline import POST, Step
 from hls_handler.storage import Storage
+from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import NO_EFFORT, CauseGroup, DeliverySearch
-from hls_handler.store.statistics import DeliveryRow
 from hls_handler.untrusted.cleaning import truncate
 from hls_handler.wording import count, is_or_are
 

@@ -12,6 +12,7 @@ from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_query import GROUPED, format_query
 from hls_handler.reports.retry import MAX_RESULTS, RETRIED, describe_results
 from hls_handler.storage import Storage
+from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import (
     MOST_COUNTED,
     NAMES,
@@ -23,7 +24,6 @@ from hls_handler.store.search import (
     DeliverySearch,
     Effort,
 )
-from hls_handler.store.statistics import DeliveryRow
 
 FOLLOW = "follow=true"  # of a list that reloads while a delivery in it waits or runs
 SPAN = timedelta(days=7)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from hls_handler.settings.values import web_url
 from hls_handler.storage import Storage
-from hls_handler.store.statistics import DeliveryRow
+from hls_handler.store.deliveries import DeliveryRow
 
 
 def to_query(given: Mapping[str, str], *, before: str | None) -> str:

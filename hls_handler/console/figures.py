@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from threading import Condition
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cachetools import TTLCache, cached
 from starlette.requests import Request
@@ -17,11 +18,11 @@ from hls_handler.console.endpoints import SHOW_FIGURES
 from hls_handler.console.frame import Frame, send_json
 from hls_handler.console.overview import PERIOD_TITLES
 from hls_handler.console.pages import NOTHING, format_duration, format_percent, format_sum_usd
+from hls_handler.console.plots import format_count
 from hls_handler.console.queries import FiguresQuery, InvalidFilter
 from hls_handler.db.values import EPOCH
 from hls_handler.storage import Storage
-from hls_handler.store.figures import DailyScore, Figures, FiguresReport
-from hls_handler.store.periods import PERIODS, latest_period
+from hls_handler.store.figures import PERIODS, DailyScore, Figures, FiguresReport, latest_period
 
 MAX_AGE_S = 60.0  # of reports
 MAX_REPORTS = 32
@@ -41,7 +42,9 @@ def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> Fi
         since = until - PERIODS[query.period][0]
     if since >= now:
         raise InvalidFilter("since: expected a time in the past")
-    return store.figures.read(since, until, repository=query.repository, has_authors=has_authors)
+    return store.statistics.report(
+        since, until, repository=query.repository, has_authors=has_authors
+    )
 
 
 class FiguresPages:
@@ -67,7 +70,7 @@ class FiguresPages:
             "figures.html",
             report=report,
             query=query,
-            given=dict(request.query_params),
+            form=dict(request.query_params),
             download=f"{SHOW_FIGURES.path}?{request.url.query}",
             periods=PERIOD_TITLES,
             groups=list(_group(report)),
@@ -81,37 +84,40 @@ class FiguresPages:
         return send_json(request, self._read(query))
 
 
-TABLES: Mapping[str, Mapping[str, Callable[[Figures], str]]] = {
+Cell = tuple[str, Callable[[Any], str]]
+"""The name of a figure, such as "findings.raised", and its format."""
+
+TABLES: Mapping[str, Mapping[str, Cell]] = {
     "Reviews": {
-        "Pull requests": lambda one: f"{one.pull_requests_analysed:,}",
-        "Findings": lambda one: f"{one.findings.raised:,}",
-        "Accepted": lambda one: f"{one.findings.accepted:,}",
-        "Fixed": lambda one: f"{one.findings.fixed:,}",
-        "Dismissed": lambda one: f"{one.findings.dismissed:,}",
-        "Ignored": lambda one: f"{one.findings.ignored:,}",
-        "Acted on": lambda one: format_percent(one.findings.acted_on_percent),
-        "False positives": lambda one: format_percent(one.findings.false_positive_percent),
-        "First reply, p50": lambda one: format_duration(one.first_reply_seconds.p50),
-        "First reply, p95": lambda one: format_duration(one.first_reply_seconds.p95),
-        "Labels kept": lambda one: f"{one.labels.kept:,}",
-        "Labels corrected": lambda one: f"{one.labels.corrected:,}",
+        "Pull requests": ("pull_requests_analysed", format_count),
+        "Findings": ("findings.raised", format_count),
+        "Accepted": ("findings.accepted", format_count),
+        "Fixed": ("findings.fixed", format_count),
+        "Dismissed": ("findings.dismissed", format_count),
+        "Ignored": ("findings.ignored", format_count),
+        "Acted on": ("findings.acted_on_percent", format_percent),
+        "False positives": ("findings.false_positive_percent", format_percent),
+        "First reply, p50": ("first_reply_seconds.p50", format_duration),
+        "First reply, p95": ("first_reply_seconds.p95", format_duration),
+        "Labels kept": ("labels.kept", format_count),
+        "Labels corrected": ("labels.corrected", format_count),
     },
     "Processing": {
-        "Processed": lambda one: f"{one.processed:,}",
-        "Per minute": lambda one: f"{one.per_minute:.4f}",
-        "Success": lambda one: format_percent(one.success_percent),
-        "Recovered": lambda one: format_percent(one.recovery_percent),
-        "p50": lambda one: format_duration(one.processing_seconds.p50),
-        "p95": lambda one: format_duration(one.processing_seconds.p95),
-        "p99": lambda one: format_duration(one.processing_seconds.p99),
+        "Processed": ("processed", format_count),
+        "Per minute": ("per_minute", "{:.4f}".format),
+        "Success": ("success_percent", format_percent),
+        "Recovered": ("recovery_percent", format_percent),
+        "p50": ("processing_seconds.p50", format_duration),
+        "p95": ("processing_seconds.p95", format_duration),
+        "p99": ("processing_seconds.p99", format_duration),
     },
     "Cost": {
-        "Cost": lambda one: format_sum_usd(one.cost_usd),
-        "Of batches": lambda one: format_sum_usd(one.batches_cost_usd),
-        "Per pull request": lambda one: format_sum_usd(one.cost_per_pull_request_usd),
-        "Replies": lambda one: f"{one.reply_cache.replies:,}",
-        "From the cache": lambda one: format_percent(one.reply_cache.hit_percent),
-        "Saved": lambda one: format_sum_usd(one.reply_cache.saved_usd),
+        "Cost": ("cost_usd", format_sum_usd),
+        "Of batches": ("batches_cost_usd", format_sum_usd),
+        "Per pull request": ("cost_per_pull_request_usd", format_sum_usd),
+        "Replies": ("reply_cache.replies", format_count),
+        "From the cache": ("reply_cache.hit_percent", format_percent),
+        "Saved": ("reply_cache.saved_usd", format_sum_usd),
     },
 }
 """The tables of the page: title -> heading of each column -> its cells."""
@@ -130,25 +136,30 @@ def _group(report: FiguresReport) -> Iterator[tuple[str, Sequence[Table], bool]]
         ("Authors", "Author", report.authors or ()),
     )
     for title, column, figures in groups:
-        shown = sorted(figures, key=lambda one: (-one.processed, one.name))[:MAX_ROWS]
+        rows = sorted(figures, key=lambda row: (-row.processed, row.name))[:MAX_ROWS]
         if figures is report.repositories and report.repository is None:
-            shown.insert(0, replace(report.total, name="All"))
-        tables = [
-            Table(
-                name,
-                [column, *columns],
-                [(one.name, "", [cell(one) for cell in columns.values()]) for one in shown],
-            )
-            for name, columns in TABLES.items()
-        ]
-        if shown:
+            rows.insert(0, replace(report.total, name="All"))
+        if rows:
+            tables = [_make_table(name, column, rows) for name in TABLES]
             yield title, tables, len(figures) > MAX_ROWS
+
+
+def _make_table(name: str, column: str, figures: Sequence[Figures]) -> Table:
+    cells = TABLES[name]
+    rows = [
+        (row.name, "", [form(attrgetter(figure)(row)) for figure, form in cells.values()])
+        for row in figures
+    ]
+    return Table(name, [column, *cells], rows)
 
 
 def _arrange_scores(scores: Iterable[DailyScore]) -> Table:
     """Return a table with a row for each day, the newest first."""
-    given = {(one.day, one.dimension): f"{one.average:.1f}" for one in scores}
-    dimensions = sorted({dimension for _, dimension in given})
-    days = sorted({day for day, _ in given}, reverse=True)
-    rows = [(f"{day}", "", [given.get((day, one), NOTHING) for one in dimensions]) for day in days]
+    averages = {(score.day, score.dimension): f"{score.average:.1f}" for score in scores}
+    dimensions = sorted({dimension for _, dimension in averages})
+    days = sorted({day for day, _ in averages}, reverse=True)
+    rows = [
+        (f"{day}", "", [averages.get((day, dimension), NOTHING) for dimension in dimensions])
+        for day in days
+    ]
     return Table("Average score by day, from 1 (poor) to 5 (good)", ["Day", *dimensions], rows)

@@ -54,14 +54,14 @@ class Total:
     labels: tuple[str, ...] = ()
     # Labels of the counter that are 0 before they are counted: else the first is no increase.
     # Without `labels`, only these count.
-    known: tuple[str, ...] = ()
+    initial: tuple[str, ...] = ()
 
     def read(self, label: str) -> tuple[str, ...] | None:
         """Return the values of the metric's labels for the counter's label; None if the metric does
         not count it.
         """
         if not self.labels:
-            if label not in self.known:
+            if label not in self.initial:
                 return None
             return ()
         if label == UNFINISHED and self.counter == "claude_calls":
@@ -82,19 +82,19 @@ STATES = ("done", "dead", "discarded", "ignored", "superseded")
 REJECTIONS = ("400", "401", "408", "413", "415", "503")
 OUTCOMES = (SUCCESS, FAILED, UNAVAILABLE, *get_args(Unusable))
 TOTALS = (
-    Total("hls_webhooks", "Verified webhooks", "webhooks", known=ONE),
+    Total("hls_webhooks", "Verified webhooks", "webhooks", initial=ONE),
     Total(
         "hls_webhooks_caught_up",
         "Missed webhooks that were read from GitHub's API",
         "caught_up",
-        known=ONE,
+        initial=ONE,
     ),
     Total(
         "hls_webhooks_rejected",
         "Rejected requests by status",
         "rejected",
         ("status",),
-        known=REJECTIONS,
+        initial=REJECTIONS,
     ),
     Total("hls_events", "Webhooks by event and action", "event", ("event",)),
     Total(
@@ -102,7 +102,7 @@ TOTALS = (
         "Deliveries that ended, and repeated webhooks",
         "outcome",
         ("state",),
-        known=STATES,
+        initial=STATES,
     ),
     Total("hls_repository_deliveries", "The same", "repository_outcome", ("repository", "state")),
     Total(
@@ -112,12 +112,15 @@ TOTALS = (
         "hls_recovered_deliveries",
         "Deliveries that were done after a failure",
         "recovered_by_retry",
-        known=ONE,
+        initial=ONE,
     ),
     Total(
-        "hls_recovered_failures", "The failures of these deliveries", "errors_recovered", known=ONE
+        "hls_recovered_failures",
+        "The failures of these deliveries",
+        "errors_recovered",
+        initial=ONE,
     ),
-    Total("hls_claude_calls", "Ended calls", "claude_calls", ("outcome",), known=OUTCOMES),
+    Total("hls_claude_calls", "Ended calls", "claude_calls", ("outcome",), initial=OUTCOMES),
     Total(
         "hls_provider_calls",
         "The same by provider, with fallbacks",
@@ -127,7 +130,7 @@ TOTALS = (
     Total(
         "hls_claude_tokens", "Tokens by kind; input without those of the cache", "tokens", ("kind",)
     ),
-    Total("hls_claude_cost_usd", "Cost of all ended calls", f"cost{MICRO_USD}", known=ONE),
+    Total("hls_claude_cost_usd", "Cost of all ended calls", f"cost{MICRO_USD}", initial=ONE),
     Total(
         "hls_repository_cost_usd",
         "The same by repository",
@@ -143,16 +146,16 @@ TOTALS = (
         "hls_reply_cache_hits",
         "Questions answered from the cache of replies",
         "reply_cache",
-        known=("hits",),
+        initial=("hits",),
     ),
-    Total("hls_reply_cache_misses", "Questions that were not", "reply_cache", known=("misses",)),
+    Total("hls_reply_cache_misses", "Questions that were not", "reply_cache", initial=("misses",)),
     Total(
         "hls_reply_cache_saved_usd",
         "Cost saved by hits",
         "reply_cache",
-        known=(f"saved{MICRO_USD}",),
+        initial=(f"saved{MICRO_USD}",),
     ),
-    Total("hls_github_requests", "Requests to GitHub's API", "github_requests", known=ONE),
+    Total("hls_github_requests", "Requests to GitHub's API", "github_requests", initial=ONE),
 )
 HISTOGRAMS = {
     "processing": "Time from the receipt of a delivery to its end",
@@ -304,7 +307,7 @@ def add_up(total: Total, counts: Mapping[str, int]) -> Mapping[tuple[str, ...], 
     of its counter.
     """
     sums: Counter[tuple[str, ...]] = Counter()
-    for label, count in {**dict.fromkeys(total.known, 0), **counts}.items():
+    for label, count in {**dict.fromkeys(total.initial, 0), **counts}.items():
         labels = total.read(label)
         if labels is not None:
             sums[labels] += count

@@ -27,11 +27,11 @@ from hls_handler.errors import StoreUnavailable
 from hls_handler.github.api import RateLimit
 from hls_handler.queue.pauses import Pause, describe_pause
 from hls_handler.storage import Storage
-from hls_handler.store.figures import FEEDBACK, FEEDBACK_NAMES
+from hls_handler.store.deliveries import QueueState
+from hls_handler.store.figures import Period, PeriodName, latest_period, percentile
 from hls_handler.store.limits import list_budgets
-from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
+from hls_handler.store.numbers import FEEDBACK, FEEDBACK_NAMES, Series
 from hls_handler.store.search import Causes, DeliverySearch
-from hls_handler.store.statistics import QueueState
 from hls_handler.wording import count, is_or_are
 
 PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
@@ -61,7 +61,7 @@ _RECEIVED = "stored"
 _COST = "cost_micro_usd"
 PROMPT_COST = "prompt_cost_micro_usd"
 STATES = ("done", "ignored", "superseded", "dead", "discarded")
-RARE_STATES = ("superseded", "discarded")  # shown if the period has one
+RARE_STATES = ("superseded", "discarded")  # on the page if the period has one
 COUNTED = (_RECEIVED, _OUTCOME, _FIRST_REPLY, REJECTED, _COST, PROMPT_COST)
 
 LINKS: Mapping[Component, tuple[str, str]] = {
@@ -79,9 +79,6 @@ LINKS: Mapping[Component, tuple[str, str]] = {
 """Component -> the page that helps with its problem, and the text of the link."""
 
 LOG = ("/log?text=rejected", "Log")
-
-Series = Mapping[tuple[str, str], tuple[int, ...]]
-"""As `CounterHours.series` returns it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +142,10 @@ class OverviewPage:
         ]
 
     def _pause(self, request: Request, form: Form) -> Response:
-        given = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS]
+        sentence = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS]
         reason = "in the console"
-        if given:
-            reason = f"{given} (in the console)"
+        if sentence:
+            reason = f"{sentence} (in the console)"
         self._store.pauses.pause(
             parse_repository(form), reason=reason, by=self._frame.person(request)
         )
@@ -221,33 +218,40 @@ def list_problems(
     Rejected requests of the period are not in `/health`, because anybody can cause them. A pause
     is listed from its beginning, before the next probe.
     """
-    found = [
-        Problem(one.state, one.message, LINKS[name], one.remedy, one.since)
-        for name, one in components.items()
-        if one.message is not None and (one.state == "unhealthy" or one.state == "degraded")
+    problems = [
+        Problem(component.state, component.message, LINKS[name], component.remedy, component.since)
+        for name, component in components.items()
+        if component.message is not None and component.state in ("unhealthy", "degraded")
     ]
-    found.sort(key=lambda problem: problem.state != "unhealthy")
+    problems.sort(key=lambda problem: problem.state != "unhealthy")
     if overview is not None:
         for pause in overview.pauses:
             sentence = describe_pause(pause)
-            found = [one for one in found if sentence not in one.message]
+            problems = [problem for problem in problems if sentence not in problem.message]
             paused = pause.repository or ""
-            found.append(Problem("degraded", sentence, LINKS["queue"], paused=paused))
+            problems.append(Problem("degraded", sentence, LINKS["queue"], paused=paused))
         dead = [*_list_dead(overview.dead)]
-        found = [one for one in found if not any(is_named(one, by=other) for other in dead)]
-        found += dead
-        rejections = overview.past.rejections
-        for status in sorted(rejections, key=lambda one: (*RANKS, one).index(one)):
-            sentence = f"{count(rejections[status], 'request')} to the webhook path got {status}"
-            cause = _CAUSES.get(status, "see the log")
-            found.append(Problem("degraded", f"{sentence} {period}", LOG, f"likely cause: {cause}"))
-    return found
+        problems = [
+            problem
+            for problem in problems
+            if not any(is_named(problem, by=group) for group in dead)
+        ]
+        problems += dead
+        problems += _list_rejections(overview.past.rejections, period)
+    return problems
+
+
+def _list_rejections(rejections: Mapping[str, int], period: str) -> Iterator[Problem]:
+    for status in sorted(rejections, key=lambda status: (*RANKS, status).index(status)):
+        sentence = f"{count(rejections[status], 'request')} to the webhook path got {status}"
+        cause = _CAUSES.get(status, "see the log")
+        yield Problem("degraded", f"{sentence} {period}", LOG, f"likely cause: {cause}")
 
 
 def is_named(problem: Problem, *, by: Problem) -> bool:
     """Return whether the other problem says the cause of this one, and its cure."""
-    named = name_cause(by.message)
-    return all(name_cause(part) in named for part in (problem.message, problem.remedy or ""))
+    cause = name_cause(by.message)
+    return all(name_cause(part) in cause for part in (problem.message, problem.remedy or ""))
 
 
 def _list_dead(causes: Causes) -> Iterator[Problem]:
@@ -272,7 +276,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         dead=store.searches.count_causes(DeliverySearch(state="dead"), most=MAX_CAUSES),
         calls_last_hour=store.calls.count_last_hour(),
         past=describe_period(
-            period, {**store.counter_hours.series(COUNTED, both), **store.figures.series(both)}
+            period, {**store.statistics.series(COUNTED, both), **store.statistics.feedback(both)}
         ),
         last_webhook_at=store.statistics.last_webhooks().get(""),
         caught_up=store.statistics.counters().get(("caught_up", ""), 0),
@@ -290,19 +294,19 @@ class PeriodSeries:
     def size(self) -> int:
         return len(self.period.starts)
 
-    def both(self, *names: str, label: str | None = None) -> Sequence[int]:
-        """Return the sums of the counters with these names for each part of both periods. A label
-        stands for all versions of a prompt.
+    def both(self, name: str, label: str | None = None) -> Sequence[int]:
+        """Return the sums of a counter for each part of both periods. A label stands for all
+        versions of a prompt.
         """
-        found = [
+        matching = [
             values
-            for (name, labelled), values in self.series.items()
-            if name in names and label in (None, labelled.partition("@")[0])
+            for (counter, counter_label), values in self.series.items()
+            if counter == name and label in (None, counter_label.partition("@")[0])
         ]
-        return [sum(parts) for parts in zip([0] * 2 * self.size, *found, strict=True)]
+        return [sum(parts) for parts in zip([0] * 2 * self.size, *matching, strict=True)]
 
-    def now(self, *names: str, label: str | None = None) -> Sequence[int]:
-        return self.both(*names, label=label)[self.size :]
+    def now(self, name: str, label: str | None = None) -> Sequence[int]:
+        return self.both(name, label)[self.size :]
 
     def first_reply_s(self, share: float, begin: int, end: int) -> float | None:
         """Return the percentile of the times to the first reply in parts of both periods."""
@@ -339,32 +343,35 @@ def _list_cards(counted: PeriodSeries) -> Iterator[Card]:
     before_s = counted.first_reply_s(0.5, 0, counted.size)
     note = f"{format_duration(before_s)} before"
     yield Card("First result, p50", format_duration(now_s), note)
-    yield _compare("Cost", counted.both(_COST), shown=_format_micro_usd)
-    kept = counted.both(FEEDBACK, label="labels not changed")
-    corrected = counted.both(FEEDBACK, label="labels corrected")
-    yield _compare_kept(kept, corrected, counted.size)
+    yield _compare("Cost", counted.both(_COST), form=_format_micro_usd)
+    unchanged = counted.both(FEEDBACK, "labels not changed")
+    corrected = counted.both(FEEDBACK, "labels corrected")
+    yield _compare_labels(unchanged, corrected, counted.size)
 
 
 def _compare(
     title: str,
     values: Sequence[int],
     address: str = "",
-    shown: Callable[[int], str] = "{:,}".format,
+    form: Callable[[int], str] = "{:,}".format,
 ) -> Card:
     size = len(values) // 2
     before = sum(values[:size])
     now = sum(values[size:])
-    note = f"{shown(before)} before"
+    note = f"{form(before)} before"
     if before:
         note = f"{now / before - 1:+.0%}, {note}"
-    return Card(title, shown(now), note, address)
+    return Card(title, form(now), note, address)
 
 
-def _compare_kept(kept: Sequence[int], corrected: Sequence[int], size: int) -> Card:
+def _compare_labels(unchanged: Sequence[int], corrected: Sequence[int], size: int) -> Card:
     percents = []
     for part in (slice(size), slice(size, None)):
-        number = sum(kept[part]) + sum(corrected[part])
-        percents.append(format_percent(sum(kept[part]) * 100 / number if number else None))
+        number = sum(unchanged[part]) + sum(corrected[part])
+        percent = None
+        if number:
+            percent = sum(unchanged[part]) * 100 / number
+        percents.append(format_percent(percent))
     note = f"{sum(corrected[size:]):,} corrected, {percents[0]} before"
     return Card("Labels not changed", percents[1], note)
 
@@ -377,11 +384,12 @@ def _list_plots(counted: PeriodSeries) -> Iterator[Plot]:
     period = counted.period
     addresses = [list_address({}, since=at, until=at + period.step) for at in period.starts]
     plot = partial(make_plot, starts=period.starts, addresses=addresses)
-    ended = {state: counted.now(_OUTCOME, label=state) for state in STATES}
-    for state in RARE_STATES:
-        if not any(ended[state]):
-            del ended[state]
-    yield plot("Deliveries", series={"received": counted.now(_RECEIVED), **ended})
+    deliveries = {"received": counted.now(_RECEIVED)}
+    for state in STATES:
+        values = counted.now(_OUTCOME, state)
+        if any(values) or state not in RARE_STATES:
+            deliveries[state] = values
+    yield plot("Deliveries", series=deliveries)
     parts = range(counted.size, 2 * counted.size)
     seconds = {
         name: [counted.first_reply_s(share, part, part + 1) for part in parts]
@@ -389,7 +397,7 @@ def _list_plots(counted: PeriodSeries) -> Iterator[Plot]:
     }
     yield plot("Time to first result", series=seconds, unit="seconds")
     yield plot("Cost by prompt", series=_list_costs(counted), unit="usd")
-    people = {name: counted.now(FEEDBACK, label=name) for name in FEEDBACK_NAMES}
+    people = {name: counted.now(FEEDBACK, label=name) for name in FEEDBACK_NAMES.values()}
     yield plot("What people did with it", series=people)
 
 
@@ -404,7 +412,7 @@ def _list_costs(counted: PeriodSeries) -> Mapping[str, Sequence[float]]:
         prompt: counted.now(PROMPT_COST, label=prompt)
         for prompt, _ in totals.most_common(MAX_PROMPTS)
     }
-    others = [whole - sum(shown) for whole, *shown in zip(everything, *costs.values(), strict=True)]
+    others = [whole - sum(parts) for whole, *parts in zip(everything, *costs.values(), strict=True)]
     if any(others) or not costs:
         costs["other prompts"] = others
-    return {name: [one / 1_000_000 for one in values] for name, values in costs.items()}
+    return {name: [cost / 1_000_000 for cost in values] for name, values in costs.items()}

@@ -42,12 +42,14 @@ class Plot:
         return {"unit": self.unit, "times": self.times, "series": series}
 
 
-def _format_count(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:,.0f}"
+def format_count(value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}"
 
 
 _FORMATS: Mapping[Unit, Callable[[float | None], str]] = {
-    "count": _format_count,
+    "count": format_count,
     "seconds": format_duration,
     "usd": format_sum_usd,
 }

@@ -35,7 +35,7 @@ from hls_handler.reports.delivery_query import (
 )
 from hls_handler.reports.retry import RETRIED, Retried
 from hls_handler.store.analyses import AnalysisSearch, Kind
-from hls_handler.store.periods import PeriodName
+from hls_handler.store.figures import PeriodName
 from hls_handler.store.search import DeliverySearch
 from hls_handler.wording import reword_invalid
 

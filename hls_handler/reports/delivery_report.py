@@ -25,7 +25,7 @@ from hls_handler.reports.reply_text import describe_reply, describe_text
 from hls_handler.reports.timeline import Step, list_steps
 from hls_handler.storage import Storage
 from hls_handler.store.calls import FREE, CallRow
-from hls_handler.store.statistics import DeliveryRow
+from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.wording import count, format_usd
 
 MAX_CHECK_LINES = 40  # of the summary of a check

@@ -19,8 +19,8 @@ from hls_handler.reports.delivery_report import DeliveryReport
 from hls_handler.reports.reply_text import describe_reply
 from hls_handler.reports.timeline import ROUTE, Step
 from hls_handler.storage import Storage
+from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import NO_EFFORT
-from hls_handler.store.statistics import DeliveryRow
 
 Document = TypeVar("Document")
 

@@ -12,8 +12,8 @@ from hls_handler.operators import Act, log_act
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import CauseGroup, Causes, DeliverySearch
-from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import count, is_or_are
 
 Retried = Literal["dead", "discarded", "queued", "ignored"]

@@ -10,8 +10,8 @@ from typing import Literal
 from hls_handler.deliveries import FIRST_PART, VERIFICATION, Checkpoint
 from hls_handler.engine.codecs import ASK, FAILURE, GATHER, OUTCOME, RULE
 from hls_handler.store.calls import CallRow
+from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.replies import StoredReplies
-from hls_handler.store.statistics import DeliveryRow
 
 ROUTE = RULE.name
 POST = OUTCOME.name

@@ -19,8 +19,8 @@ from hls_handler.deliveries import Lease, conversation_key
 from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.store.calls import SUCCESS
 from hls_handler.store.conversations import LABEL_SET, field_label, of_conversation
+from hls_handler.store.deliveries import DELIVERY_COLUMNS, DeliveryRow
 from hls_handler.store.replies import CACHED
-from hls_handler.store.statistics import DELIVERY_COLUMNS, DeliveryRow
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 

@@ -26,7 +26,7 @@ from hls_handler.db.tables import calls, checkpoints, deliveries
 from hls_handler.db.values import from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import BATCHED, ListedState, State, summarize_reason
 from hls_handler.queue.rate_limiter import SLOT_WAIT
-from hls_handler.store.statistics import DELIVERY_COLUMNS, LAST_ID, DeliveryRow
+from hls_handler.store.deliveries import DELIVERY_COLUMNS, LAST_ID, DeliveryRow
 
 PAGE_ROWS = 50
 MOST_COUNTED = 1_000  # deliveries that are counted by state without a limit of time

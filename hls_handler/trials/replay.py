@@ -28,7 +28,7 @@ from hls_handler.settings.effective import (
 )
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.statistics import DeliveryRow
+from hls_handler.store.deliveries import DeliveryRow
 
 SEARCHED_COMMENTS = 100
 """Newest comments of an issue in which that of the bot account is searched: one or two requests."""

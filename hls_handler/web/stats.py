@@ -19,9 +19,9 @@ from hls_handler.db.counters import BUCKETS_S
 from hls_handler.events import PULL_REQUEST_EVENTS
 from hls_handler.github.api import RateLimit
 from hls_handler.store.corrections import feedback_in
-from hls_handler.store.periods import estimate_percentiles
+from hls_handler.store.figures import estimate_percentiles
+from hls_handler.store.numbers import RecentCall
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED
-from hls_handler.store.statistics import RecentCall
 
 Counters = Mapping[tuple[str, str], int]
 
@@ -32,7 +32,7 @@ WINDOW_S = 300.0
 
 
 Findings = Mapping[str, Mapping[str, Mapping[str, int]]]
-"""Prompt id -> category -> state -> number of findings; see `FiguresReader.count_findings`."""
+"""Prompt id -> category -> state -> number of findings; see `Statistics.count_findings`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +223,12 @@ def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, fl
 def _feedback(counters: Counters) -> dict[str, dict[str, dict[str, float]]]:
     return {
         prompt: {
-            field: {"set": one.set, "corrected": one.corrected, "share": round(one.share, 4)}
-            for field, one in fields.items()
+            field: {
+                "set": labels.set,
+                "corrected": labels.corrected,
+                "share": round(labels.share, 4),
+            }
+            for field, labels in fields.items()
         }
         for prompt, fields in feedback_in(counters).items()
     }

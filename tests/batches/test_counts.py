@@ -64,7 +64,9 @@ def test_cost_of_batches_is_that_of_the_ledger_and_marked_after_retention() -> N
             assert read_metric(world, "hls_prompt_cost_usd_total", prompt="batches") == of_batches
             analyze = read_metric(world, "hls_prompt_cost_usd_total", prompt="issues/analyze")
             assert analyze == of_prompt
-            figures = store.figures.read(now - timedelta(hours=1), now + timedelta(hours=1)).total
+            figures = store.statistics.report(
+                now - timedelta(hours=1), now + timedelta(hours=1)
+            ).total
             assert (figures.cost_usd, figures.batches_cost_usd) == (total, of_batches)
             assert (figures.processed, figures.reply_cache.replies) == (1, 1)
             world.advance(100 * 86400)

@@ -15,8 +15,8 @@ from sqlalchemy.pool import Pool
 from hls_handler.deliveries import End, find_cause
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import AnalysisSearch
+from hls_handler.store.figures import latest_period
 from hls_handler.store.limits import Limit
-from hls_handler.store.periods import latest_period
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.store.search import DeliverySearch
 from tests.queue.builders import accept, claim, push, queued, start_call
@@ -99,7 +99,7 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "pull_request_of_commit": (
         lambda store: store.repositories.history(1, "hls").find_pull_request("octo/widgets", "aaa")
     ),
-    "figures": lambda store: store.figures.read(
+    "figures": lambda store: store.statistics.report(
         store.now() - timedelta(days=1), store.now(), has_authors=True
     ),
     "calls_last_hour": lambda store: store.calls.count_last_hour(),
@@ -110,7 +110,7 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "prompt_stats": lambda store: store.calls.prompt_stats(),
     "review_budget": _begin_review_call,
     "cached_reply": lambda store: store.reply_cache.find(CacheKey(1, b"digest"), ttl_h=168),
-    "counters_of_a_period": lambda store: store.counter_hours.series(
+    "counters_of_a_period": lambda store: store.statistics.series(
         ["webhooks"], latest_period("30d", store.now())
     ),
     "expired_hours": lambda store: store.retention.delete_counter_hours(after=timedelta(days=400)),

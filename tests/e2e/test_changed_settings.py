@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any
 
 from hls_handler.prompting import recorded
-from hls_handler.store.statistics import DeliveryRow
+from hls_handler.store.deliveries import DeliveryRow
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import SECRET, Service, wait_until
 from tests.github_fake.server import Sandbox

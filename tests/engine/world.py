@@ -38,7 +38,7 @@ from hls_handler.settings.model import Features, Github, Limits, Settings
 from hls_handler.settings.providers import Claude, Retrieval
 from hls_handler.settings.sections import Repository
 from hls_handler.storage import Storage
-from hls_handler.store.statistics import DeliveryRow
+from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
 from tests.engine.fakes import HLS, ISSUE, ExclusiveLease, FakeClaude, FakeGithub
 from tests.engine.stand_in import StandIn

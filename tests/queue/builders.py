@@ -19,11 +19,11 @@ from hls_handler.queue.checkpoints import ANALYSED, Change, PendingChanges, Stat
 from hls_handler.storage import Storage
 from hls_handler.store.calls import NewCall, StartedCall
 from hls_handler.store.conversations import ConversationHistory
+from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.interruptions import NewerEvents, Situation
 from hls_handler.store.limits import Limit
 from hls_handler.store.replies import StoredReply
 from hls_handler.store.search import DeliverySearch
-from hls_handler.store.statistics import DeliveryRow
 
 
 class Skew:

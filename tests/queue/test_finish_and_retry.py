@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.storage import Storage
-from hls_handler.store.periods import latest_period
+from hls_handler.store.figures import latest_period
 from tests.queue.builders import (
     SAME_BODY,
     ClockedDatabase,
@@ -197,7 +197,7 @@ def test_retry_of_an_ignored_delivery_with_a_body_queues_it(store: Storage) -> N
     assert (row.reason, row.reason_kind) == ("an operator runs it again", None)
     assert claim(store).body == b'{"delivery": "g1"}'
     assert store.statistics.counters()["outcome", "ignored"] == 1
-    series = store.counter_hours.series(["outcome"], latest_period("24h", store.now()))
+    series = store.statistics.series(["outcome"], latest_period("24h", store.now()))
     assert sum(series["outcome", "ignored"]) == 0  # it counts as it will end
 
 

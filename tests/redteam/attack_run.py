@@ -44,8 +44,8 @@ from hls_handler.settings.sections import (
     Similar,
 )
 from hls_handler.storage import Storage
+from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.repositories import text_of_issue
-from hls_handler.store.statistics import DeliveryRow
 from hls_handler.store.texts import issue_scope
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from tests.engine.fakes import ExclusiveLease

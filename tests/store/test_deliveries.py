@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.deliveries import End
 from hls_handler.storage import Storage
-from hls_handler.store.statistics import QueueState
+from hls_handler.store.deliveries import QueueState
 from tests.queue.builders import Skew, accept, begin, dead_letter, ignored, queued
 
 

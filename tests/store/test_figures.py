@@ -36,8 +36,9 @@ from hls_handler.store.figures import (
     FiguresReport,
     FindingFigures,
     LabelFigures,
+    Percentiles,
+    Period,
 )
-from hls_handler.store.periods import Percentiles, Period
 from hls_handler.store.reply_cache import CACHE_HIT
 from tests.queue.builders import Skew, accept, begin, claim, ignored, record_reply, start_call
 
@@ -296,7 +297,7 @@ def count_rows(store: Storage) -> None:
 def read(
     store: Storage, *, repository: str | None = None, has_authors: bool = False
 ) -> FiguresReport:
-    return store.figures.read(DAY_BEFORE, NOON, repository=repository, has_authors=has_authors)
+    return store.statistics.report(DAY_BEFORE, NOON, repository=repository, has_authors=has_authors)
 
 
 WIDGETS = Figures(
@@ -355,7 +356,7 @@ def test_figures_of_each_repository(filled: Storage) -> None:
 
 def test_series_has_what_people_did(filled: Storage) -> None:
     period = Period(DAY_BEFORE, NOON, timedelta(hours=12))
-    assert filled.figures.series(period) == {
+    assert filled.statistics.feedback(period) == {
         ("feedback", "labels not changed"): (1, 1),
         ("feedback", "labels corrected"): (0, 1),
         ("feedback", "findings fixed"): (0, 1),
@@ -435,13 +436,13 @@ def test_scores_are_averages_by_day_and_dimension(filled: Storage) -> None:
 
 def test_report_says_from_when_on_it_counts(filled: Storage) -> None:
     early = NOON - timedelta(days=9)
-    report = filled.figures.read(early, NOON)
+    report = filled.statistics.report(early, NOON)
     assert (report.since, report.is_complete, report.total.done) == (
         NOON - timedelta(hours=30),
         False,
         7,
     )
-    assert filled.figures.read(early, early + timedelta(days=1)).total.processed == 0
+    assert filled.statistics.report(early, early + timedelta(days=1)).total.processed == 0
 
 
 def test_cost_of_the_hour_before_the_first_end_counts(store: Storage, skew: Skew) -> None:
@@ -452,7 +453,9 @@ def test_cost_of_the_hour_before_the_first_end_counts(store: Storage, skew: Skew
     assert store.queue.renew(lease, lease_s=7_200)
     skew.advance(seconds=3_600)
     store.queue.finish(lease, End("done", "commented"), took_s=3_600)
-    report = store.figures.read(store.now() - timedelta(days=7), store.now() + timedelta(hours=1))
+    report = store.statistics.report(
+        store.now() - timedelta(days=7), store.now() + timedelta(hours=1)
+    )
     assert (report.total.done, report.total.cost_usd) == (1, 2.5)
 
 
@@ -472,7 +475,7 @@ def test_workers_count_ends_replies_and_costs_by_repository_and_author(store: St
     accept(store, ignored("ignored"))
     since = store.now() - timedelta(hours=1)
     until = store.now() + timedelta(hours=1)
-    counted = store.figures.read(since, until, has_authors=True)
+    counted = store.statistics.report(since, until, has_authors=True)
     (widgets,) = counted.repositories
     assert (widgets.done, widgets.dead, widgets.recovered) == (3, 1, 0)
     assert (widgets.processing_seconds.count, widgets.first_reply_seconds.count) == (3, 1)

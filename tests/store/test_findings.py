@@ -82,7 +82,7 @@ def test_findings_are_counted_by_prompt_category_and_state(store: Storage) -> No
     save(
         store, replace(RECORD, ledger=(replace(OPEN, prompt_id="own@222222"),)), number=8, guid="g2"
     )
-    assert store.figures.count_findings() == {
+    assert store.statistics.count_findings() == {
         "own@222222": {"bugs": {"raised": 1, "accepted": 0, "open": 1}},
         PROMPT: {
             "bugs": {"raised": 2, "accepted": 1, "fixed": 1, "open": 1},
@@ -97,7 +97,7 @@ def test_open_findings_of_a_closed_pull_request_are_ignored(store: Storage) -> N
     for guid, action, number in (("c1", "closed", 7), ("c2", "closed", 8), ("c3", "reopened", 8)):
         accept(store, ignored(guid, event="pull_request", action=action, number=number))
     store.retention.mark_ignored_findings()
-    assert store.figures.count_findings()[PROMPT]["bugs"] == {
+    assert store.statistics.count_findings()[PROMPT]["bugs"] == {
         "raised": 3,
         "accepted": 1,
         "fixed": 1,

@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.analysis import Usage
 from hls_handler.storage import Storage
-from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
+from hls_handler.store.figures import Period, PeriodName, latest_period, percentile
 from tests.queue.builders import Skew, accept, begin, ignored, queued, start_call
 
 HOUR = timedelta(hours=1)
@@ -33,7 +33,7 @@ def test_counters_are_kept_by_hour(store: Storage, skew: Skew, half_past: dateti
     skew.advance(hours=1)
     accept(store, queued("c"), queued("a"))
     period = Period(half_past - HOUR, half_past + 2 * HOUR, HOUR)
-    assert store.counter_hours.series(["webhooks", "outcome", "repository"], period) == {
+    assert store.statistics.series(["webhooks", "outcome", "repository"], period) == {
         ("webhooks", ""): (0, 2, 2),
         ("outcome", "ignored"): (0, 1, 0),
         ("outcome", "duplicate"): (0, 0, 1),
@@ -49,7 +49,7 @@ def test_hour_outside_of_the_period_does_not_count(
         count_up(store, webhooks=number)
         skew.advance(hours=1)
     period = Period(half_past + HOUR, half_past + 3 * HOUR, 2 * HOUR)
-    assert store.counter_hours.series(["webhooks"], period) == {("webhooks", ""): (110,)}
+    assert store.statistics.series(["webhooks"], period) == {("webhooks", ""): (110,)}
 
 
 def test_call_counts_in_the_hour_in_which_it_began(
@@ -59,7 +59,7 @@ def test_call_counts_in_the_hour_in_which_it_began(
     call = start_call(store, lease, estimate=Usage("claude-haiku-5-5", cost_usd=0.5))
     period = Period(half_past, half_past + 2 * HOUR, HOUR)
     names = ["claude_calls", "cost_micro_usd", "repository_cost_micro_usd"]
-    assert store.counter_hours.series(names, period) == {
+    assert store.statistics.series(names, period) == {
         ("claude_calls", "unfinished"): (1, 0),
         ("cost_micro_usd", ""): (500_000, 0),
         ("repository_cost_micro_usd", "octo/widgets"): (500_000, 0),
@@ -68,7 +68,7 @@ def test_call_counts_in_the_hour_in_which_it_began(
     store.calls.end(
         lease, call, outcome="ok", usage=Usage("claude-haiku-5-5", cost_usd=0.25), error=None
     )
-    assert store.counter_hours.series(names, period) == {
+    assert store.statistics.series(names, period) == {
         ("claude_calls", "ok"): (1, 0),
         ("claude_calls", "unfinished"): (0, 0),
         ("cost_micro_usd", ""): (250_000, 0),
@@ -85,7 +85,7 @@ def test_hours_are_deleted_after_their_time(
     skew.advance(days=400, minutes=-40)
     store.retention.delete_counter_hours(after=timedelta(days=400))
     period = Period(half_past, half_past + 2 * HOUR, HOUR)
-    assert store.counter_hours.series(["event"], period) == {("event", ""): (0, 10)}
+    assert store.statistics.series(["event"], period) == {("event", ""): (0, 10)}
     assert store.statistics.counters() == {("event", ""): 11}
 
 

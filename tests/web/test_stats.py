@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from hls_handler.github.api import RateLimit
-from hls_handler.store.statistics import RecentCall
+from hls_handler.store.numbers import RecentCall
 from hls_handler.web.stats import Counters, Snapshot, StatsDocument, StatsReader, stats_page
 from tests.e2e.service import wait_until
 from tests.web.fakes import FakeClock, FakeStore

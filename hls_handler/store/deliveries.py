@@ -1,37 +1,29 @@
-"""Queries for commands, `/stats` and `/health`: deliveries, the length of the queue, and
-counters.
-"""
+"""Queries for commands and `/health`: deliveries, and the length of the queue."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    Label,
     Select,
     and_,
-    case,
     exists,
     func,
-    literal_column,
     select,
-    union_all,
 )
 
-from hls_handler.db.counters import LAST_WEBHOOK, NO_COUNTS, RENAMED
 from hls_handler.db.database import Database
-from hls_handler.db.tables import calls, counters, deliveries
-from hls_handler.db.values import HOUR_MS, decompress, from_ms, from_row, literal, to_ms
+from hls_handler.db.tables import calls, deliveries
+from hls_handler.db.values import decompress, from_row, literal, to_ms
 from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, End, ListedState, State
 from hls_handler.events import event_key
 from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 from hls_handler.settings.model import Settings
-from hls_handler.store.calls import COUNTED_AS, IS_RECORDED
+from hls_handler.store.calls import IS_RECORDED
 
 _c = deliveries.c
 # after any GUID and request id in every collation: they have letters, digits, "-" and ":"
@@ -119,16 +111,6 @@ class QueueState:
     dead: int
     oldest_due_s: float | None  # seconds since the oldest of `due` became due
     waiting_reason: str | None  # why the first delivery that is not due yet waits
-
-
-@dataclass(frozen=True, slots=True)
-class RecentCall:
-    """A call to Claude whose usage and duration are known."""
-
-    took_s: float
-    cost_usd: float
-    event: str  # "pull_request"
-    conversation: str | None  # "owner/repo#7"; None if the event has none, and of batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,97 +246,3 @@ class Deliveries:
     def _rows(self, query: Select[Any]) -> list[DeliveryRow]:
         with self._database.reading() as connection:
             return [from_row(DeliveryRow, row) for row in connection.execute(query)]
-
-
-class Statistics:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def counters(self) -> dict[tuple[str, str], int]:
-        """Return {(name, label): count}, without counters that store a time or an id. By default,
-        the label is "".
-        """
-        is_count = counters.c.name.not_in(NO_COUNTS)
-        query = select(counters.c.name, counters.c.label, counters.c.value).where(is_count)
-        with self._database.reading() as connection:
-            return {(row.name, row.label): row.value for row in connection.execute(query)}
-
-    def settled_counters(self) -> dict[tuple[str, str], int]:
-        """Return the counters without the estimated tokens and cost of calls in progress, so that
-        none ever decreases.
-
-        The estimate of a call whose end could not be stored is included an hour after its start.
-        """
-        kinds = ("input", "output", "cache_write", "cache_read")
-        is_count = counters.c.name.not_in(NO_COUNTS)
-        is_in_progress = and_(
-            calls.c.finished_at.is_(None), calls.c.started_at > self._database.now - HOUR_MS
-        )
-        unused: list[Label[Any]] = [
-            literal_column("NULL").label(name) for name in ("repository", *kinds)
-        ]
-        counted = select(counters.c.name, counters.c.label, counters.c.value, *unused).where(
-            is_count
-        )
-        no_name: Label[Any] = literal_column("NULL").label("name")
-        estimated = select(no_name, COUNTED_AS, calls.c.cost_micro_usd, _c.repository)
-        estimated = estimated.add_columns(*(calls.c[f"{kind}_tokens"] for kind in kinds))
-        estimated = estimated.join(deliveries, _c.id == calls.c.delivery_id).where(is_in_progress)
-        found: Counter[tuple[str, str]] = Counter()
-        with self._database.reading() as connection:
-            # One statement reads both: between two, a call could end, and its estimate would stay.
-            for name, label, value, repository, *tokens in connection.execute(
-                union_all(counted, estimated)
-            ):
-                if name is not None:
-                    found[name, label] += value
-                    continue
-                estimate = {("cost_micro_usd", ""): value, ("prompt_cost_micro_usd", label): value}
-                if repository is not None:
-                    estimate["repository_cost_micro_usd", repository] = value
-                estimate |= {
-                    ("tokens", kind): number for kind, number in zip(kinds, tokens, strict=True)
-                }
-                found.subtract({key: number for key, number in estimate.items() if number})
-        return dict(found)
-
-    def recent_calls(self, *, limit: int) -> list[RecentCall]:
-        """Return the newest finished calls to Claude, at most `limit`, newest first."""
-        number = case((_c.batch_id.is_(None), func.coalesce(_c.number, _c.posted_on)))
-        query: Select[Any] = (
-            select(calls.c.duration_ms, calls.c.cost_micro_usd, _c.event, _c.repository)
-            .add_columns(number.label("number"))
-            .join(deliveries, _c.id == calls.c.delivery_id)
-            .where(calls.c.duration_ms.is_not(None))
-            .order_by(calls.c.id.desc())
-            .limit(limit)
-        )
-        with self._database.reading() as connection:
-            return [
-                from_row(
-                    RecentCall,
-                    row,
-                    cost_usd=(row.cost_micro_usd or 0) / 1_000_000,
-                    conversation=None if row.number is None else f"{row.repository}#{row.number}",
-                )
-                for row in connection.execute(query)
-            ]
-
-    def last_webhooks(self) -> dict[str, datetime]:
-        """Return {"owner/repo": time of its last verified webhook}. The key "" has the latest time,
-        including pings.
-        """
-        query = select(counters.c.label, counters.c.value).where(counters.c.name == LAST_WEBHOOK)
-        with self._database.reading() as connection:
-            return {row.label: from_ms(row.value) for row in connection.execute(query)}
-
-    def renames(self) -> list[Rename]:
-        """Return the renamed and transferred repositories, oldest first."""
-        query = select(counters.c.label, counters.c.value).where(counters.c.name == RENAMED)
-        with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(counters.c.value)).all()
-        found = []
-        for label, moment in rows:
-            former, _, name = label.partition(" ")
-            found.append(Rename(former, name, from_ms(moment)))
-        return found

@@ -1,0 +1,448 @@
+"""Reads all numbers: for `/stats`, `/metrics`, the overview, the figures, the API and commands.
+
+What happened is counted (`db/counters.py`), as a total and by the hour: a call to Claude in the
+hour in which it began, everything else in that in which it happened. What can change later (labels
+corrected, findings fixed or dismissed) and numbers of pull requests are queries of stored rows, so
+what retention has deleted is missing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Executable,
+    Label,
+    Select,
+    Subquery,
+    Table,
+    Text,
+    and_,
+    case,
+    cast,
+    distinct,
+    exists,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    union_all,
+)
+
+from hls_handler.analysis import Score
+from hls_handler.db.counters import FIGURES, LAST_WEBHOOK, NO_COUNTS, RENAMED
+from hls_handler.db.database import Database
+from hls_handler.db.tables import (
+    calls,
+    corrections,
+    counter_hours,
+    counters,
+    deliveries,
+    findings,
+    labels,
+)
+from hls_handler.db.values import EPOCH, HOUR_MS, from_ms, from_row, to_ms
+from hls_handler.events import PULL_REQUEST_EVENTS
+from hls_handler.store.calls import COUNTED_AS, IS_CALL
+from hls_handler.store.deliveries import Rename
+from hls_handler.store.figures import (
+    HOUR,
+    Counts,
+    DailyScore,
+    FiguresReport,
+    Period,
+    list_figures,
+    make_figures,
+)
+from hls_handler.store.replies import IS_PAID_BY, PAID, REPLY
+
+Series = Mapping[tuple[str, str], tuple[int, ...]]
+"""{(name, label): the number of each part of a period, oldest first}."""
+
+MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newest
+FEEDBACK = "feedback"
+FEEDBACK_NAMES = {
+    "kept": "labels not changed",
+    "corrected": "labels corrected",
+    "fixed": "findings fixed",
+    "dismissed": "findings dismissed",
+}
+"""What people did: the outcome of a label or a finding, and its name in a series."""
+_LABEL_OUTCOMES = ("kept", "corrected")
+_HAS_SCORES = '%"scores":[{%'
+_TOKENS = ("input", "output", "cache_write", "cache_read")
+
+_c = calls.c
+_d = deliveries.c
+_f = findings.c
+_h = counter_hours.c
+_n = counters.c
+_of_conversation = deliveries.alias("of_conversation")
+_IS_KEPT = and_(
+    labels.c.state != "intended",
+    labels.c.prompt_id.is_not(None),
+    ~exists().where(
+        *(corrections.c[key] == labels.c[key] for key in ("repository_id", "bot_login", "number")),
+        corrections.c.label == labels.c.name,
+    ),
+)
+_IS_OF_PULL_REQUEST = and_(
+    or_(*(_d.event == literal_column(f"'{event}'") for event in sorted(PULL_REQUEST_EVENTS))),
+    _d.conversation_key.is_not(None),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecentCall:
+    """A call to Claude whose usage and duration are known."""
+
+    took_s: float
+    cost_usd: float
+    event: str  # "pull_request"
+    conversation: str | None  # "owner/repo#7"; None if the event has none, and of batches
+
+
+class _ScoredReply(BaseModel):
+    scores: list[Score]
+
+
+class Statistics:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def counters(self) -> dict[tuple[str, str], int]:
+        """Return {(name, label): count}, without counters that store a time or an id. By default,
+        the label is "".
+        """
+        is_count = _n.name.not_in(NO_COUNTS)
+        query = select(_n.name, _n.label, _n.value).where(is_count)
+        with self._database.reading() as connection:
+            return {(row.name, row.label): row.value for row in connection.execute(query)}
+
+    def settled_counters(self) -> dict[tuple[str, str], int]:
+        """Return the counters without the estimated tokens and cost of calls in progress, so that
+        none ever decreases.
+
+        The estimate of a call whose end could not be stored is included an hour after its start.
+        """
+        is_count = _n.name.not_in(NO_COUNTS)
+        is_in_progress = and_(
+            _c.finished_at.is_(None), _c.started_at > self._database.now - HOUR_MS
+        )
+        unused: list[Label[Any]] = [
+            literal_column("NULL").label(name) for name in ("repository", *_TOKENS)
+        ]
+        counted = select(_n.name, _n.label, _n.value, *unused).where(is_count)
+        no_name: Label[Any] = literal_column("NULL").label("name")
+        estimated = select(no_name, COUNTED_AS, _c.cost_micro_usd, _d.repository)
+        estimated = estimated.add_columns(*(_c[f"{kind}_tokens"] for kind in _TOKENS))
+        estimated = estimated.join(deliveries, _d.id == _c.delivery_id).where(is_in_progress)
+        settled: Counter[tuple[str, str]] = Counter()
+        with self._database.reading() as connection:
+            # One statement reads both: between two, a call could end, and its estimate would stay.
+            for name, label, value, repository, *tokens in connection.execute(
+                union_all(counted, estimated)
+            ):
+                if name is not None:
+                    settled[name, label] += value
+                    continue
+                estimate = {("cost_micro_usd", ""): value, ("prompt_cost_micro_usd", label): value}
+                if repository is not None:
+                    estimate["repository_cost_micro_usd", repository] = value
+                estimate |= {
+                    ("tokens", kind): number for kind, number in zip(_TOKENS, tokens, strict=True)
+                }
+                settled.subtract({key: number for key, number in estimate.items() if number})
+        return dict(settled)
+
+    def recent_calls(self, *, limit: int) -> list[RecentCall]:
+        """Return the newest finished calls to Claude, at most `limit`, newest first."""
+        number = case((_d.batch_id.is_(None), func.coalesce(_d.number, _d.posted_on)))
+        query: Select[Any] = (
+            select(_c.duration_ms, _c.cost_micro_usd, _d.event, _d.repository)
+            .add_columns(number.label("number"))
+            .join(deliveries, _d.id == _c.delivery_id)
+            .where(_c.duration_ms.is_not(None))
+            .order_by(_c.id.desc())
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [
+                from_row(
+                    RecentCall,
+                    row,
+                    cost_usd=(row.cost_micro_usd or 0) / 1_000_000,
+                    conversation=None if row.number is None else f"{row.repository}#{row.number}",
+                )
+                for row in connection.execute(query)
+            ]
+
+    def last_webhooks(self) -> dict[str, datetime]:
+        """Return {"owner/repo": time of its last verified webhook}. The key "" has the latest time,
+        including pings.
+        """
+        query = select(_n.label, _n.value).where(_n.name == LAST_WEBHOOK)
+        with self._database.reading() as connection:
+            return {row.label: from_ms(row.value) for row in connection.execute(query)}
+
+    def renames(self) -> list[Rename]:
+        """Return the renamed and transferred repositories, oldest first."""
+        query = select(_n.label, _n.value).where(_n.name == RENAMED)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(_n.value)).all()
+        renames = []
+        for label, moment in rows:
+            former, _, name = label.partition(" ")
+            renames.append(Rename(former, name, from_ms(moment)))
+        return renames
+
+    def series(self, names: Collection[str], period: Period) -> Series:
+        """Return the counters by hour with these names."""
+        part = _part_of(_h.hour, period)
+        query = select(_h.name, _h.label, part, func.sum(_h.value))
+        query = query.where(_is_in(names, period)).group_by(_h.name, _h.label, "part")
+        return self._read_series(query, period)
+
+    def feedback(self, period: Period) -> Series:
+        """Return what people did: {("feedback", "findings fixed"): (3, 0)}. A label counts when it
+        was set, a finding when it was raised.
+        """
+        rows = _list_feedback(period)
+        name: ColumnElement[str] = literal_column(f"'{FEEDBACK}'")
+        label = case(FEEDBACK_NAMES, value=rows.c.outcome).label("label")
+        query = select(name, label, _part_of(rows.c.counted_at, period), func.count())
+        query = query.where(rows.c.outcome.in_(list(FEEDBACK_NAMES)))
+        return self._read_series(query.group_by("label", "part"), period)
+
+    def _read_series(self, query: Executable, period: Period) -> Series:
+        size = len(period.starts)
+        series: dict[tuple[str, str], list[int]] = {}
+        with self._database.reading() as connection:
+            for name, label, part, number in connection.execute(query):
+                series.setdefault((name, label), [0] * size)[part] = int(number)
+        return {key: tuple(parts) for key, parts in series.items()}
+
+    def count_findings(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return {prompt id: {category: {state: number}}} of all findings on pull requests.
+
+        Besides the states, "raised" counts all findings, and "accepted" those with thumbs up.
+        """
+        groups = (_f.prompt_id, _f.category, _f.state)
+        accepted = func.count().filter(_f.is_accepted)
+        query = select(*groups, func.count().label("raised"), accepted.label("accepted"))
+        numbers: dict[str, dict[str, dict[str, int]]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(query.group_by(*groups).order_by(*groups)):
+                categories = numbers.setdefault(row.prompt_id, {})
+                of_category = categories.setdefault(row.category, {"raised": 0, "accepted": 0})
+                of_category["raised"] += row.raised
+                of_category["accepted"] += row.accepted
+                of_category[row.state] = row.raised
+        return numbers
+
+    def report(
+        self,
+        since: datetime,
+        until: datetime,
+        *,
+        repository: str | None = None,
+        has_authors: bool = False,
+    ) -> FiguresReport:
+        """Return the figures of the hours that begin from `since`, or within its hour, until before
+        `until`.
+
+        `repository` is "owner/repo" in any case; None stands for all. Raises `StoreUnavailable`.
+        """
+        begin = since - (since - EPOCH) % HOUR
+        with self._database.reading() as connection:
+            first = _find_first_hour(connection)
+            is_complete = first is None or first <= begin
+            if first is not None and begin < first < until:
+                begin = first
+            span = _Span(connection, Period(begin, until, HOUR), repository)
+            minutes = (until - begin) / timedelta(minutes=1)
+            repositories = span.count("repository")
+            total = sum(repositories.values(), Counter[str]())
+            authors = None
+            if has_authors:
+                authors = list_figures(span.count("author"), minutes)
+            return FiguresReport(
+                since=begin,
+                until=until,
+                is_complete=is_complete,
+                repository=repository,
+                total=make_figures("total", minutes, total),
+                repositories=list_figures(repositories, minutes),
+                authors=authors,
+                scores=tuple(span.scores()),
+            )
+
+
+def _part_of(moment: ColumnElement[int], period: Period) -> Label[int]:
+    """Return the index of the part of the period in which a time (ms) is, as the column "part"."""
+    part = (moment - to_ms(period.since)) // (period.step // timedelta(milliseconds=1))
+    return part.label("part")
+
+
+def _is_within(moment: ColumnElement[Any], period: Period) -> ColumnElement[bool]:
+    return and_(moment >= to_ms(period.since), moment < to_ms(period.until))
+
+
+def _is_in(names: Collection[str], period: Period) -> ColumnElement[bool]:
+    return and_(_h.name.in_(sorted(names)), _is_within(_h.hour, period))
+
+
+def _find_first_hour(connection: Connection) -> datetime | None:
+    """Return the first hour of which the figures of repositories are counted."""
+    names = [f"repository_{figure}" for figure in FIGURES]
+    first_ms = connection.execute(select(func.min(_h.hour)).where(_h.name.in_(names))).scalar()
+    return None if first_ms is None else from_ms(first_ms)
+
+
+def _list_feedback(period: Period) -> Subquery:
+    """Return the labels that were set in the period and the findings raised in it, with what
+    became of them.
+    """
+    sources: tuple[tuple[Table, ColumnElement[int], Any, Any, ColumnElement[bool]], ...] = (
+        (labels, labels.c.set_at, literal_column("'kept'"), false(), _IS_KEPT),
+        (corrections, corrections.c.set_at, literal_column("'corrected'"), false(), true()),
+        (findings, _f.raised_at, _f.state, _f.is_accepted, true()),
+    )
+    queries = [
+        select(
+            table.c.repository_id,
+            table.c.number,
+            moment.label("counted_at"),
+            cast(outcome, Text).label("outcome"),
+            is_accepted.label("is_accepted"),
+        ).where(_is_within(moment, period), which)
+        for table, moment, outcome, is_accepted, which in sources
+    ]
+    return union_all(*queries).subquery()
+
+
+def _count_finding(state: str, number: int, *, is_accepted: bool) -> Counts:
+    is_acted_on = state == "fixed" or (is_accepted and state != "dismissed")
+    counts = Counter({state: number, "raised": number})
+    if is_accepted:
+        counts["accepted"] = number
+    if is_acted_on:
+        counts["acted_on"] = number
+    if is_acted_on or state in ("dismissed", "ignored"):
+        counts["decided"] = number
+    return counts
+
+
+class _Span:
+    """The counters and queries about one period, on one connection."""
+
+    def __init__(self, connection: Connection, period: Period, repository: str | None) -> None:
+        self._connection = connection
+        self._period = period
+        self._repository = repository
+        self._is_wanted: ColumnElement[bool] = _d.repository.is_not(None)
+        if repository is not None:
+            self._is_wanted = func.lower(_d.repository) == repository.lower()
+        self._has_ended = and_(_is_within(_d.finished_at, period), self._is_wanted)
+
+    def count(self, group: Literal["repository", "author"]) -> Mapping[str, Counts]:
+        """Return {"octo/widgets": {"ended:done": 3, "raised": 2}}, or the same by author."""
+        counts = self._sum_hours(group)
+        name = {"repository": _d.repository, "author": _d.author}[group]
+        for query in (self._pull_requests(name), self._costs(name)):
+            for row in self._connection.execute(query):
+                numbers = row._asdict()
+                of_name = counts[numbers.pop("name")]
+                of_name.update({key: int(number or 0) for key, number in numbers.items()})
+        for of_name, outcome, is_accepted, number in self._connection.execute(self._feedback(name)):
+            if outcome in _LABEL_OUTCOMES:
+                counts[of_name][outcome] += int(number)
+            else:
+                counts[of_name] += _count_finding(outcome, int(number), is_accepted=is_accepted)
+        return counts
+
+    def scores(self) -> Iterator[DailyScore]:
+        is_review = and_(self._has_ended, _d.event == "pull_request", _d.batch_id.is_(None))
+        query = (
+            select(_d.finished_at, REPLY.label("reply"))
+            .join(calls, _c.delivery_id == _d.id)
+            .outerjoin(PAID, IS_PAID_BY)
+            .where(is_review, _c.reply_type.is_not(None), REPLY.like(_HAS_SCORES))
+            .order_by(_d.finished_at.desc())
+            .limit(MAX_SCORED)
+        )
+        by_day: defaultdict[tuple[date, str], list[int]] = defaultdict(list)
+        for row in self._connection.execute(query):
+            with suppress(ValidationError):  # another version may have written it
+                for score in _ScoredReply.model_validate_json(row.reply).scores:
+                    by_day[from_ms(row.finished_at).date(), score.dimension].append(score.score)
+        for (day, dimension), scores in sorted(by_day.items()):
+            yield DailyScore(day, dimension, round(sum(scores) / len(scores), 2), len(scores))
+
+    def _sum_hours(self, group: str) -> defaultdict[str, Counts]:
+        names = [f"{group}_{figure}" for figure in FIGURES]
+        query = select(_h.name, _h.label, func.sum(_h.value).label("total"))
+        query = query.where(_is_in(names, self._period)).group_by(_h.name, _h.label)
+        counts: defaultdict[str, Counts] = defaultdict(Counter)
+        for row in self._connection.execute(query):
+            groups, separator, part = row.label.partition(":")  # "mona octo/widgets:done"
+            author_or_repository, _, of_author = groups.partition(" ")
+            repository = of_author or author_or_repository
+            if self._repository is None or repository.lower() == self._repository.lower():
+                figure = row.name.removeprefix(f"{group}_") + separator + part
+                counts[author_or_repository][figure] += int(row.total)
+        return counts
+
+    def _pull_requests(self, name: Column[str]) -> Executable:
+        is_analysed = and_(_IS_OF_PULL_REQUEST, _d.analysis_status == "done")
+        number = func.count(distinct(_d.conversation_key)).label("pull_requests")
+        return (
+            select(name.label("name"), number)
+            .where(self._has_ended, is_analysed, name.is_not(None))
+            .group_by(name)
+        )
+
+    def _costs(self, name: Column[str]) -> Executable:
+        """Return the cost of pull requests with at least one call, and their number."""
+        number = func.count(distinct(_d.conversation_key))
+        return (
+            select(
+                name.label("name"),
+                func.sum(_c.cost_micro_usd).label("pull_request_cost_micro_usd"),
+                number.label("pull_requests_with_calls"),
+            )
+            .join(deliveries, _d.id == _c.delivery_id)
+            .where(_is_within(_c.started_at, self._period), IS_CALL, self._is_wanted)
+            .where(_IS_OF_PULL_REQUEST, name.is_not(None))
+            .group_by(name)
+        )
+
+    def _feedback(self, name: Column[str]) -> Executable:
+        """Count labels and findings. The newest delivery of a conversation has its repository and
+        author.
+        """
+        rows = _list_feedback(self._period)
+        groups = (rows.c.repository_id, rows.c.number, rows.c.outcome, rows.c.is_accepted)
+        counted = select(*groups, func.count().label("rows")).group_by(*groups).subquery()
+        key = cast(counted.c.repository_id, Text) + "#" + cast(counted.c.number, Text)
+        newest = select(func.max(_of_conversation.c.id)).where(
+            _of_conversation.c.conversation_key == key
+        )
+        columns = (name.label("name"), counted.c.outcome, counted.c.is_accepted)
+        return (
+            select(*columns, func.sum(counted.c.rows))
+            .join_from(counted, deliveries, _d.id == newest.scalar_subquery())
+            .where(self._is_wanted, name.is_not(None))
+            .group_by(*columns)
+        )
