@@ -27,6 +27,7 @@ from hls_handler.batches.triage import undo
 from hls_handler.db.tables import findings
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.storage import Storage
+from hls_handler.store.batches import Batch
 from tests.crash.scenarios import FreshRepository
 from tests.e2e.service import Service, settings_text, wait_until
 from tests.github_fake.faults import Fault
@@ -180,6 +181,9 @@ def continue_work(world: World) -> None:
         try:
             service.start()
             service.until_idle(within_s=180)  # a comment may appear within a minute
+            batch = store.batches.find(TRIAGE_RUN)  # the run has become a batch
+            assert batch is not None
+            wait_for_batch(store, batch)
             for number in (PROCESSED, COMMENTED, WAITING, TRIAGED, TRIAGED_IN_PART):
                 assert (number, world.shown(number)) == (number, ONCE)
             assert count_calls(store) == CALLS
@@ -191,15 +195,21 @@ def continue_work(world: World) -> None:
                 f"issues/{WAITING}/labels",
                 f"statuses/{world.pull.head_sha}",
             ]
-            batch = store.batches.find(TRIAGE_RUN)  # the run has become a batch
-            assert batch is not None
             assert store.batches.load_progress(batch).state == "done"
             undo(store, batch, by="mona")
-            service.until_idle()
+            wait_for_batch(store, batch)
             for number in (TRIAGED, TRIAGED_IN_PART):
                 assert (number, world.shown(number)) == (number, UNDONE)
         finally:
             service.stop(signal.SIGKILL)
+
+
+def wait_for_batch(store: Storage, batch: Batch) -> None:
+    """Wait until its deliveries have ended, or those of its undo."""
+    wait_until(
+        lambda: not any(delivery.is_open for delivery in store.batches.load_progress(batch).shown),
+        within_s=180,
+    )
 
 
 CALLS = {
