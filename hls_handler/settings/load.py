@@ -33,6 +33,11 @@ from hls_handler.untrusted.masking import MASK, compile_secrets
 
 SETTINGS_FILE = Path("config/settings.yaml")
 
+NO_OWN_FILE = (
+    f"there is no {SETTINGS_FILE} in this folder, so the shipped example was read;"
+    " `hls init` writes one"
+)
+
 
 def read_file(path: Path) -> bytes:
     """Return the content of a regular file. Of another one, such as a pipe, reading might never
@@ -102,6 +107,8 @@ def load_settings(
     # these replace sentences about a value that was not the real one
     lines = tree.format_problems(problems | tree.rejected | expansion.problems)
     if lines or settings is None:
+        if path == shipped.SETTINGS:
+            lines = [*lines, Sentence(NO_OWN_FILE, Kind.SETTINGS_FILE)]
         secrets = compile_secrets(expansion.find_secrets(root))
         raise SettingsError([rephrase(line, secrets.sub(MASK, line)) for line in lines])
     sources = replace(tree.sources, options={f"server.{name}": f"--{name}" for name in options})

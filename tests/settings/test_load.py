@@ -67,6 +67,15 @@ def test_own_settings_file_takes_precedence_over_the_shipped_one(
     )
 
 
+def test_problems_of_the_shipped_settings_say_that_there_are_no_own_ones(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(shipped.SETTINGS, {}, dotenv=tmp_path / ".env")
+    assert raised.value.problems[-1] == (
+        "there is no config/settings.yaml in this folder, so the shipped example was read;"
+        " `hls init` writes one"
+    )
+
+
 def shipped_with_every_line() -> str:
     """Return the shipped file with every line active, except that of the App."""
     text = shipped.SETTINGS.read_text(encoding="utf-8")
