@@ -35,7 +35,7 @@ def list_labels(model: type[ReplyFields]) -> Iterator[tuple[str, str]]:
 def format_triggers(library: Library, prompt: Prompt) -> str:
     """Return "issues.opened, after issues/triage"."""
     predecessors = [f"after {name}" for name in library.predecessors(prompt.name)]
-    return ", ".join([*prompt.on, *predecessors])
+    return ", ".join([*prompt.on, *predecessors]) or "no event of its own"
 
 
 def _is_version_of(prompt_id: str, other_id: str) -> bool:
