@@ -38,7 +38,7 @@ class ListedDelivery(TypedDict):
     number: int | None
     title: Annotated[
         str | None,
-        Field(description=("of the issue or pull request")),
+        Field(description=("of the issue, pull request, run, push or release")),
     ]
     sender: Annotated[str | None, Field(description="login")]
     state: State

@@ -93,11 +93,17 @@ class EnvelopeCommit(msgspec.Struct, frozen=True):
     conclusion: str | None = None
     name: str | None = None
     app: EnvelopeApp | None = None
+    head_branch: str | None = None
     head_ref: str | None = None
+
+
+class EnvelopePushedCommit(msgspec.Struct, frozen=True):
+    """One of the commits of a push, which are only counted."""
 
 
 class EnvelopeRelease(msgspec.Struct, frozen=True):
     author: EnvelopeAccount | None = None
+    tag_name: str | None = None
 
 
 class EnvelopeInstallation(msgspec.Struct, frozen=True):
@@ -127,6 +133,8 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     review: EnvelopeComment | None = None
     comment: EnvelopeComment | None = None
     thread: EnvelopeThread | None = None
+    ref: str | None = None  # of a push: "refs/heads/main"
+    commits: tuple[EnvelopePushedCommit, ...] | None = None
     workflow_run: EnvelopeCommit | None = None
     release: EnvelopeRelease | None = None
     check_run: EnvelopeCommit | None = None

@@ -49,7 +49,9 @@ class DeliveryRow:
     number: int | None
     head_sha: str | None
     sender: str | None  # login; None if GitHub names none
-    title: str | None  # of the issue or pull request; redacted, at most 200 characters
+    title: (
+        str | None
+    )  # of the issue, pull request, run, push or release; redacted, at most 200 characters
     priority: int
     received_at: datetime  # when GitHub first sent it
     queued_at: datetime  # when the receiver or an operator last queued it

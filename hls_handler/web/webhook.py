@@ -39,6 +39,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import webhook_secrets
 from hls_handler.untrusted.cleaning import clean_title
+from hls_handler.wording import count
 
 CONTENT_TYPE = b"content-type"
 CONTENT_LENGTH = b"content-length"
@@ -297,11 +298,8 @@ def _from_envelope(
     former_name = ""
     if headers.event == "repository":
         former_name = envelope.former_name
-    title: str | None = None
     author: str | None = None
     conversation = envelope.conversation
-    if conversation is not None and conversation.title:
-        title = clean_title(conversation.title)
     if conversation is not None and conversation.user is not None and settings.metrics.authors:
         author = conversation.user.login
     return NewDelivery(
@@ -316,9 +314,28 @@ def _from_envelope(
         head_sha=_find_head_sha(envelope) or None,
         author=author,
         sender=envelope.sender_login or None,
-        title=title,
+        title=clean_title(_find_title(headers.event, envelope)) or None,
         former_name=former_name,
     )
+
+
+def _find_title(event: str, envelope: WebhookEnvelope) -> str:
+    """Return the title of the issue or pull request; of a run its workflow and branch, of a push
+    its branch and number of commits, of a release its tag; "" of other events.
+    """
+    run = envelope.workflow_run or envelope.check_run
+    if envelope.conversation is not None:
+        return envelope.conversation.title or ""
+    if run is not None and run.name and run.head_branch:
+        return f"{run.name} on {run.head_branch}"
+    if run is not None:
+        return run.name or ""
+    if envelope.release is not None:
+        return envelope.release.tag_name or ""
+    if event == "push" and envelope.ref is not None:
+        branch = envelope.ref.removeprefix("refs/heads/").removeprefix("refs/")
+        return f"{branch}: {count(len(envelope.commits or ()), 'commit')}"
+    return ""
 
 
 def _find_number(event: str, envelope: WebhookEnvelope) -> int | None:

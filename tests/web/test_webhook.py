@@ -229,3 +229,28 @@ def test_rule_5_a_body_that_does_not_match_its_event_is_rejected(
 )
 def test_title_is_stored_in_one_line_redacted_and_cut(title: str, stored: str | None) -> None:
     assert arrived(payload(issue={"number": 7, "title": title}), NO).title == stored
+
+
+@pytest.mark.parametrize(
+    ("event", "body", "title"),
+    [
+        (
+            "workflow_run",
+            {"workflow_run": {"head_sha": "a1", "name": "CI", "head_branch": "main"}},
+            "CI on main",
+        ),
+        ("check_run", {"check_run": {"head_sha": "a1", "name": "lint"}}, "lint"),
+        (
+            "push",
+            {"ref": "refs/heads/fix", "commits": [{"id": "a"}, {"id": "b"}]},
+            "fix: 2 commits",
+        ),
+        ("push", {"ref": "refs/tags/v1.2.0", "commits": []}, "tags/v1.2.0: 0 commits"),
+        ("release", {"release": {"tag_name": "v1.2.0"}}, "v1.2.0"),
+        ("star", {"action": "created"}, None),
+    ],
+)
+def test_runs_pushes_and_releases_have_titles(
+    event: str, body: dict[str, object], title: str | None
+) -> None:
+    assert arrived(payload(issue=None, **body), NO, event=event).title == title
