@@ -282,7 +282,7 @@ class EventLines(TextLines):
         event = ".".join(filter(None, (fields.get("event"), fields.get("action"))))
         spent = []
         if fields.get("duration_ms") is not None:
-            spent.append(format_seconds(fields["duration_ms"] / 1000))
+            spent.append(f"{format_seconds(fields['duration_ms'] / 1000)} from the receipt")
         if fields.get("cost_usd"):
             spent.append(format_usd(fields["cost_usd"]))
         conversation = fields.get("repository")

@@ -341,7 +341,7 @@ def test_terminal_shows_one_line_for_each_event_when_it_has_ended(
     assert lines == [
         f"{dim} \x1b[2mignored   \x1b[0m octo/widgets  issues.opened  a bot",
         (
-            f"{dim} \x1b[32mdone      \x1b[0m octo/widgets#7  issues.opened  added \\x1b[2J  2.1 s,"
-            " $0.00060"
+            f"{dim} \x1b[32mdone      \x1b[0m octo/widgets#7  issues.opened  added \\x1b[2J  2.1 s from"
+            " the receipt, $0.00060"
         ),
     ]

@@ -5,8 +5,7 @@ on a conversation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from typing import Annotated, get_args
@@ -40,7 +39,7 @@ from hls_handler.db.values import EPOCH
 from hls_handler.deliveries import ListedState, shorten_guid
 from hls_handler.errors import InvalidQuery
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
-from hls_handler.reports.delivery_query import make_search, parse_query, parse_time
+from hls_handler.reports.delivery_query import make_search, parse_shorthands
 from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
 from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
 from hls_handler.reports.retry import (
@@ -249,28 +248,11 @@ def _parse_search(
     """Return the search for the words of a query, and for options in place of words."""
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
-    now = utc_now()
-    options = {"is": state, "repo": repository}
+    shorthands = {"state": state, "repository": repository, "since": since, "until": until}
     try:
-        words = parse_query(" ".join(query or ()))
-        words |= {name: value for name, value in options.items() if value is not None}
-        search = make_search(words, now)
+        return make_search(parse_shorthands(" ".join(query or ()), shorthands), utc_now())
     except InvalidQuery as exc:
         raise typer.BadParameter(str(exc), param_hint="QUERY") from None
-    if since is not None:
-        search = replace(search, since=_parse_time("--since", since, now))
-    if until is not None:
-        search = replace(search, until=_parse_time("--until", until, now))
-    return search
-
-
-def _parse_time(option: str, given: str, now: datetime) -> datetime:
-    try:
-        return parse_time(given, now)
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(
-            "write it as 7d, 24h, 30m or 2026-11-23T12:00", param_hint=option
-        ) from None
 
 
 Chosen = Annotated[

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_list import (
@@ -94,6 +94,7 @@ class DeliveryPages:
             self._frame.page("/deliveries", self._list),
             self._frame.form("/deliveries/retry", self._retry_all),
             self._frame.form("/deliveries/discard", self._discard_all),
+            self._frame.page("/deliveries/count", self._count_dead),
             self._frame.page("/deliveries/{guid}", self._show),
             self._frame.form("/deliveries/{guid}/retry", self._retry),
         ]
@@ -156,6 +157,13 @@ class DeliveryPages:
             first_page=find_list(q=query) if before else "",
             next_page=find_list(q=query, before=listed.next) if listed.next else "",
         )
+
+    def _count_dead(self, _request: Request) -> Response:
+        """Show the number of dead deliveries, which the navigation of each page reads."""
+        number = self._store.searches.count(DeliverySearch(state="dead"))
+        if number == 0:
+            return HTMLResponse("")
+        return HTMLResponse(f'<span class="counter">{number:,} dead</span>')
 
     def _retry_all(self, request: Request, form: Form) -> Response:
         change = self._parse_change(request, form)

@@ -40,7 +40,6 @@ NAVIGATION = {
     "Batches": "/batches",
     "Figures": "/figures",
     "Log": "/log",
-    "Documentation": "/docs",
 }
 NOTHING = "\u2013"  # there is nothing to show
 MAX_PATH = 200  # characters of a path that an error quotes

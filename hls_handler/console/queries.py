@@ -26,12 +26,10 @@ from hls_handler.errors import InvalidQuery
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.log_ring import Level
 from hls_handler.reports.delivery_query import (
-    TEXT,
     WAITING,
     make_search,
     parse_moment,
-    parse_query,
-    strip_quotes,
+    parse_shorthands,
 )
 from hls_handler.reports.retry import RETRIED, Retried
 from hls_handler.store.analyses import AnalysisSearch, Kind
@@ -153,23 +151,12 @@ class _DeliveryFilters(Query):
 
     def words(self) -> dict[str, str]:
         """Return the words of the query. Raises `InvalidFilter`."""
+        shorthands = {name: getattr(self, name) for name in _DeliveryFilters.model_fields}
+        query = shorthands.pop("q") or ""
         try:
-            words = parse_query(self.q or "")
+            return parse_shorthands(query, shorthands)
         except InvalidQuery as exc:
             raise InvalidFilter(str(exc)) from None
-        given: dict[str, object | None] = {
-            "is": self.state,
-            "repo": self.repository,
-            "event": self.event,
-            "sender": self.sender,
-        }
-        if self.text is not None:
-            # as in the links and forms of the list, which have the text in a query
-            given[TEXT] = strip_quotes(self.text).strip()
-        for name, moment in (("since", self.since), ("until", self.until)):
-            if moment is not None:
-                given[name] = moment.replace(tzinfo=None).isoformat()
-        return words | {name: str(value) for name, value in given.items() if value is not None}
 
     def search(self, now: datetime) -> DeliverySearch:
         """Return the search, whose ages are counted back from `now`. Raises `InvalidFilter`."""

@@ -45,6 +45,9 @@ EXPECTED: Mapping[str, str] = {
     "retried": "the number that a retry of several deliveries named",
 }
 
+SHORTHANDS: Mapping[str, str] = {"state": "is", "repository": "repo"}
+"""Options and parameters whose words have other names."""
+
 _TOKEN = re.compile(r'"[^"]*"|[a-z]+:"[^"]*"|\S+')
 _FILTER = re.compile(r"([a-z]+):(?!//)(.*)")
 _CONVERSATION = re.compile(
@@ -85,6 +88,22 @@ def parse_query(given: str) -> dict[str, str]:
     text = " ".join(texts).strip()
     if text:
         words[TEXT] = text
+    return words
+
+
+def parse_shorthands(query: str, shorthands: Mapping[str, object]) -> dict[str, str]:
+    """Return the words of a query, in which the options of a command or the parameters of an
+    address take the places of the words for the same. Raises `InvalidQuery`.
+    """
+    words = parse_query(query)
+    for name, value in shorthands.items():
+        if isinstance(value, datetime):
+            value = value.replace(tzinfo=None).isoformat()
+        if name == TEXT and value is not None:
+            # as in the links and forms of the list, which have the text in a query
+            value = strip_quotes(str(value)).strip()
+        if value is not None:
+            words[SHORTHANDS.get(name, name)] = str(value)
     return words
 
 

@@ -142,7 +142,7 @@ def test_retry_of_a_group_ends_with_counts_by_result(store: Storage, browser: Br
     shown = browser.get(followed).body.decode()
     assert "2 failed again (Claude answered … to" in shown
     assert "), 1 done." in shown
-    assert "hx-get" not in shown
+    assert "every 3s" not in shown
     assert state_of(store, "gone") == "dead"
 
 
@@ -299,3 +299,15 @@ def test_size_of_statements_does_not_depend_on_the_number_of_reasons(
     found = re.findall(r'href="/deliveries/(\w+)" title', shown)
     assert found == ["key29", "key28", "key27"]
     assert max(sizes) < 20
+
+
+def test_the_navigation_counts_dead_deliveries_and_not_discarded_ones(
+    browser: Browser, store: Storage
+) -> None:
+    assert 'hx-get="/deliveries/count"' in page(browser)
+    assert browser.get("/deliveries/count", x_api_key=KEY).body == b""
+    fail(store, "a1", "the key was rejected")
+    fail(store, "a2", "the key was rejected")
+    store.queue.discard("a2")
+    count = browser.get("/deliveries/count", x_api_key=KEY).body.decode()
+    assert count == '<span class="counter">1 dead</span>'

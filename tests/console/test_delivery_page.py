@@ -141,12 +141,14 @@ def fail(store: Storage, guid: str, reason: str = "{}") -> None:
     store.queue.finish(lease, End("dead", reason.format(error)), took_s=1.0)
 
 
-def test_duration_is_without_waits_as_in_the_list(browser: Browser, store: Storage) -> None:
+def test_duration_of_the_work_is_that_of_the_list_beside_the_time_from_the_receipt(
+    browser: Browser, store: Storage
+) -> None:
     lease = begin(store, "g1")
     step = Checkpoint("gather", 0, 1, "{}", 1.5, store.now(), 1)
     store.checkpoints.save(lease, step)
     store.queue.finish(lease, End("done", "commented"), took_s=350.0)
-    assert "<dt>Duration</dt><dd>1.5 s</dd>" in page_of(browser)
+    assert "<dt>Duration</dt><dd>1.5 s of work, 5.8 min from the receipt</dd>" in page_of(browser)
     listed = browser.get("/deliveries").body.decode()
     assert '<td role="cell" class="num" data-label="Duration">1.5 s</td>' in listed
 

@@ -68,7 +68,9 @@ def test_page_needs_no_key_and_has_the_frame_of_the_console(browser: Browser) ->
     assert '<a href="/sign-in">Sign in</a>' in page
     signed_in = browser.get("/docs/comments.md", x_api_key=KEY).body.decode()
     assert '<nav class="tabs" aria-label="Pages">\n<a href="/">Overview</a>' in signed_in
-    assert '<a href="/docs" aria-current="true">Documentation</a>' in signed_in
+    assert (
+        '<a href="/docs">Documentation</a> · <a href="/docs/http.md#the-api">API</a>' in signed_in
+    )
 
 
 def test_each_link_leads_to_a_page_and_a_heading(browser: Browser) -> None:

@@ -70,7 +70,7 @@ def test_page_with_filters_loads_itself_again_unless_it_is_paused(browser: Brows
     assert '<a href="/log?level=ERROR&amp;id=x%26y&amp;paused=true">Pause</a>' in page
     assert "DEBUG" not in page  # logging.level is INFO
     paused = browser.get("/log?id=x%26y&paused=true").body.decode()
-    assert "hx-get" not in paused
+    assert "every 3s" not in paused
     assert 'Paused. <a href="/log?id=x%26y">Show new lines</a>' in paused
     browser.cookie = ""
     assert browser.get("/log", hx_request="true").headers["hx-refresh"] == "true"
