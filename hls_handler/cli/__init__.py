@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "deliveries:deliveries",
         "List, show, retry and discard deliveries. Works while the service runs.",
     ),
-    "why": ("deliveries:why", "Explain what HLS did on an issue or pull request."),
+    "why": ("why:why", "Explain what HLS did on an issue or pull request."),
     "batch": ("batch:batch", "Ask Claude about many things, at a price that you set."),
     "backup": ("maintenance:backup", "Copy the SQLite database to FILE."),
     "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),

@@ -1,22 +1,18 @@
-"""`hls deliveries` lists, shows, retries and discards deliveries. `hls why` explains what HLS did
-on a conversation.
-"""
+"""`hls deliveries` lists, shows, retries and discards deliveries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from functools import partial
 from itertools import islice
 from typing import Annotated, get_args
 
 import typer
 
-from hls_handler.cli.github_names import require_conversation, require_repository
+from hls_handler.cli.github_names import require_repository
 from hls_handler.cli.options import (
     AsJson,
     Config,
-    Limit,
     fail,
     load,
     log_as_operator,
@@ -35,7 +31,6 @@ from hls_handler.cli.terminal import (
     print_table,
     track,
 )
-from hls_handler.db.values import EPOCH
 from hls_handler.deliveries import ListedState, shorten_guid
 from hls_handler.errors import InvalidQuery
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
@@ -54,9 +49,7 @@ from hls_handler.reports.retry import (
 )
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.deliveries import DeliveryRow, find_outdated_names
-from hls_handler.store.figures import Period
-from hls_handler.store.numbers import Statistics
+from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import DeliverySearch
 from hls_handler.wording import count, format_relative
 
@@ -64,18 +57,6 @@ deliveries = typer.Typer(
     help="List, show, retry and discard deliveries. Works while the service runs.",
     no_args_is_help=True,
     rich_markup_mode=None,
-)
-
-HOUR = timedelta(hours=1)
-MINUTE = "%Y-%m-%d %H:%M"  # format of a time
-KEPT_BY_GITHUB = timedelta(days=3)
-READ_MISSED = (
-    "`hls catch-up` reads webhooks that GitHub could not deliver; `hls listen --since 2h` "
-    "reads those of the two hours before its start, too"
-)
-WHERE_TO_LOOK = (
-    "the webhook's Recent Deliveries on GitHub show whether an event was sent, and "
-    "`hls deliveries list` shows what was received"
 )
 
 GUID_HELP = "The delivery's GUID, a unique prefix of it, or its request id."
@@ -396,79 +377,3 @@ def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:
             "`hls deliveries list` shows all of them"
         )
     return row
-
-
-def why(
-    conversation: Annotated[
-        str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request, or its URL.")
-    ],
-    as_json: AsJson = False,
-    limit: Limit = None,
-    config: Config = None,
-) -> None:
-    """Explain what HLS did on an issue or pull request.
-
-    Prints for each delivery, oldest first: the rule and the line of the settings that accepted or
-    ignored it, the prompt, Claude's reply, what was posted or why nothing was posted, and the cost.
-    --limit prints the newest ones only. Works while the service runs.
-    """
-    settings = load(config, credentials=False)
-    repository, number = require_conversation(conversation, base_url=settings.github.base_url)
-    with require_existing_store(settings) as store:
-        rows = [*store.deliveries.of_conversation(repository, number)]
-        if limit is not None:
-            rows = rows[-limit:]
-        reports = [load_report(store, row) for row in rows]
-        rejected = ""
-        if not reports:
-            rejected = _describe_unverified(store, repository)
-        notice = _describe_rename(settings, store.statistics, repository, number)
-    if not reports and notice is None:
-        days = count(settings.storage.keep_days, "day")
-        print_line(f"nothing was received for {repository}#{number} in {days}", err=True)
-        for line in filter(None, (rejected, READ_MISSED, WHERE_TO_LOOK)):
-            print_line(line, err=True)
-        raise typer.Exit(1)
-    if as_json:
-        print_json({"deliveries": [report_to_dict(report) for report in reports]})
-        return
-    for position, report in enumerate(reports):
-        if position:
-            print_line("")
-        for sentence in format_report(report):
-            print_line(sentence)
-    if notice is not None:
-        print_line(notice)
-
-
-def _describe_unverified(store: Storage, repository: str) -> str:
-    """Return a sentence about the requests with 401 since the repository's last webhook.
-
-    Of a repository without one, about those of the days for which GitHub keeps webhooks.
-    """
-    now = store.now()
-    last = store.statistics.last_webhooks().get(repository)
-    begin = last or now - KEPT_BY_GITHUB
-    since = begin - (begin - EPOCH) % HOUR  # rejected requests are counted by the hour
-    period = Period(since, now + HOUR, step=now + HOUR - since)
-    (number,) = store.statistics.series(["rejected"], period).get(("rejected", "401"), (0,))
-    sentences = []
-    if last is not None:
-        sentences.append(f"the last webhook of {repository} came at {last:{MINUTE}} UTC")
-    if number:
-        requests = f"{count(number, 'request')} to the webhook path got 401"
-        sentences.append(f"{requests} since {since:{MINUTE}} UTC, of any repository")
-    return "; ".join(sentences)
-
-
-def _describe_rename(
-    settings: Settings, statistics: Statistics, repository: str, number: int
-) -> str | None:
-    """Return a sentence about the new name of a renamed repository; None if it was not renamed."""
-    renames = [one for one in statistics.renames() if one.former.lower() == repository.lower()]
-    if not renames:
-        return None
-    last = renames[-1]
-    outdated = find_outdated_names(settings, [last], statistics.last_webhooks())
-    known = next(outdated, f"{last.former} is {last.name} since {last.at:%Y-%m-%d %H:%M} UTC")
-    return f"{known}: `hls why {last.name}#{number}` shows what was received since then"
