@@ -171,10 +171,10 @@ def _print_table(rows: Sequence[DeliveryRow], pauses: Sequence[Pause], total: in
             below.append(describe_pause(pause))
         below.insert(0, " · ".join(filter(None, about)))
         cells.append((received, Cell(shorten_guid(row.guid)), state, Cell(title, below=below)))
-    shown = f"{len(rows):,} of {count(total, 'delivery')}"
+    footer = f"{len(rows):,} of {count(total, 'delivery')}"
     if len(rows) < total:
-        shown += "; --limit shows more"
-    print_table(COLUMNS, cells, shown)
+        footer += "; --limit shows more"
+    print_table(COLUMNS, cells, footer)
 
 
 def _print_list(rows: Sequence[DeliveryRow], pauses: Sequence[Pause]) -> None:
@@ -298,10 +298,10 @@ def retry(
             _print_result(result, number)
             return
         row = _require_found(store.deliveries.find(guid), guid)
-        one = retry_delivery(store, row, settings, by=log_as_operator(settings))
-    if not one.is_queued:
-        fail(one.sentence)
-    print_line(one.sentence)
+        retried = retry_delivery(store, row, settings, by=log_as_operator(settings))
+    if not retried.is_queued:
+        fail(retried.sentence)
+    print_line(retried.sentence)
 
 
 @deliveries.command()

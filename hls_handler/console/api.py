@@ -64,16 +64,16 @@ class Api:
 
     def _list_analyses(self, request: Request, given: AnalysesQuery) -> Response:
         search = given.search()
-        found = self._store.analyses.find(search)
+        page = self._store.analyses.find(search)
         following = search.offset + search.limit
         can_go_on = following <= MAX_OFFSET
         query = urlencode({**request.query_params, "offset": following})
         document: AnalysesDocument = {
-            "analyses": [_analysis_to_dict(row) for row in found.rows],
+            "analyses": [_analysis_to_dict(row) for row in page.rows],
             "limit": search.limit,
             "offset": search.offset,
-            "next": f"{request.url.path}?{query}" if found.has_more and can_go_on else None,
-            "is_complete": can_go_on or not found.has_more,
+            "next": f"{request.url.path}?{query}" if page.has_more and can_go_on else None,
+            "is_complete": can_go_on or not page.has_more,
         }
         return send_json(request, document)
 
@@ -88,10 +88,10 @@ class Api:
 
     def _list(self, request: Request, given: DeliveriesQuery) -> Response:
         search = replace(given.search(self._store.now()), before=given.before)
-        found = self._store.searches.find(search)
-        query = None if found.next is None else to_query(request.query_params, before=found.next)
+        page = self._store.searches.find(search)
+        query = None if page.next is None else to_query(request.query_params, before=page.next)
         document: DeliveriesPage = {
-            **deliveries_to_dict(self._store, found.rows),
+            **deliveries_to_dict(self._store, page.rows),
             "next": None if query is None else f"{LIST_DELIVERIES.path}?{query}",
         }
         return send_json(request, document)

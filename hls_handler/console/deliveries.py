@@ -267,7 +267,7 @@ class DeliveryPages:
 def list_shown_steps(report: DeliveryReport, cause: str) -> Sequence[ShownStep]:
     """Return the steps in words, without errors that `cause` has."""
     after = [report.unverified] if report.unverified else []
-    after += [f"Check, ended by the service: {one}" for one in report.service_results]
+    after += [f"Check, ended by the service: {result}" for result in report.service_results]
     if report.settings_comment is not None:
         after.append(f"Problems of the repository settings: {report.settings_comment.detail}")
     notes = {

@@ -88,7 +88,7 @@ class DeliveryList:
 
     @property
     def can_change(self) -> bool:
-        return any(one.can_change for section in self.sections for one in section.rows)
+        return any(row.can_change for section in self.sections for row in section.rows)
 
     @property
     def nothing(self) -> str:
@@ -106,9 +106,9 @@ class DeliveryList:
         return self.search.repository
 
 
-def find_list(**given: str) -> str:
+def find_list(**parameters: str) -> str:
     """Return the address of a list: "/deliveries?q=is%3Adead"."""
-    return f"/deliveries?{urlencode(given)}"
+    return f"/deliveries?{urlencode(parameters)}"
 
 
 def list_tabs(store: Storage, words: Mapping[str, str], search: DeliverySearch) -> Sequence[Tab]:
@@ -118,7 +118,7 @@ def list_tabs(store: Storage, words: Mapping[str, str], search: DeliverySearch) 
     if not (search.since or search.until or search.text):
         since = store.now() - SPAN
     counts = store.searches.count_states(searched, since=since)
-    kept = {name: value for name, value in words.items() if name in OF_TABS}
+    common = {name: value for name, value in words.items() if name in OF_TABS}
     total = sum(counts.of_span.values())
     tabs = []
     for title, state in TABS.items():
@@ -132,9 +132,9 @@ def list_tabs(store: Storage, words: Mapping[str, str], search: DeliverySearch) 
             number = min(number, MOST_COUNTED)
         if state == "discarded" and not number and search.state != state:
             continue
-        query = kept
+        query = common
         if state is not None:
-            query = {**kept, "is": title.lower()}
+            query = {**common, "is": title.lower()}
         is_current = state == search.state and not search.retried_ms
         tabs.append(Tab(title, find_list(q=format_query(query)), number, is_more, is_current))
     return tabs
@@ -177,7 +177,7 @@ def read_list(
         sections=_divide(store, words, causes.groups, rows),
         hidden_groups=causes.hidden_groups,
         results=describe_results(results),
-        is_open=any(one.is_open for one in results.groups),
+        is_open=any(group.is_open for group in results.groups),
         next=following,
     )
 
@@ -191,28 +191,28 @@ def _divide(
     """Return a section for each group, or without groups one with all rows."""
     efforts = store.searches.efforts(rows)
     pauses = store.pauses.active()
-    listed: dict[str | None, list[ListedRow]] = {None: []}
+    entries: dict[str | None, list[ListedRow]] = {None: []}
     grouped = {group.cause for group in groups}
     above = None
     for row in rows:
         cause: str | None = row.cause or NO_CAUSE
         if cause not in grouped:
             cause = None
-        one = _list_row(row, efforts.get(row.guid, NO_EFFORT), pauses)
-        if cause not in (None, NO_CAUSE) and not one.is_paused:
-            one = replace(one, reason="")
-        elif row.listed_state in GROUPED and one.reason:
-            found = find_cause(one.reason)
-            if found == above:
-                one = replace(one, reason="as above")
-            above = found
-        listed.setdefault(cause, []).append(one)
+        entry = _list_row(row, efforts.get(row.guid, NO_EFFORT), pauses)
+        if cause not in (None, NO_CAUSE) and not entry.is_paused:
+            entry = replace(entry, reason="")
+        elif row.listed_state in GROUPED and entry.reason:
+            own_cause = find_cause(entry.reason)
+            if own_cause == above:
+                entry = replace(entry, reason="as above")
+            above = own_cause
+        entries.setdefault(cause, []).append(entry)
     sections = [
-        Section(group, format_query({**words, "cause": group.cause}), listed.get(group.cause, []))
+        Section(group, format_query({**words, "cause": group.cause}), entries.get(group.cause, []))
         for group in groups
     ]
-    if listed[None]:
-        sections.append(Section(None, format_query(words), listed[None]))
+    if entries[None]:
+        sections.append(Section(None, format_query(words), entries[None]))
     return sections
 
 

@@ -59,7 +59,7 @@ AGE = re.compile(r"([0-9]{1,5})([dhms])")
 UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
-def parse_query(given: str) -> dict[str, str]:
+def parse_query(query: str) -> dict[str, str]:
     """Return the words of a query by the name of their filter. Raises `InvalidQuery`.
 
     `is:dead repo:acme/widgets the key` is {"is": "dead", "repo": "acme/widgets",
@@ -67,7 +67,7 @@ def parse_query(given: str) -> dict[str, str]:
     """
     words: dict[str, str] = {}
     texts = []
-    for token in _TOKEN.findall(given):
+    for token in _TOKEN.findall(query):
         match = _FILTER.fullmatch(token)
         if match is None:
             texts.append(strip_quotes(token))
@@ -75,9 +75,9 @@ def parse_query(given: str) -> dict[str, str]:
         name = match[1]
         value = match[2].strip('"')
         if name not in WORDS:
-            known = ", ".join(f"{one}:" for one in WORDS)
+            filters = ", ".join(f"{word}:" for word in WORDS)
             raise InvalidQuery(
-                f'there is no filter {name}:, expected one of {known}; write "{token}" in quotes'
+                f'there is no filter {name}:, expected one of {filters}; write "{token}" in quotes'
                 " to search for the text"
             )
         if name in words:
@@ -151,43 +151,43 @@ def make_search(words: Mapping[str, str], now: datetime) -> DeliverySearch:
     )
 
 
-def find_age(given: str) -> timedelta | None:
+def find_age(text: str) -> timedelta | None:
     """Parse "7d", "24h", "30m" or "90s". Return None for any other text."""
-    match = AGE.fullmatch(given)
+    match = AGE.fullmatch(text)
     if match is None:
         return None
     return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
-def parse_time(given: str, now: datetime) -> datetime:
+def parse_time(text: str, now: datetime) -> datetime:
     """Parse "7d", or a time as `parse_moment`. Raises `ValueError` or `OverflowError`."""
-    age = find_age(given)
+    age = find_age(text)
     if age is not None:
         return now - age
-    return parse_moment(given)
+    return parse_moment(text)
 
 
-def parse_moment(given: str) -> datetime:
+def parse_moment(text: str) -> datetime:
     """Parse "2026-11-23T12:00". A time without an offset is UTC. Raises `ValueError` or
     `OverflowError`.
     """
-    moment = datetime.fromisoformat(given)
+    moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
 
-def _parse_state(given: str | None) -> ListedState | None:
-    if given == WAITING:
+def _parse_state(state: str | None) -> ListedState | None:
+    if state == WAITING:
         return "queued"
-    if given is None or given in get_args(ListedState):
-        return cast(ListedState | None, given)
-    raise InvalidQuery(f"is:{given}: expected {EXPECTED['is']}")
+    if state is None or state in get_args(ListedState):
+        return cast(ListedState | None, state)
+    raise InvalidQuery(f"is:{state}: expected {EXPECTED['is']}")
 
 
 def _parse_time(name: str, words: Mapping[str, str], now: datetime) -> datetime | None:
-    given = words.get(name)
-    if given is None:
+    text = words.get(name)
+    if text is None:
         return None
     try:
-        return parse_time(given, now)
+        return parse_time(text, now)
     except (ValueError, OverflowError):
-        raise InvalidQuery(f"{name}:{given}: expected {EXPECTED[name]}") from None
+        raise InvalidQuery(f"{name}:{text}: expected {EXPECTED[name]}") from None

@@ -155,14 +155,14 @@ def deliveries_to_dict(store: Storage, rows: Sequence[DeliveryRow]) -> Deliverie
     """Return the document of `hls deliveries list`. Blocks."""
     pauses = store.pauses.active()
     efforts = store.searches.efforts(rows)
-    listed = list[ListedDelivery]()
+    documents = list[ListedDelivery]()
     for row in rows:
         pause = None
         if row.state == "queued":
             pause = find_pause(row.repository, pauses)
         cost_usd = efforts.get(row.guid, NO_EFFORT).cost_usd or 0.0
-        listed.append(to_document(ListedDelivery, row, **_listed(row, pause, cost_usd)))
-    return {"deliveries": listed}
+        documents.append(to_document(ListedDelivery, row, **_listed(row, pause, cost_usd)))
+    return {"deliveries": documents}
 
 
 def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
@@ -185,7 +185,7 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
         )
         for answered in report.replies
     ]
-    calls = [to_document(CallDocument, one, took_s=one.lasted_s) for one in report.calls]
+    calls = [to_document(CallDocument, call, took_s=call.lasted_s) for call in report.calls]
     return to_document(
         DeliveryDocument,
         row,
@@ -201,8 +201,8 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
         unverified=report.unverified or None,
         check_ended_by_service=report.service_results,
         replies=replies,
-        unusable_replies=[to_document(UnusableReplyDocument, one) for one in report.unusable],
-        outcomes=[_outcome_to_dict(one) for one in report.outcomes],
+        unusable_replies=[to_document(UnusableReplyDocument, reply) for reply in report.unusable],
+        outcomes=[_outcome_to_dict(outcome) for outcome in report.outcomes],
         calls=calls,
         steps=[to_document(Step, step) for step in report.steps],
         comment=report.comment,

@@ -43,8 +43,8 @@ def _format(value: object) -> str:
         case dict():
             return " ".join(_format(part) for part in value.values() if part is not None)
         case list() | tuple():
-            for one in value:
-                if isinstance(one, BaseModel | dict) and len(dict(one)) > MAX_MEMBERS:
+            for member in value:
+                if isinstance(member, BaseModel | dict) and len(dict(member)) > MAX_MEMBERS:
                     return str(len(value))
             return ", ".join(map(_format, value))
         case _:

@@ -29,11 +29,13 @@ MAX_RESULTS = 20
 
 FAILED_AGAIN = "failed again"
 RESULTS: Mapping[str, Callable[[CauseGroup], bool]] = {
-    FAILED_AGAIN: lambda one: one.state == "dead" or (one.state == "queued" and not one.is_open),
-    "to go": lambda one: one.is_open,
-    "done": lambda one: one.state == "done",
-    "ignored": lambda one: one.state == "ignored",
-    "superseded": lambda one: one.state == "superseded",
+    FAILED_AGAIN: lambda group: (
+        group.state == "dead" or (group.state == "queued" and not group.is_open)
+    ),
+    "to go": lambda group: group.is_open,
+    "done": lambda group: group.state == "done",
+    "ignored": lambda group: group.state == "ignored",
+    "superseded": lambda group: group.state == "superseded",
 }
 """Results of a retry."""
 
@@ -65,8 +67,8 @@ def _retry(
             " a new event on the issue or pull request",
         )
     if state != "queued":
-        kept = "only a dead, ignored or waiting delivery can be run again"
-        return Retry(False, f"{row.guid} is {state or 'deleted'}; {kept}")
+        allowed = "only a dead, ignored or waiting delivery can be run again"
+        return Retry(False, f"{row.guid} is {state or 'deleted'}; {allowed}")
     pause = find_pause(row.repository, store.pauses.active())
     if pause is not None:
         waits = (
@@ -168,19 +170,19 @@ def _change_matching(
     return FilterResult(len(changed), sentence, len(refused))
 
 
-def describe_results(found: Causes) -> str:
+def describe_results(causes: Causes) -> str:
     """Return what became of retried deliveries: "12 failed again (the key was rejected), 28 to
     go".
     """
     parts = []
     for title, is_part in RESULTS.items():
-        groups = [group for group in found.groups if is_part(group)]
+        groups = [group for group in causes.groups if is_part(group)]
         if title == FAILED_AGAIN:
             parts += [f"{group.number} {title} ({group.title})" for group in groups]
         elif groups:
             parts.append(f"{sum(group.number for group in groups)} {title}")
-    if found.hidden:
-        parts.append(f"{found.hidden} with other results")
+    if causes.hidden:
+        parts.append(f"{causes.hidden} with other results")
     return ", ".join(parts)
 
 

@@ -69,8 +69,8 @@ def list_steps(
     gathered = _missing(GATHER, row, steps, failed)
     if (GATHER, 0) in steps:
         gathered = _measured(steps[GATHER, 0])
-    found = _list_replies(row, calls, replies)
-    asked = [step for _, step in sorted(found, key=lambda one: one[0])]
+    questions = sorted(_list_replies(row, calls, replies), key=lambda question: question[0])
+    asks = [step for _, step in questions]
     posted = []
     for _, step in sorted((index, step) for (name, index), step in steps.items() if name == POST):
         done = _measured(step)
@@ -78,11 +78,11 @@ def list_steps(
         if outcome is not None:
             done = replace(done, detail=outcome.detail, url=outcome.url)
         posted.append(done)
-    if not asked or (failed == ASK and all(step.status == "done" for step in asked)):
-        asked.append(_missing(ASK, row, steps, failed))
+    if not asks or (failed == ASK and all(step.status == "done" for step in asks)):
+        asks.append(_missing(ASK, row, steps, failed))
     if not posted or failed == POST:
         posted.append(_missing(POST, row, steps, failed))
-    return (route, gathered, *asked, *posted)
+    return (route, gathered, *asks, *posted)
 
 
 def _find_failed(row: DeliveryRow, steps: Steps) -> str | None:
