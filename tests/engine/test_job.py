@@ -75,22 +75,22 @@ def test_lease_that_expired_while_its_claim_waited_is_renewed_and_no_attempt_is_
     assert (finished.state, world.row().attempt) == ("done", 1)
 
 
+READS = ["GET /issues/1", "GET /issues/1"]
+LABELS = ["GET /labels", *["POST /labels"] * 2, "POST /issues/1/labels"]
+
+
 @pytest.mark.parametrize(
-    ("calls_before_stop", "github_calls", "claude_calls"),
-    [
-        (1, ["GET /issues/1"], 0),
-        (2, ["GET /issues/1", "GET /issues/1"], 1),
-        (3, ["GET /issues/1", "GET /issues/1", "GET /labels"], 1),
-    ],
-    ids=["gathering", "reading before posting", "labelling"],
+    ("github_calls", "claude_calls"),
+    [(READS[:1], 0), (READS, 1), ([*READS, *LABELS[:1]], 1), ([*READS, *LABELS], 1)],
+    ids=["gathering", "reading before posting", "reading labels", "labelling"],
 )
 def test_stopping_service_ends_after_the_current_step(
-    make_stand_in: MakeStandIn, calls_before_stop: int, github_calls: list[str], claude_calls: int
+    make_stand_in: MakeStandIn, github_calls: list[str], claude_calls: int
 ) -> None:
     world = make_stand_in()
 
     def stop(_what: str) -> None:
-        world.stopping = len(world.github.calls) >= calls_before_stop
+        world.stopping = len(world.github.calls) >= len(github_calls)
 
     world.github.on_call = stop
     world.accept()
