@@ -57,6 +57,7 @@ class StandIn(Github):
         super().__init__(api)
         self.state = state
         self.repository = repository
+        self.token: InstallationToken | None = TOKEN  # None: the personal token of `state.me`
         self.faults = Faults()
         self.calls: list[str] = []  # as "POST /issues/1/comments", in order
         # runs during every request, before it has an effect
@@ -75,7 +76,7 @@ class StandIn(Github):
         fault = self.faults.take("github", call.verb, path)
         if fault is not None:
             return HttpResponse(fault.status, {}, b'{"message": "Fault"}')
-        return LocalTransport(self.state, TOKEN).send(call)
+        return LocalTransport(self.state, self.token).send(call)
 
     def fail(self, status: int, call: str, *, times: int | None = 1) -> None:
         """Respond with this status to the next requests named `call`, such as "POST /labels". The
@@ -84,6 +85,16 @@ class StandIn(Github):
         method, _, path = call.rpartition(" ")
         fault = Fault(effect="status", status=status, method=method or ".*", path=path, times=times)
         self.faults.add(fault)
+
+    def raise_once(self, error: Exception, call: str) -> None:
+        """Raise the error at the next request that is exactly `call`."""
+        errors = [error]
+
+        def fail(name: str) -> None:
+            if name == call and errors:
+                raise errors.pop()
+
+        self.on_call = fail
 
     # --- what tests put on GitHub
 
@@ -158,6 +169,10 @@ class StandIn(Github):
     @property
     def requests_sent(self) -> int:
         return len(self.calls)
+
+    def fetch_bot_account(self) -> HlsAccount:
+        self._use()
+        return super().fetch_bot_account()
 
     def reader(self, repository: str, *, bot: HlsAccount | None = None) -> SandboxReader:
         self._use()

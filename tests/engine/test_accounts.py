@@ -10,12 +10,21 @@ from pydantic import SecretStr
 from hls_handler.engine.active_config import BotAccount, choose_account, load_bot_accounts
 from hls_handler.errors import AppNotInstalled
 from hls_handler.events import Account
+from hls_handler.sandbox import objects
+from hls_handler.sandbox.state import State
 from hls_handler.settings.model import Github
 from hls_handler.storage import Storage
-from tests.engine.fakes import HLS, FakeGithub
-from tests.engine.world import MakeWorld, empty_storage, machine_now
+from tests.engine.fakes import HLS
+from tests.engine.stand_in import StandIn
+from tests.engine.world import MakeStandIn, empty_storage, machine_now
 
 FIRST, SPARE = Account("hls-bot", 1, "User"), Account("spare-bot", 2, "User")
+
+
+def client_of(bot: Account) -> StandIn:
+    client = StandIn(State(me=objects.Account(bot.login, bot.id, bot.type)))
+    client.token = None
+    return client
 
 
 @pytest.fixture
@@ -39,7 +48,7 @@ def test_account_that_wrote_on_the_conversation_is_chosen(
     tokens = (SecretStr("1" * 40), SecretStr("2" * 40))
     given = Github(tokens=tokens, webhook_secret=SecretStr("sixteen bytes at least"))
     clients, bots = (
-        [FakeGithub(account=FIRST), FakeGithub(account=SPARE)],
+        [client_of(FIRST), client_of(SPARE)],
         load_bot_accounts(given, store),
     )
     for client, one in zip(clients, bots, strict=True):
@@ -49,8 +58,10 @@ def test_account_that_wrote_on_the_conversation_is_chosen(
     assert chosen.others == (SPARE if bot == FIRST else FIRST,)
 
 
-def test_stored_comments_and_labels_show_who_wrote_on_a_conversation(make_world: MakeWorld) -> None:
-    world = make_world()
+def test_stored_comments_and_labels_show_who_wrote_on_a_conversation(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_stand_in()
     world.accept()
     world.finish()
     row = world.row()
@@ -62,11 +73,12 @@ def test_stored_comments_and_labels_show_who_wrote_on_a_conversation(make_world:
 
 
 def test_delivery_of_a_repository_without_the_app_waits_with_its_paid_reply(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world()
+    world = make_stand_in()
     world.accept()
-    world.github.failing_writes = [AppNotInstalled("the GitHub App is not installed on o/r")]
+    missing = AppNotInstalled("the GitHub App is not installed on o/r")
+    world.github.raise_once(missing, "POST /issues/1/labels")
     assert world.run() is None
     row, part = world.row(), world.health.snapshot().components["github"]
     assert row.state == "queued"
@@ -84,12 +96,13 @@ def test_delivery_of_a_repository_without_the_app_waits_with_its_paid_reply(
 
 
 def test_repository_without_the_app_does_not_stop_the_others_of_its_owner(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world()
+    world = make_stand_in()
     world.accept()
     world.accept(guid="second", number=2)
-    world.github.failing = [AppNotInstalled("the GitHub App is not installed on o/r")]
+    missing = AppNotInstalled("the GitHub App is not installed on o/r")
+    world.github.raise_once(missing, "GET /issues/1")
     assert world.run() is None
     assert world.finish().guid == "second"
 
@@ -111,7 +124,7 @@ def bot_account(store: Storage, *, token: str = "1" * 40, base_url: str = API) -
 
 
 def test_account_is_fetched_once_even_after_a_restart(store: Storage) -> None:
-    bot, github = bot_account(store), FakeGithub()
+    bot, github = bot_account(store), client_of(HLS)
     assert [
         bot.get_or_fetch(github),
         bot.get_or_fetch(github),
@@ -122,7 +135,7 @@ def test_account_is_fetched_once_even_after_a_restart(store: Storage) -> None:
         HLS,
     ]
     assert (bot.cached, bot_account(store).cached) == (HLS, HLS)
-    assert github.calls == ["who_am_i"]
+    assert github.calls == ["GET /user"]
 
 
 @pytest.mark.parametrize(
@@ -131,8 +144,8 @@ def test_account_is_fetched_once_even_after_a_restart(store: Storage) -> None:
 def test_account_is_separate_by_token_and_base_url(
     store: Storage, token: str, base_url: str
 ) -> None:
-    bot_account(store).get_or_fetch(FakeGithub())
+    bot_account(store).get_or_fetch(client_of(HLS))
     other = bot_account(store, token=token, base_url=base_url)
     assert other.cached is None
-    assert other.get_or_fetch(FakeGithub(account=RENAMED)) == RENAMED
+    assert other.get_or_fetch(client_of(RENAMED)) == RENAMED
     assert bot_account(store).cached == HLS

@@ -5,7 +5,6 @@ delivery.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -28,24 +27,13 @@ HOUR_S = 3600.0
 OTHER: dict[Dependency, str] = {"github": "claude", "claude": "github"}
 
 
-def fail_once(error: Exception, call: str) -> Callable[[str], None]:
-    """Return a function that raises the error at this request to GitHub, once."""
-    errors = [error]
-
-    def fail(name: str) -> None:
-        if name == call and errors:
-            raise errors.pop()
-
-    return fail
-
-
 def run_and_fail(world: StandInWorld, error: DependencyDown) -> None:
     """Run a delivery that fails with this error, in Claude or before the first write."""
     world.accept()
     if error.dependency == "claude":
         world.claude.replies = [error, BUG]
     else:
-        world.github.on_call = fail_once(error, "POST /issues/1/labels")
+        world.github.raise_once(error, "POST /issues/1/labels")
     assert world.run() is None
 
 
@@ -122,7 +110,7 @@ def test_dependency_is_held_for_the_backoff_and_reported_in_health(
 def test_unavailable_database_is_unhealthy_and_keeps_the_lease(make_stand_in: MakeStandIn) -> None:
     world = make_stand_in()
     world.accept()
-    world.github.on_call = fail_once(StoreUnavailable("the database is locked"), "GET /issues/1")
+    world.github.raise_once(StoreUnavailable("the database is locked"), "GET /issues/1")
     assert world.run() is None
     part = world.health.snapshot().components["store"]
     assert (part.state, part.message) == ("unhealthy", "the database is locked")
