@@ -159,8 +159,6 @@ class FakeGithub(Github):
     lost_responses: list[BaseException] = field(default_factory=list)
     # by commit and external id: the state
     checks_on: dict[str, dict[str, str]] = field(default_factory=dict)
-    # the same of the checks "HLS title"
-    title_checks_on: dict[str, dict[str, str]] = field(default_factory=dict)
     check_actions: list[EnsureCheck] = field(default_factory=list)
     failing_checks: list[HlsError] = field(default_factory=list)
     lost_check_responses: list[BaseException] = field(default_factory=list)
@@ -225,7 +223,7 @@ class FakeGithub(Github):
             check_lease()
 
         made = self.make_checks(before_write)
-        made.states_on = self.checks_on if name == "HLS review" else self.title_checks_on
+        made.states_on = self.checks_on
         return made
 
     def make_writer(

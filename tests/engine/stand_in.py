@@ -164,6 +164,12 @@ class StandIn(Github):
             if run["name"] == name
         ]
 
+    def check_output(self, sha: str) -> Mapping[str, str]:
+        """Title and summary of the newest check run "HLS review" of a commit."""
+        runs = self.state.world.check_runs_on(self.repository, sha)
+        output: Mapping[str, str] = [run for run in runs if run["name"] == CHECK_NAME][-1]["output"]
+        return output
+
     # --- the client
 
     @property

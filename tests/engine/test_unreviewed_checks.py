@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from hls_handler.errors import HlsError, Permanent
 from hls_handler.events import Account, Label
-from hls_handler.github.values import Commit, Comparison, FileAtRef
+from hls_handler.github.values import ChangedFile
 from hls_handler.settings.model import Features, Limits, Settings
 from hls_handler.settings.sections import Repository, Review
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
-from tests.engine.world import MakeWorld, World, settings
+from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.world import MakeStandIn, StandInWorld, settings
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 
 NAME = "Codertocat/Hello-World"
@@ -56,7 +55,7 @@ def make_settings(
 class Pushed:
     """A pull request on GitHub, and the webhooks that it sends."""
 
-    world: World
+    world: StandInWorld
     number: int = 2
     head: str = SHA
     title: str = "Square it"
@@ -66,12 +65,9 @@ class Pushed:
     branch: str = "square"
     sent: int = 0
 
-    def send(self, action: str, *, sender: Mapping[str, Any] | None = None, **changes: Any) -> str:
-        """Send an event after GitHub has changed, as the receiver would store it; return how it was
-        accepted.
-        """
-        self.sent += 1
-        now = pull_request(
+    def put(self, *files: ChangedFile) -> None:
+        """Change the pull request on GitHub, without a webhook."""
+        pull = pull_request(
             number=self.number,
             title=self.title,
             draft=self.draft,
@@ -80,8 +76,14 @@ class Pushed:
             head_ref=self.branch,
             labels=tuple(Label(name) for name in self.labels),
         )
-        self.world.github.pull_requests[self.number] = now
-        self.world.github.changed[self.number] = (file(),)
+        self.world.github.put_pull_request(pull, *(files or (file(),)))
+
+    def send(self, action: str, *, sender: Mapping[str, Any] | None = None, **changes: Any) -> str:
+        """Send an event after GitHub has changed, as the receiver would store it; return how it was
+        accepted.
+        """
+        self.sent += 1
+        self.put()
         payload = {
             "action": action,
             "number": self.number,
@@ -109,10 +111,10 @@ class Pushed:
     @property
     def check(self) -> str | None:
         """State of the newest check on the head commit; None if it has none."""
-        return next(reversed(self.world.github.checks_on.get(self.head, {}).values()), None)
+        return next(reversed(self.world.github.checks_of(self.head)), None)
 
 
-def drain(world: World) -> None:
+def drain(world: StandInWorld) -> None:
     """Run all deliveries, also after outages, and then end the checks of those without a result."""
     while (due_s := world.store.queue.seconds_until_due()) is not None:
         if due_s > 0:
@@ -126,51 +128,46 @@ BASE = {"changes": {"base": {"ref": {"from": "main"}}}}
 
 
 @pytest.mark.parametrize(
-    ("given", "known", "check", "is_exempt", "title"),
+    ("given", "known", "check", "title"),
     [
         (
             {"incomplete": "failure"},
             {"author": BOT},
             "neutral",
-            True,
             "Not reviewed: renovate[bot] is a bot",
         ),
         (
-            {"events": ("pull_request.labeled",)},
+            {"incomplete": "failure", "events": ("pull_request.labeled",)},
             {},
             "neutral",
-            True,
             (
                 "Not reviewed: pull_request.opened is not among the events of settings"
                 " (repositories[0].events)"
             ),
         ),
-        ({}, {"draft": True}, "neutral", False, "Not reviewed: the pull request is a draft"),
+        ({}, {"draft": True}, "neutral", "Not reviewed: the pull request is a draft"),
         (
             {"incomplete": "failure"},
             {"title": "x [skip hls]"},
             "failure",
-            False,
             "Not reviewed: [skip hls] in the title asks HLS to skip this conversation",
         ),
     ],
     ids=["bot", "event", "draft", "title"],
 )
 def test_ignored_head_gets_a_check_at_once_that_says_why(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
     given: dict[str, Any],
     known: dict[str, Any],
     check: str,
-    is_exempt: bool,
     title: str,
 ) -> None:
-    world = make_world(REPLY, given=make_settings(**given))
+    world = make_stand_in(REPLY, given=make_settings(**given))
     pushed = replace(Pushed(world), **known)
     assert pushed.send("opened") == "queued"
     finished = world.finish()
     assert (finished.state, pushed.check, world.claude.asked) == ("ignored", check, [])
-    (action,) = world.github.check_actions
-    assert (action.title, action.is_exempt) == (title, is_exempt)
+    assert world.github.check_output(SHA)["title"] == title
     assert (finished.reason or "").endswith(f"; set the check to {check}: {title}")
 
 
@@ -186,66 +183,67 @@ def test_ignored_head_gets_a_check_at_once_that_says_why(
     ids=["disabled", "not named", "no checks", "dry run", "no pull requests"],
 )
 def test_nothing_is_written_where_hls_sets_no_checks(
-    make_world: MakeWorld, given: dict[str, Any]
+    make_stand_in: MakeStandIn, given: dict[str, Any]
 ) -> None:
-    world = make_world(REPLY, given=make_settings(**given))
+    world = make_stand_in(REPLY, given=make_settings(**given))
     assert Pushed(world, draft=True).send("opened") == request_checks(world) == "ignored"
     drain(world)
     assert world.github.calls == []
 
 
-def test_nothing_is_written_if_the_repository_settings_disable_hls(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=make_settings(features={"repository_settings": True}))
-    world.github.files_at["None:.github/hls.yaml"] = FileAtRef("file", "f" * 40, b"enabled: false")
+def test_nothing_is_written_if_the_repository_settings_disable_hls(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_stand_in(REPLY, given=make_settings(features={"repository_settings": True}))
+    world.github.state.set_file(NAME, ".github/hls.yaml", "enabled: false")
     pushed = Pushed(world, draft=True)
     pushed.send("opened")
     drain(world)
-    assert (world.row("2-1").state, world.github.checks_on) == ("ignored", {})
+    assert (world.row("2-1").state, world.github.checks_of(SHA)) == ("ignored", [])
 
 
 def test_operator_that_excludes_an_event_keeps_the_result_of_the_same_diff(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world(REPLY, given=make_settings(events=("pull_request.opened",)))
+    world = make_stand_in(
+        REPLY, given=make_settings(events=("pull_request.opened",), incomplete="failure")
+    )
     pushed = Pushed(world)
     pushed.send("opened")
     world.finish()
-    for action, changes, check in (("reopened", {}, "success"), ("edited", BASE, "neutral")):
+    for action, changes, check in (("reopened", {}, "success"), ("edited", BASE, "failure")):
         pushed.send(action, **changes)
         assert (world.finish().state, pushed.check) == ("ignored", check)
-    assert not world.github.check_actions[-1].is_exempt  # the author chose another base branch
-
-
-DENIED = Permanent("GitHub answered 422")
 
 
 @pytest.mark.parametrize(
-    ("runs", "action", "known", "failing", "state"),
+    ("runs", "action", "known", "is_denied", "state"),
     [
-        (20, "edited", {"title": "[skip hls] x"}, [], "ignored"),
-        (1, "edited", {}, [], "ignored"),
-        (20, "edited", {}, [DENIED], "dead"),
-        (20, "synchronize", {"title": "[skip hls] x"}, [], "ignored"),
+        (20, "edited", {"title": "[skip hls] x"}, False, "ignored"),
+        (1, "edited", {}, False, "ignored"),
+        (20, "edited", {}, True, "dead"),
+        (20, "synchronize", {"title": "[skip hls] x"}, False, "ignored"),
     ],
     ids=["skipped", "limit", "dead letter", "push to an older commit"],
 )
 def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
     runs: int,
     action: str,
     known: dict[str, Any],
-    failing: list[HlsError],
+    is_denied: bool,
     state: str,
 ) -> None:
-    world = make_world(REPLY, given=make_settings(runs=runs))
+    world = make_stand_in(REPLY, given=make_settings(runs=runs))
     Pushed(world).send("opened")
     assert world.finish().state == "done"
     pushed = replace(Pushed(world, sent=1), **known)
     pushed.send(action, **(BASE if action == "edited" else {}))
-    world.github.failing = failing.copy()
+    if is_denied:
+        world.github.fail(403, "GET /pulls/2")
     assert world.finish().state == state
     drain(world)
-    assert list(world.github.checks_on[SHA].values()) == ["success", "neutral"]
+    assert world.github.checks_of(SHA) == ["success", "neutral"]
 
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["while Claude works", "while it waits"])
@@ -259,13 +257,13 @@ def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
     ids=["opened", "label on a draft", "request"],
 )
 def test_push_takes_over_the_review_that_it_superseded(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
     given: dict[str, Any],
     action: str,
     changes: dict[str, Any],
     is_running: bool,
 ) -> None:
-    world = make_world(REPLY, given=make_settings(incomplete="failure", **given))
+    world = make_stand_in(REPLY, given=make_settings(incomplete="failure", **given))
     pull = Pushed(world, labels=["ai"], draft=action == "labeled")
 
     def push(_: str = "") -> None:
@@ -280,12 +278,12 @@ def test_push_takes_over_the_review_that_it_superseded(
         push()
     drain(world)
     assert [world.row(guid).state for guid in ("2-1", "2-2")] == ["superseded", "done"]
-    assert list(world.github.checks_on["2" * 40].values()) == ["success"]
+    assert world.github.checks_of("2" * 40) == ["success"]
     pull.head = "3" * 40
     pull.send("synchronize")
     drain(world)
     assert world.row("2-3").state == "ignored"
-    assert list(world.github.checks_on["3" * 40].values())[-1] != "success"
+    assert world.github.checks_of("3" * 40)[-1] != "success"
 
 
 @pytest.mark.parametrize(
@@ -294,7 +292,7 @@ def test_push_takes_over_the_review_that_it_superseded(
     ids=["renamed", "moved out of dist", "with a blank line"],
 )
 def test_finding_stays_while_its_code_is_added_in_a_file_that_added_no_text_before(
-    make_world: MakeWorld, previous: str, patch: str | None
+    make_stand_in: MakeStandIn, previous: str, patch: str | None
 ) -> None:
     code = "def f(user_input):\n+    os.system(user_input)"
     found = finding(path="a.py", quote="os.system(user_input)", severity="critical").model_dump()
@@ -307,7 +305,7 @@ def test_finding_stays_while_its_code_is_added_in_a_file_that_added_no_text_befo
         "severity": None,
     }
     replies = pull_request_analysis(findings=[found]), pull_request_analysis(earlier=[gone])
-    world = make_world(*replies, given=make_settings(fail_on="critical", verify=False))
+    world = make_stand_in(*replies, given=make_settings(fail_on="critical", verify=False))
     pull = Pushed(world)
     pull.send("opened")
     renamed = replace(
@@ -315,18 +313,13 @@ def test_finding_stays_while_its_code_is_added_in_a_file_that_added_no_text_befo
         status="renamed",
         previous_path="old.py",
     )
-    world.github.changed[2] = (
-        file("a.py", f"@@ -1 +1,2 @@\n {code}", additions=1, deletions=0),
-        renamed,
-    )
+    pull.put(file("a.py", f"@@ -1 +1,2 @@\n {code}", additions=1, deletions=0), renamed)
     drain(world)
     pull.head = "2" * 40
     pull.send("synchronize")  # the author restores old.py, and drops the line of a.py
-    world.github.changed[2] = (
-        file("b.py", f"@@ -0,0 +1,2 @@\n+{code}", additions=2, deletions=0, sha="5" * 40),
-    )
+    pull.put(file("b.py", f"@@ -0,0 +1,2 @@\n+{code}", additions=2, deletions=0, sha="5" * 40))
     drain(world)
-    assert (len(world.claude.asked), list(world.github.checks_on["2" * 40].values())[-1]) == (
+    assert (len(world.claude.asked), world.github.checks_of("2" * 40)[-1]) == (
         2,
         "failure",
     )
@@ -338,15 +331,18 @@ def test_finding_stays_while_its_code_is_added_in_a_file_that_added_no_text_befo
 QUEUE = "c" * 40
 
 
+def put_commit(world: StandInWorld, sha: str, message: str) -> None:
+    commit = {"sha": sha, "commit": {"message": message}, "author": PERSON}
+    world.github.state.change(lambda before: before.with_commit(NAME, commit))
+
+
 def request_checks(
-    world: World, *messages: str, number: int = 2, action: str = "checks_requested"
+    world: StandInWorld, *messages: str, number: int = 2, action: str = "checks_requested"
 ) -> str:
     """Let GitHub request the checks on a commit of the queue; return how the event was accepted."""
-    commits = tuple(
-        Commit(f"{at:040x}", message, "mona")
-        for at, message in enumerate(messages or ("Fix (#2)",))
-    )
-    world.github.comparison = Comparison(total=len(commits), commits=commits)
+    shas = ["b" * 40, *(f"{at:040x}" for at in range(1, len(messages))), QUEUE]
+    for sha, message in zip(shas, ("Base", *(messages or ("Fix (#2)",))), strict=True):
+        put_commit(world, sha, message)
     payload = {
         "action": action,
         "merge_group": {
@@ -361,12 +357,12 @@ def request_checks(
     return world.receive("merge_group", payload, guid="queue")
 
 
-def queue_check(world: World) -> list[str]:
-    return [*world.github.checks_on.get(QUEUE, {}).values()]
+def queue_check(world: StandInWorld) -> list[str]:
+    return world.github.checks_of(QUEUE)
 
 
-def test_reviewed_pull_request_gets_a_success_without_a_call(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=make_settings())
+def test_reviewed_pull_request_gets_a_success_without_a_call(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(REPLY, given=make_settings())
     Pushed(world).send("opened")
     world.finish()
     assert request_checks(world) == "queued"
@@ -377,7 +373,7 @@ def test_reviewed_pull_request_gets_a_success_without_a_call(make_world: MakeWor
         == "set the check to success: Merge queue: 1 pull request was reviewed at the head"
     )
     assert world.row("queue").number == 2
-    assert f"2 at {'0' * 10}" in world.github.check_actions[-1].summary
+    assert f"2 at {'0' * 10}" in world.github.check_output(QUEUE)["summary"]
 
 
 @pytest.mark.parametrize(
@@ -392,25 +388,26 @@ def test_reviewed_pull_request_gets_a_success_without_a_call(make_world: MakeWor
     ids=["reviewed", "draft", "draft, neutral", "bot", "newer commit"],
 )
 def test_group_is_as_its_least_reviewed_pull_request(
-    make_world: MakeWorld, second: dict[str, Any] | None, incomplete: str, check: str
+    make_stand_in: MakeStandIn, second: dict[str, Any] | None, incomplete: str, check: str
 ) -> None:
-    world = make_world(REPLY, given=make_settings(incomplete=incomplete))
+    world = make_stand_in(REPLY, given=make_settings(incomplete=incomplete))
     for number, known in ((2, {}), (3, second or {})):
         pushed = Pushed(world, number, f"{number:040x}", **known)
         pushed.send("opened")
     drain(world)
     if second is None:  # a push whose webhook has not arrived
-        world.github.pull_requests[3] = replace(world.github.pull_requests[3], head_sha="d" * 40)
+        pushed.head = "d" * 40
+        pushed.put()
     request_checks(world, "Fix (#2)", "Merge pull request #3 from mona/fix")
     assert (world.finish().state, queue_check(world)) == ("done", [check])
-    assert world.github.check_actions[-1].is_exempt == (second == {"author": BOT})
 
 
-def test_group_waits_for_a_review_in_progress(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=make_settings())
+def test_group_waits_for_a_review_in_progress(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(REPLY, given=make_settings())
     for number in (2, 3):
-        Pushed(world, number, f"{number:040x}").send("opened")
-    world.github.changed[3] = (file("other.py"),)
+        pushed = Pushed(world, number, f"{number:040x}")
+        pushed.send("opened")
+    pushed.put(file("other.py"))
     world.finish()
     during: list[object] = []
 
@@ -426,8 +423,8 @@ def test_group_waits_for_a_review_in_progress(make_world: MakeWorld) -> None:
     assert queue_check(world) == ["success"]
 
 
-def test_group_waits_for_a_review_that_has_not_begun_its_check(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=make_settings(incomplete="failure"))
+def test_group_waits_for_a_review_that_has_not_begun_its_check(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(REPLY, given=make_settings(incomplete="failure"))
     for number in (2, 3):
         pushed = Pushed(world, number, f"{number:040x}")
         pushed.send("opened")
@@ -444,34 +441,31 @@ def test_group_waits_for_a_review_that_has_not_begun_its_check(make_world: MakeW
     assert world.row("queue").reason == "pull request 3 of the merge queue is being reviewed"
 
 
-def test_commits_of_a_group_that_were_unknown_are_read_again(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=make_settings(incomplete="failure"))
+def test_commits_of_a_group_that_were_unknown_are_read_again(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(REPLY, given=make_settings(incomplete="failure"))
     Pushed(world).send("opened")
     world.finish()
     request_checks(world)
-    # GitHub answers 404 for the new commit
-    known, world.github.comparison = (
-        world.github.comparison,
-        None,
-    )
-    world.github.failing_checks.append(GITHUB_DOWN)
+    world.github.fail(404, "GET /compare")
+    world.github.fail(502, "POST /check-runs")
     assert world.run() is None
-    world.github.comparison = known
     drain(world)
     assert queue_check(world) == ["success"]
 
 
-def test_repeated_group_does_not_wait_for_a_review_that_waits_for_it(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, CLAUDE_DOWN, REPLY, given=make_settings())
+def test_repeated_group_does_not_wait_for_a_review_that_waits_for_it(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_stand_in(REPLY, CLAUDE_DOWN, REPLY, given=make_settings())
     pushed = Pushed(world)
     pushed.send("opened")
     world.finish()
     request_checks(world)
-    world.github.failing = [DENIED]
+    world.github.fail(403, "GET /compare")
     assert world.finish().state == "dead"
     pushed.head = "e" * 40
     pushed.send("synchronize")
-    world.github.changed[2] = (file("other.py"),)
+    pushed.put(file("other.py"))
     assert world.run() is None  # its check is in progress, and Claude is down
     world.store.queue.retry("queue")  # or GitHub delivers the group again
     for _ in range(100):
@@ -485,9 +479,9 @@ def test_repeated_group_does_not_wait_for_a_review_that_waits_for_it(make_world:
     ("was_draft", "action", "changes"), [(False, "edited", BASE), (True, "ready_for_review", {})]
 )
 def test_group_waits_for_another_review_of_a_commit_that_has_a_check(
-    make_world: MakeWorld, was_draft: bool, action: str, changes: dict[str, Any]
+    make_stand_in: MakeStandIn, was_draft: bool, action: str, changes: dict[str, Any]
 ) -> None:
-    world = make_world(REPLY, given=make_settings(incomplete="failure"))
+    world = make_stand_in(REPLY, given=make_settings(incomplete="failure"))
     for number in (2, 3):
         pushed = Pushed(world, number, f"{number:040x}", draft=was_draft and number == 3)
         pushed.send("opened")
@@ -499,15 +493,17 @@ def test_group_waits_for_another_review_of_a_commit_that_has_a_check(
     assert (world.run(), queue_check(world)) == (None, [])
 
 
-def test_group_whose_pull_request_cannot_be_read_ends_as_incomplete(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=make_settings(incomplete="failure"))
+def test_group_whose_pull_request_cannot_be_read_ends_as_incomplete(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_stand_in(REPLY, given=make_settings(incomplete="failure"))
     assert [
         request_checks(world, action=action) for action in ("destroyed", "checks_requested")
     ] == [
         "ignored",
         "queued",
     ]
-    world.github.failing = [Permanent("GitHub answered 404")]
+    world.github.fail(403, "GET /compare")
     assert world.finish().state == "dead"
     drain(world)
     assert queue_check(world) == ["failure"]
