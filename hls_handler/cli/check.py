@@ -90,8 +90,8 @@ def check(
     try:
         settings = load_settings(path, os.environ, dotenv=DOTENV, allow_unset=is_offline)
     except SettingsError as exc:
-        found = [with_kind(problem, Kind.SETTINGS_FILE) for problem in exc.problems]
-        _show(_Report(found), as_json=as_json)
+        problems = [with_kind(problem, Kind.SETTINGS_FILE) for problem in exc.problems]
+        _show(_Report(problems), as_json=as_json)
         raise typer.Exit(2) from None
     if file is None:
         report = _check_all(settings, offline=offline)
@@ -117,34 +117,34 @@ class _Report:
 
 
 def _check_all(settings: Settings, *, offline: bool) -> _Report:
-    found: list[Sentence] = []
+    problems: list[Sentence] = []
     prompts: Sequence[Prompt] = ()
     try:
         library = load_checked(settings)
     except PromptError as exc:
-        found += [with_kind(problem, Kind.TEMPLATE) for problem in exc.problems]
+        problems += [with_kind(problem, Kind.TEMPLATE) for problem in exc.problems]
     else:
         prompts = [*library.prompts.values()]
-        found += library.warnings
-        found += _find_unknown_prompts(settings, library)
-    found += settings.warnings
-    found += _find_retired_models(prompts)
-    found += _find_small_budgets(settings, prompts)
-    found += _list_notes(settings, prompts)
+        problems += library.warnings
+        problems += _find_unknown_prompts(settings, library)
+    problems += settings.warnings
+    problems += _find_retired_models(prompts)
+    problems += _find_small_budgets(settings, prompts)
+    problems += _list_notes(settings, prompts)
     facts: list[str] = []
     if not offline:
         with waiting("Asking GitHub, Claude and the services of `retrieval`"):
-            found += check_services(settings, prompts, facts)
+            problems += check_services(settings, prompts, facts)
     success = f"{settings.sources.file}: settings and {count(len(prompts), 'prompt')} are fine"
     if not offline:
         success += "; GitHub and Claude answer"
     # All clients report a problem with the proxy variables, so duplicates are removed.
-    found = [*dict.fromkeys(found)]
+    problems = [*dict.fromkeys(problems)]
     ignored = settings.check.ignore
     return _Report(
-        problems=[problem for problem in found if problem.kind.id not in ignored],
+        problems=[problem for problem in problems if problem.kind.id not in ignored],
         success=success,
-        silenced=[problem for problem in found if problem.kind.id in ignored],
+        silenced=[problem for problem in problems if problem.kind.id in ignored],
         facts=facts,
         prices=_describe_prices(settings, prompts),
     )
@@ -234,7 +234,7 @@ def _find_small_budgets(settings: Settings, prompts: Sequence[Prompt]) -> Iterat
     calls = [estimate_largest_call(settings.claude, prompt) for prompt in prompts]
     largest = max(calls, key=lambda call: call.cost_usd or 0.0, default=Usage(""))
     largest_usd = largest.cost_usd or 0.0
-    limits = {one.where: one.amount for one in list_budgets(settings, outsider="")}
+    limits = {limit.where: limit.amount for limit in list_budgets(settings, outsider="")}
     for name in ("max_usd", "max_usd_per_pull_request"):
         limits[settings.sources.where(f"review.{name}")] = getattr(settings.review, name)
     for where, limit_usd in limits.items():
@@ -248,19 +248,19 @@ def _find_small_budgets(settings: Settings, prompts: Sequence[Prompt]) -> Iterat
 
 
 def _describe_unpriced_models(settings: Settings, prompts: Sequence[Prompt]) -> Iterator[Sentence]:
-    for one in list_models(settings, prompts).values():
-        if find_cost_usd(Usage(one.name, input_tokens=1), one.provider, one.name) is None:
-            key = f"{settings.claude.find_key(one.provider)}.price"
-            problem = f"the model {one.name} has no known price"
+    for used in list_models(settings, prompts).values():
+        if find_cost_usd(Usage(used.name, input_tokens=1), used.provider, used.name) is None:
+            key = f"{settings.claude.find_key(used.provider)}.price"
+            problem = f"the model {used.name} has no known price"
             dearest = "a call counts as one of the dearest known model"
-            note = f"{one.where}: note: {problem}, so {dearest}; set {key}"
+            note = f"{used.where}: note: {problem}, so {dearest}; set {key}"
             yield Sentence(note, Kind.UNKNOWN_PRICE)
 
 
 def _describe_prices(settings: Settings, prompts: Sequence[Prompt]) -> list[str]:
     models = list_claude_models(settings.claude)
-    for named, one in list_models(settings, prompts).items():
-        models[named] = (one.provider, one.name)
+    for named, used in list_models(settings, prompts).items():
+        models[named] = (used.provider, used.name)
     return describe_prices(models)
 
 

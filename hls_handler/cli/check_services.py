@@ -65,27 +65,27 @@ def list_models(settings: Settings, prompts: Sequence[Prompt]) -> Mapping[str, U
     claude = settings.claude
     where = settings.sources.where
     used = [
-        UsedModel(one, one.default_model(), where(f"{key}.model"))
-        for key, one in claude.providers.items()
+        UsedModel(provider, provider.default_model(), where(f"{key}.model"))
+        for key, provider in claude.providers.items()
     ]
-    for key, one in claude.providers.items():
-        review_model = one.default_model(is_review=True)
-        used.append(UsedModel(one, review_model, where(f"{key}.review_model")))
+    for key, provider in claude.providers.items():
+        review_model = provider.default_model(is_review=True)
+        used.append(UsedModel(provider, review_model, where(f"{key}.review_model")))
     used += [
         UsedModel(*claude.find_model(prompt.model), prompt.absolute_path)
         for prompt in prompts
         if prompt.model is not None and describe_retirement(prompt.model) is None
     ]
-    found = dict[str, UsedModel]()
+    models = dict[str, UsedModel]()
     for model in used:
-        found.setdefault(claude.name_model(model.provider, model.name), model)
-    return found
+        models.setdefault(claude.name_model(model.provider, model.name), model)
+    return models
 
 
 def _check_github(settings: Settings, facts: list[str]) -> Iterator[Sentence]:
     try:
         table = RepositoryTable(settings)
-        by_key = {one.key: one for one in table.all()}
+        by_key = {entry.key: entry for entry in table.all()}
         with closing(connect_read_only(settings.github, now=utc_now)) as github:
             failures = _find_rejected_accounts(github)
             identity = github.fetch_identity(unneeded=find_unneeded_permissions(table))
@@ -222,7 +222,10 @@ def _check_identity(
     expiring = [f"{where}: {sentence}; {EXPIRY_REMEDY}" for sentence in identity.expiring]
     yield from _of_kind(Kind.TOKEN_EXPIRES, expiring)
     needed = frozenset(
-        name for one in table.all() if one.enabled for name in list_needed_events(one, settings)
+        name
+        for entry in table.all()
+        if entry.enabled
+        for name in list_needed_events(entry, settings)
     )
     if identity.events is None:
         return

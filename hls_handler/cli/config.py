@@ -51,12 +51,12 @@ def load_repository_files(
         if live:
             try:
                 with closing(connect_read_only(settings.github, now=utc_now)) as github:
-                    found = github.reader(repository).find_file(PATH, ref=None)
-                    stored[repository] = to_stored_file(found, stored.get(repository))
-                    known = stored.get(owner)
-                    if known is not None:  # an organisation
-                        found = find_organization_file(github, owner)
-                        stored[owner] = to_stored_file(found, known, organization_file(owner))
+                    file = github.reader(repository).find_file(PATH, ref=None)
+                    stored[repository] = to_stored_file(file, stored.get(repository))
+                    stored_file = stored.get(owner)
+                    if stored_file is not None:  # an organisation
+                        file = find_organization_file(github, owner)
+                        stored[owner] = to_stored_file(file, stored_file, organization_file(owner))
             except (StepFailed, SettingsError) as exc:
                 fail(str(exc))
     library = partial(load_library, settings)

@@ -182,13 +182,13 @@ def _describe_init(real: RealClaude | None) -> str:
     command = f"{find_hls_command()} init"
     line = f"To use HLS, `{command}` connects it with GitHub and Claude, and writes settings"
     try:
-        found = [name for name in find_credentials() if real is None or name != KEY_VARIABLE]
+        names = [name for name in find_credentials() if real is None or name != KEY_VARIABLE]
     except SettingsError:  # of .env, which the demo does not need
-        found = []
-    if not found:
+        names = []
+    if not names:
         return f"{line}."
-    are = is_or_are(len(found))
-    return f"{line}; {' and '.join(found)} {are} set, but {are} not used in the demo."
+    are = is_or_are(len(names))
+    return f"{line}; {' and '.join(names)} {are} set, but {are} not used in the demo."
 
 
 def _run(sandbox: Sandbox, real: RealClaude | None, *, once: bool) -> int:
@@ -338,7 +338,7 @@ def describe_changes(report: DeliveryReport) -> str:
     numbers = [f"{sign}{changed}" for sign, changed in (("+", added), ("-", removed)) if changed]
     if numbers:
         changes.append(f"{' '.join(numbers)} {inflect(added + removed, 'label')}")
-    done = [(one.action, one.kind) for one in report.outcomes]
+    done = [(written.action, written.kind) for written in report.outcomes]
     if ("review", "created") in done:
         changes.append("review")
     else:
@@ -352,9 +352,9 @@ def format_totals(reports: Sequence[DeliveryReport]) -> str:
     ended = ", ".join(f"{times} {state}" for state, times in states.items())
     labels = sum(len(report.labels) for report in reports)
     comments = sum(
-        one.action == "comment" and one.kind == "created"
+        outcome.action == "comment" and outcome.kind == "created"
         for report in reports
-        for one in report.outcomes
+        for outcome in report.outcomes
     )
     calls = [call for report in reports for call in report.calls]
     cost = f"{format_usd(add_usd(call.cost_usd for call in calls))} at list price"
@@ -417,13 +417,13 @@ def _wait_for_interrupt(
         print_line("ending the demo")
 
 
-def _find_free_port(wanted: int) -> int:
+def _find_free_port(port: int) -> int:
     """Return the port, or another one if it is in use."""
     with socket.socket() as probe:
         # as servers do: connections of an earlier demo do not keep the port in use
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", wanted))
+            probe.bind(("127.0.0.1", port))
         except OSError:
             probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

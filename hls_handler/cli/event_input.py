@@ -31,18 +31,18 @@ PAYLOAD_HELP = (
 )
 
 
-def load_payload(given: str, event: str | None) -> Recorded:
+def load_payload(name: str, event: str | None) -> Recorded:
     """Load a recorded payload by name, or a JSON file. `event` is the file's event name. Exits with
     2 on failure.
     """
     try:
-        if given.endswith(".json") or Path(given).is_file():
-            return recorded.from_file(Path(given).absolute(), event)
-        return recorded.load(given)
+        if name.endswith(".json") or Path(name).is_file():
+            return recorded.from_file(Path(name).absolute(), event)
+        return recorded.load(name)
     except UnknownPayload as exc:
         abort(str(exc))
     except OSError as exc:
-        abort(f"{Path(given).absolute()}: {exc.strerror}")
+        abort(f"{Path(name).absolute()}: {exc.strerror}")
 
 
 SUBJECT_HELP = (
@@ -76,14 +76,14 @@ class Subject(Recorded):
         return f"{self.name}; facts from the built-in sandbox"
 
 
-def load_subject(given: str, event: str | None, *, live: bool, settings: Settings) -> Subject:
+def load_subject(name: str, event: str | None, *, live: bool, settings: Settings) -> Subject:
     """Load the event that `given` names. Without a token, GitHub is read anonymously.
 
     Exits with 2 if the event does not exist, and with 1 if GitHub returns an error.
     """
-    conversation = find_conversation(given, base_url=settings.github.base_url)
+    conversation = find_conversation(name, base_url=settings.github.base_url)
     if conversation is None:
-        recording = load_payload(given, event)
+        recording = load_payload(name, event)
         return Subject(recording.name, recording.event, recording.action, recording.body, live)
     if event is not None:
         abort(
@@ -97,7 +97,7 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
             opened = github.opened(*conversation)
     except HlsError as exc:
         fail(with_remedy(exc))
-    return Subject(given, opened.name, "opened", json.dumps(opened.payload).encode(), live=True)
+    return Subject(name, opened.name, "opened", json.dumps(opened.payload).encode(), live=True)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def pause(
         store.pauses.pause(repository, reason=add_author(reason), by=log_as_operator(settings))
         name = (repository or "").lower()
         current = next(
-            one for one in store.pauses.active() if (one.repository or "").lower() == name
+            active for active in store.pauses.active() if (active.repository or "").lower() == name
         )
         queued = store.searches.count(DeliverySearch(state="queued", repository=repository))
         running = store.searches.count(DeliverySearch(state="running", repository=repository))

@@ -159,8 +159,8 @@ def find_hls_command() -> str:
     its program.
     """
     program = Path(sys.executable).with_name("hls")
-    found = shutil.which("hls")
-    if found is not None and program.is_file() and program.samefile(found):
+    command = shutil.which("hls")
+    if command is not None and program.is_file() and program.samefile(command):
         return "hls"
     if program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())

@@ -185,10 +185,10 @@ class Chosen:
     def conversation(self) -> str:
         """The event's issue or pull request, or else its repository: "octo/widgets#7"."""
         name = self.event.repository.full_name
-        found = self.event.conversation
-        if found is None:
+        conversation = self.event.conversation
+        if conversation is None:
             return name
-        return f"{name}#{found.number}"
+        return f"{name}#{conversation.number}"
 
 
 State = Literal["done", "ignored", "superseded", "failed"]

@@ -69,7 +69,7 @@ def render(
     chosen = load_subject(subject, event, live=live, settings=settings)
     library = load_library(settings)
     requests = _render(settings, library, chosen, prompt)
-    print_lines("\n\n".join(format_request(settings, one) for one in requests))
+    print_lines("\n\n".join(format_request(settings, request) for request in requests))
 
 
 def _render(

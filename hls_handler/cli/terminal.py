@@ -152,12 +152,12 @@ class PlacedProblem:
 
 def find_place(problem: str) -> PlacedProblem:
     """Split a problem such as "/srv/settings.yaml:12: server.prot: unknown key"."""
-    found = _PROBLEM.fullmatch(problem)
-    if found is None:
+    match = _PROBLEM.fullmatch(problem)
+    if match is None:
         return PlacedProblem(problem)
-    text = found["message"].removeprefix("note: ")
-    message = ": ".join(filter(None, (found["key"], text)))
-    return PlacedProblem(message, found["file"], found["line"] or "")
+    text = match["message"].removeprefix("note: ")
+    message = ": ".join(filter(None, (match["key"], text)))
+    return PlacedProblem(message, match["file"], match["line"] or "")
 
 
 def print_problem(problem: str, *, err: bool = False) -> None:

@@ -96,11 +96,11 @@ class Access:
         needs_key = self.has_key and self.find_user(request) is None
         return self._callers.has_key(request) or not (needs_key or "origin" in request.headers)
 
-    def sign_in(self, request: Request, given: str, response: Response) -> bool:
+    def sign_in(self, request: Request, key: str, response: Response) -> bool:
         """Add the cookie to the response if the key is right. Any number of keys may be tried, as
         in X-API-Key.
         """
-        if not self._callers.is_key(given.encode()):
+        if not self._callers.is_key(key.encode()):
             return False
         value = f"{int(self.now()) + SESSION_S}.{secrets.token_urlsafe(16)}"
         response.set_cookie(

@@ -80,16 +80,16 @@ class DocumentationPages:
 
 def _filter(blocks: Sequence[Block], text: str) -> Sequence[Block]:
     """Return the blocks that contain the text, or whose heading does, with the headings above."""
-    shown: list[Block] = []
+    matching: list[Block] = []
     level = 2  # the page's own heading is always shown
     for block in reversed(blocks):
         if 0 < block.level < level:
-            shown.append(block)
+            matching.append(block)
             level = block.level
         elif block.level == 0 and text in block.text:
-            shown.append(block)
+            matching.append(block)
             level = 7  # the next heading is shown, whichever level it has
-    return shown[::-1]
+    return matching[::-1]
 
 
 @cache  # of a few shipped files; a page takes up to 0.2 s

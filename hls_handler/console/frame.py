@@ -72,10 +72,10 @@ class Frame:
             if for_others is not None:
                 return await _run(for_others, request)
             self.require_permitted_origin(request)
-            wanted = request.url.path
+            address = request.url.path
             if request.url.query:
-                wanted = f"{wanted}?{request.url.query}"
-            return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
+                address = f"{address}?{request.url.query}"
+            return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': address})}", 303)
 
         return Route(path, guarded, methods=["GET"])
 

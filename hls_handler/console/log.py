@@ -47,12 +47,12 @@ class LogPages:
 
     def _show(self, request: Request) -> Response:
         query = LogQuery.parse(request.query_params)
-        given = query.filters()
+        filters = query.filters()
         level = self._frame.settings.logging.level
         return self._frame.render(
             request,
             "log.html",
-            lines=[show_line(line) for line in self._ring.find(**given, limit=MAX_SHOWN)],
+            lines=[show_line(line) for line in self._ring.find(**filters, limit=MAX_SHOWN)],
             wanted=query,
             levels=LEVELS[LEVELS.index(level) + 1 :],
             logged=level,
@@ -60,8 +60,8 @@ class LogPages:
             max_lines=MAX_LINES,
             max_shown=MAX_SHOWN,
             is_paused=bool(query.paused),
-            here=f"/log?{urlencode(given)}",
-            paused=f"/log?{urlencode({**given, 'paused': 'true'})}",
+            here=f"/log?{urlencode(filters)}",
+            paused=f"/log?{urlencode({**filters, 'paused': 'true'})}",
         )
 
 

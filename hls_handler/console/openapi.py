@@ -156,7 +156,7 @@ def _query_parameters(query: type[Query]) -> Iterator[dict[str, object]]:
             key: field.pop(key, None) for key in ("title", "description", "examples", "default")
         }
         schema: dict[str, object] = {
-            "anyOf": [*(one for one in field.get("anyOf", [field]) if one != NULL), EMPTY]
+            "anyOf": [*(kind for kind in field.get("anyOf", [field]) if kind != NULL), EMPTY]
         }
         if about["default"] is not None:
             schema["default"] = about["default"]

@@ -68,8 +68,8 @@ def _find_question(store: Storage, guid: str, call: CallRow) -> SentQuestion | N
 
 def _find_corrected(calls: Sequence[CallRow], call: CallRow) -> CallRow:
     """Return the call with the invalid reply that `call` asked to correct."""
-    before = [one for one in calls[: calls.index(call)] if one.index == call.index]
-    return [one for one in before if one.outcome == "invalid" and not one.is_correction][-1]
+    before = [other for other in calls[: calls.index(call)] if other.index == call.index]
+    return [other for other in before if other.outcome == "invalid" and not other.is_correction][-1]
 
 
 class SentPromptPages:
@@ -85,8 +85,8 @@ class SentPromptPages:
 
     def _show(self, request: Request) -> Response:
         row = require_delivery(self._store, request)
-        given = request.path_params.get("number", "1")
-        number = int(given) if given.isdecimal() and len(given) < 6 else 0
+        number_text = request.path_params.get("number", "1")
+        number = int(number_text) if number_text.isdecimal() and len(number_text) < 6 else 0
         calls = self._store.calls.calls_of(row.guid)
         if calls and not 1 <= number <= len(calls):
             raise HTTPException(404, f"delivery {row.guid} has {len(calls)} calls to Claude")

@@ -33,25 +33,25 @@ class SignInPages:
         return self._page(request, _local_path(request.query_params.get("next")))
 
     def _page(
-        self, request: Request, wanted: str, *, problem: str = "", status: int = 200
+        self, request: Request, address: str, *, problem: str = "", status: int = 200
     ) -> Response:
         if not self._access.has_key and not self._access.is_allowed(request):
             return self._frame.message(request, AT_PROXY, status=401)
         if not self._access.has_key:
-            return RedirectResponse(wanted, 303)
+            return RedirectResponse(address, 303)
         return self._frame.render(
-            request, "sign_in.html", status=status, wanted=wanted, problem=problem
+            request, "sign_in.html", status=status, wanted=address, problem=problem
         )
 
     async def _sign_in(self, request: Request) -> Response:
         self._frame.require_permitted_origin(request)
         form = await self._frame.read_own_form(request)
-        wanted = _local_path(form.get("next"))
-        response = RedirectResponse(wanted, 303)
+        address = _local_path(form.get("next"))
+        response = RedirectResponse(address, 303)
         if self._access.sign_in(request, form.get("key", ""), response):
             return response
         problem = "This is not the key. It is server.api_key in the settings."
-        return self._page(request, wanted, problem=problem, status=401)
+        return self._page(request, address, problem=problem, status=401)
 
     def _sign_out(self, request: Request, _form: Form) -> Response:
         response = RedirectResponse(SIGN_IN, 303)
@@ -59,7 +59,7 @@ class SignInPages:
         return response
 
 
-def _local_path(given: str | None) -> str:
-    if given is None or not given.isprintable() or given.startswith(("//", "/\\")):
+def _local_path(address: str | None) -> str:
+    if address is None or not address.isprintable() or address.startswith(("//", "/\\")):
         return "/"
-    return given if given.startswith("/") else "/"
+    return address if address.startswith("/") else "/"

@@ -136,11 +136,11 @@ def _describe_check(summary: str) -> Iterator[str]:
         (line[:1], line.strip("|#- ").replace(" | ", " ").replace("`", ""))
         for line in summary.split("\n")
     ]
-    shown = [f"The check says: {text}" for mark, text in lines if text and mark != "|"]
-    yield from shown[:MAX_CHECK_LINES]
-    if len(shown) > MAX_CHECK_LINES:
+    sentences = [f"The check says: {text}" for mark, text in lines if text and mark != "|"]
+    yield from sentences[:MAX_CHECK_LINES]
+    if len(sentences) > MAX_CHECK_LINES:
         yield (
-            f"The check says {count(len(shown) - MAX_CHECK_LINES, 'more line')}, which `--json`"
+            f"The check says {count(len(sentences) - MAX_CHECK_LINES, 'more line')}, which `--json`"
             " lists"
         )
     rows = [text for mark, text in lines if text and mark == "|"]

@@ -53,11 +53,11 @@ def format_known_cost(row: PromptStats) -> str:
     return sentence
 
 
-def _format_share(one: FieldFeedback) -> str:
+def _format_share(feedback: FieldFeedback) -> str:
     """Return "6 of 40 labels, 15%" if people changed 6 of the 40 labels that a field set."""
-    sentence = f"{one.corrected} of {count(one.set, 'label')}"
-    if one.set:
-        return f"{sentence}, {one.share:.0%}"
+    sentence = f"{feedback.corrected} of {count(feedback.set, 'label')}"
+    if feedback.set:
+        return f"{sentence}, {feedback.share:.0%}"
     return sentence
 
 
@@ -75,7 +75,9 @@ class Version:
 
     def corrected(self) -> str:
         """Return "priority: 6 of 40 labels, 15%; kind: ..."."""
-        shares = [f"{name}: {_format_share(one)}" for name, one in self.corrections.items()]
+        shares = [
+            f"{name}: {_format_share(feedback)}" for name, feedback in self.corrections.items()
+        ]
         return "; ".join(shares) or "none"
 
 
@@ -94,17 +96,19 @@ class LibraryStats:
         by_id = {
             row.prompt_id: row for row in self.rows if _is_version_of(prompt_id, row.prompt_id)
         }
-        corrected = {one for one in self.feedback if _is_version_of(prompt_id, one)}
+        corrected = {other_id for other_id in self.feedback if _is_version_of(prompt_id, other_id)}
         others = (by_id.keys() | corrected) - {prompt_id}
-        earlier = sorted(others, key=lambda one: (-by_id.get(one, NO_CALLS).replies, one))
+        earlier = sorted(
+            others, key=lambda other_id: (-by_id.get(other_id, NO_CALLS).replies, other_id)
+        )
         return [
             Version(
-                one,
-                by_id.get(one, NO_CALLS),
-                self.failures.get(one, {}),
-                self.feedback.get(one, {}),
+                other_id,
+                by_id.get(other_id, NO_CALLS),
+                self.failures.get(other_id, {}),
+                self.feedback.get(other_id, {}),
             )
-            for one in (prompt_id, *earlier)
+            for other_id in (prompt_id, *earlier)
         ]
 
 

@@ -113,19 +113,19 @@ def report_repository(
         files=tuple(
             SourcedValue(file.settings.file, mask(file.sentence), file.source) for file in files
         ),
-        values=tuple(_mask_value(one, mask) for one in iter_sourced_values(merged, effective)),
+        values=tuple(_mask_value(value, mask) for value in iter_sourced_values(merged, effective)),
     )
 
 
-def _mask_value(one: SourcedValue, mask: Callable[[str], str]) -> SourcedValue:
+def _mask_value(value: SourcedValue, mask: Callable[[str], str]) -> SourcedValue:
     """Return the value as text that may be shown. The last part of its key may say that it is a
     password.
     """
-    name = f'"{one.key.rpartition(".")[2]}": "'
-    masked_line = mask(f'{name}{one.value}"')
+    name = f'"{value.key.rpartition(".")[2]}": "'
+    masked_line = mask(f'{name}{value.value}"')
     if masked_line.startswith(name) and masked_line.endswith('"'):
-        return replace(one, value=masked_line[len(name) : -1])
-    return replace(one, value=mask(one.value))
+        return replace(value, value=masked_line[len(name) : -1])
+    return replace(value, value=mask(value.value))
 
 
 def report_service(settings: Settings) -> list[SourcedValue]:

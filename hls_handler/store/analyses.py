@@ -142,8 +142,8 @@ def _read_rows(connection: Connection, which: ColumnElement[bool]) -> list[Row[A
 def _conditions(search: AnalysisSearch) -> Iterator[ColumnElement[bool]]:
     def of_delivery(value: ColumnElement[Any]) -> ColumnElement[Any]:
         # With a join, PostgreSQL may choose to read all deliveries.
-        found = select(value).where(_d.id == _c.delivery_id)
-        return found.correlate_except(deliveries).scalar_subquery()
+        query = select(value).where(_d.id == _c.delivery_id)
+        return query.correlate_except(deliveries).scalar_subquery()
 
     if search.kind == "generic":
         yield of_delivery(_d.event).not_in(list(KIND_OF_EVENT))
@@ -166,21 +166,21 @@ def _conditions(search: AnalysisSearch) -> Iterator[ColumnElement[bool]]:
 
 
 def _with_costs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[AnalysisRow, ...]:
-    found = list(rows)
+    analyses = list(rows)
     totals = [func.coalesce(func.sum(_c[kind]), 0).label(kind) for kind in TOKENS]
     cost = func.coalesce(func.sum(_c.cost_micro_usd), 0).label("cost")
     unknown = func.count().filter(_c.cost_micro_usd.is_(None), _c.outcome == "ok").label("unknown")
     query = (
         select(_c.delivery_id, _c.step_index, *totals, cost, unknown)
-        .where(_c.delivery_id.in_({row.delivery_id for row in found}))
+        .where(_c.delivery_id.in_({row.delivery_id for row in analyses}))
         .group_by(_c.delivery_id, _c.step_index)
     )
     sums = (
         {(row.delivery_id, row.step_index): row for row in connection.execute(query)}
-        if found
+        if analyses
         else {}
     )
-    return tuple(_to_analysis(row, sums.get((row.delivery_id, row.step_index))) for row in found)
+    return tuple(_to_analysis(row, sums.get((row.delivery_id, row.step_index))) for row in analyses)
 
 
 def _to_analysis(row: Row[Any], sums: Any) -> AnalysisRow:

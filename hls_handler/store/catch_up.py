@@ -25,8 +25,8 @@ class CatchUpStore:
 
     def find_known(self, guids: Collection[str]) -> set[str]:
         """Return those of the GUIDs that are stored, in any state."""
-        wanted = list(guids)
-        chunks = (wanted[begin : begin + _CHUNK] for begin in range(0, len(wanted), _CHUNK))
+        searched = list(guids)
+        chunks = (searched[begin : begin + _CHUNK] for begin in range(0, len(searched), _CHUNK))
         query = select(deliveries.c.guid).where(
             self._database.is_one_of(deliveries.c.guid, "guids")
         )

@@ -242,17 +242,17 @@ class CommitChecks:
                         connection.execute(self._database.statement(_begin), own)
                     return _to_check(commit, mine)
             of_commit = {"of_repository": lease.repository_id, "of_commit": commit}
-            left = connection.execute(_SELECT_LEFT, of_commit).first()
-            if left is not None:
-                self._require_not_ending(connection, left)
-                connection.execute(self._database.statement(_end), _of(left.delivery_id, commit))
+            row = connection.execute(_SELECT_LEFT, of_commit).first()
+            if row is not None:
+                self._require_not_ending(connection, row)
+                connection.execute(self._database.statement(_end), _of(row.delivery_id, commit))
             renewed = _renewed(lease)
             if mine is None or is_planned:
                 renewed["external_id"] = lease.guid if mine is None else mine.external_id
             check = CommitCheck(commit, str(renewed["external_id"]))
-            if left is not None and left.begun_at is not None:
+            if row is not None and row.begun_at is not None:
                 # this delivery's requests may succeed
-                check = replace(_to_check(commit, left), rejected=None)
+                check = replace(_to_check(commit, row), rejected=None)
             values = renewed | {
                 "external_id": check.external_id,
                 "check_run_id": check.check_run_id,

@@ -295,26 +295,28 @@ class Conversations:
 
     def has_labels_by(self, bot_login: str) -> bool:
         """Return whether HLS has set labels with this account."""
-        one = select(labels.c.bot_login).where(labels.c.bot_login == bot_login).limit(1)
+        query = select(labels.c.bot_login).where(labels.c.bot_login == bot_login).limit(1)
         with self._database.reading() as connection:
-            return connection.execute(one).first() is not None
+            return connection.execute(query).first() is not None
 
 
 def read_conversation(database: Database, conversation: ConversationRef) -> ConversationState:
-    found = ConversationState({}, {})
+    conversation_state = ConversationState({}, {})
     with database.reading() as connection:
         for name, state, field_or_digest, prompt_id, set_at, comment_id in connection.execute(
             _STATE, conversation.columns
         ):
             if comment_id is not None:
-                found.comments[name] = StoredComment(comment_id, field_or_digest, state)
+                conversation_state.comments[name] = StoredComment(
+                    comment_id, field_or_digest, state
+                )
                 continue
-            found.labels[name] = state
+            conversation_state.labels[name] = state
             if set_at is not None:
-                found.confirmed.add(name)
+                conversation_state.confirmed.add(name)
             elif prompt_id is not None:
-                found.unconfirmed[name] = LabelOrigin(field_or_digest, prompt_id)
-    return found
+                conversation_state.unconfirmed[name] = LabelOrigin(field_or_digest, prompt_id)
+    return conversation_state
 
 
 class BotAccounts:

@@ -99,15 +99,17 @@ def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, F
     """Return the numbers of set and corrected labels by prompt id and field. `counted` is
     `Statistics.counters()`.
     """
-    found: dict[str, dict[str, FieldFeedback]] = {}
+    feedback: dict[str, dict[str, FieldFeedback]] = {}
     for name, label in sorted(counted):
         if name == LABEL_SET:
             prompt_id, _, field = label.rpartition(":")
             corrected = counted.get((LABEL_CORRECTED, label), 0) - counted.get(
                 (CORRECTION_WITHDRAWN, label), 0
             )
-            found.setdefault(prompt_id, {})[field] = FieldFeedback(counted[name, label], corrected)
-    return found
+            feedback.setdefault(prompt_id, {})[field] = FieldFeedback(
+                counted[name, label], corrected
+            )
+    return feedback
 
 
 class Corrections:
@@ -133,27 +135,27 @@ class Corrections:
         """
         of_prompt = _c.prompt_id.startswith(f"{prompt}@", autoescape=True)
         query = select(corrections).where(of_prompt).order_by(_c.recorded_at.desc()).limit(4 * most)
-        found: dict[str, CorrectedDelivery] = {}
+        corrected: dict[str, CorrectedDelivery] = {}
         with self._database.reading() as connection:
             for row in connection.execute(query):
                 delivery = connection.execute(_find_setter(row)).first()
                 if delivery is None:
                     continue
                 label = AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to)
-                earlier = found.get(delivery.guid)
-                if earlier is None and len(found) == most:
+                earlier = corrected.get(delivery.guid)
+                if earlier is None and len(corrected) == most:
                     break
                 if earlier is None:
-                    shown = from_row(DeliveryRow, delivery)
-                    found[delivery.guid] = CorrectedDelivery(
-                        shown, (label,), from_ms(row.recorded_at)
+                    delivery_row = from_row(DeliveryRow, delivery)
+                    corrected[delivery.guid] = CorrectedDelivery(
+                        delivery_row, (label,), from_ms(row.recorded_at)
                     )
                 else:
-                    found[delivery.guid] = replace(earlier, labels=(*earlier.labels, label))
-        return list(found.values())
+                    corrected[delivery.guid] = replace(earlier, labels=(*earlier.labels, label))
+        return list(corrected.values())
 
     def record_change(
-        self, lease: Lease, bot_login: str, group: str, shown: ShownLabels, *, at: datetime
+        self, lease: Lease, bot_login: str, group: str, labels: ShownLabels, *, at: datetime
     ) -> CorrectionResult:
         """Record that a person changed a label of `group`. `shown` has the conversation's labels
         after the change.
@@ -165,9 +167,9 @@ class Corrections:
         with self._checkpoints.writing(lease, durable=False) as (connection, _):
             applied = self._read_set_at_ms(connection, conversation, until=to_ms(at))
             of_group = {label: set_at for label, set_at in applied.items() if label.group == group}
-            return self._record(connection, conversation, of_group, shown)
+            return self._record(connection, conversation, of_group, labels)
 
-    def record_current(self, lease: Lease, bot_login: str, shown: ShownLabels) -> CorrectionResult:
+    def record_current(self, lease: Lease, bot_login: str, labels: ShownLabels) -> CorrectionResult:
         """Compare stored with current labels, and record corrections whose events were missed.
         Raises `LeaseLost`.
 
@@ -189,7 +191,7 @@ class Corrections:
             since_then = {
                 label: set_at for label, set_at in applied.items() if set_at > bot_changed_at
             }
-            return self._record(connection, conversation, since_then, shown)
+            return self._record(connection, conversation, since_then, labels)
 
     def _read_set_at_ms(
         self,
@@ -221,11 +223,11 @@ class Corrections:
         connection: Connection,
         conversation: Mapping[str, object],
         applied: Mapping[AppliedLabel, int],
-        shown: ShownLabels,
+        labels: ShownLabels,
     ) -> CorrectionResult:
         set_by_bot = connection.execute(_SET_BY_BOT, conversation).scalars()
         changed = find_changed_corrections(
-            applied, shown.names, set_by_bot=set_by_bot, groups=shown.groups
+            applied, labels.names, set_by_bot=set_by_bot, groups=labels.groups
         )
         former = {label.name: (label.corrected_to, set_at) for label, set_at in applied.items()}
         counts: Counter[tuple[str, str]] = Counter()
@@ -245,10 +247,10 @@ class Corrections:
                 "label": label.name,
                 "field": label.group,
                 "prompt_id": label.prompt_id,
-                "is_pull_request": shown.pull_request,
+                "is_pull_request": labels.pull_request,
                 "set_at": set_at,
                 "corrected_to": redact(label.corrected_to)[:MAX_LABEL_CHARACTERS],
-                "title": redact(clean(shown.title))[:MAX_TITLE_CHARACTERS],
+                "title": redact(clean(labels.title))[:MAX_TITLE_CHARACTERS],
             }
             connection.execute(self._save, {**conversation, **correction})
         self._checkpoints.counters.add(connection, counts)

@@ -131,14 +131,14 @@ def find_outdated_names(
     A webhook of the former name that came later, by `received_at`, is of another repository.
     """
     entries = {entry.name.lower(): index for index, entry in enumerate(settings.repositories)}
-    for one in renames:
-        index = entries.get(one.former.lower())
-        last = received_at.get(one.former)
-        if index is not None and (last is None or last <= one.at):
+    for rename in renames:
+        index = entries.get(rename.former.lower())
+        last = received_at.get(rename.former)
+        if index is not None and (last is None or last <= rename.at):
             where = settings.sources.where(f"repositories[{index}].name")
             yield (
-                f"{one.former} is {one.name} since {one.at:%Y-%m-%d %H:%M} UTC, but {where} has the"
-                " former name"
+                f"{rename.former} is {rename.name} since {rename.at:%Y-%m-%d %H:%M} UTC,"
+                f" but {where} has the former name"
             )
 
 
@@ -159,11 +159,11 @@ class Deliveries:
         in_range = and_(_c.guid >= id_or_prefix, _c.guid <= id_or_prefix + LAST_ID)
         has_prefix = and_(in_range, _c.guid.startswith(id_or_prefix, autoescape=True))
         queries = (
-            select(*DELIVERY_COLUMNS).where(one).limit(2)
-            for one in (has_prefix, _c.request_id == id_or_prefix)
+            select(*DELIVERY_COLUMNS).where(condition).limit(2)
+            for condition in (has_prefix, _c.request_id == id_or_prefix)
         )
-        found = {row.guid: row for query in queries for row in self._rows(query)}
-        return next(iter(found.values())) if len(found) == 1 else None
+        rows = {row.guid: row for query in queries for row in self._rows(query)}
+        return next(iter(rows.values())) if len(rows) == 1 else None
 
     def end_of(self, guid: str) -> End | None:
         """Return how a delivery has ended; None if it has not."""

@@ -92,11 +92,16 @@ class Forgetting:
         named = set[int]()
         opened = set[tuple[int, int]]()
         for row, documents in self._read():
-            found = [_parse(one) for one in documents if login.encode() in one.lower()]
-            if names([row.sender, row.author, row.title, *found]):
+            parsed = [
+                _parse(document) for document in documents if login.encode() in document.lower()
+            ]
+            if names([row.sender, row.author, row.title, *parsed]):
                 named.add(row.id)
             subjects = [
-                one.get(kind) for one in found if isinstance(one, dict) for kind in SUBJECTS
+                document.get(kind)
+                for document in parsed
+                if isinstance(document, dict)
+                for kind in SUBJECTS
             ]
             authors = [subject.get("user") for subject in subjects if isinstance(subject, dict)]
             if row.number is not None and names(
@@ -222,13 +227,13 @@ def _of_login(login: str, connection: Connection) -> Iterator[Step]:
     has_mention = or_(
         *(column.icontains(f"@{login}", autoescape=True) for column in (_t.title, _t.text))
     )
-    found = connection.execute(
+    rows = connection.execute(
         select(_t.id, _t.title, _t.text).where(_t.scope.startswith("issue"), has_mention)
     ).all()
     mention = _mention(login)
     yield (
         texts,
-        _t.id.in_([row.id for row in found if mention.search(f"{row.title}\n{row.text}")]),
+        _t.id.in_([row.id for row in rows if mention.search(f"{row.title}\n{row.text}")]),
         None,
     )
     stopped = re.compile(rf"(?<![\w-]){re.escape(login)}(?= stopped HLS)", re.IGNORECASE)

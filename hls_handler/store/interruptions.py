@@ -182,12 +182,12 @@ class Interruptions:
         def find_error(connection: Connection, row: Row[Any]) -> HlsError | None:
             newer = NewerEvents()
             if row.has_newer:
-                found = connection.execute(_SELECT_NEWER, terms).one()
-                known = {lease.head_sha, described or lease.head_sha}
+                newest = connection.execute(_SELECT_NEWER, terms).one()
+                shas = {lease.head_sha, described or lease.head_sha}
                 newer = NewerEvents(
-                    head_sha=None if {found.head_sha} == known else found.head_sha,
-                    is_closed=found.closing is not None and found.closing != "reopened",
-                    is_answered=bool(found.is_answered),
+                    head_sha=None if {newest.head_sha} == shas else newest.head_sha,
+                    is_closed=newest.closing is not None and newest.closing != "reopened",
+                    is_answered=bool(newest.is_answered),
                 )
             return decide(Situation(_to_stop(row), _to_time(row.held_until), newer=newer))
 

@@ -136,11 +136,11 @@ class StoredHistory:
             return tuple(RunResult(**row._mapping) for row in connection.execute(query))
 
     def find_pull_request(self, repository: str, commit: str) -> int | None:
-        found = select(func.max(_d.number)).where(
+        query = select(func.max(_d.number)).where(
             _d.repository == repository, _d.event == "pull_request", _d.head_sha == commit
         )
         with self._database.reading() as connection:
-            return connection.execute(found).scalar()
+            return connection.execute(query).scalar()
 
     def issue(
         self, number: int, family: str, *, most_corrections: int
@@ -176,11 +176,11 @@ class StoredHistory:
         def admits(name: str, stored_labels: str | None) -> bool:
             return int(name) < number and _may_be_same(json.loads(stored_labels or "[]"), labels)
 
-        found = self._texts.search(
+        texts = self._texts.search(
             issue_scope(self._repository_id), question_words(title, body), admits
         )
         return tuple(
-            StoredIssue(int(one.name), one.score) for one in found if one.score >= MIN_SIMILAR
+            StoredIssue(int(text.name), text.score) for text in texts if text.score >= MIN_SIMILAR
         )
 
     def has_comment(self, number: int, family: str) -> bool:

@@ -216,11 +216,11 @@ class DeliverySearches:
         counted = matching.subquery()
         of_span = select(literal_column("'span'"), counted.c.state, func.count())
         numbers.append(of_span.group_by(counted.c.state))
-        found: dict[str, dict[str, int]] = {"all": {}, "span": {}}
+        counts: dict[str, dict[str, int]] = {"all": {}, "span": {}}
         with self._database.reading() as connection:
             for kind, state, number in connection.execute(union_all(*numbers)):
-                found[kind][state] = number
-        return StateCounts(found["all"], found["span"])
+                counts[kind][state] = number
+        return StateCounts(counts["all"], counts["span"])
 
     def efforts(self, rows: Collection[DeliveryRow]) -> dict[str, Effort]:
         """Return what the processing of these deliveries took and cost, by GUID."""
@@ -232,23 +232,23 @@ class DeliverySearches:
             .group_by(_c.guid)
         )
         lasted = func.coalesce(calls.c.duration_ms, calls.c.finished_at - calls.c.started_at)
-        asked = (
+        query = (
             select(_c.guid, func.sum(lasted), func.sum(calls.c.cost_micro_usd))
             .join(calls, calls.c.delivery_id == _c.id)
             .where(_c.guid.in_(guids))
             .group_by(_c.guid)
         )
-        found: dict[str, Effort] = {}
+        efforts: dict[str, Effort] = {}
         with self._database.reading() as connection:
-            for guid, took_ms, cost in connection.execute(union_all(steps, asked)):
-                known = found.get(guid, Effort(None, None))
+            for guid, took_ms, cost in connection.execute(union_all(steps, query)):
+                effort = efforts.get(guid, Effort(None, None))
                 if took_ms is not None:
-                    took_s = (known.processing_s or 0.0) + int(took_ms) / 1000
-                    known = replace(known, processing_s=took_s)
+                    took_s = (effort.processing_s or 0.0) + int(took_ms) / 1000
+                    effort = replace(effort, processing_s=took_s)
                 if cost is not None:
-                    known = replace(known, cost_usd=int(cost) / 1_000_000)
-                found[guid] = known
-        return found
+                    effort = replace(effort, cost_usd=int(cost) / 1_000_000)
+                efforts[guid] = effort
+        return efforts
 
     def _select_rows(self, search: DeliverySearch) -> Select[Any]:
         query = _filter(self._database, select(*DELIVERY_COLUMNS), search)
@@ -286,18 +286,18 @@ class DeliverySearches:
             .order_by(counted.c.number.desc(), counted.c.newest_id.desc())
         )
         with self._database.reading() as connection:
-            found = connection.execute(rows).all()
-        return _to_causes(found)
+            group_rows = connection.execute(rows).all()
+        return _to_causes(group_rows)
 
     def _read_page(self, query: Select[Any], before: str | None) -> DeliveryPage:
         query = query.limit(PAGE_ROWS + 1)
         if before is not None:
             last = select(_before.c.id).where(_before.c.guid == before)
             query = query.where(_c.id < last.scalar_subquery())
-        found = self._read(query)
-        rows = tuple(found[:PAGE_ROWS])
+        page_rows = self._read(query)
+        rows = tuple(page_rows[:PAGE_ROWS])
         following = None
-        if len(found) > PAGE_ROWS:
+        if len(page_rows) > PAGE_ROWS:
             following = rows[-1].guid
         return DeliveryPage(rows, following)
 
@@ -320,8 +320,8 @@ def _to_causes(rows: Sequence[Row[Any]]) -> Causes:
         )
         for row in rows
     )
-    shown = sum(group.number for group in groups)
-    return Causes(groups, rows[0].all_groups - len(rows), int(rows[0].all_deliveries) - shown)
+    total = sum(group.number for group in groups)
+    return Causes(groups, rows[0].all_groups - len(rows), int(rows[0].all_deliveries) - total)
 
 
 def _count(kind: str, state: ColumnElement[str]) -> Select[Any]:
@@ -367,19 +367,21 @@ def _filter(database: Database, query: Select[Any], search: DeliverySearch) -> S
 def _has_text(database: Database, text: str) -> ColumnElement[bool]:
     # LIKE of SQLite ignores the case; with lower(), it takes half as long again
     if database.file is not None:
-        found = _c.reason.contains(text, autoescape=True) | _c.title.contains(text, autoescape=True)
+        condition = _c.reason.contains(text, autoescape=True) | _c.title.contains(
+            text, autoescape=True
+        )
     else:
-        found = _c.reason.icontains(text, autoescape=True) | _c.title.icontains(
+        condition = _c.reason.icontains(text, autoescape=True) | _c.title.icontains(
             text, autoescape=True
         )
     if (named := NAMES.fullmatch(text)) is not None:
         names = [] if named[1] is None else [func.lower(_c.repository) == named[1].lower()]
         numbers = [] if named[2] is None else [_c.number == int(named[2])]
-        return found | and_(*names, *numbers)
+        return condition | and_(*names, *numbers)
     if not ID.fullmatch(text):
-        return found
+        return condition
     ids = (
         column.between(text, text + LAST_ID) & column.startswith(text, autoescape=True)
         for column in IDS
     )
-    return or_(found, *ids)
+    return or_(condition, *ids)

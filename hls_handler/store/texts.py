@@ -120,10 +120,10 @@ class Texts:
         )
         with self._database.reading() as connection:
             now = self._database.now_in(connection)
-            found = connection.execute(query).first()
-        if found is None:
+            row = connection.execute(query).first()
+        if row is None:
             return DocumentIndex(None, is_fresh=False, checked_at=now)
-        commit, checked_at, is_pushed = found
+        commit, checked_at, is_pushed = row
         return DocumentIndex(
             commit, is_fresh=abs(now - checked_at) < HOUR_MS and not is_pushed, checked_at=now
         )
@@ -169,19 +169,19 @@ class Texts:
         none.
         """
         added = list(new)
-        last = {one.name: one for one in added}
+        last = {text.name: text for text in added}
         # in this order no text is stored before its name is deleted
         gone = [*dict.fromkeys([*last, *names])]
         for start in range(0, max(len(gone), len(added)), ROWS_PER_TRANSACTION):
             part = slice(start, start + ROWS_PER_TRANSACTION)
             rows = [
                 {
-                    **asdict(one),
+                    **asdict(text),
                     "scope": scope,
-                    "words": " ".join(split_words(f"{one.name} {one.title} {one.text}")),
-                    "version": one.version if one is last[one.name] else None,
+                    "words": " ".join(split_words(f"{text.name} {text.title} {text.text}")),
+                    "version": text.version if text is last[text.name] else None,
                 }
-                for one in added[part]
+                for text in added[part]
             ]
             with self._database.writing() as connection:
                 connection.execute(self._delete, {"of_scope": scope, "names": gone[part]})
@@ -201,24 +201,31 @@ class Texts:
         """
         scope = document_scope(repository_id)
         with self._database.reading() as connection:
-            found = self._search(
+            scored = self._search(
                 connection, scope, words, lambda name, _: not ignored.excludes(name)
             )
-            by_words = [one for one in found if one.score >= MIN_SCORE]
+            by_words = [section for section in scored if section.score >= MIN_SCORE]
             loaded = self._load(connection, scope, nearest, {}) if nearest else []
-            by_meaning = [one for one in loaded if not ignored.excludes(one.name)]
-            fitting = {one.id: one for one in (*by_words, *by_meaning)}
+            by_meaning = [section for section in loaded if not ignored.excludes(section.name)]
+            fitting = {section.id: section for section in (*by_words, *by_meaning)}
             if not fitting:
                 return ()
             of_repository = _i.repository_id == repository_id
             commit = connection.execute(
                 select(_i.commit_sha).where(of_repository)
             ).scalar_one_or_none()
-        rankings = [one.id for one in by_words], [key for key in nearest if key in fitting]
+        rankings = [section.id for section in by_words], [key for key in nearest if key in fitting]
         best = [fitting[key] for key in _merge_ranks(*rankings)[:MAX_SECTIONS]]
         return tuple(
-            StoredSection(one.name, one.title, one.line, one.end_line, one.text, commit or "")
-            for one in best
+            StoredSection(
+                section.name,
+                section.title,
+                section.line,
+                section.end_line,
+                section.text,
+                commit or "",
+            )
+            for section in best
         )
 
     def search(
@@ -238,8 +245,8 @@ class Texts:
             return ()
         weights = weigh_words(words, self._count_texts(connection, scope, words), total)
         chosen = self._choose(connection, scope, weights, admits)
-        found = self._load(connection, scope, chosen, weights)
-        return tuple(sorted(found, key=lambda one: one.score, reverse=True))
+        loaded = self._load(connection, scope, chosen, weights)
+        return tuple(sorted(loaded, key=lambda text: text.score, reverse=True))
 
     def _load(
         self, connection: Connection, scope: str, ids: Sequence[int], weights: Mapping[str, float]
@@ -270,14 +277,14 @@ class Texts:
         values = list(weights.values())
         if self._database.file is not None:
             terms = {"queries": _queries(scope, words), "weights": json.dumps(values)}
-            found = connection.execute(_SQLITE_SCORES, terms)
+            rows = connection.execute(_SQLITE_SCORES, terms)
         else:
-            found = connection.execute(
+            rows = connection.execute(
                 _POSTGRESQL_SCORES, {"scope": scope, "words": words, "weights": values}
             )
-        with found:
+        with rows:
             return list(
-                islice((row.id for row in found if admits(row.name, row.version)), MAX_RANKED)
+                islice((row.id for row in rows if admits(row.name, row.version)), MAX_RANKED)
             )
 
 

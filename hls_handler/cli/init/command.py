@@ -215,9 +215,9 @@ def init(
 
 def _read_answer(question: str, default: str | None, is_hidden: bool) -> str:
     """Return a line; `default` for an empty one. Without a default, repeat the question."""
-    shown = escape_unprintable(question)
+    printable = escape_unprintable(question)
     return str(
-        typer.prompt(shown, default=default, show_default=bool(default), hide_input=is_hidden)
+        typer.prompt(printable, default=default, show_default=bool(default), hide_input=is_hidden)
     ).strip()
 
 

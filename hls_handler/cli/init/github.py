@@ -170,7 +170,7 @@ def _wait_for_installation(
     session: Session, app: App, url: str, *, opened: bool
 ) -> tuple[str, ...]:
     """Return the repositories on which the App is installed, at least one."""
-    said = ""
+    reported = ""
     while True:
         try:
             repositories = list_repositories(app)
@@ -181,8 +181,8 @@ def _wait_for_installation(
             )
         except DependencyDown as exc:  # the App exists: wait for the end of the outage
             missing = f"{exc}; {exc.remedy}"
-        if missing != said:
-            said = missing
+        if missing != reported:
+            reported = missing
             print_line(missing)
         if not opened:
             opened = True

@@ -166,8 +166,8 @@ def answer_pings(settings: Settings) -> Iterator[None]:
 
     Other webhooks get 503: GitHub lists them as failed, and catch-up of the service reads them.
     """
-    given = webhook_secrets(settings.github.webhook_secret)
-    secret = given[0] if given else b""  # the user's own file accepts unsigned webhooks
+    secrets = webhook_secrets(settings.github.webhook_secret)
+    secret = secrets[0] if secrets else b""  # the user's own file accepts unsigned webhooks
 
     def respond(request: BaseHTTPRequestHandler) -> Reply:
         length = request.headers.get("Content-Length", "")

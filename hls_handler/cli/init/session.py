@@ -208,18 +208,18 @@ def parse_repositories(text: str) -> tuple[str, ...]:
     """Return names that are separated by commas or spaces, without duplicates; a URL is shortened
     to owner/repo.
     """
-    found = list[str]()
+    names = list[str]()
     for name in text.replace(",", " ").split():
         if "://" in name:
             parts = urlsplit(name).path.split("/")
             name = "/".join(parts[1:3]).removesuffix(".git")
-        if name not in found:
-            found.append(name)
-    wrong = [name for name in found if not REPOSITORY_NAME.fullmatch(name.replace("*", "x"))]
-    if wrong or not found:
+        if name not in names:
+            names.append(name)
+    wrong = [name for name in names if not REPOSITORY_NAME.fullmatch(name.replace("*", "x"))]
+    if wrong or not names:
         expected = "expected a repository such as owner/repo, or owner/* for all of an account"
         raise typer.BadParameter(f"{' '.join(wrong) or 'no name'}: {expected}")
-    return tuple(found)
+    return tuple(names)
 
 
 def parse_review_model(text: str) -> str:
