@@ -304,7 +304,8 @@ def load_result(store: Storage, progress: Progress) -> Result:
             answers[delivery.number] = list_answers(
                 plan.groups[index], plan.issues[delivery.number], reply, plan.min_confidence
             )
-        results.append(PromptResult(asked.title, answers, failed, cost))
+        # a cost is a number of millionths; the sum must not depend on the order
+        results.append(PromptResult(asked.title, answers, failed, round(cost, 6)))
     return Result(results, is_complete)
 
 
