@@ -32,6 +32,7 @@ from hls_handler.sandbox.objects import (
 
 API = "https://api.github.com"
 WEB = "https://github.com"
+MAX_CONTENT_BYTES = 1_000_000  # of a file whose text GitHub shows
 MAX_COMMITS = 250  # in a comparison
 
 
@@ -212,14 +213,16 @@ def job(of: Run, this: Job) -> Document:
 
 
 def content(path: str, text: str) -> Document:
-    """Return the response of `GET contents/{path}` for a file."""
+    """Return the response of `GET contents/{path}` for a file; that of a large one has no text."""
     raw = text.encode()
+    encoded = {"content": encodebytes(raw).decode(), "encoding": "base64"}
+    if len(raw) > MAX_CONTENT_BYTES:
+        encoded = {"content": "", "encoding": "none"}
     return {
         "type": "file",
         "path": path,
         "sha": sha1(b"blob %d\0%b" % (len(raw), raw), usedforsecurity=False).hexdigest(),
-        "content": encodebytes(raw).decode(),
-        "encoding": "base64",
+        **encoded,
     }
 
 

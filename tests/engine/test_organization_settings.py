@@ -12,15 +12,26 @@ import pytest
 from hls_handler.errors import AppNotInstalled, HlsError, Permanent
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import load_report
-from tests.engine.test_repository_settings import BROKEN, FEATURES, FILE_KEY, file, file_requests
-from tests.engine.world import MakeWorld, World, settings
+from tests.engine.test_repository_settings import BROKEN, FEATURES, READ, file_requests, put_file
+from tests.engine.world import MakeStandIn, StandInWorld, settings
 
-ORGANIZATION = "None:hls.yaml"  # of the default branch
-FILE = "Codertocat/.github: hls.yaml"
+ORGANIZATION = "Codertocat/.github"
+FILE = f"{ORGANIZATION}: hls.yaml"
+READ_FILE = f"GET /repos/{ORGANIZATION}/contents/hls.yaml"
+
+
+def put_organization_file(world: StandInWorld, text: str | None) -> None:
+    repository = {"id": 8, "full_name": ORGANIZATION, "default_branch": "main"}
+    world.github.state.seed("push", {"repository": repository})
+    assert world.github.state.set_file(ORGANIZATION, "hls.yaml", text)
 
 
 def accept(
-    world: World, guid: str, *, repository_id: int = 186853002, owner_type: str = "Organization"
+    world: StandInWorld,
+    guid: str,
+    *,
+    repository_id: int = 186853002,
+    owner_type: str = "Organization",
 ) -> None:
     payload = json.loads(recorded.load("issues.opened").body)
     payload["repository"]["id"] = repository_id
@@ -28,16 +39,15 @@ def accept(
     world.accept(guid=guid, body=json.dumps(payload).encode(), repository_id=repository_id)
 
 
-def make(make_world: MakeWorld, text: str | None, *replies: object) -> World:
-    world = make_world(*replies, given=settings(features=FEATURES))
-    if text is not None:
-        world.github.files_at[ORGANIZATION] = file(text)
+def make(make_stand_in: MakeStandIn, text: str | None, *replies: object) -> StandInWorld:
+    world = make_stand_in(*replies, given=settings(features=FEATURES))
+    put_organization_file(world, text)
     accept(world, "g1")
     return world
 
 
-def test_file_applies_and_its_line_is_reported(make_world: MakeWorld) -> None:
-    world = make(make_world, "# ours\nfeatures: {auto_commenting: false}\n")
+def test_file_applies_and_its_line_is_reported(make_stand_in: MakeStandIn) -> None:
+    world = make(make_stand_in, "# ours\nfeatures: {auto_commenting: false}\n")
     assert (
         world.finish().reason
         == f"added bug, priority-low, difficulty-easy; comments are switched off by {FILE}:2"
@@ -45,27 +55,27 @@ def test_file_applies_and_its_line_is_reported(make_world: MakeWorld) -> None:
     )
     assert (
         load_report(world.store, world.row("g1")).repository_settings
-        == f"{FILE} (c0ffee) applies on top of the settings"
+        == f"{FILE} (484b3c8a0f) applies on top of the settings"
     )
 
 
-def test_repository_overrides_the_file(make_world: MakeWorld) -> None:
-    world = make(make_world, "enabled: false\nfeatures: {auto_labeling: false}\n")
-    world.github.files_at[FILE_KEY] = file("enabled: true\n", sha="beef")
+def test_repository_overrides_the_file(make_stand_in: MakeStandIn) -> None:
+    world = make(make_stand_in, "enabled: false\nfeatures: {auto_labeling: false}\n")
+    put_file(world, "enabled: true\n")
     world.finish()
     assert (world.github.labels, list(world.github.comments)) == ({}, [1])
     assert (
         load_report(world.store, world.row("g1")).repository_settings
-        == f".github/hls.yaml (beef) applies on top of the settings. {FILE} (c0ffee) applies on top"
+        == f".github/hls.yaml (d4ca94189e) applies on top of the settings. {FILE} (9a191c9c07) applies on top"
         " of the settings"
     )
 
 
-def test_file_of_a_person_is_not_read(make_world: MakeWorld) -> None:
-    world = make_world(given=settings(features=FEATURES))
+def test_file_of_a_person_is_not_read(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(given=settings(features=FEATURES))
     accept(world, "g1", owner_type="User")
     world.finish()
-    assert file_requests(world) == ["find_file .github/hls.yaml master"]
+    assert file_requests(world) == [READ]
 
 
 @pytest.mark.parametrize(
@@ -79,39 +89,39 @@ def test_file_of_a_person_is_not_read(make_world: MakeWorld) -> None:
     ids=["present", "absent", "not installed", "denied"],
 )
 def test_file_is_read_once_an_hour_for_all_repositories(
-    make_world: MakeWorld, text: str | None, error: HlsError | None
+    make_stand_in: MakeStandIn, text: str | None, error: HlsError | None
 ) -> None:
-    world = make(make_world, text)
-    world.github.failing += [error] if error else []
+    world = make(make_stand_in, text)
+    if error is not None:
+        world.github.raise_once(error, READ_FILE)
     assert world.finish().state == "done"
     world.advance(3_500)
     accept(world, "g2", repository_id=7)
     assert world.finish().state == "done"
-    asked = "find_file hls.yaml None"
-    assert file_requests(world).count(asked) == 1
+    assert file_requests(world).count(READ_FILE) == 1
     world.advance(200)
     accept(world, "g3")
     assert world.finish().state == "done"
-    assert file_requests(world).count(asked) == 2
+    assert file_requests(world).count(READ_FILE) == 2
 
 
 def test_file_applies_while_access_to_it_is_denied_until_github_says_that_there_is_none(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make(make_world, "features: {auto_commenting: false}\n")
+    world = make(make_stand_in, "features: {auto_commenting: false}\n")
     world.finish()
     for guid in ("g2", "g3"):
         world.advance(3_601)
-        world.github.failing.append(Permanent("GitHub answered 403"))
+        world.github.fail(403, READ_FILE)
         accept(world, guid)
         assert world.finish().state == "done"
         assert (
             load_report(world.store, world.row(guid)).repository_settings
-            == f"{FILE} could not be read, so the last known version (c0ffee) applies: GitHub"
-            " answered 403"
+            == f"{FILE} could not be read, so the last known version (0390248964) applies:"
+            f" {READ_FILE}: 403 Fault: the token or its account lacks a permission"
         )
     assert world.github.comments == {}
-    del world.github.files_at[ORGANIZATION]
+    put_organization_file(world, None)
     world.advance(3_601)
     accept(world, "g4")
     world.finish()
@@ -119,11 +129,11 @@ def test_file_applies_while_access_to_it_is_denied_until_github_says_that_there_
 
 
 def test_invalid_file_is_logged_and_its_last_good_version_applies_without_a_comment(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = make(make_world, "features: {auto_labeling: false}\n")
+    world = make(make_stand_in, "features: {auto_labeling: false}\n")
     world.finish()
-    world.github.files_at[ORGANIZATION] = file(BROKEN, sha="bad")
+    put_organization_file(world, BROKEN)
     world.advance(3_601)
     accept(world, "g2")
     with caplog.at_level(logging.WARNING):
@@ -136,14 +146,16 @@ def test_invalid_file_is_logged_and_its_last_good_version_applies_without_a_comm
     assert "lables" not in "".join(world.github.comments.values())
     assert (
         load_report(world.store, world.row("g2")).repository_settings
-        == f"{FILE} (bad) is invalid, so the last good version (c0ffee) applies, plus what this one"
+        == f"{FILE} (c76a32e5b7) is invalid, so the last good version (2adaf71da4) applies, plus what this one"
         f" switches off: {problem}"
     )
 
 
-def test_rule_11_text_of_the_file_reaches_neither_claude_nor_github(make_world: MakeWorld) -> None:
+def test_rule_11_text_of_the_file_reaches_neither_claude_nor_github(
+    make_stand_in: MakeStandIn,
+) -> None:
     world = make(
-        make_world,
+        make_stand_in,
         "# marker-0001\nlabels: {allow: [marker-0002]}\npaths: {ignore: [marker-0003]}\n",
     )
     world.finish()

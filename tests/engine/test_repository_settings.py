@@ -9,36 +9,36 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.github.values import FileAtRef
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts, Settings
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
-from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
+from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.world import BUG, GUID, Ended, MakeStandIn, StandInWorld, settings
 from tests.prompting.samples import BASE, FAMILIES, write
 
-FILE_KEY = "master:.github/hls.yaml"
+FILE = ".github/hls.yaml"
+READ = f"GET /contents/{FILE}"
 FEATURES = {"repository_settings": True}
+WAIT = "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"
 DONE = "added bug, priority-low, difficulty-easy; commented"
 
 
-def file(text: str, sha: str = "c0ffee") -> FileAtRef:
-    return FileAtRef("file", sha, text.encode())
+def put_file(world: StandInWorld, text: str | None, *, branch: str | None = None) -> None:
+    assert world.github.state.set_file(world.github.repository, FILE, text, branch=branch)
 
 
 def make_world_with_file(
-    make_world: MakeWorld, text: str | None, *replies: object, given: Settings | None = None
-) -> World:
-    world = make_world(*replies, given=given or settings(features=FEATURES))
-    if text is not None:
-        world.github.files_at[FILE_KEY] = file(text)
+    make_stand_in: MakeStandIn, text: str | None, *replies: object, given: Settings | None = None
+) -> StandInWorld:
+    world = make_stand_in(*replies, given=given or settings(features=FEATURES))
+    put_file(world, text)
     world.accept()
     return world
 
 
-def file_requests(world: World) -> list[str]:
-    return [call for call in world.github.calls if call.startswith("find_file")]
+def file_requests(world: StandInWorld) -> list[str]:
+    return [call for call in world.github.calls if "/contents/" in call]
 
 
 def make_prompts(folder: Path) -> Library:
@@ -59,8 +59,8 @@ def settings_with_two_prompts() -> Settings:
 # -----------------------------------------------------------------------------
 
 
-def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, "# ours\nfeatures:\n  auto_commenting: false\n")
+def test_file_switches_comments_off_and_its_line_is_reported(make_stand_in: MakeStandIn) -> None:
+    world = make_world_with_file(make_stand_in, "# ours\nfeatures:\n  auto_commenting: false\n")
     assert world.run() == Ended(
         GUID,
         "done",
@@ -69,7 +69,7 @@ def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWor
     )
     assert world.github.comments == {}
     assert (
-        "  Repository settings: .github/hls.yaml (c0ffee) applies on top of the settings."
+        "  Repository settings: .github/hls.yaml (fd0f7f4e5b) applies on top of the settings."
         in list(format_report(load_report(world.store, world.row())))
     )
 
@@ -96,20 +96,20 @@ def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWor
     ],
 )
 def test_event_that_the_file_disables_is_ignored_without_a_call(
-    make_world: MakeWorld, text: str, kind: str, reason: str
+    make_stand_in: MakeStandIn, text: str, kind: str, reason: str
 ) -> None:
-    world = make_world_with_file(make_world, text)
+    world = make_world_with_file(make_stand_in, text)
     assert world.run() == Ended(GUID, "ignored", reason)
     assert (world.row().reason_kind, world.claude.asked) == (kind, [])
 
 
 def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
     given = settings(features=FEATURES)
     entry = given.repositories[0].model_copy(update={"events": ("pull_request",)})
     world = make_world_with_file(
-        make_world,
+        make_stand_in,
         "prompts: {use: {issues.opened: issues/analyze}}",
         given=given.model_copy(update={"repositories": (entry,)}),
     )
@@ -118,10 +118,10 @@ def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(
 
 
 def test_file_chooses_one_of_the_prompts_of_the_operator(
-    make_world: MakeWorld, tmp_path: Path
+    make_stand_in: MakeStandIn, tmp_path: Path
 ) -> None:
     world = make_world_with_file(
-        make_world,
+        make_stand_in,
         "prompts: {use: {issues: issues/brief}}\ncomments: {language: German}\n",
         given=settings_with_two_prompts(),
     )
@@ -135,9 +135,9 @@ def test_file_chooses_one_of_the_prompts_of_the_operator(
     )
 
 
-def test_operator_can_switch_repository_settings_off(make_world: MakeWorld) -> None:
+def test_operator_can_switch_repository_settings_off(make_stand_in: MakeStandIn) -> None:
     world = make_world_with_file(
-        make_world, "enabled: false", given=settings(features={"repository_settings": False})
+        make_stand_in, "enabled: false", given=settings(features={"repository_settings": False})
     )
     assert world.run() == Ended(GUID, "done", DONE)
     assert file_requests(world) == []
@@ -147,22 +147,22 @@ def test_operator_can_switch_repository_settings_off(make_world: MakeWorld) -> N
 # -----------------------------------------------------------------------------
 
 
-def test_rule_23_only_the_file_of_the_default_branch_is_read(make_world: MakeWorld) -> None:
+def test_rule_23_only_the_file_of_the_default_branch_is_read(make_stand_in: MakeStandIn) -> None:
     """A pull request can contain any file."""
-    world = make_world_with_file(make_world, None)
-    world.github.files_at["changes:.github/hls.yaml"] = file("features: {auto_commenting: false}")
+    world = make_world_with_file(make_stand_in, None)
+    put_file(world, "features: {auto_commenting: false}", branch="changes")
     assert world.run() == Ended(GUID, "done", DONE)
-    assert file_requests(world) == ["find_file .github/hls.yaml master"]
+    assert file_requests(world) == [READ]
 
 
-def test_file_is_read_once_in_five_minutes(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, None)
+def test_file_is_read_once_in_five_minutes(make_stand_in: MakeStandIn) -> None:
+    world = make_world_with_file(make_stand_in, None)
     world.run()
-    world.github.files_at[FILE_KEY] = file("enabled: false")
+    put_file(world, "enabled: false")
     world.advance(290)
     world.accept(guid="g2")
     assert world.run() == Ended(
-        "g2", "done", "added bug, priority-low, difficulty-easy; our comment is up to date"
+        "g2", "done", "the labels are as they should be; our comment is up to date"
     )
     world.advance(20)
     world.accept(guid="g3")
@@ -170,39 +170,41 @@ def test_file_is_read_once_in_five_minutes(make_world: MakeWorld) -> None:
     assert len(file_requests(world)) == 2
 
 
-def test_retry_uses_the_file_of_the_first_attempt(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, "features: {auto_commenting: false}", CLAUDE_DOWN, BUG)
+def test_retry_uses_the_file_of_the_first_attempt(make_stand_in: MakeStandIn) -> None:
+    world = make_world_with_file(
+        make_stand_in, "features: {auto_commenting: false}", CLAUDE_DOWN, BUG
+    )
     assert world.run() is None
-    world.github.files_at.clear()
+    put_file(world, None)
     world.advance(3600)
     assert world.finish().state == "done"
     assert (world.github.comments, len(file_requests(world))) == ({}, 1)
 
 
-def test_unknown_file_delays_the_delivery_while_github_is_down(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, "features: {auto_commenting: false}")
-    world.github.failing.append(GITHUB_DOWN)
+def test_unknown_file_delays_the_delivery_while_github_is_down(make_stand_in: MakeStandIn) -> None:
+    world = make_world_with_file(make_stand_in, "features: {auto_commenting: false}")
+    world.github.fail(502, READ)
     assert world.run() is None
     assert (world.row().state, world.row().reason, world.row().analysis_status) == (
         "queued",
-        "GitHub answered 502; wait",
+        "GET /repos/Codertocat/Hello-World/contents/.github/hls.yaml: 502 Fault; " + WAIT,
         "failed",
     )
     assert world.claude.asked == []
 
 
-def test_last_known_file_applies_while_github_is_down(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, "features: {auto_commenting: false}")
+def test_last_known_file_applies_while_github_is_down(make_stand_in: MakeStandIn) -> None:
+    world = make_world_with_file(make_stand_in, "features: {auto_commenting: false}")
     world.run()
     world.advance(301)
     world.accept(guid="g2")
-    world.github.failing.append(GITHUB_DOWN)
+    world.github.fail(502, READ)
     assert world.finish().state == "done"
     assert world.github.comments == {}
     assert (
         load_report(world.store, world.row("g2")).repository_settings
-        == ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: GitHub"
-        " answered 502"
+        == ".github/hls.yaml could not be read, so the last known version (15756ef2dd) applies: GET"
+        " /repos/Codertocat/Hello-World/contents/.github/hls.yaml: 502 Fault"
     )
 
 
@@ -213,35 +215,30 @@ BROKEN = "lables: {}\n"
 
 
 @pytest.mark.parametrize(
-    ("file_at_ref", "expected_text"),
+    ("text", "expected_text"),
     [
-        (file(BROKEN), ".github/hls.yaml:1: lables: unknown key; did you mean labels?"),
+        (BROKEN, ".github/hls.yaml:1: lables: unknown key; did you mean labels?"),
         (
-            FileAtRef("file", "abc", None),
+            "#" * 1_000_001,
             ".github/hls.yaml is larger than 65536 bytes, the limit for this file",
         ),
     ],
     ids=["unknown key", "huge"],
 )
 def test_invalid_file_is_reported_in_the_conversation(
-    make_world: MakeWorld, file_at_ref: FileAtRef, expected_text: str
+    make_stand_in: MakeStandIn, text: str, expected_text: str
 ) -> None:
-    world = make_world_with_file(make_world, None)
-    world.github.files_at[FILE_KEY] = file_at_ref
-    bodies: list[str] = []
-    world.github.on_call = lambda what: (
-        bodies.extend(world.github.comments.values()) if what == "write comment" else None
-    )
+    world = make_world_with_file(make_stand_in, text)
     assert world.run() == Ended(GUID, "done", DONE)  # with the operator's settings
-    assert f"- `{expected_text}`" in world.github.comments[1]
-    # the fake has one comment for each conversation, and the analysis is written first
-    assert "Thanks to whoever fixes it." in bodies[0]
+    first, second = (comment.body for comment in world.github.conversation(1).comments)
+    assert "Thanks to whoever fixes it." in first
+    assert f"- `{expected_text}`" in second
 
 
-def test_prompt_of_another_event_invalidates_only_its_line(make_world: MakeWorld) -> None:
+def test_prompt_of_another_event_invalidates_only_its_line(make_stand_in: MakeStandIn) -> None:
     name = "pull_requests/analyze"
     world = make_world_with_file(
-        make_world,
+        make_stand_in,
         f"features: {{auto_labeling: false}}\nprompts: {{use: {{issues.opened: {name}}}}}\n",
     )
     assert world.finish().state == "done"
@@ -252,10 +249,12 @@ def test_prompt_of_another_event_invalidates_only_its_line(make_world: MakeWorld
     assert expected_text in world.github.comments[1]
 
 
-def test_rule_15_quoted_text_of_the_file_is_escaped_and_redacted(make_world: MakeWorld) -> None:
+def test_rule_15_quoted_text_of_the_file_is_escaped_and_redacted(
+    make_stand_in: MakeStandIn,
+) -> None:
     token = "ghp_" + "a1B2" * 9
     world = make_world_with_file(
-        make_world, f'"@octocat ` fixes #1 ![](http://x.example)": 1\nenabled: "{token}"\n'
+        make_stand_in, f'"@octocat ` fixes #1 ![](http://x.example)": 1\nenabled: "{token}"\n'
     )
     world.run()
     expected_text = world.github.comments[1]
@@ -270,9 +269,9 @@ def test_rule_15_quoted_text_of_the_file_is_escaped_and_redacted(make_world: Mak
 
 
 def test_problem_is_only_logged_if_comments_are_switched_off(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = make_world_with_file(make_world, f"{BROKEN}features: {{auto_commenting: false}}\n")
+    world = make_world_with_file(make_stand_in, f"{BROKEN}features: {{auto_commenting: false}}\n")
     with caplog.at_level(logging.WARNING):
         world.run()
     assert world.github.comments == {}
@@ -282,10 +281,10 @@ def test_problem_is_only_logged_if_comments_are_switched_off(
 
 
 def test_removed_key_of_the_file_is_logged_and_the_others_apply(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = "review: {functions: false}\nfeatures: {auto_commenting: false}\n"
-    world = make_world_with_file(make_world, text)
+    world = make_world_with_file(make_stand_in, text)
     with caplog.at_level(logging.WARNING):
         world.run()
     assert world.github.comments == {}
