@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from hls_handler.deliveries import (
+    BATCHED,
     CAUGHT_UP,
     PRIORITY_BOT_REQUEST,
     PRIORITY_OTHER,
@@ -110,6 +111,8 @@ def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> We
         _DELIVERY,
         "X-GitHub-Delivery must be an id of at most 64 letters, digits and hyphens",
     )
+    if delivery.startswith(BATCHED):  # it is not signed, and could take the place of one
+        raise Rejected(400, "X-GitHub-Delivery must not be the id of a delivery of a batch")
     signature = b""
     if signed:
         signature = values.get(SIGNATURE, b"")

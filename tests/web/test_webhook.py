@@ -47,6 +47,7 @@ NOT_VERIFIED = "the request could not be verified: check the webhook's secret"
     [
         (b"x-github-event", (b"Issues",), 400),
         (b"x-github-delivery", (b"\xff\xfe",), 400),
+        (b"x-github-delivery", (b"batch-3-7-0",), 400),
         (b"x-hub-signature-256", (SIGNATURE, SIGNATURE), 401),
         (b"x-hub-signature-256", (b"sha1=" + b"0" * 40,), 401),
         (b"content-type", (), 415),
