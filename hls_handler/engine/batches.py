@@ -34,7 +34,7 @@ from hls_handler.settings.effective import (
     apply_repository_settings,
 )
 from hls_handler.settings.model import Settings
-from hls_handler.store.batches import Batch
+from hls_handler.store.batches import STOPPED, Batch
 
 PROMPTS = "prompts"
 """Key of the prompts in a batch's plan."""
@@ -93,11 +93,13 @@ def find_index(request_id: str) -> int:
 COMMENTS = "features.auto_commenting"
 
 
-def require_not_undone(batch: Batch) -> None:
-    """Raise `ConversationIgnored` after a person took the batch back."""
+def require_open(batch: Batch) -> None:
+    """Raise `ConversationIgnored` after a person stopped the batch, or took it back."""
+    if batch.state == "stopped":
+        raise ConversationIgnored(f"batch {batch.id} was stopped", STOPPED)
     if batch.state == "undone":
         reason = f"batch {batch.id} was taken back before this issue was processed"
-        raise ConversationIgnored(reason, "stopped")
+        raise ConversationIgnored(reason, STOPPED)
 
 
 def limit_rule(rule: Rule, batch: Batch) -> Rule:
@@ -113,8 +115,9 @@ def limit_rule(rule: Rule, batch: Batch) -> Rule:
 
 def run_recorded(job: Job) -> End:
     """Ask the prompt about the event. Its reply is stored with its call, and nothing else."""
-    assert job.batch is not None
-    asked = load_prompts(job.batch.plan)[find_index(job.lease.request_id)]
+    batch = job.batch
+    assert batch is not None
+    asked = load_prompts(batch.plan)[find_index(job.lease.request_id)]
     library = asked.restore()
     files = [SETTINGS_FILE.decode(job.steps.get((SETTINGS_FILE.name, index))) for index in range(2)]
     effective = apply_repository_settings(
@@ -127,6 +130,7 @@ def run_recorded(job: Job) -> End:
     )
     name = job.handler.name
     try:
+        require_open(batch)
         with job.record_failure("analysis"):
             _ask(job)
     except ConversationIgnored as exc:

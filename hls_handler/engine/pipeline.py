@@ -22,7 +22,7 @@ import msgspec
 
 from hls_handler.deliveries import UNDO, Checkpoint, End, Lease, Posted
 from hls_handler.engine.active_config import WorkerContext
-from hls_handler.engine.batches import NO_RESULT, limit_rule, require_not_undone, run_recorded
+from hls_handler.engine.batches import NO_RESULT, limit_rule, require_open, run_recorded
 from hls_handler.engine.checks import (
     check_title,
     end_group_check,
@@ -317,7 +317,7 @@ def _process(job: Job, routing_input: RoutingInput) -> End:
     if job.lease.request_id == UNDO:
         return undo_issue(job)
     if job.batch is not None:
-        require_not_undone(job.batch)
+        require_open(job.batch)
     rule = job.router.route(routing_input)
     thread = rule.thread if isinstance(rule, Command | Rule) else None
     if thread is not None and find_finding(job, thread=thread) is None:

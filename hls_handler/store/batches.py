@@ -48,7 +48,7 @@ OPEN = ("queued", "running")
 UNDO_SUFFIX = "-undo"
 """End of the GUID of the delivery that takes another one back."""
 
-STOPPED = "stopped"
+STOPPED: Literal["stopped"] = "stopped"
 """`IgnoredKind` of deliveries that a person stopped with their batch."""
 
 FACTS = ("gather", "repository_settings")

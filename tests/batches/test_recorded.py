@@ -147,6 +147,18 @@ def test_stopped_batch_asks_nothing_until_it_is_continued(world: World) -> None:
     assert (progress(world).state, len(world.claude.asked)) == ("done", 3)
 
 
+def test_delivery_in_work_at_a_stop_asks_nothing_in_its_next_attempt(world: World) -> None:
+    begin(world, 2)
+    world.claim()
+    world.store.batches.stop(1, by="mona")
+    world.store.queue.release_all_leases()
+    process(world)
+    assert (progress(world).state, world.claude.asked) == ("stopped", [])
+    world.store.batches.resume(1, max_usd=None, by="mona")
+    process(world)
+    assert (progress(world).state, len(world.claude.asked)) == ("done", 1)
+
+
 def test_cost_is_that_of_the_ledger_after_retention(world: World) -> None:
     begin(world, *NUMBERS)
     process(world)
