@@ -343,7 +343,10 @@ class ClaudeCalls:
             asked = _LimitCheck(connection, row_id, lease.batch_id is not None, needed, now)
             error = self._find_refusal(asked, limits)
             if error is None:
-                request = SlotRequest(CLAUDE_RATE_LIMIT, 1 / requests_per_second, can_move=True)
+                # webhooks have the slots of batches, which may have reserved many in an outage
+                request = SlotRequest(
+                    CLAUDE_RATE_LIMIT, 1 / requests_per_second, can_move=asked.is_batch
+                )
                 slot = self._rate_limiter.use_slot(connection, row_id, request, locked, now)
                 if slot.is_now:
                     return self._insert(connection, row_id, lease, new, limits)

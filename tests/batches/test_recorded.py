@@ -15,6 +15,7 @@ from hls_handler.errors import DependencyDown, Retryable
 from hls_handler.prompting import recorded
 from hls_handler.settings.model import Budgets
 from hls_handler.store.batches import Progress
+from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from tests.batches.builders import begin_batch
 from tests.engine.fakes import FakeClaude
 from tests.engine.world import BUG, World, open_world
@@ -255,6 +256,22 @@ def test_batch_leaves_half_of_the_budget_of_a_day_to_webhooks(world: World) -> N
     assert (delivery.reason or "").startswith("waits for a budget, of which batches use half")
     world.accept()
     assert world.finish().state == "done"
+
+
+def test_webhook_waits_for_one_call_of_a_batch_after_an_outage(world: World) -> None:
+    set_limits(world, requests_per_second=0.1)
+    begin(world, *NUMBERS)
+    world.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, world.store.now() + timedelta(minutes=5))
+    for _ in NUMBERS:
+        assert world.run() is None
+    world.accept(guid="webhook")
+    assert world.run() is None
+    world.advance(300)
+    assert world.finish().guid == "batch-1-2-0"
+    world.advance(10)
+    assert world.finish().guid == "webhook"
+    process(world)
+    assert progress(world).state == "done"
 
 
 def test_webhooks_beside_a_batch_get_their_result_at_once() -> None:
