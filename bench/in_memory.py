@@ -18,6 +18,7 @@ from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
 from hls_handler.github.labels import LabelState
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
 from hls_handler.queue.checkpoints import Change
+from hls_handler.store.calls import NewCall
 from hls_handler.store.corrections import CorrectionResult
 from hls_handler.store.interruptions import Situation
 
@@ -101,10 +102,12 @@ class InMemory:
     def require(self, _check: None) -> None:
         """Accept what `check` returns."""
 
-    def begin(self, lease: Lease, *, changes: Sequence[Change], **call: object) -> int:
+    def begin(
+        self, lease: Lease, new: NewCall, *_limits: object, changes: Sequence[Change], **_: object
+    ) -> int:
         self.save(lease, *changes)
         number = next(self._numbers)
-        self.call_rows[number] = (lease.guid, call)
+        self.call_rows[number] = (lease.guid, new)
         return number
 
     def end(
