@@ -549,7 +549,13 @@ class ClaudeCalls:
         limit = state.limit
         reserved = read_reserved(call.connection, limit, call.now, row_id=call.row_id)
         if limit.scope in ("pull request", "delivery"):
-            return refuse_review(state, reserved, call.needed, is_continued=is_continued)
+            return refuse_review(
+                state,
+                reserved,
+                call.needed,
+                is_continued=is_continued,
+                is_batch=call.is_batch,
+            )
         if state.spent_micro_usd - reserved + call.needed <= limit.micro_usd:
             why = "waits for calls in progress, which reserve the rest of"
             budget = f"a budget: {state.describe()}"
@@ -566,8 +572,7 @@ class ClaudeCalls:
                 OVER_BUDGET,
             )
         if call.is_batch:
-            why = f"waits for a budget, of which batches use half: {state.describe()}"
-            return Postponed(why, at=state.ends_at)
+            return Postponed(f"waits for a budget: {state.describe()}", at=state.ends_at)
         counters = self._checkpoints.counters
         return BudgetUsedUp(
             f"a budget allows no further call: {state.describe()}, and this call needs up to"

@@ -154,7 +154,7 @@ def share_limit(limit: Limit) -> Limit:
         where = f"half of {limit.where}, for batches,"
         return replace(limit, amount=max(limit.amount // 2, 1), where=where)
     if limit.period == "day":
-        return replace(limit, amount=limit.amount / 2)
+        return replace(limit, amount=limit.amount / 2, where=f"half of {limit.where}")
     return limit
 
 
@@ -239,7 +239,7 @@ def read_reserved(connection: Connection, limit: Limit, now: int, *, row_id: int
 
 
 def refuse_review(
-    state: LimitState, reserved: int, needed: int, *, is_continued: bool
+    state: LimitState, reserved: int, needed: int, *, is_continued: bool, is_batch: bool
 ) -> BudgetExceeded:
     """Return why a call does not fit the limit of a review or of a pull request. `is_continued` if
     it is also beyond that of the pull request, at which a person goes on. Amounts are micro-USD.
@@ -259,6 +259,8 @@ def refuse_review(
             f"{problem} /review of a person with write permission continues for one more review; or"
             " raise that limit, then push"
         )
+    if is_batch:
+        return BudgetExceeded(f"{problem} raise that limit, then begin another batch")
     problem = f"{problem} raise that limit, then push or comment /review"
     if is_continued:
         return PullRequestLimitReached(problem)

@@ -247,15 +247,24 @@ def test_batch_leaves_half_of_the_hourly_calls_to_webhooks(world: World) -> None
     }
 
 
-def test_batch_leaves_half_of_the_budget_of_a_day_to_webhooks(world: World) -> None:
-    budgets = Budgets.model_validate({"total": {"day_usd": 0.0901}, "exceeded": "ignore"})
+@pytest.mark.parametrize(
+    ("total", "limit", "webhook"),
+    [
+        ({"day_usd": 0.0901}, "0.0450 USD a day for all repositories (half of settings", "done"),
+        ({"month_usd": 0.0401}, "0.0401 USD a month for all repositories (settings", "ignored"),
+    ],
+)
+def test_batch_leaves_half_of_the_budget_of_a_day_to_webhooks(
+    world: World, total: dict[str, float], limit: str, webhook: str
+) -> None:
+    budgets = Budgets.model_validate({"total": total, "exceeded": "ignore"})
     world.settings = world.settings.model_copy(update={"budgets": budgets})
     begin(world, 2)
-    assert world.run() is None  # a call reserves 0.05, which is more than half of the budget
+    assert world.run() is None  # a call reserves 0.05, which is more than a batch may use
     (delivery,) = progress(world).deliveries
-    assert (delivery.reason or "").startswith("waits for a budget, of which batches use half")
+    assert (delivery.reason or "").startswith(f"waits for a budget: {limit}")
     world.accept()
-    assert world.finish().state == "done"
+    assert world.finish().state == webhook
 
 
 def test_webhook_waits_for_one_call_of_a_batch_after_an_outage(world: World) -> None:

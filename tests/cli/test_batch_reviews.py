@@ -237,6 +237,7 @@ def test_review_that_would_cost_over_its_limit_is_not_asked(
     add_merged(sandbox, commits, 101)
     printed = batch("reviews", REPOSITORY, "--yes")
     assert "failed      1: the budget of the review allows no further call" in printed.output
+    assert "raise that limit, then begin another batch" in printed.output
     assert (claude.asked, show(batch)["cost_usd"]) == ([], 0)
 
 
