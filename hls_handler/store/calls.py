@@ -558,9 +558,9 @@ class ClaudeCalls:
             )
         if state.spent_micro_usd - reserved + call.needed <= limit.micro_usd:
             why = "waits for calls in progress, which reserve the rest of"
-            budget = f"a budget: {state.describe()}"
-            if limit.scope == "batch":
-                budget = "the batch's budget"
+            budget = "the batch's budget"
+            if limit.scope != "batch":
+                budget = f"a budget: {state.describe()}"
             return Postponed(f"{why} {budget}", at=from_ms(call.now) + RESERVED_WAIT)
         needed = format_micro_usd(call.needed)
         if state.ends_at is None:

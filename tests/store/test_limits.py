@@ -24,6 +24,7 @@ from hls_handler.settings.model import Budgets, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import StartedCall
 from hls_handler.store.limits import Limit, list_budgets
+from tests.batches.builders import begin_batch
 from tests.engine.world import settings
 from tests.queue.builders import Skew, accept, begin, claim, queued, start_call
 from tests.queue.test_concurrency import run_at_once
@@ -73,6 +74,18 @@ def test_call_that_fits_without_the_calls_in_progress_waits_for_their_cost(store
     assert store.budgets.find_exceeded(list_budgets(given)) == ()
     store.calls.end(lease, first, outcome="ok", usage=USAGE, error=None)
     begin_call(store, other, given)
+
+
+def test_call_of_a_batch_waits_for_its_calls_in_progress(store: Storage) -> None:
+    begin_batch(store, 2, 3)
+    first, second = (claim(store, lease_s=600) for _ in range(2))
+    budget = Limit("batch", None, 0.06, "--max-usd", "1")
+    start_call(store, first, estimate=ESTIMATE, budgets=[budget])
+    with pytest.raises(Postponed) as waiting:
+        start_call(store, second, estimate=ESTIMATE, budgets=[budget])
+    assert str(waiting.value) == (
+        "waits for calls in progress, which reserve the rest of the batch's budget"
+    )
 
 
 def test_call_whose_worker_died_reserves_for_good_after_an_hour(store: Storage, skew: Skew) -> None:
