@@ -178,6 +178,8 @@ def triage(
             ):
                 planner = open_issues.Planner(store, settings, effective, library, github)
                 preview = planner.plan(terms)
+        except (PromptError, SettingsError) as exc:
+            abort(*exc.problems)
         except (StepFailed, CannotPlan) as exc:
             fail(with_remedy(exc))
         _begin(settings, store, preview, config, yes=yes, as_json=as_json)
@@ -219,6 +221,8 @@ def reviews(
             ):
                 planner = merged_pull_requests.Planner(settings, effective, github, asked)
                 preview = planner.plan(merged_pull_requests.Terms(name, limit, max_usd))
+        except (PromptError, SettingsError) as exc:
+            abort(*exc.problems)
         except (StepFailed, CannotPlan) as exc:
             fail(with_remedy(exc))
         _begin(settings, store, preview, config, yes=yes, as_json=as_json)

@@ -258,3 +258,13 @@ def test_model_that_the_provider_does_not_have_is_refused(
     printed = batch("reviews", REPOSITORY, "--model", "claude-none")
     assert (printed.exit_code, "--model claude-none: " in printed.output) == (1, True)
     assert len(sandbox.requests.all("github")) == 0
+
+
+@pytest.mark.parametrize("command", ["reviews", "triage"])
+def test_unusable_certificates_are_no_problem_of_the_database(
+    batch: Hls, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "missing.pem")
+    printed = batch(command, REPOSITORY)
+    assert printed.exit_code == 2
+    assert printed.output.startswith("the variable SSL_CERT_FILE names missing.pem")
