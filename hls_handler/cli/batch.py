@@ -301,7 +301,7 @@ def continue_(
 ) -> None:
     """Continue a batch that was stopped, or whose money was used up."""
     settings = load(config)
-    with open_store(settings) as store:
+    with require_existing_store(settings) as store:
         if _require(store, batch_id).state == "undone":
             fail(f"batch {batch_id} was taken back: begin another one")
         store.batches.resume(batch_id, max_usd=max_usd, by=log_as_operator(settings))

@@ -260,6 +260,14 @@ def test_model_that_the_provider_does_not_have_is_refused(
     assert len(sandbox.requests.all("github")) == 0
 
 
+def test_batch_is_not_continued_in_a_database_that_it_would_create(
+    batch: Hls, folder: Path
+) -> None:
+    printed = batch("continue", "1")
+    assert (printed.exit_code, "there is no database at" in printed.output) == (1, True)
+    assert not (folder / "hls.db").exists()
+
+
 @pytest.mark.parametrize("command", ["reviews", "triage"])
 def test_unusable_certificates_are_no_problem_of_the_database(
     batch: Hls, monkeypatch: pytest.MonkeyPatch, command: str
