@@ -21,6 +21,7 @@ from typing import Any
 
 from hls_handler.queue.leases import Expiry
 from hls_handler.storage import Storage
+from hls_handler.store.batches import Batch
 from tests.e2e.fork_server import ForkedProcess, start_module
 from tests.github_fake.server import Sandbox
 
@@ -259,6 +260,14 @@ class Waiting:
         self._left -= 1
         self._pause.wait(0.05)
         return self._left > 0
+
+
+def wait_for_batch(store: Storage, batch: Batch) -> None:
+    """Wait until its deliveries have ended, or those of its undo."""
+    wait_until(
+        lambda: not any(delivery.is_open for delivery in store.batches.load_progress(batch).shown),
+        within_s=180,
+    )
 
 
 def wait_until(holds: Callable[[], bool], *, within_s: float = 30) -> None:

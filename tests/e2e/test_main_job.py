@@ -16,7 +16,7 @@ from hls_handler.sandbox.objects import Conversation
 from hls_handler.settings.load import load_settings
 from hls_handler.storage import Storage
 from tests.e2e.conftest import MakeService, Shared
-from tests.e2e.service import SECRET, Service
+from tests.e2e.service import SECRET, Service, wait_for_batch
 from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox
 
@@ -97,10 +97,10 @@ def test_a_try_of_an_unchanged_prompt_gets_the_posted_replies(
             batch = store.batches.begin(
                 preview.new, preview.subjects, by="mona", facts=preview.facts
             )
-            shared.service.until_idle()
-            found = store.batches.find(batch)
-            assert found is not None
-            result = past.load_result(store, store.batches.load_progress(found))
+            begun = store.batches.find(batch)
+            assert begun is not None
+            wait_for_batch(store, begun)
+            result = past.load_result(store, store.batches.load_progress(begun))
             assert (len(result.replies), result.different, dict(result.failed)) == (number, 0, {})
 
 

@@ -27,9 +27,8 @@ from hls_handler.batches.triage import undo
 from hls_handler.db.tables import findings
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.storage import Storage
-from hls_handler.store.batches import Batch
 from tests.crash.scenarios import FreshRepository
-from tests.e2e.service import Service, settings_text, wait_until
+from tests.e2e.service import Service, settings_text, wait_for_batch, wait_until
 from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox
 from tests.postgres import running_cluster
@@ -202,14 +201,6 @@ def continue_work(world: World) -> None:
                 assert (number, world.shown(number)) == (number, UNDONE)
         finally:
             service.stop(signal.SIGKILL)
-
-
-def wait_for_batch(store: Storage, batch: Batch) -> None:
-    """Wait until its deliveries have ended, or those of its undo."""
-    wait_until(
-        lambda: not any(delivery.is_open for delivery in store.batches.load_progress(batch).shown),
-        within_s=180,
-    )
 
 
 CALLS = {
