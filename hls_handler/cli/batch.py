@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -115,7 +115,7 @@ def try_(
     library = load_library(settings)
     name = get_prompt(library, prompt).name
     with open_store(settings) as store:
-        try:
+        with _planning():
             with connect_claude(settings.claude) as claude:
                 change = Draft(draft, model)
                 prompts = choose_prompts(settings, library, name, change, claude.lookup_model)
@@ -125,10 +125,6 @@ def try_(
             else:
                 terms = closed_issues.Terms(repository, limit, max_usd)
                 preview = _plan_closed(settings, store, effective, prompts, terms)
-        except (PromptError, SettingsError) as exc:
-            abort(*exc.problems)
-        except (StepFailed, CannotPlan) as exc:
-            fail(with_remedy(exc))
         _begin(settings, store, preview, config, yes=yes, as_json=as_json)
 
 
@@ -171,17 +167,13 @@ def triage(
     library = load_library(settings)
     terms = open_issues.Terms(name, limit, max_usd, comments)
     with open_store(settings) as store:
-        try:
-            with (
-                closing(connect_read_only(settings.github, now=utc_now)) as github,
-                waiting(f"Reading issues of {name}"),
-            ):
-                planner = open_issues.Planner(store, settings, effective, library, github)
-                preview = planner.plan(terms)
-        except (PromptError, SettingsError) as exc:
-            abort(*exc.problems)
-        except (StepFailed, CannotPlan) as exc:
-            fail(with_remedy(exc))
+        with (
+            _planning(),
+            closing(connect_read_only(settings.github, now=utc_now)) as github,
+            waiting(f"Reading issues of {name}"),
+        ):
+            planner = open_issues.Planner(store, settings, effective, library, github)
+            preview = planner.plan(terms)
         _begin(settings, store, preview, config, yes=yes, as_json=as_json)
 
 
@@ -210,7 +202,7 @@ def reviews(
     effective = _require_entry(settings, name)
     library = load_library(settings)
     with open_store(settings) as store:
-        try:
+        with _planning():
             asked = choose_review(library, effective)
             if model is not None:
                 with connect_claude(settings.claude) as claude:
@@ -221,10 +213,6 @@ def reviews(
             ):
                 planner = merged_pull_requests.Planner(settings, effective, github, asked)
                 preview = planner.plan(merged_pull_requests.Terms(name, limit, max_usd))
-        except (PromptError, SettingsError) as exc:
-            abort(*exc.problems)
-        except (StepFailed, CannotPlan) as exc:
-            fail(with_remedy(exc))
         _begin(settings, store, preview, config, yes=yes, as_json=as_json)
 
 
@@ -306,6 +294,19 @@ def continue_(
             fail(f"batch {batch_id} was taken back: begin another one")
         store.batches.resume(batch_id, max_usd=max_usd, by=log_as_operator(settings))
         _work(settings, store, batch_id, config, as_json=as_json)
+
+
+@contextmanager
+def _planning() -> Iterator[None]:
+    """End the command with a sentence if the batch cannot be planned. `open_store` would name the
+    database for these errors.
+    """
+    try:
+        yield
+    except (PromptError, SettingsError) as exc:
+        abort(*exc.problems)
+    except (StepFailed, CannotPlan) as exc:
+        fail(with_remedy(exc))
 
 
 def _require_entry(settings: Settings, repository: str) -> EffectiveSettings:
