@@ -28,7 +28,7 @@ from hls_handler.settings.model import Settings
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What is tried in place of the prompt in use."""
+    """The template or model to try in place of those in use."""
 
     file: Path | None  # in place of its template
     model: str | None  # in place of its model

@@ -216,7 +216,7 @@ def _make_undo(batch: Batch, delivery: BatchDelivery) -> NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How the issues ended, or the undo of each."""
+    """The ends of the deliveries of a triage, or of its undo."""
 
     deliveries: Sequence[BatchDelivery]
     is_undo: bool

@@ -88,7 +88,7 @@ class _Group(TyperGroup):
 
     @property
     def path(self) -> str:
-        """What precedes the names of its commands in `COMMANDS`."""
+        """The prefix of the names of its commands in `COMMANDS`: "prompts "."""
         return f"{self.name} "
 
 
