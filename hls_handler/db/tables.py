@@ -134,6 +134,7 @@ deliveries = Table(
         "id",
         "due_at",
         "conversation_key",
+        "batch_id",
         where="state = 'queued'",
     ),
     Index(
@@ -167,6 +168,7 @@ deliveries = Table(
         "cause",
         "id",
         "state",
+        "batch_id",
         where="state = 'dead'",
     ),
     _partial_index(
@@ -175,10 +177,11 @@ deliveries = Table(
         "id",
         "due_at",
         "state",
+        "batch_id",
         where="state = 'queued'",
     ),
-    # The state makes the index covering for the numbers of a span.
-    Index("ix_deliveries_received", "received_at", "state"),
+    # The columns after the first make the index covering for the numbers of a span.
+    Index("ix_deliveries_received", "received_at", "state", "batch_id"),
     Index("ix_deliveries_number", "repository", "number"),
     _partial_index("ix_deliveries_push", "repository", "received_at", where="event = 'push'"),
     Index("ix_deliveries_request", "request_id"),

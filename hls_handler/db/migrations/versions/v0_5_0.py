@@ -72,6 +72,15 @@ WHERE
     OR (name = 'omissions' AND step_index > 100)
 """
 
+QUEUED = "state = 'queued'"
+COVERING_INDEXES = (
+    ("queued", ("sort_key", "id", "due_at", "conversation_key"), QUEUED),
+    ("queued_cause", ("cause", "id", "due_at", "state"), QUEUED),
+    ("dead_cause", ("discarded_at", "cause", "id", "state"), "state = 'dead'"),
+    ("received", ("received_at", "state"), None),
+)
+"""Indexes by which webhooks are counted: names, columns before `batch_id`, conditions."""
+
 COUNT_HOURS = (
     """
 INSERT INTO counter_hours (name, hour, label, value)
@@ -134,6 +143,7 @@ def upgrade() -> None:
     op.drop_column("findings", "changed_at")
     op.drop_column("findings", "severity")
     _add_batches()
+    _cover_batches()
     op.execute(KEEP_SUMS_OF_SHADOW_CALLS)
     op.execute("DELETE FROM calls WHERE step_index >= 100")
     for statement in COUNT_HOURS:
@@ -177,3 +187,17 @@ def _add_batches() -> None:
     for statement in FIND_BATCHES:
         op.execute(statement)
     op.drop_table("triage_runs")
+
+
+def _cover_batches() -> None:
+    for suffix, columns, condition in COVERING_INDEXES:
+        name = f"ix_deliveries_{suffix}"
+        where = None if condition is None else sa.text(condition)
+        op.drop_index(name, "deliveries")
+        op.create_index(
+            name,
+            "deliveries",
+            [*columns, "batch_id"],
+            sqlite_where=where,
+            postgresql_where=where,
+        )
