@@ -92,7 +92,7 @@ from hls_handler.settings.reload import SettingsFile, SettingsReload
 from hls_handler.storage import Storage
 from hls_handler.web.app import WebApplication
 from hls_handler.web.receiver import Ports
-from hls_handler.web.stats import RECENT_CALLS, Snapshot
+from hls_handler.web.stats import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -568,7 +568,6 @@ class Service:
                 **asdict(self._store.deliveries.queue_state()),
                 "paused": list(map(pause_to_dict, pauses)),
             },
-            calls=statistics.recent_calls(limit=RECENT_CALLS),
             findings=statistics.count_findings(),
         )
 

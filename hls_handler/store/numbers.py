@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
@@ -22,7 +21,6 @@ from sqlalchemy import (
     Connection,
     Executable,
     Label,
-    Select,
     Subquery,
     Table,
     Text,
@@ -52,7 +50,7 @@ from hls_handler.db.tables import (
     findings,
     labels,
 )
-from hls_handler.db.values import EPOCH, HOUR_MS, from_ms, from_row, to_ms
+from hls_handler.db.values import EPOCH, HOUR_MS, from_ms, to_ms
 from hls_handler.events import PULL_REQUEST_EVENTS
 from hls_handler.store.calls import COUNTED_AS, IS_CALL
 from hls_handler.store.deliveries import Rename
@@ -101,16 +99,6 @@ _IS_OF_PULL_REQUEST = and_(
     or_(*(_d.event == literal_column(f"'{event}'") for event in sorted(PULL_REQUEST_EVENTS))),
     _d.conversation_key.is_not(None),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RecentCall:
-    """A call to Claude whose usage and duration are known."""
-
-    took_s: float
-    cost_usd: float
-    event: str  # "pull_request"
-    conversation: str | None  # "owner/repo#7"; None if the event has none, and of batches
 
 
 class _ScoredReply(BaseModel):
@@ -165,28 +153,6 @@ class Statistics:
                 }
                 settled.subtract({key: number for key, number in estimate.items() if number})
         return dict(settled)
-
-    def recent_calls(self, *, limit: int) -> list[RecentCall]:
-        """Return the newest finished calls to Claude, at most `limit`, newest first."""
-        number = case((_d.batch_id.is_(None), func.coalesce(_d.number, _d.posted_on)))
-        query: Select[Any] = (
-            select(_c.duration_ms, _c.cost_micro_usd, _d.event, _d.repository)
-            .add_columns(number.label("number"))
-            .join(deliveries, _d.id == _c.delivery_id)
-            .where(_c.duration_ms.is_not(None))
-            .order_by(_c.id.desc())
-            .limit(limit)
-        )
-        with self._database.reading() as connection:
-            return [
-                from_row(
-                    RecentCall,
-                    row,
-                    cost_usd=(row.cost_micro_usd or 0) / 1_000_000,
-                    conversation=None if row.number is None else f"{row.repository}#{row.number}",
-                )
-                for row in connection.execute(query)
-            ]
 
     def last_webhooks(self) -> dict[str, datetime]:
         """Return {"owner/repo": time of its last verified webhook}. The key "" has the latest time,

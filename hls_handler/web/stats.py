@@ -5,9 +5,8 @@ A counter has a name and a label: ("event", "issues.opened"), ("outcome", "done"
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import Any
@@ -16,20 +15,14 @@ from cachetools import TTLCache, cached
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
 from hls_handler.db.counters import BUCKETS_S
-from hls_handler.events import PULL_REQUEST_EVENTS
 from hls_handler.github.api import RateLimit
 from hls_handler.store.corrections import feedback_in
 from hls_handler.store.figures import estimate_percentiles
-from hls_handler.store.numbers import RecentCall
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED
 
 Counters = Mapping[tuple[str, str], int]
 
-RECENT_CALLS = 1000
-"""Number of the newest calls to Claude over which times and costs are computed."""
 MAX_AGE_S = 1.0
-WINDOW_S = 300.0
-
 
 Findings = Mapping[str, Mapping[str, Mapping[str, int]]]
 """Prompt id -> category -> state -> number of findings; see `Statistics.count_findings`."""
@@ -41,7 +34,6 @@ class Snapshot:
 
     counters: Counters
     queue: Mapping[str, object]  # "queued" -> 3
-    calls: Sequence[RecentCall] = ()  # newest first
     findings: Findings = field(default_factory=dict)
 
 
@@ -54,10 +46,6 @@ class TokensDocument(TypedDict):
     output: int
     cache_write: int
     cache_read: int
-
-
-Distribution = dict[str, float | None]
-"""{"average": 4.86, "p50": 4.8, "p95": 9.5, "p99": 9.9}; all None if there are no values."""
 
 
 class StatsDocument(TypedDict):
@@ -89,11 +77,9 @@ class StatsDocument(TypedDict):
     reply_cache: dict[str, float | None]
     cost_usd: float
     cost_by_repository: dict[str, float]
-    cost_per_pull_request: Distribution
     claude_api: dict[str, Any]
     github_api: dict[str, Any]
     queue: dict[str, Any]
-    throughput: dict[str, float] | None
 
 
 class StatsReader:
@@ -116,32 +102,14 @@ class StatsReader:
         self._cached = cached(TTLCache(1, MAX_AGE_S, timer=clock), condition=Condition())(
             self._make
         )
-        # (time, webhooks, processed) of each reading within the last `WINDOW_S`, and of the newest
-        # older reading
-        self._samples: deque[tuple[float, int, int]] = deque()
 
     def get(self) -> StatsDocument:
         """Return a document that is at most a second old. Raises `StoreUnavailable`."""
         return self._cached()
 
     def _make(self) -> StatsDocument:
-        now = self._clock()
-        snapshot = self._read()
-        page = stats_page(snapshot, uptime_s=now - self._started_at, rate_limit=self._rate_limit())
-        while len(self._samples) > 1 and self._samples[1][0] <= now - WINDOW_S:
-            self._samples.popleft()
-        webhooks = page["total_webhooks"]
-        processed = page["successful_processing"] + page["failed_processing"]
-        self._samples.append((now, webhooks, processed))
-        since, webhooks_before, processed_before = self._samples[0]
-        if now > since:
-            minutes = (now - since) / 60
-            page["throughput"] = {
-                "window_seconds": round(now - since, 3),
-                "webhooks_per_minute": round((webhooks - webhooks_before) / minutes, 2),
-                "processed_per_minute": round((processed - processed_before) / minutes, 2),
-            }
-        return page
+        uptime_s = self._clock() - self._started_at
+        return stats_page(self._read(), uptime_s=uptime_s, rate_limit=self._rate_limit())
 
 
 def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> StatsDocument:
@@ -194,21 +162,15 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
             repository: cost / 1_000_000
             for repository, cost in by_name["repository_cost_micro_usd"].items()
         },
-        "cost_per_pull_request": _costs_of_pull_requests(snapshot.calls),
         "claude_api": {
             "requests_made": sum(by_name["claude_calls"].values()),
             "by_outcome": {
                 outcome: number for outcome, number in by_name["claude_calls"].items() if number
             },
             "by_provider": _nest(by_name["provider_calls"]),
-            "timing": {
-                "calls": len(snapshot.calls),
-                **_distribution([call.took_s for call in snapshot.calls], 3),
-            },
         },
         "github_api": _github_api(by_name, rate_limit),
         "queue": dict(snapshot.queue),
-        "throughput": None,
     }
 
 
@@ -242,19 +204,6 @@ def _reply_cache(counters: Counters) -> dict[str, float | None]:
         "misses": misses,
         "hit_rate": _divide(hits, hits + misses, 4),
         "saved_usd": counters.get(CACHE_SAVED, 0) / 1_000_000,
-    }
-
-
-def _costs_of_pull_requests(calls: Sequence[RecentCall]) -> Distribution:
-    by_conversation = defaultdict[str, float](float)
-    for call in calls:
-        if call.event in PULL_REQUEST_EVENTS and call.conversation is not None:
-            by_conversation[call.conversation] += call.cost_usd
-    costs = [round(cost, 6) for cost in by_conversation.values()]
-    return {
-        "pull_requests": len(costs),
-        **_distribution(costs, 6),
-        "max": max(costs, default=None),
     }
 
 
@@ -297,20 +246,6 @@ def _describe_histogram(histogram: Mapping[str, int]) -> dict[str, Any]:
         "estimate": "interpolated between the bounds of the histogram",
         "histogram": {bound: histogram.get(bound, 0) for bound in bounds},
     }
-
-
-def _distribution(values: Sequence[float], digits: int) -> Distribution:
-    """Return the average and percentiles: the smallest value that at least so many per cent of the
-    values do not exceed (nearest rank).
-    """
-    if not values:
-        return {"average": None, "p50": None, "p95": None, "p99": None}
-    ascending = sorted(values)
-    distribution: Distribution = {"average": round(sum(values) / len(values), digits)}
-    for percent in (50, 95, 99):
-        rank = math.ceil(percent * len(ascending) / 100)
-        distribution[f"p{percent}"] = round(ascending[rank - 1], digits)
-    return distribution
 
 
 def _nest(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:

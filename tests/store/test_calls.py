@@ -196,22 +196,6 @@ def test_conversation_runs_count_other_deliveries_of_the_last_hour(
     assert store.calls.count_conversation_runs(lease) == 2
 
 
-def test_recent_calls_are_the_newest_finished_ones(store: Storage) -> None:
-    for guid, event, number in (
-        ("g1", "issues", 1),
-        ("g2", "pull_request", 2),
-        ("g3", "release", None),
-    ):
-        lease = begin(store, guid, event=event, number=number)
-        store.calls.end(lease, start_call(store, lease), outcome="ok", usage=USAGE, error=None)
-    start_call(store, begin(store, "g4"))  # in progress
-    calls = store.statistics.recent_calls(limit=2)
-    assert [(call.event, call.conversation, call.took_s, call.cost_usd) for call in calls] == [
-        ("release", None, 1.5, 0.012346),
-        ("pull_request", "octo/widgets#2", 1.5, 0.012346),
-    ]
-
-
 def test_settled_counters_do_not_contain_the_estimate_of_a_call_in_progress(store: Storage) -> None:
     lease = begin(store, "g1")
     most = Usage("claude-haiku-5-5", 1000, 2000, 3000, 4000, cost_usd=1.5)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from hls_handler.github.api import RateLimit
-from hls_handler.store.numbers import RecentCall
 from hls_handler.web.stats import Counters, Snapshot, StatsDocument, StatsReader, stats_page
 from tests.e2e.service import wait_until
 from tests.web.fakes import FakeClock, FakeStore
 
 UNHEARD = RateLimit(None, None, None)
-NO_DISTRIBUTION = {"average": None, "p50": None, "p95": None, "p99": None}
 
 
-def page_of(counters: Counters, calls: Sequence[RecentCall] = ()) -> StatsDocument:
-    return stats_page(Snapshot(counters, {"queued": 3}, calls), uptime_s=1.0, rate_limit=UNHEARD)
+def page_of(counters: Counters) -> StatsDocument:
+    return stats_page(Snapshot(counters, {"queued": 3}), uptime_s=1.0, rate_limit=UNHEARD)
 
 
 COUNTERS = {
@@ -54,32 +51,17 @@ COUNTERS = {
 }
 
 
-CALLS = [RecentCall(n / 10, 0.001, "issues", "o/r#1") for n in range(1, 101)]
-CALLS += [
-    RecentCall(0.1234567, 0.02, "pull_request", "o/r#2"),
-    RecentCall(0.1, 0.01, "issue_comment", "o/r#2"),
-    RecentCall(0.1, 0.0404, "pull_request_review", "o/r#3"),
-    RecentCall(0.1, 1.0, "release", None),
-]
-
-
 def test_ratios_and_times_of_an_empty_store_are_null() -> None:
     page = page_of({})
-    assert (page["success_rate"], page["average_processing_time"], page["throughput"]) == (
-        None,
-        None,
-        None,
-    )
+    assert (page["success_rate"], page["average_processing_time"]) == (None, None)
     assert (page["processing_time"]["p50"], page["processing_time"]["histogram"]["inf"]) == (
         None,
         0,
     )
-    assert page["cost_per_pull_request"] == {"pull_requests": 0, **NO_DISTRIBUTION, "max": None}
-    assert page["claude_api"]["timing"] == {"calls": 0, **NO_DISTRIBUTION}
 
 
-def test_stats_with_all_counters_and_recent_calls() -> None:
-    page = page_of(COUNTERS, CALLS)
+def test_stats_with_all_counters() -> None:
+    page = page_of(COUNTERS)
     assert (page["total_webhooks"], page["successful_processing"], page["failed_processing"]) == (
         20,
         9,
@@ -110,7 +92,6 @@ def test_stats_with_all_counters_and_recent_calls() -> None:
         "requests_made": 11,
         "by_outcome": {"answered": 10, "invalid": 1},
         "by_provider": {"openai": {"ok": 4}},
-        "timing": {"calls": 104, "average": 4.86, "p50": 4.8, "p95": 9.5, "p99": 9.9},
     }
     assert page["github_api"] == {
         "requests_made": 77,
@@ -124,42 +105,17 @@ def test_stats_with_all_counters_and_recent_calls() -> None:
         "issues/analyze@3f9c2a": {"priority": {"set": 40, "corrected": 6, "share": 0.15}},
     }
     assert page["reply_cache"] == {"hits": 2, "misses": 4, "hit_rate": 0.3333, "saved_usd": 0.0123}
-    costs = {"average": 0.0302, "p50": 0.02, "p95": 0.0404, "p99": 0.0404}
-    assert page["cost_per_pull_request"] == {"pull_requests": 2, **costs, "max": 0.0404}
 
 
-def test_throughput_is_over_the_last_five_minutes_and_the_store_is_read_once_a_second() -> None:
+def test_documents_of_one_second_are_the_same() -> None:
     store, clock = FakeStore(), FakeClock()
     reader = StatsReader(store.stats, lambda: UNHEARD, clock)
-
-    def throughputs() -> list[tuple[object, ...] | None]:
-        found: list[tuple[object, ...] | None] = []
-        for seconds, webhooks, done in (
-            (0, 100, 10),
-            (0.9, 999, 99),
-            (59.1, 160, 40),
-            (240, 400, 50),
-            (60, 460, 60),
-        ):
-            clock.now += seconds
-            store.counted = {
-                ("webhooks", ""): webhooks,
-                ("outcome", "done"): done,
-                ("outcome", "dead"): 1,
-            }
-            rates = reader.get()["throughput"]
-            found.append(tuple(rates.values()) if rates else None)
-        return found
-
-    # window in seconds, webhooks and deliveries per minute
-    assert throughputs() == [
-        None,
-        None,
-        (60, 60.0, 30.0),
-        (300, 60.0, 8.0),
-        (300, 60.0, 4.0),
-    ]
-    assert store.reads == 4
+    first = reader.get()
+    clock.now += 0.9
+    assert reader.get() is first
+    clock.now += 59.1
+    assert reader.get()["uptime_seconds"] == 60
+    assert store.reads == 2
 
 
 def test_callers_at_the_same_time_wait_for_one_reading() -> None:
