@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -17,12 +17,12 @@ from starlette.routing import BaseRoute
 from hls_handler.console.endpoints import SHOW_FIGURES
 from hls_handler.console.frame import Frame, send_json
 from hls_handler.console.overview import PERIOD_TITLES
-from hls_handler.console.pages import NOTHING, format_duration, format_percent, format_sum_usd
+from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import format_count
 from hls_handler.console.queries import FiguresQuery, InvalidFilter
 from hls_handler.db.values import EPOCH
 from hls_handler.storage import Storage
-from hls_handler.store.figures import PERIODS, DailyScore, Figures, FiguresReport, latest_period
+from hls_handler.store.figures import PERIODS, Figures, FiguresReport, latest_period
 
 MAX_AGE_S = 60.0  # of reports
 MAX_REPORTS = 32
@@ -77,7 +77,6 @@ class FiguresPages:
             max_rows=MAX_ROWS,
             keep_days=f"{self._frame.settings.storage.keep_days:g}",
             has_authors=self._frame.settings.metrics.authors,
-            scores=_arrange_scores(report.scores),
         )
 
     def _send_stats(self, request: Request, query: FiguresQuery) -> Response:
@@ -151,15 +150,3 @@ def _make_table(name: str, column: str, figures: Sequence[Figures]) -> Table:
         for row in figures
     ]
     return Table(name, [column, *cells], rows)
-
-
-def _arrange_scores(scores: Iterable[DailyScore]) -> Table:
-    """Return a table with a row for each day, the newest first."""
-    averages = {(score.day, score.dimension): f"{score.average:.1f}" for score in scores}
-    dimensions = sorted({dimension for _, dimension in averages})
-    days = sorted({day for day, _ in averages}, reverse=True)
-    rows = [
-        (f"{day}", "", [averages.get((day, dimension), NOTHING) for dimension in dimensions])
-        for day in days
-    ]
-    return Table("Average score by day, from 1 (poor) to 5 (good)", ["Day", *dimensions], rows)

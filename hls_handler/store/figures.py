@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
@@ -150,16 +150,6 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class DailyScore:
-    """The average score that replies gave one dimension of a score card on one day (UTC)."""
-
-    day: date
-    dimension: str  # "readability"
-    average: float  # from 1 (poor) to 5 (good)
-    replies: int
-
-
-@dataclass(frozen=True, slots=True)
 class FiguresReport:
     """The figures of a period, as `/api/stats` sends them."""
 
@@ -170,7 +160,6 @@ class FiguresReport:
     total: Figures
     repositories: tuple[Figures, ...]  # by name
     authors: tuple[Figures, ...] | None  # by login; None unless they were requested
-    scores: tuple[DailyScore, ...]  # by day, then by dimension
 
 
 Counts = Counter[str]  # by "ended:done" of the counters, and by the names of the queries

@@ -9,12 +9,10 @@ what retention has deleted is missing.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
-from datetime import date, datetime, timedelta
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -38,7 +36,6 @@ from sqlalchemy import (
     union_all,
 )
 
-from hls_handler.analysis import Score
 from hls_handler.db.counters import FIGURES, LAST_WEBHOOK, NO_COUNTS, RENAMED
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
@@ -57,18 +54,15 @@ from hls_handler.store.deliveries import Rename
 from hls_handler.store.figures import (
     HOUR,
     Counts,
-    DailyScore,
     FiguresReport,
     Period,
     list_figures,
     make_figures,
 )
-from hls_handler.store.replies import IS_PAID_BY, PAID, REPLY
 
 Series = Mapping[tuple[str, str], tuple[int, ...]]
 """{(name, label): the number of each part of a period, oldest first}."""
 
-MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newest
 FEEDBACK = "feedback"
 FEEDBACK_NAMES = {
     "kept": "labels not changed",
@@ -78,7 +72,6 @@ FEEDBACK_NAMES = {
 }
 """What people did: the outcome of a label or a finding, and its name in a series."""
 _LABEL_OUTCOMES = ("kept", "corrected")
-_HAS_SCORES = '%"scores":[{%'
 _TOKENS = ("input", "output", "cache_write", "cache_read")
 
 _c = calls.c
@@ -99,10 +92,6 @@ _IS_OF_PULL_REQUEST = and_(
     or_(*(_d.event == literal_column(f"'{event}'") for event in sorted(PULL_REQUEST_EVENTS))),
     _d.conversation_key.is_not(None),
 )
-
-
-class _ScoredReply(BaseModel):
-    scores: list[Score]
 
 
 class Statistics:
@@ -251,7 +240,6 @@ class Statistics:
                 total=make_figures("total", minutes, total),
                 repositories=list_figures(repositories, minutes),
                 authors=authors,
-                scores=tuple(span.scores()),
             )
 
 
@@ -337,24 +325,6 @@ class _Span:
             else:
                 counts[of_name] += _count_finding(outcome, int(number), is_accepted=is_accepted)
         return counts
-
-    def scores(self) -> Iterator[DailyScore]:
-        is_review = and_(self._has_ended, _d.event == "pull_request", _d.batch_id.is_(None))
-        query = (
-            select(_d.finished_at, REPLY.label("reply"))
-            .join(calls, _c.delivery_id == _d.id)
-            .outerjoin(PAID, IS_PAID_BY)
-            .where(is_review, _c.reply_type.is_not(None), REPLY.like(_HAS_SCORES))
-            .order_by(_d.finished_at.desc())
-            .limit(MAX_SCORED)
-        )
-        by_day: defaultdict[tuple[date, str], list[int]] = defaultdict(list)
-        for row in self._connection.execute(query):
-            with suppress(ValidationError):  # another version may have written it
-                for score in _ScoredReply.model_validate_json(row.reply).scores:
-                    by_day[from_ms(row.finished_at).date(), score.dimension].append(score.score)
-        for (day, dimension), scores in sorted(by_day.items()):
-            yield DailyScore(day, dimension, round(sum(scores) / len(scores), 2), len(scores))
 
     def _sum_hours(self, group: str) -> defaultdict[str, Counts]:
         names = [f"{group}_{figure}" for figure in FIGURES]

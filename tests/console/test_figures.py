@@ -58,7 +58,6 @@ def test_page_shows_the_figures_of_each_repository_and_author(page: Browser) -> 
     assert ["All", "7", "0.0049", "85.7%", "50.0%", "20.0 s", "55.5 s", "59.1 s"] in rows
     assert ["octo/docs", "$0.050", "$0.00", "–", "2", "50.0%", "$0.00090"] in rows
     assert ["mona", "5", "0.0035", "80.0%", "50.0%", "20.0 s", "54.0 s", "58.8 s"] in rows
-    assert rows[-2:] == [["2026-11-20", "3.5", "2.0"], ["2026-11-19", "5.0", "–"]]
     assert f'href="/api/stats?{PERIOD.replace("&", "&amp;")}"' in shown
 
 
@@ -117,11 +116,7 @@ def test_api_has_the_numbers_of_the_page(page: Browser) -> None:
         "octo/docs",
         "octo/widgets",
     ]
-    assert (stats["total"]["processed"], stats["is_complete"], stats["scores"][0]["average"]) == (
-        7,
-        True,
-        5.0,
-    )
+    assert (stats["total"]["processed"], stats["is_complete"]) == (7, True)
 
 
 def test_untrusted_names_are_escaped(page: Browser) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -31,7 +30,6 @@ from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from hls_handler.store.figures import (
     CacheFigures,
-    DailyScore,
     Figures,
     FiguresReport,
     FindingFigures,
@@ -143,17 +141,16 @@ DELIVERIES: tuple[dict[str, Any], ...] = (
         "took": 1,
     },  # ends after the period
 )
-READABLE = {"dimension": "readability", "score": 4}
-CALLS: tuple[tuple[int, int, int, str, dict[str, object]], ...] = (
-    # delivery, index of the step, micro-USD, outcome, reply
-    (1, 0, 9_000_000, "ok", {}),
-    (3, 0, 400_000, "ok", {"scores": [{"dimension": "readability", "score": 5}]}),
-    (4, 0, 300_000, "ok", {"scores": [READABLE, {"dimension": "tests", "score": 2}]}),
-    (4, 1, 100_000, "ok", {"scores": [{"dimension": "readability", "score": 3}]}),
-    (4, 2, 500_000, "failed", {}),
-    (5, 0, 200_000, "ok", {"summary": 'quotes "scores":[{', "scores": []}),
-    (7, 0, 0, "cached", {"summary": "from the cache"}),
-    (9, 0, 50_000, "ok", {"summary": "asked"}),
+CALLS = (
+    # delivery, index of the step, micro-USD, outcome
+    (1, 0, 9_000_000, "ok"),
+    (3, 0, 400_000, "ok"),
+    (4, 0, 300_000, "ok"),
+    (4, 1, 100_000, "ok"),
+    (4, 2, 500_000, "failed"),
+    (5, 0, 200_000, "ok"),
+    (7, 0, 0, "cached"),
+    (9, 0, 50_000, "ok"),
 )
 SAVED_MICRO_USD = 900  # by the cached reply
 FIRST_REPLIES_MS = {1: 9_000, 3: 70_000, 4: 20_000, 7: 10_000}
@@ -248,12 +245,8 @@ def filled(store: Storage) -> Storage:
             )
 
         connection.execute(deliveries.insert(), [_delivery(**one) for one in DELIVERIES])
-        columns = "delivery_id step_index cost_micro_usd outcome reply started_at"
-        asked = [
-            (*row, json.dumps(reply, separators=(",", ":")), ago(hours[row[0]]))
-            for *row, reply in CALLS
-        ]
-        insert(calls, columns, asked, reply_type="t", **of_prompt)
+        columns = "delivery_id step_index cost_micro_usd outcome started_at"
+        insert(calls, columns, [(*row, ago(hours[row[0]])) for row in CALLS], **of_prompt)
         columns = "number name state prompt_id set_at"
         insert(labels, columns, [(*row, ago(hours)) for *row, hours in LABELS], **of_bot)
         rows = [(number, label, ago(hours)) for number, label, hours in CORRECTIONS]
@@ -397,7 +390,6 @@ def test_one_repository_in_any_case(filled: Storage) -> None:
     assert report.repositories == (DOCS,)
     assert report.total.processing_seconds == DOCS.processing_seconds
     assert [author.name for author in report.authors or ()] == ["mona"]
-    assert report.scores == ()
     assert read(filled, repository="octo/none").total.processed == 0
 
 
@@ -424,14 +416,6 @@ def test_figures_of_each_author_without_deliveries_of_unknown_ones(filled: Stora
         CacheFigures(4, 0, 0.0, 0.0),
     )
     assert mona.processing_seconds == Percentiles(4, 20.0, 54.0, 58.8)  # of 2, 20, 30, 40 s
-
-
-def test_scores_are_averages_by_day_and_dimension(filled: Storage) -> None:
-    assert read(filled).scores == (
-        DailyScore(date(2026, 11, 19), "readability", 5.0, 1),
-        DailyScore(date(2026, 11, 20), "readability", 3.5, 2),
-        DailyScore(date(2026, 11, 20), "tests", 2.0, 1),
-    )
 
 
 def test_report_says_from_when_on_it_counts(filled: Storage) -> None:
@@ -488,6 +472,6 @@ def test_workers_count_ends_replies_and_costs_by_repository_and_author(store: St
 
 def test_empty_store_has_no_figures(store: Storage) -> None:
     report = read(store, has_authors=True)
-    assert (report.repositories, report.authors, report.scores) == ((), (), ())
+    assert (report.repositories, report.authors) == ((), ())
     assert (report.total.processed, report.total.success_percent) == (0, None)
     assert report.total.processing_seconds == Percentiles(0, None, None, None)
