@@ -46,20 +46,45 @@ PULL_REQUEST_EVENTS = frozenset(
     {"pull_request", "pull_request_review", "pull_request_review_comment"}
 )
 
-REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
-    "issues": ("issue",),
-    "pull_request": ("pull_request",),
-    "pull_request_review": ("review", "pull_request"),
-    "workflow_run": ("workflow_run",),
-    "check_run": ("check_run",),
-    "issue_comment": ("comment", "issue"),
-    "release": ("release",),
-}
-"""Event name -> objects that its payload must have, for events with a handler of their own.
+EventKind = Literal["issue", "pull_request", "review", "workflow", "comment", "release", "generic"]
+"""The family of an event; "generic" stands for all events without a handler of their own."""
 
-The signature covers the body but not the header with the event's name, so a payload may belong to
-another event.
-"""
+
+@dataclass(frozen=True, slots=True)
+class HandledEvent:
+    """What the service declares about an event with a handler of its own."""
+
+    kind: EventKind  # by which the analyses of its deliveries are searched
+    objects: tuple[str, ...]
+    """What its payload must have, because the signature does not cover the header with the event's
+    name.
+    """
+    permission: str  # that a GitHub App needs for its webhook to have the event
+    is_default: bool = False  # repositories have it whose settings name no events
+
+
+HANDLED_EVENTS: Mapping[str, HandledEvent] = {
+    "issues": HandledEvent("issue", ("issue",), "issues", is_default=True),
+    "pull_request": HandledEvent(
+        "pull_request", ("pull_request",), "pull_requests", is_default=True
+    ),
+    "pull_request_review": HandledEvent(
+        "review", ("review", "pull_request"), "pull_requests", is_default=True
+    ),
+    "workflow_run": HandledEvent("workflow", ("workflow_run",), "actions", is_default=True),
+    "check_run": HandledEvent("workflow", ("check_run",), "checks"),
+    "issue_comment": HandledEvent("comment", ("comment", "issue"), "issues"),
+    "release": HandledEvent("release", ("release",), "contents"),
+}
+"""GitHub's event name -> the event, for those in `handlers.registry.HANDLERS`."""
+
+DEFAULT_EVENTS = tuple(name for name, event in HANDLED_EVENTS.items() if event.is_default)
+
+
+def find_required_objects(event_name: str) -> tuple[str, ...]:
+    """Return the objects that an event's payload must have; () without a handler of its own."""
+    event = HANDLED_EVENTS.get(event_name)
+    return event.objects if event else ()
 
 
 def event_key(name: str, action: str | None) -> str:
@@ -471,7 +496,7 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         first = exc.errors(include_input=False, include_url=False)[0]
         problem = describe_invalid(first, whole="the body")
         raise PayloadError(f"the payload does not fit the event {name}: {problem}") from exc
-    for required in REQUIRED_OBJECTS.get(name, ()):
+    for required in find_required_objects(name):
         if getattr(event, required) is None:
             raise PayloadError(f"the payload does not fit the event {name}: it has no {required}")
     return event

@@ -20,7 +20,6 @@ from hls_handler import errors
 from hls_handler.github.app_setup import APP_EVENTS
 from hls_handler.handlers.issues import IssueHandler
 from hls_handler.handlers.registry import HANDLERS
-from hls_handler.store.analyses import KIND_OF_EVENT
 
 PACKAGE = Path("hls_handler")
 
@@ -258,10 +257,6 @@ def find_catch_alls(path: Path) -> Iterator[str]:
             yield max(enclosing, key=lambda f: f.lineno).name if enclosing else "module"
 
 
-def test_analyses_of_every_handler_have_a_kind() -> None:
-    assert KIND_OF_EVENT.keys() == HANDLERS.keys()
-
-
 def test_the_manifest_of_the_app_has_the_event_of_every_handler() -> None:
     assert HANDLERS.keys() <= set(APP_EVENTS)
 
@@ -274,7 +269,7 @@ def test_guide_for_a_new_handler_names_every_module_that_names_all_events_with_a
         for path in modules()
         if HANDLERS.keys() <= find_strings(path)
     }
-    assert {"handlers/registry.py", "store/analyses.py", "github/app_setup.py"} <= places
+    assert {"handlers/registry.py", "events.py"} <= places
     # all events of GitHub
     assert places - set(re.findall(r"`([^`]+\.py)`", guide[1])) == {"settings/github_events.py"}
 

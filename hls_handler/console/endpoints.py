@@ -18,8 +18,8 @@ from hls_handler.console.queries import (
     Query,
     RetryQuery,
 )
+from hls_handler.events import EventKind
 from hls_handler.reports.json_documents import DeliveriesPage, DeliveryDocument
-from hls_handler.store.analyses import Kind
 from hls_handler.store.figures import FiguresReport
 from hls_handler.web.app import HealthDocument
 from hls_handler.web.stats import StatsDocument, TokensDocument
@@ -70,7 +70,7 @@ class AnalysisDocument(TypedDict):
     repository: str | None
     number: Annotated[int | None, Field(description="of the issue or pull request")]
     kind: Annotated[
-        Kind,
+        EventKind,
         Field(description="the family of the event; generic for all events without another kind"),
     ]
     event: Annotated[str, Field(description="event and action, such as issues.opened")]

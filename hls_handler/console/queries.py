@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 
 from hls_handler.deliveries import ListedState
 from hls_handler.errors import InvalidQuery
-from hls_handler.events import REPOSITORY_NAME
+from hls_handler.events import REPOSITORY_NAME, EventKind
 from hls_handler.log_ring import Level
 from hls_handler.reports.delivery_query import (
     WAITING,
@@ -32,7 +32,7 @@ from hls_handler.reports.delivery_query import (
     parse_shorthands,
 )
 from hls_handler.reports.retry import RETRIED, Retried
-from hls_handler.store.analyses import AnalysisSearch, Kind
+from hls_handler.store.analyses import AnalysisSearch
 from hls_handler.store.figures import PeriodName
 from hls_handler.store.search import DeliverySearch
 from hls_handler.wording import reword_invalid
@@ -196,7 +196,7 @@ class AnalysesQuery(Query):
     pr_number: Annotated[int, Field(ge=1, le=MAX_NUMBER), BeforeValidator(_parse_number)] | None = (
         _parameter("only of the issue or pull request with this number", 7)
     )
-    kind: Kind | None = _parameter("only of events of this family")
+    kind: EventKind | None = _parameter("only of events of this family")
     since: Time | None = _parameter("only replies from this time on; UTC without an offset")
     limit: Number = _parameter("analyses on a page", default=20, ge=1, le=MAX_LIMIT)
     offset: Number = _parameter("matching analyses to skip", default=0, ge=0, le=MAX_OFFSET)

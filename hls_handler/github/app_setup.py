@@ -14,6 +14,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, SecretStr
 
 from hls_handler.errors import Permanent
+from hls_handler.events import HANDLED_EVENTS
 from hls_handler.github.api import PAGE_SIZE, Anonymous, Credential, GithubApi, rest
 from hls_handler.github.credentials import (
     REQUESTED_PERMISSIONS,
@@ -27,18 +28,14 @@ from hls_handler.settings.model import Github, GithubApp
 from hls_handler.settings.values import web_url
 
 PERMISSIONS: Mapping[str, str] = {
+    **{event.permission: "read" for event in HANDLED_EVENTS.values()},
     **REQUESTED_PERMISSIONS,
     "merge_queues": "read",  # GitHub sends `merge_group` only with it
 }
 EVENTS = (
-    "issues",
-    "pull_request",
-    "pull_request_review",
+    *(name for name in HANDLED_EVENTS if name != "check_run"),
     "pull_request_review_comment",
     "pull_request_review_thread",
-    "workflow_run",
-    "issue_comment",
-    "release",
     "repository",
 )
 """Events of a webhook; comments and review threads also for commands, `repository` for new

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler.errors import HlsError
-from hls_handler.events import event_key
+from hls_handler.events import HANDLED_EVENTS, event_key
 
 PAYLOADS = Path(__file__).parent / "payloads"
 
@@ -164,15 +164,11 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
     if not isinstance(payload, dict):
         raise UnknownPayload(f"{path} is not a webhook payload: it must be a JSON object")
     if not event:
-        matching = [
-            candidate
-            for candidate, keys in _EVENT_KEYS.items()
-            if payload.keys() >= set(keys.split())
-        ]
+        matching = [name for name, keys in _EVENT_KEYS.items() if payload.keys() >= keys]
         if not matching:
             message = f"{path}: the payload's keys do not determine its event"
             raise UnknownPayload(f"{message}; name it with --event, such as --event issues")
-        event = matching[0]
+        event = max(matching, key=lambda name: len(_EVENT_KEYS[name]))
     event = event.partition(".")[0]
     return Recorded(name=str(path), event=event, action=_action(payload), body=body)
 
@@ -185,25 +181,18 @@ def unique(body: bytes) -> bytes:
     return body.rstrip(b" \t\r\n") + bits.replace("0", " ").replace("1", "\t").encode() + b"\n"
 
 
-_EVENT_KEYS: Mapping[str, str] = {
-    "pull_request_review_comment": "pull_request comment",
-    "pull_request_review_thread": "pull_request thread",
-    "pull_request_review": "pull_request review",
-    "pull_request": "pull_request number",
-    "issue_comment": "issue comment",
-    "issues": "issue",
-    "workflow_job": "workflow_job",
-    "deployment_status": "deployment_status",
-    "deployment": "deployment",
-    "workflow_run": "workflow_run workflow",
-    "release": "release",
-    "push": "ref before after commits",
+_EVENT_KEYS: Mapping[str, frozenset[str]] = {
+    "pull_request_review_comment": frozenset({"pull_request", "comment"}),
+    "pull_request_review_thread": frozenset({"pull_request", "thread"}),
+    "workflow_job": frozenset({"workflow_job"}),
+    "deployment": frozenset({"deployment"}),
+    "deployment_review": frozenset({"workflow_run", "since"}),
+    "deployment_status": frozenset({"deployment_status", "deployment"}),
+    "push": frozenset({"ref", "before", "after", "commits"}),
+    **{name: frozenset(event.objects) for name, event in HANDLED_EVENTS.items()},
 }
-"""Event -> keys of its payloads, separated by spaces. A payload belongs to the first event whose
-keys it has.
-
-These are the events with a handler of their own, pushes, and those whose payloads have the keys of
-another one, too.
+"""Event -> keys of its payloads: the events with a handler of their own, pushes, and those whose
+payloads have the keys of another one, too. Of several that fit, the one with most keys is meant.
 """
 
 

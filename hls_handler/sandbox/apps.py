@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import jwt
 
+from hls_handler.events import HANDLED_EVENTS
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.hooks import Attempt, Hook
 from hls_handler.sandbox.objects import Account, App, Document, Installation
@@ -29,21 +30,15 @@ MAX_JWT_LIFETIME_S = 600
 MAX_NAME_CHARS = 34
 CLOCK_SKEW_S = 60
 
-EVENT_PERMISSIONS: Mapping[str, tuple[str, ...]] = {
-    "check_run": ("checks",),
-    "issue_comment": ("issues", "pull_requests"),
-    "issues": ("issues",),
-    "merge_group": ("merge_queues",),
-    "pull_request": ("pull_requests",),
-    "pull_request_review": ("pull_requests",),
-    "pull_request_review_comment": ("pull_requests",),
-    "pull_request_review_thread": ("pull_requests",),
-    "push": ("contents",),
-    "release": ("contents",),
-    "repository": ("metadata",),
-    "workflow_run": ("actions",),
+EVENT_PERMISSIONS: Mapping[str, str] = {
+    **{name: event.permission for name, event in HANDLED_EVENTS.items()},
+    "merge_group": "merge_queues",
+    "pull_request_review_comment": "pull_requests",
+    "pull_request_review_thread": "pull_requests",
+    "push": "contents",
+    "repository": "metadata",
 }
-"""One of these permissions is needed for an App's webhook to have the event."""
+"""The permission that an App needs for its webhook to have the event."""
 
 
 class InvalidManifest(ValueError):
@@ -338,7 +333,7 @@ def parse_manifest(document: Any) -> Manifest:
     permissions = document.get("default_permissions", {})
     events = document.get("default_events", [])
     for event in events:
-        if not permissions.keys() & set(EVENT_PERMISSIONS.get(event, ())):
+        if EVENT_PERMISSIONS.get(event) not in permissions:
             raise InvalidManifest(f"Default events unsupported: {event}")
     name = str(document.get("name") or "")
     if len(name) > MAX_NAME_CHARS:

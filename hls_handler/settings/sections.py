@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from hls_handler.analysis import Category, Severity
+from hls_handler.events import DEFAULT_EVENTS
 from hls_handler.settings.section import Section
 from hls_handler.settings.values import (
     Assessed,
@@ -233,9 +234,7 @@ class Repository(Section):
     """owner/repo, or a glob such as owner/*; the most specific entry wins"""
     enabled: bool = True
     """false: events of the repository are ignored, with that reason"""
-    events: tuple[EventKey, ...] = Field(
-        ("issues", "pull_request", "pull_request_review", "workflow_run"), min_length=1
-    )
+    events: tuple[EventKey, ...] = Field(DEFAULT_EVENTS, min_length=1)
     """events to process, with or without action: issues, issues.opened"""
     expect_webhook_within_h: Hours | None = None
     """the same for webhooks of the repositories that this entry matches"""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
@@ -14,21 +14,9 @@ from hls_handler.analysis import TOKENS
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, deliveries
 from hls_handler.db.values import from_row, to_ms
+from hls_handler.events import HANDLED_EVENTS, EventKind
 from hls_handler.store.calls import IS_RECORDED
 from hls_handler.store.replies import IS_NEWEST, IS_PAID_BY, MODEL, PAID, REPLY
-
-Kind = Literal["issue", "pull_request", "review", "workflow", "comment", "release", "generic"]
-"""The family of a delivery's event; "generic" stands for all events that have no other kind."""
-
-KIND_OF_EVENT: Mapping[str, Kind] = {
-    "issues": "issue",
-    "pull_request": "pull_request",
-    "pull_request_review": "review",
-    "workflow_run": "workflow",
-    "check_run": "workflow",
-    "issue_comment": "comment",
-    "release": "release",
-}
 
 _c = calls.c
 _d = deliveries.c
@@ -49,7 +37,7 @@ class AnalysisSearch:
 
     repository: str | None = None  # "owner/repo", as GitHub writes it
     number: int | None = None  # of the issue or pull request
-    kind: Kind | None = None
+    kind: EventKind | None = None
     since: datetime | None = None  # of the time of the reply
     limit: int = 20
     offset: int = 0
@@ -80,8 +68,9 @@ class AnalysisRow:
     cost_usd: float | None  # None if a call has no known price
 
     @property
-    def kind(self) -> Kind:
-        return KIND_OF_EVENT.get(self.event, "generic")
+    def kind(self) -> EventKind:
+        event = HANDLED_EVENTS.get(self.event)
+        return event.kind if event else "generic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +135,10 @@ def _conditions(search: AnalysisSearch) -> Iterator[ColumnElement[bool]]:
         return query.correlate_except(deliveries).scalar_subquery()
 
     if search.kind == "generic":
-        yield of_delivery(_d.event).not_in(list(KIND_OF_EVENT))
+        yield of_delivery(_d.event).not_in(list(HANDLED_EVENTS))
     elif search.kind is not None:
         yield of_delivery(_d.event).in_(
-            [event for event, kind in KIND_OF_EVENT.items() if kind == search.kind]
+            [name for name, event in HANDLED_EVENTS.items() if event.kind == search.kind]
         )
     if search.since is not None:
         yield _c.finished_at >= to_ms(search.since)

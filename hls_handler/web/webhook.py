@@ -25,7 +25,7 @@ from hls_handler.deliveries import (
     NewDelivery,
 )
 from hls_handler.errors import HlsError, PayloadError
-from hls_handler.events import PULL_REQUEST_EVENTS, REPOSITORY_NAME, REQUIRED_OBJECTS
+from hls_handler.events import PULL_REQUEST_EVENTS, REPOSITORY_NAME, find_required_objects
 from hls_handler.handlers.merge_groups import find_queued
 from hls_handler.routing import (
     Command,
@@ -238,7 +238,7 @@ def check_payload(event: str, envelope: WebhookEnvelope) -> None:
 
     GitHub signs the payload, but not the header with the event's name.
     """
-    required = REQUIRED_OBJECTS.get(event, ())
+    required = find_required_objects(event)
     if event in INSTALLATION_EVENTS:
         required = ("installation",)
     for named_by in required:

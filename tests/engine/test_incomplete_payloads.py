@@ -12,7 +12,7 @@ import pytest
 
 from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import HlsError
-from hls_handler.events import REQUIRED_OBJECTS, parse_event
+from hls_handler.events import HANDLED_EVENTS, parse_event
 from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EMPTY_HISTORY
@@ -42,7 +42,7 @@ PAYLOADS = (
 MAX_DEPTH = 3
 URL_SUFFIXES = ("url", "_id", "href")
 SETTINGS = settings().model_copy(
-    update={"repositories": (Repository(name="*/*", events=tuple(REQUIRED_OBJECTS)),)}
+    update={"repositories": (Repository(name="*/*", events=tuple(HANDLED_EVENTS)),)}
 )
 
 
@@ -82,7 +82,7 @@ def process(payload_file: recorded.Recorded, payload: dict[str, Any], state: Sta
 
 
 def test_payloads_of_each_event_with_required_objects_are_tried() -> None:
-    assert {recorded.load(name).event for name in PAYLOADS} == REQUIRED_OBJECTS.keys()
+    assert {recorded.load(name).event for name in PAYLOADS} == HANDLED_EVENTS.keys()
 
 
 @pytest.mark.parametrize("name", PAYLOADS)

@@ -12,7 +12,7 @@ from hls_handler.actions import Action, InlineComment, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, ReplyFields
 from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import ConversationIgnored, Superseded
-from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullRequest
+from hls_handler.events import HANDLED_EVENTS, Event, Issue, Label, PullRequest
 from hls_handler.github.values import Commit, Comparison
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.job import PromptLimits, Source
@@ -139,8 +139,8 @@ def test_rule_13_neither_an_action_nor_a_reply_can_name_another_target() -> None
 
 
 def test_required_objects_are_fields_of_the_event_and_of_the_envelope() -> None:
-    assert set(HANDLERS) == set(REQUIRED_OBJECTS)
-    required = {name for names in REQUIRED_OBJECTS.values() for name in names}
+    assert set(HANDLERS) == set(HANDLED_EVENTS)
+    required = {name for event in HANDLED_EVENTS.values() for name in event.objects}
     assert required <= {field.name for field in fields(Event)}
     assert required <= set(WebhookEnvelope.__struct_fields__)
     assert {name: (handler.name, handler.family) for name, handler in HANDLERS.items()} == {

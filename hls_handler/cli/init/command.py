@@ -48,6 +48,7 @@ from hls_handler.cli.init.session import (
 from hls_handler.cli.options import DOTENV, KEY_VARIABLE, abort, find_hls_command
 from hls_handler.cli.terminal import print_line, print_lines
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, with_remedy
+from hls_handler.events import DEFAULT_EVENTS
 from hls_handler.github.app_setup import EVENTS, MAX_NAME_CHARS
 from hls_handler.github.webhook_setup import UNSERVED_URL
 from hls_handler.question import Prompt, RenderedPrompt
@@ -77,7 +78,6 @@ REVIEW_QUESTION = (
     f"Model for reviews of pull requests: haiku, sonnet or opus; all else uses {HAIKU}. Larger"
     " models did better in published comparisons"
 )
-ENABLED_EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run")
 
 HEADER = (
     "# Settings of HLS, written by `hls init`. config/settings.example.yaml and docs/settings.md"
@@ -460,5 +460,5 @@ def settings_text(session: Session, *, uses_app: bool) -> str:
     lines += ["", REPOSITORIES]
     for name in session.repositories:
         lines.append(f"  - name: {json.dumps(name)}")
-        lines.append(f"    events: [{', '.join(ENABLED_EVENTS)}]  # more: issue_comment, release")
+        lines.append(f"    events: [{', '.join(DEFAULT_EVENTS)}]  # more: issue_comment, release")
     return "\n".join(lines) + "\n"
