@@ -60,8 +60,9 @@ class StandIn(Github):
         self.token: InstallationToken | None = TOKEN  # None: the personal token of `state.me`
         self.faults = Faults()
         self.calls: list[str] = []  # as "POST /issues/1/comments", in order
-        # runs during every request, before it has an effect
+        # run during every request: before it has an effect, and when it had one
         self.on_call: Callable[[str], None] = lambda _call: None
+        self.on_response: Callable[[str], None] = lambda _call: None
         self._use()
 
     def _use(self) -> None:
@@ -76,7 +77,9 @@ class StandIn(Github):
         fault = self.faults.take("github", call.verb, path)
         if fault is not None:
             return HttpResponse(fault.status, {}, b'{"message": "Fault"}')
-        return LocalTransport(self.state, self.token).send(call)
+        response = LocalTransport(self.state, self.token).send(call)
+        self.on_response(name)
+        return response
 
     def fail(self, status: int, call: str, *, times: int | None = 1) -> None:
         """Respond with this status to the next requests named `call`, such as "POST /labels". The
@@ -87,14 +90,12 @@ class StandIn(Github):
         self.faults.add(fault)
 
     def raise_once(self, error: Exception, call: str) -> None:
-        """Raise the error at the next request that is exactly `call`."""
-        errors = [error]
+        """Raise the error at the next request that is exactly `call`, which has no effect."""
+        self.on_call = _raise_once(error, call)
 
-        def fail(name: str) -> None:
-            if name == call and errors:
-                raise errors.pop()
-
-        self.on_call = fail
+    def lose_response(self, error: Exception, call: str) -> None:
+        """Raise the error at the next request that is exactly `call`, when it had its effect."""
+        self.on_response = _raise_once(error, call)
 
     # --- what tests put on GitHub
 
@@ -195,6 +196,16 @@ class StandIn(Github):
         self._use()
         guard = WriteGuard(begin_write, check_lease)
         return GithubChecks(self._api.of(repository), uses_check_runs=True, guard=guard, name=name)
+
+
+def _raise_once(error: Exception, call: str) -> Callable[[str], None]:
+    errors = [error]
+
+    def fail(name: str) -> None:
+        if name == call and errors:
+            raise errors.pop()
+
+    return fail
 
 
 def visible_text(comment: Comment) -> str:
