@@ -230,4 +230,8 @@ def pull_document(pull: PullRequest) -> dict[str, Any]:
 
 def file_document(file: ChangedFile) -> dict[str, Any]:
     names = {"path": "filename", "previous_path": "previous_filename"}
-    return {names.get(key, key): value for key, value in asdict(file).items() if key != "commit"}
+    document = {names.get(key, key): value for key, value in asdict(file).items()}
+    commit = document.pop("commit")
+    if commit is not None:  # else the sandbox names the head
+        document["contents_url"] = f"https://api.github.com/contents/{file.path}?ref={commit}"
+    return document

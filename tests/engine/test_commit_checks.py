@@ -5,6 +5,7 @@ a review.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,18 @@ from hls_handler.engine.codecs import OUTCOME
 from hls_handler.errors import (
     AppNotInstalled,
     DependencyDown,
-    HlsError,
     Permanent,
     Postponed,
-    Retryable,
 )
+from hls_handler.github.checks import IN_PROGRESS
 from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Budgets, Settings
 from hls_handler.settings.sections import Comments, Review
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
-from tests.engine.world import GUID, MakeWorld, World, settings
+from tests.engine.fakes import CLAUDE_DOWN, INVALID
+from tests.engine.world import GUID, MakeStandIn, StandInWorld, settings
 from tests.handlers.world import file, pull_request, pull_request_analysis
 from tests.prompting.samples import load
 
@@ -50,12 +50,19 @@ def with_review(**review: Any) -> Settings:
     return settings().model_copy(update={"review": Review(**review)})
 
 
-def shown(world: World) -> list[str]:
-    """Return the states of the check runs on the commit, oldest first."""
-    return list(world.github.checks_on.get(SHA, {}).values())
+def shown(world: StandInWorld) -> list[str]:
+    return world.github.checks_of(SHA)
 
 
-def check_outcome(world: World, guid: str = GUID) -> Outcome:
+def title(world: StandInWorld) -> str:
+    return world.github.check_output(SHA)["title"]
+
+
+def summary(world: StandInWorld) -> str:
+    return world.github.check_output(SHA)["summary"]
+
+
+def check_outcome(world: StandInWorld, guid: str = GUID) -> Outcome:
     steps = world.store.checkpoints.load(guid).values()
     outcomes = [OUTCOME.decode(step) for step in steps if step.name == OUTCOME.name]
     (outcome,) = [
@@ -64,25 +71,22 @@ def check_outcome(world: World, guid: str = GUID) -> Outcome:
     return outcome
 
 
-def writes(world: World) -> list[str]:
-    return [call for call in world.github.calls if call.startswith("write check")]
+def writes(world: StandInWorld) -> list[str]:
+    return [call for call in world.github.writes if "/check-runs" in call]
 
 
 def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world(REPLY)
+    world = make_stand_in(REPLY)
     world.open_pull_request()
     during: list[list[str]] = []
     world.claude.on_call = lambda _: during.append(shown(world))
     assert world.finish().state == "done"
-    assert (during, shown(world)) == ([["in_progress"]], ["success"])
+    assert (during, shown(world)) == ([[IN_PROGRESS]], ["success"])
     assert check_outcome(world).detail == "set the check to success: 1 of 1 file reviewed"
-    (action,) = world.github.check_actions
-    assert (
-        "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| prompt | `pull_requests/analyze@"
-        in action.summary
-    )
+    receipt = "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| prompt | `pull_requests/"
+    assert receipt in summary(world)
     world.end_checks()
     assert shown(world) == ["success"]
 
@@ -92,18 +96,20 @@ def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(
 )
 @pytest.mark.parametrize("arrives", ["while queued", "while Claude is asked"])
 def test_reopening_that_arrives_before_the_closing_is_reviewed_if_github_shows_it_open(
-    make_world: MakeWorld, state: str, end: str, checks: list[str], arrives: str
+    make_stand_in: MakeStandIn, state: str, end: str, checks: list[str], arrives: str
 ) -> None:
-    world = make_world(REPLY, is_clock_fixed=True)
-    world.github.pull_requests[2] = pull_request(number=2, state=state)
-    world.github.changed[2] = (file(),)
+    world = make_stand_in(REPLY, is_clock_fixed=True)
     payload = json.loads(recorded.load("pull_request.opened").body)
     payload["pull_request"] |= {"updated_at": world.store.now().isoformat()}
-    assert world.receive("pull_request", {**payload, "action": "reopened"}, guid="g1") == "queued"
+
+    def receive(action: str, guid: str) -> None:
+        world.receive("pull_request", {**payload, "action": action}, guid=guid)
+        world.github.put_pull_request(pull_request(number=2, state=state), file())
 
     def close() -> None:
-        world.receive("pull_request", {**payload, "action": "closed"}, guid="g2")
+        receive("closed", "g2")
 
+    receive("reopened", "g1")
     if arrives == "while queued":
         close()
     else:
@@ -113,9 +119,9 @@ def test_reopening_that_arrives_before_the_closing_is_reviewed_if_github_shows_i
 
 
 def test_check_appears_with_its_end_while_other_writes_wait_for_slots(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
+    world = make_stand_in(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
     world.open_pull_request()
     for _ in range(5):  # of other deliveries
         world.store.rate_limiter.reserve_slot("github", interval_s=1.0, within_s=60.0)
@@ -152,62 +158,53 @@ MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'
     ids=["first file", "lines"],
 )
 def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
-    make_world: MakeWorld, tmp_path: Path, body: str, unread: list[str]
+    make_stand_in: MakeStandIn, tmp_path: Path, body: str, unread: list[str]
 ) -> None:
-    world = make_world(REPLY)
+    world = make_stand_in(REPLY)
     front = "---\ndescription: Reads\non: [pull_request]\nreply: pull_request_analysis\n---\n"
     world.prompts = load(
         tmp_path / "prompts", {"pull_requests/analyze.j2": f"{front}Read this.\n{body}"}
     )
-    world.open_pull_request()
-    world.github.changed[2] = (file("a.py", MARK, additions=3, deletions=0), file("b.py"))
+    world.open_pull_request(file("a.py", MARK, additions=3, deletions=0), file("b.py"))
     # The retry after a failed write takes the reply, and what it did not show, from the
     # checkpoints.
-    world.claude.on_call = lambda _: world.github.failing.append(GITHUB_DOWN)
+    world.claude.on_call = lambda _: world.github.fail(502, "/")
     assert world.run() is None
     world.advance(600)
     assert world.finish().state == "done"
     assert (len(world.claude.asked), shown(world)) == (1, ["neutral"])
-    summary = world.github.check_actions[-1].summary
     assert [
         path
         for path in ("a.py", "b.py")
-        if f"`{path}`: the prompt shows only a part of it" in summary
+        if f"`{path}`: the prompt shows only a part of it" in summary(world)
     ] == unread
 
 
-def test_list_of_files_of_another_commit_is_read_again(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    world.open_pull_request()
-    world.github.changed[2] = (
-        file(commit=SHA),
-        file("b.py", commit=OLD),
-        file("c.py", status="removed", commit=NEW),
-    )
+def test_list_of_files_of_another_commit_is_read_again(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(REPLY)
+    removed = file("c.py", status="removed", commit=NEW)
+    world.open_pull_request(file(), file("b.py", commit=OLD), removed)
     assert world.run() is None
     assert (
         world.row().reason
         == "GitHub still lists the changed files of commit aaaaaaaaaa, but the head is 0123456789"
     )
     assert (world.claude.asked, "success" in shown(world)) == ([], False)
-    world.github.changed[2] = (file(commit=SHA), file("c.py", status="removed", commit=NEW))
+    world.github.put_pull_request(pull_request(number=2), file(), removed)
     world.advance(600)
     assert (world.finish().state, shown(world)) == ("done", ["success"])
 
 
-@pytest.mark.parametrize(
-    "commit", [NEW, None], ids=["list of the new head", "list without commits"]
-)
+@pytest.mark.parametrize("changed", [file(), REMOVED], ids=["new head", "only removed files"])
 def test_head_that_changed_when_its_files_were_read_is_superseded(
-    make_world: MakeWorld, commit: str | None
+    make_stand_in: MakeStandIn, changed: ChangedFile
 ) -> None:
-    world = make_world(REPLY)
+    world = make_stand_in(REPLY)
     world.open_pull_request()
-    world.github.changed[2] = (file(status="modified" if commit else "removed", commit=commit),)
 
     def push(call: str) -> None:
-        if call == "files 2":
-            world.github.pull_requests[2] = pull_request(number=2, head_sha=NEW)
+        if call == "GET /pulls/2/files":
+            world.github.put_pull_request(pull_request(number=2, head_sha=NEW), changed)
 
     world.github.on_call = push
     finished = world.finish()
@@ -233,44 +230,42 @@ def unusable(why: Unusable) -> UnusableReply:
     ids=["refused", "invalid twice", "rejected", "rejected without a price"],
 )
 def test_failed_review_ends_without_success(
-    make_world: MakeWorld, replies: list[Any], incomplete: str, shows_cost: bool
+    make_stand_in: MakeStandIn, replies: list[Any], incomplete: str, shows_cost: bool
 ) -> None:
     comments = Comments(show_cost=shows_cost)
     given = with_review(incomplete=incomplete).model_copy(update={"comments": comments})
-    world = make_world(*replies, given=given)
+    world = make_stand_in(*replies, given=given)
     world.open_pull_request()
     assert world.finish().state == "dead"
-    assert shown(world) == ["in_progress"]
+    assert shown(world) == [IN_PROGRESS]
     world.end_checks()
     assert shown(world) == [incomplete]
-    (action,) = world.github.check_actions
-    assert action.title.startswith("The review failed: Claude")
-    assert ";" not in action.title  # what the operator should do
+    assert title(world).startswith("The review failed: Claude")
+    assert ";" not in title(world)  # what the operator should do
     calls = len(world.claude.asked)
-    assert f"\n| calls to Claude | {calls} |\n" in action.summary
-    assert "\n| prompt | `pull_requests/analyze@" in action.summary
-    assert ("| cost | 0.0000 USD |" in action.summary) == shows_cost
-    assert ("USD" in action.description) == shows_cost
+    assert f"\n| calls to Claude | {calls} |\n" in summary(world)
+    assert "\n| prompt | `pull_requests/analyze@" in summary(world)
+    assert ("| cost | 0.0000 USD |" in summary(world)) == shows_cost
     world.end_checks()
     assert len(writes(world)) == 2
 
 
 def test_check_stays_in_progress_while_claude_is_down_and_ends_with_the_dead_letter(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world(CLAUDE_DOWN)
+    world = make_stand_in(CLAUDE_DOWN)
     world.open_pull_request()
     assert world.run() is None
     world.end_checks()
-    assert (shown(world), writes(world)) == (["in_progress"], ["write check in_progress"])
+    assert (shown(world), writes(world)) == ([IN_PROGRESS], ["POST /check-runs"])
     world.advance(25 * 3600)
     assert world.finish().state == "dead"
     world.end_checks()
     assert shown(world) == ["neutral"]
 
 
-def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
+def test_superseded_delivery_ends_its_check(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(REPLY)
     world.open_pull_request()
 
     def push(_: str) -> None:
@@ -280,24 +275,25 @@ def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
     assert world.finish().state == "superseded"
     world.end_checks()
     assert shown(world) == ["cancelled"]
-    assert (
-        world.github.check_actions[0].title == "Not reviewed: a newer push came meanwhile: c0ffee"
-    )
+    assert title(world) == "Not reviewed: a newer push came meanwhile: c0ffee"
     ended = "cancelled: Not reviewed: a newer push came meanwhile: c0ffee"
     report = [*format_report(load_report(world.store, world.row()))]
     assert f"  Check, ended by the service after the delivery: {ended}." in report
 
 
 @pytest.mark.parametrize("at", [0, 1], ids=["begin", "end"])
-def test_retry_after_a_lost_response_uses_the_same_check(make_world: MakeWorld, at: int) -> None:
-    world = make_world(REPLY)
+def test_retry_after_a_lost_response_uses_the_same_check(
+    make_stand_in: MakeStandIn, at: int
+) -> None:
+    world = make_stand_in(REPLY)
     world.open_pull_request()
 
-    def lose(what: str) -> None:
-        if what.startswith("write check") and len(writes(world)) == at + 1:
-            world.github.lost_check_responses.append(NO_RESPONSE)
+    def lose(call: str) -> None:
+        if call in writes(world)[at:]:
+            world.github.on_response = lambda _: None
+            raise NO_RESPONSE
 
-    world.github.on_call = lose
+    world.github.on_response = lose
     assert world.run() is None
     world.advance(LATE_WRITE_S + 60)
     assert world.finish().state == "done"
@@ -306,21 +302,21 @@ def test_retry_after_a_lost_response_uses_the_same_check(make_world: MakeWorld, 
 
 @pytest.mark.parametrize("number", [2, 3], ids=["same pull request", "another with the commit"])
 def test_earlier_result_of_the_commit_does_not_stay_while_other_writes_wait_for_slots(
-    make_world: MakeWorld, number: int
+    make_stand_in: MakeStandIn, number: int
 ) -> None:
-    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
+    world = make_stand_in(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
     world.open_pull_request()
     assert (world.finish().state, shown(world)) == ("done", ["success"])
     world.open_pull_request(
         file("other.py"), guid="after a change of the base branch", number=number
     )
-    assert shown_during_call_after_other_writes(world) == ["success", "in_progress"]
+    assert shown_during_call_after_other_writes(world) == ["success", IN_PROGRESS]
 
 
 def test_own_earlier_result_does_not_stay_while_other_writes_wait_for_slots(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world(
+    world = make_stand_in(
         Permanent("401"), REPLY, given=settings(github={"min_seconds_between_writes": 1.0})
     )
     world.open_pull_request()
@@ -328,10 +324,10 @@ def test_own_earlier_result_does_not_stay_while_other_writes_wait_for_slots(
     world.end_checks()
     world.advance(60)
     world.store.queue.retry(GUID)
-    assert shown_during_call_after_other_writes(world) == ["neutral", "in_progress"]
+    assert shown_during_call_after_other_writes(world) == ["neutral", IN_PROGRESS]
 
 
-def shown_during_call_after_other_writes(world: World) -> list[str]:
+def shown_during_call_after_other_writes(world: StandInWorld) -> list[str]:
     for _ in range(5):  # of other deliveries
         world.store.rate_limiter.reserve_slot("github", interval_s=1.0, within_s=60.0)
     during: list[list[str]] = []
@@ -344,24 +340,22 @@ def shown_during_call_after_other_writes(world: World) -> list[str]:
 
 
 def test_end_of_a_rejected_result_does_not_stay_while_other_writes_wait_for_slots(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
+    world = make_stand_in(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
     world.open_pull_request()
-    world.claude.on_call = lambda _: world.github.failing_checks.append(
-        Permanent("GitHub answered 422")
-    )
+    world.claude.on_call = lambda _: world.github.fail(422, "PATCH /check-runs")
     while world.run() is None:
         world.advance(world.store.queue.seconds_until_due() or 0)
     world.advance(60)
     world.end_checks()
     world.advance(60)
     world.open_pull_request(file("other.py"), guid="after a change of the base branch")
-    assert shown_during_call_after_other_writes(world) == ["neutral", "in_progress"]
+    assert shown_during_call_after_other_writes(world) == ["neutral", IN_PROGRESS]
 
 
-def test_check_that_waited_for_first_results_is_held_up_once(make_world: MakeWorld) -> None:
-    world = make_world(
+def test_check_that_waited_for_first_results_is_held_up_once(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(
         REPLY, given=settings(github={"min_seconds_between_writes": 1.0}), is_clock_fixed=True
     )
     world.open_pull_request()
@@ -395,15 +389,15 @@ def test_check_that_waited_for_first_results_is_held_up_once(make_world: MakeWor
     world.advance((due_at - world.store.now()).total_seconds() + 0.01)
     world.on_pause = bring_first_results
     world.run()
-    assert (len(world.claude.asked), shown(world)) == (2, ["success", "in_progress"])
+    assert (len(world.claude.asked), shown(world)) == (2, ["success", IN_PROGRESS])
 
 
 def test_question_waits_while_the_creation_of_the_check_may_take_effect(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world(REPLY)
+    world = make_stand_in(REPLY)
     world.open_pull_request()
-    world.github.lost_check_responses.append(NO_RESPONSE)
+    world.github.lose_response(NO_RESPONSE, "POST /check-runs")
     assert world.run() is None
     world.advance(LATE_WRITE_S / 2)
     assert world.run() is None
@@ -412,7 +406,7 @@ def test_question_waits_while_the_creation_of_the_check_may_take_effect(
     during: list[list[str]] = []
     world.claude.on_call = lambda _: during.append(shown(world))
     assert world.finish().state == "done"
-    assert during == [["in_progress"]]
+    assert during == [[IN_PROGRESS]]
 
 
 @pytest.mark.parametrize(
@@ -420,66 +414,61 @@ def test_question_waits_while_the_creation_of_the_check_may_take_effect(
     [
         (
             (),
-            ("success", "Nothing needs a review: 1 changed in blank lines only"),
+            (["success"], "Nothing needs a review: 1 changed in blank lines only"),
             "none of the changed files has",
         ),
-        ((file("a.py"),), ("neutral", "0 of 1 file reviewed"), "a budget allows no further call"),
+        ((file("a.py"),), (["neutral"], "0 of 1 file reviewed"), "a budget allows no further call"),
     ],
     ids=["alone", "among others"],
 )
 def test_file_of_blank_lines_needs_no_review(
-    make_world: MakeWorld, others: tuple[ChangedFile, ...], result: tuple[str, str], reason: str
+    make_stand_in: MakeStandIn,
+    others: tuple[ChangedFile, ...],
+    result: tuple[list[str], str],
+    reason: str,
 ) -> None:
     budgets = Budgets.model_validate({"total": {"day_usd": 0.00001}, "exceeded": "ignore"})
-    world = make_world(REPLY, given=settings().model_copy(update={"budgets": budgets}))
+    world = make_stand_in(REPLY, given=settings().model_copy(update={"budgets": budgets}))
     blank = file("b.py", "@@ -1,2 +1,5 @@\n a = 1\n+\n+\n+\n b = 1", additions=3, deletions=0)
     world.open_pull_request(*others, blank)
     world.finish()
-    (action,) = world.github.check_actions
-    assert (action.conclusion, action.title) == result
+    assert (shown(world), title(world)) == result
     assert (world.row().reason or "").startswith(reason)
-    assert "- `b.py`: changed in blank lines only" in action.summary
+    assert "- `b.py`: changed in blank lines only" in summary(world)
 
 
 @pytest.mark.parametrize(
-    "error", [Permanent("403: GitHub asks for checks=write"), Retryable("422: no such commit")]
+    ("status", "error"),
+    [(403, "403 Fault: the token or its account lacks a permission"), (422, "422 Fault")],
 )
 def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(
-    make_world: MakeWorld, error: HlsError
+    make_stand_in: MakeStandIn, status: int, error: str
 ) -> None:
-    world = make_world(REPLY)
+    world = make_stand_in(REPLY)
     world.open_pull_request()
-    world.github.failing_checks.append(error)
-    finished = world.finish()
-    assert (finished.state, writes(world)) == ("done", ["write check in_progress"])
+    world.github.fail(status, "POST /check-runs")
+    assert (world.finish().state, writes(world)) == ("done", ["POST /check-runs"])
     outcome = check_outcome(world)
-    assert (outcome.kind, outcome.detail) == ("withheld", f"the check was not set: {error}")
-    assert "comment" in "".join(world.github.calls)
+    reason = f"the check was not set: POST /repos/Codertocat/Hello-World/check-runs: {error}"
+    assert (outcome.kind, outcome.detail) == ("withheld", reason)
+    assert world.github.labels[2] == ("size/small", "type/bug-fix")
     world.end_checks()
     assert len(writes(world)) == 1
 
 
-def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
+def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(REPLY)
     world.open_pull_request()
-
-    def reject(what: str) -> None:
-        if what.startswith("write check") and len(writes(world)) == 2:
-            world.github.failing_checks.append(Permanent("403: Resource not accessible"))
-
-    world.github.on_call = reject
+    world.github.fail(403, "PATCH /check-runs")
     assert world.finish().state == "done"
-    assert (shown(world), check_outcome(world).kind) == (["in_progress"], "withheld")
+    assert (shown(world), check_outcome(world).kind) == ([IN_PROGRESS], "withheld")
     world.end_checks()
     assert shown(world) == ["neutral"]
-    assert (
-        world.github.check_actions[-1].title
-        == "The result was not set: GitHub rejected it: 403: Resource not accessible"
-    )
+    assert title(world).startswith("The result was not set: GitHub rejected it: PATCH /repos/")
 
 
-def test_dry_run_writes_no_check(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=settings(features={"dry_run": True}))
+def test_dry_run_writes_no_check(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(REPLY, given=settings(features={"dry_run": True}))
     world.open_pull_request()
     assert world.finish().state == "done"
     assert (writes(world), check_outcome(world).kind) == ([], "dry_run")
@@ -490,12 +479,13 @@ def test_dry_run_writes_no_check(make_world: MakeWorld) -> None:
     [("changed_files", (8, 1, 1)), ("additions", (1, 8, 1)), ("deletions", (1, 1, 8))],
 )
 def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
-    make_world: MakeWorld, name: str, numbers: tuple[int, int, int]
+    make_stand_in: MakeStandIn, name: str, numbers: tuple[int, int, int]
 ) -> None:
-    world = make_world(REPLY)
-    world.open_pull_request()
-    world.github.pull_requests[2] = pull_request(number=2, **{name: 8})
-    world.github.changed[2] = (REMOVED,)
+    world = make_stand_in(REPLY)
+    world.open_pull_request(REMOVED)
+    pull = world.github.conversation(2)
+    late_pull = replace(pull, document={**pull.document, name: 8})
+    world.github.state.change(lambda state: state.with_conversation(late_pull))
     assert world.run() is None
     late = (
         "GitHub's list of the changed files is late: (files, added lines, removed lines) are (1,"
@@ -503,16 +493,21 @@ def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
     )
     assert world.row().reason == f"{late}, and {numbers} in the pull request"
     assert (world.claude.asked, "success" in shown(world)) == ([], False)
-    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.state.change(lambda state: state.with_conversation(pull))
     world.advance(600)
     assert (world.finish().state, shown(world)) == ("done", ["success"])
 
 
-def test_check_of_an_uninstalled_app_is_given_up(make_world: MakeWorld) -> None:
-    world = make_world(unusable("refused"))
+def test_check_of_an_uninstalled_app_is_given_up(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(unusable("refused"))
     world.open_pull_request()
     world.finish()
-    world.github.failing_checks.append(AppNotInstalled("the GitHub App is not installed on o/r"))
+    error = AppNotInstalled("the GitHub App is not installed on o/r")
+
+    def refuse(call: str) -> None:
+        raise error
+
+    world.github.on_call = refuse
     world.end_checks()
     assert world.store.commit_checks.service_results(GUID) == (
         "failed: the GitHub App is not installed on o/r",
