@@ -26,8 +26,15 @@ from hls_handler.engine.codecs import (
 )
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
-from tests.engine.world import BUG, GUID, MakeWorld
-from tests.handlers.world import file, finding, gather_review, issue_analysis, pull_request_analysis
+from tests.engine.world import BUG, GUID, MakeStandIn
+from tests.handlers.world import (
+    file,
+    finding,
+    gather_review,
+    issue_analysis,
+    pull_request,
+    pull_request_analysis,
+)
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
 
@@ -155,13 +162,13 @@ TOKEN = "ghp_" + "a1B2" * 9
 PATCH = f"@@ -1,1 +1,3 @@\n def area(side):\n+{LINE}\n+    token = '{TOKEN}'"
 
 
-def test_rule_10_patch_and_prompt_are_the_same_after_a_restart(make_world: MakeWorld) -> None:
-    world = make_world(CLAUDE_DOWN, pull_request_analysis())
+def test_rule_10_patch_and_prompt_are_the_same_after_a_restart(make_stand_in: MakeStandIn) -> None:
+    world = make_stand_in(CLAUDE_DOWN, pull_request_analysis())
     world.open_pull_request(
         file(patch=PATCH, additions=2, deletions=0), title="Use password=swordfish"
     )
     assert world.run() is None  # the facts are stored
-    world.github.changed[2] = ()
+    world.github.put_pull_request(pull_request(number=2), file("other.py"))
     world.advance(600)
     world.finish()
     first, second = world.claude.asked
@@ -207,7 +214,7 @@ HIDDEN = (
 
 
 def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
     one = finding(
         path="area.py",
@@ -216,7 +223,7 @@ def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(
         title=FROM_CODE,
         body=f"{FROM_CODE}. {FROM_ELSEWHERE}",
     )
-    world = make_world(
+    world = make_stand_in(
         pull_request_analysis(findings=[one], summary=f"{FROM_CODE}. {FROM_ELSEWHERE}")
     )
     world.open_pull_request(
@@ -228,7 +235,9 @@ def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(
     assert "hunter2" not in asked
     assert "turtle-blue" not in asked
     # the second one is about the committed token
-    inline = "\n".join(world.github.inline_bodies.values())
+    inline = "\n".join(
+        comment["body"] for _, comment in world.github.conversation(2).review_comments()
+    )
     comment = world.github.comments[2]
     assert inline.count(FROM_CODE) == 2
     assert FROM_CODE in comment
@@ -283,10 +292,10 @@ def test_rule_10_earlier_finding_is_repeated_as_it_was_posted() -> None:
 
 
 def test_rule_10_stored_question_and_unusable_reply_have_no_credential(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world(replace(INVALID, text=f'{{"kind": "{TOKEN}"}}'), BUG)
-    world.github.issues = {1: replace(ISSUE, body=f"password=hunter2 and {TOKEN}")}
+    world = make_stand_in(replace(INVALID, text=f'{{"kind": "{TOKEN}"}}'), BUG)
+    world.github.put_issue(replace(ISSUE, body=f"password=hunter2 and {TOKEN}"))
     world.accept()
     world.finish()
     first, second = world.store.calls.calls_of(GUID)
