@@ -18,7 +18,6 @@ from hls_handler.cli.options import (
     AsJson,
     Config,
     Limit,
-    abort,
     config_path,
     load,
     log_as_operator,
@@ -38,7 +37,6 @@ from hls_handler.cli.terminal import (
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.engine.library import load_checked
-from hls_handler.errors import PromptError, SettingsError
 from hls_handler.events import event_key
 from hls_handler.github.api import RateLimitMonitor
 from hls_handler.github.client import make_credentials
@@ -90,31 +88,28 @@ def catch_up(
 
 def _run(settings: Settings, *, dry_run: bool) -> Report:
     with open_store(settings) as store:
-        try:
-            prompts = ReloadingLibrary(
-                lambda: load_checked(settings), *settings.prompts.folders.values()
-            )
-            active = ActiveConfig(
-                settings,
-                RepositoryTable(settings),
-                prompts,
-                load_bot_accounts(settings.github, store),
-            )
-            credentials = make_credentials(settings.github, now=utc_now)
-            catch_up = CatchUp(
-                store,
-                lambda: active,
-                lambda _: credentials,
-                wait=time.sleep,
-                rates=RateLimitMonitor(),
-            )
-            with closing(catch_up):
-                report = catch_up.run(dry_run=dry_run)
-            if not dry_run:
-                log_act(log_as_operator(settings), "catch-up", [], number=report.accepted)
-            return report
-        except (PromptError, SettingsError) as exc:
-            abort(*exc.problems)
+        prompts = ReloadingLibrary(
+            lambda: load_checked(settings), *settings.prompts.folders.values()
+        )
+        active = ActiveConfig(
+            settings,
+            RepositoryTable(settings),
+            prompts,
+            load_bot_accounts(settings.github, store),
+        )
+        credentials = make_credentials(settings.github, now=utc_now)
+        catch_up = CatchUp(
+            store,
+            lambda: active,
+            lambda _: credentials,
+            wait=time.sleep,
+            rates=RateLimitMonitor(),
+        )
+        with closing(catch_up):
+            report = catch_up.run(dry_run=dry_run)
+        if not dry_run:
+            log_act(log_as_operator(settings), "catch-up", [], number=report.accepted)
+        return report
 
 
 def _to_dict(attempt: DeliveryAttempt, repository: str | None) -> dict[str, object]:

@@ -19,7 +19,14 @@ from hls_handler import logs, operators
 from hls_handler.cli.terminal import print_line, print_problem
 from hls_handler.db.database import parse_url, sqlite_file
 from hls_handler.db.files import database_exists
-from hls_handler.errors import HlsError, SettingsError, StoreUnavailable
+from hls_handler.db.values import DamagedError
+from hls_handler.errors import (
+    HlsError,
+    PromptError,
+    SettingsError,
+    StoreUnavailable,
+    with_remedy,
+)
 from hls_handler.settings.environment import proxy_passwords, read_environment
 from hls_handler.settings.load import collect_secrets, find_settings_file, load_settings
 from hls_handler.settings.model import Settings
@@ -91,7 +98,7 @@ def lacks_github_token(settings: Settings) -> bool:
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Storage]:
     """Open the store for a `with` block. On an `HlsError`, also from the block, print the error and
-    exit with 2.
+    exit: with 2 for one of the database, the settings or the prompts, else with 1.
 
     Creates or migrates the tables if needed, as `hls serve` does. Works while the service runs.
     """
@@ -100,8 +107,12 @@ def open_store(settings: Settings) -> Iterator[Storage]:
     try:
         with closing(Storage.open(settings.storage.url)) as store:
             yield store
-    except HlsError as exc:
+    except (StoreUnavailable, DamagedError) as exc:
         abort(f"{where}: {exc}")
+    except (PromptError, SettingsError) as exc:
+        abort(*exc.problems)
+    except HlsError as exc:
+        fail(with_remedy(exc))
 
 
 def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | None]:
