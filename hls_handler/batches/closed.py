@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
@@ -15,7 +15,7 @@ from hls_handler.batches.first_text import (
     FirstIssue,
     PastIssue,
     find_first_issue,
-    make_payload,
+    make_delivery,
     make_truth,
 )
 from hls_handler.batches.labels import (
@@ -25,30 +25,26 @@ from hls_handler.batches.labels import (
     find_suggested_groups,
     list_answers,
 )
-from hls_handler.batches.preview import SAMPLE, CannotPlan, Preview, make_forecast
+from hls_handler.batches.preview import CannotPlan, Preview, Target, make_preview
 from hls_handler.batches.prompts import render_question
 from hls_handler.batches.shares import Share, conclude
-from hls_handler.deliveries import RECORDED, NewDelivery
+from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.asking import prompt_limits
 from hls_handler.engine.batches import (
     PROMPTS,
-    AskedPrompt,
+    BatchPrompt,
     dump_prompts,
     find_index,
     load_prompts,
 )
 from hls_handler.engine.codecs import decode_reply
-from hls_handler.events import Account, parse_event
-from hls_handler.github.client import ReadOnlyGithub
+from hls_handler.events import Account
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers.labels import select_offer
 from hls_handler.question import Prompt
-from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.batches import NewBatch, Progress, SummedCalls
 from hls_handler.store.replies import StoredReply
-from hls_handler.untrusted.cleaning import clean_title
 from hls_handler.wording import count, format_usd
 
 NO_LABEL = "no label by a person that the prompt can ask for"
@@ -66,126 +62,89 @@ class ClosedPlan:
 _PLAN = TypeAdapter(ClosedPlan)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    repository: str
-    limit: int  # closed issues to read
-    max_usd: float
+def plan(
+    target: Target,
+    store: Storage,
+    prompts: Sequence[BatchPrompt],
+    limit: int,
+    max_usd: float,
+) -> Preview:
+    """Read the newest `limit` closed issues, and return the preview of a batch about them.
 
-
-class Planner:
-    """Reads the closed issues of a repository, and plans a batch about them."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        effective: EffectiveSettings,
-        github: ReadOnlyGithub,
-        prompts: Sequence[AskedPrompt],
-    ) -> None:
-        self._settings = settings
-        self._effective = effective
-        self._github = github
-        self._prompts = prompts
-
-    def plan(self, terms: Terms, store: Storage) -> Preview:
-        """Return the preview. Raises `CannotPlan`, or a `StepFailed` of GitHub."""
-        document = self._github.repository_document(terms.repository)
-        reader = self._github.reader(terms.repository)
-        labels = reader.labels()
-        groups = tuple(self._list_groups(asked, labels) for asked in self._prompts)
-        bot = self._find_bot(store)
-        left_out: Counter[str] = Counter()
-        firsts: list[FirstIssue] = []
-        issues: dict[int, PastIssue] = {}
-        for history in reader.closed_issues(terms.limit):
-            first = find_first_issue(history)
-            if not isinstance(first, FirstIssue):
-                left_out[first] += 1
-                continue
-            issue = PastIssue(first.labels, make_truth(history, bot))
-            if not _has_common_answers(groups, issue):
-                left_out[NO_LABEL] += 1
-                continue
-            firsts.append(first)
-            issues[first.number] = issue
-        if not firsts:
-            own = ", ".join(label.name for label in labels[:12]) or "none"
-            raise CannotPlan(f"no closed issue has a known label; the repository has: {own}")
-        plan = ClosedPlan(groups, issues, self._effective.labels.min_confidence)
-        new = NewBatch(
-            "try",
-            int(document["id"]),
-            str(document["full_name"]),
-            terms.max_usd,
-            {"prompt": self._prompts[0].name, "closed": True, "limit": terms.limit},
-            {PROMPTS: dump_prompts(self._prompts), **_PLAN.dump_python(plan, mode="json")},
-        )
-        bodies = {first.number: make_payload(first, document) for first in firsts}
-        samples = [
-            render_question(
-                parse_event("issues", "batch", bodies[first.number]),
-                asked,
-                reader,
-                self._settings,
-                self._effective,
-            )
-            for first in firsts[:SAMPLE]
-            for asked in self._prompts
+    Raises `CannotPlan`, or a `StepFailed` of GitHub.
+    """
+    labels = target.reader.labels()
+    groups = tuple(_list_groups(target, prompt, labels) for prompt in prompts)
+    bot = _find_bot(target, store)
+    left_out: Counter[str] = Counter()
+    subjects: list[NewDelivery] = []
+    issues: dict[int, PastIssue] = {}
+    for history in target.reader.closed_issues(limit):
+        first = find_first_issue(history)
+        if not isinstance(first, FirstIssue):
+            left_out[first] += 1
+            continue
+        issue = PastIssue(first.labels, make_truth(history, bot))
+        if not _has_common_answers(groups, issue):
+            left_out[NO_LABEL] += 1
+            continue
+        issues[first.number] = issue
+        subjects += [
+            make_delivery(first, target.document, prompt=index) for index in range(len(prompts))
         ]
-        subjects = [
-            _make_delivery(first, index, new, bodies[first.number])
-            for first in firsts
-            for index in range(len(self._prompts))
-        ]
-        forecast = make_forecast(self._settings, samples, len(subjects), terms.max_usd)
-        return Preview(new, subjects, left_out, forecast, (describe_size(len(firsts)),))
+    if not issues:
+        own = ", ".join(label.name for label in labels[:12]) or "none"
+        raise CannotPlan(f"no closed issue has a known label; the repository has: {own}")
+    plan = ClosedPlan(groups, issues, target.effective.labels.min_confidence)
+    new = NewBatch(
+        "try",
+        target.id,
+        target.name,
+        max_usd,
+        {"prompt": prompts[0].name, "closed": True, "limit": limit},
+        {PROMPTS: dump_prompts(prompts), **_PLAN.dump_python(plan, mode="json")},
+    )
+    preview = make_preview(
+        target.settings,
+        new,
+        subjects,
+        left_out,
+        lambda subject: [render_question(target, subject, prompts)],
+    )
+    return replace(preview, notes=(describe_size(len(issues)),))
 
-    def _list_groups(
-        self, asked: AskedPrompt, labels: Sequence[RepositoryLabel]
-    ) -> tuple[Group, ...]:
-        library = asked.restore()
-        groups = find_groups(library.prompts[asked.name].reply_model, labels)
-        limits = prompt_limits(self._settings, library, "issues", self._effective, asked.name)
-        if limits.taken_labels is not None:
-            taken = {name for group in groups for name in group.labels.values()}
-            offer = select_offer(labels, limits.labels, limits.taken_labels)
-            suggested = (label for label in offer.labels if label.name not in taken)
-            groups = (*groups, *find_suggested_groups(suggested))
-        if not groups:
-            raise CannotPlan(f"{asked.title} sets no label that {self._effective.pattern} has")
-        return groups
 
-    def _find_bot(self, store: Storage) -> Account | None:
-        """Return HLS's account, whose labels prove nothing; None for the token of a person with
-        which it has set none.
-        """
-        account = self._github.fetch_bot_account()
-        if account.is_bot or store.conversations.has_labels_by(account.login):
-            return account
-        return None
+def _list_groups(
+    target: Target, prompt: BatchPrompt, labels: Sequence[RepositoryLabel]
+) -> tuple[Group, ...]:
+    library = prompt.restore()
+    effective = target.effective
+    groups = find_groups(library.prompts[prompt.name].reply_model, labels)
+    limits = prompt_limits(target.settings, library, "issues", effective, prompt.name)
+    if limits.taken_labels is not None:
+        taken = {name for group in groups for name in group.labels.values()}
+        offer = select_offer(labels, limits.labels, limits.taken_labels)
+        suggested = (label for label in offer.labels if label.name not in taken)
+        groups = (*groups, *find_suggested_groups(suggested))
+    if not groups:
+        raise CannotPlan(f"{prompt.title} sets no label that {effective.pattern} has")
+    return groups
+
+
+def _find_bot(target: Target, store: Storage) -> Account | None:
+    """Return HLS's account, whose labels prove nothing; None for the token of a person with which
+    it has set none.
+    """
+    bot = target.bot
+    if bot.is_bot or store.conversations.has_labels_by(bot.login):
+        return bot
+    return None
 
 
 def _has_common_answers(groups: Sequence[Sequence[Group]], issue: PastIssue) -> bool:
     """Return whether people decided a label of a group that all prompts have."""
-    known = [set(list_answers(of_prompt, issue, None)) for of_prompt in groups]
-    return bool(set.intersection(*known))
-
-
-def _make_delivery(first: FirstIssue, index: int, new: NewBatch, body: bytes) -> NewDelivery:
-    return NewDelivery(
-        guid=f"{first.number}-{index}",
-        event="issues",
-        action="opened",
-        request_id=f"{RECORDED}{index}",
-        state="queued",
-        repository_id=new.repository_id,
-        repository=new.repository,
-        number=first.number,
-        sender=first.author.login,
-        title=clean_title(first.title),
-        body=body,
-    )
+    decided = [set(list_answers(of_prompt, issue, None)) for of_prompt in groups]
+    return bool(set.intersection(*decided))
 
 
 def describe_size(issues: int) -> str:
@@ -212,9 +171,9 @@ class PromptResult:
         of: Counter[str] = Counter()
         for answers in self.answers.values():
             for answer in answers.values():
-                if answer.left is not None:
-                    of[answer.left] += 1
-                    right[answer.left] += answer.is_right
+                if answer.true_label is not None:
+                    of[answer.true_label] += 1
+                    right[answer.true_label] += answer.is_right
         return {label: Share(right[label], of[label]) for label in sorted(of)}
 
     def to_dict(self) -> dict[str, object]:
@@ -269,11 +228,12 @@ class Result:
     def describe(self) -> Iterator[str]:
         for prompt in self.prompts:
             yield from prompt.describe()
-        compared = self.compare()
-        if compared is not None:
+        comparison = self.compare()
+        if comparison is not None:
             yield (
-                f"draft       {compared['conclusion']}: fixed {compared['fixed']}, broke"
-                f" {compared['broken']}, same {compared['same']}"
+                "draft       {conclusion}: fixed {fixed}, broke {broken}, same {same}".format(
+                    **comparison
+                )
             )
 
 
@@ -286,8 +246,8 @@ def load_result(store: Storage, progress: Progress) -> Result:
     prompts = load_prompts(batch.plan)
     results: list[PromptResult] = []
     is_complete = True
-    for index, asked in enumerate(prompts):
-        prompt = asked.restore().prompts[asked.name]
+    for index, batch_prompt in enumerate(prompts):
+        prompt = batch_prompt.restore().prompts[batch_prompt.name]
         answers: dict[int, Mapping[str, Answer]] = {}
         failed: Counter[str] = Counter()
         cost = 0.0
@@ -305,7 +265,7 @@ def load_result(store: Storage, progress: Progress) -> Result:
                 plan.groups[index], plan.issues[delivery.number], reply, plan.min_confidence
             )
         # a cost is a number of millionths; the sum must not depend on the order
-        results.append(PromptResult(asked.title, answers, failed, round(cost, 6)))
+        results.append(PromptResult(batch_prompt.title, answers, failed, round(cost, 6)))
     return Result(results, is_complete)
 
 

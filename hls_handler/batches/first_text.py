@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
+from hls_handler.deliveries import RECORDED, NewDelivery
 from hls_handler.events import GHOST, Account
 from hls_handler.github.comments import is_by
 from hls_handler.github.values import IssueHistory
+from hls_handler.untrusted.cleaning import clean_title
 
 CREATION = timedelta(seconds=1)
 """After an issue was opened: GitHub gives the labels of a new issue a time of their own."""
@@ -140,14 +142,40 @@ def _is_person(actor: Account, bot: Account | None) -> bool:
     return bot is None or not is_by(actor, bot)
 
 
-def make_payload(
+def make_delivery(
+    first: FirstIssue,
+    repository: Mapping[str, Any],
+    pull_request: Mapping[str, object] | None = None,
+    *,
+    prompt: int = 0,
+) -> NewDelivery:
+    """Return the delivery that asks a prompt of a batch, by its index, about `issues.opened` of the
+    issue, or about `pull_request.opened` with the present commits of a pull request. `repository`
+    and `pull_request` are GitHub's documents.
+    """
+    event = "issues"
+    if pull_request is not None:
+        event = "pull_request"
+    return NewDelivery(
+        guid=f"{first.number}-{prompt}",
+        event=event,
+        action="opened",
+        request_id=f"{RECORDED}{prompt}",
+        state="queued",
+        repository_id=int(repository["id"]),
+        repository=str(repository["full_name"]),
+        number=first.number,
+        sender=first.author.login,
+        title=clean_title(first.title),
+        body=_make_payload(first, repository, pull_request),
+    )
+
+
+def _make_payload(
     first: FirstIssue,
     repository: Mapping[str, object],
-    pull_request: Mapping[str, object] | None = None,
+    pull_request: Mapping[str, object] | None,
 ) -> bytes:
-    """Return the payload of `issues.opened` of the issue, or of `pull_request.opened` with the
-    present commits of a pull request. `repository` and `pull_request` are GitHub's documents.
-    """
     author = {"login": first.author.login, "id": first.author.id, "type": first.author.type}
     issue: dict[str, object] = {
         "number": first.number,

@@ -34,12 +34,12 @@ class Group:
 class Answer:
     """Claude's answer about a group of which people decided the label."""
 
-    given: str | None  # None: Claude gave none of the group
-    left: str | None  # None: people left none of the group
+    label: str | None  # None: Claude asked for none of the group
+    true_label: str | None  # None: people left none of the group
 
     @property
     def is_right(self) -> bool:
-        return self.given == self.left
+        return self.label == self.true_label
 
 
 def find_groups(
@@ -87,24 +87,27 @@ def list_answers(
     Left out are groups whose label the issue had when it was opened, because the prompt shows it.
     Without a reply, no label is given. Suggested labels have at least `min_confidence`.
     """
-    asked: Mapping[str, str] = {}
+    requested: Mapping[str, str] = {}
     if reply is not None:
-        asked = _list_asked(reply, min_confidence)
+        requested = _list_requested(reply, min_confidence)
     answers: dict[str, Answer] = {}
     for group in groups:
         own = {fold(name): name for name in group.labels.values()}
         if _has_any(own, issue.first_labels) or _has_any(own, issue.truth.undecided):
             continue
         # an old issue may have the name in another case: GitHub compares names without it
-        left = [own[fold(name)] for name in issue.truth.labels if fold(name) in own]
-        is_decided = len(left) == 1 or (not left and _has_any(own, issue.truth.rejected))
+        true_labels = [own[fold(name)] for name in issue.truth.labels if fold(name) in own]
+        is_decided = len(true_labels) == 1 or (
+            not true_labels and _has_any(own, issue.truth.rejected)
+        )
         if group.is_list:
             is_decided = bool(issue.truth.labels)
         if is_decided:
-            given = asked.get(fold(group.name))
             by_name = {fold(name): label for name, label in group.labels.items()}
-            label = None if given is None else by_name.get(fold(given), given)
-            answers[group.name] = Answer(label, next(iter(left), None))
+            label = requested.get(fold(group.name))
+            if label is not None:
+                label = by_name.get(fold(label), label)
+            answers[group.name] = Answer(label, next(iter(true_labels), None))
     return answers
 
 
@@ -112,11 +115,11 @@ def _has_any(own: Mapping[str, str], names: Iterable[str]) -> bool:
     return any(fold(name) in own for name in names)
 
 
-def _list_asked(reply: ReplyFields, min_confidence: float) -> Mapping[str, str]:
+def _list_requested(reply: ReplyFields, min_confidence: float) -> Mapping[str, str]:
     """Return the labels that a reply asks for, by case-folded group."""
-    asked = {fold(label.group): label.name for label in list_labels_in(reply)}
+    requested = {fold(label.group): label.name for label in list_labels_in(reply)}
     for suggested in getattr(reply, SUGGESTED, ()):
         if suggested.confidence >= min_confidence:
             name = suggested.name.strip()
-            asked[fold(f"{SUGGESTED} {name}")] = name
-    return asked
+            requested[fold(f"{SUGGESTED} {name}")] = name
+    return requested

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import unified_diff
 
-from hls_handler.batches.preview import SAMPLE, CannotPlan, Preview, make_forecast
+from hls_handler.batches.preview import CannotPlan, Preview, make_preview
 from hls_handler.deliveries import RECORDED, NewDelivery
 from hls_handler.engine.asking import PROMPT_SECRET
-from hls_handler.engine.batches import PROMPTS, AskedPrompt, dump_prompts, load_prompts
+from hls_handler.engine.batches import PROMPTS, BatchPrompt, dump_prompts, load_prompts
 from hls_handler.engine.codecs import decode_reply_for_display
 from hls_handler.handlers.registry import handler_for
 from hls_handler.question import RenderedPrompt
@@ -28,14 +28,8 @@ from hls_handler.trials.trial import Trial
 from hls_handler.wording import count, format_usd
 
 POSTED = "posted"
-"""Key of the plan: the GUIDs of the deliveries whose facts are used, by position."""
+"""Key of the plan: the GUIDs of the deliveries whose facts are used, by those of the subjects."""
 MOST_READ = 200  # newest deliveries with a reply that are searched
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    last: int  # deliveries
-    max_usd: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,83 +38,87 @@ class PastDelivery:
     source: StoredFacts
 
 
-class Planner:
-    """Plans a batch about stored deliveries."""
+def plan(
+    store: Storage, settings: Settings, prompt: BatchPrompt, last: int, max_usd: float
+) -> Preview:
+    """Return the preview of a batch about the newest `last` deliveries. Raises `CannotPlan`,
+    `PromptError`, or `StoreUnavailable`.
+    """
+    left_out: Counter[str] = Counter()
+    chosen = {
+        f"{position}-0": past
+        for position, past in enumerate(_choose(store, settings, prompt, last, left_out))
+    }
+    name = prompt.name
+    if not chosen:
+        raise CannotPlan(f"no delivery that {name} was asked about is stored; see --closed")
+    repositories = {past.row.repository for past in chosen.values()}
+    repository = None
+    if len(repositories) == 1:
+        repository = repositories.pop()
+    posted = {guid: past.row.guid for guid, past in chosen.items()}
+    new = NewBatch(
+        "try",
+        None,
+        repository or "",
+        max_usd,
+        {"prompt": name, "closed": False, "last": last},
+        {PROMPTS: dump_prompts([prompt]), POSTED: posted},
+    )
+    library = prompt.restore()
+    key = store.database.secret(PROMPT_SECRET)
 
-    def __init__(self, store: Storage, settings: Settings, asked: AskedPrompt) -> None:
-        self._store = store
-        self._settings = settings
-        self._table = RepositoryTable(settings)
-        self._asked = asked
+    def render(subject: NewDelivery) -> Sequence[RenderedPrompt]:
+        return Trial(chosen[subject.guid].source, library, name, key).render_requests()
 
-    def plan(self, terms: Terms) -> Preview:
-        """Return the preview. Raises `CannotPlan`, `PromptError`, or `StoreUnavailable`."""
-        left_out: Counter[str] = Counter()
-        chosen = list(self._choose(terms.last, left_out))
-        name = self._asked.name
-        if not chosen:
-            raise CannotPlan(f"no delivery that {name} was asked about is stored; see --closed")
-        repositories = {past.row.repository for past in chosen}
-        repository = None
-        if len(repositories) == 1:
-            repository = repositories.pop()
-        posted = {str(position): past.row.guid for position, past in enumerate(chosen)}
-        new = NewBatch(
-            "try",
-            None,
-            repository or "",
-            terms.max_usd,
-            {"prompt": name, "closed": False, "last": terms.last},
-            {PROMPTS: dump_prompts([self._asked]), POSTED: posted},
-        )
-        library = self._asked.restore()
-        key = self._store.database.secret(PROMPT_SECRET)
-        samples: list[RenderedPrompt] = []
-        for past in chosen[:SAMPLE]:
-            samples += Trial(past.source, library, name, key).render_requests()
-        subjects = [self._make_delivery(place, past.row) for place, past in enumerate(chosen)]
-        sampled = min(len(chosen), SAMPLE)
-        calls = round(len(samples) / sampled * len(chosen))
-        forecast = make_forecast(self._settings, samples, calls, terms.max_usd)
-        facts = {f"{position}-0": guid for position, guid in posted.items()}
-        return Preview(new, subjects, left_out, forecast, facts=facts)
+    subjects = [_make_delivery(store, guid, past.row) for guid, past in chosen.items()]
+    preview = make_preview(settings, new, subjects, left_out, render)
+    return replace(preview, facts=posted)
 
-    def _choose(self, last: int, left_out: Counter[str]) -> Iterator[PastDelivery]:
-        since = self._store.now() - timedelta(days=self._settings.storage.body_days)
-        rows = self._store.deliveries.with_reply(since=since, events=(), most=MOST_READ)
-        found = 0
-        for row in rows:
-            first = self._store.replies.of(row.guid).valid.get(0)
-            if row.state != "done" or first is None:
-                continue
-            if first.prompt_id.partition("@")[0] != self._asked.name:
-                continue
-            if found == last:
-                return
-            try:
-                source = load_stored_facts(self._store, row, self._table)
-            except NotRepeatable as exc:
-                left_out[str(exc)] += 1
-                continue
-            if row.handler != handler_for(row.event).name:
-                left_out["another handler processed it"] += 1
-                continue
-            found += 1
-            yield PastDelivery(row, source)
 
-    def _make_delivery(self, position: int, row: DeliveryRow) -> NewDelivery:
-        return NewDelivery(
-            guid=f"{position}-0",
-            event=row.event,
-            action=row.action,
-            request_id=f"{RECORDED}0",
-            state="queued",
-            repository_id=None,
-            repository=row.repository,
-            number=row.number,
-            title=row.title,
-            body=self._store.deliveries.body(row.guid) or b"",
-        )
+def _choose(
+    store: Storage,
+    settings: Settings,
+    prompt: BatchPrompt,
+    last: int,
+    left_out: Counter[str],
+) -> Iterator[PastDelivery]:
+    since = store.now() - timedelta(days=settings.storage.body_days)
+    table = RepositoryTable(settings)
+    number = 0
+    for row in store.deliveries.with_reply(since=since, events=(), most=MOST_READ):
+        first = store.replies.of(row.guid).valid.get(0)
+        if row.state != "done" or first is None:
+            continue
+        if first.prompt_id.partition("@")[0] != prompt.name:
+            continue
+        if number == last:
+            return
+        try:
+            source = load_stored_facts(store, row, table)
+        except NotRepeatable as exc:
+            left_out[str(exc)] += 1
+            continue
+        if row.handler != handler_for(row.event).name:
+            left_out["another handler processed it"] += 1
+            continue
+        number += 1
+        yield PastDelivery(row, source)
+
+
+def _make_delivery(store: Storage, guid: str, row: DeliveryRow) -> NewDelivery:
+    return NewDelivery(
+        guid=guid,
+        event=row.event,
+        action=row.action,
+        request_id=f"{RECORDED}0",
+        state="queued",
+        repository_id=None,
+        repository=row.repository,
+        number=row.number,
+        title=row.title,
+        body=store.deliveries.body(row.guid) or b"",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,7 @@ class ComparedReply:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    title: str  # of the prompt that was asked
+    title: str  # of the prompt
     replies: Sequence[ComparedReply]
     failed: Mapping[str, int]  # deliveries without a usable reply, by reason
     cost_usd: float
@@ -152,7 +150,8 @@ class Result:
 
     def to_dict(self) -> dict[str, object]:
         replies = [
-            {"subject": one.subject, "posted": one.posted, "new": one.new} for one in self.replies
+            {"subject": reply.subject, "posted": reply.posted, "new": reply.new}
+            for reply in self.replies
         ]
         return {
             "title": self.title,
@@ -178,7 +177,7 @@ class Result:
 
 def load_result(store: Storage, progress: Progress) -> Result:
     """Return the comparison of the deliveries that have ended."""
-    (asked,) = load_prompts(progress.batch.plan)
+    (prompt,) = load_prompts(progress.batch.plan)
     posted: Mapping[str, str] = progress.batch.plan[POSTED]
     replies: list[ComparedReply] = []
     failed: Counter[str] = Counter()
@@ -189,12 +188,13 @@ def load_result(store: Storage, progress: Progress) -> Result:
         if delivery.state != "done":
             failed[delivery.reason or ""] += 1
             continue
-        guid = posted[delivery.guid.split("-")[2]]
+        _, _, subject = delivery.guid.split("-", 2)
+        guid = posted[subject]
         posted_usd += sum(call.cost_usd or 0 for call in store.calls.calls_of(guid))
-        before = _format_replies(store, guid, asked.name)
-        after = _format_replies(store, delivery.guid, asked.name)
+        before = _format_replies(store, guid, prompt.name)
+        after = _format_replies(store, delivery.guid, prompt.name)
         replies.append(ComparedReply(_name_subject(delivery), before, after))
-    return Result(asked.title, replies, failed, progress.cost_usd, posted_usd)
+    return Result(prompt.title, replies, failed, progress.cost_usd, posted_usd)
 
 
 def _name_subject(delivery: BatchDelivery) -> str:

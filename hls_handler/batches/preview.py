@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from hls_handler.claude.provider import MARGIN
 from hls_handler.deliveries import NewDelivery
 from hls_handler.errors import HlsError
+from hls_handler.events import Account
+from hls_handler.github.client import ReadOnlyGithub
+from hls_handler.github.reader import GithubReader
 from hls_handler.question import RenderedPrompt
 from hls_handler.reports.estimate import estimate
+from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.store.batches import NewBatch
 from hls_handler.wording import count, format_usd
@@ -25,6 +30,35 @@ MOST_REASONS = 3
 
 class CannotPlan(HlsError):
     """There is no batch to start; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The repository that a batch is about."""
+
+    settings: Settings
+    effective: EffectiveSettings  # those of the repository
+    document: Mapping[str, Any]  # as in webhooks
+    reader: GithubReader
+    bot: Account  # HLS's
+
+    @property
+    def id(self) -> int:
+        return int(self.document["id"])
+
+    @property
+    def name(self) -> str:
+        """Its present name; a person may have given an older one."""
+        return str(self.document["full_name"])
+
+
+def read_target(
+    settings: Settings, effective: EffectiveSettings, github: ReadOnlyGithub, name: str
+) -> Target:
+    """Raises a `StepFailed` of GitHub."""
+    bot = github.fetch_bot_account()
+    document = github.repository_document(name)
+    return Target(settings, effective, document, github.reader(name, bot=bot), bot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +108,27 @@ class Preview:
         }
 
 
-def make_forecast(
+def make_preview(
+    settings: Settings,
+    new: NewBatch,
+    subjects: Sequence[NewDelivery],
+    left_out: Mapping[str, int],
+    render: Callable[[NewDelivery], Iterable[RenderedPrompt]],
+) -> Preview:
+    """Return the preview, with a forecast from the questions that `render` returns for the first
+    subjects.
+    """
+    sampled = subjects[:SAMPLE]
+    questions = [question for subject in sampled for question in render(subject)]
+    calls = round(len(questions) / len(sampled) * len(subjects))
+    forecast = _make_forecast(settings, questions, calls, new.max_usd)
+    return Preview(new, subjects, left_out, forecast)
+
+
+def _make_forecast(
     settings: Settings, samples: Sequence[RenderedPrompt], calls: int, max_usd: float
 ) -> Forecast:
-    """Return the cost of so many calls as of the samples, and the time with the places and calls
+    """Return the cost of so many calls as the samples, and the time with the places and calls
     that batches have.
     """
     expected = estimate(settings.claude, *samples)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hls_handler.batches.preview import CannotPlan
-from hls_handler.engine.batches import AskedPrompt, make_source
+from hls_handler.batches.preview import CannotPlan, Target
+from hls_handler.deliveries import NewDelivery
+from hls_handler.engine.batches import BatchPrompt, find_index, make_source
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import StepFailed, with_remedy
-from hls_handler.events import Event
-from hls_handler.github.reader import GithubReader
+from hls_handler.events import parse_event
 from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.registry import handler_for
@@ -27,7 +27,7 @@ from hls_handler.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class Change:
     """The template or model to try in place of those in use."""
 
     file: Path | None  # in place of its template
@@ -38,69 +38,69 @@ def choose_prompts(
     settings: Settings,
     library: Library,
     name: str,
-    draft: Draft,
+    change: Change,
     lookup_model: Callable[[str], object],
-) -> tuple[AskedPrompt, ...]:
+) -> tuple[BatchPrompt, ...]:
     """Return the prompt in use, and the draft if there is one.
 
     Raises `CannotPlan` for a draft that is equal to it, and for a model that the provider does not
     have, and `PromptError` for a faulty one.
     """
     prompt = library.prompts[name]
-    current = AskedPrompt(name, prompt.id, library.sources[name])
-    if draft.file is None and draft.model is None:
+    current = BatchPrompt(name, prompt.id, library.sources[name])
+    if change.file is None and change.model is None:
         return (current,)
-    asked = current
-    if draft.file is not None:
-        text = draft.file.read_text(encoding="utf-8")
+    draft = current
+    if change.file is not None:
+        text = change.file.read_text(encoding="utf-8")
         edited = load_checked(settings, make_folder({current.sources.template.name: text}))
-        asked = AskedPrompt(name, edited.prompts[name].id, edited.sources[name])
         prompt = edited.prompts[name]
+        draft = BatchPrompt(name, prompt.id, edited.sources[name])
     model = name_model(settings.claude, prompt)
-    if asked.title == current.title and draft.model in (None, model, prompt.model):
+    if draft.title == current.title and change.model in (None, model, prompt.model):
         raise CannotPlan(f"the draft is equal to {current.title}, which is in use")
-    if draft.model is not None:
-        asked = with_model(asked, draft.model, lookup_model)
-    return (current, asked)
+    if change.model is not None:
+        draft = with_model(draft, change.model, lookup_model)
+    return (current, draft)
 
 
-def choose_review(library: Library, effective: EffectiveSettings) -> AskedPrompt:
+def choose_review(library: Library, effective: EffectiveSettings) -> BatchPrompt:
     """Return the prompt that reviews a new pull request, with that of the second look."""
     opened = map(library.prompts.__getitem__, library.on("pull_request.opened"))
-    prompt = next((one for one in opened if one.reply == "pull_request_analysis"), None)
+    reviewing = (prompt for prompt in opened if prompt.reply == "pull_request_analysis")
+    prompt = next(reviewing, None)
     if prompt is None:
         raise CannotPlan("no prompt reviews new pull requests")
     second_look = None
     if effective.review.verify:
         second_look = library.sources.get(VERIFY_PROMPT)
     sources = library.sources[prompt.name]
-    return AskedPrompt(prompt.name, prompt.id, sources, second_look=second_look)
+    return BatchPrompt(prompt.name, prompt.id, sources, second_look=second_look)
 
 
 def with_model(
-    asked: AskedPrompt, model: str, lookup_model: Callable[[str], object]
-) -> AskedPrompt:
+    prompt: BatchPrompt, model: str, lookup_model: Callable[[str], object]
+) -> BatchPrompt:
     """Raises `CannotPlan` for a model that the provider does not have."""
     try:
         lookup_model(model)
     except StepFailed as exc:
         raise CannotPlan(f"--model {model}: {with_remedy(exc)}") from exc
-    return replace(asked, title=f"{asked.title} with {model}", model=model)
+    return replace(prompt, title=f"{prompt.title} with {model}", model=model)
 
 
 def render_question(
-    event: Event,
-    asked: AskedPrompt,
-    reader: GithubReader,
-    settings: Settings,
-    effective: EffectiveSettings,
+    target: Target, subject: NewDelivery, prompts: Sequence[BatchPrompt]
 ) -> RenderedPrompt:
-    """Return the question of a batch about an event, as the engine asks it."""
-    library = asked.restore()
-    source = make_source(event, reader, settings, library, effective, asked.name)
-    facts = read_facts(handler_for(event.name), source)
+    """Return the first question about a subject, as the engine asks it."""
+    prompt = prompts[find_index(subject.request_id)]
+    library = prompt.restore()
+    event = parse_event(subject.event, "batch", subject.body)
+    effective = target.effective
+    source = make_source(event, target.reader, target.settings, library, effective, prompt.name)
+    handler = handler_for(event.name)
     variables = {
-        **common_variables(event, asked.name, effective),
-        **handler_for(event.name).variables(facts),
+        **common_variables(event, prompt.name, effective),
+        **handler.variables(read_facts(handler, source)),
     }
-    return render(library, asked.name, variables, key=secrets.token_bytes(16))
+    return render(library, prompt.name, variables, key=secrets.token_bytes(16))

@@ -39,10 +39,10 @@ class Share:
         return min(max(end, 0.0), 1.0)
 
     def to_dict(self) -> dict[str, float]:
-        found: dict[str, float] = {"part": self.part, "of": self.of}
+        document: dict[str, float] = {"part": self.part, "of": self.of}
         if self.of:
-            found |= {"low": self._end(-1), "high": self._end(1)}
-        return found
+            document |= {"low": self._end(-1), "high": self._end(1)}
+        return document
 
 
 def conclude(fixed: int, broken: int) -> Conclusion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -16,8 +16,8 @@ from hls_handler.batches import closed as closed_issues
 from hls_handler.batches import past
 from hls_handler.batches import reviews as merged_pull_requests
 from hls_handler.batches import triage as open_issues
-from hls_handler.batches.preview import CannotPlan, Preview
-from hls_handler.batches.prompts import Draft, choose_prompts, choose_review, with_model
+from hls_handler.batches.preview import Preview, Target, read_target
+from hls_handler.batches.prompts import Change, choose_prompts, choose_review, with_model
 from hls_handler.batches.results import describe_progress, load_result, to_document
 from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.github_names import require_repository
@@ -39,9 +39,7 @@ from hls_handler.cli.options import (
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.terminal import print_json, print_line, show_progress, waiting
 from hls_handler.db.files import find_server
-from hls_handler.engine.batches import AskedPrompt
 from hls_handler.engine.health import Health
-from hls_handler.errors import PromptError, SettingsError, StepFailed, with_remedy
 from hls_handler.github.client import connect_read_only
 from hls_handler.log_ring import LogRing
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
@@ -58,7 +56,7 @@ UNCLAIMED_S = 30.0
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
-batch = typer.Typer(
+commands = typer.Typer(
     help="Ask Claude about many things, at a price that you set.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -69,7 +67,7 @@ MaxUsd = Annotated[float, typer.Option(min=0.0001, help="Most that all calls may
 Yes = Annotated[bool, typer.Option("--yes", help="Start, which costs money.")]
 
 
-@batch.command(name="try")
+@commands.command(name="try")
 def try_(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help='Such as "issues/analyze".')],
     last: Annotated[int, typer.Option(min=1, max=200, help="Newest deliveries to try.")] = 20,
@@ -115,35 +113,18 @@ def try_(
     library = load_library(settings)
     name = get_prompt(library, prompt).name
     with open_store(settings) as store:
-        with _planning():
-            with connect_claude(settings.claude) as claude:
-                change = Draft(draft, model)
-                prompts = choose_prompts(settings, library, name, change, claude.lookup_model)
-            if repository is None:
-                planner = past.Planner(store, settings, prompts[-1])
-                preview = planner.plan(past.Terms(last, max_usd))
-            else:
-                terms = closed_issues.Terms(repository, limit, max_usd)
-                preview = _plan_closed(settings, store, effective, prompts, terms)
+        with connect_claude(settings.claude) as claude:
+            change = Change(draft, model)
+            prompts = choose_prompts(settings, library, name, change, claude.lookup_model)
+        if repository is None:
+            preview = past.plan(store, settings, prompts[-1], last, max_usd)
+        else:
+            with _reading(settings, effective, repository, "issues") as target:
+                preview = closed_issues.plan(target, store, prompts, limit, max_usd)
         _begin(settings, store, preview, config, yes=yes, as_json=as_json)
 
 
-def _plan_closed(
-    settings: Settings,
-    store: Storage,
-    effective: EffectiveSettings,
-    prompts: Sequence[AskedPrompt],
-    terms: closed_issues.Terms,
-) -> Preview:
-    with (
-        closing(connect_read_only(settings.github, now=utc_now)) as github,
-        waiting(f"Reading issues of {terms.repository}"),
-    ):
-        planner = closed_issues.Planner(settings, effective, github, prompts)
-        return planner.plan(terms, store)
-
-
-@batch.command()
+@commands.command()
 def triage(
     repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="Or its URL.")],
     comments: Annotated[
@@ -165,19 +146,13 @@ def triage(
     name = require_repository(repository, base_url=settings.github.base_url)
     effective = _require_entry(settings, name)
     library = load_library(settings)
-    terms = open_issues.Terms(name, limit, max_usd, comments)
     with open_store(settings) as store:
-        with (
-            _planning(),
-            closing(connect_read_only(settings.github, now=utc_now)) as github,
-            waiting(f"Reading issues of {name}"),
-        ):
-            planner = open_issues.Planner(store, settings, effective, library, github)
-            preview = planner.plan(terms)
+        with _reading(settings, effective, name, "issues") as target:
+            preview = open_issues.plan(target, store, library, limit, max_usd, comments=comments)
         _begin(settings, store, preview, config, yes=yes, as_json=as_json)
 
 
-@batch.command()
+@commands.command()
 def reviews(
     repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="Or its URL.")],
     limit: Annotated[
@@ -202,21 +177,16 @@ def reviews(
     effective = _require_entry(settings, name)
     library = load_library(settings)
     with open_store(settings) as store:
-        with _planning():
-            asked = choose_review(library, effective)
-            if model is not None:
-                with connect_claude(settings.claude) as claude:
-                    asked = with_model(asked, model, claude.lookup_model)
-            with (
-                closing(connect_read_only(settings.github, now=utc_now)) as github,
-                waiting(f"Reading pull requests of {name}"),
-            ):
-                planner = merged_pull_requests.Planner(settings, effective, github, asked)
-                preview = planner.plan(merged_pull_requests.Terms(name, limit, max_usd))
+        prompt = choose_review(library, effective)
+        if model is not None:
+            with connect_claude(settings.claude) as claude:
+                prompt = with_model(prompt, model, claude.lookup_model)
+        with _reading(settings, effective, name, "pull requests") as target:
+            preview = merged_pull_requests.plan(target, prompt, limit, max_usd)
         _begin(settings, store, preview, config, yes=yes, as_json=as_json)
 
 
-@batch.command()
+@commands.command()
 def undo(
     batch_id: BatchId,
     yes: Annotated[bool, typer.Option("--yes", help="Take it back without a question.")] = False,
@@ -229,9 +199,9 @@ def undo(
     """
     settings = load(config)
     with require_existing_store(settings) as store:
-        found = _require(store, batch_id)
-        progress = store.batches.load_progress(found)
-        if found.kind != "triage":
+        batch = _require(store, batch_id)
+        progress = store.batches.load_progress(batch)
+        if batch.kind != "triage":
             fail(f"batch {batch_id} wrote nothing that could be taken back")
         if not progress.deliveries:
             fail(f"nothing of batch {batch_id} can be taken back: its deliveries were deleted")
@@ -241,25 +211,25 @@ def undo(
             require_confirmation(
                 "Take it back?", what="the undo", otherwise="nothing was taken back"
             )
-        open_issues.undo(store, found, by=log_as_operator(settings))
+        open_issues.undo(store, batch, by=log_as_operator(settings))
         _work(settings, store, batch_id, config, as_json=as_json)
 
 
-@batch.command(name="list")
+@commands.command(name="list")
 def list_(limit: Limit = None, as_json: AsJson = False, config: Config = None) -> None:
     """List batches with their state and cost, the newest first. Works while the service runs."""
     settings = load(config, credentials=False)
     with require_existing_store(settings) as store:
-        found = store.batches.newest(most=limit or 20)
+        batches = store.batches.newest(most=limit or 20)
         if as_json:
-            print_json([to_document(progress) for progress in found])
+            print_json([to_document(batch) for batch in batches])
             return
-        for progress in found:
-            print_line(describe_progress(progress))
-        print_line(count(len(found), "batch"))
+        for batch in batches:
+            print_line(describe_progress(batch))
+        print_line(count(len(batches), "batch"))
 
 
-@batch.command()
+@commands.command()
 def show(batch_id: BatchId, as_json: AsJson = False, config: Config = None) -> None:
     """Show the progress and the result of a batch. Works while the service runs."""
     settings = load(config, credentials=False)
@@ -267,7 +237,7 @@ def show(batch_id: BatchId, as_json: AsJson = False, config: Config = None) -> N
         _print_result(store, _require(store, batch_id), as_json=as_json)
 
 
-@batch.command()
+@commands.command()
 def stop(batch_id: BatchId, config: Config = None) -> None:
     """Stop a batch: its deliveries that wait are not processed. `continue` goes on."""
     settings = load(config, credentials=False)
@@ -277,7 +247,7 @@ def stop(batch_id: BatchId, config: Config = None) -> None:
         print_line(describe_progress(store.batches.load_progress(_require(store, batch_id))))
 
 
-@batch.command(name="continue")
+@commands.command(name="continue")
 def continue_(
     batch_id: BatchId,
     max_usd: Annotated[
@@ -296,19 +266,6 @@ def continue_(
         _work(settings, store, batch_id, config, as_json=as_json)
 
 
-@contextmanager
-def _planning() -> Iterator[None]:
-    """End the command with a sentence if the batch cannot be planned. `open_store` would name the
-    database for these errors.
-    """
-    try:
-        yield
-    except (PromptError, SettingsError) as exc:
-        abort(*exc.problems)
-    except (StepFailed, CannotPlan) as exc:
-        fail(with_remedy(exc))
-
-
 def _require_entry(settings: Settings, repository: str) -> EffectiveSettings:
     effective = RepositoryTable(settings).find(repository)
     if effective is None:
@@ -316,11 +273,23 @@ def _require_entry(settings: Settings, repository: str) -> EffectiveSettings:
     return effective
 
 
+@contextmanager
+def _reading(
+    settings: Settings, effective: EffectiveSettings, repository: str, objects: str
+) -> Iterator[Target]:
+    """Yield the repository, for a planner that reads its `objects`."""
+    with (
+        closing(connect_read_only(settings.github, now=utc_now)) as github,
+        waiting(f"Reading {objects} of {repository}"),
+    ):
+        yield read_target(settings, effective, github, repository)
+
+
 def _require(store: Storage, batch_id: int) -> Batch:
-    found = store.batches.find(batch_id)
-    if found is None:
+    batch = store.batches.find(batch_id)
+    if batch is None:
         fail(f"there is no batch {batch_id}; `hls batch list` has the newest")
-    return found
+    return batch
 
 
 def _begin(
@@ -364,21 +333,19 @@ def _work(
                 follower.follow()
         else:
             follower.follow()
-    except SettingsError as exc:
-        abort(*exc.problems)
     except KeyboardInterrupt:
         store.batches.stop(batch_id, by=log_as_operator(settings))
         print_line(f"stopped; `hls batch continue {batch_id}` goes on", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    found = _require(store, batch_id)
-    pause = find_pause(found.repository, store.pauses.active())
+    batch = _require(store, batch_id)
+    pause = find_pause(batch.repository, store.pauses.active())
     if pause is not None:
         print_line(f"{describe_pause(pause)}; {resume_command(pause)} ends the pause", err=True)
-    _print_result(store, found, as_json=as_json)
+    _print_result(store, batch, as_json=as_json)
     if follower.problem:
         store.batches.stop(batch_id, by=log_as_operator(settings))
         fail(f"{follower.problem}; `hls batch continue {batch_id}` goes on")
-    if store.batches.load_progress(found).state not in ("done", "undone"):
+    if store.batches.load_progress(batch).state not in ("done", "undone"):
         raise typer.Exit(1)
 
 
@@ -432,8 +399,8 @@ def find_problem(health: Health) -> str:
     return ""
 
 
-def _print_result(store: Storage, found: Batch, *, as_json: bool) -> None:
-    progress = store.batches.load_progress(found)
+def _print_result(store: Storage, batch: Batch, *, as_json: bool) -> None:
+    progress = store.batches.load_progress(batch)
     result = load_result(store, progress)
     if as_json:
         print_json({**to_document(progress), "result": result.to_dict()})

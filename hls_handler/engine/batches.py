@@ -43,7 +43,7 @@ NO_RESULT = "no result"
 
 
 @dataclass(frozen=True, slots=True)
-class AskedPrompt:
+class BatchPrompt:
     """A prompt as a batch asks it, whatever its files contain later."""
 
     name: str
@@ -62,14 +62,14 @@ class AskedPrompt:
         return replace(library, prompts=prompts)
 
 
-_PROMPTS = TypeAdapter(tuple[AskedPrompt, ...])
+_PROMPTS = TypeAdapter(tuple[BatchPrompt, ...])
 
 
-def dump_prompts(prompts: Sequence[AskedPrompt]) -> object:
+def dump_prompts(prompts: Sequence[BatchPrompt]) -> object:
     return _PROMPTS.dump_python(tuple(prompts), mode="json")
 
 
-def load_prompts(plan: Mapping[str, Any]) -> Sequence[AskedPrompt]:
+def load_prompts(plan: Mapping[str, Any]) -> Sequence[BatchPrompt]:
     return _PROMPTS.validate_python(plan[PROMPTS])
 
 
@@ -117,15 +117,15 @@ def run_recorded(job: Job) -> End:
     """Ask the prompt about the event. Its reply is stored with its call, and nothing else."""
     batch = job.batch
     assert batch is not None
-    asked = load_prompts(batch.plan)[find_index(job.lease.request_id)]
-    library = asked.restore()
+    prompt = load_prompts(batch.plan)[find_index(job.lease.request_id)]
+    library = prompt.restore()
     files = [SETTINGS_FILE.decode(job.steps.get((SETTINGS_FILE.name, index))) for index in range(2)]
     effective = apply_repository_settings(
         job.rule.effective, *(file.settings for file in files if file is not None)
     )
     job = replace(
         job,
-        rule=replace(job.rule, prompt=asked.name, effective=effective),
+        rule=replace(job.rule, prompt=prompt.name, effective=effective),
         config=replace(job.config, library=library),
     )
     name = job.handler.name
@@ -212,12 +212,12 @@ def _list_findings(source: Source, ledger: Sequence[LedgerEntry]) -> tuple[Recor
             files = source.reader.files_at(str(commit))
             patches = files.patches_since(pull_request.head_sha, paths)
         removed.append(_list_removed(patches))
-    now, merged = removed
+    by_now, by_merge = removed
     findings: list[RecordedFinding] = []
     for entry in ledger:
         is_changed = None
-        if now is not None and merged is not None and entry.line and entry.side == "RIGHT":
-            is_changed = (entry.path, entry.line) in now - merged
+        if by_now is not None and by_merge is not None and entry.line and entry.side == "RIGHT":
+            is_changed = (entry.path, entry.line) in by_now - by_merge
         findings.append(
             RecordedFinding(entry.severity, entry.path, entry.line, entry.title, is_changed)
         )

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hls_handler.batches.preview import Preview
-from hls_handler.batches.triage import Planner, Result, Terms, undo
+from hls_handler.batches.preview import Preview, read_target
+from hls_handler.batches.triage import Result, plan, undo
 from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.store.batches import Batch, BatchDelivery, Progress
@@ -44,8 +44,8 @@ class Backlog:
         github = ReadOnlyGithub(self.home.client._api, None, assume_open=False, account=HLS)
         effective = RepositoryTable(world.settings).find(repository)
         assert effective is not None
-        planner = Planner(world.store, world.settings, effective, world.prompts, github)
-        return planner.plan(Terms(repository, limit, max_usd, comments))
+        target = read_target(world.settings, effective, github, repository)
+        return plan(target, world.store, world.prompts, limit, max_usd, comments=comments)
 
     def start(self, **terms: Any) -> Batch:
         return self.start_of(self.plan(**terms))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hls_handler.batches.first_text import FirstIssue, make_payload
-from hls_handler.deliveries import RECORDED, NewDelivery
-from hls_handler.engine.batches import AskedPrompt, dump_prompts
+from hls_handler.batches.first_text import FirstIssue, make_delivery
+from hls_handler.deliveries import NewDelivery
+from hls_handler.engine.batches import BatchPrompt, dump_prompts
 from hls_handler.events import Account
 from hls_handler.prompting import recorded
 from hls_handler.storage import Storage
@@ -21,18 +21,7 @@ def make_subject(number: int, title: str) -> NewDelivery:
     opened = datetime(2026, 11, 2, 9, number, tzinfo=UTC)
     mona = Account("mona", 11, "User")
     first = FirstIssue(number, mona, opened, title, "It fails.", ())
-    return NewDelivery(
-        guid=f"{number}-0",
-        event="issues",
-        action="opened",
-        request_id=f"{RECORDED}0",
-        state="queued",
-        repository_id=DOCUMENT["id"],
-        repository=DOCUMENT["full_name"],
-        number=number,
-        title=title,
-        body=make_payload(first, DOCUMENT),
-    )
+    return make_delivery(first, DOCUMENT)
 
 
 def begin_batch(
@@ -40,7 +29,7 @@ def begin_batch(
 ) -> int:
     """Begin a batch about issues on which people left the label."""
     prompt = library().prompts[PROMPT]
-    asked = AskedPrompt(PROMPT, prompt.id, library().sources[PROMPT])
+    asked = BatchPrompt(PROMPT, prompt.id, library().sources[PROMPT])
     truth = {"labels": [label], "rejected": [], "undecided": []}
     plan = {
         "prompts": dump_prompts([asked]),

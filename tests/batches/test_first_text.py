@@ -20,7 +20,7 @@ from hls_handler.batches.first_text import (
     FirstIssue,
     Truth,
     find_first_issue,
-    make_payload,
+    make_delivery,
     make_truth,
 )
 from hls_handler.events import GHOST, Account, Event, Label, parse_event
@@ -72,7 +72,9 @@ def first_of(past: Past) -> FirstIssue:
 
 
 def event_of(first: FirstIssue) -> Event:
-    return replace(parse_event("issues", "batch", make_payload(first, DOCUMENT)), is_recent=True)
+    return replace(
+        parse_event("issues", "batch", make_delivery(first, DOCUMENT).body), is_recent=True
+    )
 
 
 def truth_of(*steps: Step, bot: Account | None = None, labels: tuple[str, ...] = ()) -> Truth:

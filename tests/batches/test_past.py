@@ -10,7 +10,7 @@ import pytest
 from hls_handler.batches import past
 from hls_handler.batches.preview import CannotPlan, Preview
 from hls_handler.batches.results import load_result
-from hls_handler.engine.batches import AskedPrompt
+from hls_handler.engine.batches import BatchPrompt
 from hls_handler.store.batches import Batch
 from tests.engine.fakes import ISSUE, FakeClaude
 from tests.engine.world import BUG, GUID, World, library, open_world
@@ -29,9 +29,8 @@ def world() -> Iterator[World]:
 
 def plan(world: World, prompt: str = PROMPT) -> Preview:
     current = library().prompts[prompt]
-    asked = AskedPrompt(prompt, current.id, library().sources[prompt])
-    planner = past.Planner(world.store, world.settings, asked)
-    return planner.plan(past.Terms(last=20, max_usd=1.0))
+    batch_prompt = BatchPrompt(prompt, current.id, library().sources[prompt])
+    return past.plan(world.store, world.settings, batch_prompt, last=20, max_usd=1.0)
 
 
 def begin(world: World) -> Batch:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.batches import past
-from hls_handler.engine.batches import AskedPrompt
+from hls_handler.engine.batches import BatchPrompt
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Conversation
@@ -92,8 +92,8 @@ def test_a_try_of_an_unchanged_prompt_gets_the_posted_replies(
     library = load_checked(settings)
     with closing(Storage.open(shared.service.storage_url)) as store:
         for prompt, number in (("workflows/analyze", 2), ("reviews/analyze", 3)):
-            asked = AskedPrompt(prompt, library.prompts[prompt].id, library.sources[prompt])
-            preview = past.Planner(store, settings, asked).plan(past.Terms(last=9, max_usd=1.0))
+            asked = BatchPrompt(prompt, library.prompts[prompt].id, library.sources[prompt])
+            preview = past.plan(store, settings, asked, last=9, max_usd=1.0)
             batch = store.batches.begin(
                 preview.new, preview.subjects, by="mona", facts=preview.facts
             )
