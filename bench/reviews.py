@@ -27,10 +27,10 @@ from hls_handler.events import REQUEST_KEY, parse_event
 from hls_handler.github.values import ChangedFile, GuidanceFile, ReviewContext
 from hls_handler.prompting import recorded
 from hls_handler.question import RenderedPrompt, estimate_tokens
-from hls_handler.sandbox.reading import read_request
 from hls_handler.wording import count
 from tests.engine.fakes import FakeClaude
 from tests.engine.world import World, open_world, settings
+from tests.github_fake.reading import read_request
 from tests.rounds.generated import make_patch
 
 NUMBER = 2
@@ -116,8 +116,8 @@ def _review(task: str) -> PullRequestAnalysis:
             "look_up": [],
         }
         for patch in reading.patches
-        for line in patch.added
-        if DEFECT in line.text
+        for line in patch.lines
+        if line.mark == "+" and DEFECT in line.text
     ]
     known = {"type": "feature", "summary": "It changes how rates are computed.", "earlier": []}
     return PullRequestAnalysis.model_validate(

@@ -22,7 +22,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hls_handler.sandbox.canned import canned_reply
-from hls_handler.sandbox.reading import read_request, text_of
 from hls_handler.settings.providers import RETIRED_MODELS
 
 CHARACTERS_PER_TOKEN = 4
@@ -55,7 +54,7 @@ def canned(asked: Asked) -> Any:
     """
     if asked.schema is None:
         return "This is the sandbox: it gives canned replies to requests with a JSON schema."
-    return canned_reply(asked.schema, read_request(asked.body))
+    return canned_reply(asked.schema, asked.user)
 
 
 def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette:
@@ -140,6 +139,13 @@ def _parse(raw: bytes, content_type: str) -> Asked:
         text_of(message["content"]) for message in body["messages"] if message["role"] == "user"
     )
     return Asked(body["model"], text_of(body.get("system")), user, wanted.get("schema"), body)
+
+
+def text_of(content: Any) -> str:
+    """Return the text of `content`, which is a string, a list of text blocks, or None."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(block["text"] for block in content or ())
 
 
 def tokens_of(text: str) -> int:

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.review.patches import Line
 from hls_handler.sandbox.claude import CHARACTERS_PER_TOKEN, Asked
-from hls_handler.sandbox.reading import UNTRUSTED, Reading, read_request
+from tests.github_fake.reading import UNTRUSTED, Reading, read_request
 from tests.redteam.attacks import REPLY, attacks
 from tests.redteam.scenarios import OFFERED_LABEL
 

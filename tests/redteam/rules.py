@@ -12,8 +12,8 @@ from sqlalchemy import create_engine, select
 from hls_handler.db.tables import metadata
 from hls_handler.db.values import decompress
 from hls_handler.github.labels import SHIPPED_LABELS
+from hls_handler.sandbox.claude import text_of
 from hls_handler.sandbox.objects import Comment
-from hls_handler.sandbox.reading import text_of
 from hls_handler.sandbox.state import BOT
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact_code
