@@ -183,11 +183,11 @@ def _fit(value: Any, field: FieldInfo) -> Any:
     if _may_be_none(field):
         if value is None:
             return None
-        hint = next(one for one in get_args(hint) if one is not NoneType)
+        hint = next(part for part in get_args(hint) if part is not NoneType)
     bounds: dict[str, Any] = {}
     for name in BOUNDS:
-        for one in field.metadata:
-            bounds[name] = getattr(one, name, bounds.get(name))
+        for part in field.metadata:
+            bounds[name] = getattr(part, name, bounds.get(name))
     most = bounds.get("max_length")
     if get_origin(hint) is Literal:
         return _fit_enum(value, get_args(hint))

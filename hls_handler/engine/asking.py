@@ -154,17 +154,17 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Re
     unshown = find_unshown(variables, rendered.task)
     if unshown != (job.find_result(UNSHOWN, index) or ()):
         job.add(UNSHOWN, unshown, index)
-    asked = _Asked(job, rendered, variables, index, digest_request(rendered))
+    question = _Asked(job, rendered, variables, index, digest_request(rendered))
     match job.replies.unusable.get(index, ()):
         case (first,) if first.why == "invalid":
             answer: Reply | UnusableReply = first
         case _:  # a retry by an operator begins anew
-            answer = asked.call()
+            answer = question.call()
     if isinstance(answer, UnusableReply) and answer.why == "invalid":
-        answer = asked.call(correction=answer)
+        answer = question.call(correction=answer)
     if isinstance(answer, Reply):
         return replace(answer, unshown=unshown)
-    raise asked.report_unusable(answer)
+    raise question.report_unusable(answer)
 
 
 def _describe_truncation(rendered: RenderedPrompt) -> str:
@@ -330,7 +330,7 @@ class _Asked:
     def _end_valid(self, call: StartedCall, answer: Reply, cache_key: CacheKey | None) -> Reply:
         """Store the reply, and return it redacted."""
         prompt = self._prompt
-        stored = encode_reply(answer, shown=self.rendered.code)
+        stored = encode_reply(answer, shown_code=self.rendered.code)
         recalled = decode_reply(stored, reply_type=prompt.reply, model=prompt.reply_model)
         assert recalled is not None
         usage = answer.usage
@@ -596,8 +596,10 @@ class Comments:
     ) -> Analysis:
         """Render the comment for a reply that the handler wrote."""
         completed = complete_static_reply(reply, self.library.prompts[prompt].reply_model)
-        shown = {**self.common, **variables, "analysis": completed}
-        return Analysis((), self._render(prompt, shown), self._render_footer(prompt, shown))
+        all_variables = {**self.common, **variables, "analysis": completed}
+        return Analysis(
+            (), self._render(prompt, all_variables), self._render_footer(prompt, all_variables)
+        )
 
     def render(
         self,
@@ -607,7 +609,7 @@ class Comments:
     ) -> Analysis:
         """Render the comments for the replies; see `handlers.job.Job.render`."""
         index = replies.shown_index
-        shown = {
+        all_variables = {
             **self.common,
             **variables,
             "analysis": replies.shown,
@@ -615,11 +617,11 @@ class Comments:
         }
         model = replies.all[index].usage.model
         if "/" in model:  # there are fallbacks
-            shown["model"] = model
+            all_variables["model"] = model
         name = replies.names[index]
         review = find_review(replies.all) or replies.all[0]
         of_review = replies.names[replies.all.index(review)]
-        reviewed = {**shown, "analysis": review.fields}
+        reviewed = {**all_variables, "analysis": review.fields}
         comments = {
             finding: render_review_comment(
                 self.library, of_review, {**reviewed, **extra}, key=self.key
@@ -628,8 +630,8 @@ class Comments:
         }
         return Analysis(
             replies.all,
-            self._render(name, shown),
-            self._render_footer(name, shown),
+            self._render(name, all_variables),
+            self._render_footer(name, all_variables),
             comment_index=index,
             inline=comments,
             left_out=replies.left_out_shown,
@@ -649,7 +651,7 @@ class Comments:
 
 def _estimate_files_cost(answer: Reply) -> PartialCost | None:
     """Return the estimated cost of the sentences about files, which are a part of the reply."""
-    sentences = [one.model_dump() for one in file_summaries_of(answer.fields)]
+    sentences = [summary.model_dump() for summary in file_summaries_of(answer.fields)]
     if not sentences:
         return None
     tokens = estimate_tokens(json.dumps(sentences, ensure_ascii=False))
@@ -671,7 +673,7 @@ def prompt_limits(
     ):
         taken = frozenset(library.label_groups(event_name, labels.assess))
     review = effective.review
-    shown = {
+    thresholds = {
         "guidance": review.guidance and library.uses(prompt, "guidance"),
         "verify": review.verify and VERIFY_PROMPT in library.prompts,
     }
@@ -697,7 +699,7 @@ def prompt_limits(
         labels=labels,
         taken_labels=taken,
         is_review=is_review,
-        review=effective.review.model_copy(update=shown),
+        review=effective.review.model_copy(update=thresholds),
         features=effective.features,
         searches=settings.mirror.enabled and library.uses(prompt, "second_sites"),
         documents=settings.mirror.enabled

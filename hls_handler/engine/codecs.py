@@ -157,7 +157,7 @@ def _facts_codec(shape: Any) -> Codec[Any]:
 facts_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of the pipeline
 
 
-def encode_reply(answered: Reply, *, shown: Sequence[str] = ()) -> StoredReply:
+def encode_reply(answered: Reply, *, shown_code: Sequence[str] = ()) -> StoredReply:
     """Return the reply without invisible characters and credentials.
 
     Invisible characters are removed first, because they can hide a credential. HTML comments stay,
@@ -170,7 +170,7 @@ def encode_reply(answered: Reply, *, shown: Sequence[str] = ()) -> StoredReply:
     def code() -> tuple[str, ...]:
         if answered.reply_type not in ABOUT_CODE:
             return ()
-        return tuple(clean_and_redact(CodeText(text)) for text in shown)
+        return tuple(clean_and_redact(CodeText(text)) for text in shown_code)
 
     def change(text: str) -> str:
         cleaned = clean(CodeText(text))

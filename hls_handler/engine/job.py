@@ -207,20 +207,20 @@ class Job:
         that was read from GitHub, see `Interruptions.check`.
         """
 
-        def decide(found: Situation) -> HlsError | None:
-            if found.stop is not None:
-                return ConversationIgnored(str(found.stop), "stopped")
-            if found.newer.head_sha is not None and self.handler.superseded_by_push:
-                return Superseded(f"a newer push came meanwhile: {found.newer.head_sha[:10]}")
+        def decide(situation: Situation) -> HlsError | None:
+            if situation.stop is not None:
+                return ConversationIgnored(str(situation.stop), "stopped")
+            if situation.newer.head_sha is not None and self.handler.superseded_by_push:
+                return Superseded(f"a newer push came meanwhile: {situation.newer.head_sha[:10]}")
             # GitHub may send the closing before a reopening late; the worker reads the state
             # instead.
-            if found.newer.is_closed and self.lease.action != "reopened":
+            if situation.newer.is_closed and self.lease.action != "reopened":
                 return Superseded("the conversation was closed meanwhile")
-            if found.newer.is_answered and self.handler.superseded_by_newer_answer:
+            if situation.newer.is_answered and self.handler.superseded_by_newer_answer:
                 return Superseded("a newer event of this conversation was answered meanwhile")
             return (
-                reads_postponed(found.held_until)
-                if reads and found.held_until is not None
+                reads_postponed(situation.held_until)
+                if reads and situation.held_until is not None
                 else None
             )
 

@@ -62,9 +62,11 @@ def load_repository_settings(job: Job) -> Job:
     files = [
         replace(file, settings=without_unknown_prompts(job.config.library, file)) for file in loaded
     ]
-    settings = job.config.settings.with_repository_sources(*(one.settings.sources for one in files))
+    settings = job.config.settings.with_repository_sources(
+        *(read.settings.sources for read in files)
+    )
     config = replace(job.config, settings=settings)
-    others = tuple(one.settings for one in files[1:])
+    others = tuple(read.settings for read in files[1:])
     return replace(job, config=config, repository_settings=files[0], organization_settings=others)
 
 
@@ -137,21 +139,21 @@ def find_organization_file(github: Github, owner: str) -> FileAtRef | None:
 
 
 def to_stored_file(
-    found: FileAtRef | None, before: StoredFile | None, path: str = PATH
+    content: FileAtRef | None, before: StoredFile | None, path: str = PATH
 ) -> StoredFile:
     """Return the value to store for a file that was read from GitHub, with credentials redacted.
 
     If the file is invalid, the last valid version in `before` is kept. If `found` is None, the file
     does not exist, and no version is kept.
     """
-    if found is None:
+    if content is None:
         return StoredFile(version=None, text=None)
     text = error = None
     try:
-        text = redact(_text(found, path))
+        text = redact(_text(content, path))
     except SettingsError as exc:
         error = exc.problems[0]
-    version = found.sha or found.kind
+    version = content.sha or content.kind
     if text is not None and not parse_repository_file(text, path).problems:
         return StoredFile(version, text, valid_version=version, valid_text=text)
     file = StoredFile(version, text, error)
@@ -264,9 +266,9 @@ def _read(job: Job, path: str) -> FileAtRef | None:
     return find_organization_file(github, repository.owner)
 
 
-def _text(found: FileAtRef, path: str) -> str:
-    if found.kind != "file":
-        raise SettingsError([f"{path} must be a file, but is a {found.kind}"])
-    if found.content is None:
+def _text(file: FileAtRef, path: str) -> str:
+    if file.kind != "file":
+        raise SettingsError([f"{path} must be a file, but is a {file.kind}"])
+    if file.content is None:
         raise SettingsError([f"{path} is larger than {MAX_BYTES} bytes, the limit for this file"])
-    return decode_repository_file(found.content, path)
+    return decode_repository_file(file.content, path)

@@ -141,7 +141,7 @@ def decide_undo(
     """Decide what to take back: what HLS, and no person, changed last. `present` are the labels."""
     labels: list[str] = []
     remaining: list[str] = []
-    now = {name.casefold() for name in present}
+    present_names = {name.casefold() for name in present}
     for name in written.labels:
         changes = [
             change for change in timeline if (change.label or "").casefold() == name.casefold()
@@ -149,7 +149,7 @@ def decide_undo(
         last = changes[-1] if changes else None
         if last is None or not is_own(last.actor):
             remaining.append(f"{name} stays as it is: {_name_actor(last)} changed it last")
-        elif name.casefold() in now:
+        elif name.casefold() in present_names:
             labels.append(name)
     has_type = written.has_type
     types = [change for change in timeline if change.event.startswith("issue_type_")]

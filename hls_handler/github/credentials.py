@@ -324,12 +324,12 @@ def request_token(
     return api.read(rest("POST", path, InstallationToken, body=body), expected=expected)
 
 
-def _restrict(wanted: Mapping[str, Level], granted: Mapping[str, str]) -> dict[str, Level]:
+def _restrict(requested: Mapping[str, Level], granted: Mapping[str, str]) -> dict[str, Level]:
     """Return the wanted permissions, without those that are not granted: {"issues": "read"} if only
     reading is.
     """
     restricted: dict[str, Level] = {}
-    for name, level in wanted.items():
+    for name, level in requested.items():
         if name in granted:
             restricted[name] = level
             if granted[name] not in ("write", "admin"):

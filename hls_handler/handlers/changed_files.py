@@ -440,7 +440,7 @@ def cover(
     unanswered: Mapping[int, str],
     *,
     unlisted: int,
-    known: Mapping[str, Sequence[Block]] = MappingProxyType({}),
+    known_blocks: Mapping[str, Sequence[Block]] = MappingProxyType({}),
 ) -> Coverage:
     """Return what was reviewed of each file. `unanswered` are the calls without a reply, with the
     reason of each.
@@ -453,7 +453,7 @@ def cover(
         for part in selection.calls[number]:
             reasons[part.file] = why
     unread: Counter[str] = Counter()
-    for block, lines in find_unread(selection, unanswered, known):
+    for block, lines in find_unread(selection, unanswered, known_blocks):
         unread[block.path] += lines
     files: list[FileCoverage] = []
     for index, file in enumerate(selection.files):
@@ -488,7 +488,7 @@ def _cover_file(
 
 
 def find_unread(
-    selection: Selection, unanswered: Collection[int], known: Mapping[str, Sequence[Block]]
+    selection: Selection, unanswered: Collection[int], known_blocks: Mapping[str, Sequence[Block]]
 ) -> Iterator[tuple[PlacedBlock, int]]:
     """Yield the blocks that were reviewed neither now nor before, each with the number of its lines
     that were not.
@@ -504,7 +504,7 @@ def find_unread(
             whole = (0, len(selection.patches[path].hunks[hunk].lines))
             parts.setdefault((path, hunk), []).append(part.lines or whole)
     for file in selection.files:
-        before = match_blocks(known.get(file.base_path, ()), selection.blocks[file.path])
+        before = match_blocks(known_blocks.get(file.base_path, ()), selection.blocks[file.path])
         for at in sorted(selection.new.get(file.path, ())):
             block = selection.blocks[file.path][at]
             read = parts.get((file.path, block.hunk), ())

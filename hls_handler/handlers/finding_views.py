@@ -87,7 +87,7 @@ def list_known(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
     )
 
 
-def _to_earlier(entry: LedgerEntry, now: PresentLines) -> EarlierFinding:
+def _to_earlier(entry: LedgerEntry, present: PresentLines) -> EarlierFinding:
     return EarlierFinding(
         number=entry.number,
         path=entry.path,
@@ -97,20 +97,20 @@ def _to_earlier(entry: LedgerEntry, now: PresentLines) -> EarlierFinding:
         title=entry.title,
         body=truncate(entry.body, MAX_EARLIER_CHARACTERS),
         quote=entry.quote,
-        code=now.code,
+        code=present.code,
         is_changed=entry.has_vanished,
-        present=now.present,
-        code_path=now.path,
+        present=present.present,
+        code_path=present.path,
         unseen=entry.unseen,
     )
 
 
 def show_raised(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     """Return the new findings; those with a review comment are `is_inline`."""
-    keys = {entry.key for entry, _ in facts.found.inline}
+    keys = {entry.key for entry, _ in facts.findings.inline}
     return tuple(
         to_shown(facts, entry, finding, is_inline=entry.key in keys)
-        for entry, finding in facts.found.raised
+        for entry, finding in facts.findings.raised
     )
 
 
@@ -132,7 +132,7 @@ def to_shown(
 
 
 def show_unlocated(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
-    findings = facts.found.unlocated
+    findings = facts.findings.unlocated
     return tuple(
         _to_shown(finding, None, _find_url(facts, None, finding.path, "RIGHT", None, None))
         for finding in findings
@@ -149,24 +149,24 @@ def _to_shown(
 
 def show_earlier(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     """Return the earlier findings that are open."""
-    return tuple(_show_entry(facts, entry) for entry in facts.found.open)
+    return tuple(_show_entry(facts, entry) for entry in facts.findings.open)
 
 
 def list_failing(facts: PullRequestFacts) -> list[LedgerEntry]:
     """Return the earlier findings that fail the check."""
-    return [entry for entry in facts.found.ledger if fails_check(entry, facts.fail_on)]
+    return [entry for entry in facts.findings.ledger if fails_check(entry, facts.fail_on)]
 
 
 def list_unseen(facts: PullRequestFacts) -> list[LedgerEntry]:
     """Return the earlier findings that count and hang on a fact that was not shown."""
-    return [entry for entry in facts.found.ledger if entry.counts and entry.unseen]
+    return [entry for entry in facts.findings.ledger if entry.counts and entry.unseen]
 
 
 def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     """Return the findings that a person dismissed, with who and how."""
     views: list[ShownFinding] = []
     for entry in sort_entries(
-        dismissed for dismissed in facts.found.ledger if dismissed.state == "dismissed"
+        dismissed for dismissed in facts.findings.ledger if dismissed.state == "dismissed"
     ):
         by = entry.dismissed_by or ""
         how = describe_dismissal(next(iter(entry.dismissals), ""))
@@ -178,13 +178,13 @@ def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
 def list_open(facts: PullRequestFacts) -> tuple[OpenFinding, ...]:
     """Return the new findings and the earlier ones that are open."""
     new: list[OpenFinding] = []
-    for entry, located in facts.found.raised:
+    for entry, located in facts.findings.raised:
         view = _to_open(entry)
         finding = located.finding
         if located.line is not None:
             view = replace(view, start_line=finding.start_line, line=finding.line)
         new.append(replace(view, suggestion=finding.suggestion))
-    return (*new, *map(_to_open, facts.found.open))
+    return (*new, *map(_to_open, facts.findings.open))
 
 
 def _to_open(entry: LedgerEntry) -> OpenFinding:

@@ -89,10 +89,10 @@ def _show_around(
 
 
 def find_present_lines(
-    wanted: Sequence[LedgerEntry],
+    entries: Sequence[LedgerEntry],
     record: ReviewRecord,
     files: PresentFiles,
-    listed: Sequence[ChangedFile],
+    changed_files: Sequence[ChangedFile],
     head: CommitFiles,
 ) -> FoundLines:
     """Return the present lines of findings: from the patches, or from at most `MAX_FILES` files of
@@ -100,12 +100,12 @@ def find_present_lines(
 
     These are read with one request.
     """
-    if not wanted:
+    if not entries:
         return FoundLines()
-    by_name = {files.name(file.path): file for file in listed}
+    by_name = {files.name(file.path): file for file in changed_files}
     lines: dict[int, PresentLines] = {}
     others: list[_Wanted] = []
-    for entry in wanted:
+    for entry in entries:
         file = by_name.get(entry.file)
         present = _find_in_patches(entry, record, files, file)
         if present is not None:
@@ -220,16 +220,16 @@ def _find_beside(entry: LedgerEntry, patch: Patch) -> Line | None:
     return find_line(patch, entry.quote, entry.side, None) or first
 
 
-def _find_in_file(wanted: _Wanted, files: PresentFiles) -> PresentLines:
+def _find_in_file(finding: _Wanted, files: PresentFiles) -> PresentLines:
     """Return the block around the place of an entry, if it is short enough, else lines around
     it.
     """
-    entry = wanted.entry
-    path = wanted.path
+    entry = finding.entry
+    path = finding.path
     patch = files.patches.get(path, Patch(()))
     added = {line.number for line in _list_lines(patch) if line.mark == "+"}
     lines: list[Line] = []
-    for number, text in enumerate(wanted.text.split("\n"), 1):
+    for number, text in enumerate(finding.text.split("\n"), 1):
         mark: Mark = " "
         if number in added:
             mark = "+"
@@ -240,7 +240,7 @@ def _find_in_file(wanted: _Wanted, files: PresentFiles) -> PresentLines:
     row = min(max(entry.block_line, 1), len(lines)) - 1
     if place is not None:
         row = place.number - 1
-    excerpt = _find_block(wanted, row, lines)
+    excerpt = _find_block(finding, row, lines)
     code = "\n".join(map(number_line, excerpt))
     if not excerpt or estimate_tokens(code) > CHANGED_TOKENS:
         code = _show_around(lines, row, LINES_AROUND, CHANGED_TOKENS)
@@ -253,11 +253,11 @@ def _find_in_file(wanted: _Wanted, files: PresentFiles) -> PresentLines:
     return PresentLines(path, code, "as in the base")
 
 
-def _find_block(wanted: _Wanted, row: int, lines: Sequence[Line]) -> Sequence[Line]:
+def _find_block(finding: _Wanted, row: int, lines: Sequence[Line]) -> Sequence[Line]:
     """Return the lines of the innermost function or class around a row; nothing if there is
     none.
     """
-    text = SourceText(wanted.path, wanted.text)
+    text = SourceText(finding.path, finding.text)
     if row >= text.last:
         return ()
     for begin in [row + 1, *text.list_begins(row + 1)]:

@@ -182,25 +182,33 @@ class PullRequestFacts:
         return self.with_reply(review.fields)
 
     @cached_property
-    def found(self) -> ReviewFindings:
+    def findings(self) -> ReviewFindings:
         """The new findings of `reply`, and the present state of earlier ones."""
         changes = self._changes
         reply = self.reply
         if reply is None:
             verdicts = decide_verdicts(changes, (), ())
         else:
-            shown = {hunk.path: Patch(()) for hunk in self.removals.hunks}
-            shown |= self.selection.shown_patches
-            located = [locate(one, shown) for one in reply.findings]
+            patches = {hunk.path: Patch(()) for hunk in self.removals.hunks}
+            patches |= self.selection.shown_patches
+            located = [locate(candidate, patches) for candidate in reply.findings]
             verdicts = decide_verdicts(changes, reply.earlier, located)
-        wanted = [one for one in verdicts.others if self._is_wanted(one.finding)]
-        timely = [one for one in wanted if changes.is_timely(one) and one.is_shown]
+        reportable = [
+            candidate for candidate in verdicts.others if self._is_wanted(candidate.finding)
+        ]
+        timely = [
+            candidate
+            for candidate in reportable
+            if changes.is_timely(candidate) and candidate.is_shown
+        ]
         raised = self._raise(timely, verdicts.ledger)
         return ReviewFindings(
             raised,
             inline=self._choose_inline(raised),
-            unlocated=tuple(one.finding for one in wanted if not one.is_shown),
-            held_back=len(verdicts.others) - len(wanted),
+            unlocated=tuple(
+                candidate.finding for candidate in reportable if not candidate.is_shown
+            ),
+            held_back=len(verdicts.others) - len(reportable),
             ledger=verdicts.ledger,
             claims=verdicts.claims,
             unproved=verdicts.unproved,
@@ -374,7 +382,7 @@ class PullRequestFacts:
     @property
     def coverage(self) -> Coverage:
         return cover(
-            self.selection, self.incomplete, unlisted=self.unlisted, known=self.known_blocks
+            self.selection, self.incomplete, unlisted=self.unlisted, known_blocks=self.known_blocks
         )
 
     @property
@@ -437,15 +445,15 @@ def list_to_ask(
     return (undecided + deciding)[:MAX_QUESTIONS]
 
 
-def find_failing(wanted: Iterable[LedgerEntry], fail_on: Severity | None) -> frozenset[str]:
+def find_failing(entries: Iterable[LedgerEntry], fail_on: Severity | None) -> frozenset[str]:
     """Return the keys of findings that fail the check, without those that are decided without
     Claude.
     """
-    remaining = (entry for entry in wanted if entry.is_undecided or not entry.is_absent)
+    remaining = (entry for entry in entries if entry.is_undecided or not entry.is_absent)
     return frozenset(entry.key for entry in remaining if is_failing(entry.severity, fail_on))
 
 
-def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> Mapping[int, int]:
+def plan_questions(selection: Selection, entries: Sequence[LedgerEntry]) -> Mapping[int, int]:
     """Return the call of each question: the first one that shows the finding's file, else the first
     one of all.
     """
@@ -455,7 +463,7 @@ def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> Mappi
     for number, call in enumerate(selection.calls):
         for part in call:
             calls.setdefault(selection.files[part.file].base_path, number)
-    return {entry.number: calls.get(entry.file, 0) for entry in wanted}
+    return {entry.number: calls.get(entry.file, 0) for entry in entries}
 
 
 def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
@@ -470,23 +478,23 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
         read = [placed for placed in present if placed not in unread]
         of_file = blocks.get(name, ())
         same = match_blocks(of_file, read)
-        now: list[Block] = []
+        current: list[Block] = []
         # indexes of known blocks; one that was away in between is there anew
         stayed: set[int] = set()
         for index, placed in enumerate(read):
             at = same.get(index)
             if at is not None and not of_file[at].until:
                 stayed.add(at)
-                now.append(replace(placed.block, round=of_file[at].round))
+                current.append(replace(placed.block, round=of_file[at].round))
             else:
-                now.append(replace(placed.block, round=facts.round))
+                current.append(replace(placed.block, round=facts.round))
         past = [
             replace(block, until=block.until or facts.record.rounds)
             for index, block in enumerate(of_file)
             if index not in stayed
         ]
-        if now or past:
-            blocks[name] = (*now, *past[:MAX_PAST_BLOCKS])
+        if current or past:
+            blocks[name] = (*current, *past[:MAX_PAST_BLOCKS])
     return blocks
 
 

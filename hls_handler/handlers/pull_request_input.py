@@ -124,11 +124,11 @@ def gather(source: Source) -> PullRequestFacts:
 
 
 def _combine(
-    source: Source, changes: _Changes, earlier: _Earlier, asked: _Questions
+    source: Source, changes: _Changes, earlier: _Earlier, questions: _Questions
 ) -> PullRequestFacts:
     """Return the facts without what is read besides."""
     limits = source.limits
-    selection = asked.selection
+    selection = questions.selection
     title_types = limits.title_types
     if find_title_problem(changes.pull_request.title, title_types) is None:
         title_types = ()
@@ -136,7 +136,7 @@ def _combine(
         changes.pull_request,
         selection,
         unlisted=changes.unlisted,
-        size=_to_size(count_lines(changes.listed, selection.skipped)),
+        size=_to_size(count_lines(changes.changed_files, selection.skipped)),
         left_out_by=limits.ignored_paths.where,
         shown=limits.shown,
         review=limits.review,
@@ -150,10 +150,10 @@ def _combine(
         own_replies=changes.discussion.own_replies,
         resolved_in_vain=earlier.resolved_in_vain,
         unread=frozenset(changes.files.unread),
-        questions=plan_questions(selection, asked.wanted),
-        present_lines=asked.now.lines,
+        questions=plan_questions(selection, questions.entries),
+        present_lines=questions.present.lines,
         removals=limit_removals(earlier.removals),
-        unasked=asked.now.unread,
+        unasked=questions.present.unread,
         title_types=title_types,
         requests_reviewers=not earlier.record.rounds and limits.reviewers == "request",
         look_tokens=min(EXCERPT_TOKENS, limits.input_tokens),
@@ -166,7 +166,7 @@ class _Changes:
 
     pull_request: PullRequest
     is_review: bool
-    listed: Sequence[ChangedFile]
+    changed_files: Sequence[ChangedFile]
     unlisted: int  # number of changed files that GitHub does not list
     patches: Mapping[str, Patch]  # redacted
     credentials: tuple[Credential, ...]
@@ -192,9 +192,9 @@ def _read_changes(source: Source) -> _Changes:
     if not event.is_recent:
         pull_request = reader.pull_request(pull_request.number)
     check_conversation(event, pull_request)
-    listed = read_changed_files(event, pull_request, reader)
+    changed_files = read_changed_files(event, pull_request, reader)
     head = reader.files_at(pull_request.head_sha)
-    texts = number_patches({file.path: file.patch for file in listed if file.patch}, head)
+    texts = number_patches({file.path: file.patch for file in changed_files if file.patch}, head)
     is_review = limits.is_review and not event.is_closing
     record = NO_REVIEW
     if is_review:
@@ -205,20 +205,22 @@ def _read_changes(source: Source) -> _Changes:
         base = pull_request.base_sha
         if not limits.is_past:
             base = f"refs/heads/{pull_request.base_ref}"
-        rules = replace(rules, unshown=read_unshown(listed, pull_request, base, reader, rules))
+        rules = replace(
+            rules, unshown=read_unshown(changed_files, pull_request, base, reader, rules)
+        )
     patches = {path: redact_patch(text) for path, text in texts.items()}
-    unlisted = max(pull_request.changed_files - len(listed), 0)
+    unlisted = max(pull_request.changed_files - len(changed_files), 0)
     return _Changes(
         pull_request,
         is_review,
-        listed,
+        changed_files,
         unlisted,
         patches,
         credentials=find_credentials(texts, limits.ignored_paths),
         rules=rules,
         record=record,
         discussion=discussion,
-        files=find_present(listed, patches, unlisted, record, rules.unshown),
+        files=find_present(changed_files, patches, unlisted, record, rules.unshown),
     )
 
 
@@ -228,7 +230,7 @@ class _Earlier:
 
     record: ReviewRecord
     resolved_in_vain: frozenset[str]
-    wanted: Sequence[LedgerEntry]  # the findings to ask about
+    entries: Sequence[LedgerEntry]  # the findings to ask about
     is_requested: bool  # True: a person asks for a review
     urgent: frozenset[str]  # keys of the undecided findings about which Claude is asked now
     removals: Removals = NO_REMOVALS
@@ -241,9 +243,9 @@ class _Earlier:
         or a finding is undecided and urgent: a person has just resolved its thread, or it fails the
         check of a commit for which Claude was not asked.
         """
-        if self.removals != NO_REMOVALS or (self.wanted and self.is_requested):
+        if self.removals != NO_REMOVALS or (self.entries and self.is_requested):
             return True
-        return any(map(self.needs_verdict, self.wanted))
+        return any(map(self.needs_verdict, self.entries))
 
     def needs_verdict(self, entry: LedgerEntry) -> bool:
         if entry.has_lost_proof and not entry.is_absent:
@@ -296,7 +298,7 @@ def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
     files.
     """
     limits = source.limits
-    question_tokens = QUESTION_TOKENS * len(earlier.wanted)
+    question_tokens = QUESTION_TOKENS * len(earlier.entries)
     question_tokens += sum(map(count_tokens, limit_removals(earlier.removals).hunks))
     if changes.record.rounds:
         question_tokens += AGAIN_TOKENS
@@ -306,7 +308,7 @@ def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
         read_blocks = {}
     select = partial(
         select_files,
-        changes.listed,
+        changes.changed_files,
         changes.patches,
         new=changes.files.find_new(read_blocks),
         max_calls=changes.max_calls,
@@ -314,7 +316,7 @@ def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
     selection = select(changes.rules, tokens=tokens)
     if not (changes.is_review and may_have_calls(selection)):
         return _Selected(selection)
-    read = read_context(changes.pull_request, changes.listed, source.reader, limits)
+    read = read_context(changes.pull_request, changes.changed_files, source.reader, limits)
     context = read.value
     rules = changes.rules
     attributes = None
@@ -346,8 +348,8 @@ class _Questions:
     """The findings to ask about, with their present lines, and the selection with their call."""
 
     selection: Selection
-    wanted: Sequence[LedgerEntry]
-    now: FoundLines
+    entries: Sequence[LedgerEntry]
+    present: FoundLines
 
 
 def _read_questions(
@@ -356,16 +358,18 @@ def _read_questions(
     if not selection.calls and earlier.needs_call:
         selection = replace(selection, calls=((),))
     if not selection.calls:
-        return _Questions(selection, earlier.wanted, FoundLines())
+        return _Questions(selection, earlier.entries, FoundLines())
     if changes.is_review:
-        again = choose_again(changes.files, selection.new, earlier.removals, earlier.wanted)
+        again = choose_again(changes.files, selection.new, earlier.removals, earlier.entries)
         selection = show_again(selection, again)
     head = reader.files_at(changes.pull_request.head_sha)
-    now = find_present_lines(earlier.wanted, earlier.record, changes.files, changes.listed, head)
-    wanted = [entry for entry in earlier.wanted if entry.number in now.lines]
-    if not wanted and not any(selection.calls) and earlier.removals == NO_REMOVALS:
+    present = find_present_lines(
+        earlier.entries, earlier.record, changes.files, changes.changed_files, head
+    )
+    entries = [entry for entry in earlier.entries if entry.number in present.lines]
+    if not entries and not any(selection.calls) and earlier.removals == NO_REMOVALS:
         selection = replace(selection, calls=())
-    return _Questions(selection, wanted, now)
+    return _Questions(selection, entries, present)
 
 
 def _find_reviewers(
@@ -399,9 +403,13 @@ def _list_skipped(changes: _Changes, selection: Selection) -> dict[str, tuple[st
     """Return `ReviewRecord.skipped`, without files that add no text: that does not show that their
     code was there.
     """
-    skipped = {one.path for one in selection.skipped if one.reason != "changed in blank lines only"}
+    skipped = {
+        skipped_file.path
+        for skipped_file in selection.skipped
+        if skipped_file.reason != "changed in blank lines only"
+    }
     skipped_files: dict[str, tuple[str, int]] = {}
-    for file in changes.listed:
+    for file in changes.changed_files:
         adds_text = file.status != "renamed" or file.additions or file.deletions
         if adds_text and file.path in skipped:
             skipped_files[file.path] = (file.sha or "", changes.files.skipped[file.path])

@@ -153,13 +153,13 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
     ),
     "findings": (tuple[ShownFinding, ...], show_raised),
     "unlocated": (tuple[ShownFinding, ...], show_unlocated),
-    "held_back": (int, lambda facts: facts.found.held_back),
-    "fixed": (int, lambda facts: facts.found.count("fixed")),
-    "still_open": (int, lambda facts: facts.found.count("open")),
-    "gone": (int, lambda facts: facts.found.count("gone")),
-    "dismissed": (int, lambda facts: facts.found.count("dismissed")),
+    "held_back": (int, lambda facts: facts.findings.held_back),
+    "fixed": (int, lambda facts: facts.findings.count("fixed")),
+    "still_open": (int, lambda facts: facts.findings.count("open")),
+    "gone": (int, lambda facts: facts.findings.count("gone")),
+    "dismissed": (int, lambda facts: facts.findings.count("dismissed")),
     "dismissals": (tuple[ShownFinding, ...], show_dismissed),
-    "undecided": (int, lambda facts: sum(entry.is_undecided for entry in facts.found.open)),
+    "undecided": (int, lambda facts: sum(entry.is_undecided for entry in facts.findings.open)),
     "failing": (int, lambda facts: len(list_failing(facts))),
     "failing_undecided": (
         int,
@@ -276,8 +276,8 @@ def _post_review(job: Job, review: AskedReview, guard: Guard) -> End:
         job.store_review(make_record(facts, review.analysis, outcome.comment_ids))
     if outcome.rejected:
         rejected = frozenset(outcome.rejected)
-        now = replace(facts, not_inline=rejected, comment_ids=dict(outcome.comment_ids))
-        later = _list_later(plan(job.event, now, _render(job, now, review.replies)))
+        posted = replace(facts, not_inline=rejected, comment_ids=dict(outcome.comment_ids))
+        later = _list_later(plan(job.event, posted, _render(job, posted, review.replies)))
     return job.post(*later, reason=reason, unless=guard)
 
 
@@ -452,7 +452,7 @@ def plan(event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Act
 
 def _plan_review(facts: PullRequestFacts, analysis: Analysis) -> tuple[EnsureReview, ...]:
     comments: list[InlineComment] = []
-    for entry, located in facts.found.inline:
+    for entry, located in facts.findings.inline:
         finding = located.finding
         text = analysis.inline.get(entry.key)
         if text is not None:
@@ -476,7 +476,7 @@ def _is_worth_comment(facts: PullRequestFacts, analysis: Analysis) -> bool:
         return True
     if analysis.replies[analysis.comment_index] is not find_review(analysis.replies):
         return analysis.worth_saying
-    review = facts.found
+    review = facts.findings
     is_found = bool(review.raised or review.unlocated or review.open)
     return is_found or not facts.coverage.is_complete
 
@@ -494,7 +494,7 @@ def list_inline(facts: PullRequestFacts) -> Mapping[str, Mapping[str, object]]:
     """
     return {
         entry.key: {"finding": to_shown(facts, entry, located, is_inline=False), "is_inline": True}
-        for entry, located in facts.found.inline
+        for entry, located in facts.findings.inline
     }
 
 
@@ -526,7 +526,7 @@ def plan_review_check(
     commit = facts.check_commit
     if commit is None:
         return ()
-    review = facts.found
+    review = facts.findings
     asked_for = commit
     if receipt == NO_CALLS:  # of the last review: a title edit must not take it away
         receipt = facts.record.receipt
@@ -593,9 +593,9 @@ def make_record(
         prompt_id = answer.prompt_id
     raised = tuple(
         replace(entry, prompt_id=prompt_id, comment_id=comment_ids.get(entry.key))
-        for entry, _ in facts.found.raised
+        for entry, _ in facts.findings.raised
     )
-    now = replace(
+    new_record = replace(
         record,
         blocks=list_blocks(facts),
         skipped=facts.skipped,
@@ -605,12 +605,14 @@ def make_record(
         reviewers=facts.reviewers,
     )
     if analysis.receipt != NO_CALLS:
-        now = replace(now, receipt=analysis.receipt, asked_for=facts.pull_request.head_sha)
+        new_record = replace(
+            new_record, receipt=analysis.receipt, asked_for=facts.pull_request.head_sha
+        )
     reply = facts.reply
     if reply is None:
-        return now
+        return new_record
     return replace(
-        now,
+        new_record,
         rounds=record.rounds + 1,
         kind=reply.type,
         summary=reply.summary,
@@ -642,7 +644,7 @@ def _plan_replies(facts: PullRequestFacts) -> tuple[EnsureReply, ...]:
     """
     gone = _list_newly_gone(facts)
     replies: list[EnsureReply] = []
-    for entry in facts.found.ledger:
+    for entry in facts.findings.ledger:
         if entry.comment_id is not None and entry.key in facts.own_replies:
             replies += _plan_reply(entry, entry.comment_id, gone, facts)
     return tuple(replies)
@@ -656,7 +658,7 @@ def _list_newly_gone(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
     """
     entries: list[LedgerEntry] = []
     untold: list[LedgerEntry] = []
-    for entry in facts.found.ledger:
+    for entry in facts.findings.ledger:
         has_thread = entry.comment_id is not None and entry.key in facts.own_replies
         if entry.state != "gone" or not entry.resolution or not has_thread or entry.dismissals:
             continue
@@ -724,7 +726,7 @@ def _mark_told(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
     """
     gone = _list_newly_gone(facts)
     entries: list[LedgerEntry] = []
-    for entry in facts.found.ledger:
+    for entry in facts.findings.ledger:
         is_told = (entry.told_elsewhere and entry.is_closed) or entry in gone[1:]
         gone_at = 0
         if entry.state == "gone":

@@ -83,10 +83,10 @@ def _show(hunk: Hunk) -> str:
     return numbered(Patch((replace(hunk, lines=tuple(lines)),)))
 
 
-def _has_lost(known: Sequence[Block], present: Sequence[PlacedBlock]) -> bool:
+def _has_lost(known_blocks: Sequence[Block], present: Sequence[PlacedBlock]) -> bool:
     """Return True if a known block with added lines is no longer there as it was."""
-    same = set(match_blocks(known, present).values())
-    others = [block for index, block in enumerate(known) if index not in same]
+    same = set(match_blocks(known_blocks, present).values())
+    others = [block for index, block in enumerate(known_blocks) if index not in same]
     return any(text[0] == "+" for block in others for text in block.lines)
 
 
@@ -110,7 +110,7 @@ def choose_again(
     files: PresentFiles,
     new: Mapping[str, Collection[int]],
     removals: Removals,
-    wanted: Sequence[LedgerEntry],
+    entries: Sequence[LedgerEntry],
 ) -> Mapping[PlacedBlock, bool]:
     """Return the blocks to show again, as many as there is room for, and whether they are to be
     read anew because lines were removed that they may need.
@@ -128,9 +128,9 @@ def choose_again(
         *files.list_sharing(NAME_IN_CODE.findall(removed)),
     ]
     related = [
-        *_list_named(files, wanted),
+        *_list_named(files, entries),
         *anew,
-        *_list_of_findings(files, wanted),
+        *_list_of_findings(files, entries),
         *files.list_sharing(NAME_IN_CODE.findall(added)),
     ]
     free_tokens = AGAIN_TOKENS
@@ -144,8 +144,8 @@ def choose_again(
     return chosen
 
 
-def _list_named(files: PresentFiles, wanted: Sequence[LedgerEntry]) -> Iterator[PlacedBlock]:
-    for entry in wanted:
+def _list_named(files: PresentFiles, entries: Sequence[LedgerEntry]) -> Iterator[PlacedBlock]:
+    for entry in entries:
         line = entry.named and files.find_proof(entry.named)
         if line:
             block = files.find_block(line.path, line.line.side, line.line.number)
@@ -153,13 +153,13 @@ def _list_named(files: PresentFiles, wanted: Sequence[LedgerEntry]) -> Iterator[
             yield block
 
 
-def _list_of_findings(files: PresentFiles, wanted: Sequence[LedgerEntry]) -> list[PlacedBlock]:
+def _list_of_findings(files: PresentFiles, entries: Sequence[LedgerEntry]) -> list[PlacedBlock]:
     """Return the blocks that share a name with a finding, without those that have one: the
     questions show these.
     """
     names: set[str] = set()
     own: set[PlacedBlock | None] = set()
-    for entry in wanted:
+    for entry in entries:
         names.update(names_of(entry))
         if entry.line is not None and entry.path in files.patches:
             own.add(files.find_block(entry.path, entry.side, entry.line))

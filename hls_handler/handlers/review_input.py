@@ -105,9 +105,9 @@ def read_changed_files(
     is_retargeted = _changes_base(event)
     if commits == {head} and not is_retargeted:
         return files
-    now = reader.pull_request(number)
-    if now.head_sha != head:
-        raise Superseded(f"a newer push came meanwhile: {now.head_sha[:10]}")
+    current = reader.pull_request(number)
+    if current.head_sha != head:
+        raise Superseded(f"a newer push came meanwhile: {current.head_sha[:10]}")
     others = sorted(commit for commit in commits if commit not in (None, head))
     if others:
         raise Retryable(
@@ -115,7 +115,7 @@ def read_changed_files(
             f" {head[:10]}"
         )
     if is_retargeted or head not in commits:
-        _check_numbers(files, now)
+        _check_numbers(files, current)
     return files
 
 
@@ -220,7 +220,7 @@ def read_unshown(
 
 
 def find_present(
-    listed: Sequence[ChangedFile],
+    changed_files: Sequence[ChangedFile],
     patches: Mapping[str, Patch],
     unlisted: int,
     record: ReviewRecord,
@@ -231,7 +231,7 @@ def find_present(
     """
     renamed: dict[str, str] = {}
     unread: set[str] = set()
-    for file in listed:
+    for file in changed_files:
         if file.previous_path and file.status == "renamed":
             renamed[file.path] = file.previous_path
         if _is_unread(file, unshown.get(file.path)):
@@ -241,7 +241,7 @@ def find_present(
         renamed,
         unread=frozenset(unread),
         is_complete=not unlisted,
-        skipped={file.path: record.skipped_since(file.path, file.sha) for file in listed},
+        skipped={file.path: record.skipped_since(file.path, file.sha) for file in changed_files},
     )
 
 
@@ -257,7 +257,7 @@ def _is_unread(file: ChangedFile, unshown: Reason | None) -> bool:
 
 def read_context(
     pull_request: PullRequest,
-    listed: Iterable[ChangedFile],
+    changed_files: Iterable[ChangedFile],
     reader: GithubReader,
     limits: PromptLimits,
 ) -> OptionalRead[ReviewContext]:
@@ -266,7 +266,7 @@ def read_context(
     """
     guidance: list[str] = []
     if limits.review.guidance:
-        guidance = list_guidance_paths(file.path for file in listed)
+        guidance = list_guidance_paths(file.path for file in changed_files)
     base = pull_request.base_ref
     if limits.is_past:
         base = pull_request.base_sha

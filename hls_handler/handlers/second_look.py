@@ -158,18 +158,22 @@ def plan_second_look(facts: PullRequestFacts) -> SecondLook:
     It decides about claims, and about new findings that would fail the check, are unsure or
     misquoted. A new finding of which no code can be shown is left out.
     """
-    asked = _list_asked(facts)
-    new = [_to_new(facts, *one) for one in asked]
-    claims = facts.found.claims
+    candidates = _list_asked(facts)
+    new = [_to_new(facts, *finding) for finding in candidates]
+    claims = facts.findings.claims
     tokens = facts.look_tokens // (2 * max(len(claims), 1))
     claimed = [_to_claimed(facts, claim, tokens // 2) for claim in claims]
     removed = facts.removals.hunks
-    used = sum(_count_tokens(one) for one in (*new, *claimed)) + sum(map(count_tokens, removed))
-    code = _choose_code(facts, asked, max(facts.look_tokens - used, facts.look_tokens // 2))
+    used = sum(_count_tokens(finding) for finding in (*new, *claimed)) + sum(
+        map(count_tokens, removed)
+    )
+    code = _choose_code(facts, candidates, max(facts.look_tokens - used, facts.look_tokens // 2))
     files = show_files(facts.selection, _join_parts(code.parts))
     places = _list_places(files)
-    placed = {entry.number for entry, _ in asked if (entry.path, entry.side, entry.line) in places}
-    new = [one for one in new if one.code or one.number in placed]
+    placed = {
+        entry.number for entry, _ in candidates if (entry.path, entry.side, entry.line) in places
+    }
+    new = [finding for finding in new if finding.code or finding.number in placed]
     return SecondLook((*new, *claimed), files, tuple(code.sites), removed)
 
 
@@ -183,10 +187,10 @@ def list_names(facts: PullRequestFacts) -> Mapping[str, Set[str]]:
 
 
 def _list_asked(facts: PullRequestFacts) -> list[Raised]:
-    asked: list[Raised] = []
+    candidates: list[Raised] = []
     if facts.review.verify:
-        asked = [pair for pair in facts.found.raised if _is_asked(*pair, facts.fail_on)]
-    return [*asked[:MAX_CANDIDATES], *facts.found.unproved]
+        candidates = [pair for pair in facts.findings.raised if _is_asked(*pair, facts.fail_on)]
+    return [*candidates[:MAX_CANDIDATES], *facts.findings.unproved]
 
 
 def _list_places(files: Iterable[PatchedFile]) -> set[tuple[str, Side, int | None]]:
@@ -326,32 +330,37 @@ class _Chosen:
         return True
 
 
-def _choose_code(facts: PullRequestFacts, asked: Sequence[Raised], tokens: int) -> _Chosen:
+def _choose_code(facts: PullRequestFacts, candidates: Sequence[Raised], tokens: int) -> _Chosen:
     """Choose the hunks and other places to show.
 
     First come the hunks with findings, then what these rest on and what was looked up for them,
     then the rest of their files, and the other places that belong to these files or that the
     findings name.
     """
-    lines = "\n".join(one.finding.rests_on for _, one in asked).split("\n")
+    lines = "\n".join(candidate.finding.rests_on for _, candidate in candidates).split("\n")
     quotes = {letters_of(text_of(line)) for line in lines} - {""}
-    files = {entry.path for entry, _ in asked}
-    entries = [*(entry for entry, _ in asked), *(claim.entry for claim in facts.found.claims)]
-    hunks = _mark_hunks([*_list_hunks(facts.selection)], asked, quotes)
-    own = sorted((one for one in hunks if one.own), key=lambda one: one.count_tokens(one.range))
-    quoted = [one for one in hunks if one.quoted and not one.own]
-    rest = [one for one in hunks if one.path in files and not one.own and not one.quoted]
-    files |= {one.path for one in quoted}
+    files = {entry.path for entry, _ in candidates}
+    entries = [
+        *(entry for entry, _ in candidates),
+        *(claim.entry for claim in facts.findings.claims),
+    ]
+    hunks = _mark_hunks([*_list_hunks(facts.selection)], candidates, quotes)
+    own = sorted(
+        (hunk for hunk in hunks if hunk.own), key=lambda hunk: hunk.count_tokens(hunk.range)
+    )
+    quoted = [hunk for hunk in hunks if hunk.quoted and not hunk.own]
+    rest = [hunk for hunk in hunks if hunk.path in files and not hunk.own and not hunk.quoted]
+    files |= {hunk.path for hunk in quoted}
     texts = "\n".join(f"{entry.title} {entry.body}" for entry in entries)
-    sites = [one for one in facts.second_sites if _is_about(one, files, texts)]
-    rested = [one for one in facts.second_sites if _is_quoted(one, quotes)]
-    looked_up = [one for one in facts.looked_up.second_sites if one not in rested]
+    sites = [site for site in facts.second_sites if _is_about(site, files, texts)]
+    rested = [site for site in facts.second_sites if _is_quoted(site, quotes)]
+    looked_up = [site for site in facts.looked_up.second_sites if site not in rested]
     chosen = _Chosen(tokens)
     chosen.add_around(own)
     chosen.add_around([*_list_cut_off(own, chosen.parts), *quoted])
     chosen.add_sites([*rested, *looked_up])
     chosen.add_hunks(rest)
-    chosen.add_sites(one for one in sites if one not in [*rested, *looked_up])
+    chosen.add_sites(site for site in sites if site not in [*rested, *looked_up])
     return chosen
 
 
@@ -393,7 +402,7 @@ def _list_hunks(selection: Selection) -> Iterator[_Hunk]:
 
 
 def _mark_hunks(
-    hunks: Sequence[_Hunk], asked: Sequence[Raised], quotes: Collection[str]
+    hunks: Sequence[_Hunk], candidates: Sequence[Raised], quotes: Collection[str]
 ) -> list[_Hunk]:
     """Return the hunks with their lines that have findings, and those that are quoted.
 
@@ -403,8 +412,8 @@ def _mark_hunks(
     letters = [[letters_of(line.text) for line in chosen.hunk.lines] for chosen in hunks]
     exact = {text for texts in letters for text in texts}
     inexact = [quote for quote in quotes if quote not in exact]
-    places = {(entry.path, entry.side, entry.line) for entry, _ in asked}
-    files = {entry.path for entry, _ in asked}
+    places = {(entry.path, entry.side, entry.line) for entry, _ in candidates}
+    files = {entry.path for entry, _ in candidates}
     own: set[str] = set()
     for chosen, texts in zip(hunks, letters, strict=True):
         if chosen.path in files:
@@ -456,13 +465,13 @@ def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> Pul
     nothing.
     """
     look = plan_second_look(facts)
-    all_entries = [*facts.found.ledger, *(entry for entry, _ in facts.found.raised)]
+    all_entries = [*facts.findings.ledger, *(entry for entry, _ in facts.findings.raised)]
     entries = {entry.number: entry for entry in all_entries}
     dropped: set[str] = set()
     unseen: dict[str, str] = {}
     agreed: set[str] = set()
-    claimed = {claim.entry.number for claim in facts.found.claims}
-    claimed |= {entry.number for entry, _ in facts.found.unproved}
+    claimed = {claim.entry.number for claim in facts.findings.claims}
+    claimed |= {entry.number for entry, _ in facts.findings.unproved}
     for candidate in look.candidates:
         entry = entries[candidate.number]
         own = [verdict for verdict in verdicts.verdicts if verdict.number == candidate.number]

@@ -121,14 +121,18 @@ def restore_library(*versions: PromptSources) -> Library:
 
     The files are not checked: this version was in use.
     """
-    fronts = {one.name: parse_front_matter(one.front, one.front_file) for one in versions}
+    fronts = {
+        version.name: parse_front_matter(version.front, version.front_file) for version in versions
+    }
     files = SourceFiles(
-        sources={source.name: source for one in versions for source in one.sources},
-        front_matters={name: one.front for name, one in fronts.items() if one.front is not None},
-        front_texts={one.name: one.front for one in versions},
-        lines={name: one.lines for name, one in fronts.items()},
+        sources={source.name: source for version in versions for source in version.sources},
+        front_matters={
+            name: version.front for name, version in fronts.items() if version.front is not None
+        },
+        front_texts={version.name: version.front for version in versions},
+        lines={name: version.lines for name, version in fronts.items()},
         inherited=frozenset(),
-        problems=tuple(problem for one in fronts.values() for problem in one.problems),
+        problems=tuple(problem for version in fronts.values() for problem in version.problems),
     )
     return _build_unchecked(files, frozenset())
 

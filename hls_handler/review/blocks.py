@@ -117,12 +117,12 @@ def token(mark: Mark, text: str) -> str:
     return mark + digest[:DIGEST_CHARACTERS]
 
 
-def match_blocks(known: Sequence[Block], present: Sequence[PlacedBlock]) -> Mapping[int, int]:
+def match_blocks(blocks: Sequence[Block], present: Sequence[PlacedBlock]) -> Mapping[int, int]:
     """Return the index of the known block that each present one is the same as. Equal blocks are
     counted.
     """
     indexes: dict[tuple[str, ...], list[int]] = {}
-    for index, block in enumerate(known):
+    for index, block in enumerate(blocks):
         indexes.setdefault(block.lines, []).append(index)
     matches: dict[int, int] = {}
     for is_exact in (True, False):
@@ -130,9 +130,9 @@ def match_blocks(known: Sequence[Block], present: Sequence[PlacedBlock]) -> Mapp
             block = placed.block
             of_lines = indexes.get(block.lines, [])
             if is_exact:
-                same = [at for at in of_lines if known[at] == block]
+                same = [at for at in of_lines if blocks[at] == block]
             else:
-                same = [at for at in of_lines if known[at].is_same(block)]
+                same = [at for at in of_lines if blocks[at].is_same(block)]
             if index not in matches and same:
                 matches[index] = same[0]
                 of_lines.remove(same[0])

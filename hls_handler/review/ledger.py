@@ -89,10 +89,10 @@ class PresentFiles:
 
     @cached_property
     def by_file(self) -> Mapping[str, Sequence[PlacedBlock]]:
-        found: dict[str, list[PlacedBlock]] = {}
+        blocks_of: dict[str, list[PlacedBlock]] = {}
         for path, blocks in self.blocks.items():
-            found.setdefault(self.name(path), []).extend(blocks)
-        return found
+            blocks_of.setdefault(self.name(path), []).extend(blocks)
+        return blocks_of
 
     @cached_property
     def _code(self) -> Sequence[tuple[PlacedBlock, Mapping[str, str]]]:
@@ -173,11 +173,11 @@ class PresentFiles:
         """
         return {file, path}.isdisjoint(self.unread) and (self.is_complete or file in self.by_file)
 
-    def list_new(self, known: Mapping[str, Sequence[Block]]) -> frozenset[PlacedBlock]:
+    def list_new(self, known_blocks: Mapping[str, Sequence[Block]]) -> frozenset[PlacedBlock]:
         """Return the blocks that none of the known blocks of their file is the same as."""
         new: list[PlacedBlock] = []
         for name, placed in self.by_file.items():
-            same = match_blocks(known.get(name, ()), placed)
+            same = match_blocks(known_blocks.get(name, ()), placed)
             new += [block for index, block in enumerate(placed) if index not in same]
         return frozenset(new)
 
@@ -193,9 +193,9 @@ class PresentFiles:
                 return True
         return False
 
-    def find_new(self, known: Mapping[str, Sequence[Block]]) -> Mapping[str, frozenset[int]]:
+    def find_new(self, known_blocks: Mapping[str, Sequence[Block]]) -> Mapping[str, frozenset[int]]:
         """Return the indexes of the blocks that `list_new` returns, by path."""
-        new = self.list_new(known)
+        new = self.list_new(known_blocks)
         indexes_by_file: dict[str, frozenset[int]] = {}
         for path, blocks in self.blocks.items():
             indexes = frozenset(index for index, block in enumerate(blocks) if block in new)

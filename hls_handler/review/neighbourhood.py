@@ -174,12 +174,14 @@ class Search:
         candidates.sort(key=lambda candidate: -candidate.score)
         self._ranked = candidates[:MAX_RANKED]
 
-    def choose(self, shown: Mapping[str, Set[int]], tokens: int) -> tuple[SecondSite, ...]:
+    def choose(self, shown_lines: Mapping[str, Set[int]], tokens: int) -> tuple[SecondSite, ...]:
         """Return the best places of the files with these paths, without the lines that are shown
         already.
         """
-        visible = {path: set(numbers) for path, numbers in shown.items()}
-        rest = [ranked for ranked in self._ranked if not ranked.name.sources.isdisjoint(shown)]
+        visible = {path: set(numbers) for path, numbers in shown_lines.items()}
+        rest = [
+            ranked for ranked in self._ranked if not ranked.name.sources.isdisjoint(shown_lines)
+        ]
         of_name: Counter[str] = Counter()
 
         def rate(candidate: Candidate) -> float:

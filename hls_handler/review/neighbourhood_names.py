@@ -182,7 +182,7 @@ class _FileReader:
         around = [self.text.find_definition(begin) for begin in begins]
         lines = [*run.removed, *run.added.values()]
         inside = [find_definition(line, self.path) for line in lines]
-        types = {found.name for found in around if found and found.kind == "type"}
+        types = {above.name for above in around if above and above.kind == "type"}
         for definition in (*around, *inside):
             if definition:
                 self._name(definition.name).owners |= types - {definition.name}

@@ -185,10 +185,10 @@ def decide_verdicts(
     """
     continued: dict[str, Located] = {}
     others: list[Located] = []
-    asked = (verdict for verdict in verdicts if verdict.number in changes.asked)
+    answers = (verdict for verdict in verdicts if verdict.number in changes.asked)
     by_number = {
         verdict.number: verdict
-        for verdict in sorted(asked, key=lambda verdict: verdict.verdict == "present")
+        for verdict in sorted(answers, key=lambda verdict: verdict.verdict == "present")
     }
     places = {
         verdict.number: _find_place(verdict, by_number.get(verdict.number), changes)

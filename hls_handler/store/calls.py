@@ -340,12 +340,12 @@ class ClaudeCalls:
             needed = 0
             if new.estimate is not None:
                 needed = _micro_usd(new.estimate.cost_usd) or 0
-            asked = _LimitCheck(connection, row_id, lease.batch_id is not None, needed, now)
-            error = self._find_refusal(asked, limits)
+            limit_check = _LimitCheck(connection, row_id, lease.batch_id is not None, needed, now)
+            error = self._find_refusal(limit_check, limits)
             if error is None:
                 # webhooks have the slots of batches, which may have reserved many in an outage
                 request = SlotRequest(
-                    CLAUDE_RATE_LIMIT, 1 / requests_per_second, can_move=asked.is_batch
+                    CLAUDE_RATE_LIMIT, 1 / requests_per_second, can_move=limit_check.is_batch
                 )
                 slot = self._rate_limiter.use_slot(connection, row_id, request, locked, now)
                 if slot.is_now:
@@ -515,13 +515,13 @@ class ClaudeCalls:
         query = select(_c.prompt_id, _c.outcome, func.count()).where(
             _c.outcome.not_in([SUCCESS, CACHED]), ~IS_RECORDED
         )
-        found: dict[str, dict[str, int]] = {}
+        counts: dict[str, dict[str, int]] = {}
         with self._database.reading() as connection:
             for prompt_id, outcome, number in connection.execute(
                 query.group_by(_c.prompt_id, _c.outcome)
             ):
-                found.setdefault(prompt_id, {})[outcome] = number
-        return found
+                counts.setdefault(prompt_id, {})[outcome] = number
+        return counts
 
     def _find_refusal(self, call: _LimitCheck, limits: Sequence[Limit]) -> _Refusal | None:
         """Return why the first limit that the call does not fit refuses it."""
@@ -530,7 +530,9 @@ class ClaudeCalls:
         by_limit = dict(zip(of_cost, states, strict=True))
         is_continued = False
         # a call that alone exceeds that of a review would also do so at the next `/review`
-        for limit in sorted(limits, key=lambda one: one.scope != "delivery" or call.fits(one)):
+        for limit in sorted(
+            limits, key=lambda other: other.scope != "delivery" or call.fits(other)
+        ):
             error: _Refusal | None
             if limit.period == "hour":
                 error = self._check_hour(call, limit)

@@ -101,8 +101,8 @@ class LimitState:
         """
         limit = self.limit
         amount = f"{limit.amount:.4f} USD a {limit.period} for {limit.name} ({limit.where})"
-        left = f"{self.left_micro_usd / 1_000_000:.4f} are left until"
-        return f"{amount}, of which {left} {self.ends_at:%Y-%m-%d %H:%M} UTC"
+        rest = f"{self.left_micro_usd / 1_000_000:.4f} are left until"
+        return f"{amount}, of which {rest} {self.ends_at:%Y-%m-%d %H:%M} UTC"
 
 
 def name_batch_costs(batch: object) -> str:

@@ -103,7 +103,7 @@ class Sender:
             question.answer = redact_unusable(answer)
         else:
             question.answer = decode_reply(
-                encode_reply(answer, shown=rendered.code),
+                encode_reply(answer, shown_code=rendered.code),
                 reply_type=prompt.reply,
                 model=prompt.reply_model,
             )

@@ -263,14 +263,14 @@ def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(
 def test_rule_10_reply_about_logs_or_texts_repeats_no_value(reply_type: str) -> None:
     encoded = encode_reply(
         Reply("x@1", reply_type, issue_analysis(summary="token=ab12cd34"), Usage("claude")),
-        shown=("token=ab12cd34",),
+        shown_code=("token=ab12cd34",),
     )
     assert "ab12cd34" not in encoded.reply
 
 
 def test_rule_10_answer_in_a_thread_repeats_shown_code() -> None:
     answer = Reply("x@1", "comment_reply", issue_analysis(summary=FROM_CODE), Usage("claude"))
-    assert FROM_CODE in json.loads(encode_reply(answer, shown=(SOCKET,)).reply)["summary"]
+    assert FROM_CODE in json.loads(encode_reply(answer, shown_code=(SOCKET,)).reply)["summary"]
 
 
 def test_rule_10_code_is_redacted_before_a_reply_may_repeat_it() -> None:
@@ -278,7 +278,7 @@ def test_rule_10_code_is_redacted_before_a_reply_may_repeat_it() -> None:
     reply = pull_request_analysis(summary=f"See {url} and DB_PASSWORD={TOKEN}")
     encoded = encode_reply(
         Reply("x@1", "pull_request_analysis", reply, Usage("claude")),
-        shown=(url, f"DB_PASSWORD={TOKEN}"),
+        shown_code=(url, f"DB_PASSWORD={TOKEN}"),
     )
     assert "s3cret" not in encoded.reply
     assert TOKEN not in encoded.reply

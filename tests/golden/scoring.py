@@ -68,7 +68,7 @@ def find_posted(reply: PullRequestAnalysis, facts: PullRequestFacts) -> Posted:
     """Return the findings that the service would post. `facts` are those after the second look at
     the reply.
     """
-    found, patches = facts.with_reply(reply).found, facts.selection.shown_patches
+    found, patches = facts.with_reply(reply).findings, facts.selection.shown_patches
     reported = [
         finding
         for finding in reply.findings
@@ -281,7 +281,7 @@ def score_look(case: LookCase, facts: PullRequestFacts) -> Score:
     """Score the second look: a true finding is to be kept, a false one dropped. `understated` has
     unproved ones.
     """
-    kept = [entry for entry, _ in facts.found.raised]
+    kept = [entry for entry, _ in facts.findings.raised]
     about = (f"{case.finding.path}:{case.finding.line} {case.finding.title}",)
     unproved = about if any(entry.unseen for entry in kept) else ()
     if case.is_true:

@@ -249,7 +249,7 @@ def test_a_finding_that_rests_on_a_line_that_was_not_shown_is_only_in_the_commen
     found = finding(path="shop.py", line=2, quote="    return area(2)", rests_on=rests_on)
     facts = gather(fake_reader(pull_request(), (CALLER,), head_files=OTHER))
     facts = facts.with_reply(pull_request_analysis(findings=[found]))
-    assert (len(facts.found.raised), len(facts.found.inline)) == (1, inline)
+    assert (len(facts.findings.raised), len(facts.findings.inline)) == (1, inline)
 
 
 KEY = "\n".join(
@@ -336,5 +336,5 @@ def test_finding_at_a_line_around_a_hunk_is_listed_without_a_line() -> None:
     found = finding(path="area.py", line=3, quote="    x = 3")
     facts = gather(reader()).with_reply(pull_request_analysis(findings=[found]))
     assert "R    3       x = 3" in facts.files[0].numbered
-    ((entry, _),) = facts.found.raised
-    assert (entry.path, entry.line, facts.found.inline) == ("area.py", None, ())
+    ((entry, _),) = facts.findings.raised
+    assert (entry.path, entry.line, facts.findings.inline) == ("area.py", None, ())

@@ -226,7 +226,7 @@ def test_committed_credential_is_not_asked_about() -> None:
     )
     facts = gather_review(added, limits=FAILING)
     assert [
-        entry.severity for entry, _ in facts.with_reply(pull_request_analysis()).found.raised
+        entry.severity for entry, _ in facts.with_reply(pull_request_analysis()).findings.raised
     ] == ["critical"]
     assert shown_in(facts) == {}
 
@@ -315,7 +315,7 @@ DROPPED = "dropped"
 def test_new_finding_after_the_second_look(
     confidence: float, verdicts: list[FindingVerdict], result: float | str
 ) -> None:
-    raised = look_at(at_area(confidence=confidence), *verdicts).found.raised
+    raised = look_at(at_area(confidence=confidence), *verdicts).findings.raised
     assert [entry.confidence for entry, _ in raised] == ([] if result == DROPPED else [result])
     assert [located.finding.confidence for _, located in raised] == (
         [] if result == DROPPED else [result]
@@ -337,7 +337,7 @@ def test_new_finding_after_the_second_look(
 def test_finding_remembers_the_fact_that_was_not_shown(
     confidence: float, given: FindingVerdict, unseen: str
 ) -> None:
-    ((entry, _),) = look_at(at_area(confidence=confidence), given).found.raised
+    ((entry, _),) = look_at(at_area(confidence=confidence), given).findings.raised
     assert entry.unseen == unseen
 
 
@@ -348,7 +348,7 @@ def test_note_that_lines_are_not_shown_proves_nothing() -> None:
     assert "are not shown]" in "".join(one.numbered for one in shown_in(facts, found)["files"])
     invented = fact("proved", "not shown")
     facts = apply_second_look(facts, FindingVerdicts(verdicts=[verdict(invented, invented)]))
-    assert facts.found.raised == ()
+    assert facts.findings.raised == ()
 
 
 # A finding that hangs on a fact
