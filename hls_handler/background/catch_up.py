@@ -65,7 +65,7 @@ COUNTS = ("hooks", "looked_at", "fetched", "accepted", "unread", "lost", "remain
 
 
 @dataclass(slots=True)
-class Report:
+class CatchUpReport:
     hooks: int = 0
     looked_at: int = 0  # attempts in GitHub's lists
     fetched: int = 0  # payloads
@@ -183,11 +183,11 @@ class CatchUp:
     def close(self) -> None:
         self._clients.close()
 
-    def run(self, *, dry_run: bool = False) -> Report:
+    def run(self, *, dry_run: bool = False) -> CatchUpReport:
         """Read all hooks once. A dry run only fills `missed` of the report. Raises
         `StoreUnavailable`.
         """
-        report = self.report = Report()
+        report = self.report = CatchUpReport()
         self._failures_in_a_row = 0
         self._names |= self.store.catch_up.repository_names()
         try:
@@ -417,7 +417,7 @@ class CatchUpLoop:
             )
             raise
 
-    def _show(self, report: Report) -> None:
+    def _show(self, report: CatchUpReport) -> None:
         self._lost += report.lost
         last_run = self._health.clock().isoformat(timespec="seconds")
         self._health.set_metrics(

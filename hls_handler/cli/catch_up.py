@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from hls_handler.app import Service
-from hls_handler.background.catch_up import CatchUp, Listening, Report
+from hls_handler.background.catch_up import CatchUp, CatchUpReport, Listening
 from hls_handler.cli.options import (
     AsJson,
     Config,
@@ -86,7 +86,7 @@ def catch_up(
         raise typer.Exit(1)
 
 
-def _run(settings: Settings, *, dry_run: bool) -> Report:
+def _run(settings: Settings, *, dry_run: bool) -> CatchUpReport:
     with open_store(settings) as store:
         prompts = ReloadingLibrary(
             lambda: load_checked(settings), *settings.prompts.folders.values()
@@ -150,7 +150,7 @@ def _print_list(missed: Sequence[Missed]) -> None:
         print_line(f"{sent}  {attempt.guid[:8]}  {attempt.status_code:>6}  {event:<28}  {where}")
 
 
-def _print_counts(report: Report, *, dry_run: bool) -> None:
+def _print_counts(report: CatchUpReport, *, dry_run: bool) -> None:
     looked_at = (
         f"{count(report.looked_at, 'attempt')} of {count(report.hooks, 'webhook')} looked at"
     )

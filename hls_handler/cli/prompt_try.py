@@ -68,7 +68,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.store.conversations import ConversationHistory, ConversationRef, ConversationState
 from hls_handler.trials.replay import read_posted_history, read_unstored
-from hls_handler.trials.sender import Question, Sender, UnusableAnswer
+from hls_handler.trials.sender import Sender, TriedQuestion, UnusableAnswer
 from hls_handler.trials.trial import Trial, require_event
 from hls_handler.web.webhook import check_payload
 from hls_handler.wording import add_usd, count, format_usd
@@ -333,7 +333,7 @@ def _explain_ignored(routed: Rule | Ignored) -> str:
 def _to_document(
     chosen: Chosen,
     tried: Tried,
-    questions: Sequence[Question],
+    questions: Sequence[TriedQuestion],
     settings: Settings,
 ) -> dict[str, object]:
     """Return the document of --json, without the source of the replies."""
@@ -365,7 +365,7 @@ def _outcome_to_dict(outcome: Outcome) -> dict[str, object]:
     return fields
 
 
-def _question_to_dict(question: Question) -> dict[str, object]:
+def _question_to_dict(question: TriedQuestion) -> dict[str, object]:
     """Return one question with its answer. Of a call that failed, the answer's values are null."""
     rendered = question.rendered
     answer = question.answer
@@ -391,7 +391,7 @@ def _question_to_dict(question: Question) -> dict[str, object]:
     }
 
 
-def _sum_cost(questions: Sequence[Question]) -> float | None:
+def _sum_cost(questions: Sequence[TriedQuestion]) -> float | None:
     answers = [question.answer for question in questions]
     return add_usd(answer.usage.cost_usd for answer in answers if answer is not None)
 
@@ -410,7 +410,7 @@ def _print_chosen(chosen: Chosen, settings: Settings) -> None:
 def _print_run(
     chosen: Chosen,
     tried: Tried,
-    questions: Sequence[Question],
+    questions: Sequence[TriedQuestion],
     settings: Settings,
 ) -> None:
     console = Console(highlight=False, emoji=False, markup=False)
@@ -434,7 +434,7 @@ def _print_run(
     print_line(f"{tried.state:<11} {tried.reason}")
 
 
-def _print_question(question: Question) -> None:
+def _print_question(question: TriedQuestion) -> None:
     answer = question.answer
     print_line("task")
     _print_text(question.rendered.task)

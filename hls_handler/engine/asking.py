@@ -66,7 +66,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.settings.providers import Claude
 from hls_handler.store.calls import FAILED, UNAVAILABLE, NewCall, StartedCall
 from hls_handler.store.limits import OVER_BUDGET, Limit, limit_calls, list_budgets, share_limit
-from hls_handler.store.questions import Question
+from hls_handler.store.questions import QuestionTexts
 from hls_handler.store.replies import ESTIMATED
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.wording import count, was_or_were
@@ -241,7 +241,7 @@ class _Asked:
         return self._end_valid(call, answer, cache_key)
 
     def _begin(
-        self, estimate: Usage, question: Question | None, *, is_cache_miss: bool
+        self, estimate: Usage, question: QuestionTexts | None, *, is_cache_miss: bool
     ) -> StartedCall:
         """Record the start of a call. Raises what `ClaudeCalls.begin` raises.
 
@@ -500,14 +500,14 @@ def find_outsider(job: Job) -> str | None:
 
 def make_question(
     rendered: RenderedPrompt, digest: bytes, correction: UnusableReply | None
-) -> Question:
+) -> QuestionTexts:
     """Return what is sent. `digest` is that of the first question, which a correction follows."""
     schema = json.dumps(request_schema(rendered.schema), indent=2)
     if correction is None:
-        return Question(digest, rendered.system, schema, rendered.task)
+        return QuestionTexts(digest, rendered.system, schema, rendered.task)
     message = CORRECTION.format(problem=correction.problem)
     digest = hashlib.sha256(digest + correction.text.encode("utf-8", "surrogatepass")).digest()
-    return Question(digest, rendered.system, schema, message, is_correction=True)
+    return QuestionTexts(digest, rendered.system, schema, message, is_correction=True)
 
 
 def digest_request(rendered: RenderedPrompt) -> bytes:

@@ -39,7 +39,7 @@ IN_TEST = 0.3  # factor
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Replacement:
     """Removed and added lines that follow each other, without those that only moved."""
 
     first: int  # line of the new file at which it is
@@ -65,7 +65,7 @@ class ChangedText:
         return self.text.path
 
     @cached_property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[Replacement, ...]:
         return tuple(_list_runs(self.patch))
 
 
@@ -133,7 +133,7 @@ class _FileReader:
         imports = [line for line in file.text.lines if IMPORT.match(line)]
         self.imported = set(WORD.findall("\n".join(imports))) - CONTROL
 
-    def add_run(self, run: Run) -> None:
+    def add_run(self, run: Replacement) -> None:
         if not run.removed and not run.added:
             return
         removed = self._list_words(run.removed)
@@ -177,7 +177,7 @@ class _FileReader:
                 weight *= MOVED
             name.used = max(name.used, weight)
 
-    def _add_owners(self, run: Run) -> None:
+    def _add_owners(self, run: Replacement) -> None:
         begins = self.text.list_begins(min(run.first, self.text.last))[:MAX_DEPTH]
         around = [self.text.find_definition(begin) for begin in begins]
         lines = [*run.removed, *run.added.values()]
@@ -227,7 +227,7 @@ class _FileReader:
         return name
 
 
-def _list_runs(patch: Patch) -> Iterator[Run]:
+def _list_runs(patch: Patch) -> Iterator[Replacement]:
     """Yield the runs of a patch, without blank lines and those that only moved or were indented."""
     removed = {_squeeze(line) for line in patch.lines if line.mark == "-"}
     added = {_squeeze(line) for line in patch.lines if line.mark == "+"}
@@ -241,7 +241,7 @@ def _list_runs(patch: Patch) -> Iterator[Run]:
             if not is_changed:
                 continue
             new = [line for line in run if _squeeze(line) not in unread]
-            yield Run(
+            yield Replacement(
                 first,
                 tuple(line.text for line in new if line.mark == "-"),
                 {line.number: line.text for line in new if line.mark == "+"},

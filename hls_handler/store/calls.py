@@ -60,7 +60,7 @@ from hls_handler.store.limits import (
     read_states,
     refuse_review,
 )
-from hls_handler.store.questions import Question, Questions
+from hls_handler.store.questions import Questions, QuestionTexts
 from hls_handler.store.replies import CACHED, ESTIMATED, StoredReply
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey
 from hls_handler.wording import count
@@ -146,7 +146,7 @@ class NewCall:
     model: str
     provider: str | None = None  # the name that `end` counts; None without fallbacks
     estimate: Usage | None = None  # upper; None: the cost counts as 0
-    question: Question | None = None  # is stored
+    question: QuestionTexts | None = None  # is stored
     is_cache_miss: bool = False  # count a question that the cache of replies did not answer
 
 

@@ -19,7 +19,7 @@ _OF_SYSTEM = _s.digest == bindparam("of_system", type_=LargeBinary())
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class QuestionTexts:
     """The texts that one call sends. The untrusted text in it is cleaned and redacted."""
 
     digest: bytes  # SHA-256 that identifies it among those of the delivery
@@ -49,7 +49,7 @@ class Questions:
             index_elements=["delivery_id", "digest"]
         )
 
-    def keep(self, connection: Connection, delivery_id: int, question: Question) -> None:
+    def keep(self, connection: Connection, delivery_id: int, question: QuestionTexts) -> None:
         """Store a question in the caller's transaction, unless it is stored already."""
         texts = f"{question.system}\0{question.schema}"
         digest = hashlib.sha256(texts.encode("utf-8", "surrogatepass")).digest()

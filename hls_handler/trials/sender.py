@@ -26,7 +26,7 @@ class UnusableAnswer(Permanent):
 
 
 @dataclass(slots=True)
-class Question:
+class TriedQuestion:
     """A request of a trial, and what came of it."""
 
     rendered: RenderedPrompt
@@ -43,7 +43,7 @@ class Sender:
     """
 
     claude: Providers
-    questions: list[Question] = field(default_factory=list, init=False)  # since `begin`
+    questions: list[TriedQuestion] = field(default_factory=list, init=False)  # since `begin`
     _limit: Limit | None = field(default=None, init=False)
 
     def begin(self, limit: Limit | None) -> None:
@@ -95,7 +95,7 @@ class Sender:
     ) -> Reply | UnusableReply:
         estimate = provider.upper_estimate(rendered, correction=correction)
         self._check_limit(estimate)
-        question = Question(rendered, estimate.model, correction)
+        question = TriedQuestion(rendered, estimate.model, correction)
         self.questions.append(question)
         answer = provider.ask(rendered, correction=correction)
         prompt = rendered.prompt

@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.deliveries import Accepted, Checkpoint, End, NewDelivery
 from hls_handler.storage import Storage
-from hls_handler.store.questions import Question
+from hls_handler.store.questions import QuestionTexts
 from tests.queue.builders import (
     SAME_BODY,
     Skew,
@@ -126,7 +126,7 @@ def test_redelivered_dead_letter_can_be_ignored(store: Storage) -> None:
 
 def test_dead_letter_that_is_ignored_now_loses_its_questions_with_its_body(store: Storage) -> None:
     lease = begin(store, "g1")
-    start_call(store, lease, question=Question(b"1", "You review.", "{}", "It crashes."))
+    start_call(store, lease, question=QuestionTexts(b"1", "You review.", "{}", "It crashes."))
     store.queue.finish(lease, End("dead", "locked"))
     assert store.questions.find("g1", b"1") is not None
     accept(store, ignored("g1"))

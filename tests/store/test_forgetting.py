@@ -21,7 +21,7 @@ from hls_handler.db.tables import (
 )
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
-from hls_handler.store.questions import Question
+from hls_handler.store.questions import QuestionTexts
 from hls_handler.store.replies import NO_REPLIES, StoredReply
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.store.texts import NewText, document_scope, issue_scope
@@ -142,7 +142,7 @@ def test_deliveries_about_a_person_lose_their_content_and_are_still_duplicates(
 
 
 def test_questions_and_replies_go_and_are_not_used_again(store: Storage) -> None:
-    question = Question(b"1", "You review.", "{}", "Thanks, @mona!")
+    question = QuestionTexts(b"1", "You review.", "{}", "Thanks, @mona!")
     key = CacheKey(1, b"a question")
     lease = begin(store, "paid", number=7, sender="lisa")
     call = start_call(store, lease, question=question)

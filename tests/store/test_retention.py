@@ -14,7 +14,7 @@ from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
 from hls_handler.store.interruptions import NewerEvents
-from hls_handler.store.questions import Question
+from hls_handler.store.questions import QuestionTexts
 from tests.e2e.service import Waiting
 from tests.handlers.world import pull_request_analysis
 from tests.postgres import ON_POSTGRESQL
@@ -56,7 +56,7 @@ def process_delivery(store: Storage, guid: str) -> None:
     lease = begin(store, guid)
     store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}"))
     end_call(store, lease, PROMPT, "ok", 0.25)
-    start_call(store, lease, question=Question(b"1", "You review.", "{}", "A patch"), index=1)
+    start_call(store, lease, question=QuestionTexts(b"1", "You review.", "{}", "A patch"), index=1)
     reply = pull_request_analysis()
     record_reply(
         store,
