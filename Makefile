@@ -17,7 +17,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/pytho
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term
 
 .DEFAULT_GOAL := help
-.PHONY: help init run demo test test-all programs lint style types pytest rest check bench load crash simulate rounds machines hostile histories eval clean
+.PHONY: help init run demo test test-all programs lint style types pytest rest check bench load crash simulate rounds machines hostile histories mutants eval clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,12 +101,16 @@ hostile: .venv/ready-dev
 histories: .venv/ready-dev
 	@ALL_HISTORIES=1 $(BIN)/python -m pytest tests/batches/test_undo.py tests/batches/test_first_text.py
 
+# list the changes of a file that no test notices: FILE=hls_handler/review/ledger.py, or SEED=84 COUNT=100
+mutants: .venv/ready-dev
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m tests.mutants "$(FILE)" "$(SEED)" "$(COUNT)"
+
 # ask Claude about the golden cases: EVAL="--judge MODEL --max-usd 4" (costs money)
 eval: .venv/ready-dev
 	@$(BIN)/python -m tests.golden.evaluate $(EVAL)
 
 clean: ## remove .venv and test caches, but not data/
-	rm -rf .venv .venv.* .coverage .coverage.* .mypy_cache .pytest_cache .reports .ruff_cache .hypothesis
+	rm -rf .venv .venv.* .coverage .coverage.* .mypy_cache .pytest_cache .reports .ruff_cache .hypothesis .mutants
 
 # The environment is built in .venv.new, because a running service uses .venv. A build that fails changes nothing.
 .venv/ready: pyproject.toml $(NEEDED)
