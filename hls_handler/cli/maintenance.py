@@ -17,7 +17,6 @@ from hls_handler.cli.options import (
     find_user,
     load,
     log_as_operator,
-    open_store,
     require_confirmation,
     require_existing_store,
 )
@@ -59,7 +58,7 @@ def pause(
     settings = load(config, credentials=False)
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
-    with open_store(settings) as store:
+    with require_existing_store(settings) as store:
         store.pauses.pause(repository, reason=add_author(reason), by=log_as_operator(settings))
         name = (repository or "").lower()
         current = next(
@@ -83,7 +82,7 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
     settings = load(config, credentials=False)
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
-    with open_store(settings) as store:
+    with require_existing_store(settings) as store:
         ended = store.pauses.resume(repository, by=log_as_operator(settings))
         others = store.pauses.active()
         queued = store.searches.count(DeliverySearch(state="queued", repository=repository))

@@ -143,8 +143,7 @@ def require_existing_store(settings: Settings) -> Iterator[Storage]:
     where = settings.sources.where("storage.url")
     fail(
         f"there is no database at {file.absolute()} yet ({where} names it; `hls serve` creates it);"
-        " to read the deliveries of a service, run this command in its folder and with its"
-        " settings file (--config)"
+        " run this command in the folder of the service, and with its settings file (--config)"
     )
 
 

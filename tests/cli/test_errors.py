@@ -53,14 +53,17 @@ def test_a_database_error_during_a_write_is_reported_with_its_setting(
     )
 
 
-def test_a_command_that_reads_deliveries_creates_no_database(hls: Hls, folder: Path) -> None:
-    result = hls("why", "octo/widgets#7")
+@pytest.mark.parametrize("command", ["why octo/widgets#7", "pause", "resume"])
+def test_a_command_about_a_service_creates_no_database(
+    hls: Hls, folder: Path, command: str
+) -> None:
+    result = hls(*command.split())
     assert result.exit_code == 1
     assert (
         result.stderr
         == f"there is no database at {folder}/hls.db yet ({folder}/settings.yaml:4 (storage.url)"
-        " names it; `hls serve` creates it); to read the deliveries of a service, run this"
-        " command in its folder and with its settings file (--config)\n"
+        " names it; `hls serve` creates it); run this command in the folder of the service, and"
+        " with its settings file (--config)\n"
     )
     assert not (folder / "hls.db").exists()
 
