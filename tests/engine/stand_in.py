@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from hls_handler.events import Account as HlsAccount
+from hls_handler.events import Comment as HlsComment
 from hls_handler.events import Issue, PullRequest
+from hls_handler.events import Review as HlsReview
 from hls_handler.github.api import GithubApi, WriteGuard
 from hls_handler.github.checks import CHECK_NAME, GithubChecks
 from hls_handler.github.client import Github
+from hls_handler.github.comment_body import marker
 from hls_handler.github.connection import Call, HttpResponse
-from hls_handler.github.values import ChangedFile
+from hls_handler.github.values import ChangedFile, ReviewComment, ReviewThread
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.apps import InstallationToken
-from hls_handler.sandbox.objects import Account, Comment, Conversation, Installation, Permission
+from hls_handler.sandbox.objects import (
+    Account,
+    Attempt,
+    Comment,
+    Conversation,
+    Installation,
+    Job,
+    Permission,
+    Reaction,
+    Review,
+    Run,
+)
 from hls_handler.sandbox.state import State
 from tests.github_fake.faults import Fault, Faults
+from tests.github_fake.git import LocalMirrors
 from tests.github_fake.reader import SETTINGS, LocalTransport, SandboxReader
 
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TOKEN = InstallationToken(
     Installation(1, 1, Account("octo", 7, "Organization"), None, {}),
     None,
@@ -59,6 +75,7 @@ class StandIn(Github):
         self.repository = repository
         self.token: InstallationToken | None = TOKEN  # None: the personal token of `state.me`
         self.faults = Faults()
+        self.mirrors = LocalMirrors(SETTINGS.base_url)
         self.calls: list[str] = []  # as "POST /issues/1/comments", in order
         # run during every request: before it has an effect, and when it had one
         self.on_call: Callable[[str], None] = lambda _call: None
@@ -107,8 +124,14 @@ class StandIn(Github):
         files: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         """Store what an event says. `files` are those of its pull request."""
-        repository = recorded.load("issues.opened").payload["repository"]
-        self.state.seed(event, {"repository": repository, **payload}, files=files)
+        home: Any = recorded.load("issues.opened").payload["repository"]
+        owner, _, name = self.repository.partition("/")
+        names = {
+            "full_name": self.repository,
+            "name": name,
+            "owner": {**home["owner"], "login": owner},
+        }
+        self.state.seed(event, {"repository": {**home, **names}, **payload}, files=files)
 
     def put_issue(self, issue: Issue) -> None:
         """Create or edit an issue. An existing one keeps its labels."""
@@ -117,6 +140,94 @@ class StandIn(Github):
     def put_pull_request(self, pull: PullRequest, *files: ChangedFile) -> None:
         payload = {"action": "edited", "pull_request": pull_document(pull)}
         self.seed_event("pull_request", payload, files=[file_document(file) for file in files])
+
+    def put_comments(self, number: int, comments: Sequence[HlsComment]) -> None:
+        conversation = self.conversation(number)
+        added = [
+            Comment(comment.id, _to_account(comment.user), comment.body, NOW, NOW)
+            for comment in comments
+        ]
+        changed = replace(conversation, comments=(*conversation.comments, *added))
+        self.state.change(lambda world: world.with_conversation(changed))
+
+    def put_review(
+        self, number: int, review: HlsReview, comments: Sequence[ReviewComment] = ()
+    ) -> None:
+        """Add a review with comments on lines."""
+        pull = self.conversation(number)
+        author = _to_account(review.user)
+        documents = [
+            {"id": 1000 * review.id + place, "diff_hunk": comment.hunk, **asdict(comment)}
+            for place, comment in enumerate(comments, start=1)
+        ]
+        added = Review(
+            review.id, author, review.state, review.body, pull.head_sha, NOW, tuple(documents)
+        )
+        changed = replace(pull, reviews=(*pull.reviews, added))
+        self.state.change(lambda world: world.with_conversation(changed))
+
+    def put_run(self, run: Mapping[str, Any], *attempts: Sequence[Job]) -> None:
+        """Store a workflow run and the jobs of its attempts: 70101 is the first job of the first
+        attempt of run 70.
+        """
+        self.seed_event("workflow_run", {"action": "completed", "workflow_run": run})
+        stored: list[Attempt] = []
+        for number, jobs in enumerate(attempts, start=1):
+            first = 1000 * run["id"] + 100 * number + 1
+            numbered = tuple(
+                replace(job, document={**job.document, "id": first + place})
+                for place, job in enumerate(jobs)
+            )
+            stored.append(Attempt(number, {**run, "run_attempt": number}, numbered))
+        changed = Run(self.repository, run["id"], tuple(stored))
+        self.state.change(lambda world: world.with_run(changed))
+
+    def put_threads(self, number: int, threads: Sequence[ReviewThread]) -> None:
+        """Replace the review threads that HLS opened."""
+        me, pull = self.state.me, self.conversation(number)
+        reviews: list[Review] = []
+        reactions: list[Reaction] = []
+        for thread in threads:
+            first = {"id": thread.comment_id, "body": marker(f"finding {thread.key}")}
+            answers = [(me, marker(f"reply {key}")) for key in thread.own_replies]
+            answers += [(Account(one.author, 50, "User"), one.body) for one in thread.replies]
+            reviews.append(
+                Review(thread.comment_id, me, "commented", "", pull.head_sha, NOW, (first,))
+            )
+            first_id = 1000 * thread.comment_id
+            for number, (author, body) in enumerate(answers, start=first_id):
+                answer = {"id": number, "body": body, "in_reply_to_id": thread.comment_id}
+                reviews.append(
+                    Review(number, author, "commented", "", pull.head_sha, NOW, (answer,))
+                )
+            for content, logins in (("+1", thread.thumbs_up), ("-1", thread.thumbs_down)):
+                reactions += [Reaction(thread.comment_id, login, content) for login in logins]
+        resolved = {one.comment_id: one.resolved_by or "" for one in threads if one.is_resolved}
+        changed = replace(
+            pull, reviews=tuple(reviews), resolved=resolved, reactions=tuple(reactions)
+        )
+        self.state.change(lambda world: world.with_conversation(changed))
+
+    def commit(
+        self,
+        files: Mapping[str, str | bytes],
+        name: str = "",
+        *,
+        branch: str = "",
+        parent: str = "",
+    ) -> str:
+        """Store a commit with exactly these files, as the newest of the branch, and return its id:
+        `name` if that is given.
+        """
+        commit = self.mirrors.commit(self.repository, files, name, parent=parent)
+        if branch:
+            self.state.change(lambda world: world.with_ref(self.repository, branch, commit))
+        return commit
+
+    def put_files(self, ref: str, files: Mapping[str, str]) -> None:
+        """Store files of a branch or commit for the API alone."""
+        for path, text in files.items():
+            self.state.set_file(self.repository, path, text, branch=ref)
 
     def relabel(self, number: int, *labels: str) -> None:
         """Replace the labels, as a person does."""
@@ -183,7 +294,7 @@ class StandIn(Github):
 
     def reader(self, repository: str, *, bot: HlsAccount | None = None) -> SandboxReader:
         self._use()
-        return SandboxReader(self.state, repository, self._api)
+        return SandboxReader(self.state, repository, self._api, mirrors=self.mirrors)
 
     def checks(
         self,
@@ -208,6 +319,10 @@ def _raise_once(error: Exception, call: str) -> Callable[[str], None]:
     return fail
 
 
+def _to_account(account: HlsAccount) -> Account:
+    return Account(account.login, account.id, account.type)
+
+
 def visible_text(comment: Comment) -> str:
     """Return a comment without footer and invisible lines."""
     lines = comment.body.partition("\n***\n")[0].split("\n")
@@ -222,7 +337,8 @@ def issue_document(issue: Issue) -> dict[str, Any]:
 
 def pull_document(pull: PullRequest) -> dict[str, Any]:
     document = asdict(pull)
-    document["head"] = {"sha": document.pop("head_sha"), "ref": document.pop("head_ref")}
+    head = {"sha": document.pop("head_sha"), "ref": document.pop("head_ref")}
+    document["head"] = {**head, "label": f"{pull.user.login}:{head['ref']}"}
     document["base"] = {"sha": document.pop("base_sha"), "ref": document.pop("base_ref")}
     del document["comments"]
     return document

@@ -40,9 +40,9 @@ from tests.engine.world import MakeWorld, World, library, settings
 from tests.handlers.world import (
     RecordedJob,
     event,
-    fake_reader,
     file,
     finding,
+    open_github,
     pull_request,
     pull_request_analysis,
 )
@@ -58,7 +58,7 @@ REFUSED = Permanent("Claude gave no usable reply")
 def facts_of(*paths: str, verify: bool = True) -> PullRequestFacts:
     """Facts of files that need one call each."""
     files = tuple(file(path, LONG, additions=60, deletions=0) for path in paths)
-    reader = fake_reader(pull_request(changed_files=len(files)), files)
+    reader = open_github(pull_request(changed_files=len(files)), files).reader("octo/hello")
     limits = PromptLimits(800, is_review=True, review=Review(verify=verify, fail_on="high"))
     return pull_request_input.gather(Source(event(pull_request()), reader, EMPTY_HISTORY, limits))
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import SecretStr
 
 from hls_handler.events import Account
+from hls_handler.git.mirror import Mirrors
 from hls_handler.github.api import GithubApi
 from hls_handler.github.connection import Call as GithubCall
 from hls_handler.github.connection import HttpResponse
@@ -83,13 +84,21 @@ def _response(status: int, document: object, headers: Mapping[str, str]) -> Http
 class SandboxReader(GithubReader):
     """Reads one repository of the stand-in GitHub."""
 
-    def __init__(self, state: State, repository: str, api: GithubApi | None = None) -> None:
+    def __init__(
+        self,
+        state: State,
+        repository: str,
+        api: GithubApi | None = None,
+        *,
+        mirrors: Mirrors | None = None,
+    ) -> None:
         """`api` is by default a new client of the stand-in."""
         if api is None:
             transport = LocalTransport(state)
             api = GithubApi(SETTINGS, now=lambda: datetime.now(UTC), transport=transport)
         bot = Account(state.me.login, state.me.id, state.me.type)
-        super().__init__(api.of(repository), RepositoryLabels(time.monotonic), bot=bot)
+        labels = RepositoryLabels(time.monotonic)
+        super().__init__(api.of(repository), labels, bot=bot, mirrors=mirrors)
         self._state = state
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:

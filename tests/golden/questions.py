@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
-from hls_handler.events import Event, parse_event
+from hls_handler.events import Event, PullRequest, parse_event
 from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.source import CommitFiles
 from hls_handler.github.values import (
     ChangedFile,
-    RepositoryLabel,
-    ReviewContext,
-    WorkflowJob,
-    WorkflowStep,
 )
 from hls_handler.handlers.registry import handler_for
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Rule
+from hls_handler.sandbox.objects import Job
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.sections import Repository
 from hls_handler.trials.replay import StoredFacts, read_unstored
-from tests.engine.fakes import FakeReader
 from tests.golden.cases import Case, CaseError, IssueCase, PublicPull, PullRequestCase, WorkflowCase
 from tests.golden.second_look_cases import LookCase
-from tests.handlers.events import RUN, START, job, run_event
-from tests.handlers.world import count_changes, event, fake_reader, issue, pull_request
+from tests.handlers import conversation
+from tests.handlers.events import RUN, START, run_event
+from tests.handlers.world import count_changes, event, issue, open_github, pull_request
 
 REPOSITORY = "octo/hello"  # the repository of the events of tests/handlers
 
@@ -86,29 +82,30 @@ def _find_prompt(event_key: str, effective: EffectiveSettings, library: Library)
     return names[0]
 
 
-@dataclass
-class _PublicReader(FakeReader):
-    """Reads from GitHub what is beside the pull request: its repository at the head commit,
-    guidance, issues.
+class _PublicReader:
+    """A pull request as it was just opened, with what GitHub has beside it: its repository at the
+    head commit, guidance, issues.
     """
 
-    public: GithubReader
+    def __init__(
+        self, public: GithubReader, pull: PullRequest, files: Sequence[ChangedFile]
+    ) -> None:
+        self.review_context = public.review_context
+        self.files_at = public.files_at
+        self.labels = public.labels
+        self._pull = pull
+        self._files = tuple(files)
 
-    def review_context(
-        self, number: int, base_ref: str, *, guidance: Sequence[str]
-    ) -> ReviewContext:
-        return self.public.review_context(number, base_ref, guidance=guidance)
+    def pull_request(self, number: int) -> PullRequest:
+        return self._pull
 
-    def files_at(self, sha: str) -> CommitFiles:
-        return self.public.files_at(sha)
-
-    def labels(self) -> tuple[RepositoryLabel, ...]:
-        return self.public.labels()
+    def files(self, number: int) -> tuple[ChangedFile, ...]:
+        return self._files
 
 
 def _read_event(
     case: PullRequestCase, public: PublicPull, github: ReadOnlyGithub
-) -> tuple[Event, FakeReader]:
+) -> tuple[Event, GithubReader]:
     """Read a pull request as if it were just opened; with the head, description and diff of the set
     if that has them.
 
@@ -125,53 +122,50 @@ def _read_event(
     if public.head:
         changes |= {"head_sha": public.head, "title": case.title, "body": case.description}
     pull = replace(opened.pull_request, **changes)
-    fake = fake_reader(pull, files).github
-    return replace(opened, pull_request=pull, is_recent=True), _PublicReader(fake, reader)
+    opened = replace(opened, pull_request=pull, is_recent=True)
+    return opened, cast("GithubReader", _PublicReader(reader, pull, files))
 
 
-def to_event(case: Case) -> tuple[Event, FakeReader]:
+def to_event(case: Case) -> tuple[Event, GithubReader]:
     match case:
         case PullRequestCase():
             pull = pull_request(
                 title=case.title, body=case.description, **count_changes(case.files)
             )
-            return event(pull), fake_reader(pull, case.files, head_files=case.repository)
+            github = open_github(pull, case.files, head_files=case.repository)
+            return event(pull), github.reader(REPOSITORY)
         case LookCase():
             pull = pull_request(title=case.title, body="", **count_changes(case.files))
-            return event(pull), fake_reader(pull, case.files, head_files=case.repository)
+            github = open_github(pull, case.files, head_files=case.repository)
+            return event(pull), github.reader(REPOSITORY)
         case IssueCase():
             opened = issue(title=case.title, body=case.body, labels=())
-            return event(opened), fake_reader(opened)
+            return event(opened), open_github(opened).reader(REPOSITORY)
         case WorkflowCase():
-            pull = pull_request(head_sha=RUN.head_sha)
-            failed, log = _to_job(case)
+            pull = pull_request(head_sha=RUN.head_sha, head_ref=RUN.head_branch)
             run = replace(RUN, name=case.workflow)
-            reader = fake_reader(
-                pull,
-                tuple(
-                    ChangedFile(path, None, "modified", additions=1, deletions=1, patch=None)
-                    for path in case.changed
-                ),
-                jobs_of={1: (failed,)},
-                logs={failed.id: log},
-                pulls={f"{RUN.head_owner}:{RUN.head_branch}": (pull,)},
-            )
-            return run_event(run), reader
+            files = [
+                ChangedFile(path, None, "modified", additions=1, deletions=1, patch=None)
+                for path in case.changed
+            ]
+            github = open_github(pull, files)
+            github.put_run({**conversation.RUN, "name": case.workflow}, [_to_job(case)])
+            return run_event(run), github.reader(REPOSITORY)
 
 
 # each step of a case begins so many seconds after the last one; its log lines are 1 ms apart
 STEP_S = 10
 
 
-def _to_job(case: WorkflowCase) -> tuple[WorkflowJob, str]:
-    steps: list[WorkflowStep] = []
+def _to_job(case: WorkflowCase) -> Job:
+    steps: list[dict[str, object]] = []
     lines: list[str] = []
     for number, (name, texts) in enumerate(case.log, start=1):
         began = START + timedelta(seconds=STEP_S * number)
         conclusion = "failure" if name == case.failed else "success"
-        steps.append(
-            WorkflowStep(number, name, conclusion, began, began + timedelta(seconds=STEP_S - 1))
-        )
+        ended = began + timedelta(seconds=STEP_S - 1)
+        times = {"started_at": began.isoformat(), "completed_at": ended.isoformat()}
+        steps.append({"number": number, "name": name, "conclusion": conclusion, **times})
         for index, text in enumerate(texts):
             lines.append(f"{began + timedelta(milliseconds=index):%Y-%m-%dT%H:%M:%S.%f}0Z {text}")
-    return job(name=case.workflow, steps=tuple(steps)), "\n".join(lines)
+    return conversation.job(case.workflow, "\n".join(lines), steps=steps)

@@ -17,10 +17,8 @@ from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.objects import (
     Account,
-    Attempt,
     Conversation,
     Job,
-    Run,
 )
 from hls_handler.sandbox.state import State
 from hls_handler.settings.sections import Repository
@@ -91,6 +89,14 @@ def annotation(message: str, level: str = "failure", path: str = ".github", line
     """Return an annotation, as GitHub itself writes it unless `path` is given."""
     place = {"path": path, "start_line": line, "end_line": line}
     return {**place, "annotation_level": level, "title": None, "message": message}
+
+
+def release(number: int = 501, tag: str = "v1.4.0", hour: int = 9, **known: Any) -> dict[str, Any]:
+    plain = {"name": "More", "body": "There is more.", "draft": False, "prerelease": False}
+    at = f"2026-11-20T{hour:02}:00:00Z"
+    more = {"author": person("mona"), "published_at": at, "target_commitish": "main"}
+    url = f"https://github.com/{REPOSITORY}/releases/tag/{tag}"
+    return {"id": number, "tag_name": tag, "html_url": url, **plain, **more, **known}
 
 
 @dataclass(frozen=True)
@@ -286,13 +292,7 @@ class Home:
         """Let a workflow run end. `earlier` are the jobs of its earlier attempts."""
         earlier: Sequence[Sequence[Job]] = known.pop("earlier", ())
         run = {**RUN, "run_attempt": len(earlier) + 1, **known}
-        self.seed("workflow_run", "completed", workflow_run=run)
-        attempts = [
-            Attempt(number, {**run, "run_attempt": number}, _number(listed, run["id"], number))
-            for number, listed in enumerate([*earlier, jobs], 1)
-        ]
-        stored = Run(REPOSITORY, run["id"], tuple(attempts))
-        self.state.change(lambda world: world.with_run(stored))
+        self.client.put_run(run, *earlier, jobs)
         return self.send("workflow_run", "completed", workflow_run=run, workflow={})
 
     def seed(self, event: str, action: str | None, by: str = "mona", **objects: Any) -> None:
@@ -338,12 +338,3 @@ def open_home(world: World, **entry: Any) -> Home:
     home = Home(world, state, StandIn(state, REPOSITORY))
     home.seed("issues", "opened", issue={"number": FALLBACK_ISSUE, "title": "Events"})
     return home
-
-
-def _number(jobs: Sequence[Job], run: int, attempt: int) -> tuple[Job, ...]:
-    """Return the jobs with ids: 70101 is the first of the first attempt of run 70."""
-    first = 1000 * run + 100 * attempt + 1
-    return tuple(
-        replace(one, document={**one.document, "id": first + place})
-        for place, one in enumerate(jobs)
-    )

@@ -116,7 +116,6 @@ RELEASE = Release(
 ANNOUNCEMENT = ReleaseAnalysis(
     worth_saying=True, headline="More", announcement="There is more.", highlights=[]
 )
-PREVIOUS = replace(RELEASE, id=500, tag="v1.3.0", published_at=at(-3600))
 
 
 def release_event(release: Release) -> Event:

@@ -19,9 +19,9 @@ from tests.handlers.world import (
     analysis,
     comment_of,
     event,
-    fake_reader,
     issue,
     make_rule,
+    open_github,
     pull_request,
 )
 
@@ -49,7 +49,7 @@ def test_comment_goes_to_the_conversation_in_the_payload_else_to_the_fallback_is
 
 
 def test_only_the_state_of_the_conversation_is_read() -> None:
-    reader = fake_reader(pull_request(state="closed"))
+    reader = open_github(pull_request(state="closed")).reader("octo/hello")
     assert (
         generic.gather(Source(PUSH, reader, EMPTY_HISTORY, PromptLimits(1_000))) == GenericFacts()
     )

@@ -13,20 +13,18 @@ from hls_handler.analysis import REPLY_TYPES, ReplyFields
 from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import HANDLED_EVENTS, Event, Issue, Label, PullRequest
-from hls_handler.github.values import Commit, Comparison
+from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.registry import HANDLERS, handler_for
 from hls_handler.routing import WebhookEnvelope
-from tests.engine.fakes import FakeReader
+from tests.engine.stand_in import StandIn
+from tests.handlers import conversation
 from tests.handlers.events import (
     ANNOUNCEMENT,
     ANSWER,
     CHECK,
-    JOB,
-    LOG,
-    PREVIOUS,
     QUESTION,
     RELEASE,
     RUN,
@@ -39,13 +37,13 @@ from tests.handlers.events import (
 from tests.handlers.world import (
     RecordedJob,
     event,
-    fake_reader,
     file,
     finding,
     issue,
     issue_analysis,
     labels_of,
     make_rule,
+    open_github,
     pull_request,
     pull_request_analysis,
     request,
@@ -60,7 +58,7 @@ CONVERSATIONS: dict[str, Issue | PullRequest] = {
     "issues": issue(),
     "pull_request": pull_request(),
     "pull_request_review": pull_request(),
-    "workflow_run": pull_request(head_sha=RUN.head_sha),
+    "workflow_run": pull_request(head_sha=RUN.head_sha, head_ref=RUN.head_branch),
     "check_run": pull_request(head_sha=CHECK.head_sha),
     "issue_comment": issue(),
     "release": issue(),
@@ -94,19 +92,25 @@ EVENTS: dict[str, Event] = {
 }
 
 
-def reader(now: Issue | PullRequest) -> FakeReader:
-    return fake_reader(
-        now,
-        FILES,
-        (review(),),
-        (review_comment(), review_comment("Why?", line=None, hunk="")),
-        comments=(QUESTION,),
-        jobs_of={1: (JOB,)},
-        logs={JOB.id: LOG},
-        pulls={"mona:fix": (now,)} if isinstance(now, PullRequest) else {},
-        released=(RELEASE, PREVIOUS),
-        comparison=Comparison(1, (Commit("abc", "Fix", "mona"),)),
-    )
+def publish(github: StandIn, release: dict[str, Any]) -> None:
+    """Add a release with a commit of its own."""
+    sha = f"{release['id']:040x}"
+    commit = {"sha": sha, "commit": {"message": "Fix", "author": {"name": "mona"}}, "author": None}
+    github.state.change(lambda world: world.with_commit("octo/hello", commit))
+    github.state.change(lambda world: world.with_ref("octo/hello", release["tag_name"], sha))
+    github.seed_event("release", {"action": "published", "release": release})
+
+
+def reader(now: Issue | PullRequest) -> GithubReader:
+    github = open_github(now, FILES)
+    if isinstance(now, PullRequest):
+        comments = (review_comment(), review_comment("Why?", line=None, hunk=""))
+        github.put_review(now.number, review(), comments)
+    github.put_comments(now.number, [QUESTION])
+    github.put_run(conversation.RUN, [conversation.job()])
+    publish(github, conversation.release(500, "v1.3.0", hour=8))
+    publish(github, conversation.release())
+    return github.reader("octo/hello")
 
 
 every_handler = pytest.mark.parametrize(("name", "handler"), HANDLERS.items(), ids=HANDLERS.keys())
@@ -186,7 +190,8 @@ def test_variables_match_the_declared_types(name: str, handler: Handler) -> None
         assert shape.validate_python(value, strict=True) == value
 
 
-@pytest.mark.parametrize("name", [name for name in HANDLERS if name != "release"])
+# a release has no conversation, and GitHub lists open pull requests of a run's branch
+@pytest.mark.parametrize("name", sorted(HANDLERS.keys() - {"release", "workflow_run"}))
 def test_closed_conversation_is_not_processed(name: str) -> None:
     conversation = replace(CONVERSATIONS[name], state="closed")
     with pytest.raises(Superseded, match=r"octo/hello#\d is closed"):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
 from hls_handler.analysis import PullRequestAnalysis
-from hls_handler.errors import Permanent
-from hls_handler.git.mirror import Hit
-from hls_handler.github.source import CommitFiles
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.look_up import look_up
 from hls_handler.handlers.pull_request_facts import LookedUp, PullRequestFacts
@@ -20,12 +16,12 @@ from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.second_look import list_names
 from hls_handler.path_globs import PathFilter
 from hls_handler.settings.sections import Review
-from tests.engine.fakes import FakeReader, FakeRepositoryFiles
+from tests.engine.stand_in import StandIn
 from tests.handlers.world import (
     event,
-    fake_reader,
     file,
     finding,
+    open_github,
     pull_request,
     pull_request_analysis,
 )
@@ -43,13 +39,13 @@ FILES = {
 LIMITS = PromptLimits(10_000, ignored_paths=PathFilter(("secret/**",)), is_review=True)
 
 
-def read_from(reader: FakeReader, limits: PromptLimits = LIMITS) -> Source:
+def make_github() -> StandIn:
+    return open_github(pull_request(), (file("app/rename.py", PATCH),), head_files=FILES)
+
+
+def make_source(limits: PromptLimits = LIMITS, github: StandIn | None = None) -> Source:
+    reader = (github or make_github()).reader("octo/hello")
     return Source(event(pull_request()), reader, EMPTY_HISTORY, limits)
-
-
-def make_source(limits: PromptLimits = LIMITS) -> Source:
-    changed = file("app/rename.py", PATCH)
-    return read_from(fake_reader(pull_request(), (changed,), head_files=FILES), limits)
 
 
 def reply(*names: str, confidence: float = 0.9) -> PullRequestAnalysis:
@@ -93,36 +89,12 @@ def test_what_has_no_place_is_not_found(name: str) -> None:
     assert find(make_source(), name, "set_entry").not_found == (name,)
 
 
-class Unsearched(FakeRepositoryFiles):
-    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
-        raise Permanent("the repository has too many lines")
-
-
-class UnsearchedReader(FakeReader):
-    def files_at(self, sha: str) -> CommitFiles:
-        return Unsearched(self.github, sha)
-
-
-class Unread(FakeRepositoryFiles):
-    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
-        raise AssertionError("without a mirror, a request reads these texts")
-
-
-class UnreadReader(FakeReader):
-    def files_at(self, sha: str) -> CommitFiles:
-        return Unread(self.github, sha)
-
-
 def test_nothing_is_said_of_a_name_that_could_not_be_searched() -> None:
-    source = make_source()
-    facts = gather(source).with_reply(reply("absent"))
-    assert isinstance(source.reader, FakeReader)
-    source.reader.github.no_mirror = "git is not installed"
-    unread = read_from(UnreadReader(source.reader.github))
-    assert look_up(facts, list_names(facts), unread) == LookedUp()
-    source.reader.github.no_mirror = ""
-    failing = read_from(UnsearchedReader(source.reader.github))
-    assert look_up(facts, list_names(facts), failing) == LookedUp()
+    facts = gather(make_source()).with_reply(reply("absent"))
+    github = make_github()
+    github.mirrors.is_enabled = False
+    assert look_up(facts, list_names(facts), make_source(github=github)) == LookedUp()
+    assert github.calls == []
 
 
 def show(facts: PullRequestFacts, source: Source) -> tuple[list[str], tuple[str, ...]]:

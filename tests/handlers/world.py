@@ -20,10 +20,8 @@ from hls_handler.analysis import (
     Usage,
 )
 from hls_handler.deliveries import End
-from hls_handler.errors import HlsError
 from hls_handler.events import (
     Account,
-    Comment,
     Event,
     Issue,
     Label,
@@ -31,7 +29,7 @@ from hls_handler.events import (
     Repository,
     Review,
 )
-from hls_handler.github.values import ChangedFile, ReviewComment, ReviewContext, ReviewThread
+from hls_handler.github.values import ChangedFile, ReviewComment, ReviewThread
 from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.changed_files import Selection, select_files
@@ -54,9 +52,12 @@ from hls_handler.path_globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.review.blocks import Block
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.routing import Rule
+from hls_handler.sandbox import objects as sandbox
+from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.repository import FileProblems
-from tests.engine.fakes import FakeGithub, FakeReader
+from tests.engine.fakes import HLS
+from tests.engine.stand_in import StandIn
 from tests.routing.world import settings
 
 MONA = Account("mona", 1, "User")
@@ -162,34 +163,38 @@ def count_changes(files: Sequence[ChangedFile]) -> dict[str, int]:
     return {"changed_files": len(files), "additions": added, "deletions": removed}
 
 
-def fake_reader(
-    now: Issue | PullRequest,
-    files: Sequence[ChangedFile] = (),
-    reviews: tuple[Review, ...] = (),
-    review_comments: tuple[ReviewComment, ...] = (),
+def open_github(
+    now: Issue | PullRequest, files: Sequence[ChangedFile] = (), **known: Any
+) -> StandIn:
+    """octo/hello with one issue or pull request; `known` as for `put_pull_request`."""
+    github = StandIn(State(me=sandbox.Account(HLS.login, HLS.id, HLS.type)), "octo/hello")
+    if isinstance(now, Issue):
+        github.put_issue(now)
+    else:
+        put_pull_request(github, now, files, **known)
+    return github
+
+
+def put_pull_request(
+    github: StandIn,
+    now: PullRequest,
+    files: Sequence[ChangedFile],
     *,
-    comments: tuple[Comment, ...] = (),
-    pulls: Mapping[str, tuple[PullRequest, ...]] | None = None,
-    review_threads: tuple[ReviewThread, ...] = (),
-    context: ReviewContext | HlsError | None = None,
+    threads: Sequence[ReviewThread] = (),
     head_files: Mapping[str, str] | None = None,
-    **known: Any,
-) -> FakeReader:
-    """A repository with one issue or pull request. `head_files` by path; `known` are fields of
-    `FakeGithub`.
+    base_files: Mapping[str, str] | None = None,
+) -> None:
+    """Create or edit a pull request with the numbers that it has, whatever its files. `head_files`
+    are those of its head commit, by path.
     """
-    github, number = FakeGithub(**known), now.number
-    github.issues = {number: now} if isinstance(now, Issue) else {}
-    if isinstance(now, PullRequest):
-        github.pull_requests[number], github.changed[number] = now, tuple(files)
-        github.head_files = {
-            f"{now.head_sha}:{path}": text for path, text in (head_files or {}).items()
-        }
-        github.contexts = {now.base_ref: context or ReviewContext()}
-    github.reviews_of[number], github.review_threads_of[number] = reviews, review_threads
-    github.review_comments_of = {review.id: review_comments for review in reviews}
-    github.comments_of[number], github.pulls_from = comments, dict(pulls or {})
-    return FakeReader(github)
+    github.put_pull_request(now, *files)
+    counts = {name: getattr(now, name) for name in ("changed_files", "additions", "deletions")}
+    pull = github.conversation(now.number)
+    changed = replace(pull, document={**pull.document, **counts})
+    github.state.change(lambda world: world.with_conversation(changed))
+    github.put_threads(now.number, threads)
+    github.commit(head_files or {}, now.head_sha)
+    github.put_files(now.base_ref, base_files or {})
 
 
 @dataclass
@@ -431,6 +436,6 @@ def gather_review(
         ReviewThread(901, entry.key, False, None, (), (), (), ()) for entry in record.ledger
     )
     given = PromptLimits(tokens, **{"is_review": True, **(limits or {})})
-    reader = fake_reader(now, files, review_threads=threads)
+    reader = open_github(now, files, threads=threads).reader("octo/hello")
     history = EmptyHistory(reviewed=record)
     return pull_request_input.gather(Source(event(pull_request()), reader, history, given))

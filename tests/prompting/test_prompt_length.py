@@ -12,13 +12,8 @@ import pytest
 
 from hls_handler.engine.recording_job import read_facts
 from hls_handler.events import Account, Label, Repository
-from hls_handler.github.values import (
-    GUIDANCE_PATHS,
-    GuidanceFile,
-    LinkedIssue,
-    ReviewComment,
-    ReviewContext,
-)
+from hls_handler.github.reader import GithubReader
+from hls_handler.github.values import GUIDANCE_PATHS, ReviewComment
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import list_parts
 from hls_handler.handlers.reader import EMPTY_HISTORY
@@ -26,11 +21,12 @@ from hls_handler.handlers.registry import HANDLERS
 from hls_handler.handlers.shown_context import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
 from hls_handler.prompting.render import render
 from hls_handler.question import estimate_tokens
+from tests.engine.stand_in import StandIn
 from tests.handlers.world import (
     event,
-    fake_reader,
     file,
     issue,
+    open_github,
     pull_request,
     review,
     review_event,
@@ -67,6 +63,10 @@ COMMENTS = tuple(
 )
 
 
+def read(github: StandIn) -> GithubReader:
+    return github.reader("octo/hello")
+
+
 def issue_facts() -> Mapping[str, object]:
     handler, subject = (
         HANDLERS["issues"],
@@ -74,7 +74,7 @@ def issue_facts() -> Mapping[str, object]:
     )
     received = event(subject)
     return handler.variables(
-        read_facts(handler, Source(received, fake_reader(subject), EMPTY_HISTORY, BUDGET))
+        read_facts(handler, Source(received, read(open_github(subject)), EMPTY_HISTORY, BUDGET))
     )
 
 
@@ -82,17 +82,19 @@ def pull_request_facts() -> Mapping[str, object]:
     handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
     received = event(subject)
     return handler.variables(
-        read_facts(handler, Source(received, fake_reader(subject, FILES), EMPTY_HISTORY, BUDGET))
+        read_facts(
+            handler, Source(received, read(open_github(subject, FILES)), EMPTY_HISTORY, BUDGET)
+        )
     )
 
 
 def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
     handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
-    context = ReviewContext(
-        guidance=tuple(GuidanceFile(path, LONG) for path in GUIDANCE_PATHS),
-        linked_issues=tuple(LinkedIssue(number, NAME, LONG) for number in (1, 2, 3)),
-    )
-    reader = fake_reader(subject, FILES[:5], context=context)
+    subject = replace(subject, body=f"Fixes #1, fixes #2, fixes #3. {LONG}")
+    github = open_github(subject, FILES[:5], base_files=dict.fromkeys(GUIDANCE_PATHS, LONG))
+    for number in (1, 2, 3):
+        github.put_issue(issue(number=number, title=NAME, body=LONG))
+    reader = read(github)
     limits = PromptLimits(input_tokens, is_review=True)
     first, *_ = list_parts(
         read_facts(handler, Source(event(subject), reader, EMPTY_HISTORY, limits))
@@ -103,7 +105,9 @@ def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
 def review_facts() -> Mapping[str, object]:
     handler, one = HANDLERS["pull_request_review"], review(body=LONG, user=SOMEBODY)
     received = review_event(one, PULL_REQUEST)
-    reader = fake_reader(PULL_REQUEST, reviews=(one,), review_comments=COMMENTS)
+    github = open_github(PULL_REQUEST)
+    github.put_review(PULL_REQUEST.number, one, COMMENTS)
+    reader = read(github)
     return handler.variables(read_facts(handler, Source(received, reader, EMPTY_HISTORY, BUDGET)))
 
 

@@ -51,16 +51,17 @@ from hls_handler.review.record import (
     parse_record,
 )
 from hls_handler.settings.sections import Review
-from tests.engine.fakes import FakeReader
+from tests.engine.stand_in import StandIn
 from tests.engine.world import library
 from tests.handlers.world import (
     RecordedJob,
     count_changes,
     event,
-    fake_reader,
     finding,
+    open_github,
     pull_request,
     pull_request_analysis,
+    put_pull_request,
 )
 
 HANDLER = PullRequestHandler()
@@ -134,11 +135,8 @@ class Reviewed:
     threads: Sequence[ReviewThread] = ()
     next_id: int = 100
     writers: Sequence[str] = ("mona",)  # mona is the author, too
-    heads: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
-    reader: FakeReader | None = None  # of the last review
-    unreadable: (
-        Collection[str] | Permanent
-    ) = ()  # paths of the head that are not read, or why none is
+    github: StandIn = field(default_factory=lambda: open_github(pull_request()))
+    unreadable: Collection[str] = ()  # paths of the head that are not read
 
     def review(
         self,
@@ -151,14 +149,13 @@ class Reviewed:
         """Review the pull request of an event. Raises what `run` raises."""
         now = received.pull_request
         assert now is not None
-        permissions = dict.fromkeys(self.writers, "write")
-        known: dict[str, Any] = {"permissions": permissions, "head_files": head_files}
-        self.reader = fake_reader(now, files, review_threads=tuple(self.threads), **known)
-        self.reader.github.on_call = self._check_readable
-        self.heads |= self.reader.github.head_files
-        self.reader.github.head_files |= self.heads
+        for login in self.writers:
+            self.github.permit(login, "write")
+        put_pull_request(self.github, now, files, threads=self.threads, head_files=head_files)
+        self.github.calls.clear()
+        reader = self.github.reader("octo/hello")
         facts = pull_request_input.gather(
-            Source(received, self.reader, EmptyHistory(reviewed=self.record), limits)
+            Source(received, reader, EmptyHistory(reviewed=self.record), limits)
         )
         job = ReviewJob(received, facts, reply_to=reply_to, first_id=self.next_id)
         HANDLER.run(job)
@@ -175,10 +172,6 @@ class Reviewed:
         ]
         self.threads, self.next_id = (*answered, *opened), self.next_id + len(opened)
         return job
-
-    def _check_readable(self, call: str) -> None:
-        if isinstance(self.unreadable, Permanent) and call.startswith("head_files"):
-            raise self.unreadable
 
 
 def found(path: str, line: int, quote: str, **known: object) -> Finding:
@@ -256,10 +249,7 @@ class Pushes(Reviewed):
         self.looks = 0
         self.number += 1
         files = self._list_files({**head, **dict.fromkeys(deleted, "")}, deleted)
-        hidden = {
-            *deleted,
-            *(self.unreadable if not isinstance(self.unreadable, Permanent) else ()),
-        }
+        hidden = {*deleted, *self.unreadable}
         texts = {path: text for path, text in {**self.base, **head}.items() if path not in hidden}
         now = pull_request(head_sha=f"{self.number:07x}".ljust(40, "0"), **count_changes(files))
         limits = PromptLimits(

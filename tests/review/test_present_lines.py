@@ -154,12 +154,6 @@ def question(pushes: Pushes, number: int = 1) -> EarlierFinding:
     return next(one for one in asked if isinstance(one, EarlierFinding) and one.number == number)
 
 
-def reads(pushes: Pushes) -> list[str]:
-    """The requests for files of the head. Without a grammar, only questions need some."""
-    assert pushes.reader is not None
-    return [call for call in pushes.reader.github.calls if call.startswith("head_files")]
-
-
 LONG = "".join(
     f"def f_{n}(x):\n    a = {n}\n    b = x + {n}\n    return a + b\n\n\n" for n in range(40)
 )
@@ -224,14 +218,23 @@ def test_question_names_the_file_to_which_the_lines_moved() -> None:
     assert "R    2 +     y = eval(x)" in asked.code
 
 
-@pytest.mark.parametrize("is_listed", [True, False])
+@pytest.mark.parametrize("is_refused", [True, False])
 def test_finding_whose_lines_cannot_be_read_is_not_asked_about_and_stays_undecided(
-    is_listed: bool,
+    is_refused: bool,
 ) -> None:
     pushes = Pushes({"a.py": LONG})
+
+    def refuse(call: str) -> None:
+        """Refuse the query for files, after that for review threads."""
+        if call == "POST /graphql" and pushes.github.calls.count(call) > 1:
+            raise Permanent("GitHub answered 403")
+
     pushes.push({"a.py": IN_LONG}, findings=[AT_20])
     head = {"a.py": LONG.replace(*NEAR_END)}
-    pushes.unreadable = Permanent("GitHub answered 403") if is_listed else ["a.py"]
+    pushes.unreadable = ["a.py"]
+    if is_refused:
+        pushes.github.mirrors.is_enabled = False
+        pushes.github.on_call = refuse
     assert pushes.push(head) == "failure"
     assert (pushes.questions, pushes.entry(1).is_undecided, pushes.entry(1).was_left_out) == (
         [],
@@ -240,7 +243,7 @@ def test_finding_whose_lines_cannot_be_read_is_not_asked_about_and_stays_undecid
     )
     why = (
         "GitHub answered 403"
-        if is_listed
+        if is_refused
         else "its file is binary, or over 200,000 bytes, or one of too many"
     )
     assert (
@@ -251,6 +254,8 @@ def test_finding_whose_lines_cannot_be_read_is_not_asked_about_and_stays_undecid
     assert pushes.push(head, requested="new") == "failure"
     assert pushes.calls == calls
     pushes.unreadable = ()
+    pushes.github.mirrors.is_enabled = True
+    pushes.github.on_call = lambda _call: None
     assert pushes.push(head, requested="new", verdicts=[said(1, "gone")]) == "success"
 
 
@@ -279,11 +284,15 @@ def test_files_of_several_findings_are_read_with_one_request_and_only_if_the_pat
     findings = [found(path, 101, "line 100 fault of a text") for path in faults]
     assert pushes.push(faults, findings=findings) == "failure"
     moved = text.replace("line 180 of", "line 180 or")
+    pushes.github.mirrors.is_enabled = False
+    pushes.github.put_files("2".rjust(7, "0").ljust(40, "0"), {"a.txt": moved, "b.txt": moved})
     pushes.push(
         {"a.txt": moved, "b.txt": moved, "c.txt": text.replace("line 100 of", "line 100 other of")}
     )
     assert pushes.questions == [1, 2, 3]
-    assert reads(pushes) == ["head_files a.txt b.txt"]
+    # review threads, guidance and linked issues, files
+    assert pushes.github.calls.count("POST /graphql") == 3
+    assert "R  101   line 100 of a text" in question(pushes, 2).code
     assert "R  101 + line 100 other of a text" in question(pushes, 3).code
 
 

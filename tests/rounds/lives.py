@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from hls_handler.actions import EnsureCheck, EnsureReply
 from hls_handler.analysis import Reply, ReplyFields, Usage
 from hls_handler.events import REQUEST_KEY, RequestedReview
-from hls_handler.github.values import Blob, ChangedFile, ReviewThread, ThreadReply
+from hls_handler.github.values import ChangedFile, ReviewThread, ThreadReply
 from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.asking import VERIFY_PROMPT, Asking
 from hls_handler.handlers.handler import common_variables
@@ -29,12 +29,12 @@ from hls_handler.review.ledger import is_failing
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.sections import Review
 from tests.engine.world import library
-from tests.handlers.world import count_changes, event, fake_reader, pull_request
+from tests.handlers.world import count_changes, event, pull_request, put_pull_request
 from tests.review.pushes import HANDLER, Reviewed, ReviewJob
 from tests.rounds.authors import Author, Edit
 from tests.rounds.code import FAULTY, Files, find_calls, find_faults
 from tests.rounds.prompt_reader import FAULT_NAME, ClaudeKind, Reader
-from tests.rounds.repository import Repository
+from tests.rounds.repository import compare, to_texts
 
 PROMPT = "pull_requests/analyze"
 WRITER, READER = "mona", "guest"
@@ -121,8 +121,8 @@ class Life:
         self.seed, self.counts = seed, counts
         self.random = Random(seed)
         self.author = Author(Random(seed))
-        self.repository = Repository(folder / f"{seed}")
         self.reviewed = Reviewed()
+        self.github = self.reviewed.github
         self.reader = Reader(Random(seed), claude, self.author.faults)
         self.keys: dict[int, set[str]] = {}  # of the comments about faults that are there since
         self.raised: dict[int, str] = {}  # the line of each fault when it was raised
@@ -172,12 +172,12 @@ class Life:
         author = self.author
         texts = f"{author.base}"
         if texts not in self.bases:
-            self.bases[texts] = self.repository.commit(author.base)
-        sha, base_sha = self.repository.commit(author.head), self.bases[texts]
+            self.bases[texts] = self.github.commit(to_texts(author.base))
+        sha, base_sha = self.github.commit(to_texts(author.head)), self.bases[texts]
         present = find_faults(author.head)
         failing = {one for one in present if is_failing(author.faults[one].severity, "high")}
         state = author.pushed[-1]
-        changed = self.repository.compare(base_sha, sha)
+        changed = compare(self.github.mirrors.folder("octo/hello"), base_sha, sha)
         return Head(sha, state.head, state.base, base_sha, changed, present, frozenset(failing))
 
     def review(self, action: str, requested: RequestedReview | None = None) -> None:
@@ -186,21 +186,12 @@ class Life:
         received = replace(event(now), action=action)
         if requested is not None:
             received = replace(received, payload={REQUEST_KEY: {"review": requested}})
-        texts = {path: "".join(f"{line}\n" for line in lines) for path, lines in head.files.items()}
-        before = {path: "".join(f"{line}\n" for line in lines) for path, lines in head.base.items()}
-        blobs = {f"{head.sha}:{file.path}": Blob(file.sha or "") for file in head.changed}
-        reader = fake_reader(
-            now,
-            head.changed,
-            review_threads=tuple(self.reviewed.threads),
-            permissions={WRITER: "write"},
-            head_files=texts,
-            blobs=blobs,
-        )
-        for name in (head.base_sha, "main", "refs/heads/main"):
-            reader.github.head_files |= {f"{name}:{path}": text for path, text in before.items()}
-        self.reviewed.heads |= reader.github.head_files
-        reader.github.head_files |= self.reviewed.heads
+        threads = self.reviewed.threads
+        self.github.permit(WRITER, "write")
+        base_files = to_texts(head.base)
+        put_pull_request(self.github, now, head.changed, threads=threads, base_files=base_files)
+        self.github.put_files(head.sha, to_texts(head.files))
+        reader = self.github.reader("octo/hello")
         job = LifeJob(received, None, first_id=self.reviewed.next_id, reader=self.reader)
         history = EmptyHistory(reviewed=self.reviewed.record)
         job.facts = pull_request_input.gather(Source(received, reader, history, LIMITS))
