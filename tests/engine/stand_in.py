@@ -77,6 +77,7 @@ class StandIn(Github):
         self.faults = Faults()
         self.mirrors = LocalMirrors(SETTINGS.base_url)
         self.calls: list[str] = []  # as "POST /issues/1/comments", in order
+        self.targets: list[str] = []  # their paths with queries
         # run during every request: before it has an effect, and when it had one
         self.on_call: Callable[[str], None] = lambda _call: None
         self.on_response: Callable[[str], None] = lambda _call: None
@@ -90,6 +91,7 @@ class StandIn(Github):
         name = f"{call.verb} {path}"
         call.before_send()
         self.calls.append(name)
+        self.targets.append(call.target)
         self.on_call(name)
         fault = self.faults.take("github", call.verb, path)
         if fault is not None:

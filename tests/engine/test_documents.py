@@ -10,13 +10,16 @@ import pytest
 from hls_handler.engine.documents import FILES_PER_READ, Documents
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Repository
+from hls_handler.git.host import MirrorUnavailable
 from hls_handler.handlers.reader import StoredSection
 from hls_handler.path_globs import EMPTY_PATH_FILTER
 from hls_handler.retrieval.words import question_words
-from tests.engine.world import QUESTION, MakeWorld, World, settings
+from tests.engine.world import QUESTION, MakeStandIn, StandInWorld, settings
 
 REPOSITORY = Repository(186853002, "Codertocat/Hello-World", False, None, "main", None)
 ONE, TWO = "1" * 40, "2" * 40
+HEAD = "GET /git/ref/heads/main"  # the request for the newest commit
+TOO_SLOW = "reading the mirror took longer than 30 s"
 PROXY = "# Proxy\n\nThe service runs behind nginx.\n"
 FILES = {
     "README.md": "A service.\n",
@@ -26,73 +29,77 @@ FILES = {
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> World:
-    opened = make_world()
+def world(make_stand_in: MakeStandIn) -> StandInWorld:
+    opened = make_stand_in()
     push(opened, ONE, FILES)
     return opened
 
 
-def push(world: World, commit: str, files: dict[str, str]) -> None:
+def push(world: StandInWorld, commit: str, files: dict[str, str]) -> None:
     """Make a commit the head of the branch, an hour after the last one."""
+    world.github.commit(files, commit, branch="main")
+    wait_an_hour(world)
+
+
+def wait_an_hour(world: StandInWorld) -> None:
     world.advance(3_601)
-    world.github.heads["main"] = commit
-    world.github.head_files |= {f"{commit}:{path}": text for path, text in files.items()}
     world.github.calls.clear()
+    world.github.mirrors.reads.clear()
 
 
-def update(world: World, repository: Repository = REPOSITORY) -> str:
+def update(world: StandInWorld, repository: Repository = REPOSITORY) -> str:
     problems: list[str] = []
     documents = Documents(world.store.texts, None, problems.append)
     documents.update(repository, world.github.reader(repository.full_name))
     return "; ".join(problems).removeprefix("the documentation of the repository was not read: ")
 
 
-def find(world: World, question: str) -> tuple[StoredSection, ...]:
+def find(world: StandInWorld, question: str) -> tuple[StoredSection, ...]:
     return world.store.texts.find_sections(
         REPOSITORY.id, question_words(question, ""), EMPTY_PATH_FILTER
     )
 
 
-def fail_at(world: World, call: str, *, after: int = 0) -> Callable[[str], None]:
-    """Let git fail at the call that begins so, after as many such calls."""
-    left = [after]
+def fail_at(world: StandInWorld, call: str, *, after: int = 0) -> Callable[[str], None]:
+    """Let git fail at the read that begins so, after as many such reads."""
+    reads = world.github.mirrors.reads
 
     def fail(made: str) -> None:
-        if made.startswith(call):
-            left[0] -= 1
-            if left[0] < 0:
-                world.github.no_mirror = "reading the mirror took longer than 30 s"
+        if made.startswith(call) and sum(read.startswith(call) for read in reads) > after:
+            raise MirrorUnavailable(TOO_SLOW)
 
     return fail
 
 
-def test_first_read_stores_the_sections_of_all_documentation(world: World) -> None:
-    world.github.head_files |= {f"{ONE}:nginx.conf": "nginx", f"{ONE}:nginx.py": "nginx"}
+def test_first_read_stores_the_sections_of_all_documentation(world: StandInWorld) -> None:
+    push(world, ONE, {**FILES, "nginx.conf": "nginx", "nginx.py": "nginx"})
     assert update(world) == ""
     assert find(world, "nginx") == (
         StoredSection("docs/proxy.md", "Proxy", 1, 3, PROXY.strip(), ONE),
     )
     assert [(one.path, one.title) for one in find(world, "start")] == [("docs/start.rst", "Start")]
-    assert world.github.calls == [
-        "head_commit main",
-        f"list_files {ONE}",
-        "head_files README.md docs/proxy.md docs/start.rst",
+    assert world.github.calls == [HEAD]
+    assert world.github.mirrors.reads == [
+        f"list {ONE}",
+        "read README.md docs/proxy.md docs/start.rst",
     ]
 
 
 def test_documentation_is_read_hourly_and_nothing_is_read_if_the_commit_is_the_same(
-    world: World,
+    world: StandInWorld,
 ) -> None:
     update(world)
     update(world)
-    assert len(world.github.calls) == 3
-    push(world, ONE, {})
+    assert (len(world.github.calls), len(world.github.mirrors.reads)) == (1, 2)
+    wait_an_hour(world)
     update(world)
     update(world)
-    assert world.github.calls == ["head_commit main"]
+    assert (world.github.calls, world.github.mirrors.reads) == ([HEAD], [])
 
 
-def test_only_new_and_changed_files_are_read_and_removed_ones_are_forgotten(world: World) -> None:
+def test_only_new_and_changed_files_are_read_and_removed_ones_are_forgotten(
+    world: StandInWorld,
+) -> None:
     update(world)
     push(
         world,
@@ -104,7 +111,7 @@ def test_only_new_and_changed_files_are_read_and_removed_ones_are_forgotten(worl
         },
     )
     update(world)
-    assert world.github.calls[2:] == ["head_files new.txt docs/proxy.md"]
+    assert world.github.mirrors.reads[1:] == ["read new.txt docs/proxy.md"]
     assert [find(world, name) for name in ("nginx", "start")] == [(), ()]
     assert [
         (one.path, one.commit) for one in (*find(world, "apache"), *find(world, "service"))
@@ -115,22 +122,22 @@ def test_only_new_and_changed_files_are_read_and_removed_ones_are_forgotten(worl
 
 
 def test_repository_without_a_mirror_keeps_what_is_stored_and_is_asked_again_after_an_hour(
-    world: World,
+    world: StandInWorld,
 ) -> None:
     update(world)
     push(world, TWO, {"docs/proxy.md": "Apache.\n"})
-    world.github.no_mirror = "git is not installed"
-    assert update(world) == "git is not installed"
+    world.github.mirrors.is_enabled = False
+    assert update(world) == "mirror.enabled is false"
     assert update(world) == ""
-    assert world.github.calls == ["head_commit main", f"list_files {TWO}"]
+    assert world.github.calls == [HEAD]
     assert [one.commit for one in find(world, "nginx")] == [ONE]
-    push(world, TWO, {})
-    world.github.no_mirror = ""
+    wait_an_hour(world)
+    world.github.mirrors.is_enabled = True
     assert update(world) == ""
     assert find(world, "nginx") == ()
 
 
-def test_large_documentation_is_read_in_several_updates(world: World) -> None:
+def test_large_documentation_is_read_in_several_updates(world: StandInWorld) -> None:
     """50 files of 101 sections are more than one update takes."""
     many = {f"{number:03}.md": "# One\n\nTopic.\n" * 101 for number in range(FILES_PER_READ)}
     push(world, TWO, {**many, "099.md": "Last.\n"})
@@ -138,13 +145,13 @@ def test_large_documentation_is_read_in_several_updates(world: World) -> None:
         update(world) == "it is too large for one reading; that for a question in an hour goes on"
     )
     assert find(world, "last") == ()
-    push(world, TWO, {})
+    wait_an_hour(world)
     assert update(world) == ""
     assert [(one.path, one.commit) for one in find(world, "last")] == [("099.md", TWO)]
 
 
 def test_path_that_postgresql_cannot_index_is_left_out_and_a_secret_in_a_heading_is_redacted(
-    world: World,
+    world: StandInWorld,
 ) -> None:
     heading = "# nginx password: hunter2hunter2x\nCaddy.\n"
     push(world, TWO, {"/".join(["d" * 200] * 6) + "/a.md": "Caddy.\n", "b.md": heading})
@@ -154,66 +161,68 @@ def test_path_that_postgresql_cannot_index_is_left_out_and_a_secret_in_a_heading
     assert "hunter2" not in found.title + found.text
 
 
-def test_failure_of_git_in_the_middle_keeps_what_is_stored_without_a_commit(world: World) -> None:
+def test_failure_of_git_in_the_middle_keeps_what_is_stored_without_a_commit(
+    world: StandInWorld,
+) -> None:
     update(world)
     many = {f"{number}.md": f"Topic{number}.\n" for number in range(FILES_PER_READ + 1)}
     push(world, TWO, many)
-    world.github.on_call = fail_at(world, "head_files", after=1)
-    assert update(world) == "reading the mirror took longer than 30 s"
+    world.github.mirrors.on_read = fail_at(world, "read", after=1)
+    assert update(world) == TOO_SLOW
     assert [one.commit for one in (*find(world, "nginx"), *find(world, "topic0"))] == ["", ""]
-    world.github.no_mirror, world.github.on_call = "", lambda _: None
-    push(world, TWO, {})
+    world.github.mirrors.on_read = lambda _read: None
+    wait_an_hour(world)
     update(world)
-    assert world.github.calls[2:] == ["head_files 9.md"]
+    assert world.github.mirrors.reads[1:] == ["read 9.md"]
     assert [one.commit for one in (*find(world, "topic9"), *find(world, "topic0"))] == [TWO, TWO]
     assert find(world, "nginx") == ()
 
 
 @pytest.mark.parametrize(
-    ("call", "no_mirror", "problem", "commit"),
+    ("call", "error", "problem", "commit"),
     [
-        ("head_commit", False, "GitHub answered 403", ONE),
-        ("list_files", False, "GitHub answered 403", ""),
-        ("head_files", False, "GitHub answered 403", ""),
-        ("list_files", True, "reading the mirror took longer than 30 s", ONE),
-        ("head_files", True, "reading the mirror took longer than 30 s", ONE),
-        ("no branch", False, "", ONE),
+        (HEAD, Permanent("GitHub answered 403"), "GitHub answered 403", ONE),
+        ("list", Permanent("GitHub answered 403"), "GitHub answered 403", ""),
+        ("read", Permanent("GitHub answered 403"), "GitHub answered 403", ""),
+        ("list", MirrorUnavailable(TOO_SLOW), TOO_SLOW, ONE),
+        ("read", MirrorUnavailable(TOO_SLOW), TOO_SLOW, ONE),
+        ("no branch", None, "", ONE),
     ],
 )
 def test_error_keeps_what_is_stored(
-    world: World, call: str, no_mirror: bool, problem: str, commit: str
+    world: StandInWorld, call: str, error: Exception | None, problem: str, commit: str
 ) -> None:
     update(world)
     push(world, TWO, {"docs/proxy.md": "Apache.\n"})
     if call == "no branch":
-        del world.github.heads["main"]
+        world.github.state.change(lambda world: replace(world, refs={}))
 
     def fail(made: str) -> None:
-        if made.startswith(call) and not no_mirror:
-            raise Permanent("GitHub answered 403")
+        if made.startswith(call) and error is not None:
+            raise error
 
-    world.github.on_call = fail_at(world, call) if no_mirror else fail
+    world.github.on_call = world.github.mirrors.on_read = fail
     assert (update(world), update(world)) == (problem, "")  # not again within an hour
     assert [(one.path, one.commit) for one in find(world, "nginx")] == [("docs/proxy.md", commit)]
 
 
-def test_outage_of_github_stops_the_delivery_and_is_not_recorded(world: World) -> None:
+def test_outage_of_github_stops_the_delivery_and_is_not_recorded(world: StandInWorld) -> None:
     outage = DependencyDown(
         "GitHub answered 502", dependency="github", remedy="wait", applies_to_all_calls=True
     )
-    world.github.failing.append(outage)
+    world.github.raise_once(outage, HEAD)
     with pytest.raises(DependencyDown):
         update(world)
     assert not world.store.texts.document_index(REPOSITORY.id, "").is_fresh
 
 
-def test_repository_without_a_default_branch_is_not_read(world: World) -> None:
+def test_repository_without_a_default_branch_is_not_read(world: StandInWorld) -> None:
     assert update(world, replace(REPOSITORY, default_branch=None)) == ""
     assert world.github.calls == []
 
 
 def test_text_that_github_does_not_show_is_not_stored_and_secrets_are_redacted(
-    world: World,
+    world: StandInWorld,
 ) -> None:
     push(
         world,
@@ -236,10 +245,10 @@ def test_text_that_github_does_not_show_is_not_stored_and_secrets_are_redacted(
 
 @pytest.mark.parametrize("is_enabled", [True, False])
 def test_documentation_is_read_only_if_settings_and_the_prompt_want_it(
-    make_world: MakeWorld, is_enabled: bool
+    make_stand_in: MakeStandIn, is_enabled: bool
 ) -> None:
-    world = make_world(QUESTION, given=settings(retrieval=is_enabled))
+    world = make_stand_in(QUESTION, given=settings(retrieval=is_enabled))
     world.accept()
     world.finish()
-    reads = [call for call in world.github.calls if call.startswith(("head_commit", "list_files"))]
-    assert reads == (["head_commit master"] if is_enabled else [])
+    reads = [call for call in world.github.calls if "/git/" in call]
+    assert reads == (["GET /git/ref/heads/master"] if is_enabled else [])

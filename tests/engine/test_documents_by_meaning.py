@@ -18,11 +18,10 @@ from hls_handler.reports.delivery_report import DeliveryReport, load_report
 from hls_handler.retrieval.vectors import Vectors
 from hls_handler.settings.providers import Embeddings, Qdrant
 from tests.engine.fakes import ISSUE
-from tests.engine.world import MakeWorld, World, settings
+from tests.engine.world import MakeStandIn, StandInWorld, settings
 from tests.fake_server import FakeServer, Say
 from tests.retrieval.fake_embeddings import KEY, FakeEmbeddings
 
-COMMIT = "c" * 40
 DOCUMENTS = {
     "install.md": "Install with pip on Debian or in a container",
     "backup.md": "Backup copies the database while the service runs",
@@ -69,33 +68,31 @@ def connect(url: str, folder: Path) -> Vectors:
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> World:
-    made = make_world(given=settings(limits={"thread_runs_per_hour": 100}, retrieval=True))
-    made.github.heads = {"master": COMMIT}
-    made.github.head_files = {f"{COMMIT}:{path}": text for path, text in DOCUMENTS.items()}
+def world(make_stand_in: MakeStandIn) -> StandInWorld:
+    made = make_stand_in(given=settings(limits={"thread_runs_per_hour": 100}, retrieval=True))
+    made.github.commit(DOCUMENTS, branch="master")
     return made
 
 
-def ask(world: World, question: str) -> DeliveryReport:
+def ask(world: StandInWorld, question: str) -> DeliveryReport:
     """Process an issue with the question."""
     guid = uuid4().hex
-    world.github.issues[1] = replace(ISSUE, title=question, body="")
+    world.github.put_issue(replace(ISSUE, title=question, body=""))
     world.accept(guid=guid)
     assert world.finish().state == "done"
     return load_report(world.store, world.row(guid))
 
 
 def test_changed_document_is_found_by_its_new_meaning(
-    world: World, vectors: Vectors, embeddings: FakeEmbeddings
+    world: StandInWorld, vectors: Vectors, embeddings: FakeEmbeddings
 ) -> None:
     world.vectors = vectors
     assert ask(world, ROTATE).context == "1 section of secrets.md (about 15 tokens)"
-    world.github.heads = {"master": "d" * 40}
     changed = DOCUMENTS | {
         "secrets.md": "Nothing is here",
         "labels.md": "Secret labels replace others",
     }
-    world.github.head_files = {f"{'d' * 40}:{path}": text for path, text in changed.items()}
+    world.github.commit(changed, branch="master")
     embeddings.embedded.clear()
     world.advance(3601)
     assert ask(world, ROTATE).context == "1 section of labels.md (about 8 tokens)"
@@ -103,7 +100,7 @@ def test_changed_document_is_found_by_its_new_meaning(
 
 
 def test_failing_service_leaves_the_full_text_search_and_is_asked_once(
-    world: World, tmp_path: Path, server: FakeServer, caplog: pytest.LogCaptureFixture
+    world: StandInWorld, tmp_path: Path, server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.says = [Say(503, {"error": {"message": "overloaded"}})]
     reason = (
@@ -127,7 +124,7 @@ def test_failing_service_leaves_the_full_text_search_and_is_asked_once(
 
 
 def test_health_is_restored_by_the_next_answer_of_the_services(
-    world: World, vectors: Vectors, tmp_path: Path, server: FakeServer
+    world: StandInWorld, vectors: Vectors, tmp_path: Path, server: FakeServer
 ) -> None:
     assert "vectors" not in world.health.snapshot().components
     server.says = [Say(503)]
@@ -140,20 +137,20 @@ def test_health_is_restored_by_the_next_answer_of_the_services(
 
 
 def test_both_reasons_are_named_if_neither_documents_nor_vectors_can_be_read(
-    world: World, tmp_path: Path, server: FakeServer
+    world: StandInWorld, tmp_path: Path, server: FakeServer
 ) -> None:
-    world.github.no_mirror = "git is not installed"
+    world.github.mirrors.is_enabled = False
     server.says = [Say(503)]
     with closing(connect(f"{server.url}/v1", tmp_path)) as world.vectors:
         (note,) = ask(world, ROTATE).omitted
     assert note.startswith(
-        "the documentation of the repository was not read: git is not installed; the documentation "
+        "the documentation of the repository was not read: mirror.enabled is false; the documentation "
     )
     assert " was searched by its words alone: the embeddings service answered 503" in note
 
 
 def test_question_is_redacted_before_it_is_embedded(
-    world: World, vectors: Vectors, embeddings: FakeEmbeddings
+    world: StandInWorld, vectors: Vectors, embeddings: FakeEmbeddings
 ) -> None:
     world.vectors = vectors
     secret = "ghp_" + "a1B2" * 9

@@ -342,12 +342,13 @@ def open_world(
 
 @contextmanager
 def open_stand_in(
+    folder: Path | None = None,
     *,
     replies: FakeClaude | None = None,
     given: Settings | None = None,
     is_clock_fixed: bool = False,
 ) -> Iterator[StandInWorld]:
-    with open_store(None, is_clock_fixed=is_clock_fixed) as (store, skew):
+    with open_store(folder, is_clock_fixed=is_clock_fixed) as (store, skew):
         github = StandIn(State(me=Account(HLS.login, HLS.id, HLS.type)))
         github.put_issue(ISSUE)
         claude = replies or FakeClaude([BUG])

@@ -5,15 +5,16 @@ nothing.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from hashlib import sha1
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
 from hls_handler.git.host import MirrorUnavailable
-from hls_handler.git.mirror import Mirrors
+from hls_handler.git.mirror import Mirror, Mirrors
 from hls_handler.settings.model import Mirror as MirrorSettings
+from hls_handler.settings.values import web_url
 
 AUTHOR = "Monalisa Octocat <octocat@example.com> 1795176000 +0000"
 
@@ -24,12 +25,30 @@ def _folder() -> TemporaryDirectory[str]:
     return TemporaryDirectory(prefix="hls-mirrors-")
 
 
+class LocalMirror(Mirror):
+    """A mirror whose reads of files are recorded."""
+
+    def __init__(self, mirrors: LocalMirrors, url: str, token: Callable[[], str]) -> None:
+        super().__init__(mirrors, url, token)
+        self._local = mirrors
+
+    def list_files(self, commit: str, extensions: Collection[str]) -> Mapping[str, str]:
+        self._local.note(f"list {commit}")
+        return super().list_files(commit, extensions)
+
+    def files(self, commit: str, paths: Collection[str]) -> Mapping[str, bytes]:
+        self._local.note(f"read {' '.join(paths)}")
+        return super().files(commit, paths)
+
+
 class LocalMirrors(Mirrors):
     def __init__(self, base_url: str) -> None:
         """`base_url` is that of GitHub's API."""
         self._base_url = base_url
         self._directory: Path | None = None
         self.is_enabled = True
+        self.reads: list[str] = []  # "list COMMIT" and "read a.py b.py"
+        self.on_read: Callable[[str], None] = lambda _read: None  # may raise
         super().__init__(self._find_settings)
 
     def _find_settings(self) -> MirrorSettings:
@@ -39,6 +58,13 @@ class LocalMirrors(Mirrors):
 
     def check_failed(self, folder: Path, commits: Collection[str]) -> None:
         raise MirrorUnavailable("the test has no such commit")
+
+    def of(self, base_url: str, repository: str, token: Callable[[], str]) -> Mirror:
+        return LocalMirror(self, f"{web_url(base_url)}/{repository}.git", token)
+
+    def note(self, read: str) -> None:
+        self.reads.append(read)
+        self.on_read(read)
 
     def folder(self, repository: str) -> Path:
         """Return the git repository of the mirror."""
