@@ -27,16 +27,19 @@ from hls_handler.cli.terminal import (
     is_terminal,
     print_json,
     print_line,
-    print_lines,
     print_table,
     track,
 )
 from hls_handler.deliveries import ListedState, shorten_guid
 from hls_handler.errors import InvalidQuery
-from hls_handler.queue.pauses import Pause, describe_pause, find_pause
+from hls_handler.reports.delivery_list import (
+    Deliveries,
+    ListedDelivery,
+    explain_deliveries,
+    list_deliveries,
+)
 from hls_handler.reports.delivery_query import make_search, parse_shorthands
-from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
-from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.reports.retry import (
     MAX_RESULTS,
     RETRIED,
@@ -51,7 +54,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import DeliverySearch
-from hls_handler.wording import count, format_relative
+from hls_handler.wording import count, format_relative, format_seconds, format_usd
 
 deliveries = typer.Typer(
     help="List, show, retry and discard deliveries. Works while the service runs.",
@@ -122,10 +125,10 @@ def list_(
     search = _parse_search(settings, query, state, repository)
     with require_existing_store(settings) as store:
         rows = list(islice(store.searches.read_all(search), limit))
+        listed = list_deliveries(store, rows)
         if as_json:
-            print_json(deliveries_to_dict(store, rows))
+            print_json(Deliveries(listed))
             return
-        pauses = store.pauses.active()
         total = store.searches.count(search) if is_terminal() else 0
         results = ""
         if search.retried_ms is not None:
@@ -133,89 +136,80 @@ def list_(
     if results:
         print_line(f"{results}.")
     if is_terminal() and rows:
-        _print_table(rows, pauses, total)
+        _print_table(listed, total)
     else:
-        _print_list(rows, pauses)
+        _print_list(listed)
 
 
-SHORT_REASON = 40  # characters of a reason that stands on the line of the event
-COLUMNS = (Column("RECEIVED"), Column("DELIVERY"), Column("STATE"), Column("", is_wide=True))
+COLUMNS = (
+    Column("RECEIVED"),
+    Column("DELIVERY"),
+    Column("STATE"),
+    Column("", is_wide=True),
+    Column("DURATION", is_number=True),
+    Column("COST", is_number=True),
+)
 
 
-def _print_table(rows: Sequence[DeliveryRow], pauses: Sequence[Pause], total: int) -> None:
+def _print_table(listed: Sequence[ListedDelivery], total: int) -> None:
     now = utc_now()
-    cells = []
-    last_reason = None
-    for row in rows:
-        received = Cell(format_relative(row.received_at, now), "dim")
-        state = Cell(row.listed_state, STATE_STYLES[row.state])
-        title = row.title or row.event_key
-        if row.number is not None:
-            title = f"#{row.number} {title}"
-        about = [row.repository, row.sender]
-        if row.title:
-            about.insert(1, row.event_key)
-        if row.is_caught_up:
-            about.append("caught up")
-        below = []
-        reason = row.reason or ""
-        if len(reason) <= SHORT_REASON:
-            about.append(reason)
-        elif reason == last_reason:
-            about.append("the same reason")
-        else:
-            below.append(reason)
-        last_reason = reason
-        pause = find_pause(row.repository, pauses)
-        if row.state == "queued" and pause is not None:
-            below.append(describe_pause(pause))
-        below.insert(0, " · ".join(filter(None, about)))
-        cells.append((received, Cell(shorten_guid(row.guid)), state, Cell(title, below=below)))
+    explanations = explain_deliveries(listed, now)
+    rows = []
+    for delivery in listed:
+        heading = delivery.heading
+        if delivery.number is not None:
+            heading += f" #{delivery.number}"
+        below = [delivery.about, explanations[delivery.delivery]]
+        rows.append(
+            (
+                Cell(format_relative(delivery.received_at, now), "dim"),
+                Cell(shorten_guid(delivery.delivery)),
+                Cell(delivery.state_word, STATE_STYLES[delivery.state]),
+                Cell(heading, below=[*filter(None, below)]),
+                Cell("" if delivery.work_s is None else format_seconds(delivery.work_s)),
+                Cell(format_usd(delivery.cost_usd) if delivery.cost_usd else ""),
+            )
+        )
     footer = f"{len(rows):,} of {count(total, 'delivery')}"
     if len(rows) < total:
         footer += "; --limit shows more"
-    print_table(COLUMNS, cells, footer)
+    print_table(COLUMNS, rows, footer)
 
 
-def _print_list(rows: Sequence[DeliveryRow], pauses: Sequence[Pause]) -> None:
-    if not rows:
+def _print_list(listed: Sequence[ListedDelivery]) -> None:
+    if not listed:
         print_line("no deliveries")
-    for row in rows:
+    explanations = explain_deliveries(listed, utc_now())
+    for delivery in listed:
         line = (
-            f"{row.received_at:%Y-%m-%d %H:%M:%S}  {shorten_guid(row.guid)}  {row.listed_state:<10}"
-            f"  {row.event_key}  {row.conversation or '-'}"
+            f"{delivery.received_at:%Y-%m-%d %H:%M:%S}  {shorten_guid(delivery.delivery)}"
+            f"  {delivery.state_word:<10}  {delivery.event}  {delivery.conversation or '-'}"
         )
-        if row.is_caught_up:
+        if delivery.is_caught_up:
             line += "  (caught up)"
-        if row.title:
-            line += f"  {row.title}"
+        if delivery.title:
+            line += f"  {delivery.title}"
         print_line(line)
-        if row.reason:
-            print_line(f"    {row.reason}")
-        pause = find_pause(row.repository, pauses)
-        if row.state == "queued" and pause is not None:
-            print_line(f"    {describe_pause(pause)}")
+        explanation = explanations[delivery.delivery]
+        if explanation:
+            print_line(f"    {explanation}")
 
 
 @deliveries.command()
 def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
     """Show all details of one delivery.
 
-    Prints the rule that accepted the event, the prompt, Claude's reply, what was posted, and the
-    cost. Then prints a line for each step with its duration. The line of a call to Claude has
-    tokens, cost, model and Claude's request id.
+    Prints a line for each step with its duration: the rule that accepted the event, what was read,
+    the calls to Claude with tokens, cost, model and Claude's request id, and what was posted. Then
+    prints Claude's replies, the state with its reason, and the comments as written.
     """
     with require_existing_store(load(config, credentials=False)) as store:
         report = load_report(store, _require_found(store.deliveries.find(guid), guid))
     if as_json:
-        print_json(report_to_dict(report))
+        print_json(report)
         return
-    for sentence in format_report(report):
-        print_line(sentence)
-    for step in describe_steps(report):
-        print_line(f"  {step}")
-    if report.comment is not None:
-        print_lines("\n--- comment ---\n" + report.comment)
+    for line in format_report(report, has_comments=True):
+        print_line(line)
 
 
 def _parse_search(

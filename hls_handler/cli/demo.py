@@ -274,11 +274,11 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
                 all_succeeded = False
                 break
             reports.append(report)
-            style = STATE_STYLES[report.delivery.state]
+            style = STATE_STYLES[report.state]
             print_line(format_event(number, report, sandbox.page_url), style=style)
-            if report.delivery.state != "done":
+            if report.state != "done":
                 all_succeeded = False
-                print_line(f"   {report.delivery.reason}")
+                print_line(f"   {report.reason}")
     print_line(format_totals(reports))
     return all_succeeded
 
@@ -313,13 +313,12 @@ def format_event(number: int, report: DeliveryReport, page_url: str) -> str:
     """Return a line of at most 80 characters: " 1 issues.opened   +4 labels, comment
     http://127.0.0.1:43817/14".
     """
-    row = report.delivery
-    result: str = row.state
-    if row.state == "done":
+    result: str = report.state
+    if report.state == "done":
         result = describe_changes(report)
-    line = f"{number:>2} {event_key(row.event, row.action):<29} {result:<20}"
-    if row.number is not None:
-        return f"{line} {page_url}{row.number}"
+    line = f"{number:>2} {report.event:<29} {result:<20}"
+    if report.number is not None:
+        return f"{line} {page_url}{report.number}"
     for outcome in report.outcomes:
         linked = CONVERSATION.search(outcome.url or "")
         if linked:
@@ -348,9 +347,9 @@ def describe_changes(report: DeliveryReport) -> str:
 
 def format_totals(reports: Sequence[DeliveryReport]) -> str:
     """Return "16 done: 12 labels, 10 comments, 16 calls to Claude, $0.0054 at list price"."""
-    states = Counter(report.delivery.state for report in reports)
+    states = Counter(report.state for report in reports)
     ended = ", ".join(f"{times} {state}" for state, times in states.items())
-    labels = sum(len(report.labels) for report in reports)
+    labels = sum(len(outcome.added) for report in reports for outcome in report.outcomes)
     comments = sum(
         outcome.action == "comment" and outcome.kind == "created"
         for report in reports

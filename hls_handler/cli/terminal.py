@@ -7,7 +7,6 @@ is imported on a terminal only.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -21,6 +20,7 @@ import typer
 
 from hls_handler.deliveries import State
 from hls_handler.problems import Sentence, Severity
+from hls_handler.reports.documents import to_json
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def print_lines(text: str) -> None:
 
 def print_json(document: object) -> None:
     """Print the only output of a command with --json."""
-    typer.echo(json.dumps(document, indent=2))  # its characters outside of ASCII are escaped
+    typer.echo(to_json(document, indent=2))  # its characters outside of ASCII are escaped
 
 
 # --- tables

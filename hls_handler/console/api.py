@@ -35,13 +35,9 @@ from hls_handler.console.queries import (
     RetryQuery,
 )
 from hls_handler.events import event_key
+from hls_handler.reports.delivery_list import DeliveriesPage, list_deliveries
 from hls_handler.reports.delivery_report import load_report
-from hls_handler.reports.json_documents import (
-    DeliveriesPage,
-    deliveries_to_dict,
-    report_to_dict,
-    to_document,
-)
+from hls_handler.reports.documents import fill
 from hls_handler.reports.retry import retry_delivery, retry_matching
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import AnalysisRow
@@ -90,15 +86,15 @@ class Api:
         search = replace(given.search(self._store.now()), before=given.before)
         page = self._store.searches.find(search)
         query = None if page.next is None else to_query(request.query_params, before=page.next)
-        document: DeliveriesPage = {
-            **deliveries_to_dict(self._store, page.rows),
-            "next": None if query is None else f"{LIST_DELIVERIES.path}?{query}",
-        }
+        document = DeliveriesPage(
+            list_deliveries(self._store, page.rows),
+            next=None if query is None else f"{LIST_DELIVERIES.path}?{query}",
+        )
         return send_json(request, document)
 
     def _show(self, request: Request, _query: Query) -> Response:
         row = require_delivery(self._store, request)
-        return send_json(request, report_to_dict(load_report(self._store, row)))
+        return send_json(request, load_report(self._store, row))
 
     def _retry(self, request: Request, _query: Query) -> Response:
         row = require_delivery(self._store, request)
@@ -127,7 +123,7 @@ class Api:
 
 
 def _analysis_to_dict(row: AnalysisRow) -> AnalysisDocument:
-    return to_document(
+    return fill(
         AnalysisDocument,
         row,
         id=f"{row.guid}:{row.index}",

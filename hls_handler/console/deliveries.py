@@ -27,38 +27,21 @@ from hls_handler.console.queries import (
     RetryQuery,
     find_search,
 )
-from hls_handler.deliveries import OPEN_STATES, find_cause
-from hls_handler.engine.codecs import GATHER
+from hls_handler.deliveries import OPEN_STATES
 from hls_handler.reports.delivery_query import TEXT, format_query
-from hls_handler.reports.delivery_report import (
-    DeliveryReport,
-    describe_cost,
-    describe_effort,
-    describe_reading,
-    describe_state,
-    load_report,
-)
+from hls_handler.reports.delivery_report import load_facts, load_report
 from hls_handler.reports.retry import (
     FilterResult,
     discard_matching,
     retry_delivery,
     retry_matching,
 )
-from hls_handler.reports.timeline import POST, Step
 from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
-from hls_handler.store.search import NO_EFFORT, CauseGroup, DeliverySearch
-from hls_handler.untrusted.cleaning import truncate
+from hls_handler.store.search import CauseGroup, DeliverySearch
 from hls_handler.wording import count, is_or_are
 
-MAX_JSON_CHARACTERS = 100_000
 CHOSEN = "chosen:"  # beginning of the field of a delivery in the list; the rest is its GUID
-STEP_TITLES = {
-    "route": "Received",
-    "gather": "Read from GitHub",
-    "ask": "Ask Claude",
-    "post": "Post",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +56,6 @@ class ListChange:
     def words_of_list(self) -> Mapping[str, str]:
         """Those of the page that is shown after the change."""
         return {name: value for name, value in self.words.items() if name != "cause"}
-
-
-@dataclass(frozen=True, slots=True)
-class ShownStep:
-    title: str
-    step: Step
-    detail: str  # "" if the cause of the delivery's end has it
-    effort: str  # "3,895 tokens in, 120 out, $0.012 · claude-haiku-5-5"
-    notes: Sequence[str]
 
 
 class DeliveryPages:
@@ -218,28 +192,15 @@ class DeliveryPages:
     def _page(
         self, request: Request, row: DeliveryRow, *, said: str = "", status: int = 200
     ) -> Response:
-        report = load_report(self._store, row)
-        cause = ""
-        if row.state != "done":
-            cause = row.reason or ""
+        facts = load_facts(self._store, row.guid)
         return self._frame.render(
             request,
             "delivery.html",
             status=status,
-            row=row,
-            took_s=self._store.searches.efforts([row]).get(row.guid, NO_EFFORT).processing_s,
-            report=report,
-            cause=cause,
-            sentence=describe_state(report),
+            report=load_report(self._store, row),
             group=self._find_group(row),
-            cost=describe_cost(report) if report.calls else "",
             github_page=find_github_page(row, self._frame.settings.github.base_url),
-            steps=list_shown_steps(report, cause),
-            replies=[
-                (answered.prompt_id, _format_json(answered.fields.model_dump(mode="json")))
-                for answered in report.replies
-            ],
-            facts=None if report.facts is None else _format_json(json.loads(report.facts)),
+            facts=None if facts is None else json.loads(facts),
             said=said,
             can_retry=row.state in ("dead", "queued")
             or (row.state == "ignored" and self._store.deliveries.body(row.guid) is not None),
@@ -262,40 +223,3 @@ class DeliveryPages:
             return RedirectResponse(f"/deliveries/{row.guid}", 303)
         row = require_delivery(self._store, request)  # its state may have changed meanwhile
         return self._page(request, row, said=f"{result.sentence}.", status=409)
-
-
-def list_shown_steps(report: DeliveryReport, cause: str) -> Sequence[ShownStep]:
-    """Return the steps in words, without errors that `cause` has."""
-    after = [report.unverified] if report.unverified else []
-    after += [f"Check, ended by the service: {result}" for result in report.service_results]
-    if report.settings_comment is not None:
-        after.append(f"Problems of the repository settings: {report.settings_comment.detail}")
-    notes = {
-        GATHER: [*describe_reading(report)],
-        POST: after,
-    }
-    causes = {
-        find_cause(step.detail)
-        for step in report.steps
-        if step.detail and cause and (step.detail in cause or cause in step.detail)
-    }
-    outcomes = iter(report.outcomes)
-    shown = []
-    for step in report.steps:
-        kind, _, rest = step.name.partition(" ")
-        title = f"{STEP_TITLES.get(kind, kind)} {rest}".rstrip()
-        detail = step.detail or ""
-        if kind == POST and step.status == "done" and step.detail is not None:
-            title = next(outcomes).action.capitalize()
-        if find_cause(detail) in causes:
-            detail = ""
-        effort = " · ".join(describe_effort(step))
-        shown.append(ShownStep(title, step, detail, effort, notes.pop(kind, [])))
-    return shown
-
-
-def _format_json(value: object) -> str:
-    """Return JSON for reading. Each line of a text is marked, so that it cannot imitate a key."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    lines = re.sub(r"\\(.)", lambda escape: "\n    | " if escape[1] == "n" else escape[0], text)
-    return truncate(lines, MAX_JSON_CHARACTERS)

@@ -7,22 +7,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
-from hls_handler.deliveries import ListedState, find_cause
-from hls_handler.queue.pauses import Pause, describe_pause, find_pause
+from hls_handler.deliveries import ListedState
+from hls_handler.reports.delivery_list import (
+    ListedDelivery,
+    explain_deliveries,
+    list_deliveries,
+)
 from hls_handler.reports.delivery_query import GROUPED, format_query
-from hls_handler.reports.retry import MAX_RESULTS, RETRIED, describe_results
+from hls_handler.reports.retry import MAX_RESULTS, describe_results
 from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import (
     MOST_COUNTED,
     NAMES,
     NO_CAUSE,
-    NO_EFFORT,
     OF_ALL,
     CauseGroup,
     Causes,
     DeliverySearch,
-    Effort,
 )
 
 FOLLOW = "follow=true"  # of a list that reloads while a delivery in it waits or runs
@@ -54,25 +56,13 @@ class Tab:
 
 
 @dataclass(frozen=True, slots=True)
-class ListedRow:
-    delivery: DeliveryRow
-    effort: Effort
-    reason: str  # "" if its section has it
-    next_attempt_at: datetime | None  # None: it is not queued, or a pause blocks it
-    can_change: bool
-
-    @property
-    def is_paused(self) -> bool:
-        return self.delivery.state == "queued" and self.next_attempt_at is None
-
-
-@dataclass(frozen=True, slots=True)
 class Section:
     """Rows with the same cause; without a group, all rows of a page."""
 
     group: CauseGroup | None
     query: str  # for the deliveries of the group
-    rows: Sequence[ListedRow]
+    rows: Sequence[ListedDelivery]
+    explanations: Mapping[str, str]  # of the rows, by GUID; without the cause of the group
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,38 +179,26 @@ def _divide(
     rows: Sequence[DeliveryRow],
 ) -> Sequence[Section]:
     """Return a section for each group, or without groups one with all rows."""
-    efforts = store.searches.efforts(rows)
-    pauses = store.pauses.active()
-    entries: dict[str | None, list[ListedRow]] = {None: []}
+    entries: dict[str | None, list[ListedDelivery]] = {}
     grouped = {group.cause for group in groups}
-    above = None
-    for row in rows:
+    for row, delivery in zip(rows, list_deliveries(store, rows), strict=True):
         cause: str | None = row.cause or NO_CAUSE
         if cause not in grouped:
             cause = None
-        entry = _list_row(row, efforts.get(row.guid, NO_EFFORT), pauses)
-        if cause not in (None, NO_CAUSE) and not entry.is_paused:
-            entry = replace(entry, reason="")
-        elif row.listed_state in GROUPED and entry.reason:
-            own_cause = find_cause(entry.reason)
-            if own_cause == above:
-                entry = replace(entry, reason="as above")
-            above = own_cause
-        entries.setdefault(cause, []).append(entry)
-    sections = [
-        Section(group, format_query({**words, "cause": group.cause}), entries.get(group.cause, []))
-        for group in groups
-    ]
-    if entries[None]:
-        sections.append(Section(None, format_query(words), entries[None]))
+        entries.setdefault(cause, []).append(delivery)
+    now = store.now()
+    sections = []
+    for group in groups:
+        query = format_query({**words, "cause": group.cause})
+        members = entries.get(group.cause, [])
+        explanations = explain_deliveries(members, now)
+        if group.cause != NO_CAUSE:
+            explanations = {
+                member.delivery: member.pause or member.describe_wait(now) for member in members
+            }
+        sections.append(Section(group, query, members, explanations))
+    others = entries.get(None)
+    if others:
+        query = format_query(words)
+        sections.append(Section(None, query, others, explain_deliveries(others, now)))
     return sections
-
-
-def _list_row(row: DeliveryRow, effort: Effort, pauses: Sequence[Pause]) -> ListedRow:
-    can_change = row.listed_state in RETRIED
-    if row.state != "queued":
-        return ListedRow(row, effort, row.reason or "", None, can_change)
-    pause = find_pause(row.repository, pauses)
-    if pause is None:
-        return ListedRow(row, effort, row.reason or "", row.due_at, can_change)
-    return ListedRow(row, effort, describe_pause(pause), None, can_change)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -19,7 +20,8 @@ from hls_handler.console.queries import (
     RetryQuery,
 )
 from hls_handler.events import EventKind
-from hls_handler.reports.json_documents import DeliveriesPage, DeliveryDocument
+from hls_handler.reports.delivery_list import DeliveriesPage
+from hls_handler.reports.delivery_report import DeliveryReport
 from hls_handler.store.figures import FiguresReport
 from hls_handler.web.app import HealthDocument
 from hls_handler.web.stats import StatsDocument, TokensDocument
@@ -57,7 +59,8 @@ class RetriesDocument(TypedDict):
     query: Annotated[str | None, Field(description="`q` that finds them; null if there is none")]
 
 
-class AnalysisDocument(TypedDict):
+@dataclass(frozen=True, slots=True)
+class AnalysisDocument:
     """A valid reply of Claude about a delivery."""
 
     id: Annotated[
@@ -77,9 +80,7 @@ class AnalysisDocument(TypedDict):
     prompt_id: Annotated[str, Field(description="name and version of the prompt")]
     reply_type: Annotated[str, Field(description="type of the reply, such as issue_analysis")]
     model: str
-    created_at: Annotated[
-        str, Field(description="time of the reply, UTC", json_schema_extra={"format": "date-time"})
-    ]
+    created_at: Annotated[datetime, Field(description="time of the reply, UTC")]
     tokens: Annotated[
         TokensDocument,
         Field(description="of its calls; all 0 if HLS's cache of replies had the reply"),
@@ -163,7 +164,7 @@ RETRY_DELIVERIES = Endpoint(
     statuses=(202,),
     errors=(400, 401, 403, 405, 409, 503),
 )
-SHOW_DELIVERY = Endpoint("/api/deliveries/{guid}", "What happened to a delivery", DeliveryDocument)
+SHOW_DELIVERY = Endpoint("/api/deliveries/{guid}", "What happened to a delivery", DeliveryReport)
 RETRY_DELIVERY = Endpoint(
     "/api/deliveries/{guid}/retry",
     "Run a dead, ignored or waiting delivery now",

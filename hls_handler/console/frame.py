@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from http import HTTPStatus
 from inspect import iscoroutinefunction
@@ -23,6 +21,7 @@ from hls_handler.console.endpoints import Endpoint
 from hls_handler.console.pages import render
 from hls_handler.console.queries import InvalidFilter, check_text
 from hls_handler.errors import StoreUnavailable
+from hls_handler.reports.documents import to_json
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.web.receiver import BODY_TIMEOUT_S
@@ -213,16 +212,9 @@ async def _run(answer: Callable[..., Any], *arguments: object) -> Response:
     return cast(Response, await asyncio.to_thread(answer, *arguments))
 
 
-def _to_json(value: object) -> object:
-    if isinstance(value, date):
-        return value.isoformat()
-    # the other values of documents are dataclasses
-    return asdict(value)  # type: ignore[call-overload]
-
-
 def send_json(request: Request, document: object, *, status: int = 200) -> Response:
     """Return the document as JSON with an ETag; 304 without a body if the client has it already."""
-    body = json.dumps(document, default=_to_json).encode()
+    body = to_json(document).encode()
     tag = f'"{sha256(body).hexdigest()[:32]}"'
     headers = {"etag": tag}
     if request.method != "POST" and tag in request.headers.get("if-none-match", ""):

@@ -4,6 +4,8 @@ style.
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
@@ -42,6 +44,7 @@ NAVIGATION = {
     "Log": "/log",
 }
 NOTHING = "\u2013"  # there is nothing to show
+MAX_JSON_CHARACTERS = 100_000
 MAX_PATH = 200  # characters of a path that an error quotes
 
 
@@ -87,6 +90,7 @@ def _environment() -> Environment:
     environment.filters["relative"] = _format_relative
     environment.filters["duration"] = format_duration
     environment.filters["editable"] = _to_editable
+    environment.filters["json"] = _format_json
     environment.filters["moment"] = datetime.fromisoformat
     environment.filters["number"] = "{:,}".format
     environment.filters["sentence"] = _to_sentence
@@ -135,6 +139,15 @@ def _to_sentence(text: str) -> str:
     if text.endswith((".", "!", "?")):
         return text
     return f"{text}."
+
+
+def _format_json(value: object) -> str:
+    """Filter: return JSON for reading. Each line of a text is marked, so that it cannot imitate a
+    key.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    lines = re.sub(r"\\(.)", lambda escape: "\n    | " if escape[1] == "n" else escape[0], text)
+    return truncate(lines, MAX_JSON_CHARACTERS)
 
 
 def _to_editable(text: str) -> Markup:

@@ -1,13 +1,17 @@
-"""The report about one delivery: what `hls why` and `hls deliveries show` print."""
+"""The answer about one delivery, which its page, `hls why` and `hls deliveries show` show, and the
+API sends.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import Reply, UnusableReply
 from hls_handler.deliveries import shorten_guid
 from hls_handler.engine.codecs import (
     CONTEXT,
@@ -18,277 +22,364 @@ from hls_handler.engine.codecs import (
     RULE,
     SETTINGS_FILE,
     UNVERIFIED,
+    Codec,
     decode_reply_for_display,
 )
-from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
+from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
+from hls_handler.reports.delivery_list import ListedDelivery, list_deliveries
+from hls_handler.reports.documents import fill
 from hls_handler.reports.reply_text import describe_reply, describe_text
-from hls_handler.reports.timeline import Step, list_steps
+from hls_handler.reports.timeline import POST, ROUTE, Step, Steps, list_steps
 from hls_handler.storage import Storage
-from hls_handler.store.calls import FREE, CallRow
+from hls_handler.store.calls import CallRow
 from hls_handler.store.deliveries import DeliveryRow
-from hls_handler.wording import count, format_usd
+from hls_handler.store.replies import StoredReplies
+from hls_handler.wording import count, format_seconds, format_usd
 
-MAX_CHECK_LINES = 40  # of the summary of a check
-
-
-def format_report(report: DeliveryReport) -> Iterator[str]:
-    """Yield the report's lines. Newlines in a value become spaces, so that untrusted text cannot
-    imitate a line.
-    """
-    first, *others = (" ".join(sentence.split()) for sentence in _sentences(report))
-    yield first
-    yield from (f"  {sentence}" for sentence in others)
-
-
-def _sentences(report: DeliveryReport) -> Iterator[str]:
-    row = report.delivery
-    delivery = f"delivery {row.guid}"
-    if row.is_caught_up:
-        delivery += ", caught up"
-    yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {row.event_key} ({delivery})"
-    if report.rule is not None:
-        yield f"Accepted: {report.rule}."
-    yield from describe_reading(report)
-    yield from _describe_fallbacks(report.calls)
-    yield from _describe_unusable(report)
-    yield from describe_replies(report)
-    if report.unverified:
-        yield f"The findings were not verified: {report.unverified}"
-    if row.analysis_status == "failed":
-        yield f"The analysis failed: {row.analysis_error}"
-    yield from _describe_outcomes(report)
-    if row.posting_status == "failed":
-        yield f"Posting failed: {row.posting_error}"
-    command = ""
-    if row.state == "dead":
-        command = f" `hls deliveries retry {shorten_guid(row.guid)}` runs it again."
-    yield f"{describe_state(report)}{command}"
-    yield from (
-        f"Check, ended by the service after the delivery: {result}."
-        for result in report.service_results
-    )
-    if report.calls:
-        yield describe_cost(report)
-    elif any(answered.cached_at is not None for answered in report.replies):
-        yield "No call to Claude: the same question was answered before (claude.cache_ttl_h)."
-
-
-def describe_reading(report: DeliveryReport) -> Iterator[str]:
-    """Yield sentences about what was read, and shown to Claude."""
-    if report.repository_settings is not None:
-        yield f"Repository settings: {report.repository_settings}."
-    if report.context is not None:
-        yield f"Context: {report.context}."
-    if report.omitted:
-        yield f"Not shown to Claude: {'; '.join(report.omitted)}."
-
-
-def _describe_unusable(report: DeliveryReport) -> Iterator[str]:
-    for reply in report.unusable:
-        text = describe_text(reply.text) or "nothing"
-        yield (
-            f"Claude's reply to {reply.prompt_id} could not be used: {reply.problem}. It was:"
-            f" {text}"
-        )
-
-
-def describe_replies(report: DeliveryReport) -> Iterator[str]:
-    """Yield a sentence for each valid reply of Claude."""
-    for answered in report.replies:
-        source = ""
-        if answered.cached_at is not None:
-            source = f", from the cache ({answered.cached_at:%Y-%m-%d %H:%M} UTC)"
-        if "/" in answered.usage.model:
-            source += f", by {answered.usage.model}"
-        yield f"Claude's reply to {answered.prompt_id}{source}: {describe_reply(answered)}"
-
-
-def _describe_outcomes(report: DeliveryReport) -> Iterator[str]:
-    for outcome in report.outcomes:
-        yield _describe_outcome(outcome.action.capitalize(), outcome)
-        if outcome.action == "check" and outcome.body:
-            yield from _describe_check(outcome.body)
-    comment = report.settings_comment
-    if comment is not None and comment.kind != "withheld":
-        yield _describe_outcome("Comment about problems in the repository settings", comment)
-
-
-def _describe_outcome(what: str, outcome: Outcome) -> str:
-    sentence = f"{what}: {outcome.detail}."
-    if not outcome.url:
-        return sentence
-    return f"{sentence} {outcome.url}"
-
-
-def _describe_fallbacks(calls: Sequence[CallRow]) -> Iterator[str]:
-    """Yield a sentence for each failed call after which another provider was asked."""
-    for call, following in pairwise(calls):
-        is_same_question = (call.index, call.prompt_id) == (following.index, following.prompt_id)
-        if call.outcome in FREE and is_same_question and call.model != following.model:
-            yield f"{call.model} failed, so {following.model} was asked: {call.error}"
-
-
-def _describe_check(summary: str) -> Iterator[str]:
-    """Yield the lines of a check's summary, without the marks of headings and lists, and its table
-    as one sentence.
-    """
-    lines = [
-        (line[:1], line.strip("|#- ").replace(" | ", " ").replace("`", ""))
-        for line in summary.split("\n")
-    ]
-    sentences = [f"The check says: {text}" for mark, text in lines if text and mark != "|"]
-    yield from sentences[:MAX_CHECK_LINES]
-    if len(sentences) > MAX_CHECK_LINES:
-        yield (
-            f"The check says {count(len(sentences) - MAX_CHECK_LINES, 'more line')}, which `--json`"
-            " lists"
-        )
-    rows = [text for mark, text in lines if text and mark == "|"]
-    if rows:
-        yield f"Receipt: {'; '.join(rows)}."
-
-
-def describe_state(report: DeliveryReport) -> str:
-    """Return the state and its reason, as a sentence."""
-    row = report.delivery
-    pause = report.pause
-    reason = (row.reason or "no reason was stored").removesuffix(".")
-    match row.state:
-        case "queued" if pause is not None:
-            return f"Waiting: {describe_pause(pause)}; {resume_command(pause)} ends the pause."
-        case "queued" if report.blocker is not None:
-            return (
-                "Waiting: deliveries of a conversation run one after the other, and"
-                f" {report.blocker} has not ended."
-            )
-        case "queued":
-            reason = (row.reason or "queued, not started yet").removesuffix(".")
-            return f"Waiting until {row.due_at:%H:%M:%S} UTC: {reason}."
-        case "running":
-            return "Running."
-        case "done" | "ignored" | "superseded" | "dead":
-            return f"{row.state.capitalize()}: {reason}."
-
-
-def describe_cost(report: DeliveryReport) -> str:
-    """Return the number of calls to Claude, with their tokens and cost, as a sentence."""
-    costs = [call.cost_usd for call in report.calls if call.cost_usd is not None]
-    calls = count(len(report.calls), "call")
-    tokens_in = sum(call.all_input_tokens for call in report.calls)
-    tokens_out = sum(call.output_tokens or 0 for call in report.calls)
-    tokens = f"{tokens_in:,} tokens in, {tokens_out:,} out"
-    return f"{calls} to Claude, {tokens}, {format_usd(sum(costs))}."
-
-
-def describe_steps(report: DeliveryReport) -> Iterator[str]:
-    """Yield the lines of `hls deliveries show` about the steps that have a duration, and all calls
-    of Claude.
-    """
-    for step in report.steps:
-        if step.took_s is None and step.model is None:
-            continue
-        parts = ["no duration"]
-        if step.took_s is not None:
-            parts = [f"{step.took_s:.3f} s"]
-        if step.status != "done":
-            parts.append(": ".join(filter(None, [step.status, step.detail])))
-        parts += describe_effort(step)
-        yield f"Step {step.name}: {', '.join(parts)}"
-    if report.delivery.github_requests is not None:
-        yield f"Requests to GitHub: {report.delivery.github_requests}"
-
-
-def describe_effort(step: Step) -> Iterator[str]:
-    """Yield what a step used: tokens and cost, the model, and requests."""
-    if step.output_tokens is not None:
-        tokens = f"{step.input_tokens or 0:,} tokens in, {step.output_tokens:,} out"
-        usage = f"{tokens}, {format_usd(step.cost_usd)}"
-        if step.is_estimate:
-            usage = f"at most {usage}"
-        yield usage
-    if step.model:
-        yield step.model
-    if step.request_id:
-        yield f"request {step.request_id}"
-    if step.github_requests is not None:
-        yield f"{count(step.github_requests, 'request')} to GitHub"
+T = TypeVar("T")
+MAX_CHECK_LINES = 40  # of the text of a check in `hls why`
+FROM_CACHE = "no call to Claude: the same question was answered before (claude.cache_ttl_h)"
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryReport:
-    delivery: DeliveryRow
-    rule: str | None  # why the event was accepted, as a sentence; None if it was not accepted
-    # sentences about the settings files of repositories; None if there are none
+class ReplyReport:
+    title: str
+    prompt_id: str
+    type: str
+    cached_at: datetime | None
+    sentence: str
+    reply: Annotated[Mapping[str, Any], Field(description="Claude's fields")]
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableReplyReport:
+    title: str
+    prompt_id: str
+    why: str
+    problem: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeReport:
+    action: str
+    kind: str
+    detail: str
+    added: Sequence[str]
+    removed: Sequence[str]
+    url: str | None
+    rejected: Sequence[str]
+    summary: Annotated[str | None, Field(description="text of a comment or a check, as Markdown")]
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    prompt_id: str
+    model: str
+    started_at: datetime | None
+    outcome: str | None
+    error: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_write_tokens: int | None
+    cache_read_tokens: int | None
+    cost_usd: float | None
+    is_estimate: bool
+    took_s: float | None
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport(ListedDelivery):
+    """All that is known about a delivery, except the body and what was read from GitHub."""
+
+    sentence: Annotated[str, Field(description="the state and its reason")]
+    started_at: Annotated[
+        datetime | None, Field(description="when the first measured step after routing began")
+    ]
+    input_tokens: Annotated[int, Field(description="of all calls, of all kinds")]
+    output_tokens: int
+    attempt: Annotated[int, Field(description="how often a worker began it")]
+    failed_attempts: Annotated[
+        int, Field(description="failures and deaths of workers since it was last run again")
+    ]
+    rule: Annotated[str | None, Field(description="why it was accepted; null if it was not")]
     repository_settings: str | None
-    settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
-    omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
-    context: str | None  # what Claude got besides the event: "AGENTS.md (about 120 tokens)"
-    replies: tuple[Reply, ...]  # Claude's valid replies
-    unusable: tuple[UnusableReply, ...]  # Claude's replies that could not be used
-    outcomes: tuple[Outcome, ...]
-    calls: tuple[CallRow, ...]
-    steps: tuple[Step, ...]
-    facts: str | None = (
-        None  # JSON of what was read from GitHub; redacted, but untrusted; None before it is read
-    )
-    unverified: str | None = None  # why the findings were not verified; "" or None if they were
-    # how the service ended its check afterwards: "cancelled: Not reviewed: ..."
-    service_results: tuple[str, ...] = ()
-    pause: Pause | None = None  # the pause that blocks a queued delivery
-    blocker: str | None = (
-        None  # GUID of the delivery of the same conversation that blocks a queued one
-    )
+    omitted: Annotated[Sequence[str], Field(description="what the prompt left out, as sentences")]
+    context: Annotated[str | None, Field(description="what Claude got besides the event")]
+    unverified: Annotated[str | None, Field(description="why findings were not verified")]
+    check_ended_by_service: Sequence[str]
+    replies: Sequence[ReplyReport]
+    unusable_replies: Annotated[
+        Sequence[UnusableReplyReport],
+        Field(description="the last ones to each prompt, redacted"),
+    ]
+    analysis_error: str | None
+    outcomes: Sequence[OutcomeReport]
+    posting_error: str | None
+    calls: Sequence[CallReport]
+    steps: Sequence[Step]
+    comment: Annotated[str | None, Field(description="text of the last comment that was written")]
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels that the delivery added. In a dry run, the labels that it would have added."""
-        return tuple(label for outcome in self.outcomes for label in outcome.added)
+    def numbers(self) -> Mapping[str, str]:
+        """Duration, cost and the like, which the page has beside the steps, by their titles."""
+        durations = []
+        if self.work_s is not None:
+            durations.append(f"{format_seconds(self.work_s)} of work")
+        if self.took_s is not None:
+            durations.append(f"{format_seconds(self.took_s)} from the receipt")
+        cost = ""
+        if self.calls:
+            tokens = f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out"
+            calls = f"{count(len(self.calls), 'call')} to Claude"
+            cost = f"{calls}, {tokens}, {format_usd(self.cost_usd)}"
+        elif any(reply.cached_at is not None for reply in self.replies):
+            cost = FROM_CACHE
+        numbers = {"Duration": ", ".join(durations), "Cost": cost}
+        if self.github_requests:
+            numbers["Requests"] = f"{self.github_requests:,} to GitHub"
+        if self.attempt > 1:
+            numbers["Attempts"] = f"{self.attempt:,}"
+        if self.is_caught_up:
+            numbers["Caught up"] = "the webhook was missed, and read from GitHub later"
+        return {title: text for title, text in numbers.items() if text}
 
-    @property
-    def comment(self) -> str | None:
-        """Text of the last comment that was written. In a dry run, the text that would have been
-        written.
-        """
-        for outcome in reversed(self.outcomes):
-            if outcome.action == "comment" and outcome.body:
-                return outcome.body
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReports:
+    deliveries: Sequence[DeliveryReport]
+
+
+def load_report(store: Storage, row: DeliveryRow) -> DeliveryReport:
+    (report,) = load_reports(store, [row])
+    return report
+
+
+def load_reports(store: Storage, rows: Sequence[DeliveryRow]) -> Sequence[DeliveryReport]:
+    listed = list_deliveries(store, rows)
+    return [_load(store, row, entry) for row, entry in zip(rows, listed, strict=True)]
+
+
+def _load(store: Storage, row: DeliveryRow, delivery: ListedDelivery) -> DeliveryReport:
+    checkpoints = store.checkpoints.load(row.guid)
+    calls = store.calls.calls_of(row.guid)
+    replies = store.replies.of(row.guid)
+    outcomes = _decode_all(checkpoints, OUTCOME)
+    files = [file.describe() for file in _decode_all(checkpoints, SETTINGS_FILE)]
+    texts = {
+        "repository_settings": ". ".join(filter(None, files)) or None,
+        "rule": _decode_first(checkpoints, RULE),
+        "context": _decode_first(checkpoints, CONTEXT),
+        "unverified": _decode_first(checkpoints, UNVERIFIED) or None,
+    }
+    omitted = _decode_all(checkpoints, OMISSIONS)
+    service_results = store.commit_checks.service_results(row.guid)
+    problems = _decode_first(checkpoints, PROBLEMS_REPORTED)
+    notes = {
+        GATHER: (*_describe_reading(texts, omitted),),
+        POST: (*_describe_end(texts["unverified"], service_results, problems),),
+    }
+    steps = list_steps(row, checkpoints, calls, replies, notes)
+    starts = [step.started_at for step in steps if step.name != ROUTE]
+    return fill(
+        DeliveryReport,
+        delivery,
+        sentence=_describe_state(store, row, outcomes),
+        started_at=min(filter(None, starts), default=None),
+        attempt=row.attempt,
+        failed_attempts=row.failures + row.crashes,
+        omitted=omitted,
+        check_ended_by_service=service_results,
+        replies=(*_report_replies(replies),),
+        unusable_replies=(*_report_unusable(replies, row.reason or ""),),
+        analysis_error=row.analysis_error,
+        posting_error=row.posting_error,
+        steps=steps,
+        **texts,
+        **_report_calls(calls),
+        **_report_outcomes(outcomes),
+    )
+
+
+def _report_calls(calls: Sequence[CallRow]) -> Mapping[str, object]:
+    return {
+        "calls": tuple(fill(CallReport, call, took_s=call.lasted_s) for call in calls),
+        "input_tokens": sum(call.all_input_tokens for call in calls),
+        "output_tokens": sum(call.output_tokens or 0 for call in calls),
+    }
+
+
+def _report_outcomes(outcomes: Sequence[Outcome]) -> Mapping[str, object]:
+    comments = [outcome.body for outcome in outcomes if outcome.action == "comment"]
+    return {
+        "outcomes": tuple(
+            fill(OutcomeReport, outcome, summary=outcome.body) for outcome in outcomes
+        ),
+        "comment": next(filter(None, reversed(comments)), None),
+    }
+
+
+def load_facts(store: Storage, guid: str) -> str | None:
+    """Return JSON of what was read from GitHub; redacted, but untrusted. None before it is read."""
+    checkpoint = store.checkpoints.load(guid).get((GATHER, 0))
+    if checkpoint is None:
         return None
+    return checkpoint.value
 
 
-def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
-    steps = store.checkpoints.load(delivery.guid)
-    calls = tuple(store.calls.calls_of(delivery.guid))
-    ordered = sorted(steps.items(), key=lambda item: item[0])
-    omitted = [OMISSIONS.decode(step) for (name, _), step in ordered if name == OMISSIONS.name]
-    replies = store.replies.of(delivery.guid)
-    decoded = [decode_reply_for_display(replies.valid[index]) for index in sorted(replies.valid)]
-    unusable = [replies.unusable[index] for index in sorted(replies.unusable)]
-    outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
-    files = [SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, index))) for index in range(2)]
-    sentences = [file.describe() for file in files if file is not None]
-    facts = None
-    if (GATHER, 0) in steps:
-        facts = steps[GATHER, 0].value
-    pause = None
-    blocker = None
-    if delivery.state == "queued":
-        pause = find_pause(delivery.repository, store.pauses.active())
-        blocker = store.queue.find_blocking(delivery.guid)
-    return DeliveryReport(
-        delivery=delivery,
-        rule=RULE.decode(steps.get((RULE.name, 0))),
-        repository_settings=". ".join(filter(None, sentences)) or None,
-        settings_comment=PROBLEMS_REPORTED.decode(steps.get((PROBLEMS_REPORTED.name, 0))),
-        omitted=tuple(sentence for sentence in omitted if sentence is not None),
-        context=CONTEXT.decode(steps.get((CONTEXT.name, 0))),
-        replies=tuple(reply for reply in decoded if reply is not None),
-        unusable=tuple(reply for of_step in unusable for reply in of_step),
-        outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
-        calls=calls,
-        steps=list_steps(delivery, steps, calls, replies),
-        facts=facts,
-        service_results=store.commit_checks.service_results(delivery.guid),
-        unverified=UNVERIFIED.decode(steps.get((UNVERIFIED.name, 0))),
-        pause=pause,
-        blocker=blocker,
-    )
+def _describe_reading(texts: Mapping[str, str | None], omitted: Sequence[str]) -> Iterator[str]:
+    """Yield sentences about what was read, and shown to Claude."""
+    for title, name in (("Repository settings", "repository_settings"), ("Context", "context")):
+        if texts[name] is not None:
+            yield f"{title}: {texts[name]}."
+    if omitted:
+        yield f"Not shown to Claude: {'; '.join(omitted)}."
+
+
+def _describe_end(
+    unverified: str | None, service_results: Sequence[str], problems: Outcome | None
+) -> Iterator[str]:
+    """Yield sentences about what happened beside the outcomes, and after them."""
+    if unverified:
+        yield f"The findings were not verified: {unverified}"
+    if problems is not None and problems.kind != "withheld":
+        yield f"Comment about problems in the repository settings: {problems.detail}."
+    for result in service_results:
+        yield f"Check, ended by the service after the delivery: {result}."
+
+
+def _report_replies(replies: StoredReplies) -> Iterator[ReplyReport]:
+    for index in sorted(replies.valid):
+        reply = decode_reply_for_display(replies.valid[index])
+        if reply is None:
+            continue
+        title = f"Reply to {reply.prompt_id}"
+        if reply.cached_at is not None:
+            title += f", from the cache ({reply.cached_at:%Y-%m-%d %H:%M} UTC)"
+        if "/" in reply.usage.model:
+            title += f", by {reply.usage.model}"
+        yield fill(
+            ReplyReport,
+            reply,
+            title=title,
+            type=reply.reply_type,
+            sentence=describe_reply(reply),
+            reply=reply.fields.model_dump(mode="json"),
+        )
+
+
+def _report_unusable(replies: StoredReplies, reason: str) -> Iterator[UnusableReplyReport]:
+    """Yield the replies; the title has the problem, unless the reason of the delivery has it."""
+    for index in sorted(replies.unusable):
+        for reply in replies.unusable[index]:
+            title = f"Reply to {reply.prompt_id}, which could not be used"
+            if reply.problem not in reason:
+                title += f": {reply.problem}"
+            yield fill(UnusableReplyReport, reply, title=title)
+
+
+def _describe_state(store: Storage, row: DeliveryRow, outcomes: Sequence[Outcome]) -> str:
+    """Return the state and its reason, as a sentence, without the outcomes."""
+    reason = (row.reason or "no reason was stored").removesuffix(".")
+    match row.state:
+        case "queued":
+            return _describe_wait(store, row)
+        case "running":
+            return "Running."
+        case "done":
+            details = "; ".join(outcome.detail for outcome in outcomes)
+            own_reason = reason.removesuffix(details).removesuffix("; ")
+            if not own_reason:
+                return "Done."
+            return f"Done: {own_reason}."
+        case "ignored" | "superseded" | "dead":
+            return f"{row.state.capitalize()}: {reason}."
+
+
+def _describe_wait(store: Storage, row: DeliveryRow) -> str:
+    pause = find_pause(row.repository, store.pauses.active())
+    if pause is not None:
+        return f"Waiting: {describe_pause(pause)}; {resume_command(pause)} ends the pause."
+    blocker = store.queue.find_blocking(row.guid)
+    if blocker is not None:
+        return (
+            "Waiting: deliveries of a conversation run one after the other, and"
+            f" {blocker} has not ended."
+        )
+    reason = (row.reason or "queued, not started yet").removesuffix(".")
+    return f"Waiting until {row.due_at:%H:%M:%S} UTC: {reason}."
+
+
+def _decode_all(checkpoints: Steps, codec: Codec[T]) -> tuple[T, ...]:
+    """Return the values of the checkpoints with the codec's name, in their order."""
+    names = sorted(key for key in checkpoints if key[0] == codec.name)
+    values = (codec.decode(checkpoints[key]) for key in names)
+    return tuple(value for value in values if value is not None)
+
+
+def _decode_first(checkpoints: Steps, codec: Codec[T]) -> T | None:
+    return next(iter(_decode_all(checkpoints, codec)), None)
+
+
+def format_report(report: DeliveryReport, *, has_comments: bool = False) -> Iterator[str]:
+    """Yield the lines of `hls why`; those of `hls deliveries show` have the comments, too.
+
+    Newlines in a value become spaces, so that untrusted text cannot imitate a line.
+    """
+    event = report.event
+    if report.sender:
+        event += f" by {report.sender}"
+    heading = ": ".join(filter(None, (event, report.title)))
+    place = ", ".join(filter(None, (report.conversation, f"delivery {report.delivery}")))
+    yield _join_lines(f"{report.received_at:%Y-%m-%d %H:%M:%S} UTC: {heading} ({place})")
+    for line in _format_parts(report):
+        yield f"  {_join_lines(line)}"
+    for outcome in report.outcomes:
+        if outcome.summary and (has_comments or outcome.action == "check"):
+            yield f"  {outcome.action.capitalize()} as written:"
+            lines = [
+                f"    {line}"
+                for line in outcome.summary.splitlines()
+                if any(map(str.isalnum, line))  # not the border of a table
+            ]
+            most = len(lines) if has_comments else MAX_CHECK_LINES
+            yield from lines[:most]
+            if len(lines) > most:
+                more = count(len(lines) - most, "more line")
+                yield f"    ({more}, which `hls deliveries show` prints)"
+
+
+def _join_lines(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _format_parts(report: DeliveryReport) -> Iterator[str]:
+    for step in report.steps:
+        yield from _format_step(step)
+    for unusable in report.unusable_replies:
+        yield f"{unusable.title}: {describe_text(unusable.text) or 'nothing'}"
+    for reply in report.replies:
+        yield f"{reply.title}: {reply.sentence}"
+    command = ""
+    if report.state == "dead":
+        command = f" `hls deliveries retry {shorten_guid(report.delivery)}` runs it again."
+    yield f"{report.sentence}{command}"
+    for title, text in report.numbers.items():
+        yield f"{title}: {text}"
+
+
+def _format_step(step: Step) -> Iterator[str]:
+    """Yield the line of a step that has something to say, and those of its notes."""
+    duration = "" if step.took_s is None else format_seconds(step.took_s)
+    efforts = ", ".join(filter(None, (duration, step.effort)))
+    status = "" if step.status == "done" else step.status
+    detail = "" if step.repeats_reason else step.detail
+    line = ": ".join(filter(None, (step.title, status, detail)))
+    if efforts:
+        line += f" ({efforts})"
+    if step.url:
+        line += f" {step.url}"
+    if line != step.title and step.status != "not reached":
+        yield line
+    yield from step.notes

@@ -107,7 +107,7 @@ class Causes:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    processing_s: float | None  # of the measured steps and calls; None if there are none
+    work_s: float | None  # of the measured steps and calls; None if there are none
     cost_usd: float | None  # of the calls whose cost is known
 
 
@@ -243,8 +243,8 @@ class DeliverySearches:
             for guid, took_ms, cost in connection.execute(union_all(steps, query)):
                 effort = efforts.get(guid, Effort(None, None))
                 if took_ms is not None:
-                    took_s = (effort.processing_s or 0.0) + int(took_ms) / 1000
-                    effort = replace(effort, processing_s=took_s)
+                    work_s = round((effort.work_s or 0.0) + int(took_ms) / 1000, 3)
+                    effort = replace(effort, work_s=work_s)
                 if cost is not None:
                     effort = replace(effort, cost_usd=int(cost) / 1_000_000)
                 efforts[guid] = effort

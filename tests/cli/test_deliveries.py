@@ -33,21 +33,22 @@ def test_show_lists_each_step_with_its_cost_in_order(hls: Hls, store: Storage) -
     store.queue.finish(lease, End("done", "labels bug"), took_s=2.5, github_requests=4)
     shown = hls("deliveries", "show", "request-g1")
     failed = (
-        "1.500 s, failed: no kind, 170 tokens in, 20 out, $0.012, claude-haiku-5-5, request req_011"
+        "failed: no kind (1.5 s, 170 tokens in, 20 out, $0.012, claude-haiku-5-5, request req_011)"
     )
     assert shown.stdout.splitlines()[1:] == [
-        "  Done: labels bug.",
-        "  3 calls to Claude, 9,340 tokens in, 4,040 out, $0.075.",
-        "  Step gather: 0.250 s",
-        f"  Step ask: {failed}",
+        "  Read from GitHub (0.25 s)",
+        f"  Ask Claude: {failed}",
         (
-            "  Step ask: no duration, failed: the end of the call was not stored, at most 9,000"
-            " tokens in, 4,000 out, $0.050, claude-haiku-5-5"
+            "  Ask Claude: failed: the end of the call was not stored (at most 9,000"
+            " tokens in, 4,000 out, $0.050, claude-haiku-5-5)"
         ),
-        f"  Step ask 2: {failed}",
-        "  Step post: 0.750 s",
-        "  Step post 2: 0.500 s",
-        "  Requests to GitHub: 4",
+        f"  Ask Claude 2: {failed}",
+        "  Post (0.75 s)",
+        "  Post 2 (0.50 s)",
+        "  Done: labels bug.",
+        "  Duration: 3.0 s of work, 2.5 s from the receipt",
+        "  Cost: 3 calls to Claude, 9,340 tokens in, 4,040 out, $0.075",
+        "  Requests: 4 to GitHub",
     ]
 
 

@@ -213,7 +213,8 @@ def test_waiting_ones_have_their_cause_once_and_the_next_attempt(
     store.pauses.pause("octo/docs", reason="a migration", by="mona")
     shown = page(browser, "q=is:waiting")
     assert shown.count("GitHub is down") == 1
-    assert len(re.findall(r"next attempt <time [^>]+>in (?:89|90) min<", shown)) == 3
+    assert len(re.findall(r"next attempt <time [^>]+>in (?:89|90) min<", shown)) == 1
+    assert len(re.findall(r"next attempt in (?:89|90) min<", shown)) == 2
     assert re.search(r"octo/docs is paused since [-0-9: ]+ UTC: a migration", shown)
     everything = page(browser)
     assert everything.count("GitHub is down") == 1

@@ -83,7 +83,7 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
         in page
     )
     assert '<h1>Crash <span class="state done">done</span></h1>' in page
-    assert "<dt>Sender</dt><dd>mona</dd>" in page
+    assert "issues.opened by mona</p>" in page
     assert re.findall(r"<strong>(.*?)</strong>", page) == [
         "Received",
         "Read from GitHub",
@@ -92,7 +92,7 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
     ]
     assert '<td role="cell" class="num" data-label="Duration">1.0 s</td>' in page
     assert '<span class="quiet">3 requests to GitHub</span>' in page
-    assert "170 tokens in, 20 out, $0.012 · claude-haiku-5-5" in page
+    assert "170 tokens in, 20 out, $0.012, claude-haiku-5-5" in page
     assert "<dt>Requests</dt><dd>6 to GitHub</dd>" in page
     link = (
         '<a href="https://github.com/octo/widgets/issues/7#issuecomment-1"'

@@ -60,13 +60,13 @@ def test_send_posts_a_signed_event_and_why_shows_its_processing(shared: Shared) 
     assert result.exit_code == 0
     assert f"{service.settings}:" in result.stdout  # the line of settings that let it in
     assert "prompts/issues/analyze.j2" in result.stdout
-    assert "Claude's reply to issues/analyze@" in result.stdout
+    assert "Reply to issues/analyze@" in result.stdout
     assert ": kind: bug; priority: high" in result.stdout
     assert "Comment: commented" in result.stdout
     assert "1 call to Claude" in result.stdout
     page = f"{sandbox.page_url}Codertocat/Hello-World/issues/11"
     (delivery,) = json.loads(hls(service, "why", page, "--json").stdout)["deliveries"]
-    documented = make_document()["components"]["schemas"]["DeliveryDocument"]
+    documented = make_document()["components"]["schemas"]["DeliveryReport"]
     assert set(delivery) == set(documented["properties"])
     assert (delivery["state"], delivery["replies"][0]["type"]) == ("done", "issue_analysis")
     assert [call["outcome"] for call in delivery["calls"]] == ["ok"]

@@ -433,15 +433,15 @@ def test_both_unusable_replies_are_kept_and_shown(make_stand_in: MakeStandIn) ->
     world.accept()
     world.finish()
     report = load_report(world.store, world.row())
-    assert [(one.problem, one.text) for one in report.unusable] == [
+    assert [(one.problem, one.text) for one in report.unusable_replies] == [
         ("kind: 'bugg' is not one of ...", '{"kind": "bugg"}'),
         ("kind: still wrong", '{"kind": "BUGG"}'),
     ]
-    lines = [line.replace(report.unusable[0].prompt_id, "PROMPT") for line in format_report(report)]
-    assert (
-        '  Claude\'s reply to PROMPT could not be used: kind: still wrong. It was: {"kind": "BUGG"}'
-        in lines
-    )
+    lines = [
+        line.replace(report.unusable_replies[0].prompt_id, "PROMPT")
+        for line in format_report(report)
+    ]
+    assert '  Reply to PROMPT, which could not be used: {"kind": "BUGG"}' in lines
 
 
 @pytest.mark.parametrize("structured_output", [True, False])

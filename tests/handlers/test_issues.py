@@ -93,7 +93,7 @@ def test_rule_14_sure_labels_are_set_as_the_repository_spells_them_and_named_in_
         f" x [31mforged{'y' * 38} not added: it is not among the labels that the prompt listed;"
         " priority-high not added: labels.allow in the settings does not allow it;"
         " difficulty-easy not added: labels.allow in the settings does not allow it;"
-        " component-backend not added: labels.allow in the settings does not allow it.\n"
+        " component-backend not added: labels.allow in the settings does not allow it ("
     ) in home.why
     issue.unlabel("bug")
     ended = issue.act("edited", body="Twice.")

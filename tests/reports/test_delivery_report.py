@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,13 +12,22 @@ import pytest
 from hls_handler.actions import Outcome
 from hls_handler.analysis import REPLY_TYPES, Reply, Usage
 from hls_handler.deliveries import End
+from hls_handler.engine.codecs import (
+    CONTEXT,
+    OMISSIONS,
+    OUTCOME,
+    PROBLEMS_REPORTED,
+    RULE,
+    UNVERIFIED,
+)
 from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.reports.reply_text import describe_reply
 from hls_handler.storage import Storage
+from hls_handler.store.reply_cache import CachedReply
 from tests.handlers.world import issue_analysis, request, review_analysis
-from tests.queue.builders import accept, claim, ignored, queued, row_of
+from tests.queue.builders import accept, begin, claim, queued, row_of
 
 REPLIES: list[tuple[str, dict[str, Any], str]] = [
     (
@@ -99,8 +109,7 @@ def test_queued_delivery_says_what_failed_and_until_when_it_waits(store: Storage
     at = datetime(2026, 11, 20, 12, 5, tzinfo=UTC)
     store.queue.reschedule(lease, at=at, reason="GitHub asked to wait.", failed=False, counts=False)
     assert why(store)[1:] == [
-        "  The analysis failed: no reply",
-        "  Posting failed: 403",
+        "  Post: failed: 403",
         "  Waiting until 12:05:00 UTC: GitHub asked to wait.",
     ]
 
@@ -135,39 +144,46 @@ def test_delivery_that_an_operator_runs_again_waits_for_a_newer_one_that_runs(
     assert why(store)[1:] == [waits]
 
 
-def test_each_part_of_a_report_is_a_sentence(store: Storage) -> None:
-    accept(store, ignored("g1"))
-    at = datetime(2026, 11, 20, 12, 5, tzinfo=UTC)
-    reply = permissive_reply_model(REPLY_TYPES["comment_reply"]).model_validate({})
+def test_each_part_of_a_report_is_a_line(store: Storage) -> None:
+    lease = begin(store, "g1", number=7, title="It crashes", sender="mona")
     comment = Outcome("comment", "created", "commented", url="https://x/1", body="It crashes.")
-    report = replace(
-        load_report(store, row_of(store, "g1")),
-        rule="settings.yaml:3 enables it",
-        repository_settings=".github/hls.yaml sets labels",
-        context="AGENTS.md",
-        omitted=("a.py", "b.py"),
-        replies=(Reply("c@1", "comment_reply", reply, Usage("claude"), cached_at=at),),
-        unverified="no reply",
-        outcomes=(comment,),
-        settings_comment=replace(comment, url=None),
-        service_results=("cancelled",),
+    check = replace(
+        comment, action="check", detail="set the check", url=None, body="# a.py\n\n| | |"
     )
+    store.checkpoints.save(
+        lease,
+        RULE.encode("settings.yaml:3 enables it"),
+        CONTEXT.encode("AGENTS.md"),
+        OMISSIONS.encode("a.py"),
+        OMISSIONS.encode("b.py", index=1),
+        UNVERIFIED.encode("no reply"),
+        OUTCOME.encode(comment),
+        OUTCOME.encode(check, index=1),
+        PROBLEMS_REPORTED.encode(replace(comment, url=None)),
+    )
+    cached = CachedReply(0, "comment_reply", "m", "{}", 900, datetime(2026, 11, 20, tzinfo=UTC))
+    store.calls.save_cached(lease, cached, index=0, prompt_id="c@1")
+    store.queue.finish(lease, End("done", "no patch; commented; set the check"), took_s=2.5)
+    report = load_report(store, row_of(store, "g1"))
     assert report.comment == "It crashes."
-    first, *others = format_report(report)
-    assert first.endswith(" UTC: issues.opened (delivery g1)")
+    lines = format_report(report, has_comments=True)
+    first, *others = [re.sub(r"\(\S+ \S+ UTC\)", "(TIME UTC)", line) for line in lines]
+    assert first.endswith(" UTC: issues.opened by mona: It crashes (octo/widgets#7, delivery g1)")
     assert others == [
-        "  Accepted: settings.yaml:3 enables it.",
-        "  Repository settings: .github/hls.yaml sets labels.",
+        "  Accepted: settings.yaml:3 enables it",
         "  Context: AGENTS.md.",
         "  Not shown to Claude: a.py; b.py.",
-        (
-            "  Claude's reply to c@1, from the cache (2026-11-20 12:05 UTC): worth_saying: false;"
-            " certain: false."
-        ),
+        "  Ask Claude: from the cache of replies",
+        "  Comment: commented (0.00 s) https://x/1",
         "  The findings were not verified: no reply",
-        "  Comment: commented. https://x/1",
         "  Comment about problems in the repository settings: commented.",
-        "  Ignored: not enabled in settings.yaml:3.",
-        "  Check, ended by the service after the delivery: cancelled.",
-        "  No call to Claude: the same question was answered before (claude.cache_ttl_h).",
+        "  Check: set the check (0.00 s)",
+        ("  Reply to c@1, from the cache (TIME UTC): worth_saying: false; certain: false."),
+        "  Done: no patch.",
+        "  Duration: 0.00 s of work, 2.5 s from the receipt",
+        "  Cost: no call to Claude: the same question was answered before (claude.cache_ttl_h)",
+        "  Comment as written:",
+        "    It crashes.",
+        "  Check as written:",
+        "    # a.py",
     ]

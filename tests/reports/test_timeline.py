@@ -8,7 +8,6 @@ from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.engine.codecs import OUTCOME
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.reports.delivery_report import load_report
-from hls_handler.reports.json_documents import report_to_dict
 from hls_handler.storage import Storage
 from hls_handler.store.reply_cache import CachedReply
 from tests.queue.builders import accept, begin, claim, ignored, queued, row_of, start_call
@@ -77,12 +76,8 @@ def test_error_after_the_calls_is_at_the_question(store: Storage) -> None:
         ("ask", "failed", "no budget"),
         ("post", "not reached", None),
     ]
-    document = report_to_dict(load_report(store, row_of(store, "g1")))
-    assert (document["cost_usd"], document["output_tokens"], len(document["steps"])) == (
-        0.012346,
-        20,
-        5,
-    )
+    report = load_report(store, row_of(store, "g1"))
+    assert (report.cost_usd, report.output_tokens, len(report.steps)) == (0.012346, 20, 5)
 
 
 def test_running_delivery_shows_the_step_that_it_is_at(store: Storage) -> None:
