@@ -26,7 +26,7 @@ from starlette.types import ASGIApp
 from bench.process import MeasuredProcess, RunModule, running, separate_cores, serve_on
 from bench.row import Row, median
 from hls_handler.db.counters import BUCKETS_S
-from hls_handler.db.tables import calls, checkpoints, counter_hours, deliveries
+from hls_handler.db.tables import calls, checkpoints, counters, deliveries
 from hls_handler.db.values import HOUR_MS, compress
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.library import ReloadingLibrary
@@ -207,7 +207,7 @@ def fill(url: str, number: int, *, analyze: bool) -> dict[str, str]:
                 _hour(rng, now_ms // HOUR_MS - back) for back in range(min(DAYS * 24, number * 4))
             ]
             store.database.insert_rows(
-                connection, counter_hours, [row for rows in hours for row in rows]
+                connection, counters, [row for rows in hours for row in rows]
             )
         if analyze:
             with store.database.writing() as connection:
@@ -312,24 +312,35 @@ def _call(row: dict[str, object]) -> dict[str, object]:
     }
 
 
+_REPOSITORIES = tuple(f"org/repo{number}" for number in range(1, 39))
 _COUNTED = {
-    "event": tuple(f"{event}.{action}" for event, action in _EVENTS),
-    "repository": tuple(f"org/repo{number}" for number in range(1, 39)),
-    "repository_cost_micro_usd": tuple(f"org/repo{number}" for number in range(1, 39)),
-    "prompt_cost_micro_usd": ("issues/analyze@3f9c2a",),
+    "cost_micro_usd": ("issues/analyze@3f9c2a",),
     "outcome": ("done", "ignored", "superseded", "dead"),
     "processing_le": (*map(str, BUCKETS_S), "inf"),
-    "claude_calls": ("success", "unavailable"),
-    **dict.fromkeys(("stored", "cost_micro_usd", "github_requests"), ("",)),
+    "replies": ("",),
 }
-"""The counters that the overview reads, and their labels."""
+"""The counters by repository that overview and figures read, and their labels."""
 
 
 def _hour(rng: random.Random, hour: int) -> list[dict[str, object]]:
-    return [
-        {"name": name, "hour": hour * HOUR_MS, "label": label, "value": rng.randint(1, 60)}
+    active = rng.sample(_REPOSITORIES, 8)
+    keys = [("stored", "", "")]
+    keys += [
+        (name, label, repository)
         for name, labels in _COUNTED.items()
         for label in labels
+        for repository in active
+    ]
+    return [
+        {
+            "name": name,
+            "hour": hour * HOUR_MS,
+            "label": label,
+            "repository": repository,
+            "author": "",
+            "value": rng.randint(1, 60),
+        }
+        for name, label, repository in keys
     ]
 
 

@@ -563,7 +563,7 @@ class Service:
         statistics = self._store.statistics
         pauses = self._store.pauses.active()
         return Snapshot(
-            counters=statistics.counters(),
+            totals=statistics.totals(),
             queue={
                 **asdict(self._store.deliveries.queue_state()),
                 "paused": list(map(pause_to_dict, pauses)),

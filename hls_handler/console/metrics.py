@@ -20,7 +20,7 @@ from starlette.responses import PlainTextResponse, Response
 from hls_handler import __version__
 from hls_handler.analysis import Unusable
 from hls_handler.console.frame import Frame
-from hls_handler.db.counters import BUCKETS_S
+from hls_handler.db.counters import BUCKETS_S, COST
 from hls_handler.engine.health import ComponentState, Health
 from hls_handler.errors import StoreUnavailable
 from hls_handler.github.api import RateLimit
@@ -29,6 +29,7 @@ from hls_handler.storage import Storage
 from hls_handler.store.calls import FAILED, SUCCESS, UNAVAILABLE, UNFINISHED
 from hls_handler.store.conversations import LABEL_SET
 from hls_handler.store.corrections import CORRECTION_WITHDRAWN, LABEL_CORRECTED
+from hls_handler.store.numbers import sum_labels
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -53,41 +54,44 @@ class Total:
     counter: str  # name of the counter
     labels: tuple[str, ...] = ()
     # Labels of the counter that are 0 before they are counted: else the first is no increase.
-    # Without `labels`, only these count.
     initial: tuple[str, ...] = ()
+    only: str | None = None  # label of the counter; None stands for all
 
-    def read(self, label: str) -> tuple[str, ...] | None:
+    def read(self, label: str, repository: str) -> tuple[str, ...] | None:
         """Return the values of the metric's labels for the counter's label; None if the metric does
         not count it.
         """
+        if self.only not in (None, label):
+            return None
         if not self.labels:
-            if label not in self.initial:
-                return None
             return ()
+        if self.labels[0] == "repository":
+            if not repository:
+                return None
+            return (repository, label)[: len(self.labels)]
+        if not label:
+            return None
         if label == UNFINISHED and self.counter == "claude_calls":
             return None  # this number also decreases
         first = label
         last = ""
         if len(self.labels) == 2:
-            first, _, last = label.rpartition(":")  # "owner/repo:done"
+            first, _, last = label.rpartition(":")  # "anthropic:ok"
         if self.labels[0] == "prompt":
             # without the version, or each edit would begin new series
             first = first.partition("@")[0]
         return (first, last)[: len(self.labels)]
 
 
-MICRO_USD = "_micro_usd"
-ONE = ("",)
 STATES = ("done", "dead", "discarded", "ignored", "superseded")
 REJECTIONS = ("400", "401", "408", "413", "415", "503")
 OUTCOMES = (SUCCESS, FAILED, UNAVAILABLE, *get_args(Unusable))
 TOTALS = (
-    Total("hls_webhooks", "Verified webhooks", "webhooks", initial=ONE),
+    Total("hls_webhooks", "Verified webhooks", "webhooks"),
     Total(
         "hls_webhooks_caught_up",
         "Missed webhooks that were read from GitHub's API",
         "caught_up",
-        initial=ONE,
     ),
     Total(
         "hls_webhooks_rejected",
@@ -104,7 +108,7 @@ TOTALS = (
         ("state",),
         initial=STATES,
     ),
-    Total("hls_repository_deliveries", "The same", "repository_outcome", ("repository", "state")),
+    Total("hls_repository_deliveries", "The same", "outcome", ("repository", "state")),
     Total(
         "hls_ignored_deliveries", "Ignored deliveries by the kind of reason", "ignored", ("reason",)
     ),
@@ -112,13 +116,11 @@ TOTALS = (
         "hls_recovered_deliveries",
         "Deliveries that were done after a failure",
         "recovered_by_retry",
-        initial=ONE,
     ),
     Total(
         "hls_recovered_failures",
         "The failures of these deliveries",
         "errors_recovered",
-        initial=ONE,
     ),
     Total("hls_claude_calls", "Ended calls", "claude_calls", ("outcome",), initial=OUTCOMES),
     Total(
@@ -130,15 +132,10 @@ TOTALS = (
     Total(
         "hls_claude_tokens", "Tokens by kind; input without those of the cache", "tokens", ("kind",)
     ),
-    Total("hls_claude_cost_usd", "Cost of all ended calls", f"cost{MICRO_USD}", initial=ONE),
-    Total(
-        "hls_repository_cost_usd",
-        "The same by repository",
-        f"repository_cost{MICRO_USD}",
-        ("repository",),
-    ),
+    Total("hls_claude_cost_usd", "Cost of all ended calls", COST),
+    Total("hls_repository_cost_usd", "The same by repository", COST, ("repository",)),
     Total("hls_prompt_calls", "Calls by prompt, of all its versions", "prompt_calls", ("prompt",)),
-    Total("hls_prompt_cost_usd", "Cost by prompt", f"prompt_cost{MICRO_USD}", ("prompt",)),
+    Total("hls_prompt_cost_usd", "Cost by prompt", COST, ("prompt",)),
     Total("hls_labels_set", "Labels set for a reply", LABEL_SET, ("prompt", "field")),
     Total("hls_labels_corrected", "Changed by people", LABEL_CORRECTED, ("prompt", "field")),
     Total("hls_labels_restored", "Changed back", CORRECTION_WITHDRAWN, ("prompt", "field")),
@@ -146,16 +143,11 @@ TOTALS = (
         "hls_reply_cache_hits",
         "Questions answered from the cache of replies",
         "reply_cache",
-        initial=("hits",),
+        only="hits",
     ),
-    Total("hls_reply_cache_misses", "Questions that were not", "reply_cache", initial=("misses",)),
-    Total(
-        "hls_reply_cache_saved_usd",
-        "Cost saved by hits",
-        "reply_cache",
-        initial=(f"saved{MICRO_USD}",),
-    ),
-    Total("hls_github_requests", "Requests to GitHub's API", "github_requests", initial=ONE),
+    Total("hls_reply_cache_misses", "Questions that were not", "reply_cache", only="misses"),
+    Total("hls_reply_cache_saved_usd", "Cost saved by hits", "reply_cache", only="saved_micro_usd"),
+    Total("hls_github_requests", "Requests to GitHub's API", "github_requests"),
 )
 HISTOGRAMS = {
     "processing": "Time from the receipt of a delivery to its end",
@@ -261,14 +253,15 @@ def _of_store(store: Storage) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
     from prometheus_client.core import GaugeMetricFamily as Gauge
 
-    counters = store.statistics.settled_counters()
+    totals = store.statistics.totals(settled=True)
+    by_name = sum_labels(totals)
     queue = store.deliveries.queue_state()
     last = store.statistics.last_webhooks().get("")
     last_at = None if last is None else last.timestamp()
     used = store.calls.count_last_hour()
-    counted = defaultdict[str, dict[str, int]](dict)
-    for (name, label), count in counters.items():
-        counted[name][label] = count
+    counted = defaultdict[str, dict[tuple[str, str], int]](dict)
+    for (name, label, repository), number in totals.items():
+        counted[name][label, repository] = number
     for total in TOTALS:
         metric = CounterMetricFamily(total.name, total.meaning, labels=total.labels)
         for labels, value in add_up(total, counted[total.counter]).items():
@@ -278,10 +271,10 @@ def _of_store(store: Storage) -> Iterator[Metric]:
         yield HistogramMetricFamily(
             f"hls_{name}_seconds",
             meaning,
-            buckets=cumulate(counted[f"{name}_le"]),
-            sum_value=counted[f"{name}_ms"].get("", 0) / 1000,
+            buckets=cumulate(by_name[f"{name}_le"]),
+            sum_value=by_name[f"{name}_ms"].get("", 0) / 1000,
         )
-    unfinished = counters.get(("claude_calls", UNFINISHED), 0)
+    unfinished = by_name["claude_calls"].get(UNFINISHED, 0)
     yield Gauge(
         "hls_claude_unfinished_calls",
         "Calls in progress, or whose end could not be stored",
@@ -302,15 +295,17 @@ def _of_store(store: Storage) -> Iterator[Metric]:
     yield Gauge("hls_pauses", "Pauses of a repository or of everything", len(store.pauses.active()))
 
 
-def add_up(total: Total, counts: Mapping[str, int]) -> Mapping[tuple[str, ...], float]:
+def add_up(total: Total, counts: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, ...], float]:
     """Return the series of a total, at most `MAX_SERIES` and one for the others. `counts` are those
-    of its counter.
+    of its counter, by label and repository.
     """
-    sums: Counter[tuple[str, ...]] = Counter()
-    for label, count in {**dict.fromkeys(total.initial, 0), **counts}.items():
-        labels = total.read(label)
+    sums: Counter[tuple[str, ...]] = Counter({(label,): 0 for label in total.initial})
+    if not total.labels:
+        sums[()] = 0
+    for (label, repository), number in counts.items():
+        labels = total.read(label, repository)
         if labels is not None:
-            sums[labels] += count
+            sums[labels] += number
     largest = dict(sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:MAX_SERIES])
     if len(sums) > MAX_SERIES:
         others = ("other",) * len(total.labels)

@@ -21,6 +21,7 @@ from hls_handler.console.frame import Form, Frame
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import Plot, make_plot
 from hls_handler.console.queries import MAX_FILTER_CHARACTERS, OverviewQuery, parse_repository
+from hls_handler.db.counters import COST
 from hls_handler.deliveries import name_cause
 from hls_handler.engine.health import Component, ComponentHealth, Health, Severity
 from hls_handler.errors import StoreUnavailable
@@ -58,11 +59,9 @@ _FIRST_REPLY = "first_reply_le"
 _OUTCOME = "outcome"
 REJECTED = "rejected"
 _RECEIVED = "stored"
-_COST = "cost_micro_usd"
-PROMPT_COST = "prompt_cost_micro_usd"
 STATES = ("done", "ignored", "superseded", "dead", "discarded")
 RARE_STATES = ("superseded", "discarded")  # on the page if the period has one
-COUNTED = (_RECEIVED, _OUTCOME, _FIRST_REPLY, REJECTED, _COST, PROMPT_COST)
+COUNTED = (_RECEIVED, _OUTCOME, _FIRST_REPLY, REJECTED, COST)
 
 LINKS: Mapping[Component, tuple[str, str]] = {
     "store": ("/docs/running.md#when-something-is-down", "What works meanwhile"),
@@ -343,7 +342,7 @@ def _list_cards(counted: PeriodSeries) -> Iterator[Card]:
     before_s = counted.first_reply_s(0.5, 0, counted.size)
     note = f"{format_duration(before_s)} before"
     yield Card("First result, p50", format_duration(now_s), note)
-    yield _compare("Cost", counted.both(_COST), form=_format_micro_usd)
+    yield _compare("Cost", counted.both(COST), form=_format_micro_usd)
     unchanged = counted.both(FEEDBACK, "labels not changed")
     corrected = counted.both(FEEDBACK, "labels corrected")
     yield _compare_labels(unchanged, corrected, counted.size)
@@ -405,12 +404,11 @@ def _list_costs(counted: PeriodSeries) -> Mapping[str, Sequence[float]]:
     """Return the costs of the most expensive prompts, and of all others together."""
     totals = Counter[str]()
     for (name, label), values in counted.series.items():
-        if name == PROMPT_COST:
+        if name == COST and label:  # upgrades store costs whose prompt is not known without label
             totals[label.partition("@")[0]] += sum(values[counted.size :])
-    everything = counted.now(PROMPT_COST)
+    everything = counted.now(COST)
     costs = {
-        prompt: counted.now(PROMPT_COST, label=prompt)
-        for prompt, _ in totals.most_common(MAX_PROMPTS)
+        prompt: counted.now(COST, label=prompt) for prompt, _ in totals.most_common(MAX_PROMPTS)
     }
     others = [whole - sum(parts) for whole, *parts in zip(everything, *costs.values(), strict=True)]
     if any(others) or not costs:

@@ -603,18 +603,15 @@ counters = Table(
     "counters",
     metadata,
     Column("name", Text, primary_key=True),
+    # The time when it begins; 0: since the first start. See `HOURLY` in db/counters.py.
+    Column("hour", BigInteger, primary_key=True),
     Column("label", UntrustedString, primary_key=True),
+    Column("repository", UntrustedString, primary_key=True),  # "": of none, or not counted by it
+    # A row with an author repeats a part of the one without.
+    Column("author", UntrustedString, primary_key=True),
     Column("value", BigInteger, nullable=False),
-)
-
-counter_hours = Table(
-    "counter_hours",
-    metadata,
-    Column("name", Text, primary_key=True),  # of a counter; see `HOURLY` in db/counters.py
-    Column("hour", BigInteger, primary_key=True),  # the time when the hour begins
-    Column("label", UntrustedString, primary_key=True),
-    Column("value", BigInteger, nullable=False),  # what the counter increased by within the hour
-    # rows are stored in the order of the key, so that a period is read without lookups
+    _partial_index("ix_counters_totals", "hour", where="hour = 0"),
+    # Rows are stored in the order of the key, so that a period is read without lookups.
     sqlite_with_rowid=False,
 )
 

@@ -11,7 +11,15 @@ from typing import Any
 
 from sqlalchemy import Boolean, Connection, Row, and_, bindparam, case, or_, select
 
-from hls_handler.db.counters import LAST_WEBHOOK, RENAMED, CounterWriter, Counts, count_end
+from hls_handler.db.counters import (
+    LAST_WEBHOOK,
+    NO_GROUP,
+    RENAMED,
+    CounterWriter,
+    Counts,
+    Group,
+    count_end,
+)
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, questions, slots
 from hls_handler.db.values import HOUR_MS, compress, literal
@@ -59,8 +67,11 @@ _SUPERSEDE = (
         _c.id.in_(bindparam("ids", expanding=True)), _c.state == literal("queued")
     )  # a worker may have claimed it
     .values(state="superseded", reason=bindparam("why"), cause=None, finished_at=bindparam("now"))
-    .returning(_c.id, _c.guid, _c.repository, _c.reason, _c.batch_id)
+    .returning(_c.id, _c.guid, _c.repository, _c.author, _c.reason, _c.batch_id)
 )
+
+
+_Increments = defaultdict[Group, Counter[tuple[str, str]]]
 
 
 class BatchAcceptor:
@@ -113,7 +124,8 @@ class BatchAcceptor:
     ) -> list[Accepted]:
         """See `DeliveryQueue.accept`."""
         rows = [make_row(new) for new in batch]  # compressed before the transaction
-        increments = _count_arrivals(batch) + Counter(counts or {})
+        increments = _count_arrivals(batch)
+        increments[NO_GROUP].update(counts or {})
         guids = {new.guid for new in batch}
         digests = {
             new.digest for new in batch if new.state == "queued" and new.digest and finds_replays
@@ -154,18 +166,19 @@ class BatchAcceptor:
                 if stored[guid][0].state == "ignored":  # without a body, and so without questions
                     connection.execute(_DELETE_QUESTIONS, {"known_guid": guid})
             of_webhooks = [row for row in inserted if row["batch_id"] is None]
-            increments += Counter({("stored", ""): len(of_webhooks)})
+            increments[NO_GROUP]["stored", ""] += len(of_webhooks)
             superseded = self._supersede(connection, [new for new, _ in stored.values()], now)
             for old in superseded:
                 if old.batch_id is None:
-                    increments += count_end("superseded", repository=old.repository)
-            self._counters.add(connection, increments + _count_outcomes(batch, outcomes), at=now)
+                    increments[Group(old.repository, old.author)] += count_end("superseded")
+            for new, outcome in zip(batch, outcomes, strict=True):
+                increments[_group_of(new)] += _count_outcome(new, outcome)
+            self._counters.add_all(connection, increments, at=now)
             for guid in sorted(former.keys() & stored.keys()):
                 ended = former[guid]
-                end = count_end(
-                    ended.listed_state, repository=ended.repository, author=ended.author
-                )
-                self._counters.uncount_end(connection, end, ended.finished_at or now)
+                group = Group(ended.repository, ended.author)
+                finished_at = ended.finished_at or now
+                self._counters.uncount_end(connection, ended.listed_state, group, finished_at)
             times = self._record_times(connection, batch, increments, now)
         self._last_webhooks.update(times)
         for old in superseded:
@@ -174,7 +187,11 @@ class BatchAcceptor:
         return outcomes
 
     def _record_times(
-        self, connection: Connection, batch: Sequence[NewDelivery], increments: Counts, now: int
+        self,
+        connection: Connection,
+        batch: Sequence[NewDelivery],
+        increments: _Increments,
+        now: int,
     ) -> dict[str, int]:
         """Store when repositories sent their last webhook or were renamed; return the former."""
         times = {
@@ -337,38 +354,37 @@ def _times(new: NewDelivery, now: int) -> dict[str, object]:
     return times
 
 
-def _webhook_labels(batch: Sequence[NewDelivery], counted: Counts) -> set[str]:
+def _webhook_labels(batch: Sequence[NewDelivery], increments: _Increments) -> set[str]:
     # Deliveries that catch-up read, and requested reviews, do not show that webhooks arrive.
     webhooks = (new for new in batch if not (new.is_caught_up or new.is_requested))
     labels = {new.repository for new in webhooks if new.repository is not None}
-    if ("webhooks", "") in counted:
+    if any(("webhooks", "") in counts for counts in increments.values()):
         labels.add("")
     return labels
 
 
-def _count_arrivals(batch: Sequence[NewDelivery]) -> Counter[tuple[str, str]]:
-    arrivals: Counter[tuple[str, str]] = Counter()
+def _group_of(new: NewDelivery) -> Group:
+    return Group(new.repository, new.author)
+
+
+def _count_arrivals(batch: Sequence[NewDelivery]) -> _Increments:
+    arrivals: _Increments = defaultdict(Counter)
     for new in batch:
         if new.is_requested:  # no event; and after a crash, its command stores it again
             continue
+        counts = arrivals[_group_of(new)]
         if new.is_caught_up:
-            arrivals["caught_up", ""] += 1
+            counts["caught_up", ""] += 1
         else:
-            arrivals["webhooks", ""] += 1
-        arrivals["event", event_key(new.event, new.action)] += 1
-        if new.repository is not None:
-            arrivals["repository", new.repository] += 1
+            counts["webhooks", ""] += 1
+        counts["event", event_key(new.event, new.action)] += 1
     return arrivals
 
 
-def _count_outcomes(
-    batch: Sequence[NewDelivery], outcomes: Sequence[Accepted]
-) -> Counter[tuple[str, str]]:
+def _count_outcome(new: NewDelivery, outcome: Accepted) -> Counter[tuple[str, str]]:
+    if outcome.outcome == "ignored":
+        return count_end("ignored", kind=new.reason_kind)
     counts: Counter[tuple[str, str]] = Counter()
-    for new, outcome in zip(batch, outcomes, strict=True):
-        if outcome.outcome in ("duplicate", "replay"):
-            if not new.is_requested:
-                counts["outcome", outcome.outcome] += 1
-        elif outcome.outcome == "ignored":
-            counts += count_end("ignored", repository=new.repository, kind=new.reason_kind)
+    if outcome.outcome in ("duplicate", "replay") and not new.is_requested:
+        counts["outcome", outcome.outcome] = 1
     return counts

@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 
-from hls_handler.db.counters import CounterWriter, Counts
+from hls_handler.db.counters import CounterWriter, Counts, Group
 from hls_handler.db.database import Database
 from hls_handler.db.tables import checkpoints, deliveries
 from hls_handler.db.values import compress_text, decompress_text, from_row, to_ms
@@ -243,7 +243,8 @@ class Checkpoints:
             columns |= {"has_progress": True, "crashes": 0, "first_failure_at": None}
         if columns:  # else no UPDATE: it writes the body again
             connection.execute(self._update, columns | lease_parameters(lease))
-        self.counters.add(connection, self.apply(connection, held.id, prepared))
+        counts = self.apply(connection, held.id, prepared)
+        self.counters.add(connection, counts, Group(lease.repository, lease.author))
 
     def apply(
         self, connection: Connection, row_id: int, prepared: Prepared

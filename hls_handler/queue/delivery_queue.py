@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -30,8 +30,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from hls_handler.db.counters import (
     CounterWriter,
     Counts,
-    Groups,
-    count_by_group,
+    Group,
     count_duration,
     count_end,
 )
@@ -411,7 +410,8 @@ class DeliveryQueue:
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
             if lease.batch_id is None:
                 counts += _count_finished(lease, end, row, github_requests)
-            self._counters.add(connection, counts, at=row.finished_at)
+            group = Group(lease.repository, lease.author)
+            self._counters.add(connection, counts, group, at=row.finished_at)
 
     def reschedule(
         self,
@@ -480,7 +480,8 @@ class DeliveryQueue:
             if github_requests and lease.batch_id is None:
                 event = event_key(lease.event, lease.action)
                 counts_of_event = _count_github_requests(event, github_requests, is_end=False)
-                self._counters.add(connection, counts_of_event)
+                group = Group(lease.repository, lease.author)
+                self._counters.add(connection, counts_of_event, group)
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
         """Make all waiting deliveries due now; return their number. Also deletes all reserved slots
@@ -548,10 +549,8 @@ class DeliveryQueue:
             ).first()
             connection.execute(again)
             if ended is not None and ended.batch_id is None:
-                end = count_end(
-                    ended.listed_state, repository=ended.repository, author=ended.author
-                )
-                self._counters.uncount_end(connection, end, ended.finished_at)
+                group = Group(ended.repository, ended.author)
+                self._counters.uncount_end(connection, ended.listed_state, group, ended.finished_at)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
 
     def discard(self, guid: str) -> bool:
@@ -566,16 +565,14 @@ class DeliveryQueue:
             deliveries.update()
             .where(is_listed)
             .values(discarded_at=self._database.now)
-            .returning(_c.finished_at, _c.repository, _c.batch_id)
+            .returning(_c.finished_at, _c.repository, _c.author, _c.batch_id)
         )
         with self._database.writing() as connection:
             row = connection.execute(update).first()
             if row is not None and row.batch_id is None:
-                self._counters.uncount_end(connection, {("outcome", "dead"): 1}, row.finished_at)
-                counts = {("outcome", "discarded"): 1}
-                if row.repository is not None:
-                    counts["repository_outcome", f"{row.repository}:discarded"] = 1
-                self._counters.add(connection, counts, at=row.finished_at)
+                group = Group(row.repository, row.author)
+                self._counters.uncount_end(connection, "dead", group, row.finished_at)
+                self._counters.add(connection, count_end("discarded"), group, at=row.finished_at)
         return row is not None
 
     def _places(self, concurrency: int) -> dict[str, int]:
@@ -591,7 +588,7 @@ class DeliveryQueue:
         """Queue deliveries again. Return GUID, repository and reason of those that become dead
         instead.
         """
-        counts: Counter[tuple[str, str]] = Counter()
+        counts = defaultdict[Group, Counter[tuple[str, str]]](Counter)
         dead: list[tuple[str, str | None, str]] = []
         rows = connection.execute(self._expired).all()
         now = self._database.now_in(connection) if rows else 0
@@ -612,12 +609,12 @@ class DeliveryQueue:
                     "duration_ms": now - _c.received_at,
                 }
                 if row.batch_id is None:
-                    counts += count_end("dead", repository=row.repository, author=row.author)
+                    counts[Group(row.repository, row.author)] += count_end("dead")
                 dead.append((row.guid, row.repository, reason))
             values |= _because(reason)
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))
             release_locks(connection, row.id)
-        self._counters.add(connection, counts, at=now)
+        self._counters.add_all(connection, counts, at=now)
         return dead
 
 
@@ -650,13 +647,7 @@ def _count_github_requests(
 def _count_finished(
     lease: Lease, end: End, row: Row[Any], github_requests: int
 ) -> Counter[tuple[str, str]]:
-    counts = count_end(
-        end.state,
-        repository=lease.repository,
-        author=lease.author,
-        kind=end.kind,
-        handler=end.handler,
-    )
+    counts = count_end(end.state, kind=end.kind, handler=end.handler)
     event = event_key(lease.event, lease.action)
     counts += _count_github_requests(event, github_requests, is_end=True)
     if end.state == "done":
@@ -670,17 +661,14 @@ def _count_done(lease: Lease, row: Row[Any]) -> Counter[tuple[str, str]]:
     The first reply to an issue or pull request counts with the time since the receipt of the first
     delivery about it that was not ignored.
     """
-    groups = Groups(lease.repository, lease.author)
-    counts = count_duration("processing", row.finished_at - row.queued_at, groups)
-    counts["processing_count", ""] = 1
+    counts = count_duration("processing", row.finished_at - row.queued_at)
     if row.failures:
         counts["recovered_by_retry", ""] = 1
         counts["errors_recovered", ""] = row.failures
-        counts += count_by_group("recovered", 1, groups)
     is_reply = row.posting_status == "done" and not row.is_command
     if is_reply and lease.conversation_key is not None and not row.has_other_reply:
         first_received_at = row.received_at
         if row.others_received_at is not None:
             first_received_at = min(row.received_at, row.others_received_at)
-        counts += count_duration("first_reply", row.finished_at - first_received_at, groups)
+        counts += count_duration("first_reply", row.finished_at - first_received_at)
     return counts

@@ -12,6 +12,7 @@ from hls_handler.question import Prompt
 from hls_handler.storage import Storage
 from hls_handler.store.calls import PromptStats
 from hls_handler.store.corrections import FieldFeedback, feedback_in
+from hls_handler.store.numbers import sum_labels
 from hls_handler.untrusted.placeholders import public_hints
 from hls_handler.wording import count, format_usd
 
@@ -114,6 +115,5 @@ class LibraryStats:
 
 def read_library_stats(store: Storage) -> LibraryStats:
     """Return the statistics of all prompts. Blocks."""
-    return LibraryStats(
-        store.calls.prompt_stats(), store.calls.failures(), feedback_in(store.statistics.counters())
-    )
+    totals = sum_labels(store.statistics.totals())
+    return LibraryStats(store.calls.prompt_stats(), store.calls.failures(), feedback_in(totals))

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from hls_handler.analysis import TOKENS, Receipt, UnusableReply, Usage
-from hls_handler.db.counters import OF_BATCHES, Groups, count_by_group
+from hls_handler.db.counters import COST, OF_BATCHES, Group
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     calls,
@@ -384,7 +384,8 @@ class ClaudeCalls:
             outsider = scopes["outsider"].name
         started = StartedCall(call_id, started_at, call, outsider, new.provider)
         counts = _count_call(started, call, UNFINISHED, lease)
-        self._checkpoints.counters.add(connection, counts | misses, at=started_at)
+        group = Group(lease.repository, lease.author)
+        self._checkpoints.counters.add(connection, counts | misses, group, at=started_at)
         return started
 
     def end(
@@ -429,8 +430,8 @@ class ClaudeCalls:
             if ended.rowcount:
                 counts = Counter(_count_call(call, {**call.columns, **columns}, outcome, lease))
                 counts.subtract(_count_call(call, call.columns, UNFINISHED, lease))
-                changed = {key: number for key, number in counts.items() if number}
-                self._checkpoints.counters.add(connection, changed, at=call.started_at)
+                group = Group(lease.repository, lease.author)
+                self._checkpoints.counters.add(connection, counts, group, at=call.started_at)
         if needs_lease and row_id is None:
             raise lease_lost(lease)
 
@@ -460,13 +461,9 @@ class ClaudeCalls:
         writing = self._checkpoints.writing(lease, changes, is_progress=True)
         with writing as (connection, row_id):
             connection.execute(self._insert_hit, {"delivery_id": row_id, **row})
-            saved_micro_usd = cached.cost_micro_usd or 0
-            groups = Groups(lease.repository, lease.author)
-            counts = Counter({CACHE_HIT: 1})
-            counts += Counter({CACHE_SAVED: saved_micro_usd})
-            counts += count_by_group("replies", 1, groups, "cached")
-            counts += count_by_group("saved_micro_usd", saved_micro_usd, groups)
-            self._checkpoints.counters.add(connection, counts)
+            counts = {CACHE_HIT: 1, CACHE_SAVED: cached.cost_micro_usd or 0}
+            group = Group(lease.repository, lease.author)
+            self._checkpoints.counters.add(connection, counts, group)
 
     def count_last_hour(self) -> int:
         """Return the number of calls within the last hour that count for the budget."""
@@ -694,19 +691,15 @@ def _count_call(
     call: StartedCall, columns: Mapping[str, Any], outcome: str, lease: Lease
 ) -> dict[tuple[str, str], int]:
     prompt_id = columns["prompt_id"]
-    cost = columns.get("cost_micro_usd") or 0
-    groups = Groups(lease.repository, lease.author)
-    counts = {("claude_calls", outcome): 1, ("cost_micro_usd", ""): cost}
     if lease.batch_id is not None:
         prompt_id = OF_BATCHES
-        counts |= count_by_group("batch_cost_micro_usd", cost, groups)
-    counts |= {("prompt_calls", prompt_id): 1, ("prompt_cost_micro_usd", prompt_id): cost}
+    cost = columns.get("cost_micro_usd") or 0
+    counts = {("claude_calls", outcome): 1, (COST, prompt_id): cost, ("prompt_calls", prompt_id): 1}
     if outcome == SUCCESS and not lease.is_recorded:
-        counts |= count_by_group("replies", 1, groups, "asked")
+        counts["replies", ""] = 1
     counts |= {("tokens", name.removesuffix("_tokens")): columns.get(name) or 0 for name in TOKENS}
-    counts |= count_by_group("cost_micro_usd", cost, groups)
     if call.outsider is not None:
         counts[OUTSIDER_COST, call.outsider] = cost
     if call.provider is not None and outcome != UNFINISHED:
         counts["provider_calls", f"{call.provider}:{outcome}"] = 1
-    return {key: number for key, number in counts.items() if number}
+    return counts

@@ -9,7 +9,13 @@ from datetime import timedelta
 
 from sqlalchemy import and_, func, or_, select
 
-from hls_handler.db.counters import CATCH_UP_BEGAN, CAUGHT_UP_TO, LAST_WEBHOOK, CounterWriter
+from hls_handler.db.counters import (
+    CATCH_UP_BEGAN,
+    CAUGHT_UP_TO,
+    LAST_WEBHOOK,
+    TOTAL,
+    CounterWriter,
+)
 from hls_handler.db.database import Database
 from hls_handler.db.tables import counters, deliveries, repository_files
 
@@ -48,11 +54,13 @@ class CatchUpStore:
         first.
         """
         last = counters.alias("last")
-        is_last = and_(last.c.name == LAST_WEBHOOK, last.c.label == _n.label)
-        query = select(_n.label).outerjoin(last, is_last).where(_n.name == "repository")
+        is_last = and_(last.c.name == LAST_WEBHOOK, last.c.label == _n.repository)
+        is_of_repository = (_n.name == "event", _n.hour == TOTAL, _n.repository != "")
+        query = select(_n.repository).outerjoin(last, is_last).where(*is_of_repository)
+        newest = func.coalesce(func.max(last.c.value), 0).desc()
+        query = query.group_by(_n.repository).order_by(newest, _n.repository)
         with self._database.reading() as connection:
-            ordered = query.order_by(func.coalesce(last.c.value, 0).desc(), _n.label)
-            return list(connection.execute(ordered).scalars())
+            return list(connection.execute(query).scalars())
 
     def caught_up_to(self, hook: str) -> int:
         """Return the id up to which all attempts of the hook were processed; 0 if it was never read
@@ -72,7 +80,14 @@ class CatchUpStore:
         """
         with self._database.writing(durable=False) as connection:
             now = self._database.now_in(connection)
-            row = {"name": CATCH_UP_BEGAN, "label": "", "value": 0}
+            row = {
+                "name": CATCH_UP_BEGAN,
+                "hour": TOTAL,
+                "label": "",
+                "repository": "",
+                "author": "",
+                "value": 0,
+            }
             self._database.insert_rows(connection, counters, [row], if_new=True)
             # A time in the future was stored before the clock was set back.
             is_due = or_(_n.value <= now - every // timedelta(milliseconds=1), _n.value > now)

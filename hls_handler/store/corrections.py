@@ -95,20 +95,19 @@ class FieldFeedback:
         return self.corrected / self.set if self.set else 0.0
 
 
-def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, FieldFeedback]]:
-    """Return the numbers of set and corrected labels by prompt id and field. `counted` is
-    `Statistics.counters()`.
+def feedback_in(
+    totals: Mapping[str, Mapping[str, int]],
+) -> dict[str, dict[str, FieldFeedback]]:
+    """Return the numbers of set and corrected labels by prompt id and field. `totals` has the
+    labels of each counter: {"label_set": {"issues/analyze@3f9c2a:kind": 40}}.
     """
     feedback: dict[str, dict[str, FieldFeedback]] = {}
-    for name, label in sorted(counted):
-        if name == LABEL_SET:
-            prompt_id, _, field = label.rpartition(":")
-            corrected = counted.get((LABEL_CORRECTED, label), 0) - counted.get(
-                (CORRECTION_WITHDRAWN, label), 0
-            )
-            feedback.setdefault(prompt_id, {})[field] = FieldFeedback(
-                counted[name, label], corrected
-            )
+    corrected = totals.get(LABEL_CORRECTED, {})
+    withdrawn = totals.get(CORRECTION_WITHDRAWN, {})
+    for label, number in totals.get(LABEL_SET, {}).items():
+        prompt_id, _, field = label.rpartition(":")
+        changed = corrected.get(label, 0) - withdrawn.get(label, 0)
+        feedback.setdefault(prompt_id, {})[field] = FieldFeedback(number, changed)
     return feedback
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
-from hls_handler.db.counters import BUCKETS_S
+from hls_handler.db.counters import BUCKETS_S, COST, OF_BATCHES
 from hls_handler.db.values import EPOCH
 
 PeriodName = Literal["24h", "7d", "30d"]
@@ -162,7 +162,7 @@ class FiguresReport:
     authors: tuple[Figures, ...] | None  # by login; None unless they were requested
 
 
-Counts = Counter[str]  # by "ended:done" of the counters, and by the names of the queries
+Counts = Counter[str]  # by "outcome:done" of the counters, and by the names of the queries
 
 
 def list_figures(counts: Mapping[str, Counts], minutes: float) -> tuple[Figures, ...]:
@@ -171,11 +171,12 @@ def list_figures(counts: Mapping[str, Counts], minutes: float) -> tuple[Figures,
 
 
 def make_figures(name: str, minutes: float, counts: Counts) -> Figures:
-    done = counts["ended:done"]
-    dead = counts["ended:dead"]
+    done = counts["outcome:done"]
+    dead = counts["outcome:dead"] + counts["outcome:discarded"]
     raised = counts["raised"]
-    hits = counts["replies:cached"]
-    replies = counts["replies:asked"] + hits
+    hits = counts["reply_cache:hits"]
+    replies = counts["replies:"] + hits
+    recovered = counts["recovered_by_retry:"]
     costing = counts["pull_requests_with_calls"]
     cost_per_pull_request_usd = None
     if costing:
@@ -188,10 +189,10 @@ def make_figures(name: str, minutes: float, counts: Counts) -> Figures:
         dead=dead,
         per_minute=round((done + dead) / minutes, 4),
         success_percent=_percent(done, done + dead),
-        recovered=counts["recovered"],
-        recovery_percent=_percent(counts["recovered"], counts["recovered"] + dead),
-        processing_seconds=_percentiles(counts, "processing_le:"),
-        first_reply_seconds=_percentiles(counts, "first_reply_le:"),
+        recovered=recovered,
+        recovery_percent=_percent(recovered, recovered + dead),
+        processing_seconds=estimate_percentiles(_labels_of(counts, "processing_le")),
+        first_reply_seconds=estimate_percentiles(_labels_of(counts, "first_reply_le")),
         pull_requests_analysed=counts["pull_requests"],
         findings=FindingFigures(
             raised=raised,
@@ -205,25 +206,26 @@ def make_figures(name: str, minutes: float, counts: Counts) -> Figures:
             acted_on_percent=_percent(counts["acted_on"], counts["decided"]),
         ),
         labels=LabelFigures(counts["kept"], counts["corrected"]),
-        cost_usd=counts["cost_micro_usd"] / 1_000_000,
-        batches_cost_usd=counts["batch_cost_micro_usd"] / 1_000_000,
+        cost_usd=sum(_labels_of(counts, COST).values()) / 1_000_000,
+        batches_cost_usd=counts[f"{COST}:{OF_BATCHES}"] / 1_000_000,
         cost_per_pull_request_usd=cost_per_pull_request_usd,
         reply_cache=CacheFigures(
             replies=replies,
             hits=hits,
             hit_percent=_percent(hits, replies),
-            saved_usd=counts["saved_micro_usd"] / 1_000_000,
+            saved_usd=counts["reply_cache:saved_micro_usd"] / 1_000_000,
         ),
     )
 
 
-def _percentiles(counts: Counts, prefix: str) -> Percentiles:
-    histogram = {
+def _labels_of(counts: Counts, name: str) -> Mapping[str, int]:
+    """Return {"0.5": 3} for {"processing_le:0.5": 3}."""
+    prefix = f"{name}:"
+    return {
         figure.removeprefix(prefix): number
         for figure, number in counts.items()
         if figure.startswith(prefix)
     }
-    return estimate_percentiles(histogram)
 
 
 def _percent(part: int, whole: int) -> float | None:

@@ -24,7 +24,6 @@ from hls_handler.db.tables import (
     checkpoints,
     comments,
     corrections,
-    counter_hours,
     counters,
     deliveries,
     findings,
@@ -219,11 +218,9 @@ def _of_login(login: str, connection: Connection) -> Iterator[Step]:
     """
     yield stops, func.lower(stops.c.stopped_by) == login, {"stopped_by": GHOST}
     yield batches, func.lower(batches.c.started_by) == login, {"started_by": GHOST}
-    for table in (counters, counter_hours):
-        yield table, (table.c.name == OUTSIDER_COST) & (func.lower(table.c.label) == login), None
-    hours = counter_hours.c
-    is_of_author = func.lower(hours.label).startswith(f"{login} ", autoescape=True)
-    yield counter_hours, hours.name.startswith("author_", autoescape=True) & is_of_author, None
+    n = counters.c
+    is_guest = (n.name == OUTSIDER_COST) & (func.lower(n.label) == login)
+    yield counters, is_guest | (func.lower(n.author) == login), None
     has_mention = or_(
         *(column.icontains(f"@{login}", autoescape=True) for column in (_t.title, _t.text))
     )

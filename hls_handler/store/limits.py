@@ -23,9 +23,9 @@ from sqlalchemy import (
     union_all,
 )
 
-from hls_handler.db.counters import BUDGET_EXCEEDED, CounterWriter
+from hls_handler.db.counters import BUDGET_EXCEEDED, COST, CounterWriter
 from hls_handler.db.database import Database
-from hls_handler.db.tables import calls, counter_hours, counters, deleted_review_calls, deliveries
+from hls_handler.db.tables import calls, counters, deleted_review_calls, deliveries
 from hls_handler.db.values import HOUR_MS, from_ms, to_ms
 from hls_handler.errors import BudgetExceeded, PullRequestLimitReached
 from hls_handler.settings.effective import name_matcher
@@ -43,13 +43,7 @@ OVER_BUDGET: Literal["over budget"] = "over budget"
 DAY_MS = 24 * HOUR_MS
 
 _c = calls.c
-_hours = counter_hours.c
-_COUNTERS = {
-    "all": "cost_micro_usd",
-    "repository": "repository_cost_micro_usd",
-    "outsider": OUTSIDER_COST,
-}
-"""Scope -> the counter whose values of a day or month are limited."""
+_n = counters.c
 _NO_LABEL: ColumnElement[str] = literal_column("''")
 
 
@@ -196,10 +190,14 @@ def _select_costs(
         return
     begins_at, ends_at = _find_period(limit, now)
     assert ends_at is not None
-    is_in_period = (_hours.hour >= to_ms(begins_at), _hours.hour < to_ms(ends_at))
-    costs: Select[int, str, Any] = select(number, _hours.label, func.sum(_hours.value))
-    is_counted = _hours.name == _COUNTERS[limit.scope]
-    yield costs.where(is_counted, *is_in_period).group_by(_hours.label)
+    is_in_period = (_n.hour >= to_ms(begins_at), _n.hour < to_ms(ends_at), _n.author == "")
+    name = COST
+    label = _n.repository
+    if limit.scope == "outsider":
+        name = OUTSIDER_COST
+        label = _n.label
+    costs: Select[int, str, Any] = select(number, label, func.sum(_n.value))
+    yield costs.where(_n.name == name, *is_in_period).group_by(label)
 
 
 def _is_of(limit: Limit, row_id: int) -> ColumnElement[bool]:
@@ -277,11 +275,11 @@ def note_exceeded(writer: CounterWriter, connection: Connection, limit: Limit, n
     """
     ends_at = _end_of_day(now)
     noted = (
-        counters.c.value == ends_at,
-        counters.c.name == BUDGET_EXCEEDED,
-        counters.c.label == limit.key,
+        _n.value == ends_at,
+        _n.name == BUDGET_EXCEEDED,
+        _n.label == limit.key,
     )
-    if connection.execute(select(counters.c.value).where(*noted)).first() is not None:
+    if connection.execute(select(_n.value).where(*noted)).first() is not None:
         return False
     writer.set_values(connection, BUDGET_EXCEEDED, {limit.key: ends_at})
     return True
@@ -308,9 +306,7 @@ class Budgets:
             return ()
         with self._database.reading() as connection:
             today = _end_of_day(self._database.now_in(connection))
-            noted = select(counters.c.label).where(
-                counters.c.name == BUDGET_EXCEEDED, counters.c.value == today
-            )
+            noted = select(_n.label).where(_n.name == BUDGET_EXCEEDED, _n.value == today)
             keys = set(connection.execute(noted).scalars())
         return tuple(budget for budget in budgets if budget.key in keys)
 

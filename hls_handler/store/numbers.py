@@ -9,7 +9,7 @@ what retention has deleted is missing.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from sqlalchemy import (
     Connection,
     Executable,
     Label,
+    Select,
     Subquery,
     Table,
     Text,
@@ -36,12 +37,11 @@ from sqlalchemy import (
     union_all,
 )
 
-from hls_handler.db.counters import FIGURES, LAST_WEBHOOK, NO_COUNTS, RENAMED
+from hls_handler.db.counters import COST, LAST_WEBHOOK, NO_COUNTS, RENAMED, TOTAL
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     calls,
     corrections,
-    counter_hours,
     counters,
     deliveries,
     findings,
@@ -60,6 +60,9 @@ from hls_handler.store.figures import (
     make_figures,
 )
 
+Totals = Mapping[tuple[str, str, str], int]
+"""{(name, label, "owner/repo" or ""): number since the first start}."""
+
 Series = Mapping[tuple[str, str], tuple[int, ...]]
 """{(name, label): the number of each part of a period, oldest first}."""
 
@@ -72,12 +75,20 @@ FEEDBACK_NAMES = {
 }
 """What people did: the outcome of a label or a finding, and its name in a series."""
 _LABEL_OUTCOMES = ("kept", "corrected")
+_FIGURES = (
+    COST,
+    "first_reply_le",
+    "outcome",
+    "processing_le",
+    "recovered_by_retry",
+    "replies",
+    "reply_cache",
+)
 _TOKENS = ("input", "output", "cache_write", "cache_read")
 
 _c = calls.c
 _d = deliveries.c
 _f = findings.c
-_h = counter_hours.c
 _n = counters.c
 _of_conversation = deliveries.alias("of_conversation")
 _IS_KEPT = and_(
@@ -98,50 +109,43 @@ class Statistics:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def counters(self) -> dict[tuple[str, str], int]:
-        """Return {(name, label): count}, without counters that store a time or an id. By default,
-        the label is "".
-        """
-        is_count = _n.name.not_in(NO_COUNTS)
-        query = select(_n.name, _n.label, _n.value).where(is_count)
-        with self._database.reading() as connection:
-            return {(row.name, row.label): row.value for row in connection.execute(query)}
+    def counters(self) -> Counter[tuple[str, str]]:
+        """Return {(name, label): total} of all repositories."""
+        sums: Counter[tuple[str, str]] = Counter()
+        for (name, label, _), number in self.totals().items():
+            sums[name, label] += number
+        return +sums
 
-    def settled_counters(self) -> dict[tuple[str, str], int]:
-        """Return the counters without the estimated tokens and cost of calls in progress, so that
-        none ever decreases.
+    def totals(self, *, settled: bool = False) -> Totals:
+        """Return the totals, without counters that store a time or an id.
 
-        The estimate of a call whose end could not be stored is included an hour after its start.
+        `settled` leaves out the estimated tokens and cost of calls in progress, so that no total
+        ever decreases. The estimate of a call whose end could not be stored is included an hour
+        after its start.
         """
-        is_count = _n.name.not_in(NO_COUNTS)
-        is_in_progress = and_(
-            _c.finished_at.is_(None), _c.started_at > self._database.now - HOUR_MS
-        )
-        unused: list[Label[Any]] = [
-            literal_column("NULL").label(name) for name in ("repository", *_TOKENS)
-        ]
-        counted = select(_n.name, _n.label, _n.value, *unused).where(is_count)
-        no_name: Label[Any] = literal_column("NULL").label("name")
-        estimated = select(no_name, COUNTED_AS, _c.cost_micro_usd, _d.repository)
-        estimated = estimated.add_columns(*(_c[f"{kind}_tokens"] for kind in _TOKENS))
-        estimated = estimated.join(deliveries, _d.id == _c.delivery_id).where(is_in_progress)
-        settled: Counter[tuple[str, str]] = Counter()
+        is_total = (_n.hour == literal_column(str(TOTAL)), _n.name.not_in(NO_COUNTS))
+        queries = [select(_n.name, _n.label, _n.repository, _n.value).where(*is_total)]
+        if settled:
+            queries += self._subtract_estimates()
+        totals: Counter[tuple[str, str, str]] = Counter()
         with self._database.reading() as connection:
             # One statement reads both: between two, a call could end, and its estimate would stay.
-            for name, label, value, repository, *tokens in connection.execute(
-                union_all(counted, estimated)
-            ):
-                if name is not None:
-                    settled[name, label] += value
-                    continue
-                estimate = {("cost_micro_usd", ""): value, ("prompt_cost_micro_usd", label): value}
-                if repository is not None:
-                    estimate["repository_cost_micro_usd", repository] = value
-                estimate |= {
-                    ("tokens", kind): number for kind, number in zip(_TOKENS, tokens, strict=True)
-                }
-                settled.subtract({key: number for key, number in estimate.items() if number})
-        return dict(settled)
+            for name, label, repository, value in connection.execute(union_all(*queries)):
+                totals[name, label, repository] += value
+        return totals
+
+    def _subtract_estimates(self) -> Iterator[Select[Any, str, str, int]]:
+        is_in_progress = (_c.finished_at.is_(None), _c.started_at > self._database.now - HOUR_MS)
+        repository = func.coalesce(_d.repository, "")
+        estimates: list[tuple[str, ColumnElement[str], Column[int]]] = [
+            ("tokens", literal_column(f"'{kind}'"), _c[f"{kind}_tokens"]) for kind in _TOKENS
+        ]
+        estimates.append((COST, COUNTED_AS, _c.cost_micro_usd))
+        for name, label, value in estimates:
+            of_name: ColumnElement[str] = literal_column(f"'{name}'")
+            estimate = select(of_name, label, repository, -value)
+            estimate = estimate.join_from(calls, deliveries, _d.id == _c.delivery_id)
+            yield estimate.where(*is_in_progress, value.is_not(None))
 
     def last_webhooks(self) -> dict[str, datetime]:
         """Return {"owner/repo": time of its last verified webhook}. The key "" has the latest time,
@@ -164,9 +168,10 @@ class Statistics:
 
     def series(self, names: Collection[str], period: Period) -> Series:
         """Return the counters by hour with these names."""
-        part = _part_of(_h.hour, period)
-        query = select(_h.name, _h.label, part, func.sum(_h.value))
-        query = query.where(_is_in(names, period)).group_by(_h.name, _h.label, "part")
+        part = _part_of(_n.hour, period)
+        query = select(_n.name, _n.label, part, func.sum(_n.value))
+        query = query.where(_is_in(names, period), _n.author == "")
+        query = query.group_by(_n.name, _n.label, "part")
         return self._read_series(query, period)
 
     def feedback(self, period: Period) -> Series:
@@ -243,6 +248,23 @@ class Statistics:
             )
 
 
+def sum_labels(totals: Totals) -> Mapping[str, Mapping[str, int]]:
+    """Return {"outcome": {"done": 3}}, of all repositories."""
+    sums = defaultdict[str, Counter[str]](Counter)
+    for (name, label, _), number in sorted(totals.items()):
+        sums[name][label] += number
+    return defaultdict(dict, {name: +labels for name, labels in sums.items()})
+
+
+def sum_repositories(totals: Totals, name: str) -> Mapping[str, Mapping[str, int]]:
+    """Return {"octo/widgets": {"done": 3}} of the counter "outcome"."""
+    sums = defaultdict[str, dict[str, int]](dict)
+    for (counter, label, repository), number in sorted(totals.items()):
+        if counter == name and repository:
+            sums[repository][label] = number
+    return sums
+
+
 def _part_of(moment: ColumnElement[int], period: Period) -> Label[int]:
     """Return the index of the part of the period in which a time (ms) is, as the column "part"."""
     part = (moment - to_ms(period.since)) // (period.step // timedelta(milliseconds=1))
@@ -254,13 +276,14 @@ def _is_within(moment: ColumnElement[Any], period: Period) -> ColumnElement[bool
 
 
 def _is_in(names: Collection[str], period: Period) -> ColumnElement[bool]:
-    return and_(_h.name.in_(sorted(names)), _is_within(_h.hour, period))
+    is_hour = _n.hour > TOTAL  # a period may contain the beginning of 1970
+    return and_(_n.name.in_(sorted(names)), is_hour, _is_within(_n.hour, period))
 
 
 def _find_first_hour(connection: Connection) -> datetime | None:
     """Return the first hour of which the figures of repositories are counted."""
-    names = [f"repository_{figure}" for figure in FIGURES]
-    first_ms = connection.execute(select(func.min(_h.hour)).where(_h.name.in_(names))).scalar()
+    is_counted = (_n.name.in_(_FIGURES), _n.hour > TOTAL, _n.repository != "")
+    first_ms = connection.execute(select(func.min(_n.hour)).where(*is_counted)).scalar()
     return None if first_ms is None else from_ms(first_ms)
 
 
@@ -311,7 +334,7 @@ class _Span:
         self._has_ended = and_(_is_within(_d.finished_at, period), self._is_wanted)
 
     def count(self, group: Literal["repository", "author"]) -> Mapping[str, Counts]:
-        """Return {"octo/widgets": {"ended:done": 3, "raised": 2}}, or the same by author."""
+        """Return {"octo/widgets": {"outcome:done": 3, "raised": 2}}, or the same by author."""
         counts = self._sum_hours(group)
         name = {"repository": _d.repository, "author": _d.author}[group]
         for query in (self._pull_requests(name), self._costs(name)):
@@ -327,17 +350,17 @@ class _Span:
         return counts
 
     def _sum_hours(self, group: str) -> defaultdict[str, Counts]:
-        names = [f"{group}_{figure}" for figure in FIGURES]
-        query = select(_h.name, _h.label, func.sum(_h.value).label("total"))
-        query = query.where(_is_in(names, self._period)).group_by(_h.name, _h.label)
+        name = _n[group]
+        is_of_group = [name != "", _is_in(_FIGURES, self._period)]
+        if group == "repository":
+            is_of_group.append(_n.author == "")
+        if self._repository is not None:
+            is_of_group.append(func.lower(_n.repository) == self._repository.lower())
+        groups = (name, _n.name, _n.label)
+        query = select(*groups, func.sum(_n.value)).where(*is_of_group).group_by(*groups)
         counts: defaultdict[str, Counts] = defaultdict(Counter)
-        for row in self._connection.execute(query):
-            groups, separator, part = row.label.partition(":")  # "mona octo/widgets:done"
-            author_or_repository, _, of_author = groups.partition(" ")
-            repository = of_author or author_or_repository
-            if self._repository is None or repository.lower() == self._repository.lower():
-                figure = row.name.removeprefix(f"{group}_") + separator + part
-                counts[author_or_repository][figure] += int(row.total)
+        for of_name, figure, label, number in self._connection.execute(query):
+            counts[of_name][f"{figure}:{label}"] = int(number)
         return counts
 
     def _pull_requests(self, name: Column[str]) -> Executable:

@@ -24,11 +24,11 @@ from sqlalchemy import (
     select,
 )
 
-from hls_handler.db.counters import HOURLY
+from hls_handler.db.counters import HOURLY, TOTAL
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     calls,
-    counter_hours,
+    counters,
     deleted_calls,
     deleted_review_calls,
     deliveries,
@@ -148,14 +148,12 @@ class RetentionStore:
             connection.execute(system_texts.delete().where(~is_used))
 
     def delete_counter_hours(self, *, after: timedelta) -> None:
-        """Delete the counters of hours that began longer ago than `after`. The totals in `counters`
-        stay.
-        """
-        c = counter_hours.c
+        """Delete the counters of hours that began longer ago than `after`. The totals stay."""
+        c = counters.c
         before = self._database.now - after // timedelta(milliseconds=1)
         with exclusive(self._database) as connection:
             connection.execute(
-                counter_hours.delete().where(c.name.in_(sorted(HOURLY)), c.hour < before)
+                counters.delete().where(c.name.in_(sorted(HOURLY)), c.hour > TOTAL, c.hour < before)
             )
 
     def _lock_finished(

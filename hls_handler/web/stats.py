@@ -1,7 +1,4 @@
-"""The page `/stats`, with the counters that the database keeps.
-
-A counter has a name and a label: ("event", "issues.opened"), ("outcome", "done"), ("webhooks", "").
-"""
+"""The page `/stats`, with the counters that the database keeps."""
 
 from __future__ import annotations
 
@@ -14,13 +11,11 @@ from typing import Any
 from cachetools import TTLCache, cached
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
-from hls_handler.db.counters import BUCKETS_S
+from hls_handler.db.counters import BUCKETS_S, COST
 from hls_handler.github.api import RateLimit
 from hls_handler.store.corrections import feedback_in
 from hls_handler.store.figures import estimate_percentiles
-from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED
-
-Counters = Mapping[tuple[str, str], int]
+from hls_handler.store.numbers import Totals, sum_labels, sum_repositories
 
 MAX_AGE_S = 1.0
 
@@ -32,7 +27,7 @@ Findings = Mapping[str, Mapping[str, Mapping[str, int]]]
 class Snapshot:
     """The numbers of the database that `/stats` shows."""
 
-    counters: Counters
+    totals: Totals
     queue: Mapping[str, object]  # "queued" -> 3
     findings: Findings = field(default_factory=dict)
 
@@ -59,17 +54,17 @@ class StatsDocument(TypedDict):
     success_rate: float | None
     recovered_by_retry: int
     errors_recovered: int
-    rejected_requests: dict[str, int]
-    outcomes: dict[str, int]
+    rejected_requests: Mapping[str, int]
+    outcomes: Mapping[str, int]
     average_processing_time: float | None
     # the estimated percentiles, and "histogram": upper bound in s -> deliveries
     processing_time: dict[str, Any]
     time_to_first_reply: dict[str, Any]  # the same of issues and pull requests
-    events_by_type: dict[str, int]
+    events_by_type: Mapping[str, int]
     events_by_repo: dict[str, int]
     handlers: dict[str, dict[str, int]]
-    repositories: dict[str, dict[str, int]]
-    ignored_by_reason: dict[str, int]
+    repositories: Mapping[str, Mapping[str, int]]
+    ignored_by_reason: Mapping[str, int]
     prompts: dict[str, dict[str, float]]  # calls and cost by prompt id
     feedback: dict[str, dict[str, dict[str, float]]]  # by prompt id and field
     findings: Findings
@@ -116,16 +111,17 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
     """Return the JSON of /stats. Times are in seconds, shares from 0 to 1. A value is None if
     nothing was counted.
     """
-    counters = snapshot.counters
-    by_name = defaultdict[str, dict[str, int]](dict)
-    for (name, label), count in sorted(counters.items()):
-        by_name[name][label] = count
+    by_name = sum_labels(snapshot.totals)
+    outcomes = sum_repositories(snapshot.totals, "outcome")
+    events = sum_repositories(snapshot.totals, "event")
+    costs = sum_repositories(snapshot.totals, COST)
 
     def total(name: str, label: str = "") -> int:
         return by_name[name].get(label, 0)
 
     done = total("outcome", "done")
     dead = total("outcome", "dead")
+    processing_s = total("processing_ms") / 1000
     return {
         "uptime_seconds": round(uptime_s, 3),
         "total_webhooks": total("webhooks"),
@@ -137,18 +133,16 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         "errors_recovered": total("errors_recovered"),
         "rejected_requests": by_name["rejected"],
         "outcomes": by_name["outcome"],
-        "average_processing_time": _divide(
-            total("processing_ms") / 1000, total("processing_count"), 3
-        ),
+        "average_processing_time": _divide(processing_s, sum(by_name["processing_le"].values()), 3),
         "processing_time": _describe_histogram(by_name["processing_le"]),
         "time_to_first_reply": _describe_histogram(by_name["first_reply_le"]),
         "events_by_type": by_name["event"],
-        "events_by_repo": by_name["repository"],
+        "events_by_repo": {name: sum(of_name.values()) for name, of_name in events.items()},
         "handlers": _nest(by_name["handler"]),
-        "repositories": _nest(by_name["repository_outcome"]),
+        "repositories": outcomes,
         "ignored_by_reason": by_name["ignored"],
         "prompts": _prompts(by_name),
-        "feedback": _feedback(counters),
+        "feedback": _feedback(by_name),
         "findings": snapshot.findings,
         "tokens": {
             "input": total("tokens", "input"),
@@ -156,17 +150,14 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
             "cache_write": total("tokens", "cache_write"),
             "cache_read": total("tokens", "cache_read"),
         },
-        "reply_cache": _reply_cache(counters),
-        "cost_usd": total("cost_micro_usd") / 1_000_000,
+        "reply_cache": _reply_cache(by_name["reply_cache"]),
+        "cost_usd": sum(by_name[COST].values()) / 1_000_000,
         "cost_by_repository": {
-            repository: cost / 1_000_000
-            for repository, cost in by_name["repository_cost_micro_usd"].items()
+            name: sum(of_name.values()) / 1_000_000 for name, of_name in costs.items()
         },
         "claude_api": {
             "requests_made": sum(by_name["claude_calls"].values()),
-            "by_outcome": {
-                outcome: number for outcome, number in by_name["claude_calls"].items() if number
-            },
+            "by_outcome": by_name["claude_calls"],
             "by_provider": _nest(by_name["provider_calls"]),
         },
         "github_api": _github_api(by_name, rate_limit),
@@ -175,14 +166,14 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
 
 
 def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, float]]:
-    costs = by_name["prompt_cost_micro_usd"]
+    costs = by_name[COST]
     return {
         prompt: {"calls": calls, "cost_usd": costs.get(prompt, 0) / 1_000_000}
         for prompt, calls in by_name["prompt_calls"].items()
     }
 
 
-def _feedback(counters: Counters) -> dict[str, dict[str, dict[str, float]]]:
+def _feedback(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, dict[str, float]]]:
     return {
         prompt: {
             field: {
@@ -192,18 +183,18 @@ def _feedback(counters: Counters) -> dict[str, dict[str, dict[str, float]]]:
             }
             for field, labels in fields.items()
         }
-        for prompt, fields in feedback_in(counters).items()
+        for prompt, fields in feedback_in(by_name).items()
     }
 
 
-def _reply_cache(counters: Counters) -> dict[str, float | None]:
-    hits = counters.get(CACHE_HIT, 0)
-    misses = counters.get(CACHE_MISS, 0)
+def _reply_cache(counts: Mapping[str, int]) -> dict[str, float | None]:
+    hits = counts.get("hits", 0)
+    misses = counts.get("misses", 0)
     return {
         "hits": hits,
         "misses": misses,
         "hit_rate": _divide(hits, hits + misses, 4),
-        "saved_usd": counters.get(CACHE_SAVED, 0) / 1_000_000,
+        "saved_usd": counts.get("saved_micro_usd", 0) / 1_000_000,
     }
 
 

@@ -72,7 +72,6 @@ def test_recorded_delivery_writes_only_its_own_tables(world: World) -> None:
         "batches",
         "calls",
         "checkpoints",
-        "counter_hours",
         "counters",
         "deliveries",
         "rate_limits",
@@ -81,8 +80,6 @@ def test_recorded_delivery_writes_only_its_own_tables(world: World) -> None:
         "claude_calls",
         "cost_micro_usd",
         "prompt_calls",
-        "prompt_cost_micro_usd",
-        "repository_cost_micro_usd",
         "tokens",
     }
     assert world.store.calls.prompt_stats() == []

@@ -46,7 +46,7 @@ review: {{{review}}}
 """
 
 OWN_TABLES = {"batches", "calls", "checkpoints", "deliveries"}
-COMMON_TABLES = {"bot_accounts", "counter_hours", "counters", "questions", "rate_limits", "secrets"}
+COMMON_TABLES = {"bot_accounts", "counters", "questions", "rate_limits", "secrets"}
 
 
 @dataclass

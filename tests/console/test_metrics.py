@@ -126,14 +126,14 @@ def test_rule_6_metrics_need_the_key_in_one_header(browser: Browser) -> None:
         assert (response.status, response.headers["www-authenticate"]) == (401, "Bearer")
 
 
-def total(name: str, counts: dict[str, int]) -> dict[tuple[str, ...], float]:
+def total(name: str, counts: dict[tuple[str, str], int]) -> dict[tuple[str, ...], float]:
     return dict(add_up(next(one for one in TOTALS if one.name == name), counts))
 
 
 def test_versions_of_a_prompt_are_one_series() -> None:
-    costs = {f"issues/analyze@{version}": 500_000 for version in ("3f9c2a", "77aa01")}
+    costs = {(f"issues/analyze@{version}", "o/r"): 500_000 for version in ("3f9c2a", "77aa01")}
     assert total("hls_prompt_cost_usd", costs) == {("issues/analyze",): 1.0}
-    labels = {"issues/analyze@3f9c2a:kind": 2, "issues/analyze@77aa01:kind": 3}
+    labels = {("issues/analyze@3f9c2a:kind", ""): 2, ("issues/analyze@77aa01:kind", ""): 3}
     assert total("hls_labels_set", labels) == {("issues/analyze", "kind"): 5}
 
 
@@ -144,7 +144,7 @@ def test_buckets_of_a_histogram_are_cumulative() -> None:
 
 
 def test_number_of_series_is_bounded() -> None:
-    outcomes = {f"octo/r{number}:done": 1 for number in range(MAX_SERIES + 7)}
-    found = total("hls_repository_deliveries", {**outcomes, "octo/busy:dead": 9})
+    outcomes = {("done", f"octo/r{number}"): 1 for number in range(MAX_SERIES + 7)}
+    found = total("hls_repository_deliveries", {**outcomes, ("dead", "octo/busy"): 9})
     assert len(found) == MAX_SERIES + 1
     assert (found["octo/busy", "dead"], found["other", "other"]) == (9, 8)

@@ -19,6 +19,8 @@ from hls_handler.prompting import recorded
 from tests.crash.kills import Run, StateAtKill
 from tests.crash.scenarios import OWNER, Scenario
 
+HOME = f"{OWNER}/Hello-World"
+
 
 def find_differences(scenario: Scenario, undisturbed: Run, found: Run) -> list[str]:
     """Return a line for each difference that the kill does not permit."""
@@ -49,19 +51,16 @@ def find_differences(scenario: Scenario, undisturbed: Run, found: Run) -> list[s
 def _count_unfinished(calls: list[Mapping[str, Any]]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for call in calls:
-        cost = call["cost_micro_usd"]
         counts.update(
             {
-                f"prompt_calls {call['prompt_id']}": 1,
-                "claude_calls unfinished": 1,
-                "reply_cache misses": 1,
+                f"prompt_calls {call['prompt_id']} {HOME}": 1,
+                f"claude_calls unfinished {HOME}": 1,
+                f"reply_cache misses {HOME}": 1,
+                f"cost_micro_usd {call['prompt_id']} {HOME}": call["cost_micro_usd"],
             }
         )
-        counts.update(
-            {f"tokens {kind}": call[f"{kind}_tokens"] for kind in ("cache_write", "output")}
-        )
-        counts.update({"cost_micro_usd": cost, f"prompt_cost_micro_usd {call['prompt_id']}": cost})
-        counts[f"repository_cost_micro_usd {OWNER}/Hello-World"] += cost
+        for kind in ("cache_write", "output"):
+            counts[f"tokens {kind} {HOME}"] += call[f"{kind}_tokens"]
     return counts
 
 
@@ -80,13 +79,8 @@ def _with_permitted(scenario: Scenario, undisturbed: Run, at_kill: StateAtKill) 
     payload = recorded.load(scenario.event)
     counters = Counter(undisturbed.counters)
     if at_kill.accepted and not at_kill.answered:
-        for name in (
-            "webhooks",
-            f"event {payload.key}",
-            f"repository {OWNER}/Hello-World",
-            "outcome duplicate",
-        ):
-            counters[name] += 1
+        for name in ("webhooks", f"event {payload.key}", "outcome duplicate"):
+            counters[f"{name} {HOME}"] += 1
     claude_calls = undisturbed.claude_calls + at_kill.unrecorded_replies
     return replace(undisturbed, counters=counters, claude_calls=claude_calls)
 

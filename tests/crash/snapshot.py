@@ -16,15 +16,14 @@ from sqlalchemy import (
     Connection,
     Engine,
     Table,
+    case,
     func,
-    literal,
     select,
     true,
-    union_all,
 )
 
 from hls_handler.db import tables
-from hls_handler.db.counters import HOURLY, ONLY_HOURLY
+from hls_handler.db.counters import HOURLY, TOTAL
 from hls_handler.db.values import decompress_text
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.state import State
@@ -201,26 +200,22 @@ def database_snapshot(engine: Engine, repository: FreshRepository) -> Snapshot:
 
 
 def counters(engine: Engine, repository: FreshRepository) -> Mapping[str, int]:
-    """Return the counters. Those by hour that have a total must have the same sums."""
-    total, hour = tables.counters.c, tables.counter_hours.c
-    totals = select(literal(True).label("is_total"), total.name, total.label, total.value)
-    hours = select(literal(False), hour.name, hour.label, func.sum(hour.value)).group_by(
-        hour.name, hour.label
+    """Return the totals. Those of `HOURLY` must be the sums of their hours."""
+    counter = tables.counters.c
+    keys = (counter.name, counter.label, counter.repository)
+    is_total = counter.hour == TOTAL
+    query = select(
+        *keys,
+        func.sum(case((is_total, counter.value), else_=0)).label("total"),
+        func.sum(case((is_total, 0), else_=counter.value)).label("of_hours"),
     )
     with engine.connect() as connection:
         # One statement, because the service may write between two of them.
-        read = connection.execute(union_all(totals, hours)).all()
-    rows = [row for row in read if row.is_total]
-    expected = {
-        (row.name, row.label): row.value for row in rows if row.name in HOURLY and row.value
-    }
-    assert {
-        (row.name, row.label): int(row.value)
-        for row in read
-        if not row.is_total and row.value and row.name not in ONLY_HOURLY
-    } == expected
+        rows = connection.execute(query.where(counter.author == "").group_by(*keys)).all()
+    for row in rows:
+        assert row.of_hours == (row.total if row.name in HOURLY else 0), row
     return {
-        f"{row.name} {repository.normalize(row.label)}".strip(): row.value
+        " ".join(repository.normalize(part) for part in row[:3] if part): int(row.total)
         for row in rows
         if row.name not in _IGNORED_COUNTERS
     }

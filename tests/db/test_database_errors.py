@@ -232,7 +232,7 @@ def test_process_frozen_in_a_transaction_does_not_block_others(url: str, store: 
         with frozen.database.writing() as connection:
             # several rows: no pipeline, which has no timeout
             counts = {
-                ("webhooks", ""): 1,
+                ("stored", ""): 1,
                 ("event", "e"): 1,
             }
             CounterWriter(frozen.database).add(connection, counts)
@@ -241,7 +241,7 @@ def test_process_frozen_in_a_transaction_does_not_block_others(url: str, store: 
     with pytest.raises(StoreUnavailable, match="idle-in-transaction timeout"):
         freeze()
     frozen.close()
-    assert store.statistics.counters()["webhooks", ""] == 1
+    assert store.statistics.counters()["stored", ""] == 1
 
 
 @ON_POSTGRESQL

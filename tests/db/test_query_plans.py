@@ -103,7 +103,7 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
         store.now() - timedelta(days=1), store.now(), has_authors=True
     ),
     "calls_last_hour": lambda store: store.calls.count_last_hour(),
-    "settled_counters": lambda store: store.statistics.settled_counters(),
+    "settled_totals": lambda store: store.statistics.totals(settled=True),
     "unended_checks": lambda store: store.commit_checks.claim_unended(
         lease_s=60, slowest_write_s=60
     ),
@@ -111,7 +111,7 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "review_budget": _begin_review_call,
     "cached_reply": lambda store: store.reply_cache.find(CacheKey(1, b"digest"), ttl_h=168),
     "counters_of_a_period": lambda store: store.statistics.series(
-        ["webhooks"], latest_period("30d", store.now())
+        ["stored"], latest_period("30d", store.now())
     ),
     "expired_hours": lambda store: store.retention.delete_counter_hours(after=timedelta(days=400)),
     "analyses": lambda store: store.analyses.find(AnalysisSearch(kind="issue")),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import sqlite3
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,16 +15,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from packaging.version import Version
-from sqlalchemy import Connection, MetaData, create_engine, func, select
+from sqlalchemy import Connection, MetaData, Table, create_engine, select
 
 from hls_handler import __version__
 from hls_handler.batches.triage import undo
 from hls_handler.db import migrations, tables
 from hls_handler.db.migrate import REVISIONS, VERSION_TABLE
 from hls_handler.db.tables import calls, checkpoints, deleted_calls, metadata
-from hls_handler.db.values import HOUR_MS, compress_text
+from hls_handler.db.values import EPOCH, HOUR_MS, compress_text, from_ms
 from hls_handler.storage import Storage
 from hls_handler.store.batches import NewBatch
+from hls_handler.store.deliveries import Rename
+from hls_handler.store.figures import CacheFigures, Period
+from hls_handler.store.numbers import sum_labels, sum_repositories
 from tests.crash.scenarios import FreshRepository
 from tests.db.released.make import SCRIPTS, digest, migration_file, recorded_digests, stored_file
 from tests.db.test_open import is_no_full_text_index, schema
@@ -31,7 +36,15 @@ from tests.postgres import Cluster
 
 HOME = FreshRepository(1)
 MAKE = "python -m tests.db.released.make"
-DROPPED_TABLES = ("analyses", "audit", "cached_replies", "prompt_versions", "triage_runs")
+DROPPED_TABLES = (
+    "analyses",
+    "audit",
+    "cached_replies",
+    "counter_hours",
+    "counters",  # of another shape now
+    "prompt_versions",
+    "triage_runs",
+)
 CHANGED_COLUMNS = (
     ("findings", "changed_at"),
     ("findings", "severity"),
@@ -39,7 +52,48 @@ CHANGED_COLUMNS = (
     ("deliveries", "priority"),
     ("calls", "review_key"),
 )
-ADDED_COUNTERS = ("stored", "prompt_cost_micro_usd")  # of the table `counter_hours`
+TOTALS = (
+    # of 0.4.10: name, label, value
+    ("outcome", "done", 5),
+    ("outcome", "dead", 3),
+    ("repository_outcome", "octo/a:done", 3),
+    ("repository_outcome", "octo/a:dead", 3),
+    ("repository_outcome", "octo/b:done", 1),
+    ("event", "issues.opened", 7),
+    ("repository", "octo/a", 4),
+    ("repository", "octo/b", 3),
+    ("webhooks", "", 6),
+    ("caught_up", "", 1),
+    ("cost_micro_usd", "", 100),
+    ("prompt_cost_micro_usd", "issues/analyze@1", 60),
+    ("repository_cost_micro_usd", "octo/a", 70),
+    ("processing_ms", "", 5_000),
+    ("processing_count", "", 5),
+    ("processing_le", "1", 5),
+    ("last_webhook", "octo/a", 123_456),
+    ("repository_renamed", "old/name octo/a", 99),
+)
+HOURS = (
+    # the same of the first hour of 1970
+    ("outcome", "done", 5),
+    ("outcome", "dead", 3),
+    ("repository_ended", "octo/a:done", 3),
+    ("repository_ended", "octo/a:dead", 3),
+    ("author_ended", "mona octo/a:done", 2),
+    ("author_cost_micro_usd", "mona octo/a", 30),
+    ("cost_micro_usd", "", 100),
+    ("repository_cost_micro_usd", "octo/a", 70),
+    ("processing_le", "1", 5),
+    ("repository_processing_le", "octo/a:1", 4),
+    ("reply_cache", "hits", 2),
+    ("reply_cache", "saved_micro_usd", 9),
+    ("repository_replies", "octo/a:cached", 2),
+    ("repository_replies", "octo/a:asked", 4),
+    ("repository_saved_micro_usd", "octo/a", 9),
+    ("repository_recovered", "octo/a", 1),
+    ("webhooks", "", 6),
+    ("caught_up", "", 1),
+)
 
 Rows = dict[str, list[tuple[object, ...]]]
 
@@ -98,11 +152,7 @@ def test_upgrade_keeps_rows_and_results_in_the_tables_of_a_new_database(
         context = MigrationContext.configure(connection, opts=options)
         assert context.get_current_revision() == SCRIPTS.get_current_head()
         assert compare_metadata(context, metadata) == []
-        upgraded = _read(connection, before)
-        upgraded["counter_hours"] = [
-            row for row in upgraded["counter_hours"] if row[0] not in ADDED_COUNTERS
-        ]
-        assert upgraded == rows
+        assert _read(connection, before) == rows
     engine.dispose()
     assert schema(url) == schema(fresh_url)
 
@@ -131,37 +181,98 @@ def test_upgrade_makes_batches_of_triage_runs(
         assert store.batches.begin(new, [], by="mona") == 2
 
 
-def test_upgrade_counts_by_the_hour_what_0_4_10_did_not(
+def _open_with_counters(
+    fresh_url: str, folder: Path, request: pytest.FixtureRequest, *, discarded: Sequence[int] = ()
+) -> Storage:
+    """Upgrade a database of 0.4.10 with the counters `TOTALS` and `HOURS`, and no other."""
+    engine = create_engine(fresh_url)
+    url = restore(engine.dialect.name, "0.4.10", folder, request)
+    engine.dispose()
+    engine = create_engine(url)
+    totals = [{"name": name, "label": label, "value": value} for name, label, value in TOTALS]
+    hours = [
+        {"name": name, "label": label, "value": value, "hour": HOUR_MS}
+        for name, label, value in HOURS
+    ]
+    with engine.begin() as connection:
+        for name, rows in (("counters", totals), ("counter_hours", hours)):
+            table = Table(name, MetaData(), autoload_with=connection)
+            connection.execute(table.delete())
+            connection.execute(table.insert(), rows)
+        update = tables.deliveries.update().where(tables.deliveries.c.id.in_(discarded))
+        ended = {"state": "dead", "finished_at": HOUR_MS + 7, "discarded_at": 1}
+        connection.execute(update.values(ended))
+    engine.dispose()
+    return Storage.open(url)
+
+
+def test_upgrade_keeps_the_totals_of_labels_and_of_repositories(
+    fresh_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with closing(_open_with_counters(fresh_url, tmp_path, request)) as store:
+        totals = store.statistics.totals()
+        last_webhooks = store.statistics.last_webhooks()
+        renames = store.statistics.renames()
+        names = store.catch_up.received_repositories()
+    labels = sum_labels(totals)
+    assert labels["outcome"] == {"done": 5, "dead": 3}
+    assert labels["event"] == {"issues.opened": 7}
+    assert labels["cost_micro_usd"] == {"": 40, "issues/analyze@1": 60}
+    assert (labels["processing_le"], labels["stored"]) == ({"1": 5}, {"": 7})
+    assert sum_repositories(totals, "outcome") == {
+        "octo/a": {"done": 3, "dead": 3},
+        "octo/b": {"done": 1},
+    }
+    assert sum_repositories(totals, "event") == {"octo/a": {"": 4}, "octo/b": {"": 3}}
+    assert sum_repositories(totals, "cost_micro_usd") == {"octo/a": {"": 70}}
+    assert last_webhooks == {"octo/a": from_ms(123_456)}
+    assert renames == [Rename("old/name", "octo/a", from_ms(99))]
+    assert names == ["octo/a", "octo/b"]
+
+
+def test_upgrade_keeps_the_figures_of_an_hour(
+    fresh_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    first_day = Period(EPOCH, EPOCH + timedelta(days=1), timedelta(days=1))
+    names = ("stored", "outcome", "cost_micro_usd", "webhooks")
+    with closing(_open_with_counters(fresh_url, tmp_path, request, discarded=(1, 2))) as store:
+        report = store.statistics.report(first_day.since, first_day.until, has_authors=True)
+        series = store.statistics.series(names, first_day)
+        totals = store.statistics.counters()
+    (repository,) = [row for row in report.repositories if row.name == "octo/a"]
+    assert (repository.done, repository.dead) == (3, 3)
+    assert (repository.recovered, repository.cost_usd) == (1, 0.00007)
+    assert repository.processing_seconds.count == 4
+    assert repository.reply_cache == CacheFigures(6, 2, 33.33, 0.000009)
+    (author,) = report.authors or ()
+    assert (author.name, author.done, author.cost_usd) == ("mona", 2, 0.00003)
+    assert series == {
+        ("stored", ""): (7,),
+        ("outcome", "done"): (5,),
+        ("outcome", "dead"): (1,),
+        ("outcome", "discarded"): (2,),
+        ("cost_micro_usd", ""): (100,),
+    }
+    assert (totals["outcome", "dead"], totals["outcome", "discarded"]) == (3, 2)
+
+
+def test_upgrade_counts_the_cost_of_prompts_by_the_hour(
     fresh_url: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     engine = create_engine(fresh_url)
     url = restore(engine.dialect.name, "0.4.10", tmp_path, request)
     engine.dispose()
-    engine = create_engine(url)
-    hours = tables.counter_hours
-    with engine.begin() as connection:
-        for hour in (1, 2):
-            counted = {"name": "outcome", "label": "dead", "hour": hour * HOUR_MS, "value": 5}
-            connection.execute(hours.insert().values(counted))
-        discarded = tables.deliveries.update().where(tables.deliveries.c.id.in_([1, 2]))
-        discarded = discarded.values(state="dead", finished_at=2 * HOUR_MS + 7, discarded_at=1)
-        connection.execute(discarded)
-    engine.dispose()
-    with closing(Storage.open(url)) as store, store.database.reading() as connection:
-        names = ("stored", "prompt_cost_micro_usd", "outcome")
-        query = select(hours.c.name, hours.c.label, func.sum(hours.c.value)).where(
-            hours.c.name.in_(names)
-        )
-        query = query.group_by(hours.c.name, hours.c.label)
-        sums = {(name, label): int(value) for name, label, value in connection.execute(query)}
-        query = select(hours.c.value).where(hours.c.hour == 2 * HOUR_MS).order_by(hours.c.label)
-        assert list(connection.execute(query).scalars()) == [3, 2]
+    with closing(Storage.open(url)) as store:
+        now = store.now()
+        period = Period(EPOCH, now + timedelta(hours=1), now + timedelta(hours=1) - EPOCH)
+        series = store.statistics.series(["cost_micro_usd"], period)
         totals = store.statistics.counters()
-    assert sums["outcome", "discarded"] == totals["outcome", "discarded"] == 2
-    assert sums["stored", ""] == totals["webhooks", ""] + totals.get(("caught_up", ""), 0)
-    costs = {label: cost for (name, label), cost in sums.items() if name == names[1]}
+    costs = {label: cost for (_, label), (cost,) in series.items() if cost}
     assert costs["batches"] > 0
-    assert sum(costs.values()) == totals["cost_micro_usd", ""]
+    assert "" not in costs
+    assert sum(costs.values()) == sum(
+        cost for (name, _), cost in totals.items() if name == "cost_micro_usd"
+    )
 
 
 def test_upgrade_adds_the_calls_of_shadow_prompts_to_the_deleted_ones(

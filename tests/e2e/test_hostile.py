@@ -108,10 +108,8 @@ def rows(service: Service) -> dict[str, int]:
         counts = {
             name: database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names
         }
-        for name in ("counters", "counter_hours"):
-            counts[name] -= database.execute(
-                f"SELECT count(*) FROM {name} WHERE name = 'rejected'"
-            ).fetchone()[0]
+        rejected = "SELECT count(*) FROM counters WHERE name = 'rejected'"
+        counts["counters"] -= database.execute(rejected).fetchone()[0]
         return counts
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hls_handler.events import Account
 from hls_handler.prompting import recorded
 from hls_handler.store.corrections import FieldFeedback, feedback_in
+from hls_handler.store.numbers import sum_labels
 from tests.engine.fakes import ISSUE
 from tests.engine.world import BUG, Ended, MakeStandIn, StandInWorld
 
@@ -54,7 +55,7 @@ def prompt_id(world: StandInWorld) -> str:
 
 
 def feedback(world: StandInWorld, field: str) -> FieldFeedback:
-    return feedback_in(world.store.statistics.counters())[prompt_id(world)][field]
+    return feedback_in(sum_labels(world.store.statistics.totals()))[prompt_id(world)][field]
 
 
 def test_label_added_by_a_person_is_counted_and_its_removal_withdraws_that(

@@ -77,7 +77,7 @@ def accept_run(world: World, guid: str, number: int) -> None:
 
 @pytest.mark.parametrize(
     ("accept", "statements", "transactions"),
-    [(accept_issue, 50, 14), (accept_pull_request, 75, 20), (accept_run, 54, 19)],
+    [(accept_issue, 43, 12), (accept_pull_request, 70, 20), (accept_run, 49, 19)],
     ids=["issue", "pull request", "failed run"],
 )
 def test_delivery_needs_few_statements_and_transactions(

@@ -120,8 +120,7 @@ def test_delivery_is_dead_after_max_crashes(store: Storage, skew: Skew) -> None:
     row = row_of(store, "g1")
     assert (row.state, row.crashes) == ("dead", 3)
     assert row.reason == "its worker died 3 times without completing another step"
-    assert store.statistics.counters()["outcome", "dead"] == 1
-    assert store.statistics.counters()["repository_outcome", "octo/widgets:dead"] == 1
+    assert store.statistics.totals()["outcome", "dead", "octo/widgets"] == 1
 
 
 def test_crash_after_a_checkpoint_is_not_counted(store: Storage, skew: Skew) -> None:

@@ -12,6 +12,7 @@ from hls_handler.deliveries import Checkpoint, End
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.storage import Storage
 from hls_handler.store.calls import UNAVAILABLE, make_receipt
+from hls_handler.store.numbers import sum_labels
 from tests.queue.builders import Skew, begin, claim, start_call
 
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
@@ -32,7 +33,7 @@ def test_reply_after_the_lease_counts_its_cost_but_stores_no_checkpoint(
     assert [(call.outcome, call.cost_usd) for call in store.calls.calls_of("g1")] == [
         ("ok", 0.012346)
     ]
-    assert store.statistics.counters()["cost_micro_usd", ""] == 12346
+    assert store.statistics.counters()["cost_micro_usd", "issues/analyze@3f9c2a"] == 12346
 
 
 ESTIMATE = Usage("claude-haiku-5-5", cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
@@ -72,11 +73,7 @@ def test_call_that_began_is_counted_with_an_estimate_until_its_usage_is_known(
         outcome: 1
     }
     assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 1
-    assert (
-        counted["cost_micro_usd", ""]
-        == counted["repository_cost_micro_usd", "octo/widgets"]
-        == cost
-    )
+    assert counted["cost_micro_usd", "issues/analyze@3f9c2a"] == cost
     assert (counted.get(("tokens", "input"), 0), counted["tokens", "output"]) == tokens
     (row,) = store.calls.calls_of("g1")
     assert (row.cost_usd or 0, row.output_tokens or 0) == (cost / 1_000_000, tokens[1])
@@ -196,36 +193,24 @@ def test_conversation_runs_count_other_deliveries_of_the_last_hour(
     assert store.calls.count_conversation_runs(lease) == 2
 
 
-def test_settled_counters_do_not_contain_the_estimate_of_a_call_in_progress(store: Storage) -> None:
+def test_settled_totals_do_not_contain_the_estimate_of_a_call_in_progress(store: Storage) -> None:
     lease = begin(store, "g1")
     most = Usage("claude-haiku-5-5", 1000, 2000, 3000, 4000, cost_usd=1.5)
     call = start_call(store, lease, estimate=most)
-    before = store.statistics.settled_counters()
-    assert (
-        before["cost_micro_usd", ""]
-        == before["prompt_cost_micro_usd", "issues/analyze@3f9c2a"]
-        == 0
-    )
-    assert [
-        before["tokens", kind] for kind in ("input", "output", "cache_write", "cache_read")
-    ] == [0, 0, 0, 0]
-    assert before["repository_cost_micro_usd", "octo/widgets"] == 0
+    before = sum_labels(store.statistics.totals(settled=True))
+    assert (before["cost_micro_usd"], before["tokens"]) == ({}, {})
     store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None)
-    after = store.statistics.settled_counters()
-    assert after == store.statistics.counters()
-    assert (after["cost_micro_usd", ""], after["tokens", "input"], after["claude_calls", "ok"]) == (
-        12346,
-        100,
-        1,
-    )
+    after = store.statistics.totals(settled=True)
+    assert after == store.statistics.totals()
+    labels = sum_labels(after)
+    assert labels["cost_micro_usd"] == {"issues/analyze@3f9c2a": 12346}
+    assert (labels["tokens"]["input"], labels["claude_calls"]) == (100, {"ok": 1})
 
 
-def test_settled_counters_contain_a_call_whose_end_was_not_stored(
-    store: Storage, skew: Skew
-) -> None:
+def test_settled_totals_contain_a_call_whose_end_was_not_stored(store: Storage, skew: Skew) -> None:
     start_call(store, begin(store, "g1"), estimate=USAGE)
     skew.advance(hours=1.1)
-    assert store.statistics.settled_counters() == store.statistics.counters()
+    assert store.statistics.totals(settled=True) == store.statistics.totals()
 
 
 def test_budget_frees_after_an_hour(store: Storage, skew: Skew) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,15 +13,14 @@ from sqlalchemy import Engine, Table, event, select
 from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.db.counters import (
     CounterWriter,
-    Groups,
-    count_by_group,
+    Group,
     count_duration,
     count_end,
 )
 from hls_handler.db.tables import (
     calls,
     corrections,
-    counter_hours,
+    counters,
     deliveries,
     findings,
     labels,
@@ -37,7 +37,7 @@ from hls_handler.store.figures import (
     Percentiles,
     Period,
 )
-from hls_handler.store.reply_cache import CACHE_HIT
+from hls_handler.store.reply_cache import CACHE_HIT, CACHE_SAVED
 from tests.queue.builders import Skew, accept, begin, claim, ignored, record_reply, start_call
 
 REPLY = Reply(
@@ -264,27 +264,23 @@ def count_rows(store: Storage) -> None:
     writer = CounterWriter(store.database)
     of_calls = select(calls, deliveries.c.repository, deliveries.c.author).join(deliveries)
     with store.database.writing() as connection:
-        connection.execute(counter_hours.delete())
+        connection.execute(counters.delete())
         for row in connection.execute(select(deliveries)).all():
-            groups = Groups(row.repository, row.author)
-            counts = count_end(row.state, repository=row.repository, author=row.author)
+            counts = count_end(row.state)
             if row.state == "done":
-                counts += count_duration("processing", row.finished_at - row.queued_at, groups)
+                counts += count_duration("processing", row.finished_at - row.queued_at)
             if row.failures:
-                counts += count_by_group("recovered", 1, groups)
+                counts["recovered_by_retry", ""] = 1
             if row.id in FIRST_REPLIES_MS:
-                counts += count_duration("first_reply", FIRST_REPLIES_MS[row.id], groups)
-            writer.add(connection, counts, at=row.finished_at)
+                counts += count_duration("first_reply", FIRST_REPLIES_MS[row.id])
+            writer.add(connection, counts, Group(row.repository, row.author), at=row.finished_at)
         for row in connection.execute(of_calls).all():
-            groups = Groups(row.repository, row.author)
-            counts = count_by_group("cost_micro_usd", row.cost_micro_usd, groups)
+            counts = Counter({("cost_micro_usd", "p@1"): row.cost_micro_usd})
             if row.outcome == "cached":
-                counts[CACHE_HIT] = 1
-                counts += count_by_group("replies", 1, groups, "cached")
-                counts += count_by_group("saved_micro_usd", SAVED_MICRO_USD, groups)
+                counts += Counter({CACHE_HIT: 1, CACHE_SAVED: SAVED_MICRO_USD})
             elif row.outcome == "ok":
-                counts += count_by_group("replies", 1, groups, "asked")
-            writer.add(connection, counts, at=row.started_at)
+                counts["replies", ""] = 1
+            writer.add(connection, counts, Group(row.repository, row.author), at=row.started_at)
 
 
 def read(

@@ -33,12 +33,10 @@ def test_counters_are_kept_by_hour(store: Storage, skew: Skew, half_past: dateti
     skew.advance(hours=1)
     accept(store, queued("c"), queued("a"))
     period = Period(half_past - HOUR, half_past + 2 * HOUR, HOUR)
-    assert store.statistics.series(["webhooks", "outcome", "repository"], period) == {
-        ("webhooks", ""): (0, 2, 2),
+    assert store.statistics.series(["stored", "outcome"], period) == {
+        ("stored", ""): (0, 2, 1),
         ("outcome", "ignored"): (0, 1, 0),
         ("outcome", "duplicate"): (0, 0, 1),
-        ("repository", "octo/widgets"): (0, 1, 2),
-        ("repository", "octo/docs"): (0, 1, 0),
     }
 
 
@@ -46,10 +44,10 @@ def test_hour_outside_of_the_period_does_not_count(
     store: Storage, skew: Skew, half_past: datetime
 ) -> None:
     for number in (1, 10, 100, 1000):
-        count_up(store, webhooks=number)
+        count_up(store, stored=number)
         skew.advance(hours=1)
     period = Period(half_past + HOUR, half_past + 3 * HOUR, 2 * HOUR)
-    assert store.statistics.series(["webhooks"], period) == {("webhooks", ""): (110,)}
+    assert store.statistics.series(["stored"], period) == {("stored", ""): (110,)}
 
 
 def test_call_counts_in_the_hour_in_which_it_began(
@@ -58,35 +56,26 @@ def test_call_counts_in_the_hour_in_which_it_began(
     lease = begin(store, "a")
     call = start_call(store, lease, estimate=Usage("claude-haiku-5-5", cost_usd=0.5))
     period = Period(half_past, half_past + 2 * HOUR, HOUR)
-    names = ["claude_calls", "cost_micro_usd", "repository_cost_micro_usd"]
-    assert store.statistics.series(names, period) == {
-        ("claude_calls", "unfinished"): (1, 0),
-        ("cost_micro_usd", ""): (500_000, 0),
-        ("repository_cost_micro_usd", "octo/widgets"): (500_000, 0),
-    }
+    prompt = ("cost_micro_usd", "issues/analyze@3f9c2a")
+    assert store.statistics.series(["cost_micro_usd"], period) == {prompt: (500_000, 0)}
     skew.advance(hours=1)
     store.calls.end(
         lease, call, outcome="ok", usage=Usage("claude-haiku-5-5", cost_usd=0.25), error=None
     )
-    assert store.statistics.series(names, period) == {
-        ("claude_calls", "ok"): (1, 0),
-        ("claude_calls", "unfinished"): (0, 0),
-        ("cost_micro_usd", ""): (250_000, 0),
-        ("repository_cost_micro_usd", "octo/widgets"): (250_000, 0),
-    }
+    assert store.statistics.series(["cost_micro_usd"], period) == {prompt: (250_000, 0)}
 
 
 def test_hours_are_deleted_after_their_time(
     store: Storage, skew: Skew, half_past: datetime
 ) -> None:
-    count_up(store, event=1)
+    count_up(store, stored=1)
     skew.advance(hours=1)
-    count_up(store, event=10)
+    count_up(store, stored=10)
     skew.advance(days=400, minutes=-40)
     store.retention.delete_counter_hours(after=timedelta(days=400))
     period = Period(half_past, half_past + 2 * HOUR, HOUR)
-    assert store.statistics.series(["event"], period) == {("event", ""): (0, 10)}
-    assert store.statistics.counters() == {("event", ""): 11}
+    assert store.statistics.series(["stored"], period) == {("stored", ""): (0, 10)}
+    assert store.statistics.counters() == {("stored", ""): 11}
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,7 @@ def test_old_delivery_is_deleted_with_all_its_rows(store: Storage, skew: Skew) -
     skew.advance(days=91)
     assert delete_old(store) == 1
     store.retention.delete_system_texts()
-    remaining = {name: before[name] for name in ("counters", "counter_hours", "rate_limits")} | {
-        "deleted_calls": 3
-    }
+    remaining = {name: before[name] for name in ("counters", "rate_limits")} | {"deleted_calls": 3}
     assert count_rows(store) == remaining
     assert store.deliveries.of_conversation("octo/widgets", 7) == []
 

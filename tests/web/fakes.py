@@ -69,7 +69,7 @@ class FakeStore:
         self.rejections: list[int] = []
         self.broken: str | None = None
         self.answer: Accepted | None = None
-        self.counted: dict[tuple[str, str], int] = {}
+        self.counted: dict[tuple[str, str, str], int] = {}
         self.reads = 0
         self.may_read = threading.Event()
         self.may_read.set()

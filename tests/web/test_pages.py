@@ -65,7 +65,7 @@ def test_health_has_time_and_remedy_of_each_component(setup: WebSetup) -> None:
 )
 def test_rule_6_repositories_and_components_need_the_key(locked: WebSetup, sent: Headers) -> None:
     locked.health.report_problem("github", "owner/secret is gone", "look")
-    locked.store.counted = {("repository", "owner/secret"): 3}
+    locked.store.counted = {("event", "issues.opened", "owner/secret"): 3}
     health = ask(locked.app(), "/health", method="GET", headers=sent)
     assert (health.status, health.json) == (
         200,
@@ -110,7 +110,7 @@ def test_rule_6_the_key_is_accepted_in_the_header_and_not_in_the_query_string(
 
 
 def test_stats_contain_counters_of_the_store_and_of_the_process(setup: WebSetup) -> None:
-    setup.store.counted = {("webhooks", ""): 5, ("github_requests", ""): 9}
+    setup.store.counted = {("webhooks", "", ""): 5, ("github_requests", "", ""): 9}
     setup.rate_limit = RateLimit(5000, 4991, datetime(2026, 11, 20, 13, 0, tzinfo=UTC))
     app = setup.app()
     setup.clock.now += 60

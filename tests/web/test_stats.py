@@ -5,49 +5,48 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from hls_handler.github.api import RateLimit
-from hls_handler.web.stats import Counters, Snapshot, StatsDocument, StatsReader, stats_page
+from hls_handler.store.numbers import Totals
+from hls_handler.web.stats import Snapshot, StatsDocument, StatsReader, stats_page
 from tests.e2e.service import wait_until
 from tests.web.fakes import FakeClock, FakeStore
 
 UNHEARD = RateLimit(None, None, None)
 
 
-def page_of(counters: Counters) -> StatsDocument:
-    return stats_page(Snapshot(counters, {"queued": 3}), uptime_s=1.0, rate_limit=UNHEARD)
+def page_of(totals: Totals) -> StatsDocument:
+    return stats_page(Snapshot(totals, {"queued": 3}), uptime_s=1.0, rate_limit=UNHEARD)
 
 
-COUNTERS = {
-    ("webhooks", ""): 20,
-    ("event", "issues.opened"): 12,
-    ("outcome", "done"): 9,
-    ("outcome", "dead"): 3,
-    ("processing_ms", ""): 36_000,
-    ("processing_count", ""): 12,
-    ("processing_le", "2.5"): 6,
-    ("processing_le", "5"): 6,
-    ("first_reply_le", "10"): 2,
-    ("handler", "IssueHandler:done"): 9,
-    ("handler", "IssueHandler:dead"): 2,
-    ("handler", "of:a:kind:done"): 1,
-    ("prompt_calls", "issues/strict@aaaaaa"): 3,
-    ("prompt_cost_micro_usd", "issues/strict@aaaaaa"): 1_234_567,
-    ("tokens", "cache_read"): 70,
-    ("cost_micro_usd", ""): 1_234_567,
-    ("claude_calls", "answered"): 10,
-    ("claude_calls", "invalid"): 1,
-    ("claude_calls", "unfinished"): 0,
-    ("provider_calls", "openai:ok"): 4,
-    ("github_requests", ""): 77,
-    ("event_github_requests", "issues.opened"): 13,
-    ("event_github_deliveries", "issues.opened"): 3,
-    ("event_github_deliveries", "issues.labeled"): 3,
-    ("repository_cost_micro_usd", "o/r"): 1_234_567,
-    ("reply_cache", "hits"): 2,
-    ("reply_cache", "misses"): 4,
-    ("reply_cache", "saved_micro_usd"): 12_300,
-    ("label_set", "issues/analyze@3f9c2a:priority"): 40,
-    ("label_corrected", "issues/analyze@3f9c2a:priority"): 9,
-    ("label_correction_withdrawn", "issues/analyze@3f9c2a:priority"): 3,
+TOTALS = {
+    ("webhooks", "", ""): 20,
+    ("event", "issues.opened", "o/r"): 12,
+    ("outcome", "done", "o/r"): 9,
+    ("outcome", "dead", "o/r"): 2,
+    ("outcome", "dead", ""): 1,
+    ("processing_ms", "", "o/r"): 36_000,
+    ("processing_le", "2.5", "o/r"): 6,
+    ("processing_le", "5", "o/r"): 6,
+    ("first_reply_le", "10", "o/r"): 2,
+    ("handler", "IssueHandler:done", "o/r"): 9,
+    ("handler", "IssueHandler:dead", "o/r"): 2,
+    ("handler", "of:a:kind:done", "o/r"): 1,
+    ("prompt_calls", "issues/strict@aaaaaa", "o/r"): 3,
+    ("cost_micro_usd", "issues/strict@aaaaaa", "o/r"): 1_234_567,
+    ("tokens", "cache_read", "o/r"): 70,
+    ("claude_calls", "answered", "o/r"): 10,
+    ("claude_calls", "invalid", "o/r"): 1,
+    ("claude_calls", "unfinished", "o/r"): 0,
+    ("provider_calls", "openai:ok", "o/r"): 4,
+    ("github_requests", "", "o/r"): 77,
+    ("event_github_requests", "issues.opened", "o/r"): 13,
+    ("event_github_deliveries", "issues.opened", "o/r"): 3,
+    ("event_github_deliveries", "issues.labeled", "o/r"): 3,
+    ("reply_cache", "hits", "o/r"): 2,
+    ("reply_cache", "misses", "o/r"): 4,
+    ("reply_cache", "saved_micro_usd", "o/r"): 12_300,
+    ("label_set", "issues/analyze@3f9c2a:priority", "o/r"): 40,
+    ("label_corrected", "issues/analyze@3f9c2a:priority", "o/r"): 9,
+    ("label_correction_withdrawn", "issues/analyze@3f9c2a:priority", "o/r"): 3,
 }
 
 
@@ -61,7 +60,7 @@ def test_ratios_and_times_of_an_empty_store_are_null() -> None:
 
 
 def test_stats_with_all_counters() -> None:
-    page = page_of(COUNTERS)
+    page = page_of(TOTALS)
     assert (page["total_webhooks"], page["successful_processing"], page["failed_processing"]) == (
         20,
         9,
@@ -84,6 +83,8 @@ def test_stats_with_all_counters() -> None:
         9.75,
         2,
     )
+    assert page["repositories"] == {"o/r": {"dead": 2, "done": 9}}
+    assert page["events_by_repo"] == {"o/r": 12}
     assert page["handlers"] == {"IssueHandler": {"done": 9, "dead": 2}, "of:a:kind": {"done": 1}}
     assert page["prompts"] == {"issues/strict@aaaaaa": {"calls": 3, "cost_usd": 1.234567}}
     assert page["tokens"] == {"input": 0, "output": 0, "cache_write": 0, "cache_read": 70}

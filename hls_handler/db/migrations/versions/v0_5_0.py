@@ -81,56 +81,109 @@ COVERING_INDEXES = (
 )
 """Indexes by which webhooks are counted: names, columns before `batch_id`, conditions."""
 
-COUNT_HOURS = (
+COLLECT_COUNTERS = (
     """
-INSERT INTO counter_hours (name, hour, label, value)
-SELECT 'stored', hour, '', sum(value) FROM counter_hours
-WHERE name IN ('webhooks', 'caught_up')
-GROUP BY hour
+CREATE TABLE old_counters AS
+SELECT name, 0 AS hour, label, value FROM counters
+WHERE name NOT IN ('webhook_expected_since', 'prompt_shadow_calls', 'processing_count')
+UNION ALL SELECT name, hour, label, value FROM counter_hours
 """,
     """
-INSERT INTO counter_hours (name, hour, label, value)
-SELECT 'prompt_cost_micro_usd', began_in, label, sum(cost_micro_usd)
-FROM (
-    SELECT
-        started_at - started_at % 3600000 AS began_in,
-        CASE WHEN batch_id IS NULL THEN prompt_id ELSE 'batches' END AS label,
-        cost_micro_usd
-    FROM calls
-    WHERE cost_micro_usd > 0
-) AS paid
-GROUP BY began_in, label
+INSERT INTO old_counters
+SELECT 'stored', hour, '', value FROM old_counters WHERE name IN ('webhooks', 'caught_up')
 """,
     """
-INSERT INTO counter_hours (name, hour, label, value)
-SELECT 'outcome', ended_in, 'discarded', count(*)
-FROM (
-    SELECT finished_at - finished_at % 3600000 AS ended_in
-    FROM deliveries
+INSERT INTO old_counters
+SELECT
+    'prompt_cost_micro_usd',
+    started_at - started_at % 3600000,
+    CASE WHEN batch_id IS NULL THEN prompt_id ELSE 'batches' END,
+    cost_micro_usd
+FROM calls
+WHERE cost_micro_usd > 0
+""",
+    """
+INSERT INTO old_counters
+WITH discarded AS (
+    SELECT finished_at - finished_at % 3600000 AS ended_in FROM deliveries
     WHERE state = 'dead' AND discarded_at IS NOT NULL AND batch_id IS NULL
-) AS discarded
-GROUP BY ended_in
-""",
-    """
-UPDATE counter_hours SET value = value - (
-    SELECT discarded.value FROM counter_hours AS discarded
-    WHERE discarded.name = 'outcome' AND discarded.label = 'discarded'
-        AND discarded.hour = counter_hours.hour
 )
-WHERE name = 'outcome' AND label = 'dead' AND hour IN (
-    SELECT discarded.hour FROM counter_hours AS discarded
-    WHERE discarded.name = 'outcome' AND discarded.label = 'discarded'
-)
+SELECT 'outcome', ended_in, 'discarded', 1 FROM discarded
+UNION ALL SELECT 'outcome', ended_in, 'dead', -1 FROM discarded
+UNION ALL SELECT 'outcome', 0, 'discarded', 1 FROM discarded
 """,
-    """
-INSERT INTO counters (name, label, value)
-SELECT 'outcome', 'discarded', sum(value) FROM counter_hours
-WHERE name = 'outcome' AND label = 'discarded'
-HAVING sum(value) > 0
-""",
+    "UPDATE old_counters SET name = 'repository_event' WHERE name = 'repository'",
 )
-"""Count by the hour what version 0.4.10 did not: stored deliveries, the cost of prompts and
+"""Add what version 0.4.10 did not count by the hour: stored deliveries, the cost of prompts and
 discarded deliveries.
+"""
+
+SPLIT_COUNTERS = (
+    """
+CREATE TABLE split_counters AS
+SELECT
+    substr(name, POSITION(name, '_') + 1) AS name,
+    hour,
+    substr(label, POSITION(label || ':', ':') + 1) AS label,
+    substr(label, 1, POSITION(label || ':', ':') - 1) AS author_and_repository,
+    value
+FROM old_counters
+WHERE (name LIKE 'repository!_%' ESCAPE '!' OR name LIKE 'author!_%' ESCAPE '!')
+    AND name <> 'repository_renamed'
+""",
+    "UPDATE split_counters SET name = 'outcome' WHERE name = 'ended'",
+    "UPDATE split_counters SET name = 'recovered_by_retry' WHERE name = 'recovered'",
+    "UPDATE split_counters SET label = '' WHERE name = 'replies' AND label = 'asked'",
+    """
+UPDATE split_counters SET name = 'reply_cache', label = 'hits'
+WHERE name = 'replies' AND label = 'cached'
+""",
+    """
+UPDATE split_counters SET name = 'reply_cache', label = 'saved_micro_usd'
+WHERE name = 'saved_micro_usd'
+""",
+)
+"""Split labels such as "mona octo/widgets:done"."""
+
+FILL_COUNTERS = """
+INSERT INTO counters (name, hour, label, repository, author, value)
+SELECT name, hour, label, repository, author, sum(value) FROM (
+    SELECT name, hour, label, '' AS repository, '' AS author, value FROM old_counters
+    WHERE (name NOT LIKE 'repository!_%' ESCAPE '!' OR name = 'repository_renamed')
+        AND name NOT LIKE 'author!_%' ESCAPE '!'
+        AND name <> 'prompt_cost_micro_usd'
+        AND (hour = 0 OR name IN (
+            'cost_micro_usd', 'first_reply_le', 'outcome', 'outsider_cost_micro_usd',
+            'processing_le', 'rejected', 'reply_cache', 'stored'
+        ))
+    UNION ALL
+    SELECT 'cost_micro_usd', hour, label, '', '', value FROM old_counters
+    WHERE name = 'prompt_cost_micro_usd'
+    UNION ALL
+    SELECT 'cost_micro_usd', hour, '', '', '', -value FROM old_counters
+    WHERE name = 'prompt_cost_micro_usd'
+    UNION ALL
+    SELECT
+        name,
+        hour,
+        label,
+        substr(author_and_repository, POSITION(author_and_repository, ' ') + 1),
+        CASE
+            WHEN POSITION(author_and_repository, ' ') = 0 THEN ''
+            ELSE substr(author_and_repository, 1, POSITION(author_and_repository, ' ') - 1)
+        END,
+        value
+    FROM split_counters
+    UNION ALL
+    SELECT name, hour, label, '', '', -value FROM split_counters
+    WHERE POSITION(author_and_repository, ' ') = 0
+        AND (hour = 0 OR name NOT IN ('recovered_by_retry', 'replies'))
+) AS parts
+GROUP BY name, hour, label, repository, author
+HAVING sum(value) <> 0
+"""
+"""What 0.4.10 counted by label and by repository apart, such as costs, keeps both sums: one part
+has no label, one no repository, and a negative one neither.
 """
 
 
@@ -146,13 +199,36 @@ def upgrade() -> None:
     _cover_batches()
     op.execute(KEEP_SUMS_OF_SHADOW_CALLS)
     op.execute("DELETE FROM calls WHERE step_index >= 100")
-    for statement in COUNT_HOURS:
-        op.execute(statement)
+    _merge_counters()
     op.execute(DELETE_SHADOW_STEPS)
     op.execute("DELETE FROM checkpoints WHERE name IN ('ask', 'unusable')")
-    op.execute(
-        "DELETE FROM counters WHERE name IN ('webhook_expected_since', 'prompt_shadow_calls')"
+
+
+def _merge_counters() -> None:
+    position = "strpos"
+    if op.get_bind().dialect.name == "sqlite":
+        position = "instr"
+    for statement in COLLECT_COUNTERS:
+        op.execute(statement)
+    op.drop_table("counters")
+    op.drop_table("counter_hours")
+    keys = ("label", "repository", "author")
+    op.create_table(
+        "counters",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("hour", sa.BigInteger, primary_key=True),
+        *(sa.Column(name, sa.Text, primary_key=True) for name in keys),
+        sa.Column("value", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
     )
+    where = sa.text("hour = 0")
+    op.create_index(
+        "ix_counters_totals", "counters", ["hour"], sqlite_where=where, postgresql_where=where
+    )
+    for statement in (*SPLIT_COUNTERS, FILL_COUNTERS):
+        op.execute(statement.replace("POSITION", position))
+    op.drop_table("old_counters")
+    op.drop_table("split_counters")
 
 
 def _add_batches() -> None:
