@@ -39,7 +39,7 @@ def measure(
     url = f"sqlite:///{folder / 'memory.db'}"
     with run("bench.imports") as imports:
         imports_kb = imports.resident_kb
-    with Sandbox(rate_limit=10**9) as sandbox, closing(Storage.open(url)) as store:
+    with Sandbox() as sandbox, closing(Storage.open(url)) as store:
         few_kb = 0
         with start_service(
             folder,

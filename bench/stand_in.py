@@ -81,7 +81,11 @@ StartStandIn = Callable[..., AbstractContextManager[StandIn]]
 @contextmanager
 def sandbox(*, github_s: float = 0.0, claude_s: float = 0.0) -> Iterator[StandIn]:
     """Run a stand-in in threads of this process."""
-    with Sandbox(rate_limit=10**9, latency_s=claude_s) as running:
+    with Sandbox() as running:
+        if claude_s:
+            path = "/v1/messages"
+            slow = Fault(effect="slow", stand_in="claude", path=path, times=None, seconds=claude_s)
+            running.faults.add(slow)
         if github_s:
             running.faults.add(
                 Fault(effect="slow", stand_in="github", times=None, seconds=github_s)

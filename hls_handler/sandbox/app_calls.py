@@ -131,18 +131,18 @@ _REPOSITORY = "/repos/{owner}/{repo}/hooks"
 _ORGANIZATION = "/orgs/{org}/hooks"
 _DELIVERIES = "/{hook:int}/deliveries"
 
-HOOK_ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
-    ("GET", _REPOSITORY, hooks, "repository_hooks=read"),
-    ("POST", _REPOSITORY, create_hook, "repository_hooks=write"),
-    ("PATCH", f"{_REPOSITORY}/{{hook:int}}", change_hook, "repository_hooks=write"),
-    ("POST", f"{_REPOSITORY}/{{hook:int}}/pings", ping_hook, "repository_hooks=read"),
-    ("GET", f"{_REPOSITORY}{_DELIVERIES}", deliveries, "repository_hooks=read"),
-    ("GET", f"{_REPOSITORY}{_DELIVERIES}/{{delivery:int}}", delivery, "repository_hooks=read"),
-    ("GET", _ORGANIZATION, hooks, "organization_hooks=read"),
-    ("GET", f"{_ORGANIZATION}{_DELIVERIES}", deliveries, "organization_hooks=read"),
-    ("GET", f"{_ORGANIZATION}{_DELIVERIES}/{{delivery:int}}", delivery, "organization_hooks=read"),
+_HOOK_ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
+    ("GET", _REPOSITORY, hooks),
+    ("POST", _REPOSITORY, create_hook),
+    ("PATCH", f"{_REPOSITORY}/{{hook:int}}", change_hook),
+    ("POST", f"{_REPOSITORY}/{{hook:int}}/pings", ping_hook),
+    ("GET", f"{_REPOSITORY}{_DELIVERIES}", deliveries),
+    ("GET", f"{_REPOSITORY}{_DELIVERIES}/{{delivery:int}}", delivery),
+    ("GET", _ORGANIZATION, hooks),
+    ("GET", f"{_ORGANIZATION}{_DELIVERIES}", deliveries),
+    ("GET", f"{_ORGANIZATION}{_DELIVERIES}/{{delivery:int}}", delivery),
 )
-"""(method, path, endpoint, permissions that a fine-grained token needs) of each route."""
+"""(method, path, endpoint) of each route."""
 
 
 # --- Apps
@@ -199,23 +199,21 @@ def access_tokens(call: Call) -> Answer:
 
 
 def installation_repositories(call: Call) -> Answer:
-    assert call.token is not None
-    names = call.apps.repositories_of(call.token)
+    names = call.apps.repositories_of(existing(call.token))
     return Answer([{"full_name": name} for name in names], listed=True, inside="repositories")
 
 
-ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
-    ("POST", "/app-manifests/{code}/conversions", conversion, "none"),
-    ("GET", "/app", app, "app"),
-    ("GET", "/app/hook/config", hook_config, "app"),
-    ("GET", "/app/hook/deliveries", hook_deliveries, "app"),
-    ("GET", "/app/hook/deliveries/{delivery:int}", hook_delivery, "app"),
-    ("POST", "/app/hook/deliveries/{delivery:int}/attempts", redeliver, "app"),
-    ("GET", "/app/installations", installations, "app"),
-    ("POST", "/app/installations/{id:int}/access_tokens", access_tokens, "app"),
-    ("GET", "/repos/{owner}/{repo}/installation", repository_installation, "app"),
-    ("GET", "/installation/repositories", installation_repositories, "installation"),
+ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
+    ("POST", "/app-manifests/{code}/conversions", conversion),
+    ("GET", "/app", app),
+    ("GET", "/app/hook/config", hook_config),
+    ("GET", "/app/hook/deliveries", hook_deliveries),
+    ("GET", "/app/hook/deliveries/{delivery:int}", hook_delivery),
+    ("POST", "/app/hook/deliveries/{delivery:int}/attempts", redeliver),
+    ("GET", "/app/installations", installations),
+    ("POST", "/app/installations/{id:int}/access_tokens", access_tokens),
+    ("GET", "/repos/{owner}/{repo}/installation", repository_installation),
+    ("GET", "/installation/repositories", installation_repositories),
+    *_HOOK_ROUTES,
 )
-"""(method, path, endpoint, credential that the route needs: "none", "app" or "installation") of
-each route.
-"""
+"""(method, path, endpoint) of each route."""

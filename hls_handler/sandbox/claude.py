@@ -7,7 +7,6 @@ and .../build-with-claude/structured-outputs
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -24,6 +23,15 @@ from starlette.routing import Route
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.settings.providers import RETIRED_MODELS
 
+MODELS = (
+    "claude-haiku-5-5",
+    "claude-sonnet-5-5",
+    "claude-opus-5-5",
+    "claude-sonnet-5",
+    "claude-opus-5",
+    "claude-haiku-4-5",
+    "claude-sonnet-4-5",
+)
 CHARACTERS_PER_TOKEN = 4
 MIN_CACHED_TOKENS = 1024
 """Minimum for prompt caching.
@@ -57,7 +65,7 @@ def canned(asked: Asked) -> Any:
     return canned_reply(asked.schema, asked.user)
 
 
-def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette:
+def claude_app(*, api_key: str, answer: Answerer) -> Starlette:
     """Return the ASGI app with `POST /v1/messages` and `GET /v1/models/{id}`. Its prompt cache
     never expires.
     """
@@ -74,7 +82,6 @@ def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette
     async def messages(request: Request) -> Response:
         _authenticate(request, api_key)
         asked = _parse(await request.body(), request.headers.get("content-type", ""))
-        await asyncio.sleep(latency_s)
         reply = answer(asked)
         text = reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False)
         return respond(_message(asked, text, _usage(asked, text, cached), number=requests))
@@ -82,8 +89,10 @@ def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette
     async def model(request: Request) -> Response:
         _authenticate(request, api_key)
         name = request.path_params["id"]
-        lifecycle = lifecycle_of(name)
-        if lifecycle is None:
+        lifecycle = "active"
+        if name in RETIRED_MODELS:
+            lifecycle = "retired"
+        elif name not in MODELS:
             raise ClaudeError(404, f"model: {name}")
         return respond({"type": "model", "id": name, "lifecycle": lifecycle})
 
@@ -133,7 +142,8 @@ def _parse(raw: bytes, content_type: str) -> Asked:
         json.dumps(body, ensure_ascii=False).encode()  # rejects lone surrogates
     except (ValueError, RecursionError):
         raise ClaudeError(400, "The request body is not valid JSON") from None
-    check_request(body)
+    if not isinstance(body, dict) or not {"model", "max_tokens", "messages"} <= body.keys():
+        raise ClaudeError(400, "request body: it needs model, max_tokens and messages")
     wanted = (body.get("output_config") or {}).get("format") or {}
     user = "\n\n".join(
         text_of(message["content"]) for message in body["messages"] if message["role"] == "user"
@@ -201,9 +211,6 @@ def _message(asked: Asked, text: str, usage: dict[str, Any], *, number: int) -> 
     }
 
 
-# --- validation
-# -----------------------------------------------------------------------------
-
 ERROR_TYPES: Mapping[int, str] = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -216,19 +223,6 @@ ERROR_TYPES: Mapping[int, str] = {
     529: "overloaded_error",
 }
 
-MAX_TOKENS: Mapping[str, int] = {
-    "claude-haiku-5-5": 64_000,
-    "claude-sonnet-5-5": 128_000,
-    "claude-opus-5-5": 128_000,
-    "claude-sonnet-5": 64_000,
-    "claude-opus-5": 64_000,
-    "claude-haiku-4-5": 64_000,
-    "claude-sonnet-4-5": 64_000,
-}
-"""Model -> maximum of output tokens."""
-
-DEPRECATED = frozenset({"claude-sonnet-4-5"})
-
 
 @dataclass(eq=False)
 class ClaudeError(Exception):
@@ -236,84 +230,3 @@ class ClaudeError(Exception):
 
     status: int
     message: str
-
-
-def lifecycle_of(model: str) -> str | None:
-    """Return "active", "deprecated" or "retired"; None for an unknown model."""
-    if model in RETIRED_MODELS:
-        return "retired"
-    if model not in MAX_TOKENS:
-        return None
-    return "deprecated" if model in DEPRECATED else "active"
-
-
-def check_request(body: Any) -> None:
-    """Raise `ClaudeError` for an unknown model, too many tokens, a blank text, streaming, or a
-    schema.
-    """
-    if not isinstance(body, dict) or not {"model", "max_tokens", "messages"} <= body.keys():
-        raise ClaudeError(400, "request body: it needs model, max_tokens and messages")
-    model = body["model"]
-    max_tokens = body["max_tokens"]
-    if model not in MAX_TOKENS:
-        raise ClaudeError(404, f"model: {model}")
-    if max_tokens > MAX_TOKENS[model]:
-        most = (
-            f"{MAX_TOKENS[model]}, which is the maximum allowed number of output tokens for {model}"
-        )
-        raise ClaudeError(400, f"max_tokens: {max_tokens} > {most}")
-    if body.get("stream"):
-        raise ClaudeError(400, "stream: the sandbox does not support streaming")
-    if body["messages"][-1]["role"] != "user":
-        raise ClaudeError(400, "The conversation must end with a user message.")
-    contents = [message["content"] for message in body["messages"]]
-    if not all(
-        text_of(content).strip()
-        for content in (*contents, *([body["system"]] if "system" in body else []))
-    ):
-        raise ClaudeError(400, "text content blocks must contain non-whitespace text")
-    wanted = (body.get("output_config") or {}).get("format")
-    if wanted is not None:
-        check_schema(wanted["schema"])
-
-
-# --- the supported JSON Schema
-# -----------------------------------------------------------------------------
-
-EVERYWHERE = frozenset(
-    {"type", "title", "description", "enum", "const", "default", "anyOf", "$ref", "$defs"}
-)
-OF_ONE_TYPE = frozenset(
-    {"properties", "required", "additionalProperties", "items", "minItems", "format"}
-)
-
-
-def check_schema(node: Any, where: str = "") -> None:
-    """Raise `ClaudeError` if the schema has keywords that the API rejects, or permits additional
-    properties.
-    """
-    if not isinstance(node, dict) or not node.keys() & {"type", "anyOf", "enum", "const", "$ref"}:
-        raise _bad(
-            where,
-            "a schema must be an object with one of the keys type, anyOf, enum, const and $ref",
-        )
-    kind = node.get("type")
-    if isinstance(kind, list):
-        raise _bad(where, "'type' must be a single name; use anyOf for several types")
-    for key in node.keys() - EVERYWHERE - OF_ONE_TYPE:
-        raise _bad(where, f"For '{kind or 'any'}' type, property '{key}' is not supported")
-    if kind == "object" and node.get("additionalProperties") is not False:
-        raise _bad(
-            where, "For 'object' type, 'additionalProperties' must be explicitly set to false"
-        )
-    if node.get("minItems", 0) not in {0, 1}:
-        raise _bad(where, "For 'array' type, 'minItems' values other than 0 or 1 are not supported")
-    for group in ("properties", "$defs"):
-        for name, part in node.get(group, {}).items():
-            check_schema(part, f"{where}/{group}/{name}")
-    for part in (*node.get("anyOf", ()), *([node["items"]] if "items" in node else [])):
-        check_schema(part, f"{where}/{'items' if 'items' in node else 'anyOf'}")
-
-
-def _bad(where: str, problem: str) -> ClaudeError:
-    return ClaudeError(400, f"output_config.format.schema{where}: {problem}")

@@ -1,4 +1,4 @@
-"""The stand-in GitHub over HTTP: authentication, pagination, rate limit and log downloads.
+"""The stand-in GitHub over HTTP: authentication, pagination and log downloads.
 
 The endpoints are in `github_calls`, `repository_calls`, `review_calls` and `app_calls`.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,47 +19,30 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from hls_handler.sandbox import app_calls, github_request, review_calls, shapes
-from hls_handler.sandbox.apps import Apps, InstallationToken, includes
+from hls_handler.sandbox import github_request, review_calls, shapes
+from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.github_calls import ROUTES
-from hls_handler.sandbox.github_request import Answer, Call
+from hls_handler.sandbox.github_request import Answer, Call, Endpoint, Query, existing
 from hls_handler.sandbox.objects import Account, Document
 from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State
 
 STORAGE_PREFIX = "/_storage/"
 
-Endpoint = Callable[[Call], Answer]
-
 ANONYMOUS = Account("", 0, "User")
-"""Account of a request without a token, of which GitHub accepts 60 an hour."""
+"""Account of a request without a token, or of an App itself."""
+
+LIMIT_HEADERS = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "5000"}
+"""The stand-in does not limit requests."""
 
 
-class RateLimit:
-    """The primary rate limit of one account, App or installation: `limit` requests per hour."""
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """Further routes and queries, and a check of each call, which may raise `GitHubError`."""
 
-    def __init__(self, limit: int, clock: Callable[[], datetime]) -> None:
-        self.limit = limit
-        self.used = 0
-        self._clock = clock
-        self._reset = clock() + timedelta(hours=1)
-
-    def count(self) -> None:
-        """Count a request. Raises `GitHubError` if the limit is reached."""
-        if self._clock() >= self._reset:
-            self.used, self._reset = 0, self._clock() + timedelta(hours=1)
-        if self.used >= self.limit:
-            raise GitHubError(
-                403,
-                "API rate limit exceeded for the account of this token.",
-                headers=self.headers(),
-            )
-        self.used += 1
-
-    def headers(self) -> dict[str, str]:
-        shown = {"Limit": self.limit, "Used": self.used, "Remaining": self.limit - self.used}
-        shown["Reset"] = int(self._reset.timestamp())
-        return {f"X-RateLimit-{name}": str(value) for name, value in shown.items()}
+    routes: Sequence[tuple[str, str, Endpoint]] = ()
+    queries: Mapping[str, Query] = field(default_factory=dict)  # by text
+    check: Callable[[Call], None] = lambda _call: None
 
 
 class LogStorage:
@@ -106,24 +90,22 @@ class GitHubApi:
         web_url: str,
         storage: LogStorage,
         apps: Apps,
-        limit_of: Callable[[str], RateLimit],
+        extensions: Extensions,
     ) -> None:
-        """`tokens` has the account of each token. `limit_of` returns the rate limit of an
-        account.
-        """
+        """`tokens` has the account of each token."""
         self._state = state
         self._tokens = tokens
         self._storage = storage
         self._apps = apps
         self._api_url = api_url
         self._web_url = web_url
-        self._limit_of = limit_of
+        self._extensions = extensions
         self._sending: set[asyncio.Task[None]] = set()
 
     def app(self) -> Starlette:
-        by_path: dict[str, dict[str, tuple[Endpoint, str]]] = {}
-        for method, path, endpoint, needs in (*app_calls.ROUTES, *ROUTES):
-            by_path.setdefault(path, {})[method] = (endpoint, needs)
+        by_path: dict[str, dict[str, Endpoint]] = {}
+        for method, path, endpoint in (*ROUTES, *self._extensions.routes):
+            by_path.setdefault(path, {})[method] = endpoint
         methods = ["GET", "POST", "PATCH", "PUT", "DELETE"]
         return Starlette(
             routes=[
@@ -134,87 +116,68 @@ class GitHubApi:
         )
 
     def graphql_app(self) -> Starlette:
-        """Return the GraphQL API, which is beside the REST API and has a rate limit of its own."""
+        """Return the GraphQL API, which is beside the REST API."""
         handlers: dict[Any, Any] = {GitHubError: self._error, HTTPException: self._not_found}
         return Starlette(
             routes=[Route("/graphql", self._graphql, methods=["POST"])], exception_handlers=handlers
         )
 
     async def _graphql(self, request: Request) -> Response:
-        account, token = self._authenticate(request)
-        name = account.login if token is None else f"installation {token.installation.id}"
-        self._count(request, f"graphql of {name}")
-        body = await _body(request)
+        call = await self._call(request, "/graphql")
+        self._extensions.check(call)
 
-        def can_read(full_name: str, permission: str) -> bool:
-            if token is None:
-                return self._state.permission(full_name, account.login) != "none"
-            names = {granted.lower() for granted in self._apps.repositories_of(token)}
-            return full_name.lower() in names and includes(
-                token.permissions.get(permission), "read"
-            )
+        def can_read(full_name: str) -> bool:
+            if call.token is None:
+                return call.permission(full_name) != "none"
+            return full_name in self._apps.repositories_of(call.token)
 
-        return self._respond(
-            request, 200, review_calls.query(self._state, body, can_read=can_read), {}
+        found = review_calls.query(
+            self._state, call.body, can_read=can_read, queries=self._extensions.queries
         )
+        return self._respond(request, 200, found, {})
 
-    def can_fetch(self, given: str, full_name: str) -> bool:
-        """Return True if a token gives git read access to the files of a repository."""
-        if given in self._tokens:
-            return self._state.permission(full_name, self._tokens[given].login) != "none"
-        token = self._apps.find_token(given)
-        if token is None:
-            return False
-        names = {granted.lower() for granted in self._apps.repositories_of(token)}
-        return full_name.lower() in names and includes(token.permissions.get("contents"), "read")
-
-    def _endpoint(self, endpoints: Mapping[str, tuple[Endpoint, str]]) -> Callable[[Request], Any]:
+    def _endpoint(self, endpoints: Mapping[str, Endpoint]) -> Callable[[Request], Any]:
         async def respond(request: Request) -> Response:
-            endpoint, needs = endpoints.get(request.method, (None, ""))
-            account = ANONYMOUS
-            token = None
-            app = None
-            if needs == "app":
-                app = self._apps.authenticate(_credential(request))
-            elif needs != "none" and (
-                "authorization" in request.headers or not _is_public(request, needs)
-            ):
-                account, token = self._authenticate(request)
-            self._count(
-                request,
-                (
-                    app.slug
-                    if app
-                    else f"installation {token.installation.id}"
-                    if token
-                    else account.login
-                ),
-            )
-            if endpoint is None:
+            call = await self._call(request, request.scope["route"].path)
+            if request.method not in endpoints:
                 raise GitHubError(404, "Not Found")
-            if token is not None:
-                self._require_granted(token, request, needs)
-            query = dict(request.query_params)
-            body = await _body(request)
-            call = Call(
-                self._state,
-                self._apps,
-                request.method,
-                _path(request),
-                query,
-                body,
-                needs,
-                account,
-                token,
-                app,
-            )
-            answer = endpoint(call)
+            self._extensions.check(call)
+            if call.token is not None and "repo" in call.path:
+                name = f"{call.path['owner']}/{call.path['repo']}".lower()
+                if name not in map(str.lower, self._apps.repositories_of(call.token)):
+                    raise GitHubError(404, "Not Found")
+            answer = endpoints[request.method](call)
             self._send_webhooks(answer.webhooks)
-            return self._to_response(
-                request, answer, {"X-Accepted-GitHub-Permissions": needs} if "=" in needs else {}
-            )
+            return self._to_response(request, answer)
 
         return respond
+
+    async def _call(self, request: Request, route: str) -> Call:
+        """Return the request with its account. Raises `GitHubError` (401)."""
+        credential = request.headers.get("authorization", "").partition(" ")[2].strip()
+        token = self._apps.find_token(credential)
+        account = self._tokens.get(credential, ANONYMOUS)
+        app = None
+        is_public = request.method == "GET" or "code" in request.path_params  # of a manifest
+        if not credential and not is_public:
+            raise GitHubError(401, "Requires authentication")
+        if token is not None:
+            account = existing(self._state.world.app(token.installation.app_id)).bot
+        elif credential.count(".") == 2:
+            app = self._apps.authenticate(credential)
+        elif credential and account is ANONYMOUS:
+            raise GitHubError(401, "Bad credentials")
+        return Call(
+            self._state,
+            self._apps,
+            f"{request.method} {route}",
+            {name: str(value) for name, value in request.path_params.items()},
+            dict(request.query_params),
+            await _body(request),
+            account,
+            token,
+            app,
+        )
 
     def _send_webhooks(self, webhooks: tuple[tuple[str, Document], ...]) -> None:
         """Send webhooks in order, without waiting for them."""
@@ -229,10 +192,8 @@ class GitHubApi:
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
-    def _to_response(
-        self, request: Request, answer: Answer, headers: Mapping[str, str]
-    ) -> Response:
-        headers = {**headers, **answer.headers}
+    def _to_response(self, request: Request, answer: Answer) -> Response:
+        headers = answer.headers
         if answer.log is not None:
             return Response(None, 302, {**headers, "Location": self._storage.new_url(*answer.log)})
         if not answer.listed:
@@ -245,35 +206,6 @@ class GitHubApi:
             {"total_count": len(answer.document), answer.inside: page} if answer.inside else page
         )
         return self._respond(request, 200, wrapped, {**headers, **links})
-
-    def _authenticate(self, request: Request) -> tuple[Account, InstallationToken | None]:
-        given = _credential(request)
-        if given in self._tokens:
-            return self._tokens[given], None
-        found = self._apps.find_token(given)
-        app = self._state.world.app(found.installation.app_id) if found else None
-        if found is None or app is None:
-            raise GitHubError(401, "Bad credentials")
-        return app.bot, found
-
-    def _require_granted(self, token: InstallationToken, request: Request, needs: str) -> None:
-        path = request.path_params
-        if "repo" in path:
-            name = f"{path['owner']}/{path['repo']}".lower()
-            if name not in {granted.lower() for granted in self._apps.repositories_of(token)}:
-                raise GitHubError(404, "Not Found")
-        choices = (
-            [choice.strip().partition("=") for choice in needs.split(";")] if "=" in needs else []
-        )
-        if choices and not any(
-            includes(token.permissions.get(name), level) for name, _, level in choices
-        ):
-            headers = {"X-Accepted-GitHub-Permissions": needs}
-            raise GitHubError(403, "Resource not accessible by integration", headers=headers)
-
-    def _count(self, request: Request, account: str) -> None:
-        request.state.limit = limit = self._limit_of(account)
-        limit.count()
 
     def _error(self, request: Request, exc: Exception) -> Response:
         assert isinstance(exc, GitHubError)
@@ -290,7 +222,8 @@ class GitHubApi:
             key: self._local(value) if key == "Location" else value
             for key, value in headers.items()
         }
-        always = request.state.limit.headers() if hasattr(request.state, "limit") else {}
+        reset = datetime.now(UTC) + timedelta(hours=1)
+        always = {**LIMIT_HEADERS, "X-RateLimit-Reset": str(int(reset.timestamp()))}
         if request.headers.get("authorization", "").partition(" ")[2] in self._tokens:
             always["X-OAuth-Scopes"] = "repo"  # all these tokens are classic ones
         shown = shapes.localised(document, api_url=self._api_url, web_url=self._web_url)
@@ -303,38 +236,6 @@ class GitHubApi:
         return self._api_url + url.removeprefix(shapes.API) if url.startswith(shapes.API) else url
 
 
-def _is_public(request: Request, needs: str) -> bool:
-    """Return True for what GitHub shows without a token: accounts, objects of repositories except
-    logs and roles.
-    """
-    names = request.path_params.keys()
-    if "login" in names:
-        return True
-    is_read = (
-        request.method == "GET" and needs.endswith("=read") and "repository_hooks" not in needs
-    )
-    return is_read and "repo" in names and not names & {"job", "user"}
-
-
-def _credential(request: Request) -> str:
-    if not request.headers.get("user-agent"):
-        raise GitHubError(
-            403,
-            "Request forbidden by administrative rules. Please make sure your request has a"
-            " User-Agent header",
-        )
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if not given:
-        raise GitHubError(401, "Requires authentication")
-    if scheme.lower() not in {"bearer", "token"}:
-        raise GitHubError(401, "Bad credentials")
-    return given.strip()
-
-
 async def _body(request: Request) -> Any:
     raw = await request.body()
     return github_request.parse_body(raw, request.headers.get("content-type", "")) if raw else None
-
-
-def _path(request: Request) -> dict[str, str]:
-    return {name: str(value) for name, value in request.path_params.items()}

@@ -6,18 +6,12 @@ https://docs.github.com/en/rest
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
-from functools import cache
-
-from starlette.routing import compile_path
 
 from hls_handler.sandbox import app_calls, github_request, repository_calls, review_calls, shapes
 from hls_handler.sandbox.github_request import (
     Answer,
     Call,
     Endpoint,
-    accepted_permissions,
     check_length,
     conversation_of,
     existing,
@@ -40,7 +34,6 @@ MAX_FILES = 3000
 REACTIONS = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
 MAX_LABELS = 100  # on one issue or pull request
 MAX_DESCRIPTION_CHARACTERS = 100
-ISSUE_TYPES = ("Task", "Bug", "Feature")  # GitHub's default ones of an organisation
 
 
 # --- accounts and repositories
@@ -50,6 +43,8 @@ ISSUE_TYPES = ("Task", "Bug", "Feature")  # GitHub's default ones of an organisa
 def user(call: Call) -> Answer:
     if call.is_installation:
         raise GitHubError(403, "Resource not accessible by integration")
+    if not call.me.login:
+        raise GitHubError(401, "Requires authentication")
     return Answer(shapes.account(call.me))
 
 
@@ -95,25 +90,6 @@ def issue(call: Call) -> Answer:
     return Answer(shapes.issue(conversation_of(call, home), home))
 
 
-def edit_issue(call: Call) -> Answer:
-    """Set or remove (null) the type of an issue. As at GitHub, without push access it is dropped.
-    Other changes are not supported.
-    """
-    home = writable_repository(call)
-    issue = conversation_of(call, home)
-    name = (call.body or {}).get("type")
-    found = None
-    if name is not None:
-        github_request.valid_fields(call.body, "type")
-        known = {one["name"]: one for one in issue_types(call).document}
-        found = known.get(name)
-        if found is None:
-            raise failed("Issue", "invalid", "type")
-    if call.permission(home.full_name) in {"admin", "write"}:
-        issue = call.state.set_type(issue, found, by=call.me)
-    return Answer(shapes.issue(issue, home))
-
-
 def timeline(call: Call) -> Answer:
     """Return the changes of labels and of the type. Other entries are left out."""
     issue = conversation_of(call, repository_of(call))
@@ -130,11 +106,6 @@ def _timeline_event(event: ConversationEvent) -> Document:
     if event.kind in ("labeled", "unlabeled"):
         entry["label"] = {"name": event.detail}
     return entry
-
-
-def issue_types(call: Call) -> Answer:
-    names = ISSUE_TYPES if repository_of(call).document["owner"]["type"] == "Organization" else ()
-    return Answer([{"name": name, "is_enabled": True} for name in names])
 
 
 def pull_request(call: Call) -> Answer:
@@ -171,23 +142,6 @@ def pull_requests(call: Call) -> Answer:
     )
 
 
-def request_reviewers(call: Call) -> Answer:
-    """Request reviews. As at GitHub, one account without access rejects all."""
-    home = _pushable_repository(call)
-    pull = pull_of(call, home)
-    logins = github_request.valid_fields(call.body, "reviewers")["reviewers"]
-    found = [call.state.world.accounts.get(login.lower()) for login in logins]
-    if None in found or pull.author in found:
-        raise GitHubError(
-            422, "Reviews may only be requested from collaborators, and not from the author"
-        )
-    asked = {one["id"]: one for one in pull.document.get("requested_reviewers") or ()}
-    asked |= {one.id: shapes.account(one) for one in found if one}
-    pull = replace(pull, document={**pull.document, "requested_reviewers": [*asked.values()]})
-    call.state.change(lambda world: world.with_conversation(pull))
-    return Answer(shapes.pull_request(pull, home), status=201)
-
-
 # --- comments
 # -----------------------------------------------------------------------------
 
@@ -220,9 +174,7 @@ def edit_comment(call: Call) -> Answer:
     body = github_request.comment_body(call.body)
     require_unlocked(conversation)
     if known.author.id != call.me.id:
-        raise GitHubError(
-            403, "Must have admin rights to Repository.", headers=accepted_permissions(call)
-        )
+        raise GitHubError(403, "Must have admin rights to Repository.")
     return Answer(shapes.comment(conversation, call.state.edit_comment(conversation, known, body)))
 
 
@@ -261,7 +213,7 @@ def repository_label(call: Call) -> Answer:
 
 
 def create_label(call: Call) -> Answer:
-    home = _pushable_repository(call)
+    home = pushable_repository(call)
     given = {
         "color": "ededed",
         "description": None,
@@ -286,7 +238,7 @@ def conversation_labels(call: Call) -> Answer:
 
 
 def add_labels(call: Call) -> Answer:
-    home = _pushable_repository(call)
+    home = pushable_repository(call)
     conversation = conversation_of(call, home)
     given = (
         call.body
@@ -301,7 +253,7 @@ def add_labels(call: Call) -> Answer:
 
 
 def remove_label(call: Call) -> Answer:
-    home = _pushable_repository(call)
+    home = pushable_repository(call)
     conversation = conversation_of(call, home)
     name = call.path["name"]
     if name.lower() not in {known.lower() for known in conversation.labels}:
@@ -315,14 +267,10 @@ def remove_label(call: Call) -> Answer:
 # -----------------------------------------------------------------------------
 
 
-def _pushable_repository(call: Call) -> Repository:
+def pushable_repository(call: Call) -> Repository:
     home = writable_repository(call)
     if call.permission(home.full_name) not in {"admin", "write"}:
-        raise GitHubError(
-            403,
-            "Resource not accessible by personal access token",
-            headers=accepted_permissions(call),
-        )
+        raise GitHubError(403, "Resource not accessible by personal access token")
     return home
 
 
@@ -333,102 +281,36 @@ def _comment(call: Call, home: Repository) -> tuple[Conversation, Comment]:
     return found
 
 
-ISSUES = "issues=write; pull_requests=write"
+REPOSITORY = "/repos/{owner}/{repo}"
+ISSUE = f"{REPOSITORY}/issues/{{number:int}}"
+ISSUE_COMMENT = f"{REPOSITORY}/issues/comments/{{id:int}}"
+PULL = f"{REPOSITORY}/pulls/{{number:int}}"
 
-ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
-    ("GET", "/user", user, ""),
-    ("GET", "/users/{login}", account, ""),
-    ("GET", "/repos/{owner}/{repo}", repository, "metadata=read"),
-    (
-        "GET",
-        "/repos/{owner}/{repo}/collaborators/{user}/permission",
-        collaborator_permission,
-        "metadata=read",
-    ),
-    ("GET", "/repos/{owner}/{repo}/issues", issues, "issues=read"),
-    ("GET", "/repos/{owner}/{repo}/issues/{number:int}", issue, "issues=read"),
-    ("PATCH", "/repos/{owner}/{repo}/issues/{number:int}", edit_issue, "issues=write"),
-    (
-        "GET",
-        "/repos/{owner}/{repo}/issues/{number:int}/timeline",
-        timeline,
-        "issues=read; pull_requests=read",
-    ),
-    ("GET", "/repos/{owner}/{repo}/issue-types", issue_types, "metadata=read"),
-    (
-        "GET",
-        "/repos/{owner}/{repo}/issues/{number:int}/comments",
-        comments,
-        "issues=read; pull_requests=read",
-    ),
-    ("POST", "/repos/{owner}/{repo}/issues/{number:int}/comments", create_comment, ISSUES),
-    (
-        "GET",
-        "/repos/{owner}/{repo}/issues/comments/{id:int}",
-        comment,
-        "issues=read; pull_requests=read",
-    ),
-    ("PATCH", "/repos/{owner}/{repo}/issues/comments/{id:int}", edit_comment, ISSUES),
-    ("POST", "/repos/{owner}/{repo}/issues/comments/{id:int}/reactions", create_reaction, ISSUES),
-    (
-        "POST",
-        "/repos/{owner}/{repo}/pulls/comments/{id:int}/reactions",
-        create_reaction,
-        "pull_requests=write",
-    ),
-    (
-        "GET",
-        "/repos/{owner}/{repo}/issues/{number:int}/labels",
-        conversation_labels,
-        "issues=read; pull_requests=read",
-    ),
-    ("POST", "/repos/{owner}/{repo}/issues/{number:int}/labels", add_labels, ISSUES),
-    (
-        "DELETE",
-        "/repos/{owner}/{repo}/issues/{number:int}/labels/{name:path}",
-        remove_label,
-        ISSUES,
-    ),
-    ("GET", "/repos/{owner}/{repo}/labels", repository_labels, "issues=read; pull_requests=read"),
-    ("POST", "/repos/{owner}/{repo}/labels", create_label, ISSUES),
-    (
-        "GET",
-        "/repos/{owner}/{repo}/labels/{name:path}",
-        repository_label,
-        "issues=read; pull_requests=read",
-    ),
-    ("GET", "/repos/{owner}/{repo}/pulls", pull_requests, "pull_requests=read"),
-    ("GET", "/repos/{owner}/{repo}/pulls/{number:int}", pull_request, "pull_requests=read"),
-    (
-        "GET",
-        "/repos/{owner}/{repo}/pulls/{number:int}/files",
-        pull_request_files,
-        "pull_requests=read",
-    ),
-    (
-        "POST",
-        "/repos/{owner}/{repo}/pulls/{number:int}/requested_reviewers",
-        request_reviewers,
-        "pull_requests=write",
-    ),
+ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
+    ("GET", "/user", user),
+    ("GET", "/users/{login}", account),
+    ("GET", REPOSITORY, repository),
+    ("GET", f"{REPOSITORY}/collaborators/{{user}}/permission", collaborator_permission),
+    ("GET", f"{REPOSITORY}/issues", issues),
+    ("GET", ISSUE, issue),
+    ("GET", f"{ISSUE}/timeline", timeline),
+    ("GET", f"{ISSUE}/comments", comments),
+    ("POST", f"{ISSUE}/comments", create_comment),
+    ("GET", ISSUE_COMMENT, comment),
+    ("PATCH", ISSUE_COMMENT, edit_comment),
+    ("POST", f"{ISSUE_COMMENT}/reactions", create_reaction),
+    ("POST", f"{REPOSITORY}/pulls/comments/{{id:int}}/reactions", create_reaction),
+    ("GET", f"{ISSUE}/labels", conversation_labels),
+    ("POST", f"{ISSUE}/labels", add_labels),
+    ("DELETE", f"{ISSUE}/labels/{{name:path}}", remove_label),
+    ("GET", f"{REPOSITORY}/labels", repository_labels),
+    ("POST", f"{REPOSITORY}/labels", create_label),
+    ("GET", f"{REPOSITORY}/labels/{{name:path}}", repository_label),
+    ("GET", f"{REPOSITORY}/pulls", pull_requests),
+    ("GET", PULL, pull_request),
+    ("GET", f"{PULL}/files", pull_request_files),
     *review_calls.ROUTES,
     *repository_calls.ROUTES,
-    *app_calls.HOOK_ROUTES,
+    *app_calls.ROUTES,
 )
-"""(method, path, endpoint, permissions that a fine-grained token needs) of each route."""
-
-
-@cache
-def _patterns() -> tuple[tuple[str, re.Pattern[str], Endpoint], ...]:
-    return tuple((method, compile_path(path)[0], endpoint) for method, path, endpoint, _ in ROUTES)
-
-
-def find_endpoint(method: str, path: str) -> tuple[Endpoint, Mapping[str, str]]:
-    """Return the endpoint of a decoded path, and the path's parameters. Raises `GitHubError`
-    (404).
-    """
-    for known, pattern, endpoint in _patterns():
-        match = pattern.match(path)
-        if match is not None and known == method:
-            return endpoint, match.groupdict()
-    raise GitHubError(404, "Not Found")
+"""(method, path, endpoint) of each route."""

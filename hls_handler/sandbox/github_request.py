@@ -27,11 +27,10 @@ class Call:
 
     state: State
     apps: Apps
-    method: str
+    name: str  # method and route, such as "GET /repos/{owner}/{repo}"
     path: Mapping[str, str]  # path parameters
     query: Mapping[str, str]
     body: Any  # parsed JSON of a POST or PATCH; None for other methods
-    needs: str  # permissions that the route needs, for X-Accepted-GitHub-Permissions
     me: Account  # the account of the request's token; that of nobody for a request of an App itself
     token: InstallationToken | None = (
         None  # of an App's installation, which has access to the repository
@@ -44,7 +43,8 @@ class Call:
 
     @property
     def signed_by(self) -> App:
-        assert self.app is not None
+        if self.app is None:
+            raise GitHubError(401, "A JSON web token could not be decoded")
         return self.app
 
     def permission(self, full_name: str) -> Permission | None:
@@ -71,6 +71,8 @@ class Answer:
 
 
 Endpoint = Callable[[Call], Answer]
+Query = Callable[[State, str, Mapping[str, Any]], Document]
+"""Returns the repository's part of a GraphQL response: of "owner/repo", with variables."""
 T = TypeVar("T")
 
 
@@ -95,19 +97,17 @@ def writable_repository(call: Call) -> Repository:
     return home
 
 
-def accepted_permissions(call: Call) -> Mapping[str, str]:
-    return {"X-Accepted-GitHub-Permissions": call.needs}
-
-
 def conversation_of(call: Call, home: Repository) -> Conversation:
     conversation = existing(call.state.conversation(home.full_name, int(call.path["number"])))
     if conversation.gone == "deleted":
         raise GitHubError(410, "This issue was deleted")
     if conversation.gone == "transferred":
         url = conversation.moved_to or shapes.API
-        status, message = (
-            (301, "Moved Permanently") if call.method == "GET" else (307, "Temporary Redirect")
-        )
+        status = 307
+        message = "Temporary Redirect"
+        if call.name.startswith("GET"):
+            status = 301
+            message = "Moved Permanently"
         raise GitHubError(status, message, headers={"Location": url}, url=url)
     return conversation
 

@@ -246,24 +246,23 @@ def _require_commit(sha: str) -> None:
 
 REPOSITORY = "/repos/{owner}/{repo}"
 
-ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
+ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
     (
         "GET",
         f"{REPOSITORY}/actions/runs/{{run:int}}/attempts/{{attempt:int}}/jobs",
         attempt_jobs,
-        "actions=read",
     ),
-    ("GET", f"{REPOSITORY}/actions/jobs/{{job:int}}/logs", job_logs, "actions=read"),
-    ("GET", f"{REPOSITORY}/git/ref/heads/{{branch:path}}", branch_ref, "contents=read"),
-    ("GET", f"{REPOSITORY}/contents/{{path:path}}", contents, "contents=read"),
-    ("GET", f"{REPOSITORY}/releases", releases, "contents=read"),
-    ("GET", f"{REPOSITORY}/commits", commits, "contents=read"),
-    ("GET", f"{REPOSITORY}/compare/{{basehead:path}}", compare, "contents=read"),
-    ("POST", f"{REPOSITORY}/check-runs", create_check_run, "checks=write"),
-    ("GET", f"{REPOSITORY}/check-runs/{{run:int}}", check_run, "checks=read"),
-    ("GET", f"{REPOSITORY}/check-runs/{{run:int}}/annotations", annotations_of, "checks=read"),
-    ("PATCH", f"{REPOSITORY}/check-runs/{{run:int}}", update_check_run, "checks=write"),
-    ("GET", f"{REPOSITORY}/commits/{{sha}}/check-runs", check_runs_of_commit, "checks=read"),
-    ("POST", f"{REPOSITORY}/statuses/{{sha}}", create_status, "statuses=write"),
+    ("GET", f"{REPOSITORY}/actions/jobs/{{job:int}}/logs", job_logs),
+    ("GET", f"{REPOSITORY}/git/ref/heads/{{branch:path}}", branch_ref),
+    ("GET", f"{REPOSITORY}/contents/{{path:path}}", contents),
+    ("GET", f"{REPOSITORY}/releases", releases),
+    ("GET", f"{REPOSITORY}/commits", commits),
+    ("GET", f"{REPOSITORY}/compare/{{basehead:path}}", compare),
+    ("POST", f"{REPOSITORY}/check-runs", create_check_run),
+    ("GET", f"{REPOSITORY}/check-runs/{{run:int}}", check_run),
+    ("GET", f"{REPOSITORY}/check-runs/{{run:int}}/annotations", annotations_of),
+    ("PATCH", f"{REPOSITORY}/check-runs/{{run:int}}", update_check_run),
+    ("GET", f"{REPOSITORY}/commits/{{sha}}/check-runs", check_runs_of_commit),
+    ("POST", f"{REPOSITORY}/statuses/{{sha}}", create_status),
 )
-"""(method, path, endpoint, permissions that a fine-grained token needs) of each route."""
+"""(method, path, endpoint) of each route."""

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hls_handler.github.history import CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY
 from hls_handler.review.patches import HUNK_HEADER
 from hls_handler.sandbox import github_request, shapes
 from hls_handler.sandbox.github_request import (
     MAX_COMMENT_CHARACTERS,
     Answer,
     Call,
+    Endpoint,
+    Query,
     comment_body,
     existing,
     pull_of,
@@ -26,7 +27,6 @@ from hls_handler.sandbox.github_request import (
     valid_fields,
     writable_repository,
 )
-from hls_handler.sandbox.issue_history import list_histories
 from hls_handler.sandbox.objects import Account, Conversation, Document, Repository, Review
 from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State
@@ -274,9 +274,15 @@ def _hunks(patch: str) -> Iterator[Mapping[tuple[str, int], str]]:
 # -----------------------------------------------------------------------------
 
 
-def query(state: State, body: Any, *, can_read: Callable[[str, str], bool]) -> Document:
-    """Return the response to a GraphQL query. `can_read` returns True if the token can read the
-    issues ("issues") or the rest ("pull_requests") of "owner/repo".
+def query(
+    state: State,
+    body: Any,
+    *,
+    can_read: Callable[[str], bool],
+    queries: Mapping[str, Query],
+) -> Document:
+    """Return the response to a GraphQL query. `can_read` returns True if the token can read
+    "owner/repo". `queries` are further ones.
 
     The sandbox knows the queries of HLS, which `tests/contracts` checks. Errors also have the
     status 200.
@@ -288,20 +294,13 @@ def query(state: State, body: Any, *, can_read: Callable[[str, str], bool]) -> D
     ]
     full_name = f"{variables['owner']}/{variables['name']}"
     home = state.repository(full_name)
-    wanted = "issues" if given["query"] == CLOSED_ISSUES_QUERY else "pull_requests"
-    if home is None or not can_read(home.full_name, wanted):
+    if home is None or not can_read(home.full_name):
         return _graphql_error(
             "NOT_FOUND", f"Could not resolve to a Repository with the name '{full_name}'."
         )
-    if given["query"] in (CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY):
-        items = list_histories(
-            state,
-            home.full_name,
-            "issue" if wanted == "issues" else "pull",
-            variables["first"],
-            int(variables["after"] or 0),
-        )
-        return {"data": {"repository": {"items": items}}}
+    if given["query"] in queries:
+        part = queries[given["query"]](state, home.full_name, variables)
+        return {"data": {"repository": part}}
     if "first" in variables:
         return _graphql_error("undefinedField", "The sandbox does not know this query.")
     blobs = {f"f{index}": _blob(state, full_name, one) for index, one in enumerate(expressions)}
@@ -429,13 +428,13 @@ def _thread(
 PULL = "/repos/{owner}/{repo}/pulls/{number:int}"
 COMMENT = "/repos/{owner}/{repo}/pulls/comments/{id:int}"
 
-ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
-    ("GET", f"{PULL}/reviews", reviews, "pull_requests=read"),
-    ("POST", f"{PULL}/reviews", create_review, "pull_requests=write"),
-    ("GET", f"{PULL}/reviews/{{review:int}}/comments", comments_of_review, "pull_requests=read"),
-    ("GET", f"{PULL}/comments", comments_of_pull, "pull_requests=read"),
-    ("POST", f"{PULL}/comments/{{id:int}}/replies", reply, "pull_requests=write"),
-    ("GET", COMMENT, get_comment, "pull_requests=read"),
-    ("PATCH", COMMENT, edit_comment, "pull_requests=write"),
+ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
+    ("GET", f"{PULL}/reviews", reviews),
+    ("POST", f"{PULL}/reviews", create_review),
+    ("GET", f"{PULL}/reviews/{{review:int}}/comments", comments_of_review),
+    ("GET", f"{PULL}/comments", comments_of_pull),
+    ("POST", f"{PULL}/comments/{{id:int}}/replies", reply),
+    ("GET", COMMENT, get_comment),
+    ("PATCH", COMMENT, edit_comment),
 )
-"""(method, path, endpoint, permissions that a fine-grained token needs) of each route."""
+"""(method, path, endpoint) of each route."""

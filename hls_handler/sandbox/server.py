@@ -28,8 +28,7 @@ from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.body_limit import BodyLimitMiddleware
 from hls_handler.sandbox.claude import Answerer, canned, claude_app
 from hls_handler.sandbox.control import BadRequest, control_routes, reject
-from hls_handler.sandbox.git import GitRepositories
-from hls_handler.sandbox.github import GitHubApi, LogStorage, RateLimit
+from hls_handler.sandbox.github import Extensions, GitHubApi, LogStorage
 from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.pages import FindDelivery, create_environment, page_routes
 from hls_handler.sandbox.state import BOT, State, now_utc
@@ -58,9 +57,8 @@ class Sandbox:
     a `with` block.
 
     `state_path` is the file that stores the objects of the stand-in GitHub. `me` is the account of
-    the token. `answer` returns Claude's replies. `rate_limit` is the number of GitHub requests per
-    hour. Port 0 selects a free port. `claude_max_usd` is the
-    budget of the real Claude, which a service asks in place of the stand-in; the pages show it.
+    the token. `answer` returns Claude's replies. Port 0 selects a free port. `claude_max_usd` is
+    the budget of the real Claude, which a service asks in place of the stand-in; the pages show it.
     """
 
     protocol: type[HttpToolsProtocol] | Literal["httptools"] = "httptools"
@@ -74,24 +72,17 @@ class Sandbox:
         port: int = 0,
         me: Account = BOT,
         answer: Answerer = canned,
-        latency_s: float = 0.0,
-        rate_limit: int = 5_000,
         claude_max_usd: float | None = None,
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
         self.token = token
         self.api_key = api_key
         self.tokens = {token: me}  # the account of each valid token; tests add and remove some
-        self._limits: dict[str, RateLimit] = {}
         self.state = State(state_path, me=me, clock=clock)
         self.apps = Apps(self.state, clock=clock)
-        self.git = GitRepositories(self.state)
         self.find_delivery: FindDelivery | None = None  # of a service; the pages show the results
         self._claude_max_usd = claude_max_usd
         self._answer = answer
-        self._latency_s = latency_s
-        self._rate_limit = rate_limit
-        self._clock = clock
         self._wanted_port = port
         self._port: int | None = None
         self._server: uvicorn.Server | None = None
@@ -113,13 +104,6 @@ class Sandbox:
     def claude_url(self) -> str:
         """The value for the setting `claude.base_url`."""
         return f"{self.page_url[:-1]}{CLAUDE_PREFIX}"
-
-    def limit_of(self, account: str) -> RateLimit:
-        """Return the rate limit of an account, an App (its slug), an installation ("installation
-        7") or nobody ("").
-        """
-        limit = self._rate_limit if account else min(self._rate_limit, 60)
-        return self._limits.setdefault(account, RateLimit(limit, self._clock))
 
     def start(self) -> Self:
         """Start the server and return when it responds. Raises `SandboxDown` if it cannot be
@@ -178,6 +162,10 @@ class Sandbox:
     ) -> None:
         self.stop()
 
+    def extensions(self) -> Extensions:
+        """Return what is added to the stand-in GitHub from outside."""
+        return Extensions()
+
     def mount(self, stand_ins: Mapping[str, ASGIApp]) -> list[BaseRoute]:
         """Return the routes of the stand-ins, which have the prefixes of their paths as keys.
 
@@ -200,9 +188,9 @@ class Sandbox:
             web_url=self.page_url[:-1],
             storage=storage,
             apps=self.apps,
-            limit_of=self.limit_of,
+            extensions=self.extensions(),
         )
-        claude = claude_app(api_key=self.api_key, answer=self._answer, latency_s=self._latency_s)
+        claude = claude_app(api_key=self.api_key, answer=self._answer)
         urls = {
             "github_url": self.github_url,
             "claude_url": self.claude_url,
@@ -221,7 +209,6 @@ class Sandbox:
                 ),
                 *control_routes(self.state, self.apps, urls=urls),
                 *storage.routes(),
-                *self.git.routes(github.can_fetch),
                 *app_page_routes(self.apps),
                 *page_routes(self.state, environment, lambda: self.find_delivery),
             ],

@@ -20,7 +20,6 @@ from hls_handler.sandbox.objects import (
     Attempt,
     Comment,
     Conversation,
-    ConversationEventKind,
     Document,
     Edit,
     Job,
@@ -287,18 +286,6 @@ class State:
         at = self._clock()
         self.change(lambda world: world.without_conversation_label(key, name, by or self.me, at))
         return self._world.threads[key.lower()]
-
-    def set_type(self, issue: Conversation, found: Document | None, *, by: Account) -> Conversation:
-        """Set or remove the type of an issue."""
-        kind: ConversationEventKind = "issue_type_removed"
-        if found is not None:
-            kind = "issue_type_added"
-        with self._lock:
-            current = self._world.threads[issue.key.lower()]
-            typed = replace(current, document={**current.document, "type": found})
-            name = str((found or {}).get("name", ""))
-            self._store(self._world.with_event(typed, self._clock(), by, kind, name))
-            return self._world.threads[issue.key.lower()]
 
     def set_permission(self, full_name: str, login: str, permission: Permission) -> None:
         self.add_person(login)

@@ -16,6 +16,7 @@ from tests.batches.backlog import BY, Backlog
 from tests.conftest import Acts
 from tests.engine.fakes import HLS
 from tests.engine.world import BUG, open_world
+from tests.github_fake.routes import set_type
 from tests.handlers.conversation import Talk, open_home
 
 ZOE = Account("zoe", 2, "User")
@@ -63,7 +64,7 @@ def test_undo_leaves_what_a_person_changed_and_names_the_person(typed: Backlog) 
     talk.label("bug")
     talk.unlabel("priority-low")
     talk.label("priority-high")
-    typed.home.state.set_type(talk.now, {"name": "Task"}, by=ZOE)
+    set_type(typed.home.state, talk.now, {"name": "Task"}, by=ZOE)
     assert undone(typed, run) == (
         "removed difficulty-easy; bug stays as it is: zoe changed it last;"
         " priority-low stays as it is: zoe changed it last;"
@@ -74,7 +75,7 @@ def test_undo_leaves_what_a_person_changed_and_names_the_person(typed: Backlog) 
 
 def test_type_that_a_person_set_before_the_run_stays(typed: Backlog) -> None:
     talk = Talk(typed.home, 7)
-    typed.home.state.set_type(talk.now, {"name": "Task"}, by=ZOE)
+    set_type(typed.home.state, talk.now, {"name": "Task"}, by=ZOE)
     assert undone(typed, typed.run().batch) == "removed bug, difficulty-easy, priority-low"
     assert talk.shown() == " (Task)"
 

@@ -107,7 +107,7 @@ def test_unknown_query_of_issues_is_an_error_of_the_sandbox(running_sandbox: San
     variables = {"owner": "Codertocat", "name": "Hello-World", "first": 25, "after": None}
     query = "query { repository { issues { nodes { text } } } }"
     body = {"query": query, "variables": variables}
-    found = review_calls.query(running_sandbox.state, body, can_read=lambda *_: True)
+    found = review_calls.query(running_sandbox.state, body, can_read=lambda _: True, queries={})
     assert found["errors"][0]["type"] == "undefinedField"
 
 

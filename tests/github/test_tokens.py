@@ -102,7 +102,7 @@ def test_rejected_token_is_replaced_until_github_accepts_it_again(
 
 def test_used_up_limit_moves_work_to_the_next_account_until_it_resets(world: World) -> None:
     world.fetch_accounts()
-    world.sandbox.limit_of("hls-bot").used = 5_000
+    world.sandbox.used_up["hls-bot"] = NOON + timedelta(hours=1)
     with pytest.raises(
         TokenReplaced, match=r"the limit of its account is used up until 13:00:00 UTC"
     ):
@@ -115,7 +115,7 @@ def test_used_up_limit_moves_work_to_the_next_account_until_it_resets(world: Wor
 def test_limit_concerns_all_tokens_of_the_account(world: World) -> None:
     world.sandbox.tokens[SPARE_TOKEN] = BOT
     world.fetch_accounts()
-    world.sandbox.limit_of("hls-bot").used = 5_000
+    world.sandbox.used_up["hls-bot"] = NOON + timedelta(hours=1)
     with pytest.raises(DependencyDown, match="API rate limit exceeded"):
         world.read()
     with pytest.raises(Postponed) as caught:

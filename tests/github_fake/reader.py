@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
+from starlette.routing import compile_path
 
 from hls_handler.events import Account
 from hls_handler.git.mirror import Mirrors
@@ -20,11 +23,12 @@ from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.values import NoLog
 from hls_handler.sandbox import review_calls
 from hls_handler.sandbox.apps import Apps, InstallationToken
-from hls_handler.sandbox.github_calls import find_endpoint
-from hls_handler.sandbox.github_request import Call, paginate
+from hls_handler.sandbox.github_calls import ROUTES
+from hls_handler.sandbox.github_request import Call, Endpoint, paginate
 from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State, now_utc
 from hls_handler.settings.model import Github
+from tests.github_fake import routes
 
 SETTINGS = Github(token=SecretStr("sandbox"), webhook_secret=SecretStr("sixteen bytes at least"))
 
@@ -46,7 +50,9 @@ class LocalTransport:
         query = dict(parse_qsl(address.query))
         body = json.loads(call.body) if call.body else None
         if path == "/graphql":
-            found = review_calls.query(self._state, body, can_read=lambda *_: True)
+            found = review_calls.query(
+                self._state, body, can_read=lambda _: True, queries=routes.QUERIES
+            )
             return _response(200, found, {})
         try:
             endpoint, parameters = find_endpoint(call.verb, path)
@@ -58,7 +64,6 @@ class LocalTransport:
                     parameters,
                     query,
                     body,
-                    "",
                     self._state.me,
                     self._token,
                 )
@@ -79,6 +84,25 @@ class LocalTransport:
 def _response(status: int, document: object, headers: Mapping[str, str]) -> HttpResponse:
     lower = {name.lower(): value for name, value in headers.items()}
     return HttpResponse(status, lower, json.dumps(document).encode())
+
+
+@cache
+def _patterns() -> tuple[tuple[str, re.Pattern[str], Endpoint], ...]:
+    return tuple(
+        (method, compile_path(path)[0], endpoint)
+        for method, path, endpoint in (*ROUTES, *routes.ROUTES)
+    )
+
+
+def find_endpoint(method: str, path: str) -> tuple[Endpoint, Mapping[str, str]]:
+    """Return the endpoint of a decoded path, and the path's parameters. Raises `GitHubError`
+    (404).
+    """
+    for known, pattern, endpoint in _patterns():
+        match = pattern.match(path)
+        if match is not None and known == method:
+            return endpoint, match.groupdict()
+    raise GitHubError(404, "Not Found")
 
 
 class SandboxReader(GithubReader):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Any, cast
 
 from starlette.requests import Request
@@ -13,8 +14,17 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hls_handler.sandbox import server
+from hls_handler.sandbox.apps import includes
+from hls_handler.sandbox.claude import Answerer, Asked, canned
+from hls_handler.sandbox.github import Extensions
+from hls_handler.sandbox.github_request import Call
+from hls_handler.sandbox.state import now_utc
+from tests.github_fake.access import require_permission, require_requests_left
+from tests.github_fake.claude_rules import check_request
 from tests.github_fake.faults import Faults
+from tests.github_fake.git_server import GitRepositories
 from tests.github_fake.middleware import DROP, FaultMiddleware, RequestLog
+from tests.github_fake.routes import QUERIES, ROUTES
 
 
 class _Protocol(HttpToolsProtocol):
@@ -28,8 +38,21 @@ class Sandbox(server.Sandbox):
 
     protocol = _Protocol
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self,
+        *args: Any,
+        answer: Answerer = canned,
+        clock: Callable[[], datetime] = now_utc,
+        **options: Any,
+    ) -> None:
+        def answer_valid(asked: Asked) -> Any:
+            check_request(asked.body)
+            return answer(asked)
+
+        super().__init__(*args, answer=answer_valid, clock=clock, **options)
+        self._clock = clock
+        self.used_up: dict[str, datetime] = {}  # login -> when the limit of the account is reset
+        self.git = GitRepositories(self.state)
         self.faults = Faults()
         self.requests = RequestLog()
         self._closing: Future[None] = Future()
@@ -40,6 +63,23 @@ class Sandbox(server.Sandbox):
             self._closing.set_result(None)
         super().stop()
         self._closing = Future()
+
+    def extensions(self) -> Extensions:
+        return Extensions(ROUTES, QUERIES, self._check)
+
+    def _check(self, call: Call) -> None:
+        require_requests_left(call, self.used_up, self._clock())
+        require_permission(call)
+
+    def _can_fetch(self, credential: str, full_name: str) -> bool:
+        """Return True if a token gives git read access to the files of a repository."""
+        if credential in self.tokens:
+            return self.state.permission(full_name, self.tokens[credential].login) != "none"
+        token = self.apps.find_token(credential)
+        if token is None:
+            return False
+        names = {granted.lower() for granted in self.apps.repositories_of(token)}
+        return full_name.lower() in names and includes(token.permissions.get("contents"), "read")
 
     def mount(self, stand_ins: Mapping[str, ASGIApp]) -> list[BaseRoute]:
         """Return the stand-ins behind the log and the faults, and the log for other processes."""
@@ -62,5 +102,6 @@ class Sandbox(server.Sandbox):
         path = "/_sandbox/requests"
         return [
             Route(path, list_requests, methods=["GET", "DELETE"]),
+            *self.git.routes(self._can_fetch),
             *(Mount(prefix, wrap(prefix, app)) for prefix, app in stand_ins.items()),
         ]

@@ -23,7 +23,7 @@ from hls_handler.github.labels import SHIPPED_LABELS
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.reply_fields import complete_static_reply, with_optional_fields
-from hls_handler.sandbox.claude import check_request
+from tests.github_fake.claude_rules import check_request
 from tests.prompting.samples import ANALYSIS, FRONT, KEY, issue_variables, load, shipped
 from tests.prompting.test_library_errors import front
 

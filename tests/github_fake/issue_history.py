@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.objects import Conversation, ConversationEvent, Document, read_time
@@ -13,12 +14,22 @@ MAX_CHANGES = 100
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def list_histories(
-    state: State, full_name: str, kind: Literal["issue", "pull"], first: int, after: int
+def list_closed_issues(state: State, full_name: str, variables: Mapping[str, Any]) -> Document:
+    """Return the response's `repository` for a page of closed issues, newest first."""
+    return {"items": _list(state, full_name, "issue", variables)}
+
+
+def list_merged_pull_requests(
+    state: State, full_name: str, variables: Mapping[str, Any]
 ) -> Document:
-    """Return a page of closed issues or merged pull requests, newest first: the `first` ones after
-    so many.
-    """
+    return {"items": _list(state, full_name, "pull", variables)}
+
+
+def _list(
+    state: State, full_name: str, kind: Literal["issue", "pull"], variables: Mapping[str, Any]
+) -> Document:
+    first: int = variables["first"]
+    after = int(variables["after"] or 0)
     closed = [
         one
         for one in state.conversations()
