@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hls_handler.batches.first_text import FirstIssue, make_delivery
 from hls_handler.deliveries import NewDelivery
@@ -18,7 +18,7 @@ DOCUMENT = recorded.load("issues.opened").payload["repository"]
 
 
 def make_subject(number: int, title: str) -> NewDelivery:
-    opened = datetime(2026, 11, 2, 9, number, tzinfo=UTC)
+    opened = datetime(2026, 11, 2, tzinfo=UTC) + timedelta(minutes=number)
     mona = Account("mona", 11, "User")
     first = FirstIssue(number, mona, opened, title, "It fails.", ())
     return make_delivery(first, DOCUMENT)

@@ -280,11 +280,14 @@ def test_webhook_waits_for_one_call_of_a_batch_after_an_outage(world: World) -> 
     assert progress(world).state == "done"
 
 
-def test_webhooks_beside_a_batch_get_their_result_at_once() -> None:
-    """40 issues, 20 calls an hour, webhooks in minute 70: no call waits for one of the batch."""
+@pytest.mark.parametrize(
+    ("issues", "limit"), [(40, 20), pytest.param(400, 200, marks=pytest.mark.full)]
+)
+def test_webhooks_beside_a_batch_get_their_result_at_once(issues: int, limit: int) -> None:
+    """With a limit of calls an hour, no webhook of minute 70 waits for a call of the batch."""
     with open_world(is_clock_fixed=True) as world:
-        set_limits(world, calls_per_hour=20)
-        begin(world, *range(2, 42))
+        set_limits(world, calls_per_hour=limit)
+        begin(world, *range(2, 2 + issues))
         began = world.store.now()
         while world.store.now() - began < timedelta(minutes=70):
             wait_s = world.store.queue.seconds_until_due()
@@ -292,8 +295,8 @@ def test_webhooks_beside_a_batch_get_their_result_at_once() -> None:
                 world.run()
             else:
                 world.advance(min(wait_s or 60.0, 60.0))
-        assert len(world.claude.asked) == 20  # ten of each hour
-        for number in range(50, 60):
+        assert len(world.claude.asked) == limit  # half of it in each hour
+        for number in range(500, 510):
             world.accept(guid=f"webhook-{number}", number=number)
         ended = [world.finish() for _ in range(10)]
         assert [end.state for end in ended] == ["done"] * 10
