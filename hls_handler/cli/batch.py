@@ -335,7 +335,7 @@ def _work(
             follower.follow()
     except KeyboardInterrupt:
         store.batches.stop(batch_id, by=log_as_operator(settings))
-        print_line(f"stopped; `hls batch continue {batch_id}` goes on", err=True)
+        print_line(f"stopped; {_name_continuation(store, batch_id)} goes on", err=True)
         raise typer.Exit(INTERRUPTED) from None
     batch = _require(store, batch_id)
     pause = find_pause(batch.repository, store.pauses.active())
@@ -344,9 +344,16 @@ def _work(
     _print_result(store, batch, as_json=as_json)
     if follower.problem:
         store.batches.stop(batch_id, by=log_as_operator(settings))
-        fail(f"{follower.problem}; `hls batch continue {batch_id}` goes on")
+        fail(f"{follower.problem}; {_name_continuation(store, batch_id)} goes on")
     if store.batches.load_progress(batch).state not in ("done", "undone"):
         raise typer.Exit(1)
+
+
+def _name_continuation(store: Storage, batch_id: int) -> str:
+    command = "continue"
+    if _require(store, batch_id).state == "undone":
+        command = "undo"
+    return f"`hls batch {command} {batch_id}`"
 
 
 class Follower:

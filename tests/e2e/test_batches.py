@@ -20,10 +20,12 @@ from hls_handler.sandbox.claude import Asked
 from tests.batches.histories import REPOSITORY, Past, Step, add_issue
 from tests.e2e.conftest import service_maker
 from tests.e2e.service import wait_until
+from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox
 from tests.handlers.world import issue_analysis
 
 NUMBERS = range(100, 130)
+OPEN = range(200, 203)
 CLOSED = ("--closed", REPOSITORY)
 WORKERS = 3  # one more than limits.concurrency
 
@@ -112,6 +114,34 @@ def test_killed_batch_continues_and_repeats_only_calls_in_flight(world: World) -
     found = world.show()
     assert (found["state"], found["result"]["prompts"][0]["right"]["of"]) == ("done", len(NUMBERS))
     assert len(world.claude.asked) <= len(NUMBERS) + WORKERS
+
+
+def add_open_issues(world: World, *numbers: int) -> None:
+    payload = recorded.load("issues.opened").payload
+    for number in numbers:
+        issue = {**payload["issue"], "number": number, "labels": []}
+        world.sandbox.state.seed("issues", {**payload, "issue": issue})
+
+
+def test_interrupted_undo_goes_on_by_the_command_that_it_names(world: World) -> None:
+    add_open_issues(world, *OPEN)
+    world.claude.goes_on.set()
+    world.run("triage", REPOSITORY, "--limit", "3", "--yes")
+    world.sandbox.faults.add(Fault(effect="slow", method="DELETE", seconds=2))
+    process = world.start("undo", "1", "--yes")
+    requests = world.sandbox.requests
+    wait_until(lambda: any(seen.method == "DELETE" for seen in requests.all()), within_s=90)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, "`hls batch undo 1` goes on" in errors) == (130, True), errors
+    assert "bug" in find_labels(world)
+    assert "undone, 3 of 3 ended" in world.run("undo", "1", "--yes")
+    assert find_labels(world) == set()
+
+
+def find_labels(world: World) -> set[str]:
+    conversations = (world.sandbox.state.conversation(REPOSITORY, number) for number in OPEN)
+    return {label for issue in conversations if issue is not None for label in issue.labels}
 
 
 def test_running_service_processes_a_batch(world: World, tmp_path: Path) -> None:
