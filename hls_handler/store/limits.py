@@ -222,8 +222,10 @@ def _find_period(limit: Limit, now: int) -> tuple[datetime, datetime | None]:
 
 
 def read_reserved(connection: Connection, limit: Limit, now: int, *, row_id: int) -> int:
-    """Return what calls in progress may cost at most: their end may leave a part. A call of an hour
-    has no worker.
+    """Return what calls in progress may cost at most: their end may leave a part.
+
+    A call without an end is in progress if its delivery has a lease, unless this is the delivery
+    that asks again.
     """
     labels: dict[str, ColumnElement[Any]] = {
         "repository": deliveries.c.repository,
@@ -232,7 +234,10 @@ def read_reserved(connection: Connection, limit: Limit, now: int, *, row_id: int
     label = labels.get(limit.scope, literal(""))
     reserved = select(label, func.sum(_c.cost_micro_usd)).join_from(calls, deliveries)
     is_open = _c.finished_at.is_(None), _c.started_at > now - HOUR_MS
-    rows = connection.execute(reserved.where(_is_of(limit, row_id), *is_open).group_by(label))
+    has_worker = deliveries.c.lease_until > now, _c.delivery_id != row_id
+    rows = connection.execute(
+        reserved.where(_is_of(limit, row_id), *is_open, *has_worker).group_by(label)
+    )
     return sum(int(cost or 0) for name, cost in rows if limit.covers(name or ""))
 
 

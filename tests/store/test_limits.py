@@ -17,6 +17,7 @@ from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.errors import (
     BudgetExceeded,
     BudgetUsedUp,
+    ConversationIgnored,
     Postponed,
     PullRequestLimitReached,
 )
@@ -88,11 +89,22 @@ def test_call_of_a_batch_waits_for_its_calls_in_progress(store: Storage) -> None
     )
 
 
-def test_call_whose_worker_died_reserves_for_good_after_an_hour(store: Storage, skew: Skew) -> None:
+def test_call_of_a_batch_does_not_wait_for_the_call_of_a_killed_worker(
+    store: Storage, skew: Skew
+) -> None:
+    batch = begin_batch(store, 2, max_usd=0.07)
+    limit = Limit("batch", None, 0.07, "--max-usd", str(batch))
+    start_call(store, claim(store), estimate=ESTIMATE, budgets=[limit])
+    skew.advance(seconds=60)
+    with pytest.raises(ConversationIgnored, match="--max-usd"):
+        start_call(store, claim(store), estimate=ESTIMATE, budgets=[limit])
+
+
+def test_call_whose_worker_died_reserves_for_good(store: Storage, skew: Skew) -> None:
     given = with_budgets(total={"day_usd": 0.07})
     lease = begin(store, "g1")
     begin_call(store, lease, given)
-    skew.advance(hours=1, seconds=1)
+    skew.advance(seconds=60)
     with pytest.raises(BudgetUsedUp):
         begin_call(store, begin(store, "g2"), given)
 
