@@ -33,7 +33,6 @@ from hls_handler.cli.terminal import (
 from hls_handler.deliveries import ListedState, shorten_guid
 from hls_handler.errors import InvalidQuery
 from hls_handler.reports.delivery_list import (
-    Deliveries,
     ListedDelivery,
     explain_deliveries,
     list_deliveries,
@@ -127,7 +126,7 @@ def list_(
         rows = list(islice(store.searches.read_all(search), limit))
         listed = list_deliveries(store, rows)
         if as_json:
-            print_json(Deliveries(listed))
+            print_json({"deliveries": listed})
             return
         total = store.searches.count(search) if is_terminal() else 0
         results = ""

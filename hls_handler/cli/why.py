@@ -11,7 +11,7 @@ from hls_handler.cli.github_names import require_conversation
 from hls_handler.cli.options import AsJson, Config, Limit, load, require_existing_store
 from hls_handler.cli.terminal import print_json, print_line
 from hls_handler.db.values import EPOCH
-from hls_handler.reports.delivery_report import DeliveryReports, format_report, load_reports
+from hls_handler.reports.delivery_report import format_report, load_reports
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.deliveries import find_outdated_names
@@ -64,7 +64,7 @@ def why(
             print_line(line, err=True)
         raise typer.Exit(1)
     if as_json:
-        print_json(DeliveryReports(reports))
+        print_json({"deliveries": reports})
         return
     for position, report in enumerate(reports):
         if position:

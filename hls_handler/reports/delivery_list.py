@@ -92,14 +92,10 @@ class ListedDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Deliveries:
-    deliveries: Sequence[ListedDelivery]
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveriesPage(Deliveries):
+class DeliveriesPage:
     """A page of the list of deliveries."""
 
+    deliveries: Sequence[ListedDelivery]
     next: Annotated[str | None, Field(description="address of the next page")]
 
 

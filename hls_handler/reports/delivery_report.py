@@ -146,11 +146,6 @@ class DeliveryReport(ListedDelivery):
         return {title: text for title, text in numbers.items() if text}
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryReports:
-    deliveries: Sequence[DeliveryReport]
-
-
 def load_report(store: Storage, row: DeliveryRow) -> DeliveryReport:
     (report,) = load_reports(store, [row])
     return report
