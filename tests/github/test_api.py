@@ -133,11 +133,6 @@ def test_write_may_have_succeeded_after_a_response_of_a_gateway(
     assert getattr(caught.value, "may_have_succeeded", False) == may_have_succeeded
 
 
-def test_success_that_a_proxy_has_changed_is_read(api: GithubApi, server: FakeServer) -> None:
-    server.says = [Say(203, {"url": "x"})]
-    assert read(api) == {"url": "x"}
-
-
 def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, server: FakeServer) -> None:
     moved = {"Location": f"{server.url}/repositories/5/issues/7"}
     body = {"message": "Moved Permanently", "url": moved["Location"]}
@@ -147,20 +142,6 @@ def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, server: Fa
     with pytest.raises(Permanent, match=r"^POST /repos/o/r/issues/7: 307 "):
         write(api)
     assert server.calls == [f"GET {ISSUE}", f"POST {ISSUE}"]
-
-
-def test_find_distinguishes_404_of_github_from_404_of_a_proxy(
-    api: GithubApi, server: FakeServer
-) -> None:
-    server.says = [
-        Say(404, {"message": "Not Found"}),
-        Say(404, b"a proxy's page"),
-        Say(404, {"error": "no route"}),
-    ]
-    assert api.find(rest("GET", ISSUE, object)) is None
-    for _ in range(2):
-        with pytest.raises(DependencyDown, match="404 Not Found: not a response of GitHub's API"):
-            api.find(rest("GET", ISSUE, object))
 
 
 @pytest.mark.parametrize(
@@ -256,14 +237,6 @@ def test_method_of_pygithub_that_needs_two_requests_is_an_error(
             guard=WriteGuard(lambda: None, lambda: None),
         )
     assert server.calls == [f"GET {ISSUE}"]
-
-
-def test_attribute_that_a_list_lacks_sends_no_request(api: GithubApi, server: FakeServer) -> None:
-    pull = {"number": 7, "url": f"{server.url}/repos/o/r/pulls/7"}
-    server.says = [Say(body=[pull])]
-    with pytest.raises(RuntimeError, match=r"a second request for .*: GET /repos/o/r/pulls/7$"):
-        api.of("o/r").read(lambda it: it.get_pulls().get_page(0)[0].merged)
-    assert server.calls == ["GET /repos/o/r/pulls"]
 
 
 HOOK = "/repos/o/r/hooks/1"

@@ -6,24 +6,11 @@ import pytest
 
 from hls_handler.errors import DependencyDown
 from hls_handler.github.app_setup import convert_code, make_manifest
-from hls_handler.settings.values import web_url
 from tests.github.review_world import NOON
 from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox
 
 CODE = "c0de-c0de-c0de-c0de"
-
-
-@pytest.mark.parametrize(
-    ("base_url", "web"),
-    [
-        ("https://api.github.com", "https://github.com"),
-        ("https://api.octo.ghe.com", "https://octo.ghe.com"),
-        ("https://ghe.example.com/api/v3", "https://ghe.example.com"),
-    ],
-)
-def test_the_web_pages_belong_to_the_api(base_url: str, web: str) -> None:
-    assert web_url(base_url) == web
 
 
 def test_the_app_of_the_manifest_is_not_public() -> None:

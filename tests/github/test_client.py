@@ -10,8 +10,7 @@ import pytest
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome, RequestedLabel
 from hls_handler.errors import DependencyDown
-from hls_handler.events import Account
-from hls_handler.github.api import GithubApi, RateLimitMonitor
+from hls_handler.github.api import GithubApi
 from hls_handler.github.client import Github, OpenedEvent, ReadOnlyGithub, connect_read_only
 from hls_handler.settings.sections import EffectiveLabels
 from tests.fake_server import FakeServer, Say
@@ -76,22 +75,6 @@ def test_missing_permissions_are_listed(
     server.says = [Say(body=KNOWN | repository, headers=headers)]
     assert Github(api).find_missing_permissions("o/r") == list(missing)
     assert server.calls == ["GET /repos/o/r"]
-
-
-def test_one_connection_serves_account_access_and_reads(
-    api: GithubApi, server: FakeServer, meter: RateLimitMonitor
-) -> None:
-    client = Github(api)
-    server.says = [
-        Say(body={"login": "hls-bot", "id": 9001, "type": "User"}),
-        Say(body=KNOWN | WRITE),
-        Say(body=ISSUE),
-    ]
-    assert client.fetch_bot_account() == Account("hls-bot", 9001, "User")
-    client.find_missing_permissions("o/r")
-    assert client.reader("o/r").issue(7).title == "It crashes"
-    assert server.calls == ["GET /user", "GET /repos/o/r", "GET /repos/o/r/issues/7"]
-    assert (server.connections, meter.take_request_count()) == (1, 3)
 
 
 REPOSITORY = {"id": 1, "full_name": "o/r", "url": "https://api.github.com/repos/o/r"}

@@ -4,11 +4,10 @@ people.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hls_handler.github.comment_body import (
@@ -45,12 +44,6 @@ def test_long_comment_is_cut_at_a_line_end_with_a_note() -> None:
     assert MAX_CHARS - 10 < len(truncated) <= MAX_CHARS
 
 
-def test_too_long_last_paragraph_is_cut() -> None:
-    truncated = truncate_comment("start\n\n" + "y" * 50_000, MAX_CHARS)
-    assert truncated.startswith("start\n\nyyy")
-    assert len(truncated) == MAX_CHARS
-
-
 @pytest.mark.parametrize(
     ("older", "newer", "expected"),
     [
@@ -71,47 +64,6 @@ def test_boxes_in_code_and_quotes_are_ignored(code: str) -> None:
     checked, empty = code.format("- [x] a"), code.format("- [ ] a")
     assert copy_checked_boxes(checked, "- [ ] a") == "- [ ] a"
     assert copy_checked_boxes(f"{empty}\n\n- [x] a", f"{empty}\n\n- [ ] a") == f"{empty}\n\n- [x] a"
-
-
-LINES = st.sampled_from(
-    (
-        "- [ ] a",
-        "- [x] a",
-        "* [ ] a ",
-        "- [ ] b",
-        "1. [x] b",
-        "  - [X] a",
-        "```",
-        "> - [ ] a",
-        "words",
-        "",
-        "[ ] a\r",
-    )
-)
-TEXTS = st.lists(LINES, max_size=12).map("\n".join)
-ITEM = re.compile(r"^( *(?:[-*]|1\.) \[)([ xX])\] (\w)", re.MULTILINE)
-
-
-@given(asked=TEXTS, data=st.data())
-def test_text_that_differs_only_in_checked_boxes_becomes_the_older_one(
-    asked: str, data: st.DataObject
-) -> None:
-    asked = asked.replace("```", "code")
-    mark = st.sampled_from(" xX")
-    older = ITEM.sub(
-        lambda item: f"{item[1]}{data.draw(mark) if item[2] == ' ' else item[2]}] {item[3]}", asked
-    )
-    assert copy_checked_boxes(older, asked) == older
-
-
-@given(older=TEXTS, newer=TEXTS)
-def test_only_boxes_are_changed_and_only_to_checked(older: str, newer: str) -> None:
-    result = copy_checked_boxes(older, newer)
-    unchecked = r"\1 ] \3"
-    assert ITEM.sub(unchecked, result) == ITEM.sub(unchecked, newer)
-    boxes = zip(ITEM.findall(newer), ITEM.findall(result), strict=True)
-    assert all(was in (now, " ") for (_, was, _), (_, now, _) in boxes)
-    assert copy_checked_boxes(older, result) == result
 
 
 # --- sections
@@ -205,19 +157,6 @@ def test_rendered_sections_are_parsed_back(texts: dict[str, str], footer: str) -
     sections = {key: Section(digest_of(text), section_text(text)) for key, text in texts.items()}
     body = render_sections(sections, newest="a", footer=footer, marker=MARKER)
     assert parse_sections(body, marker=MARKER) == sections
-
-
-@given(standing=BODIES, body=BODIES, footer=BODIES)
-@example(standing=f"{MARK_B}\n\r<!-- hls:section c -->\n", body="", footer="")
-@example(standing=f"{MARK_B}\n<!-- hls:section c -->\r\r\n\r", body="", footer="")
-def test_source_changes_only_its_own_section(standing: str, body: str, footer: str) -> None:
-    before = parse_sections(standing, marker=MARKER)
-    ours = Section(digest_of(section_text(body)), section_text(body))
-    written = render_sections({**before, "a": ours}, newest="a", footer=footer, marker=MARKER)
-    after = parse_sections(written, marker=MARKER)
-    assert after == {**before, "a": ours}
-    assert written.endswith(f"\n{MARKER}")
-    assert render_sections(after, newest="a", footer=footer, marker=MARKER) == written
 
 
 # --- untrusted text

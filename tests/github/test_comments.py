@@ -59,20 +59,6 @@ def writes(world: ReviewWorld) -> list[str]:
     return [one.method for one in world.seen() if one.writes]
 
 
-def test_first_comment_ends_with_the_marker(world: ReviewWorld) -> None:
-    slots: list[int] = []
-    outcome = keep(world, begin_write=lambda: slots.append(len(bodies(world))))
-    made = comment(world)
-    url = f"{world.sandbox.page_url}{REPOSITORY}/pull/2#issuecomment-{made.id}"
-    assert outcome == Outcome(
-        "comment", "created", "commented", comment_id=made.id, url=url, body=BODY
-    )
-    assert world.calls() == [f"GET {COMMENTS}", f"POST {COMMENTS}"]
-    assert bodies(world) == [BODY]
-    assert world.history.known["issues"].comment_id == made.id
-    assert slots == [0]
-
-
 def test_nothing_is_sent_when_nothing_changed(world: ReviewWorld) -> None:
     keep(world)
     world.sandbox.requests.clear()
@@ -149,28 +135,6 @@ def test_our_comment_is_found_without_memory_after_a_rename_of_the_account(
     assert world.history.known["issues"].comment_id == ours
 
 
-def test_comment_edited_by_a_person_is_replaced_only_by_new_text(world: ReviewWorld) -> None:
-    keep(world)
-    edit_by_hand(world, f"Fixed a typo.\n{MARK}")
-    assert keep(world).kind == "unchanged"
-    assert bodies(world) == [f"Fixed a typo.\n{MARK}"]
-    assert keep(world, "It is a bug.").kind == "edited"
-    assert bodies(world) == [f"It is a bug.\n{MARK}"]
-
-
-@pytest.mark.parametrize("memory_is_lost", [False, True])
-def test_box_checked_by_a_person_causes_no_write(world: ReviewWorld, memory_is_lost: bool) -> None:
-    keep(world, "- [ ] squash\n- [ ] squash")
-    checked = f"- [ ] squash\n- [x] squash\n{MARK}"
-    edit_by_hand(world, checked)
-    if memory_is_lost:
-        world.history.known.clear()
-    for _ in range(2):
-        outcome = keep(world, "- [ ] squash\n- [ ] squash")
-        assert (outcome.kind, outcome.detail) == ("unchanged", "our comment is up to date")
-    assert (writes(world), bodies(world)) == (["POST"], [checked])
-
-
 def test_comment_without_its_marker_is_not_edited(world: ReviewWorld) -> None:
     keep(world)
     edit_by_hand(world, "Never mind the bot.")
@@ -201,24 +165,6 @@ def test_without_create_only_an_existing_comment_is_edited(world: ReviewWorld) -
     keep(world)
     assert keep(world, "It is a question.", create=False).kind == "edited"
     assert bodies(world) == [f"It is a question.\n{MARK}"]
-
-
-def test_dry_run_decides_and_writes_nothing(world: ReviewWorld) -> None:
-    assert keep(world, dry_run=True) == Outcome(
-        "comment", "dry_run", "would have commented", body=BODY
-    )
-    assert bodies(world) == []
-    keep(world)
-    world.sandbox.requests.clear()
-    changes, ours = world.history.changes, comment(world).id
-    assert keep(world, "News.", dry_run=True) == Outcome(
-        *("comment", "dry_run", "would have edited our comment"),
-        comment_id=ours,
-        body=f"News.\n{MARK}",
-    )
-    assert keep(world, dry_run=True).kind == "unchanged"
-    assert world.calls() == [f"GET {COMMENT}/{ours}"]
-    assert world.history.changes == changes
 
 
 def test_reaction_is_one_request_and_github_stores_it_once(world: ReviewWorld) -> None:
@@ -269,14 +215,6 @@ def keep_section(
 def keep_both(world: ReviewWorld) -> Outcome:
     keep_section(world)
     return keep_section(world, "ci-2", "The build fails.", "Footer 2.")
-
-
-def test_next_source_adds_its_section_before_the_one_footer(world: ReviewWorld) -> None:
-    outcome = keep_both(world)
-    ours = comment(world).id
-    assert (outcome.kind, outcome.comment_id, outcome.body) == ("edited", ours, BOTH)
-    assert world.calls()[2:] == [f"GET {COMMENT}/{ours}", f"PATCH {COMMENT}/{ours}"]
-    assert bodies(world) == [BOTH]
 
 
 def test_edit_of_a_section_by_a_person_stays_until_its_source_changes(world: ReviewWorld) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -176,31 +175,6 @@ def test_failed_renewal_uses_the_old_token_and_tries_again_later(world: World) -
     assert len(world.token_requests()) == 3
 
 
-def test_one_thread_renews_while_the_others_use_the_old_token(world: World) -> None:
-    credential = world.app.credential(REPOSITORY)
-    old = credential.authorization()
-    world.now.append(NOON + timedelta(minutes=56))
-    results: list[str] = []
-    start = threading.Barrier(8)
-
-    def use() -> None:
-        start.wait()
-        results.append(credential.authorization())
-        world.read()
-
-    threads = [threading.Thread(target=use) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(world.token_requests()) == 2
-    assert set(results) <= {old, credential.authorization()}
-    failed = [
-        one.status for one in world.sandbox.requests.all("github") if one.status not in (200, 201)
-    ]
-    assert failed == []
-
-
 def test_rejected_token_is_renewed_once_and_the_request_is_sent_again(world: World) -> None:
     world.read()
     world.sandbox.apps.revoke_tokens()
@@ -230,12 +204,6 @@ def test_missing_installation_is_an_error_of_its_own(
         world.install(("Codertocat/other",))
     with pytest.raises(AppNotInstalled, match=reason):
         world.read()
-
-
-def test_missing_issue_is_not_mistaken_for_a_missing_installation(world: World) -> None:
-    with closing(world.connect()) as github, pytest.raises(Permanent, match="404"):
-        github.reader(REPOSITORY).issue(9999)
-    assert len(world.token_requests()) == 1
 
 
 def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:

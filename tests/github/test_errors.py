@@ -98,11 +98,6 @@ def test_missing_object_is_named_with_its_call(status: int, message: str, is_gon
     assert str(error) == f"{CALL}: {status} {message}: {reason}"
 
 
-def test_other_status_is_retried() -> None:
-    error = translate(409, "Conflict", {})
-    assert (type(error), str(error)) == (Retryable, f"{CALL}: 409 Conflict")
-
-
 @pytest.mark.parametrize(
     ("status", "message", "headers", "remedy", "waits_s", "stops_all"),
     [

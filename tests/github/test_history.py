@@ -17,13 +17,11 @@ from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.github.history import WireHistories
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import IssueHistory, LabelChange, Revision
-from hls_handler.sandbox import review_calls
 from tests.batches.histories import MONA, TRIAGE_BOT, Past, Step, add_issue
 from tests.contracts.github import violations
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON, REPOSITORY, ReviewWorld, github_settings
 from tests.github.test_review_queries import reader
-from tests.github_fake.server import Sandbox
 
 
 def at(hour: int, minute: int = 0, second: int = 0) -> datetime:
@@ -82,13 +80,6 @@ def test_two_hundred_issues_take_eight_requests(world: ReviewWorld) -> None:
     assert [one.body["variables"]["first"] for one in world.seen()] == [25, 5]
 
 
-def test_all_closed_issues_are_read_if_there_are_fewer(world: ReviewWorld) -> None:
-    assert list(reader(world).closed_issues(200)) == []
-    add_issue(world.sandbox.state, Past(number=7))
-    assert [one.number for one in reader(world).closed_issues(200)] == [7]
-    assert len(world.calls()) == 2
-
-
 def test_edit_of_an_issue_in_the_sandbox_is_a_revision(world: ReviewWorld) -> None:
     state = world.sandbox.state
     home = state.repository(REPOSITORY)
@@ -101,14 +92,6 @@ def test_edit_of_an_issue_in_the_sandbox_is_a_revision(world: ReviewWorld) -> No
     state.seed("issues", {**payload, "action": "closed", "issue": closed})
     (found,) = reader(world).closed_issues(10)
     assert [revision.text for revision in found.revisions] == ["commiit", "commit"]
-
-
-def test_unknown_query_of_issues_is_an_error_of_the_sandbox(running_sandbox: Sandbox) -> None:
-    variables = {"owner": "Codertocat", "name": "Hello-World", "first": 25, "after": None}
-    query = "query { repository { issues { nodes { text } } } }"
-    body = {"query": query, "variables": variables}
-    found = review_calls.query(running_sandbox.state, body, can_read=lambda _: True, queries={})
-    assert found["errors"][0]["type"] == "undefinedField"
 
 
 def test_shapes_that_the_sandbox_does_not_send() -> None:

@@ -47,19 +47,6 @@ def test_required_checks_without_success_are_missing() -> None:
     assert (found.missing_checks, found.is_blocked) == (("build", "deploy", "lint", "test"), False)
 
 
-def test_check_that_succeeded_once_is_not_missing() -> None:
-    assert state_of(run("build", "FAILURE"), run("build", "SUCCESS")).missing_checks == ()
-
-
-def test_check_of_the_review_itself_explains_the_block_but_is_not_missing() -> None:
-    found = state_of(run("HLS review", None))
-    assert (found.missing_checks, found.is_blocked) == ((), False)
-
-
-def test_required_check_may_be_beyond_the_first_hundred() -> None:
-    assert state_of(run("build", "SUCCESS"), required=["deploy"], total=101).missing_checks == ()
-
-
 @pytest.mark.parametrize(
     ("pull", "expected"),
     [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hls_handler.errors import DependencyDown, Permanent
-from hls_handler.events import Account, Comment, Issue, Label, Release
+from hls_handler.events import Account, Release
 from hls_handler.github.api import GithubApi
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
@@ -18,8 +18,6 @@ from hls_handler.github.values import (
     Commit,
     Comparison,
     FileAtRef,
-    WorkflowJob,
-    WorkflowStep,
 )
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NUMBER, REPOSITORY, ReviewWorld
@@ -62,22 +60,6 @@ def page(*items: object, last: bool = True) -> Say:
     return Say(body=list(items), headers={} if last else {"Link": '<x?page=2>; rel="next"'})
 
 
-def test_issue_takes_one_request(reader: GithubReader, server: FakeServer) -> None:
-    server.says = [Say(body=ISSUE)]
-    assert reader.issue(7) == Issue(
-        number=7,
-        title="It crashes",
-        body="",
-        user=Account("mallory", 13, "User"),
-        state="open",
-        locked=True,
-        labels=(Label("bug"),),
-        author_association="NONE",
-        html_url="https://github.com/o/r/issues/7",
-    )
-    assert server.calls == ["GET /repos/o/r/issues/7"]
-
-
 def test_files_are_read_page_by_page_in_githubs_order(
     reader: GithubReader, server: FakeServer
 ) -> None:
@@ -102,12 +84,6 @@ def test_files_are_read_page_by_page_in_githubs_order(
     ]
 
 
-def test_at_most_3000_files_are_read(reader: GithubReader, server: FakeServer) -> None:
-    server.says = [page(*[{"filename": "f", "status": "added"}] * 50, last=False)] * 61
-    assert len(reader.files(7)) == 3_000
-    assert len(server.calls) == 60
-
-
 @pytest.mark.parametrize(
     ("there", "most", "pages"),
     [
@@ -128,64 +104,6 @@ def test_the_newest_comments_are_read_from_the_end(
         f"comment {n}" for n in range(max(there - most, 0) + 1, there + 1)
     ]
     assert [one.query.get("page", "1") for one in world.seen()] == pages
-
-
-def test_comment_has_author_text_and_time(reader: GithubReader, server: FakeServer) -> None:
-    url = "https://github.com/o/r/issues/7#issuecomment-5"
-    whole = {"id": 5, "user": MALLORY, "body": "Hi.", "created_at": "2026-11-02T09:14:31Z"}
-    server.says = [
-        page({**whole, "author_association": "MEMBER", "html_url": url}, {"id": 6, "user": None})
-    ]
-    at = datetime(2026, 11, 2, 9, 14, 31, tzinfo=UTC)
-    assert reader.comments(7, most=9) == (
-        Comment(5, Account("mallory", 13, "User"), "Hi.", "MEMBER", url, at),
-        Comment(6, GHOST, "", "NONE", "", None),
-    )
-
-
-JOB: dict[str, Any] = {
-    "id": 6,
-    "run_attempt": 1,
-    "name": "test (3.11)",
-    "conclusion": "failure",
-    "html_url": "https://github.com/o/r/actions/runs/5/job/6",
-    "steps": [
-        {
-            "number": 3,
-            "name": "Run make test",
-            "conclusion": "failure",
-            "started_at": "2026-11-02T10:24:55.000Z",
-            "completed_at": "2026-11-02T11:25:02+01:00",
-        },
-        {
-            "number": 4,
-            "name": "Complete job",
-            "conclusion": None,
-            "started_at": None,
-            "completed_at": None,
-        },
-    ],
-}
-
-
-def test_jobs_of_an_attempt_include_their_steps(reader: GithubReader, server: FakeServer) -> None:
-    lint = {"id": 7, "name": "lint", "conclusion": "skipped", "run_attempt": 2, "steps": None}
-    server.says = [Say(body={"total_count": 2, "jobs": [JOB, lint]})]
-    begun, ended = (
-        datetime(2026, 11, 2, 10, 24, 55, tzinfo=UTC),
-        datetime(2026, 11, 2, 10, 25, 2, tzinfo=UTC),
-    )
-    steps = (
-        WorkflowStep(3, "Run make test", "failure", begun, ended),
-        WorkflowStep(4, "Complete job", None, None, None),
-    )
-    assert reader.jobs(5, 2) == (
-        WorkflowJob(
-            6, "test (3.11)", "failure", "https://github.com/o/r/actions/runs/5/job/6", steps
-        ),
-        WorkflowJob(7, "lint", "skipped", "", ()),
-    )
-    assert server.calls == ["GET /repos/o/r/actions/runs/5/attempts/2/jobs"]
 
 
 def test_pull_requests_are_filtered_by_owner_and_branch(
@@ -330,13 +248,6 @@ def test_open_issues_and_pull_requests_are_read_by_the_links_of_the_pages(
         ("GET /repos/o/r/issues", first),
         ("GET /repos/o/r/issues", {**first, "after": "Y3Vy=", "page": "2"}),
     ]
-
-
-def test_at_most_100_pages_of_open_issues_are_read(
-    reader: GithubReader, server: FakeServer
-) -> None:
-    server.says = [page(ISSUE, last=False)] * 101
-    assert len(list(reader.open_documents())) == 100
 
 
 def test_attribute_of_another_type_is_an_unexpected_response(

@@ -5,13 +5,11 @@ issues, and files.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from time import monotonic
 from typing import Any
 
 import pytest
 
-from hls_handler.errors import DependencyDown
 from hls_handler.events import Account
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
@@ -37,10 +35,8 @@ from tests.github.review_world import (
     NUMBER,
     REPOSITORY,
     ReviewWorld,
-    connect_to,
     inline,
 )
-from tests.github_fake.faults import Fault
 
 ZOE = SandboxAccount("zoe", 2, "User")
 APP = SandboxAccount("my-hls[bot]", 200_000_007, "Bot")
@@ -170,18 +166,6 @@ def test_pages_of_fifty_threads_are_read_up_to_five_hundred(world: ReviewWorld) 
 
 # --- errors
 # -----------------------------------------------------------------------------
-
-
-def test_timeout_of_a_query_is_not_a_pending_write(world: ReviewWorld) -> None:
-    world.sandbox.faults.add(Fault(effect="hang", path="^/graphql$"))
-    with (
-        closing(connect_to(world.sandbox, timeout_s=0.05)) as api,
-        pytest.raises(DependencyDown) as caught,
-    ):
-        GithubReader(api.of(REPOSITORY), RepositoryLabels(monotonic), bot=BOT).review_threads(
-            NUMBER
-        )
-    assert (caught.value.may_have_succeeded, caught.value.not_before) == (False, None)
 
 
 # --- permissions
@@ -352,20 +336,3 @@ def test_large_content_that_github_does_not_analyse_is_binary_as_git_says() -> N
     data = {"repository": {"f0": large, "f1": unknown, "f2": folder, "f3": None}}
     found = WireHeadFiles.model_validate(data).blobs(["a", "b", "c", "d"])
     assert found == {"a": Blob("a" * 40, is_binary=True), "b": Blob("b" * 40)}
-
-
-def test_only_the_first_20_files_are_read(world: ReviewWorld) -> None:
-    paths = [f"{number}.py" for number in range(21)]
-    for path in paths:
-        put(world, path, path, branch=HEAD)
-    assert list(reader(world).files_at(HEAD).texts(paths)) == paths[:20]
-
-
-def test_a_truncated_text_is_left_out() -> None:
-    blob = {"text": "import os", "byteSize": 9, "isTruncated": True}
-    assert (
-        WireHeadFiles.model_validate({"repository": {"f0": blob, "f1": None}}).texts(
-            ("a.py", "b.py")
-        )
-        == {}
-    )

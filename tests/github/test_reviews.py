@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hls_handler.actions import EnsureReply, EnsureReview, InlineComment, Outcome
+from hls_handler.actions import EnsureReply, EnsureReview, Outcome
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed, Superseded
 from tests.contracts.github import violations
 from tests.github.review_world import (
@@ -112,21 +112,6 @@ def test_only_comments_with_an_invalid_position_are_rejected(
     assert outcome.detail == f"posted {posted} on lines; GitHub rejected {words}"
 
 
-@pytest.mark.parametrize(
-    "invalid",
-    [inline(3, path="b.py"), inline(28, start_line=9), inline(28, side="LEFT")],
-    ids=["path", "other hunk", "side"],
-)
-def test_comment_whose_position_is_rejected_is_reported(
-    world: ReviewWorld, invalid: InlineComment
-) -> None:
-    outcome = world.review(invalid)
-    assert outcome == Outcome(
-        "review", "declined", "GitHub rejected 1 position", rejected=(invalid.key,)
-    )
-    assert world.posted() == []
-
-
 def test_review_of_a_commit_that_was_replaced_is_superseded_and_not_halved(
     world: ReviewWorld,
 ) -> None:
@@ -208,13 +193,6 @@ def test_dry_run_posts_nothing(world: ReviewWorld) -> None:
     assert world.calls() == []
 
 
-def test_every_review_takes_a_slot_before_it_is_sent(world: ReviewWorld) -> None:
-    slots: list[int] = []
-    writer = world.writer(lambda: slots.append(world.calls().count(f"POST {REVIEWS}")))
-    writer.ensure_review(NUMBER, EnsureReview(HEAD, (inline(2), inline(99))))
-    assert slots == [0, 1, 2]
-
-
 @pytest.mark.parametrize("key", ["", "a b", "a-->", "ä"])
 def test_key_that_could_break_the_marker_is_a_defect(world: ReviewWorld, key: str) -> None:
     with pytest.raises(ValueError, match="invalid key"):
@@ -238,43 +216,6 @@ def test_reply_that_a_finding_is_closed_ends_the_footer_of_its_comment(world: Re
     assert world.posted() == [
         ["Wrong.\n<!-- hls:finding f2 -->", "Wrong.\n<!-- hls:finding f3 -->"],
         ["Fixed.\n<!-- hls:reply fixed -->"],
-    ]
-
-
-def test_footer_stays_without_a_closing_reply(world: ReviewWorld) -> None:
-    ids = world.review(inline(2, body="Wrong.\n\n*To dismiss it, resolve this.*")).comment_ids
-    world.reply(ids["f2"])
-    assert world.posted()[0] == [
-        "Wrong.\n\n*To dismiss it, resolve this.*\n<!-- hls:finding f2 -->"
-    ]
-
-
-def test_reply_is_one_request_and_a_retry_posts_it_once_for_each_key(world: ReviewWorld) -> None:
-    first = world.review(inline(2), inline(3)).comment_ids
-    before = len(world.calls())
-    outcome = world.reply(first["f2"])
-    assert (outcome.action, outcome.kind, outcome.detail) == (
-        "reply",
-        "created",
-        "replied in a review thread",
-    )
-    assert outcome.body == "Fixed.\n<!-- hls:reply fixed -->"
-    assert world.calls()[before:] == [f"POST {COMMENTS}/{first['f2']}/replies"]
-    again = world.reply(first["f2"], is_retry=True)
-    assert (again.kind, again.detail) == (
-        "unchanged",
-        "our reply in the review thread is posted already",
-    )
-    assert again.comment_id == outcome.comment_id
-    assert world.reply(first["f3"], is_retry=True).kind == "created"
-    assert world.reply(first["f2"], "dismissed", is_retry=True).kind == "created"
-    assert [len(review.comments) for review in world.pull.reviews] == [2, 1, 1, 1]
-    assert [
-        one["in_reply_to_id"] for review in world.pull.reviews[1:] for one in review.comments
-    ] == [
-        first["f2"],
-        first["f3"],
-        first["f2"],
     ]
 
 

@@ -112,16 +112,6 @@ def reply(body: str, **known: Any) -> RoutingInput:
 REVIEWS = {"name": "octo/hello", "events": ["pull_request", "issue_comment"]}
 
 
-def test_question_in_a_review_thread_is_routed_like_one_in_the_conversation() -> None:
-    rule = decide(reply("@hls why is that?"), settings(REVIEWS), bot=APP)
-    assert isinstance(rule, Rule)
-    assert (rule.event_key, rule.prompt, rule.thread) == (
-        "issue_comment.created",
-        "comments/answer",
-        900,
-    )
-
-
 @pytest.mark.parametrize(
     ("event", "entry", "kind"),
     [

@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import Ignored, LabelCorrection, Router, RoutingInput, Rule
-from hls_handler.settings.effective import RepositoryTable
+from hls_handler.routing import Ignored, LabelCorrection, RoutingInput, Rule
 from tests.routing.world import (
     PROMPTS,
-    FakeCatalogue,
     decide,
     find_prompt,
     ignored,
@@ -86,23 +84,6 @@ def test_ignored_reason_names_the_line_to_change(
     entry: dict[str, Any], key: str, known: dict[str, Any], kind: str, reason: str
 ) -> None:
     assert ignored(routing_input(key, **known), settings(entry)) == (kind, reason)
-
-
-@pytest.mark.parametrize(
-    ("events", "key", "enabled"),
-    [
-        (["issues"], "issues.opened", True),
-        (["issues.opened"], "issues.opened", True),
-        (["issues.edited", "pull_request"], "issues.opened", False),
-        (["pull_request"], "pull_request_review.submitted", False),
-    ],
-    ids=["whatever action", "that action", "another action", "the beginning of its name"],
-)
-def test_events_are_enabled_with_or_without_their_action(
-    events: list[str], key: str, enabled: bool
-) -> None:
-    result = decide(routing_input(key), settings({"name": "octo/hello", "events": events}))
-    assert (isinstance(result, Ignored) and result.kind == "event not enabled") is not enabled
 
 
 def test_several_prompts_for_one_event_are_ambiguous() -> None:
@@ -296,14 +277,3 @@ def test_other_label_changes_are_ignored(
     result = decide(event, settings({"name": "octo/hello", **entry}), prompts=NO_PROMPT, bot=WE)
     assert isinstance(result, Ignored)
     assert result.kind == kind
-
-
-def test_label_change_with_a_prompt_of_its_own_is_processed_and_also_a_correction() -> None:
-    by = settings()
-    rule = decide(changed(), by, bot=WE)
-    assert isinstance(rule, Rule)
-    assert rule.prompt == "issues/triage"
-    effective = RepositoryTable(by).find("octo/hello")
-    assert effective is not None
-    router = Router(by, RepositoryTable(by), FakeCatalogue(), (WE,))
-    assert isinstance(router.find_label_correction(changed(), effective), LabelCorrection)
