@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cache
+from threading import get_ident
 from typing import Any
 
 from hls_handler.events import Account as HlsAccount
@@ -59,23 +60,23 @@ class StandInTransport:
 
 
 @cache
-def _client() -> tuple[GithubApi, StandInTransport]:
-    """Return the client of this process: loading certificates takes longer than a delivery."""
+def _client(_thread: int) -> tuple[GithubApi, StandInTransport]:
+    """Return the client of a thread: loading certificates takes longer than a delivery."""
     transport = StandInTransport()
     return GithubApi(SETTINGS, now=lambda: datetime.now(UTC), transport=transport), transport
 
 
 class StandIn(Github):
-    """The real client of one repository. Its properties are what GitHub shows of HLS's writes."""
+    """The real client of one repository, for the thread that creates it. Its properties are what GitHub shows of HLS's writes."""
 
     def __init__(self, state: State, repository: str = "Codertocat/Hello-World") -> None:
-        api, self._transport = _client()
+        api, self._transport = _client(get_ident())
         super().__init__(api)
         self.state = state
         self.repository = repository
         self.token: InstallationToken | None = TOKEN  # None: the personal token of `state.me`
-        self.faults = Faults()
         self.mirrors = LocalMirrors(SETTINGS.base_url)
+        self.faults = Faults()
         self.calls: list[str] = []  # as "POST /issues/1/comments", in order
         self.targets: list[str] = []  # their paths with queries
         # run during every request: before it has an effect, and when it had one
@@ -259,7 +260,7 @@ class StandIn(Github):
     def comments(self) -> dict[int, str]:
         """The last comment of HLS on each issue or pull request, without what is invisible."""
         return {
-            one.number: visible_text(comment)
+            one.number: visible_text(comment.body)
             for one in self.state.conversations()
             for comment in one.comments
             if comment.author == self.state.me
@@ -325,9 +326,9 @@ def _to_account(account: HlsAccount) -> Account:
     return Account(account.login, account.id, account.type)
 
 
-def visible_text(comment: Comment) -> str:
-    """Return a comment without footer and invisible lines."""
-    lines = comment.body.partition("\n***\n")[0].split("\n")
+def visible_text(body: str) -> str:
+    """Return a comment's text without footer and invisible lines."""
+    lines = body.partition("\n***\n")[0].split("\n")
     return "\n".join(line for line in lines if not line.startswith("<!--")).strip()
 
 

@@ -22,8 +22,8 @@ from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Settings
 from hls_handler.store.calls import make_receipt
 from tests.claude.fake_models import KEY, FakeModels
-from tests.engine.fakes import ISSUE, FakeGithub
-from tests.engine.world import BUG, NOON, World, open_world, settings
+from tests.engine.stand_in import StandIn
+from tests.engine.world import BUG, NOON, StandInWorld, open_stand_in, settings
 
 THREADS = 4
 
@@ -32,7 +32,7 @@ THREADS = 4
 class Services:
     first: FakeModels
     second: FakeModels
-    world: World
+    world: StandInWorld
     now: datetime = NOON
     breakers: Breakers = field(init=False)
 
@@ -43,8 +43,6 @@ class Services:
         payload = json.loads(recorded.load("issues.opened").body) | {"unique": prefix}
         for number in numbers:
             payload["issue"] |= {"number": number, "title": f"Question {number} of many"}
-            issue = replace(ISSUE, number=number, title=f"Question {number} of many")
-            self.world.github.issues[number] = issue
             assert self.world.receive("issues", payload, guid=f"{prefix}-{number}") == "queued"
 
     def process(self) -> None:
@@ -64,7 +62,7 @@ class Services:
                 context = replace(
                     self.world.tools(),
                     claude=providers,
-                    github=FakeGithub(issues=self.world.github.issues),
+                    github=StandIn(self.world.github.state),
                 )
                 run_delivery(lease, context)
 
@@ -86,7 +84,7 @@ def services() -> Iterator[Services]:
             for _ in range(2)
         )
         world = stack.enter_context(
-            open_world(given=make_settings(first, second), is_clock_fixed=True)
+            open_stand_in(given=make_settings(first, second), is_clock_fixed=True)
         )
         yield Services(first, second, world)
 
@@ -98,7 +96,7 @@ def alone() -> Iterator[Services]:
         first = stack.enter_context(closing(FakeModels(lambda _: BUG.model_dump_json())))
         claude = {"api_key": KEY, "base_url": first.url}
         given = settings(claude=claude, features={"auto_labeling": False})
-        world = stack.enter_context(open_world(given=given, is_clock_fixed=True))
+        world = stack.enter_context(open_stand_in(given=given, is_clock_fixed=True))
         yield Services(first, first, world)
 
 
@@ -109,7 +107,7 @@ def make_settings(first: FakeModels, second: FakeModels) -> Settings:
         "model": "gpt-5-mini",
         "base_url": f"{second.url}/v1",
     }
-    # else a missing label would be a correction, and the question another one
+    # labels are part of the next question
     features = {"auto_labeling": False}
     return settings(
         claude={"api_key": KEY, "base_url": first.url, "fallbacks": [fallback]}, features=features
@@ -165,10 +163,10 @@ def test_provider_that_answered_stands_in_the_report_the_receipt_and_the_comment
         line.startswith("Reply to issues/analyze@") and ", by openai/gpt-5-mini: " in line
         for line in lines
     )
-    assert make_receipt(services.world.store.calls.calls_of("guid-1")).models == (
-        "openai/gpt-5-mini",
-    )
-    assert "asks a language model (openai/gpt-5-mini)" in services.world.github.comments[1]
+    receipt = make_receipt(services.world.store.calls.calls_of("guid-1"))
+    assert receipt.models == ("openai/gpt-5-mini",)
+    (comment,) = services.world.github.conversation(1).comments
+    assert "asks a language model (openai/gpt-5-mini)" in comment.body
     health = services.world.health.snapshot().components["claude"]
     assert (health.state, health.message) == (
         "degraded",

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import PullRequestAnalysis, ReplyFields
-from hls_handler.events import Label, parse_event
-from hls_handler.github.values import GuidanceFile, LinkedIssue, RepositoryLabel, ReviewContext
+from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts, Settings
 from hls_handler.settings.sections import Labels, Repository, RepositoryComments, Review
-from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
+from tests.engine.fakes import ISSUE
+from tests.engine.stand_in import file_document
+from tests.engine.world import BUG, GUID, Ended, MakeStandIn, StandInWorld, settings
 from tests.handlers.world import file, pull_request_analysis
 
 FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
@@ -33,29 +34,31 @@ def given(**sections: Any) -> Settings:
     return plain.model_copy(update=changed)
 
 
-def review(make_world: MakeWorld, reply: ReplyFields, **sections: Any) -> World:
+def review(make_stand_in: MakeStandIn, reply: ReplyFields, **sections: Any) -> StandInWorld:
     review = {"verify": False, "max_inline": 0, **sections.pop("review", {})}
-    world = make_world(reply, given=given(review=review, **sections))
+    world = make_stand_in(reply, given=given(review=review, **sections))
     push(world, "first")
     return world
 
 
-def push(world: World, guid: str, **known: Any) -> None:
-    files = world.github.changed.get(2, FILES)
-    world.open_pull_request(*files, guid=guid, changed_files=2, **known)
+def push(
+    world: StandInWorld, guid: str, files: tuple[ChangedFile, ...] = FILES, **known: Any
+) -> None:
+    world.open_pull_request(*files, guid=guid, **known)
     assert world.finish().state == "done"
 
 
+CHANGED = (FILES[0], file("z.py", "@@ -1 +1 @@\n-y\n+changed"))
 ASSESSED = {"assess": ["issues", "pull_requests"]}
 
 
 def test_pull_request_gets_a_priority_and_a_difficulty_if_settings_ask_for_it(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
     model = with_optional_fields(PullRequestAnalysis, ["priority", "difficulty"])
     plain = pull_request_analysis().model_dump()
     reply = model.model_validate({**plain, "priority": "high", "difficulty": "easy"})
-    world = review(make_world, reply, labels=ASSESSED)
+    world = review(make_stand_in, reply, labels=ASSESSED)
     assert set(world.github.labels[2]) == {
         "size/small",
         "type/bug-fix",
@@ -68,8 +71,7 @@ def test_pull_request_gets_a_priority_and_a_difficulty_if_settings_ask_for_it(
     world.claude.replies = [
         model.model_validate({**plain, "priority": "low", "difficulty": "easy"})
     ]
-    world.github.changed[2] = (FILES[0], file("z.py", "@@ -1 +1 @@\n-y\n+changed"))
-    push(world, "second", labels=(Label("priority-high"), Label("difficulty-easy")))
+    push(world, "second", CHANGED)
     assert "that its labels name" in world.claude.asked[1].task
     assert set(world.github.labels[2]) == {
         "size/small",
@@ -98,10 +100,10 @@ def sums_up(*paths: str, summary: str = "Says b in place of a | c.") -> ReplyFie
     ],
 )
 def test_each_changed_file_gets_a_sentence_whose_cost_is_shown_if_settings_say_so(
-    make_world: MakeWorld, shows_cost: bool, cost: str
+    make_stand_in: MakeStandIn, shows_cost: bool, cost: str
 ) -> None:
     comments = {"files": True, "show_cost": shows_cost}
-    world = review(make_world, sums_up("z.py", "a.py", "unknown.py"), comments=comments)
+    world = review(make_stand_in, sums_up("z.py", "a.py", "unknown.py"), comments=comments)
     assert len(world.claude.asked) == 1
     assert "one entry for each file above" in world.claude.asked[0].task
     schema = world.claude.asked[0].schema
@@ -116,19 +118,17 @@ def test_each_changed_file_gets_a_sentence_whose_cost_is_shown_if_settings_say_s
 
 
 def test_later_review_keeps_the_sentences_about_files_that_it_does_not_read(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = review(make_world, sums_up("a.py", "z.py"), comments={"files": True})
+    world = review(make_stand_in, sums_up("a.py", "z.py"), comments={"files": True})
     world.claude.replies = [sums_up("z.py", summary="Says changed.")]
-    world.github.changed[2] = (FILES[0], file("z.py", "@@ -1 +1 @@\n-y\n+changed"))
-    push(world, "second", head_sha="f" * 40)
+    push(world, "second", CHANGED, head_sha="f" * 40)
     both = "- `a.py`: Says b in place of a \\| c.\n- `z.py`: Says changed.\n"
     assert both in world.github.comments[2]
-    push(world, "third", head_sha="f" * 40, title="Another title")
+    push(world, "third", CHANGED, head_sha="f" * 40, title="Another title")
     assert len(world.claude.asked) == 2
     assert both in world.github.comments[2]
-    world.github.changed[2] = world.github.changed[2][1:]
-    push(world, "fourth", head_sha="e" * 40)
+    push(world, "fourth", CHANGED[1:], head_sha="e" * 40)
     assert "a.py" not in world.github.comments[2]
 
 
@@ -140,8 +140,8 @@ def names(title: str) -> ReplyFields:
 SUGGEST = {"pull_requests": {"title": "suggest", "title_types": ["fix"]}}
 
 
-def test_suggested_title_stays_until_the_title_fits(make_world: MakeWorld) -> None:
-    world = review(make_world, names("fix: use b"), **SUGGEST)
+def test_suggested_title_stays_until_the_title_fits(make_stand_in: MakeStandIn) -> None:
+    world = review(make_stand_in, names("fix: use b"), **SUGGEST)
     assert "suggested_title" in world.claude.asked[0].schema["required"]  # type: ignore[operator]
     push(world, "second", head_sha="d" * 40)
     assert len(world.claude.asked) == 1
@@ -150,9 +150,9 @@ def test_suggested_title_stays_until_the_title_fits(make_world: MakeWorld) -> No
     assert "A title that names" not in world.github.comments[2]
 
 
-def test_rule_15_suggested_title_is_one_line_of_code(make_world: MakeWorld) -> None:
+def test_rule_15_suggested_title_is_one_line_of_code(make_stand_in: MakeStandIn) -> None:
     title = "fix: ask `@octocat` <img src=x>\n\n# fixes #1"
-    world = review(make_world, names(title), **SUGGEST)
+    world = review(make_stand_in, names(title), **SUGGEST)
     (line,) = [line for line in world.github.comments[2].split("\n") if "octocat" in line]
     assert (
         line
@@ -165,22 +165,26 @@ def test_rule_15_suggested_title_is_one_line_of_code(make_world: MakeWorld) -> N
     ["perf: use b", f"fix: {'b' * 68}", ""],
     ids=["type", "too long", "empty"],
 )
-def test_suggested_title_that_does_not_fit_is_not_shown(make_world: MakeWorld, title: str) -> None:
-    world = review(make_world, names(title), **SUGGEST)
-    assert "A title" not in world.github.comments[2]
+def test_suggested_title_that_does_not_fit_is_not_shown(
+    make_stand_in: MakeStandIn, title: str
+) -> None:
+    world = review(make_stand_in, names(title), **SUGGEST)
+    assert world.github.comments == {}
 
 
 @pytest.mark.parametrize("mode", ["check", False])
 def test_claude_is_asked_for_a_title_only_if_settings_ask_for_it(
-    make_world: MakeWorld, mode: object
+    make_stand_in: MakeStandIn, mode: object
 ) -> None:
-    world = review(make_world, pull_request_analysis(), pull_requests={"title": mode})
+    world = review(make_stand_in, pull_request_analysis(), pull_requests={"title": mode})
     assert "suggested_title" not in world.claude.asked[0].schema["properties"]  # type: ignore[operator]
     assert "suggested_title" not in world.claude.asked[0].task
 
 
-def test_claude_is_not_asked_for_a_title_if_the_present_one_fits(make_world: MakeWorld) -> None:
-    world = make_world(pull_request_analysis(), given=given(pull_requests={"title": "suggest"}))
+def test_claude_is_not_asked_for_a_title_if_the_present_one_fits(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_stand_in(pull_request_analysis(), given=given(pull_requests={"title": "suggest"}))
     push(world, "first", title="feat(x)!: use b")
     assert "suggested_title" not in world.claude.asked[0].schema["properties"]  # type: ignore[operator]
 
@@ -188,24 +192,25 @@ def test_claude_is_not_asked_for_a_title_if_the_present_one_fits(make_world: Mak
 # The context of a review
 
 
-CONTEXT = ReviewContext(
-    guidance=(GuidanceFile("AGENTS.md", "Prices are in cents."),),
-    linked_issues=(LinkedIssue(7, "Wrong price", "It is 100 times too high."),),
-)
 HEAD = "0123456789abcdef0123456789abcdef01234567"
 
 
-def review_with_context(world: World) -> None:
-    world.github.contexts["main"] = CONTEXT
-    world.github.head_files[f"{HEAD}:area.py"] = (
-        "def area(side):\n    side += 1\n    return side ** 2\n"
-    )
-    world.open_pull_request(file(patch="@@ -2,1 +2,2 @@\n     side += 1\n+    return side ** 2"))
+def review_with_context(world: StandInWorld) -> None:
+    github = world.github
+    area = "def area(side):\n    side += 1\n    return side ** 2\n"
+    github.state.set_file(github.repository, "area.py", area, branch=HEAD)
+    github.state.set_file(github.repository, "AGENTS.md", "Prices are in cents.", branch="main")
+    body = "It is 100 times too high."
+    github.put_issue(replace(ISSUE, number=7, title="Wrong price", body=body))
+    patch = "@@ -2,1 +2,2 @@\n     side += 1\n+    return side ** 2"
+    world.open_pull_request(file(patch=patch), body="Fixes #7.")
     assert world.run() is not None
 
 
-def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(make_world: MakeWorld) -> None:
-    world = make_world(pull_request_analysis())
+def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_stand_in(pull_request_analysis())
     review_with_context(world)
     (asked,) = world.claude.asked
     code = asked.task.partition("<untrusted ")[2][:16]
@@ -226,14 +231,15 @@ def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(make_world: 
         "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines around 1 hunk (about 7"
         " tokens)"
     )
-    assert f"  Context: {sent}." in format_report(load_report(world.store, world.row()))
+    report = "\n".join(format_report(load_report(world.store, world.row())))
+    assert f"  Context: {sent}" in report
 
 
-def test_settings_of_a_repository_switch_the_guidance_off(make_world: MakeWorld) -> None:
+def test_settings_of_a_repository_switch_the_guidance_off(make_stand_in: MakeStandIn) -> None:
     off = Review(guidance=False)
     given = settings()
     repositories = tuple(one.model_copy(update={"review": off}) for one in given.repositories)
-    world = make_world(pull_request_analysis())
+    world = make_stand_in(pull_request_analysis())
     world.settings = given.model_copy(update={"repositories": repositories})
     review_with_context(world)
     assert "Guidance of" not in world.claude.asked[0].task
@@ -248,25 +254,24 @@ def test_settings_of_a_repository_switch_the_guidance_off(make_world: MakeWorld)
     ids=["nowhere", "issue 1"],
 )
 def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
-    make_world: MakeWorld, post_to: dict[str, int], reason: str, posted: list[int]
+    make_stand_in: MakeStandIn, post_to: dict[str, int], reason: str, posted: list[int]
 ) -> None:
     repository = Repository(
         name="Codertocat/Hello-World", comments=RepositoryComments(post_to=post_to)
     )
     prompts = Prompts(use={"pull_request.closed": "pull_requests/changelog"})
-    world = make_world(
+    world = make_stand_in(
         given=settings().model_copy(update={"repositories": (repository,), "prompts": prompts})
     )
     model = world.prompts.prompts["pull_requests/changelog"].reply_model
     reply = {"worth_saying": True, "summary": "Counts lines.", "details": "", "section": "Fixed"}
     world.claude.replies = [model.model_validate(reply)]
-    closed = parse_event(
-        "pull_request", GUID, recorded.load("pull_request.closed").body
-    ).pull_request
-    assert closed is not None
-    world.github.pull_requests, world.github.changed = (
-        {2: replace(closed, merged=True)},
-        {2: (file("a.py"),)},
+    payload = recorded.load("pull_request.closed").payload
+    closed = {**payload["pull_request"], "merged": True, "labels": []}
+    world.github.seed_event(
+        "pull_request",
+        {**payload, "pull_request": closed},
+        files=[file_document(file("a.py"))],
     )
     world.accept("pull_request.closed")
     assert world.run() == Ended(GUID, "done", reason)
@@ -279,8 +284,6 @@ def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
 
 
 SUGGEST_LABELS = Labels(suggest=True, min_confidence=0.6)
-CART = RepositoryLabel("area/cart", "The cart and the checkout")
-STALE = RepositoryLabel("stale", "")
 SUGGESTION = BUG.model_validate(
     {
         **BUG.model_dump(),
@@ -294,10 +297,13 @@ SUGGESTION = BUG.model_validate(
 
 
 def test_labels_of_the_repository_are_in_the_prompt_and_suggestions_are_set(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_world(SUGGESTION, given=settings().model_copy(update={"labels": SUGGEST_LABELS}))
-    world.github.repository_labels = (CART, STALE)
+    world = make_stand_in(
+        SUGGESTION, given=settings().model_copy(update={"labels": SUGGEST_LABELS})
+    )
+    for name, description in (("area/cart", "The cart and the checkout"), ("stale", None)):
+        world.github.state.create_label(world.github.repository, name, "ededed", description)
     world.accept()
     assert world.finish().state == "done"
     (asked,) = world.claude.asked

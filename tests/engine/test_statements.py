@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from hls_handler.events import Account
 from hls_handler.prompting import recorded
-from hls_handler.settings.sections import Repository
-from tests.engine.fakes import ISSUE
-from tests.engine.world import MakeWorld, World, settings
-from tests.handlers.events import JOB, LOG, workflow_analysis
-from tests.handlers.world import file, pull_request, pull_request_analysis
+from hls_handler.sandbox.objects import Attempt, Run
+from hls_handler.settings.sections import Repository, Review
+from tests.engine.world import MakeStandIn, StandInWorld, settings
+from tests.handlers.conversation import job
+from tests.handlers.events import LOG, workflow_analysis
+from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 
 
 @dataclass
@@ -45,34 +47,33 @@ def counting() -> Iterator[Counted]:
         event.remove(Engine, "begin", count_transaction)
 
 
-def accept_issue(world: World, guid: str, number: int) -> None:
-    world.github.issues[1] = replace(ISSUE, title=f"Crash {number}")  # the payload is about issue 1
-    world.accept("issues.opened", guid=guid, number=number)
+def accept_issue(world: StandInWorld, guid: str, number: int) -> None:
+    payload = recorded.load("issues.opened").payload
+    issue = {**payload["issue"], "number": number, "title": f"Crash {number}", "labels": []}
+    world.receive("issues", {**payload, "issue": issue}, guid=guid)
 
 
-def accept_pull_request(world: World, guid: str, number: int) -> None:
-    world.claude.replies = [pull_request_analysis()]
+def accept_pull_request(world: StandInWorld, guid: str, number: int) -> None:
+    path = f"src/module_{number}.py"
+    world.claude.replies = [pull_request_analysis(findings=[finding(path=path)])]
     sha = f"{number}" * 40
-    world.open_pull_request(file(f"src/module_{number}.py"), guid=guid, number=number, head_sha=sha)
+    world.open_pull_request(file(path), guid=guid, number=number, head_sha=sha)
 
 
-def accept_run(world: World, guid: str, number: int) -> None:
+def accept_run(world: StandInWorld, guid: str, number: int) -> None:
     """A failed run on a pull request; both runs are of the same workflow, with another error."""
     world.claude.replies = [workflow_analysis()]
-    payload = dict(recorded.load("demo/tests-failed").payload)
+    payload = recorded.load("demo/tests-failed").payload
     sha = f"{number}" * 40
-    payload["workflow_run"] = {
-        **payload["workflow_run"],
-        "id": number,
-        "run_number": number,
-        "head_sha": sha,
-    }
-    tested = pull_request(number=number, head_sha=sha)
-    world.github.pull_requests[number], world.github.changed[number] = tested, (file(),)
-    world.github.pulls_from["octocat:discount-codes"] = (tested,)
-    world.github.jobs_of = {1: (JOB,)}
-    world.github.logs = {JOB.id: LOG.replace("== 4", f"== {number}")}
-    world.receive("workflow_run", payload, guid=guid)
+    shown = {**payload["workflow_run"], "id": number, "run_number": number, "head_sha": sha}
+    failed = job(log=LOG.replace("== 4", f"== {number}"))
+    failed = replace(failed, document={**failed.document, "id": number})
+    run = Run(world.github.repository, number, (Attempt(1, shown, (failed,)),))
+    world.github.state.change(lambda state: state.with_run(run))
+    octocat = Account("octocat", 1, "User")
+    tested = pull_request(number=number, head_sha=sha, head_ref="discount-codes", user=octocat)
+    world.github.put_pull_request(tested, file())
+    world.receive("workflow_run", {**payload, "workflow_run": shown}, guid=guid)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def accept_run(world: World, guid: str, number: int) -> None:
     ids=["issue", "pull request", "failed run"],
 )
 def test_delivery_needs_few_statements_and_transactions(
-    make_world: MakeWorld, accept: Any, statements: int, transactions: int
+    make_stand_in: MakeStandIn, accept: Any, statements: int, transactions: int
 ) -> None:
     """The first delivery of a process also reads a secret, and the first of a prompt's version
     stores its files.
@@ -92,10 +93,12 @@ def test_delivery_needs_few_statements_and_transactions(
     watched = Repository(
         name="Codertocat/Hello-World", events=("issues", "pull_request", "workflow_run")
     )
-    world = make_world(given=given.model_copy(update={"repositories": (watched,)}))
+    review = Review(verify=False, max_inline=0)
+    world = make_stand_in(
+        given=given.model_copy(update={"repositories": (watched,), "review": review})
+    )
     accept(world, "first", 1)
     assert world.finish().state == "done"
-    world.github.comments.clear()  # so that the second writes one, too
     accept(world, "second", 2)
     with counting() as counted:
         assert world.finish().state == "done"
@@ -106,9 +109,9 @@ def test_delivery_needs_few_statements_and_transactions(
     ), counted
 
 
-def test_delivery_without_a_batch_reads_no_batch(make_world: MakeWorld) -> None:
+def test_delivery_without_a_batch_reads_no_batch(make_stand_in: MakeStandIn) -> None:
     """The limits above are those from before there were batches."""
-    world = make_world()
+    world = make_stand_in()
     accept_issue(world, "first", 1)
     with counting() as counted:
         assert world.finish().state == "done"

@@ -123,7 +123,7 @@ class Talk:
     def shown(self) -> str:
         """Return labels and the comments of HLS, without their footers."""
         own = [
-            re.sub("\n+", "\n", visible_text(one))
+            re.sub("\n+", "\n", visible_text(one.body))
             for one in self.now.comments
             if one.author.login == HLS.login
         ]
