@@ -1,7 +1,10 @@
-"""The command `/cherry-pick BRANCH`, with a GitHub and a mirror in memory."""
+"""The command `/cherry-pick BRANCH`, with a mirror in memory."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,10 +12,21 @@ import pytest
 from hls_handler.analysis import ConflictResolutions, ReplyFields
 from hls_handler.engine.job import Attempt
 from hls_handler.engine.pipeline import process_delivery
-from hls_handler.git.mirror import Pick, PickConflict
-from hls_handler.github.values import Commit, Comparison
-from tests.engine.test_commands import command, comment, make, requested, set_pull_request
-from tests.engine.world import MakeWorld, World, settings
+from hls_handler.git.host import MirrorUnavailable
+from hls_handler.git.mirror import Mirror, Pick, PickConflict
+from hls_handler.sandbox.world import World
+from tests.engine.test_commands import (
+    HEAD,
+    PULL,
+    command,
+    comment,
+    make,
+    reactions,
+    requested,
+    set_pull_request,
+)
+from tests.engine.world import MakeStandIn, StandInWorld, settings
+from tests.github_fake.git import LocalMirrors
 
 MERGE, BASE, FIRST, ONTO = "a" * 40, "b" * 40, "c" * 40, "d" * 40
 CONFLICT = "<<<<<<< branch\n    return 1\n=======\n    return 2\n>>>>>>> change\n"
@@ -23,6 +37,9 @@ ON = settings(features={"cherry_pick": True})
 GUIDE = "HLS needs git and its mirror of the repository (mirror.enabled in its settings)"
 
 
+CLEAN = Pick(is_empty=False, conflicts=())
+
+
 def resolutions(*texts: str) -> ConflictResolutions:
     known = [
         {"number": number, "code": text, "why": "Kept."} for number, text in enumerate(texts, 1)
@@ -31,27 +48,69 @@ def resolutions(*texts: str) -> ConflictResolutions:
 
 
 def make_merged(
-    make_world: MakeWorld, *conflicts: PickConflict, reply: ReplyFields | None = None, **known: Any
-) -> World:
+    make_stand_in: MakeStandIn,
+    *conflicts: PickConflict,
+    reply: ReplyFields | None = None,
+    **known: Any,
+) -> StandInWorld:
     """A world with a pull request that was merged in one commit, and its conflicts with the branch
     Release/1.2.
     """
-    world = make(make_world, reply or resolutions(), given=ON)
+    world = make(make_stand_in, reply or resolutions(), given=ON)
     set_pull_request(
         world,
         **{"merged": True, "state": "closed", "merge_commit_sha": MERGE, "commits": 1, **known},
     )
-    world.github.heads = {"Release/1.2": ONTO}
-    world.github.parents_of = {MERGE: (BASE,)}
-    world.github.picks = {(MERGE, BASE, ONTO): Pick(is_empty=False, conflicts=conflicts)}
+    github = world.github
+    github.state.change(lambda state: state.with_ref(github.repository, "Release/1.2", ONTO))
+    github.mirrors = PickMirrors({MERGE: (BASE,)}, Pick(is_empty=False, conflicts=conflicts))
     return world
 
 
-def test_clean_change_gets_the_commands_without_a_call_to_claude(make_world: MakeWorld) -> None:
-    world = make_merged(make_world)
+@dataclass
+class PickMirrors(LocalMirrors):
+    """Mirrors in which the parents of commits and the result of a cherry-pick are fixed."""
+
+    parents_of: Mapping[str, tuple[str, ...]]
+    pick: Pick | None = CLEAN  # None: there is no mirror
+
+    def of(self, base_url: str, repository: str, token: Callable[[], str]) -> PickMirror:
+        return PickMirror(self)
+
+
+@dataclass
+class PickMirror(Mirror):
+    home: PickMirrors
+
+    def prepare(self, commits: Sequence[str], *, anew: bool = False) -> None:
+        if self.home.pick is None:
+            raise MirrorUnavailable("mirror.enabled is false")
+
+    def parents(self, commit: str) -> tuple[str, ...]:
+        return self.home.parents_of.get(commit, ())
+
+    def cherry_pick(self, commit: str, base: str, onto: str) -> Pick:
+        assert self.home.pick is not None
+        assert (commit, onto) == (MERGE, ONTO)
+        return self.home.pick
+
+
+def set_history(world: StandInWorld, *commits: tuple[str, str]) -> None:
+    """Set the commits of GitHub, oldest first: SHA and message. The first is the base."""
+    github = world.github
+    base = PULL.payload["pull_request"]["base"]["sha"]
+    for sha, message in ((base, "Base"), *commits):
+        commit = {"sha": sha, "commit": {"message": message}}
+        github.state.change(partial(World.with_commit, full_name=github.repository, commit=commit))
+
+
+def test_clean_change_gets_the_commands_without_a_call_to_claude(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_merged(make_stand_in)
     finished = command(world, "/cherry-pick Release/1.2")
     assert (finished.state, finished.reason) == ("done", "there is no conflict; commented")
-    assert world.github.reactions == [(77, "eyes")]
+    assert reactions(world) == [(77, "eyes")]
     text = world.github.comments[2]
     assert text.startswith("This applies cleanly to `Release/1.2`.\n")
     switch = "git switch --create pick-2 origin/Release/1.2"
@@ -59,9 +118,11 @@ def test_clean_change_gets_the_commands_without_a_call_to_claude(make_world: Mak
     assert (world.claude.asked, requested(world)) == ([], [])
 
 
-def test_conflicts_get_a_patch_from_the_branch_to_the_resolution(make_world: MakeWorld) -> None:
+def test_conflicts_get_a_patch_from_the_branch_to_the_resolution(
+    make_stand_in: MakeStandIn,
+) -> None:
     deleted = PickConflict("gone.py", "", ("x\n",))
-    world = make_merged(make_world, CART, deleted, reply=resolutions("    return 3"))
+    world = make_merged(make_stand_in, CART, deleted, reply=resolutions("    return 3"))
     finished = command(world, "/cherry-pick Release/1.2")
     assert finished.reason == "commented"
     (asked,) = world.claude.asked
@@ -96,9 +157,9 @@ def test_conflicts_get_a_patch_from_the_branch_to_the_resolution(make_world: Mak
     ids=["none", "marks", "unchanged", "no command in a patch", "command of a bot", "long"],
 )
 def test_resolution_that_cannot_be_shown_is_named(
-    make_world: MakeWorld, reply: ReplyFields, reason: str
+    make_stand_in: MakeStandIn, reply: ReplyFields, reason: str
 ) -> None:
-    world = make_merged(make_world, CART, reply=reply)
+    world = make_merged(make_stand_in, CART, reply=reply)
     command(world, "/cherry-pick Release/1.2")
     text = world.github.comments[2]
     assert (f"no suggestion, {reason}" in text, "```diff" in text) == (bool(reason), not reason)
@@ -125,9 +186,9 @@ def test_resolution_that_cannot_be_shown_is_named(
     ids=["line ends", "path", "long", "many lines", "credential"],
 )
 def test_file_that_claude_is_not_shown_is_named(
-    make_world: MakeWorld, conflict: PickConflict, reason: str
+    make_stand_in: MakeStandIn, conflict: PickConflict, reason: str
 ) -> None:
-    world = make_merged(make_world, conflict)
+    world = make_merged(make_stand_in, conflict)
     finished = command(world, "/cherry-pick Release/1.2")
     assert (finished.reason, world.claude.asked) == (
         "Claude can be shown no conflict; commented",
@@ -136,9 +197,9 @@ def test_file_that_claude_is_not_shown_is_named(
     assert f"no suggestion, {reason}" in world.github.comments[2]
 
 
-def test_claude_is_shown_five_files(make_world: MakeWorld) -> None:
+def test_claude_is_shown_five_files(make_stand_in: MakeStandIn) -> None:
     files = [PickConflict(f"{number}.py", CART.ours, CART.parts) for number in range(6)]
-    world = make_merged(make_world, *files, reply=resolutions(*["    return 2\n"] * 6))
+    world = make_merged(make_stand_in, *files, reply=resolutions(*["    return 2\n"] * 6))
     command(world, "/cherry-pick Release/1.2")
     text = world.github.comments[2]
     assert "`5.py`: no suggestion, Claude is shown 5 files at most" in text
@@ -156,19 +217,16 @@ def test_claude_is_shown_five_files(make_world: MakeWorld) -> None:
     ],
 )
 def test_name_that_is_no_branch_is_answered_without_git(
-    make_world: MakeWorld, text: str, problem: str
+    make_stand_in: MakeStandIn, text: str, problem: str
 ) -> None:
-    world = make_merged(make_world)
+    world = make_merged(make_stand_in)
     assert (command(world, text).reason or "").startswith(problem)
     assert f"was not computed: {problem}" in world.github.comments[2]
-    assert [
-        call for call in world.github.calls if call.startswith(("head_commit -", "cherry_pick"))
-    ] == []
 
 
-def test_without_the_mirror_the_comment_says_what_to_switch_on(make_world: MakeWorld) -> None:
-    world = make_merged(make_world)
-    world.github.no_mirror = "mirror.enabled is false"
+def test_without_the_mirror_the_comment_says_what_to_switch_on(make_stand_in: MakeStandIn) -> None:
+    world = make_merged(make_stand_in)
+    world.github.mirrors = PickMirrors({}, None)
     assert (
         command(world, "/cherry-pick Release/1.2").reason
         == f"{GUIDE}: mirror.enabled is false; commented"
@@ -185,16 +243,14 @@ def test_without_the_mirror_the_comment_says_what_to_switch_on(make_world: MakeW
     ids=["merge", "squash"],
 )
 def test_change_of_a_merge_or_a_squash_is_that_of_its_commit(
-    make_world: MakeWorld, known: dict[str, Any], parents: dict[str, tuple[str, ...]], picked: str
+    make_stand_in: MakeStandIn,
+    known: dict[str, Any],
+    parents: dict[str, tuple[str, ...]],
+    picked: str,
 ) -> None:
-    world = make_merged(make_world, **known)
-    world.github.parents_of = parents
-    world.github.comparisons = {
-        MERGE: Comparison(1, (Commit(MERGE, "Add it (#2)", "o"),)),
-        "ec26c3e57ca3a959ca5aad62de7213c562f8c821": Comparison(
-            2, (Commit("1", "One", "o"), Commit("2", "Two", "o"))
-        ),
-    }
+    world = make_merged(make_stand_in, **known)
+    world.github.mirrors = PickMirrors(parents)
+    set_history(world, (FIRST, "One"), (HEAD, "Two"), (MERGE, "Add it (#2)"))
     command(world, "/cherry-pick Release/1.2")
     assert f"git cherry-pick -x {picked}\n" in world.github.comments[2]
 
@@ -208,46 +264,43 @@ def test_change_of_a_merge_or_a_squash_is_that_of_its_commit(
     ids=["rebased", "dropped"],
 )
 def test_change_of_a_rebase_is_its_range(
-    make_world: MakeWorld, own: tuple[str, ...], answer: str
+    make_stand_in: MakeStandIn, own: tuple[str, ...], answer: str
 ) -> None:
-    world = make_merged(make_world, commits=2)
-    world.github.parents_of = {MERGE: (FIRST,), FIRST: (BASE,)}
-    world.github.comparisons = {
-        MERGE: Comparison(
-            3, (Commit("0", "Before", "o"), Commit(FIRST, "One", "o"), Commit(MERGE, "Two", "o"))
-        ),
-        "ec26c3e57ca3a959ca5aad62de7213c562f8c821": Comparison(
-            2, tuple(Commit("1", text, "o") for text in own)
-        ),
-    }
+    world = make_merged(make_stand_in, commits=2)
+    world.github.mirrors = PickMirrors({MERGE: (FIRST,), FIRST: (BASE,)})
+    own_commits = zip(("e" * 40, HEAD), own, strict=True)
+    set_history(world, *own_commits, (FIRST, "One"), (MERGE, "Two"))
     command(world, "/cherry-pick Release/1.2")
     assert answer in world.github.comments[2]
 
 
-def test_change_of_an_open_pull_request_is_githubs_test_merge(make_world: MakeWorld) -> None:
-    world = make_merged(make_world, merged=False, state="open")
-    world.github.parents_of = {MERGE: (BASE, FIRST)}
+def test_change_of_an_open_pull_request_is_githubs_test_merge(make_stand_in: MakeStandIn) -> None:
+    world = make_merged(make_stand_in, merged=False, state="open")
+    world.github.mirrors = PickMirrors({MERGE: (BASE, FIRST)})
     command(world, "/cherry-pick Release/1.2")
     text = world.github.comments[2]
     assert "git fetch origin refs/heads/Release/1.2 pull/2/merge\n" in text
     assert "It is not merged yet, so this is GitHub's test merge of it, as one change." in text
 
 
-def test_closed_pull_request_that_was_not_merged_has_nothing_to_pick(make_world: MakeWorld) -> None:
-    world = make_merged(make_world, merged=False)
+def test_closed_pull_request_that_was_not_merged_has_nothing_to_pick(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_merged(make_stand_in, merged=False)
     command(world, "/cherry-pick Release/1.2")
     assert "GitHub has no merge commit of the pull request" in world.github.comments[2]
 
 
-def test_branch_with_the_change_is_named(make_world: MakeWorld) -> None:
-    world = make_merged(make_world)
-    world.github.picks = {(MERGE, BASE, ONTO): Pick(is_empty=True, conflicts=())}
+def test_branch_with_the_change_is_named(make_stand_in: MakeStandIn) -> None:
+    world = make_merged(make_stand_in)
+    empty = Pick(is_empty=True, conflicts=())
+    world.github.mirrors = PickMirrors({MERGE: (BASE,)}, empty)
     command(world, "/cherry-pick Release/1.2")
-    assert world.github.comments[2].startswith("`Release/1.2` has this change already.\n")
+    assert world.github.comments[2] == "`Release/1.2` has this change already."
 
 
-def test_retry_neither_asks_nor_comments_twice(make_world: MakeWorld) -> None:
-    world = make_merged(make_world, CART, reply=resolutions("    return 3\n"))
+def test_retry_neither_asks_nor_comments_twice(make_stand_in: MakeStandIn) -> None:
+    world = make_merged(make_stand_in, CART, reply=resolutions("    return 3\n"))
     world.receive("issue_comment", comment("/cherry-pick Release/1.2"), guid="command")
     for _ in range(2):
         lease = world.claim()
@@ -255,11 +308,12 @@ def test_retry_neither_asks_nor_comments_twice(make_world: MakeWorld) -> None:
             lease, world.tools(), Attempt()
         )  # the process is killed before the result is stored
         world.advance(60)
-    assert (len(world.claude.asked), world.github.calls.count("write comment")) == (1, 1)
+    assert len(world.claude.asked) == 1
+    assert world.github.writes.count("POST /issues/2/comments") == 1
 
 
-def test_stopped_pull_request_is_not_picked(make_world: MakeWorld) -> None:
-    world = make_merged(make_world)
+def test_stopped_pull_request_is_not_picked(make_stand_in: MakeStandIn) -> None:
+    world = make_merged(make_stand_in)
     command(world, "/stop", guid="stop")
     assert "octocat stopped HLS" in (command(world, "/cherry-pick Release/1.2").reason or "")
     assert world.github.comments == {}

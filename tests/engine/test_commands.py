@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,16 +18,18 @@ from hls_handler.deliveries import End
 from hls_handler.engine.job import Attempt
 from hls_handler.engine.pipeline import process_delivery
 from hls_handler.events import parse_event
-from hls_handler.github.values import FileAtRef, RepositoryPermission, ReviewThread, ThreadReply
+from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
+from hls_handler.sandbox.objects import Permission
 from hls_handler.settings.model import GithubApp, Metrics, Settings
 from hls_handler.settings.sections import Review
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
-from tests.engine.fakes import GITHUB_DOWN, HLS, INVALID
-from tests.engine.world import Ended, MakeWorld, World, settings
-from tests.handlers.world import file, finding, pull_request_analysis
+from tests.engine.fakes import HLS, INVALID
+from tests.engine.stand_in import file_document, visible_text
+from tests.engine.world import Ended, MakeStandIn, StandInWorld, settings
+from tests.handlers.world import PATCH, file, finding, pull_request_analysis
 from tests.queue.builders import newest
 
 PULL = recorded.load("pull_request.opened")
@@ -36,31 +38,35 @@ REPLY = pull_request_analysis()
 
 
 def make(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
     *replies: object,
     given: Settings | None = None,
-    **permissions: RepositoryPermission,
-) -> World:
+    **permissions: Permission,
+) -> StandInWorld:
     """A world with the open pull request 2, on which octocat may write."""
-    world = make_world(*(replies or (REPLY,)), given=given)
-    event = parse_event("pull_request", "guid", PULL.body)
-    assert event.pull_request is not None
-    world.github.pull_requests = {2: event.pull_request}
-    world.github.documents = {2: PULL.payload["pull_request"]}
-    world.github.changed = {2: (file(),)}
-    world.github.permissions = {"octocat": "write", **permissions}
+    world = make_stand_in(*(replies or (REPLY,)), given=given)
+    set_files(world, file())
+    for login, permission in {"octocat": "write", **permissions}.items():
+        world.github.permit(login, permission)
     return world
 
 
-def set_pull_request(world: World, **changes: Any) -> None:
-    """Change what GitHub returns for pull request 2."""
-    document = {**world.github.documents[2], **changes}
-    world.github.documents = {2: document}
-    event = parse_event(
-        "pull_request", "guid", json.dumps({**PULL.payload, "pull_request": document}).encode()
-    )
-    assert event.pull_request is not None
-    world.github.pull_requests = {2: event.pull_request}
+def set_files(world: StandInWorld, *files: ChangedFile) -> None:
+    documents = [file_document(file) for file in files]
+    world.github.seed_event("pull_request", PULL.payload, files=documents)
+
+
+def set_pull_request(world: StandInWorld, **changes: Any) -> None:
+    """Change pull request 2 on GitHub."""
+    changed = {**PULL.payload["pull_request"], **changes}
+    world.github.seed_event("pull_request", {**PULL.payload, "pull_request": changed})
+
+
+def reactions(world: StandInWorld) -> list[tuple[int, str]]:
+    """The id of the comment, and the content."""
+    return [
+        (reaction.comment, reaction.content) for reaction in world.github.conversation(2).reactions
+    ]
 
 
 def comment(
@@ -77,24 +83,25 @@ def comment(
             "title": "Update the README",
             "user": PULL.payload["pull_request"]["user"],
             "pull_request": {},
-            "state": "open",
         },
         "comment": {"id": 77, "body": body, "user": author, "author_association": "OWNER"},
     }
 
 
-def receive_push(world: World, *, guid: str = "push", settle_s: float = 0, sha: str = HEAD) -> None:
+def receive_push(
+    world: StandInWorld, *, guid: str = "push", settle_s: float = 0, sha: str = HEAD
+) -> None:
     payload = copy.deepcopy(dict(PULL.payload)) | {"action": "synchronize"}
     payload["pull_request"]["head"]["sha"] = sha
     assert world.receive("pull_request", payload, guid=guid, settle_s=settle_s) == "queued"
 
 
-def command(world: World, body: str, *, guid: str = "command", **known: Any) -> Ended:
+def command(world: StandInWorld, body: str, *, guid: str = "command", **known: Any) -> Ended:
     assert world.receive("issue_comment", comment(body, **known), guid=guid) == "queued"
     return world.finish()
 
 
-def requested(world: World) -> list[tuple[str, str, str | None]]:
+def requested(world: StandInWorld) -> list[tuple[str, str, str | None]]:
     """State, request id and action of the reviews that were requested."""
     rows = newest(world.store)
     return [
@@ -106,11 +113,11 @@ def requested(world: World) -> list[tuple[str, str, str | None]]:
 
 @pytest.mark.parametrize(("text", "is_full"), [("/review", False), ("/review full", True)])
 def test_review_is_requested_for_the_present_state_and_runs(
-    make_world: MakeWorld, text: str, is_full: bool
+    make_stand_in: MakeStandIn, text: str, is_full: bool
 ) -> None:
-    world = make(make_world)
+    world = make(make_stand_in)
     finished = command(world, f"{text}\nplease")
-    assert (finished.state, world.github.reactions) == ("done", [(77, "eyes")])
+    assert (finished.state, reactions(world)) == ("done", [(77, "eyes")])
     assert requested(world) == [("queued", "requested:review:command", "synchronize")]
     lease = world.claim()
     event = parse_event(lease.event, lease.guid, lease.body)
@@ -123,25 +130,25 @@ def test_review_is_requested_for_the_present_state_and_runs(
 
 @pytest.mark.parametrize("text", ["/review", "/review full"])
 def test_requested_review_asks_about_an_open_finding_although_no_file_is_read(
-    make_world: MakeWorld, text: str
+    make_stand_in: MakeStandIn, text: str
 ) -> None:
     of_file = finding(line=99, quote="entirely different words").model_dump()
     look = FindingVerdicts(verdicts=[])
-    world = make(make_world, pull_request_analysis(findings=[of_file]), look, REPLY)
-    world.open_pull_request()
+    world = make(make_stand_in, pull_request_analysis(findings=[of_file]), look, REPLY)
+    world.accept("pull_request.opened")
     world.finish()
     blank = file("area.py", "@@ -1,1 +1,2 @@\n def area(side):\n+", additions=1, deletions=0)
-    world.github.changed = {2: (blank,)}
+    set_files(world, blank)
     receive_push(world)
     title = "1 open finding, 1 high; nothing needs a review: 1 changed in blank lines only"
-    assert (world.finish().state, world.github.check_actions[-1].title) == ("done", title)
+    assert (world.finish().state, world.github.check_output(HEAD)["title"]) == ("done", title)
     command(world, text)
     world.finish()
     assert len(world.claude.asked) == 3
 
 
-def test_retry_of_a_command_requests_one_review(make_world: MakeWorld) -> None:
-    world = make(make_world)
+def test_retry_of_a_command_requests_one_review(make_stand_in: MakeStandIn) -> None:
+    world = make(make_stand_in)
     world.receive("issue_comment", comment("/review"), guid="command")
     lease = world.claim()
     process_delivery(
@@ -152,7 +159,7 @@ def test_retry_of_a_command_requests_one_review(make_world: MakeWorld) -> None:
     assert again.guid == "command"
     process_delivery(again, world.tools(), Attempt())
     assert len(requested(world)) == 1
-    assert world.github.reactions == [(77, "eyes")]
+    assert reactions(world) == [(77, "eyes")]
 
 
 @pytest.mark.parametrize(
@@ -161,25 +168,25 @@ def test_retry_of_a_command_requests_one_review(make_world: MakeWorld) -> None:
     ids=["read", "none", "unknown"],
 )
 def test_rule_18_command_without_write_permission_has_no_effect(
-    make_world: MakeWorld, permission: RepositoryPermission, text: str
+    make_stand_in: MakeStandIn, permission: Permission, text: str
 ) -> None:
-    world = make(make_world, octocat=permission)
+    world = make(make_stand_in, octocat=permission)
     finished = command(world, text)  # its `author_association` is OWNER
     assert (finished.state, finished.reason) == (
         "ignored",
         f"octocat has the permission {permission}, and commands need write permission",
     )
-    assert (world.github.reactions, world.github.comments, requested(world)) == ([], {}, [])
+    assert (reactions(world), world.github.comments, requested(world)) == ([], {}, [])
     assert world.store.interruptions.find_stop(186853002, 2) is None
 
 
-def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorld) -> None:
-    world = make(make_world)
+def test_stop_ends_queued_and_later_deliveries_until_resume(make_stand_in: MakeStandIn) -> None:
+    world = make(make_stand_in)
     receive_push(world, guid="before", settle_s=0)
     assert world.receive("issue_comment", comment("/stop"), guid="command") == "queued"
     ended = {finished.guid: finished for finished in (world.finish(), world.finish())}
     assert ended["command"].state == "done"
-    assert world.github.reactions == [(77, "+1")]
+    assert reactions(world) == [(77, "+1")]
     receive_push(world, guid="after", sha="b" * 40)
     later = world.finish()
     assert (later.guid, later.state) == ("after", "ignored")
@@ -194,28 +201,29 @@ def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorl
     "replies", [[INVALID, REPLY], [REPLY]], ids=["between two calls", "before posting"]
 )
 def test_command_does_not_wait_for_a_running_review_and_stops_it(
-    make_world: MakeWorld, replies: list[ReplyFields | UnusableReply]
+    make_stand_in: MakeStandIn, replies: list[ReplyFields | UnusableReply]
 ) -> None:
-    world = make(make_world, *replies, octocat="admin")
+    world = make(make_stand_in, *replies, octocat="admin")
     receive_push(world)
 
-    def stop(call: str) -> None:
-        if call == "ask":
-            world.github.on_call = world.claude.on_call = lambda _: None
-            assert command(world, "/stop").state == "done"
+    def stop(_: str) -> None:
+        world.claude.on_call = lambda _: None
+        assert command(world, "/stop").state == "done"
 
-    world.github.on_call = world.claude.on_call = stop
+    world.claude.on_call = stop
     finished = world.finish()
     assert (finished.guid, finished.state, len(world.claude.asked)) == ("push", "ignored", 1)
     assert (finished.reason or "").startswith("octocat stopped HLS on this pull request at ")
     assert (world.github.comments, world.github.labels) == ({}, {})
 
 
-def test_review_that_is_not_possible_gets_a_reaction_and_a_reason(make_world: MakeWorld) -> None:
-    world = make(make_world)
+def test_review_that_is_not_possible_gets_a_reaction_and_a_reason(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make(make_stand_in)
     set_pull_request(world, locked=True)
     finished = command(world, "/review full")
-    assert world.github.reactions == [(77, "confused")]
+    assert reactions(world) == [(77, "confused")]
     reason = (
         "reacted with confused; no review was requested: the pull request Codertocat/Hello-World#2"
         " is locked"
@@ -225,40 +233,45 @@ def test_review_that_is_not_possible_gets_a_reaction_and_a_reason(make_world: Ma
 
 
 def test_unknown_command_of_a_person_with_write_permission_gets_a_reaction_and_one_list(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make(make_world)
+    world = make(make_stand_in)
     assert command(world, "/reveiw").reason == "reacted with confused; commented"
     assert "`/review full`" in world.github.comments[2]
     assert (
         command(world, "/stopp", guid="again").reason
         == "reacted with confused; our comment is up to date"
     )
-    assert world.github.reactions == [(77, "confused")]
-    assert (world.github.calls.count("write comment"), world.claude.asked) == (1, [])
+    assert reactions(world) == [(77, "confused")]
+    assert (len(world.github.conversation(2).comments), world.claude.asked) == (2, [])
 
 
-def test_dry_run_writes_nothing(make_world: MakeWorld) -> None:
-    world = make(make_world, given=settings(features={"dry_run": True}))
-    assert command(world, "/help").reason == "would have reacted with +1; would comment"
-    assert (world.github.reactions, world.github.comments) == ([], {})
+def test_dry_run_writes_nothing(make_stand_in: MakeStandIn) -> None:
+    world = make(make_stand_in, given=settings(features={"dry_run": True}))
+    assert command(world, "/help").reason == "would have reacted with +1; would have commented"
+    assert (reactions(world), world.github.comments) == ([], {})
 
 
-def test_failed_reaction_is_retried_and_the_stop_applies_at_once(make_world: MakeWorld) -> None:
-    world = make(make_world)
-    world.github.failing_writes = [GITHUB_DOWN]
+def test_failed_reaction_is_retried_and_the_stop_applies_at_once(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make(make_stand_in)
+    world.github.fail(502, "POST /reactions")
     world.receive("issue_comment", comment("/stop"), guid="command")
     assert world.run() is None
     assert world.store.interruptions.find_stop(186853002, 2) is not None
     world.advance(600)
-    assert (world.finish().state, world.github.reactions) == ("done", [(77, "+1")])
+    assert (world.finish().state, reactions(world)) == ("done", [(77, "+1")])
 
 
-def test_repository_settings_that_switch_hls_off_apply_to_commands(make_world: MakeWorld) -> None:
-    world = make(make_world, given=settings(features={"repository_settings": True}))
-    world.github.files_at["master:.github/hls.yaml"] = FileAtRef("file", "abc", b"enabled: false\n")
+def test_repository_settings_that_switch_hls_off_apply_to_commands(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make(make_stand_in, given=settings(features={"repository_settings": True}))
+    github = world.github
+    github.state.set_file(github.repository, ".github/hls.yaml", "enabled: false\n")
     finished = command(world, "/stop")
-    assert (finished.state, world.github.reactions) == ("ignored", [])
+    assert (finished.state, reactions(world)) == ("ignored", [])
     assert "is switched off by" in (finished.reason or "")
 
 
@@ -290,8 +303,8 @@ def app_settings() -> Settings:
     )
 
 
-def test_check_that_a_person_runs_again_requests_a_full_review(make_world: MakeWorld) -> None:
-    world = make(make_world, given=app_settings())
+def test_check_that_a_person_runs_again_requests_a_full_review(make_stand_in: MakeStandIn) -> None:
+    world = make(make_stand_in, given=app_settings())
     receive_push(world)  # the commit of a fork, of whose pull request the check has no number
     assert world.finish().state == "done"
     assert world.receive("check_run", check_run(), guid="rerun") == "queued"
@@ -304,8 +317,8 @@ def test_check_that_a_person_runs_again_requests_a_full_review(make_world: MakeW
     assert msgspec.json.decode(lease.body)["hls"] == {"review": "full"}
 
 
-def test_check_of_another_commit_requests_no_review(make_world: MakeWorld) -> None:
-    world = make(make_world, given=app_settings())
+def test_check_of_another_commit_requests_no_review(make_stand_in: MakeStandIn) -> None:
+    world = make(make_stand_in, given=app_settings())
     world.receive("check_run", check_run(sha="c" * 40, numbers=(2,)), guid="rerun")
     reason = (
         "no review was requested: the check is that of cccccccccc, and pull request 2 has a newer"
@@ -332,6 +345,7 @@ IN_THREAD = LedgerEntry(
     number=1,
     raised=1,
 )
+BOT = {"login": HLS.login, "id": HLS.id, "type": "Bot"}
 IN_SUMMARY = replace(IN_THREAD, key="b" * 16, comment_id=None, number=2)
 
 
@@ -339,18 +353,18 @@ OPEN_AGAIN = "Finding 1 is open again: octocat took its dismissal back."
 
 
 def make_reviewed(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
     *,
     state: FindingState = "open",
-    octocat: RepositoryPermission = "write",
+    octocat: Permission = "write",
     dismissals: tuple[str, ...] = (),
     void: tuple[str, ...] = (),
     given: Settings | None = None,
-) -> World:
+) -> StandInWorld:
     """A world in which HLS has raised two findings on pull request 2; the first one has a review
     comment.
     """
-    world = make(make_world, given=given, octocat=octocat)
+    world = make(make_stand_in, given=given, octocat=octocat)
     receive_push(world, guid="first")
     lease = world.claim()
     assert lease.repository_id is not None
@@ -361,10 +375,29 @@ def make_reviewed(
     ref = ConversationRef(lease.repository_id, HLS.login, 2)
     world.store.checkpoints.save(lease, ReviewChange(ref, record))
     world.store.queue.finish(lease, End("done", ""), took_s=0)
+    add_to_thread(world, f"Logs it\n\n<!-- hls:finding {IN_THREAD.key} -->", by=BOT, id=900)
     return world
 
 
-def dismissals(world: World) -> list[tuple[str, ...]]:
+def add_to_thread(world: StandInWorld, body: str, *, by: Mapping[str, Any], **known: Any) -> None:
+    """Add a comment to the thread of the first finding, as its author does."""
+    line = {"path": "area.py", "side": "RIGHT", "line": 2, "diff_hunk": PATCH}
+    comment = {**line, "body": body, "user": by, "pull_request_review_id": known["id"] + 50}
+    payload = in_thread("created", comment={**comment, **known})
+    world.github.seed_event("pull_request_review_comment", payload)
+
+
+def thread_replies(world: StandInWorld) -> list[str]:
+    """What HLS replied in the thread of the first finding."""
+    comments = world.github.conversation(2).review_comments()
+    return [
+        visible_text(comment["body"])
+        for review, comment in comments
+        if review.author.login == HLS.login and comment.get("in_reply_to_id") == 900
+    ]
+
+
+def dismissals(world: StandInWorld) -> list[tuple[str, ...]]:
     """What the next review reads of the findings, in the order of their numbers."""
     lease = world.claim()
     ledger = world.store.repositories.history(lease.repository_id, HLS.login).review(2).ledger
@@ -385,58 +418,58 @@ def in_thread(
 
 
 def reply(
-    world: World, body: str, *, thread: int | None = 900, action: str = "created", **known: Any
+    world: StandInWorld, body: str, *, thread: int | None = 900, guid: str = "reply", **known: Any
 ) -> Ended:
-    payload = in_thread(action, **known)
-    said = {"id": 901, "body": body, "user": payload["sender"], "author_association": "OWNER"}
-    payload["comment"] = {**said, "in_reply_to_id": thread}
-    assert world.receive("pull_request_review_comment", payload, guid="reply") == "queued"
+    payload = in_thread("created", **known)
+    written = {"id": 901, "body": body, "user": payload["sender"], "author_association": "OWNER"}
+    payload["comment"] = {**written, "in_reply_to_id": thread, "pull_request_review_id": 951}
+    assert world.receive("pull_request_review_comment", payload, guid=guid) == "queued"
     return world.finish()
 
 
-def resolve(world: World, action: str = "resolved", *, thread: int = 900, **known: Any) -> Ended:
-    comments = [
-        {"id": thread, "body": "Logs it", "user": {"login": HLS.login, "id": 1, "type": "Bot"}}
-    ]
+def resolve(
+    world: StandInWorld, action: str = "resolved", *, thread: int = 900, **known: Any
+) -> Ended:
+    comments = [{"id": thread, "body": "Logs it", "user": BOT}]
     payload = in_thread(action, thread={"node_id": "T", "comments": comments}, **known)
     assert world.receive("pull_request_review_thread", payload, guid="thread") == "queued"
     return world.finish()
 
 
-def test_finding_is_dismissed_by_its_number(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world)
+def test_finding_is_dismissed_by_its_number(make_stand_in: MakeStandIn) -> None:
+    world = make_reviewed(make_stand_in)
     finished = command(world, "/dismiss 2")
     assert (finished.reason or "").startswith(
         "octocat dismissed finding 2; reacted with +1; a review of what is new was requested"
         " (delivery "
     )
-    assert (world.github.reactions, world.github.reacted_in) == ([(77, "+1")], ["conversation"])
+    assert reactions(world) == [(77, "+1")]
     assert requested(world) == [("queued", "requested:conclude:command", "synchronize")]
     assert dismissals(world) == [(), ("command command by octocat",)]
 
 
-def test_command_without_a_known_number_is_not_possible(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world)
+def test_command_without_a_known_number_is_not_possible(make_stand_in: MakeStandIn) -> None:
+    world = make_reviewed(make_stand_in)
     finished = command(world, "/dismiss 9")
     reason = "nothing was changed: no finding has the number 9; our comment lists the numbers"
     assert (finished.state, finished.reason) == ("done", f"reacted with confused; {reason}")
-    assert (world.github.reactions, requested(world)) == ([(77, "confused")], [])
+    assert (reactions(world), requested(world)) == ([(77, "confused")], [])
 
 
-def test_undismiss_takes_a_dismissal_back_by_its_number(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world, state="dismissed", dismissals=("thumbs down by octocat",))
+def test_undismiss_takes_a_dismissal_back_by_its_number(make_stand_in: MakeStandIn) -> None:
+    world = make_reviewed(make_stand_in, state="dismissed", dismissals=("thumbs down by octocat",))
     finished = command(world, "/undismiss 1")
     assert (finished.reason or "").startswith(
         "octocat took the dismissal of finding 1 back; replied in a review thread; reacted with +1"
     )
-    assert world.github.replies == {(900, "open-command"): OPEN_AGAIN}
-    assert world.github.reactions == [(77, "+1")]
+    assert thread_replies(world) == [OPEN_AGAIN]
+    assert reactions(world) == [(77, "+1")]
     assert requested(world) == [("queued", "requested:conclude:command", "synchronize")]
     assert dismissals(world)[0] == ("thumbs down by octocat", "undismissed command by octocat")
 
 
-def test_undismiss_of_an_open_finding_is_not_possible(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world)
+def test_undismiss_of_an_open_finding_is_not_possible(make_stand_in: MakeStandIn) -> None:
+    world = make_reviewed(make_stand_in)
     finished = command(world, "/undismiss 2")
     assert (
         finished.reason == "reacted with confused; nothing was changed: finding 2 is not dismissed"
@@ -444,46 +477,43 @@ def test_undismiss_of_an_open_finding_is_not_possible(make_world: MakeWorld) -> 
     assert requested(world) == []
 
 
-def test_undismiss_in_a_thread_needs_no_number(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world, state="dismissed", dismissals=("reply 1 by octocat",))
+def test_undismiss_in_a_thread_needs_no_number(make_stand_in: MakeStandIn) -> None:
+    world = make_reviewed(make_stand_in, state="dismissed", dismissals=("reply 1 by octocat",))
     reply(world, "/undismiss")
-    assert (world.github.reactions, world.github.replies) == (
-        [(901, "+1")],
-        {(900, "open-reply"): OPEN_AGAIN},
-    )
+    assert (reactions(world), thread_replies(world)) == ([(901, "+1")], [OPEN_AGAIN])
     assert dismissals(world)[0] == ("reply 1 by octocat", "undismissed reply by octocat")
 
 
 @pytest.mark.parametrize("body", ["/dismiss", "/dismiss 1", "/dismiss: it\u2019s a test key"])
-def test_dismiss_in_a_thread_needs_no_number(make_world: MakeWorld, body: str) -> None:
-    world = make_reviewed(make_world)
+def test_dismiss_in_a_thread_needs_no_number(make_stand_in: MakeStandIn, body: str) -> None:
+    world = make_reviewed(make_stand_in)
     finished = reply(world, body)
     assert (finished.reason or "").startswith("octocat dismissed finding 1; reacted with +1; ")
-    assert world.github.reactions == [(901, "+1")]
+    assert reactions(world) == [(901, "+1")]
     assert dismissals(world)[0] == ("command reply by octocat",)
 
 
 @pytest.mark.parametrize("name", ["dismiss", "undismiss"])
 def test_number_of_another_finding_in_a_thread_gets_one_sentence(
-    make_world: MakeWorld, name: str
+    make_stand_in: MakeStandIn, name: str
 ) -> None:
-    world = make_reviewed(make_world)
+    world = make_reviewed(make_stand_in)
     reply(world, f"/{name} 2")
     text = f"This is the thread of finding 1: write `/{name} 2` outside of it."
-    assert world.github.replies == {(900, "other-reply"): text}
-    assert (world.github.reactions, requested(world)) == ([(901, "confused")], [])
+    assert thread_replies(world) == [text]
+    assert (reactions(world), requested(world)) == ([(901, "confused")], [])
 
 
 @pytest.mark.parametrize("by", ["mona", "octocat"])
 def test_objection_of_another_writer_opens_a_dismissed_finding(
-    make_world: MakeWorld, by: str
+    make_stand_in: MakeStandIn, by: str
 ) -> None:
-    world = make_reviewed(make_world, state="dismissed", dismissals=(f"reply 1 by {by}",))
+    world = make_reviewed(make_stand_in, state="dismissed", dismissals=(f"reply 1 by {by}",))
     reply(world, "No, please fix this.")
     if by == "octocat":
-        assert (world.github.reactions, world.github.replies) == ([], {})
+        assert (reactions(world), thread_replies(world)) == ([], [])
         return
-    assert world.github.replies == {(900, "open-reply"): OPEN_AGAIN}
+    assert thread_replies(world) == [OPEN_AGAIN]
     assert dismissals(world)[0] == ("reply 1 by mona", "undismissed reply by octocat")
 
 
@@ -492,129 +522,126 @@ def test_objection_of_another_writer_opens_a_dismissed_finding(
     ("mona", "void"), [("write", ()), ("read", ()), ("write", ("reply 1 by mona",))]
 )
 def test_dismissal_that_no_review_has_read_is_taken_back(
-    make_world: MakeWorld, body: str, mona: RepositoryPermission, void: tuple[str, ...]
+    make_stand_in: MakeStandIn, body: str, mona: Permission, void: tuple[str, ...]
 ) -> None:
-    world = make_reviewed(make_world, void=void)
-    world.github.permissions["mona"] = mona
-    give_thread(world, "Won't fix.", by="mona")
+    world = make_reviewed(make_stand_in, void=void)
+    world.github.permit("mona", mona)
+    mona_account = {"login": "mona", "id": 6, "type": "User"}
+    add_to_thread(world, "Won't fix.", by=mona_account, id=910, in_reply_to_id=900)
     reply(world, body)
     if mona == "read" or void:
-        assert world.github.replies == {}
+        assert thread_replies(world) == []
         return
-    assert world.github.replies == {(900, "open-reply"): OPEN_AGAIN}
+    assert thread_replies(world) == [OPEN_AGAIN]
     assert dismissals(world)[0] == ("undismissed reply by octocat",)
 
 
-def test_unresolving_opens_a_dismissed_finding(make_world: MakeWorld) -> None:
+def test_unresolving_opens_a_dismissed_finding(make_stand_in: MakeStandIn) -> None:
     dismissed = ("resolved by mona", "reply 1 by mona")
-    world = make_reviewed(make_world, state="dismissed", dismissals=dismissed)
+    world = make_reviewed(make_stand_in, state="dismissed", dismissals=dismissed)
     resolve(world, "unresolved")
-    assert world.github.replies == {(900, "open-thread"): OPEN_AGAIN}
+    assert thread_replies(world) == [OPEN_AGAIN]
     assert requested(world) == [("queued", "requested:conclude:thread", "synchronize")]
     assert dismissals(world)[0] == (*dismissed, "undismissed thread by octocat")
 
 
-def test_other_commands_work_in_a_thread_of_hls(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world)
+def test_other_commands_work_in_a_thread_of_hls(make_stand_in: MakeStandIn) -> None:
+    world = make_reviewed(make_stand_in)
     assert reply(world, "/review full").state == "done"
-    assert world.github.reactions == [(901, "eyes")]
+    assert reactions(world) == [(901, "eyes")]
     assert requested(world) == [("queued", "requested:review:reply", "synchronize")]
 
 
 @pytest.mark.parametrize("fail_on", ["high", "critical", None])
 @pytest.mark.parametrize("body", ["/dismiss", "Won't fix."])
 def test_rule_18_author_dismisses_only_a_finding_that_fails_no_check(
-    make_world: MakeWorld, body: str, fail_on: Severity | None
+    make_stand_in: MakeStandIn, body: str, fail_on: Severity | None
 ) -> None:
     given = settings().model_copy(update={"review": Review(fail_on=fail_on)})
-    world = make_reviewed(make_world, given=given)
-    world.github.permissions["Codertocat"] = "read"
+    world = make_reviewed(make_stand_in, given=given)
+    world.github.permit("Codertocat", "read")
     finished = reply(world, body, by="Codertocat")
     if fail_on == "high":
         reason = "Codertocat has the permission read, and commands need write permission"
         assert (finished.state, finished.reason) == ("ignored", reason)
-        assert (world.github.reactions, requested(world)) == ([], [])
+        assert (reactions(world), requested(world)) == ([], [])
         return
-    assert world.github.reactions == [(901, "+1")]
+    assert reactions(world) == [(901, "+1")]
     assert requested(world) == [("queued", "requested:conclude:reply", "synchronize")]
 
 
 @pytest.mark.parametrize("body", ["/review", "/stop", "No, please fix this."])
 def test_rule_18_author_gives_no_other_command_in_a_thread(
-    make_world: MakeWorld, body: str
+    make_stand_in: MakeStandIn, body: str
 ) -> None:
-    world = make_reviewed(make_world, state="dismissed", dismissals=("reply 1 by octocat",))
-    world.github.permissions["Codertocat"] = "read"
+    world = make_reviewed(make_stand_in, state="dismissed", dismissals=("reply 1 by octocat",))
+    world.github.permit("Codertocat", "read")
     finished = reply(world, body, by="Codertocat")
     reason = "Codertocat has the permission read, and commands need write permission"
     assert (finished.state, finished.reason) == ("ignored", reason)
 
 
-def test_reply_in_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world)
+def test_reply_in_a_thread_of_hls_concludes_the_check(make_stand_in: MakeStandIn) -> None:
+    world = make_reviewed(make_stand_in)
     finished = reply(world, "Won't fix.")
     assert (finished.reason or "").startswith(
         "reacted with +1; a review of what is new was requested (delivery "
     )
-    assert (world.github.reactions, world.github.reacted_in) == ([(901, "+1")], ["thread"])
+    assert reactions(world) == [(901, "+1")]
+    assert "POST /pulls/comments/901/reactions" in world.github.calls
     assert requested(world) == [("queued", "requested:conclude:reply", "synchronize")]
     lease = world.claim()
     assert parse_event(lease.event, lease.guid, lease.body).requested_review == "conclude"
 
 
-def test_resolving_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world)
+def test_resolving_a_thread_of_hls_concludes_the_check(make_stand_in: MakeStandIn) -> None:
+    world = make_reviewed(make_stand_in)
     assert resolve(world).state == "done"
-    assert world.github.reactions == []
+    assert reactions(world) == []
     assert requested(world) == [("queued", "requested:conclude:thread", "synchronize")]
 
 
-def test_rule_18_person_without_write_permission_concludes_no_check(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world, octocat="read")
+def test_rule_18_person_without_write_permission_concludes_no_check(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_reviewed(make_stand_in, octocat="read")
     finished = (reply(world, "Won't fix."), resolve(world), command(world, "/dismiss 2"))
     reason = "octocat has the permission read, and commands need write permission"
     assert [(one.state, one.reason) for one in finished] == [("ignored", reason)] * 3
-    assert (world.github.reactions, requested(world)) == ([], [])
+    assert (reactions(world), requested(world)) == ([], [])
 
 
-def delete(world: World) -> Ended:
+def delete(world: StandInWorld) -> Ended:
     """octocat deletes the comment 900 of HLS."""
     payload = in_thread("deleted")
     payload["comment"] = {
         "id": 900,
         "body": f"Logs it\n\n<!-- hls:finding {'1a' * 8} -->",  # it looks like a commit
-        "user": {"login": HLS.login, "id": 1, "type": "Bot"},
+        "user": BOT,
         "author_association": "NONE",
     }
     assert world.receive("pull_request_review_comment", payload, guid="deletion") == "queued"
     return world.finish()
 
 
-def test_writer_who_deletes_the_comment_of_a_finding_dismisses_it(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world)
+def test_writer_who_deletes_the_comment_of_a_finding_dismisses_it(
+    make_stand_in: MakeStandIn,
+) -> None:
+    world = make_reviewed(make_stand_in)
     finished = delete(world)
     reason = "octocat dismissed finding 1; a review of what is new was requested"
     assert (finished.reason or "").startswith(reason)
-    assert world.github.reactions == []
+    assert reactions(world) == []
     assert requested(world) == [("queued", "requested:conclude:deletion", "synchronize")]
     assert dismissals(world) == [("deleted deletion by octocat",), ()]
 
 
 def test_deletion_by_a_person_without_write_permission_dismisses_nothing(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
 ) -> None:
-    world = make_reviewed(make_world, octocat="read")
+    world = make_reviewed(make_stand_in, octocat="read")
     finished = delete(world)
     assert (finished.state, requested(world)) == ("ignored", [])
-
-
-def give_thread(
-    world: World, *replies: str, by: str = "octocat", own: tuple[str, ...] = ()
-) -> None:
-    said = tuple(ThreadReply(by, body) for body in replies)
-    world.github.review_threads_of[2] = (
-        ReviewThread(900, "a" * 16, False, None, said, own, (), ()),
-    )
 
 
 HINT = (
@@ -624,15 +651,12 @@ HINT = (
 FAILING = settings().model_copy(update={"review": Review(fail_on="high")})
 
 
-@pytest.mark.parametrize(("own", "replies"), [((), {(900, "hint"): HINT}), (("hint",), {})])
-def test_reply_that_may_be_a_dismissal_gets_one_hint(
-    make_world: MakeWorld, own: tuple[str, ...], replies: dict[tuple[int, str], str]
-) -> None:
-    world = make_reviewed(make_world, given=FAILING)
-    give_thread(world, "By design, I guess", own=own)
-    assert reply(world, "By design, I guess").state == "done"
-    assert world.github.replies == replies
-    assert (requested(world), world.claude.asked, world.github.reactions) == ([], [], [])
+def test_reply_that_may_be_a_dismissal_gets_one_hint(make_stand_in: MakeStandIn) -> None:
+    world = make_reviewed(make_stand_in, given=FAILING)
+    for guid in ("reply 1", "reply 2"):
+        assert reply(world, f"By design, I guess, {guid}", guid=guid).state == "done"
+        assert thread_replies(world) == [HINT]
+    assert (requested(world), world.claude.asked, reactions(world)) == ([], [], [])
 
 
 @pytest.mark.parametrize(
@@ -641,50 +665,50 @@ def test_reply_that_may_be_a_dismissal_gets_one_hint(
     ids=["it is dismissed", "the person may not write"],
 )
 def test_no_hint_where_it_does_not_help(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
     state: FindingState,
-    permission: RepositoryPermission,
+    permission: Permission,
 ) -> None:
-    world = make_reviewed(make_world, state=state, octocat=permission, given=FAILING)
-    give_thread(world, "I disagree")
+    world = make_reviewed(make_stand_in, state=state, octocat=permission, given=FAILING)
     assert reply(world, "I disagree").state == "ignored"
-    assert world.github.replies == {}
+    assert thread_replies(world) == []
 
 
 @pytest.mark.parametrize("thread", [800, None])
 def test_command_in_a_review_comment_elsewhere_names_the_finding(
-    make_world: MakeWorld, thread: int | None
+    make_stand_in: MakeStandIn, thread: int | None
 ) -> None:
-    world = make_reviewed(make_world)
+    world = make_reviewed(make_stand_in)
     finished = reply(world, "/dismiss 2", thread=thread)
     assert (finished.reason or "").startswith("octocat dismissed finding 2; reacted with +1; ")
-    assert (world.github.reactions, world.github.reacted_in) == ([(901, "+1")], ["thread"])
+    assert reactions(world) == [(901, "+1")]
+    assert "POST /pulls/comments/901/reactions" in world.github.calls
 
 
-def test_reply_in_a_thread_of_somebody_else_is_no_dismissal(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world)
+def test_reply_in_a_thread_of_somebody_else_is_no_dismissal(make_stand_in: MakeStandIn) -> None:
+    world = make_reviewed(make_stand_in)
     finished = (reply(world, "Won't fix.", thread=800), resolve(world, thread=800))
     assert [one.state for one in finished] == ["ignored", "ignored"]
     assert (finished[0].reason or "").startswith(
         "pull_request_review_comment.created is not among the events of "
     )
-    assert (world.github.reactions, requested(world), world.claude.asked) == ([], [], [])
+    assert (reactions(world), requested(world), world.claude.asked) == ([], [], [])
 
 
 @pytest.mark.parametrize(("is_stored", "author"), [(True, "Codertocat"), (False, None)])
 def test_requested_review_has_the_author_of_the_pull_request(
-    make_world: MakeWorld, is_stored: bool, author: str | None
+    make_stand_in: MakeStandIn, is_stored: bool, author: str | None
 ) -> None:
     given = settings().model_copy(update={"metrics": Metrics(authors=is_stored)})
-    world = make(make_world, given=given)
+    world = make(make_stand_in, given=given)
     command(world, "/review")
     with world.store.database.reading() as connection:
         requested = select(deliveries.c.author).where(deliveries.c.event == "pull_request")
         assert connection.execute(requested).scalars().all() == [author]
 
 
-def test_draft_is_reviewed_on_request(make_world: MakeWorld) -> None:
-    world = make(make_world)
+def test_draft_is_reviewed_on_request(make_stand_in: MakeStandIn) -> None:
+    world = make(make_stand_in)
     set_pull_request(world, draft=True)
     finished = command(world, "/review")
     assert (finished.reason or "").startswith(

@@ -17,6 +17,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.settings.sections import Review
 from tests.conftest import Acts
 from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.stand_in import file_document
 from tests.engine.test_commands import (
     HEAD,
     PULL,
@@ -26,9 +27,8 @@ from tests.engine.test_commands import (
     comment,
     make,
     requested,
-    set_pull_request,
 )
-from tests.engine.world import MakeWorld, World, settings
+from tests.engine.world import MakeStandIn, StandInWorld, settings
 from tests.handlers.world import file, finding, pull_request_analysis
 
 REPLY = pull_request_analysis()
@@ -36,15 +36,15 @@ WAY_ON = "`/review` of a person with write permission continues for one more rev
 
 
 def make_limited(
-    make_world: MakeWorld,
+    make_stand_in: MakeStandIn,
     *replies: object,
     given: Settings | None = None,
     **review: float,
-) -> World:
+) -> StandInWorld:
     """A world whose pull request may cost 0.0501 USD, and whose first review is done."""
     limits = Review.model_validate({"max_usd_per_pull_request": 0.0501, **review})
     world = make(
-        make_world,
+        make_stand_in,
         *(replies or (REPLY,)),
         given=(given or settings()).model_copy(update={"review": limits}),
     )
@@ -53,26 +53,25 @@ def make_limited(
     return world
 
 
-def push(world: World, guid: str, sha: str, **more: Any) -> None:
+def push(world: StandInWorld, guid: str, sha: str, **more: Any) -> None:
     """Push a commit that changes a line."""
     payload = copy.deepcopy(dict(PULL.payload)) | {"action": "synchronize", **more}
     payload["pull_request"]["head"]["sha"] = sha
-    world.github.changed[2] = (file("area.py", f"@@ -1 +1 @@\n-a\n+{guid}"),)
-    set_pull_request(world, head={**PULL.payload["pull_request"]["head"], "sha": sha})
     assert world.receive("pull_request", payload, guid=guid) == "queued"
+    changed = file("area.py", f"@@ -1 +1 @@\n-a\n+{guid}")
+    world.github.seed_event("pull_request", payload, files=[file_document(changed)])
 
 
-def reach_limit(world: World) -> None:
+def reach_limit(world: StandInWorld) -> None:
     """Push a commit that is not reviewed."""
     push(world, "second", "2" * 40)
     world.finish()
     assert len(world.claude.asked) == 1
-    end = ": the pull request has reached its limit on cost; /review continues"
-    assert world.github.check_actions[-1].description.endswith(end)
+    assert WAY_ON in world.github.check_output("2" * 40)["summary"]
 
 
-def test_check_that_a_person_runs_again_continues(make_world: MakeWorld, acts: Acts) -> None:
-    world = make_limited(make_world, given=app_settings())
+def test_check_that_a_person_runs_again_continues(make_stand_in: MakeStandIn, acts: Acts) -> None:
+    world = make_limited(make_stand_in, given=app_settings())
     reach_limit(world)
     world.receive("check_run", check_run(sha="2" * 40, numbers=(2,)), guid="rerun")
     world.finish()
@@ -83,10 +82,10 @@ def test_check_that_a_person_runs_again_continues(make_world: MakeWorld, acts: A
 
 @pytest.mark.parametrize("text", ["/resume", "/dismiss 1"])
 def test_other_commands_of_a_writer_do_not_continue(
-    make_world: MakeWorld, acts: Acts, text: str
+    make_stand_in: MakeStandIn, acts: Acts, text: str
 ) -> None:
     found = finding(path="area.py", line=1, quote="first")
-    world = make_limited(make_world, pull_request_analysis(findings=[found]), verify=False)
+    world = make_limited(make_stand_in, pull_request_analysis(findings=[found]), verify=False)
     reach_limit(world)
     command(world, text)
     assert len(requested(world)) == 1
@@ -95,16 +94,18 @@ def test_other_commands_of_a_writer_do_not_continue(
 
 
 def test_webhook_with_the_key_of_a_requested_review_does_not_continue(
-    make_world: MakeWorld, acts: Acts
+    make_stand_in: MakeStandIn, acts: Acts
 ) -> None:
-    world = make_limited(make_world)
+    world = make_limited(make_stand_in)
     push(world, "forged", "2" * 40, hls={"review": "full"})
     assert "of the pull request allows no further call" in (world.finish().reason or "")
     assert (len(world.claude.asked), acts()) == (1, [])
 
 
-def test_redelivered_command_does_not_continue_again(make_world: MakeWorld, acts: Acts) -> None:
-    world = make_limited(make_world)
+def test_redelivered_command_does_not_continue_again(
+    make_stand_in: MakeStandIn, acts: Acts
+) -> None:
+    world = make_limited(make_stand_in)
     reach_limit(world)
     command(world, "/review")
     world.finish()
@@ -114,25 +115,25 @@ def test_redelivered_command_does_not_continue_again(make_world: MakeWorld, acts
 
 
 def test_review_that_continues_ends_at_the_limit_of_one_review(
-    make_world: MakeWorld, acts: Acts
+    make_stand_in: MakeStandIn, acts: Acts
 ) -> None:
     found = finding(path="area.py", line=1, quote="second", confidence=0.6)
     replies: list[ReplyFields] = [REPLY, pull_request_analysis(findings=[found])]
-    world = make_limited(make_world, *replies, FindingVerdicts(verdicts=[]), max_usd=0.0501)
+    world = make_limited(make_stand_in, *replies, FindingVerdicts(verdicts=[]), max_usd=0.0501)
     reach_limit(world)
     command(world, "/review")
     world.finish()  # the second look does not fit
     assert (len(world.claude.asked), len(acts())) == (2, 1)
-    summary = world.github.check_actions[-1].summary
+    summary = world.github.check_output("2" * 40)["summary"]
     assert "The findings were not verified: the pull request has reached its limit" in summary
     assert WAY_ON in summary
     assert WAY_ON in world.github.comments[2]
 
 
 def test_retry_of_a_review_that_continues_has_one_entry_and_no_second_allowance(
-    make_world: MakeWorld, acts: Acts
+    make_stand_in: MakeStandIn, acts: Acts
 ) -> None:
-    world = make_limited(make_world, REPLY, CLAUDE_DOWN, REPLY)
+    world = make_limited(make_stand_in, REPLY, CLAUDE_DOWN, REPLY)
     reach_limit(world)
     command(world, "/review")
     assert world.run() is None
@@ -143,9 +144,9 @@ def test_retry_of_a_review_that_continues_has_one_entry_and_no_second_allowance(
 
 
 def test_killed_review_that_continues_has_one_entry_and_no_second_allowance(
-    make_world: MakeWorld, acts: Acts
+    make_stand_in: MakeStandIn, acts: Acts
 ) -> None:
-    world = make_limited(make_world, max_usd=0.06)
+    world = make_limited(make_stand_in, max_usd=0.06)
     reach_limit(world)
     command(world, "/review")
 

@@ -1,4 +1,4 @@
-"""The command `/test-oracle`, with a GitHub and a mirror in memory, and a service on loopback."""
+"""The command `/test-oracle`, with a service on loopback."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ import pytest
 
 from hls_handler.analysis import ChosenTests
 from hls_handler.settings.model import OracleService
-from tests.engine.test_commands import HEAD, command, comment, make, set_pull_request
-from tests.engine.world import MakeWorld, World, settings
+from tests.engine.test_commands import (
+    HEAD,
+    command,
+    comment,
+    make,
+    reactions,
+    set_files,
+    set_pull_request,
+)
+from tests.engine.world import MakeStandIn, StandInWorld, settings
 from tests.fake_server import FakeServer, Say
 from tests.handlers.world import file
 
@@ -26,15 +34,20 @@ def chosen(*paths: str) -> ChosenTests:
 
 
 def make_changed(
-    make_world: MakeWorld, *tests: str, paths: tuple[str, ...] = ("shop/cart.py",)
-) -> World:
+    make_stand_in: MakeStandIn, *tests: str, paths: tuple[str, ...] = ("shop/cart.py",)
+) -> StandInWorld:
     """A world in which pull request 2 changes `paths`, and Claude chooses `tests` of three
     files.
     """
-    world = make(make_world, chosen(*tests), given=ON)
-    world.github.changed = {2: tuple(file(path) for path in paths)}
-    world.github.head_files = {f"{HEAD}:{path}": "" for path in (CONFIG, MAIL, CART)}
+    world = make(make_stand_in, chosen(*tests), given=ON)
+    set_files(world, *map(file, paths))
+    commit(world, CONFIG, MAIL, CART)
     return world
+
+
+def commit(world: StandInWorld, *paths: str) -> None:
+    """The head of the pull request gets these files."""
+    world.github.mirrors.commit(world.github.repository, dict.fromkeys(paths, ""), HEAD)
 
 
 @pytest.fixture
@@ -43,8 +56,8 @@ def server() -> Iterator[FakeServer]:
         yield fake
 
 
-def make_served(make_world: MakeWorld, server: FakeServer, *says: Say) -> World:
-    world = make_changed(make_world)
+def make_served(make_stand_in: MakeStandIn, server: FakeServer, *says: Say) -> StandInWorld:
+    world = make_changed(make_stand_in)
     world.settings = ON.model_copy(
         update={"test_oracle": OracleService(url=f"{server.url}/choose")}
     )
@@ -52,10 +65,10 @@ def make_served(make_world: MakeWorld, server: FakeServer, *says: Say) -> World:
     return world
 
 
-def test_claude_chooses_listed_tests_and_others_are_dropped(make_world: MakeWorld) -> None:
-    world = make_changed(make_world, CART, CONFIG, "tests/test_invented.py")
+def test_claude_chooses_listed_tests_and_others_are_dropped(make_stand_in: MakeStandIn) -> None:
+    world = make_changed(make_stand_in, CART, CONFIG, "tests/test_invented.py")
     finished = command(world, "/test-oracle")
-    assert (finished.state, finished.reason, world.github.reactions) == (
+    assert (finished.state, finished.reason, reactions(world)) == (
         "done",
         "commented",
         [(77, "eyes")],
@@ -66,15 +79,13 @@ def test_claude_chooses_listed_tests_and_others_are_dropped(make_world: MakeWorl
         f"\n{CART}\n{MAIL}\n</untrusted" in asked.task,
     ) == (True, True)
     text = world.github.comments[2]
-    assert text.startswith(
-        f"Tests to run for this change:\n\n- `{CART}`: It covers the cart.\n\n***\n"
-    )
+    assert text == f"Tests to run for this change:\n\n- `{CART}`: It covers the cart."
 
 
-def test_nearest_tests_are_listed_and_the_others_counted(make_world: MakeWorld) -> None:
-    world = make_changed(make_world, paths=tuple(f"shop/{number}.py" for number in range(201)))
+def test_nearest_tests_are_listed_and_the_others_counted(make_stand_in: MakeStandIn) -> None:
+    world = make_changed(make_stand_in, paths=tuple(f"shop/{number}.py" for number in range(201)))
     names = [*(f"a/test_{number:03}.py" for number in range(400)), "tests/shop/test_cart.py"]
-    world.github.head_files = {f"{HEAD}:{name}": "" for name in names}
+    commit(world, *names)
     command(world, "/test-oracle")
     (asked,) = world.claude.asked
     assert "\ntests/shop/test_cart.py\na/test_000.py\n" in asked.task
@@ -87,18 +98,19 @@ def test_nearest_tests_are_listed_and_the_others_counted(make_world: MakeWorld) 
     )
 
 
-def test_paths_fit_into_the_budget_of_a_prompt(make_world: MakeWorld) -> None:
-    world = make_changed(make_world)
+def test_paths_fit_into_the_budget_of_a_prompt(make_stand_in: MakeStandIn) -> None:
+    world = make_changed(make_stand_in)
     world.settings = settings(features={"test_oracle": True}, claude={"input_tokens": 2_000})
-    world.github.head_files = {f"{HEAD}:tests/{number}/{'x' * 2_000}": "" for number in range(9)}
+    folder = "/".join(["x" * 200] * 10)
+    commit(world, *[f"tests/{number}/{folder}" for number in range(9)])
     command(world, "/test-oracle")
-    assert world.claude.asked[0].task.count("x" * 2_000) == 1
+    assert world.claude.asked[0].task.count(folder) == 1
 
 
-def test_without_the_mirror_only_changed_tests_are_considered(make_world: MakeWorld) -> None:
-    world = make_changed(make_world, CART)
-    world.github.no_mirror, world.github.head_files = "mirror.enabled is false", {}
-    world.github.changed = {2: (file(CART), file(MAIL, status="removed"), file("shop/cart.py"))}
+def test_without_the_mirror_only_changed_tests_are_considered(make_stand_in: MakeStandIn) -> None:
+    world = make_changed(make_stand_in, CART)
+    world.github.mirrors.is_enabled = False
+    set_files(world, file(CART), file(MAIL, status="removed"), file("shop/cart.py"))
     command(world, "/test-oracle")
     assert "\nTest files:\n<untrusted" in world.claude.asked[0].task
     assert world.claude.asked[0].task.count(MAIL) == 1  # among the changed files
@@ -107,12 +119,12 @@ def test_without_the_mirror_only_changed_tests_are_considered(make_world: MakeWo
         f"- `{CART}`: It covers the cart.\n\nHLS has no mirror of the repository, so only tests"
         " that this" in text
     )
-    assert "were considered: mirror.enabled is false.\n" in text
+    assert "were considered: mirror.enabled is false." in text
 
 
-def test_repository_without_tests_costs_no_call(make_world: MakeWorld) -> None:
-    world = make_changed(make_world)
-    world.github.head_files = {f"{HEAD}:{CONFIG}": ""}
+def test_repository_without_tests_costs_no_call(make_stand_in: MakeStandIn) -> None:
+    world = make_changed(make_stand_in)
+    commit(world, CONFIG)
     assert command(world, "/test-oracle").reason == "there is no test file; commented"
     assert (world.claude.asked, world.github.comments[2][:30]) == (
         [],
@@ -120,8 +132,10 @@ def test_repository_without_tests_costs_no_call(make_world: MakeWorld) -> None:
     )
 
 
-def test_service_is_asked_in_place_of_claude(make_world: MakeWorld, server: FakeServer) -> None:
-    world = make_served(make_world, server, Say(body={"status": "ok"}), Say(body=ANSWER))
+def test_service_is_asked_in_place_of_claude(
+    make_stand_in: MakeStandIn, server: FakeServer
+) -> None:
+    world = make_served(make_stand_in, server, Say(body={"status": "ok"}), Say(body=ANSWER))
     assert (
         command(world, "/test-oracle").reason
         == "the service of test_oracle.url was asked; commented"
@@ -139,10 +153,7 @@ def test_service_is_asked_in_place_of_claude(make_world: MakeWorld, server: Fake
         "Tests to run for this change, chosen by a service:\n\n- `//shop:cart`: Covers "
     )
     assert "@mona" not in text
-    assert (world.claude.asked, [call for call in world.github.calls if "list_files" in call]) == (
-        [],
-        [],
-    )
+    assert world.claude.asked == []
 
 
 @pytest.mark.parametrize(
@@ -156,16 +167,17 @@ def test_service_is_asked_in_place_of_claude(make_world: MakeWorld, server: Fake
     ids=["error", "redirect", "other success", "no response"],
 )
 def test_comment_says_that_the_service_does_not_answer(
-    make_world: MakeWorld, server: FakeServer, said: Say, why: str
+    make_stand_in: MakeStandIn, server: FakeServer, said: Say, why: str
 ) -> None:
-    world = make_served(make_world, server, said)
+    world = make_served(make_stand_in, server, said)
     reason = (
         f"the service of test_oracle.url was not asked, because of its /health: {why}; commented"
     )
     assert command(world, "/test-oracle").reason == reason
     assert server.calls == ["GET /choose/health"]
-    assert world.github.comments[2].startswith(
-        "The service that chooses tests does not answer, so none were chosen.\n"
+    assert (
+        world.github.comments[2]
+        == "The service that chooses tests does not answer, so none were chosen."
     )
 
 
@@ -180,34 +192,34 @@ def test_comment_says_that_the_service_does_not_answer(
     ids=["error", "no JSON", "other JSON", "long"],
 )
 def test_comment_says_that_the_answer_of_the_service_cannot_be_used(
-    make_world: MakeWorld, server: FakeServer, said: Say, why: str
+    make_stand_in: MakeStandIn, server: FakeServer, said: Say, why: str
 ) -> None:
-    world = make_served(make_world, server, Say(), said)
+    world = make_served(make_stand_in, server, Say(), said)
     finished = command(world, "/test-oracle")
     assert (finished.state, finished.reason) == ("done", f"test_oracle.url: {why}; commented")
-    said_so = "The answer of the service that chooses tests cannot be used, so none were chosen.\n"
-    assert world.github.comments[2].startswith(said_so)
+    text = "The answer of the service that chooses tests cannot be used, so none were chosen."
+    assert world.github.comments[2] == text
     assert world.claude.asked == []
 
 
 @pytest.mark.parametrize("text", ["/test-oracle", "/cherry-pick Release/1.2"])
 def test_command_is_that_of_another_bot_unless_settings_switch_it_on(
-    make_world: MakeWorld, text: str
+    make_stand_in: MakeStandIn, text: str
 ) -> None:
-    world = make(make_world)
+    world = make(make_stand_in)
     assert world.receive("issue_comment", comment(text), guid="command") == "ignored"
     assert world.github.calls == []
 
 
-def test_closed_pull_request_is_not_tested(make_world: MakeWorld) -> None:
-    world = make_changed(make_world, CART)
+def test_closed_pull_request_is_not_tested(make_stand_in: MakeStandIn) -> None:
+    world = make_changed(make_stand_in, CART)
     set_pull_request(world, state="closed")
     assert "is closed" in (command(world, "/test-oracle").reason or "")
     assert (world.claude.asked, world.github.comments) == ([], {})
 
 
-def test_help_lists_the_command_where_settings_switch_it_on(make_world: MakeWorld) -> None:
-    world = make_changed(make_world)
+def test_help_lists_the_command_where_settings_switch_it_on(make_stand_in: MakeStandIn) -> None:
+    world = make_changed(make_stand_in)
     command(world, "/help")
     assert (
         "| `/test-oracle` | say which tests to run for the change |\n| `/help` |"
