@@ -67,7 +67,9 @@ def _client(_thread: int) -> tuple[GithubApi, StandInTransport]:
 
 
 class StandIn(Github):
-    """The real client of one repository, for the thread that creates it. Its properties are what GitHub shows of HLS's writes."""
+    """The real client of one repository, for the thread that creates it. Its properties are what
+    GitHub shows of the writes of HLS.
+    """
 
     def __init__(self, state: State, repository: str = "Codertocat/Hello-World") -> None:
         api, self._transport = _client(get_ident())
