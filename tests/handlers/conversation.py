@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hls_handler.analysis import ReplyFields, UnusableReply
-from hls_handler.engine.active_config import ChosenAccount
-from hls_handler.engine.pipeline import run_delivery
 from hls_handler.errors import HlsError
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.sandbox import shapes
@@ -24,7 +22,7 @@ from hls_handler.sandbox.state import State
 from hls_handler.settings.sections import Repository
 from tests.engine.fakes import HLS
 from tests.engine.stand_in import StandIn, visible_text
-from tests.engine.world import World
+from tests.engine.world import StandInWorld
 from tests.handlers.events import LOG
 
 REPOSITORY = "octo/hello"
@@ -210,8 +208,7 @@ def _do_nothing() -> None: ...
 class Home:
     """The repository octo/hello in the stand-in GitHub, with HLS and a scripted Claude."""
 
-    world: World
-    state: State
+    world: StandInWorld
     client: StandIn
     owner: Mapping[str, Any] = field(default_factory=lambda: ORGANIZATION)
     deliveries: int = 0
@@ -236,6 +233,10 @@ class Home:
             act()
 
         self.world.claude.on_call = act_once
+
+    @property
+    def state(self) -> State:
+        return self.client.state
 
     @property
     def fallback(self) -> Talk:
@@ -302,7 +303,6 @@ class Home:
 
     def send(self, event: str, action: str | None, by: str = "mona", **objects: Any) -> str:
         """Store the objects of an event, process it, and return how it ended."""
-        self.seed(event, action, by, **objects)
         self.deliveries += 1
         guid = f"{self.deliveries}"
         payload = self._payload(action, by, objects)
@@ -315,11 +315,7 @@ class Home:
 
     def process(self) -> None:
         """Process the next delivery that is due."""
-        account = ChosenAccount(self.client, HLS)
-        tools = replace(
-            self.world.tools(), github=self.client, choose_account=lambda _id, _number: account
-        )
-        run_delivery(self.world.claim(), tools)
+        self.world.run()
 
     def _payload(self, action: str | None, by: str, objects: Mapping[str, Any]) -> dict[str, Any]:
         repository = {**HOME, "owner": self.owner}
@@ -327,14 +323,14 @@ class Home:
         return given if action is None else {"action": action, **given}
 
 
-def open_home(world: World, **entry: Any) -> Home:
+def open_home(world: StandInWorld, **entry: Any) -> Home:
     """Open octo/hello; `entry` are keys of its settings."""
     post_to = {"release": FALLBACK_ISSUE, "workflow_run": FALLBACK_ISSUE}
     comments = {"post_to": post_to, **entry.pop("comments", {})}
     known = {"name": REPOSITORY, "events": EVENTS, "comments": comments, **entry}
     repositories = (Repository.model_validate(known),)
     world.settings = world.settings.model_copy(update={"repositories": repositories})
-    state = State(me=Account(HLS.login, HLS.id, HLS.type))
-    home = Home(world, state, StandIn(state, REPOSITORY))
+    world.github = StandIn(State(me=Account(HLS.login, HLS.id, HLS.type)), REPOSITORY)
+    home = Home(world, world.github)
     home.seed("issues", "opened", issue={"number": FALLBACK_ISSUE, "title": "Events"})
     return home
