@@ -70,12 +70,3 @@ def test_reply_from_the_cache_cost_nothing(store: Storage) -> None:
     found = store.analyses.get("g1", 0)
     assert found is not None
     assert (found.input_tokens, found.output_tokens, found.cost_usd) == (0, 0, 0.0)
-
-
-def test_only_the_newest_reply_of_a_step_is_an_analysis(store: Storage) -> None:
-    lease = begin(store, "g1")
-    for answer in ("first", "second"):
-        reply = ANSWER.model_copy(update={"answer": answer})
-        record_reply(store, lease, Reply("b@2", "issue_response", reply, Usage("m")))
-    page = store.analyses.find(AnalysisSearch())
-    assert [row.reply["answer"] for row in page.rows] == ["second"]

@@ -79,16 +79,6 @@ def test_call_that_began_is_counted_with_an_estimate_until_its_usage_is_known(
     assert (row.cost_usd or 0, row.output_tokens or 0) == (cost / 1_000_000, tokens[1])
 
 
-def test_calls_are_in_order_although_the_clock_was_set_back(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "g1")
-    for index in (0, 1):
-        store.calls.end(
-            lease, start_call(store, lease, index=index), outcome="ok", usage=None, error=None
-        )
-        skew.advance(seconds=-1)
-    assert [call.index for call in store.calls.calls_of("g1")] == [0, 1]
-
-
 def test_unavailable_calls_do_not_use_the_budget(store: Storage) -> None:
     lease = begin(store, "g1")
     for outcome in ("unavailable", "failed", "unavailable"):
@@ -156,18 +146,6 @@ def test_waiting_delivery_is_counted_once_in_the_budget(store: Storage) -> None:
     assert len(waits) == 1
 
 
-def test_delivery_that_ends_leaves_its_place_in_the_budget(store: Storage) -> None:
-    start_call(store, begin(store, "g1"), calls_per_hour=1)
-    waiting = begin(store, "g2")
-    with pytest.raises(Postponed) as first:
-        start_call(store, waiting, calls_per_hour=1)
-    store.queue.reschedule(waiting, at=store.now(), reason="waits", failed=False, counts=False)
-    store.queue.finish(claim(store), End("ignored", "stopped"), took_s=None)
-    with pytest.raises(Postponed) as second:
-        start_call(store, begin(store, "g3"), calls_per_hour=1)
-    assert second.value.at == first.value.at
-
-
 def test_failed_call_lasted_until_its_end(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
     call = start_call(store, lease)
@@ -211,16 +189,6 @@ def test_settled_totals_contain_a_call_whose_end_was_not_stored(store: Storage, 
     start_call(store, begin(store, "g1"), estimate=USAGE)
     skew.advance(hours=1.1)
     assert store.statistics.totals(settled=True) == store.statistics.totals()
-
-
-def test_budget_frees_after_an_hour(store: Storage, skew: Skew) -> None:
-    first = begin(store, "g1")
-    start_call(store, first, calls_per_hour=1)
-    assert store.calls.count_last_hour() == 1
-    skew.advance(minutes=60)
-    assert store.calls.count_last_hour() == 0
-    start_call(store, claim(store), calls_per_hour=1)
-    assert store.calls.count_last_hour() == 1
 
 
 def test_cost_of_a_prompt_is_unknown_without_price_or_end_and_zero_if_claude_did_not_accept_the_call(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import pytest
-
 from hls_handler.deliveries import End, Lease
 from hls_handler.github.labels import LabelOrigin
 from hls_handler.handlers.reader import Correction
@@ -19,7 +17,7 @@ from hls_handler.store.corrections import (
     feedback_in,
 )
 from hls_handler.store.numbers import sum_labels
-from tests.queue.builders import Skew, accept, begin, claim, ignored, open_history, queued
+from tests.queue.builders import Skew, accept, begin, ignored, open_history
 
 PROMPT = "issues/analyze@3f9c2a"
 GROUPS = {
@@ -125,37 +123,6 @@ def test_removal_by_the_bot_is_no_correction(store: Storage, skew: Skew) -> None
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 0)
 
 
-def test_change_before_the_label_was_set_is_no_correction(store: Storage, skew: Skew) -> None:
-    opened = begin(store, "g1", number=7)
-    accept(store, queued("g2", number=7))
-    skew.advance(seconds=1)
-    set_labels(store, opened, "priority-high")
-    store.queue.finish(opened, End("done", ""), took_s=1)
-    assert record_change(store, claim(store)) == CorrectionResult(0, ())
-
-
-def test_change_of_a_label_older_than_a_month_is_no_correction(store: Storage, skew: Skew) -> None:
-    set_bug_and_priority(store, skew)
-    skew.advance(days=29)
-    lease = begin_later(store, "g2")
-    record_change(store, lease, "bug")
-    store.queue.finish(lease, End("done", ""), took_s=1)
-    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
-    skew.advance(days=1)
-    assert record_change(
-        store, begin_later(store, "g3"), "bug", "priority-high"
-    ) == CorrectionResult(0, ())
-    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
-
-
-def test_labels_without_origin_are_not_counted(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "g1", number=7)
-    set_labels(store, lease, "bug", "priority-high", origins={})
-    skew.advance(seconds=1)
-    assert record_current(store, lease) == CorrectionResult(0, ())
-    assert feedback(store) == {}
-
-
 def test_record_current_ignores_labels_after_a_change_by_a_bot(store: Storage, skew: Skew) -> None:
     set_bug_and_priority(store, skew)
     lease = begin_later(store)
@@ -164,17 +131,6 @@ def test_record_current_ignores_labels_after_a_change_by_a_bot(store: Storage, s
     assert record_change(store, lease, "bug") == CorrectionResult(
         1, (replace(HIGH, corrected_to=""),)
     )
-
-
-@pytest.mark.parametrize("other", [{"number": 8}, {"reason_kind": "own account"}])
-def test_change_by_a_bot_elsewhere_has_no_effect(
-    store: Storage, skew: Skew, other: dict[str, object]
-) -> None:
-    set_bug_and_priority(store, skew)
-    lease = begin_later(store)
-    plain = {"number": 7, "action": "unlabeled", "reason_kind": "other bot"}
-    accept(store, ignored("bot", **(plain | other)))
-    assert record_current(store, lease, "bug").changed == (replace(HIGH, corrected_to=""),)
 
 
 def test_corrections_returns_one_for_each_issue_newest_first(store: Storage, skew: Skew) -> None:

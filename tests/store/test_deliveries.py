@@ -31,20 +31,6 @@ def test_find_accepts_a_guid_or_its_unique_prefix(
     assert (row.guid if row else None) == guid
 
 
-def test_find_accepts_a_request_id_of_one_delivery(store: Storage) -> None:
-    accept(
-        store,
-        queued("g1", request_id="r-1"),
-        queued("g2", request_id="r-2"),
-        queued("g3", request_id="r-2"),
-    )
-    assert [row and row.guid for row in map(store.deliveries.find, ("r-1", "r-2", "r-"))] == [
-        "g1",
-        None,
-        None,
-    ]
-
-
 def test_end_is_that_of_a_finished_delivery_only(store: Storage) -> None:
     dead_letter(store, "dead")
     accept(store, ignored("ignored", reason="not enabled", settle_s=10), queued("queued"))

@@ -367,20 +367,6 @@ def test_statements_do_not_depend_on_the_number_of_repositories(filled: Storage)
     assert 0 < len([one for one in statements if one.startswith("SELECT")]) <= 10
 
 
-def test_total_adds_up_counts_and_histograms(filled: Storage) -> None:
-    total = read(filled).total
-    assert (total.name, total.done, total.dead, total.cost_usd, total.reply_cache.replies) == (
-        "total",
-        6,
-        1,
-        1.55,
-        6,
-    )
-    # of 2, 10, 20, 30, 40, 60 s
-    assert total.processing_seconds == Percentiles(6, 20.0, 55.5, 59.1)
-    assert total.first_reply_seconds == Percentiles(3, 20.0, 111.0, 118.2)  # of 10, 20, 70 s
-
-
 def test_one_repository_in_any_case(filled: Storage) -> None:
     report = read(filled, repository="Octo/Docs", has_authors=True)
     assert report.repositories == (DOCS,)
@@ -464,10 +450,3 @@ def test_workers_count_ends_replies_and_costs_by_repository_and_author(store: St
         ("hubot", 1, 0.0),
         ("mona", 2, 0.0075),
     ]
-
-
-def test_empty_store_has_no_figures(store: Storage) -> None:
-    report = read(store, has_authors=True)
-    assert (report.repositories, report.authors) == ((), ())
-    assert (report.total.processed, report.total.success_percent) == (0, None)
-    assert report.total.processing_seconds == Percentiles(0, None, None, None)

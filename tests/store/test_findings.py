@@ -65,18 +65,6 @@ def test_record_of_a_review_is_read_back(store: Storage) -> None:
     assert read(store, 8) == ReviewRecord()
 
 
-def test_later_record_replaces_states_and_adds_findings(store: Storage) -> None:
-    save(store, RECORD)
-    later = replace(
-        RECORD,
-        rounds=3,
-        ledger=(replace(OPEN, state="gone"), FIXED, STYLE, replace(OPEN, key="d" * 16)),
-    )
-    save(store, later, guid="g2")
-    found = read(store)
-    assert (found.rounds, set(found.ledger)) == (3, set(later.ledger))
-
-
 def test_findings_are_counted_by_prompt_category_and_state(store: Storage) -> None:
     save(store, RECORD)
     save(

@@ -284,9 +284,3 @@ def test_a_delivery_that_runs_again_meanwhile_keeps_its_content(store: Storage) 
         "mona",
         b'{"delivery": "g1"}',
     )
-
-
-def test_more_deliveries_than_a_transaction_has_are_forgotten(store: Storage) -> None:
-    accept(store, *(ignored(f"g{number}", sender="mona") for number in range(120)))
-    assert forget(store) == {"deliveries": 120}
-    assert counts(store) == {}

@@ -150,18 +150,6 @@ def test_budget_of_a_month_ends_with_the_month_and_includes_its_first_day(
     begin_call(store, begin(store, "g3"), given)
 
 
-def test_repositories_of_a_glob_share_a_budget_and_others_have_none(store: Storage) -> None:
-    given = with_budgets(repositories=[{"name": "octo/*", "day_usd": 0.07}])
-    first, second = begin(store, "g1", repository="octo/a"), begin(store, "g2", repository="Octo/b")
-    other = begin(store, "g3", repository="else/a")
-    spend(store, first, given)
-    with pytest.raises(
-        BudgetUsedUp, match=r"0\.0700 USD a day for octo/\* \(settings \(budgets\.repositories\[0\]"
-    ):
-        begin_call(store, second, given)
-    begin_call(store, other, given)
-
-
 def test_call_that_costs_nothing_fits_a_budget_that_is_used_up(store: Storage) -> None:
     given = with_budgets(total={"day_usd": 0.05})
     lease = begin(store, "g1")
@@ -308,15 +296,6 @@ def test_continued_delivery_exceeds_the_limit(store: Storage) -> None:
     assert [call.outcome for call in store.calls.calls_of("g2")] == ["ok", "ok"]
 
 
-def test_call_that_costs_as_much_as_a_review_may_is_held_by_the_limit_of_its_pull_request(
-    store: Storage,
-) -> None:
-    lease = begin_second(store)
-    exact = review_budget(0.05, per_pull_request=0.05)
-    with pytest.raises(PullRequestLimitReached):
-        begin_review_call(store, lease, exact)
-
-
 def test_continued_delivery_is_held_by_the_limit_of_a_review(store: Storage) -> None:
     lease = begin_second(store)
     run_review_call(store, lease, continued(0.0599))
@@ -346,16 +325,6 @@ def test_continued_delivery_waits_for_other_budgets(store: Storage) -> None:
         start_call(store, lease, estimate=ESTIMATE, review=continued(), budgets=budgets)
     with pytest.raises(Postponed):
         start_call(store, lease, estimate=ESTIMATE, review=continued(), calls_per_hour=1)
-
-
-def test_unknown_price_counts_as_nothing(store: Storage) -> None:
-    lease = begin(store, "g1", number=7)
-    for _ in range(3):
-        begin_review_call(
-            store, lease, review_budget(0.000001), estimate=Usage("llama", output_tokens=4000)
-        )
-    with pytest.raises(BudgetExceeded):
-        begin_review_call(store, lease, review_budget(0.000001))
 
 
 def test_changes_are_stored_even_if_the_call_does_not_fit(store: Storage) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hls_handler.analysis import Usage
 from hls_handler.storage import Storage
 from hls_handler.store.figures import Period, PeriodName, latest_period, percentile
-from tests.queue.builders import Skew, accept, begin, ignored, queued, start_call
+from tests.queue.builders import Skew, begin, start_call
 
 HOUR = timedelta(hours=1)
 
@@ -26,28 +26,6 @@ def half_past(store: Storage, skew: Skew) -> datetime:
 
 def count_up(store: Storage, **counts: int) -> None:
     store.queue.accept([], counts={(name, ""): number for name, number in counts.items()})
-
-
-def test_counters_are_kept_by_hour(store: Storage, skew: Skew, half_past: datetime) -> None:
-    accept(store, queued("a"), ignored("b", repository="octo/docs"))
-    skew.advance(hours=1)
-    accept(store, queued("c"), queued("a"))
-    period = Period(half_past - HOUR, half_past + 2 * HOUR, HOUR)
-    assert store.statistics.series(["stored", "outcome"], period) == {
-        ("stored", ""): (0, 2, 1),
-        ("outcome", "ignored"): (0, 1, 0),
-        ("outcome", "duplicate"): (0, 0, 1),
-    }
-
-
-def test_hour_outside_of_the_period_does_not_count(
-    store: Storage, skew: Skew, half_past: datetime
-) -> None:
-    for number in (1, 10, 100, 1000):
-        count_up(store, stored=number)
-        skew.advance(hours=1)
-    period = Period(half_past + HOUR, half_past + 3 * HOUR, 2 * HOUR)
-    assert store.statistics.series(["stored"], period) == {("stored", ""): (110,)}
 
 
 def test_call_counts_in_the_hour_in_which_it_began(

@@ -59,15 +59,6 @@ def test_reply_is_found_until_it_expires_and_a_new_one_replaces_it(
     assert ("second" in found.reply, found.cost_micro_usd) == (True, None)
 
 
-def test_reply_from_the_future_is_not_used_because_the_clock_was_set_back(
-    store: Storage, skew: Skew
-) -> None:
-    skew.advance(days=30)
-    store_reply(store, begin(store, "g1"), make_reply())
-    skew.advance(days=-30)
-    assert find(store) is None
-
-
 def test_use_of_a_cached_reply_stores_the_analysis_and_counts_what_it_saved(store: Storage) -> None:
     store_reply(store, begin(store, "g1"), make_reply())
     lease, cached = begin(store, "g2"), find(store)
@@ -88,17 +79,6 @@ def test_use_of_a_cached_reply_stores_the_analysis_and_counts_what_it_saved(stor
         ("reply_cache", "hits"): 1,
         ("reply_cache", "saved_micro_usd"): 12_300,
     }
-
-
-def test_hit_keeps_the_reply_if_that_of_the_paid_call_was_just_deleted(store: Storage) -> None:
-    paid = begin(store, "g1", sender="mona")
-    store_reply(store, paid, make_reply())
-    cached = find(store)
-    assert cached is not None
-    store.queue.finish(paid, End("dead", "locked"))
-    store.forgetting.forget(store.forgetting.find("mona"), dry_run=False)
-    store.calls.save_cached(begin(store, "g2"), cached, index=0, prompt_id=PROMPT)
-    assert [one.reply for one in replies_to(store, "g2")] == [cached.reply]
 
 
 def test_delivery_stays_while_the_cache_may_use_its_reply_or_another_delivery_shows_it(

@@ -46,16 +46,6 @@ def test_failure_saved_twice_is_stored_once(store: Storage) -> None:
     assert sorted(failure.step for failure in found) == ["Run pytest", "Run ruff"]
 
 
-def test_failures_expire_after_a_month(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "g1", number=None)
-    store.repositories.save(lease, HistoryUpdate((FAILED,)))
-    skew.advance(days=29)
-    assert store.repositories.history(lease.repository_id, "hls").failures(5, days=28) == ()
-    assert store.repositories.history(lease.repository_id, "hls").failures(5, days=30) == (FAILED,)
-    skew.advance(days=2)
-    assert store.repositories.history(lease.repository_id, "hls").failures(5, days=365) == ()
-
-
 def test_failures_are_separate_by_repository(store: Storage) -> None:
     store.repositories.save(begin(store, "g1", number=None), HistoryUpdate((FAILED,)))
     other = begin(store, "g2", number=None, repository_id=2, repository="octo/other")
@@ -192,21 +182,6 @@ def test_newer_issues_and_those_with_other_labels_hide_no_similar_one(store: Sto
     newer = [replace(one, number=one.number + 50, labels=(Label("bug"),)) for one in copies]
     save_issues(store, lease, *copies, *newer, replace(cli, number=5, labels=(Label("bug"),)))
     assert find_similar(store, lease, 50, "bug") == [5]
-
-
-def test_similar_issues_are_found_by_their_newest_text_until_they_are_closed(
-    store: Storage,
-) -> None:
-    lease = begin(store, "g1", number=7)
-    others = [
-        replace(ISSUE, number=number, title=f"Something {number}", body="Else.")
-        for number in range(60, 70)
-    ]
-    save_issues(store, lease, cart(5), cart(6), *others)
-    save_issues(
-        store, lease, replace(ISSUE, number=6, title="Dark mode", body="Please."), closed=(5,)
-    )
-    assert find_similar(store, lease, 50) == []
 
 
 def test_similar_issues_are_of_the_same_repository(store: Storage) -> None:

@@ -26,7 +26,6 @@ from tests.queue.builders import (
     claim,
     dead_letter,
     find_newer,
-    ignored,
     newest,
     queued,
     record_reply,
@@ -119,16 +118,6 @@ def test_open_deliveries_are_never_deleted(store: Storage, skew: Skew) -> None:
         "queued": "queued",
     }
     assert store.deliveries.body(leased.guid) == b'{"delivery": "running"}'
-
-
-def test_deliveries_of_every_final_state_are_deleted(store: Storage, skew: Skew) -> None:
-    for number, state in enumerate(("done", "ignored", "superseded")):
-        finish(store, state, state, number=number)
-    dead_letter(store, "dead")
-    accept(store, ignored("by the receiver"))
-    skew.advance(days=91)
-    assert delete_old(store) == 5
-    assert stored_guids(store) == set()
 
 
 def test_delete_removes_the_oldest_up_to_its_limit(store: Storage, skew: Skew) -> None:

@@ -102,18 +102,6 @@ def test_texts_of_one_name_are_stored_in_several_transactions_and_only_all_of_th
         assert (len(store.texts.load(HERE)), store.texts.versions(HERE)) == (450, {"a.md": "1"})
 
 
-def test_many_names_are_replaced(store: Storage) -> None:
-    new = [NewText(f"{number}.md", "", f"word{number}", version="1") for number in range(450)]
-    for _ in range(2):
-        store.texts.replace(HERE, [f"old{number}.md" for number in range(450)], new)
-    assert [found.name for found in store.texts.search(HERE, question_words("word449", ""))] == [
-        "449.md"
-    ]
-    assert len(store.texts.versions(HERE)) == len(store.texts.load(HERE)) == 450
-    store.texts.replace(HERE, [f"{number}.md" for number in range(449)], [])
-    assert store.texts.versions(HERE) == {"449.md": "1"}
-
-
 def index(store: Storage) -> tuple[str | None, bool]:
     found = store.texts.document_index(1, "octo/widgets")
     return found.commit, found.is_fresh
