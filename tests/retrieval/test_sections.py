@@ -85,11 +85,6 @@ def test_underline_of_a_heading_is_not_the_overline_of_the_next_one() -> None:
     assert titles("a.txt", "One\n===\nTwo\n===\nText.\nText that goes on\n===\n") == [("Two", 3, 7)]
 
 
-def test_section_of_only_a_heading_is_left_out_and_files_without_text_have_none() -> None:
-    assert titles("a.md", "# One\n\n# Two\n \n## Three\nText.\n# Four\n") == [("Two > Three", 5, 6)]
-    assert [split_sections("a.md", text) for text in ("", "\n \n", "# One\n")] == [()] * 3
-
-
 def test_long_section_is_split_between_paragraphs_and_nothing_is_lost() -> None:
     paragraphs = [
         "\n".join(f"Line {number} of {name}, {'x' * 70}" for number in range(9)) for name in "abcde"
@@ -109,15 +104,6 @@ def test_heading_stays_with_a_paragraph_that_is_too_long() -> None:
     found = split_sections("a.md", f"# Title\n\n{table}\n")
     assert [(one.line, one.end_line) for one in found] == [(1, 22), (23, 42), (43, 62)]
     assert "\n".join(one.text for one in found) == f"# Title\n\n{table}"
-
-
-def test_paragraph_that_would_exceed_the_limit_is_split_from_the_one_before_it() -> None:
-    found = split_sections("a.md", f"Short.\n\n{'x ' * 700}\n{'y ' * 700}\n")
-    assert [(one.line, one.end_line, one.text[-3:]) for one in found] == [
-        (1, 1, "rt."),
-        (3, 3, "x x"),
-        (4, 4, "y y"),
-    ]
 
 
 def test_line_of_a_megabyte_is_cut_and_does_not_hide_the_lines_after_it() -> None:
@@ -142,18 +128,6 @@ def test_time_for_a_line_does_not_grow_with_the_square_of_its_length(
 ) -> None:
     """The line is as long as the files that are read. With backtracking, it would take minutes."""
     assert len(split_sections("a.md", f"{line}\nText.\n")) == sections
-
-
-def test_sections_of_chinese_text_are_within_the_limit() -> None:
-    line = "服务在代理后面运行。" * 12
-    found = split_sections("a.md", "# 安装\n" + f"{line}\n" * 40 + line * 20)
-    assert [(one.line, one.end_line) for one in found] == [
-        (1, 4),
-        *((at, at + 2) for at in range(5, 41, 3)),
-        (41, 41),
-        (42, 42),
-    ]
-    assert all(estimate_tokens(one.text) <= MAX_TOKENS for one in found)
 
 
 def count_calls(text: str, path: str) -> tuple[int, int]:

@@ -90,14 +90,6 @@ def test_the_most_similar_text_is_first_and_no_more_are_returned_than_wanted(bui
     assert vectors.nearest("document1", "rotate the secret", 2) == (20, 21)
 
 
-def test_nothing_is_found_if_no_text_stands_out(build: Build) -> None:
-    vectors = build()
-    vectors.update("document1", TEXTS)
-    assert vectors.nearest("document1", "baking sourdough bread", 3) == ()
-    vectors.update("small", {1: "rotate the secret", 2: "labels", 3: "reviews"})
-    assert vectors.nearest("small", "rotate the secret", 3) == ()
-
-
 def test_text_of_one_scope_is_never_found_in_another(build: Build) -> None:
     vectors = build()
     vectors.update("document1", TEXTS)
@@ -143,18 +135,6 @@ def test_update_embeds_only_new_and_changed_texts_and_deletes_the_others(
     assert vectors.nearest("document2", TEXTS[5], 3) == (5,)
     vectors.update("document1", {})
     assert vectors.nearest("document1", TEXTS[3], 3) == ()
-
-
-def test_texts_are_cut_and_embedded_in_batches_without_blank_ones(
-    build: Build, service: FakeEmbeddings
-) -> None:
-    vectors = build()
-    vectors.update("document1", dict.fromkeys(range(65), "a" * 7_000) | {70: " \n"})
-    assert [[len(text) for text in batch] for batch in service.embedded] == [
-        [4],
-        [6_000] * 64,
-        [6_000],
-    ]
 
 
 def test_threads_share_the_folder(build: Build) -> None:
@@ -307,20 +287,6 @@ def test_failing_qdrant_is_one_error_with_the_next_step(
     with pytest.raises(VectorsUnavailable) as raised:
         on_server.nearest("document1", "a question", 3)
     assert str(raised.value) == message
-
-
-def test_qdrant_that_is_down_is_the_same_error(build: Build) -> None:
-    vectors = build(qdrant=Qdrant(url=REFUSED))
-    for call in (
-        lambda: vectors.nearest("document1", "a question", 3),
-        lambda: vectors.update("document1", TEXTS),
-        lambda: vectors.update("document1", {}),
-    ):
-        with pytest.raises(
-            VectorsUnavailable,
-            match=r"^no usable answer from Qdrant: Connection refused; check that",
-        ):
-            call()
 
 
 WRONG = {"data": [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [1.0]}]}

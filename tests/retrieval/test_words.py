@@ -7,7 +7,6 @@ import math
 import pytest
 
 from hls_handler.retrieval.words import (
-    MAX_QUESTION_WORDS,
     question_words,
     rate,
     split_words,
@@ -40,11 +39,6 @@ def test_question_has_each_word_once() -> None:
         "proxi",
         "nginx",
     )
-
-
-def test_long_question_keeps_its_first_words() -> None:
-    words = question_words("Proxy", " ".join(f"w{number}" for number in range(100)))
-    assert words == ("proxi", *(f"w{number}" for number in range(MAX_QUESTION_WORDS - 1)))
 
 
 def test_rare_words_have_the_larger_weights_whose_sum_is_one() -> None:
