@@ -176,6 +176,7 @@ def _tests_by_line(path: Path) -> list[dict[int, list[str]]]:
         data = coverage.CoverageData(str(stored))
         data.read()
         by_line = data.contexts_by_lineno(str(path.resolve()))
+        data.close()  # a warning about it would fail the first test of each child
         if path.stat().st_mtime > stored.stat().st_mtime:
             by_line = {0: [name for names in by_line.values() for name in names]}
         found.append(by_line)
