@@ -142,6 +142,12 @@ def test_status_names_the_reason_if_nothing_was_reviewed() -> None:
     assert check(SKIPPED).description == "0 of 1 file reviewed; 0.0123 USD: over the token budget"
 
 
+def test_status_at_the_limit_of_cost_names_the_command_that_continues() -> None:
+    coverage = Coverage((SKIPPED,))
+    planned = plan_check(EndedReview(COMMIT, coverage, (), RECEIPT, is_at_limit=True), Review())
+    assert planned.description.endswith("; /review continues")
+
+
 @pytest.mark.parametrize(
     ("missing", "listed"),
     [
