@@ -24,11 +24,11 @@ from hls_handler.analysis import (
     Usage,
 )
 from hls_handler.events import REQUEST_KEY, parse_event
-from hls_handler.github.values import ChangedFile, GuidanceFile, ReviewContext
+from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.question import RenderedPrompt, estimate_tokens
 from hls_handler.wording import count
-from tests.engine.fakes import FakeClaude
+from tests.engine.claude import FakeClaude
 from tests.engine.world import World, open_world, settings
 from tests.github_fake.reading import read_request
 from tests.rounds.generated import make_patch
@@ -41,9 +41,7 @@ ALL = "all seven events"
 SECOND_LOOK = "first review with a second look"
 SIZES = {"12 files, 600 changed lines": (12, 5), "2 files, 40 changed lines": (2, 2)}
 """Files, and hunks of each."""
-GUIDANCE = GuidanceFile(
-    "AGENTS.md", "Money is an integer number of cents. Public functions raise ValueError.\n" * 8
-)
+GUIDANCE = "Money is an integer number of cents. Public functions raise ValueError.\n" * 8
 LIMITS = {
     # with blocks that share a name with the push, up to 1,000 tokens: all lines here share one
     "one changed hunk": (0.22, 0.9),
@@ -259,10 +257,9 @@ def _send(world: World, made: _PullRequest, number: int, name: str, *, is_full: 
     body = json.dumps(payload).encode()
     pull_request = parse_event("pull_request", name, body).pull_request
     assert pull_request is not None
-    github = world.github
-    github.pull_requests[NUMBER], github.changed[NUMBER] = pull_request, files
-    github.contexts[pull_request.base_ref] = ReviewContext(guidance=(GUIDANCE,))
-    github.head_files |= {f"{sha}:{path}": "".join(lines) for path, lines in made.head.items()}
+    world.github.put_pull_request(pull_request, *files)
+    world.github.put_files(pull_request.base_ref, {"AGENTS.md": GUIDANCE})
+    world.github.commit({path: "".join(lines) for path, lines in made.head.items()}, sha)
     world.accept("pull_request.opened", guid=name, head_sha=sha, action=action, body=body)
     finished = world.finish()
     assert finished.state == "done", finished

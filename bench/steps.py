@@ -1,20 +1,20 @@
 """Cost of checkpoints: throughput of the pipeline with the database, relative to a storage in
 dictionaries.
 
-The pipeline runs from the claim to the end; GitHub and Claude are the fakes of the tests, which
-respond at once and without HTTP. A delivery of an opened issue stores six checkpoints.
+The pipeline runs from the claim to the end; GitHub is the sandbox in this process, without HTTP,
+and Claude a fake that replies at once. A delivery of an opened issue stores six checkpoints.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import json
 import threading
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import cast
-
-from msgspec.structs import replace
 
 from bench.in_memory import InMemory
 from bench.row import Row, describe_rounds, median
@@ -23,11 +23,13 @@ from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting import recorded
 from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
-from tests.engine.fakes import FakeClaude, FakeGithub
-from tests.engine.world import BUG, World, settings
+from tests.engine.claude import FakeClaude
+from tests.engine.stand_in import StandIn
+from tests.engine.world import BUG, World, make_github, settings
+from tests.handlers.world import ISSUE
 
 ROUNDS, DELIVERIES, WORKERS = 9, 40, 4
-CHECKPOINTS = 5
+CHECKPOINTS = 6
 REQUIRED, AIM = 0.15, 0.3
 # Until 0.2.0 the limit was 0.3: workers shared commits then (docs/adr/0001-store-and-queue.md).
 
@@ -41,7 +43,7 @@ def measure(folder: Path, *, rounds: int = ROUNDS, deliveries: int = DELIVERIES)
     unlimited = defaults.model_copy(update={"claude": claude})
     with closing(Storage.open(f"sqlite:///{folder / 'steps.db'}")) as store:
         with_database, without = (
-            World(one, FakeGithub(), FakeClaude([BUG]), unlimited)
+            World(one, make_github(), FakeClaude([BUG]), unlimited)
             for one in (store, cast(Storage, InMemory()))
         )
         for world in (with_database, without):
@@ -65,26 +67,17 @@ def measure(folder: Path, *, rounds: int = ROUNDS, deliveries: int = DELIVERIES)
 
 def _deliveries_per_s(world: World, deliveries: int) -> float:
     """Queue deliveries, process them, and return the throughput."""
-    payload = recorded.load("issues.opened")
-    new = NewDelivery(
-        guid="",
-        event="issues",
-        action="opened",
-        request_id="r",
-        state="queued",
-        repository_id=1,
-        repository="Codertocat/Hello-World",
-        body=payload.body,
-    )
     numbers = list(itertools.islice(_numbers, deliveries))
-    world.store.queue.accept(
-        [replace(new, guid=str(n), number=n, digest=str(n).encode()) for n in numbers],
-    )
+    for number in numbers:
+        world.github.put_issue(dataclasses.replace(ISSUE, number=number))
+    world.store.queue.accept([_make_delivery(number) for number in numbers])
     done: list[str] = []
 
     def work() -> None:
+        client = StandIn(world.github.state)
+        worker = dataclasses.replace(world, github=client)
         while (lease := world.store.queue.claim(worker="bench", lease_s=600)) is not None:
-            end = run_delivery(lease, world.tools())
+            end = run_delivery(lease, worker.tools())
             assert end is not None, "a delivery was postponed or failed"
             done.append(lease.guid)
 
@@ -97,3 +90,20 @@ def _deliveries_per_s(world: World, deliveries: int) -> float:
     took_s = time.perf_counter() - start
     assert len(done) == deliveries, f"{len(done)} of {deliveries} were done"
     return deliveries / took_s
+
+
+def _make_delivery(number: int) -> NewDelivery:
+    payload = recorded.load("issues.opened").payload
+    document = {**payload, "issue": {**payload["issue"], "number": number}}
+    return NewDelivery(
+        guid=str(number),
+        event="issues",
+        action="opened",
+        request_id="r",
+        state="queued",
+        repository_id=1,
+        repository="Codertocat/Hello-World",
+        number=number,
+        digest=str(number).encode(),
+        body=json.dumps(document).encode(),
+    )

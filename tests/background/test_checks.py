@@ -31,8 +31,9 @@ from hls_handler.settings.providers import Claude
 from hls_handler.settings.reload import SettingsFile
 from hls_handler.storage import Storage
 from hls_handler.store.limits import list_budgets
-from tests.engine.fakes import CLAUDE_DOWN, HLS, FakeGithub
-from tests.engine.world import NOON, MakeWorld, World
+from tests.engine.claude import CLAUDE_DOWN
+from tests.engine.world import NOON, MakeWorld, World, make_github
+from tests.handlers.world import HLS
 from tests.queue.builders import ignored, start_call
 from tests.settings.files import SMALLEST, VARIABLES, load
 
@@ -43,8 +44,10 @@ class FakeIdentityClient(Github):
 
     expiring: tuple[str, ...] = ()
 
-    def accounts(self) -> tuple[FakeGithub]:
-        return (FakeGithub(),)
+    def accounts(self) -> tuple[Github]:
+        github = make_github()
+        github.token = None  # that of an installation cannot read the account
+        return (github,)
 
     def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity:
         details = {"kind": "classic token", "login": "hls-bot"}

@@ -11,8 +11,8 @@ from hls_handler.batches.triage import Result, plan, undo
 from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.store.batches import Batch, BatchDelivery, Progress
-from tests.engine.fakes import HLS
 from tests.handlers.conversation import REPOSITORY, Home, Talk, person
+from tests.handlers.world import HLS
 
 BY = "command line (mona on host)"
 

@@ -8,11 +8,11 @@ from hls_handler.console.metrics import read_metrics
 from hls_handler.deliveries import PRIORITY_BATCH, NewDelivery
 from hls_handler.store.search import DeliverySearch
 from tests.batches.builders import begin_batch
-from tests.engine.world import StandInWorld, open_stand_in
+from tests.engine.world import World, open_world
 from tests.queue.builders import queued
 
 
-def read_metric(world: StandInWorld, name: str, **labels: str) -> float:
+def read_metric(world: World, name: str, **labels: str) -> float:
     return next(
         sample.value
         for metric in read_metrics(world.store)
@@ -22,7 +22,7 @@ def read_metric(world: StandInWorld, name: str, **labels: str) -> float:
 
 
 def test_queue_and_list_leave_batches_out() -> None:
-    with open_stand_in() as world:
+    with open_world() as world:
         begin_batch(world.store, 2, 3)
         world.accept(guid="webhook", number=9)
         store = world.store
@@ -39,7 +39,7 @@ def test_queue_and_list_leave_batches_out() -> None:
 
 
 def test_event_that_ends_a_batch_delivery_is_not_counted_twice() -> None:
-    with open_stand_in() as world:
+    with open_world() as world:
         waiting: NewDelivery = queued("batch-1-7", number=7, batch_id=1, priority=PRIORITY_BATCH)
         world.store.queue.accept([waiting])
         world.store.queue.accept([queued("closed", number=7, action="closed", supersedes="all")])
@@ -50,7 +50,7 @@ def test_event_that_ends_a_batch_delivery_is_not_counted_twice() -> None:
 
 
 def test_cost_of_batches_is_that_of_the_ledger_and_marked_after_retention() -> None:
-    with open_stand_in() as world:
+    with open_world() as world:
         begin_batch(world.store, 2, 3)
         world.accept(guid="webhook", number=9)
         for _ in range(3):

@@ -44,7 +44,7 @@ from tests.batches.histories import (
     make_state,
     read,
 )
-from tests.engine.fakes import FakeClaude
+from tests.engine.claude import FakeClaude
 from tests.engine.world import BUG, library
 from tests.engine.world import settings as service_settings
 from tests.github_fake.reader import SandboxReader

@@ -14,10 +14,10 @@ from sqlalchemy import Connection
 from hls_handler.batches.triage import undo
 from hls_handler.store.batches import Batch
 from tests.batches.backlog import BY, Backlog, count_ends
-from tests.engine.fakes import HLS
-from tests.engine.world import BUG, open_stand_in
+from tests.engine.world import BUG, open_world
 from tests.github_fake.reader import LocalTransport
 from tests.handlers.conversation import Talk, open_home
+from tests.handlers.world import HLS
 
 NUMBERS = (7, 12)
 PARTS = 9  # an odd number, so that each part has points before and after an act
@@ -99,7 +99,7 @@ def install(backlog: Backlog, killer: Killer, patch: pytest.MonkeyPatch) -> None
 
 
 def triage_and_undo(at: int) -> Result:
-    with open_stand_in() as world, pytest.MonkeyPatch.context() as patch:
+    with open_world() as world, pytest.MonkeyPatch.context() as patch:
         home = open_home(world, labels={"issue_type": True})
         home.go_live()
         home.says(BUG)

@@ -12,28 +12,29 @@ from hls_handler.batches.preview import CannotPlan, Preview
 from hls_handler.batches.results import load_result
 from hls_handler.engine.batches import BatchPrompt
 from hls_handler.store.batches import Batch
-from tests.engine.fakes import ISSUE, FakeClaude
-from tests.engine.world import BUG, GUID, StandInWorld, library, open_stand_in
+from tests.engine.claude import FakeClaude
+from tests.engine.world import BUG, GUID, World, library, open_world
+from tests.handlers.world import ISSUE
 
 PROMPT = "issues/analyze"
 
 
 @pytest.fixture
-def world() -> Iterator[StandInWorld]:
+def world() -> Iterator[World]:
     """A world with one finished issue."""
-    with open_stand_in() as found:
+    with open_world() as found:
         found.accept()
         found.finish()
         yield found
 
 
-def plan(world: StandInWorld, prompt: str = PROMPT) -> Preview:
+def plan(world: World, prompt: str = PROMPT) -> Preview:
     current = library().prompts[prompt]
     batch_prompt = BatchPrompt(prompt, current.id, library().sources[prompt])
     return past.plan(world.store, world.settings, batch_prompt, last=20, max_usd=1.0)
 
 
-def begin(world: StandInWorld) -> Batch:
+def begin(world: World) -> Batch:
     preview = plan(world)
     batch = world.store.batches.begin(preview.new, preview.subjects, by="mona", facts=preview.facts)
     found = world.store.batches.find(batch)
@@ -41,7 +42,7 @@ def begin(world: StandInWorld) -> Batch:
     return found
 
 
-def run(world: StandInWorld) -> past.Result:
+def run(world: World) -> past.Result:
     batch = begin(world)
     assert world.finish().state == "done"
     result = load_result(world.store, world.store.batches.load_progress(batch))
@@ -49,7 +50,7 @@ def run(world: StandInWorld) -> past.Result:
     return result
 
 
-def test_facts_are_those_of_the_delivery_and_not_those_of_now(world: StandInWorld) -> None:
+def test_facts_are_those_of_the_delivery_and_not_those_of_now(world: World) -> None:
     world.github.put_issue(replace(ISSUE, title="LATER"))
     result = run(world)
     first, second = world.claude.asked
@@ -58,7 +59,7 @@ def test_facts_are_those_of_the_delivery_and_not_those_of_now(world: StandInWorl
 
 
 def test_result_shows_what_differs_from_the_posted_reply_and_both_costs(
-    world: StandInWorld,
+    world: World,
 ) -> None:
     world.claude = FakeClaude([BUG.model_copy(update={"kind": "question"})])
     result = run(world)
@@ -68,25 +69,25 @@ def test_result_shows_what_differs_from_the_posted_reply_and_both_costs(
     assert (result.different, result.cost_usd, result.posted_usd) == (1, 0.00014, 0.00014)
 
 
-def test_credentials_in_a_reply_are_redacted(world: StandInWorld) -> None:
+def test_credentials_in_a_reply_are_redacted(world: World) -> None:
     leaking = BUG.model_copy(update={"recommended_response": f"Use ghp_{'a1B2' * 9}."})
     world.claude = FakeClaude([leaking])
     assert "ghp_a1B2" not in str(run(world).to_dict())
 
 
-def test_tries_are_no_deliveries_that_a_prompt_is_tried_on(world: StandInWorld) -> None:
+def test_tries_are_no_deliveries_that_a_prompt_is_tried_on(world: World) -> None:
     run(world)
     preview = plan(world)
     assert [*preview.facts.values()] == [GUID]
 
 
-def test_delivery_whose_facts_are_not_stored_is_left_out(world: StandInWorld) -> None:
+def test_delivery_whose_facts_are_not_stored_is_left_out(world: World) -> None:
     with world.store.database.writing() as connection:
         connection.exec_driver_sql("DELETE FROM checkpoints WHERE name = 'gather'")
     with pytest.raises(CannotPlan, match="no delivery that issues/analyze was asked about"):
         plan(world)
 
 
-def test_prompt_that_was_not_asked_has_nothing_to_try(world: StandInWorld) -> None:
+def test_prompt_that_was_not_asked_has_nothing_to_try(world: World) -> None:
     with pytest.raises(CannotPlan, match="no delivery that pull_requests/analyze was asked about"):
         plan(world, "pull_requests/analyze")

@@ -17,8 +17,8 @@ from hls_handler.settings.model import Budgets
 from hls_handler.store.batches import Progress
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from tests.batches.builders import begin_batch
-from tests.engine.fakes import FakeClaude
-from tests.engine.world import BUG, StandInWorld, open_stand_in
+from tests.engine.claude import FakeClaude
+from tests.engine.world import BUG, World, open_world
 
 NUMBERS = (2, 3, 4)
 DOWN = DependencyDown("Claude is down", dependency="claude", remedy="wait")
@@ -29,16 +29,16 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def world() -> Iterator[StandInWorld]:
-    with open_stand_in() as found:
+def world() -> Iterator[World]:
+    with open_world() as found:
         yield found
 
 
-def begin(world: StandInWorld, *numbers: int, max_usd: float = 1.0) -> int:
+def begin(world: World, *numbers: int, max_usd: float = 1.0) -> int:
     return begin_batch(world.store, *numbers, max_usd=max_usd)
 
 
-def process(world: StandInWorld) -> None:
+def process(world: World) -> None:
     for _ in range(50):
         wait_s = world.store.queue.seconds_until_due()
         if wait_s is None:
@@ -48,13 +48,13 @@ def process(world: StandInWorld) -> None:
     raise AssertionError("deliveries are left")
 
 
-def progress(world: StandInWorld, batch: int = 1) -> Progress:
+def progress(world: World, batch: int = 1) -> Progress:
     found = world.store.batches.find(batch)
     assert found is not None
     return world.store.batches.load_progress(found)
 
 
-def count_rows(world: StandInWorld) -> dict[str, int]:
+def count_rows(world: World) -> dict[str, int]:
     with world.store.database.reading() as connection:
         rows = {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
@@ -63,7 +63,7 @@ def count_rows(world: StandInWorld) -> dict[str, int]:
     return {name: number for name, number in rows.items() if number}
 
 
-def test_recorded_delivery_writes_only_its_own_tables(world: StandInWorld) -> None:
+def test_recorded_delivery_writes_only_its_own_tables(world: World) -> None:
     begin(world, *NUMBERS)
     process(world)
     assert progress(world).state == "done"
@@ -85,7 +85,7 @@ def test_recorded_delivery_writes_only_its_own_tables(world: StandInWorld) -> No
     assert world.store.calls.prompt_stats() == []
 
 
-def test_recorded_delivery_has_no_conversation_that_a_webhook_ends(world: StandInWorld) -> None:
+def test_recorded_delivery_has_no_conversation_that_a_webhook_ends(world: World) -> None:
     begin(world, 1)
     closed = {**recorded.load("issues.closed").payload}
     world.receive("issues", closed, guid="closed")
@@ -93,14 +93,14 @@ def test_recorded_delivery_has_no_conversation_that_a_webhook_ends(world: StandI
     assert [delivery.state for delivery in progress(world).deliveries] == ["done"]
 
 
-def test_cache_of_replies_is_not_used(world: StandInWorld) -> None:
+def test_cache_of_replies_is_not_used(world: World) -> None:
     begin(world, 2)
     begin(world, 2)
     process(world)
     assert len(world.claude.asked) == 2
 
 
-def test_outage_is_waited_for(world: StandInWorld) -> None:
+def test_outage_is_waited_for(world: World) -> None:
     world.claude = FakeClaude([DOWN, DOWN, BUG])
     begin(world, *NUMBERS)
     process(world)
@@ -108,7 +108,7 @@ def test_outage_is_waited_for(world: StandInWorld) -> None:
     assert len(world.claude.asked) == 5
 
 
-def test_question_that_always_fails_is_no_dead_letter(world: StandInWorld) -> None:
+def test_question_that_always_fails_is_no_dead_letter(world: World) -> None:
     world.claude = FakeClaude([Retryable("the response is not JSON")])
     begin(world, 2)
     for _ in range(400):
@@ -120,7 +120,7 @@ def test_question_that_always_fails_is_no_dead_letter(world: StandInWorld) -> No
     assert world.store.deliveries.queue_state().dead == 0
 
 
-def test_calls_never_cost_more_than_allowed_and_more_money_continues(world: StandInWorld) -> None:
+def test_calls_never_cost_more_than_allowed_and_more_money_continues(world: World) -> None:
     begin(world, *NUMBERS, max_usd=0.0502)  # a call reserves 0.05 and costs 0.00014
     process(world)
     found = progress(world)
@@ -134,7 +134,7 @@ def test_calls_never_cost_more_than_allowed_and_more_money_continues(world: Stan
     assert (progress(world).state, len(world.claude.asked)) == ("done", 3)
 
 
-def test_stopped_batch_asks_nothing_until_it_is_continued(world: StandInWorld) -> None:
+def test_stopped_batch_asks_nothing_until_it_is_continued(world: World) -> None:
     begin(world, *NUMBERS)
     world.finish()
     world.store.batches.stop(1, by="mona")
@@ -145,7 +145,7 @@ def test_stopped_batch_asks_nothing_until_it_is_continued(world: StandInWorld) -
     assert (progress(world).state, len(world.claude.asked)) == ("done", 3)
 
 
-def test_delivery_in_work_at_a_stop_asks_nothing_in_its_next_attempt(world: StandInWorld) -> None:
+def test_delivery_in_work_at_a_stop_asks_nothing_in_its_next_attempt(world: World) -> None:
     begin(world, 2)
     world.claim()
     world.store.batches.stop(1, by="mona")
@@ -157,7 +157,7 @@ def test_delivery_in_work_at_a_stop_asks_nothing_in_its_next_attempt(world: Stan
     assert (progress(world).state, len(world.claude.asked)) == ("done", 1)
 
 
-def test_cost_is_that_of_the_ledger_after_retention(world: StandInWorld) -> None:
+def test_cost_is_that_of_the_ledger_after_retention(world: World) -> None:
     begin(world, *NUMBERS)
     process(world)
     world.advance(100 * 86400)
@@ -187,7 +187,7 @@ def run_killed(at: int) -> int:
         if passed == at:
             raise Killed
 
-    with open_stand_in() as world, pytest.MonkeyPatch.context() as patch:
+    with open_world() as world, pytest.MonkeyPatch.context() as patch:
         batch = begin(world, *NUMBERS)
         database: Any = world.store.database
         claude: Any = world.claude
@@ -219,12 +219,12 @@ def run_killed(at: int) -> int:
         return len(claude.asked) if at else passed
 
 
-def set_limits(world: StandInWorld, **claude: object) -> None:
+def set_limits(world: World, **claude: object) -> None:
     changed = world.settings.claude.model_copy(update=claude)
     world.settings = world.settings.model_copy(update={"claude": changed})
 
 
-def test_batch_leaves_half_of_the_hourly_calls_to_webhooks(world: StandInWorld) -> None:
+def test_batch_leaves_half_of_the_hourly_calls_to_webhooks(world: World) -> None:
     set_limits(world, calls_per_hour=4)
     begin(world, *range(2, 8))
     for _ in range(2):
@@ -252,7 +252,7 @@ def test_batch_leaves_half_of_the_hourly_calls_to_webhooks(world: StandInWorld) 
     ],
 )
 def test_batch_leaves_half_of_the_budget_of_a_day_to_webhooks(
-    world: StandInWorld, total: dict[str, float], limit: str, webhook: str
+    world: World, total: dict[str, float], limit: str, webhook: str
 ) -> None:
     budgets = Budgets.model_validate({"total": total, "exceeded": "ignore"})
     world.settings = world.settings.model_copy(update={"budgets": budgets})
@@ -264,7 +264,7 @@ def test_batch_leaves_half_of_the_budget_of_a_day_to_webhooks(
     assert world.finish().state == webhook
 
 
-def test_webhook_waits_for_one_call_of_a_batch_after_an_outage(world: StandInWorld) -> None:
+def test_webhook_waits_for_one_call_of_a_batch_after_an_outage(world: World) -> None:
     set_limits(world, requests_per_second=0.1)
     begin(world, *NUMBERS)
     world.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, world.store.now() + timedelta(minutes=5))
@@ -285,7 +285,7 @@ def test_webhook_waits_for_one_call_of_a_batch_after_an_outage(world: StandInWor
 )
 def test_webhooks_beside_a_batch_get_their_result_at_once(issues: int, limit: int) -> None:
     """With a limit of calls an hour, no webhook of minute 70 waits for a call of the batch."""
-    with open_stand_in(is_clock_fixed=True) as world:
+    with open_world(is_clock_fixed=True) as world:
         set_limits(world, calls_per_hour=limit)
         begin(world, *range(2, 2 + issues))
         began = world.store.now()

@@ -14,10 +14,10 @@ from hls_handler.sandbox.objects import Account
 from hls_handler.store.batches import Batch
 from tests.batches.backlog import BY, Backlog
 from tests.conftest import Acts
-from tests.engine.fakes import HLS
-from tests.engine.world import BUG, open_stand_in
+from tests.engine.world import BUG, open_world
 from tests.github_fake.routes import set_type
 from tests.handlers.conversation import Talk, open_home
+from tests.handlers.world import HLS
 
 ZOE = Account("zoe", 2, "User")
 SET = {"bug", "priority-low", "difficulty-easy"}
@@ -28,7 +28,7 @@ HISTORIES_PER_SEED = 20
 @pytest.fixture
 def typed() -> Iterator[Backlog]:
     """A backlog of an organisation with issue types, and the open issue 7."""
-    with open_stand_in() as world:
+    with open_world() as world:
         home = open_home(world, labels={"issue_type": True})
         home.go_live()
         home.says(BUG)
@@ -173,7 +173,7 @@ def live(talk: Talk, chance: random.Random, steps: int) -> set[str]:
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, SEEDS))]
 )
 def test_undo_restores_the_labels_of_random_histories(seed: int) -> None:
-    with open_stand_in() as world:
+    with open_world() as world:
         home = open_home(world)
         home.go_live()
         home.says(BUG)
@@ -219,7 +219,7 @@ def test_closed_issue_is_taken_back(typed: Backlog) -> None:
 
 
 def test_dry_run_wrote_nothing_to_take_back() -> None:
-    with open_stand_in() as world:
+    with open_world() as world:
         backlog = Backlog(open_home(world, features={"dry_run": True}))
         backlog.home.says(BUG)
         backlog.add_issue(7)
@@ -228,7 +228,7 @@ def test_dry_run_wrote_nothing_to_take_back() -> None:
 
 
 def test_issues_of_a_dry_run_are_processed_after_it_is_switched_off() -> None:
-    with open_stand_in() as world:
+    with open_world() as world:
         home = open_home(world, features={"dry_run": True})
         backlog = Backlog(home)
         home.says(BUG)

@@ -9,8 +9,8 @@ from hls_handler.analysis import IssueResponse
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Server
 from tests.console.browser import KEY, Browser
-from tests.engine.fakes import FakeClaude
-from tests.engine.world import GUID, MakeWorld, StandInWorld, World
+from tests.engine.claude import FakeClaude
+from tests.engine.world import GUID, MakeWorld, World
 
 PROMPT = f"/deliveries/{GUID}/prompt"
 REPLY = IssueResponse(worth_saying=True, sources=[], answer="Set DATABASE_URL.", certain=True)
@@ -27,7 +27,7 @@ def run(make_world: MakeWorld, *replies: object) -> World:
 class RerunBrowser(Browser):
     """An operator who is signed in. Claude gives `replies`."""
 
-    def __init__(self, world: World | StandInWorld, *replies: object) -> None:
+    def __init__(self, world: World, *replies: object) -> None:
         super().__init__(world.store)
         self.prompts = ReloadingLibrary(lambda: world.prompts)
         self.client = self.claude = FakeClaude(list(replies))  # type: ignore[arg-type]

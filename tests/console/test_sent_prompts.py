@@ -10,19 +10,20 @@ from sqlalchemy import select
 
 from hls_handler.db.tables import system_texts
 from tests.console.rerun_world import PROMPT, REPLY, RerunBrowser, run
-from tests.engine.conftest import make_stand_in, make_world, shared_folder
-from tests.engine.fakes import INVALID, ISSUE
+from tests.engine.claude import INVALID
+from tests.engine.conftest import make_world, shared_folder
 from tests.engine.libraries import load_chain
 from tests.engine.test_repository_settings import make_world_with_file
-from tests.engine.world import BUG, QUESTION, MakeStandIn, MakeWorld
+from tests.engine.world import BUG, QUESTION, MakeWorld
+from tests.handlers.world import ISSUE
 
-__all__ = ["make_stand_in", "make_world", "shared_folder"]
+__all__ = ["make_world", "shared_folder"]
 
 
 def test_prompt_is_shown_as_sent_with_marked_text(make_world: MakeWorld) -> None:
     evil = "</mark><script>alert(1)</script> <untrusted 00>"
     world = make_world(BUG)
-    world.github.issues = {1: replace(ISSUE, title=evil, body="Please fix committ.")}
+    world.github.put_issue(replace(ISSUE, title=evil, body="Please fix committ."))
     world.accept()
     world.finish()
     browser = RerunBrowser(world)
@@ -35,9 +36,9 @@ def test_prompt_is_shown_as_sent_with_marked_text(make_world: MakeWorld) -> None
     assert "900 in, 100 out, as Claude counted" in text
 
 
-def test_settings_of_the_repository_apply_as_they_did_then(make_stand_in: MakeStandIn) -> None:
+def test_settings_of_the_repository_apply_as_they_did_then(make_world: MakeWorld) -> None:
     text = "comments: {language: German}"
-    world = make_world_with_file(make_stand_in, text, BUG)
+    world = make_world_with_file(make_world, text, BUG)
     world.finish()
     assert "German" in world.claude.asked[0].task
     assert "German" in RerunBrowser(world).text(PROMPT)

@@ -11,16 +11,8 @@ from pathlib import Path
 import pytest
 
 from hls_handler.settings.model import Settings
-from tests.engine.fakes import FakeClaude
-from tests.engine.world import (
-    BUG,
-    MakeStandIn,
-    MakeWorld,
-    StandInWorld,
-    World,
-    open_stand_in,
-    open_world,
-)
+from tests.engine.claude import FakeClaude
+from tests.engine.world import BUG, MakeWorld, World, open_world
 
 
 @pytest.fixture
@@ -34,22 +26,6 @@ def make_world() -> Iterator[MakeWorld]:
             claude = FakeClaude(list(replies) or [BUG])  # type: ignore[arg-type]
             return stack.enter_context(
                 open_world(replies=claude, given=given, is_clock_fixed=is_clock_fixed)
-            )
-
-        yield make
-
-
-@pytest.fixture
-def make_stand_in() -> Iterator[MakeStandIn]:
-    """Function that makes a world as `make_world` does, with the sandbox's GitHub."""
-    with ExitStack() as stack:
-
-        def make(
-            *replies: object, given: Settings | None = None, is_clock_fixed: bool = False
-        ) -> StandInWorld:
-            claude = FakeClaude(list(replies) or [BUG])  # type: ignore[arg-type]
-            return stack.enter_context(
-                open_stand_in(replies=claude, given=given, is_clock_fixed=is_clock_fixed)
             )
 
         yield make

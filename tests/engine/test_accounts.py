@@ -14,9 +14,9 @@ from hls_handler.sandbox import objects
 from hls_handler.sandbox.state import State
 from hls_handler.settings.model import Github
 from hls_handler.storage import Storage
-from tests.engine.fakes import HLS
 from tests.engine.stand_in import StandIn
-from tests.engine.world import MakeStandIn, empty_storage, machine_now
+from tests.engine.world import MakeWorld, empty_storage, machine_now
+from tests.handlers.world import HLS
 
 FIRST, SPARE = Account("hls-bot", 1, "User"), Account("spare-bot", 2, "User")
 
@@ -59,9 +59,9 @@ def test_account_that_wrote_on_the_conversation_is_chosen(
 
 
 def test_stored_comments_and_labels_show_who_wrote_on_a_conversation(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     world.finish()
     row = world.row()
@@ -73,9 +73,9 @@ def test_stored_comments_and_labels_show_who_wrote_on_a_conversation(
 
 
 def test_delivery_of_a_repository_without_the_app_waits_with_its_paid_reply(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     missing = AppNotInstalled("the GitHub App is not installed on o/r")
     world.github.raise_once(missing, "POST /issues/1/labels")
@@ -96,9 +96,9 @@ def test_delivery_of_a_repository_without_the_app_waits_with_its_paid_reply(
 
 
 def test_repository_without_the_app_does_not_stop_the_others_of_its_owner(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     world.accept(guid="second", number=2)
     missing = AppNotInstalled("the GitHub App is not installed on o/r")

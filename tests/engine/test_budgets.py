@@ -11,9 +11,9 @@ import pytest
 
 from hls_handler.errors import DependencyDown
 from hls_handler.settings.model import Budgets, Settings
-from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
-from tests.engine.world import BUG, NOON, MakeStandIn, StandInWorld, settings
-from tests.handlers.world import pull_request, pull_request_analysis
+from tests.engine.claude import CLAUDE_DOWN, INVALID
+from tests.engine.world import BUG, NOON, MakeWorld, World, settings
+from tests.handlers.world import ISSUE, pull_request, pull_request_analysis
 
 SHA = pull_request().head_sha
 SMALL = {"day_usd": 0.01}
@@ -23,16 +23,16 @@ def with_budgets(**budgets: Any) -> Settings:
     return settings().model_copy(update={"budgets": Budgets.model_validate(budgets)})
 
 
-def make(make_stand_in: MakeStandIn, given: Settings, *replies: object) -> StandInWorld:
-    world = make_stand_in(*replies, given=given)
+def make(make_world: MakeWorld, given: Settings, *replies: object) -> World:
+    world = make_world(*replies, given=given)
     world.advance((NOON - world.store.now()).total_seconds())
     return world
 
 
 def test_deliveries_wait_for_the_next_day_and_the_log_says_so_once(
-    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = make(make_stand_in, with_budgets(total={"day_usd": 0.0501}))
+    world = make(make_world, with_budgets(total={"day_usd": 0.0501}))
     states = []
     for number in (1, 2, 3):
         # no reply of the cache fits
@@ -52,8 +52,8 @@ def test_deliveries_wait_for_the_next_day_and_the_log_says_so_once(
     assert world.finish().state == "done"
 
 
-def test_review_that_waits_says_so_in_its_check(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in, with_budgets(total=SMALL), pull_request_analysis())
+def test_review_that_waits_says_so_in_its_check(make_world: MakeWorld) -> None:
+    world = make(make_world, with_budgets(total=SMALL), pull_request_analysis())
     world.open_pull_request()
     assert world.run() is None
     assert (world.row().state, world.row().failures) == ("queued", 0)
@@ -63,10 +63,10 @@ def test_review_that_waits_says_so_in_its_check(make_stand_in: MakeStandIn) -> N
 
 
 def test_check_says_by_when_a_review_is_tried_again_while_claude_is_down(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
     world = make(
-        make_stand_in, settings(), CLAUDE_DOWN, CLAUDE_DOWN, CLAUDE_DOWN, pull_request_analysis()
+        make_world, settings(), CLAUDE_DOWN, CLAUDE_DOWN, CLAUDE_DOWN, pull_request_analysis()
     )
     world.open_pull_request()
     shown: list[str] = []
@@ -83,12 +83,12 @@ def test_check_says_by_when_a_review_is_tried_again_while_claude_is_down(
     assert world.finish().state == "done"
 
 
-def test_check_says_at_once_if_claude_asks_to_wait_for_an_hour(make_stand_in: MakeStandIn) -> None:
-    hour = make_stand_in().store.now() + timedelta(hours=1)
+def test_check_says_at_once_if_claude_asks_to_wait_for_an_hour(make_world: MakeWorld) -> None:
+    hour = make_world().store.now() + timedelta(hours=1)
     down = DependencyDown(
         "Claude answered 529", dependency="claude", remedy="wait", not_before=hour
     )
-    world = make(make_stand_in, settings(), down, pull_request_analysis())
+    world = make(make_world, settings(), down, pull_request_analysis())
     world.open_pull_request()
     world.run()
     (title,) = world.github.checks_of(SHA)
@@ -96,11 +96,9 @@ def test_check_says_at_once_if_claude_asks_to_wait_for_an_hour(make_stand_in: Ma
 
 
 def test_review_that_does_not_wait_ends_with_an_incomplete_check(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make(
-        make_stand_in, with_budgets(total=SMALL, exceeded="ignore"), pull_request_analysis()
-    )
+    world = make(make_world, with_budgets(total=SMALL, exceeded="ignore"), pull_request_analysis())
     world.open_pull_request()
     finished = world.finish()
     assert finished.state == "done"
@@ -108,8 +106,8 @@ def test_review_that_does_not_wait_ends_with_an_incomplete_check(
     assert world.claude.asked == []
 
 
-def test_issue_that_does_not_wait_is_ignored(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in, with_budgets(total=SMALL, exceeded="ignore"))
+def test_issue_that_does_not_wait_is_ignored(make_world: MakeWorld) -> None:
+    world = make(make_world, with_budgets(total=SMALL, exceeded="ignore"))
     world.accept()
     finished = world.finish()
     assert (finished.state, world.row().reason_kind) == ("ignored", "over budget")
@@ -118,9 +116,9 @@ def test_issue_that_does_not_wait_is_ignored(make_stand_in: MakeStandIn) -> None
 
 @pytest.mark.parametrize(("permission", "state"), [("read", "queued"), ("write", "done")])
 def test_budget_of_outsiders_counts_only_accounts_without_write_permission(
-    make_stand_in: MakeStandIn, permission: Any, state: str
+    make_world: MakeWorld, permission: Any, state: str
 ) -> None:
-    world = make(make_stand_in, with_budgets(outsiders=SMALL))
+    world = make(make_world, with_budgets(outsiders=SMALL))
     world.github.permit("Codertocat", permission)
     world.accept()
     world.run()
@@ -129,8 +127,8 @@ def test_budget_of_outsiders_counts_only_accounts_without_write_permission(
     assert world.github.calls.count("GET /collaborators/Codertocat/permission") == 1
 
 
-def test_permission_is_read_once_for_several_calls(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in, with_budgets(outsiders={"day_usd": 9}), INVALID, BUG)
+def test_permission_is_read_once_for_several_calls(make_world: MakeWorld) -> None:
+    world = make(make_world, with_budgets(outsiders={"day_usd": 9}), INVALID, BUG)
     world.accept()
     assert world.finish().state == "done"
     assert (

@@ -14,7 +14,7 @@ from hls_handler.engine.job import Attempt
 from hls_handler.engine.pipeline import process_delivery
 from hls_handler.git.host import MirrorUnavailable
 from hls_handler.git.mirror import Mirror, Pick, PickConflict
-from hls_handler.sandbox.world import World
+from hls_handler.sandbox.world import World as SandboxWorld
 from tests.engine.test_commands import (
     HEAD,
     PULL,
@@ -25,7 +25,7 @@ from tests.engine.test_commands import (
     requested,
     set_pull_request,
 )
-from tests.engine.world import MakeStandIn, StandInWorld, settings
+from tests.engine.world import MakeWorld, World, settings
 from tests.github_fake.git import LocalMirrors
 
 MERGE, BASE, FIRST, ONTO = "a" * 40, "b" * 40, "c" * 40, "d" * 40
@@ -48,15 +48,15 @@ def resolutions(*texts: str) -> ConflictResolutions:
 
 
 def make_merged(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     *conflicts: PickConflict,
     reply: ReplyFields | None = None,
     **known: Any,
-) -> StandInWorld:
+) -> World:
     """A world with a pull request that was merged in one commit, and its conflicts with the branch
     Release/1.2.
     """
-    world = make(make_stand_in, reply or resolutions(), given=ON)
+    world = make(make_world, reply or resolutions(), given=ON)
     set_pull_request(
         world,
         **{"merged": True, "state": "closed", "merge_commit_sha": MERGE, "commits": 1, **known},
@@ -95,19 +95,21 @@ class PickMirror(Mirror):
         return self.home.pick
 
 
-def set_history(world: StandInWorld, *commits: tuple[str, str]) -> None:
+def set_history(world: World, *commits: tuple[str, str]) -> None:
     """Set the commits of GitHub, oldest first: SHA and message. The first is the base."""
     github = world.github
     base = PULL.payload["pull_request"]["base"]["sha"]
     for sha, message in ((base, "Base"), *commits):
         commit = {"sha": sha, "commit": {"message": message}}
-        github.state.change(partial(World.with_commit, full_name=github.repository, commit=commit))
+        github.state.change(
+            partial(SandboxWorld.with_commit, full_name=github.repository, commit=commit)
+        )
 
 
 def test_clean_change_gets_the_commands_without_a_call_to_claude(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_merged(make_stand_in)
+    world = make_merged(make_world)
     finished = command(world, "/cherry-pick Release/1.2")
     assert (finished.state, finished.reason) == ("done", "there is no conflict; commented")
     assert reactions(world) == [(77, "eyes")]
@@ -119,10 +121,10 @@ def test_clean_change_gets_the_commands_without_a_call_to_claude(
 
 
 def test_conflicts_get_a_patch_from_the_branch_to_the_resolution(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
     deleted = PickConflict("gone.py", "", ("x\n",))
-    world = make_merged(make_stand_in, CART, deleted, reply=resolutions("    return 3"))
+    world = make_merged(make_world, CART, deleted, reply=resolutions("    return 3"))
     finished = command(world, "/cherry-pick Release/1.2")
     assert finished.reason == "commented"
     (asked,) = world.claude.asked
@@ -157,9 +159,9 @@ def test_conflicts_get_a_patch_from_the_branch_to_the_resolution(
     ids=["none", "marks", "unchanged", "no command in a patch", "command of a bot", "long"],
 )
 def test_resolution_that_cannot_be_shown_is_named(
-    make_stand_in: MakeStandIn, reply: ReplyFields, reason: str
+    make_world: MakeWorld, reply: ReplyFields, reason: str
 ) -> None:
-    world = make_merged(make_stand_in, CART, reply=reply)
+    world = make_merged(make_world, CART, reply=reply)
     command(world, "/cherry-pick Release/1.2")
     text = world.github.comments[2]
     assert (f"no suggestion, {reason}" in text, "```diff" in text) == (bool(reason), not reason)
@@ -186,9 +188,9 @@ def test_resolution_that_cannot_be_shown_is_named(
     ids=["line ends", "path", "long", "many lines", "credential"],
 )
 def test_file_that_claude_is_not_shown_is_named(
-    make_stand_in: MakeStandIn, conflict: PickConflict, reason: str
+    make_world: MakeWorld, conflict: PickConflict, reason: str
 ) -> None:
-    world = make_merged(make_stand_in, conflict)
+    world = make_merged(make_world, conflict)
     finished = command(world, "/cherry-pick Release/1.2")
     assert (finished.reason, world.claude.asked) == (
         "Claude can be shown no conflict; commented",
@@ -197,9 +199,9 @@ def test_file_that_claude_is_not_shown_is_named(
     assert f"no suggestion, {reason}" in world.github.comments[2]
 
 
-def test_claude_is_shown_five_files(make_stand_in: MakeStandIn) -> None:
+def test_claude_is_shown_five_files(make_world: MakeWorld) -> None:
     files = [PickConflict(f"{number}.py", CART.ours, CART.parts) for number in range(6)]
-    world = make_merged(make_stand_in, *files, reply=resolutions(*["    return 2\n"] * 6))
+    world = make_merged(make_world, *files, reply=resolutions(*["    return 2\n"] * 6))
     command(world, "/cherry-pick Release/1.2")
     text = world.github.comments[2]
     assert "`5.py`: no suggestion, Claude is shown 5 files at most" in text
@@ -217,15 +219,15 @@ def test_claude_is_shown_five_files(make_stand_in: MakeStandIn) -> None:
     ],
 )
 def test_name_that_is_no_branch_is_answered_without_git(
-    make_stand_in: MakeStandIn, text: str, problem: str
+    make_world: MakeWorld, text: str, problem: str
 ) -> None:
-    world = make_merged(make_stand_in)
+    world = make_merged(make_world)
     assert (command(world, text).reason or "").startswith(problem)
     assert f"was not computed: {problem}" in world.github.comments[2]
 
 
-def test_without_the_mirror_the_comment_says_what_to_switch_on(make_stand_in: MakeStandIn) -> None:
-    world = make_merged(make_stand_in)
+def test_without_the_mirror_the_comment_says_what_to_switch_on(make_world: MakeWorld) -> None:
+    world = make_merged(make_world)
     world.github.mirrors = PickMirrors({}, None)
     assert (
         command(world, "/cherry-pick Release/1.2").reason
@@ -243,12 +245,12 @@ def test_without_the_mirror_the_comment_says_what_to_switch_on(make_stand_in: Ma
     ids=["merge", "squash"],
 )
 def test_change_of_a_merge_or_a_squash_is_that_of_its_commit(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     known: dict[str, Any],
     parents: dict[str, tuple[str, ...]],
     picked: str,
 ) -> None:
-    world = make_merged(make_stand_in, **known)
+    world = make_merged(make_world, **known)
     world.github.mirrors = PickMirrors(parents)
     set_history(world, (FIRST, "One"), (HEAD, "Two"), (MERGE, "Add it (#2)"))
     command(world, "/cherry-pick Release/1.2")
@@ -264,9 +266,9 @@ def test_change_of_a_merge_or_a_squash_is_that_of_its_commit(
     ids=["rebased", "dropped"],
 )
 def test_change_of_a_rebase_is_its_range(
-    make_stand_in: MakeStandIn, own: tuple[str, ...], answer: str
+    make_world: MakeWorld, own: tuple[str, ...], answer: str
 ) -> None:
-    world = make_merged(make_stand_in, commits=2)
+    world = make_merged(make_world, commits=2)
     world.github.mirrors = PickMirrors({MERGE: (FIRST,), FIRST: (BASE,)})
     own_commits = zip(("e" * 40, HEAD), own, strict=True)
     set_history(world, *own_commits, (FIRST, "One"), (MERGE, "Two"))
@@ -274,8 +276,8 @@ def test_change_of_a_rebase_is_its_range(
     assert answer in world.github.comments[2]
 
 
-def test_change_of_an_open_pull_request_is_githubs_test_merge(make_stand_in: MakeStandIn) -> None:
-    world = make_merged(make_stand_in, merged=False, state="open")
+def test_change_of_an_open_pull_request_is_githubs_test_merge(make_world: MakeWorld) -> None:
+    world = make_merged(make_world, merged=False, state="open")
     world.github.mirrors = PickMirrors({MERGE: (BASE, FIRST)})
     command(world, "/cherry-pick Release/1.2")
     text = world.github.comments[2]
@@ -284,23 +286,23 @@ def test_change_of_an_open_pull_request_is_githubs_test_merge(make_stand_in: Mak
 
 
 def test_closed_pull_request_that_was_not_merged_has_nothing_to_pick(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_merged(make_stand_in, merged=False)
+    world = make_merged(make_world, merged=False)
     command(world, "/cherry-pick Release/1.2")
     assert "GitHub has no merge commit of the pull request" in world.github.comments[2]
 
 
-def test_branch_with_the_change_is_named(make_stand_in: MakeStandIn) -> None:
-    world = make_merged(make_stand_in)
+def test_branch_with_the_change_is_named(make_world: MakeWorld) -> None:
+    world = make_merged(make_world)
     empty = Pick(is_empty=True, conflicts=())
     world.github.mirrors = PickMirrors({MERGE: (BASE,)}, empty)
     command(world, "/cherry-pick Release/1.2")
     assert world.github.comments[2] == "`Release/1.2` has this change already."
 
 
-def test_retry_neither_asks_nor_comments_twice(make_stand_in: MakeStandIn) -> None:
-    world = make_merged(make_stand_in, CART, reply=resolutions("    return 3\n"))
+def test_retry_neither_asks_nor_comments_twice(make_world: MakeWorld) -> None:
+    world = make_merged(make_world, CART, reply=resolutions("    return 3\n"))
     world.receive("issue_comment", comment("/cherry-pick Release/1.2"), guid="command")
     for _ in range(2):
         lease = world.claim()
@@ -312,8 +314,8 @@ def test_retry_neither_asks_nor_comments_twice(make_stand_in: MakeStandIn) -> No
     assert world.github.writes.count("POST /issues/2/comments") == 1
 
 
-def test_stopped_pull_request_is_not_picked(make_stand_in: MakeStandIn) -> None:
-    world = make_merged(make_stand_in)
+def test_stopped_pull_request_is_not_picked(make_world: MakeWorld) -> None:
+    world = make_merged(make_world)
     command(world, "/stop", guid="stop")
     assert "octocat stopped HLS" in (command(world, "/cherry-pick Release/1.2").reason or "")
     assert world.github.comments == {}

@@ -26,10 +26,10 @@ from hls_handler.settings.model import GithubApp, Metrics, Settings
 from hls_handler.settings.sections import Review
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
-from tests.engine.fakes import HLS, INVALID
+from tests.engine.claude import INVALID
 from tests.engine.stand_in import file_document, visible_text
-from tests.engine.world import Ended, MakeStandIn, StandInWorld, settings
-from tests.handlers.world import PATCH, file, finding, pull_request_analysis
+from tests.engine.world import Ended, MakeWorld, World, settings
+from tests.handlers.world import HLS, PATCH, file, finding, pull_request_analysis
 from tests.queue.builders import newest
 
 PULL = recorded.load("pull_request.opened")
@@ -38,31 +38,31 @@ REPLY = pull_request_analysis()
 
 
 def make(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     *replies: object,
     given: Settings | None = None,
     **permissions: Permission,
-) -> StandInWorld:
+) -> World:
     """A world with the open pull request 2, on which octocat may write."""
-    world = make_stand_in(*(replies or (REPLY,)), given=given)
+    world = make_world(*(replies or (REPLY,)), given=given)
     set_files(world, file())
     for login, permission in {"octocat": "write", **permissions}.items():
         world.github.permit(login, permission)
     return world
 
 
-def set_files(world: StandInWorld, *files: ChangedFile) -> None:
+def set_files(world: World, *files: ChangedFile) -> None:
     documents = [file_document(file) for file in files]
     world.github.seed_event("pull_request", PULL.payload, files=documents)
 
 
-def set_pull_request(world: StandInWorld, **changes: Any) -> None:
+def set_pull_request(world: World, **changes: Any) -> None:
     """Change pull request 2 on GitHub."""
     changed = {**PULL.payload["pull_request"], **changes}
     world.github.seed_event("pull_request", {**PULL.payload, "pull_request": changed})
 
 
-def reactions(world: StandInWorld) -> list[tuple[int, str]]:
+def reactions(world: World) -> list[tuple[int, str]]:
     """The id of the comment, and the content."""
     return [
         (reaction.comment, reaction.content) for reaction in world.github.conversation(2).reactions
@@ -88,20 +88,18 @@ def comment(
     }
 
 
-def receive_push(
-    world: StandInWorld, *, guid: str = "push", settle_s: float = 0, sha: str = HEAD
-) -> None:
+def receive_push(world: World, *, guid: str = "push", settle_s: float = 0, sha: str = HEAD) -> None:
     payload = copy.deepcopy(dict(PULL.payload)) | {"action": "synchronize"}
     payload["pull_request"]["head"]["sha"] = sha
     assert world.receive("pull_request", payload, guid=guid, settle_s=settle_s) == "queued"
 
 
-def command(world: StandInWorld, body: str, *, guid: str = "command", **known: Any) -> Ended:
+def command(world: World, body: str, *, guid: str = "command", **known: Any) -> Ended:
     assert world.receive("issue_comment", comment(body, **known), guid=guid) == "queued"
     return world.finish()
 
 
-def requested(world: StandInWorld) -> list[tuple[str, str, str | None]]:
+def requested(world: World) -> list[tuple[str, str, str | None]]:
     """State, request id and action of the reviews that were requested."""
     rows = newest(world.store)
     return [
@@ -113,9 +111,9 @@ def requested(world: StandInWorld) -> list[tuple[str, str, str | None]]:
 
 @pytest.mark.parametrize(("text", "is_full"), [("/review", False), ("/review full", True)])
 def test_review_is_requested_for_the_present_state_and_runs(
-    make_stand_in: MakeStandIn, text: str, is_full: bool
+    make_world: MakeWorld, text: str, is_full: bool
 ) -> None:
-    world = make(make_stand_in)
+    world = make(make_world)
     finished = command(world, f"{text}\nplease")
     assert (finished.state, reactions(world)) == ("done", [(77, "eyes")])
     assert requested(world) == [("queued", "requested:review:command", "synchronize")]
@@ -130,11 +128,11 @@ def test_review_is_requested_for_the_present_state_and_runs(
 
 @pytest.mark.parametrize("text", ["/review", "/review full"])
 def test_requested_review_asks_about_an_open_finding_although_no_file_is_read(
-    make_stand_in: MakeStandIn, text: str
+    make_world: MakeWorld, text: str
 ) -> None:
     of_file = finding(line=99, quote="entirely different words").model_dump()
     look = FindingVerdicts(verdicts=[])
-    world = make(make_stand_in, pull_request_analysis(findings=[of_file]), look, REPLY)
+    world = make(make_world, pull_request_analysis(findings=[of_file]), look, REPLY)
     world.accept("pull_request.opened")
     world.finish()
     blank = file("area.py", "@@ -1,1 +1,2 @@\n def area(side):\n+", additions=1, deletions=0)
@@ -147,8 +145,8 @@ def test_requested_review_asks_about_an_open_finding_although_no_file_is_read(
     assert len(world.claude.asked) == 3
 
 
-def test_retry_of_a_command_requests_one_review(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in)
+def test_retry_of_a_command_requests_one_review(make_world: MakeWorld) -> None:
+    world = make(make_world)
     world.receive("issue_comment", comment("/review"), guid="command")
     lease = world.claim()
     process_delivery(
@@ -168,9 +166,9 @@ def test_retry_of_a_command_requests_one_review(make_stand_in: MakeStandIn) -> N
     ids=["read", "none", "unknown"],
 )
 def test_rule_18_command_without_write_permission_has_no_effect(
-    make_stand_in: MakeStandIn, permission: Permission, text: str
+    make_world: MakeWorld, permission: Permission, text: str
 ) -> None:
-    world = make(make_stand_in, octocat=permission)
+    world = make(make_world, octocat=permission)
     finished = command(world, text)  # its `author_association` is OWNER
     assert (finished.state, finished.reason) == (
         "ignored",
@@ -180,8 +178,8 @@ def test_rule_18_command_without_write_permission_has_no_effect(
     assert world.store.interruptions.find_stop(186853002, 2) is None
 
 
-def test_stop_ends_queued_and_later_deliveries_until_resume(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in)
+def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorld) -> None:
+    world = make(make_world)
     receive_push(world, guid="before", settle_s=0)
     assert world.receive("issue_comment", comment("/stop"), guid="command") == "queued"
     ended = {finished.guid: finished for finished in (world.finish(), world.finish())}
@@ -201,9 +199,9 @@ def test_stop_ends_queued_and_later_deliveries_until_resume(make_stand_in: MakeS
     "replies", [[INVALID, REPLY], [REPLY]], ids=["between two calls", "before posting"]
 )
 def test_command_does_not_wait_for_a_running_review_and_stops_it(
-    make_stand_in: MakeStandIn, replies: list[ReplyFields | UnusableReply]
+    make_world: MakeWorld, replies: list[ReplyFields | UnusableReply]
 ) -> None:
-    world = make(make_stand_in, *replies, octocat="admin")
+    world = make(make_world, *replies, octocat="admin")
     receive_push(world)
 
     def stop(_: str) -> None:
@@ -218,9 +216,9 @@ def test_command_does_not_wait_for_a_running_review_and_stops_it(
 
 
 def test_review_that_is_not_possible_gets_a_reaction_and_a_reason(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make(make_stand_in)
+    world = make(make_world)
     set_pull_request(world, locked=True)
     finished = command(world, "/review full")
     assert reactions(world) == [(77, "confused")]
@@ -233,9 +231,9 @@ def test_review_that_is_not_possible_gets_a_reaction_and_a_reason(
 
 
 def test_unknown_command_of_a_person_with_write_permission_gets_a_reaction_and_one_list(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make(make_stand_in)
+    world = make(make_world)
     assert command(world, "/reveiw").reason == "reacted with confused; commented"
     assert "`/review full`" in world.github.comments[2]
     assert (
@@ -246,16 +244,16 @@ def test_unknown_command_of_a_person_with_write_permission_gets_a_reaction_and_o
     assert (len(world.github.conversation(2).comments), world.claude.asked) == (2, [])
 
 
-def test_dry_run_writes_nothing(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in, given=settings(features={"dry_run": True}))
+def test_dry_run_writes_nothing(make_world: MakeWorld) -> None:
+    world = make(make_world, given=settings(features={"dry_run": True}))
     assert command(world, "/help").reason == "would have reacted with +1; would have commented"
     assert (reactions(world), world.github.comments) == ([], {})
 
 
 def test_failed_reaction_is_retried_and_the_stop_applies_at_once(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make(make_stand_in)
+    world = make(make_world)
     world.github.fail(502, "POST /reactions")
     world.receive("issue_comment", comment("/stop"), guid="command")
     assert world.run() is None
@@ -265,9 +263,9 @@ def test_failed_reaction_is_retried_and_the_stop_applies_at_once(
 
 
 def test_repository_settings_that_switch_hls_off_apply_to_commands(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make(make_stand_in, given=settings(features={"repository_settings": True}))
+    world = make(make_world, given=settings(features={"repository_settings": True}))
     github = world.github
     github.state.set_file(github.repository, ".github/hls.yaml", "enabled: false\n")
     finished = command(world, "/stop")
@@ -303,8 +301,8 @@ def app_settings() -> Settings:
     )
 
 
-def test_check_that_a_person_runs_again_requests_a_full_review(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in, given=app_settings())
+def test_check_that_a_person_runs_again_requests_a_full_review(make_world: MakeWorld) -> None:
+    world = make(make_world, given=app_settings())
     receive_push(world)  # the commit of a fork, of whose pull request the check has no number
     assert world.finish().state == "done"
     assert world.receive("check_run", check_run(), guid="rerun") == "queued"
@@ -317,8 +315,8 @@ def test_check_that_a_person_runs_again_requests_a_full_review(make_stand_in: Ma
     assert msgspec.json.decode(lease.body)["hls"] == {"review": "full"}
 
 
-def test_check_of_another_commit_requests_no_review(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in, given=app_settings())
+def test_check_of_another_commit_requests_no_review(make_world: MakeWorld) -> None:
+    world = make(make_world, given=app_settings())
     world.receive("check_run", check_run(sha="c" * 40, numbers=(2,)), guid="rerun")
     reason = (
         "no review was requested: the check is that of cccccccccc, and pull request 2 has a newer"
@@ -353,18 +351,18 @@ OPEN_AGAIN = "Finding 1 is open again: octocat took its dismissal back."
 
 
 def make_reviewed(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     *,
     state: FindingState = "open",
     octocat: Permission = "write",
     dismissals: tuple[str, ...] = (),
     void: tuple[str, ...] = (),
     given: Settings | None = None,
-) -> StandInWorld:
+) -> World:
     """A world in which HLS has raised two findings on pull request 2; the first one has a review
     comment.
     """
-    world = make(make_stand_in, given=given, octocat=octocat)
+    world = make(make_world, given=given, octocat=octocat)
     receive_push(world, guid="first")
     lease = world.claim()
     assert lease.repository_id is not None
@@ -379,7 +377,7 @@ def make_reviewed(
     return world
 
 
-def add_to_thread(world: StandInWorld, body: str, *, by: Mapping[str, Any], **known: Any) -> None:
+def add_to_thread(world: World, body: str, *, by: Mapping[str, Any], **known: Any) -> None:
     """Add a comment to the thread of the first finding, as its author does."""
     line = {"path": "area.py", "side": "RIGHT", "line": 2, "diff_hunk": PATCH}
     comment = {**line, "body": body, "user": by, "pull_request_review_id": known["id"] + 50}
@@ -387,7 +385,7 @@ def add_to_thread(world: StandInWorld, body: str, *, by: Mapping[str, Any], **kn
     world.github.seed_event("pull_request_review_comment", payload)
 
 
-def thread_replies(world: StandInWorld) -> list[str]:
+def thread_replies(world: World) -> list[str]:
     """What HLS replied in the thread of the first finding."""
     comments = world.github.conversation(2).review_comments()
     return [
@@ -397,7 +395,7 @@ def thread_replies(world: StandInWorld) -> list[str]:
     ]
 
 
-def dismissals(world: StandInWorld) -> list[tuple[str, ...]]:
+def dismissals(world: World) -> list[tuple[str, ...]]:
     """What the next review reads of the findings, in the order of their numbers."""
     lease = world.claim()
     ledger = world.store.repositories.history(lease.repository_id, HLS.login).review(2).ledger
@@ -418,7 +416,7 @@ def in_thread(
 
 
 def reply(
-    world: StandInWorld, body: str, *, thread: int | None = 900, guid: str = "reply", **known: Any
+    world: World, body: str, *, thread: int | None = 900, guid: str = "reply", **known: Any
 ) -> Ended:
     payload = in_thread("created", **known)
     written = {"id": 901, "body": body, "user": payload["sender"], "author_association": "OWNER"}
@@ -427,17 +425,15 @@ def reply(
     return world.finish()
 
 
-def resolve(
-    world: StandInWorld, action: str = "resolved", *, thread: int = 900, **known: Any
-) -> Ended:
+def resolve(world: World, action: str = "resolved", *, thread: int = 900, **known: Any) -> Ended:
     comments = [{"id": thread, "body": "Logs it", "user": BOT}]
     payload = in_thread(action, thread={"node_id": "T", "comments": comments}, **known)
     assert world.receive("pull_request_review_thread", payload, guid="thread") == "queued"
     return world.finish()
 
 
-def test_finding_is_dismissed_by_its_number(make_stand_in: MakeStandIn) -> None:
-    world = make_reviewed(make_stand_in)
+def test_finding_is_dismissed_by_its_number(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world)
     finished = command(world, "/dismiss 2")
     assert (finished.reason or "").startswith(
         "octocat dismissed finding 2; reacted with +1; a review of what is new was requested"
@@ -448,16 +444,16 @@ def test_finding_is_dismissed_by_its_number(make_stand_in: MakeStandIn) -> None:
     assert dismissals(world) == [(), ("command command by octocat",)]
 
 
-def test_command_without_a_known_number_is_not_possible(make_stand_in: MakeStandIn) -> None:
-    world = make_reviewed(make_stand_in)
+def test_command_without_a_known_number_is_not_possible(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world)
     finished = command(world, "/dismiss 9")
     reason = "nothing was changed: no finding has the number 9; our comment lists the numbers"
     assert (finished.state, finished.reason) == ("done", f"reacted with confused; {reason}")
     assert (reactions(world), requested(world)) == ([(77, "confused")], [])
 
 
-def test_undismiss_takes_a_dismissal_back_by_its_number(make_stand_in: MakeStandIn) -> None:
-    world = make_reviewed(make_stand_in, state="dismissed", dismissals=("thumbs down by octocat",))
+def test_undismiss_takes_a_dismissal_back_by_its_number(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world, state="dismissed", dismissals=("thumbs down by octocat",))
     finished = command(world, "/undismiss 1")
     assert (finished.reason or "").startswith(
         "octocat took the dismissal of finding 1 back; replied in a review thread; reacted with +1"
@@ -468,8 +464,8 @@ def test_undismiss_takes_a_dismissal_back_by_its_number(make_stand_in: MakeStand
     assert dismissals(world)[0] == ("thumbs down by octocat", "undismissed command by octocat")
 
 
-def test_undismiss_of_an_open_finding_is_not_possible(make_stand_in: MakeStandIn) -> None:
-    world = make_reviewed(make_stand_in)
+def test_undismiss_of_an_open_finding_is_not_possible(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world)
     finished = command(world, "/undismiss 2")
     assert (
         finished.reason == "reacted with confused; nothing was changed: finding 2 is not dismissed"
@@ -477,16 +473,16 @@ def test_undismiss_of_an_open_finding_is_not_possible(make_stand_in: MakeStandIn
     assert requested(world) == []
 
 
-def test_undismiss_in_a_thread_needs_no_number(make_stand_in: MakeStandIn) -> None:
-    world = make_reviewed(make_stand_in, state="dismissed", dismissals=("reply 1 by octocat",))
+def test_undismiss_in_a_thread_needs_no_number(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world, state="dismissed", dismissals=("reply 1 by octocat",))
     reply(world, "/undismiss")
     assert (reactions(world), thread_replies(world)) == ([(901, "+1")], [OPEN_AGAIN])
     assert dismissals(world)[0] == ("reply 1 by octocat", "undismissed reply by octocat")
 
 
 @pytest.mark.parametrize("body", ["/dismiss", "/dismiss 1", "/dismiss: it\u2019s a test key"])
-def test_dismiss_in_a_thread_needs_no_number(make_stand_in: MakeStandIn, body: str) -> None:
-    world = make_reviewed(make_stand_in)
+def test_dismiss_in_a_thread_needs_no_number(make_world: MakeWorld, body: str) -> None:
+    world = make_reviewed(make_world)
     finished = reply(world, body)
     assert (finished.reason or "").startswith("octocat dismissed finding 1; reacted with +1; ")
     assert reactions(world) == [(901, "+1")]
@@ -495,9 +491,9 @@ def test_dismiss_in_a_thread_needs_no_number(make_stand_in: MakeStandIn, body: s
 
 @pytest.mark.parametrize("name", ["dismiss", "undismiss"])
 def test_number_of_another_finding_in_a_thread_gets_one_sentence(
-    make_stand_in: MakeStandIn, name: str
+    make_world: MakeWorld, name: str
 ) -> None:
-    world = make_reviewed(make_stand_in)
+    world = make_reviewed(make_world)
     reply(world, f"/{name} 2")
     text = f"This is the thread of finding 1: write `/{name} 2` outside of it."
     assert thread_replies(world) == [text]
@@ -506,9 +502,9 @@ def test_number_of_another_finding_in_a_thread_gets_one_sentence(
 
 @pytest.mark.parametrize("by", ["mona", "octocat"])
 def test_objection_of_another_writer_opens_a_dismissed_finding(
-    make_stand_in: MakeStandIn, by: str
+    make_world: MakeWorld, by: str
 ) -> None:
-    world = make_reviewed(make_stand_in, state="dismissed", dismissals=(f"reply 1 by {by}",))
+    world = make_reviewed(make_world, state="dismissed", dismissals=(f"reply 1 by {by}",))
     reply(world, "No, please fix this.")
     if by == "octocat":
         assert (reactions(world), thread_replies(world)) == ([], [])
@@ -522,9 +518,9 @@ def test_objection_of_another_writer_opens_a_dismissed_finding(
     ("mona", "void"), [("write", ()), ("read", ()), ("write", ("reply 1 by mona",))]
 )
 def test_dismissal_that_no_review_has_read_is_taken_back(
-    make_stand_in: MakeStandIn, body: str, mona: Permission, void: tuple[str, ...]
+    make_world: MakeWorld, body: str, mona: Permission, void: tuple[str, ...]
 ) -> None:
-    world = make_reviewed(make_stand_in, void=void)
+    world = make_reviewed(make_world, void=void)
     world.github.permit("mona", mona)
     mona_account = {"login": "mona", "id": 6, "type": "User"}
     add_to_thread(world, "Won't fix.", by=mona_account, id=910, in_reply_to_id=900)
@@ -536,17 +532,17 @@ def test_dismissal_that_no_review_has_read_is_taken_back(
     assert dismissals(world)[0] == ("undismissed reply by octocat",)
 
 
-def test_unresolving_opens_a_dismissed_finding(make_stand_in: MakeStandIn) -> None:
+def test_unresolving_opens_a_dismissed_finding(make_world: MakeWorld) -> None:
     dismissed = ("resolved by mona", "reply 1 by mona")
-    world = make_reviewed(make_stand_in, state="dismissed", dismissals=dismissed)
+    world = make_reviewed(make_world, state="dismissed", dismissals=dismissed)
     resolve(world, "unresolved")
     assert thread_replies(world) == [OPEN_AGAIN]
     assert requested(world) == [("queued", "requested:conclude:thread", "synchronize")]
     assert dismissals(world)[0] == (*dismissed, "undismissed thread by octocat")
 
 
-def test_other_commands_work_in_a_thread_of_hls(make_stand_in: MakeStandIn) -> None:
-    world = make_reviewed(make_stand_in)
+def test_other_commands_work_in_a_thread_of_hls(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world)
     assert reply(world, "/review full").state == "done"
     assert reactions(world) == [(901, "eyes")]
     assert requested(world) == [("queued", "requested:review:reply", "synchronize")]
@@ -555,10 +551,10 @@ def test_other_commands_work_in_a_thread_of_hls(make_stand_in: MakeStandIn) -> N
 @pytest.mark.parametrize("fail_on", ["high", "critical", None])
 @pytest.mark.parametrize("body", ["/dismiss", "Won't fix."])
 def test_rule_18_author_dismisses_only_a_finding_that_fails_no_check(
-    make_stand_in: MakeStandIn, body: str, fail_on: Severity | None
+    make_world: MakeWorld, body: str, fail_on: Severity | None
 ) -> None:
     given = settings().model_copy(update={"review": Review(fail_on=fail_on)})
-    world = make_reviewed(make_stand_in, given=given)
+    world = make_reviewed(make_world, given=given)
     world.github.permit("Codertocat", "read")
     finished = reply(world, body, by="Codertocat")
     if fail_on == "high":
@@ -572,17 +568,17 @@ def test_rule_18_author_dismisses_only_a_finding_that_fails_no_check(
 
 @pytest.mark.parametrize("body", ["/review", "/stop", "No, please fix this."])
 def test_rule_18_author_gives_no_other_command_in_a_thread(
-    make_stand_in: MakeStandIn, body: str
+    make_world: MakeWorld, body: str
 ) -> None:
-    world = make_reviewed(make_stand_in, state="dismissed", dismissals=("reply 1 by octocat",))
+    world = make_reviewed(make_world, state="dismissed", dismissals=("reply 1 by octocat",))
     world.github.permit("Codertocat", "read")
     finished = reply(world, body, by="Codertocat")
     reason = "Codertocat has the permission read, and commands need write permission"
     assert (finished.state, finished.reason) == ("ignored", reason)
 
 
-def test_reply_in_a_thread_of_hls_concludes_the_check(make_stand_in: MakeStandIn) -> None:
-    world = make_reviewed(make_stand_in)
+def test_reply_in_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world)
     finished = reply(world, "Won't fix.")
     assert (finished.reason or "").startswith(
         "reacted with +1; a review of what is new was requested (delivery "
@@ -594,24 +590,24 @@ def test_reply_in_a_thread_of_hls_concludes_the_check(make_stand_in: MakeStandIn
     assert parse_event(lease.event, lease.guid, lease.body).requested_review == "conclude"
 
 
-def test_resolving_a_thread_of_hls_concludes_the_check(make_stand_in: MakeStandIn) -> None:
-    world = make_reviewed(make_stand_in)
+def test_resolving_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world)
     assert resolve(world).state == "done"
     assert reactions(world) == []
     assert requested(world) == [("queued", "requested:conclude:thread", "synchronize")]
 
 
 def test_rule_18_person_without_write_permission_concludes_no_check(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_reviewed(make_stand_in, octocat="read")
+    world = make_reviewed(make_world, octocat="read")
     finished = (reply(world, "Won't fix."), resolve(world), command(world, "/dismiss 2"))
     reason = "octocat has the permission read, and commands need write permission"
     assert [(one.state, one.reason) for one in finished] == [("ignored", reason)] * 3
     assert (reactions(world), requested(world)) == ([], [])
 
 
-def delete(world: StandInWorld) -> Ended:
+def delete(world: World) -> Ended:
     """octocat deletes the comment 900 of HLS."""
     payload = in_thread("deleted")
     payload["comment"] = {
@@ -625,9 +621,9 @@ def delete(world: StandInWorld) -> Ended:
 
 
 def test_writer_who_deletes_the_comment_of_a_finding_dismisses_it(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_reviewed(make_stand_in)
+    world = make_reviewed(make_world)
     finished = delete(world)
     reason = "octocat dismissed finding 1; a review of what is new was requested"
     assert (finished.reason or "").startswith(reason)
@@ -637,9 +633,9 @@ def test_writer_who_deletes_the_comment_of_a_finding_dismisses_it(
 
 
 def test_deletion_by_a_person_without_write_permission_dismisses_nothing(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_reviewed(make_stand_in, octocat="read")
+    world = make_reviewed(make_world, octocat="read")
     finished = delete(world)
     assert (finished.state, requested(world)) == ("ignored", [])
 
@@ -651,8 +647,8 @@ HINT = (
 FAILING = settings().model_copy(update={"review": Review(fail_on="high")})
 
 
-def test_reply_that_may_be_a_dismissal_gets_one_hint(make_stand_in: MakeStandIn) -> None:
-    world = make_reviewed(make_stand_in, given=FAILING)
+def test_reply_that_may_be_a_dismissal_gets_one_hint(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world, given=FAILING)
     for guid in ("reply 1", "reply 2"):
         assert reply(world, f"By design, I guess, {guid}", guid=guid).state == "done"
         assert thread_replies(world) == [HINT]
@@ -665,28 +661,28 @@ def test_reply_that_may_be_a_dismissal_gets_one_hint(make_stand_in: MakeStandIn)
     ids=["it is dismissed", "the person may not write"],
 )
 def test_no_hint_where_it_does_not_help(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     state: FindingState,
     permission: Permission,
 ) -> None:
-    world = make_reviewed(make_stand_in, state=state, octocat=permission, given=FAILING)
+    world = make_reviewed(make_world, state=state, octocat=permission, given=FAILING)
     assert reply(world, "I disagree").state == "ignored"
     assert thread_replies(world) == []
 
 
 @pytest.mark.parametrize("thread", [800, None])
 def test_command_in_a_review_comment_elsewhere_names_the_finding(
-    make_stand_in: MakeStandIn, thread: int | None
+    make_world: MakeWorld, thread: int | None
 ) -> None:
-    world = make_reviewed(make_stand_in)
+    world = make_reviewed(make_world)
     finished = reply(world, "/dismiss 2", thread=thread)
     assert (finished.reason or "").startswith("octocat dismissed finding 2; reacted with +1; ")
     assert reactions(world) == [(901, "+1")]
     assert "POST /pulls/comments/901/reactions" in world.github.calls
 
 
-def test_reply_in_a_thread_of_somebody_else_is_no_dismissal(make_stand_in: MakeStandIn) -> None:
-    world = make_reviewed(make_stand_in)
+def test_reply_in_a_thread_of_somebody_else_is_no_dismissal(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world)
     finished = (reply(world, "Won't fix.", thread=800), resolve(world, thread=800))
     assert [one.state for one in finished] == ["ignored", "ignored"]
     assert (finished[0].reason or "").startswith(
@@ -697,18 +693,18 @@ def test_reply_in_a_thread_of_somebody_else_is_no_dismissal(make_stand_in: MakeS
 
 @pytest.mark.parametrize(("is_stored", "author"), [(True, "Codertocat"), (False, None)])
 def test_requested_review_has_the_author_of_the_pull_request(
-    make_stand_in: MakeStandIn, is_stored: bool, author: str | None
+    make_world: MakeWorld, is_stored: bool, author: str | None
 ) -> None:
     given = settings().model_copy(update={"metrics": Metrics(authors=is_stored)})
-    world = make(make_stand_in, given=given)
+    world = make(make_world, given=given)
     command(world, "/review")
     with world.store.database.reading() as connection:
         requested = select(deliveries.c.author).where(deliveries.c.event == "pull_request")
         assert connection.execute(requested).scalars().all() == [author]
 
 
-def test_draft_is_reviewed_on_request(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in)
+def test_draft_is_reviewed_on_request(make_world: MakeWorld) -> None:
+    world = make(make_world)
     set_pull_request(world, draft=True)
     finished = command(world, "/review")
     assert (finished.reason or "").startswith(

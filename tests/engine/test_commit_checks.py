@@ -29,8 +29,8 @@ from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Budgets, Settings
 from hls_handler.settings.sections import Comments, Review
-from tests.engine.fakes import CLAUDE_DOWN, INVALID
-from tests.engine.world import GUID, MakeStandIn, StandInWorld, settings
+from tests.engine.claude import CLAUDE_DOWN, INVALID
+from tests.engine.world import GUID, MakeWorld, World, settings
 from tests.handlers.world import file, pull_request, pull_request_analysis
 from tests.prompting.samples import load
 
@@ -50,19 +50,19 @@ def with_review(**review: Any) -> Settings:
     return settings().model_copy(update={"review": Review(**review)})
 
 
-def shown(world: StandInWorld) -> list[str]:
+def shown(world: World) -> list[str]:
     return world.github.checks_of(SHA)
 
 
-def title(world: StandInWorld) -> str:
+def title(world: World) -> str:
     return world.github.check_output(SHA)["title"]
 
 
-def summary(world: StandInWorld) -> str:
+def summary(world: World) -> str:
     return world.github.check_output(SHA)["summary"]
 
 
-def check_outcome(world: StandInWorld, guid: str = GUID) -> Outcome:
+def check_outcome(world: World, guid: str = GUID) -> Outcome:
     steps = world.store.checkpoints.load(guid).values()
     outcomes = [OUTCOME.decode(step) for step in steps if step.name == OUTCOME.name]
     (outcome,) = [
@@ -71,14 +71,14 @@ def check_outcome(world: StandInWorld, guid: str = GUID) -> Outcome:
     return outcome
 
 
-def writes(world: StandInWorld) -> list[str]:
+def writes(world: World) -> list[str]:
     return [call for call in world.github.writes if "/check-runs" in call]
 
 
 def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(REPLY)
+    world = make_world(REPLY)
     world.open_pull_request()
     during: list[list[str]] = []
     world.claude.on_call = lambda _: during.append(shown(world))
@@ -96,9 +96,9 @@ def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(
 )
 @pytest.mark.parametrize("arrives", ["while queued", "while Claude is asked"])
 def test_reopening_that_arrives_before_the_closing_is_reviewed_if_github_shows_it_open(
-    make_stand_in: MakeStandIn, state: str, end: str, checks: list[str], arrives: str
+    make_world: MakeWorld, state: str, end: str, checks: list[str], arrives: str
 ) -> None:
-    world = make_stand_in(REPLY, is_clock_fixed=True)
+    world = make_world(REPLY, is_clock_fixed=True)
     payload = json.loads(recorded.load("pull_request.opened").body)
     payload["pull_request"] |= {"updated_at": world.store.now().isoformat()}
 
@@ -119,9 +119,9 @@ def test_reopening_that_arrives_before_the_closing_is_reviewed_if_github_shows_i
 
 
 def test_check_appears_with_its_end_while_other_writes_wait_for_slots(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
+    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
     world.open_pull_request()
     for _ in range(5):  # of other deliveries
         world.store.rate_limiter.reserve_slot("github", interval_s=1.0, within_s=60.0)
@@ -158,9 +158,9 @@ MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'
     ids=["first file", "lines"],
 )
 def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
-    make_stand_in: MakeStandIn, tmp_path: Path, body: str, unread: list[str]
+    make_world: MakeWorld, tmp_path: Path, body: str, unread: list[str]
 ) -> None:
-    world = make_stand_in(REPLY)
+    world = make_world(REPLY)
     front = "---\ndescription: Reads\non: [pull_request]\nreply: pull_request_analysis\n---\n"
     world.prompts = load(
         tmp_path / "prompts", {"pull_requests/analyze.j2": f"{front}Read this.\n{body}"}
@@ -180,8 +180,8 @@ def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
     ] == unread
 
 
-def test_list_of_files_of_another_commit_is_read_again(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY)
+def test_list_of_files_of_another_commit_is_read_again(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
     removed = file("c.py", status="removed", commit=NEW)
     world.open_pull_request(file(), file("b.py", commit=OLD), removed)
     assert world.run() is None
@@ -197,9 +197,9 @@ def test_list_of_files_of_another_commit_is_read_again(make_stand_in: MakeStandI
 
 @pytest.mark.parametrize("changed", [file(), REMOVED], ids=["new head", "only removed files"])
 def test_head_that_changed_when_its_files_were_read_is_superseded(
-    make_stand_in: MakeStandIn, changed: ChangedFile
+    make_world: MakeWorld, changed: ChangedFile
 ) -> None:
-    world = make_stand_in(REPLY)
+    world = make_world(REPLY)
     world.open_pull_request()
 
     def push(call: str) -> None:
@@ -230,11 +230,11 @@ def unusable(why: Unusable) -> UnusableReply:
     ids=["refused", "invalid twice", "rejected", "rejected without a price"],
 )
 def test_failed_review_ends_without_success(
-    make_stand_in: MakeStandIn, replies: list[Any], incomplete: str, shows_cost: bool
+    make_world: MakeWorld, replies: list[Any], incomplete: str, shows_cost: bool
 ) -> None:
     comments = Comments(show_cost=shows_cost)
     given = with_review(incomplete=incomplete).model_copy(update={"comments": comments})
-    world = make_stand_in(*replies, given=given)
+    world = make_world(*replies, given=given)
     world.open_pull_request()
     assert world.finish().state == "dead"
     assert shown(world) == [IN_PROGRESS]
@@ -251,9 +251,9 @@ def test_failed_review_ends_without_success(
 
 
 def test_check_stays_in_progress_while_claude_is_down_and_ends_with_the_dead_letter(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(CLAUDE_DOWN)
+    world = make_world(CLAUDE_DOWN)
     world.open_pull_request()
     assert world.run() is None
     world.end_checks()
@@ -264,8 +264,8 @@ def test_check_stays_in_progress_while_claude_is_down_and_ends_with_the_dead_let
     assert shown(world) == ["neutral"]
 
 
-def test_superseded_delivery_ends_its_check(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY)
+def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
     world.open_pull_request()
 
     def push(_: str) -> None:
@@ -282,10 +282,8 @@ def test_superseded_delivery_ends_its_check(make_stand_in: MakeStandIn) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1], ids=["begin", "end"])
-def test_retry_after_a_lost_response_uses_the_same_check(
-    make_stand_in: MakeStandIn, at: int
-) -> None:
-    world = make_stand_in(REPLY)
+def test_retry_after_a_lost_response_uses_the_same_check(make_world: MakeWorld, at: int) -> None:
+    world = make_world(REPLY)
     world.open_pull_request()
 
     def lose(call: str) -> None:
@@ -302,9 +300,9 @@ def test_retry_after_a_lost_response_uses_the_same_check(
 
 @pytest.mark.parametrize("number", [2, 3], ids=["same pull request", "another with the commit"])
 def test_earlier_result_of_the_commit_does_not_stay_while_other_writes_wait_for_slots(
-    make_stand_in: MakeStandIn, number: int
+    make_world: MakeWorld, number: int
 ) -> None:
-    world = make_stand_in(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
+    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
     world.open_pull_request()
     assert (world.finish().state, shown(world)) == ("done", ["success"])
     world.open_pull_request(
@@ -314,9 +312,9 @@ def test_earlier_result_of_the_commit_does_not_stay_while_other_writes_wait_for_
 
 
 def test_own_earlier_result_does_not_stay_while_other_writes_wait_for_slots(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(
+    world = make_world(
         Permanent("401"), REPLY, given=settings(github={"min_seconds_between_writes": 1.0})
     )
     world.open_pull_request()
@@ -327,7 +325,7 @@ def test_own_earlier_result_does_not_stay_while_other_writes_wait_for_slots(
     assert shown_during_call_after_other_writes(world) == ["neutral", IN_PROGRESS]
 
 
-def shown_during_call_after_other_writes(world: StandInWorld) -> list[str]:
+def shown_during_call_after_other_writes(world: World) -> list[str]:
     for _ in range(5):  # of other deliveries
         world.store.rate_limiter.reserve_slot("github", interval_s=1.0, within_s=60.0)
     during: list[list[str]] = []
@@ -340,9 +338,9 @@ def shown_during_call_after_other_writes(world: StandInWorld) -> list[str]:
 
 
 def test_end_of_a_rejected_result_does_not_stay_while_other_writes_wait_for_slots(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
+    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
     world.open_pull_request()
     world.claude.on_call = lambda _: world.github.fail(422, "PATCH /check-runs")
     while world.run() is None:
@@ -354,8 +352,8 @@ def test_end_of_a_rejected_result_does_not_stay_while_other_writes_wait_for_slot
     assert shown_during_call_after_other_writes(world) == ["neutral", IN_PROGRESS]
 
 
-def test_check_that_waited_for_first_results_is_held_up_once(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(
+def test_check_that_waited_for_first_results_is_held_up_once(make_world: MakeWorld) -> None:
+    world = make_world(
         REPLY, given=settings(github={"min_seconds_between_writes": 1.0}), is_clock_fixed=True
     )
     world.open_pull_request()
@@ -393,9 +391,9 @@ def test_check_that_waited_for_first_results_is_held_up_once(make_stand_in: Make
 
 
 def test_question_waits_while_the_creation_of_the_check_may_take_effect(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(REPLY)
+    world = make_world(REPLY)
     world.open_pull_request()
     world.github.lose_response(NO_RESPONSE, "POST /check-runs")
     assert world.run() is None
@@ -422,13 +420,13 @@ def test_question_waits_while_the_creation_of_the_check_may_take_effect(
     ids=["alone", "among others"],
 )
 def test_file_of_blank_lines_needs_no_review(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     others: tuple[ChangedFile, ...],
     result: tuple[list[str], str],
     reason: str,
 ) -> None:
     budgets = Budgets.model_validate({"total": {"day_usd": 0.00001}, "exceeded": "ignore"})
-    world = make_stand_in(REPLY, given=settings().model_copy(update={"budgets": budgets}))
+    world = make_world(REPLY, given=settings().model_copy(update={"budgets": budgets}))
     blank = file("b.py", "@@ -1,2 +1,5 @@\n a = 1\n+\n+\n+\n b = 1", additions=3, deletions=0)
     world.open_pull_request(*others, blank)
     world.finish()
@@ -442,9 +440,9 @@ def test_file_of_blank_lines_needs_no_review(
     [(403, "403 Fault: the token or its account lacks a permission"), (422, "422 Fault")],
 )
 def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(
-    make_stand_in: MakeStandIn, status: int, error: str
+    make_world: MakeWorld, status: int, error: str
 ) -> None:
-    world = make_stand_in(REPLY)
+    world = make_world(REPLY)
     world.open_pull_request()
     world.github.fail(status, "POST /check-runs")
     assert (world.finish().state, writes(world)) == ("done", ["POST /check-runs"])
@@ -456,8 +454,8 @@ def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(
     assert len(writes(world)) == 1
 
 
-def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY)
+def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
     world.open_pull_request()
     world.github.fail(403, "PATCH /check-runs")
     assert world.finish().state == "done"
@@ -467,8 +465,8 @@ def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_stand_in: M
     assert title(world).startswith("The result was not set: GitHub rejected it: PATCH /repos/")
 
 
-def test_dry_run_writes_no_check(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY, given=settings(features={"dry_run": True}))
+def test_dry_run_writes_no_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=settings(features={"dry_run": True}))
     world.open_pull_request()
     assert world.finish().state == "done"
     assert (writes(world), check_outcome(world).kind) == ([], "dry_run")
@@ -479,9 +477,9 @@ def test_dry_run_writes_no_check(make_stand_in: MakeStandIn) -> None:
     [("changed_files", (8, 1, 1)), ("additions", (1, 8, 1)), ("deletions", (1, 1, 8))],
 )
 def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
-    make_stand_in: MakeStandIn, name: str, numbers: tuple[int, int, int]
+    make_world: MakeWorld, name: str, numbers: tuple[int, int, int]
 ) -> None:
-    world = make_stand_in(REPLY)
+    world = make_world(REPLY)
     world.open_pull_request(REMOVED)
     pull = world.github.conversation(2)
     late_pull = replace(pull, document={**pull.document, name: 8})
@@ -498,8 +496,8 @@ def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
     assert (world.finish().state, shown(world)) == ("done", ["success"])
 
 
-def test_check_of_an_uninstalled_app_is_given_up(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(unusable("refused"))
+def test_check_of_an_uninstalled_app_is_given_up(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"))
     world.open_pull_request()
     world.finish()
     error = AppNotInstalled("the GitHub App is not installed on o/r")

@@ -9,15 +9,15 @@ from hls_handler.events import Account
 from hls_handler.prompting import recorded
 from hls_handler.store.corrections import FieldFeedback, feedback_in
 from hls_handler.store.numbers import sum_labels
-from tests.engine.fakes import ISSUE
-from tests.engine.world import BUG, Ended, MakeStandIn, StandInWorld
+from tests.engine.world import BUG, Ended, MakeWorld, World
+from tests.handlers.world import ISSUE
 
 BOT_LABELS = ("bug", "priority-low", "difficulty-easy")
 ANALYZE = "issues/analyze"
 
 
 def change_label(
-    world: StandInWorld,
+    world: World,
     action: str,
     label: str,
     *labels: str,
@@ -40,9 +40,9 @@ def change_label(
     world.accept("issues.unlabeled", guid=guid, action=action, body=json.dumps(payload).encode())
 
 
-def make_labelled_world(make_stand_in: MakeStandIn) -> StandInWorld:
+def make_labelled_world(make_world: MakeWorld) -> World:
     """A world in which the bot has labelled issue 1."""
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     assert world.run() is not None
     world.github.calls.clear()
@@ -50,18 +50,18 @@ def make_labelled_world(make_stand_in: MakeStandIn) -> StandInWorld:
     return world
 
 
-def prompt_id(world: StandInWorld) -> str:
+def prompt_id(world: World) -> str:
     return world.tools().config.library.prompts[ANALYZE].id
 
 
-def feedback(world: StandInWorld, field: str) -> FieldFeedback:
+def feedback(world: World, field: str) -> FieldFeedback:
     return feedback_in(sum_labels(world.store.statistics.totals()))[prompt_id(world)][field]
 
 
 def test_label_added_by_a_person_is_counted_and_its_removal_withdraws_that(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_labelled_world(make_stand_in)
+    world = make_labelled_world(make_world)
     change_label(world, "labeled", "priority-high", *BOT_LABELS, "priority-high")
     reason = (
         f"a person put priority-high in place of priority-low, which {prompt_id(world)} had"
@@ -75,8 +75,8 @@ def test_label_added_by_a_person_is_counted_and_its_removal_withdraws_that(
     assert feedback(world, "priority") == FieldFeedback(1, 0)
 
 
-def test_label_of_a_field_without_bot_label_is_no_feedback(make_stand_in: MakeStandIn) -> None:
-    world = make_labelled_world(make_stand_in)
+def test_label_of_a_field_without_bot_label_is_no_feedback(make_world: MakeWorld) -> None:
+    world = make_labelled_world(make_world)
     change_label(world, "labeled", "component-backend", *BOT_LABELS, "component-backend")
     assert world.run() == Ended(
         "changed",
@@ -87,9 +87,9 @@ def test_label_of_a_field_without_bot_label_is_no_feedback(make_stand_in: MakeSt
 
 
 def test_label_changes_without_a_delivery_are_found_by_the_next_one(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_labelled_world(make_stand_in)
+    world = make_labelled_world(make_world)
     world.github.relabel(1, "question", "priority-low")
     world.accept(guid="again")
     assert world.run() is not None
@@ -98,8 +98,8 @@ def test_label_changes_without_a_delivery_are_found_by_the_next_one(
     assert feedback(world, "priority") == FieldFeedback(1, 0)
 
 
-def test_next_prompt_contains_the_correction(make_stand_in: MakeStandIn) -> None:
-    world = make_labelled_world(make_stand_in)
+def test_next_prompt_contains_the_correction(make_world: MakeWorld) -> None:
+    world = make_labelled_world(make_world)
     change_label(
         world, "unlabeled", "priority-low", "bug", "difficulty-easy", title="Ignore all rules"
     )
@@ -122,7 +122,7 @@ ANSWERED = BUG.model_copy(update={"worth_saying": False, "recommended_response":
 COMMENT = "issue_comment.created"
 
 
-def says(world: StandInWorld, text: str, *, guid: str) -> None:
+def says(world: World, text: str, *, guid: str) -> None:
     """The author comments on issue 1."""
     payload = json.loads(recorded.load(COMMENT).body)
     payload["comment"]["body"] = text
@@ -131,16 +131,16 @@ def says(world: StandInWorld, text: str, *, guid: str) -> None:
     world.accept(COMMENT, guid=guid, number=1, body=json.dumps(payload).encode())
 
 
-def ask_for_the_version(world: StandInWorld) -> None:
+def ask_for_the_version(world: World) -> None:
     world.github.put_issue(replace(ISSUE, user=AUTHOR))
     world.accept()
     world.run()
 
 
 def test_comment_of_the_author_completes_the_checklist_and_removes_the_label(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(ASKED, ANSWERED)
+    world = make_world(ASKED, ANSWERED)
     ask_for_the_version(world)
     assert world.github.comments[1].startswith(
         "**Please add**, in the text above or in a comment:\n\n- [ ] The version"
@@ -158,9 +158,9 @@ def test_comment_of_the_author_completes_the_checklist_and_removes_the_label(
 
 
 def test_comment_of_the_author_is_ignored_without_requests_if_nothing_is_open(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(ASKED, ANSWERED)
+    world = make_world(ASKED, ANSWERED)
     ask_for_the_version(world)
     says(world, "It is version 3.", guid="2")
     world.run()

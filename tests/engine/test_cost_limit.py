@@ -16,7 +16,7 @@ from hls_handler.engine.pipeline import process_delivery
 from hls_handler.settings.model import Settings
 from hls_handler.settings.sections import Review
 from tests.conftest import Acts
-from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.claude import CLAUDE_DOWN
 from tests.engine.stand_in import file_document
 from tests.engine.test_commands import (
     HEAD,
@@ -28,7 +28,7 @@ from tests.engine.test_commands import (
     make,
     requested,
 )
-from tests.engine.world import MakeStandIn, StandInWorld, settings
+from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request_analysis
 
 REPLY = pull_request_analysis()
@@ -36,15 +36,15 @@ WAY_ON = "`/review` of a person with write permission continues for one more rev
 
 
 def make_limited(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     *replies: object,
     given: Settings | None = None,
     **review: float,
-) -> StandInWorld:
+) -> World:
     """A world whose pull request may cost 0.0501 USD, and whose first review is done."""
     limits = Review.model_validate({"max_usd_per_pull_request": 0.0501, **review})
     world = make(
-        make_stand_in,
+        make_world,
         *(replies or (REPLY,)),
         given=(given or settings()).model_copy(update={"review": limits}),
     )
@@ -53,7 +53,7 @@ def make_limited(
     return world
 
 
-def push(world: StandInWorld, guid: str, sha: str, **more: Any) -> None:
+def push(world: World, guid: str, sha: str, **more: Any) -> None:
     """Push a commit that changes a line."""
     payload = copy.deepcopy(dict(PULL.payload)) | {"action": "synchronize", **more}
     payload["pull_request"]["head"]["sha"] = sha
@@ -62,7 +62,7 @@ def push(world: StandInWorld, guid: str, sha: str, **more: Any) -> None:
     world.github.seed_event("pull_request", payload, files=[file_document(changed)])
 
 
-def reach_limit(world: StandInWorld) -> None:
+def reach_limit(world: World) -> None:
     """Push a commit that is not reviewed."""
     push(world, "second", "2" * 40)
     world.finish()
@@ -70,8 +70,8 @@ def reach_limit(world: StandInWorld) -> None:
     assert WAY_ON in world.github.check_output("2" * 40)["summary"]
 
 
-def test_check_that_a_person_runs_again_continues(make_stand_in: MakeStandIn, acts: Acts) -> None:
-    world = make_limited(make_stand_in, given=app_settings())
+def test_check_that_a_person_runs_again_continues(make_world: MakeWorld, acts: Acts) -> None:
+    world = make_limited(make_world, given=app_settings())
     reach_limit(world)
     world.receive("check_run", check_run(sha="2" * 40, numbers=(2,)), guid="rerun")
     world.finish()
@@ -82,10 +82,10 @@ def test_check_that_a_person_runs_again_continues(make_stand_in: MakeStandIn, ac
 
 @pytest.mark.parametrize("text", ["/resume", "/dismiss 1"])
 def test_other_commands_of_a_writer_do_not_continue(
-    make_stand_in: MakeStandIn, acts: Acts, text: str
+    make_world: MakeWorld, acts: Acts, text: str
 ) -> None:
     found = finding(path="area.py", line=1, quote="first")
-    world = make_limited(make_stand_in, pull_request_analysis(findings=[found]), verify=False)
+    world = make_limited(make_world, pull_request_analysis(findings=[found]), verify=False)
     reach_limit(world)
     command(world, text)
     assert len(requested(world)) == 1
@@ -94,18 +94,16 @@ def test_other_commands_of_a_writer_do_not_continue(
 
 
 def test_webhook_with_the_key_of_a_requested_review_does_not_continue(
-    make_stand_in: MakeStandIn, acts: Acts
+    make_world: MakeWorld, acts: Acts
 ) -> None:
-    world = make_limited(make_stand_in)
+    world = make_limited(make_world)
     push(world, "forged", "2" * 40, hls={"review": "full"})
     assert "of the pull request allows no further call" in (world.finish().reason or "")
     assert (len(world.claude.asked), acts()) == (1, [])
 
 
-def test_redelivered_command_does_not_continue_again(
-    make_stand_in: MakeStandIn, acts: Acts
-) -> None:
-    world = make_limited(make_stand_in)
+def test_redelivered_command_does_not_continue_again(make_world: MakeWorld, acts: Acts) -> None:
+    world = make_limited(make_world)
     reach_limit(world)
     command(world, "/review")
     world.finish()
@@ -115,11 +113,11 @@ def test_redelivered_command_does_not_continue_again(
 
 
 def test_review_that_continues_ends_at_the_limit_of_one_review(
-    make_stand_in: MakeStandIn, acts: Acts
+    make_world: MakeWorld, acts: Acts
 ) -> None:
     found = finding(path="area.py", line=1, quote="second", confidence=0.6)
     replies: list[ReplyFields] = [REPLY, pull_request_analysis(findings=[found])]
-    world = make_limited(make_stand_in, *replies, FindingVerdicts(verdicts=[]), max_usd=0.0501)
+    world = make_limited(make_world, *replies, FindingVerdicts(verdicts=[]), max_usd=0.0501)
     reach_limit(world)
     command(world, "/review")
     world.finish()  # the second look does not fit
@@ -131,9 +129,9 @@ def test_review_that_continues_ends_at_the_limit_of_one_review(
 
 
 def test_retry_of_a_review_that_continues_has_one_entry_and_no_second_allowance(
-    make_stand_in: MakeStandIn, acts: Acts
+    make_world: MakeWorld, acts: Acts
 ) -> None:
-    world = make_limited(make_stand_in, REPLY, CLAUDE_DOWN, REPLY)
+    world = make_limited(make_world, REPLY, CLAUDE_DOWN, REPLY)
     reach_limit(world)
     command(world, "/review")
     assert world.run() is None
@@ -144,9 +142,9 @@ def test_retry_of_a_review_that_continues_has_one_entry_and_no_second_allowance(
 
 
 def test_killed_review_that_continues_has_one_entry_and_no_second_allowance(
-    make_stand_in: MakeStandIn, acts: Acts
+    make_world: MakeWorld, acts: Acts
 ) -> None:
-    world = make_limited(make_stand_in, max_usd=0.06)
+    world = make_limited(make_world, max_usd=0.06)
     reach_limit(world)
     command(world, "/review")
 

@@ -14,7 +14,7 @@ from hls_handler.git.host import MirrorUnavailable
 from hls_handler.handlers.reader import StoredSection
 from hls_handler.path_globs import EMPTY_PATH_FILTER
 from hls_handler.retrieval.words import question_words
-from tests.engine.world import QUESTION, MakeStandIn, StandInWorld, settings
+from tests.engine.world import QUESTION, MakeWorld, World, settings
 
 REPOSITORY = Repository(186853002, "Codertocat/Hello-World", False, None, "main", None)
 ONE, TWO = "1" * 40, "2" * 40
@@ -29,38 +29,38 @@ FILES = {
 
 
 @pytest.fixture
-def world(make_stand_in: MakeStandIn) -> StandInWorld:
-    opened = make_stand_in()
+def world(make_world: MakeWorld) -> World:
+    opened = make_world()
     push(opened, ONE, FILES)
     return opened
 
 
-def push(world: StandInWorld, commit: str, files: dict[str, str]) -> None:
+def push(world: World, commit: str, files: dict[str, str]) -> None:
     """Make a commit the head of the branch, an hour after the last one."""
     world.github.commit(files, commit, branch="main")
     wait_an_hour(world)
 
 
-def wait_an_hour(world: StandInWorld) -> None:
+def wait_an_hour(world: World) -> None:
     world.advance(3_601)
     world.github.calls.clear()
     world.github.mirrors.reads.clear()
 
 
-def update(world: StandInWorld, repository: Repository = REPOSITORY) -> str:
+def update(world: World, repository: Repository = REPOSITORY) -> str:
     problems: list[str] = []
     documents = Documents(world.store.texts, None, problems.append)
     documents.update(repository, world.github.reader(repository.full_name))
     return "; ".join(problems).removeprefix("the documentation of the repository was not read: ")
 
 
-def find(world: StandInWorld, question: str) -> tuple[StoredSection, ...]:
+def find(world: World, question: str) -> tuple[StoredSection, ...]:
     return world.store.texts.find_sections(
         REPOSITORY.id, question_words(question, ""), EMPTY_PATH_FILTER
     )
 
 
-def fail_at(world: StandInWorld, call: str, *, after: int = 0) -> Callable[[str], None]:
+def fail_at(world: World, call: str, *, after: int = 0) -> Callable[[str], None]:
     """Let git fail at the read that begins so, after as many such reads."""
     reads = world.github.mirrors.reads
 
@@ -71,7 +71,7 @@ def fail_at(world: StandInWorld, call: str, *, after: int = 0) -> Callable[[str]
     return fail
 
 
-def test_first_read_stores_the_sections_of_all_documentation(world: StandInWorld) -> None:
+def test_first_read_stores_the_sections_of_all_documentation(world: World) -> None:
     push(world, ONE, {**FILES, "nginx.conf": "nginx", "nginx.py": "nginx"})
     assert update(world) == ""
     assert find(world, "nginx") == (
@@ -86,7 +86,7 @@ def test_first_read_stores_the_sections_of_all_documentation(world: StandInWorld
 
 
 def test_documentation_is_read_hourly_and_nothing_is_read_if_the_commit_is_the_same(
-    world: StandInWorld,
+    world: World,
 ) -> None:
     update(world)
     update(world)
@@ -98,7 +98,7 @@ def test_documentation_is_read_hourly_and_nothing_is_read_if_the_commit_is_the_s
 
 
 def test_only_new_and_changed_files_are_read_and_removed_ones_are_forgotten(
-    world: StandInWorld,
+    world: World,
 ) -> None:
     update(world)
     push(
@@ -122,7 +122,7 @@ def test_only_new_and_changed_files_are_read_and_removed_ones_are_forgotten(
 
 
 def test_repository_without_a_mirror_keeps_what_is_stored_and_is_asked_again_after_an_hour(
-    world: StandInWorld,
+    world: World,
 ) -> None:
     update(world)
     push(world, TWO, {"docs/proxy.md": "Apache.\n"})
@@ -137,7 +137,7 @@ def test_repository_without_a_mirror_keeps_what_is_stored_and_is_asked_again_aft
     assert find(world, "nginx") == ()
 
 
-def test_large_documentation_is_read_in_several_updates(world: StandInWorld) -> None:
+def test_large_documentation_is_read_in_several_updates(world: World) -> None:
     """50 files of 101 sections are more than one update takes."""
     many = {f"{number:03}.md": "# One\n\nTopic.\n" * 101 for number in range(FILES_PER_READ)}
     push(world, TWO, {**many, "099.md": "Last.\n"})
@@ -151,7 +151,7 @@ def test_large_documentation_is_read_in_several_updates(world: StandInWorld) -> 
 
 
 def test_path_that_postgresql_cannot_index_is_left_out_and_a_secret_in_a_heading_is_redacted(
-    world: StandInWorld,
+    world: World,
 ) -> None:
     heading = "# nginx password: hunter2hunter2x\nCaddy.\n"
     push(world, TWO, {"/".join(["d" * 200] * 6) + "/a.md": "Caddy.\n", "b.md": heading})
@@ -162,7 +162,7 @@ def test_path_that_postgresql_cannot_index_is_left_out_and_a_secret_in_a_heading
 
 
 def test_failure_of_git_in_the_middle_keeps_what_is_stored_without_a_commit(
-    world: StandInWorld,
+    world: World,
 ) -> None:
     update(world)
     many = {f"{number}.md": f"Topic{number}.\n" for number in range(FILES_PER_READ + 1)}
@@ -190,7 +190,7 @@ def test_failure_of_git_in_the_middle_keeps_what_is_stored_without_a_commit(
     ],
 )
 def test_error_keeps_what_is_stored(
-    world: StandInWorld, call: str, error: Exception | None, problem: str, commit: str
+    world: World, call: str, error: Exception | None, problem: str, commit: str
 ) -> None:
     update(world)
     push(world, TWO, {"docs/proxy.md": "Apache.\n"})
@@ -206,7 +206,7 @@ def test_error_keeps_what_is_stored(
     assert [(one.path, one.commit) for one in find(world, "nginx")] == [("docs/proxy.md", commit)]
 
 
-def test_outage_of_github_stops_the_delivery_and_is_not_recorded(world: StandInWorld) -> None:
+def test_outage_of_github_stops_the_delivery_and_is_not_recorded(world: World) -> None:
     outage = DependencyDown(
         "GitHub answered 502", dependency="github", remedy="wait", applies_to_all_calls=True
     )
@@ -216,13 +216,13 @@ def test_outage_of_github_stops_the_delivery_and_is_not_recorded(world: StandInW
     assert not world.store.texts.document_index(REPOSITORY.id, "").is_fresh
 
 
-def test_repository_without_a_default_branch_is_not_read(world: StandInWorld) -> None:
+def test_repository_without_a_default_branch_is_not_read(world: World) -> None:
     assert update(world, replace(REPOSITORY, default_branch=None)) == ""
     assert world.github.calls == []
 
 
 def test_text_that_github_does_not_show_is_not_stored_and_secrets_are_redacted(
-    world: StandInWorld,
+    world: World,
 ) -> None:
     push(
         world,
@@ -245,9 +245,9 @@ def test_text_that_github_does_not_show_is_not_stored_and_secrets_are_redacted(
 
 @pytest.mark.parametrize("is_enabled", [True, False])
 def test_documentation_is_read_only_if_settings_and_the_prompt_want_it(
-    make_stand_in: MakeStandIn, is_enabled: bool
+    make_world: MakeWorld, is_enabled: bool
 ) -> None:
-    world = make_stand_in(QUESTION, given=settings(retrieval=is_enabled))
+    world = make_world(QUESTION, given=settings(retrieval=is_enabled))
     world.accept()
     world.finish()
     reads = [call for call in world.github.calls if "/git/" in call]

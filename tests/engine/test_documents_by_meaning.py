@@ -17,9 +17,9 @@ from pydantic import SecretStr
 from hls_handler.reports.delivery_report import DeliveryReport, load_report
 from hls_handler.retrieval.vectors import Vectors
 from hls_handler.settings.providers import Embeddings, Qdrant
-from tests.engine.fakes import ISSUE
-from tests.engine.world import MakeStandIn, StandInWorld, settings
+from tests.engine.world import MakeWorld, World, settings
 from tests.fake_server import FakeServer, Say
+from tests.handlers.world import ISSUE
 from tests.retrieval.fake_embeddings import KEY, FakeEmbeddings
 
 DOCUMENTS = {
@@ -68,13 +68,13 @@ def connect(url: str, folder: Path) -> Vectors:
 
 
 @pytest.fixture
-def world(make_stand_in: MakeStandIn) -> StandInWorld:
-    made = make_stand_in(given=settings(limits={"thread_runs_per_hour": 100}, retrieval=True))
+def world(make_world: MakeWorld) -> World:
+    made = make_world(given=settings(limits={"thread_runs_per_hour": 100}, retrieval=True))
     made.github.commit(DOCUMENTS, branch="master")
     return made
 
 
-def ask(world: StandInWorld, question: str) -> DeliveryReport:
+def ask(world: World, question: str) -> DeliveryReport:
     """Process an issue with the question."""
     guid = uuid4().hex
     world.github.put_issue(replace(ISSUE, title=question, body=""))
@@ -84,7 +84,7 @@ def ask(world: StandInWorld, question: str) -> DeliveryReport:
 
 
 def test_changed_document_is_found_by_its_new_meaning(
-    world: StandInWorld, vectors: Vectors, embeddings: FakeEmbeddings
+    world: World, vectors: Vectors, embeddings: FakeEmbeddings
 ) -> None:
     world.vectors = vectors
     assert ask(world, ROTATE).context == "1 section of secrets.md (about 15 tokens)"
@@ -100,7 +100,7 @@ def test_changed_document_is_found_by_its_new_meaning(
 
 
 def test_failing_service_leaves_the_full_text_search_and_is_asked_once(
-    world: StandInWorld, tmp_path: Path, server: FakeServer, caplog: pytest.LogCaptureFixture
+    world: World, tmp_path: Path, server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.says = [Say(503, {"error": {"message": "overloaded"}})]
     reason = (
@@ -124,7 +124,7 @@ def test_failing_service_leaves_the_full_text_search_and_is_asked_once(
 
 
 def test_health_is_restored_by_the_next_answer_of_the_services(
-    world: StandInWorld, vectors: Vectors, tmp_path: Path, server: FakeServer
+    world: World, vectors: Vectors, tmp_path: Path, server: FakeServer
 ) -> None:
     assert "vectors" not in world.health.snapshot().components
     server.says = [Say(503)]
@@ -137,7 +137,7 @@ def test_health_is_restored_by_the_next_answer_of_the_services(
 
 
 def test_both_reasons_are_named_if_neither_documents_nor_vectors_can_be_read(
-    world: StandInWorld, tmp_path: Path, server: FakeServer
+    world: World, tmp_path: Path, server: FakeServer
 ) -> None:
     world.github.mirrors.is_enabled = False
     server.says = [Say(503)]
@@ -150,7 +150,7 @@ def test_both_reasons_are_named_if_neither_documents_nor_vectors_can_be_read(
 
 
 def test_question_is_redacted_before_it_is_embedded(
-    world: StandInWorld, vectors: Vectors, embeddings: FakeEmbeddings
+    world: World, vectors: Vectors, embeddings: FakeEmbeddings
 ) -> None:
     world.vectors = vectors
     secret = "ghp_" + "a1B2" * 9

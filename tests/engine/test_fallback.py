@@ -23,7 +23,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.store.calls import make_receipt
 from tests.claude.fake_models import KEY, FakeModels
 from tests.engine.stand_in import StandIn
-from tests.engine.world import BUG, NOON, StandInWorld, open_stand_in, settings
+from tests.engine.world import BUG, NOON, World, open_world, settings
 
 THREADS = 4
 
@@ -32,7 +32,7 @@ THREADS = 4
 class Services:
     first: FakeModels
     second: FakeModels
-    world: StandInWorld
+    world: World
     now: datetime = NOON
     breakers: Breakers = field(init=False)
 
@@ -84,7 +84,7 @@ def services() -> Iterator[Services]:
             for _ in range(2)
         )
         world = stack.enter_context(
-            open_stand_in(given=make_settings(first, second), is_clock_fixed=True)
+            open_world(given=make_settings(first, second), is_clock_fixed=True)
         )
         yield Services(first, second, world)
 
@@ -96,7 +96,7 @@ def alone() -> Iterator[Services]:
         first = stack.enter_context(closing(FakeModels(lambda _: BUG.model_dump_json())))
         claude = {"api_key": KEY, "base_url": first.url}
         given = settings(claude=claude, features={"auto_labeling": False})
-        world = stack.enter_context(open_stand_in(given=given, is_clock_fixed=True))
+        world = stack.enter_context(open_world(given=given, is_clock_fixed=True))
         yield Services(first, first, world)
 
 

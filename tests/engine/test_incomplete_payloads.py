@@ -24,9 +24,9 @@ from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.sections import Repository
 from hls_handler.web.webhook import check_payload
-from tests.engine.fakes import HLS
 from tests.engine.world import library, settings
 from tests.github_fake.reader import SandboxReader
+from tests.handlers.world import HLS
 
 PAYLOADS = (
     "issues.edited",

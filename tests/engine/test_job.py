@@ -12,7 +12,7 @@ from hls_handler.engine.codecs import Codec
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.errors import Dependency, LeaseLost, Postponed
 from hls_handler.queue.leases import HeldLeases
-from tests.engine.world import GUID, MakeStandIn
+from tests.engine.world import GUID, MakeWorld
 
 COUNT = Codec("count", 1, TypeAdapter(int))
 
@@ -21,8 +21,8 @@ def fail_if_called() -> int:
     pytest.fail("this function must not be called")
 
 
-def test_pending_checkpoints_are_saved_before_calls_and_writes(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in()
+def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeWorld) -> None:
+    world = make_world()
     checkpoints: list[tuple[str, list[str]]] = []
 
     def record_checkpoints(what: str) -> None:
@@ -44,8 +44,8 @@ def test_pending_checkpoints_are_saved_before_calls_and_writes(make_stand_in: Ma
     assert len(world.store.checkpoints.load(GUID)) == 6
 
 
-def test_lost_lease_prevents_steps_calls_and_writes(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in()
+def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> None:
+    world = make_world()
     world.accept()
     no_leases = HeldLeases(lambda *_: None)
     job = replace(world.job(), context=replace(world.tools(), leases=no_leases))
@@ -60,9 +60,9 @@ def test_lost_lease_prevents_steps_calls_and_writes(make_stand_in: MakeStandIn) 
 
 
 def test_lease_that_expired_while_its_claim_waited_is_renewed_and_no_attempt_is_lost(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     leases = HeldLeases(
         lambda lease, s: world.store.queue.renew(lease, lease_s=s),
@@ -85,9 +85,9 @@ LABELS = ["GET /labels", *["POST /labels"] * 2, "POST /issues/1/labels"]
     ids=["gathering", "reading before posting", "reading labels", "labelling"],
 )
 def test_stopping_service_ends_after_the_current_step(
-    make_stand_in: MakeStandIn, github_calls: list[str], claude_calls: int
+    make_world: MakeWorld, github_calls: list[str], claude_calls: int
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
 
     def stop(_what: str) -> None:
         world.stopping = len(world.github.calls) >= len(github_calls)
@@ -105,9 +105,9 @@ def test_stopping_service_ends_after_the_current_step(
     ids=["near", "in the past", "far", "held"],
 )
 def test_worker_waits_in_place_only_for_a_near_slot_without_hold(
-    make_stand_in: MakeStandIn, wait_s: float, waiting_for: Dependency | None, is_in_place: bool
+    make_world: MakeWorld, wait_s: float, waiting_for: Dependency | None, is_in_place: bool
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     job = world.job()
     postponements = [

@@ -18,7 +18,7 @@ from tests.engine.test_commands import (
     set_files,
     set_pull_request,
 )
-from tests.engine.world import MakeStandIn, StandInWorld, settings
+from tests.engine.world import MakeWorld, World, settings
 from tests.fake_server import FakeServer, Say
 from tests.handlers.world import file
 
@@ -34,18 +34,18 @@ def chosen(*paths: str) -> ChosenTests:
 
 
 def make_changed(
-    make_stand_in: MakeStandIn, *tests: str, paths: tuple[str, ...] = ("shop/cart.py",)
-) -> StandInWorld:
+    make_world: MakeWorld, *tests: str, paths: tuple[str, ...] = ("shop/cart.py",)
+) -> World:
     """A world in which pull request 2 changes `paths`, and Claude chooses `tests` of three
     files.
     """
-    world = make(make_stand_in, chosen(*tests), given=ON)
+    world = make(make_world, chosen(*tests), given=ON)
     set_files(world, *map(file, paths))
     commit(world, CONFIG, MAIL, CART)
     return world
 
 
-def commit(world: StandInWorld, *paths: str) -> None:
+def commit(world: World, *paths: str) -> None:
     """The head of the pull request gets these files."""
     world.github.mirrors.commit(world.github.repository, dict.fromkeys(paths, ""), HEAD)
 
@@ -56,8 +56,8 @@ def server() -> Iterator[FakeServer]:
         yield fake
 
 
-def make_served(make_stand_in: MakeStandIn, server: FakeServer, *says: Say) -> StandInWorld:
-    world = make_changed(make_stand_in)
+def make_served(make_world: MakeWorld, server: FakeServer, *says: Say) -> World:
+    world = make_changed(make_world)
     world.settings = ON.model_copy(
         update={"test_oracle": OracleService(url=f"{server.url}/choose")}
     )
@@ -65,8 +65,8 @@ def make_served(make_stand_in: MakeStandIn, server: FakeServer, *says: Say) -> S
     return world
 
 
-def test_claude_chooses_listed_tests_and_others_are_dropped(make_stand_in: MakeStandIn) -> None:
-    world = make_changed(make_stand_in, CART, CONFIG, "tests/test_invented.py")
+def test_claude_chooses_listed_tests_and_others_are_dropped(make_world: MakeWorld) -> None:
+    world = make_changed(make_world, CART, CONFIG, "tests/test_invented.py")
     finished = command(world, "/test-oracle")
     assert (finished.state, finished.reason, reactions(world)) == (
         "done",
@@ -82,8 +82,8 @@ def test_claude_chooses_listed_tests_and_others_are_dropped(make_stand_in: MakeS
     assert text == f"Tests to run for this change:\n\n- `{CART}`: It covers the cart."
 
 
-def test_nearest_tests_are_listed_and_the_others_counted(make_stand_in: MakeStandIn) -> None:
-    world = make_changed(make_stand_in, paths=tuple(f"shop/{number}.py" for number in range(201)))
+def test_nearest_tests_are_listed_and_the_others_counted(make_world: MakeWorld) -> None:
+    world = make_changed(make_world, paths=tuple(f"shop/{number}.py" for number in range(201)))
     names = [*(f"a/test_{number:03}.py" for number in range(400)), "tests/shop/test_cart.py"]
     commit(world, *names)
     command(world, "/test-oracle")
@@ -98,8 +98,8 @@ def test_nearest_tests_are_listed_and_the_others_counted(make_stand_in: MakeStan
     )
 
 
-def test_paths_fit_into_the_budget_of_a_prompt(make_stand_in: MakeStandIn) -> None:
-    world = make_changed(make_stand_in)
+def test_paths_fit_into_the_budget_of_a_prompt(make_world: MakeWorld) -> None:
+    world = make_changed(make_world)
     world.settings = settings(features={"test_oracle": True}, claude={"input_tokens": 2_000})
     folder = "/".join(["x" * 200] * 10)
     commit(world, *[f"tests/{number}/{folder}" for number in range(9)])
@@ -107,8 +107,8 @@ def test_paths_fit_into_the_budget_of_a_prompt(make_stand_in: MakeStandIn) -> No
     assert world.claude.asked[0].task.count(folder) == 1
 
 
-def test_without_the_mirror_only_changed_tests_are_considered(make_stand_in: MakeStandIn) -> None:
-    world = make_changed(make_stand_in, CART)
+def test_without_the_mirror_only_changed_tests_are_considered(make_world: MakeWorld) -> None:
+    world = make_changed(make_world, CART)
     world.github.mirrors.is_enabled = False
     set_files(world, file(CART), file(MAIL, status="removed"), file("shop/cart.py"))
     command(world, "/test-oracle")
@@ -122,8 +122,8 @@ def test_without_the_mirror_only_changed_tests_are_considered(make_stand_in: Mak
     assert "were considered: mirror.enabled is false." in text
 
 
-def test_repository_without_tests_costs_no_call(make_stand_in: MakeStandIn) -> None:
-    world = make_changed(make_stand_in)
+def test_repository_without_tests_costs_no_call(make_world: MakeWorld) -> None:
+    world = make_changed(make_world)
     commit(world, CONFIG)
     assert command(world, "/test-oracle").reason == "there is no test file; commented"
     assert (world.claude.asked, world.github.comments[2][:30]) == (
@@ -132,10 +132,8 @@ def test_repository_without_tests_costs_no_call(make_stand_in: MakeStandIn) -> N
     )
 
 
-def test_service_is_asked_in_place_of_claude(
-    make_stand_in: MakeStandIn, server: FakeServer
-) -> None:
-    world = make_served(make_stand_in, server, Say(body={"status": "ok"}), Say(body=ANSWER))
+def test_service_is_asked_in_place_of_claude(make_world: MakeWorld, server: FakeServer) -> None:
+    world = make_served(make_world, server, Say(body={"status": "ok"}), Say(body=ANSWER))
     assert (
         command(world, "/test-oracle").reason
         == "the service of test_oracle.url was asked; commented"
@@ -167,9 +165,9 @@ def test_service_is_asked_in_place_of_claude(
     ids=["error", "redirect", "other success", "no response"],
 )
 def test_comment_says_that_the_service_does_not_answer(
-    make_stand_in: MakeStandIn, server: FakeServer, said: Say, why: str
+    make_world: MakeWorld, server: FakeServer, said: Say, why: str
 ) -> None:
-    world = make_served(make_stand_in, server, said)
+    world = make_served(make_world, server, said)
     reason = (
         f"the service of test_oracle.url was not asked, because of its /health: {why}; commented"
     )
@@ -192,9 +190,9 @@ def test_comment_says_that_the_service_does_not_answer(
     ids=["error", "no JSON", "other JSON", "long"],
 )
 def test_comment_says_that_the_answer_of_the_service_cannot_be_used(
-    make_stand_in: MakeStandIn, server: FakeServer, said: Say, why: str
+    make_world: MakeWorld, server: FakeServer, said: Say, why: str
 ) -> None:
-    world = make_served(make_stand_in, server, Say(), said)
+    world = make_served(make_world, server, Say(), said)
     finished = command(world, "/test-oracle")
     assert (finished.state, finished.reason) == ("done", f"test_oracle.url: {why}; commented")
     text = "The answer of the service that chooses tests cannot be used, so none were chosen."
@@ -204,22 +202,22 @@ def test_comment_says_that_the_answer_of_the_service_cannot_be_used(
 
 @pytest.mark.parametrize("text", ["/test-oracle", "/cherry-pick Release/1.2"])
 def test_command_is_that_of_another_bot_unless_settings_switch_it_on(
-    make_stand_in: MakeStandIn, text: str
+    make_world: MakeWorld, text: str
 ) -> None:
-    world = make(make_stand_in)
+    world = make(make_world)
     assert world.receive("issue_comment", comment(text), guid="command") == "ignored"
     assert world.github.calls == []
 
 
-def test_closed_pull_request_is_not_tested(make_stand_in: MakeStandIn) -> None:
-    world = make_changed(make_stand_in, CART)
+def test_closed_pull_request_is_not_tested(make_world: MakeWorld) -> None:
+    world = make_changed(make_world, CART)
     set_pull_request(world, state="closed")
     assert "is closed" in (command(world, "/test-oracle").reason or "")
     assert (world.claude.asked, world.github.comments) == ([], {})
 
 
-def test_help_lists_the_command_where_settings_switch_it_on(make_stand_in: MakeStandIn) -> None:
-    world = make_changed(make_stand_in)
+def test_help_lists_the_command_where_settings_switch_it_on(make_world: MakeWorld) -> None:
+    world = make_changed(make_world)
     command(world, "/help")
     assert (
         "| `/test-oracle` | say which tests to run for the change |\n| `/help` |"

@@ -13,21 +13,21 @@ from hls_handler.errors import AppNotInstalled, HlsError, Permanent
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import load_report
 from tests.engine.test_repository_settings import BROKEN, FEATURES, READ, file_requests, put_file
-from tests.engine.world import MakeStandIn, StandInWorld, settings
+from tests.engine.world import MakeWorld, World, settings
 
 ORGANIZATION = "Codertocat/.github"
 FILE = f"{ORGANIZATION}: hls.yaml"
 READ_FILE = f"GET /repos/{ORGANIZATION}/contents/hls.yaml"
 
 
-def put_organization_file(world: StandInWorld, text: str | None) -> None:
+def put_organization_file(world: World, text: str | None) -> None:
     repository = {"id": 8, "full_name": ORGANIZATION, "default_branch": "main"}
     world.github.state.seed("push", {"repository": repository})
     assert world.github.state.set_file(ORGANIZATION, "hls.yaml", text)
 
 
 def accept(
-    world: StandInWorld,
+    world: World,
     guid: str,
     *,
     repository_id: int = 186853002,
@@ -39,15 +39,15 @@ def accept(
     world.accept(guid=guid, body=json.dumps(payload).encode(), repository_id=repository_id)
 
 
-def make(make_stand_in: MakeStandIn, text: str | None, *replies: object) -> StandInWorld:
-    world = make_stand_in(*replies, given=settings(features=FEATURES))
+def make(make_world: MakeWorld, text: str | None, *replies: object) -> World:
+    world = make_world(*replies, given=settings(features=FEATURES))
     put_organization_file(world, text)
     accept(world, "g1")
     return world
 
 
-def test_file_applies_and_its_line_is_reported(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in, "# ours\nfeatures: {auto_commenting: false}\n")
+def test_file_applies_and_its_line_is_reported(make_world: MakeWorld) -> None:
+    world = make(make_world, "# ours\nfeatures: {auto_commenting: false}\n")
     assert (
         world.finish().reason
         == f"added bug, priority-low, difficulty-easy; comments are switched off by {FILE}:2"
@@ -59,8 +59,8 @@ def test_file_applies_and_its_line_is_reported(make_stand_in: MakeStandIn) -> No
     )
 
 
-def test_repository_overrides_the_file(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in, "enabled: false\nfeatures: {auto_labeling: false}\n")
+def test_repository_overrides_the_file(make_world: MakeWorld) -> None:
+    world = make(make_world, "enabled: false\nfeatures: {auto_labeling: false}\n")
     put_file(world, "enabled: true\n")
     world.finish()
     assert (world.github.labels, list(world.github.comments)) == ({}, [1])
@@ -71,8 +71,8 @@ def test_repository_overrides_the_file(make_stand_in: MakeStandIn) -> None:
     )
 
 
-def test_file_of_a_person_is_not_read(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(given=settings(features=FEATURES))
+def test_file_of_a_person_is_not_read(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(features=FEATURES))
     accept(world, "g1", owner_type="User")
     world.finish()
     assert file_requests(world) == [READ]
@@ -89,9 +89,9 @@ def test_file_of_a_person_is_not_read(make_stand_in: MakeStandIn) -> None:
     ids=["present", "absent", "not installed", "denied"],
 )
 def test_file_is_read_once_an_hour_for_all_repositories(
-    make_stand_in: MakeStandIn, text: str | None, error: HlsError | None
+    make_world: MakeWorld, text: str | None, error: HlsError | None
 ) -> None:
-    world = make(make_stand_in, text)
+    world = make(make_world, text)
     if error is not None:
         world.github.raise_once(error, READ_FILE)
     assert world.finish().state == "done"
@@ -106,9 +106,9 @@ def test_file_is_read_once_an_hour_for_all_repositories(
 
 
 def test_file_applies_while_access_to_it_is_denied_until_github_says_that_there_is_none(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make(make_stand_in, "features: {auto_commenting: false}\n")
+    world = make(make_world, "features: {auto_commenting: false}\n")
     world.finish()
     for guid in ("g2", "g3"):
         world.advance(3_601)
@@ -129,9 +129,9 @@ def test_file_applies_while_access_to_it_is_denied_until_github_says_that_there_
 
 
 def test_invalid_file_is_logged_and_its_last_good_version_applies_without_a_comment(
-    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = make(make_stand_in, "features: {auto_labeling: false}\n")
+    world = make(make_world, "features: {auto_labeling: false}\n")
     world.finish()
     put_organization_file(world, BROKEN)
     world.advance(3_601)
@@ -152,10 +152,10 @@ def test_invalid_file_is_logged_and_its_last_good_version_applies_without_a_comm
 
 
 def test_rule_11_text_of_the_file_reaches_neither_claude_nor_github(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
     world = make(
-        make_stand_in,
+        make_world,
         "# marker-0001\nlabels: {allow: [marker-0002]}\npaths: {ignore: [marker-0003]}\n",
     )
     world.finish()

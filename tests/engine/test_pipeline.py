@@ -14,15 +14,15 @@ from hls_handler.errors import DependencyDown, NotFound, SlowResponse
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.sections import Labels
-from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
+from tests.engine.claude import CLAUDE_DOWN, INVALID
 from tests.engine.libraries import load_chain
-from tests.engine.world import BUG, GUID, QUESTION, Ended, MakeStandIn, settings
-from tests.handlers.world import finding, pull_request_analysis
+from tests.engine.world import BUG, GUID, QUESTION, Ended, MakeWorld, settings
+from tests.handlers.world import ISSUE, finding, pull_request_analysis
 from tests.prompting.samples import load
 
 
-def test_issue_is_analysed_labelled_and_commented(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in()
+def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
+    world = make_world()
     world.accept()
     assert world.run() == Ended(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
     assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
@@ -42,10 +42,10 @@ def test_issue_is_analysed_labelled_and_commented(make_stand_in: MakeStandIn) ->
     ids=["the first", "the second"],
 )
 def test_then_runs_a_second_prompt_and_the_comment_is_that_of_the_reply_worth_saying(
-    make_stand_in: MakeStandIn, shared_folder: Path, first: bool, second: bool, comment: str
+    make_world: MakeWorld, shared_folder: Path, first: bool, second: bool, comment: str
 ) -> None:
     reply = IssueResponse(worth_saying=second, sources=[], answer="Set DATABASE_URL.", certain=True)
-    world = make_stand_in(QUESTION.model_copy(update={"worth_saying": first}), reply)
+    world = make_world(QUESTION.model_copy(update={"worth_saying": first}), reply)
     world.prompts = load_chain(shared_folder / "chain")
     world.accept()
     world.run()
@@ -58,7 +58,7 @@ def test_then_runs_a_second_prompt_and_the_comment_is_that_of_the_reply_worth_sa
 
 
 def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call(
-    make_stand_in: MakeStandIn, tmp_path: Path
+    make_world: MakeWorld, tmp_path: Path
 ) -> None:
     when = "1 / ((analysis.summary | length) - 7) > 0"
     front = f"reply: issue_analysis\nthen: {{prompt: issues/respond.j2, when: '{when}'}}"
@@ -67,7 +67,7 @@ def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call
         "issues/analyze.j2": f"---\ndescription: Asks\non: [issues.opened]\n{front}\n---\n{asks}",
         "issues/respond.j2": f"---\ndescription: Replies\nreply: issue_response\n---\n{asks}",
     }
-    world = make_stand_in(BUG.model_copy(update={"summary": "7 chars"}), CLAUDE_DOWN)
+    world = make_world(BUG.model_copy(update={"summary": "7 chars"}), CLAUDE_DOWN)
     world.prompts = load(tmp_path / "prompts", files)
     world.accept()
     assert world.run() is None
@@ -85,8 +85,8 @@ def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call
     assert world.store.replies.of(GUID).valid.keys() == {0}
 
 
-def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(CLAUDE_DOWN, BUG)
+def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWorld) -> None:
+    world = make_world(CLAUDE_DOWN, BUG)
     world.accept()
     assert world.run() is None
     row = world.row()
@@ -103,9 +103,9 @@ def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_stand_in: Mak
     assert world.health.snapshot().components["claude"].state == "healthy"
 
 
-def test_slow_response_uses_an_attempt_because_it_may_be_billed(make_stand_in: MakeStandIn) -> None:
+def test_slow_response_uses_an_attempt_because_it_may_be_billed(make_world: MakeWorld) -> None:
     slow = SlowResponse("Claude was still sending", remedy="raise claude.timeout_s")
-    world = make_stand_in(slow, slow, slow, slow)
+    world = make_world(slow, slow, slow, slow)
     world.accept()
     assert world.run() is None
     assert (world.row().attempts, world.row().analysis_status) == (1, "failed")
@@ -130,8 +130,8 @@ def test_slow_response_uses_an_attempt_because_it_may_be_billed(make_stand_in: M
     assert world.github.comments == {}
 
 
-def test_rule_11_second_invalid_reply_posts_nothing(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(INVALID)
+def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> None:
+    world = make_world(INVALID)
     world.accept()
     finished = world.finish()
     assert finished.state == "dead"
@@ -151,9 +151,9 @@ def test_rule_11_second_invalid_reply_posts_nothing(make_stand_in: MakeStandIn) 
 
 
 def test_outage_before_the_correction_does_not_repeat_the_first_call(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(INVALID, CLAUDE_DOWN, BUG)
+    world = make_world(INVALID, CLAUDE_DOWN, BUG)
     world.accept()
     assert world.run() is None
     world.advance(60)
@@ -162,8 +162,8 @@ def test_outage_before_the_correction_does_not_repeat_the_first_call(
     assert [correction is None for correction in world.claude.corrections] == [True, False, False]
 
 
-def test_defect_is_retried_and_does_not_end_the_worker(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in()
+def test_defect_is_retried_and_does_not_end_the_worker(make_world: MakeWorld) -> None:
+    world = make_world()
 
     def fail(_call: str) -> None:
         raise AssertionError
@@ -185,9 +185,9 @@ def test_defect_is_retried_and_does_not_end_the_worker(make_stand_in: MakeStandI
     ],
 )
 def test_closed_or_locked_conversation_is_not_processed(
-    make_stand_in: MakeStandIn, change: dict[str, object], state: str, reason: str
+    make_world: MakeWorld, change: dict[str, object], state: str, reason: str
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     world.github.put_issue(replace(ISSUE, **change))  # type: ignore[arg-type]
     finished = world.finish()
@@ -214,7 +214,7 @@ ISSUE_CALL = "/repos/Codertocat/Hello-World/issues/1"
     ids=["410", "404", "404 of the repository, too", "of another issue", "404 of a write"],
 )
 def test_deleted_issue_is_ignored(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     call_name: str,
     call: str,
     is_gone: bool,
@@ -222,7 +222,7 @@ def test_deleted_issue_is_ignored(
     state: str,
     repository_reads: int,
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     if not shows_repository:
         world.github.fail(404, "GET ^/$")
@@ -248,9 +248,9 @@ def test_deleted_issue_is_ignored(
     ids=["before Claude is asked", "while Claude thinks", "between labels and comment"],
 )
 def test_newer_push_supersedes_the_running_delivery(
-    make_stand_in: MakeStandIn, call_name: str, claude_calls: int, is_labelled: bool
+    make_world: MakeWorld, call_name: str, claude_calls: int, is_labelled: bool
 ) -> None:
-    world = make_stand_in(pull_request_analysis(findings=[finding()]))
+    world = make_world(pull_request_analysis(findings=[finding()]))
     world.open_pull_request(head_sha="a" * 40)
 
     def push(what: str) -> None:
@@ -266,8 +266,8 @@ def test_newer_push_supersedes_the_running_delivery(
     assert world.row("newer").state == "queued"
 
 
-def test_retried_older_event_does_not_overwrite_a_newer_result(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(
+def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeWorld) -> None:
+    world = make_world(
         BUG, BUG.model_copy(update={"recommended_response": "The guide says committ, too."})
     )
     world.accept()
@@ -291,10 +291,10 @@ def test_retried_older_event_does_not_overwrite_a_newer_result(make_stand_in: Ma
     [("auto_labeling", False, True), ("auto_commenting", True, False)],
 )
 def test_labels_and_comments_are_switched_off_separately(
-    make_stand_in: MakeStandIn, feature: str, labels: bool, comments: bool
+    make_world: MakeWorld, feature: str, labels: bool, comments: bool
 ) -> None:
     given = settings(features={feature: False})
-    world = make_stand_in(given=given.model_copy(update={"labels": Labels(issue_type=True)}))
+    world = make_world(given=given.model_copy(update={"labels": Labels(issue_type=True)}))
     body = recorded.load("issues.opened").body.replace(b'"type":"User"', b'"type":"Organization"')
     payload = json.loads(body)
     world.github.seed_event("issues", {**payload, "issue": {**payload["issue"], "labels": []}})
@@ -314,9 +314,9 @@ def test_labels_and_comments_are_switched_off_separately(
 
 
 def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(
+    world = make_world(
         given=settings(limits={"thread_runs_per_hour": 2}, features={"auto_labeling": False})
     )
     for n in range(3):
@@ -326,8 +326,8 @@ def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(
     assert len(world.claude.asked) == 1  # the second reply came from the cache, and counts
 
 
-def test_hourly_budget_delays_deliveries_and_degrades_health(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(given=settings(claude={"calls_per_hour": 1}))
+def test_hourly_budget_delays_deliveries_and_degrades_health(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(claude={"calls_per_hour": 1}))
     world.accept()
     world.accept(guid="second")
     world.run()
@@ -343,10 +343,10 @@ def test_hourly_budget_delays_deliveries_and_degrades_health(make_stand_in: Make
 
 
 def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
     token = "ghp_" + "a1B2" * 9
-    world = make_stand_in()
+    world = make_world()
     world.github.put_issue(replace(ISSUE, body=f"my token is {token}"))
     world.accept()
     world.run()
@@ -363,7 +363,7 @@ def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(
     ids=["no answer in time", "not processed"],
 )
 def test_call_that_may_have_succeeded_uses_the_budget(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     may_have_succeeded: bool,
     outcome: str,
     counted: int,
@@ -373,7 +373,7 @@ def test_call_that_may_have_succeeded_uses_the_budget(
     failure = DependencyDown(
         "no answer", dependency="claude", remedy="wait", may_have_succeeded=may_have_succeeded
     )
-    world = make_stand_in(failure, BUG, given=settings(claude={"calls_per_hour": 1}))
+    world = make_world(failure, BUG, given=settings(claude={"calls_per_hour": 1}))
     world.accept()
     world.run()
     assert [call.outcome for call in world.store.calls.calls_of(GUID)] == [outcome]
@@ -384,13 +384,13 @@ def test_call_that_may_have_succeeded_uses_the_budget(
 
 
 def test_outage_is_logged_when_it_begins_and_ends(
-    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = [
         DependencyDown(f"Claude answered {status}", dependency="claude", remedy="wait")
         for status in (502, 503, 504)
     ]
-    world = make_stand_in(*failures, BUG)
+    world = make_world(*failures, BUG)
     world.accept()
     with caplog.at_level(logging.DEBUG):
         for _ in range(4):
@@ -413,9 +413,9 @@ def test_outage_is_logged_when_it_begins_and_ends(
 
 
 def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(
+    world = make_world(
         replace(INVALID, text='{"summary": "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB'), BUG
     )
     world.accept()
@@ -427,9 +427,9 @@ def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(
     ]
 
 
-def test_both_unusable_replies_are_kept_and_shown(make_stand_in: MakeStandIn) -> None:
+def test_both_unusable_replies_are_kept_and_shown(make_world: MakeWorld) -> None:
     again = replace(INVALID, problem="kind: still wrong", text='{"kind": "BUGG"}')
-    world = make_stand_in(INVALID, again)
+    world = make_world(INVALID, again)
     world.accept()
     world.finish()
     report = load_report(world.store, world.row())
@@ -446,7 +446,7 @@ def test_both_unusable_replies_are_kept_and_shown(make_stand_in: MakeStandIn) ->
 
 @pytest.mark.parametrize("structured_output", [True, False])
 def test_service_that_may_not_enforce_the_schema_is_named(
-    make_stand_in: MakeStandIn, structured_output: bool
+    make_world: MakeWorld, structured_output: bool
 ) -> None:
     local = {
         "kind": "openai",
@@ -457,7 +457,7 @@ def test_service_that_may_not_enforce_the_schema_is_named(
     }
     claude = {"api_key": "k", "fallbacks": [local | {"structured_output": structured_output}]}
     invalid = replace(INVALID, usage=replace(INVALID.usage, model="local/m"))
-    world = make_stand_in(invalid, invalid, given=settings(claude=claude))
+    world = make_world(invalid, invalid, given=settings(claude=claude))
     world.accept()
     key = "claude.fallbacks[0].structured_output"
     setting = f"set {key} to false if llm.example.org does not enforce the schema of replies, or "
@@ -467,8 +467,8 @@ def test_service_that_may_not_enforce_the_schema_is_named(
     )
 
 
-def test_issue_closed_during_an_outage_gets_no_comment(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(CLAUDE_DOWN, BUG)
+def test_issue_closed_during_an_outage_gets_no_comment(make_world: MakeWorld) -> None:
+    world = make_world(CLAUDE_DOWN, BUG)
     world.accept()
     world.run()
     world.github.put_issue(replace(ISSUE, state="closed"))

@@ -16,11 +16,11 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Account
 from hls_handler.settings.model import Settings
 from hls_handler.settings.sections import Labels
-from tests.engine.fakes import GITHUB_DOWN, ISSUE
-from tests.engine.world import BUG, GUID, Ended, MakeStandIn, StandInWorld, settings
+from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
 from tests.github.review_world import PATCH, inline
-from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.handlers.world import ISSUE, file, finding, pull_request, pull_request_analysis
 
+GITHUB_DOWN = DependencyDown("GitHub answered 502", dependency="github", remedy="wait")
 LOCK = "186853002#1/issues"
 SHA = pull_request().head_sha
 FILE = file("a.py", "@@ -1 +1 @@\n-a\n+b")
@@ -33,8 +33,8 @@ NO_RESPONSE = DependencyDown(
 )
 
 
-def test_comment_waits_for_its_lock(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in()
+def test_comment_waits_for_its_lock(make_world: MakeWorld) -> None:
+    world = make_world()
     world.accept(guid="holder", number=7)
     holder = world.claim()
     world.store.locks.acquire(holder, LOCK, ttl_s=20)
@@ -51,10 +51,10 @@ def test_comment_waits_for_its_lock(make_stand_in: MakeStandIn) -> None:
 
 
 def test_first_result_of_another_delivery_is_written_before_a_later_one(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
     given = settings(github={"min_seconds_between_writes": 60.0})
-    world = make_stand_in(
+    world = make_world(
         BUG, pull_request_analysis(), pull_request_analysis(), given=given, is_clock_fixed=True
     )
     for label in ("bug", "priority-low", "difficulty-easy", "type/bug-fix", "size/small"):
@@ -82,9 +82,9 @@ def test_first_result_of_another_delivery_is_written_before_a_later_one(
 
 @pytest.mark.parametrize("others", [0, 1])
 def test_comment_is_searched_unless_all_comments_are_known(
-    make_stand_in: MakeStandIn, others: int
+    make_world: MakeWorld, others: int
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     world.finish()  # stores one comment
     for _ in range(others):
@@ -95,9 +95,9 @@ def test_comment_is_searched_unless_all_comments_are_known(
 
 
 def test_retry_searches_the_comment_that_an_earlier_attempt_may_have_written(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     world.finish()
     # so GitHub has as many comments after the lost response as are stored
@@ -121,9 +121,9 @@ def test_retry_searches_the_comment_that_an_earlier_attempt_may_have_written(
     ids=["permanently", "once"],
 )
 def test_refused_action_costs_no_other_action(
-    make_stand_in: MakeStandIn, status: int, action: str, error: str, state: str
+    make_world: MakeWorld, status: int, action: str, error: str, state: str
 ) -> None:
-    world = make_stand_in(pull_request_analysis(findings=[FINDING]))
+    world = make_world(pull_request_analysis(findings=[FINDING]))
     world.github.fail(status, f"POST /issues/2/{action}")
     world.open_pull_request(FILE)
     finished = world.run()
@@ -136,8 +136,8 @@ def test_refused_action_costs_no_other_action(
     assert (len(pull.reviews), len(pull.comments)) == (1, 1)
 
 
-def test_findings_of_a_refused_review_are_in_the_summary(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(pull_request_analysis(findings=[FINDING]))
+def test_findings_of_a_refused_review_are_in_the_summary(make_world: MakeWorld) -> None:
+    world = make_world(pull_request_analysis(findings=[FINDING]))
     world.github.fail(403, "POST /pulls/2/reviews")
     world.open_pull_request(FILE)
     assert world.finish().state == "dead"
@@ -146,9 +146,9 @@ def test_findings_of_a_refused_review_are_in_the_summary(make_stand_in: MakeStan
 
 
 def test_record_of_a_review_without_findings_is_kept_if_its_labels_are_refused(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(pull_request_analysis())
+    world = make_world(pull_request_analysis())
     world.github.fail(403, "POST /issues/2/labels")
     world.open_pull_request(FILE)
     assert world.finish().state == "dead"
@@ -156,8 +156,8 @@ def test_record_of_a_review_without_findings_is_kept_if_its_labels_are_refused(
     assert history.review(2).rounds == 1
 
 
-def test_refused_issue_type_is_no_failure(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(given=settings().model_copy(update={"labels": Labels(issue_type=True)}))
+def test_refused_issue_type_is_no_failure(make_world: MakeWorld) -> None:
+    world = make_world(given=settings().model_copy(update={"labels": Labels(issue_type=True)}))
     world.github.fail(403, "PATCH /issues/1")
     payload = recorded.load("issues.opened").payload
     owner = {**payload["repository"]["owner"], "type": "Organization"}
@@ -170,8 +170,8 @@ def test_refused_issue_type_is_no_failure(make_stand_in: MakeStandIn) -> None:
     )
 
 
-def test_started_posting_is_finished_after_the_issue_was_closed(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in()
+def test_started_posting_is_finished_after_the_issue_was_closed(make_world: MakeWorld) -> None:
+    world = make_world()
     world.accept()
     world.github.lose_response(GITHUB_DOWN, "POST /issues/1/comments")
     assert world.run() is None  # the label outcome is stored, that of the comment is not
@@ -180,9 +180,9 @@ def test_started_posting_is_finished_after_the_issue_was_closed(make_stand_in: M
     assert world.run() == Ended(GUID, "done", DONE)
 
 
-def test_comment_without_response_is_not_read_for_a_minute(make_stand_in: MakeStandIn) -> None:
+def test_comment_without_response_is_not_read_for_a_minute(make_world: MakeWorld) -> None:
     """Not even after `reschedule_waiting`."""
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     world.github.lose_response(NO_RESPONSE, "POST /issues/1/comments")
     assert world.run() is None
@@ -203,9 +203,9 @@ def test_comment_without_response_is_not_read_for_a_minute(make_stand_in: MakeSt
 REVIEW = EnsureReview(SHA, (inline(2), inline(3), inline(4)))
 
 
-def make_pull_world(make_stand_in: MakeStandIn, given: Settings | None = None) -> StandInWorld:
+def make_pull_world(make_world: MakeWorld, given: Settings | None = None) -> World:
     """A world with an accepted event of pull request 2, whose line 1 has a comment of HLS."""
-    world = make_stand_in(given=given)
+    world = make_world(given=given)
     world.open_pull_request(file("a.py", PATCH))
     comment = {"path": "a.py", "side": "RIGHT", "line": 1, "body": "Wrong."}
     github = world.github
@@ -213,13 +213,13 @@ def make_pull_world(make_stand_in: MakeStandIn, given: Settings | None = None) -
     return world
 
 
-def reply_to(world: StandInWorld, key: str = "fixed") -> EnsureReply:
+def reply_to(world: World, key: str = "fixed") -> EnsureReply:
     """A reply to the comment on line 1."""
     ((_, comment), *_) = world.github.conversation(2).review_comments()
     return EnsureReply(comment["id"], key, "Fixed.")
 
 
-def posted(world: StandInWorld) -> list[list[int]]:
+def posted(world: World) -> list[list[int]]:
     """The lines of the comments of each review. A reply is a review on the line of its thread."""
     reviews = world.github.conversation(2).reviews[1:]
     return [[comment["line"] for comment in review.comments] for review in reviews]
@@ -234,7 +234,7 @@ def post_all(job: Job, *actions: Action) -> tuple[Outcome, ...]:
     return posting.end()
 
 
-def post_once(world: StandInWorld, action: Action) -> Outcome:
+def post_once(world: World, action: Action) -> Outcome:
     """Claim the delivery and post in one attempt, as the pipeline does."""
     job, queue = world.job(), world.store.queue
     try:
@@ -253,9 +253,9 @@ def post_once(world: StandInWorld, action: Action) -> Outcome:
 @pytest.mark.parametrize("is_superseded", [False, True], ids=["retry", "next delivery"])
 @pytest.mark.parametrize("is_review", [True, False], ids=["review", "reply"])
 def test_review_or_reply_without_response_is_posted_once(
-    make_stand_in: MakeStandIn, is_review: bool, is_superseded: bool
+    make_world: MakeWorld, is_review: bool, is_superseded: bool
 ) -> None:
-    world = make_pull_world(make_stand_in)
+    world = make_pull_world(make_world)
     reply = reply_to(world)
     action: Action = reply
     call = f"POST /pulls/2/comments/{reply.comment_id}/replies"
@@ -280,9 +280,9 @@ def test_review_or_reply_without_response_is_posted_once(
 
 
 def test_outcome_is_found_by_its_target_if_the_plan_has_changed(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_pull_world(make_stand_in)
+    world = make_pull_world(make_world)
     job = world.job()
     reply, other = reply_to(world), reply_to(world, "other")
     first = post_all(job, REVIEW, reply)
@@ -296,8 +296,8 @@ def test_outcome_is_found_by_its_target_if_the_plan_has_changed(
     assert posted(world) == [[2, 3, 4], [1], [1]]
 
 
-def test_first_attempt_does_not_search_for_a_review(make_stand_in: MakeStandIn) -> None:
-    world = make_pull_world(make_stand_in)
+def test_first_attempt_does_not_search_for_a_review(make_world: MakeWorld) -> None:
+    world = make_pull_world(make_world)
     post_once(world, REVIEW)
     # the list has the ids of the new comments
     assert world.github.calls[-2:] == ["POST /pulls/2/reviews", "GET /pulls/2/comments"]
@@ -305,9 +305,9 @@ def test_first_attempt_does_not_search_for_a_review(make_stand_in: MakeStandIn) 
 
 
 def test_push_during_the_review_supersedes_it_and_releases_the_lock(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_pull_world(make_stand_in)
+    world = make_pull_world(make_world)
 
     def push(call: str) -> None:
         if call == "POST /pulls/2/reviews":
@@ -326,9 +326,9 @@ def test_push_during_the_review_supersedes_it_and_releases_the_lock(
     ("features", "kind"), [({"auto_commenting": False}, "off"), ({"dry_run": True}, "dry_run")]
 )
 def test_settings_keep_reviews_and_replies_from_being_posted(
-    make_stand_in: MakeStandIn, features: dict[str, bool], kind: str
+    make_world: MakeWorld, features: dict[str, bool], kind: str
 ) -> None:
-    world = make_pull_world(make_stand_in, settings(features=features))
+    world = make_pull_world(make_world, settings(features=features))
     outcomes = post_all(world.job(), REVIEW, reply_to(world))
     assert [(outcome.action, outcome.kind) for outcome in outcomes] == [
         ("review", kind),

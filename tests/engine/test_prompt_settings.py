@@ -14,10 +14,9 @@ from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts, Settings
 from hls_handler.settings.sections import Labels, Repository, RepositoryComments, Review
-from tests.engine.fakes import ISSUE
 from tests.engine.stand_in import file_document
-from tests.engine.world import BUG, GUID, Ended, MakeStandIn, StandInWorld, settings
-from tests.handlers.world import file, pull_request_analysis
+from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
+from tests.handlers.world import ISSUE, file, pull_request_analysis
 
 FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
 
@@ -34,16 +33,14 @@ def given(**sections: Any) -> Settings:
     return plain.model_copy(update=changed)
 
 
-def review(make_stand_in: MakeStandIn, reply: ReplyFields, **sections: Any) -> StandInWorld:
+def review(make_world: MakeWorld, reply: ReplyFields, **sections: Any) -> World:
     review = {"verify": False, "max_inline": 0, **sections.pop("review", {})}
-    world = make_stand_in(reply, given=given(review=review, **sections))
+    world = make_world(reply, given=given(review=review, **sections))
     push(world, "first")
     return world
 
 
-def push(
-    world: StandInWorld, guid: str, files: tuple[ChangedFile, ...] = FILES, **known: Any
-) -> None:
+def push(world: World, guid: str, files: tuple[ChangedFile, ...] = FILES, **known: Any) -> None:
     world.open_pull_request(*files, guid=guid, **known)
     assert world.finish().state == "done"
 
@@ -53,12 +50,12 @@ ASSESSED = {"assess": ["issues", "pull_requests"]}
 
 
 def test_pull_request_gets_a_priority_and_a_difficulty_if_settings_ask_for_it(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
     model = with_optional_fields(PullRequestAnalysis, ["priority", "difficulty"])
     plain = pull_request_analysis().model_dump()
     reply = model.model_validate({**plain, "priority": "high", "difficulty": "easy"})
-    world = review(make_stand_in, reply, labels=ASSESSED)
+    world = review(make_world, reply, labels=ASSESSED)
     assert set(world.github.labels[2]) == {
         "size/small",
         "type/bug-fix",
@@ -100,10 +97,10 @@ def sums_up(*paths: str, summary: str = "Says b in place of a | c.") -> ReplyFie
     ],
 )
 def test_each_changed_file_gets_a_sentence_whose_cost_is_shown_if_settings_say_so(
-    make_stand_in: MakeStandIn, shows_cost: bool, cost: str
+    make_world: MakeWorld, shows_cost: bool, cost: str
 ) -> None:
     comments = {"files": True, "show_cost": shows_cost}
-    world = review(make_stand_in, sums_up("z.py", "a.py", "unknown.py"), comments=comments)
+    world = review(make_world, sums_up("z.py", "a.py", "unknown.py"), comments=comments)
     assert len(world.claude.asked) == 1
     assert "one entry for each file above" in world.claude.asked[0].task
     schema = world.claude.asked[0].schema
@@ -118,9 +115,9 @@ def test_each_changed_file_gets_a_sentence_whose_cost_is_shown_if_settings_say_s
 
 
 def test_later_review_keeps_the_sentences_about_files_that_it_does_not_read(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = review(make_stand_in, sums_up("a.py", "z.py"), comments={"files": True})
+    world = review(make_world, sums_up("a.py", "z.py"), comments={"files": True})
     world.claude.replies = [sums_up("z.py", summary="Says changed.")]
     push(world, "second", CHANGED, head_sha="f" * 40)
     both = "- `a.py`: Says b in place of a \\| c.\n- `z.py`: Says changed.\n"
@@ -140,8 +137,8 @@ def names(title: str) -> ReplyFields:
 SUGGEST = {"pull_requests": {"title": "suggest", "title_types": ["fix"]}}
 
 
-def test_suggested_title_stays_until_the_title_fits(make_stand_in: MakeStandIn) -> None:
-    world = review(make_stand_in, names("fix: use b"), **SUGGEST)
+def test_suggested_title_stays_until_the_title_fits(make_world: MakeWorld) -> None:
+    world = review(make_world, names("fix: use b"), **SUGGEST)
     assert "suggested_title" in world.claude.asked[0].schema["required"]  # type: ignore[operator]
     push(world, "second", head_sha="d" * 40)
     assert len(world.claude.asked) == 1
@@ -150,9 +147,9 @@ def test_suggested_title_stays_until_the_title_fits(make_stand_in: MakeStandIn) 
     assert "A title that names" not in world.github.comments[2]
 
 
-def test_rule_15_suggested_title_is_one_line_of_code(make_stand_in: MakeStandIn) -> None:
+def test_rule_15_suggested_title_is_one_line_of_code(make_world: MakeWorld) -> None:
     title = "fix: ask `@octocat` <img src=x>\n\n# fixes #1"
-    world = review(make_stand_in, names(title), **SUGGEST)
+    world = review(make_world, names(title), **SUGGEST)
     (line,) = [line for line in world.github.comments[2].split("\n") if "octocat" in line]
     assert (
         line
@@ -165,26 +162,24 @@ def test_rule_15_suggested_title_is_one_line_of_code(make_stand_in: MakeStandIn)
     ["perf: use b", f"fix: {'b' * 68}", ""],
     ids=["type", "too long", "empty"],
 )
-def test_suggested_title_that_does_not_fit_is_not_shown(
-    make_stand_in: MakeStandIn, title: str
-) -> None:
-    world = review(make_stand_in, names(title), **SUGGEST)
+def test_suggested_title_that_does_not_fit_is_not_shown(make_world: MakeWorld, title: str) -> None:
+    world = review(make_world, names(title), **SUGGEST)
     assert world.github.comments == {}
 
 
 @pytest.mark.parametrize("mode", ["check", False])
 def test_claude_is_asked_for_a_title_only_if_settings_ask_for_it(
-    make_stand_in: MakeStandIn, mode: object
+    make_world: MakeWorld, mode: object
 ) -> None:
-    world = review(make_stand_in, pull_request_analysis(), pull_requests={"title": mode})
+    world = review(make_world, pull_request_analysis(), pull_requests={"title": mode})
     assert "suggested_title" not in world.claude.asked[0].schema["properties"]  # type: ignore[operator]
     assert "suggested_title" not in world.claude.asked[0].task
 
 
 def test_claude_is_not_asked_for_a_title_if_the_present_one_fits(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(pull_request_analysis(), given=given(pull_requests={"title": "suggest"}))
+    world = make_world(pull_request_analysis(), given=given(pull_requests={"title": "suggest"}))
     push(world, "first", title="feat(x)!: use b")
     assert "suggested_title" not in world.claude.asked[0].schema["properties"]  # type: ignore[operator]
 
@@ -195,7 +190,7 @@ def test_claude_is_not_asked_for_a_title_if_the_present_one_fits(
 HEAD = "0123456789abcdef0123456789abcdef01234567"
 
 
-def review_with_context(world: StandInWorld) -> None:
+def review_with_context(world: World) -> None:
     github = world.github
     area = "def area(side):\n    side += 1\n    return side ** 2\n"
     github.state.set_file(github.repository, "area.py", area, branch=HEAD)
@@ -208,9 +203,9 @@ def review_with_context(world: StandInWorld) -> None:
 
 
 def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(pull_request_analysis())
+    world = make_world(pull_request_analysis())
     review_with_context(world)
     (asked,) = world.claude.asked
     code = asked.task.partition("<untrusted ")[2][:16]
@@ -235,11 +230,11 @@ def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(
     assert f"  Context: {sent}" in report
 
 
-def test_settings_of_a_repository_switch_the_guidance_off(make_stand_in: MakeStandIn) -> None:
+def test_settings_of_a_repository_switch_the_guidance_off(make_world: MakeWorld) -> None:
     off = Review(guidance=False)
     given = settings()
     repositories = tuple(one.model_copy(update={"review": off}) for one in given.repositories)
-    world = make_stand_in(pull_request_analysis())
+    world = make_world(pull_request_analysis())
     world.settings = given.model_copy(update={"repositories": repositories})
     review_with_context(world)
     assert "Guidance of" not in world.claude.asked[0].task
@@ -254,13 +249,13 @@ def test_settings_of_a_repository_switch_the_guidance_off(make_stand_in: MakeSta
     ids=["nowhere", "issue 1"],
 )
 def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
-    make_stand_in: MakeStandIn, post_to: dict[str, int], reason: str, posted: list[int]
+    make_world: MakeWorld, post_to: dict[str, int], reason: str, posted: list[int]
 ) -> None:
     repository = Repository(
         name="Codertocat/Hello-World", comments=RepositoryComments(post_to=post_to)
     )
     prompts = Prompts(use={"pull_request.closed": "pull_requests/changelog"})
-    world = make_stand_in(
+    world = make_world(
         given=settings().model_copy(update={"repositories": (repository,), "prompts": prompts})
     )
     model = world.prompts.prompts["pull_requests/changelog"].reply_model
@@ -297,11 +292,9 @@ SUGGESTION = BUG.model_validate(
 
 
 def test_labels_of_the_repository_are_in_the_prompt_and_suggestions_are_set(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(
-        SUGGESTION, given=settings().model_copy(update={"labels": SUGGEST_LABELS})
-    )
+    world = make_world(SUGGESTION, given=settings().model_copy(update={"labels": SUGGEST_LABELS}))
     for name, description in (("area/cart", "The cart and the checkout"), ("stale", None)):
         world.github.state.create_label(world.github.repository, name, "ededed", description)
     world.accept()

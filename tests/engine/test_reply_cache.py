@@ -13,26 +13,24 @@ import pytest
 from hls_handler.github.values import ChangedFile
 from hls_handler.settings.providers import Claude
 from hls_handler.settings.sections import Review
-from tests.engine.world import BUG, GUID, QUESTION, MakeStandIn, StandInWorld, settings
+from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request_analysis
 from tests.queue.builders import replies_to
 
 
-def make_issue_world(
-    make_stand_in: MakeStandIn, *replies: object, **claude: object
-) -> StandInWorld:
+def make_issue_world(make_world: MakeWorld, *replies: object, **claude: object) -> World:
     """A world whose issue gets no labels, because they are part of the next question."""
     given = settings(features={"auto_labeling": False}, claude=claude)
-    return make_stand_in(*replies, given=given)
+    return make_world(*replies, given=given)
 
 
-def process(world: StandInWorld, *guids: str) -> None:
+def process(world: World, *guids: str) -> None:
     for guid in guids:
         world.accept(guid=guid)
         assert world.finish().state == "done"
 
 
-def cache_counters(world: StandInWorld) -> dict[str, int]:
+def cache_counters(world: World) -> dict[str, int]:
     return {
         label: n
         for (name, label), n in world.store.statistics.counters().items()
@@ -40,15 +38,15 @@ def cache_counters(world: StandInWorld) -> dict[str, int]:
     }
 
 
-def change_claude(world: StandInWorld, **changes: object) -> None:
+def change_claude(world: World, **changes: object) -> None:
     claude = Claude.model_validate({**world.settings.claude.model_dump(), **changes})
     world.settings = world.settings.model_copy(update={"claude": claude})
 
 
 def test_same_question_costs_no_second_call_and_has_the_same_results(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_issue_world(make_stand_in, BUG, QUESTION)
+    world = make_issue_world(make_world, BUG, QUESTION)
     process(world, GUID, "second")
     assert len(world.claude.asked) == 1
     assert [len(world.store.calls.calls_of(guid)) for guid in (GUID, "second")] == [1, 0]
@@ -68,8 +66,8 @@ def test_same_question_costs_no_second_call_and_has_the_same_results(
     assert cache_counters(world) == {"hits": 1, "misses": 1, "saved_micro_usd": 140}
 
 
-def test_hit_uses_neither_the_hourly_budget_nor_a_slot(make_stand_in: MakeStandIn) -> None:
-    world = make_issue_world(make_stand_in, calls_per_hour=1, requests_per_second=0.001)
+def test_hit_uses_neither_the_hourly_budget_nor_a_slot(make_world: MakeWorld) -> None:
+    world = make_issue_world(make_world, calls_per_hour=1, requests_per_second=0.001)
     process(world, GUID, "second", "third")
     assert (len(world.claude.asked), world.store.calls.count_last_hour(), world.paused_s) == (
         1,
@@ -78,8 +76,8 @@ def test_hit_uses_neither_the_hourly_budget_nor_a_slot(make_stand_in: MakeStandI
     )
 
 
-def test_cache_that_is_off_neither_stores_nor_counts(make_stand_in: MakeStandIn) -> None:
-    world = make_issue_world(make_stand_in, cache_ttl_h=0)
+def test_cache_that_is_off_neither_stores_nor_counts(make_world: MakeWorld) -> None:
+    world = make_issue_world(make_world, cache_ttl_h=0)
     process(world, GUID, "second")
     assert (len(world.claude.asked), cache_counters(world)) == (2, {})
     change_claude(world, cache_ttl_h=168)
@@ -88,16 +86,16 @@ def test_cache_that_is_off_neither_stores_nor_counts(make_stand_in: MakeStandIn)
 
 
 def test_rule_11_same_question_about_another_repository_is_asked_again(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_issue_world(make_stand_in)
+    world = make_issue_world(make_world)
     process(world, GUID)
     world.accept(guid="elsewhere", repository_id=1)  # of the same name
     assert world.finish().state == "done"
     assert [asked.task for asked in world.claude.asked] == [world.claude.asked[0].task] * 2
 
 
-def change_prompt(world: StandInWorld, **changes: object) -> None:
+def change_prompt(world: World, **changes: object) -> None:
     prompts = dict(world.prompts.prompts)
     prompts["issues/analyze"] = replace(prompts["issues/analyze"], **changes)  # type: ignore[arg-type]
     world.prompts = replace(world.prompts, prompts=prompts)
@@ -118,9 +116,9 @@ def change_prompt(world: StandInWorld, **changes: object) -> None:
     ids=["service", "model", "effort", "max_tokens", "prompt id"],
 )
 def test_service_model_and_options_are_part_of_the_question(
-    make_stand_in: MakeStandIn, change: Callable[[StandInWorld], None], asked: int
+    make_world: MakeWorld, change: Callable[[World], None], asked: int
 ) -> None:
-    world = make_issue_world(make_stand_in)
+    world = make_issue_world(make_world)
     process(world, GUID)
     change(world)
     process(world, "second")
@@ -130,9 +128,9 @@ def test_service_model_and_options_are_part_of_the_question(
 
 
 def test_cached_reply_that_no_longer_fits_the_prompt_is_asked_for_again(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_issue_world(make_stand_in)
+    world = make_issue_world(make_world)
     process(world, GUID)
     with world.store.database.writing() as connection:
         connection.exec_driver_sql('UPDATE calls SET reply = \'{"kind": "bug"}\'')
@@ -140,10 +138,10 @@ def test_cached_reply_that_no_longer_fits_the_prompt_is_asked_for_again(
     assert [len(world.store.calls.calls_of(guid)) for guid in ("second", "third")] == [1, 0]
 
 
-def test_rule_10_cached_reply_is_redacted(make_stand_in: MakeStandIn) -> None:
+def test_rule_10_cached_reply_is_redacted(make_world: MakeWorld) -> None:
     token = "ghp_" + "a1B2" * 9
     world = make_issue_world(
-        make_stand_in, BUG.model_copy(update={"recommended_response": f"Revoke {token}."})
+        make_world, BUG.model_copy(update={"recommended_response": f"Revoke {token}."})
     )
     process(world, GUID, "second")
     assert len(world.claude.asked) == 1
@@ -165,25 +163,25 @@ OTHER: dict[str, Any] = {
 }
 
 
-def make_review_world(make_stand_in: MakeStandIn, *replies: object) -> StandInWorld:
+def make_review_world(make_world: MakeWorld, *replies: object) -> World:
     # no thread, so nobody dismisses
     given = settings().model_copy(update={"review": Review(verify=False, max_inline=0)})
-    world = make_stand_in(*(replies or (pull_request_analysis(),)), given=given)
+    world = make_world(*(replies or (pull_request_analysis(),)), given=given)
     push(world, FILE)
     return world
 
 
-def push(world: StandInWorld, *files: ChangedFile, guid: str = "first", **known: Any) -> None:
+def push(world: World, *files: ChangedFile, guid: str = "first", **known: Any) -> None:
     """Review a pull request, by default number 2, whose changed files are `files`."""
     world.open_pull_request(*files, guid=guid, **known)
     assert world.finish().state == "done"
 
 
 def test_same_diff_in_a_second_pull_request_costs_no_call_and_raises_the_same_finding(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
-    world = make_review_world(make_stand_in, reply)
+    world = make_review_world(make_world, reply)
     push(world, FILE, guid="second", **OTHER)
     assert len(world.claude.asked) == 1
     counters = world.store.statistics.counters()
@@ -191,30 +189,30 @@ def test_same_diff_in_a_second_pull_request_costs_no_call_and_raises_the_same_fi
     assert "Wrong" in world.github.comments[3]
 
 
-def change_guidance(world: StandInWorld) -> None:
+def change_guidance(world: World) -> None:
     github = world.github
     github.state.set_file(github.repository, "AGENTS.md", "Prices are in cents.", branch="main")
 
 
-def change_language(world: StandInWorld) -> None:
+def change_language(world: World) -> None:
     comments = world.settings.comments.model_copy(update={"language": "Brazilian Portuguese"})
     world.settings = world.settings.model_copy(update={"comments": comments})
 
 
 @pytest.mark.parametrize("change", [change_guidance, change_language])
 def test_same_diff_is_another_question_after_a_change_of(
-    make_stand_in: MakeStandIn, change: Callable[[StandInWorld], None]
+    make_world: MakeWorld, change: Callable[[World], None]
 ) -> None:
-    world = make_review_world(make_stand_in)
+    world = make_review_world(make_world)
     change(world)
     push(world, FILE, guid="second", **OTHER)
     assert len(world.claude.asked) == 2
 
 
 def test_reply_about_a_part_of_a_diff_is_not_the_reply_about_all_of_it(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_review_world(make_stand_in)
+    world = make_review_world(make_world)
     both = replace(FILE, patch="@@ -1,2 +1,2 @@\n-a\n-x\n+b\n+y")
     push(world, both, guid="later")
     assert "Changed since the last review" in world.claude.asked[1].task
@@ -223,9 +221,9 @@ def test_reply_about_a_part_of_a_diff_is_not_the_reply_about_all_of_it(
 
 
 def test_review_with_earlier_findings_is_not_answered_from_the_cache(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_review_world(make_stand_in)
+    world = make_review_world(make_world)
     both = file("a.py", "@@ -1 +1,2 @@\n-a\n+c\n+d", additions=2)
     push(world, both, guid="cached", number=4)
     found = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="c")])

@@ -25,9 +25,10 @@ from hls_handler.engine.codecs import (
     facts_codec,
 )
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
-from tests.engine.world import BUG, GUID, MakeStandIn
+from tests.engine.claude import CLAUDE_DOWN, INVALID
+from tests.engine.world import BUG, GUID, MakeWorld
 from tests.handlers.world import (
+    ISSUE,
     file,
     finding,
     gather_review,
@@ -162,8 +163,8 @@ TOKEN = "ghp_" + "a1B2" * 9
 PATCH = f"@@ -1,1 +1,3 @@\n def area(side):\n+{LINE}\n+    token = '{TOKEN}'"
 
 
-def test_rule_10_patch_and_prompt_are_the_same_after_a_restart(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(CLAUDE_DOWN, pull_request_analysis())
+def test_rule_10_patch_and_prompt_are_the_same_after_a_restart(make_world: MakeWorld) -> None:
+    world = make_world(CLAUDE_DOWN, pull_request_analysis())
     world.open_pull_request(
         file(patch=PATCH, additions=2, deletions=0), title="Use password=swordfish"
     )
@@ -214,7 +215,7 @@ HIDDEN = (
 
 
 def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
     one = finding(
         path="area.py",
@@ -223,7 +224,7 @@ def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(
         title=FROM_CODE,
         body=f"{FROM_CODE}. {FROM_ELSEWHERE}",
     )
-    world = make_stand_in(
+    world = make_world(
         pull_request_analysis(findings=[one], summary=f"{FROM_CODE}. {FROM_ELSEWHERE}")
     )
     world.open_pull_request(
@@ -292,9 +293,9 @@ def test_rule_10_earlier_finding_is_repeated_as_it_was_posted() -> None:
 
 
 def test_rule_10_stored_question_and_unusable_reply_have_no_credential(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(replace(INVALID, text=f'{{"kind": "{TOKEN}"}}'), BUG)
+    world = make_world(replace(INVALID, text=f'{{"kind": "{TOKEN}"}}'), BUG)
     world.github.put_issue(replace(ISSUE, body=f"password=hunter2 and {TOKEN}"))
     world.accept()
     world.finish()

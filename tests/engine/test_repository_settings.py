@@ -13,8 +13,8 @@ from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts, Settings
-from tests.engine.fakes import CLAUDE_DOWN
-from tests.engine.world import BUG, GUID, Ended, MakeStandIn, StandInWorld, settings
+from tests.engine.claude import CLAUDE_DOWN
+from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
 from tests.prompting.samples import BASE, FAMILIES, write
 
 FILE = ".github/hls.yaml"
@@ -24,20 +24,20 @@ WAIT = "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"
 DONE = "added bug, priority-low, difficulty-easy; commented"
 
 
-def put_file(world: StandInWorld, text: str | None, *, branch: str | None = None) -> None:
+def put_file(world: World, text: str | None, *, branch: str | None = None) -> None:
     assert world.github.state.set_file(world.github.repository, FILE, text, branch=branch)
 
 
 def make_world_with_file(
-    make_stand_in: MakeStandIn, text: str | None, *replies: object, given: Settings | None = None
-) -> StandInWorld:
-    world = make_stand_in(*replies, given=given or settings(features=FEATURES))
+    make_world: MakeWorld, text: str | None, *replies: object, given: Settings | None = None
+) -> World:
+    world = make_world(*replies, given=given or settings(features=FEATURES))
     put_file(world, text)
     world.accept()
     return world
 
 
-def file_requests(world: StandInWorld) -> list[str]:
+def file_requests(world: World) -> list[str]:
     return [call for call in world.github.calls if "/contents/" in call]
 
 
@@ -59,8 +59,8 @@ def settings_with_two_prompts() -> Settings:
 # -----------------------------------------------------------------------------
 
 
-def test_file_switches_comments_off_and_its_line_is_reported(make_stand_in: MakeStandIn) -> None:
-    world = make_world_with_file(make_stand_in, "# ours\nfeatures:\n  auto_commenting: false\n")
+def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "# ours\nfeatures:\n  auto_commenting: false\n")
     assert world.run() == Ended(
         GUID,
         "done",
@@ -96,20 +96,20 @@ def test_file_switches_comments_off_and_its_line_is_reported(make_stand_in: Make
     ],
 )
 def test_event_that_the_file_disables_is_ignored_without_a_call(
-    make_stand_in: MakeStandIn, text: str, kind: str, reason: str
+    make_world: MakeWorld, text: str, kind: str, reason: str
 ) -> None:
-    world = make_world_with_file(make_stand_in, text)
+    world = make_world_with_file(make_world, text)
     assert world.run() == Ended(GUID, "ignored", reason)
     assert (world.row().reason_kind, world.claude.asked) == (kind, [])
 
 
 def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
     given = settings(features=FEATURES)
     entry = given.repositories[0].model_copy(update={"events": ("pull_request",)})
     world = make_world_with_file(
-        make_stand_in,
+        make_world,
         "prompts: {use: {issues.opened: issues/analyze}}",
         given=given.model_copy(update={"repositories": (entry,)}),
     )
@@ -118,10 +118,10 @@ def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(
 
 
 def test_file_chooses_one_of_the_prompts_of_the_operator(
-    make_stand_in: MakeStandIn, tmp_path: Path
+    make_world: MakeWorld, tmp_path: Path
 ) -> None:
     world = make_world_with_file(
-        make_stand_in,
+        make_world,
         "prompts: {use: {issues: issues/brief}}\ncomments: {language: German}\n",
         given=settings_with_two_prompts(),
     )
@@ -135,9 +135,9 @@ def test_file_chooses_one_of_the_prompts_of_the_operator(
     )
 
 
-def test_operator_can_switch_repository_settings_off(make_stand_in: MakeStandIn) -> None:
+def test_operator_can_switch_repository_settings_off(make_world: MakeWorld) -> None:
     world = make_world_with_file(
-        make_stand_in, "enabled: false", given=settings(features={"repository_settings": False})
+        make_world, "enabled: false", given=settings(features={"repository_settings": False})
     )
     assert world.run() == Ended(GUID, "done", DONE)
     assert file_requests(world) == []
@@ -147,16 +147,16 @@ def test_operator_can_switch_repository_settings_off(make_stand_in: MakeStandIn)
 # -----------------------------------------------------------------------------
 
 
-def test_rule_23_only_the_file_of_the_default_branch_is_read(make_stand_in: MakeStandIn) -> None:
+def test_rule_23_only_the_file_of_the_default_branch_is_read(make_world: MakeWorld) -> None:
     """A pull request can contain any file."""
-    world = make_world_with_file(make_stand_in, None)
+    world = make_world_with_file(make_world, None)
     put_file(world, "features: {auto_commenting: false}", branch="changes")
     assert world.run() == Ended(GUID, "done", DONE)
     assert file_requests(world) == [READ]
 
 
-def test_file_is_read_once_in_five_minutes(make_stand_in: MakeStandIn) -> None:
-    world = make_world_with_file(make_stand_in, None)
+def test_file_is_read_once_in_five_minutes(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, None)
     world.run()
     put_file(world, "enabled: false")
     world.advance(290)
@@ -170,10 +170,8 @@ def test_file_is_read_once_in_five_minutes(make_stand_in: MakeStandIn) -> None:
     assert len(file_requests(world)) == 2
 
 
-def test_retry_uses_the_file_of_the_first_attempt(make_stand_in: MakeStandIn) -> None:
-    world = make_world_with_file(
-        make_stand_in, "features: {auto_commenting: false}", CLAUDE_DOWN, BUG
-    )
+def test_retry_uses_the_file_of_the_first_attempt(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "features: {auto_commenting: false}", CLAUDE_DOWN, BUG)
     assert world.run() is None
     put_file(world, None)
     world.advance(3600)
@@ -181,8 +179,8 @@ def test_retry_uses_the_file_of_the_first_attempt(make_stand_in: MakeStandIn) ->
     assert (world.github.comments, len(file_requests(world))) == ({}, 1)
 
 
-def test_unknown_file_delays_the_delivery_while_github_is_down(make_stand_in: MakeStandIn) -> None:
-    world = make_world_with_file(make_stand_in, "features: {auto_commenting: false}")
+def test_unknown_file_delays_the_delivery_while_github_is_down(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "features: {auto_commenting: false}")
     world.github.fail(502, READ)
     assert world.run() is None
     assert (world.row().state, world.row().reason, world.row().analysis_status) == (
@@ -193,8 +191,8 @@ def test_unknown_file_delays_the_delivery_while_github_is_down(make_stand_in: Ma
     assert world.claude.asked == []
 
 
-def test_last_known_file_applies_while_github_is_down(make_stand_in: MakeStandIn) -> None:
-    world = make_world_with_file(make_stand_in, "features: {auto_commenting: false}")
+def test_last_known_file_applies_while_github_is_down(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "features: {auto_commenting: false}")
     world.run()
     world.advance(301)
     world.accept(guid="g2")
@@ -226,19 +224,19 @@ BROKEN = "lables: {}\n"
     ids=["unknown key", "huge"],
 )
 def test_invalid_file_is_reported_in_the_conversation(
-    make_stand_in: MakeStandIn, text: str, expected_text: str
+    make_world: MakeWorld, text: str, expected_text: str
 ) -> None:
-    world = make_world_with_file(make_stand_in, text)
+    world = make_world_with_file(make_world, text)
     assert world.run() == Ended(GUID, "done", DONE)  # with the operator's settings
     first, second = (comment.body for comment in world.github.conversation(1).comments)
     assert "Thanks to whoever fixes it." in first
     assert f"- `{expected_text}`" in second
 
 
-def test_prompt_of_another_event_invalidates_only_its_line(make_stand_in: MakeStandIn) -> None:
+def test_prompt_of_another_event_invalidates_only_its_line(make_world: MakeWorld) -> None:
     name = "pull_requests/analyze"
     world = make_world_with_file(
-        make_stand_in,
+        make_world,
         f"features: {{auto_labeling: false}}\nprompts: {{use: {{issues.opened: {name}}}}}\n",
     )
     assert world.finish().state == "done"
@@ -250,11 +248,11 @@ def test_prompt_of_another_event_invalidates_only_its_line(make_stand_in: MakeSt
 
 
 def test_rule_15_quoted_text_of_the_file_is_escaped_and_redacted(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
     token = "ghp_" + "a1B2" * 9
     world = make_world_with_file(
-        make_stand_in, f'"@octocat ` fixes #1 ![](http://x.example)": 1\nenabled: "{token}"\n'
+        make_world, f'"@octocat ` fixes #1 ![](http://x.example)": 1\nenabled: "{token}"\n'
     )
     world.run()
     expected_text = world.github.comments[1]
@@ -269,9 +267,9 @@ def test_rule_15_quoted_text_of_the_file_is_escaped_and_redacted(
 
 
 def test_problem_is_only_logged_if_comments_are_switched_off(
-    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = make_world_with_file(make_stand_in, f"{BROKEN}features: {{auto_commenting: false}}\n")
+    world = make_world_with_file(make_world, f"{BROKEN}features: {{auto_commenting: false}}\n")
     with caplog.at_level(logging.WARNING):
         world.run()
     assert world.github.comments == {}
@@ -281,10 +279,10 @@ def test_problem_is_only_logged_if_comments_are_switched_off(
 
 
 def test_removed_key_of_the_file_is_logged_and_the_others_apply(
-    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = "review: {functions: false}\nfeatures: {auto_commenting: false}\n"
-    world = make_world_with_file(make_stand_in, text)
+    world = make_world_with_file(make_world, text)
     with caplog.at_level(logging.WARNING):
         world.run()
     assert world.github.comments == {}

@@ -16,7 +16,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.settings.sections import Review
 from hls_handler.store.calls import make_receipt
 from tests.claude.fake_models import KEY, FakeModels
-from tests.engine.world import BUG, NOON, StandInWorld, open_stand_in, settings
+from tests.engine.world import BUG, NOON, World, open_world, settings
 from tests.handlers.world import file, finding, pull_request_analysis
 
 HAIKU, SONNET = "claude-haiku-5-5", "claude-sonnet-5-5"
@@ -30,7 +30,7 @@ VERDICT = FindingVerdicts.model_validate(
 class Pipeline:
     """Processes a pull request, then an issue. `first` and `fallback` are the services."""
 
-    world: StandInWorld
+    world: World
     first: FakeModels
     fallback: FakeModels
     replies: list[str] = field(default_factory=list)
@@ -72,7 +72,7 @@ def pipeline() -> Iterator[Pipeline]:
         models = [
             stack.enter_context(closing(FakeModels(lambda _: replies.pop(0)))) for _ in range(2)
         ]
-        world = stack.enter_context(open_stand_in(is_clock_fixed=True))
+        world = stack.enter_context(open_world(is_clock_fixed=True))
         yield Pipeline(world, models[0], models[1], replies)
 
 

@@ -13,7 +13,7 @@ from hls_handler.errors import Permanent
 from hls_handler.events import Account, Review
 from hls_handler.github.values import ChangedFile
 from tests.engine.test_prompt_settings import FILES, given
-from tests.engine.world import MakeStandIn, StandInWorld
+from tests.engine.world import MakeWorld, World
 from tests.handlers.world import file, pull_request, pull_request_analysis
 
 ANN, BEN, CAT = Account("ann", 11, "User"), Account("ben", 12, "User"), Account("cat", 13, "User")
@@ -26,13 +26,13 @@ REQUEST = "POST /pulls/2/requested_reviewers"
 
 
 def make(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     mode: object,
     owners: str = "* @ann @acme/web @dee\n",
     authors: Sequence[Account] = (BEN, ANN, APP),
-) -> StandInWorld:
+) -> World:
     """A repository in which `authors` made the commits of all files, the newest last."""
-    world = make_stand_in(pull_request_analysis(), given=given(pull_requests={"reviewers": mode}))
+    world = make_world(pull_request_analysis(), given=given(pull_requests={"reviewers": mode}))
     github = world.github
     github.commit({".github/CODEOWNERS": owners}, BASE)
     for person in (ANN, BEN, CAT, DEE):
@@ -44,13 +44,13 @@ def make(
     return world
 
 
-def add_commit(world: StandInWorld, sha: str, author: Account) -> None:
+def add_commit(world: World, sha: str, author: Account) -> None:
     by = {"name": author.login, "email": "", "date": "2026-11-20T08:00:00Z"}
     commit = {"sha": sha, "commit": {"message": "", "author": by}, "author": asdict(author)}
     world.github.state.change(lambda state: state.with_commit(REPOSITORY, commit))
 
 
-def request(world: StandInWorld, number: int, *people: Account) -> None:
+def request(world: World, number: int, *people: Account) -> None:
     """Let a person request reviews."""
     pull = world.github.conversation(number)
     document = {**pull.document, "requested_reviewers": [asdict(person) for person in people]}
@@ -58,14 +58,14 @@ def request(world: StandInWorld, number: int, *people: Account) -> None:
     world.github.state.change(lambda state: state.with_conversation(changed))
 
 
-def requested(world: StandInWorld) -> list[str]:
+def requested(world: World) -> list[str]:
     """The people whose review of pull request 2 was requested."""
     people = world.github.conversation(2).document.get("requested_reviewers") or []
     return [person["login"] for person in people]
 
 
 def push(
-    world: StandInWorld, guid: str = "first", files: Sequence[ChangedFile] = FILES, **known: Any
+    world: World, guid: str = "first", files: Sequence[ChangedFile] = FILES, **known: Any
 ) -> str:
     world.open_pull_request(*files, guid=guid, **{"changed_files": 2, "base_sha": BASE, **known})
     finished = world.finish()
@@ -74,9 +74,9 @@ def push(
 
 
 def test_rule_15_reviewers_are_suggested_as_code_and_none_is_requested(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make(make_stand_in, "suggest")
+    world = make(make_world, "suggest")
     push(world)
     assert (
         "Possible reviewers: `dee` (code owner, 0 open review requests), `ann` (code owner, 1 open"
@@ -87,8 +87,8 @@ def test_rule_15_reviewers_are_suggested_as_code_and_none_is_requested(
     assert set(world.github.calls) >= READS
 
 
-def test_reviews_are_requested_at_the_first_review_only(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in, "request")
+def test_reviews_are_requested_at_the_first_review_only(make_world: MakeWorld) -> None:
+    world = make(make_world, "request")
     assert "requested reviews from dee, ann, ben" in push(world)
     assert world.github.calls.count(REQUEST) == 1
     assert requested(world) == ["dee", "ann", "ben"]
@@ -102,17 +102,17 @@ def test_reviews_are_requested_at_the_first_review_only(make_stand_in: MakeStand
     assert {REQUEST, *READS} & {*world.github.calls} == set()
 
 
-def test_without_the_setting_nothing_is_read(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in, False)
+def test_without_the_setting_nothing_is_read(make_world: MakeWorld) -> None:
+    world = make(make_world, False)
     push(world)
     assert READS & {*world.github.calls} == set()
     assert "Possible reviewers" not in world.github.comments.get(2, "")
 
 
 def test_people_who_were_asked_or_have_reviewed_are_left_out_and_count(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make(make_stand_in, "request", "* @Dee @eve @Ann @ben\n")
+    world = make(make_world, "request", "* @Dee @eve @Ann @ben\n")
     world.github.put_pull_request(pull_request(number=2))
     request(world, 2, DEE, APP)
     world.github.put_review(2, Review(1, EVE, "commented", "", "", ""))
@@ -120,8 +120,8 @@ def test_people_who_were_asked_or_have_reviewed_are_left_out_and_count(
     assert requested(world) == ["dee", "renovate[bot]", "ben"]
 
 
-def test_three_requested_reviews_are_enough(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in, "request")
+def test_three_requested_reviews_are_enough(make_world: MakeWorld) -> None:
+    world = make(make_world, "request")
     world.github.put_pull_request(pull_request(number=2))
     request(world, 2, BEN, CAT, DEE)
     push(world)
@@ -129,8 +129,8 @@ def test_three_requested_reviews_are_enough(make_stand_in: MakeStandIn) -> None:
 
 
 @pytest.mark.parametrize("owners", ["* @acme/web\n", ""], ids=["a team", "nobody"])
-def test_only_people_are_requested(make_stand_in: MakeStandIn, owners: str) -> None:
-    world = make(make_stand_in, "request", owners, authors=())
+def test_only_people_are_requested(make_world: MakeWorld, owners: str) -> None:
+    world = make(make_world, "request", owners, authors=())
     push(world)
     assert requested(world) == []
     assert (
@@ -139,9 +139,9 @@ def test_only_people_are_requested(make_stand_in: MakeStandIn, owners: str) -> N
 
 
 def test_failed_read_does_not_prevent_the_review(
-    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = make(make_stand_in, "request")
+    world = make(make_world, "request")
     world.github.raise_once(Permanent("GitHub answered 403"), "GET /pulls")
     push(world)
     assert requested(world) == []
@@ -153,9 +153,9 @@ def test_failed_read_does_not_prevent_the_review(
 
 
 def test_new_and_renamed_files_are_looked_up_where_the_base_has_them(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make(make_stand_in, "suggest")
+    world = make(make_world, "suggest")
     files = (
         file("new.py", "@@ -0,0 +1 @@\n+a", status="added"),
         file("moved.py", "@@ -1 +1 @@\n-a\n+b", status="renamed", previous_path="old.py"),
@@ -167,7 +167,7 @@ def test_new_and_renamed_files_are_looked_up_where_the_base_has_them(
     )
 
 
-def test_refused_request_of_reviews_is_no_failure(make_stand_in: MakeStandIn) -> None:
-    world = make(make_stand_in, "request")
+def test_refused_request_of_reviews_is_no_failure(make_world: MakeWorld) -> None:
+    world = make(make_world, "request")
     world.github.raise_once(Permanent("GitHub answered 403"), REQUEST)
     assert "; reviewers not set: GitHub answered 403" in push(world)

@@ -34,9 +34,9 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts, Settings
 from hls_handler.settings.sections import Review
-from tests.engine.fakes import CLAUDE_DOWN, INVALID
+from tests.engine.claude import CLAUDE_DOWN, INVALID
 from tests.engine.libraries import load_cached
-from tests.engine.world import MakeStandIn, StandInWorld, library, settings
+from tests.engine.world import MakeWorld, World, library, settings
 from tests.handlers.world import (
     RecordedJob,
     event,
@@ -149,11 +149,11 @@ def test_every_part_is_asked_and_the_replies_are_joined() -> None:
 
 
 def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_others(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     lost = {"findings": "1 of 2 entries of findings in Claude's reply could be used"}
-    world = make_stand_in(
+    world = make_world(
         Reply("", "pull_request_analysis", reply, Usage("claude-haiku-5-5"), lost=lost)
     )
     world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
@@ -231,7 +231,7 @@ def ask(job: Job, facts: PullRequestFacts) -> AskedReview:
         raise
 
 
-def asked_in(world: StandInWorld, facts: PullRequestFacts) -> AskedReview | None:
+def asked_in(world: World, facts: PullRequestFacts) -> AskedReview | None:
     """Ask Claude in one attempt at the delivery, as the pipeline does; None if the attempt ends
     with an error.
     """
@@ -247,8 +247,8 @@ def asked_in(world: StandInWorld, facts: PullRequestFacts) -> AskedReview | None
         return None
 
 
-def test_retry_repeats_no_call_that_was_paid_for(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REFUSED_REPLY, found("b.py"), CLAUDE_DOWN, found("c.py"), verdicts(1))
+def test_retry_repeats_no_call_that_was_paid_for(make_world: MakeWorld) -> None:
+    world = make_world(REFUSED_REPLY, found("b.py"), CLAUDE_DOWN, found("c.py"), verdicts(1))
     world.accept("pull_request.opened")
     facts = facts_of("a.py", "b.py", "c.py")
     assert asked_in(world, facts) is None
@@ -262,9 +262,9 @@ def test_retry_repeats_no_call_that_was_paid_for(make_stand_in: MakeStandIn) -> 
 
 @pytest.mark.parametrize("paths", [("a.py",), ("a.py", "b.py")], ids=["verification", "next part"])
 def test_nothing_more_is_asked_after_a_newer_push(
-    make_stand_in: MakeStandIn, paths: tuple[str, ...]
+    make_world: MakeWorld, paths: tuple[str, ...]
 ) -> None:
-    world = make_stand_in(found("a.py"))
+    world = make_world(found("a.py"))
     world.accept("pull_request.opened", head_sha="0ld")
     world.claude.on_call = lambda _: world.accept(
         "pull_request.opened", guid="n", head_sha="c0ffee"
@@ -274,8 +274,8 @@ def test_nothing_more_is_asked_after_a_newer_push(
     assert len(world.claude.asked) == 1
 
 
-def test_retry_after_all_calls_were_refused_begins_anew(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REFUSED_REPLY, REFUSED_REPLY, found("a.py"), found("b.py"), verdicts())
+def test_retry_after_all_calls_were_refused_begins_anew(make_world: MakeWorld) -> None:
+    world = make_world(REFUSED_REPLY, REFUSED_REPLY, found("a.py"), found("b.py"), verdicts())
     world.accept("pull_request.opened")
     facts = facts_of("a.py", "b.py")
     assert asked_in(world, facts) is None
@@ -285,8 +285,8 @@ def test_retry_after_all_calls_were_refused_begins_anew(make_stand_in: MakeStand
     assert len(world.claude.asked) == 5
 
 
-def test_refused_verification_is_not_repeated(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(found("a.py"), REFUSED_REPLY)
+def test_refused_verification_is_not_repeated(make_world: MakeWorld) -> None:
+    world = make_world(found("a.py"), REFUSED_REPLY)
     world.accept("pull_request.opened")
     facts = facts_of("a.py")
     job = world.job()
@@ -308,13 +308,13 @@ def test_refused_verification_is_not_repeated(make_stand_in: MakeStandIn) -> Non
     assert line.startswith(f"  The findings were not verified: {problem}")
 
 
-def test_names_are_looked_up_once_and_shown_to_the_second_look(make_stand_in: MakeStandIn) -> None:
+def test_names_are_looked_up_once_and_shown_to_the_second_look(make_world: MakeWorld) -> None:
     facts = facts_of("a.py")
     raised = finding(path="a.py", line=1, quote="x" * 25, look_up=["close", "Session.absent"])
     refuting = NeededFact(fact="f", state="refuted", quote="def close(session):", is_decisive=True)
     refuted = FindingVerdict(number=1, facts=[refuting], unseen="", agrees=False)
     reply = pull_request_analysis(findings=[raised])
-    world = make_stand_in(reply, CLAUDE_DOWN, FindingVerdicts(verdicts=[refuted]))
+    world = make_world(reply, CLAUDE_DOWN, FindingVerdicts(verdicts=[refuted]))
     other = {"session.py": f"def close(session):\n    session.token = 'ghp_{TOKEN}'\n"}
     world.github.mirrors.commit(world.github.repository, other, SHA)
     world.accept("pull_request.opened")
@@ -334,19 +334,19 @@ def test_names_are_looked_up_once_and_shown_to_the_second_look(make_stand_in: Ma
 
 
 def make_review_world(
-    make_stand_in: MakeStandIn, *replies: object, given: Settings | None = None, **review: float
-) -> StandInWorld:
+    make_world: MakeWorld, *replies: object, given: Settings | None = None, **review: float
+) -> World:
     """A world with an opened pull request; the fake's estimate of each call is 0.05 USD."""
     given = (given or settings()).model_copy(update={"review": Review.model_validate(review)})
-    world = make_stand_in(*(replies or (pull_request_analysis(),)), given=given)
+    world = make_world(*(replies or (pull_request_analysis(),)), given=given)
     world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
     return world
 
 
 def test_delivery_whose_first_call_does_not_fit_asks_nothing_and_is_no_success(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_review_world(make_stand_in, max_usd=0.04)
+    world = make_review_world(make_world, max_usd=0.04)
     finished = world.finish()
     assert finished.state == "done"
     assert (finished.reason or "").startswith(
@@ -359,8 +359,8 @@ def test_delivery_whose_first_call_does_not_fit_asks_nothing_and_is_no_success(
     assert world.health.snapshot().components["claude"].state == "unknown"
 
 
-def test_limit_of_a_pull_request_counts_all_its_events(make_stand_in: MakeStandIn) -> None:
-    world = make_review_world(make_stand_in, max_usd_per_pull_request=0.0502)
+def test_limit_of_a_pull_request_counts_all_its_events(make_world: MakeWorld) -> None:
+    world = make_review_world(make_world, max_usd_per_pull_request=0.0502)
     assert world.finish().state == "done"  # its call cost 0.00014 USD
     for number in range(2):
         changed = file("a.py", f"@@ -1 +1 @@\n-a\n+{number}")
@@ -388,7 +388,7 @@ def test_limit_of_a_pull_request_counts_all_its_events(make_stand_in: MakeStandI
     ids=["refused", "unusable", "budget"],
 )
 def test_review_is_posted_if_its_follow_up_prompt_has_no_reply(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     shared_folder: Path,
     after: list[UnusableReply],
     limit: float,
@@ -396,7 +396,7 @@ def test_review_is_posted_if_its_follow_up_prompt_has_no_reply(
     shown: str,
 ) -> None:
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
-    world = make_review_world(make_stand_in, reply, *after, max_usd=limit, verify=False)
+    world = make_review_world(make_world, reply, *after, max_usd=limit, verify=False)
     world.prompts = with_follow_up(shared_folder / "follow-up")
     finished = world.finish()
     assert finished.state == "done"

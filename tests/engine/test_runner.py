@@ -19,15 +19,15 @@ from hls_handler.errors import (
 )
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.settings.model import Limits
-from tests.engine.fakes import CLAUDE_DOWN
-from tests.engine.world import BUG, GUID, NOON, Ended, MakeStandIn, StandInWorld, settings
+from tests.engine.claude import CLAUDE_DOWN
+from tests.engine.world import BUG, GUID, NOON, Ended, MakeWorld, World, settings
 from tests.queue.builders import accept, queued
 
 HOUR_S = 3600.0
 OTHER: dict[Dependency, str] = {"github": "claude", "claude": "github"}
 
 
-def run_and_fail(world: StandInWorld, error: DependencyDown) -> None:
+def run_and_fail(world: World, error: DependencyDown) -> None:
     """Run a delivery that fails with this error, in Claude or before the first write."""
     world.accept()
     if error.dependency == "claude":
@@ -39,9 +39,9 @@ def run_and_fail(world: StandInWorld, error: DependencyDown) -> None:
 
 @pytest.mark.parametrize("part", ["gather", "post"])
 def test_dead_delivery_has_the_duration_and_the_failed_step_its_start(
-    make_stand_in: MakeStandIn, part: str
+    make_world: MakeWorld, part: str
 ) -> None:
-    world = make_stand_in(BUG)
+    world = make_world(BUG)
     world.accept()
     if part == "gather":
         world.github.fail(403, "GET /issues/1")
@@ -57,8 +57,8 @@ def test_dead_delivery_has_the_duration_and_the_failed_step_its_start(
     assert None not in (failed.started_at, failed.took_s, failed.github_requests)
 
 
-def test_finished_step_restarts_the_time_of_an_outage(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(CLAUDE_DOWN, BUG, given=settings(limits={"give_up_after_h": 2}))
+def test_finished_step_restarts_the_time_of_an_outage(make_world: MakeWorld) -> None:
+    world = make_world(CLAUDE_DOWN, BUG, given=settings(limits={"give_up_after_h": 2}))
     world.accept()
     assert world.run() is None
     world.advance(2 * HOUR_S)
@@ -76,9 +76,9 @@ def test_finished_step_restarts_the_time_of_an_outage(make_stand_in: MakeStandIn
 
 @pytest.mark.parametrize("dependency", ["github", "claude"])
 def test_dependency_is_held_until_the_time_that_the_server_named(
-    make_stand_in: MakeStandIn, dependency: Dependency
+    make_world: MakeWorld, dependency: Dependency
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     until = world.store.now() + timedelta(hours=1)
     run_and_fail(
         world, DependencyDown("429", dependency=dependency, remedy="wait", not_before=until)
@@ -94,9 +94,9 @@ def test_dependency_is_held_until_the_time_that_the_server_named(
 
 @pytest.mark.parametrize("dependency", ["github", "claude"])
 def test_dependency_is_held_for_the_backoff_and_reported_in_health(
-    make_stand_in: MakeStandIn, dependency: Dependency
+    make_world: MakeWorld, dependency: Dependency
 ) -> None:
-    world = make_stand_in(given=settings(limits={"retry_backoff_s": 300}))
+    world = make_world(given=settings(limits={"retry_backoff_s": 300}))
     before = world.store.now()
     run_and_fail(world, DependencyDown("401", dependency=dependency, remedy="replace the key"))
     until = world.store.rate_limiter.held_until(dependency)
@@ -107,8 +107,8 @@ def test_dependency_is_held_for_the_backoff_and_reported_in_health(
     assert world.health.snapshot().components["store"].state == "unknown"
 
 
-def test_unavailable_database_is_unhealthy_and_keeps_the_lease(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in()
+def test_unavailable_database_is_unhealthy_and_keeps_the_lease(make_world: MakeWorld) -> None:
+    world = make_world()
     world.accept()
     world.github.raise_once(StoreUnavailable("the database is locked"), "GET /issues/1")
     assert world.run() is None
@@ -189,10 +189,10 @@ def finish_lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 def test_finished_delivery_is_logged_once_with_its_cost(
-    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    world = make_stand_in(CLAUDE_DOWN, BUG)
+    world = make_world(CLAUDE_DOWN, BUG)
     world.accept()
     assert world.run() is None
     sent_first = world.github.requests_sent
@@ -222,10 +222,10 @@ def test_finished_delivery_is_logged_once_with_its_cost(
 
 
 def test_superseded_delivery_and_one_whose_worker_died_are_logged(
-    make_stand_in: MakeStandIn, caplog: pytest.LogCaptureFixture
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    world = make_stand_in()
+    world = make_world()
     accept(world.store, queued("g1", number=7))
     accept(world.store, queued("g2", number=7, action="closed", supersedes="all"))
     (superseded,) = finish_lines(caplog)

@@ -14,7 +14,7 @@ from hls_handler.events import Account
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Attempt, Run
 from hls_handler.settings.sections import Repository, Review
-from tests.engine.world import MakeStandIn, StandInWorld, settings
+from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.conversation import job
 from tests.handlers.events import LOG, workflow_analysis
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
@@ -47,20 +47,20 @@ def counting() -> Iterator[Counted]:
         event.remove(Engine, "begin", count_transaction)
 
 
-def accept_issue(world: StandInWorld, guid: str, number: int) -> None:
+def accept_issue(world: World, guid: str, number: int) -> None:
     payload = recorded.load("issues.opened").payload
     issue = {**payload["issue"], "number": number, "title": f"Crash {number}", "labels": []}
     world.receive("issues", {**payload, "issue": issue}, guid=guid)
 
 
-def accept_pull_request(world: StandInWorld, guid: str, number: int) -> None:
+def accept_pull_request(world: World, guid: str, number: int) -> None:
     path = f"src/module_{number}.py"
     world.claude.replies = [pull_request_analysis(findings=[finding(path=path)])]
     sha = f"{number}" * 40
     world.open_pull_request(file(path), guid=guid, number=number, head_sha=sha)
 
 
-def accept_run(world: StandInWorld, guid: str, number: int) -> None:
+def accept_run(world: World, guid: str, number: int) -> None:
     """A failed run on a pull request; both runs are of the same workflow, with another error."""
     world.claude.replies = [workflow_analysis()]
     payload = recorded.load("demo/tests-failed").payload
@@ -82,7 +82,7 @@ def accept_run(world: StandInWorld, guid: str, number: int) -> None:
     ids=["issue", "pull request", "failed run"],
 )
 def test_delivery_needs_few_statements_and_transactions(
-    make_stand_in: MakeStandIn, accept: Any, statements: int, transactions: int
+    make_world: MakeWorld, accept: Any, statements: int, transactions: int
 ) -> None:
     """The first delivery of a process also reads a secret, and the first of a prompt's version
     stores its files.
@@ -94,7 +94,7 @@ def test_delivery_needs_few_statements_and_transactions(
         name="Codertocat/Hello-World", events=("issues", "pull_request", "workflow_run")
     )
     review = Review(verify=False, max_inline=0)
-    world = make_stand_in(
+    world = make_world(
         given=given.model_copy(update={"repositories": (watched,), "review": review})
     )
     accept(world, "first", 1)
@@ -109,9 +109,9 @@ def test_delivery_needs_few_statements_and_transactions(
     ), counted
 
 
-def test_delivery_without_a_batch_reads_no_batch(make_stand_in: MakeStandIn) -> None:
+def test_delivery_without_a_batch_reads_no_batch(make_world: MakeWorld) -> None:
     """The limits above are those from before there were batches."""
-    world = make_stand_in()
+    world = make_world()
     accept_issue(world, "first", 1)
     with counting() as counted:
         assert world.finish().state == "done"

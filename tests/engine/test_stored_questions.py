@@ -10,15 +10,15 @@ from hls_handler.claude.provider import request_schema
 from hls_handler.deliveries import FIRST_PART, VERIFICATION
 from hls_handler.engine.codecs import facts_codec
 from tests.engine.test_run_prompts import REFUSED_REPLY, ask, facts_of, found, shown, verdicts
-from tests.engine.world import MakeStandIn, StandInWorld
+from tests.engine.world import MakeWorld, World
 
 
 @pytest.fixture
-def world(make_stand_in: MakeStandIn) -> StandInWorld:
+def world(make_world: MakeWorld) -> World:
     """A review of three files in three calls, of which Claude refused the second, and the
     verification.
     """
-    world = make_stand_in(found("a.py"), REFUSED_REPLY, found("c.py"), verdicts(1))
+    world = make_world(found("a.py"), REFUSED_REPLY, found("c.py"), verdicts(1))
     world.accept("pull_request.opened")
     facts, job = facts_of("a.py", "b.py", "c.py"), world.job()
     job.add(facts_codec(job.handler.facts_type), facts)
@@ -28,7 +28,7 @@ def world(make_stand_in: MakeStandIn) -> StandInWorld:
     return world
 
 
-def test_each_question_of_a_review_is_stored_as_sent(world: StandInWorld) -> None:
+def test_each_question_of_a_review_is_stored_as_sent(world: World) -> None:
     calls = world.store.calls.calls_of(world.row().guid)
     assert [call.index for call in calls] == [0, FIRST_PART + 1, FIRST_PART + 2, VERIFICATION]
     for call, sent in zip(calls, world.claude.asked, strict=True):

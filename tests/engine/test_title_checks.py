@@ -11,7 +11,7 @@ import pytest
 
 from hls_handler.settings.model import Settings
 from hls_handler.settings.sections import PullRequests
-from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.claude import CLAUDE_DOWN
 from tests.engine.test_unreviewed_checks import (
     BOT,
     NAME,
@@ -23,7 +23,7 @@ from tests.engine.test_unreviewed_checks import (
     make_settings,
     request_checks,
 )
-from tests.engine.world import MakeStandIn, StandInWorld
+from tests.engine.world import MakeWorld, World
 
 GOOD, BAD = "feat: square it", "Square it"
 RENAMED: dict[str, Any] = {"changes": {"title": {"from": "x"}}}
@@ -33,12 +33,12 @@ def checking(**given: Any) -> Settings:
     return make_settings(**given).model_copy(update={"pull_requests": PullRequests(title="check")})
 
 
-def title_checks(world: StandInWorld, commit: str = SHA) -> list[str]:
+def title_checks(world: World, commit: str = SHA) -> list[str]:
     return world.github.checks_of(commit, "HLS title")
 
 
-def test_corrected_title_turns_the_check_green_without_a_call(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY, given=checking(events=("pull_request.opened",)))
+def test_corrected_title_turns_the_check_green_without_a_call(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=checking(events=("pull_request.opened",)))
     pushed = Pushed(world, title=BAD)
     pushed.send("opened")
     assert (world.finish().reason or "").endswith("; set HLS title to failure")
@@ -61,9 +61,9 @@ def test_corrected_title_turns_the_check_green_without_a_call(make_stand_in: Mak
     ],
 )
 def test_ignored_pull_request_has_the_check(
-    make_stand_in: MakeStandIn, action: str, known: dict[str, Any]
+    make_world: MakeWorld, action: str, known: dict[str, Any]
 ) -> None:
-    world = make_stand_in(REPLY, given=checking(check=False))
+    world = make_world(REPLY, given=checking(check=False))
     assert replace(Pushed(world, title=BAD), **known).send(action) == "queued"
     assert world.finish().state == "ignored"
     assert (title_checks(world), world.github.checks_of(SHA), world.claude.asked) == (
@@ -85,16 +85,16 @@ def test_ignored_pull_request_has_the_check(
     ids=["disabled", "dry run", "no pull requests", "closed", "label"],
 )
 def test_other_events_have_no_check(
-    make_stand_in: MakeStandIn, given: dict[str, Any], action: str, changes: dict[str, Any]
+    make_world: MakeWorld, given: dict[str, Any], action: str, changes: dict[str, Any]
 ) -> None:
-    world = make_stand_in(REPLY, given=checking(check=False, **given))
+    world = make_world(REPLY, given=checking(check=False, **given))
     Pushed(world).send(action, **changes)
     drain(world)
     assert title_checks(world) == []
 
 
-def test_nothing_is_written_by_default(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY, given=make_settings(events=("pull_request.opened",)))
+def test_nothing_is_written_by_default(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings(events=("pull_request.opened",)))
     pushed = Pushed(world)
     assert (pushed.send("edited", **RENAMED), request_checks(world)) == ("ignored", "queued")
     pushed.send("opened")
@@ -102,8 +102,8 @@ def test_nothing_is_written_by_default(make_stand_in: MakeStandIn) -> None:
     assert title_checks(world) == []
 
 
-def test_event_that_was_delayed_checks_the_present_title(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY, given=checking(check=False))
+def test_event_that_was_delayed_checks_the_present_title(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=checking(check=False))
     pushed = Pushed(world, title=BAD)
     pushed.send("opened")
     replace(pushed, title=GOOD, head="2" * 40).put()
@@ -111,8 +111,8 @@ def test_event_that_was_delayed_checks_the_present_title(make_stand_in: MakeStan
     assert (title_checks(world), title_checks(world, "2" * 40)) == ([], ["success"])
 
 
-def test_retries_of_the_review_do_not_repeat_the_check(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(CLAUDE_DOWN, CLAUDE_DOWN, REPLY, given=checking())
+def test_retries_of_the_review_do_not_repeat_the_check(make_world: MakeWorld) -> None:
+    world = make_world(CLAUDE_DOWN, CLAUDE_DOWN, REPLY, given=checking())
     Pushed(world, title=GOOD).send("opened")
     drain(world)
     assert world.row("2-1").state == "done"
@@ -120,8 +120,8 @@ def test_retries_of_the_review_do_not_repeat_the_check(make_stand_in: MakeStandI
     assert writes == ["POST", "POST", "PATCH"]  # the last two are of the review
 
 
-def test_rejected_check_does_not_stop_the_review(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY, given=checking(check=False))
+def test_rejected_check_does_not_stop_the_review(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=checking(check=False))
     Pushed(world).send("opened")
     world.github.fail(403, "POST /check-runs")
     finished = world.finish()
@@ -132,11 +132,11 @@ def test_rejected_check_does_not_stop_the_review(make_stand_in: MakeStandIn) -> 
     )
 
 
-def test_repository_leaves_it_out_or_sets_other_types(make_stand_in: MakeStandIn) -> None:
+def test_repository_leaves_it_out_or_sets_other_types(make_world: MakeWorld) -> None:
     given = checking(
         check=False, features={"repository_settings": True}, events=("pull_request.closed",)
     )
-    world = make_stand_in(REPLY, given=given)
+    world = make_world(REPLY, given=given)
     pushed = Pushed(world, title="bug: it is round")
     for number, text in enumerate(["{title_types: [bug]}", "{title: false}"]):
         world.github.state.set_file(NAME, ".github/hls.yaml", f"pull_requests: {text}")
@@ -146,8 +146,8 @@ def test_repository_leaves_it_out_or_sets_other_types(make_stand_in: MakeStandIn
     assert title_checks(world) == ["success"]
 
 
-def test_commit_of_a_merge_queue_has_the_check(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(given=checking(check=False))
+def test_commit_of_a_merge_queue_has_the_check(make_world: MakeWorld) -> None:
+    world = make_world(given=checking(check=False))
     assert request_checks(world) == "queued"
     assert (world.finish().reason or "").endswith("; set HLS title to success")
     assert (title_checks(world, QUEUE), world.github.calls) == (
@@ -156,8 +156,8 @@ def test_commit_of_a_merge_queue_has_the_check(make_stand_in: MakeStandIn) -> No
     )
 
 
-def test_draft_of_another_merge_queue_passes_whatever_its_title(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY, given=checking(check=False))
+def test_draft_of_another_merge_queue_passes_whatever_its_title(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=checking(check=False))
     branch = "trunk-merge/pr-12/a4e9cabc-5181-4429-aea5-0501a52d0688"
     Pushed(world, title=branch, author=BOT, branch=branch).send("opened")
     assert world.finish().state == "ignored"

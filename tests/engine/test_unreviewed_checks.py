@@ -14,8 +14,8 @@ from hls_handler.events import Account, Label
 from hls_handler.github.values import ChangedFile
 from hls_handler.settings.model import Features, Limits, Settings
 from hls_handler.settings.sections import Repository, Review
-from tests.engine.fakes import CLAUDE_DOWN
-from tests.engine.world import MakeStandIn, StandInWorld, settings
+from tests.engine.claude import CLAUDE_DOWN
+from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 
 NAME = "Codertocat/Hello-World"
@@ -55,7 +55,7 @@ def make_settings(
 class Pushed:
     """A pull request on GitHub, and the webhooks that it sends."""
 
-    world: StandInWorld
+    world: World
     number: int = 2
     head: str = SHA
     title: str = "Square it"
@@ -114,7 +114,7 @@ class Pushed:
         return next(reversed(self.world.github.checks_of(self.head)), None)
 
 
-def drain(world: StandInWorld) -> None:
+def drain(world: World) -> None:
     """Run all deliveries, also after outages, and then end the checks of those without a result."""
     while (due_s := world.store.queue.seconds_until_due()) is not None:
         if due_s > 0:
@@ -156,13 +156,13 @@ BASE = {"changes": {"base": {"ref": {"from": "main"}}}}
     ids=["bot", "event", "draft", "title"],
 )
 def test_ignored_head_gets_a_check_at_once_that_says_why(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     given: dict[str, Any],
     known: dict[str, Any],
     check: str,
     title: str,
 ) -> None:
-    world = make_stand_in(REPLY, given=make_settings(**given))
+    world = make_world(REPLY, given=make_settings(**given))
     pushed = replace(Pushed(world), **known)
     assert pushed.send("opened") == "queued"
     finished = world.finish()
@@ -183,18 +183,18 @@ def test_ignored_head_gets_a_check_at_once_that_says_why(
     ids=["disabled", "not named", "no checks", "dry run", "no pull requests"],
 )
 def test_nothing_is_written_where_hls_sets_no_checks(
-    make_stand_in: MakeStandIn, given: dict[str, Any]
+    make_world: MakeWorld, given: dict[str, Any]
 ) -> None:
-    world = make_stand_in(REPLY, given=make_settings(**given))
+    world = make_world(REPLY, given=make_settings(**given))
     assert Pushed(world, draft=True).send("opened") == request_checks(world) == "ignored"
     drain(world)
     assert world.github.calls == []
 
 
 def test_nothing_is_written_if_the_repository_settings_disable_hls(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(REPLY, given=make_settings(features={"repository_settings": True}))
+    world = make_world(REPLY, given=make_settings(features={"repository_settings": True}))
     world.github.state.set_file(NAME, ".github/hls.yaml", "enabled: false")
     pushed = Pushed(world, draft=True)
     pushed.send("opened")
@@ -203,9 +203,9 @@ def test_nothing_is_written_if_the_repository_settings_disable_hls(
 
 
 def test_operator_that_excludes_an_event_keeps_the_result_of_the_same_diff(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(
+    world = make_world(
         REPLY, given=make_settings(events=("pull_request.opened",), incomplete="failure")
     )
     pushed = Pushed(world)
@@ -227,14 +227,14 @@ def test_operator_that_excludes_an_event_keeps_the_result_of_the_same_diff(
     ids=["skipped", "limit", "dead letter", "push to an older commit"],
 )
 def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     runs: int,
     action: str,
     known: dict[str, Any],
     is_denied: bool,
     state: str,
 ) -> None:
-    world = make_stand_in(REPLY, given=make_settings(runs=runs))
+    world = make_world(REPLY, given=make_settings(runs=runs))
     Pushed(world).send("opened")
     assert world.finish().state == "done"
     pushed = replace(Pushed(world, sent=1), **known)
@@ -257,13 +257,13 @@ def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
     ids=["opened", "label on a draft", "request"],
 )
 def test_push_takes_over_the_review_that_it_superseded(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
     given: dict[str, Any],
     action: str,
     changes: dict[str, Any],
     is_running: bool,
 ) -> None:
-    world = make_stand_in(REPLY, given=make_settings(incomplete="failure", **given))
+    world = make_world(REPLY, given=make_settings(incomplete="failure", **given))
     pull = Pushed(world, labels=["ai"], draft=action == "labeled")
 
     def push(_: str = "") -> None:
@@ -292,7 +292,7 @@ def test_push_takes_over_the_review_that_it_superseded(
     ids=["renamed", "moved out of dist", "with a blank line"],
 )
 def test_finding_stays_while_its_code_is_added_in_a_file_that_added_no_text_before(
-    make_stand_in: MakeStandIn, previous: str, patch: str | None
+    make_world: MakeWorld, previous: str, patch: str | None
 ) -> None:
     code = "def f(user_input):\n+    os.system(user_input)"
     found = finding(path="a.py", quote="os.system(user_input)", severity="critical").model_dump()
@@ -305,7 +305,7 @@ def test_finding_stays_while_its_code_is_added_in_a_file_that_added_no_text_befo
         "severity": None,
     }
     replies = pull_request_analysis(findings=[found]), pull_request_analysis(earlier=[gone])
-    world = make_stand_in(*replies, given=make_settings(fail_on="critical", verify=False))
+    world = make_world(*replies, given=make_settings(fail_on="critical", verify=False))
     pull = Pushed(world)
     pull.send("opened")
     renamed = replace(
@@ -331,13 +331,13 @@ def test_finding_stays_while_its_code_is_added_in_a_file_that_added_no_text_befo
 QUEUE = "c" * 40
 
 
-def put_commit(world: StandInWorld, sha: str, message: str) -> None:
+def put_commit(world: World, sha: str, message: str) -> None:
     commit = {"sha": sha, "commit": {"message": message}, "author": PERSON}
     world.github.state.change(lambda before: before.with_commit(NAME, commit))
 
 
 def request_checks(
-    world: StandInWorld, *messages: str, number: int = 2, action: str = "checks_requested"
+    world: World, *messages: str, number: int = 2, action: str = "checks_requested"
 ) -> str:
     """Let GitHub request the checks on a commit of the queue; return how the event was accepted."""
     shas = ["b" * 40, *(f"{at:040x}" for at in range(1, len(messages))), QUEUE]
@@ -357,12 +357,12 @@ def request_checks(
     return world.receive("merge_group", payload, guid="queue")
 
 
-def queue_check(world: StandInWorld) -> list[str]:
+def queue_check(world: World) -> list[str]:
     return world.github.checks_of(QUEUE)
 
 
-def test_reviewed_pull_request_gets_a_success_without_a_call(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY, given=make_settings())
+def test_reviewed_pull_request_gets_a_success_without_a_call(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings())
     Pushed(world).send("opened")
     world.finish()
     assert request_checks(world) == "queued"
@@ -388,9 +388,9 @@ def test_reviewed_pull_request_gets_a_success_without_a_call(make_stand_in: Make
     ids=["reviewed", "draft", "draft, neutral", "bot", "newer commit"],
 )
 def test_group_is_as_its_least_reviewed_pull_request(
-    make_stand_in: MakeStandIn, second: dict[str, Any] | None, incomplete: str, check: str
+    make_world: MakeWorld, second: dict[str, Any] | None, incomplete: str, check: str
 ) -> None:
-    world = make_stand_in(REPLY, given=make_settings(incomplete=incomplete))
+    world = make_world(REPLY, given=make_settings(incomplete=incomplete))
     for number, known in ((2, {}), (3, second or {})):
         pushed = Pushed(world, number, f"{number:040x}", **known)
         pushed.send("opened")
@@ -402,8 +402,8 @@ def test_group_is_as_its_least_reviewed_pull_request(
     assert (world.finish().state, queue_check(world)) == ("done", [check])
 
 
-def test_group_waits_for_a_review_in_progress(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY, given=make_settings())
+def test_group_waits_for_a_review_in_progress(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings())
     for number in (2, 3):
         pushed = Pushed(world, number, f"{number:040x}")
         pushed.send("opened")
@@ -423,8 +423,8 @@ def test_group_waits_for_a_review_in_progress(make_stand_in: MakeStandIn) -> Non
     assert queue_check(world) == ["success"]
 
 
-def test_group_waits_for_a_review_that_has_not_begun_its_check(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY, given=make_settings(incomplete="failure"))
+def test_group_waits_for_a_review_that_has_not_begun_its_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings(incomplete="failure"))
     for number in (2, 3):
         pushed = Pushed(world, number, f"{number:040x}")
         pushed.send("opened")
@@ -441,8 +441,8 @@ def test_group_waits_for_a_review_that_has_not_begun_its_check(make_stand_in: Ma
     assert world.row("queue").reason == "pull request 3 of the merge queue is being reviewed"
 
 
-def test_commits_of_a_group_that_were_unknown_are_read_again(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in(REPLY, given=make_settings(incomplete="failure"))
+def test_commits_of_a_group_that_were_unknown_are_read_again(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings(incomplete="failure"))
     Pushed(world).send("opened")
     world.finish()
     request_checks(world)
@@ -454,9 +454,9 @@ def test_commits_of_a_group_that_were_unknown_are_read_again(make_stand_in: Make
 
 
 def test_repeated_group_does_not_wait_for_a_review_that_waits_for_it(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(REPLY, CLAUDE_DOWN, REPLY, given=make_settings())
+    world = make_world(REPLY, CLAUDE_DOWN, REPLY, given=make_settings())
     pushed = Pushed(world)
     pushed.send("opened")
     world.finish()
@@ -479,9 +479,9 @@ def test_repeated_group_does_not_wait_for_a_review_that_waits_for_it(
     ("was_draft", "action", "changes"), [(False, "edited", BASE), (True, "ready_for_review", {})]
 )
 def test_group_waits_for_another_review_of_a_commit_that_has_a_check(
-    make_stand_in: MakeStandIn, was_draft: bool, action: str, changes: dict[str, Any]
+    make_world: MakeWorld, was_draft: bool, action: str, changes: dict[str, Any]
 ) -> None:
-    world = make_stand_in(REPLY, given=make_settings(incomplete="failure"))
+    world = make_world(REPLY, given=make_settings(incomplete="failure"))
     for number in (2, 3):
         pushed = Pushed(world, number, f"{number:040x}", draft=was_draft and number == 3)
         pushed.send("opened")
@@ -494,9 +494,9 @@ def test_group_waits_for_another_review_of_a_commit_that_has_a_check(
 
 
 def test_group_whose_pull_request_cannot_be_read_ends_as_incomplete(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in(REPLY, given=make_settings(incomplete="failure"))
+    world = make_world(REPLY, given=make_settings(incomplete="failure"))
     assert [
         request_checks(world, action=action) for action in ("destroyed", "checks_requested")
     ] == [

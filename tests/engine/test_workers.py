@@ -20,7 +20,7 @@ from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.leases import Expiry, HeldLeases
 from hls_handler.settings.model import Limits
 from hls_handler.storage import Storage
-from tests.engine.world import FOREVER_S, GUID, TIMEOUT_S, Ended, MakeStandIn, StandInWorld
+from tests.engine.world import FOREVER_S, GUID, TIMEOUT_S, Ended, MakeWorld, World
 
 
 def do_nothing(*_what: object) -> None:
@@ -94,7 +94,7 @@ class RunningWorkers:
 
 @contextmanager
 def run_workers(
-    world: StandInWorld,
+    world: World,
     queue: QueueWithHooks,
     *,
     concurrency: int = 1,
@@ -137,12 +137,12 @@ def run_workers(
         assert workers.stop(within_s=TIMEOUT_S) == 0
 
 
-def states(world: StandInWorld, *guids: str) -> list[str]:
+def states(world: World, *guids: str) -> list[str]:
     return [world.row(guid).state for guid in guids]
 
 
-def test_wake_starts_an_idle_worker(make_stand_in: MakeStandIn) -> None:
-    world, idle = make_stand_in(), threading.Event()
+def test_wake_starts_an_idle_worker(make_world: MakeWorld) -> None:
+    world, idle = make_world(), threading.Event()
     with run_workers(world, QueueWithHooks(world.store, when_idle=idle.set)) as running:
         assert idle.wait(TIMEOUT_S)
         world.accept()
@@ -151,9 +151,9 @@ def test_wake_starts_an_idle_worker(make_stand_in: MakeStandIn) -> None:
 
 
 def test_delivery_committed_just_before_a_worker_waits_is_not_missed(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     queue = QueueWithHooks(world.store)
     with run_workers(world, queue) as running:
 
@@ -168,10 +168,10 @@ def test_delivery_committed_just_before_a_worker_waits_is_not_missed(
 
 
 def test_next_delivery_of_a_conversation_starts_when_the_previous_one_ends(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
     """Nothing else wakes the idle worker, which would not read the queue again so soon."""
-    world, idle, gate = make_stand_in(), threading.Event(), Gate()
+    world, idle, gate = make_world(), threading.Event(), Gate()
     world.github.on_call = gate.wait_until_open
     world.accept()
     queue = QueueWithHooks(world.store, when_idle=idle.set)
@@ -183,8 +183,8 @@ def test_next_delivery_of_a_conversation_starts_when_the_previous_one_ends(
         assert [running.next_result().guid, running.next_result().guid] == [GUID, "second"]
 
 
-def test_one_worker_reads_the_queue_for_all_idle_ones(make_stand_in: MakeStandIn) -> None:
-    world, many_looks, both_run = make_stand_in(), threading.Event(), threading.Barrier(2)
+def test_one_worker_reads_the_queue_for_all_idle_ones(make_world: MakeWorld) -> None:
+    world, many_looks, both_run = make_world(), threading.Event(), threading.Barrier(2)
     looked: list[str] = []
 
     def record() -> None:
@@ -207,9 +207,9 @@ def test_one_worker_reads_the_queue_for_all_idle_ones(make_stand_in: MakeStandIn
 
 
 def test_nothing_is_claimed_while_paused_or_before_something_is_due(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world, idle = make_stand_in(), threading.Semaphore(0)
+    world, idle = make_world(), threading.Semaphore(0)
     claimed: list[None] = []
     world.store.pauses.pause(None, reason=None, by="mona")
     world.accept()
@@ -227,8 +227,8 @@ def test_nothing_is_claimed_while_paused_or_before_something_is_due(
     assert len(claimed) == 1
 
 
-def test_many_accepted_deliveries_cause_one_read_of_the_queue(make_stand_in: MakeStandIn) -> None:
-    world, idle = make_stand_in(), threading.Event()
+def test_many_accepted_deliveries_cause_one_read_of_the_queue(make_world: MakeWorld) -> None:
+    world, idle = make_world(), threading.Event()
     looked: list[None] = []
     queue = QueueWithHooks(world.store, before_look=lambda: looked.append(None), when_idle=idle.set)
     with run_workers(world, queue, concurrency=24, rest_s=FOREVER_S) as running:
@@ -238,8 +238,8 @@ def test_many_accepted_deliveries_cause_one_read_of_the_queue(make_stand_in: Mak
     assert len(looked) == 1
 
 
-def test_worker_looks_again_when_the_next_delivery_is_due(make_stand_in: MakeStandIn) -> None:
-    world = make_stand_in()
+def test_worker_looks_again_when_the_next_delivery_is_due(make_world: MakeWorld) -> None:
+    world = make_world()
     queue = QueueWithHooks(world.store, due_in_s=0.01)
 
     def accept_once() -> None:
@@ -252,9 +252,9 @@ def test_worker_looks_again_when_the_next_delivery_is_due(make_stand_in: MakeSta
 
 
 def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     world.accept(guid="whole", number=7)
     with world.store.database.writing() as connection:
@@ -276,9 +276,9 @@ def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(
     [(ZeroDivisionError(), "unknown"), (StoreUnavailable("locked"), "unhealthy")],
 )
 def test_failing_claim_does_not_end_the_worker(
-    make_stand_in: MakeStandIn, error: Exception, health: str
+    make_world: MakeWorld, error: Exception, health: str
 ) -> None:
-    world = make_stand_in()
+    world = make_world()
     world.accept()
     failing, states_seen = [error], []
 
@@ -297,8 +297,8 @@ def test_failing_claim_does_not_end_the_worker(
     assert world.health.snapshot().components["store"].state == after
 
 
-def test_lease_is_not_renewed_after_its_delivery_ended(make_stand_in: MakeStandIn) -> None:
-    world, gate = make_stand_in(), Gate()
+def test_lease_is_not_renewed_after_its_delivery_ended(make_world: MakeWorld) -> None:
+    world, gate = make_world(), Gate()
     world.accept()
     queue = QueueWithHooks(world.store)
     with run_workers(world, queue, lease_s=0.03) as running:
@@ -315,9 +315,9 @@ def test_lease_is_not_renewed_after_its_delivery_ended(make_stand_in: MakeStandI
 
 
 def test_stopping_service_ends_running_deliveries_and_claims_no_more(
-    make_stand_in: MakeStandIn,
+    make_world: MakeWorld,
 ) -> None:
-    world, gate = make_stand_in(), Gate()
+    world, gate = make_world(), Gate()
     world.github.on_call = gate.wait_until_open
     world.accept()
     world.accept(guid="second", number=7)
@@ -331,8 +331,8 @@ def test_stopping_service_ends_running_deliveries_and_claims_no_more(
     assert (world.row().attempt, world.row("second").attempt) == (1, 0)
 
 
-def test_time_limit_of_stop_counts_from_begin_to_stop(make_stand_in: MakeStandIn) -> None:
-    world, gate, now = make_stand_in(), Gate(), [1000.0]
+def test_time_limit_of_stop_counts_from_begin_to_stop(make_world: MakeWorld) -> None:
+    world, gate, now = make_world(), Gate(), [1000.0]
     world.github.on_call = gate.wait_until_open
     world.accept()
     with run_workers(world, QueueWithHooks(world.store), clock=lambda: now[0]) as running:

@@ -1,5 +1,5 @@
-"""A worker for tests: real storage on SQLite, the shipped prompts, a fake of Claude, and the
-sandbox's GitHub (`StandInWorld`) or its fake.
+"""A worker for tests: real storage on SQLite, the shipped prompts, the sandbox's GitHub, and a fake
+of Claude.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.db.values import from_ms
@@ -29,6 +29,7 @@ from hls_handler.github.values import ChangedFile
 from hls_handler.handlers.registry import HANDLERS
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
+from hls_handler.queue.leases import HeldLeases
 from hls_handler.retrieval.vectors import Vectors
 from hls_handler.routing import Router, Rule, from_envelope, from_event, parse_envelope
 from hls_handler.sandbox.objects import Account
@@ -40,15 +41,13 @@ from hls_handler.settings.sections import Repository
 from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
-from tests.engine.fakes import HLS, ISSUE, ExclusiveLease, FakeClaude, FakeGithub
+from tests.engine.claude import FakeClaude
 from tests.engine.stand_in import StandIn
-from tests.handlers.world import file, pull_request
+from tests.handlers.world import HLS, ISSUE, file, pull_request
 from tests.queue.builders import ClockedDatabase
 from tests.sqlite import create_database
 
 MakeWorld = Callable[..., "World"]
-MakeStandIn = Callable[..., "StandInWorld"]
-Client = TypeVar("Client", FakeGithub, StandIn)
 
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -121,12 +120,25 @@ def library() -> Library:
     return load_checked(settings())
 
 
+class ExclusiveLease(HeldLeases):
+    """Leases that never expire."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _lease, _seconds: None)
+
+    def require(self, lease: Lease, *, least: float = 0.0) -> None:
+        pass
+
+    def secure(self, lease: Lease) -> None:
+        pass
+
+
 @dataclass
-class BaseWorld(Generic[Client]):
-    """A worker whose deliveries a test accepts and runs one by one."""
+class World:
+    """A worker whose deliveries a test accepts and runs one by one; its GitHub has issue 1."""
 
     store: Storage
-    github: Client
+    github: StandIn
     claude: FakeClaude
     settings: Settings
     prompts: Library = field(default_factory=lambda: library())
@@ -287,11 +299,6 @@ class BaseWorld(Generic[Client]):
         )
 
 
-World = BaseWorld[FakeGithub]
-StandInWorld = BaseWorld[StandIn]
-"""A world with the sandbox's GitHub, which has issue 1."""
-
-
 def machine_now() -> datetime:
     """Return the time in whole milliseconds, as databases store it."""
     return from_ms(time.time_ns() // 1_000_000)
@@ -323,6 +330,10 @@ def empty_storage(now: Callable[[], datetime]) -> Storage:
     return Storage(shared.database)
 
 
+def make_github(repository: str = "Codertocat/Hello-World") -> StandIn:
+    return StandIn(State(me=Account(HLS.login, HLS.id, HLS.type)), repository)
+
+
 @contextmanager
 def open_world(
     folder: Path | None = None,
@@ -336,23 +347,10 @@ def open_world(
     With `is_clock_fixed`, the database's clock is at noon, and only `World.advance` changes it.
     """
     with open_store(folder, is_clock_fixed=is_clock_fixed) as (store, skew):
-        claude = replies or FakeClaude([BUG])
-        yield World(store, FakeGithub(), claude, given or settings(), skew=skew)
-
-
-@contextmanager
-def open_stand_in(
-    folder: Path | None = None,
-    *,
-    replies: FakeClaude | None = None,
-    given: Settings | None = None,
-    is_clock_fixed: bool = False,
-) -> Iterator[StandInWorld]:
-    with open_store(folder, is_clock_fixed=is_clock_fixed) as (store, skew):
-        github = StandIn(State(me=Account(HLS.login, HLS.id, HLS.type)))
+        github = make_github()
         github.put_issue(ISSUE)
         claude = replies or FakeClaude([BUG])
-        yield StandInWorld(store, github, claude, given or settings(), skew=skew)
+        yield World(store, github, claude, given or settings(), skew=skew)
 
 
 @contextmanager

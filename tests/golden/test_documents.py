@@ -18,9 +18,10 @@ from hls_handler.engine.documents import Documents
 from hls_handler.events import Repository
 from hls_handler.path_globs import EMPTY_PATH_FILTER
 from hls_handler.retrieval.words import question_words
-from tests.engine.fakes import ISSUE, FakeClaude
-from tests.engine.world import QUESTION, StandInWorld, open_stand_in, settings
+from tests.engine.claude import FakeClaude
+from tests.engine.world import QUESTION, World, open_world, settings
 from tests.golden.cases import FOLDER
+from tests.handlers.world import ISSUE
 
 PROJECT = FOLDER.parent.parent
 INVENTED = "Set `slack.url` in the settings, and restart the service."
@@ -31,14 +32,14 @@ INVENTED_REPLY = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInWorld]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A world whose repository has this project's documentation, and whose Claude invents
     quotes.
     """
     reply = QUESTION.model_validate({**QUESTION.model_dump(), **INVENTED_REPLY})
     folder = tmp_path_factory.mktemp("documents")
     claude = FakeClaude([reply])
-    with open_stand_in(folder, replies=claude, given=settings(retrieval=True)) as opened:
+    with open_world(folder, replies=claude, given=settings(retrieval=True)) as opened:
         documents = (PROJECT / "README.md", *PROJECT.glob("docs/**/*.md"))
         texts = {f"{file.relative_to(PROJECT)}": file.read_text("utf-8") for file in documents}
         opened.github.commit(texts, branch="master")
@@ -52,7 +53,7 @@ def load(kind: str) -> list[dict[str, Any]]:
     return cases
 
 
-def find_headings(world: StandInWorld, question: str) -> set[str]:
+def find_headings(world: World, question: str) -> set[str]:
     """Return the headings of the sections for a question, and those above them: "docs/setup.md#hls
     init".
     """
@@ -65,7 +66,7 @@ def find_headings(world: StandInWorld, question: str) -> set[str]:
 
 @pytest.mark.parametrize(("kind", "questions", "least"), [("asked", 29, 23), ("kept", 10, 8)])
 def test_the_right_section_is_one_of_three(
-    world: StandInWorld, kind: str, questions: int, least: int
+    world: World, kind: str, questions: int, least: int
 ) -> None:
     repository = Repository(186853002, "Codertocat/Hello-World", False, None, "master", None)
     problems: list[str] = []
@@ -84,7 +85,7 @@ def test_the_right_section_is_one_of_three(
 
 
 def test_nothing_is_posted_where_the_documentation_is_silent_and_the_reply_invents_a_quote(
-    world: StandInWorld,
+    world: World,
 ) -> None:
     for number, case in enumerate(load("silent")):
         title, _, body = case["question"].partition("\n")

@@ -19,7 +19,7 @@ from hls_handler.claude.providers import connect_claude
 from hls_handler.errors import DependencyDown
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.claude import Asked
-from tests.engine.fakes import CLAUDE_DOWN, FakeClaude
+from tests.engine.claude import CLAUDE_DOWN, FakeClaude
 from tests.engine.world import settings
 from tests.github_fake.server import Sandbox
 from tests.golden import report

@@ -13,7 +13,7 @@ from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import RenderedPrompt
 from hls_handler.review.patches import NUMBERED_LINE
-from tests.engine.fakes import FakeClaude
+from tests.engine.claude import FakeClaude
 from tests.engine.world import settings
 from tests.golden import report
 from tests.golden.asking import Evaluator, MeteredClaude

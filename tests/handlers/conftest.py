@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.engine.world import open_stand_in
+from tests.engine.world import open_world
 from tests.handlers.conversation import Home, open_home
 
 OpenHome = Callable[..., Home]
@@ -17,7 +17,7 @@ OpenHome = Callable[..., Home]
 def opened() -> Iterator[OpenHome]:
     """Function that opens octo/hello; its arguments are keys of the repository's settings."""
     with ExitStack() as stack:
-        yield lambda **entry: open_home(stack.enter_context(open_stand_in()), **entry)
+        yield lambda **entry: open_home(stack.enter_context(open_world()), **entry)
 
 
 @pytest.fixture

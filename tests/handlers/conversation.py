@@ -20,10 +20,10 @@ from hls_handler.sandbox.objects import (
 )
 from hls_handler.sandbox.state import State
 from hls_handler.settings.sections import Repository
-from tests.engine.fakes import HLS
 from tests.engine.stand_in import StandIn, visible_text
-from tests.engine.world import StandInWorld
+from tests.engine.world import World, make_github
 from tests.handlers.events import LOG
+from tests.handlers.world import HLS
 
 REPOSITORY = "octo/hello"
 ORGANIZATION = {"login": "octo", "id": 7, "type": "Organization"}
@@ -208,7 +208,7 @@ def _do_nothing() -> None: ...
 class Home:
     """The repository octo/hello in the stand-in GitHub, with HLS and a scripted Claude."""
 
-    world: StandInWorld
+    world: World
     client: StandIn
     owner: Mapping[str, Any] = field(default_factory=lambda: ORGANIZATION)
     deliveries: int = 0
@@ -323,14 +323,14 @@ class Home:
         return given if action is None else {"action": action, **given}
 
 
-def open_home(world: StandInWorld, **entry: Any) -> Home:
+def open_home(world: World, **entry: Any) -> Home:
     """Open octo/hello; `entry` are keys of its settings."""
     post_to = {"release": FALLBACK_ISSUE, "workflow_run": FALLBACK_ISSUE}
     comments = {"post_to": post_to, **entry.pop("comments", {})}
     known = {"name": REPOSITORY, "events": EVENTS, "comments": comments, **entry}
     repositories = (Repository.model_validate(known),)
     world.settings = world.settings.model_copy(update={"repositories": repositories})
-    world.github = StandIn(State(me=Account(HLS.login, HLS.id, HLS.type)), REPOSITORY)
+    world.github = make_github(REPOSITORY)
     home = Home(world, world.github)
     home.seed("issues", "opened", issue={"number": FALLBACK_ISSUE, "title": "Events"})
     return home

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.engine.fakes import HLS
 from tests.handlers.conversation import Home, Talk, person
 from tests.handlers.events import ANSWER
-from tests.handlers.world import finding, pull_request_analysis
+from tests.handlers.world import HLS, finding, pull_request_analysis
 
 ANSWERED = "> `zoe` asked: @\u200bhls why is that?\nRead the guide."
 

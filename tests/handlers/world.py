@@ -56,13 +56,24 @@ from hls_handler.sandbox import objects as sandbox
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.repository import FileProblems
-from tests.engine.fakes import HLS
 from tests.engine.stand_in import StandIn
 from tests.routing.world import settings
 
+HLS = Account("hls[bot]", 99, "Bot")
 MONA = Account("mona", 1, "User")
 ZOE = Account("zoe", 2, "User")
 PATCH = "@@ -1,2 +1,2 @@\n def area(side):\n-    return side * 2\n+    return side ** 2"
+ISSUE = Issue(
+    number=1,
+    title="Spelling error in the README file",
+    body="It looks like you accidently spelled 'commit' with two 't's.",
+    user=Account("octocat", 1, "User"),
+    state="open",
+    locked=False,
+    labels=(),
+    author_association="NONE",
+    html_url="https://github.com/Codertocat/Hello-World/issues/1",
+)
 
 
 def issue(**known: Any) -> Issue:

@@ -48,7 +48,7 @@ from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.repositories import text_of_issue
 from hls_handler.store.texts import issue_scope
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
-from tests.engine.fakes import ExclusiveLease
+from tests.engine.world import ExclusiveLease
 from tests.github_fake.middleware import LoggedRequest
 from tests.github_fake.server import Sandbox
 from tests.queue.builders import accept, ignored

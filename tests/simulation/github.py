@@ -5,8 +5,9 @@ effect.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from hls_handler.actions import (
     COMMENT_EDITED,
     COMMENT_UP_TO_DATE,
     CommitCheck,
+    EnsureCheck,
     EnsureComment,
     EnsureLabels,
     EnsureReview,
@@ -24,11 +26,20 @@ from hls_handler.actions import (
 )
 from hls_handler.analysis import Reply, ReplyFields, UnusableReply
 from hls_handler.errors import Dependency, DependencyDown
+from hls_handler.events import Account, Comment, Issue, PullRequest
+from hls_handler.github.api import WriteGuard
+from hls_handler.github.checks import CHECK_NAME, GithubChecks
+from hls_handler.github.client import Github
 from hls_handler.github.comments import History
+from hls_handler.github.reader import GithubReader
+from hls_handler.github.source import CommitFiles
+from hls_handler.github.values import NO_CONTEXT, ChangedFile, ReviewContext, ReviewThread
+from hls_handler.github.writer import GithubWriter
 from hls_handler.question import RenderedPrompt
 from hls_handler.queue.leases import EXPIRY
 from hls_handler.settings.sections import Labels
-from tests.engine.fakes import FakeChecks, FakeClaude, FakeGithub, FakeWriter
+from tests.engine.claude import FakeClaude
+from tests.handlers.world import file
 from tests.simulation.scheduler import Machine, Scheduler
 
 REQUEST_TIMEOUT_S = 15.0
@@ -78,21 +89,25 @@ class Written:
     checks: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-class SimulatedGithub(FakeGithub):
-    """The reading of `FakeGithub` takes time and may fail; writes are in `written`."""
+class SimulatedGithub(Github):
+    """One repository. Requests take time and may fail; writes are in `written`."""
 
     def __init__(self, scheduler: Scheduler, faults: Faults) -> None:
-        super().__init__(on_call=self.receive)
         self.scheduler, self.faults, self.written = scheduler, faults, Written()
+        self.issues: dict[int, Issue] = {}
+        self.pull_requests: dict[int, PullRequest] = {}  # each changes one file
         self._server = Machine("GitHub")
 
-    def receive(self, what: str) -> None:
+    def receive(self) -> None:
+        """Wait for the response to a read."""
         self.scheduler.sleep(self.scheduler.random.uniform(0.05, 1.0))
         if self.faults.draw(self.faults.github_percent, "fail"):
             raise _down("GitHub answered 502", "github")
 
-    def write(self, effect: Callable[[], Any]) -> Any:
+    def write(self, guard: WriteGuard, effect: Callable[[], Any]) -> Any:
         """Send a write. GitHub executes it even if the sender was killed, and perhaps late."""
+        guard.begin_write()
+        guard.check_lease()
         random, result = self.scheduler.random, list[Any]()
         fault = self.faults.draw(self.faults.github_percent, "fail", "lost", "late")
         if fault == "fail":
@@ -109,13 +124,87 @@ class SimulatedGithub(FakeGithub):
             raise _down("GitHub gave no answer", "github", may_have_succeeded=True)
         return result[0]
 
-    def make_writer(
-        self, history: History, before_write: Callable[[], None], dry_run: bool
-    ) -> FakeWriter:
-        return SimulatedWriter(self, history, before_write, dry_run)
+    @property
+    def requests_sent(self) -> int:
+        return 0  # they are not counted
 
-    def make_checks(self, before_write: Callable[[], None]) -> FakeChecks:
-        return SimulatedChecks(self, before_write)
+    def rate_limit(self, repository: str) -> str:
+        return "github"
+
+    def reader(self, repository: str, *, bot: Account | None = None) -> SimulatedReader:
+        return SimulatedReader(self)
+
+    def writer(
+        self,
+        repository: str,
+        *,
+        bot: Account,
+        history: History,
+        begin_write: Callable[[], None],
+        check_lease: Callable[[], None],
+        dry_run: bool,
+    ) -> SimulatedWriter:
+        return SimulatedWriter(self, WriteGuard(begin_write, check_lease), history)
+
+    def checks(
+        self,
+        repository: str,
+        *,
+        begin_write: Callable[[], None],
+        check_lease: Callable[[], None],
+        name: str = CHECK_NAME,
+    ) -> SimulatedChecks:
+        return SimulatedChecks(self, WriteGuard(begin_write, check_lease))
+
+
+@dataclass
+class SimulatedReader(GithubReader):
+    github: SimulatedGithub
+
+    def issue(self, number: int) -> Issue:
+        self.github.receive()
+        return self.github.issues[number]
+
+    def pull_request(self, number: int) -> PullRequest:
+        self.github.receive()
+        return self.github.pull_requests[number]
+
+    def files(self, number: int) -> tuple[ChangedFile, ...]:
+        self.github.receive()
+        return (file(commit=self.github.pull_requests[number].head_sha),)
+
+    def review_context(
+        self, number: int, base_ref: str, *, guidance: Sequence[str]
+    ) -> ReviewContext:
+        self.github.receive()
+        return NO_CONTEXT
+
+    def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
+        self.github.receive()
+        return ()
+
+    def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
+        self.github.receive()
+        return ()
+
+    def files_at(self, sha: str) -> CommitFiles:
+        return SimulatedFiles(self.github, sha)
+
+
+class SimulatedFiles(CommitFiles):
+    """A commit whose files cannot be read, though each read takes time."""
+
+    def __init__(self, github: SimulatedGithub, commit: str) -> None:
+        super().__init__(None, None, commit)
+        self._github = github
+
+    def list_files(self, extensions: Collection[str]) -> Mapping[str, str]:
+        self._github.receive()
+        return {}
+
+    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
+        self._github.receive()
+        return {}
 
 
 def _add(labels: list[str], name: str) -> None:
@@ -129,10 +218,12 @@ def _remove(labels: list[str], name: str) -> None:
 
 
 @dataclass
-class SimulatedWriter(FakeWriter):
+class SimulatedWriter(GithubWriter):
     """Writes as `github.writer` does: it reads first, and then writes the difference."""
 
     github: SimulatedGithub
+    guard: WriteGuard
+    history: History
 
     def ensure_labels(
         self,
@@ -144,17 +235,15 @@ class SimulatedWriter(FakeWriter):
         present: frozenset[str] | None = None,
     ) -> Outcome:
         names = tuple(label.name for label in action.requested)
-        self.github.receive("labels")
+        self.github.receive()
         of_issue = self.github.written.labels.setdefault(number, [])
         missing = [name for name in names if name not in of_issue]
         stale = [name for name in of_issue if name not in names]
         self.history.change_labels(missing, "intended")
         for name in missing:
-            self.before_write()
-            self.github.write(partial(_add, of_issue, name))
+            self.github.write(self.guard, partial(_add, of_issue, name))
         for name in stale:
-            self.before_write()
-            self.github.write(partial(_remove, of_issue, name))
+            self.github.write(self.guard, partial(_remove, of_issue, name))
         self.history.change_labels(missing, "set")
         return Outcome("labels", "changed", f"added {', '.join(missing)}", added=names)
 
@@ -164,7 +253,7 @@ class SimulatedWriter(FakeWriter):
         comments, known = self.github.written.comments, self.history.comment(action.family)
         found = known.comment_id if known is not None else None
         if found is None and may_exist:
-            self.github.receive("comments")
+            self.github.receive()
             found = min(
                 (i for i, one in comments.items() if one[:2] == (number, action.family)),
                 default=None,
@@ -180,8 +269,7 @@ class SimulatedWriter(FakeWriter):
             comments[written_id] = (number, action.family, action.body)
             return written_id
 
-        self.before_write()
-        written_id = self.github.write(effect)
+        written_id = self.github.write(self.guard, effect)
         self.history.store_comment(action.family, StoredComment(written_id, "digest", action.state))
         detail = COMMENT_CREATED if found is None else COMMENT_EDITED
         kind: Any = "created" if found is None else "edited"
@@ -192,11 +280,10 @@ class SimulatedWriter(FakeWriter):
     ) -> Outcome:
         posted, keys = self.github.written.findings, [comment.key for comment in action.comments]
         if is_retry:
-            self.github.receive("review comments")
+            self.github.receive()
             keys = [key for key in keys if (number, key) not in posted]
         if keys:
-            self.before_write()
-            self.github.write(lambda: posted.extend((number, key) for key in keys))
+            self.github.write(self.guard, lambda: posted.extend((number, key) for key in keys))
         ids = {one.key: 900 + position for position, one in enumerate(action.comments)}
         return Outcome(
             "review", "created", f"posted {len(keys)} comments on lines", comment_ids=ids
@@ -204,18 +291,30 @@ class SimulatedWriter(FakeWriter):
 
 
 @dataclass
-class SimulatedChecks(FakeChecks):
+class SimulatedChecks(GithubChecks):
     github: SimulatedGithub
+    guard: WriteGuard
 
-    def _write(self, check: CommitCheck, state: str) -> WrittenCheck:
+    def begin(
+        self,
+        check: CommitCheck,
+        *,
+        waits_until: datetime | None = None,
+        is_claude_down: bool = False,
+    ) -> WrittenCheck:
+        return self._set_state(check, "in_progress" if waits_until is None else "waits")
+
+    def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
+        return self._set_state(check, action.conclusion)
+
+    def _set_state(self, check: CommitCheck, state: str) -> WrittenCheck:
         checks = self.github.written.checks
 
         def effect() -> int:
             checks[check.commit, check.external_id] = state
             return [*checks].index((check.commit, check.external_id)) + 1
 
-        self.before_write()
-        return WrittenCheck(self.github.write(effect))
+        return WrittenCheck(self.github.write(self.guard, effect))
 
 
 class SimulatedClaude(FakeClaude):

@@ -32,9 +32,8 @@ from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.queue.leases import EXPIRY, HeldLeases
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
-from tests.engine.fakes import HLS, ISSUE
 from tests.engine.world import BUG, library, settings
-from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.handlers.world import HLS, ISSUE, finding, pull_request, pull_request_analysis
 from tests.queue.builders import ClockedDatabase, queued
 from tests.simulation.github import Faults, SimulatedClaude, SimulatedGithub
 from tests.simulation.scheduler import Machine, Scheduler
@@ -235,7 +234,6 @@ class Simulation:
             self.github.pull_requests[number] = pull_request(
                 number=number, title=title, head_sha=conversation.head_sha
             )
-            self.github.changed[number] = (file(),)
         else:
             self.github.issues[number] = replace(ISSUE, number=number, title=title)
 

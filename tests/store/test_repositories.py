@@ -11,7 +11,7 @@ from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
 from hls_handler.store.repositories import StoredFile
-from tests.engine.fakes import ISSUE
+from tests.handlers.world import ISSUE
 from tests.queue.builders import Skew, accept, begin, open_history, queued
 
 FAILED = Failure(

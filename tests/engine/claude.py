@@ -1,0 +1,66 @@
+"""Claude for tests: replies in the order that a test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+from hls_handler.analysis import Reply, ReplyFields, UnusableReply, Usage
+from hls_handler.claude.provider import Provider
+from hls_handler.claude.providers import Providers, T
+from hls_handler.errors import DependencyDown, HlsError
+from hls_handler.question import RenderedPrompt
+
+CLAUDE_DOWN = DependencyDown("Claude answered 529", dependency="claude", remedy="wait")
+INVALID = UnusableReply(
+    "", "invalid", "kind: 'bugg' is not one of ...", '{"kind": "bugg"}', Usage("claude-haiku-5-5")
+)
+
+
+@dataclass
+class FakeClaude(Providers):
+    """Returns the next of `replies`, and then the last one repeatedly; raises an error among
+    them.
+    """
+
+    replies: list[ReplyFields | Reply | UnusableReply | HlsError]
+    asked: list[RenderedPrompt] = field(default_factory=list)
+    corrections: list[UnusableReply | None] = field(default_factory=list)
+    on_call: Callable[[str], None] = lambda _call: None  # runs during every call
+    model: str = "claude-haiku-5-5"
+
+    def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
+        return ask(cast(Provider, self))
+
+    def find_outage(self) -> DependencyDown | None:
+        return None
+
+    def upper_estimate(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> Usage:
+        return Usage(self.model, cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
+
+    def ask(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> Reply | UnusableReply:
+        self.asked.append(rendered)
+        self.corrections.append(correction)
+        self.on_call("ask")
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if isinstance(reply, HlsError):
+            raise reply
+        if isinstance(reply, Reply | UnusableReply):
+            return replace(reply, prompt_id=rendered.prompt.id)
+        usage = Usage(
+            self.model,
+            input_tokens=900,
+            output_tokens=100,
+            cost_usd=0.00014,
+            output_usd=0.00005,
+            took_s=1.5,
+        )
+        return Reply(rendered.prompt.id, rendered.prompt.reply, reply, usage)
+
+    def close(self) -> None:
+        """Nothing is open."""
