@@ -29,7 +29,7 @@ from hls_handler.wording import count, format_usd
 
 POSTED = "posted"
 """Key of the plan: the GUIDs of the deliveries whose facts are used, by those of the subjects."""
-MOST_READ = 200  # newest deliveries with a reply that are searched
+MOST_READ = 200  # newest deliveries with a reply to the prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +86,7 @@ def _choose(
     since = store.now() - timedelta(days=settings.storage.body_days)
     table = RepositoryTable(settings)
     number = 0
-    for row in store.deliveries.with_reply(since=since, events=(), most=MOST_READ):
-        first = store.replies.of(row.guid).valid.get(0)
-        if row.state != "done" or first is None:
-            continue
-        if first.prompt_id.partition("@")[0] != prompt.name:
-            continue
+    for row in store.deliveries.with_reply(prompt.name, since=since, most=MOST_READ):
         if number == last:
             return
         try:

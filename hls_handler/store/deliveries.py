@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -189,18 +189,19 @@ class Deliveries:
             select(*DELIVERY_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id)
         )
 
-    def with_reply(
-        self, *, since: datetime, events: Collection[str], most: int
-    ) -> list[DeliveryRow]:
-        """Return the newest deliveries received since `since` that have a valid reply of Claude.
-
-        `events` are names such as "issues"; () stands for all.
+    def with_reply(self, prompt: str, *, since: datetime, most: int) -> Sequence[DeliveryRow]:
+        """Return the newest deliveries received since `since` that are done, and whose first
+        question was asked by the prompt of this name, with a valid reply.
         """
         has_reply = exists().where(
-            calls.c.delivery_id == _c.id, calls.c.reply_type.is_not(None), ~IS_RECORDED
+            calls.c.delivery_id == _c.id,
+            calls.c.step_index == 0,
+            calls.c.prompt_id.startswith(f"{prompt}@", autoescape=True),
+            calls.c.reply_type.is_not(None),
+            ~IS_RECORDED,
         )
-        query = select(*DELIVERY_COLUMNS).where(_c.received_at >= to_ms(since), has_reply)
-        query = query.where(_c.event.in_(events)) if events else query
+        is_done = _c.state == literal("done")
+        query = select(*DELIVERY_COLUMNS).where(_c.received_at >= to_ms(since), is_done, has_reply)
         return self._rows(query.order_by(_c.id.desc()).limit(most))
 
     def body(self, guid: str) -> bytes | None:

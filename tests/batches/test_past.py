@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -79,6 +80,19 @@ def test_tries_are_no_deliveries_that_a_prompt_is_tried_on(world: World) -> None
     run(world)
     preview = plan(world)
     assert [*preview.facts.values()] == [GUID]
+
+
+def test_deliveries_of_other_prompts_do_not_hide_older_ones(world: World) -> None:
+    world.accept(guid="other", number=50)
+    world.finish()
+    with world.store.database.writing() as connection:
+        connection.exec_driver_sql(
+            "UPDATE calls SET prompt_id = 'issues/other@aaaaaa' WHERE delivery_id ="
+            " (SELECT id FROM deliveries WHERE guid = 'other')"
+        )
+    since = world.store.now() - timedelta(days=1)
+    rows = world.store.deliveries.with_reply(PROMPT, since=since, most=1)
+    assert [row.guid for row in rows] == [GUID]
 
 
 def test_delivery_whose_facts_are_not_stored_is_left_out(world: World) -> None:
