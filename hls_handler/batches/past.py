@@ -185,7 +185,12 @@ def load_result(store: Storage, progress: Progress) -> Result:
             continue
         _, _, subject = delivery.guid.split("-", 2)
         guid = posted[subject]
-        posted_usd += sum(call.cost_usd or 0 for call in store.calls.calls_of(guid))
+        # neither a follow-up prompt nor a second look is asked again
+        posted_usd += sum(
+            call.cost_usd or 0
+            for call in store.calls.calls_of(guid)
+            if call.prompt_id.startswith(f"{prompt.name}@")
+        )
         before = _format_replies(store, guid, prompt.name)
         after = _format_replies(store, delivery.guid, prompt.name)
         replies.append(ComparedReply(_name_subject(delivery), before, after))

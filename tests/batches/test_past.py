@@ -70,6 +70,16 @@ def test_result_shows_what_differs_from_the_posted_reply_and_both_costs(
     assert (result.different, result.cost_usd, result.posted_usd) == (1, 0.00014, 0.00014)
 
 
+def test_posted_cost_has_no_calls_of_other_prompts(world: World) -> None:
+    with world.store.database.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO calls (delivery_id, step_index, prompt_id, model, started_at,"
+            " finished_at, outcome, cost_micro_usd) SELECT delivery_id, 1,"
+            " 'issues/follow_up@aaaaaa', model, started_at, finished_at, outcome, 5000 FROM calls"
+        )
+    assert run(world).posted_usd == 0.00014
+
+
 def test_credentials_in_a_reply_are_redacted(world: World) -> None:
     leaking = BUG.model_copy(update={"recommended_response": f"Use ghp_{'a1B2' * 9}."})
     world.claude = FakeClaude([leaking])
