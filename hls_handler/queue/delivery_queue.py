@@ -515,14 +515,16 @@ class DeliveryQueue:
         body stays so.
         """
         now = self._database.now
-        front = now - PRIORITY_BOT_REQUEST * HEAD_START_MS  # as `sort_key()` computes it
+        # that of a batch stays behind webhooks
+        priority = case((_c.batch_id.is_(None), PRIORITY_BOT_REQUEST), else_=_c.priority)
+        front = now - priority * HEAD_START_MS  # as `sort_key()` computes it
         queued_at: object = now
         if at is not None:
             queued_at = to_ms(at)
         first = {
             "queued_at": queued_at,
             "due_at": now,
-            "priority": PRIORITY_BOT_REQUEST,
+            "priority": priority,
             "sort_key": front,
         }
         not_later = {"sort_key": case((_c.sort_key < front, _c.sort_key), else_=front)}

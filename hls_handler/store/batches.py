@@ -33,6 +33,7 @@ from hls_handler.deliveries import (
     conversation_key,
     sort_key,
 )
+from hls_handler.errors import Permanent
 from hls_handler.operators import log_act
 from hls_handler.queue.accepting import make_row
 from hls_handler.store.calls import read_batch_cost
@@ -297,25 +298,35 @@ class Batches:
         log_act(by, "stop batch", [f"batch {batch}"])
 
     def resume(self, batch: int, *, max_usd: float | None, by: str) -> None:
-        """Queue the deliveries again that a stop or the budget of the batch has ended."""
-        ended = deliveries.update().where(
+        """Queue the deliveries again that a stop or the budget of the batch has ended.
+
+        Raises `Permanent`, and changes nothing, if retention has deleted the event of one.
+        """
+        is_ended = and_(
             _d.batch_id == batch,
             _d.state == literal("ignored"),
             _d.reason_kind.in_([STOPPED, OVER_BUDGET]),
-            _d.body.is_not(None),
         )
-        queued = ended.values(
-            state="queued",
-            reason=None,
-            reason_kind=None,
-            due_at=self._database.now,
-            finished_at=None,
-            duration_ms=None,
-        )
+        lost = select(func.count()).select_from(deliveries).where(is_ended, _d.body.is_(None))
+        queued = {
+            "state": "queued",
+            "reason": None,
+            "reason_kind": None,
+            "due_at": self._database.now,
+            "finished_at": None,
+            "duration_ms": None,
+        }
         changes: dict[str, object] = {"state": "open"}
         if max_usd is not None:
             changes["max_micro_usd"] = round(max_usd * 1_000_000)
-        self._change(batch, changes, queued)
+        with self._database.reading() as connection:
+            number = connection.execute(lost).scalar_one()
+        if number:
+            raise Permanent(
+                f"batch {batch} cannot go on, because the events of {number} of its deliveries"
+                " were deleted (storage.body_days): begin another batch"
+            )
+        self._change(batch, changes, deliveries.update().where(is_ended).values(queued))
         log_act(by, "continue batch", [f"batch {batch}"])
 
     def _change(self, batch: int, changes: Mapping[str, object], update: Update) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from hls_handler.db.tables import metadata
-from hls_handler.errors import DependencyDown, Retryable
+from hls_handler.errors import DependencyDown, Permanent, Retryable
 from hls_handler.prompting import recorded
 from hls_handler.settings.model import Budgets
 from hls_handler.store.batches import Progress
@@ -155,6 +155,27 @@ def test_delivery_in_work_at_a_stop_asks_nothing_in_its_next_attempt(world: Worl
     world.store.batches.resume(1, max_usd=None, by="mona")
     process(world)
     assert (progress(world).state, len(world.claude.asked)) == ("done", 1)
+
+
+def test_batch_without_bodies_is_not_continued(world: World) -> None:
+    begin(world, *NUMBERS)
+    world.finish()
+    world.store.batches.stop(1, by="mona")
+    world.advance(15 * 86_400)
+    world.store.retention.delete_bodies(after=timedelta(days=14), most=100)
+    with pytest.raises(
+        Permanent, match=r"^batch 1 cannot go on, .* of 2 of its deliveries were deleted"
+    ):
+        world.store.batches.resume(1, max_usd=None, by="mona")
+    assert progress(world).state == "stopped"
+
+
+def test_delivery_of_a_batch_that_runs_again_leaves_the_places_of_webhooks(world: World) -> None:
+    begin(world, *range(2, 8))
+    for number in range(2, 6):
+        world.store.queue.retry(f"batch-1-{number}-0")
+    claimed = [world.store.queue.claim(worker="w", concurrency=4) for _ in range(3)]
+    assert [lease is None for lease in claimed] == [False, False, True]
 
 
 def test_cost_is_that_of_the_ledger_after_retention(world: World) -> None:

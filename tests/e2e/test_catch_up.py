@@ -94,7 +94,7 @@ def test_catch_up_command_lists_and_then_processes_missed_webhooks(
     assert [(line["act"], line["number"]) for line in find_operator_lines(ran)] == [("catch-up", 1)]
     assert find_operator_lines(listed) == []
     shown = CliRunner().invoke(app, ["deliveries", "list", "--config", str(service.settings)])
-    assert f"{guid[:8]}  queued      issues.opened  {REPOSITORY}#21  (caught up)" in shown.output
+    assert f"{guid[:8]}  waiting     issues.opened  {REPOSITORY}#21  (caught up)" in shown.output
     open_issue(sandbox, 22)
     sandbox.faults.add(Fault(effect="status", status=502, stand_in="github", path="/deliveries/"))
     unread = CliRunner().invoke(app, arguments)
