@@ -238,9 +238,11 @@ class _Connection(HTTPSRequestsConnectionClass):
         # PyGithub would follow a redirect, and repeat a read that was answered 202
         if response.status == 202 or not 200 <= response.status < 300:
             raise Refused(call.name, response.status, response.headers, _parse(response.content))
-        # PyGithub takes other text for a value
-        if response.content.lstrip()[:1] not in (b"", b"{", b"["):
-            what = f"{response.status} with a body that is not JSON"
+        # PyGithub takes other text for a value, and an empty body for an object without fields. The
+        # body is also empty if the response ends within its headers.
+        has_body = response.status not in (204, 205)
+        if has_body and response.content.lstrip()[:1] not in (b"{", b"["):
+            what = f"{response.status} without an object or list of JSON"
             raise unexpected_response(call.name, what)
         return response
 

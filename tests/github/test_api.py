@@ -133,6 +133,16 @@ def test_write_may_have_succeeded_after_a_response_of_a_gateway(
     assert getattr(caught.value, "may_have_succeeded", False) == may_have_succeeded
 
 
+@pytest.mark.parametrize("body", [b"", b'{"id": 5'], ids=["ends within the headers", "cut"])
+def test_write_may_have_succeeded_after_a_success_with_an_incomplete_body(
+    api: GithubApi, server: FakeServer, body: bytes
+) -> None:
+    server.says = [Say(201, body)]
+    with pytest.raises(DependencyDown) as caught:
+        write(api)
+    assert caught.value.may_have_succeeded
+
+
 def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, server: FakeServer) -> None:
     moved = {"Location": f"{server.url}/repositories/5/issues/7"}
     body = {"message": "Moved Permanently", "url": moved["Location"]}
@@ -174,10 +184,10 @@ def test_quota_is_read_from_every_response_and_every_request_is_counted(
         "X-RateLimit-Reset": "1795176000",
     }
     server.says = [
-        Say(headers=quota),
+        Say(body={}, headers=quota),
         Say(kind="drop"),
         Say(500),
-        Say(headers={**quota, "X-RateLimit-Reset": "9e30"}),
+        Say(body={}, headers={**quota, "X-RateLimit-Reset": "9e30"}),
     ]
     assert meter.rate_limit == RateLimit(None, None, None)
     read(api)
