@@ -25,7 +25,13 @@ from hls_handler.batches.labels import (
     find_suggested_groups,
     list_answers,
 )
-from hls_handler.batches.preview import CannotPlan, Preview, Target, make_preview
+from hls_handler.batches.preview import (
+    CannotPlan,
+    Preview,
+    Target,
+    list_reasons,
+    make_preview,
+)
 from hls_handler.batches.prompts import render_question
 from hls_handler.batches.shares import Share, conclude
 from hls_handler.deliveries import NewDelivery
@@ -94,7 +100,8 @@ def plan(
         ]
     if not issues:
         own = ", ".join(label.name for label in labels[:12]) or "none"
-        raise CannotPlan(f"no closed issue has a known label; the repository has: {own}")
+        reasons = list_reasons(left_out)
+        raise CannotPlan(f"no closed issue can be compared: {reasons}; the labels are: {own}")
     plan = ClosedPlan(groups, issues, target.effective.labels.min_confidence)
     new = NewBatch(
         "try",

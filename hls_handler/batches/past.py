@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import unified_diff
 
-from hls_handler.batches.preview import CannotPlan, Preview, make_preview
+from hls_handler.batches.preview import CannotPlan, Preview, list_reasons, make_preview
 from hls_handler.deliveries import RECORDED, NewDelivery
 from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.engine.batches import PROMPTS, BatchPrompt, dump_prompts, load_prompts
@@ -51,7 +51,10 @@ def plan(
     }
     name = prompt.name
     if not chosen:
-        raise CannotPlan(f"no delivery that {name} was asked about is stored; see --closed")
+        raise CannotPlan(
+            f"no delivery that {name} was asked about can be tried: {list_reasons(left_out)};"
+            " see --closed"
+        )
     repositories = {past.row.repository for past in chosen.values()}
     repository = None
     if len(repositories) == 1:

@@ -32,6 +32,12 @@ class CannotPlan(HlsError):
     """There is no batch to start; the message says why, and what to do."""
 
 
+def list_reasons(left_out: Mapping[str, int]) -> str:
+    """Return why no subject is left, such as "locked (2)"."""
+    reasons = (f"{reason} ({number:,})" for reason, number in left_out.items())
+    return "; ".join(reasons) or "there is none"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The repository that a batch is about."""

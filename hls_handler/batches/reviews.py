@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from hls_handler.batches.first_text import FirstIssue, find_first_issue, make_delivery
-from hls_handler.batches.preview import CannotPlan, Preview, Target, make_preview
+from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
 from hls_handler.batches.prompts import render_question
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.batches import (
@@ -47,7 +47,7 @@ def plan(target: Target, prompt: BatchPrompt, limit: int, max_usd: float) -> Pre
             pull_request = target.reader.pull_request_document(first.number)
             subjects.append(make_delivery(first, target.document, pull_request))
     if not subjects:
-        raise CannotPlan("no merged pull request of a person can be reviewed")
+        raise CannotPlan(f"no merged pull request can be reviewed: {list_reasons(left_out)}")
     new = NewBatch(
         "reviews",
         target.id,

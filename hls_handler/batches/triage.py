@@ -11,7 +11,13 @@ from typing import Any
 
 from msgspec.structs import replace as replace_struct
 
-from hls_handler.batches.preview import CannotPlan, Preview, Target, make_preview
+from hls_handler.batches.preview import (
+    CannotPlan,
+    Preview,
+    Target,
+    list_reasons,
+    make_preview,
+)
 from hls_handler.deliveries import UNDO, WRITTEN, NewDelivery
 from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.errors import StepFailed
@@ -60,8 +66,7 @@ def plan(
         else:
             break
     if not subjects:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
-        raise CannotPlan(f"no open issue is left to process: {reasons or 'there is none'}")
+        raise CannotPlan(f"no open issue is left to process: {list_reasons(left_out)}")
     new = NewBatch(
         "triage",
         target.id,

@@ -108,10 +108,14 @@ def test_deliveries_of_other_prompts_do_not_hide_older_ones(world: World) -> Non
 def test_delivery_whose_facts_are_not_stored_is_left_out(world: World) -> None:
     with world.store.database.writing() as connection:
         connection.exec_driver_sql("DELETE FROM checkpoints WHERE name = 'gather'")
-    with pytest.raises(CannotPlan, match="no delivery that issues/analyze was asked about"):
+    with pytest.raises(CannotPlan) as caught:
         plan(world)
+    assert str(caught.value) == (
+        "no delivery that issues/analyze was asked about can be tried: it ended, or waits, before"
+        " its facts were read from GitHub (1); see --closed"
+    )
 
 
 def test_prompt_that_was_not_asked_has_nothing_to_try(world: World) -> None:
-    with pytest.raises(CannotPlan, match="no delivery that pull_requests/analyze was asked about"):
+    with pytest.raises(CannotPlan, match="asked about can be tried: there is none; see --closed"):
         plan(world, "pull_requests/analyze")

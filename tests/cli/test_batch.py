@@ -240,12 +240,17 @@ def test_rejected_key_ends_a_batch_that_the_command_works_alone(
     assert result(batch)["state"] == "stopped"
 
 
-def test_repository_without_known_labels_is_named(try_closed: Hls, sandbox: Sandbox) -> None:
+def test_reason_and_labels_are_named_if_no_closed_issue_is_left(
+    try_closed: Hls, sandbox: Sandbox
+) -> None:
     add_closed(sandbox, 100, kind_of=lambda number: "wontfix")
     printed = try_closed()
     assert printed.exit_code == 1
-    assert "no closed issue has a known label; the repository has: " in printed.output
-    assert re.search(r"has: .*\bbug\b", printed.output)
+    assert (
+        "no closed issue can be compared: no label by a person that the prompt can ask for (1);"
+        in printed.output
+    )
+    assert re.search(r"the labels are: .*\bbug\b", printed.output)
 
 
 # --- triage
