@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
-from hls_handler.github.api import RepositoryApi, WriteGuard
+from hls_handler.github.api import RepositoryApi, WriteGuard, parse
 from hls_handler.github.comment_body import truncate_comment
 
 if TYPE_CHECKING:
@@ -143,8 +143,11 @@ class GithubChecks:
 
     def _create(self, check: CommitCheck, fields: Mapping[str, Any]) -> WrittenCheck:
         run = self._api.write(
-            lambda it: it.create_check_run(
-                self._name, check.commit, external_id=check.external_id, **fields
+            lambda it: parse(
+                _WireCheckRun,
+                it.create_check_run(
+                    self._name, check.commit, external_id=check.external_id, **fields
+                ),
             ),
             guard=self._guard,
         )

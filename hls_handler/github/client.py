@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel
 
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.events import Account
@@ -39,13 +41,25 @@ from hls_handler.github.writer import GithubWriter
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.values import web_url
 
-if TYPE_CHECKING:
-    from github.Permissions import Permissions
-
 ACCOUNT_REMEDY = (
     "use a personal access token of the account that HLS should use, "
     "and check that github.base_url is GitHub's API"
 )
+
+
+class _Permissions(BaseModel):
+    triage: bool = False
+    push: bool = False
+
+
+class _Repository(BaseModel):
+    """https://docs.github.com/en/rest/repos/repos#get-a-repository"""
+
+    archived: bool = False
+    disabled: bool = False
+    has_issues: bool = False
+    private: bool = False
+    permissions: _Permissions | None = None
 
 
 Credentials = App | Tokens
@@ -210,7 +224,7 @@ class Github:
         permissions of the token's account. Raises `DependencyDown` if GitHub fails.
         """
         try:
-            response = self._api_for(repository).send(lambda it: it.complete())
+            response = self._api_for(repository).send(lambda it: parse(_Repository, it.complete()))
         except (Permanent, AppNotInstalled) as exc:
             return [str(exc)]
         granted = response.value
@@ -225,8 +239,7 @@ class Github:
             )
         if isinstance(self._access, App):  # its permissions belong to the installation
             return missing
-        # None if GitHub sends none
-        permissions: Permissions | None = granted.permissions
+        permissions = granted.permissions
         if permissions is None or not (permissions.triage or permissions.push):
             missing.append(
                 f"the account may not set labels in {repository}: it needs the role triage or write"

@@ -5,7 +5,7 @@ each `family`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from hls_handler.actions import (
@@ -16,7 +16,7 @@ from hls_handler.actions import (
     Outcome,
     StoredComment,
 )
-from hls_handler.events import Account, Comment
+from hls_handler.events import Account, Comment, Text
 from hls_handler.github.api import RepositoryApi, WriteGuard, parse
 from hls_handler.github.comment_body import (
     BodyDecision,
@@ -30,7 +30,6 @@ from hls_handler.github.errors import Refused
 from hls_handler.github.labels import NO_ORIGINS, LabelOrigin, LabelState
 
 if TYPE_CHECKING:
-    from github.IssueComment import IssueComment
     from github.Repository import Repository
 
 MAX_PAGES = 100  # only the first 10,000 comments of a conversation are searched
@@ -59,6 +58,14 @@ class History(Protocol):
     def comment(self, family: str) -> StoredComment | None: ...
 
     def store_comment(self, family: str, comment: StoredComment) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenComment:
+    """The response to a write of a comment."""
+
+    id: int
+    html_url: Text
 
 
 class BotComments:
@@ -181,13 +188,13 @@ class BotComments:
             outcome = Outcome("comment", "edited", COMMENT_EDITED)
             expected = (404, 410)
 
-        def write(repository: Repository) -> IssueComment:
+        def write(repository: Repository) -> WrittenComment:
             issue = repository.get_issue(number)
             if comment_id is None:
-                return issue.create_comment(decision.body)
+                return parse(WrittenComment, issue.create_comment(decision.body))
             comment = issue.get_comment(comment_id)
             comment.edit(decision.body)
-            return comment
+            return WrittenComment(comment_id, comment.html_url)
 
         try:
             written = self._api.write(write, guard=self._guard, expected=expected)

@@ -28,7 +28,7 @@ from hls_handler.errors import DependencyDown, Retryable, Superseded
 from hls_handler.events import Account, Author, Text
 from hls_handler.github.api import RepositoryApi, WriteGuard, parse
 from hls_handler.github.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
-from hls_handler.github.comments import is_by
+from hls_handler.github.comments import WrittenComment, is_by
 from hls_handler.github.errors import Refused
 from hls_handler.wording import count, shorten
 
@@ -226,7 +226,10 @@ class BotReviews:
             self._remove_footer(number, action.comment_id, self._guard)
         try:
             written = self._api.write(
-                lambda it: it.get_pull(number).create_review_comment_reply(action.comment_id, body),
+                lambda it: parse(
+                    WrittenComment,
+                    it.get_pull(number).create_review_comment_reply(action.comment_id, body),
+                ),
                 guard=self._guard,
                 expected=(404, 410),
             )

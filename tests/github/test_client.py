@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from hls_handler.actions import EnsureComment, EnsureLabels, Outcome, RequestedLabel
+from hls_handler.actions import (
+    CommitCheck,
+    EnsureComment,
+    EnsureLabels,
+    EnsureReply,
+    Outcome,
+    RequestedLabel,
+)
 from hls_handler.errors import DependencyDown
-from hls_handler.github.api import GithubApi
+from hls_handler.github.api import GithubApi, WriteGuard
+from hls_handler.github.checks import GithubChecks
 from hls_handler.github.client import Github, OpenedEvent, ReadOnlyGithub, connect_read_only
+from hls_handler.github.comments import BotComments
+from hls_handler.github.reviews import BotReviews
 from hls_handler.settings.sections import EffectiveLabels
 from tests.fake_server import FakeServer, Say
-from tests.github.review_world import NOON, NUMBER, ReviewWorld, github_settings
+from tests.github.fake_history import FakeHistory
+from tests.github.review_world import BOT, HEAD, NOON, NUMBER, ReviewWorld, github_settings
 from tests.github.test_reader import ISSUE, MALLORY
 
 WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
@@ -75,6 +86,43 @@ def test_missing_permissions_are_listed(
     server.says = [Say(body=KNOWN | repository, headers=headers)]
     assert Github(api).find_missing_permissions("o/r") == list(missing)
     assert server.calls == ["GET /repos/o/r"]
+
+
+def test_repository_with_an_invalid_field_raises_dependency_down(
+    api: GithubApi, server: FakeServer
+) -> None:
+    server.says = [Say(body={"archived": "x"})]
+    with pytest.raises(DependencyDown, match=r"archived: expected true or false$"):
+        Github(api).find_missing_permissions("o/r")
+
+
+def comment_on(api: GithubApi, guard: WriteGuard) -> None:
+    comments = BotComments(api.of("o/r"), bot=BOT, history=FakeHistory(), guard=guard)
+    comments.ensure_comment(7, EnsureComment("issues", "Hello.", create=True), may_exist=False)
+
+
+def reply_to(api: GithubApi, guard: WriteGuard) -> None:
+    reviews = BotReviews(api.of("o/r"), bot=BOT, guard=guard)
+    reviews.ensure_reply(7, EnsureReply(5, "fixed", "Fixed."), is_retry=False)
+
+
+def begin_check(api: GithubApi, guard: WriteGuard) -> None:
+    checks = GithubChecks(api.of("o/r"), uses_check_runs=True, guard=guard)
+    checks.begin(CommitCheck(HEAD, "guid-1", is_new=True))
+
+
+@pytest.mark.parametrize("body", [{"id": "x"}, {"html_url": "x"}], ids=["invalid", "missing"])
+@pytest.mark.parametrize("write", [comment_on, reply_to, begin_check])
+def test_write_without_an_id_in_the_response_may_have_succeeded(
+    api: GithubApi,
+    server: FakeServer,
+    write: Callable[[GithubApi, WriteGuard], None],
+    body: dict[str, str],
+) -> None:
+    server.says = [Say(201, body)]
+    with pytest.raises(DependencyDown, match=r"unexpected response from GitHub: id: ") as caught:
+        write(api, WriteGuard(lambda: None, lambda: None))
+    assert caught.value.may_have_succeeded
 
 
 REPOSITORY = {"id": 1, "full_name": "o/r", "url": "https://api.github.com/repos/o/r"}
