@@ -47,7 +47,7 @@ from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.reload import SettingsFile
 from hls_handler.storage import Storage
-from hls_handler.store.batches import Batch
+from hls_handler.store.batches import Batch, Progress
 from hls_handler.wording import count, format_usd
 
 POLL_S = 0.5
@@ -324,9 +324,13 @@ def _work(
     """Follow the batch until it has ended: processed by the service, or by this command if an
     SQLite database has none.
     """
-    follower = Follower(store, batch_id)
+    has_service = find_server(settings.storage.url)
+    follower = Follower(store, batch_id, has_service=bool(has_service))
+    pause = find_pause(_require(store, batch_id).repository, store.pauses.active())
+    if pause is not None:
+        print_line(f"{describe_pause(pause)}; {resume_command(pause)} ends the pause", err=True)
     try:
-        if find_server(settings.storage.url) is False:
+        if has_service is False:
             file = SettingsFile(config_path(config), os.environ, dotenv=DOTENV)
             with Service(file, LogRing(), only_batch=batch_id).working() as health:
                 follower.health = health
@@ -338,9 +342,6 @@ def _work(
         print_line(f"stopped; {_name_continuation(store, batch_id)} goes on", err=True)
         raise typer.Exit(INTERRUPTED) from None
     batch = _require(store, batch_id)
-    pause = find_pause(batch.repository, store.pauses.active())
-    if pause is not None:
-        print_line(f"{describe_pause(pause)}; {resume_command(pause)} ends the pause", err=True)
     _print_result(store, batch, as_json=as_json)
     if follower.problem:
         store.batches.stop(batch_id, by=log_as_operator(settings))
@@ -364,6 +365,7 @@ class Follower:
         store: Storage,
         batch_id: int,
         *,
+        has_service: bool = False,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -371,6 +373,8 @@ class Follower:
         self._pause = pause
         self._store = store
         self._batch = _require(store, batch_id)
+        self._has_service = has_service
+        self._claims = _count_claims(store.batches.load_progress(self._batch))
         self.health: Health | None = None  # of the workers of this command
         self.problem = ""  # why the batch does not go on
 
@@ -380,19 +384,30 @@ class Follower:
 
     def _watch(self) -> Iterator[tuple[int, str]]:
         began = self._clock()
-        is_claimed = False
         while not self.problem:
             progress = self._store.batches.load_progress(self._batch)
             yield progress.ended, f"batch {self._batch.id}, {format_usd(progress.cost_usd)}"
             if progress.state != "running":
                 return
-            states = {delivery.state for delivery in progress.shown}
-            is_claimed = is_claimed or bool(states - {"queued"})
             if self.health is not None:
                 self.problem = find_problem(self.health)
-            elif not is_claimed and self._clock() - began > UNCLAIMED_S:
+            elif not self._find_service(progress) and self._clock() - began > UNCLAIMED_S:
                 self.problem = "no service has begun: start `hls serve`"
             self._pause(POLL_S)
+
+    def _find_service(self, progress: Progress) -> bool:
+        """Return whether a service was ever at work here, or a pause keeps it from that."""
+        self._has_service = (
+            self._has_service
+            or self._store.deliveries.is_any_running()
+            or _count_claims(progress) > self._claims
+            or find_pause(self._batch.repository, self._store.pauses.active()) is not None
+        )
+        return self._has_service
+
+
+def _count_claims(progress: Progress) -> int:
+    return sum(delivery.attempt for delivery in progress.shown)
 
 
 def find_problem(health: Health) -> str:

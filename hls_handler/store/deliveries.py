@@ -246,6 +246,12 @@ class Deliveries:
                 waiting_reason=connection.execute(reason).scalar(),
             )
 
+    def is_any_running(self) -> bool:
+        """Return whether a worker has a delivery, of a webhook or of a batch."""
+        running = count_deliveries(deliveries, "running").where(_c.lease_until > self._database.now)
+        with self._database.reading() as connection:
+            return connection.execute(running).scalar_one() > 0
+
     def _rows(self, query: Select[Any]) -> list[DeliveryRow]:
         with self._database.reading() as connection:
             return [from_row(DeliveryRow, row) for row in connection.execute(query)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from hls_handler.cli.batch import Follower
 from hls_handler.db.files import find_server
 from hls_handler.deliveries import End
@@ -45,6 +47,62 @@ def test_command_follows_a_service_that_has_begun_until_the_end(store: Storage) 
     follower = Follower(store, batch, clock=clock.read, pause=pause)
     follower.follow()
     assert (follower.problem, clock.now) == ("", 60.5)
+
+
+def follow_for_a_minute(store: Storage, batch: int, *, has_service: bool = False) -> str:
+    """Follow a batch, and stop it after a minute. Return the problem that was named before."""
+    clock = Clock()
+
+    def pause(seconds: float) -> None:
+        clock.pause(seconds)
+        if clock.now > 60:
+            store.batches.stop(batch, by="mona")
+
+    follower = Follower(store, batch, has_service=has_service, clock=clock.read, pause=pause)
+    follower.follow()
+    return follower.problem
+
+
+def test_service_that_is_known_to_run_is_waited_for(store: Storage) -> None:
+    batch = begin_batch(store, 1)
+    assert follow_for_a_minute(store, batch, has_service=True) == ""
+
+
+def test_service_that_is_busy_with_another_batch_is_waited_for(store: Storage) -> None:
+    begin_batch(store, 1)
+    claim(store)
+    assert follow_for_a_minute(store, begin_batch(store, 2)) == ""
+
+
+def test_service_that_postponed_what_it_claimed_is_waited_for(store: Storage) -> None:
+    clock = Clock()
+    batch = begin_batch(store, 1)
+
+    def pause(seconds: float) -> None:
+        clock.pause(seconds)
+        if clock.now == 1:
+            tomorrow = store.now() + timedelta(days=1)
+            store.queue.postpone(claim(store), at=tomorrow, reason="waits for a budget")
+        if clock.now > 60:
+            store.batches.stop(batch, by="mona")
+
+    follower = Follower(store, batch, clock=clock.read, pause=pause)
+    follower.follow()
+    assert follower.problem == ""
+
+
+def test_pause_is_waited_for(store: Storage) -> None:
+    batch = begin_batch(store, 1)
+    store.pauses.pause(None, reason=None, by="mona")
+    assert follow_for_a_minute(store, batch) == ""
+
+
+def test_what_ended_before_is_no_sign_of_a_service(store: Storage) -> None:
+    batch = begin_batch(store, 1, 2)
+    store.queue.finish(claim(store), End("done", "recorded"))
+    store.batches.stop(batch, by="mona")
+    store.batches.resume(batch, max_usd=None, by="mona")
+    assert follow_for_a_minute(store, batch) == "no service has begun: start `hls serve`"
 
 
 def test_postgresql_is_always_handed_over() -> None:
