@@ -242,7 +242,8 @@ def stop(batch_id: BatchId, config: Config = None) -> None:
     """Stop a batch: its deliveries that wait are not processed. `continue` goes on."""
     settings = load(config, credentials=False)
     with require_existing_store(settings) as store:
-        _require(store, batch_id)
+        if _require(store, batch_id).state == "undone":
+            fail(f"batch {batch_id} was taken back: an undo cannot be stopped")
         store.batches.stop(batch_id, by=log_as_operator(settings))
         print_line(describe_progress(store.batches.load_progress(_require(store, batch_id))))
 
@@ -260,7 +261,10 @@ def continue_(
     """Continue a batch that was stopped, or whose money was used up."""
     settings = load(config)
     with require_existing_store(settings) as store:
-        if _require(store, batch_id).state == "undone":
+        batch = _require(store, batch_id)
+        if batch.state == "undone":
+            if store.batches.load_progress(batch).state == "running":
+                fail(f"batch {batch_id} is being taken back: `hls batch undo {batch_id}` goes on")
             fail(f"batch {batch_id} was taken back: begin another one")
         store.batches.resume(batch_id, max_usd=max_usd, by=log_as_operator(settings))
         _work(settings, store, batch_id, config, as_json=as_json)
@@ -338,23 +342,30 @@ def _work(
         else:
             follower.follow()
     except KeyboardInterrupt:
-        store.batches.stop(batch_id, by=log_as_operator(settings))
-        print_line(f"stopped; {_name_continuation(store, batch_id)} goes on", err=True)
+        goes_on = _stop(settings, store, batch_id)
+        end = f"stopped; {goes_on}"
+        if has_service is not False and _require(store, batch_id).state == "undone":
+            end = "the undo is not stopped: `hls serve` goes on with it"
+        print_line(end, err=True)
         raise typer.Exit(INTERRUPTED) from None
+    goes_on = ""
+    if follower.problem:
+        goes_on = _stop(settings, store, batch_id)
     batch = _require(store, batch_id)
     _print_result(store, batch, as_json=as_json)
     if follower.problem:
-        store.batches.stop(batch_id, by=log_as_operator(settings))
-        fail(f"{follower.problem}; {_name_continuation(store, batch_id)} goes on")
+        fail(f"{follower.problem}; {goes_on}")
     if store.batches.load_progress(batch).state not in ("done", "undone"):
         raise typer.Exit(1)
 
 
-def _name_continuation(store: Storage, batch_id: int) -> str:
-    command = "continue"
-    if _require(store, batch_id).state == "undone":
-        command = "undo"
-    return f"`hls batch {command} {batch_id}`"
+def _stop(settings: Settings, store: Storage, batch_id: int) -> str:
+    """Stop the batch, but no undo. Return which command goes on."""
+    command = "undo"
+    if _require(store, batch_id).state != "undone":
+        store.batches.stop(batch_id, by=log_as_operator(settings))
+        command = "continue"
+    return f"`hls batch {command} {batch_id}` goes on"
 
 
 class Follower:

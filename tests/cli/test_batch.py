@@ -237,6 +237,7 @@ def test_rejected_key_ends_a_batch_that_the_command_works_alone(
     assert "Claude answered 401" in printed.output
     calls = [seen.path for seen in sandbox.requests.all("claude") if seen.method == "POST"]
     assert len(calls) <= 5  # one of each worker
+    assert "try Codertocat/Hello-World: stopped, 12 of 12 ended" in printed.output
     assert result(batch)["state"] == "stopped"
 
 
@@ -282,6 +283,7 @@ def test_open_issues_are_labelled_and_taken_back(
     undone = batch("undo", "1", "--yes")
     assert undone.exit_code == 0, undone.output
     assert "undone, 1 of 1 ended" in undone.output
+    assert "an undo cannot be stopped" in batch("stop", "1").output
     issue = sandbox.state.conversation(REPOSITORY, 7)
     assert issue is not None and not issue.labels  # noqa: PT018 (narrows the type)
 

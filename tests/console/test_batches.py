@@ -68,6 +68,9 @@ def test_button_takes_a_batch_back(store: Storage, batch: int, acts: Acts) -> No
     progress = store.batches.load_progress(found)
     assert [delivery.guid for delivery in progress.undo] == [f"batch-{batch}-7-undo"]
     assert acts()[-1] == ("local browser", "undo batch", [f"batch {batch}"])
+    page = Browser(store).get(f"/batches/{batch}").body.decode()
+    assert 'hx-trigger="every 3s"' in page
+    assert f"/batches/{batch}/stop" not in page  # an undo cannot be stopped
 
 
 def test_batch_about_closed_issues_shows_its_result(store: Storage) -> None:

@@ -135,6 +135,9 @@ def test_interrupted_undo_goes_on_by_the_command_that_it_names(world: World) -> 
     _, errors = process.communicate(timeout=120)
     assert (process.returncode, "`hls batch undo 1` goes on" in errors) == (130, True), errors
     assert "bug" in find_labels(world)
+    continued = world.start("continue", "1")
+    _, errors = continued.communicate(timeout=60)
+    assert "batch 1 is being taken back: `hls batch undo 1` goes on" in errors
     assert "undone, 3 of 3 ended" in world.run("undo", "1", "--yes")
     assert find_labels(world) == set()
 
@@ -151,3 +154,20 @@ def test_running_service_processes_a_batch(world: World, tmp_path: Path) -> None
         output = world.run("try", "issues/analyze", *CLOSED, "--yes")
         assert "done, 30 of 30 ended" in output
         assert service.finished == len(NUMBERS)  # and not the command
+
+
+def test_service_goes_on_with_an_interrupted_undo(world: World, tmp_path: Path) -> None:
+    add_open_issues(world, *OPEN)
+    world.claude.goes_on.set()
+    world.run("triage", REPOSITORY, "--limit", "3", "--yes")
+    with service_maker(world.sandbox, tmp_path) as make:
+        make(limits="concurrency: 2").start()
+        world.sandbox.faults.add(Fault(effect="slow", method="DELETE", seconds=2))
+        process = world.start("undo", "1", "--yes")
+        requests = world.sandbox.requests
+        wait_until(lambda: any(seen.method == "DELETE" for seen in requests.all()), within_s=90)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 130
+        assert "the undo is not stopped: `hls serve` goes on with it" in errors
+        wait_until(lambda: not find_labels(world), within_s=60)
