@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.app import Service
 from hls_handler.batches import closed as closed_issues
@@ -46,9 +47,10 @@ from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.reload import SettingsFile
+from hls_handler.settings.values import Usd
 from hls_handler.storage import Storage
 from hls_handler.store.batches import Batch, Progress
-from hls_handler.wording import count, format_usd
+from hls_handler.wording import count, describe_invalid, format_usd
 
 POLL_S = 0.5
 UNCLAIMED_S = 30.0
@@ -62,8 +64,19 @@ commands = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def _parse_usd(usd: str) -> float:
+    try:
+        return TypeAdapter(Usd).validate_python(usd)
+    except ValidationError as exc:
+        raise typer.BadParameter(describe_invalid(exc.errors()[0], whole=usd)) from None
+
+
 BatchId = Annotated[int, typer.Argument(metavar="ID", help="The batch, as `list` shows it.")]
-MaxUsd = Annotated[float, typer.Option(min=0.0001, help="Most that all calls may cost, in USD.")]
+MaxUsd = Annotated[
+    float,
+    typer.Option(metavar="USD", parser=_parse_usd, help="Most that all calls may cost."),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Start, which costs money.")]
 
 
@@ -253,7 +266,7 @@ def continue_(
     batch_id: BatchId,
     max_usd: Annotated[
         float | None,
-        typer.Option(min=0.0001, help="Most that all calls may cost now, in USD."),
+        typer.Option(metavar="USD", parser=_parse_usd, help="Most that all calls may cost now."),
     ] = None,
     as_json: AsJson = False,
     config: Config = None,
@@ -262,10 +275,14 @@ def continue_(
     settings = load(config)
     with require_existing_store(settings) as store:
         batch = _require(store, batch_id)
+        progress = store.batches.load_progress(batch)
         if batch.state == "undone":
-            if store.batches.load_progress(batch).state == "running":
+            if progress.state == "running":
                 fail(f"batch {batch_id} is being taken back: `hls batch undo {batch_id}` goes on")
             fail(f"batch {batch_id} was taken back: begin another one")
+        spent = progress.cost_usd
+        if max_usd is not None and max_usd < spent:
+            fail(f"--max-usd {max_usd:g} is below what batch {batch_id} has spent: {spent:g}")
         store.batches.resume(batch_id, max_usd=max_usd, by=log_as_operator(settings))
         _work(settings, store, batch_id, config, as_json=as_json)
 
