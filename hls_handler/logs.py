@@ -191,8 +191,8 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 class JsonLines(JsonFormatter):
-    """Formatter of JSON lines: timestamp, level, logger, message, exception, then ids of
-    `log_context` and the fields of `extra`.
+    """Formatter of JSON lines: timestamp, level, logger, message, exception, then the
+    fields of `extra` and ids of `log_context`.
 
     Characters that are not ASCII are escaped, because not every stream can write them.
     """
