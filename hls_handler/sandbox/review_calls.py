@@ -284,8 +284,8 @@ def query(
     """Return the response to a GraphQL query. `can_read` returns True if the token can read
     "owner/repo". `queries` are further ones.
 
-    The sandbox knows the queries of HLS, which `tests/contracts` checks. Errors also have the
-    status 200.
+    The sandbox knows the queries of HLS, which `tests/contracts` checks, except those of
+    `hls_handler.github.history`. Errors also have the status 200.
     """
     given = github_request.valid_fields(body, "query", "variables")
     variables = given["variables"]
@@ -302,7 +302,8 @@ def query(
         part = queries[given["query"]](state, home.full_name, variables)
         return {"data": {"repository": part}}
     if "first" in variables:
-        return _graphql_error("undefinedField", "The sandbox does not know this query.")
+        message = "The sandbox has no history of closed issues and merged pull requests."
+        return _graphql_error("UNPROCESSABLE", message)
     blobs = {f"f{index}": _blob(state, full_name, one) for index, one in enumerate(expressions)}
     if blobs and "attributes" not in variables:
         return {"data": {"repository": blobs}}

@@ -17,6 +17,8 @@ from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.github.history import WireHistories
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import IssueHistory, LabelChange, Revision
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.server import TOKEN, Sandbox
 from tests.batches.histories import MONA, TRIAGE_BOT, Past, Step, add_issue
 from tests.contracts.github import violations
 from tests.fake_server import FakeServer, Say
@@ -60,6 +62,21 @@ def test_history_of_an_issue_takes_one_request(world: ReviewWorld) -> None:
     ]
     assert world.calls() == ["POST /graphql"]
     assert violations(one.document() for one in world.seen()) == []
+
+
+def test_sandbox_of_the_demo_says_that_it_has_no_history() -> None:
+    with Sandbox() as sandbox:
+        sandbox.state.seed("issues", recorded.load("demo/bug").payload)
+        settings = github_settings(sandbox.github_url, TOKEN)
+        with (
+            closing(connect_read_only(settings, now=lambda: NOON)) as github,
+            pytest.raises(StepFailed) as caught,
+        ):
+            list(github.reader(REPOSITORY).closed_issues(1))
+    assert str(caught.value) == (
+        "POST /graphql: UNPROCESSABLE: The sandbox has no history of closed issues and merged pull"
+        " requests."
+    )
 
 
 def test_deleted_text_of_a_revision_is_missing(world: ReviewWorld) -> None:
