@@ -229,6 +229,10 @@ class SlowResponse(Retryable):
         self.remedy = remedy
 
 
+REJECTED = "this one is wrong, expired or revoked"
+"""End of the remedy for a key or a token that was rejected."""
+
+
 class DependencyDown(Retryable):
     """GitHub or Claude is unavailable: unreachable, 5xx, 429, 401, no credit.
 

@@ -15,11 +15,18 @@ from typing import Any
 
 import httpx2
 
-from hls_handler.errors import AccountLimited, DependencyDown, Permanent, RateLimited, StepFailed
+from hls_handler.errors import (
+    REJECTED,
+    AccountLimited,
+    DependencyDown,
+    Permanent,
+    RateLimited,
+    StepFailed,
+)
 from hls_handler.settings.providers import Provider
 from hls_handler.transport import ProxySettings, redact_secret, retry_after
 
-KEY_REMEDY = "set claude.api_key to a valid key: this one is wrong, expired or revoked"
+KEY_REMEDY = f"set claude.api_key to a valid key: {REJECTED}"
 CREDIT_REMEDY = "add credit, or raise the spend limit, of the account of claude.api_key"
 _MODEL_KEYS = "set claude.model, claude.review_model or the prompt's model to one that"
 PERMISSION_REMEDY = f"give the key claude.api_key access to this model, or {_MODEL_KEYS} it may use"

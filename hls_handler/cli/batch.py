@@ -41,7 +41,9 @@ from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.terminal import print_json, print_line, show_progress, waiting
 from hls_handler.db.files import find_server
 from hls_handler.engine.health import Health
+from hls_handler.errors import REJECTED
 from hls_handler.github.client import connect_read_only
+from hls_handler.github.credentials import JWT_REMEDY
 from hls_handler.log_ring import LogRing
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
@@ -439,12 +441,15 @@ def _count_claims(progress: Progress) -> int:
 
 
 def find_problem(health: Health) -> str:
-    """Return the problem of GitHub or Claude that does not end by waiting; "" if there is none."""
+    """Return why the key of Claude, or the credentials of GitHub, are rejected; "" if they are not.
+
+    Other problems are waited for, or end one delivery.
+    """
     components = health.snapshot().components
     for name in ("claude", "github"):
         component = components[name]
         remedy = component.remedy or ""
-        if component.state == "degraded" and not remedy.startswith("wait"):
+        if remedy.endswith(REJECTED) or remedy == JWT_REMEDY:
             return f"{component.message}; {remedy}"
     return ""
 

@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import AliasPath, BaseModel, Field, TypeAdapter, ValidationError
 
-from hls_handler.errors import DependencyDown, NotFound, Permanent, Retryable, StepFailed
+from hls_handler.errors import REJECTED, DependencyDown, NotFound, Permanent, Retryable, StepFailed
 from hls_handler.transport import (
     MAX_WAIT,
     ProxySettings,
@@ -34,10 +34,7 @@ GRAPHQL_PATH = "/graphql"
 GRAPHQL_CALL = f"POST {GRAPHQL_PATH}"
 """Name of all GraphQL queries in messages. HLS sends no GraphQL mutations, so it is not a write."""
 
-TOKEN_REMEDY = (
-    "set github.token to a valid token: "  # noqa: S105 (a sentence)
-    "this one is wrong, expired or revoked"
-)
+TOKEN_REMEDY = f"set github.token to a valid token: {REJECTED}"
 ANONYMOUS_REMEDY = "set github.token to a token that may read it"
 ADDRESS_REMEDY = (
     "check github.base_url (Enterprise Server: https://HOST/api/v3), and proxies and firewalls"

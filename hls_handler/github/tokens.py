@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from hls_handler.errors import DependencyDown, Postponed, StepFailed, TokenReplaced
+from hls_handler.errors import REJECTED, DependencyDown, Postponed, StepFailed, TokenReplaced
 from hls_handler.github.api import Credential
 from hls_handler.github.errors import LIMIT_REMEDY, Refused, find_cure
 from hls_handler.settings.model import Github as GithubSettings
@@ -146,9 +146,7 @@ class Token(Credential):
         self.key = settings.credential_key
         if settings.tokens:
             self.key += f"[{index}]"
-        super().__init__(
-            text, remedy=f"set {self.key} to a valid token: this one is wrong, expired or revoked"
-        )
+        super().__init__(text, remedy=f"set {self.key} to a valid token: {REJECTED}")
         self.rate_limit = GITHUB_RATE_LIMIT
         if index > 0:
             self.rate_limit += f" {index + 1}"

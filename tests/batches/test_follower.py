@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from hls_handler.cli.batch import Follower
+import pytest
+
+from hls_handler.claude.provider_errors import ADDRESS_REMEDY, KEY_REMEDY, OUTAGE_REMEDY
+from hls_handler.cli.batch import Follower, find_problem
 from hls_handler.db.files import find_server
 from hls_handler.deliveries import End
+from hls_handler.engine.health import Component, Health
+from hls_handler.github.credentials import JWT_REMEDY
+from hls_handler.github.errors import TOKEN_REMEDY
 from hls_handler.storage import Storage
 from tests.batches.builders import begin_batch
 from tests.queue.builders import claim
@@ -103,6 +109,25 @@ def test_what_ended_before_is_no_sign_of_a_service(store: Storage) -> None:
     store.batches.stop(batch, by="mona")
     store.batches.resume(batch, max_usd=None, by="mona")
     assert follow_for_a_minute(store, batch) == "no service has begun: start `hls serve`"
+
+
+@pytest.mark.parametrize(
+    ("component", "remedy", "problem"),
+    [
+        ("claude", KEY_REMEDY, f"it failed; {KEY_REMEDY}"),
+        ("github", TOKEN_REMEDY, f"it failed; {TOKEN_REMEDY}"),
+        ("github", JWT_REMEDY, f"it failed; {JWT_REMEDY}"),
+        ("claude", ADDRESS_REMEDY, ""),
+        ("claude", "do what the message says", ""),
+        ("claude", OUTAGE_REMEDY, ""),
+    ],
+)
+def test_only_rejected_credentials_end_a_batch(
+    component: Component, remedy: str, problem: str
+) -> None:
+    health = Health(lambda: datetime(2026, 11, 2, tzinfo=UTC))
+    health.report_problem(component, "it failed", remedy)
+    assert find_problem(health) == problem
 
 
 def test_postgresql_is_always_handed_over() -> None:
