@@ -461,5 +461,7 @@ def _print_result(store: Storage, batch: Batch, *, as_json: bool) -> None:
         print_json({**to_document(progress), "result": result.to_dict()})
         return
     print_line(describe_progress(progress))
+    if progress.budget_problem:
+        print_line(f"over budget {progress.budget_problem}")
     for line in result.describe():
         print_line(line)

@@ -163,6 +163,14 @@ class Progress(Overview):
         """The deliveries of the undo, if there are any."""
         return self.undo or self.deliveries
 
+    @property
+    def budget_problem(self) -> str:
+        """Why its budget allows no further call, and what goes on; "" unless it is over budget."""
+        if self.state != "over budget":
+            return ""
+        reasons = (one.reason for one in self.deliveries if one.reason_kind == OVER_BUDGET)
+        return next(reasons) or ""
+
 
 @dataclass(frozen=True, slots=True)
 class SummedCalls:

@@ -563,11 +563,12 @@ class ClaudeCalls:
             return Postponed(f"{why} {budget}", at=from_ms(call.now) + RESERVED_WAIT)
         needed = format_micro_usd(call.needed)
         if state.ends_at is None:
+            more = format_micro_usd(2 * (state.spent_micro_usd + call.needed)).removesuffix(" USD")
             return ConversationIgnored(
                 f"the budget of batch {limit.name} allows no further call:"
                 f" {format_micro_usd(state.spent_micro_usd)} spent, this call needs up to {needed},"
-                f" {limit.where} is {limit.amount:g}; `hls batch continue {limit.name}` with a"
-                f" higher {limit.where} goes on",
+                f" {limit.where} is {limit.amount:g};"
+                f" `hls batch continue {limit.name} {limit.where} {more}` goes on",
                 OVER_BUDGET,
             )
         if call.is_batch:

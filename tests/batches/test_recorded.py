@@ -127,9 +127,10 @@ def test_calls_never_cost_more_than_allowed_and_more_money_continues(world: Worl
     assert (found.state, found.cost_usd) == ("over budget", 0.00028)
     assert found.deliveries[2].reason == (
         "the budget of batch 1 allows no further call: 0.0003 USD spent, this call needs up to"
-        " 0.0500 USD, --max-usd is 0.0502; `hls batch continue 1` with a higher --max-usd goes on"
+        " 0.0500 USD, --max-usd is 0.0502; `hls batch continue 1 --max-usd 0.1006` goes on"
     )
-    world.store.batches.resume(1, max_usd=1.0, by="mona")
+    assert found.budget_problem == found.deliveries[2].reason
+    world.store.batches.resume(1, max_usd=0.1006, by="mona")
     process(world)
     assert (progress(world).state, len(world.claude.asked)) == ("done", 3)
 

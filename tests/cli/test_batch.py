@@ -155,11 +155,13 @@ def test_money_ends_a_batch_and_more_of_it_continues(
     add_closed(sandbox, *range(100, 112))
     stopped = try_closed("--yes", "--max-usd", "0.004")
     assert stopped.exit_code == 1
-    assert "over budget" in stopped.output
     asked = len(claude.asked)
     assert 0 < asked < 12
     assert result(batch)["cost_usd"] <= 0.004
-    goes_on = batch("continue", "1", "--max-usd", "1")
+    command = re.search(r"`hls batch (continue 1 --max-usd [0-9.]+)` goes on", stopped.output)
+    assert command is not None
+    assert "over budget" in stopped.output
+    goes_on = batch(*command[1].split())
     assert goes_on.exit_code == 0, goes_on.output
     assert sorted(number for _, number in claude.asked) == [*range(100, 112)]
 
