@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -173,6 +174,29 @@ def test_failed_renewal_uses_the_old_token_and_tries_again_later(world: World) -
     world.now.append(NOON + timedelta(minutes=57))
     world.read()
     assert len(world.token_requests()) == 3
+
+
+def test_one_thread_renews_while_the_others_use_the_old_token(world: World) -> None:
+    credential = world.app.credential(REPOSITORY)
+    old = credential.authorization()
+    world.now.append(NOON + timedelta(minutes=56))
+    results: list[str] = []
+    start = threading.Barrier(8)
+
+    def use() -> None:
+        start.wait()
+        results.append(credential.authorization())
+        world.read()
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(world.token_requests()) == 2
+    assert set(results) <= {old, credential.authorization()}
+    requests = world.sandbox.requests.all("github")
+    assert {request.status for request in requests} == {200, 201}
 
 
 def test_rejected_token_is_renewed_once_and_the_request_is_sent_again(world: World) -> None:

@@ -219,6 +219,34 @@ def test_reply_that_a_finding_is_closed_ends_the_footer_of_its_comment(world: Re
     ]
 
 
+def test_reply_is_one_request_and_a_retry_posts_it_once_for_each_key(world: ReviewWorld) -> None:
+    first = world.review(inline(2), inline(3)).comment_ids
+    before = len(world.calls())
+    outcome = world.reply(first["f2"])
+    assert (outcome.action, outcome.kind, outcome.detail) == (
+        "reply",
+        "created",
+        "replied in a review thread",
+    )
+    assert outcome.body == "Fixed.\n<!-- hls:reply fixed -->"
+    assert world.calls()[before:] == [f"POST {COMMENTS}/{first['f2']}/replies"]
+    again = world.reply(first["f2"], is_retry=True)
+    assert (again.kind, again.detail) == (
+        "unchanged",
+        "our reply in the review thread is posted already",
+    )
+    assert again.comment_id == outcome.comment_id
+    assert world.reply(first["f3"], is_retry=True).kind == "created"
+    assert world.reply(first["f2"], "dismissed", is_retry=True).kind == "created"
+    reviews = world.pull.reviews
+    assert [len(review.comments) for review in reviews] == [2, 1, 1, 1]
+    assert [comment["in_reply_to_id"] for review in reviews[1:] for comment in review.comments] == [
+        first["f2"],
+        first["f3"],
+        first["f2"],
+    ]
+
+
 def test_lost_response_does_not_post_a_reply_twice(world: ReviewWorld) -> None:
     first = world.review(inline(2)).comment_ids["f2"]
     world.sandbox.faults.add(Fault(effect="drop_after", method="POST", path="/replies$"))

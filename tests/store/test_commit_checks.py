@@ -10,6 +10,7 @@ import pytest
 from hls_handler.actions import CommitCheck
 from hls_handler.deliveries import End, Lease
 from hls_handler.errors import Postponed
+from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.storage import Storage
 from hls_handler.store.commit_checks import CheckChange, UnendedCheck
 from tests.queue.builders import Skew, begin, claim, state_of
@@ -64,6 +65,23 @@ def test_check_can_be_claimed_again_after_a_minute(store: Storage, skew: Skew) -
     store.commit_checks.mark_ended(found, "cancelled: x")
     skew.advance(seconds=61)
     assert claim_check(store) is None
+
+
+def test_check_claimed_before_the_clock_was_set_back_can_be_claimed_again(
+    store: Storage, skew: Skew
+) -> None:
+    lease = begin(store, "g1")
+    begin_check(store, lease)
+    die(store, lease)
+    steps = ClockSteps(store.database, store.queue)
+    skew.advance(hours=1)
+    steps.check()
+    assert claim_check(store) is not None  # the process that ends it is killed
+    skew.advance(hours=-1)
+    steps.check()
+    assert claim_check(store) is None
+    skew.advance(seconds=61)
+    assert claim_check(store) is not None
 
 
 def test_each_check_is_claimed_by_one_process(store: Storage, skew: Skew) -> None:
