@@ -348,7 +348,7 @@ def _work(
     SQLite database has none.
     """
     has_service = find_server(settings.storage.url)
-    follower = Follower(store, batch_id, has_service=bool(has_service))
+    follower = Follower(store, batch_id, has_service=lambda: find_server(settings.storage.url))
     pause = find_pause(_require(store, batch_id).repository, store.pauses.active())
     if pause is not None:
         print_line(f"{describe_pause(pause)}; {resume_command(pause)} ends the pause", err=True)
@@ -395,10 +395,11 @@ class Follower:
         store: Storage,
         batch_id: int,
         *,
-        has_service: bool = False,
+        has_service: Callable[[], bool | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
+        """`has_service` returns None if nobody can know, as with PostgreSQL."""
         self._clock = clock
         self._pause = pause
         self._store = store
@@ -413,7 +414,7 @@ class Follower:
         show_progress(self._watch(), total=total)
 
     def _watch(self) -> Iterator[tuple[int, str]]:
-        began = self._clock()
+        seen_at = self._clock()
         while not self.problem:
             progress = self._store.batches.load_progress(self._batch)
             yield progress.ended, f"batch {self._batch.id}, {format_usd(progress.cost_usd)}"
@@ -421,19 +422,24 @@ class Follower:
                 return
             if self.health is not None:
                 self.problem = find_problem(self.health)
-            elif not self._find_service(progress) and self._clock() - began > UNCLAIMED_S:
-                self.problem = "no service has begun: start `hls serve`"
+            elif self._sees_service(progress):
+                seen_at = self._clock()
+            elif self._clock() - seen_at > UNCLAIMED_S:
+                self.problem = "no service works on it: start `hls serve`"
             self._pause(POLL_S)
 
-    def _find_service(self, progress: Progress) -> bool:
-        """Return whether a service was ever at work here, or a pause keeps it from that."""
-        self._has_service = (
-            self._has_service
-            or self._store.deliveries.is_any_running()
+    def _sees_service(self, progress: Progress) -> bool:
+        """Return whether a service runs. If nobody can know: whether one is at work, has begun the
+        batch, or may be kept from it by a pause.
+        """
+        has_service = self._has_service()
+        if has_service is not None:
+            return has_service
+        return (
+            self._store.deliveries.is_any_running()
             or _count_claims(progress) > self._claims
             or find_pause(self._batch.repository, self._store.pauses.active()) is not None
         )
-        return self._has_service
 
 
 def _count_claims(progress: Progress) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -36,7 +37,7 @@ def test_command_without_a_service_names_it_after_30_seconds(store: Storage) -> 
     batch = begin_batch(store, 1)
     follower = Follower(store, batch, clock=clock.read, pause=clock.pause)
     follower.follow()
-    assert follower.problem == "no service has begun: start `hls serve`"
+    assert follower.problem == "no service works on it: start `hls serve`"
     assert 30 < clock.now < 32
 
 
@@ -55,7 +56,9 @@ def test_command_follows_a_service_that_has_begun_until_the_end(store: Storage) 
     assert (follower.problem, clock.now) == ("", 60.5)
 
 
-def follow_for_a_minute(store: Storage, batch: int, *, has_service: bool = False) -> str:
+def follow_for_a_minute(
+    store: Storage, batch: int, has_service: Callable[[], bool | None] = lambda: None
+) -> str:
     """Follow a batch, and stop it after a minute. Return the problem that was named before."""
     clock = Clock()
 
@@ -71,7 +74,14 @@ def follow_for_a_minute(store: Storage, batch: int, *, has_service: bool = False
 
 def test_service_that_is_known_to_run_is_waited_for(store: Storage) -> None:
     batch = begin_batch(store, 1)
-    assert follow_for_a_minute(store, batch, has_service=True) == ""
+    assert follow_for_a_minute(store, batch, lambda: True) == ""
+
+
+def test_service_that_ended_is_named(store: Storage) -> None:
+    batch = begin_batch(store, 1)
+    claim(store)  # by another command, which holds the lock no longer
+    problem = follow_for_a_minute(store, batch, lambda: False)
+    assert problem == "no service works on it: start `hls serve`"
 
 
 def test_service_that_is_busy_with_another_batch_is_waited_for(store: Storage) -> None:
@@ -108,7 +118,7 @@ def test_what_ended_before_is_no_sign_of_a_service(store: Storage) -> None:
     store.queue.finish(claim(store), End("done", "recorded"))
     store.batches.stop(batch, by="mona")
     store.batches.resume(batch, max_usd=None, by="mona")
-    assert follow_for_a_minute(store, batch) == "no service has begun: start `hls serve`"
+    assert follow_for_a_minute(store, batch) == "no service works on it: start `hls serve`"
 
 
 @pytest.mark.parametrize(
