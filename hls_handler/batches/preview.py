@@ -101,7 +101,7 @@ class Preview:
             f" {format_usd(forecast.typical_usd)}, at most {format_usd(forecast.max_usd)}, about"
             f" {max(round(forecast.minutes), 1)} min"
         )
-        yield from (f"note        {note}" for note in self.notes)
+        yield from (f"note        {note}" for note in self._list_notes())
 
     def to_dict(self) -> dict[str, object]:
         return {
@@ -110,8 +110,16 @@ class Preview:
             "deliveries": len(self.subjects),
             "left_out": dict(self.left_out),
             "forecast": asdict(self.forecast),
-            "notes": list(self.notes),
+            "notes": list(self._list_notes()),
         }
+
+    def _list_notes(self) -> Iterator[str]:
+        limit = f"--max-usd {format_usd(self.new.max_usd)}"
+        if (self.forecast.typical_usd or 0) > self.new.max_usd:
+            yield f"{limit} will end it midway"
+        elif self.forecast.max_usd > self.new.max_usd:
+            yield f"{limit} may end it midway"
+        yield from self.notes
 
 
 def make_preview(
@@ -142,8 +150,8 @@ def _make_forecast(
     typical = None
     most = max_usd
     if expected.typical_usd is not None and expected.max_usd is not None:
-        typical = min(expected.typical_usd * scale, max_usd)
-        most = min(expected.max_usd * scale * CALLS * (1 + MARGIN), max_usd)
+        typical = expected.typical_usd * scale
+        most = expected.max_usd * scale * CALLS * (1 + MARGIN)
     workers = max(settings.limits.concurrency // 2, 1)
     calls_per_hour = max(settings.claude.calls_per_hour // 2, 1)
     hours = (calls - 1) // calls_per_hour  # after which calls are allowed again

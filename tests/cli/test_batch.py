@@ -127,6 +127,18 @@ def test_preview_asks_and_stores_nothing(
     assert json.loads(batch("list", "--json").stdout) == []
 
 
+def test_forecast_says_that_the_money_does_not_suffice(try_closed: Hls, sandbox: Sandbox) -> None:
+    add_closed(sandbox, *range(100, 112))
+    enough = json.loads(try_closed("--json", "--max-usd", "100").stdout)
+    little = json.loads(try_closed("--json", "--max-usd", "0.001").stdout)
+    assert little["forecast"]["max_usd"] == enough["forecast"]["max_usd"] > 0.001
+    size = "12 issues: 80% right would mean 83% (55% to 95%) of 12"
+    assert enough["notes"] == [size]
+    assert little["notes"] == ["--max-usd $0.0010 will end it midway", size]
+    some = try_closed("--max-usd", f"{enough['forecast']['typical_usd'] * 1.1:.4f}")
+    assert re.search(r"note        --max-usd \$[0-9.]+ may end it midway", some.output)
+
+
 def test_labels_are_compared_with_those_that_people_left(
     try_closed: Hls, batch: Hls, sandbox: Sandbox, claude: Claude
 ) -> None:
