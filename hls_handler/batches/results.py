@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from hls_handler.batches import closed, past, reviews, triage
+from hls_handler.engine.batches import PROMPTS, find_index, load_prompts
 from hls_handler.storage import Storage
 from hls_handler.store.batches import Overview, Progress
 from hls_handler.wording import format_usd
@@ -27,6 +28,20 @@ def load_result(store: Storage, progress: Progress) -> Result:
     if progress.batch.terms["closed"]:
         return closed.load_result(store, progress)
     return past.load_result(store, progress)
+
+
+def name_prompts(progress: Progress) -> Mapping[str, str]:
+    """Return the title of the prompt of each delivery, by GUID; nothing if there is one prompt."""
+    plan = progress.batch.plan
+    if PROMPTS not in plan:
+        return {}
+    prompts = load_prompts(plan)
+    if len(prompts) == 1:
+        return {}
+    return {
+        delivery.guid: prompts[find_index(delivery.request_id)].title
+        for delivery in progress.deliveries
+    }
 
 
 def describe_progress(progress: Overview) -> str:

@@ -35,12 +35,17 @@ class BatchPages:
 
     def _show(self, request: Request) -> Response:
         # imported here: a service without batches does not need it
-        from hls_handler.batches.results import load_result
+        from hls_handler.batches.results import load_result, name_prompts
 
         progress = self._find(request)
         result = load_result(self._store, progress)
         return self._frame.render(
-            request, "batch.html", progress=progress, batch=progress.batch, lines=result.describe()
+            request,
+            "batch.html",
+            progress=progress,
+            batch=progress.batch,
+            lines=result.describe(),
+            prompts=name_prompts(progress),
         )
 
     def _stop(self, request: Request, form: Form) -> Response:

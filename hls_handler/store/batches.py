@@ -116,6 +116,11 @@ class Group:
     state: State
     reason_kind: str | None
 
+    @property
+    def has_result(self) -> bool:
+        """As that of its deliveries."""
+        return self.state not in OPEN and self.reason_kind not in (STOPPED, OVER_BUDGET)
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:
@@ -130,7 +135,8 @@ class Overview:
 
     @property
     def ended(self) -> int:
-        return sum(number for group, number in self._current.items() if group.state not in OPEN)
+        """The number of deliveries that have ended, and would not go on with their batch."""
+        return sum(number for group, number in self._current.items() if group.has_result)
 
     @property
     def _current(self) -> Mapping[Group, int]:

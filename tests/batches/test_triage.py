@@ -102,7 +102,7 @@ def test_used_up_budget_ends_the_rest_and_a_higher_one_continues_it(backlog: Bac
     assert progress.state == "over budget"
     assert progress.deliveries[0].reason == (
         "the budget of batch 1 allows no further call: 0.0003 USD spent, this call needs up to"
-        " 0.0500 USD, --max-usd is 0.0502; `hls batch continue 1` with a higher --max-usd goes on"
+        " 0.0500 USD, --max-usd is 0.0502; `hls batch continue 1 --max-usd 0.1006` goes on"
     )
     backlog.home.world.store.batches.resume(1, max_usd=1.0, by=BY)
     backlog.process()

@@ -270,7 +270,7 @@ def test_rejected_key_ends_a_batch_that_the_command_works_alone(
     assert "Claude answered 401" in printed.output
     calls = [seen.path for seen in sandbox.requests.all("claude") if seen.method == "POST"]
     assert len(calls) <= 5  # one of each worker
-    assert "try Codertocat/Hello-World: stopped, 12 of 12 ended" in printed.output
+    assert "try Codertocat/Hello-World: stopped, 0 of 12 ended" in printed.output
     assert result(batch)["state"] == "stopped"
 
 

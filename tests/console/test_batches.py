@@ -55,7 +55,7 @@ def test_batch_shows_its_deliveries_and_how_they_ended(store: Storage, batch: in
 def test_button_stops_a_batch(store: Storage, batch: int, acts: Acts) -> None:
     Browser(store).submit(f"/batches/{batch}", f"/batches/{batch}/stop")
     page = Browser(store).get(f"/batches/{batch}").body.decode()
-    assert "Stopped: 2 of 2 deliveries ended" in page
+    assert "Stopped: 1 of 2 deliveries ended" in page
     assert f"<code>hls batch continue {batch}</code> goes on" in page
     assert acts()[-1] == ("local browser", "stop batch", [f"batch {batch}"])
 
@@ -71,6 +71,13 @@ def test_button_takes_a_batch_back(store: Storage, batch: int, acts: Acts) -> No
     page = Browser(store).get(f"/batches/{batch}").body.decode()
     assert 'hx-trigger="every 3s"' in page
     assert f"/batches/{batch}/stop" not in page  # an undo cannot be stopped
+
+
+def test_batch_of_two_prompts_names_that_of_each_delivery(store: Storage) -> None:
+    batch = begin_batch(store, 2, draft="issues/analyze@draft")
+    page = Browser(store).get(f"/batches/{batch}").body.decode()
+    assert '<br><span class="quiet">issues/analyze@draft</span>' in page
+    assert page.count('<br><span class="quiet">issues/analyze@') == 2
 
 
 def test_batch_about_closed_issues_shows_its_result(store: Storage) -> None:
