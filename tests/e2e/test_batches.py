@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,10 @@ class Claude:
         self.asked.append(asked.user)
         self.goes_on.wait(20)
         return issue_analysis(worth_saying=False).model_dump(mode="json")
+
+    def wait_for_questions(self, number: int) -> None:
+        total = len(self.asked) + number
+        wait_until(lambda: len(self.asked) >= total, within_s=60)
 
 
 @dataclass
@@ -140,6 +146,28 @@ def test_interrupted_undo_goes_on_by_the_command_that_it_names(world: World) -> 
     assert "batch 1 is being taken back: `hls batch undo 1` goes on" in errors
     assert "undone, 3 of 3 ended" in world.run("undo", "1", "--yes")
     assert find_labels(world) == set()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("arguments", [("try", "issues/analyze", *CLOSED), ("triage", REPOSITORY)])
+def test_batch_that_is_killed_ten_times_pays_no_reply_twice(
+    world: World, arguments: tuple[str, ...]
+) -> None:
+    add_open_issues(world, *range(200, 230))
+    world.claude.goes_on.set()
+    process = world.start(*arguments, "--limit", "30", "--yes")
+    for _ in range(10):
+        world.claude.wait_for_questions(2)
+        process.kill()
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+        process = world.start("continue", "1")
+    output, errors = process.communicate(timeout=120)
+    assert "done, 30 of 30 ended" in output, errors
+    with closing(sqlite3.connect(world.settings.parent / "hls.db")) as connection:
+        paid = "SELECT count(*), count(DISTINCT delivery_id) FROM calls WHERE outcome = 'ok'"
+        assert connection.execute(paid).fetchone() == (30, 30)
+    assert len(world.claude.asked) <= 30 + 10 * WORKERS
 
 
 def find_labels(world: World) -> set[str]:
