@@ -430,11 +430,14 @@ class Follower:
 
     def _sees_service(self, progress: Progress) -> bool:
         """Return whether a service runs. If nobody can know: whether one is at work, has begun the
-        batch, or may be kept from it by a pause.
+        batch, or may be kept from it by a pause or because nothing is due.
         """
         has_service = self._has_service()
         if has_service is not None:
             return has_service
+        now = self._store.now()
+        if not any(each.is_open and each.due_at <= now for each in progress.shown):
+            return True
         return (
             self._store.deliveries.is_any_running()
             or _count_claims(progress) > self._claims

@@ -515,16 +515,19 @@ class DeliveryQueue:
         body stays so.
         """
         now = self._database.now
-        # that of a batch stays behind webhooks
-        priority = case((_c.batch_id.is_(None), PRIORITY_BOT_REQUEST), else_=_c.priority)
-        front = now - priority * HEAD_START_MS  # as `sort_key()` computes it
+        is_of_batch = _c.batch_id.is_not(None)  # stays behind webhooks
+        # as `sort_key()` computes it
+        front = case(
+            (is_of_batch, now - PRIORITY_BATCH * HEAD_START_MS),
+            else_=now - PRIORITY_BOT_REQUEST * HEAD_START_MS,
+        )
         queued_at: object = now
         if at is not None:
             queued_at = to_ms(at)
         first = {
             "queued_at": queued_at,
             "due_at": now,
-            "priority": priority,
+            "priority": case((is_of_batch, PRIORITY_BATCH), else_=PRIORITY_BOT_REQUEST),
             "sort_key": front,
         }
         not_later = {"sort_key": case((_c.sort_key < front, _c.sort_key), else_=front)}

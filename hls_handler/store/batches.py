@@ -97,6 +97,7 @@ class BatchDelivery:
     reason: str | None
     reason_kind: str | None
     attempt: int  # 0: no worker has claimed it
+    due_at: datetime  # aware UTC
 
     @property
     def is_open(self) -> bool:
@@ -338,7 +339,8 @@ class Batches:
         if number:
             raise Permanent(
                 f"batch {batch} cannot go on, because the events of {number} of its deliveries"
-                " were deleted (storage.body_days): begin another batch"
+                " were deleted (storage.body_days): begin another batch, of open"
+                f" issues after `hls batch undo {batch}`"
             )
         self._change(batch, changes, deliveries.update().where(is_ended).values(queued))
         log_act(by, "continue batch", [f"batch {batch}"])

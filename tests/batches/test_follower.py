@@ -107,6 +107,13 @@ def test_service_that_postponed_what_it_claimed_is_waited_for(store: Storage) ->
     assert follower.problem == ""
 
 
+def test_batch_of_which_nothing_is_due_waits_for_no_service(store: Storage) -> None:
+    batch = begin_batch(store, 1)
+    tomorrow = store.now() + timedelta(days=1)
+    store.queue.postpone(claim(store), at=tomorrow, reason="waits for a budget")
+    assert follow_for_a_minute(store, batch) == ""
+
+
 def test_pause_is_waited_for(store: Storage) -> None:
     batch = begin_batch(store, 1)
     store.pauses.pause(None, reason=None, by="mona")

@@ -171,14 +171,6 @@ def test_batch_without_bodies_is_not_continued(world: World) -> None:
     assert progress(world).state == "stopped"
 
 
-def test_delivery_of_a_batch_that_runs_again_leaves_the_places_of_webhooks(world: World) -> None:
-    begin(world, *range(2, 8))
-    for number in range(2, 6):
-        world.store.queue.retry(f"batch-1-{number}-0")
-    claimed = [world.store.queue.claim(worker="w", concurrency=4) for _ in range(3)]
-    assert [lease is None for lease in claimed] == [False, False, True]
-
-
 def test_cost_is_that_of_the_ledger_after_retention(world: World) -> None:
     begin(world, *NUMBERS)
     process(world)

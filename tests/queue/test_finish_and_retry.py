@@ -10,6 +10,7 @@ import pytest
 from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.storage import Storage
 from hls_handler.store.figures import latest_period
+from tests.batches.builders import begin_batch
 from tests.queue.builders import (
     SAME_BODY,
     ClockedDatabase,
@@ -184,6 +185,14 @@ def test_retry_of_a_waiting_delivery_makes_it_due_before_others(store: Storage, 
     accept(store, queued("g2", priority=2))
     assert store.queue.retry("g1") == "queued"
     assert claim(store).guid == "g1"
+
+
+def test_delivery_of_a_batch_that_runs_again_leaves_the_places_of_webhooks(store: Storage) -> None:
+    batch = begin_batch(store, *range(2, 8))
+    for number in range(2, 6):
+        assert store.queue.retry(f"batch-{batch}-{number}-0") == "queued"
+    claimed = [store.queue.claim(worker="w", concurrency=4) for _ in range(3)]
+    assert [lease is None for lease in claimed] == [False, False, True]
 
 
 def test_retry_of_an_ignored_delivery_with_a_body_queues_it(store: Storage) -> None:
