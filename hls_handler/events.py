@@ -52,7 +52,7 @@ EventKind = Literal["issue", "pull_request", "review", "workflow", "comment", "r
 
 @dataclass(frozen=True, slots=True)
 class HandledEvent:
-    """What the service declares about an event with a handler of its own."""
+    """An event with a handler of its own, as the other parts of the service need it."""
 
     kind: EventKind  # by which the analyses of its deliveries are searched
     objects: tuple[str, ...]

@@ -399,19 +399,20 @@ class Follower:
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`has_service` returns None if nobody can know, as with PostgreSQL."""
+        """`has_service` returns None for PostgreSQL, which has no lock of the service."""
         self._clock = clock
         self._pause = pause
         self._store = store
         self._batch = _require(store, batch_id)
         self._has_service = has_service
-        self._claims = _count_claims(store.batches.load_progress(self._batch))
+        self._claims = 0  # of the batch's deliveries, before `follow`
         self.health: Health | None = None  # of the workers of this command
         self.problem = ""  # why the batch does not go on
 
     def follow(self) -> None:
-        total = self._store.batches.load_progress(self._batch).size
-        show_progress(self._watch(), total=total)
+        progress = self._store.batches.load_progress(self._batch)
+        self._claims = _count_claims(progress)
+        show_progress(self._watch(), total=progress.size)
 
     def _watch(self) -> Iterator[tuple[int, str]]:
         seen_at = self._clock()
@@ -429,7 +430,7 @@ class Follower:
             self._pause(POLL_S)
 
     def _sees_service(self, progress: Progress) -> bool:
-        """Return whether a service runs. If nobody can know: whether one is at work, has begun the
+        """Return whether a service runs. On PostgreSQL: whether one is at work, has begun the
         batch, or may be kept from it by a pause or because nothing is due.
         """
         has_service = self._has_service()

@@ -508,8 +508,8 @@ class DeliveryQueue:
 
     def retry(self, guid: str, *, at: datetime | None = None) -> State | None:
         """Queue a dead or ignored delivery again, or make a queued one due now. It keeps its
-        checkpoints, and is first. `at` becomes its `queued_at`, by which the deliveries of one
-        request are found; None: now.
+        checkpoints, and is first; of a batch, first behind webhooks. `at` becomes its `queued_at`,
+        by which the deliveries of one request are found; None: now.
 
         Return the new state; None for an unknown GUID. A dead or ignored delivery without a stored
         body stays so.
