@@ -1,4 +1,4 @@
-"""Conversations about questions in comments, and where they are answered."""
+"""Conversations about questions and commands in comments."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.handlers.conversation import Home, Talk, person
+from tests.handlers.conftest import OpenHome
+from tests.handlers.conversation import REPOSITORY, Home, Talk, person
 from tests.handlers.events import ANSWER
 from tests.handlers.world import HLS, finding, pull_request_analysis
 
@@ -88,19 +89,21 @@ def pull(home: Home) -> Talk:
     return pull
 
 
-def reply(pull: Talk, body: str = "@hls why is that?", *, thread: int | None = None) -> str:
+def reply(
+    pull: Talk, body: str = "@hls why is that?", *, by: str = "zoe", thread: int | None = None
+) -> str:
     """Reply in a review thread, by default in that of HLS."""
     review = next(one for one in pull.now.reviews if one.author.login == HLS.login)
     first = review.comments[0]
     stored = {key: first[key] for key in ("path", "diff_hunk", "line", "side")}
     number = pull.home.state.world.next_id
     added: dict[str, Any] = {
-        **stored, "id": number, "user": person("zoe"), "body": body,
+        **stored, "id": number, "user": person(by), "body": body,
         "pull_request_review_id": number + 500, "created_at": "2030-01-01T00:00:00Z",
         "in_reply_to_id": first["id"] if thread is None else thread,
     }  # fmt: skip
     return pull.home.send(
-        "pull_request_review_comment", "created", "zoe",
+        "pull_request_review_comment", "created", by,
         pull_request=pull.document, comment=added,
     )  # fmt: skip
 
@@ -136,3 +139,69 @@ def test_question_in_a_thread_of_hls_is_answered_there_with_finding_and_code(pul
 def test_question_in_another_thread_is_ignored(pull: Talk) -> None:
     ended = reply(pull, thread=800)
     assert ended == "ignored: HLS did not open the review thread, and answers only in its own"
+
+
+# Commands
+
+
+def test_reply_of_a_person_with_write_permission_changes_the_check_at_once(
+    opened: OpenHome,
+) -> None:
+    home = opened(review={"fail_on": "high", "verify": False})
+    home.says(pull_request_analysis(findings=[finding()]))
+    pull = home.open_pull_request()
+    pull.act("opened")
+    assert pull.check.startswith("failure: ")
+    for login, body, conclusion in (
+        ("otto", "Not an issue, the caller checks it.", "failure"),
+        ("zoe", "Not an issue, the caller checks it.", "success"),
+        ("otto", "Please fix this.", "success"),
+        ("mona", "Please fix this.", "failure"),
+    ):
+        home.state.set_permission(REPOSITORY, login, "read" if login == "otto" else "write")
+        if not reply(pull, body, by=login).startswith("ignored: "):
+            home.process()
+        assert pull.check.partition(":")[0] == conclusion
+    assert len(home.questions) == 1
+
+
+CI_MACHINE = {**person("ci-machine"), "type": "Bot"}
+
+
+@pytest.mark.parametrize(
+    ("body", "user", "action"),
+    [
+        ("> /review full\n\nI would not do that", person("mona"), "created"),
+        ("```\n/review full\n```", person("mona"), "created"),
+        ("<!--\n/review full\n-->", person("mona"), "created"),
+        ("Hello\n/review full", person("mona"), "created"),
+        ("/review full", person("mona"), "edited"),
+        ("/review full", person("otto"), "created"),
+        ("/review full", person("nobody"), "created"),
+        ("/review full", person("ci[bot]"), "created"),
+        ("/review full", CI_MACHINE, "created"),
+        ("\n    /review full", person("mona"), "created"),
+        ("\n> /review full", person("mona"), "created"),
+        ("@otto /review full", person("mona"), "created"),
+        ("@otto /deploy", person("mona"), "created"),
+        ("/lgtm", person("mona"), "created"),
+        ("\u200b/review full", person("mona"), "created"),
+        ("/re\u200bview full", person("mona"), "created"),
+        ("/review full\u2060", person("mona"), "created"),
+        ("/review full\U000e0070\U000e006c\U000e0073", person("mona"), "created"),
+        ("/review full\n\n<!-- hls:pull_requests -->", person("hls[bot]"), "created"),
+    ],
+)
+def test_red_team_nothing_is_written_or_asked_for_what_is_no_command_of_a_maintainer(
+    home: Home, body: str, user: dict[str, Any], action: str
+) -> None:
+    """SECURITY.md rules 17 and 18. `author_association` claims more than the permission."""
+    pull = home.open_pull_request()
+    home.state.set_permission(REPOSITORY, "mona", "write")
+    home.state.set_permission(REPOSITORY, "otto", "read")
+    comment = {"id": 80, "body": body, "user": user, "author_association": "OWNER"}
+    objects: dict[str, Any] = {"issue": pull.document, "comment": comment, "sender": user}
+    ended = home.send("issue_comment", action, changes={"body": {"from": "/review"}}, **objects)
+    assert ended.startswith("ignored: ")
+    assert [call for call in home.client.calls if not call.startswith("GET ")] == []
+    assert home.questions == []
