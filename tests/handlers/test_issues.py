@@ -217,7 +217,8 @@ QUOTES = {"number": 31, "quote": "and it is empty", "quote_there": "The cart is 
 
 def test_comment_that_names_the_same_issue_asks_for_nothing(opened: OpenHome) -> None:
     home = opened(**SIMILAR)
-    store_issue(home, 31)
+    home.says(issue_analysis(worth_saying=False))
+    older = home.open_issue(31, title="Cart 31", body=LOST)
     assert open_similar(home, missing=["The version"], same_as=QUOTES) == (
         "bug priority-high difficulty-easy component-backend\n"
         "--\n"
@@ -225,6 +226,7 @@ def test_comment_that_names_the_same_issue_asks_for_nothing(opened: OpenHome) ->
         " [#31](https://redirect.github.com/octo/hello/issues/31): Cart 31\n"
         "> `The cart is lost after login.`"
     )
+    assert older.shown() == "bug priority-high difficulty-easy component-backend"
 
 
 @pytest.mark.parametrize(
