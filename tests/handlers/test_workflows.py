@@ -247,6 +247,16 @@ def test_annotations_explain_jobs_without_a_log(home: Home) -> None:
         f"\n> [build](https://github.com/octo/hello/actions/runs/70/job/70101): `Error: {NOT_PAID}`\nAlso in [`docs`](https://github.com/octo/hello/actions/runs/70/job/70102).\n"
         in pull.shown()
     )
+    numbers = re.findall(r"/check-runs/(\d+)/annotations", " ".join(home.client.calls))
+    assert numbers == ["70101", "70102", "70103", "70105"]  # and not of the job with a log
+
+
+def test_annotation_with_code_is_quoted(home: Home) -> None:
+    pull = home.open_pull_request()
+    text = "It failed because it uses `actions/upload-artifact: v3`."
+    home.says(workflow_analysis(where=[], quote=text))
+    home.end_run(job("build", None, steps=[], annotations=[annotation(text)]))
+    assert f"`` Error: {text} ``" in pull.shown()
 
 
 def test_equal_error_of_twelve_shards_is_shown_once_and_jobs_over_the_limit_are_counted(
