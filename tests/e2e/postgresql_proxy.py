@@ -74,10 +74,6 @@ class Proxy:
             self.hangs = False
         self._wake_up.send(b".")
 
-    def resume(self) -> None:
-        """Forward everything again, also what was sent during `hang`."""
-        self.hangs = False
-
     def refuse(self) -> None:
         """Close all connections and the listener."""
         with self._lock:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,8 @@ from hls_handler.sandbox.claude import Asked, text_of
 from tests.e2e.conftest import MakeService, checked_sandbox
 from tests.e2e.service import Service
 from tests.e2e.test_commands import hls
-from tests.engine.test_documents_by_meaning import DOCUMENTS
 from tests.github_fake.server import Sandbox
 from tests.handlers.world import issue_analysis
-from tests.retrieval.fake_embeddings import KEY, FakeEmbeddings
 
 OPENED = recorded.load("issues.opened")
 HERE, THERE = "Codertocat/Hello-World", "Codertocat/Secret-Plans"
@@ -136,16 +133,3 @@ def test_rule_11_documentation_of_a_repository_is_in_no_prompt_of_another_one(
     assert not any(
         word in text for word in ("7000", "eliotrope", THERE) for text in (asked, comment)
     )
-
-
-def test_section_is_found_by_its_meaning_and_shown(
-    make_service: MakeService, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    sandbox.git.commit(HERE, DOCUMENTS)
-    with closing(FakeEmbeddings()) as embeddings:
-        keys = f"embeddings: {{base_url: '{embeddings.url}', api_key: {KEY}, model: words}}"
-        more = f"retrieval: {{qdrant: {{path: {tmp_path}/vectors}}, {keys}}}"
-        asked, _ = ask(
-            start(make_service, tmp_path, more=more), sandbox, HERE, 1, "rotate credentials"
-        )
-    assert DOCUMENTS["secrets.md"] in asked

@@ -14,10 +14,9 @@ import pytest
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import App, Installation
 from tests.e2e.conftest import MakeService
-from tests.e2e.service import SECRET, Service, wait_until
+from tests.e2e.service import Service, wait_until
 from tests.github.test_credentials import ALL, OWNER, REPOSITORY, public_key
 from tests.github_fake.server import Sandbox
-from tests.sandbox.conftest import ask
 from tests.settings.files import app_key
 
 BUG, QUESTION = recorded.load("demo/bug"), recorded.load("demo/question")
@@ -98,68 +97,6 @@ def test_mention_of_the_app_is_answered(
     assert row is not None
     assert (row.state, row.reason) == ("done", "commented")
     assert authors(sandbox, number) == ["Codertocat", "my-hls[bot]"]
-
-
-def test_question_in_the_review_thread_of_a_finding_is_answered_there_with_its_code(
-    make_service: MakeService, sandbox: Sandbox
-) -> None:
-    app, _ = install(sandbox)
-    service = make_app_service(make_service, sandbox, app)
-    number = deliver(service, sandbox, FEATURE, guid="guid-1")
-    reviewed = sandbox.state.conversation(REPOSITORY, number)
-    assert reviewed is not None
-    _, finding = reviewed.review_comments()[0]
-    hook = {
-        "owner": REPOSITORY,
-        "url": f"http://127.0.0.1:{service.port}/webhook",
-        "secret": SECRET,
-    }
-    assert ask(sandbox.page_url, "POST", "/_sandbox/hooks", hook).status == 201
-    before = len(sandbox.requests.all("claude"))
-
-    def reply(body: str) -> list[tuple[str, str]]:
-        """Reply in the thread as a person. Return the authors and the texts of the thread."""
-        thread = {"thread": finding["id"], "author": "mona", "body": body}
-        sent = {"repository": REPOSITORY, "number": number, **thread}
-        assert ask(sandbox.page_url, "POST", "/_sandbox/comments", sent).status == 201
-        service.until_idle()
-        pull = sandbox.state.conversation(REPOSITORY, number)
-        assert pull is not None
-        return [
-            (review.author.login, one["body"])
-            for review, one in pull.review_comments()
-            if one.get("in_reply_to_id") == finding["id"]
-        ]
-
-    assert reply("I will look at it.") == [("mona", "I will look at it.")]
-    *_, asked, answered = reply("@my-hls is the discount taken off before tax is added?")
-    assert (asked[0], answered[0]) == ("mona", "my-hls[bot]")
-    assert "<!-- hls:reply answer-" in answered[1]
-    assert "asked:" not in answered[1]
-    (request,) = sandbox.requests.all("claude")[before:]
-    question = json.dumps(request.body)
-    assert "The question is about a finding of yours" in question
-    for shown in ("I will look at it.", json.dumps(finding["diff_hunk"].split("\n")[-1][1:])[1:-1]):
-        assert shown in question
-    assert len(reply("@my-hls and is the same discount code entered twice?")) == 5
-    assert "asked:" not in str(authors(sandbox, number))
-
-
-def test_question_in_the_review_thread_of_somebody_else_is_ignored(
-    make_service: MakeService, sandbox: Sandbox
-) -> None:
-    app, _ = install(sandbox)
-    service = make_app_service(make_service, sandbox, app)
-    payload = recorded.load("pull_request_review_comment.created").payload
-    payload["comment"] |= {"in_reply_to_id": 1, "body": "@my-hls why is that?"}
-    service.deliver("pull_request_review_comment", json.dumps(payload).encode(), guid="guid-1")
-    service.until_idle()
-    with closing(service.open_store()) as store:
-        row = store.deliveries.find("guid-1")
-    assert row is not None
-    why = "HLS did not open the review thread, and answers only in its own"
-    assert (row.state, row.reason) == ("ignored", why)
-    assert [one for one in sandbox.requests.all("claude") if one.writes] == []
 
 
 def test_app_comments_as_its_bot_until_it_is_suspended(

@@ -108,26 +108,3 @@ def test_cherry_pick_of_a_merged_pull_request_is_computed_in_the_mirror(
     assert (
         sum(request.path.endswith("/messages") for request in sandbox.requests.all("claude")) == 1
     )
-
-
-def test_tests_of_the_mirror_are_chosen(
-    make_service: MakeService, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    service = make_service(
-        mirror=f"directory: {tmp_path}/mirror", more="features: {test_oracle: true}"
-    ).start()
-    payload: dict[str, Any] = copy.deepcopy(dict(OPENED.payload))
-    payload["pull_request"]["head"]["sha"] = sandbox.git.commit(
-        REPOSITORY, {**FILES, "tests/test_tax.py": TAX}
-    )
-    sandbox.state.seed("pull_request", payload, files=CHANGED)
-    sandbox.state.set_permission(REPOSITORY, "mona", "write")
-    text = command(service, sandbox, payload, 80, "/test-oracle")
-    (asked,) = [
-        request.body
-        for request in sandbox.requests.all("claude")
-        if request.path.endswith("/messages")
-    ]
-    assert "tests/test_tax.py</untrusted" in json.dumps(asked)
-    # the sandbox's Claude names no path
-    assert text.startswith("No test to run for this change was found.\n\n***")
