@@ -17,18 +17,13 @@ from hls_handler.cli.terminal import (
 )
 from hls_handler.errors import PromptError
 from hls_handler.prompting.library import read_library
-from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.source_files import find_folders
-from hls_handler.question import Prompt
 from hls_handler.reports.prompt_library import (
-    NO_CALLS,
-    LibraryStats,
+    ListedPrompt,
     Version,
-    format_known_cost,
-    format_triggers,
-    read_library_stats,
+    list_prompts,
+    read_versions,
 )
-from hls_handler.store.calls import PromptStats
 from hls_handler.wording import count, format_usd
 
 
@@ -50,21 +45,20 @@ def list_(as_json: AsJson = False, limit: Limit = None, config: Config = None) -
     except PromptError as exc:
         abort(*exc.problems)
     storage_problem = settings.unset.get("storage.url")
-    stats = None
+    versions = None
     with open_existing_store(settings) as store:
         if store is not None:
-            stats = read_library_stats(store)
-    prompts = [*library.prompts.values()][:limit]
-    known = stats or LibraryStats()
+            versions = read_versions(store)
+    prompts = list_prompts(library, versions or ())
+    listed = prompts[:limit]
     if as_json:
-        documents = [_to_dict(library, one, known.versions(one.id)) for one in prompts]
-        print_json({"prompts": documents})
+        print_json({"prompts": listed})
         return
     if is_terminal():
-        _print_table(library, prompts, known)
+        _print_table(listed, len(prompts), versions or ())
     else:
-        _print_list(library, prompts, stats)
-    if stats is None:
+        _print_list(listed, has_versions=versions is not None)
+    if versions is None:
         reason = storage_problem or "there is no database yet"
         print_line(f"{settings.sources.where('storage.url')}: {reason}, so there are no statistics")
 
@@ -78,91 +72,57 @@ COLUMNS = (
 )
 
 
-def _print_table(library: Library, prompts: Sequence[Prompt], stats: LibraryStats) -> None:
+def _print_table(
+    prompts: Sequence[ListedPrompt], number: int, all_versions: Sequence[Version]
+) -> None:
     rows = []
     for prompt in prompts:
-        for version in stats.versions(prompt.id):
+        for version in prompt.versions:
             below = []
             style: Style = "dim"  # of earlier versions
             if version.id == prompt.id:
                 style = "bold"
-                files = origin(library.sources[prompt.name], shipped.PROMPTS)
-                below = [format_triggers(library, prompt), files.replace(f"{shipped.PROMPTS}/", "")]
-            if version.calls.last_error is not None:
-                below.append(f"last error {_error(version.calls)}")
-            set_ = sum(one.set for one in version.corrections.values())
-            corrected = sum(one.corrected for one in version.corrections.values())
+                below = [prompt.triggers, prompt.origin.replace(f"{shipped.PROMPTS}/", "")]
+            if version.last_error is not None:
+                below.append(f"last error {_error(version)}")
+            corrected = sum(fields.corrected for fields in version.corrections)
+            labels = sum(fields.set for fields in version.corrections)
             rows.append(
                 (
-                    Cell(version.id, style, [*filter(None, below)]),
-                    Cell(f"{version.calls.replies:,}"),
-                    Cell(format_known_cost(version.calls)),
-                    Cell(f"{corrected:,} of {set_:,}"),
+                    Cell(version.id, style, below),
+                    Cell(f"{version.replies:,}"),
+                    Cell(version.cost),
+                    Cell(f"{corrected:,} of {labels:,}"),
                     Cell(f"{sum(version.failures.values()):,}"),
                 )
             )
-    total = f"{len(prompts)} of {count(len(library.prompts), 'prompt')}"
-    replies = count(sum(row.replies for row in stats.rows), "reply")
-    cost = format_usd(sum(row.cost_usd for row in stats.rows))
+    total = f"{len(prompts)} of {count(number, 'prompt')}"
+    replies = count(sum(version.replies for version in all_versions), "reply")
+    cost = format_usd(sum(version.cost_usd for version in all_versions))
     print_table(COLUMNS, rows, f"{total}; {replies} of all versions, {cost}")
 
 
-def _print_list(library: Library, prompts: Sequence[Prompt], stats: LibraryStats | None) -> None:
+def _print_list(prompts: Sequence[ListedPrompt], *, has_versions: bool) -> None:
     for prompt in prompts:
         print_line(prompt.id)
-        print_line(f"  for         {format_triggers(library, prompt)}")
-        print_line(f"  from        {origin(library.sources[prompt.name], shipped.PROMPTS)}")
-        if stats is not None:
-            for version in stats.versions(prompt.id):
-                print_line(f"  {format_version(version)}")
+        print_line(f"  for         {prompt.triggers}")
+        print_line(f"  from        {prompt.origin}")
+        if has_versions:
+            for version in prompt.versions:
+                print_line(f"  {_format_version(version)}")
 
 
-def _to_dict(library: Library, prompt: Prompt, versions: Sequence[Version]) -> dict[str, object]:
-    return {
-        "id": prompt.id,
-        "name": prompt.name,
-        "on": list(prompt.on),
-        "after": list(library.predecessors(prompt.name)),
-        "files": [source.file for source in library.sources[prompt.name].sources],
-        "versions": [
-            {
-                "id": row.prompt_id,
-                "replies": row.replies,
-                "cost_usd": row.cost_usd,
-                "calls_of_unknown_cost": row.calls_of_unknown_cost,
-                "last_error": row.last_error,
-                "last_error_at": row.last_error_at.isoformat() if row.last_error_at else None,
-            }
-            for row in (version.calls for version in versions)
-            if row is not NO_CALLS
-        ],
-        "corrections": [
-            {"id": version.id, "field": field, "set": one.set, "corrected": one.corrected}
-            for version in versions
-            for field, one in version.corrections.items()
-        ],
-    }
+def _format_version(version: Version) -> str:
+    parts = [
+        f"@{version.hash}  {count(version.replies, 'reply')}, {version.cost}",
+        f"corrected {version.corrected}",
+        f"failed calls {version.failed}",
+        f"last error {_error(version)}",
+    ]
+    return "; ".join(parts)
 
 
-def format_version(version: Version) -> str:
-    """Return a line with the number of replies, their cost, the labels that people corrected, and
-    the last error.
-    """
-    calls = version.calls
-    return "; ".join(
-        [
-            (
-                f"@{version.id.partition('@')[2]}  {count(calls.replies, 'reply')},"
-                f" {format_known_cost(calls)}"
-            ),
-            f"corrected {version.corrected()}",
-            f"failed calls {version.failed}",
-            f"last error {_error(calls)}",
-        ]
-    )
-
-
-def _error(row: PromptStats) -> str:
-    if row.last_error is None or row.last_error_at is None:
+def _error(version: Version) -> str:
+    if version.last_error is None or version.last_error_at is None:
         return "none"
-    return f"{row.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {' '.join(row.last_error.split())}"
+    return f"{version.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {' '.join(version.last_error.split())}"

@@ -31,7 +31,7 @@ from hls_handler.engine.health import Health
 from hls_handler.github.api import RateLimit
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
-from hls_handler.reports.prompt_library import read_library_stats
+from hls_handler.reports.prompt_library import read_versions
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.receiver import BODY_TIMEOUT_S
@@ -59,9 +59,9 @@ class Console:
         self._process = secrets.token_hex(4)
         self._ending = threading.Event()  # of the routes in use
         # a condition: one reading at a time for all who wait for it
-        self._stats = cached(
+        self._versions = cached(
             TTLCache(1, MAX_STATS_AGE_S, timer=ports.clock), condition=threading.Condition()
-        )(partial(read_library_stats, ports.store))
+        )(partial(read_versions, ports.store))
         self._metrics = cached(
             TTLCache(1, MAX_METRICS_AGE_S, timer=ports.clock), condition=threading.Condition()
         )(partial(read_metrics, ports.store))
@@ -92,7 +92,7 @@ class Console:
             *DeliveryPages(frame, store).routes(),
             *SentPromptPages(frame, store).routes(),
             *FiguresPages(frame, store, ports.clock).routes(),
-            *PromptPages(frame, store, ports.prompts, self._stats).routes(),
+            *PromptPages(frame, store, ports.prompts, self._versions).routes(),
             *LogPages(
                 frame,
                 ports.log_ring,

@@ -5,26 +5,25 @@ delivery.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler import shipped
 from hls_handler.claude.provider import request_schema
 from hls_handler.console.frame import Frame
 from hls_handler.engine.library import families
 from hls_handler.prompting.library import ReloadingLibrary
-from hls_handler.prompting.prompt import Library, origin
+from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import COMMON
 from hls_handler.prompting.variables import VariableDoc, document_variables
 from hls_handler.reports.prompt_library import (
-    LibraryStats,
+    Version,
+    describe_prompt,
     format_custom_fields,
-    format_known_cost,
-    format_triggers,
     list_labels,
+    list_prompts,
 )
 from hls_handler.storage import Storage
 
@@ -43,12 +42,12 @@ class PromptPages:
         frame: Frame,
         store: Storage,
         prompts: Callable[[], ReloadingLibrary],
-        stats: Callable[[], LibraryStats],
+        versions: Callable[[], Sequence[Version]],
     ) -> None:
         self._frame = frame
         self._store = store
         self._prompts = prompts
-        self._stats = stats
+        self._versions = versions
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -58,18 +57,13 @@ class PromptPages:
 
     def _list(self, request: Request) -> Response:
         reloading = self._prompts()
-        stats = self._stats()
         library = reloading.latest
-        prompts = library.prompts.values()
         return self._frame.render(
             request,
             "prompts.html",
-            rows=[
-                (one, format_triggers(library, one), stats.versions(one.id)[0]) for one in prompts
-            ],
+            prompts=list_prompts(library, self._versions()),
             problem=reloading.reload_error,
             warnings=library.warnings,
-            format_cost=format_known_cost,
         )
 
     def _show(self, request: Request) -> Response:
@@ -79,31 +73,22 @@ class PromptPages:
             return self._frame.message(
                 request, f"There is no prompt {name} in the library.", status=404
             )
-        about = self._describe(library, name)
-        versions = self._stats().versions(library.prompts[name].id)
+        prompt = library.prompts[name]
+        sources = library.sources[name].sources
+        schema = request_schema(prompt.reply_model.model_json_schema())
         return self._frame.render(
             request,
             "prompt.html",
-            about=about,
-            versions=versions[:MAX_VERSIONS],
-            format_cost=format_known_cost,
-            has_more_versions=len(versions) > MAX_VERSIONS,
+            prompt=prompt,
+            listed=describe_prompt(library, prompt, self._versions()),
+            files=[(source, library.references(source)) for source in sources],
+            fields=format_custom_fields(prompt),
+            labels=list_labels(prompt.reply_model),
+            schema=json.dumps(schema, indent=2),
+            variables=_document(library, name),
+            corrected=self._store.corrections.newest_of_prompt(name, most=MAX_CORRECTED),
+            max_versions=MAX_VERSIONS,
         )
-
-    def _describe(self, library: Library, name: str) -> Mapping[str, object]:
-        prompt = library.prompts[name]
-        sources = library.sources[name]
-        return {
-            "prompt": prompt,
-            "triggers": format_triggers(library, prompt),
-            "origin": origin(sources, shipped.PROMPTS),
-            "files": [(one, library.references(one)) for one in sources.sources],
-            "fields": format_custom_fields(prompt),
-            "labels": list(list_labels(prompt.reply_model)),
-            "schema": json.dumps(request_schema(prompt.reply_model.model_json_schema()), indent=2),
-            "variables": _document(library, name),
-            "corrected": self._store.corrections.newest_of_prompt(name, most=MAX_CORRECTED),
-        }
 
 
 def prompt_name(request: Request) -> str:

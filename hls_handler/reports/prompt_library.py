@@ -1,119 +1,171 @@
-"""Describes the prompts of a library: their fields and labels, and the figures of each version."""
+"""The answer about the prompts of a library, which the pages and `hls prompts list` show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
 
+from hls_handler import shipped
 from hls_handler.analysis import REPLY_TYPES, ReplyFields, list_possible_labels
-from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.variables import describe_type
 from hls_handler.question import Prompt
+from hls_handler.reports.documents import fill
 from hls_handler.storage import Storage
 from hls_handler.store.calls import PromptStats
-from hls_handler.store.corrections import FieldFeedback, feedback_in
+from hls_handler.store.corrections import feedback_in
 from hls_handler.store.numbers import sum_labels
 from hls_handler.untrusted.placeholders import public_hints
 from hls_handler.wording import count, format_usd
 
-NO_CALLS = PromptStats("", 0, 0.0, 0, None, None)
 
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Labels that a version of a prompt set for a field, and those of them that people changed."""
 
-def format_custom_fields(prompt: Prompt) -> list[str]:
-    """Return "component: one of payments, search, none" for each reply field that the prompt adds
-    or changes.
-    """
-    shipped = public_hints(REPLY_TYPES[prompt.reply])
-    hints = public_hints(prompt.reply_model).items()
-    return [f"{name}: {describe_type(hint)}" for name, hint in hints if shipped.get(name) != hint]
+    id: str  # of the version
+    field: str
+    set: int
+    corrected: int
 
-
-def list_labels(model: type[ReplyFields]) -> Iterator[tuple[str, str]]:
-    for name, rule in model.label_rules.items():
-        yield name, ", ".join(list_possible_labels(rule, model.model_fields[name].annotation))
-
-
-def format_triggers(library: Library, prompt: Prompt) -> str:
-    """Return "issues.opened, after issues/triage"."""
-    predecessors = [f"after {name}" for name in library.predecessors(prompt.name)]
-    return ", ".join([*prompt.on, *predecessors]) or "no event of its own"
-
-
-def _is_version_of(prompt_id: str, other_id: str) -> bool:
-    return prompt_id.partition("@")[0] == other_id.partition("@")[0]
-
-
-def format_known_cost(row: PromptStats) -> str:
-    """Return "$0.00060", or "unknown for 2 calls", or both."""
-    unknown = row.calls_of_unknown_cost
-    if not unknown:
-        return format_usd(row.cost_usd)
-    sentence = f"unknown for {count(unknown, 'call')}"
-    if row.cost_usd:
-        return f"{format_usd(row.cost_usd)}, and {sentence}"
-    return sentence
-
-
-def _format_share(feedback: FieldFeedback) -> str:
-    """Return "6 of 40 labels, 15%" if people changed 6 of the 40 labels that a field set."""
-    sentence = f"{feedback.corrected} of {count(feedback.set, 'label')}"
-    if feedback.set:
-        return f"{sentence}, {feedback.share:.0%}"
-    return sentence
+    def __str__(self) -> str:
+        """Return "priority: 6 of 40 labels, 15%"."""
+        sentence = f"{self.field}: {self.corrected} of {count(self.set, 'label')}"
+        if self.set:
+            return f"{sentence}, {self.corrected / self.set:.0%}"
+        return sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
+    """What a version of a prompt produced and cost."""
+
     id: str
-    calls: PromptStats
-    failures: Mapping[str, int]  # outcome ("invalid") -> number of stored calls that ended so
-    corrections: Mapping[str, FieldFeedback]  # by field of the reply
+    replies: int = 0
+    cost_usd: float = 0.0
+    calls_of_unknown_cost: int = 0
+    last_error: str | None = None
+    last_error_at: datetime | None = None
+    # outcome ("invalid") -> number of stored calls that ended so
+    failures: Mapping[str, int] = field(default_factory=dict)
+    corrections: Sequence[Correction] = ()
+
+    @property
+    def name(self) -> str:
+        return self.id.partition("@")[0]
+
+    @property
+    def hash(self) -> str:
+        return self.id.partition("@")[2]
+
+    @property
+    def cost(self) -> str:
+        """Return "$0.00060", or "unknown for 2 calls", or both."""
+        unknown = self.calls_of_unknown_cost
+        if not unknown:
+            return format_usd(self.cost_usd)
+        sentence = f"unknown for {count(unknown, 'call')}"
+        if self.cost_usd:
+            return f"{format_usd(self.cost_usd)}, and {sentence}"
+        return sentence
 
     @property
     def failed(self) -> str:
         failures = [f"{number} {outcome}" for outcome, number in sorted(self.failures.items())]
         return ", ".join(failures) or "none"
 
+    @property
     def corrected(self) -> str:
-        """Return "priority: 6 of 40 labels, 15%; kind: ..."."""
-        shares = [
-            f"{name}: {_format_share(feedback)}" for name, feedback in self.corrections.items()
-        ]
-        return "; ".join(shares) or "none"
+        return "; ".join(map(str, self.corrections)) or "none"
 
 
 @dataclass(frozen=True, slots=True)
-class LibraryStats:
-    rows: Sequence[PromptStats] = ()
-    # prompt id -> outcome -> number of calls
-    failures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    # prompt id -> field of the reply
-    feedback: Mapping[str, Mapping[str, FieldFeedback]] = field(default_factory=dict)
+class ListedPrompt:
+    """A prompt with the version in use first, then the earlier ones, most replies first."""
 
-    def versions(self, prompt_id: str) -> list[Version]:
-        """Return the version `prompt_id`, then all earlier versions that were used, the one with
-        most replies first.
-        """
-        by_id = {
-            row.prompt_id: row for row in self.rows if _is_version_of(prompt_id, row.prompt_id)
-        }
-        corrected = {other_id for other_id in self.feedback if _is_version_of(prompt_id, other_id)}
-        others = (by_id.keys() | corrected) - {prompt_id}
-        earlier = sorted(
-            others, key=lambda other_id: (-by_id.get(other_id, NO_CALLS).replies, other_id)
-        )
-        return [
-            Version(
-                other_id,
-                by_id.get(other_id, NO_CALLS),
-                self.failures.get(other_id, {}),
-                self.feedback.get(other_id, {}),
-            )
-            for other_id in (prompt_id, *earlier)
+    id: str
+    name: str
+    on: Sequence[str]
+    after: Sequence[str]
+    files: Sequence[str]
+    origin: str
+    versions: Sequence[Version]
+    corrections: Sequence[Correction]  # of all versions
+
+    @property
+    def triggers(self) -> str:
+        """Return "issues.opened, after issues/triage"."""
+        names = [*self.on, *(f"after {name}" for name in self.after)]
+        return ", ".join(names) or "no event of its own"
+
+
+def read_versions(store: Storage) -> Sequence[Version]:
+    """Return all versions of prompts that were used. Blocks."""
+    rows = {row.prompt_id: row for row in store.calls.prompt_stats()}
+    failures = store.calls.failures()
+    feedback = feedback_in(sum_labels(store.statistics.totals()))
+    versions = []
+    for prompt_id in sorted(rows.keys() | feedback.keys()):
+        corrections = [
+            fill(Correction, labels, id=prompt_id, field=name)
+            for name, labels in feedback.get(prompt_id, {}).items()
         ]
+        version = fill(
+            Version,
+            rows.get(prompt_id, PromptStats(prompt_id)),
+            id=prompt_id,
+            failures=failures.get(prompt_id, {}),
+            corrections=corrections,
+        )
+        versions.append(version)
+    return versions
 
 
-def read_library_stats(store: Storage) -> LibraryStats:
-    """Return the statistics of all prompts. Blocks."""
-    totals = sum_labels(store.statistics.totals())
-    return LibraryStats(store.calls.prompt_stats(), store.calls.failures(), feedback_in(totals))
+def list_prompts(library: Library, versions: Sequence[Version]) -> Sequence[ListedPrompt]:
+    return [describe_prompt(library, prompt, versions) for prompt in library.prompts.values()]
+
+
+def describe_prompt(library: Library, prompt: Prompt, versions: Sequence[Version]) -> ListedPrompt:
+    sources = library.sources[prompt.name]
+    own_versions = list_versions(prompt.id, versions)
+    return fill(
+        ListedPrompt,
+        prompt,
+        after=library.predecessors(prompt.name),
+        files=[source.file for source in sources.sources],
+        origin=origin(sources, shipped.PROMPTS),
+        versions=own_versions,
+        corrections=[*chain.from_iterable(version.corrections for version in own_versions)],
+    )
+
+
+def list_versions(prompt_id: str, versions: Sequence[Version]) -> Sequence[Version]:
+    """Return the version `prompt_id`, then the earlier ones that were used, the one with most
+    replies first.
+    """
+    current = Version(prompt_id)
+    earlier = []
+    for version in versions:
+        if version.id == prompt_id:
+            current = version
+        elif version.name == current.name:
+            earlier.append(version)
+    return [current, *sorted(earlier, key=lambda version: -version.replies)]
+
+
+def format_custom_fields(prompt: Prompt) -> list[str]:
+    """Return "component: one of payments, search, none" for each reply field that the prompt adds
+    or changes.
+    """
+    shipped_hints = public_hints(REPLY_TYPES[prompt.reply])
+    hints = public_hints(prompt.reply_model).items()
+    return [
+        f"{name}: {describe_type(hint)}" for name, hint in hints if shipped_hints.get(name) != hint
+    ]
+
+
+def list_labels(model: type[ReplyFields]) -> Iterator[tuple[str, str]]:
+    for name, rule in model.label_rules.items():
+        yield name, ", ".join(list_possible_labels(rule, model.model_fields[name].annotation))

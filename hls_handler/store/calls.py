@@ -235,13 +235,13 @@ class PromptStats:
     """Totals of all calls by one version of a prompt."""
 
     prompt_id: str  # "issues/analyze@3f9c2a"
-    replies: int  # number of valid replies
-    cost_usd: float  # of the calls whose cost is known, and the upper estimate of unfinished calls
-    calls_of_unknown_cost: (
-        int  # no known price; calls that Claude rejected or did not get cost nothing
-    )
-    last_error: str | None
-    last_error_at: datetime | None
+    replies: int = 0  # number of valid replies
+    # of the calls whose cost is known, and the upper estimate of unfinished calls
+    cost_usd: float = 0.0
+    # no known price; calls that Claude rejected or did not get cost nothing
+    calls_of_unknown_cost: int = 0
+    last_error: str | None = None
+    last_error_at: datetime | None = None
 
 
 def add_up_stats(rows: Sequence[PromptStats], prompt_id: str = "") -> PromptStats:

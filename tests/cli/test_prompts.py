@@ -10,9 +10,8 @@ import pytest
 
 from hls_handler.analysis import Usage
 from hls_handler.deliveries import Lease
-from hls_handler.reports.prompt_library import LibraryStats
+from hls_handler.reports.prompt_library import Correction, Version, list_versions
 from hls_handler.storage import Storage
-from hls_handler.store.corrections import FieldFeedback
 from tests.cli.conftest import SETTINGS, Hls
 from tests.prompting.samples import write
 from tests.queue.builders import begin, start_call
@@ -92,19 +91,17 @@ def test_list_shows_a_line_for_each_version(prompts: Hls, store: Storage) -> Non
 
 
 def test_corrected_labels_are_shown_by_field() -> None:
-    feedback = {
-        "issues/analyze@000000": {"priority": FieldFeedback(10, 5)},
-        "issues/analyze@aaaaaa": {
-            "priority": FieldFeedback(40, 6),
-            "component": FieldFeedback(1, 1),
-        },
-        "issues/other@aaaaaa": {"priority": FieldFeedback(1, 1)},
-    }
-    versions = LibraryStats(feedback=feedback).versions("issues/analyze@aaaaaa")
-    assert [(one.id[-6:], one.corrected()) for one in versions] == [
-        ("aaaaaa", "priority: 6 of 40 labels, 15%; component: 1 of 1 label, 100%"),
-        ("000000", "priority: 5 of 10 labels, 50%"),
+    priority = Correction("issues/analyze@aaaaaa", "priority", 40, 6)
+    component = Correction("issues/analyze@aaaaaa", "component", 1, 1)
+    used = [
+        Version("issues/analyze@000000", replies=1),
+        Version("issues/analyze@111111", replies=2),
+        Version("issues/analyze@aaaaaa", corrections=[priority, component]),
+        Version("issues/other@aaaaaa", replies=9),
     ]
+    versions = list_versions("issues/analyze@aaaaaa", used)
+    assert [version.hash for version in versions] == ["aaaaaa", "111111", "000000"]
+    assert versions[0].corrected == "priority: 6 of 40 labels, 15%; component: 1 of 1 label, 100%"
 
 
 def test_list_names_the_line_of_a_broken_prompt(prompts: Hls, tmp_path: Path) -> None:
