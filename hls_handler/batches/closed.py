@@ -33,7 +33,7 @@ from hls_handler.batches.preview import (
     make_preview,
 )
 from hls_handler.batches.prompts import render_question
-from hls_handler.batches.shares import Share, conclude
+from hls_handler.batches.shares import Conclusion, Share, conclude, make_share
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.asking import prompt_limits
 from hls_handler.engine.batches import (
@@ -155,47 +155,25 @@ def _has_common_answers(groups: Sequence[Sequence[Group]], issue: PastIssue) -> 
 
 
 def describe_size(issues: int) -> str:
-    return f"{count(issues, 'issue')}: 80% right would mean {Share(round(0.8 * issues), issues)}"
+    share = make_share(round(0.8 * issues), issues)
+    return f"{count(issues, 'issue')}: 80% right would mean {share}"
+
+
+Answers = Mapping[int, Mapping[str, Answer]]
+"""The answers of a prompt by issue, and by group; those of a failed question give no label."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptResult:
-    """The answers of a prompt by issue, and by group; those of a failed question give no label."""
-
     title: str
-    answers: Mapping[int, Mapping[str, Answer]]
+    right: Share  # issues of which all compared labels are right
+    labels: Mapping[str, Share]  # of the issues on which people left a label, those that got it
     failed: Mapping[str, int]  # issues without a usable reply, by reason
     cost_usd: float
 
-    def count_right(self) -> Share:
-        """Count the issues of which all compared labels are right."""
-        right = [_is_right(answers) for answers in self.answers.values()]
-        return Share(sum(right), len(right))
-
-    def count_by_label(self) -> Mapping[str, Share]:
-        """Count for each label the issues on which people left it, and those that got it."""
-        right: Counter[str] = Counter()
-        of: Counter[str] = Counter()
-        for answers in self.answers.values():
-            for answer in answers.values():
-                if answer.true_label is not None:
-                    of[answer.true_label] += 1
-                    right[answer.true_label] += answer.is_right
-        return {label: Share(right[label], of[label]) for label in sorted(of)}
-
-    def to_dict(self) -> dict[str, object]:
-        labels = self.count_by_label()
-        return {
-            "title": self.title,
-            "right": self.count_right().to_dict(),
-            "labels": {label: share.to_dict() for label, share in labels.items()},
-            "failed": dict(self.failed),
-            "cost_usd": self.cost_usd,
-        }
-
     def describe(self) -> Iterator[str]:
-        yield f"prompt      {self.title}: right {self.count_right()}, {format_usd(self.cost_usd)}"
-        for label, share in self.count_by_label().items():
+        yield f"prompt      {self.title}: right {self.right}, {format_usd(self.cost_usd)}"
+        for label, share in self.labels.items():
             yield f"  {label:<20} {share}"
         for reason, number in self.failed.items():
             yield f"failed      {count(number, 'issue')}: {reason}"
@@ -205,43 +183,56 @@ def _is_right(answers: Mapping[str, Answer]) -> bool:
     return all(answer.is_right for answer in answers.values())
 
 
+def _count_by_label(answers: Answers) -> Mapping[str, Share]:
+    right: Counter[str] = Counter()
+    of: Counter[str] = Counter()
+    for of_issue in answers.values():
+        for answer in of_issue.values():
+            if answer.true_label is not None:
+                of[answer.true_label] += 1
+                right[answer.true_label] += answer.is_right
+    return {label: make_share(right[label], of[label]) for label in sorted(of)}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Issues that the draft fixed and broke."""
+
+    conclusion: Conclusion
+    fixed: int
+    broken: int
+    same: int
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     prompts: Sequence[PromptResult]  # the one in use, and the draft
-    is_complete: bool
-
-    def compare(self) -> dict[str, object] | None:
-        """Return what the draft fixed and broke; None without a draft."""
-        if len(self.prompts) == 1:
-            return None
-        current, draft = (prompt.answers for prompt in self.prompts)
-        fixed = broken = same = 0
-        for number in current.keys() & draft.keys():
-            common = current[number].keys() & draft[number].keys()
-            was_right = all(current[number][group].is_right for group in common)
-            is_right = all(draft[number][group].is_right for group in common)
-            fixed += is_right and not was_right
-            broken += was_right and not is_right
-            same += was_right == is_right
-        conclusion = "not decided"
-        if self.is_complete:
-            conclusion = conclude(fixed, broken)
-        return {"conclusion": conclusion, "fixed": fixed, "broken": broken, "same": same}
-
-    def to_dict(self) -> dict[str, object]:
-        prompts = [prompt.to_dict() for prompt in self.prompts]
-        return {"prompts": prompts, "comparison": self.compare()}
+    comparison: Comparison | None  # None without a draft
 
     def describe(self) -> Iterator[str]:
         for prompt in self.prompts:
             yield from prompt.describe()
-        comparison = self.compare()
-        if comparison is not None:
+        draft = self.comparison
+        if draft is not None:
             yield (
-                "draft       {conclusion}: fixed {fixed}, broke {broken}, same {same}".format(
-                    **comparison
-                )
+                f"draft       {draft.conclusion}: fixed {draft.fixed}, broke {draft.broken},"
+                f" same {draft.same}"
             )
+
+
+def _compare(current: Answers, draft: Answers, *, is_complete: bool) -> Comparison:
+    fixed = broken = same = 0
+    for number in current.keys() & draft.keys():
+        common = current[number].keys() & draft[number].keys()
+        was_right = all(current[number][group].is_right for group in common)
+        is_right = all(draft[number][group].is_right for group in common)
+        fixed += is_right and not was_right
+        broken += was_right and not is_right
+        same += was_right == is_right
+    conclusion: Conclusion = "not decided"
+    if is_complete:
+        conclusion = conclude(fixed, broken)
+    return Comparison(conclusion, fixed, broken, same)
 
 
 def load_result(store: Storage, progress: Progress) -> Result:
@@ -250,10 +241,9 @@ def load_result(store: Storage, progress: Progress) -> Result:
     plan = _PLAN.validate_python({name: batch.plan[name] for name in ClosedPlan.__annotations__})
     replies = store.replies.of_batch(batch.id)
     sums = store.batches.sum_calls(batch.id)
-    prompts = load_prompts(batch.plan)
     results: list[PromptResult] = []
-    is_complete = True
-    for index, batch_prompt in enumerate(prompts):
+    all_answers: list[Answers] = []
+    for index, batch_prompt in enumerate(load_prompts(batch.plan)):
         prompt = batch_prompt.restore().prompts[batch_prompt.name]
         answers: dict[int, Mapping[str, Answer]] = {}
         failed: Counter[str] = Counter()
@@ -263,7 +253,6 @@ def load_result(store: Storage, progress: Progress) -> Result:
                 continue
             cost += sums.get(delivery.guid, SummedCalls()).cost_usd
             if not delivery.has_result:
-                is_complete = False
                 continue
             reply = _decode(prompt, replies.get(delivery.guid))
             if reply is None:
@@ -271,9 +260,21 @@ def load_result(store: Storage, progress: Progress) -> Result:
             answers[delivery.number] = list_answers(
                 plan.groups[index], plan.issues[delivery.number], reply, plan.min_confidence
             )
-        # a cost is a number of millionths; the sum must not depend on the order
-        results.append(PromptResult(batch_prompt.title, answers, failed, round(cost, 6)))
-    return Result(results, is_complete)
+        all_answers.append(answers)
+        result = PromptResult(
+            title=batch_prompt.title,
+            right=make_share(sum(map(_is_right, answers.values())), len(answers)),
+            labels=_count_by_label(answers),
+            failed=dict(failed),
+            # a cost is a number of millionths; the sum must not depend on the order
+            cost_usd=round(cost, 6),
+        )
+        results.append(result)
+    comparison = None
+    if len(results) > 1:
+        is_complete = all(delivery.has_result for delivery in progress.deliveries)
+        comparison = _compare(*all_answers, is_complete=is_complete)
+    return Result(results, comparison)
 
 
 def _decode(prompt: Prompt, stored: StoredReply | None) -> ReplyFields | None:

@@ -138,27 +138,10 @@ class ComparedReply:
 class Result:
     title: str  # of the prompt
     replies: Sequence[ComparedReply]
+    different: int  # of the replies
     failed: Mapping[str, int]  # deliveries without a usable reply, by reason
     cost_usd: float
     posted_usd: float
-
-    @property
-    def different(self) -> int:
-        return sum(bool(reply.diff) for reply in self.replies)
-
-    def to_dict(self) -> dict[str, object]:
-        replies = [
-            {"subject": reply.subject, "posted": reply.posted, "new": reply.new}
-            for reply in self.replies
-        ]
-        return {
-            "title": self.title,
-            "replies": replies,
-            "different": self.different,
-            "failed": dict(self.failed),
-            "cost_usd": self.cost_usd,
-            "posted_usd": self.posted_usd,
-        }
 
     def describe(self) -> Iterator[str]:
         yield (
@@ -197,7 +180,8 @@ def load_result(store: Storage, progress: Progress) -> Result:
         before = _format_replies(store, guid, prompt.name)
         after = _format_replies(store, delivery.guid, prompt.name)
         replies.append(ComparedReply(_name_subject(delivery), before, after))
-    return Result(prompt.title, replies, failed, progress.cost_usd, posted_usd)
+    different = sum(reply.posted != reply.new for reply in replies)
+    return Result(prompt.title, replies, different, dict(failed), progress.cost_usd, posted_usd)
 
 
 def _name_subject(delivery: BatchDelivery) -> str:

@@ -17,8 +17,6 @@ class Result(Protocol):
         """Yield lines for people."""
         ...
 
-    def to_dict(self) -> dict[str, object]: ...
-
 
 def load_result(store: Storage, progress: Progress) -> Result:
     if progress.batch.kind == "triage":

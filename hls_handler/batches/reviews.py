@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from hls_handler.batches.first_text import FirstIssue, find_first_issue, make_delivery
 from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
@@ -88,37 +88,19 @@ class Review:
 @dataclass(frozen=True, slots=True)
 class Result:
     title: str  # of the prompt
+    findings: int
+    changed: int  # findings whose line was changed later
+    unknown: int  # findings of which that is not known
     reviews: Sequence[Review]
     failed: Mapping[str, int]  # pull requests without a usable reply, by reason
     cost_usd: float
 
-    def count_findings(self) -> Mapping[str, int]:
-        """Count the findings, those whose line was changed later, and those of which it is not
-        known.
-        """
-        changes = [finding.is_changed for review in self.reviews for finding in review.findings]
-        return {
-            "findings": len(changes),
-            "changed": changes.count(True),
-            "unknown": changes.count(None),
-        }
-
-    def to_dict(self) -> dict[str, object]:
-        return {
-            "title": self.title,
-            **self.count_findings(),
-            "reviews": [asdict(review) for review in self.reviews],
-            "failed": dict(self.failed),
-            "cost_usd": self.cost_usd,
-        }
-
     def describe(self) -> Iterator[str]:
-        counts = self.count_findings()
         yield (
             f"prompt      {self.title}: {count(len(self.reviews), 'review')},"
-            f" {count(counts['findings'], 'finding')}, {format_usd(self.cost_usd)}"
+            f" {count(self.findings, 'finding')}, {format_usd(self.cost_usd)}"
         )
-        yield f"changed     later: {counts['changed']}; not known: {counts['unknown']}"
+        yield f"changed     later: {self.changed}; not known: {self.unknown}"
         for reason, number in self.failed.items():
             yield f"failed      {number}: {reason}"
         for review in self.reviews:
@@ -140,4 +122,13 @@ def load_result(store: Storage, progress: Progress) -> Result:
             reviews.append(Review(delivery.number, delivery.title or "", findings, calls))
         elif delivery.has_result:
             failed[delivery.reason or ""] += 1
-    return Result(prompt.title, reviews, failed, progress.cost_usd)
+    changes = [finding.is_changed for review in reviews for finding in review.findings]
+    return Result(
+        title=prompt.title,
+        findings=len(changes),
+        changed=changes.count(True),
+        unknown=changes.count(None),
+        reviews=reviews,
+        failed=dict(failed),
+        cost_usd=progress.cost_usd,
+    )

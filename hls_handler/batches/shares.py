@@ -23,26 +23,25 @@ class Share:
 
     part: int
     of: int
+    low: float = 0.0
+    high: float = 1.0
 
     def __str__(self) -> str:
         """Return "82% (76% to 88%) of 200", or "none"."""
         if not self.of:
             return "none"
-        low = self._end(-1)
-        high = self._end(1)
-        return f"{self.part / self.of:.0%} ({low:.0%} to {high:.0%}) of {self.of:,}"
+        interval = f"{self.low:.0%} to {self.high:.0%}"
+        return f"{self.part / self.of:.0%} ({interval}) of {self.of:,}"
 
-    def _end(self, side: int) -> float:
-        share = self.part / self.of
-        spread = sqrt(share * (1 - share) / self.of + Z**2 / (4 * self.of**2))
-        end = (share + Z**2 / (2 * self.of) + side * Z * spread) / (1 + Z**2 / self.of)
-        return min(max(end, 0.0), 1.0)
 
-    def to_dict(self) -> dict[str, float]:
-        document: dict[str, float] = {"part": self.part, "of": self.of}
-        if self.of:
-            document |= {"low": self._end(-1), "high": self._end(1)}
-        return document
+def make_share(part: int, of: int) -> Share:
+    if not of:
+        return Share(part, of)
+    share = part / of
+    spread = Z * sqrt(share * (1 - share) / of + Z**2 / (4 * of**2))
+    centre = share + Z**2 / (2 * of)
+    scale = 1 + Z**2 / of
+    return Share(part, of, max((centre - spread) / scale, 0.0), min((centre + spread) / scale, 1.0))
 
 
 def conclude(fixed: int, broken: int) -> Conclusion:

@@ -194,28 +194,23 @@ def _make_undo(batch: Batch, delivery: BatchDelivery) -> NewDelivery:
 class Result:
     """The ends of the deliveries of a triage, or of its undo."""
 
-    deliveries: Sequence[BatchDelivery]
+    issues: Sequence[BatchDelivery]
+    ends: Mapping[str, int]
     is_undo: bool
 
-    def count_ends(self) -> Mapping[str, int]:
-        """Count by state, and ignored ones by their reason."""
-        return Counter(delivery.reason_kind or delivery.state for delivery in self.deliveries)
-
-    def to_dict(self) -> dict[str, object]:
-        issues = [
-            {"number": delivery.number, "state": delivery.state, "reason": delivery.reason}
-            for delivery in self.deliveries
-        ]
-        return {"ends": dict(self.count_ends()), "issues": issues}
-
     def describe(self) -> Iterator[str]:
-        for delivery in self.deliveries:
+        for delivery in self.issues:
             reason = delivery.reason or "waits"
             if self.is_undo or delivery.state != "done":
                 yield f"#{delivery.number:<6} {delivery.state}: {reason}"
-        ends = [f"{number} {end}" for end, number in self.count_ends().items()]
+        ends = [f"{number} {end}" for end, number in self.ends.items()]
         yield f"issues      {', '.join(ends)}"
 
 
 def load_result(progress: Progress) -> Result:
-    return Result(progress.shown, bool(progress.undo))
+    return Result(progress.shown, count_ends(progress.shown), bool(progress.undo))
+
+
+def count_ends(deliveries: Sequence[BatchDelivery]) -> Mapping[str, int]:
+    """Count by state, and ignored ones by their reason."""
+    return dict(Counter(delivery.reason_kind or delivery.state for delivery in deliveries))

@@ -468,7 +468,7 @@ def _print_result(store: Storage, batch: Batch, *, as_json: bool) -> None:
     progress = store.batches.load_progress(batch)
     result = load_result(store, progress)
     if as_json:
-        print_json({**to_document(progress), "result": result.to_dict()})
+        print_json({**to_document(progress), "result": result})
         return
     print_line(describe_progress(progress))
     if progress.budget_problem:

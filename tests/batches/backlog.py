@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hls_handler.batches.preview import Preview, read_target
-from hls_handler.batches.triage import Result, plan, undo
+from hls_handler.batches.triage import plan, undo
 from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.store.batches import Batch, BatchDelivery, Progress
+from hls_handler.store.batches import Batch, Progress
 from tests.handlers.conversation import REPOSITORY, Home, Talk, person
 from tests.handlers.world import HLS
 
@@ -86,7 +85,3 @@ class Backlog:
 
 def list_chosen(preview: Preview) -> list[int | None]:
     return [subject.number for subject in preview.subjects]
-
-
-def count_ends(deliveries: Sequence[BatchDelivery]) -> Mapping[str, int]:
-    return Result(deliveries, is_undo=False).count_ends()

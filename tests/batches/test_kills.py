@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from hls_handler.batches.triage import undo
+from hls_handler.batches.triage import count_ends, undo
 from hls_handler.store.batches import Batch
-from tests.batches.backlog import BY, Backlog, count_ends
+from tests.batches.backlog import BY, Backlog
 from tests.engine.world import BUG, open_world
 from tests.github_fake.reader import LocalTransport
 from tests.handlers.conversation import Talk, open_home

@@ -12,6 +12,7 @@ from hls_handler.batches import past
 from hls_handler.batches.preview import CannotPlan, Preview
 from hls_handler.batches.results import load_result
 from hls_handler.engine.batches import BatchPrompt
+from hls_handler.reports.documents import to_json
 from hls_handler.store.batches import Batch
 from tests.engine.claude import FakeClaude
 from tests.engine.world import BUG, GUID, World, library, open_world
@@ -83,7 +84,7 @@ def test_posted_cost_has_no_calls_of_other_prompts(world: World) -> None:
 def test_credentials_in_a_reply_are_redacted(world: World) -> None:
     leaking = BUG.model_copy(update={"recommended_response": f"Use ghp_{'a1B2' * 9}."})
     world.claude = FakeClaude([leaking])
-    assert "ghp_a1B2" not in str(run(world).to_dict())
+    assert "ghp_a1B2" not in to_json(run(world))
 
 
 def test_tries_are_no_deliveries_that_a_prompt_is_tried_on(world: World) -> None:

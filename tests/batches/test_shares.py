@@ -6,16 +6,16 @@ import random
 
 import pytest
 
-from hls_handler.batches.shares import Share, conclude
+from hls_handler.batches.shares import conclude, make_share
 
 RUNS = 1000
 PLANNED = 200
 
 
 def test_share_is_shown_with_its_interval() -> None:
-    assert str(Share(164, 200)) == "82% (76% to 87%) of 200"
-    assert str(Share(0, 20)) == "0% (0% to 16%) of 20"
-    assert str(Share(0, 0)) == "none"
+    assert str(make_share(164, 200)) == "82% (76% to 87%) of 200"
+    assert str(make_share(0, 20)) == "0% (0% to 16%) of 20"
+    assert str(make_share(0, 0)) == "none"
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.batches.preview import CannotPlan
+from hls_handler.batches.triage import count_ends
 from hls_handler.sandbox.objects import Account
 from hls_handler.settings.sections import Repository
-from tests.batches.backlog import BY, Backlog, count_ends, list_chosen
+from tests.batches.backlog import BY, Backlog, list_chosen
 from tests.conftest import Acts
 from tests.handlers.conversation import REPOSITORY, Talk, person
 
