@@ -139,6 +139,11 @@ class WebSetup:
     def app(self) -> Starlette:
         return self.web().app
 
+    def deliver(self, body: bytes | None = None, **given: Any) -> Response:
+        """Send a valid webhook, by default of an opened issue; `given` as for `headers`."""
+        sent = payload() if body is None else body
+        return ask(self.app(), headers=headers(sent, **given), chunks=[sent])
+
     def web(self) -> WebApplication:
         table = RepositoryTable(self.settings)
 

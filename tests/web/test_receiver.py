@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -27,6 +28,7 @@ from tests.web.fakes import (
     settings,
 )
 
+BODY = payload()
 NOT_VERIFIED = "the request could not be verified: check the webhook's secret"
 IDS = {"request_id": "request-0815", "delivery": GUID}
 WITH_ID = {"x_request_id": "request-0815"}
@@ -41,27 +43,18 @@ def setup() -> WebSetup:
 def test_author_of_the_issue_is_stored_only_if_settings_say_so(
     is_stored: bool, author: str | None
 ) -> None:
-    setup, body = (
-        WebSetup(settings(metrics={"authors": is_stored})),
-        payload(sender={"login": "hubot"}),
-    )
-    ask(setup.app(), headers=headers(body), chunks=[body])
+    setup = WebSetup(settings(metrics={"authors": is_stored}))
+    setup.deliver(payload(sender={"login": "hubot"}))
     assert (setup.store.deliveries[0].author, setup.store.deliveries[0].sender) == (author, "hubot")
 
 
 def test_a_form_is_verified_as_sent_and_stored_as_json(setup: WebSetup) -> None:
     body = payload(title="1 + 1 & ü")
     form = urlencode({"payload": body.decode()}).encode()
-    response = ask(
-        setup.app(),
-        headers=headers(form, content_type="application/x-www-form-urlencoded"),
-        chunks=[form],
-    )
-    assert response.status == 202
+    assert setup.deliver(form, content_type="application/x-www-form-urlencoded").status == 202
     assert setup.store.deliveries[0].body == body
 
 
-BODY = payload()
 LARGE = payload(filler="x" * 2000)
 
 
@@ -97,13 +90,7 @@ def test_rule_4_invalid_requests_get_one_sentence_and_store_nothing(
 
 
 def test_rule_2_a_ping_with_the_secret_of_another_repository_is_rejected(setup: WebSetup) -> None:
-    body = payload()
-    assert (
-        ask(
-            setup.app(), headers=headers(body, event="ping", secret=OWN_SECRET), chunks=[body]
-        ).status
-        == 401
-    )
+    assert setup.deliver(event="ping", secret=OWN_SECRET).status == 401
     assert setup.store.pongs == 0
 
 
@@ -112,7 +99,7 @@ def test_rule_2_an_invalid_repository_name_matches_no_repository() -> None:
         settings(repositories=[{"name": "evil/*", "webhook_secret": OWN_SECRET}, {"name": "*/*"}])
     )
     body = payload(repository={"id": 2, "full_name": "evil/../owner/repo"})
-    response = ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body])
+    response = setup.deliver(body, secret=OWN_SECRET)
     assert (response.status, setup.store.deliveries) == (400, [])
     assert response.json == {
         "detail": "invalid payload: repository.full_name must have the form owner/repo"
@@ -120,23 +107,25 @@ def test_rule_2_an_invalid_repository_name_matches_no_repository() -> None:
 
 
 def test_rule_3_the_connection_is_closed_when_the_body_was_not_read(setup: WebSetup) -> None:
-    body = payload()
-    unread = ask(setup.app(), headers=headers(body, content_type="text/plain"), chunks=[body])
-    assert unread.headers["connection"] == "close"
-    read = ask(setup.app(), headers=headers(body, secret="somebody-elses-secret"), chunks=[body])
-    assert "connection" not in read.headers
+    assert setup.deliver(content_type="text/plain").headers["connection"] == "close"
+    assert "connection" not in setup.deliver(secret="somebody-elses-secret").headers
 
 
-def unsigned(body: bytes, **replaced: str | None) -> Headers:
-    """Return the headers of a valid request of this machine without a signature."""
+@pytest.fixture
+def trusting() -> WebSetup:
+    """A service that accepts unsigned webhooks of this machine."""
+    return WebSetup(settings(features={"signature_validation": False}))
+
+
+def send_unsigned(setup: WebSetup, sent: Mapping[str, str | None], **scope: Any) -> Response:
+    """Send a valid request of this machine without a signature, in which `sent` are headers."""
     own: dict[str, Any] = {"x_hub_signature_256": None, "host": "127.0.0.1:8000"}
-    return headers(body, **{**own, **replaced})
-
-
-def test_an_unsigned_event_is_accepted_if_validation_is_disabled() -> None:
-    setup = WebSetup(settings(features={"signature_validation": False}))
     body = payload(repository={"id": 2, "full_name": "owner/private"})
-    assert ask(setup.app(), headers=unsigned(body), chunks=[body]).status == 202
+    return ask(setup.app(), headers=headers(body, **{**own, **sent}), chunks=[body], **scope)
+
+
+def test_an_unsigned_event_is_accepted_if_validation_is_disabled(trusting: WebSetup) -> None:
+    assert send_unsigned(trusting, {}).status == 202
 
 
 OF_OTHER_SITE = "a web page of another site has sent the request"
@@ -160,14 +149,16 @@ LINK = {"sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
     ],
 )
 def test_rule_1_an_unsigned_event_that_others_may_have_sent_is_rejected(
-    scope: dict[str, Any], sent: dict[str, str | None], why: str, caplog: pytest.LogCaptureFixture
+    trusting: WebSetup,
+    scope: dict[str, Any],
+    sent: dict[str, str | None],
+    why: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    setup = WebSetup(settings(features={"signature_validation": False}))
-    body = payload()
-    response = ask(setup.app(), headers=unsigned(body, **sent), chunks=[body], **scope)
+    response = send_unsigned(trusting, sent, **scope)
     assert (response.status, response.json) == (401, {"detail": NOT_VERIFIED})
-    assert setup.store.deliveries == []
+    assert trusting.store.deliveries == []
     (line,) = (record for record in caplog.records if record.message == "webhook received")
     expected = f"unsigned webhooks are accepted from this machine only: {why}"
     assert vars(line)["reason"] == expected
@@ -176,25 +167,21 @@ def test_rule_1_an_unsigned_event_that_others_may_have_sent_is_rejected(
 @pytest.mark.parametrize("client", ["::1", "::ffff:127.0.0.1", "127.8.8.8"])
 @pytest.mark.parametrize("host", ["localhost:8000", "[::1]:8000"])
 def test_an_unsigned_event_of_this_machine_is_accepted_over_ipv6_too(
-    client: str, host: str
+    trusting: WebSetup, client: str, host: str
 ) -> None:
-    setup = WebSetup(settings(features={"signature_validation": False}))
-    body = payload()
-    sent = unsigned(body, host=host, origin=f"http://{host}")
-    assert ask(setup.app(), headers=sent, chunks=[body], client=(client, 4711)).status == 202
+    sent = {"host": host, "origin": f"http://{host}"}
+    assert send_unsigned(trusting, sent, client=(client, 4711)).status == 202
 
 
 def test_a_store_failure_is_503_and_reported_in_health(setup: WebSetup) -> None:
-    body = payload()
-    app = setup.app()
     setup.store.broken = "disk full"
-    response = ask(app, headers=headers(body), chunks=[body])
+    response = setup.deliver()
     assert (response.status, response.headers["retry-after"]) == (503, "30")
     assert response.json == {"detail": "the delivery could not be stored; redeliver it later"}
     store = setup.health.snapshot().components["store"]
     assert (store.state, store.message) == ("unhealthy", "disk full")
     setup.store.broken = None
-    assert ask(app, headers=headers(body), chunks=[body]).status == 202
+    assert setup.deliver().status == 202
     assert setup.health.snapshot().components["store"].state == "healthy"
 
 
@@ -208,11 +195,8 @@ def test_paths_in_the_response_lack_the_folders_of_the_machine() -> None:
     setup.workers.reason = (
         "see /home/ann/hls/settings.yaml:4 (labels) and /srv/hls/lib/prompts/issues/mine.j2:6"
     )
-    body = payload()
-    assert (
-        ask(setup.app(), headers=headers(body), chunks=[body]).json["reason"]
-        == "see settings.yaml:4 (labels) and prompts/issues/mine.j2:6"
-    )
+    reason = "see settings.yaml:4 (labels) and prompts/issues/mine.j2:6"
+    assert setup.deliver().json["reason"] == reason
 
 
 def test_folders_of_the_machine_are_found_once_for_a_version_of_the_settings(
@@ -239,8 +223,7 @@ def test_without_async_processing_work_that_takes_too_long_is_queued() -> None:
     setup = WebSetup(
         settings(features={"async_processing": False}, server={"sync_timeout_s": 0.01})
     )
-    body = payload()
-    response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
+    response = setup.deliver(**WITH_ID)
     assert (response.status, response.json) == (202, {"status": "queued", **IDS})
     assert len(setup.workers.waited) == 1
 
@@ -316,7 +299,7 @@ def test_each_webhook_is_answered_and_logged_once_with_the_decision(
     setup.store.answer = stored
     body = payload(action=sent.get("action", "opened"))
     given = {name: value for name, value in sent.items() if name != "action"}
-    response = ask(setup.app(), headers=headers(body, **given, **WITH_ID), chunks=[body])
+    response = setup.deliver(body, **given, **WITH_ID)
     assert (response.status, response.json) == (status, answer)
     [record] = caplog.records
     assert (record.message, record.levelname) == ("webhook received", "INFO")
@@ -337,8 +320,7 @@ def test_an_unexpected_exception_is_a_500_with_request_id_and_logged_traceback(
     setup: WebSetup, caplog: pytest.LogCaptureFixture
 ) -> None:
     setup.store = DefectiveStore()
-    body = payload()
-    response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
+    response = setup.deliver(**WITH_ID)
     assert (response.status, response.headers["x-request-id"]) == (500, "request-0815")
     assert response.json == {"detail": "internal error; see the log under this request id"}
     assert "ZeroDivisionError: at owner/secret" in caplog.text
@@ -357,8 +339,7 @@ REPOSITORIES = {
 def post_installation(
     setup: WebSetup, event: str, document: dict[str, Any], *, secret: str = SECRET
 ) -> Response:
-    body = json.dumps(document).encode()
-    return ask(setup.app(), headers=headers(body, event=event, secret=secret), chunks=[body])
+    return setup.deliver(json.dumps(document).encode(), event=event, secret=secret)
 
 
 def test_change_of_an_installation_is_applied_and_not_stored_as_work(setup: WebSetup) -> None:
