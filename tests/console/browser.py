@@ -77,9 +77,7 @@ class Browser:
 
     def token(self, page: str) -> str:
         """Return the token of the forms of a page."""
-        return (
-            self.get(page).body.decode().partition('name="csrf_token" value="')[2].partition('"')[0]
-        )
+        return self.get(page).text.partition('name="csrf_token" value="')[2].partition('"')[0]
 
     def sign_in(self, key: str = KEY) -> Response:
         response = self.submit("/sign-in", "/sign-in", key=key, next="/deliveries?state=dead")

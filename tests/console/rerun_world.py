@@ -36,6 +36,6 @@ class RerunBrowser(Browser):
 
     def text(self, path: str) -> str:
         """Return the page without tags and with single spaces; marks become «»."""
-        page = self.get(path).body.decode()
+        page = self.get(path).text
         marked = page.partition("<main>")[2].replace("<mark>", "«").replace("</mark>", "»")
         return " ".join(unescape(re.sub(r"<[^>]*>", " ", marked)).split())

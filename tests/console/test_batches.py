@@ -28,7 +28,7 @@ def batch(store: Storage) -> int:
 
 
 def test_list_shows_batches(store: Storage, batch: int) -> None:
-    page = Browser(store).get("/batches").body.decode()
+    page = Browser(store).get("/batches").text
     assert f'<a class="row" href="/batches/{batch}">{batch} triage</a>' in page
     assert "1 of 2" in page
 
@@ -45,7 +45,7 @@ def test_list_reads_batches_with_two_statements_however_many_there_are(store: St
 
 
 def test_batch_shows_its_deliveries_and_how_they_ended(store: Storage, batch: int) -> None:
-    page = Browser(store).get(f"/batches/{batch}").body.decode()
+    page = Browser(store).get(f"/batches/{batch}").text
     assert "Running: 1 of 2 deliveries ended, $0.00 of $1.00" in page
     assert "&lt;b&gt;Crash" in page
     assert "added bug" in page
@@ -54,7 +54,7 @@ def test_batch_shows_its_deliveries_and_how_they_ended(store: Storage, batch: in
 
 def test_button_stops_a_batch(store: Storage, batch: int, acts: Acts) -> None:
     Browser(store).submit(f"/batches/{batch}", f"/batches/{batch}/stop")
-    page = Browser(store).get(f"/batches/{batch}").body.decode()
+    page = Browser(store).get(f"/batches/{batch}").text
     assert "Stopped: 1 of 2 deliveries ended" in page
     assert f"<code>hls batch continue {batch}</code> goes on" in page
     assert acts()[-1] == ("local browser", "stop batch", [f"batch {batch}"])
@@ -68,21 +68,21 @@ def test_button_takes_a_batch_back(store: Storage, batch: int, acts: Acts) -> No
     progress = store.batches.load_progress(found)
     assert [delivery.guid for delivery in progress.undo] == [f"batch-{batch}-7-undo"]
     assert acts()[-1] == ("local browser", "undo batch", [f"batch {batch}"])
-    page = Browser(store).get(f"/batches/{batch}").body.decode()
+    page = Browser(store).get(f"/batches/{batch}").text
     assert 'hx-trigger="every 3s"' in page
     assert f"/batches/{batch}/stop" not in page  # an undo cannot be stopped
 
 
 def test_batch_of_two_prompts_names_that_of_each_delivery(store: Storage) -> None:
     batch = begin_batch(store, 2, draft="issues/analyze@draft")
-    page = Browser(store).get(f"/batches/{batch}").body.decode()
+    page = Browser(store).get(f"/batches/{batch}").text
     assert '<br><span class="quiet">issues/analyze@draft</span>' in page
     assert page.count('<br><span class="quiet">issues/analyze@') == 2
 
 
 def test_batch_about_closed_issues_shows_its_result(store: Storage) -> None:
     batch = begin_batch(store, 2, label="<b>defect")
-    page = Browser(store).get(f"/batches/{batch}").body.decode()
+    page = Browser(store).get(f"/batches/{batch}").text
     assert "prompt      issues/analyze@" in page
     assert "<b>defect" not in page
 

@@ -28,7 +28,7 @@ def test_pages_need_a_session(browser: Browser) -> None:
     )
     lost = browser.post("/deliveries/g/retry", {})
     assert lost.status == 401
-    assert "Go back, copy what you wrote, and sign in again." in lost.body.decode()
+    assert "Go back, copy what you wrote, and sign in again." in lost.text
     signed_in = browser.sign_in()
     assert (signed_in.status, signed_in.headers["location"]) == (303, "/deliveries?state=dead")
     assert (
@@ -126,7 +126,7 @@ def test_forms_of_other_sites_are_rejected(browser: Browser, store: Storage) -> 
     browser.sign_in()
     assert browser.post("/deliveries/g1/retry", {}).status == 403
     assert browser.post("/deliveries/g1/retry", {"csrf_token": "x"}).status == 403
-    page = browser.get("/deliveries/g1").body.decode()
+    page = browser.get("/deliveries/g1").text
     token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
     assert (
         browser.post(
@@ -148,11 +148,8 @@ def test_rule_6_without_a_key_a_service_for_the_real_github_has_no_console(store
     browser.use(settings())
     for path in ("/deliveries", "/api/deliveries", "/metrics", "/sign-in"):
         assert browser.get(path).status == 404
-    assert "Console: off, because" in browser.get("/").body.decode()
-    assert (
-        "the console and the API are off: set server.api_key"
-        in browser.get("/deliveries").body.decode()
-    )
+    assert "Console: off, because" in browser.get("/").text
+    assert "the console and the API are off: set server.api_key" in browser.get("/deliveries").text
 
 
 def test_rule_6_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> None:
@@ -258,10 +255,10 @@ def test_search_box_of_every_page_finds_a_guid_a_conversation_and_a_text(
     browser.sign_in()
     for path in ("/", "/deliveries/a1", "/log", "/docs/comments.md", "/nothing"):
         box = '<form action="/deliveries" role="search" aria-label="All deliveries"'
-        assert (box in browser.get(path).body.decode()) == (path != "/nothing")
+        assert (box in browser.get(path).text) == (path != "/nothing")
     assert browser.get("/deliveries?text=a1").headers["location"] == "/deliveries/a1"
     assert browser.get("/deliveries?text=a1&state=queued").status == 200
-    found = browser.get("/deliveries?text=o/r%237").body.decode()
+    found = browser.get("/deliveries?text=o/r%237").text
     assert re.findall('class="row title" href="([^"]+)"', found) == ["/deliveries/c1"]
 
 
@@ -271,7 +268,7 @@ def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
     browser.sign_in()
 
     def found(query: str) -> list[str]:
-        page = browser.get(f"/deliveries?{query}").body.decode()
+        page = browser.get(f"/deliveries?{query}").text
         return [part.partition('"')[0] for part in page.split('href="/deliveries/')[1:]]
 
     assert found("since=2000-01-01T00:00") == ["c1", "a1", "d1"]
@@ -285,10 +282,7 @@ def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
 def test_invalid_filter_is_named(browser: Browser) -> None:
     response = browser.get("/deliveries?since=yesterday", x_api_key=KEY)
     assert response.status == 400
-    assert (
-        "since: found &#39;yesterday&#39;, expected a time in UTC such as 2026"
-        in response.body.decode()
-    )
+    assert "since: found &#39;yesterday&#39;, expected a time in UTC such as 2026" in response.text
 
 
 def test_form_that_does_not_arrive_in_time_is_answered_408(store: Storage) -> None:
@@ -317,7 +311,7 @@ def test_form_that_does_not_arrive_in_time_is_answered_408(store: Storage) -> No
 
 
 def test_sign_in_says_where_the_key_is(browser: Browser) -> None:
-    page = browser.get("/sign-in").body.decode()
+    page = browser.get("/sign-in").text
     assert "The key is <code>server.api_key</code> in the settings file." in page
     assert "<code>grep HLS_API_KEY .env</code> shows it" in page
 

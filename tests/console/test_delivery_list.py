@@ -36,7 +36,7 @@ def fail(store: Storage, guid: str, reason: str, **other: object) -> None:
 def page(browser: Browser, query: str = "") -> str:
     response = browser.get(f"/deliveries?{query}", x_api_key=KEY)
     assert response.status == 200
-    return html.unescape(response.body.decode())
+    return html.unescape(response.text)
 
 
 def tabs(shown: str) -> dict[str, str]:
@@ -106,7 +106,7 @@ def test_dead_ones_are_grouped_by_cause_with_the_newest_of_each(
     assert "Retry these 5" in shown
     more = re.search(r'href="(/deliveries\?q=[^"]+)">2 more with this cause', shown)
     assert more is not None
-    listed = browser.get(more[1]).body.decode()
+    listed = browser.get(more[1]).text
     assert re.findall(r'href="/deliveries/(\w+)" title', listed) == [
         f"key{number}" for number in (4, 3, 2, 1, 0)
     ]
@@ -123,23 +123,23 @@ def test_retry_of_a_group_ends_with_counts_by_result(store: Storage, browser: Br
     other = browser.submit("/deliveries?q=is:dead", path[1], number="2")
     assert (other.status, state_of(store, "key0")) == (409, "dead")
     expected = "3 deliveries match now, and the number given is 2; none was queued."
-    assert expected in other.body.decode()
+    assert expected in other.text
     done = browser.submit("/deliveries?q=is:dead", path[1], number="3")
     assert done.status == 303
     followed = done.headers["location"]
-    shown = browser.get(followed).body.decode()
+    shown = browser.get(followed).text
     assert "3 to go." in shown
     assert f'hx-get="{followed.replace("&", "&amp;")}"' in shown
     turn = store.now() + timedelta(seconds=1)
     store.queue.postpone(claim(store), at=turn, reason="waits for a slot of the rate limit github")
-    shown = browser.get(followed).body.decode()
+    shown = browser.get(followed).text
     assert "3 to go." in shown
     assert "hx-get" in shown
     store.queue.reschedule_waiting()
     for number in range(2):
         store.queue.finish(claim(store), End("dead", REJECTED.format(number, "b")))
     store.queue.finish(claim(store), End("done", "labels bug"))
-    shown = browser.get(followed).body.decode()
+    shown = browser.get(followed).text
     assert "2 failed again (Claude answered … to" in shown
     assert "), 1 done." in shown
     assert "every 3s" not in shown
@@ -156,7 +156,7 @@ def test_discarded_ones_leave_the_list_and_need_a_reason(store: Storage, browser
     assert browser.submit(listed, path, number="1", reason="a test").status == 409
     done = browser.submit(listed, path, number="2", reason="a test")
     assert done.status == 303
-    assert "2 deliveries are discarded." in browser.get(done.headers["location"]).body.decode()
+    assert "2 deliveries are discarded." in browser.get(done.headers["location"]).text
     shown = page(browser, "q=is:dead")
     assert "Nothing is dead" in shown
     assert (tabs(shown)["Dead"], tabs(shown)["Discarded"]) == ("0", "2")
@@ -173,12 +173,12 @@ def test_chosen_deliveries_are_changed(store: Storage, browser: Browser) -> None
     chosen = {"chosen:a": "on", "chosen:c": "on"}
     given = browser.submit(listed, "/deliveries/discard?q=is:dead", reason="x", **chosen)
     assert given.status == 303
-    left = browser.get(given.headers["location"]).body.decode()
+    left = browser.get(given.headers["location"]).text
     assert re.findall(r'href="/deliveries/(\w)" title', left) == ["b"]
     assert browser.submit(listed, "/deliveries/retry?q=", **{"chosen:b": "on"}).status == 303
     refused = browser.submit(listed, "/deliveries/discard?q=", reason="x", **{"chosen:b": "on"})
     sentence = "1 not, the first because b is queued; only a dead delivery can be discarded."
-    assert sentence in refused.body.decode()
+    assert sentence in refused.text
 
 
 def test_unknown_chosen_delivery_changes_nothing(store: Storage, browser: Browser) -> None:
@@ -188,7 +188,7 @@ def test_unknown_chosen_delivery_changes_nothing(store: Storage, browser: Browse
     chosen = {"chosen:a": "on", "chosen:a\0": "on"}
     given = browser.submit(listed, "/deliveries/retry?q=is:dead", **chosen)
     assert given.status == 400
-    assert "without the character NUL" in given.body.decode()
+    assert "without the character NUL" in given.text
     assert state_of(store, "a") == "dead"
 
 
@@ -196,10 +196,10 @@ def test_viewers_see_no_buttons(store: Storage) -> None:
     dead_letter(store, "g1")
     proxy = {"user_header": "X-User", "networks": ["127.0.0.1/32"]}
     browser = Browser(store, trusted_proxy=proxy, viewers=["lisa"])
-    shown = browser.get("/deliveries?q=is:dead", x_user="lisa").body.decode()
+    shown = browser.get("/deliveries?q=is:dead", x_user="lisa").text
     assert "issue is locked" in shown
     assert not re.search("checkbox|/deliveries/(retry|discard)", shown)
-    assert "checkbox" in browser.get("/deliveries?q=is:dead", x_user="mona").body.decode()
+    assert "checkbox" in browser.get("/deliveries?q=is:dead", x_user="mona").text
 
 
 def test_waiting_ones_have_their_cause_once_and_the_next_attempt(
@@ -236,7 +236,7 @@ def test_query_with_an_error_names_the_wrong_word(
         f"/deliveries?q=is:dead+{query}".replace("is:dead+is:", "is:"), x_api_key=KEY
     )
     assert response.status == 400
-    shown = html.unescape(response.body.decode())
+    shown = html.unescape(response.text)
     assert problem in shown
     assert query in shown.partition('name="q" value="')[2].partition('"')[0]
     refused = browser.get(f"/api/deliveries?q={query}", x_api_key=KEY)
@@ -310,5 +310,5 @@ def test_the_navigation_counts_dead_deliveries_and_not_discarded_ones(
     fail(store, "a1", "the key was rejected")
     fail(store, "a2", "the key was rejected")
     store.queue.discard("a2")
-    count = browser.get("/deliveries/count", x_api_key=KEY).body.decode()
+    count = browser.get("/deliveries/count", x_api_key=KEY).text
     assert count == '<span class="counter">1 dead</span>'

@@ -31,7 +31,7 @@ def browser(store: Storage) -> Browser:
 def page_of(browser: Browser, guid: str = "g1") -> str:
     response = browser.get(f"/deliveries/{guid}")
     assert response.status == 200
-    return response.body.decode()
+    return response.text
 
 
 PROMPT = "issues/respond@3f9c2a"
@@ -112,12 +112,10 @@ def test_untrusted_texts_are_escaped_in_all_parts(browser: Browser, store: Stora
         answer=EVIL,
         url="javascript:alert(1)",
     )
-    page, listed = page_of(browser), browser.get("/deliveries").body.decode()
+    page, listed = page_of(browser), browser.get("/deliveries").text
     assert page.count("&lt;script&gt;alert(1)") == 6
     assert listed.count("&lt;script&gt;alert(1)") == 3
-    searched = browser.get(
-        "/deliveries?" + urlencode({"text": EVIL, "repository": EVIL})
-    ).body.decode()
+    searched = browser.get("/deliveries?" + urlencode({"text": EVIL, "repository": EVIL})).text
     for found in (page, listed, searched):
         assert "<script>alert" not in found
         assert "<img" not in found
@@ -149,7 +147,7 @@ def test_duration_of_the_work_is_that_of_the_list_beside_the_time_from_the_recei
     store.checkpoints.save(lease, step)
     store.queue.finish(lease, End("done", "commented"), took_s=350.0)
     assert "<dt>Duration</dt><dd>1.5 s of work, 5.8 min from the receipt</dd>" in page_of(browser)
-    listed = browser.get("/deliveries").body.decode()
+    listed = browser.get("/deliveries").text
     assert '<td role="cell" class="num" data-label="Duration">1.5 s</td>' in listed
 
 
@@ -175,7 +173,7 @@ def test_cause_is_shown_once_and_leads_to_the_others(browser: Browser, store: St
     assert "(req_g12); set claude.api_key.</p>" in page
     assert page.count('<span class="state failed">failed</span>') == 2
     link = re.findall(r'href="(/deliveries[^"]*)">1 other with the same cause', page)[0]
-    assert "Retry these 2" in browser.get(html.unescape(link)).body.decode()
+    assert "Retry these 2" in browser.get(html.unescape(link)).text
 
 
 def test_page_of_a_discarded_delivery_says_since_when_and_leads_to_the_log(
@@ -204,6 +202,6 @@ def test_paths_are_relative_to_the_settings_file(tmp_path: Path, store: Storage)
         assert shown in page
         assert str(tmp_path) not in page
     for address in ("/deliveries", "/deliveries?state=dead"):
-        listed = browser.get(address).body.decode()
+        listed = browser.get(address).text
         assert "prompts/issues/analyze.j2:3: no such field" in listed
         assert str(tmp_path) not in listed

@@ -38,7 +38,7 @@ def metrics(page: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", [RULES, DASHBOARD], ids=str)
 def test_named_metrics_and_labels_exist(path: Path, browser: Browser) -> None:
-    page = browser.get("/metrics", x_api_key=KEY).body.decode()
+    page = browser.get("/metrics", x_api_key=KEY).text
     text = "\n".join(expressions(path))
     named = set(re.findall(r"\bhls_[a-z_]+", text))
     assert len(named) > 8

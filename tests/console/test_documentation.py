@@ -14,18 +14,18 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
 def test_index_and_start_page_link_to_each_page_of_the_documentation(browser: Browser) -> None:
-    index = browser.get("/docs").body.decode()
+    index = browser.get("/docs").text
     linked = re.findall(r'<li><a href="/docs/([^"]+)">', index)
     assert sorted(linked) == sorted(path.name for path in DOCS.glob("*.md"))
     assert re.findall("<h2>(.*)</h2>", index) == ["Set up", "Run", "Prompts", "Reference"]
     assert '<a href="/docs/running.md">Run HLS</a>' in index
     assert {browser.get(f"/docs/{name}").status for name in linked} == {200}
-    start = browser.get("/").body.decode()
+    start = browser.get("/").text
     assert re.findall(r'<li><a href="/docs/([^"]+)">', start) == linked
 
 
 def test_each_setting_is_a_block_with_its_type_and_default(browser: Browser) -> None:
-    page = browser.get("/docs/settings.md").body.decode()
+    page = browser.get("/docs/settings.md").text
     shown = re.findall(r'<dl class="key" id="(.*?)">', page)
     rows = read_rows((DOCS / "settings.md").read_text(encoding="utf-8"))
     assert shown == [path for path, cells in rows.items() if len(cells) == 5]
@@ -38,7 +38,7 @@ def test_each_setting_is_a_block_with_its_type_and_default(browser: Browser) -> 
 
 
 def test_contents_lead_to_the_headings_of_a_page(browser: Browser) -> None:
-    page = browser.get("/docs/settings.md").body.decode()
+    page = browser.get("/docs/settings.md").text
     assert '<a href="/docs/settings.md#limits">limits</a>' in page
     assert '<h3 id="limits">' in page
 
@@ -55,18 +55,18 @@ def test_contents_lead_to_the_headings_of_a_page(browser: Browser) -> None:
 def test_filter_shows_the_blocks_with_the_text_below_their_headings(
     browser: Browser, address: str, shown: list[str]
 ) -> None:
-    page = browser.get(f"/docs/{address}").body.decode()
+    page = browser.get(f"/docs/{address}").text
     assert re.findall(r'<(?:h\d|dl)[^>]* id=".*?">(?:<dt>)?(?:<code>)?(.*?)<', page) == shown
     assert ("Nothing on this page contains “&lt;b&gt;”." in page) == (len(shown) == 1)
 
 
 def test_page_needs_no_key_and_has_the_frame_of_the_console(browser: Browser) -> None:
-    page = browser.get("/docs/comments.md").body.decode()
+    page = browser.get("/docs/comments.md").text
     assert "<title>What HLS writes, and why · HLS</title>" in page
     assert '<h1 id="what-hls-writes-and-why">What HLS writes, and why</h1>' in page
     assert "<td>on an issue</td>" in page
     assert '<a href="/sign-in">Sign in</a>' in page
-    signed_in = browser.get("/docs/comments.md", x_api_key=KEY).body.decode()
+    signed_in = browser.get("/docs/comments.md", x_api_key=KEY).text
     assert '<nav class="tabs" aria-label="Pages">\n<a href="/">Overview</a>' in signed_in
     assert (
         '<a href="/docs">Documentation</a> · <a href="/docs/http.md#the-api">API</a>' in signed_in
@@ -74,9 +74,7 @@ def test_page_needs_no_key_and_has_the_frame_of_the_console(browser: Browser) ->
 
 
 def test_each_link_leads_to_a_page_and_a_heading(browser: Browser) -> None:
-    shown = {
-        path.name: browser.get(f"/docs/{path.name}").body.decode() for path in DOCS.glob("*.md")
-    }
+    shown = {path.name: browser.get(f"/docs/{path.name}").text for path in DOCS.glob("*.md")}
     pages = {
         name: page.partition("<article")[2].partition("</article>")[0]
         for name, page in shown.items()

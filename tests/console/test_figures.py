@@ -37,7 +37,7 @@ def page(browser: Browser, filled: Storage) -> Browser:
 
 
 def test_page_shows_the_figures_of_each_repository_and_author(page: Browser) -> None:
-    shown = page.get(f"/figures?{PERIOD}").body.decode()
+    shown = page.get(f"/figures?{PERIOD}").text
     body = shown.partition("<tbody")[2]
     rows = [re.findall(r"<t[hd][^>]*>([^<]*)<", row) for row in body.split("<tr")[1:]]
     assert [
@@ -67,7 +67,7 @@ def test_page_shows_labels_of_a_period_in_which_no_delivery_ended(
     with filled.database.writing() as connection:
         set_at = to_ms(datetime(2026, 11, 18, 12, tzinfo=UTC))
         connection.execute(labels.update().where(labels.c.name == "ui").values(set_at=set_at))
-    shown = page.get("/figures?since=2026-11-18&until=2026-11-19").body.decode()
+    shown = page.get("/figures?since=2026-11-18&until=2026-11-19").text
     all_repositories = shown.partition(">All<")[2].partition("</tr>")[0]
     # labels kept and corrected
     assert re.findall(r"<td[^>]*>([^<]*)<", all_repositories)[-2:] == [
@@ -104,10 +104,10 @@ def test_empty_end_of_a_period_is_no_filter(page: Browser) -> None:
 def test_authors_are_not_shown_unless_settings_say_so(page: Browser) -> None:
     page.sections.clear()
     page.apply(api_key=KEY)
-    shown = page.get(f"/figures?{PERIOD}").body.decode()
+    shown = page.get(f"/figures?{PERIOD}").text
     assert "<code>metrics.authors</code> is false" in shown
     stats = page.get(f"/api/stats?{PERIOD}", x_api_key=KEY)
-    assert "mona" not in shown + stats.body.decode()
+    assert "mona" not in shown + stats.text
 
 
 def test_api_has_the_numbers_of_the_page(page: Browser) -> None:
@@ -121,7 +121,7 @@ def test_api_has_the_numbers_of_the_page(page: Browser) -> None:
 
 def test_untrusted_names_are_escaped(page: Browser) -> None:
     for query in (PERIOD, f"{PERIOD}&{urlencode({'repository': f'><{EVIL}'})}"):
-        shown = page.get(f"/figures?{query}").body.decode()
+        shown = page.get(f"/figures?{query}").text
         assert "&lt;script&gt;alert(1)" in shown
         assert "\u202e" not in shown
         assert "<script>" not in shown

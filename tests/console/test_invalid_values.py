@@ -50,7 +50,7 @@ def test_form_with_a_nul_is_400(browser: Browser, path: str, fields: dict[str, s
     browser.sign_in()
     answer = browser.submit("/", path, **fields)
     assert answer.status == 400
-    assert "NUL" in answer.body.decode()
+    assert "NUL" in answer.text
 
 
 @pytest.mark.parametrize(

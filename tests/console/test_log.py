@@ -22,19 +22,19 @@ def add(browser: Browser, message: str, level: str = "INFO", **fields: object) -
 
 
 def shown(browser: Browser, query: str = "") -> list[str]:
-    page = browser.get(f"/log{query}").body.decode()
+    page = browser.get(f"/log{query}").text
     return re.findall(r'<span class="message">(.*?)</span>', page)
 
 
 def test_page_lists_the_newest_lines_with_their_fields(browser: Browser) -> None:
     browser.sign_in()
-    assert "No line matches these filters." in browser.get("/log").body.decode()
+    assert "No line matches these filters." in browser.get("/log").text
     for number in range(201):
         add(browser, str(number))
     add(browser, "last", "ERROR", delivery="g 1", due=None, took_s=1.5, exception="Traceback\n  x")
     assert shown(browser)[:2] == ["last", "200"]
     assert len(shown(browser)) == 200
-    page = browser.get("/log").body.decode()
+    page = browser.get("/log").text
     assert "These are the newest 200; filters find older ones." in page
     assert (
         "Lines of this process only, since 2026-11-20 12:00:00; it keeps the newest 5,000." in page
@@ -48,7 +48,7 @@ def test_page_lists_the_newest_lines_with_their_fields(browser: Browser) -> None
 
 def test_fields_of_filters_are_empty_without_filters(browser: Browser) -> None:
     browser.sign_in()
-    fields = re.findall(r'<label>.* name="(\w+)" value="(.*?)"', browser.get("/log").body.decode())
+    fields = re.findall(r'<label>.* name="(\w+)" value="(.*?)"', browser.get("/log").text)
     assert fields == [("id", ""), ("repository", ""), ("text", "")]
 
 
@@ -64,12 +64,12 @@ def test_page_with_filters_loads_itself_again_unless_it_is_paused(browser: Brows
         ("text=G-2&level=", ["b"]),
     ):
         assert shown(browser, f"?{query}") == found
-    page = browser.get("/log?level=ERROR&id=x%26y").body.decode()
+    page = browser.get("/log?level=ERROR&id=x%26y").text
     assert '<option value="ERROR" selected>ERROR and above</option>' in page
     assert '<div id="log" hx-get="/log?level=ERROR&amp;id=x%26y" hx-trigger="every 3s"' in page
     assert '<a href="/log?level=ERROR&amp;id=x%26y&amp;paused=true">Pause</a>' in page
     assert "DEBUG" not in page  # logging.level is INFO
-    paused = browser.get("/log?id=x%26y&paused=true").body.decode()
+    paused = browser.get("/log?id=x%26y&paused=true").text
     assert "every 3s" not in paused
     assert 'Paused. <a href="/log?id=x%26y">Show new lines</a>' in paused
     browser.cookie = ""
@@ -80,10 +80,10 @@ def test_untrusted_text_is_escaped_and_truncated(browser: Browser) -> None:
     browser.sign_in()
     add(browser, EVIL, delivery=EVIL, reason=[EVIL], exception=EVIL)
     add(browser, "x" * 2_001)
-    page = browser.get("/log").body.decode()
+    page = browser.get("/log").text
     assert "x… [1 character cut]" in page
     assert "&lt;/script&gt;&lt;img src=x onerror=alert(2)&gt;\\u202e" in page
-    for found in (page, browser.get(f"/log?text={quote(EVIL)}").body.decode()):
+    for found in (page, browser.get(f"/log?text={quote(EVIL)}").text):
         assert "<img" not in found
         assert "\u202e" not in found
 
@@ -94,7 +94,7 @@ def stream(browser: Browser, query: str = "", **headers: str) -> tuple[list[str]
     response = browser.get(f"/log/events{query}", **headers)
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["x-accel-buffering"] == "no"
-    lines = response.body.decode().splitlines()
+    lines = response.text.splitlines()
     events = [
         json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")
     ]

@@ -23,7 +23,7 @@ def scrape(browser: Browser) -> dict[str, float]:
         200,
         "text/plain; version=0.0.4",
     )
-    samples = [sample for family in parse_text(response.body.decode()) for sample in family.samples]
+    samples = [sample for family in parse_text(response.text) for sample in family.samples]
 
     def name(labels: dict[str, str]) -> str:
         return (

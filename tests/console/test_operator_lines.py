@@ -28,7 +28,7 @@ def test_each_act_in_the_console_and_the_api_has_a_line_with_its_person(
     browser.peer = ("10.0.0.1", 4711)
     browser.post("/api/deliveries/retry?state=dead&number=1", {}, x_user="mona")
     browser.post("/api/deliveries/retry?state=dead&number=7", {}, x_user="mona")  # runs none
-    page = browser.get("/", x_user="hubot").body.decode()
+    page = browser.get("/", x_user="hubot").text
     token = page.partition('"csrf_token" value="')[2].partition('"')[0]
     for repository in ("octo/widgets", "octo/docs"):  # the second one is not paused
         form = {"csrf_token": token, "repository": repository}

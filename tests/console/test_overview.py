@@ -26,7 +26,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 def page(browser: Browser, path: str = "/") -> str:
     response = browser.get(path, x_api_key=KEY)
     assert response.status == 200
-    return response.body.decode()
+    return response.text
 
 
 def number(shown: str, name: str) -> str:
@@ -37,16 +37,16 @@ def number(shown: str, name: str) -> str:
 
 def test_others_get_the_start_page(store: Storage, browser: Browser) -> None:
     browser.apply(api_key=KEY, webhook_path="/a'b<i>")
-    start = browser.get("/").body.decode()
+    start = browser.get("/").text
     assert '<a href="/sign-in?next=/">Console</a>' in start
     assert "its webhooks to <code>/a&#39;b&lt;i&gt;</code> here" in start
     assert (KEY in start, "owner/" in start) == (False, False)
     assert browser.get("/?period=none", x_api_key="wrong").body == browser.get("/").body
-    assert "<h1>HLS " in Browser(store, "rebound.example").get("/").body.decode()
+    assert "<h1>HLS " in Browser(store, "rebound.example").get("/").text
     assert browser.get("/", hx_request="true").headers["hx-refresh"] == "true"
     browser.sign_in()
-    assert "<h1>Overview</h1>" in browser.get("/").body.decode()
-    assert "<h1>Overview</h1>" in Browser(store).get("/").body.decode()
+    assert "<h1>Overview</h1>" in browser.get("/").text
+    assert "<h1>Overview</h1>" in Browser(store).get("/").text
 
 
 def problems(shown: str) -> list[str]:
@@ -95,9 +95,9 @@ def test_health_is_shown_without_the_database(tmp_path: Path) -> None:
     )
     response = browser.get("/")
     assert response.status == 503
-    assert problems(response.body.decode())[0].startswith("The disk is full. Free disk space.")
-    assert "The database cannot be read now" in response.body.decode()
-    assert '<div id="period" hx-get="/?period=24h"' in response.body.decode()
+    assert problems(response.text)[0].startswith("The disk is full. Free disk space.")
+    assert "The database cannot be read now" in response.text
+    assert '<div id="period" hx-get="/?period=24h"' in response.text
 
 
 def test_dead_deliveries_are_problems_until_they_are_discarded(
@@ -146,8 +146,8 @@ def test_viewers_are_offered_no_retry(store: Storage) -> None:
     store.queue.finish(begin(store, "g1"), End("dead", "gone"))
     proxy = {"user_header": "X-User", "networks": ["127.0.0.1/32"]}
     browser = Browser(store, trusted_proxy=proxy, viewers=["lisa"])
-    assert ">Show and retry</a>" in browser.get("/", x_user="mona").body.decode()
-    shown = browser.get("/", x_user="lisa").body.decode()
+    assert ">Show and retry</a>" in browser.get("/", x_user="mona").text
+    shown = browser.get("/", x_user="lisa").text
     assert ">Show</a>" in shown
     assert "retry" not in shown
 

@@ -29,13 +29,13 @@ def test_library_shows_use_cost_and_failures_of_each_version(
             usage=Usage("claude-haiku-5-5", cost_usd=cost),
             error=error,
         )
-    page = author.get("/prompts").body.decode()
+    page = author.get("/prompts").text
     assert (
         '<a class="row" href="/prompts/issues/analyze">issues/analyze</a><br><span'
         f' class="quiet">@{prompt_id[-6:]}' in page
     )
     assert 'data-label="Cost" class="num">$0.250</td>' in page
-    versions = author.get(PAGE).body.decode().partition("Versions</h2>")[2]
+    versions = author.get(PAGE).text.partition("Versions</h2>")[2]
     assert f"<code>{prompt_id}</code> (in use)" in versions
     assert (
         '<code>issues/analyze@000000</code></td><td role="cell" data-label="Replies">0</td>'
@@ -52,7 +52,7 @@ def test_problem_of_a_changed_file_is_at_the_top(author: Browser, library: Path)
     )
     assert author.prompts is not None
     author.prompts.current()
-    page = author.get("/prompts").body.decode()
+    page = author.get("/prompts").text
     assert (
         '<p role="alert" class="banner danger">the changed prompts cannot be used, the last valid version'
         " stays" in page

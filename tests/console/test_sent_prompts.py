@@ -27,7 +27,7 @@ def test_prompt_is_shown_as_sent_with_marked_text(make_world: MakeWorld) -> None
     world.accept()
     world.finish()
     browser = RerunBrowser(world)
-    page, text = browser.get(PROMPT).body.decode(), browser.text(PROMPT)
+    page, text = browser.get(PROMPT).text, browser.text(PROMPT)
     (sent,) = world.claude.asked
     assert "<script>alert(1)" not in page
     assert "«</mark><script>alert(1)</script> ‹untrusted 00>»" in text

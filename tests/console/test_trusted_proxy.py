@@ -77,7 +77,7 @@ def test_rule_6_without_a_key_the_proxy_alone_opens_the_console(
     response = proxied.get("/deliveries")
     assert (response.status, response.headers["location"]) == (303, "/sign-in?next=%2Fdeliveries")
     assert proxied.get("/sign-in").status == 401
-    assert "Sign in at the proxy before this service" in proxied.get("/sign-in").body.decode()
+    assert "Sign in at the proxy before this service" in proxied.get("/sign-in").text
     assert proxied.get("/deliveries", x_api_key="").status == 303
     assert proxied.get("/sign-in", x_user="mona").headers["location"] == "/"
     # GitHub's sandbox or not, this machine's browser has not signed in
@@ -113,10 +113,7 @@ def test_rule_6_viewers_may_only_read(proxied: Browser, store: Storage) -> None:
     for page in ("/", "/deliveries?state=dead", "/deliveries/g1"):
         assert b'method="post"' in proxied.get(page, x_user="lisa2").body
     token = (
-        proxied.get("/", x_user="lisa2")
-        .body.decode()
-        .partition('"csrf_token" value="')[2]
-        .partition('"')[0]
+        proxied.get("/", x_user="lisa2").text.partition('"csrf_token" value="')[2].partition('"')[0]
     )
     posts = [
         route.path
@@ -130,8 +127,7 @@ def test_rule_6_viewers_may_only_read(proxied: Browser, store: Storage) -> None:
             response = proxied.post(re.sub(r"{\w+(:path)?}", "g1", path), given, x_user="lisa")
             assert response.status == 403
             assert (
-                "ou may only read here: server.viewers in the settings names you"
-                in response.body.decode()
+                "ou may only read here: server.viewers in the settings names you" in response.text
             )
     assert (state_of(store, "g1"), len(store.pauses.active())) == ("dead", 1)
 
@@ -154,7 +150,7 @@ def test_rule_6_a_form_is_that_of_one_user_on_all_machines(
     dead_letter(store, "g1")
 
     def token_of(browser: Browser, user: str) -> str:
-        page = browser.get("/deliveries/g1", x_user=user).body.decode()
+        page = browser.get("/deliveries/g1", x_user=user).text
         return page.partition('"csrf_token" value="')[2].partition('"')[0]
 
     other = Browser(store, "hls.example.com", trusted_proxy=PROXY)

@@ -152,8 +152,8 @@ def test_browser_gets_a_page_about_an_error(
         status,
         "text/html; charset=utf-8",
     )
-    assert f'<p role="alert" class="banner danger">{text}</p>' in response.body.decode()
-    assert '<a href="/">Overview</a>' in response.body.decode()
+    assert f'<p role="alert" class="banner danger">{text}</p>' in response.text
+    assert '<a href="/">Overview</a>' in response.text
     assert ("allow" in response.headers) == (status == 405)
     assert (
         ask(setup.app(), f"/api{path}", method="GET", headers=[accept]).headers["content-type"]

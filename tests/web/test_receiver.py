@@ -31,7 +31,7 @@ from tests.web.fakes import (
 BODY = payload()
 NOT_VERIFIED = "the request could not be verified: check the webhook's secret"
 IDS = {"request_id": "request-0815", "delivery": GUID}
-WITH_ID = {"x_request_id": "request-0815"}
+WITH_ID: dict[str, Any] = {"x_request_id": "request-0815"}
 
 
 @pytest.fixture
