@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AliasPath, AwareDatetime, BaseModel, Field
 
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import PayloadError
-from hls_handler.github.api import PAGE_SIZE, GithubApi, listing, rest
+from hls_handler.github.api import PAGE_SIZE, GithubApi, rest
+
+if TYPE_CHECKING:
+    from github import Github
+    from github.Organization import Organization
+    from github.Repository import Repository
 
 MAX_HOOK_PAGES = 3
 
@@ -46,6 +51,14 @@ class _WireDetails(BaseModel):
     payload: Any = Field(validation_alias=AliasPath("request", "payload"))
 
 
+def find_owner(client: Github, path: str) -> Repository | Organization:
+    """Return the object that has the hooks of "/repos/owner/repo" or "/orgs/owner"; no request."""
+    name = path.removeprefix("/repos/")
+    if name != path:
+        return client.get_repo(name)
+    return client.get_organization(path.removeprefix("/orgs/"))
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptPage:
     attempts: tuple[DeliveryAttempt, ...]  # newest first
@@ -55,8 +68,8 @@ class AttemptPage:
 class GithubHooks:
     """The hooks that the credential of `api` may list, and the deliveries of each.
 
-    They are read by path, because PyGithub has no method for the deliveries of an App's webhook,
-    and none that begins at a cursor.
+    Deliveries are read by path, because PyGithub has no method for those of an App's webhook, and
+    none that begins at a cursor.
     """
 
     def __init__(self, api: GithubApi) -> None:
@@ -70,7 +83,10 @@ class GithubHooks:
         """Return the hooks of "/repos/owner/repo" or "/orgs/owner". Raises `Permanent` without the
         permission.
         """
-        return tuple(self._api.items(listing(f"{path}/hooks"), Hook, max_pages=MAX_HOOK_PAGES))
+        hooks = self._api.items(
+            lambda it: find_owner(it, path).get_hooks(), Hook, max_pages=MAX_HOOK_PAGES
+        )
+        return tuple(hooks)
 
     def page(self, path: str, cursor: str | None = None) -> AttemptPage:
         """Return the newest attempts, or those at `cursor`.

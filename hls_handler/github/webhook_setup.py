@@ -13,9 +13,9 @@ from typing import Literal
 
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import Permanent
-from hls_handler.github.api import GithubApi, WriteGuard, rest
+from hls_handler.github.api import GithubApi, WriteGuard, parse, rest
 from hls_handler.github.errors import Refused
-from hls_handler.github.hooks import GithubHooks, Hook
+from hls_handler.github.hooks import GithubHooks, Hook, find_owner
 
 WAIT_S = 1.0
 POLLS = 12
@@ -61,17 +61,21 @@ class WebhookSetup:
             required |= present.events
         if "*" in required:
             required = {"*"}
-        body = {
-            "active": True,
-            "events": sorted(required),
-            "config": {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret},
-        }
-        if present is not None:
-            change = rest("PATCH", f"{self._path}/hooks/{present.id}", Hook, body=body)
-            self._api.write(change, guard=UNGUARDED)
-            return EnsuredHook(present.id, "updated")
-        create = rest("POST", f"{self._path}/hooks", Hook, body={"name": "web", **body})
-        return EnsuredHook(self._api.write(create, guard=UNGUARDED).id, "created")
+        names = sorted(required)
+        config = {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret}
+        if present is None:
+            created = self._api.write(
+                lambda it: parse(
+                    Hook, find_owner(it, self._path).create_hook("web", config, names, active=True)
+                ),
+                guard=UNGUARDED,
+            )
+            return EnsuredHook(created.id, "created")
+        # PyGithub's `edit` sends a name, which GitHub does not document
+        body = {"active": True, "events": names, "config": config}
+        change = rest("PATCH", f"{self._path}/hooks/{present.id}", Hook, body=body)
+        self._api.write(change, guard=UNGUARDED)
+        return EnsuredHook(present.id, "updated")
 
     def ping(self, hook_id: int, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
         """Let GitHub ping the webhook, and return the attempt; None if GitHub lists none in
@@ -79,8 +83,9 @@ class WebhookSetup:
         """
         path = f"{self._path}/hooks/{hook_id}"
         attempts = self._hooks.page(path).attempts
-        request = rest("POST", f"{path}/pings", object)
-        self._api.write(request, guard=UNGUARDED)
+        self._api.write(
+            lambda it: find_owner(it, self._path).get_hook(hook_id).ping(), guard=UNGUARDED
+        )
         return self._wait_for_ping(path, attempts, sleep)
 
     def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
@@ -94,6 +99,7 @@ class WebhookSetup:
         ping = next((attempt for attempt in attempts if attempt.event == PING), None)
         if ping is None:
             raise Permanent("GitHub lists no ping of the App's webhook any more")
+        # PyGithub has no method for this
         redeliver = rest("POST", f"{path}/deliveries/{ping.id}/attempts", object)
         with suppress(Refused):
             self._api.write(redeliver, guard=UNGUARDED, expected=(202,))
