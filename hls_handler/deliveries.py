@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from pydantic import AwareDatetime, Field
 
 State = Literal["queued", "running", "done", "ignored", "superseded", "dead"]
 
@@ -191,12 +192,12 @@ class DeliveryAttempt:
     """
 
     id: int  # a later attempt has a higher id
-    guid: str
-    delivered_at: datetime  # aware UTC
+    guid: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]
+    delivered_at: AwareDatetime
     status_code: int  # of the response; 0 or 5xx if there was no response
-    event: str
-    action: str | None
-    repository_id: int | None
+    event: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    action: str | None = None
+    repository_id: int | None = None
 
     @property
     def is_received(self) -> bool:

@@ -116,7 +116,7 @@ def _check_entry(
     owner, _, name = effective.pattern.partition("/")
     entry = settings.sources.where(f"{effective.key}.name")
     if is_pattern(name):
-        if identity.owners is None and github.find_account(owner) is None:
+        if identity.owners is None and not github.has_account(owner):
             problem = f"{entry}: GitHub has no account {owner}; check the name"
             yield Sentence(problem, Kind.NOT_FOUND)
         elif identity.owners is not None and owner.lower() not in identity.owners:

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import AliasPath, BaseModel, Field
-
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
 from hls_handler.github.api import RepositoryApi, WriteGuard, parse
 from hls_handler.github.comment_body import truncate_comment
+from hls_handler.github.comments import Written
 
 if TYPE_CHECKING:
     from github.Repository import Repository
@@ -43,13 +42,6 @@ STATES: Mapping[Conclusion, str] = {
     "neutral": "error",  # a commit status has no `neutral`
     "cancelled": "error",
 }
-
-
-class _WireCheckRun(BaseModel):
-    id: int
-    external_id: str | None = None
-    html_url: str | None = None
-    annotations: int = Field(0, validation_alias=AliasPath("output", "annotations_count"))
 
 
 class GithubChecks:
@@ -96,7 +88,7 @@ class GithubChecks:
         if existing is None:
             return self._create(check, {"status": "in_progress", "output": output})
         if waits_until is None:
-            return WrittenCheck(existing.id, existing.html_url)
+            return WrittenCheck(existing.id, existing.html_url or None)
         return self._update(existing.id, {"output": output})
 
     def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
@@ -111,7 +103,7 @@ class GithubChecks:
         if existing is not None and action.annotations and not check.is_new:
             # GitHub adds the annotations of each request to those of earlier ones
             run_id = existing.id
-            sent = self._api.get(lambda it: it.get_check_run(run_id), _WireCheckRun).annotations
+            sent = self._api.read(lambda it: it.get_check_run(run_id).output.annotations_count or 0)
         check_run_id = None
         if existing is not None:
             check_run_id = existing.id
@@ -127,16 +119,16 @@ class GithubChecks:
                 written = self._update(check_run_id, body)
         return written
 
-    def _find(self, check: CommitCheck) -> _WireCheckRun | None:
+    def _find(self, check: CommitCheck) -> Written | None:
         if check.check_run_id is not None:
-            return _WireCheckRun(id=check.check_run_id)
+            return Written(check.check_run_id, "")
         if check.is_new:
             return None
         runs = self._api.items(
             lambda it: it.get_commit(check.commit).get_check_runs(
                 check_name=self._name, filter="all"
             ),
-            _WireCheckRun,
+            Written,
             max_pages=MAX_PAGES,
         )
         return next((run for run in runs if run.external_id == check.external_id), None)
@@ -144,7 +136,7 @@ class GithubChecks:
     def _create(self, check: CommitCheck, fields: Mapping[str, Any]) -> WrittenCheck:
         run = self._api.write(
             lambda it: parse(
-                _WireCheckRun,
+                Written,
                 it.create_check_run(
                     self._name, check.commit, external_id=check.external_id, **fields
                 ),

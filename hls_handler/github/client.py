@@ -10,9 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
-from typing import Any, ClassVar, Literal
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.events import Account
@@ -28,7 +26,7 @@ from hls_handler.github.api import (
 )
 from hls_handler.github.checks import CHECK_NAME, GithubChecks
 from hls_handler.github.comments import History
-from hls_handler.github.credentials import JWT_REMEDY, App, Owner
+from hls_handler.github.credentials import JWT_REMEDY, App
 from hls_handler.github.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.github.identity import Identity, describe_app, describe_tokens, split_scopes
 from hls_handler.github.reader import GithubReader
@@ -41,25 +39,14 @@ from hls_handler.github.writer import GithubWriter
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.values import web_url
 
+if TYPE_CHECKING:
+    from github.Permissions import Permissions
+    from github.Repository import Repository
+
 ACCOUNT_REMEDY = (
     "use a personal access token of the account that HLS should use, "
     "and check that github.base_url is GitHub's API"
 )
-
-
-class _Permissions(BaseModel):
-    triage: bool = False
-    push: bool = False
-
-
-class _Repository(BaseModel):
-    """https://docs.github.com/en/rest/repos/repos#get-a-repository"""
-
-    archived: bool = False
-    disabled: bool = False
-    has_issues: bool = False
-    private: bool = False
-    permissions: _Permissions | None = None
 
 
 Credentials = App | Tokens
@@ -223,44 +210,22 @@ class Github:
         catch-up needs. Limits of a fine-grained token are not found: GitHub reports only the
         permissions of the token's account. Raises `DependencyDown` if GitHub fails.
         """
+        is_app = isinstance(self._access, App)
         try:
-            response = self._api_for(repository).send(lambda it: parse(_Repository, it.complete()))
+            missing = self._api_for(repository).read(
+                lambda it: _find_obstacles(it.complete(), repository, is_app=is_app)
+            )
         except (Permanent, AppNotInstalled) as exc:
             return [str(exc)]
-        granted = response.value
-        missing = []
-        if granted.archived:
-            missing.append(f"{repository} is archived: nothing can be written there")
-        elif granted.disabled:
-            missing.append(f"{repository} is disabled: nothing can be written there")
-        if not granted.has_issues:
-            missing.append(
-                f"issues are disabled in {repository}: only pull requests can be processed"
-            )
-        if isinstance(self._access, App):  # its permissions belong to the installation
-            return missing
-        permissions = granted.permissions
-        if permissions is None or not (permissions.triage or permissions.push):
-            missing.append(
-                f"the account may not set labels in {repository}: it needs the role triage or write"
-            )
-        elif not permissions.push:
-            missing.append(
-                f"the account may not create labels in {repository}: give it the role write, or"
-                " create them yourself"
-            )
-        scopes = response.headers.get("x-oauth-scopes")  # only classic tokens have scopes
-        if scopes is not None:
-            missing += _find_missing_scope(scopes, is_private=granted.private)
-        if with_webhooks:
+        if with_webhooks and not is_app:
             try:
                 GithubHooks(self._api).hooks(f"/repos/{repository}")
             except Permanent:
                 missing.append(f"the webhooks of {repository} cannot be listed: {WEBHOOKS_REMEDY}")
         return missing
 
-    def find_account(self, login: str) -> Owner | None:
-        return self._api.find(lambda it: parse(Owner, it.get_user(login)))
+    def has_account(self, login: str) -> bool:
+        return self._api.find(lambda it: it.get_user(login)) is not None
 
     def has_repository(self, repository: str) -> bool:
         """Return False if GitHub has no such repository, or the credential may not read it."""
@@ -331,6 +296,32 @@ class Github:
 
     def close(self) -> None:
         self._api.close()
+
+
+def _find_obstacles(repository: Repository, name: str, *, is_app: bool) -> list[str]:
+    missing = []
+    if repository.archived:
+        missing.append(f"{name} is archived: nothing can be written there")
+    elif repository.disabled:
+        missing.append(f"{name} is disabled: nothing can be written there")
+    if not repository.has_issues:
+        missing.append(f"issues are disabled in {name}: only pull requests can be processed")
+    if is_app:  # its permissions belong to the installation
+        return missing
+    permissions: Permissions | None = repository.permissions
+    if permissions is None or not (permissions.triage or permissions.push):
+        missing.append(
+            f"the account may not set labels in {name}: it needs the role triage or write"
+        )
+    elif not permissions.push:
+        missing.append(
+            f"the account may not create labels in {name}: give it the role write, or create them"
+            " yourself"
+        )
+    scopes = repository.raw_headers.get("x-oauth-scopes")  # only classic tokens have scopes
+    if scopes is not None:
+        missing += _find_missing_scope(str(scopes), is_private=repository.private)
+    return missing
 
 
 def _find_missing_scope(scopes: str, *, is_private: bool) -> list[str]:

@@ -61,11 +61,12 @@ class History(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenComment:
-    """The response to a write of a comment."""
+class Written:
+    """A comment or a check run that HLS has written."""
 
     id: int
     html_url: Text
+    external_id: str | None = None  # of a check run
 
 
 class BotComments:
@@ -188,13 +189,13 @@ class BotComments:
             outcome = Outcome("comment", "edited", COMMENT_EDITED)
             expected = (404, 410)
 
-        def write(repository: Repository) -> WrittenComment:
+        def write(repository: Repository) -> Written:
             issue = repository.get_issue(number)
             if comment_id is None:
-                return parse(WrittenComment, issue.create_comment(decision.body))
+                return parse(Written, issue.create_comment(decision.body))
             comment = issue.get_comment(comment_id)
             comment.edit(decision.body)
-            return WrittenComment(comment_id, comment.html_url)
+            return Written(comment_id, comment.html_url)
 
         try:
             written = self._api.write(write, guard=self._guard, expected=expected)

@@ -13,10 +13,12 @@ import json
 import logging
 import re
 import socket
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -70,14 +72,19 @@ class HttpResponse:
 
 UNREADABLE = (
     github.BadAttributeException,
+    github.IncompletableObject,
+    AssertionError,
     AttributeError,
     KeyError,
-    RecursionError,
+    RuntimeError,
     TypeError,
     ValueError,
 )
-"""What PyGithub raises if a response has not the form that it expects."""
+"""What PyGithub raises if a response has not the form that it expects. For an attribute that the
+response lacks, it would send another request, which is a `RuntimeError` here.
+"""
 
+PYGITHUB = str(Path(github.__file__).parent)
 NO_RESPONSE = HttpResponse(0, {}, b"")
 CODE = re.compile(r"(?<=^/app-manifests/)[^/]+")  # of a new App: a secret
 
@@ -177,13 +184,19 @@ class Connection:
             what = describe_invalid(first, whole="the response")
             raise unexpected_response(call.name, what) from None
         except UNREADABLE as exc:
-            what = f"PyGithub cannot read it ({type(exc).__name__}: {exc})"
+            what = f"PyGithub cannot read {_find_member(exc)} ({type(exc).__name__}: {exc})"
             raise unexpected_response(call.name, what) from None
         finally:
             _call.reset(token)
 
     def close(self) -> None:
         self._transport.close()
+
+
+def _find_member(exc: BaseException) -> str:
+    """Return the attribute or method of PyGithub that raised, such as "html_url"."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    return next((frame.name for frame in frames if PYGITHUB in frame.filename), "it")
 
 
 class _Element(NonCompletableGithubObject):
@@ -225,7 +238,7 @@ class _Connection(HTTPSRequestsConnectionClass):
     ) -> None:
         call = _call.get()
         if call.verb:
-            raise RuntimeError(f"PyGithub needs a second request for {call.name}: {verb} {url}")
+            raise RuntimeError(f"it would send {verb} {url}")
         call.verb = verb
         call.target = url
         call.headers = headers

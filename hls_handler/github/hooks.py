@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AliasPath, AwareDatetime, BaseModel, Field
+from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import PayloadError
@@ -35,16 +35,6 @@ class Hook(BaseModel, frozen=True):
     active: bool = True
     events: frozenset[str] = frozenset({"*"})  # "*" is every event
     url: str = Field("", validation_alias=AliasPath("config", "url"))
-
-
-class _WireAttempt(BaseModel):
-    id: int
-    guid: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]
-    delivered_at: AwareDatetime
-    status_code: int
-    event: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    action: str | None = None
-    repository_id: int | None = None
 
 
 class _WireDetails(BaseModel):
@@ -97,11 +87,10 @@ class GithubHooks:
         query = {"per_page": str(PAGE_SIZE)}
         if cursor is not None:
             query["cursor"] = cursor
-        request = rest("GET", f"{path}/deliveries", tuple[_WireAttempt, ...], query=query)
+        request = rest("GET", f"{path}/deliveries", tuple[DeliveryAttempt, ...], query=query)
         response = self._api.send(request)
-        attempts = tuple(DeliveryAttempt(**dict(attempt)) for attempt in response.value)
         following = response.links.get("next", {})
-        return AttemptPage(attempts, following.get("cursor"))
+        return AttemptPage(response.value, following.get("cursor"))
 
     def payload(self, path: str, attempt_id: int) -> bytes:
         """Return the payload as JSON, which is not validated. Raises `PayloadError` if GitHub no

@@ -5,11 +5,11 @@ is one request.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator
 
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.git.mirror import Mirrors
@@ -45,6 +45,7 @@ from hls_handler.github.values import (
     ReviewComment,
     ReviewContext,
     ReviewThread,
+    ThreadComment,
     TimelineEvent,
     WorkflowJob,
 )
@@ -52,16 +53,6 @@ from hls_handler.github.values import (
 if TYPE_CHECKING:
     from github.ContentFile import ContentFile
     from github.Repository import Repository
-
-
-@dataclass(frozen=True, slots=True)
-class WireThreadComment(Comment):
-    """https://docs.github.com/en/rest/pulls/comments#list-review-comments-on-a-pull-request"""
-
-    thread: Annotated[int | None, Field(default=None, validation_alias="in_reply_to_id")]
-
-    def to_comment(self) -> Comment:
-        return Comment(**{field.name: getattr(self, field.name) for field in fields(Comment)})
 
 
 class WireCommit(BaseModel):
@@ -211,12 +202,12 @@ class GithubReader:
         answers: list[Comment] = []
         comments = self._api.items(
             lambda it: it.get_pull(number).get_review_comments(sort="created", direction="desc"),
-            WireThreadComment,
+            ThreadComment,
             max_pages=MAX_REVIEW_PAGES,
         )
         for comment in comments:
-            if thread in (comment.id, comment.thread):
-                answers.append(comment.to_comment())
+            if thread in (comment.id, comment.thread_id):
+                answers.append(comment)
             if comment.id == thread:
                 break
         return tuple(reversed(answers))

@@ -10,11 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Literal
 
 from hls_handler.actions import (
     REPLY_CREATED,
@@ -25,11 +22,12 @@ from hls_handler.actions import (
     Outcome,
 )
 from hls_handler.errors import DependencyDown, Retryable, Superseded
-from hls_handler.events import Account, Author, Text
+from hls_handler.events import Account
 from hls_handler.github.api import RepositoryApi, WriteGuard, parse
 from hls_handler.github.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
-from hls_handler.github.comments import WrittenComment, is_by
+from hls_handler.github.comments import Written, is_by
 from hls_handler.github.errors import Refused
+from hls_handler.github.values import ThreadComment
 from hls_handler.wording import count, shorten
 
 if TYPE_CHECKING:
@@ -54,18 +52,6 @@ name the comment.
 
 _COMMIT = re.compile(r"commit", re.IGNORECASE)
 """Matches GitHub's sentences about a commit: "The commitOID is not part of the pull request"."""
-
-
-@dataclass(frozen=True, slots=True)
-# https://docs.github.com/en/rest/pulls/comments#list-review-comments-on-a-pull-request
-class _ReviewComment:
-    id: int
-    user: Author
-    body: Text
-    html_url: Text
-    thread_id: Annotated[int | None, Field(default=None, validation_alias="in_reply_to_id")]
-    """The first comment of the thread; None if this is the first."""
-    review_id: Annotated[int | None, Field(default=None, validation_alias="pull_request_review_id")]
 
 
 def find_marker(body: str, kind: Literal["finding", "reply"]) -> str | None:
@@ -101,7 +87,7 @@ class BotReviews:
         """
         if not action.comments:
             return Outcome("review", "unchanged", "no comments on lines")
-        posted: Mapping[str, _ReviewComment] = {}
+        posted: Mapping[str, ThreadComment] = {}
         if is_retry:
             posted = self._find_posted(number, action)
         missing = [comment for comment in action.comments if comment.key not in posted]
@@ -184,10 +170,10 @@ class BotReviews:
                 raise Superseded(f"a newer push came meanwhile: {head[:10]}")
         return rejection
 
-    def _find_posted(self, number: int, action: EnsureReview) -> Mapping[str, _ReviewComment]:
+    def _find_posted(self, number: int, action: EnsureReview) -> Mapping[str, ThreadComment]:
         """Return the bot's comments, by the keys in their markers, in the order of the action."""
         keys = {comment.key for comment in action.comments}
-        posted = dict[str, _ReviewComment]()
+        posted = dict[str, ThreadComment]()
         for comment in self._own_comments(number):
             key = find_marker(comment.body, "finding")
             if key in keys and comment.thread_id is None:
@@ -198,11 +184,11 @@ class BotReviews:
             comment.key: posted[comment.key] for comment in action.comments if comment.key in posted
         }
 
-    def _own_comments(self, number: int) -> Iterator[_ReviewComment]:
+    def _own_comments(self, number: int) -> Iterator[ThreadComment]:
         """Return the bot's review comments, newest first."""
         comments = self._api.items(
             lambda it: it.get_pull(number).get_review_comments(sort="created", direction="desc"),
-            _ReviewComment,
+            ThreadComment,
             max_pages=MAX_PAGES,
         )
         return (comment for comment in comments if is_by(comment.user, self._bot))
@@ -227,7 +213,7 @@ class BotReviews:
         try:
             written = self._api.write(
                 lambda it: parse(
-                    WrittenComment,
+                    Written,
                     it.get_pull(number).create_review_comment_reply(action.comment_id, body),
                 ),
                 guard=self._guard,
@@ -252,7 +238,7 @@ class BotReviews:
         def get(repository: Repository) -> PullRequestComment:
             return repository.get_pull(number).get_review_comment(comment_id)
 
-        comment = self._api.find(lambda it: parse(_ReviewComment, get(it).complete()))
+        comment = self._api.find(lambda it: parse(ThreadComment, get(it).complete()))
         if comment is None or not is_by(comment.user, self._bot):
             return
         body = _FOOTER.sub("", comment.body)
@@ -260,7 +246,7 @@ class BotReviews:
             with suppress(Refused):
                 self._api.write(lambda it: get(it).edit(body), guard=guard, expected=(404, 410))
 
-    def _find_reply(self, number: int, action: EnsureReply) -> _ReviewComment | None:
+    def _find_reply(self, number: int, action: EnsureReply) -> ThreadComment | None:
         for comment in self._own_comments(number):
             is_reply = comment.thread_id == action.comment_id
             if is_reply and find_marker(comment.body, "reply") == action.key:
@@ -329,7 +315,7 @@ def _with_marker(body: str, kind: Literal["finding", "reply"], key: str) -> str:
     return truncate_comment(body, MAX_COMMENT_CHARS - len(mark)) + mark
 
 
-def _review_url(comment: _ReviewComment) -> str:
+def _review_url(comment: ThreadComment) -> str:
     # The response to a posted review has it, too, but not after a retry that finds the review
     # posted.
     if comment.review_id is None:

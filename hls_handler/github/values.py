@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
 
-from hls_handler.events import Account, Count, OptionalTime, Text, is_present, null_to
+from hls_handler.events import Account, Comment, Count, OptionalTime, Text, is_present, null_to
 
 FAILED = frozenset({"failure", "cancelled", "timed_out"})
 """Conclusions of steps that count as failed. A step that exceeded the job's time limit is
@@ -73,6 +73,15 @@ class OpenPullRequest:
     number: int
     # people, without teams
     requested_reviewers: Annotated[tuple[Account, ...], null_to(()), Field(default=())]
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadComment(Comment):
+    """https://docs.github.com/en/rest/pulls/comments#list-review-comments-on-a-pull-request"""
+
+    # the first comment of the thread; None if this is the first
+    thread_id: Annotated[int | None, Field(default=None, validation_alias="in_reply_to_id")]
+    review_id: Annotated[int | None, Field(default=None, validation_alias="pull_request_review_id")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,12 +241,22 @@ def test_method_of_pygithub_that_needs_two_requests_is_an_error(
     api: GithubApi, server: FakeServer
 ) -> None:
     server.says = [Say(body={"number": 7})]
-    with pytest.raises(RuntimeError, match="a second request for GET /repos/o/r/issues/7: POST "):
+    with pytest.raises(DependencyDown, match=r"create_comment \(RuntimeError: it would send POST "):
         api.of("o/r").write(
             lambda it: it.get_issue(7).complete().create_comment("It crashes."),
             guard=WriteGuard(lambda: None, lambda: None),
         )
     assert server.calls == [f"GET {ISSUE}"]
+
+
+@pytest.mark.parametrize("label", [{"url": "https://api.github.com/labels/5"}, {"id": 5}])
+def test_attribute_that_a_response_lacks_is_named_and_not_requested(
+    api: GithubApi, server: FakeServer, label: dict[str, object]
+) -> None:
+    server.says = [Say(body=[label])]
+    with pytest.raises(DependencyDown, match=r"GET /repos/o/r/labels: .* cannot read description "):
+        api.of("o/r").read(lambda it: it.get_labels().get_page(0)[0].description)
+    assert server.calls == ["GET /repos/o/r/labels"]
 
 
 HOOK = "/repos/o/r/hooks/1"

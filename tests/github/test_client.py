@@ -92,7 +92,7 @@ def test_repository_with_an_invalid_field_raises_dependency_down(
     api: GithubApi, server: FakeServer
 ) -> None:
     server.says = [Say(body={"archived": "x"})]
-    with pytest.raises(DependencyDown, match=r"archived: expected true or false$"):
+    with pytest.raises(DependencyDown, match=r"cannot read archived \(BadAttr"):
         Github(api).find_missing_permissions("o/r")
 
 
