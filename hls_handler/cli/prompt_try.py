@@ -314,9 +314,7 @@ class EventTrial:
             event.repository.full_name,
             bot=self._bot,
             history=history,
-            begin_write=lambda: None,
-            check_lease=lambda: None,
-            dry_run=True,
+            guard=None,
         )
 
 

@@ -39,6 +39,7 @@ from hls_handler.errors import (
     TokenReplaced,
 )
 from hls_handler.events import MergeGroup
+from hls_handler.github.api import WriteGuard
 from hls_handler.github.checks import GithubChecks
 from hls_handler.github.client import Github
 from hls_handler.github.reader import GithubReader
@@ -195,8 +196,7 @@ def _write(
     lock = _lock_of(job)
     checks = job.context.github.checks(
         job.event.repository.full_name,
-        begin_write=lambda: job.begin_write(lock, until=until, can_move=can_move),
-        check_lease=job.check_lease,
+        WriteGuard(lambda: job.begin_write(lock, until=until, can_move=can_move), job.check_lease),
     )
     completed = WriteCompleted(lock)
     try:
@@ -391,7 +391,7 @@ def _set_title_check(job: Job, types: Sequence[str]) -> Outcome:
             if is_draft_of_queue(pull.user, pull.head_ref):
                 action = plan_group_title_check(pull.head_sha)
         checks = job.context.github.checks(
-            repository, begin_write=job.begin_write, check_lease=job.check_lease, name=TITLE_CHECK
+            repository, WriteGuard(job.begin_write, job.check_lease), name=TITLE_CHECK
         )
         # If an earlier attempt has created a check run, too, GitHub shows the last one of a name,
         # and it says the same.
@@ -485,9 +485,7 @@ class CheckEnder:
             unended, settings, make_receipt(self._store.calls.calls_of(unended.guid))
         )
         try:
-            checks = github.checks(
-                unended.repository, begin_write=begin_write, check_lease=check_lease
-            )
+            checks = github.checks(unended.repository, WriteGuard(begin_write, check_lease))
             checks.end(unended.check, action)
         except DependencyDown as exc:
             limiter.hold(

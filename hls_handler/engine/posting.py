@@ -43,6 +43,7 @@ from hls_handler.errors import (
     Superseded,
 )
 from hls_handler.events import Issue, PullRequest
+from hls_handler.github.api import WriteGuard
 from hls_handler.github.labels import LabelState
 from hls_handler.github.writer import GithubWriter
 from hls_handler.handlers.handler import check_conversation
@@ -506,13 +507,14 @@ def _lock_name(job: Job, action: Written) -> str:
 def make_writer(
     job: Job, begin_write: Callable[[], None], history: ConversationHistory | None = None
 ) -> GithubWriter:
+    guard = None
+    if not job.rule.effective.features.dry_run:
+        guard = WriteGuard(begin_write, job.check_lease)
     return job.context.github.writer(
         job.event.repository.full_name,
         bot=job.bot,
         history=history or _history(job),
-        begin_write=begin_write,
-        check_lease=job.check_lease,
-        dry_run=job.rule.effective.features.dry_run,
+        guard=guard,
     )
 
 

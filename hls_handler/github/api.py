@@ -217,6 +217,7 @@ class Api(Generic[Root]):
         self.timeout_s = timeout_s
         self.proxy_settings = find_proxy_settings(settings.base_url)
         self.repository = ""  # "owner/repo" of a client of one repository
+        self.guard: WriteGuard | None = None
         self._find_root: Callable[[Github], Any] = lambda client: client
         self._observe = observe
         self._credential = credential or Credential(settings.access_tokens[0])
@@ -243,6 +244,12 @@ class Api(Generic[Root]):
         """Return a client that shares this one's connection."""
         other = copy.copy(self)
         other._credential = credential
+        return other
+
+    def with_guard(self, guard: WriteGuard | None) -> Self:
+        """Return a client that may write, unless `guard` is None."""
+        other = copy.copy(self)
+        other.guard = guard
         return other
 
     def of(self, repository: str) -> RepositoryApi:
@@ -307,10 +314,9 @@ class Api(Generic[Root]):
             if "next" not in page.links:
                 return
 
-    def write(
-        self, request: Callable[[Root], T], *, guard: WriteGuard, expected: Sequence[int] = ()
-    ) -> T:
-        """Call `request`, which sends one write by PyGithub, and return its result.
+    def write(self, request: Callable[[Root], T], *, expected: Sequence[int] = ()) -> T:
+        """Call `request`, which sends one write by PyGithub, and return its result. The client must
+        have a guard.
 
         Raises `Refused` for a status in `expected`. Only `github/writer.py`, `comments.py`,
         `reviews.py`, `checks.py` and, for `hls init`, `webhook_setup.py` write (SECURITY.md rule
@@ -319,6 +325,8 @@ class Api(Generic[Root]):
         The error's `may_have_succeeded` is True if the request was sent and GitHub did not respond.
         A status of 500 or more counts as no response, because a gateway may have sent that status.
         """
+        guard = self.guard
+        assert guard is not None
         guard.begin_write()
         sent = False
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
-from hls_handler.github.api import RepositoryApi, WriteGuard, parse
+from hls_handler.github.api import RepositoryApi, parse
 from hls_handler.github.comment_body import truncate_comment
 from hls_handler.github.comments import Written
 
@@ -57,11 +57,9 @@ class GithubChecks:
         api: RepositoryApi,
         *,
         uses_check_runs: bool,
-        guard: WriteGuard,
         name: str = CHECK_NAME,
     ) -> None:
         self._api = api
-        self._guard = guard
         self._uses_check_runs = uses_check_runs
         self._name = name
 
@@ -141,7 +139,6 @@ class GithubChecks:
                     self._name, check.commit, external_id=check.external_id, **fields
                 ),
             ),
-            guard=self._guard,
         )
         return WrittenCheck(run.id, run.html_url)
 
@@ -151,7 +148,7 @@ class GithubChecks:
             run.edit(**fields)
             return run.html_url
 
-        return WrittenCheck(number, self._api.write(edit, guard=self._guard))
+        return WrittenCheck(number, self._api.write(edit))
 
     def _set_status(self, commit: str, state: str, description: str) -> WrittenCheck:
         text = _truncate(description, MAX_DESCRIPTION_CHARS)
@@ -159,7 +156,6 @@ class GithubChecks:
             lambda it: it.get_commit(commit).create_status(
                 state, description=text, context=self._name
             ),
-            guard=self._guard,
         )
         return WrittenCheck(state=state)
 

@@ -256,37 +256,17 @@ class Github:
         *,
         bot: Account,
         history: History,
-        begin_write: Callable[[], None],
-        check_lease: Callable[[], None],
-        dry_run: bool,
+        guard: WriteGuard | None,
     ) -> GithubWriter:
-        """Return a writer. Before each write it calls `begin_write`, then `check_lease`; both may
-        raise.
+        """Return a writer. Without a guard, or if this client is read-only, it writes nothing."""
+        if self.is_read_only:
+            guard = None
+        api = self._api_for(repository).with_guard(guard)
+        return GithubWriter(api, bot=bot, history=history, labels=self._labels)
 
-        With `dry_run`, or if this client is read-only, the writer writes nothing.
-        """
-        guard = None
-        if not (dry_run or self.is_read_only):
-            guard = WriteGuard(begin_write, check_lease)
-        api = self._api_for(repository)
-        return GithubWriter(api, bot=bot, history=history, labels=self._labels, guard=guard)
-
-    def checks(
-        self,
-        repository: str,
-        *,
-        begin_write: Callable[[], None],
-        check_lease: Callable[[], None],
-        name: str = CHECK_NAME,
-    ) -> GithubChecks:
-        """Return a writer of checks, which calls `begin_write` and `check_lease` before each write;
-        both may raise.
-        """
-        guard = WriteGuard(begin_write, check_lease)
-        api = self._api_for(repository)
-        return GithubChecks(
-            api, uses_check_runs=isinstance(self._access, App), guard=guard, name=name
-        )
+    def checks(self, repository: str, guard: WriteGuard, *, name: str = CHECK_NAME) -> GithubChecks:
+        api = self._api_for(repository).with_guard(guard)
+        return GithubChecks(api, uses_check_runs=isinstance(self._access, App), name=name)
 
     def preferred(self) -> Github:
         """Return the client of the token that works; with an App, this client."""

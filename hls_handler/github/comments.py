@@ -17,7 +17,7 @@ from hls_handler.actions import (
     StoredComment,
 )
 from hls_handler.events import Account, Comment, Text
-from hls_handler.github.api import RepositoryApi, WriteGuard, parse
+from hls_handler.github.api import RepositoryApi, parse
 from hls_handler.github.comment_body import (
     BodyDecision,
     decide_body,
@@ -80,12 +80,10 @@ class BotComments:
         *,
         bot: Account,
         history: History,
-        guard: WriteGuard | None,
     ) -> None:
         self._api = api
         self._bot = bot
         self._history = history
-        self._guard = guard
 
     def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool) -> Outcome:
         """Write the comment if needed, store its id and digest in the history, and return the
@@ -178,7 +176,7 @@ class BotComments:
         self, number: int, action: EnsureComment, decision: BodyDecision, comment_id: int | None
     ) -> Outcome:
         """Create the comment, or edit that with the id."""
-        if self._guard is None:
+        if self._api.guard is None:
             detail = "would have edited our comment"
             if comment_id is None:
                 detail = "would have commented"
@@ -198,7 +196,7 @@ class BotComments:
             return Written(comment_id, comment.html_url)
 
         try:
-            written = self._api.write(write, guard=self._guard, expected=expected)
+            written = self._api.write(write, expected=expected)
         except Refused:
             assert comment_id is not None
             return _declined(
@@ -212,7 +210,7 @@ class BotComments:
     def _store(
         self, action: EnsureComment, before: StoredComment | None, comment: StoredComment
     ) -> None:
-        if comment != before and self._guard is not None:
+        if comment != before and self._api.guard is not None:
             self._history.store_comment(action.family, comment)
 
 

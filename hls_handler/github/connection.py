@@ -73,7 +73,6 @@ class HttpResponse:
 UNREADABLE = (
     github.BadAttributeException,
     github.IncompletableObject,
-    AssertionError,
     AttributeError,
     KeyError,
     RuntimeError,

@@ -23,7 +23,7 @@ from hls_handler.actions import (
 )
 from hls_handler.errors import DependencyDown, Retryable, Superseded
 from hls_handler.events import Account
-from hls_handler.github.api import RepositoryApi, WriteGuard, parse
+from hls_handler.github.api import RepositoryApi, parse
 from hls_handler.github.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
 from hls_handler.github.comments import Written, is_by
 from hls_handler.github.errors import Refused
@@ -69,10 +69,9 @@ class BotReviews:
     would write.
     """
 
-    def __init__(self, api: RepositoryApi, *, bot: Account, guard: WriteGuard | None) -> None:
+    def __init__(self, api: RepositoryApi, *, bot: Account) -> None:
         self._api = api
         self._bot = bot
-        self._guard = guard
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool) -> Outcome:
         """Post the comments of the action as one review, and return the outcome with the ids of
@@ -91,7 +90,7 @@ class BotReviews:
         if is_retry:
             posted = self._find_posted(number, action)
         missing = [comment for comment in action.comments if comment.key not in posted]
-        if self._guard is None:
+        if self._api.guard is None:
             detail = f"would have posted {_describe(len(missing))}"
             return Outcome(
                 "review",
@@ -99,7 +98,7 @@ class BotReviews:
                 detail,
                 comment_ids={key: comment.id for key, comment in posted.items()},
             )
-        post = partial(self._try_post, number, self._guard, action.commit)
+        post = partial(self._try_post, number, action.commit)
         is_posted = False
         rejected = list[str]()
         reason = ""
@@ -141,9 +140,7 @@ class BotReviews:
             rejected=tuple(rejected),
         )
 
-    def _try_post(
-        self, number: int, guard: WriteGuard, commit: str, comments: Sequence[InlineComment]
-    ) -> str | None:
+    def _try_post(self, number: int, commit: str, comments: Sequence[InlineComment]) -> str | None:
         """Return why GitHub rejected the review (422); None if it was posted."""
         # GitHub's description requires a text. Its marker lets routing ignore the review of a
         # person's account.
@@ -157,7 +154,6 @@ class BotReviews:
                 lambda it: it.get_pull(number).create_review(
                     it.get_commit(commit), text, "COMMENT", documents
                 ),
-                guard=guard,
                 expected=(422,),
             )
         except Refused as refused:
@@ -206,17 +202,16 @@ class BotReviews:
                     "reply", "unchanged", REPLY_EXISTS, comment_id=reply.id, url=reply.html_url
                 )
         body = _with_marker(action.body, "reply", action.key)
-        if self._guard is None:
+        if self._api.guard is None:
             return Outcome("reply", "dry_run", "would have replied in a review thread", body=body)
         if action.ends_footer:
-            self._remove_footer(number, action.comment_id, self._guard)
+            self._remove_footer(number, action.comment_id)
         try:
             written = self._api.write(
                 lambda it: parse(
                     Written,
                     it.get_pull(number).create_review_comment_reply(action.comment_id, body),
                 ),
-                guard=self._guard,
                 expected=(404, 410),
             )
         except Refused:
@@ -234,7 +229,7 @@ class BotReviews:
             body=body,
         )
 
-    def _remove_footer(self, number: int, comment_id: int, guard: WriteGuard) -> None:
+    def _remove_footer(self, number: int, comment_id: int) -> None:
         def get(repository: Repository) -> PullRequestComment:
             return repository.get_pull(number).get_review_comment(comment_id)
 
@@ -244,7 +239,7 @@ class BotReviews:
         body = _FOOTER.sub("", comment.body)
         if body != comment.body:
             with suppress(Refused):
-                self._api.write(lambda it: get(it).edit(body), guard=guard, expected=(404, 410))
+                self._api.write(lambda it: get(it).edit(body), expected=(404, 410))
 
     def _find_reply(self, number: int, action: EnsureReply) -> ThreadComment | None:
         for comment in self._own_comments(number):

@@ -44,7 +44,7 @@ class WebhookSetup:
     """
 
     def __init__(self, api: GithubApi, path: str) -> None:
-        self._api = api
+        self._api = api.with_guard(UNGUARDED)
         self._hooks = GithubHooks(api)
         self._path = path
 
@@ -67,14 +67,13 @@ class WebhookSetup:
             created = self._api.write(
                 lambda it: parse(
                     Hook, find_owner(it, self._path).create_hook("web", config, names, active=True)
-                ),
-                guard=UNGUARDED,
+                )
             )
             return EnsuredHook(created.id, "created")
         # PyGithub's `edit` sends a name, which GitHub does not document
         body = {"active": True, "events": names, "config": config}
         change = rest("PATCH", f"{self._path}/hooks/{present.id}", Hook, body=body)
-        self._api.write(change, guard=UNGUARDED)
+        self._api.write(change)
         return EnsuredHook(present.id, "updated")
 
     def ping(self, hook_id: int, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
@@ -83,9 +82,7 @@ class WebhookSetup:
         """
         path = f"{self._path}/hooks/{hook_id}"
         attempts = self._hooks.page(path).attempts
-        self._api.write(
-            lambda it: find_owner(it, self._path).get_hook(hook_id).ping(), guard=UNGUARDED
-        )
+        self._api.write(lambda it: find_owner(it, self._path).get_hook(hook_id).ping())
         return self._wait_for_ping(path, attempts, sleep)
 
     def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
@@ -102,7 +99,7 @@ class WebhookSetup:
         # PyGithub has no method for this
         redeliver = rest("POST", f"{path}/deliveries/{ping.id}/attempts", object)
         with suppress(Refused):
-            self._api.write(redeliver, guard=UNGUARDED, expected=(202,))
+            self._api.write(redeliver, expected=(202,))
         return self._wait_for_ping(path, attempts, sleep)
 
     def _wait_for_ping(

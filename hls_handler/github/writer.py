@@ -22,7 +22,7 @@ from hls_handler.actions import (
     RequestReviewers,
 )
 from hls_handler.events import Account, Label
-from hls_handler.github.api import RepositoryApi, WriteGuard, rest
+from hls_handler.github.api import RepositoryApi, rest
 from hls_handler.github.comments import BotComments, History
 from hls_handler.github.errors import Refused
 from hls_handler.github.labels import (
@@ -71,15 +71,13 @@ class GithubWriter:
         bot: Account,
         history: History,
         labels: RepositoryLabels,
-        guard: WriteGuard | None,
     ) -> None:
         self._api = api
         self._history = history
         self._labels = labels
         self._base = f"/repos/{api.repository}"
-        self._guard = guard
-        self._comments = BotComments(self._api, bot=bot, history=history, guard=guard)
-        self._reviews = BotReviews(self._api, bot=bot, guard=guard)
+        self._comments = BotComments(self._api, bot=bot, history=history)
+        self._reviews = BotReviews(self._api, bot=bot)
 
     def ensure_comment(
         self, number: int, action: EnsureComment, *, may_exist: bool = True
@@ -102,7 +100,7 @@ class GithubWriter:
 
         GitHub stores the same reaction of an account only once.
         """
-        if self._guard is None:
+        if self._api.guard is None:
             return f"would have reacted with {content}"
 
         def react(repository: Repository) -> object:
@@ -112,7 +110,7 @@ class GithubWriter:
             return repository.get_issue(ANY_NUMBER).get_comment(comment_id).create_reaction(content)
 
         try:
-            self._api.write(react, guard=self._guard, expected=(404, 410))
+            self._api.write(react, expected=(404, 410))
         except Refused:
             return "a person deleted the comment, so it got no reaction"
         return f"reacted with {content}"
@@ -135,10 +133,10 @@ class GithubWriter:
         if present is None:
             present = self._read_labels(number)
         difference = self._compare_labels(action, labels, present)
-        if self._guard is None:
+        if self._api.guard is None:
             return _preview_labels(difference)
-        not_removed = self._remove_labels(number, difference, self._guard)
-        refused = self._write_labels(number, difference, action, self._guard)
+        not_removed = self._remove_labels(number, difference)
+        refused = self._write_labels(number, difference, action)
         difference = replace(
             difference,
             add=tuple(name for name in difference.add if name not in refused),
@@ -177,14 +175,14 @@ class GithubWriter:
             )
         outcome = Outcome("type", "unchanged", HAS_TYPE)
         if self._api.read(lambda it: it.get_issue(number).type) is None:
-            if self._guard is None:
+            if self._api.guard is None:
                 return Outcome("type", "dry_run", f"would have set the type {name}")
-            if self._write_type(number, name, self._guard) is None:
+            if self._write_type(number, name) is None:
                 return Outcome(
                     "type", "withheld", f"type {name} not set: the account needs the role write"
                 )
             outcome = Outcome("type", "changed", f"set the type {name}")
-        if self._guard is not None:
+        if self._api.guard is not None:
             self._history.record_done_once()
         return outcome
 
@@ -192,19 +190,19 @@ class GithubWriter:
         present = self._api.read(lambda it: it.get_issue(number).type)
         outcome = Outcome("type", "unchanged", "the issue has no type")
         if present is not None:
-            if self._guard is None:
+            if self._api.guard is None:
                 return Outcome("type", "dry_run", f"would have removed the type {present.name}")
-            self._write_type(number, None, self._guard)
+            self._write_type(number, None)
             outcome = Outcome("type", "changed", f"removed the type {present.name}")
-        if self._guard is not None:
+        if self._api.guard is not None:
             self._history.forget_done_once()
         return outcome
 
-    def _write_type(self, number: int, name: str | None, guard: WriteGuard) -> _IssueType | None:
+    def _write_type(self, number: int, name: str | None) -> _IssueType | None:
         # PyGithub's `edit` does not have the type
         path = f"{self._base}/issues/{number}"
         request = rest("PATCH", path, _TypedIssue, body={"type": name})
-        return self._api.write(request, guard=guard).type
+        return self._api.write(request).type
 
     def request_reviewers(self, number: int, action: RequestReviewers) -> Outcome:
         """Request reviews, at most once for a pull request: a reviewer whom a person removed is not
@@ -215,14 +213,12 @@ class GithubWriter:
         names = ", ".join(action.logins)
         if self._history.was_done_once():
             return Outcome("reviewers", "unchanged", "reviews were requested earlier")
-        guard = self._guard
-        if guard is None:
+        if self._api.guard is None:
             return Outcome("reviewers", "dry_run", f"would have requested reviews from {names}")
         refused = _write_names(
             action.logins,
             lambda logins: self._api.write(
                 lambda it: it.get_pull(number).create_review_request(logins),
-                guard=guard,
                 expected=(422,),
             ),
         )
@@ -275,9 +271,7 @@ class GithubWriter:
                 break
         return frozenset(existing)
 
-    def _remove_labels(
-        self, number: int, difference: LabelDifference, guard: WriteGuard
-    ) -> Mapping[str, str]:
+    def _remove_labels(self, number: int, difference: LabelDifference) -> Mapping[str, str]:
         """Store what people changed and remove labels. Return those that GitHub refused to remove,
         with the reasons.
         """
@@ -293,7 +287,7 @@ class GithubWriter:
             path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
             state: LabelState | None = None
             try:
-                self._api.write(rest("DELETE", path, object), guard=guard, expected=(404, 422))
+                self._api.write(rest("DELETE", path, object), expected=(404, 422))
             except Refused as refused:
                 if refused.status == 422:  # 404: it is not set
                     not_removed[name] = _describe_rejection(refused)
@@ -302,13 +296,13 @@ class GithubWriter:
         return not_removed
 
     def _write_labels(
-        self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard
+        self, number: int, difference: LabelDifference, action: EnsureLabels
     ) -> Mapping[str, str]:
         """Create and add labels. Return those that GitHub refused, with the reason of each."""
         history = self._history
         refused = dict[str, str]()
         for spec in difference.create:
-            why = self._create_label(spec, guard)
+            why = self._create_label(spec)
             if why is not None:
                 refused[spec.name] = why
         add = tuple(name for name in difference.add if name not in refused)
@@ -319,7 +313,6 @@ class GithubWriter:
                 add,
                 lambda names: self._api.write(
                     lambda it: it.get_issue(number).add_to_labels(*names),
-                    guard=guard,
                     expected=(422,),
                 ),
             )
@@ -327,12 +320,11 @@ class GithubWriter:
             history.change_labels(tuple(name for name in add if name in refused), None)
         return refused
 
-    def _create_label(self, spec: LabelSpec, guard: WriteGuard) -> str | None:
+    def _create_label(self, spec: LabelSpec) -> str | None:
         """Create the label; return why GitHub refused it, or None."""
         try:
             self._api.write(
                 lambda it: it.create_label(spec.name, spec.color, spec.description),
-                guard=guard,
                 expected=(422,),
             )
         except Refused as refused:

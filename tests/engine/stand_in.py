@@ -301,17 +301,10 @@ class StandIn(Github):
         self._use()
         return SandboxReader(self.state, repository, self._api, mirrors=self.mirrors)
 
-    def checks(
-        self,
-        repository: str,
-        *,
-        begin_write: Callable[[], None],
-        check_lease: Callable[[], None],
-        name: str = CHECK_NAME,
-    ) -> GithubChecks:
+    def checks(self, repository: str, guard: WriteGuard, *, name: str = CHECK_NAME) -> GithubChecks:
         self._use()
-        guard = WriteGuard(begin_write, check_lease)
-        return GithubChecks(self._api.of(repository), uses_check_runs=True, guard=guard, name=name)
+        api = self._api.of(repository).with_guard(guard)
+        return GithubChecks(api, uses_check_runs=True, name=name)
 
 
 def _raise_once(error: Exception, call: str) -> Callable[[str], None]:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from hls_handler.actions import EnsureReply, EnsureReview, InlineComment, Outcome
 from hls_handler.events import Account
-from hls_handler.github.api import GithubApi
+from hls_handler.github.api import GithubApi, WriteGuard
 from hls_handler.github.client import Github
 from hls_handler.github.writer import GithubWriter
 from hls_handler.prompting import recorded
@@ -96,13 +96,9 @@ class ReviewWorld:
         github: Github | None = None,
         history: FakeHistory | None = None,
     ) -> GithubWriter:
+        guard = None if dry_run else WriteGuard(begin_write, lambda: None)
         return (github or Github(self.api)).writer(
-            REPOSITORY,
-            bot=self.bot,
-            history=history or self.history,
-            begin_write=begin_write,
-            check_lease=lambda: None,
-            dry_run=dry_run,
+            REPOSITORY, bot=self.bot, history=history or self.history, guard=guard
         )
 
     def review(

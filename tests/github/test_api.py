@@ -35,7 +35,7 @@ def read(api: GithubApi, path: str = ISSUE) -> object:
 
 def write(api: GithubApi, check_lease: Callable[[], None] = lambda: None) -> None:
     request = rest("POST", ISSUE, object, body={"labels": ["bug"]})
-    api.write(request, guard=WriteGuard(lambda: None, check_lease))
+    api.with_guard(WriteGuard(lambda: None, check_lease)).write(request)
 
 
 @pytest.mark.parametrize(
@@ -242,17 +242,15 @@ def test_method_of_pygithub_that_needs_two_requests_is_an_error(
 ) -> None:
     server.says = [Say(body={"number": 7})]
     with pytest.raises(DependencyDown, match=r"create_comment \(RuntimeError: it would send POST "):
-        api.of("o/r").write(
-            lambda it: it.get_issue(7).complete().create_comment("It crashes."),
-            guard=WriteGuard(lambda: None, lambda: None),
-        )
+        api.of("o/r").read(lambda it: it.get_issue(7).complete().create_comment("It crashes."))
     assert server.calls == [f"GET {ISSUE}"]
 
 
-@pytest.mark.parametrize("label", [{"url": "https://api.github.com/labels/5"}, {"id": 5}])
+@pytest.mark.parametrize("has_url", [True, False])
 def test_attribute_that_a_response_lacks_is_named_and_not_requested(
-    api: GithubApi, server: FakeServer, label: dict[str, object]
+    api: GithubApi, server: FakeServer, has_url: bool
 ) -> None:
+    label = {"url": f"{server.url}/repos/o/r/labels/bug"} if has_url else {}
     server.says = [Say(body=[label])]
     with pytest.raises(DependencyDown, match=r"GET /repos/o/r/labels: .* cannot read description "):
         api.of("o/r").read(lambda it: it.get_labels().get_page(0)[0].description)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
+from hls_handler.github.api import WriteGuard
 from hls_handler.github.checks import CHECK_NAME, GithubChecks
 from hls_handler.github.client import Github, connect, make_credentials
 from tests.contracts.github import violations
@@ -51,7 +52,7 @@ def token(world: World) -> Iterator[Github]:
 
 
 def checks(github: Github) -> GithubChecks:
-    return github.checks(REPOSITORY, begin_write=do_nothing, check_lease=do_nothing)
+    return github.checks(REPOSITORY, WriteGuard(do_nothing, do_nothing))
 
 
 def runs(world: World) -> list[dict[str, Any]]:

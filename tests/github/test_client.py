@@ -17,7 +17,7 @@ from hls_handler.actions import (
     RequestedLabel,
 )
 from hls_handler.errors import DependencyDown
-from hls_handler.github.api import GithubApi, WriteGuard
+from hls_handler.github.api import GithubApi, RepositoryApi, WriteGuard
 from hls_handler.github.checks import GithubChecks
 from hls_handler.github.client import Github, OpenedEvent, ReadOnlyGithub, connect_read_only
 from hls_handler.github.comments import BotComments
@@ -96,18 +96,18 @@ def test_repository_with_an_invalid_field_raises_dependency_down(
         Github(api).find_missing_permissions("o/r")
 
 
-def comment_on(api: GithubApi, guard: WriteGuard) -> None:
-    comments = BotComments(api.of("o/r"), bot=BOT, history=FakeHistory(), guard=guard)
+def comment_on(api: RepositoryApi) -> None:
+    comments = BotComments(api, bot=BOT, history=FakeHistory())
     comments.ensure_comment(7, EnsureComment("issues", "Hello.", create=True), may_exist=False)
 
 
-def reply_to(api: GithubApi, guard: WriteGuard) -> None:
-    reviews = BotReviews(api.of("o/r"), bot=BOT, guard=guard)
+def reply_to(api: RepositoryApi) -> None:
+    reviews = BotReviews(api, bot=BOT)
     reviews.ensure_reply(7, EnsureReply(5, "fixed", "Fixed."), is_retry=False)
 
 
-def begin_check(api: GithubApi, guard: WriteGuard) -> None:
-    checks = GithubChecks(api.of("o/r"), uses_check_runs=True, guard=guard)
+def begin_check(api: RepositoryApi) -> None:
+    checks = GithubChecks(api, uses_check_runs=True)
     checks.begin(CommitCheck(HEAD, "guid-1", is_new=True))
 
 
@@ -116,12 +116,12 @@ def begin_check(api: GithubApi, guard: WriteGuard) -> None:
 def test_write_without_an_id_in_the_response_may_have_succeeded(
     api: GithubApi,
     server: FakeServer,
-    write: Callable[[GithubApi, WriteGuard], None],
+    write: Callable[[RepositoryApi], None],
     body: dict[str, str],
 ) -> None:
     server.says = [Say(201, body)]
     with pytest.raises(DependencyDown, match=r"unexpected response from GitHub: id: ") as caught:
-        write(api, WriteGuard(lambda: None, lambda: None))
+        write(api.of("o/r").with_guard(WriteGuard(lambda: None, lambda: None)))
     assert caught.value.may_have_succeeded
 
 

@@ -140,21 +140,15 @@ class SimulatedGithub(Github):
         *,
         bot: Account,
         history: History,
-        begin_write: Callable[[], None],
-        check_lease: Callable[[], None],
-        dry_run: bool,
+        guard: WriteGuard | None,
     ) -> SimulatedWriter:
-        return SimulatedWriter(self, WriteGuard(begin_write, check_lease), history)
+        assert guard is not None
+        return SimulatedWriter(self, guard, history)
 
     def checks(
-        self,
-        repository: str,
-        *,
-        begin_write: Callable[[], None],
-        check_lease: Callable[[], None],
-        name: str = CHECK_NAME,
+        self, repository: str, guard: WriteGuard, *, name: str = CHECK_NAME
     ) -> SimulatedChecks:
-        return SimulatedChecks(self, WriteGuard(begin_write, check_lease))
+        return SimulatedChecks(self, guard)
 
 
 @dataclass
