@@ -37,7 +37,8 @@ from hls_handler.background.threads import (
     run_checks,
 )
 from hls_handler.claude.providers import Breakers, Providers
-from hls_handler.console.app import Console, ConsolePorts
+from hls_handler.console.app import Console
+from hls_handler.console.frame import ConsolePorts
 from hls_handler.console.pages import show_error
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables

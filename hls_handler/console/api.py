@@ -26,7 +26,7 @@ from hls_handler.console.endpoints import (
     RetriesDocument,
     RetryDocument,
 )
-from hls_handler.console.frame import Frame, send_json
+from hls_handler.console.frame import Pages, send_json
 from hls_handler.console.queries import (
     MAX_OFFSET,
     AnalysesQuery,
@@ -39,15 +39,10 @@ from hls_handler.reports.delivery_list import DeliveriesPage, list_deliveries
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.documents import fill
 from hls_handler.reports.retry import retry_delivery, retry_matching
-from hls_handler.storage import Storage
 from hls_handler.store.analyses import AnalysisRow
 
 
-class Api:
-    def __init__(self, frame: Frame, store: Storage) -> None:
-        self._frame = frame
-        self._store = store
-
+class Api(Pages):
     def routes(self) -> Sequence[BaseRoute]:
         return [
             *self._frame.endpoint(LIST_ANALYSES, self._list_analyses),

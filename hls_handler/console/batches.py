@@ -9,18 +9,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.frame import Form, Frame
-from hls_handler.storage import Storage
+from hls_handler.console.frame import Form, Pages
 from hls_handler.store.batches import Progress
 
 MOST = 50  # newest batches that the list shows
 
 
-class BatchPages:
-    def __init__(self, frame: Frame, store: Storage) -> None:
-        self._frame = frame
-        self._store = store
-
+class BatchPages(Pages):
     def routes(self) -> Sequence[BaseRoute]:
         return [
             self._frame.page("/batches", self._list),

@@ -19,7 +19,7 @@ from hls_handler.console.delivery_list import (
     read_list,
 )
 from hls_handler.console.delivery_search import find_github_page, require_delivery
-from hls_handler.console.frame import Form, Frame
+from hls_handler.console.frame import Form, Pages
 from hls_handler.console.queries import (
     MAX_FILTER_CHARACTERS,
     DeliveriesQuery,
@@ -36,7 +36,6 @@ from hls_handler.reports.retry import (
     retry_delivery,
     retry_matching,
 )
-from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import CauseGroup, DeliverySearch
 from hls_handler.wording import count, is_or_are
@@ -58,11 +57,7 @@ class ListChange:
         return {name: value for name, value in self.words.items() if name != "cause"}
 
 
-class DeliveryPages:
-    def __init__(self, frame: Frame, store: Storage) -> None:
-        self._frame = frame
-        self._store = store
-
+class DeliveryPages(Pages):
     def routes(self) -> Sequence[BaseRoute]:
         return [
             self._frame.page("/deliveries", self._list),

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from hls_handler import shipped
-from hls_handler.console.frame import Frame
+from hls_handler.console.frame import Pages
 from hls_handler.settings.reference import REQUIRED
 
 if TYPE_CHECKING:
@@ -48,11 +48,8 @@ class Block:
         return _anchor(self.title)
 
 
-class DocumentationPages:
+class DocumentationPages(Pages):
     """The pages need no key, because they contain nothing of the service's data."""
-
-    def __init__(self, frame: Frame) -> None:
-        self._frame = frame
 
     def routes(self) -> Sequence[BaseRoute]:
         return [Route("/docs", self._show_index), Route("/docs/{name}", self._show)]

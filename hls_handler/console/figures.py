@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
-from threading import Condition
 from typing import Any, NamedTuple
 
-from cachetools import TTLCache, cached
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.endpoints import SHOW_FIGURES
-from hls_handler.console.frame import Frame, send_json
+from hls_handler.console.frame import Frame, Pages, send_json
 from hls_handler.console.overview import PERIOD_TITLES
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import format_count
@@ -47,13 +45,15 @@ def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> Fi
     )
 
 
-class FiguresPages:
+class FiguresPages(Pages):
     """The page, and the same as JSON, for one set of settings."""
 
-    def __init__(self, frame: Frame, store: Storage, clock: Callable[[], float]) -> None:
-        self._frame = frame
-        self._read = cached(TTLCache(MAX_REPORTS, MAX_AGE_S, timer=clock), condition=Condition())(
-            partial(read_report, store, has_authors=frame.settings.metrics.authors)
+    def __init__(self, frame: Frame) -> None:
+        super().__init__(frame)
+        self._read = frame.ports.cache(
+            partial(read_report, self._store, has_authors=frame.settings.metrics.authors),
+            max_age_s=MAX_AGE_S,
+            most=MAX_REPORTS,
         )
 
     def routes(self) -> Sequence[BaseRoute]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from http import HTTPStatus
 from inspect import iscoroutinefunction
+from threading import Condition
+from time import monotonic
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
+from cachetools import TTLCache, cached
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
@@ -20,10 +24,15 @@ from hls_handler.console.access import Access
 from hls_handler.console.endpoints import Endpoint
 from hls_handler.console.pages import render
 from hls_handler.console.queries import InvalidFilter, check_text
+from hls_handler.engine.health import Health
 from hls_handler.errors import StoreUnavailable
+from hls_handler.github.api import RateLimit
+from hls_handler.log_ring import LogRing
+from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.documents import to_json
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
+from hls_handler.storage import Storage
 from hls_handler.web.receiver import BODY_TIMEOUT_S
 
 MAX_FORM_BYTES = 64 * 1024
@@ -43,15 +52,35 @@ Process = Callable[[Request, Form], Response]
 """Processes a form. It runs in a thread, because it may block."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConsolePorts:
+    """Data and functions that the console uses; `hls_handler/app.py` passes them."""
+
+    store: Storage
+    now: Callable[[], float]  # seconds since 1970
+    health: Health
+    rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
+    log_ring: LogRing  # the newest log lines of this process
+    prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
+    has_webhooks: bool = True  # False: only other processes receive webhooks
+    clock: Callable[[], float] = monotonic  # seconds
+    form_timeout_s: float = BODY_TIMEOUT_S
+
+    def cache(self, read: Callable[..., Any], *, max_age_s: float, most: int = 1) -> Any:
+        """Return `read` with a cache, which all threads share: one of them reads, and the others
+        wait.
+        """
+        results = TTLCache[Any, Any](most, max_age_s, timer=self.clock)
+        return cached(results, condition=Condition())(read)
+
+
 class Frame:
     """The frame of all pages and of the API, for one set of settings."""
 
-    def __init__(
-        self, settings: Settings, access: Access, form_timeout_s: float = BODY_TIMEOUT_S
-    ) -> None:
+    def __init__(self, settings: Settings, access: Access, ports: ConsolePorts) -> None:
         self.settings = settings
         self.access = access
-        self._form_timeout_s = form_timeout_s
+        self.ports = ports
         self.table = RepositoryTable(settings)
 
     def may_use(self, request: Request) -> bool:
@@ -181,7 +210,7 @@ class Frame:
         too large.
         """
         body = bytearray()
-        timeout_s = self._form_timeout_s
+        timeout_s = self.ports.form_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
                 async for chunk in request.stream():
@@ -204,6 +233,14 @@ class Frame:
         if not self.access.is_own_form(request, form.get("csrf_token", "")):
             raise HTTPException(403, "the form is too old: load the page again")
         return form
+
+
+class Pages:
+    """Pages with the same frame."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._store = frame.ports.store
 
 
 async def _run(answer: Callable[..., Any], *arguments: object) -> Response:

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.frame import Frame
+from hls_handler.console.frame import Frame, Pages
 from hls_handler.console.log_streams import LogStreams
 from hls_handler.console.queries import LogQuery
-from hls_handler.log_ring import LEVELS, MAX_LINES, LogLine, LogRing
+from hls_handler.log_ring import LEVELS, MAX_LINES, LogLine
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines, truncate
 
 MAX_VALUE_CHARACTERS = 2_000
@@ -24,19 +24,19 @@ MAX_TRACE_CHARACTERS = 20_000
 MAX_SHOWN = 200
 
 
-class LogPages:
+class LogPages(Pages):
     def __init__(
         self,
         frame: Frame,
-        ring: LogRing,
         *,
         process: str,
-        now: Callable[[], float],
         is_ending: Callable[[], bool],
     ) -> None:
-        self._frame = frame
-        self._ring = ring
-        self._streams = LogStreams(ring, process=process, now=now, is_ending=is_ending)
+        super().__init__(frame)
+        self._ring = frame.ports.log_ring
+        self._streams = LogStreams(
+            self._ring, process=process, now=frame.ports.now, is_ending=is_ending
+        )
 
     def routes(self) -> Sequence[BaseRoute]:
         return [self._frame.page("/log", self._show), self._frame.page("/log/events", self._stream)]

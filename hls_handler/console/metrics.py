@@ -21,10 +21,8 @@ from hls_handler import __version__
 from hls_handler.analysis import Unusable
 from hls_handler.console.frame import Frame
 from hls_handler.db.counters import BUCKETS_S, COST
-from hls_handler.engine.health import ComponentState, Health
+from hls_handler.engine.health import ComponentState
 from hls_handler.errors import StoreUnavailable
-from hls_handler.github.api import RateLimit
-from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import FAILED, SUCCESS, UNAVAILABLE, UNFINISHED
 from hls_handler.store.conversations import LABEL_SET
@@ -159,8 +157,6 @@ HISTOGRAMS = {
 def show_metrics(
     frame: Frame,
     stored: Callable[[], list[Metric]],
-    health: Health,
-    rate_limit: Callable[[], RateLimit],
     request: Request,
 ) -> Response:
     """Return all metrics. Programs send the key in a header; a session does not count."""
@@ -177,7 +173,7 @@ def show_metrics(
         of_store = stored()
     except StoreUnavailable:
         of_store = []  # hls_health_state is most useful now
-    of_process = _of_process(health, rate_limit(), frame.settings, is_store_readable=bool(of_store))
+    of_process = _of_process(frame, is_store_readable=bool(of_store))
     return _expose([*of_process, *of_store])
 
 
@@ -195,9 +191,7 @@ def _expose(metrics: list[Metric]) -> Response:
     return Response(encode(Collected()), headers=headers)
 
 
-def _of_process(
-    health: Health, limit: RateLimit, settings: Settings, *, is_store_readable: bool
-) -> Iterator[Metric]:
+def _of_process(frame: Frame, *, is_store_readable: bool) -> Iterator[Metric]:
     """Yield the metrics that this process has without the database."""
     # without a value, a gauge has no series
     from prometheus_client.core import (
@@ -210,19 +204,22 @@ def _of_process(
     states = Gauge(
         "hls_health_state", "1 for the present state, else 0", labels=("component", "state")
     )
-    components = health.snapshot().components
+    components = frame.ports.health.snapshot().components
     for name, component in components.items():
         for state in get_args(ComponentState):
             states.add_metric((name, state), float(component.state == state))
     yield states
     yield _token_expiry(components["github"].metrics)
+    limit = frame.ports.rate_limit()
     reset_at = None if limit.reset_at is None else limit.reset_at.timestamp()
     yield Gauge("hls_github_rate_limit_requests", "GitHub's limit on requests an hour", limit.limit)
     yield Gauge(
         "hls_github_rate_limit_remaining_requests", "Requests left until the reset", limit.remaining
     )
     yield Gauge("hls_github_rate_limit_reset_timestamp_seconds", "Time of the reset", reset_at)
-    yield Gauge("hls_claude_budget_calls", "claude.calls_per_hour", settings.claude.calls_per_hour)
+    yield Gauge(
+        "hls_claude_budget_calls", "claude.calls_per_hour", frame.settings.claude.calls_per_hour
+    )
     yield Gauge(
         "hls_store_readable", "1 if the database can be read, else 0", int(is_store_readable)
     )

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from threading import Condition
 
-from cachetools import TTLCache, cached
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
@@ -17,15 +15,14 @@ from starlette.routing import BaseRoute
 from hls_handler import shipped
 from hls_handler.console.delivery_list import find_list
 from hls_handler.console.delivery_search import list_address
-from hls_handler.console.frame import Form, Frame
+from hls_handler.console.frame import Form, Frame, Pages
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import Plot, make_plot
 from hls_handler.console.queries import MAX_FILTER_CHARACTERS, OverviewQuery, parse_repository
 from hls_handler.db.counters import COST
 from hls_handler.deliveries import name_cause
-from hls_handler.engine.health import Component, ComponentHealth, Health, Severity
+from hls_handler.engine.health import Component, ComponentHealth, Severity
 from hls_handler.errors import StoreUnavailable
-from hls_handler.github.api import RateLimit
 from hls_handler.queue.pauses import Pause, describe_pause
 from hls_handler.storage import Storage
 from hls_handler.store.deliveries import QueueState
@@ -111,27 +108,14 @@ class Overview:
     caught_up: int  # missed webhooks that were read from GitHub
 
 
-class OverviewPage:
-    def __init__(
-        self,
-        frame: Frame,
-        store: Storage,
-        health: Health,
-        rate_limit: Callable[[], RateLimit],
-        now: Callable[[], float],
-        clock: Callable[[], float],
-        has_webhooks: bool,
-    ) -> None:
-        """`now` returns seconds since 1970, `clock` monotonic ones."""
-        self._frame = frame
-        self._read = cached(
-            TTLCache(len(PERIOD_TITLES), MAX_OVERVIEW_AGE_S, timer=clock), condition=Condition()
-        )(partial(read_overview, store))
-        self._health = health
-        self._rate_limit = rate_limit
-        self._now = now
-        self._store = store
-        self._has_webhooks = has_webhooks
+class OverviewPage(Pages):
+    def __init__(self, frame: Frame) -> None:
+        super().__init__(frame)
+        self._read = frame.ports.cache(
+            partial(read_overview, self._store),
+            max_age_s=MAX_OVERVIEW_AGE_S,
+            most=len(PERIOD_TITLES),
+        )
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -160,7 +144,7 @@ class OverviewPage:
 
     def _show_start(self, request: Request) -> Response:
         webhook_path = None
-        if self._has_webhooks:
+        if self._frame.ports.has_webhooks:
             webhook_path = self._frame.settings.server.webhook_path
         return self._frame.render(
             request,
@@ -173,14 +157,14 @@ class OverviewPage:
     def _show(self, request: Request) -> Response:
         name = OverviewQuery.parse(request.query_params).period
         status = 200
+        overview: Overview | None = None
         try:
             overview = self._read(name)
             budgets = self._store.budgets.states(list_budgets(self._frame.settings))
         except StoreUnavailable:
-            overview = None
             budgets = ()
             status = 503
-        components = self._health.snapshot().components
+        components = self._frame.ports.health.snapshot().components
         return self._frame.render(
             request,
             "overview.html",
@@ -189,7 +173,7 @@ class OverviewPage:
             overview=overview,
             period=name,
             periods=PERIOD_TITLES,
-            rate_limit=self._rate_limit(),
+            rate_limit=self._frame.ports.rate_limit(),
             calls_per_hour=self._frame.settings.claude.calls_per_hour,
             budgets=budgets,
             concurrency=self._frame.settings.limits.concurrency,

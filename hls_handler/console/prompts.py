@@ -12,9 +12,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler.claude.provider import request_schema
-from hls_handler.console.frame import Frame
+from hls_handler.console.frame import Frame, Pages
 from hls_handler.engine.library import families
-from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import COMMON
 from hls_handler.prompting.variables import VariableDoc, document_variables
@@ -25,7 +24,6 @@ from hls_handler.reports.prompt_library import (
     list_labels,
     list_prompts,
 )
-from hls_handler.storage import Storage
 
 MAX_STATS_AGE_S = 10.0
 """Seconds for which pages share statistics: sums over all stored calls, which take 10 to 30 ms with
@@ -36,17 +34,10 @@ MAX_VERSIONS = 50
 MAX_CORRECTED = 20
 
 
-class PromptPages:
-    def __init__(
-        self,
-        frame: Frame,
-        store: Storage,
-        prompts: Callable[[], ReloadingLibrary],
-        versions: Callable[[], Sequence[Version]],
-    ) -> None:
-        self._frame = frame
-        self._store = store
-        self._prompts = prompts
+class PromptPages(Pages):
+    def __init__(self, frame: Frame, versions: Callable[[], Sequence[Version]]) -> None:
+        super().__init__(frame)
+        self._prompts = frame.ports.prompts
         self._versions = versions
 
     def routes(self) -> Sequence[BaseRoute]:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_search import require_delivery
-from hls_handler.console.frame import Frame
+from hls_handler.console.frame import Pages
 from hls_handler.question import estimate_tokens
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CallRow
@@ -72,11 +72,7 @@ def _find_corrected(calls: Sequence[CallRow], call: CallRow) -> CallRow:
     return [other for other in before if other.outcome == "invalid" and not other.is_correction][-1]
 
 
-class SentPromptPages:
-    def __init__(self, frame: Frame, store: Storage) -> None:
-        self._frame = frame
-        self._store = store
-
+class SentPromptPages(Pages):
     def routes(self) -> Sequence[BaseRoute]:
         return [
             self._frame.page("/deliveries/{guid}/prompt", self._show),

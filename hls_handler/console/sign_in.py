@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from hls_handler.console.frame import SIGN_IN, Form, Frame
+from hls_handler.console.frame import SIGN_IN, Form, Frame, Pages
 
 AT_PROXY = (
     "Sign in at the proxy before this service: the request had no login in the header of"
@@ -16,9 +16,9 @@ AT_PROXY = (
 )
 
 
-class SignInPages:
+class SignInPages(Pages):
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
+        super().__init__(frame)
         self._access = frame.access
 
     def routes(self) -> Sequence[BaseRoute]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from hls_handler.console.app import Console, ConsolePorts
+from hls_handler.console.app import Console
+from hls_handler.console.frame import ConsolePorts
 from hls_handler.engine.health import Health
 from hls_handler.github.api import RateLimit
 from hls_handler.log_ring import LogRing
