@@ -45,7 +45,7 @@ from hls_handler.errors import REJECTED
 from hls_handler.github.client import connect_read_only
 from hls_handler.github.credentials import JWT_REMEDY
 from hls_handler.log_ring import LogRing
-from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
+from hls_handler.queue.pauses import explain_pause, find_pause
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.reload import SettingsFile
@@ -351,7 +351,7 @@ def _work(
     follower = Follower(store, batch_id, has_service=lambda: find_server(settings.storage.url))
     pause = find_pause(_require(store, batch_id).repository, store.pauses.active())
     if pause is not None:
-        print_line(f"{describe_pause(pause)}; {resume_command(pause)} ends the pause", err=True)
+        print_line(explain_pause(pause), err=True)
     try:
         if has_service is False:
             file = SettingsFile(config_path(config), os.environ, dotenv=DOTENV)

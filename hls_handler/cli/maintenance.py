@@ -24,7 +24,7 @@ from hls_handler.cli.terminal import print_line
 from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
 from hls_handler.operators import log_act
-from hls_handler.queue.pauses import describe_pause, resume_command
+from hls_handler.queue.pauses import explain_pause
 from hls_handler.store.search import DeliverySearch
 from hls_handler.wording import count
 
@@ -66,7 +66,7 @@ def pause(
         )
         queued = store.searches.count(DeliverySearch(state="queued", repository=repository))
         running = store.searches.count(DeliverySearch(state="running", repository=repository))
-    print_line(f"{describe_pause(current)}; {resume_command(current)} ends the pause")
+    print_line(explain_pause(current))
     print_line(
         f"{queued} queued, which will wait, as will new deliveries; {running} running, which will"
         " finish"
@@ -88,7 +88,7 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
         queued = store.searches.count(DeliverySearch(state="queued", repository=repository))
     name = repository or "everything"
     for other in others:
-        print_line(f"{describe_pause(other)}; {resume_command(other)} ends the pause")
+        print_line(explain_pause(other))
     if not ended:
         fail(f"{name} was not paused")
     if any(other.repository is None for other in others):

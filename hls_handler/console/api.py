@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.delivery_search import require_delivery, to_query
+from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.endpoints import (
     ANALYSIS_ID,
     LIST_ANALYSES,
@@ -80,11 +80,11 @@ class Api(Pages):
     def _list(self, request: Request, given: DeliveriesQuery) -> Response:
         search = replace(given.search(self._store.now()), before=given.before)
         page = self._store.searches.find(search)
-        query = None if page.next is None else to_query(request.query_params, before=page.next)
-        document = DeliveriesPage(
-            list_deliveries(self._store, page.rows),
-            next=None if query is None else f"{LIST_DELIVERIES.path}?{query}",
-        )
+        following = None
+        if page.next is not None:
+            query = urlencode({**request.query_params, "before": page.next})
+            following = f"{LIST_DELIVERIES.path}?{query}"
+        document = DeliveriesPage(list_deliveries(self._store, page.rows), following)
         return send_json(request, document)
 
     def _show(self, request: Request, _query: Query) -> Response:

@@ -14,11 +14,10 @@ from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_list import (
     FOLLOW,
-    find_list,
     list_tabs,
     read_list,
 )
-from hls_handler.console.delivery_search import find_github_page, require_delivery
+from hls_handler.console.delivery_search import find_github_page, find_list, require_delivery
 from hls_handler.console.frame import Form, Pages
 from hls_handler.console.queries import (
     MAX_FILTER_CHARACTERS,

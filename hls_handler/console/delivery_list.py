@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from urllib.parse import urlencode
 
+from hls_handler.console.delivery_search import find_list
 from hls_handler.deliveries import ListedState
 from hls_handler.reports.delivery_list import (
     ListedDelivery,
@@ -94,11 +94,6 @@ class DeliveryList:
         if self.search.repository is None and named is not None:
             return named[1]
         return self.search.repository
-
-
-def find_list(**parameters: str) -> str:
-    """Return the address of a list: "/deliveries?q=is%3Adead"."""
-    return f"/deliveries?{urlencode(parameters)}"
 
 
 def list_tabs(store: Storage, words: Mapping[str, str], search: DeliverySearch) -> Sequence[Tab]:

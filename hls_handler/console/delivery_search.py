@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
@@ -14,25 +13,12 @@ from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
 
 
-def to_query(given: Mapping[str, str], *, before: str | None) -> str:
-    """Return the query of the address with the given filters and another page:
-    "state=dead&before=GUID".
-    """
-    filters = {name: value for name, value in given.items() if value and name != "before"}
-    if before:
-        filters["before"] = before
-    return urlencode(filters)
-
-
-def list_address(
-    filters: Mapping[str, str], *, since: datetime | None = None, until: datetime | None = None
-) -> str:
-    """Return the address of the list of deliveries with these filters: "/deliveries?state=dead"."""
-    times = {"since": since, "until": until}
-    given = {
-        name: f"{moment:%Y-%m-%dT%H:%M}" for name, moment in times.items() if moment is not None
-    }
-    return f"/deliveries?{urlencode({**filters, **given})}"
+def find_list(**filters: str | datetime) -> str:
+    """Return the address of a list of deliveries: "/deliveries?q=is%3Adead"."""
+    for name, value in filters.items():
+        if isinstance(value, datetime):
+            filters[name] = f"{value:%Y-%m-%dT%H:%M}"
+    return f"/deliveries?{urlencode(filters)}"
 
 
 def require_delivery(store: Storage, request: Request) -> DeliveryRow:

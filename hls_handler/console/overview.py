@@ -13,8 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler import shipped
-from hls_handler.console.delivery_list import find_list
-from hls_handler.console.delivery_search import list_address
+from hls_handler.console.delivery_search import find_list
 from hls_handler.console.frame import Form, Frame, Pages
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import Plot, make_plot
@@ -316,11 +315,11 @@ def describe_period(period: Period, series: Series) -> PeriodNumbers:
 
 def _list_cards(counted: PeriodSeries) -> Iterator[Card]:
     since = counted.period.since
-    yield _compare("Received", counted.both(_RECEIVED), list_address({}, since=since))
+    yield _compare("Received", counted.both(_RECEIVED), find_list(since=since))
     for state in STATES:
         values = counted.both(_OUTCOME, label=state)
         if any(values) or state not in RARE_STATES:
-            address = list_address({"state": state}, since=since)
+            address = find_list(state=state, since=since)
             yield _compare(state.capitalize(), values, address)
     now_s = counted.first_reply_s(0.5, counted.size, 2 * counted.size)
     before_s = counted.first_reply_s(0.5, 0, counted.size)
@@ -365,7 +364,7 @@ def _format_micro_usd(micro_usd: int) -> str:
 
 def _list_plots(counted: PeriodSeries) -> Iterator[Plot]:
     period = counted.period
-    addresses = [list_address({}, since=at, until=at + period.step) for at in period.starts]
+    addresses = [find_list(since=at, until=at + period.step) for at in period.starts]
     plot = partial(make_plot, starts=period.starts, addresses=addresses)
     deliveries = {"received": counted.now(_RECEIVED)}
     for state in STATES:

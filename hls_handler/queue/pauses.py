@@ -118,6 +118,11 @@ def resume_command(pause: Pause) -> str:
     return f"`hls resume {pause.repository}`"
 
 
+def explain_pause(pause: Pause) -> str:
+    """Return the sentence, and the command that ends the pause."""
+    return f"{describe_pause(pause)}; {resume_command(pause)} ends the pause"
+
+
 def pause_to_dict(pause: Pause) -> dict[str, object]:
     """Return the pause as JSON for /stats; `repository` is null for a pause of everything."""
     return {

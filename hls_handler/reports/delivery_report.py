@@ -25,7 +25,7 @@ from hls_handler.engine.codecs import (
     Codec,
     decode_reply_for_display,
 )
-from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
+from hls_handler.queue.pauses import explain_pause, find_pause
 from hls_handler.reports.delivery_list import ListedDelivery, list_deliveries
 from hls_handler.reports.documents import fill
 from hls_handler.reports.reply_text import describe_reply, describe_text
@@ -295,7 +295,7 @@ def _describe_state(store: Storage, row: DeliveryRow, outcomes: Sequence[Outcome
 def _describe_wait(store: Storage, row: DeliveryRow) -> str:
     pause = find_pause(row.repository, store.pauses.active())
     if pause is not None:
-        return f"Waiting: {describe_pause(pause)}; {resume_command(pause)} ends the pause."
+        return f"Waiting: {explain_pause(pause)}."
     blocker = store.queue.find_blocking(row.guid)
     if blocker is not None:
         return (

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from hls_handler.db.values import to_ms
 from hls_handler.operators import Act, log_act
-from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
+from hls_handler.queue.pauses import explain_pause, find_pause
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
@@ -71,11 +71,7 @@ def _retry(
         return Retry(False, f"{row.guid} is {state or 'deleted'}; {allowed}")
     pause = find_pause(row.repository, store.pauses.active())
     if pause is not None:
-        waits = (
-            f"{row.guid} is queued but waits: {describe_pause(pause)}; {resume_command(pause)} ends"
-            " the pause"
-        )
-        return Retry(True, waits)
+        return Retry(True, f"{row.guid} is queued but waits: {explain_pause(pause)}")
     return Retry(True, f"{row.guid} is queued; a running service starts it within seconds")
 
 
