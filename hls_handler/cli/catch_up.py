@@ -28,7 +28,7 @@ from hls_handler.cli.serve import Port, run_service
 from hls_handler.cli.terminal import (
     Cell,
     Column,
-    is_terminal,
+    format_moment,
     print_json,
     print_line,
     print_table,
@@ -45,7 +45,7 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.delivery_query import find_age
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.wording import count, format_relative
+from hls_handler.wording import count
 
 Missed = tuple[DeliveryAttempt, str | None]
 """An attempt of GitHub, and its repository, if it is known."""
@@ -75,10 +75,8 @@ def catch_up(
     if as_json:
         print_json({**report.counts(), "missed": [_to_dict(*one) for one in missed]})
     else:
-        if dry_run and is_terminal():
+        if dry_run:
             _print_table(missed, len(report.missed))
-        elif dry_run:
-            _print_list(missed)
         _print_counts(report, dry_run=dry_run)
     for problem in report.problems:
         print_line(f"{problem.message}; {problem.remedy}", err=True, style="red")
@@ -130,7 +128,7 @@ def _print_table(missed: Sequence[Missed], total: int) -> None:
     rows = []
     for attempt, repository in missed:
         texts = (
-            format_relative(attempt.delivered_at, now),
+            format_moment(attempt.delivered_at, now),
             attempt.guid[:8],
             str(attempt.status_code),
             event_key(attempt.event, attempt.action),
@@ -138,16 +136,6 @@ def _print_table(missed: Sequence[Missed], total: int) -> None:
         )
         rows.append([Cell(text) for text in texts])
     print_table(columns, rows, f"{len(missed):,} of {count(total, 'missed webhook')}")
-
-
-def _print_list(missed: Sequence[Missed]) -> None:
-    if missed:
-        print_line(f"{'sent (UTC)':<19}  {'delivery':<8}  {'status':>6}  {'event':<28}  repository")
-    for attempt, repository in missed:
-        event = event_key(attempt.event, attempt.action)
-        sent = f"{attempt.delivered_at:%F %T}"
-        where = repository or f"id {attempt.repository_id}"
-        print_line(f"{sent}  {attempt.guid[:8]}  {attempt.status_code:>6}  {event:<28}  {where}")
 
 
 def _print_counts(report: CatchUpReport, *, dry_run: bool) -> None:

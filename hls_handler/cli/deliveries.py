@@ -24,6 +24,7 @@ from hls_handler.cli.terminal import (
     STATE_STYLES,
     Cell,
     Column,
+    format_moment,
     is_terminal,
     print_json,
     print_line,
@@ -53,7 +54,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import DeliverySearch
-from hls_handler.wording import count, format_relative, format_seconds, format_usd
+from hls_handler.wording import count, format_seconds, format_usd
 
 deliveries = typer.Typer(
     help="List, show, retry and discard deliveries. Works while the service runs.",
@@ -117,8 +118,8 @@ def list_(
 ) -> None:
     """List deliveries, the newest first.
 
-    Prints one line for each: time received, GUID prefix, state, event, issue or pull request, its
-    title. The reason for the state, if any, is on the next line. A terminal gets a table.
+    Prints for each the time received, GUID prefix, state, title, duration, cost, repository, event,
+    sender, and the reason for its state. A terminal gets a table.
     """
     settings = load(config, credentials=False)
     search = _parse_search(settings, query, state, repository)
@@ -134,10 +135,10 @@ def list_(
             results = describe_results(store.searches.count_results(search, most=MAX_RESULTS))
     if results:
         print_line(f"{results}.")
-    if is_terminal() and rows:
+    if listed:
         _print_table(listed, total)
     else:
-        _print_list(listed)
+        print_line("no deliveries")
 
 
 COLUMNS = (
@@ -161,7 +162,7 @@ def _print_table(listed: Sequence[ListedDelivery], total: int) -> None:
         below = [delivery.about, explanations[delivery.delivery]]
         rows.append(
             (
-                Cell(format_relative(delivery.received_at, now), "dim"),
+                Cell(format_moment(delivery.received_at, now), "dim"),
                 Cell(shorten_guid(delivery.delivery)),
                 Cell(delivery.state_word, STATE_STYLES[delivery.state]),
                 Cell(heading, below=[*filter(None, below)]),
@@ -173,25 +174,6 @@ def _print_table(listed: Sequence[ListedDelivery], total: int) -> None:
     if len(rows) < total:
         footer += "; --limit shows more"
     print_table(COLUMNS, rows, footer)
-
-
-def _print_list(listed: Sequence[ListedDelivery]) -> None:
-    if not listed:
-        print_line("no deliveries")
-    explanations = explain_deliveries(listed, utc_now())
-    for delivery in listed:
-        line = (
-            f"{delivery.received_at:%Y-%m-%d %H:%M:%S}  {shorten_guid(delivery.delivery)}"
-            f"  {delivery.state_word:<10}  {delivery.event}  {delivery.conversation or '-'}"
-        )
-        if delivery.is_caught_up:
-            line += "  (caught up)"
-        if delivery.title:
-            line += f"  {delivery.title}"
-        print_line(line)
-        explanation = explanations[delivery.delivery]
-        if explanation:
-            print_line(f"    {explanation}")
 
 
 @deliveries.command()

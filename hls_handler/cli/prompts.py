@@ -10,7 +10,6 @@ from hls_handler.cli.terminal import (
     Cell,
     Column,
     Style,
-    is_terminal,
     print_json,
     print_line,
     print_table,
@@ -30,10 +29,9 @@ from hls_handler.wording import count, format_usd
 def list_(as_json: AsJson = False, limit: Limit = None, config: Config = None) -> None:
     """List the prompts with their statistics.
 
-    Prints for each prompt its id, its events or the prompt that it follows, and its files. From the
-    database, adds the number of answers, their cost, the last error, and how many labels of the
-    prompt were changed by people within a month, with a line for each version, the current one
-    first. Works while the service runs.
+    Prints for each prompt its id, its events or the prompt that it follows, and its files; of this
+    version and then of earlier ones the number of replies, their cost, how many labels people
+    changed within a month, failed calls and the last error. Works while the service runs.
     """
     settings = load(config, credentials=False)
     try:
@@ -54,10 +52,7 @@ def list_(as_json: AsJson = False, limit: Limit = None, config: Config = None) -
     if as_json:
         print_json({"prompts": listed})
         return
-    if is_terminal():
-        _print_table(listed, len(prompts), versions or ())
-    else:
-        _print_list(listed, has_versions=versions is not None)
+    _print_table(listed, len(prompts), versions or ())
     if versions is None:
         reason = storage_problem or "there is no database yet"
         print_line(f"{settings.sources.where('storage.url')}: {reason}, so there are no statistics")
@@ -84,7 +79,8 @@ def _print_table(
                 style = "bold"
                 below = [prompt.triggers, prompt.origin.replace(f"{shipped.PROMPTS}/", "")]
             if version.last_error is not None:
-                below.append(f"last error {_error(version)}")
+                error = " ".join(version.last_error.split())
+                below.append(f"last error {version.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {error}")
             corrected = sum(fields.corrected for fields in version.corrections)
             labels = sum(fields.set for fields in version.corrections)
             rows.append(
@@ -100,29 +96,3 @@ def _print_table(
     replies = count(sum(version.replies for version in all_versions), "reply")
     cost = format_usd(sum(version.cost_usd for version in all_versions))
     print_table(COLUMNS, rows, f"{total}; {replies} of all versions, {cost}")
-
-
-def _print_list(prompts: Sequence[ListedPrompt], *, has_versions: bool) -> None:
-    for prompt in prompts:
-        print_line(prompt.id)
-        print_line(f"  for         {prompt.triggers}")
-        print_line(f"  from        {prompt.origin}")
-        if has_versions:
-            for version in prompt.versions:
-                print_line(f"  {_format_version(version)}")
-
-
-def _format_version(version: Version) -> str:
-    parts = [
-        f"@{version.hash}  {count(version.replies, 'reply')}, {version.cost}",
-        f"corrected {version.corrected}",
-        f"failed calls {version.failed}",
-        f"last error {_error(version)}",
-    ]
-    return "; ".join(parts)
-
-
-def _error(version: Version) -> str:
-    if version.last_error is None or version.last_error_at is None:
-        return "none"
-    return f"{version.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {' '.join(version.last_error.split())}"

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import typer
@@ -22,6 +23,7 @@ from hls_handler.deliveries import State
 from hls_handler.problems import Sentence, Severity
 from hls_handler.reports.documents import to_json
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
+from hls_handler.wording import format_relative
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -103,8 +105,12 @@ class Column:
     is_wide: bool = False  # takes the rest of the width; its lines are wrapped
 
 
-def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], total: str) -> None:
-    """Print rows below a header, and a last line. Only for a terminal."""
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], total: str) -> None:
+    """Print rows below a header, and a last line. Without a terminal, print a line for each row."""
+    if not is_terminal():
+        for row in rows:
+            print_line(_format_row(columns, row))
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -130,6 +136,23 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], total
     colours: Literal["auto"] | None = "auto" if has_colours() else None
     Console(markup=False, highlight=False, emoji=False, color_system=colours).print(table)
     print_line(total, style="bold")
+
+
+def _format_row(columns: Sequence[Column], row: Sequence[Cell]) -> str:
+    texts = []
+    for column, cell in zip(columns, row, strict=True):
+        text = cell.text
+        if text and column.is_number:
+            text = f"{column.title.lower()} {text}"
+        texts += [text, *cell.below]
+    return "  ".join(filter(None, texts))
+
+
+def format_moment(moment: datetime, now: datetime) -> str:
+    """Return "5 min ago" on a terminal, elsewhere "2026-11-23 12:00:00" (UTC)."""
+    if is_terminal():
+        return format_relative(moment, now)
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 # --- problems of files

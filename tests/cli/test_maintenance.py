@@ -82,7 +82,7 @@ def test_an_invalid_repository_name_is_a_usage_error(hls: Hls, name: str) -> Non
 def test_list_and_why_show_the_pause_of_a_waiting_delivery(hls: Hls) -> None:
     hls("pause", "octo/widgets", "--reason", "a migration")
     listed = normalized(hls("deliveries", "list").output)
-    assert listed.count("\n    octo/widgets is paused since T: a migration\n") == 1
+    assert listed.count("  octo/widgets is paused since T: a migration\n") == 1
     result = normalized(hls("why", "octo/widgets#7").output)
     assert (
         "Waiting: octo/widgets is paused since T: a migration; `hls resume octo/widgets` ends the"

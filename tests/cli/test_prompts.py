@@ -53,19 +53,26 @@ def call(
 def test_list_shows_events_and_files_and_creates_no_database(prompts: Hls, tmp_path: Path) -> None:
     listed = prompts("list")
     assert (listed.exit_code, listed.stderr) == (0, "")
-    assert (
-        re.sub("@[0-9a-f]{6}", "@", listed.stdout)
-        == "issues/mine@\n  for         issues.opened\n  from        lib/issues/mine.j2, your own;"
-        " from the shipped library: base.j2, _repository_labels.j2\nissues/more@\n  for        "
-        " after issues/mine\n  from        lib/issues/more.j2, your own; from the shipped"
-        f" library: base.j2\n{tmp_path}/settings.yaml:4 (storage.url): there is no database yet,"
-        " so there are no statistics\n"
-    )
+    statistics = "replies 0  cost $0.00  corrected 0 of 0  failed 0"
+    assert re.sub("@[0-9a-f]{6}", "@", listed.stdout).splitlines() == [
+        (
+            "issues/mine@  issues.opened  lib/issues/mine.j2, your own; from the shipped library:"
+            f" base.j2, _repository_labels.j2  {statistics}"
+        ),
+        (
+            "issues/more@  after issues/mine  lib/issues/more.j2, your own; from the shipped"
+            f" library: base.j2  {statistics}"
+        ),
+        (
+            f"{tmp_path}/settings.yaml:4 (storage.url): there is no database yet, so there are no"
+            " statistics"
+        ),
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lib", "settings.yaml"]
 
 
 def test_list_shows_a_line_for_each_version(prompts: Hls, store: Storage) -> None:
-    found = re.search(r"^issues/mine@[0-9a-f]{6}$", prompts("list").stdout, re.MULTILINE)
+    found = re.match(r"issues/mine@[0-9a-f]{6}", prompts("list").stdout)
     assert found is not None
     mine, lease = found[0], begin(store, "g1")
     call(store, lease, mine, cost_usd=0.001)
@@ -76,18 +83,15 @@ def test_list_shows_a_line_for_each_version(prompts: Hls, store: Storage) -> Non
     call(store, lease, "issues/miner@000000", cost_usd=9)
     listed = prompts("list")
     assert listed.exit_code == 0
-    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", listed.stdout).splitlines()[
-        3:5
-    ] == [
-        (
-            f"  @{mine[-6:]}  3 replies, $0.0030, and unknown for 1 call; corrected none;"
-            " failed calls none; last error none"
-        ),
-        (
-            "  @000001  0 replies, $0.250; corrected none; failed calls 2 failed; last error"
-            " TIME: Claude answered 404 Done: forged\\x1b[2J"
-        ),
-    ]
+    own, earlier, _ = re.sub(r"\d{4}-.{14} UTC", "TIME", listed.stdout).splitlines()
+    assert own.startswith(f"{mine}  issues.opened  ")
+    assert own.endswith(
+        "  replies 3  cost $0.0030, and unknown for 1 call  corrected 0 of 0  failed 0"
+    )
+    assert earlier == (
+        "issues/mine@000001  last error TIME: Claude answered 404 Done: forged\\x1b[2J  replies 0"
+        "  cost $0.250  corrected 0 of 0  failed 2"
+    )
 
 
 def test_corrected_labels_are_shown_by_field() -> None:

@@ -196,7 +196,7 @@ def test_prompts_are_a_table_with_a_total(store: Storage, on_terminal: OnTermina
 def test_list_without_a_terminal_has_number_and_title(hls: Hls, store: Storage) -> None:
     accept(store, queued("g1", number=7, title="It crashes"))
     listed = hls("deliveries", "list").output
-    assert listed.endswith("  g1  waiting     issues.opened  octo/widgets#7  It crashes\n")
+    assert listed.endswith("  g1  waiting  It crashes #7  octo/widgets · issues.opened\n")
 
 
 def test_limit_of_lists(hls: Hls, store: Storage) -> None:

@@ -103,7 +103,7 @@ def test_a_dead_delivery_is_listed_and_retried_while_the_service_runs(shared: Sh
     hls(service, "send", "demo/question")
     service.until_idle()
     listed = hls(service, "deliveries", "list", "--state", "dead")
-    assert "issues.opened  Codertocat/Hello-World#12" in listed.stdout
+    assert " #12  " in listed.stdout
     guid = listed.stdout.split()[2]
     assert (
         "Dead: Claude's reply to issues/analyze@" in hls(service, "deliveries", "show", guid).stdout
