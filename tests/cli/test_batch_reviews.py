@@ -155,10 +155,14 @@ def test_preview_of_reviews_asks_and_stores_nothing(
     batch: Hls, sandbox: Sandbox, commits: Commits, claude: Claude
 ) -> None:
     add_merged(sandbox, commits, 101, 102)
+    conversation = sandbox.state.conversation(REPOSITORY, 102)
+    assert conversation is not None
+    store(sandbox, replace(conversation, author=TRIAGE_BOT))
     printed = batch("reviews", REPOSITORY)
     assert printed.exit_code == 0, printed.output
-    assert "reviews Codertocat/Hello-World: 2 deliveries" in printed.output
-    assert "forecast    4 calls, about $" in printed.output
+    assert "reviews Codertocat/Hello-World: 1 delivery" in printed.output
+    assert "left out    1: opened by a bot" in printed.output
+    assert "forecast    2 calls, about $" in printed.output
     assert "start       add --yes" in printed.output
     assert (claude.asked, json.loads(batch("list", "--json").stdout)) == ([], [])
 
@@ -249,33 +253,6 @@ def test_review_that_would_cost_over_its_limit_is_not_asked(
     assert "failed      1: the budget of the review allows no further call" in printed.output
     assert "raise that limit, then begin another batch" in printed.output
     assert (claude.asked, show(batch)["cost_usd"]) == ([], 0)
-
-
-def test_pull_requests_of_bots_are_left_out(batch: Hls, sandbox: Sandbox, commits: Commits) -> None:
-    add_merged(sandbox, commits, 101, 102)
-    conversation = sandbox.state.conversation(REPOSITORY, 102)
-    assert conversation is not None
-    store(sandbox, replace(conversation, author=TRIAGE_BOT))
-    printed = batch("reviews", REPOSITORY)
-    assert "reviews Codertocat/Hello-World: 1 delivery" in printed.output
-    assert "left out    1: opened by a bot" in printed.output
-
-
-def test_model_that_the_provider_does_not_have_is_refused(
-    batch: Hls, sandbox: Sandbox, commits: Commits
-) -> None:
-    sandbox.requests.clear()
-    printed = batch("reviews", REPOSITORY, "--model", "claude-none")
-    assert (printed.exit_code, "--model claude-none: " in printed.output) == (1, True)
-    assert len(sandbox.requests.all("github")) == 0
-
-
-def test_batch_is_not_continued_in_a_database_that_it_would_create(
-    batch: Hls, folder: Path
-) -> None:
-    printed = batch("continue", "1")
-    assert (printed.exit_code, "there is no database at" in printed.output) == (1, True)
-    assert not (folder / "hls.db").exists()
 
 
 @pytest.mark.parametrize("command", ["reviews", "triage"])

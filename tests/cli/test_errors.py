@@ -53,7 +53,7 @@ def test_a_database_error_during_a_write_is_reported_with_its_setting(
     )
 
 
-@pytest.mark.parametrize("command", ["why octo/widgets#7", "pause", "resume"])
+@pytest.mark.parametrize("command", ["why octo/widgets#7", "pause", "resume", "batch continue 1"])
 def test_a_command_about_a_service_creates_no_database(
     hls: Hls, folder: Path, command: str
 ) -> None:

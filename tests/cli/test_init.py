@@ -22,6 +22,7 @@ from hls_handler.sandbox.apps import hook_of
 from hls_handler.sandbox.objects import Account
 from hls_handler.settings.environment import read_environment
 from hls_handler.settings.load import load_settings
+from hls_handler.settings.model import Settings
 from tests.cli.browser import Browser
 from tests.contracts.github import violations
 from tests.e2e.service import free_port
@@ -94,6 +95,10 @@ def run(sandbox: Sandbox, folder: Path) -> Run:
 APP = {"app": True, "name": "my-hls", "webhook_url": UNSERVED}
 
 
+def load_written(variables: dict[str, str] | None = None) -> Settings:
+    return load_settings(Path("config/settings.yaml"), variables or {}, dotenv=Path(".env"))
+
+
 def variables() -> dict[str, str]:
     return dict(read_environment({}, Path(".env")))
 
@@ -113,7 +118,7 @@ def test_questions_lead_to_an_app_and_settings_that_load(
         "Key of": KEY,
     }
     run(FakeTerminal(answers), browser, environ={})
-    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
+    settings = load_written()
     app = sandbox.state.world.apps["my-hls"]
     assert settings.github.app is not None
     assert settings.github.app.id == app.id
@@ -238,8 +243,7 @@ def test_model_for_reviews_is_asked_with_the_prices(
         answers["Model for reviews"] = answer
     environ = {"GITHUB_TOKEN": sandbox.token}
     run(FakeTerminal(answers), environ=environ, **OWN_API, **TOKEN_OPTIONS)
-    variables = {"ANTHROPIC_API_KEY": "k", **environ}
-    settings = load_settings(Path("config/settings.yaml"), variables, dotenv=Path(".env"))
+    settings = load_written({"ANTHROPIC_API_KEY": "k", **environ})
     assert settings.claude.review_model == model
     assert settings.claude.model == "claude-haiku-5-5"
     shown = capsys.readouterr().out
@@ -258,7 +262,7 @@ def test_without_a_terminal_only_the_option_chooses_a_model_for_reviews(
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")  # nothing listens there
     environ = {"GITHUB_TOKEN": sandbox.token, "ANTHROPIC_API_KEY": KEY}
     run(environ=environ, review_model=model, **OWN_API, **TOKEN_OPTIONS)
-    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
+    settings = load_written()
     assert settings.claude.review_model == model
     shown = capsys.readouterr().out
     assert "Claude did not answer: " in shown
@@ -354,7 +358,7 @@ def test_half_an_app_is_an_error_that_names_the_other_half(
 
 def test_an_app_on_all_repositories_of_an_account_is_a_pattern(run: Run) -> None:
     run(browser=Browser(repositories=None), **APP)
-    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
+    settings = load_written()
     assert [one.name for one in settings.repositories] == ["Codertocat/*"]
 
 
@@ -370,7 +374,7 @@ def test_a_token_is_checked_and_stored(
         }
     )
     run(terminal, environ={})
-    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
+    settings = load_written()
     assert settings.github.token is not None
     assert [one.name for one in settings.repositories] == [REPOSITORY]
     assert variables()["GITHUB_TOKEN"] == sandbox.token

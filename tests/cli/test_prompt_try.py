@@ -14,7 +14,6 @@ from hls_handler.cli.demo import PUSH_PROMPT
 from hls_handler.github.comment_body import marker
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import canned
-from hls_handler.sandbox.objects import Account, Conversation
 from hls_handler.sandbox.state import BOT
 from tests.cli.conftest import Hls
 from tests.cli.test_json import assert_documented
@@ -130,7 +129,6 @@ def test_json_says_why_an_event_is_ignored(try_: Hls) -> None:
     assert (document["rule"], document["questions"], document["outcomes"]) == (None, [], [])
 
 
-CRASH = "The import crashes."
 ASKED = (
     "Which version do you use?",
     "Which steps lead to it, starting from a fresh installation?",
@@ -139,57 +137,24 @@ ASKED = (
 )
 
 
-def seed_crash(sandbox: Sandbox) -> tuple[Conversation, Account]:
-    """Seed an issue about which the sandbox's Claude asks for four things. Return it with its
-    author.
-    """
-    payload = recorded.load("demo/bug").payload
-    issue: Any = payload["issue"]
-    sandbox.state.seed(
-        "issues", {**payload, "issue": {**issue, "number": 90, "id": 90, "body": CRASH}}
-    )
-    conversation = sandbox.state.conversation(REPOSITORY, 90)
-    assert conversation is not None
-    return conversation, conversation.author
-
-
-def test_an_issue_that_lacks_information_would_get_the_status(try_: Hls, sandbox: Sandbox) -> None:
-    seed_crash(sandbox)
-    assert "status/needs-info" in try_(f"{REPOSITORY}#90").stdout
-
-
-def test_what_the_author_has_added_in_a_comment_is_not_asked_for(
-    try_: Hls, sandbox: Sandbox
-) -> None:
-    conversation, author = seed_crash(sandbox)
-    answer = (
-        "Version 2.1.0. Steps: import any file. The log is empty. I expected the files to be there."
-    )
-    sandbox.state.create_comment(conversation, answer, by=author)
-    printed = try_(f"{REPOSITORY}#90").stdout
-    assert "│ Comments of the author, the oldest first:" in printed
-    assert "status/needs-info" not in printed
-
-
 def test_what_our_comment_shows_as_answered_is_not_asked_for_again(
     try_: Hls, sandbox: Sandbox
 ) -> None:
-    conversation, author = seed_crash(sandbox)
+    payload = recorded.load("demo/bug").payload
+    issue = {**payload["issue"], "number": 90, "id": 90, "body": "The import crashes."}
+    conversation = sandbox.state.seed("issues", {**payload, "issue": issue})
+    assert conversation is not None
+    author = conversation.author
     boxes = "\n".join(f"- [x] {request}" for request in ASKED)
+    assert "status/needs-info" in try_(f"{REPOSITORY}#90").stdout
     sandbox.state.create_comment(conversation, f"Thanks.\n\n{boxes}\n{marker('issues')}", by=BOT)
     conversation = sandbox.state.conversation(REPOSITORY, 90) or conversation
     sandbox.state.create_comment(conversation, "I cannot say more.", by=author)
     printed = try_(f"{REPOSITORY}#90").stdout
+    assert "│ Comments of the author, the oldest first:" in printed
     assert printed.count(" (answered)\n") == 4
     assert "status/needs-info" not in printed
     assert "│ - [x] Which version do you use?" in printed
-
-
-def test_an_open_item_of_our_comment_keeps_the_status(try_: Hls, sandbox: Sandbox) -> None:
-    conversation, _ = seed_crash(sandbox)
-    boxes = "\n".join(f"- [ ] {request}" for request in ASKED)
-    sandbox.state.create_comment(conversation, f"{boxes}\n{marker('issues')}", by=BOT)
-    assert "status/needs-info" in try_(f"{REPOSITORY}#90").stdout
 
 
 def test_the_printed_question_is_that_of_the_request(try_: Hls, sandbox: Sandbox) -> None:
