@@ -355,9 +355,9 @@ def test_documented_container_reads_what_init_wrote_processes_an_event_and_chang
     assert serving["prompts"] == f"{host}/my-prompts, {image}/app/prompts"
     (finished,) = (line for line in lines if line["message"] == "delivery finished")
     assert (finished["state"], finished["reason"][:6]) == ("done", "added ")
-    conversation = sandbox.state.conversation("Codertocat/Hello-World", 11)
-    assert conversation is not None
-    assert [comment.author.login for comment in conversation.comments] == ["my-hls[bot]"]
+    assert [comment.author.login for comment in sandbox.conversation(11).comments] == [
+        "my-hls[bot]"
+    ]
     assert (host / "config/github-app.pem").stat().st_mode & 0o777 == 0o600
     assert (host / "data/hls.db").stat().st_uid == HOST_USER
 

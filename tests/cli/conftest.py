@@ -48,6 +48,12 @@ def store(folder: Path) -> Iterator[Storage]:
         yield opened
 
 
+def succeed(result: Result) -> str:
+    """Return the output of a command, which must have ended with exit code 0."""
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
 def find_operator_lines(*results: Result) -> list[dict[str, Any]]:
     """Return the log lines `operator` on standard error."""
     lines = [line for result in results for line in result.stderr.splitlines()]

@@ -14,7 +14,7 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import Asked
 from hls_handler.storage import Storage
 from tests.batches.histories import REPOSITORY, TRIAGE_BOT, Past, Step, add_issue
-from tests.cli.conftest import Hls
+from tests.cli.conftest import Hls, succeed
 from tests.github_fake.server import Sandbox
 from tests.handlers.world import issue_analysis
 from tests.prompting.samples import copy_shipped
@@ -105,9 +105,7 @@ def find_writes(sandbox: Sandbox) -> list[str]:
 
 
 def result(batch: Hls, number: int = 1) -> dict[str, Any]:
-    shown = batch("show", str(number), "--json")
-    assert shown.exit_code == 0, shown.output
-    document: dict[str, Any] = json.loads(shown.stdout)
+    document: dict[str, Any] = json.loads(succeed(batch("show", str(number), "--json")))
     return document
 
 
@@ -116,13 +114,12 @@ def test_preview_asks_and_stores_nothing(
 ) -> None:
     add_closed(sandbox, *range(100, 112))
     add_closed(sandbox, 112, kind_of=lambda number: "wontfix")
-    printed = try_closed("--model", OTHER_MODEL)
-    assert printed.exit_code == 0, printed.output
-    assert "try Codertocat/Hello-World: 24 deliveries" in printed.output
-    assert "left out    1: no label by a person that the prompt can ask for" in printed.output
-    assert "forecast    24 calls, about $" in printed.output
-    assert "12 issues: 80% right would mean 83% (55% to 95%) of 12" in printed.output
-    assert "start       add --yes" in printed.output
+    printed = succeed(try_closed("--model", OTHER_MODEL))
+    assert "try Codertocat/Hello-World: 24 deliveries" in printed
+    assert "left out    1: no label by a person that the prompt can ask for" in printed
+    assert "forecast    24 calls, about $" in printed
+    assert "12 issues: 80% right would mean 83% (55% to 95%) of 12" in printed
+    assert "start       add --yes" in printed
     assert claude.asked == []
     assert json.loads(batch("list", "--json").stdout) == []
 
@@ -144,8 +141,7 @@ def test_labels_are_compared_with_those_that_people_left(
 ) -> None:
     add_closed(sandbox, *range(100, 112))
     claude.kinds["claude-haiku-5-5"] = lambda number: true_kind(number + (number < 102))
-    printed = try_closed("--yes")
-    assert printed.exit_code == 0, printed.output
+    succeed(try_closed("--yes"))
     assert len(claude.asked) == 12
     assert [text for text in claude.texts if "later" in text] == []
     found = result(batch)
@@ -179,8 +175,7 @@ def test_money_ends_a_batch_and_more_of_it_continues(
     assert f"--max-usd 0.0001 is below what batch 1 has spent: {spent:g}" in refused.output
     assert result(batch)["max_usd"] == 0.004
     assert batch("stop", "1").exit_code == 0
-    goes_on = batch(*command[1].split())
-    assert goes_on.exit_code == 0, goes_on.output
+    succeed(batch(*command[1].split()))
     assert sorted(number for _, number in claude.asked) == [*range(100, 112)]
 
 
@@ -197,12 +192,11 @@ def test_better_model_is_found(
     add_closed(sandbox, *range(100, 115))
     claude.kinds["claude-haiku-5-5"] = lambda number: "bug"
     claude.unusable = {114}
-    printed = try_closed("--model", OTHER_MODEL, "--yes", "--max-usd", "5")
-    assert printed.exit_code == 0, printed.output
+    printed = succeed(try_closed("--model", OTHER_MODEL, "--yes", "--max-usd", "5"))
     comparison = result(batch)["result"]["comparison"]
     assert comparison == {"conclusion": "better", "fixed": 10, "broken": 0, "same": 5}
-    assert "draft       better: fixed 10, broke 0, same 5" in printed.output
-    assert "failed      1 issue: Claude's reply" in printed.output
+    assert "draft       better: fixed 10, broke 0, same 5" in printed
+    assert "failed      1 issue: Claude's reply" in printed
 
 
 def test_draft_is_asked_with_its_text(
@@ -212,8 +206,7 @@ def test_draft_is_asked_with_its_text(
     draft = folder / "draft.j2"
     text = (folder / "prompts/issues/analyze.j2").read_text()
     draft.write_text(text.replace("{% block task %}", "{% block task %}Think of the DRAFT.", 1))
-    printed = try_closed("--prompt", str(draft), "--yes")
-    assert printed.exit_code == 0, printed.output
+    succeed(try_closed("--prompt", str(draft), "--yes"))
     assert ["DRAFT" in asked for asked in claude.texts].count(True) == 1
 
 
@@ -287,22 +280,17 @@ def open_issues(sandbox: Sandbox) -> None:
 def test_open_issues_are_labelled_and_taken_back(
     batch: Hls, sandbox: Sandbox, claude: Claude
 ) -> None:
-    preview = batch("triage", REPOSITORY, "--limit", "1")
-    assert preview.exit_code == 0, preview.output
-    assert "triage Codertocat/Hello-World: 1 delivery" in preview.output
-    assert "left out    1: locked" in preview.output
+    preview = succeed(batch("triage", REPOSITORY, "--limit", "1"))
+    assert "triage Codertocat/Hello-World: 1 delivery" in preview
+    assert "left out    1: locked" in preview
     assert find_writes(sandbox) == []
-    done = batch("triage", REPOSITORY, "--limit", "1", "--yes")
-    assert done.exit_code == 0, done.output
-    assert "issues      1 done" in done.output
-    issue = sandbox.state.conversation(REPOSITORY, 7)
-    assert issue is not None and "enhancement" in issue.labels  # noqa: PT018 (narrows the type)
-    undone = batch("undo", "1", "--yes")
-    assert undone.exit_code == 0, undone.output
-    assert "undone, 1 of 1 ended" in undone.output
+    done = succeed(batch("triage", REPOSITORY, "--limit", "1", "--yes"))
+    assert "issues      1 done" in done
+    assert "enhancement" in sandbox.conversation(7).labels
+    undone = succeed(batch("undo", "1", "--yes"))
+    assert "undone, 1 of 1 ended" in undone
     assert "an undo cannot be stopped" in batch("stop", "1").output
-    issue = sandbox.state.conversation(REPOSITORY, 7)
-    assert issue is not None and not issue.labels  # noqa: PT018 (narrows the type)
+    assert sandbox.conversation(7).labels == ()
 
 
 @pytest.mark.usefixtures("open_issues")
@@ -336,12 +324,10 @@ def test_last_deliveries_are_tried_with_another_model(
     sandbox.state.seed("issues", {**payload, "issue": issue})
     assert batch("triage", REPOSITORY, "--limit", "1", "--yes").exit_code == 0
     claude.kinds[OTHER_MODEL] = lambda number: "question"
-    preview = batch("try", PROMPT, "--model", OTHER_MODEL)
-    assert preview.exit_code == 0, preview.output
-    assert "try Codertocat/Hello-World: 1 delivery" in preview.output
+    preview = succeed(batch("try", PROMPT, "--model", OTHER_MODEL))
+    assert "try Codertocat/Hello-World: 1 delivery" in preview
     writes = find_writes(sandbox)
-    tried = batch("try", PROMPT, "--model", OTHER_MODEL, "--yes")
-    assert tried.exit_code == 0, tried.output
-    assert "1 of 1 replies differ" in tried.output
-    assert "-kind: enhancement\n+kind: question\n" in tried.output
+    tried = succeed(batch("try", PROMPT, "--model", OTHER_MODEL, "--yes"))
+    assert "1 of 1 replies differ" in tried
+    assert "-kind: enhancement\n+kind: question\n" in tried
     assert find_writes(sandbox) == writes

@@ -20,7 +20,7 @@ from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.objects import Comment, Conversation, ConversationEvent, Edit
 from hls_handler.sandbox.shapes import stamp
 from tests.batches.histories import MONDAY, REPOSITORY, TRIAGE_BOT, ZOE
-from tests.cli.conftest import Hls
+from tests.cli.conftest import Hls, succeed
 from tests.github_fake.server import Sandbox
 from tests.handlers.world import finding, pull_request_analysis
 from tests.prompting.samples import copy_shipped
@@ -145,9 +145,7 @@ def find_writes(sandbox: Sandbox) -> list[str]:
 
 
 def show(batch: Hls) -> dict[str, Any]:
-    shown = batch("show", "1", "--json")
-    assert shown.exit_code == 0, shown.output
-    document: dict[str, Any] = json.loads(shown.stdout)
+    document: dict[str, Any] = json.loads(succeed(batch("show", "1", "--json")))
     return document
 
 
@@ -155,15 +153,12 @@ def test_preview_of_reviews_asks_and_stores_nothing(
     batch: Hls, sandbox: Sandbox, commits: Commits, claude: Claude
 ) -> None:
     add_merged(sandbox, commits, 101, 102)
-    conversation = sandbox.state.conversation(REPOSITORY, 102)
-    assert conversation is not None
-    store(sandbox, replace(conversation, author=TRIAGE_BOT))
-    printed = batch("reviews", REPOSITORY)
-    assert printed.exit_code == 0, printed.output
-    assert "reviews Codertocat/Hello-World: 1 delivery" in printed.output
-    assert "left out    1: opened by a bot" in printed.output
-    assert "forecast    2 calls, about $" in printed.output
-    assert "start       add --yes" in printed.output
+    store(sandbox, replace(sandbox.conversation(102), author=TRIAGE_BOT))
+    printed = succeed(batch("reviews", REPOSITORY))
+    assert "reviews Codertocat/Hello-World: 1 delivery" in printed
+    assert "left out    1: opened by a bot" in printed
+    assert "forecast    2 calls, about $" in printed
+    assert "start       add --yes" in printed
     assert (claude.asked, json.loads(batch("list", "--json").stdout)) == ([], [])
 
 
@@ -171,8 +166,7 @@ def test_merged_pull_requests_are_reviewed_as_they_were_and_nothing_is_written(
     batch: Hls, sandbox: Sandbox, commits: Commits, claude: Claude
 ) -> None:
     add_merged(sandbox, commits, *range(101, 121))
-    printed = batch("reviews", REPOSITORY, "--yes")
-    assert printed.exit_code == 0, printed.output
+    succeed(batch("reviews", REPOSITORY, "--yes"))
     texts = [asked.user for asked in claude.asked]
     assert len(texts) == 40
     assert [text for text in texts if "Later" in text] == []

@@ -178,8 +178,7 @@ def test_untrusted_text_cannot_imitate_a_line_of_output(try_: Hls, folder: Path)
 
 
 def test_the_existing_comment_would_be_edited(try_: Hls, sandbox: Sandbox) -> None:
-    conversation = sandbox.state.conversation(REPOSITORY, 11)
-    assert conversation is not None
+    conversation = sandbox.conversation(11)
     sandbox.state.create_comment(conversation, f"Old news.\n{marker('issues')}", by=BOT)
     assert "\ncomment     would have edited our comment\n" in try_(f"{REPOSITORY}#11").stdout
 

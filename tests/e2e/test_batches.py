@@ -170,8 +170,7 @@ def test_batch_that_is_killed_ten_times_pays_no_reply_twice(
 
 
 def find_labels(world: World) -> set[str]:
-    conversations = (world.sandbox.state.conversation(REPOSITORY, number) for number in OPEN)
-    return {label for issue in conversations if issue is not None for label in issue.labels}
+    return {label for number in OPEN for label in world.sandbox.conversation(number).labels}
 
 
 def test_running_service_processes_a_batch(world: World, tmp_path: Path) -> None:

@@ -42,9 +42,7 @@ def open_issue(sandbox: Sandbox, number: int) -> str:
 
 
 def comments_on(sandbox: Sandbox, number: int) -> int:
-    conversation = sandbox.state.conversation(REPOSITORY, number)
-    assert conversation is not None
-    return len(conversation.comments)
+    return len(sandbox.conversation(number).comments)
 
 
 def is_complete(service: Service, *, of: int) -> bool:

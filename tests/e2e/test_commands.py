@@ -111,9 +111,7 @@ def test_a_dead_delivery_is_listed_and_retried_while_the_service_runs(shared: Sh
     assert hls(service, "deliveries", "retry", guid).exit_code == 0
     service.until_idle()
     assert hls(service, "deliveries", "list", "--state", "dead").stdout == "no deliveries\n"
-    conversation = shared.sandbox.state.conversation("Codertocat/Hello-World", 12)
-    assert conversation is not None
-    assert len(conversation.comments) == 1
+    assert len(shared.sandbox.conversation(12).comments) == 1
     again = hls(service, "deliveries", "retry", guid)
     assert again.exit_code == 1
     assert "only a dead, ignored or waiting delivery can be run again" in again.stderr

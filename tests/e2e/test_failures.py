@@ -12,7 +12,7 @@ import pytest
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.store.deliveries import DeliveryRow
 from tests.e2e.conftest import Shared
-from tests.e2e.test_life import REPOSITORY, assert_each_done_once, issue
+from tests.e2e.test_life import assert_each_done_once, issue
 from tests.github_fake.faults import Fault
 
 pytestmark = pytest.mark.smoke
@@ -31,9 +31,8 @@ def go_through(shared: Shared, *faults: Fault) -> tuple[DeliveryRow, Conversatio
     shared.sandbox.faults.clear()
     with closing(service.open_store()) as store:
         row = store.deliveries.find(f"guid-{number}")
-    conversation = shared.sandbox.state.conversation(REPOSITORY, number)
+    conversation = shared.sandbox.conversation(number)
     assert row is not None
-    assert conversation is not None
     return row, conversation
 
 

@@ -72,9 +72,7 @@ def installation_event(app: App, installation: Installation, action: str) -> byt
 
 
 def authors(sandbox: Sandbox, number: int) -> list[str]:
-    conversation = sandbox.state.conversation(REPOSITORY, number)
-    assert conversation is not None
-    return [comment.author.login for comment in conversation.comments]
+    return [comment.author.login for comment in sandbox.conversation(number).comments]
 
 
 def github_health(service: Service) -> Mapping[str, Any]:

@@ -54,6 +54,5 @@ def test_the_service_comments_as_the_new_app_with_the_written_settings(
         service.until_idle()
     finally:
         service.stop()
-    commented = sandbox.state.conversation(conversation.repository, conversation.number)
-    assert commented is not None
-    assert [comment.author.login for comment in commented.comments] == ["my-hls[bot]"]
+    comments = sandbox.conversation(conversation.number).comments
+    assert [comment.author.login for comment in comments] == ["my-hls[bot]"]

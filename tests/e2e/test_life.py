@@ -41,8 +41,7 @@ def deliver_issues(service: Service, sandbox: Sandbox, numbers: range) -> None:
 def assert_each_done_once(sandbox: Sandbox, numbers: Iterable[int]) -> None:
     """Check that each issue has one comment and that each label was set once."""
     for number in numbers:
-        conversation = sandbox.state.conversation(REPOSITORY, number)
-        assert conversation is not None
+        conversation = sandbox.conversation(number)
         assert len(conversation.comments) == 1, number
         labeled = [event.detail for event in conversation.events if event.kind == "labeled"]
         assert sorted(labeled) == sorted(conversation.labels), number
@@ -204,8 +203,7 @@ def test_a_prompt_file_adds_another_event_to_the_running_service(
     )
     assert service.deliver("push", recorded.unique(push.body)).body["status"] == "queued"
     service.until_idle()
-    conversation = sandbox.state.conversation(REPOSITORY, 401)
-    assert conversation is not None
+    conversation = sandbox.conversation(401)
     # the one for the issue may come before or after it
     bodies = [comment.body for comment in conversation.comments]
     assert sum("*Automatic comment about [this push](" in body for body in bodies) == 1

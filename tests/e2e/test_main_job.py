@@ -12,7 +12,6 @@ from hls_handler.batches import past
 from hls_handler.engine.batches import BatchPrompt
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Conversation
 from hls_handler.settings.load import load_settings
 from hls_handler.storage import Storage
 from tests.e2e.conftest import MakeService, Shared
@@ -37,15 +36,9 @@ def send(service: Service, sandbox: Sandbox, name: str) -> str:
     return str(answer.body["status"])
 
 
-def conversation_of(sandbox: Sandbox, number: int) -> Conversation:
-    conversation = sandbox.state.conversation(REPOSITORY, number)
-    assert conversation is not None
-    return conversation
-
-
 def test_an_issue_gets_labels_and_one_comment(shared: Shared) -> None:
     assert send(shared.service, shared.sandbox, "demo/bug") == "queued"
-    conversation = conversation_of(shared.sandbox, BUG)
+    conversation = shared.sandbox.conversation(BUG)
     assert set(conversation.labels) >= {"bug", "priority-high", "difficulty-moderate"}
     assert len(conversation.comments) == 1
     assert conversation.comments[0].author.login == "hls-bot"
@@ -54,11 +47,11 @@ def test_an_issue_gets_labels_and_one_comment(shared: Shared) -> None:
 
 def test_a_push_edits_the_pull_requests_comment_in_place(shared: Shared) -> None:
     send(shared.service, shared.sandbox, "demo/feature")
-    before = conversation_of(shared.sandbox, FEATURE)
+    before = shared.sandbox.conversation(FEATURE)
     assert set(before.labels) == {"size/medium", "type/feature"}
     assert f"/blob/{before.head_sha}/" in before.comments[0].body
     send(shared.service, shared.sandbox, "demo/feature-push")
-    after = conversation_of(shared.sandbox, FEATURE)
+    after = shared.sandbox.conversation(FEATURE)
     assert after.head_sha != before.head_sha
     assert [comment.id for comment in after.comments] == [before.comments[0].id]
     assert f"/blob/{after.head_sha}/" in after.comments[0].body

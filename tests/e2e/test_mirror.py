@@ -72,9 +72,7 @@ def command(
     }
     service.deliver("issue_comment", json.dumps(event).encode(), guid=f"command-{number}")
     service.until_idle()
-    found = sandbox.state.conversation(REPOSITORY, NUMBER)
-    assert found is not None
-    return found.comments[-1].body
+    return sandbox.conversation(NUMBER).comments[-1].body
 
 
 def test_cherry_pick_of_a_merged_pull_request_is_computed_in_the_mirror(

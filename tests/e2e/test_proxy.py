@@ -46,8 +46,7 @@ def test_an_issue_is_processed_through_a_proxy_with_a_private_certificate_author
         )
         health = service.get("/health").body
         assert service.stop() == 0
-    conversation = sandbox.state.conversation("Codertocat/Hello-World", 11)
-    assert conversation is not None
+    conversation = sandbox.conversation(11)
     assert len(conversation.comments) == 1
     assert "bug" in conversation.labels
     assert health["status"] == "healthy"

@@ -44,9 +44,7 @@ def test_runs_of_push_and_pull_request_that_end_at_once_are_asked_about_once(
     service.until_idle()
     asked = [one for one in sandbox.requests.all("claude") if one.writes]
     assert len(asked) == 1
-    conversation = sandbox.state.conversation(REPOSITORY, 13)
-    assert conversation is not None
-    (comment,) = conversation.comments
+    (comment,) = sandbox.conversation(13).comments
     first, second = sorted(
         comment.body.split("<!-- hls:section ")[1:], key=lambda one: "also in run" in one
     )

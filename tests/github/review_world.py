@@ -115,9 +115,7 @@ class ReviewWorld:
 
     @property
     def pull(self) -> Conversation:
-        found = self.sandbox.state.conversation(REPOSITORY, NUMBER)
-        assert found is not None
-        return found
+        return self.sandbox.conversation(NUMBER)
 
     def posted(self) -> list[list[str]]:
         """The bodies of the comments of each review, by review."""

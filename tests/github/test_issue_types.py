@@ -38,9 +38,7 @@ def ensure(world: ReviewWorld, *, dry_run: bool = False) -> Outcome:
 
 
 def type_of(world: ReviewWorld) -> object:
-    found = world.sandbox.state.conversation(REPOSITORY, 1)
-    assert found is not None
-    return found.document.get("type")
+    return world.sandbox.conversation(1).document.get("type")
 
 
 def list_types(world: ReviewWorld, body: str, status: int = 200) -> None:

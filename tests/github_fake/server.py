@@ -18,6 +18,7 @@ from hls_handler.sandbox.apps import includes
 from hls_handler.sandbox.claude import Answerer, Asked, canned
 from hls_handler.sandbox.github import Extensions
 from hls_handler.sandbox.github_request import Call
+from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.state import now_utc
 from tests.github_fake.access import require_permission, require_requests_left
 from tests.github_fake.claude_rules import check_request
@@ -56,6 +57,12 @@ class Sandbox(server.Sandbox):
         self.faults = Faults()
         self.requests = RequestLog()
         self._closing: Future[None] = Future()
+
+    def conversation(self, number: int) -> Conversation:
+        """Return an issue or pull request of Codertocat/Hello-World, which must exist."""
+        found = self.state.conversation("Codertocat/Hello-World", number)
+        assert found is not None
+        return found
 
     def stop(self) -> None:
         """Stop the server, even while requests hang because of a fault."""

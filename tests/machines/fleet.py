@@ -87,8 +87,7 @@ class Fleet:
 
     def assert_once(self, number: int) -> None:
         """Assert that the issue has its labels, each set once, and one comment, created once."""
-        conversation = self.sandbox.state.conversation(REPOSITORY, number)
-        assert conversation is not None
+        conversation = self.sandbox.conversation(number)
         assert len(conversation.comments) == 1, number
         assert (
             self.writes().count(("POST", f"/repos/{REPOSITORY}/issues/{number}/comments")) == 1

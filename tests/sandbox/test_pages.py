@@ -63,8 +63,7 @@ def test_untrusted_text_of_a_pull_request_and_its_reviews_is_escaped(sandbox: Sa
         "diff_hunk": EVIL,
     }
     sandbox.state.seed("pull_request_review_comment", {**payload, "comment": comment})
-    conversation = sandbox.state.conversation(REPOSITORY, 13)
-    assert conversation is not None
+    conversation = sandbox.conversation(13)
     sandbox.state.edit_comment(
         conversation, sandbox.state.create_comment(conversation, EVIL), EVIL * 2
     )

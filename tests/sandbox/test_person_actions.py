@@ -31,9 +31,7 @@ def send_form(sandbox: Sandbox, name: str, fields: dict[str, Any], origin: str =
 
 
 def find_conversation(sandbox: Sandbox, number: int) -> Conversation:
-    found = sandbox.state.conversation(REPOSITORY, number)
-    assert found is not None
-    return found
+    return sandbox.conversation(number)
 
 
 @pytest.fixture
