@@ -89,7 +89,7 @@ crash: .venv/ready-dev
 simulate: .venv/ready-dev
 	@$(BIN)/python -m tests.simulation $(or $(SEEDS),0-1999)
 
-# review 2,000 generated pull requests: ROUNDS="--lives 2000 --claude sloppy" for lives over git
+# 500 lives of pull requests for each kind of Claude (half an hour): ROUNDS="--lives 2000 --claude sloppy"
 rounds: .venv/ready-dev
 	@$(BIN)/python -m tests.rounds $(ROUNDS)
 

@@ -31,7 +31,7 @@ from hls_handler.wording import count
 from tests.engine.claude import FakeClaude
 from tests.engine.world import World, open_world, settings
 from tests.github_fake.reading import read_request
-from tests.rounds.generated import make_patch
+from tests.handlers.world import compare
 
 NUMBER = 2
 DEFECT = "applied_twice"  # in lines that Claude reports
@@ -170,16 +170,8 @@ class _PullRequest:
         ]
 
     def changed(self) -> tuple[ChangedFile, ...]:
-        found = []
-        for path, lines in self.head.items():
-            patch = make_patch(self.base[path], lines)
-            added, removed = (
-                sum(line.startswith(mark) for line in patch.split("\n")) for mark in "+-"
-            )
-            found.append(
-                ChangedFile(path, None, "modified", additions=added, deletions=removed, patch=patch)
-            )
-        return tuple(found)
+        files = [compare(path, self.base[path], lines) for path, lines in self.head.items()]
+        return tuple(files)
 
 
 def _code(name: str) -> str:

@@ -18,13 +18,16 @@ INVALID = UnusableReply(
 )
 
 
+Answer = ReplyFields | Reply | UnusableReply | HlsError
+
+
 @dataclass
 class FakeClaude(Providers):
-    """Returns the next of `replies`, and then the last one repeatedly; raises an error among
-    them.
+    """Returns the next of `replies`, and then the last one repeatedly, or what a function of the
+    prompt returns; raises an error among them.
     """
 
-    replies: list[ReplyFields | Reply | UnusableReply | HlsError]
+    replies: list[Answer] | Callable[[RenderedPrompt], Answer]
     asked: list[RenderedPrompt] = field(default_factory=list)
     corrections: list[UnusableReply | None] = field(default_factory=list)
     on_call: Callable[[str], None] = lambda _call: None  # runs during every call
@@ -47,7 +50,7 @@ class FakeClaude(Providers):
         self.asked.append(rendered)
         self.corrections.append(correction)
         self.on_call("ask")
-        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        reply = self._next(rendered)
         if isinstance(reply, HlsError):
             raise reply
         if isinstance(reply, Reply | UnusableReply):
@@ -61,6 +64,11 @@ class FakeClaude(Providers):
             took_s=1.5,
         )
         return Reply(rendered.prompt.id, rendered.prompt.reply, reply, usage)
+
+    def _next(self, rendered: RenderedPrompt) -> Answer:
+        if callable(self.replies):
+            return self.replies(rendered)
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
     def close(self) -> None:
         """Nothing is open."""

@@ -234,6 +234,11 @@ class World:
             return None
         return Ended(lease.guid, end.state, end.reason)
 
+    def run_all(self) -> None:
+        """Run attempts while a delivery is due."""
+        while (lease := self.find_due()) is not None:
+            run_delivery(lease, self.tools())
+
     def finish(self) -> Ended:
         """Run one attempt, which must finish the delivery."""
         finished = self.run()

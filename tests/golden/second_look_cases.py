@@ -7,7 +7,6 @@ files.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hls_handler.analysis import Category, Finding, PullRequestAnalysis, Severity
 from hls_handler.github.values import ChangedFile
+from tests.handlers.world import compare
 
 MARK = "DECIDES\n"
 """Line of a scenario in whose place the deciding lines are."""
@@ -117,16 +117,9 @@ def _to_case(name: str, scenario: _Scenario, *, is_true: bool, deciding: str) ->
         where=scenario.where,
         finding=Finding.model_validate({**stated.model_dump(), **known}),
         deciding=tuple(deciding.removesuffix("\n").split("\n")),
-        files=tuple(_compare(path, before[path], text) for path, text in after.items()),
+        files=tuple(
+            compare(path, before[path].split("\n")[:-1], text.split("\n")[:-1])
+            for path, text in after.items()
+        ),
         repository={**after, **others},
-    )
-
-
-def _compare(path: str, before: str, after: str) -> ChangedFile:
-    old, new = before.split("\n")[:-1], after.split("\n")[:-1]
-    lines = [*difflib.unified_diff(old, new, n=3, lineterm="")][2:]
-    added = sum(line.startswith("+") for line in lines)
-    removed = sum(line.startswith("-") for line in lines)
-    return ChangedFile(
-        path, None, "modified", additions=added, deletions=removed, patch="\n".join(lines)
     )

@@ -193,6 +193,38 @@ class Talk:
         changed = replace(self.now, reviews=(*others, replace(added, comments=listed)))
         self.home.state.change(lambda world: world.with_conversation(changed))
 
+    def reply(self, thread: int, body: str, by: str = "mona") -> str:
+        """Reply in the review thread that begins with a comment."""
+        number = 1_000_000 + len(self.now.reviews)
+        ids = {"id": number, "pull_request_review_id": number, "in_reply_to_id": thread}
+        objects = self._on_line(thread)
+        objects["comment"] |= {**ids, "body": body, "user": person(by)}
+        return self.home.send("pull_request_review_comment", "created", by, **objects)
+
+    def resolve(self, thread: int, by: str = "mona", *, is_resolved: bool = True) -> str:
+        """Resolve a review thread, or open it again."""
+        resolved_by = by if is_resolved else None
+        self.home.state.set_resolved(REPOSITORY, self.number, thread, resolved_by)
+        action = "resolved" if is_resolved else "unresolved"
+        objects = {"thread": {"comments": [{"id": thread}]}, "pull_request": self.document}
+        return self.home.send("pull_request_review_thread", action, by, **objects)
+
+    def delete(self, thread: int, by: str = "mona") -> str:
+        """Delete a comment on a line."""
+        objects = self._on_line(thread)
+        return self.home.send("pull_request_review_comment", "deleted", by, **objects)
+
+    def hide(self, thread: int) -> None:
+        """Remove a comment on a line without a delivery."""
+        self.home.seed("pull_request_review_comment", "deleted", **self._on_line(thread))
+
+    def _on_line(self, number: int) -> dict[str, Any]:
+        """Return the objects of an event of a comment on a line."""
+        pairs = self.now.review_comments()
+        review, comment = next(pair for pair in pairs if pair[1]["id"] == number)
+        shown = {**shapes.review_comment(self.now, review, comment)}
+        return {"comment": shown, "pull_request": self.document}
+
     def label(self, name: str) -> None:
         """Add a label as a person, without a delivery."""
         self.home.state.add_labels(self.now, (name,), by=Account("zoe", 2, "User"))
@@ -305,7 +337,8 @@ class Home:
         """Store the objects of an event, process it, and return how it ended."""
         self.deliveries += 1
         guid = f"{self.deliveries}"
-        payload = self._payload(action, by, objects)
+        # as GitHub's times do, the number tells apart what somebody does twice
+        payload = {**self._payload(action, by, objects), "number_of_delivery": guid}
         if self.world.receive(event, payload, guid=guid) == "queued":
             meanwhile, self.meanwhile = self.meanwhile, _do_nothing
             meanwhile()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import unified_diff
 from typing import Any
 
 from hls_handler.actions import Action, EnsureCheck, EnsureComment, EnsureLabels, Outcome
@@ -166,6 +167,18 @@ def review_event(submitted: Review, conversation: PullRequest | None = None) -> 
 def file(path: str = "area.py", patch: str | None = PATCH, **known: Any) -> ChangedFile:
     plain = ChangedFile(path, None, "modified", additions=1, deletions=1, patch=patch)
     return replace(plain, **known)
+
+
+def compare(path: str, before: Sequence[str], after: Sequence[str]) -> ChangedFile:
+    """Return a changed file as GitHub lists it, from its lines before and after."""
+    patch = "\n".join([*unified_diff(before, after, n=3, lineterm="")][2:])
+    marks = [line[:1] for line in patch.split("\n")]
+    status = "modified"
+    if not before:
+        status = "added"
+    elif not after:
+        status = "removed"
+    return ChangedFile(path, None, status, marks.count("+"), marks.count("-"), patch)
 
 
 def count_changes(files: Sequence[ChangedFile]) -> dict[str, int]:

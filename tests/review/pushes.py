@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha1
@@ -55,6 +54,7 @@ from tests.engine.stand_in import StandIn
 from tests.engine.world import library
 from tests.handlers.world import (
     RecordedJob,
+    compare,
     count_changes,
     event,
     finding,
@@ -309,15 +309,10 @@ class Pushes(Reviewed):
         files: list[ChangedFile] = []
         for path, text in head.items():
             old = self.base[path].split("\n") if path in self.base else []
-            new = [] if path in deleted else text.split("\n")
-            lines = list(difflib.unified_diff(old, new, n=3, lineterm=""))[2:]
-            added = sum(line.startswith("+") for line in lines)
-            status = "removed" if path in deleted else "modified" if path in self.base else "added"
-            sha = sha1(text.encode()).hexdigest()
-            if lines:
-                patch, removed = "\n".join(lines), sum(line[0] == "-" for line in lines)
-                shown = None if path in self.omitted else patch
-                files.append(ChangedFile(path, None, status, added, removed, shown, sha))
+            file = compare(path, old, [] if path in deleted else text.split("\n"))
+            shown = None if path in self.omitted else file.patch
+            if file.patch:
+                files.append(replace(file, patch=shown, sha=sha1(text.encode()).hexdigest()))
         return files
 
 

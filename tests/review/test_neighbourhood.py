@@ -15,7 +15,7 @@ from hls_handler.review.neighbourhood import Search, SecondSite, choose_extents
 from hls_handler.review.neighbourhood_names import ChangedText, list_names, list_searched
 from hls_handler.review.neighbourhood_text import SourceText
 from hls_handler.review.patches import parse_patch
-from tests.rounds.generated import make_patch
+from tests.handlers.world import compare
 
 SCHEMA = "CREATE TABLE orders (\n    id integer,\n    paid_at timestamp\n);\n"
 
@@ -39,7 +39,8 @@ def load_changes() -> list[Change]:
             before = {**repository["files"], "db/schema.sql": SCHEMA}
             assert f"{old}\n" in before[changed]
             after = {**before, changed: before[changed].replace(f"{old}\n", f"{new}\n", 1)}
-            patch = make_patch(*(one[changed].rstrip("\n").split("\n") for one in (before, after)))
+            texts = (one[changed].rstrip("\n").split("\n") for one in (before, after))
+            patch = compare(changed, *texts).patch or ""
             name = f"{language} {kind}"
             changes.append(Change(name, changed, after, patch, f"{repository['in']}: {needs}"))
     return changes
@@ -136,7 +137,7 @@ def test_extents_shrink_evenly_and_short_files_are_whole_while_there_is_room() -
 def test_lines_that_only_moved_or_were_indented_have_no_names() -> None:
     before = "total = tax_of(price)\nprint(total)\n"
     after = "print(total)\nif price:\n    total = tax_of(price)\n"
-    patch = make_patch(before.split("\n"), after.split("\n"))
+    patch = compare("a.py", before.split("\n"), after.split("\n")).patch or ""
     names = list_names([changed_text("a.py", after, patch)])
     assert [name.text for name in names] == ["price"]
 

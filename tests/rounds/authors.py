@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Literal
 
@@ -27,49 +28,74 @@ from tests.rounds.code import (
 )
 
 Kind = Literal["right fix", "wrong fix", "other"]
+Where = Literal["line", "above", "top"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "high", "high", "medium")
 
-EDITS: Mapping[str, int] = {
-    "fix the line": 5,
-    "guard above": 3,
-    "guard at the beginning": 2,
-    "guard in another file": 2,
-    "delete the line": 4,
-    "comment the line out": 1,
-    "delete the function": 2,
-    "delete the file": 1,
-    "revert the line": 4,
-    "revert the file": 2,
-    "edit the line": 5,
-    "guard wrongly": 3,
-    "add a test": 2,
-    "comment beside": 1,
-    "append a comment": 1,
-    "split the line": 1,
-    "indent the file anew": 1,
-    "rename the variable": 1,
-    "move within the file": 2,
-    "move to another file": 2,
-    "move to a new file": 1,
-    "split the file": 2,
-    "rename the file": 2,
-    "edit another file": 6,
-    "edit the same file": 3,
-    "add a fault": 2,
-    "rebase": 3,
-    "revert the last push": 2,
-    "remove a guard": 4,
-    "replace a guard": 2,
-    "move a function without its guard": 2,
-    "add a guarded fault": 3,
-    "push an older commit": 1,
+GUARD_LINE = "    require(is_signed({argument}))"
+TEXTS: Mapping[str, tuple[Where, str]] = {
+    "fix the line": ("line", "    {fix}"),
+    "delete the line": ("line", ""),
+    "guard above": ("above", GUARD_LINE),
+    "guard at the beginning": ("top", GUARD_LINE),
+    "guard wrongly above": ("above", "    require(len({argument}) < {random})"),
+    "guard wrongly at the beginning": ("top", "    require(len({argument}) < {random})"),
+    "make the line strict": ("line", "    total_{number} = str({value})"),
+    "give the line a default": ("line", "    total_{number} = {value} or {random}"),
+    "split the line": ("line", "    {name}(\n        {argument},\n    )"),
+    "comment beside": ("above", "    {mark} {argument} was checked, see {random}"),
+    "add an odd line": ("above", "    odd_{random} = 'tab\there\x0cform\u2028line'  \r"),
 }
-"""The kinds of edits, and how often each is made."""
+"""Edits that replace the line of a fault, or add lines above it or at the top of its function."""
 
-KINDS: Mapping[str, Kind] = {
-    **dict.fromkeys([*EDITS][:10], "right fix"),
-    **dict.fromkeys([*EDITS][10:14], "wrong fix"),
+EDITS: Mapping[Kind, Mapping[str, int]] = {
+    "right fix": {
+        "fix the line": 5,
+        "guard above": 3,
+        "guard at the beginning": 2,
+        "guard in another file": 2,
+        "delete the line": 4,
+        "comment the line out": 1,
+        "delete the function": 2,
+        "delete the file": 1,
+        "revert the line": 4,
+        "revert the file": 2,
+    },
+    "wrong fix": {
+        "make the line strict": 3,
+        "give the line a default": 2,
+        "guard wrongly above": 2,
+        "guard wrongly at the beginning": 1,
+        "add a test": 2,
+        "comment beside": 1,
+    },
+    "other": {
+        "append a comment": 1,
+        "split the line": 1,
+        "add an odd line": 1,
+        "indent the file anew": 1,
+        "rename the variable": 1,
+        "move within the file": 2,
+        "move to another file": 2,
+        "move to a new file": 1,
+        "split the file": 2,
+        "rename the file": 2,
+        "edit the same file": 3,
+        "edit another file": 6,
+        "add a fault": 2,
+        "rebase": 3,
+        "return to the push before": 2,
+        "return to an older push": 1,
+        "remove a guard": 4,
+        "replace a guard": 2,
+        "move a function without its guard": 2,
+        "add a guarded fault": 3,
+    },
 }
+"""The edits by kind, and how often each is made."""
+
+WEIGHTS = {(kind, name): often for kind, edits in EDITS.items() for name, often in edits.items()}
+UNTARGETED = frozenset([*EDITS["other"]][11:])
+"""The edits that are not made to a fault, or to its function or file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +145,32 @@ class Author:
         self.pushed.append(State(_copy(self.base), _copy(self.head)))
 
     def _edit(self) -> Edit:
-        name = self.random.choices([*EDITS], [*EDITS.values()])[0]
-        method: Callable[..., str] = getattr(self, f"_{name.replace(' ', '_')}")
-        kind = KINDS.get(name, "other")
-        if kind == "other" and name not in TARGETED:
+        kind, name = self.random.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
+        if name in TEXTS:
+            method: Callable[..., str] = partial(self._write, name)
+        else:
+            method = getattr(self, f"_{name.replace(' ', '_')}")
+        if name in UNTARGETED:
             return Edit(method() or self._edit_another_file())
         chosen = self._choose()
         if chosen is None:
             return Edit(self._edit_another_file())
         fault, place, at = chosen
-        what = method(fault, place, at)
+        details = method(fault, place, at) or name
         self.head = {path: lines for path, lines in self.head.items() if lines}
-        return Edit(f"{what or name} {fault.number}", kind, fault.number)
+        return Edit(f"{details} {fault.number}", kind, fault.number)
+
+    def _write(self, name: str, fault: Fault, place: Place, at: int) -> str:
+        where, text = TEXTS[name]
+        start = place.start + 1 if where == "top" else at
+        end = self._end(fault, place, at) if where == "line" else start
+        number, mark = self.random.randint(1, 999), comment_mark(place.path)
+        words = {"fix": fault.fix, "argument": fault.argument, "number": fault.number}
+        assigned, _, value = fault.code.partition(" = ")
+        words |= {"value": value, "name": f"{assigned} = {value.partition('(')[0]}"}
+        new = text.format(**words, random=number, mark=mark)
+        self._replace(place.path, start, end, new.split("\n") if new else [])
+        return name
 
     def _choose(self) -> tuple[Fault, Place, int] | None:
         """Return a fault that can occur, its function and the index of its line in the file."""
@@ -201,31 +241,16 @@ class Author:
     def _replace(self, path: str, start: int, end: int, new: list[str]) -> None:
         self.head[path][start:end] = new
 
-    def _fix_the_line(self, fault: Fault, place: Place, at: int) -> None:
-        self._replace(place.path, at, self._end(fault, place, at), [f"    {fault.fix}"])
-
     def _end(self, fault: Fault, place: Place, at: int) -> int:
         """Return the index after the last line of a call, which may be on several lines."""
         lines = self.head[place.path]
         return next(index for index in range(at, place.end) if ")" in lines[index]) + 1
-
-    def _guard_above(self, fault: Fault, place: Place, at: int) -> None:
-        self._replace(place.path, at, at, [self._guard(fault)])
-
-    def _guard(self, fault: Fault) -> str:
-        return f"    require(is_signed({fault.argument}))"
-
-    def _guard_at_the_beginning(self, fault: Fault, place: Place, at: int) -> None:
-        self._replace(place.path, place.start + 1, place.start + 1, [self._guard(fault)])
 
     def _guard_in_another_file(self, fault: Fault, place: Place, at: int) -> None:
         path = self._path(other_than=place.path)
         guard = f"require_signed({fault.argument})"
         function = make_function(self.random, path, self._new(), guard)
         self._append(path, function)
-
-    def _delete_the_line(self, fault: Fault, place: Place, at: int) -> None:
-        self._replace(place.path, at, self._end(fault, place, at), [])
 
     def _comment_the_line_out(self, fault: Fault, place: Place, at: int) -> None:
         end = self._end(fault, place, at)
@@ -264,37 +289,14 @@ class Author:
         self.head[place.path] = [*was]
         return None
 
-    def _edit_the_line(self, fault: Fault, place: Place, at: int) -> None:
-        call = fault.code.partition(" = ")[2]
-        texts = (
-            f"    total_{fault.number} = {call.rstrip(')')}, strict=True)",
-            f"    total_{fault.number} = str({call})",
-            f"    total_{fault.number} = {call} or {self.random.randint(1, 999)}",
-        )
-        self._replace(place.path, at, self._end(fault, place, at), [self.random.choice(texts)])
-
-    def _guard_wrongly(self, fault: Fault, place: Place, at: int) -> None:
-        start = self.random.choice((at, place.start + 1))
-        guard = f"    require(len({fault.argument}) < {self.random.randint(1, 999)})"
-        self._replace(place.path, start, start, [guard])
-
     def _add_a_test(self, fault: Fault, place: Place, at: int) -> None:
         path = f"tests/test_{self._new()}.py"
         name = f"total_{fault.number}"
         self.head[path] = [f"def test_{name}():", f"    assert {name} is not None"]
 
-    def _comment_beside(self, fault: Fault, place: Place, at: int) -> None:
-        text = f"{fault.argument} was checked, see {self.random.randint(1, 999)}"
-        self._replace(place.path, at, at, [f"    {comment_mark(place.path)} {text}"])
-
     def _append_a_comment(self, fault: Fault, place: Place, at: int) -> None:
         number = self.random.randint(1, 999)
         self.head[place.path][at] += f"  {comment_mark(place.path)} reviewed {number}"
-
-    def _split_the_line(self, fault: Fault, place: Place, at: int) -> None:
-        head = fault.code.partition("(")[0]
-        new = [f"    {head}(", f"        {fault.argument},", "    )"]
-        self._replace(place.path, at, self._end(fault, place, at), new)
 
     def _indent_the_file_anew(self, fault: Fault, place: Place, at: int) -> None:
         lines = self.head[place.path]
@@ -382,10 +384,10 @@ class Author:
                     files[place.path][place.start + 1 : place.start + 1] = new
         return "rebase"
 
-    def _revert_the_last_push(self) -> str:
+    def _return_to_the_push_before(self) -> str:
         return self._return_to(self.pushed[-2]) if len(self.pushed) > 1 else ""
 
-    def _push_an_older_commit(self) -> str:
+    def _return_to_an_older_push(self) -> str:
         return self._return_to(self.random.choice(self.pushed))
 
     def _return_to(self, state: State) -> str:
@@ -437,16 +439,6 @@ class Author:
         guard = f"require_signed({fault.argument})"
         self._append(other, make_function(self.random, other, self._new(), guard))
         return f"add the guarded fault {number}"
-
-
-TARGETED = frozenset(
-    {
-        *("append a comment", "split the line", "indent the file anew", "rename the variable"),
-        *("move within the file", "move to another file", "move to a new file", "split the file"),
-        *("rename the file", "edit the same file"),
-    }
-)
-"""The edits that are made to a fault, or to its function or file, but not meant to fix it."""
 
 
 def _copy(files: Files) -> Files:

@@ -20,14 +20,15 @@ from hls_handler.analysis import (
     Verdict,
 )
 from hls_handler.review.patches import NUMBERED_LINE, Line, Mark, Side
-from tests.rounds.code import FAULTY, GUARD, HEADER, SAFE, Fault, find_calls
+from tests.rounds.code import COMMON_TEXTS, FAULTY, GUARD, HEADER, SAFE, Fault, Files, find_calls
 
-ClaudeKind = Literal["perfect", "sloppy", "literal"]
+ClaudeKind = Literal["perfect", "sloppy", "literal", "wrong"]
 KINDS: Sequence[ClaudeKind] = get_args(ClaudeKind)
 """A literal one says that a finding is gone if its place is not shown, the others say present.
 
 A sloppy one omits 5 % of its verdicts, misquotes 10 % of its lines, and calls 30 % of deletions
-fixed, without a line.
+fixed, without a line. A wrong one calls faults fixed that are there, with lines that prove nothing,
+repeats findings, has findings about anything, and names other lines than it quotes.
 """
 
 FAULT_NAME = re.compile(r"Fault (\d+)\b")
@@ -168,10 +169,10 @@ class Reader:
     kind: ClaudeKind
     faults: Mapping[int, Fault]  # what a reader understands of a fault: its severity
     omitted: set[int] = field(default_factory=set)  # faults whose last verdict was left out
-    said: dict[int, str] = field(default_factory=dict)  # on each fault: "present, unseen"
+    # the files of the head when the finding about a fault was raised
+    old: dict[int, Files] = field(default_factory=dict)
 
-    def answer(self, task: str, *, is_second_look: bool) -> ReplyFields:
-        shown = read_prompt(task)
+    def answer(self, shown: ShownPrompt, *, is_second_look: bool) -> ReplyFields:
         if is_second_look:
             return FindingVerdicts(verdicts=[self._look(one, shown) for one in shown.findings])
         return PullRequestAnalysis(
@@ -182,8 +183,8 @@ class Reader:
             suggested_labels=[],
         )
 
-    def _happens(self, share: float) -> bool:
-        return self.kind == "sloppy" and self.random.random() < share
+    def _happens(self, share: float, kind: ClaudeKind = "sloppy") -> bool:
+        return self.kind == kind and self.random.random() < share
 
     def _find(self, shown: ShownPrompt) -> Iterator[Finding]:
         """Yield the faults on new lines that are not known and not guarded."""
@@ -193,27 +194,37 @@ class Reader:
         known = {one.fault for one in shown.findings} | shown.known | guarded
         for path, lines in shown.patches.items():
             for number, seen in find_seen(FAULTY, path, lines).items():
-                if number in known or seen.line.mark != "+" or not _is_new(shown, seen, number):
+                is_known = number in known or not _is_new(shown, seen, number)
+                if seen.line.mark != "+" or (is_known and not self._happens(0.1, "wrong")):
                     continue
                 known.add(number)
-                yield self._report(number, seen)
+                severity = self.faults[number].severity
+                yield self._report(f"Fault {number}", seen, severity)
+            if lines and self._happens(0.2, "wrong"):
+                seen = Seen(path, self.random.choice(lines))
+                yield self._report(f"Idea {self.random.random()}", seen, "low")
 
-    def _report(self, number: int, seen: Seen) -> Finding:
+    def _report(self, title: str, seen: Seen, severity: Severity) -> Finding:
+        line = seen.line.number
+        start = None
+        if self._happens(0.5, "wrong"):
+            line = max(line + self.random.choice((0, 0, 1, -2, 7, 40)), 1)
+            start = self.random.choice((max(line - self.random.randint(0, 9), 1), line + 3))
         return Finding(
             path=seen.path,
-            side="RIGHT",
-            start_line=None,
-            line=seen.line.number,
+            side=seen.line.side,
+            start_line=start,
+            line=line,
             quote=self._quote(seen.line.text),
-            body=f"Fault {number} can be used from outside.",
-            suggestion=None,
+            body=f"{title} can be used from outside.",
+            suggestion=self.random.choice((None, "    fixed = 1", "a\nb")) if start else None,
             category="security",
-            severity=self.faults[number].severity,
+            severity=severity,
             confidence=0.9,
             rests_on="",
             look_up=[],
             continues=None,
-            title=f"Fault {number}",
+            title=title,
         )
 
     def _quote(self, text: str) -> str:
@@ -226,9 +237,8 @@ class Reader:
     def _judge(self, shown: ShownPrompt) -> Iterator[EarlierVerdict]:
         for one in shown.findings:
             self.omitted.discard(one.fault)
-            if self._happens(0.05):
+            if self._happens(0.05) or self._happens(0.2, "wrong"):
                 self.omitted.add(one.fault)
-                self.said[one.fault] = "omitted"
                 continue
             yield self._decide(one, shown)
 
@@ -238,22 +248,34 @@ class Reader:
         safe = _find_everywhere(SAFE, one, shown)
         proof = guard or (None if faulty else safe)
         is_added = proof is not None and proof.line.mark == "+"
-        self.said[one.fault] = "seen"
         if faulty is not None and guard is None:
+            if self._happens(0.4, "wrong"):
+                return self._lie(one, shown)
             return self._say(one, "present", faulty)
         if proof is not None and (is_added or faulty is not None):
             return self._say(one, "fixed", proof)
         if proof is not None or _sees_place(one, shown):
             return self._say_gone(one)
-        self.said[one.fault] = "unseen"
         return self._say_gone(one) if self.kind == "literal" else self._say(one, "present", None)
+
+    def _lie(self, one: ShownFinding, shown: ShownPrompt) -> EarlierVerdict:
+        """Say that a fault is fixed or gone, by a comment, a line that was there before, or one
+        that is not there.
+        """
+        old = self.old.get(one.fault, {})
+        proofs = [Seen(one.path, Line("RIGHT", 1, "+", "raise Unreachable")), None]
+        for path, lines in shown.patches.items():
+            for line in lines:
+                is_old = line.text in old.get(path, ()) and line.text.strip() not in COMMON_TEXTS
+                is_comment = line.text.strip().startswith(("#", "//"))
+                if line.side == "RIGHT" and (is_old or is_comment):
+                    proofs.append(Seen(path, line))
+        return self._say(one, self.random.choice(("fixed", "gone")), self.random.choice(proofs))
 
     def _say_gone(self, one: ShownFinding) -> EarlierVerdict:
         return self._say(one, "fixed" if self._happens(0.3) else "gone", None)
 
     def _say(self, one: ShownFinding, verdict: Verdict, seen: Seen | None) -> EarlierVerdict:
-        proof = "" if seen is not None or verdict != "fixed" else " without a line"
-        self.said[one.fault] = f"{verdict}{proof}, {self.said[one.fault]}"
         return EarlierVerdict(
             number=one.number,
             path=seen.path if seen else None,

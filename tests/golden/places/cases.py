@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hls_handler.github.values import ChangedFile
 from tests.golden.cases import PullRequestCase
-from tests.rounds.generated import make_patch
+from tests.handlers.world import compare
 
 FOLDER = Path(__file__).parent
 
@@ -62,16 +62,9 @@ class PlacesCase(BaseModel):
         files = self.files()
         changed: list[ChangedFile] = []
         for path, before in self.before.items():
-            old = before.removesuffix("\n").split("\n")
-            new = files.get(path, "").removesuffix("\n").split("\n")
-            patch = make_patch(old, new)
-            marks = [line[:1] for line in patch.split("\n")]
-            status = "modified" if path in files else "removed"
-            added = marks.count("+")
-            removed = marks.count("-")
-            changed.append(
-                ChangedFile(path, None, status, additions=added, deletions=removed, patch=patch)
-            )
+            after = files.get(path)
+            lines = [] if after is None else after.removesuffix("\n").split("\n")
+            changed.append(compare(path, before.removesuffix("\n").split("\n"), lines))
         return PullRequestCase(
             name=self.name,
             language="",
