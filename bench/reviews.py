@@ -30,7 +30,7 @@ from hls_handler.question import RenderedPrompt, estimate_tokens
 from hls_handler.wording import count
 from tests.engine.claude import FakeClaude
 from tests.engine.world import World, open_world, settings
-from tests.github_fake.reading import read_request
+from tests.github_fake.reading import read_task
 from tests.handlers.world import compare
 
 NUMBER = 2
@@ -95,7 +95,7 @@ _VERDICTS = FindingVerdicts(verdicts=[])
 
 
 def _review(task: str) -> PullRequestAnalysis:
-    reading = read_request({"messages": [{"role": "user", "content": task}]})
+    reading = read_task(task)
     findings: list[dict[str, object]] = [
         {
             "path": patch.path,

@@ -9,6 +9,7 @@ from typing import cast
 from hls_handler.analysis import Reply, ReplyFields, UnusableReply, Usage
 from hls_handler.claude.provider import Provider
 from hls_handler.claude.providers import Providers, T
+from hls_handler.claude.reply_parsing import UnreadableReply, parse_reply
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.question import RenderedPrompt
 
@@ -18,7 +19,8 @@ INVALID = UnusableReply(
 )
 
 
-Answer = ReplyFields | Reply | UnusableReply | HlsError
+Answer = ReplyFields | Reply | UnusableReply | HlsError | str
+"""What a test lets Claude do: reply, also with a text that may be no valid reply, or fail."""
 
 
 @dataclass
@@ -63,7 +65,14 @@ class FakeClaude(Providers):
             output_usd=0.00005,
             took_s=1.5,
         )
-        return Reply(rendered.prompt.id, rendered.prompt.reply, reply, usage)
+        prompt = rendered.prompt
+        if not isinstance(reply, str):
+            return Reply(prompt.id, prompt.reply, reply, usage)
+        try:
+            parsed = parse_reply(reply, prompt.reply_model)
+        except UnreadableReply as exc:
+            return UnusableReply(prompt.id, "invalid", str(exc), reply, usage)
+        return Reply(prompt.id, prompt.reply, parsed.reply, usage, lost=parsed.lost)
 
     def _next(self, rendered: RenderedPrompt) -> Answer:
         if callable(self.replies):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from hls_handler.review.patches import Line, parse_numbered
-from hls_handler.sandbox.claude import text_of
 
 UNTRUSTED = re.compile(r"<untrusted ([0-9A-Za-z]+)>(.*?)</untrusted \1>", re.DOTALL)
 NUMBERED = re.compile(r"^[LR] +\d+ [-+ ]", re.MULTILINE)
@@ -52,11 +50,8 @@ class Reading:
     changed: tuple[str, ...] = ()  # paths of files that are listed without patches
 
 
-def read_request(body: Mapping[str, Any]) -> Reading:
-    """Return the texts in the user messages of a valid request to the Messages API."""
-    text = "\n\n".join(
-        text_of(message["content"]) for message in body["messages"] if message["role"] == "user"
-    )
+def read_task(text: str) -> Reading:
+    """Return the texts in a rendered task."""
     blocks = [
         Block(label=_label(text, found.start()), text=found[2].strip("\n"), start=found.start())
         for found in UNTRUSTED.finditer(text)

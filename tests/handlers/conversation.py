@@ -108,13 +108,13 @@ class Talk:
 
     @property
     def now(self) -> Conversation:
-        found = self.home.state.conversation(REPOSITORY, self.number)
+        found = self.home.state.conversation(self.home.full_name, self.number)
         assert found is not None
         return found
 
     @property
     def document(self) -> dict[str, Any]:
-        repository = self.home.state.repository(REPOSITORY)
+        repository = self.home.state.repository(self.home.full_name)
         assert repository is not None
         return shapes.issue(self.now, repository)
 
@@ -142,7 +142,7 @@ class Talk:
     @property
     def check(self) -> str:
         """The check on the head commit: conclusion, title and annotations."""
-        runs = self.home.state.world.check_runs_on(REPOSITORY, self.now.head_sha)
+        runs = self.home.state.world.check_runs_on(self.home.full_name, self.now.head_sha)
         run = runs[-1]
         notes = [f"{one['path']}:{one['end_line']} {one['title']}" for one in run["annotations"]]
         return "\n".join([f"{run['conclusion']}: {run['output']['title']}", *notes])
@@ -204,7 +204,7 @@ class Talk:
     def resolve(self, thread: int, by: str = "mona", *, is_resolved: bool = True) -> str:
         """Resolve a review thread, or open it again."""
         resolved_by = by if is_resolved else None
-        self.home.state.set_resolved(REPOSITORY, self.number, thread, resolved_by)
+        self.home.state.set_resolved(self.home.full_name, self.number, thread, resolved_by)
         action = "resolved" if is_resolved else "unresolved"
         objects = {"thread": {"comments": [{"id": thread}]}, "pull_request": self.document}
         return self.home.send("pull_request_review_thread", action, by, **objects)
@@ -238,10 +238,11 @@ def _do_nothing() -> None: ...
 
 @dataclass
 class Home:
-    """The repository octo/hello in the stand-in GitHub, with HLS and a scripted Claude."""
+    """A repository in the stand-in GitHub, octo/hello, with HLS and a scripted Claude."""
 
     world: World
     client: StandIn
+    repository: Mapping[str, Any] = field(default_factory=lambda: HOME)
     owner: Mapping[str, Any] = field(default_factory=lambda: ORGANIZATION)
     deliveries: int = 0
     meanwhile: Callable[[], object] = _do_nothing  # before the next delivery is processed
@@ -265,6 +266,10 @@ class Home:
             act()
 
         self.world.claude.on_call = act_once
+
+    @property
+    def full_name(self) -> str:
+        return str(self.repository["full_name"])
 
     @property
     def state(self) -> State:
@@ -293,11 +298,11 @@ class Home:
 
     def add_label(self, name: str, description: str = "") -> None:
         """Create a label of the repository."""
-        self.state.create_label(REPOSITORY, name, "ededed", description)
+        self.state.create_label(self.full_name, name, "ededed", description)
 
     def open_issue(self, number: int = 7, by: str = "mona", **known: Any) -> Talk:
-        issue = {"title": "Crash", "body": "It crashes.", **known}
-        issue |= {"number": number, "user": person(by), "state": "open", "labels": []}
+        issue = {"title": "Crash", "body": "It crashes.", "state": "open", "labels": [], **known}
+        issue |= {"number": number, "user": person(by)}
         self.seed("issues", "opened", by, issue=issue)
         talk = Talk(self, number)
         talk.act("opened", by)
@@ -351,7 +356,7 @@ class Home:
         self.world.run()
 
     def _payload(self, action: str | None, by: str, objects: Mapping[str, Any]) -> dict[str, Any]:
-        repository = {**HOME, "owner": self.owner}
+        repository = {**self.repository, "owner": self.owner}
         given = {"repository": repository, "sender": person(by), **objects}
         return given if action is None else {"action": action, **given}
 

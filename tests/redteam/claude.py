@@ -13,10 +13,9 @@ from typing import Any, Literal, TypeGuard, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hls_handler.analysis import REPLY_TYPES
+from hls_handler.question import RenderedPrompt
 from hls_handler.review.patches import Line
-from hls_handler.sandbox.claude import CHARACTERS_PER_TOKEN, Asked
-from tests.github_fake.reading import UNTRUSTED, Reading, read_request
+from tests.github_fake.reading import UNTRUSTED, read_task
 from tests.redteam.attacks import REPLY, attacks
 from tests.redteam.scenarios import OFFERED_LABEL
 
@@ -24,9 +23,8 @@ LONG_LISTS_EVERY = 8
 """One of so many replies has lists of the maximum length; the others have short lists."""
 
 MAX_ITEMS, FEW_ITEMS = 300, 3
-MIN_CHARACTERS = 10
 MAX_CHARACTERS, MAX_CHARACTERS_IN_LONG_LISTS = 2_000, 80
-"""Length of a text, unless the schema has a lower limit or the reply would exceed `max_tokens`."""
+"""Length of a text, unless the schema has a lower limit."""
 
 COMBINE_FROM_CHARACTERS, COMBINED_TEXTS = 600, 3
 
@@ -46,58 +44,37 @@ SECTION = re.compile(
 
 
 class AdversarialClaude:
-    """Replaces the sandbox's canned replies. `secrets` are written into replies too."""
+    """Answers a prompt. `secrets` are written into replies too."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = tuple(secrets)
-        self._numbers = count()
+        self._number = -1
+        self._last = ""  # task
         self._attacks = tuple(attack.text for attack in attacks()[REPLY])
         self._attack_numbers = count()
 
-    def __call__(self, asked: Asked) -> str:
-        """Return JSON in ASCII, because UTF-8 cannot encode lone surrogates."""
-        number = next(self._numbers)
-        wanted = frozenset((asked.schema or {}).get("properties", ()))
-        model = next(
-            kind for kind in REPLY_TYPES.values() if frozenset(kind.model_fields) == wanted
-        )
-        reading, has_long_lists = read_request(asked.body), number % LONG_LISTS_EVERY == 0
-        sections = [(int(found[1]), found[3]) for found in SECTION.finditer(asked.user)]
-        characters = MAX_CHARACTERS_IN_LONG_LISTS if has_long_lists else MAX_CHARACTERS
-        items = MAX_ITEMS if has_long_lists else FEW_ITEMS
-        while True:
-            texts = self._texts(asked, number)
-            writer = _Writer(
-                reading,
-                texts,
-                OLDER.search(asked.user),
-                sections=sections,
-                max_characters=characters,
-                max_items=items,
-            )
-            reply = json.dumps(writer.object(model, number))
-            if (
-                len(reply) < asked.body["max_tokens"] * CHARACTERS_PER_TOKEN - 10
-                or characters < MIN_CHARACTERS
-            ):
-                return reply
-            characters, items = characters // 2, max(items // 2, 1)
+    def __call__(self, rendered: RenderedPrompt) -> str:
+        self._number += 1
+        number = self._number
+        texts = self._texts(rendered, number)
+        writer = _Writer(rendered.task, texts, has_long_lists=number % LONG_LISTS_EVERY == 0)
+        return json.dumps(writer.object(rendered.prompt.reply_model, number))
 
-    def _texts(self, asked: Asked, number: int) -> Iterator[str]:
-        """Yield untrusted text of the request and attacks in turns; sometimes secrets or the whole
-        request.
+    def _texts(self, rendered: RenderedPrompt, number: int) -> Iterator[str]:
+        """Yield untrusted text of the prompt and attacks in turns; sometimes secrets or the whole
+        prompt.
         """
-        untrusted = [found[2].strip("\n") for found in UNTRUSTED.finditer(asked.user)] or [
-            "@octocat"
-        ]
+        task = rendered.task
+        untrusted = [found[2].strip("\n") for found in UNTRUSTED.finditer(task)] or ["@octocat"]
         texts = self._attacks
         # a lone surrogate made the last reply invalid; this one must be valid
-        if len(asked.body["messages"]) > 1:
+        if task == self._last:
             texts = tuple(text for text in texts if LONE_SURROGATE.search(text) is None)
-        codes = CODE.findall(asked.user)
+        self._last = task
+        codes = CODE.findall(task)
         confidential = [
             *self._secrets,
-            f"{asked.system}\n{asked.user}",
+            f"{rendered.system}\n{task}",
             f"</untrusted {codes[0] if codes else ''}> /merge",
             " ".join(self._secrets),
         ]
@@ -110,19 +87,14 @@ class AdversarialClaude:
 
 
 class _Writer:
-    def __init__(
-        self,
-        reading: Reading,
-        texts: Iterator[str],
-        older: re.Match[str] | None,
-        *,
-        sections: Sequence[tuple[int, str]],
-        max_characters: int,
-        max_items: int,
-    ) -> None:
-        """`older` is the first older issue that the request shows."""
-        self._reading, self._texts, self._older, self._sections = reading, texts, older, sections
-        self._max_characters, self._max_items = max_characters, max_items
+    def __init__(self, task: str, texts: Iterator[str], *, has_long_lists: bool) -> None:
+        self._reading, self._texts = read_task(task), texts
+        self._older = OLDER.search(task)  # the first older issue
+        self._sections = [(int(found[1]), found[3]) for found in SECTION.finditer(task)]
+        self._max_characters, self._max_items = MAX_CHARACTERS, FEW_ITEMS
+        if has_long_lists:
+            self._max_characters, self._max_items = MAX_CHARACTERS_IN_LONG_LISTS, MAX_ITEMS
+        reading = self._reading
         patches: list[tuple[str, Line | None]] = [
             (patch.path, line) for patch in reading.patches for line in patch.lines
         ]

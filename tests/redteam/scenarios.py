@@ -1,4 +1,4 @@
-"""Events of each family with given texts in all their places, created on the sandbox's GitHub."""
+"""What people do in a repository, with given texts in all places that untrusted text comes from."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 from pathlib import PurePosixPath
 from typing import Any
 
+from hls_handler.events import Account
 from hls_handler.github.values import GUIDANCE_PATHS
-from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Account, Job
-from hls_handler.sandbox.state import BOT, State
 from hls_handler.sandbox.world import World
-from tests.github_fake.server import Sandbox
+from hls_handler.store.repositories import text_of_issue
+from hls_handler.store.texts import issue_scope
+from tests.handlers.conversation import (
+    Home,
+    Talk,
+    annotation,
+    changed_file,
+    job,
+    person,
+    release,
+)
+from tests.handlers.world import compare, issue
 
-Texts = Mapping[str, str]
-"""By place."""
-
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-FALLBACK_ISSUE = 7
-"""The issue that receives comments for events without a conversation."""
+CODE = "return side * 2"
 
 LINKED_ISSUE = 50_000
 """Difference between the numbers of a pull request and of the issue that it closes."""
-
-CODE = "return side * 2"
 
 OLDER_ISSUE = 2_000
 """Difference between the numbers of an issue and of the older one that it is compared with."""
@@ -38,520 +39,281 @@ OFFERED_LABEL = "area/cart"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    id: int
-    full_name: str
+class Round:
+    """One event. The number identifies its conversation, workflow run or release, and is used only
+    once.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    name: str  # "issues"
-    payload: Mapping[str, Any]
-    number: int  # of the conversation that may be written to
-    stored: Mapping[str, Any] | None = None  # payload of an older issue whose text HLS has stored
+    home: Home
+    texts: Mapping[str, str]  # by place
+    number: int
 
     @property
-    def body(self) -> bytes:
-        """The webhook body in UTF-8; lone surrogates, which UTF-8 cannot encode, are replaced."""
-        return json.dumps(self.payload, ensure_ascii=False).encode("utf-8", "replace")
+    def author(self) -> str:
+        return self.texts.get("author.login", "mona")
+
+    @property
+    def sha(self) -> str:
+        return sha1(str(self.number).encode()).hexdigest()
+
+    def set_labels(self) -> None:
+        """Replace the repository's labels by those of this round, so that every prompt lists as
+        many.
+        """
+        name, full_name = self.texts.get("label.name", ""), self.home.full_name
+
+        def change(world: World) -> World:
+            repository = world.repositories[full_name.lower()]
+            emptied = world.with_repository(replace(repository, labels={}))
+            if name:
+                emptied = emptied.with_label(full_name, name)
+            described = self.texts.get("label.description")
+            return emptied.with_label(full_name, OFFERED_LABEL, description=described)
+
+        self.home.state.change(change)
+
+    def open_issue(self, title: str, body: str, **known: Any) -> Talk:
+        return self.home.open_issue(self.number, by=self.author, title=title, body=body, **known)
+
+    def open_pull_request(self, **known: Any) -> Talk:
+        """Add a pull request without a delivery."""
+        texts = self.texts
+        branch = texts.get("branch", "fix")
+        head = {"ref": branch, "sha": self.sha, "label": f"mona:{branch}", "user": person("mona")}
+        changed = self.file(texts.get("file.path", "area.py"), texts.get("diff.line", "side = 3"))
+        plain = {
+            "title": texts.get("pull_request.title", "Square it"),
+            "body": texts.get("pull_request.body", ""),
+            "head": head,
+            "files": [changed, self.file("area.py", "side = 3")],
+        }
+        return self.home.open_pull_request(self.number, by=self.author, **{**plain, **known})
+
+    def file(self, path: str, text: str) -> dict[str, Any]:
+        patch = make_patch(text)
+        previous = self.texts.get("file.previous_path", "old.py")
+        counts = {"additions": patch.count("\n") - 1, "deletions": 0}
+        known = {
+            "sha": self.sha,
+            "status": "renamed",
+            "previous_filename": previous,
+            "patch": patch,
+        }
+        return changed_file(path, **counts, **known)
 
 
-CreateEvent = Callable[[Sandbox, Target, Texts, int], Event]
-"""Creates an event. The number identifies its conversation, workflow run or release, and is used
-only once.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    name: str  # the family: "issues"
-    places: tuple[str, ...]
-    create: CreateEvent
-
-
-def issue_opened(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    event = _create(sandbox.state, "issues", _issue(target, texts, number), number)
-    _set_labels(sandbox.state, target, texts)
-    return event
-
-
-def issue_repeated(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    """Open an issue that shares one word with an older one, and with no other."""
-    word, older = f"matter{number}", number - OLDER_ISSUE
-    attack = {name: f"{word} {texts[f'older_{name}']}" for name in ("issue.title", "issue.body")}
-    stored = _issue(target, attack, older)
-    sandbox.state.seed("issues", stored)
-    event = _create(
-        sandbox.state,
-        "issues",
-        _issue(target, {"issue.title": word, "issue.body": word}, number),
-        number,
-    )
-    return replace(event, stored=stored)
-
-
-def pull_request_opened(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    payload, files = _pull_request(target, texts, number)
-    linked = number + LINKED_ISSUE
-    pull_request: Any = payload["pull_request"]
-    pull_request["body"] = f"Fixes #{linked}\n\n{pull_request['body']}"
-    issue = {"issue.title": texts["linked_issue.title"], "issue.body": texts["linked_issue.body"]}
-    sandbox.state.seed("issues", _issue(target, issue, linked))
-    sandbox.state.seed("pull_request", payload, files=files)
-    _set_labels(sandbox.state, target, texts)
-    for path in GUIDANCE_PATHS:
-        sandbox.state.set_file(
-            target.full_name, path, texts["guidance"], branch=pull_request["base"]["ref"]
-        )
-    zoe = sandbox.state.add_person("zoe")
-    commit = {"sha": _sha(number), "commit": {"message": "Begin"}, "author": {"login": zoe.login}}
-    sandbox.state.change(lambda world: world.with_commit(target.full_name, commit))
-    return Event("pull_request", payload, number)
-
-
-def function_changed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    """Change a function that a file with attacks calls, in a repository that git can fetch."""
-    name = "call_" + re.sub(r"\W", "_", texts["other.name"])
-    path = str(PurePosixPath(texts["other.path"].replace("../", ""), "user.py"))
-    old, new, body = f"def {name}(side):", f"def {name}(side, unit):", f"    {CODE}"
-    lines = [
-        "import area",
-        f"def use(x={json.dumps(texts['other.string'])}):",
-        f"    area.{name}(1)",
-    ]
-    lines += [f"    # {line}" for line in re.split("[\r\n]+", texts["other.comment"])]
-    lines += [f"    log({json.dumps(texts['other.message'][:1_000])})"]
-    commit = sandbox.git.commit(
-        target.full_name, {"area.py": f"{new}\n{body}\n", path: "\n".join(lines)}
-    )
-    payload, _ = _pull_request(target, _with_defaults(texts, "pull_request.title"), number)
-    pull_request: Any = payload["pull_request"]
-    pull_request["head"]["sha"] = commit
-    pull_request |= {"additions": 1, "deletions": 1, "changed_files": 1}
-    patch = f"@@ -1,2 +1,2 @@\n-{old}\n+{new}\n {body}"
-    file = {
-        "sha": _sha(number),
-        "filename": "area.py",
-        "status": "modified",
-        "additions": 1,
-        "deletions": 1,
-    }
-    sandbox.state.seed("pull_request", payload, files=[{**file, "changes": 2, "patch": patch}])
-    _set_labels(sandbox.state, target, texts)
-    return Event("pull_request", payload, number)
-
-
-def question_opened(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    """Open an issue whose question a section with attacks fits, in a repository that git can
-    fetch.
-    """
-    path = str(PurePosixPath(texts["document.path"].replace("../", ""), "setup.md"))
-    section = f"# Setup {texts['document.title']}\nnginx, nginx, nginx!\n{texts['document.text']}\n"
-    others = {f"{at}.txt": f"Chapter {at}.\n" for at in range(20)}
-    sandbox.git.commit(target.full_name, {path: section, **others})
-    question = _issue(target, {"issue.title": "nginx?", "issue.body": "", **texts}, number)
-    question["issue"]["labels"] = []
-    question["repository"]["default_branch"] = "main"
-    event = _create(sandbox.state, "issues", question, number)
-    _set_labels(sandbox.state, target, texts)
-    return event
-
-
-def reviewed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    opened, files = _pull_request(
-        target, _with_defaults(texts, "pull_request.body", "file.previous_path"), number
-    )
-    sandbox.state.seed("pull_request", opened, files=files)
-    counts = ("additions", "deletions", "changed_files")
-    zoe = _account("zoe")
-    payload = _payload(
-        target,
-        texts,
-        "demo/review",
-        review={"id": number, "user": zoe, "body": texts["review.body"], "commit_id": _sha(number)},
-    )
-    pull_request = {
-        key: value for key, value in opened["pull_request"].items() if key not in counts
-    }
-    payload |= {"pull_request": pull_request, "sender": zoe}
-    sandbox.state.seed("pull_request_review", payload)
-    comment = {
-        "id": number,
-        "pull_request_review_id": number,
-        "path": texts["file.path"],
-        "line": 2,
-        "side": "RIGHT",
-        "diff_hunk": _patch(texts["review_comment.hunk"]),
-        "body": texts["review_comment.body"],
-        "user": zoe,
-    }
-    sandbox.state.seed(
-        "pull_request_review_comment", {**payload, "action": "created", "comment": comment}
-    )
-    return Event("pull_request_review", payload, number)
-
-
-def workflow_failed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    opened, files = _pull_request(
-        target, _with_defaults(texts, "pull_request.body", "file.previous_path"), number
-    )
-    sandbox.state.seed("pull_request", opened, files=files)
-    payload = _payload(
-        target,
-        texts,
-        "demo/tests-failed",
-        workflow_run={
-            "id": number,
-            "workflow_id": number,
-            "name": texts["workflow.name"],
-            "head_branch": texts["branch"],
-            "head_sha": _sha(number),
-            "head_repository": {
-                "id": 5,
-                "full_name": "mona/Hello-World",
-                "owner": _account("mona"),
-            },
-            "pull_requests": [],
-            "run_attempt": 1,
-        },
-    )
-    sandbox.state.seed("workflow_run", payload)
-    run = sandbox.state.run(target.full_name, number)
-    assert run is not None
-    attempt = replace(run.last, jobs=(_job(texts, number), _job_without_log(texts, number)))
-    sandbox.state.change(lambda world: world.with_run(replace(run, attempts=(attempt,))))
-    return Event("workflow_run", payload, number)
-
-
-def released(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    """Create a release whose predecessor is that of the previous round."""
-    _create_fallback_issue(sandbox.state, target)
-    if not sandbox.state.releases(target.full_name):
-        sandbox.state.seed("push", _push(target, {"commit.message": "Begin"}, 0))
-        first = {"id": 1, "tag_name": f"v0-{target.id}", "published_at": _stamp(0)}
-        sandbox.state.seed("release", _payload(target, texts, "demo/release", release=first))
-    sandbox.state.seed("push", _push(target, texts, number))
-    payload = _payload(
-        target,
-        texts,
-        "demo/release",
-        release={
-            "id": number,
-            "tag_name": f"{texts['release.tag']} {number}",
-            "name": texts["release.name"],
-            "body": texts["release.body"],
-            "published_at": _stamp(number),
-        },
-    )
-    sandbox.state.seed("release", payload)
-    return Event("release", payload, FALLBACK_ISSUE)
-
-
-def bot_mentioned(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    opened = _issue(target, texts, number)
-    sandbox.state.seed("issues", opened)
-
-    def commented(at: int, body: str) -> dict[str, Any]:
-        author = _account(texts["author.login"])
-        comment = {"id": number * 10 + at, "user": author, "body": body, "created_at": _stamp(at)}
-        payload = _payload(target, texts, "demo/mention", comment=comment)
-        return payload | {"issue": {**opened["issue"], "comments": 2}}
-
-    sandbox.state.seed("issue_comment", commented(1, texts["earlier_comment.body"]))
-    question = f"@{BOT.login} what should be done about this one? {texts['comment.body']}"
-    return _create(sandbox.state, "issue_comment", commented(2, question), number)
-
-
-def pushed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    _create_fallback_issue(sandbox.state, target)
-    return _create(
-        sandbox.state,
-        "push",
-        {**_push(target, texts, number), "ref": texts["push.ref"]},
-        FALLBACK_ISSUE,
-    )
-
-
-def deployed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    _create_fallback_issue(sandbox.state, target)
-    environment = texts["deployment.environment"]
-    deployment = {
-        "id": number,
-        "environment": environment,
-        "payload": {texts["deployment.payload_key"]: environment},
-    }
-    payload = _payload(target, texts, "deployment_status.created", deployment=deployment)
-    return _create(sandbox.state, "deployment_status", payload, FALLBACK_ISSUE)
-
-
-SCENARIOS = (
-    Scenario(
-        "issues",
-        (
-            "issue.title",
-            "issue.body",
-            "label.name",
-            "label.description",
-            "author.login",
-            "repository.description",
-        ),
-        issue_opened,
-    ),
-    Scenario("similar_issues", ("older_issue.title", "older_issue.body"), issue_repeated),
-    Scenario(
-        "pull_requests",
-        (
-            *(
-                "pull_request.title",
-                "pull_request.body",
-                "author.login",
-                "branch",
-                "repository.description",
-            ),
-            *("file.path", "file.previous_path", "diff.line", "label.description"),
-            *("guidance", "linked_issue.title", "linked_issue.body"),
-        ),
-        pull_request_opened,
-    ),
-    Scenario(
-        "other_places",
-        (
-            "other.path",
-            "other.name",
-            "other.string",
-            "other.comment",
-            "other.message",
-            "label.description",
-        ),
-        function_changed,
-    ),
-    Scenario(
-        "documents",
-        ("document.path", "document.title", "document.text", "label.description"),
-        question_opened,
-    ),
-    Scenario(
-        "reviews",
-        (
-            "review.body",
-            "review_comment.body",
-            "review_comment.hunk",
-            "pull_request.title",
-            "author.login",
-            "file.path",
-        ),
-        reviewed,
-    ),
-    Scenario(
-        "workflows",
-        (
-            "workflow.name",
-            "job.name",
-            "step.name",
-            "branch",
-            "log.line",
-            "annotation",
-            "pull_request.title",
-            "file.path",
-        ),
-        workflow_failed,
-    ),
-    Scenario(
-        "releases",
-        ("release.tag", "release.name", "release.body", "commit.message", "repository.description"),
-        released,
-    ),
-    Scenario(
-        "comments",
-        ("comment.body", "earlier_comment.body", "issue.title", "issue.body", "author.login"),
-        bot_mentioned,
-    ),
-    Scenario("push", ("push.ref", "commit.message", "repository.description"), pushed),
-    Scenario("deployment_status", ("deployment.environment", "deployment.payload_key"), deployed),
-)
-
-
-def _payload(
-    target: Target, texts: Texts, recording: str, **objects: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return a recorded payload of the target's repository, with these changes to its objects."""
-    payload: dict[str, Any] = dict(recorded.load(recording).payload)
-    payload |= {name: {**payload[name], **changes} for name, changes in objects.items()}
-    return payload | {"repository": _repository(target, texts), "sender": _account("mona")}
-
-
-def _create(state: State, event: str, payload: dict[str, Any], number: int) -> Event:
-    state.seed(event, payload)
-    return Event(event, payload, number)
-
-
-def _set_labels(state: State, target: Target, texts: Texts) -> None:
-    """Replace the repository's labels by those of this round, so that every prompt lists as
-    many.
-    """
-    names = [texts["label.name"]] if "label.name" in texts else []
-
-    def change(world: World) -> World:
-        repository = world.repositories[target.full_name.lower()]
-        kept = {name.lower(): repository.labels[name.lower()] for name in names}
-        changed = world.with_repository(replace(repository, labels=kept))
-        return changed.with_label(
-            target.full_name, OFFERED_LABEL, description=texts.get("label.description")
-        )
-
-    state.change(change)
-
-
-def _create_fallback_issue(state: State, target: Target) -> None:
-    if state.conversation(target.full_name, FALLBACK_ISSUE) is None:
-        state.seed("issues", _issue(target, {}, FALLBACK_ISSUE))
-
-
-def _issue(target: Target, texts: Texts, number: int) -> dict[str, Any]:
-    changes = {
-        "id": number,
-        "number": number,
-        "title": texts.get("issue.title", "Something happens"),
-        "body": texts.get("issue.body", "Here."),
-        "user": _account(texts.get("author.login", "mona")),
-        "labels": [{"id": number, "name": texts.get("label.name", "wontfix"), "color": "ffffff"}],
-    }
-    return _payload(target, texts, "demo/bug", issue=changes)
-
-
-def _pull_request(
-    target: Target, texts: Texts, number: int
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    branch = texts.get("branch", "fix")
-    head: Any = recorded.load("demo/feature").payload["pull_request"]
-    files = [_file(texts, "file.path", number), _file({}, "", number)]
-    changes = {
-        "id": number,
-        "number": number,
-        "title": texts["pull_request.title"],
-        "body": texts.get("pull_request.body", ""),
-        "user": _account(texts.get("author.login", "mona")),
-        "labels": [],
-        "head": {**head["head"], "ref": branch, "sha": _sha(number), "label": f"mona:{branch}"},
-        "additions": 4,
-        "deletions": 0,
-        "changed_files": len(files),
-    }
-    return {
-        **_payload(target, texts, "demo/feature", pull_request=changes),
-        "number": number,
-    }, files
-
-
-def _file(texts: Texts, place: str, number: int) -> dict[str, Any]:
-    patch = _patch(texts.get("diff.line", "side = 3"))
-    added = patch.count("\n") - 1
-    return {
-        "sha": _sha(number),
-        "filename": texts.get(place, "area.py"),
-        "previous_filename": texts.get("file.previous_path", "old.py"),
-        "status": "renamed",
-        "additions": added,
-        "deletions": 0,
-        "changes": added,
-        "patch": patch,
-    }
-
-
-def _patch(text: str) -> str:
+def make_patch(text: str) -> str:
     """Return a patch that adds the text and one more line."""
     added = [f"+{line}" for line in (*text.split("\n"), CODE)]
     return "\n".join([f"@@ -1,1 +1,{len(added) + 1} @@", " def area(side):", *added])
 
 
-def _job(texts: Texts, number: int) -> Job:
-    lines = [
-        "##[group]Run make test",
-        "make test",
-        "##[endgroup]",
-        *texts["log.line"].split("\n"),
-        "Error: expected 4 and got 2",
-        "##[error]Process completed with exit code 2.",
-    ]
-    step = {"number": 1, "name": texts["step.name"], "status": "completed", "conclusion": "failure"}
-    job = {
-        "id": number,
-        "run_id": number,
-        "run_attempt": 1,
-        "head_sha": _sha(number),
-        "name": texts["job.name"],
-        "status": "completed",
-        "conclusion": "failure",
-        "created_at": _stamp(0),
-        "started_at": _stamp(0),
-        "completed_at": _stamp(60),
-        "steps": [{**step, "started_at": _stamp(0), "completed_at": _stamp(60)}],
-    }
-    stamped = [f"{_stamp(at)[:-1]}.0000000Z {line}" for at, line in enumerate(lines, start=1)]
-    return Job(job, "\n".join(stamped) + "\n")
+def open_issue(at: Round) -> None:
+    at.set_labels()
+    labels = [{"name": at.texts["label.name"], "color": "ffffff"}]
+    at.open_issue(at.texts["issue.title"], at.texts["issue.body"], labels=labels)
 
 
-def _job_without_log(texts: Texts, number: int) -> Job:
-    document = {
-        **_job(texts, number).document,
-        "id": number + 1_000_000,
-        "name": "build",
-        "steps": [],
-    }
-    annotation = {
-        "path": ".github",
-        "start_line": 1,
-        "annotation_level": "failure",
-        "title": "",
-        "message": texts["annotation"],
-    }
-    return Job(document, None, (annotation,))
+def repeat_issue(at: Round) -> None:
+    """Open an issue that shares one word with an older one, and with no other."""
+    word = f"matter{at.number}"
+    texts = {name: f"{word} {at.texts[f'older_issue.{name}']}" for name in ("title", "body")}
+    older = issue(number=at.number - OLDER_ISSUE, **texts)
+    at.home.client.put_issue(older)
+    scope = issue_scope(at.home.repository["id"])
+    at.home.world.store.texts.replace(scope, (), [text_of_issue(older)])
+    at.open_issue(word, word)
 
 
-def _push(target: Target, texts: Texts, number: int) -> dict[str, Any]:
-    commits: Any = recorded.load("demo/push").payload["commits"]
-    mallory = {"name": "Mallory", "email": "mallory@example.org"}
-    commit = commits[0] | {
-        "id": _sha(number),
-        "message": texts["commit.message"],
-        "author": mallory,
-    }
-    payload = _payload(target, texts, "demo/push")
-    return payload | {
-        "ref": "refs/heads/main",
-        "after": _sha(number),
-        "commits": [commit],
-        "head_commit": commit,
-    }
+def open_pull_request(at: Round) -> None:
+    at.set_labels()
+    linked = at.number + LINKED_ISSUE
+    texts = {name: at.texts[f"linked_issue.{name}"] for name in ("title", "body")}
+    at.home.client.put_issue(issue(number=linked, **texts))
+    for path in GUIDANCE_PATHS:
+        at.home.state.set_file(at.home.full_name, path, at.texts["guidance"], branch="main")
+    zoe = at.home.state.add_person("zoe")
+    commit = {"sha": at.sha, "commit": {"message": "Begin"}, "author": {"login": zoe.login}}
+    at.home.state.change(lambda world: world.with_commit(at.home.full_name, commit))
+    pull = at.open_pull_request(body=f"Fixes #{linked}\n\n{at.texts['pull_request.body']}")
+    pull.act("opened")
 
 
-def _repository(target: Target, texts: Texts) -> dict[str, Any]:
-    repository: Any = recorded.load("demo/bug").payload["repository"]
-    owner, _, name = target.full_name.partition("/")
-    return {
-        **repository,
-        "id": target.id,
-        "name": name,
-        "full_name": target.full_name,
-        "owner": _account(owner) | {"type": "Organization"},
-        "description": texts.get("repository.description", "What it is"),
-    }
-
-
-def _with_defaults(texts: Texts, *places: str) -> Texts:
-    return {**dict.fromkeys(places, "default.py"), **texts}
-
-
-def _account(login: str) -> dict[str, Any]:
-    found = Account(
-        login, int(sha1(login.encode("utf-8", "replace")).hexdigest()[:6], 16) + 1, "User"
+def change_function(at: Round) -> None:
+    """Change a function that a file with attacks calls, in a repository that git can fetch."""
+    at.set_labels()
+    name = "call_" + re.sub(r"\W", "_", at.texts["other.name"])
+    path = str(PurePosixPath(at.texts["other.path"].replace("../", ""), "user.py"))
+    string, message = at.texts["other.string"], at.texts["other.message"][:1_000]
+    lines = ["import area", f"def use(x={json.dumps(string)}):", f"    area.{name}(1)"]
+    lines += [f"    # {line}" for line in re.split("[\r\n]+", at.texts["other.comment"])]
+    lines += [f"    log({json.dumps(message)})"]
+    before, after = (
+        [f"def {name}(side):", f"    {CODE}"],
+        [f"def {name}(side, unit):", f"    {CODE}"],
     )
-    return {"login": found.login, "id": found.id, "type": found.type}
+    head = at.home.client.commit({"area.py": "\n".join([*after, ""]), path: "\n".join(lines)})
+    file = changed_file(patch=compare("area.py", before, after).patch, sha=at.sha)
+    at.open_pull_request(
+        files=[file], head={"ref": "fix", "sha": head, "user": person("mona")}
+    ).act("opened")
 
 
-def _sha(number: int) -> str:
-    return sha1(str(number).encode()).hexdigest()
+def ask_question(at: Round) -> None:
+    """Open an issue whose question a section with attacks fits, in a repository that git can
+    fetch.
+    """
+    at.set_labels()
+    path = str(PurePosixPath(at.texts["document.path"].replace("../", ""), "setup.md"))
+    title, text = at.texts["document.title"], at.texts["document.text"]
+    section = f"# Setup {title}\nnginx, nginx, nginx!\n{text}\n"
+    others = {f"{number}.txt": f"Chapter {number}.\n" for number in range(20)}
+    at.home.client.commit({path: section, **others}, branch="main")
+    at.home.world.advance(3_601)  # the documentation is read again after an hour
+    at.open_issue("nginx?", "")
 
 
-def _stamp(seconds: int) -> str:
-    return (NOON + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+def review(at: Round) -> None:
+    hunk, body = at.texts["review_comment.hunk"], at.texts["review_comment.body"]
+    place = {"path": at.texts["file.path"], "line": 2, "side": "RIGHT"}
+    comment = {**place, "diff_hunk": make_patch(hunk), "body": body, "user": person("zoe")}
+    known = {"id": at.number, "commit_id": at.sha}
+    at.open_pull_request().review(at.texts["review.body"], comment, **known)
+
+
+def fail_workflow(at: Round) -> None:
+    at.open_pull_request()
+    lines = ["##[group]Run make test", "make test", "##[endgroup]"]
+    lines += [*at.texts["log.line"].split("\n"), "Error: expected 4 and got 2"]
+    lines += ["##[error]Process completed with exit code 2."]
+    log = "".join(
+        f"2026-11-20T12:{second // 60:02}:{second % 60:02}.0000000Z {line}\n"
+        for second, line in enumerate(lines)
+    )
+    step = {"number": 1, "name": at.texts["step.name"], "conclusion": "failure"}
+    times = {"started_at": "2026-11-20T12:00:00Z", "completed_at": "2026-11-20T13:00:00Z"}
+    steps = [{**step, **times, "status": "completed"}]
+    failed = job(at.texts["job.name"], log, steps=steps)
+    without_log = job("build", None, steps=[], annotations=[annotation(at.texts["annotation"])])
+    run = {"id": at.number, "workflow_id": at.number, "name": at.texts["workflow.name"]}
+    commit = {"head_branch": at.texts["branch"], "head_sha": at.sha}
+    at.home.end_run(failed, without_log, **run, **commit)
+
+
+def publish(at: Round) -> None:
+    """Publish a release whose predecessor is that of the previous round."""
+    home, full_name = at.home, at.home.full_name
+    tag = f"{at.texts['release.tag']} {at.number}"
+
+    def commit(sha: str, message: str, ref: str) -> None:
+        document = {"sha": sha, "commit": {"message": message}, "author": None}
+        home.state.change(lambda world: world.with_commit(full_name, document))
+        home.state.change(lambda world: world.with_ref(full_name, ref, sha))
+
+    if not home.state.releases(full_name):
+        commit("0" * 40, "Begin", "v0")
+        home.seed("release", "published", release=release(1, "v0", hour=0))
+    commit(at.sha, at.texts["commit.message"], tag)
+    published_at = f"2026-11-21T{at.number // 60 % 24:02}:{at.number % 60:02}:00Z"
+    texts = {name: at.texts[f"release.{name}"] for name in ("name", "body")}
+    published = {**release(at.number, tag), **texts, "published_at": published_at}
+    home.send("release", "published", release=published)
+
+
+def mention(at: Round) -> None:
+    texts = {name: at.texts[f"issue.{name}"] for name in ("title", "body")}
+    at.home.client.put_issue(issue(number=at.number, user=Account(at.author, 50, "User"), **texts))
+    talk = Talk(at.home, at.number)
+    talk.comment(at.texts["earlier_comment.body"], at.author)
+    talk.comment(f"@hls what should be done about this? {at.texts['comment.body']}", at.author)
+
+
+def push(at: Round) -> None:
+    author = {"name": "Mallory", "email": "mallory@example.org"}
+    commit = {"id": at.sha, "message": at.texts["commit.message"], "author": author}
+    objects = {"after": at.sha, "commits": [commit], "head_commit": commit}
+    at.home.send("push", None, "mona", ref=at.texts["push.ref"], **objects)
+
+
+def deploy(at: Round) -> None:
+    environment = at.texts["deployment.environment"]
+    payload = {at.texts["deployment.payload_key"]: environment}
+    deployment = {"id": at.number, "environment": environment, "payload": payload}
+    status = {"id": at.number, "state": "failure", "environment": environment}
+    objects = {"deployment": deployment, "deployment_status": status}
+    at.home.send("deployment_status", "created", "mona", **objects)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    name: str  # the family: "issues"
+    event: str
+    act: Callable[[Round], object]
+    places: tuple[str, ...]
+
+
+def _scenario(name: str, event: str, act: Callable[[Round], object], places: str) -> Scenario:
+    return Scenario(name, event, act, tuple(places.split()))
+
+
+SCENARIOS = (
+    _scenario(
+        "issues",
+        "issues",
+        open_issue,
+        "issue.title issue.body label.name label.description author.login repository.description",
+    ),
+    _scenario("similar_issues", "issues", repeat_issue, "older_issue.title older_issue.body"),
+    _scenario(
+        "pull_requests",
+        "pull_request",
+        open_pull_request,
+        "pull_request.title pull_request.body author.login branch repository.description file.path"
+        " file.previous_path diff.line label.description guidance linked_issue.title"
+        " linked_issue.body",
+    ),
+    _scenario(
+        "other_places",
+        "pull_request",
+        change_function,
+        "other.path other.name other.string other.comment other.message label.description",
+    ),
+    _scenario(
+        "documents",
+        "issues",
+        ask_question,
+        "document.path document.title document.text label.description",
+    ),
+    _scenario(
+        "reviews",
+        "pull_request_review",
+        review,
+        "review.body review_comment.body review_comment.hunk pull_request.title author.login"
+        " file.path",
+    ),
+    _scenario(
+        "workflows",
+        "workflow_run",
+        fail_workflow,
+        "workflow.name job.name step.name branch log.line annotation pull_request.title file.path",
+    ),
+    _scenario(
+        "releases",
+        "release",
+        publish,
+        "release.tag release.name release.body commit.message repository.description",
+    ),
+    _scenario(
+        "comments",
+        "issue_comment",
+        mention,
+        "comment.body earlier_comment.body issue.title issue.body author.login",
+    ),
+    _scenario("push", "push", push, "push.ref commit.message repository.description"),
+    _scenario(
+        "deployment_status",
+        "deployment_status",
+        deploy,
+        "deployment.environment deployment.payload_key",
+    ),
+)
