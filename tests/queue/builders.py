@@ -13,9 +13,10 @@ from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.db.database import Database, parse_url
 from hls_handler.db.tables import metadata
 from hls_handler.db.values import no_skew, to_ms
-from hls_handler.deliveries import Accepted, End, Lease, NewDelivery
+from hls_handler.deliveries import Accepted, End, FinalState, Lease, NewDelivery
 from hls_handler.engine.codecs import encode_reply
 from hls_handler.queue.checkpoints import ANALYSED, Change, PendingChanges, StatusChange
+from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
 from hls_handler.storage import Storage
 from hls_handler.store.calls import NewCall, StartedCall
 from hls_handler.store.conversations import ConversationHistory
@@ -127,9 +128,42 @@ def begin(store: Storage, guid: str, **other: Any) -> Lease:
     return claim(store)
 
 
+def finish(store: Storage, lease: Lease, state: FinalState = "done") -> None:
+    store.queue.finish(lease, End(state, "issue is locked"), took_s=1)
+
+
 def dead_letter(store: Storage, guid: str) -> None:
     """Accept a delivery and dead-letter it."""
-    store.queue.finish(begin(store, guid), End("dead", "issue is locked"))
+    finish(store, begin(store, guid), "dead")
+
+
+def reschedule(
+    store: Storage,
+    lease: Lease,
+    at: datetime | None = None,
+    *,
+    reason: str = "later",
+    failed: bool = False,
+    counts: bool = False,
+    github_requests: int = 0,
+) -> None:
+    """Let a delivery wait, without `at` until it is claimed again at once."""
+    store.queue.reschedule(
+        lease,
+        at=at or store.now(),
+        reason=reason,
+        failed=failed,
+        counts=counts,
+        github_requests=github_requests,
+    )
+
+
+def take_slot(
+    store: Storage, lease: Lease, interval_s: float, pending_write: PendingWrite | None = None
+) -> None:
+    """Take a slot of the rate limit `github`."""
+    request = SlotRequest("github", interval_s)
+    store.rate_limiter.take_slot(lease, request, pending_write=pending_write)
 
 
 def newest(store: Storage, **filters: Any) -> list[DeliveryRow]:
@@ -216,7 +250,7 @@ def add_analyses(
         )
     if posted_on is not None:
         store.checkpoints.save(lease, StatusChange({"posted_on": posted_on}))
-    store.queue.finish(lease, End("dead", "issue is locked"))
+    finish(store, lease, "dead")
 
 
 def replies_to(store: Storage, guid: str) -> list[StoredReply]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.deliveries import Accepted, Checkpoint, End, NewDelivery
+from hls_handler.deliveries import Accepted, Checkpoint, NewDelivery
 from hls_handler.storage import Storage
 from hls_handler.store.questions import QuestionTexts
 from tests.queue.builders import (
@@ -16,11 +16,12 @@ from tests.queue.builders import (
     accept,
     begin,
     claim,
-    dead_letter,
+    finish,
     ignored,
     nothing_is_due,
     push,
     queued,
+    reschedule,
     row_of,
     start_call,
     state_of,
@@ -69,8 +70,8 @@ def test_batch_returns_results_in_its_order(store: Storage) -> None:
 def test_redelivered_dead_letter_runs_again_with_its_checkpoints(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     store.checkpoints.save(lease, Checkpoint("ask", 0, 1, '{"kind": "bug"}'))
-    store.queue.reschedule(lease, at=store.now(), reason="422", failed=True, counts=True)
-    store.queue.finish(claim(store), End("dead", "issue is locked"))
+    reschedule(store, lease, failed=True, counts=True)
+    finish(store, claim(store), "dead")
     assert accept(store, queued("g1", number=7, request_id="again")) == [
         Accepted("queued", "queued", "g1")
     ]
@@ -101,7 +102,7 @@ def test_rule_2_other_delivery_with_the_guid_does_not_replace_a_dead_letter(
     store: Storage, other: dict[str, Any]
 ) -> None:
     accept(store, queued("g1", number=7))
-    store.queue.finish(claim(store), End("dead", "failed"))
+    finish(store, claim(store), "dead")
     assert accept(store, queued("g1", **({"number": 7} | other))) == [
         Accepted("duplicate", "dead", "g1")
     ]
@@ -117,19 +118,13 @@ def test_redelivered_ignored_delivery_can_be_queued(store: Storage) -> None:
     assert claim(store).body == b"{}"
 
 
-def test_redelivered_dead_letter_can_be_ignored(store: Storage) -> None:
-    dead_letter(store, "g1")
-    assert accept(store, ignored("g1"))[0].outcome == "ignored"
-    assert nothing_is_due(store)
-    assert store.deliveries.body("g1") is None
-
-
 def test_dead_letter_that_is_ignored_now_loses_its_questions_with_its_body(store: Storage) -> None:
     lease = begin(store, "g1")
     start_call(store, lease, question=QuestionTexts(b"1", "You review.", "{}", "It crashes."))
-    store.queue.finish(lease, End("dead", "locked"))
+    finish(store, lease, "dead")
     assert store.questions.find("g1", b"1") is not None
-    accept(store, ignored("g1"))
+    assert accept(store, ignored("g1"))[0].outcome == "ignored"
+    assert nothing_is_due(store)
     assert (store.deliveries.body("g1"), store.questions.find("g1", b"1")) == (None, None)
 
 
@@ -158,7 +153,7 @@ def test_replay_window_of_zero_detects_no_replay(store: Storage) -> None:
 
 
 def test_redelivered_dead_letter_restarts_the_replay_window(store: Storage, skew: Skew) -> None:
-    store.queue.finish(begin(store, "g1", **SAME_BODY), End("dead", "issue is locked"))
+    finish(store, begin(store, "g1", **SAME_BODY), "dead")
     skew.advance(hours=100)
     assert accept(store, queued("g1", **SAME_BODY))[0].outcome == "queued"
     assert accept(store, queued("g2", **SAME_BODY))[0].outcome == "replay"
@@ -227,7 +222,7 @@ def test_push_supersedes_earlier_pushes_of_its_batch(store: Storage) -> None:
 
 def test_redelivered_older_push_does_not_supersede_newer_delivery(store: Storage) -> None:
     accept(store, push("g1", "aaa"))
-    store.queue.finish(claim(store), End("dead", "locked"))
+    finish(store, claim(store), "dead")
     accept(store, push("g2", "bbb"))
     accept(store, push("g1", "aaa"))
     assert [state_of(store, guid) for guid in ("g1", "g2")] == ["queued", "queued"]

@@ -6,10 +6,21 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.deliveries import Checkpoint, End, Lease
+from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, push, queued, row_of
+from tests.queue.builders import (
+    Skew,
+    accept,
+    begin,
+    claim,
+    finish,
+    nothing_is_due,
+    push,
+    queued,
+    reschedule,
+    row_of,
+)
 
 
 def seconds_until_due(store: Storage, concurrency: int = 100) -> float:
@@ -55,7 +66,7 @@ def test_running_deliveries_are_limited_by_concurrency(store: Storage, skew: Ske
     assert second is not None
     assert claim_one() is None
     assert 25 < seconds_until_due(store, concurrency=2) <= 30  # the first lease ends then
-    store.queue.finish(first, End("done", ""), took_s=1)
+    finish(store, first)
     assert store.queue.seconds_until_due(concurrency=2) == 0.0
     third = claim_one()
     assert third is not None
@@ -86,16 +97,14 @@ def test_conversation_runs_one_delivery_at_a_time_oldest_first(store: Storage) -
     first = claim(store)
     assert (first.guid, claim(store).guid) == ("g1", "g3")
     assert nothing_is_due(store)
-    store.queue.finish(first, End("done", ""), took_s=1)
+    finish(store, first)
     assert claim(store).guid == "g2"
 
 
 def test_waiting_delivery_blocks_only_its_own_conversation(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1", number=7)
     accept(store, queued("g2", number=7), queued("g3", number=8))
-    store.queue.reschedule(
-        lease, at=store.now() + timedelta(minutes=5), reason="503", failed=True, counts=False
-    )
+    reschedule(store, lease, store.now() + timedelta(minutes=5), failed=True)
     assert claim(store).guid == "g3"
     assert nothing_is_due(store)
     skew.advance(minutes=5)
@@ -154,9 +163,7 @@ def test_seconds_until_due_skips_blocked_deliveries(store: Storage, skew: Skew) 
     first = begin(store, "g1", number=7)
     accept(store, queued("g2", number=7))
     assert 25 < seconds_until_due(store) <= 30  # until the lease of g1 ends
-    store.queue.reschedule(
-        first, at=store.now() + timedelta(seconds=300), reason="503", failed=True, counts=False
-    )
+    reschedule(store, first, store.now() + timedelta(seconds=300), failed=True)
     assert 295 < seconds_until_due(store) <= 300  # g2 is due, but g1 blocks it
     skew.advance(seconds=300)
     assert store.queue.seconds_until_due() == 0.0

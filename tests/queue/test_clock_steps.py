@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hls_handler.db.values import from_ms, to_ms
-from hls_handler.deliveries import End
 from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.storage import Storage
 from hls_handler.store.repositories import StoredFile
@@ -16,8 +15,10 @@ from tests.queue.builders import (
     accept,
     begin,
     claim,
+    finish,
     nothing_is_due,
     queued,
+    reschedule,
     row_of,
     start_call,
 )
@@ -28,13 +29,7 @@ def test_waits_end_after_the_clock_was_set_back(store: Storage, skew: Skew) -> N
     assert not steps.check()
     begin(store, "killed", number=1)
     retried = begin(store, "retried", number=2)
-    store.queue.reschedule(
-        retried,
-        at=store.now() + timedelta(seconds=10),
-        reason="GitHub is down",
-        failed=True,
-        counts=False,
-    )
+    reschedule(store, retried, store.now() + timedelta(seconds=10), failed=True)
     store.rate_limiter.hold("github", store.now() + timedelta(seconds=10))
     skew.advance(hours=-1)
     assert steps.check()
@@ -81,7 +76,7 @@ def test_calls_and_reads_that_seem_to_be_far_ahead_do_not_count(store: Storage, 
     store.repository_files.save(
         earlier, 1, "octo/widgets", "hls", StoredFile(version=None, text=None)
     )
-    store.queue.finish(earlier, End("done", ""), took_s=1)
+    finish(store, earlier)
     skew.advance(days=-3)
     assert store.calls.count_last_hour() == 0
     assert store.calls.count_conversation_runs(begin(store, "g2", number=7)) == 0
@@ -90,8 +85,6 @@ def test_calls_and_reads_that_seem_to_be_far_ahead_do_not_count(store: Storage, 
 
 def test_no_delivery_waits_longer_than_two_days(store: Storage) -> None:
     lease = begin(store, "g1")
-    store.queue.reschedule(
-        lease, at=store.now() + timedelta(days=30), reason="later", failed=False, counts=False
-    )
+    reschedule(store, lease, store.now() + timedelta(days=30))
     row = row_of(store, "g1")
     assert timedelta(days=1, hours=23) < row.due_at - store.now() <= timedelta(days=2)

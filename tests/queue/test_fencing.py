@@ -14,7 +14,15 @@ from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.queue.checkpoints import PendingChanges, StatusChange
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, begin, claim, open_history, replies_to, start_call
+from tests.queue.builders import (
+    Skew,
+    begin,
+    claim,
+    open_history,
+    replies_to,
+    start_call,
+    take_slot,
+)
 
 CHECKPOINT = Checkpoint("post", 0, 1, "{}")
 
@@ -92,7 +100,7 @@ def test_write_with_a_lost_lease_is_rejected_and_changes_nothing(
     assert (store.calls.calls_of("g1"), replies_to(store, "g1")) == ([], [])
     history = open_history(store, current, "hls")
     assert (history.labels(), history.comment("issues")) == ({"stored": "set"}, None)
-    store.rate_limiter.take_slot(current, SlotRequest("github", 60))  # the lost lease took no slot
+    take_slot(store, current, 60)  # the lost lease took no slot
     with pytest.raises(Postponed, match="which holds the lock held"):  # nor released a lock
         store.locks.acquire(begin(store, "g2"), "held", ttl_s=60)
 

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from hls_handler.analysis import IssueResponse, Reply, Usage
-from hls_handler.deliveries import End, NewDelivery
+from hls_handler.deliveries import NewDelivery
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
 from hls_handler.store.interruptions import NewerEvents
@@ -16,6 +16,7 @@ from tests.queue.builders import (
     begin,
     claim,
     find_newer,
+    finish,
     ignored,
     push,
     queued,
@@ -28,7 +29,7 @@ REPLY = IssueResponse(worth_saying=True, sources=[], answer="42", certain=True)
 
 def _work_on_push(store: Storage) -> None:
     accept(store, push("earlier", "eee"))
-    store.queue.finish(claim(store), End("done", ""), took_s=1)
+    finish(store, claim(store))
     accept(store, push("g1", "aaa"))
 
 
@@ -101,18 +102,18 @@ def test_is_answered_if_a_newer_event_was_answered_with_the_same_prompt(
     posting: Literal["done", "dry_run"],
     is_answered: bool,
 ) -> None:
-    store.queue.finish(begin(store, "older", number=7), End("dead", "issue is locked"))
+    finish(store, begin(store, "older", number=7), "dead")
     lease = begin(store, "newer", number=7)
     record_reply(
         store, lease, Reply(prompt_id, "issue_response", REPLY, Usage("claude")), index=index
     )
     store.checkpoints.save(lease, StatusChange({"posting_status": posting}))
-    store.queue.finish(lease, End("done", ""), took_s=1)
+    finish(store, lease)
     store.queue.retry("older")
     older = claim(store)
     assert older.guid == "older"
     assert find_newer(store, older, PROMPT).is_answered is is_answered
-    store.queue.finish(older, End("done", ""), took_s=1)
+    finish(store, older)
     assert find_newer(store, begin(store, "newest", number=7), PROMPT).is_answered is False
 
 

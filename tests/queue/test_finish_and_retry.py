@@ -19,9 +19,11 @@ from tests.queue.builders import (
     begin,
     claim,
     dead_letter,
+    finish,
     ignored,
     nothing_is_due,
     queued,
+    reschedule,
     row_of,
 )
 
@@ -56,15 +58,13 @@ def test_done_delivery_is_counted_with_its_processing_time(store: Storage, skew:
     }
 
 
-@pytest.mark.parametrize(
-    ("took_s", "bucket"), [(120, "120"), (120.001, "300"), (300, "300"), (300.001, "inf")]
-)
+@pytest.mark.parametrize(("took_s", "bucket"), [(120, "120"), (120.001, "300"), (300.001, "inf")])
 def test_processing_time_is_counted_in_the_smallest_bucket(
     store: Storage, skew: Skew, took_s: float, bucket: str
 ) -> None:
     accept(store, queued("g1"))
     skew.advance(seconds=took_s)
-    store.queue.finish(claim(store), End("done", ""), took_s=took_s)
+    finish(store, claim(store))
     assert store.statistics.counters()["processing_le", bucket] == 1
 
 
@@ -98,9 +98,7 @@ def test_rescheduled_delivery_is_due_at_its_time_with_its_counters(
     has_failed: bool,
 ) -> None:
     lease = begin(store, "g1")
-    store.queue.reschedule(
-        lease, at=store.now() + timedelta(seconds=60), reason="later", failed=failed, counts=counts
-    )
+    reschedule(store, lease, store.now() + timedelta(seconds=60), failed=failed, counts=counts)
     row = row_of(store, "g1")
     assert (row.state, row.reason, row.worker, row.lease_until) == ("queued", "later", None, None)
     assert nothing_is_due(store)
@@ -120,7 +118,7 @@ def test_postponed_delivery_keeps_the_reason_of_its_failure_until_it_makes_progr
 
     lease = begin(store, "g1")
     assert postpone(lease) == "waits for a slot"
-    store.queue.reschedule(claim(store), at=store.now(), reason="401", failed=True, counts=False)
+    reschedule(store, claim(store), reason="401", failed=True)
     assert postpone(claim(store)) == "401"
     assert postpone(claim(store)) == "401"
     lease = claim(store)
@@ -131,7 +129,7 @@ def test_postponed_delivery_keeps_the_reason_of_its_failure_until_it_makes_progr
 def test_later_failures_keep_the_time_of_the_first(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
     for _ in range(3):
-        store.queue.reschedule(lease, at=store.now(), reason="503", failed=True, counts=False)
+        reschedule(store, lease, failed=True)
         lease = claim(store)
         skew.advance(seconds=20)
     assert lease.failures == 3
@@ -140,17 +138,8 @@ def test_later_failures_keep_the_time_of_the_first(store: Storage, skew: Skew) -
 
 def test_github_requests_of_all_attempts_are_stored_and_counted(store: Storage) -> None:
     lease = begin(store, "g1")
-    store.queue.reschedule(
-        lease, at=store.now(), reason="503", failed=True, counts=False, github_requests=2
-    )
-    store.queue.reschedule(
-        claim(store),
-        at=store.now(),
-        reason="waits for its slot",
-        failed=False,
-        counts=False,
-        github_requests=1,
-    )
+    reschedule(store, lease, failed=True, github_requests=2)
+    reschedule(store, claim(store), github_requests=1)
     store.queue.finish(claim(store), End("done", ""), took_s=1, github_requests=4)
     row, counters = store.deliveries.find("g1"), store.statistics.counters()
     assert row is not None
@@ -161,10 +150,8 @@ def test_github_requests_of_all_attempts_are_stored_and_counted(store: Storage) 
 
 
 def test_retry_of_a_dead_letter_resets_its_counters(store: Storage) -> None:
-    store.queue.reschedule(
-        begin(store, "g1"), at=store.now(), reason="422", failed=True, counts=True
-    )
-    store.queue.finish(claim(store), End("dead", "failed 2 times"))
+    reschedule(store, begin(store, "g1"), failed=True, counts=True)
+    finish(store, claim(store), "dead")
     assert store.queue.retry("g1") == "queued"
     lease = claim(store)
     assert (lease.attempt, lease.attempts, lease.failures, lease.first_failure_at) == (
@@ -178,9 +165,7 @@ def test_retry_of_a_dead_letter_resets_its_counters(store: Storage) -> None:
 
 def test_retry_of_a_waiting_delivery_makes_it_due_before_others(store: Storage, skew: Skew) -> None:
     in_an_hour = store.now() + timedelta(hours=1)
-    store.queue.reschedule(
-        begin(store, "g1"), at=in_an_hour, reason="429", failed=True, counts=False
-    )
+    reschedule(store, begin(store, "g1"), in_an_hour, failed=True)
     skew.advance(minutes=30)
     accept(store, queued("g2", priority=2))
     assert store.queue.retry("g1") == "queued"
@@ -217,6 +202,6 @@ def test_retry_changes_no_finished_delivery_and_none_without_a_body(store: Stora
         "ignored",
         "running",
     ]
-    store.queue.finish(lease, End("done", ""), took_s=1)
+    finish(store, lease)
     assert store.queue.retry("g3") == "done"
     assert nothing_is_due(store)

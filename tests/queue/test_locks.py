@@ -6,12 +6,22 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from hls_handler.deliveries import End, Lease
+from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
 from hls_handler.queue.locks import WriteCompleted
-from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
+from hls_handler.queue.rate_limiter import PendingWrite
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, accept, begin, claim, queued, state_of
+from tests.queue.builders import (
+    Skew,
+    accept,
+    begin,
+    claim,
+    finish,
+    queued,
+    reschedule,
+    state_of,
+    take_slot,
+)
 
 SECOND = timedelta(seconds=1)
 
@@ -26,11 +36,11 @@ def test_lock_is_held_by_one_delivery_which_may_acquire_it_again(store: Storage)
     ) as waiting:
         store.locks.acquire(second, "1#7:issues", ttl_s=60)
     assert timedelta() < waiting.value.at - store.now() <= SECOND
-    store.queue.finish(second, End("done", ""), took_s=1)  # releases only its own locks
+    finish(store, second)  # releases only its own locks
     third = begin(store, "g3")
     with pytest.raises(Postponed):
         store.locks.acquire(third, "1#7:issues", ttl_s=60)
-    store.queue.finish(first, End("done", ""), took_s=1)
+    finish(store, first)
     store.locks.acquire(third, "1#7:issues", ttl_s=60)
 
 
@@ -40,13 +50,11 @@ def test_lock_ends_when_its_delivery_stops_running(store: Storage, skew: Skew, e
     store.locks.acquire(holder, "comment", ttl_s=3600)
     accept(store, queued("g2"))
     if end == "done":
-        store.queue.finish(holder, End("done", ""), took_s=1)
+        finish(store, holder)
     elif end == "dead":
-        store.queue.finish(holder, End("dead", "locked"))
+        finish(store, holder, "dead")
     elif end == "postponed":
-        store.queue.reschedule(
-            holder, at=store.now() + SECOND * 900, reason="503", failed=True, counts=False
-        )
+        reschedule(store, holder, store.now() + SECOND * 900, failed=True)
     else:
         skew.advance(seconds=31)
         assert claim(store).guid == "g1"
@@ -57,9 +65,7 @@ def test_lock_ends_when_its_delivery_stops_running(store: Storage, skew: Skew, e
 def begin_write(store: Storage, guid: str = "g1") -> Lease:
     lease = begin(store, guid)
     store.locks.acquire(lease, "comment", ttl_s=120)
-    store.rate_limiter.take_slot(
-        lease, SlotRequest("github", 0), pending_write=PendingWrite("comment", 60)
-    )
+    take_slot(store, lease, 0, PendingWrite("comment", 60))
     return lease
 
 
@@ -75,9 +81,9 @@ def wait_for_lock(store: Storage, lease: Lease) -> datetime:
 def test_pending_write_blocks_its_lock(store: Storage, skew: Skew, end: str) -> None:
     lease, begun = begin_write(store), store.now()
     if end == "postponed":
-        store.queue.reschedule(lease, at=store.now(), reason="no answer", failed=True, counts=False)
+        reschedule(store, lease, failed=True)
     elif end == "dead":
-        store.queue.finish(lease, End("dead", "no answer"))
+        finish(store, lease, "dead")
     elif end == "crashed":
         skew.advance(seconds=31)
     elif end == "restarted":
@@ -96,16 +102,12 @@ def test_completed_write_does_not_block_its_lock(store: Storage) -> None:
     lease = begin_write(store)
     other = begin(store, "g2")
     store.checkpoints.save(other, WriteCompleted("comment"))  # of another delivery
-    store.queue.reschedule(
-        lease, at=store.now(), reason="waits for its slot", failed=False, counts=False
-    )
+    reschedule(store, lease)
     wait_for_lock(store, other)
     lease = claim(store)
     store.checkpoints.save(lease, WriteCompleted("comment"))
-    store.queue.reschedule(
-        lease, at=store.now(), reason="waits for its slot", failed=False, counts=False
-    )
-    store.queue.finish(other, End("done", ""), took_s=1)
+    reschedule(store, lease)
+    finish(store, other)
     assert store.locks.acquire(claim(store), "comment", ttl_s=120) is False
     with pytest.raises(Postponed, match="waits for delivery g1, which holds the lock comment"):
         store.locks.acquire(begin(store, "g3"), "comment", ttl_s=120)
@@ -116,13 +118,9 @@ def test_write_after_a_lost_lock_is_postponed(store: Storage, skew: Skew) -> Non
     store.locks.acquire(late, "comment", ttl_s=5)
     skew.advance(seconds=6)
     store.locks.acquire(other, "comment", ttl_s=120)
-    store.rate_limiter.take_slot(
-        other, SlotRequest("github", 0), pending_write=PendingWrite("comment", 60)
-    )
+    take_slot(store, other, 0, PendingWrite("comment", 60))
     with pytest.raises(Postponed, match="may still take effect"):
-        store.rate_limiter.take_slot(
-            late, SlotRequest("github", 0), pending_write=PendingWrite("comment", 60)
-        )
+        take_slot(store, late, 0, PendingWrite("comment", 60))
 
 
 @pytest.mark.parametrize("early_s", range(1, 4))
@@ -130,16 +128,12 @@ def test_write_that_begins_while_another_one_expires_is_recorded(
     store: Storage, skew: Skew, early_s: int
 ) -> None:
     late, other = begin(store, "g1"), begin(store, "g2")
-    store.rate_limiter.take_slot(
-        other, SlotRequest("github", 0), pending_write=PendingWrite("comment", 15)
-    )
+    take_slot(store, other, 0, PendingWrite("comment", 15))
     skew.advance(seconds=15 - early_s)
     skew.step = SECOND
     is_postponed = False
     try:
-        store.rate_limiter.take_slot(
-            late, SlotRequest("github", 0), pending_write=PendingWrite("comment", 15)
-        )
+        take_slot(store, late, 0, PendingWrite("comment", 15))
     except Postponed:
         is_postponed = True
     skew.step = timedelta()
@@ -149,9 +143,7 @@ def test_write_that_begins_while_another_one_expires_is_recorded(
 
 def test_write_without_a_slot_does_not_block_its_lock(store: Storage) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
-    store.rate_limiter.take_slot(first, SlotRequest("github", 60))
+    take_slot(store, first, 60)
     with pytest.raises(Postponed, match="waits for a slot"):
-        store.rate_limiter.take_slot(
-            second, SlotRequest("github", 60), pending_write=PendingWrite("comment", 60)
-        )
+        take_slot(store, second, 60, PendingWrite("comment", 60))
     store.locks.acquire(first, "comment", ttl_s=120)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from hls_handler.deliveries import End
 from hls_handler.storage import Storage
-from tests.queue.builders import accept, begin, claim, nothing_is_due, queued
+from tests.queue.builders import accept, begin, claim, finish, nothing_is_due, queued
 
 
 def test_nothing_is_claimed_while_everything_is_paused(store: Storage) -> None:
@@ -21,7 +20,7 @@ def test_nothing_is_claimed_while_everything_is_paused(store: Storage) -> None:
     assert (
         store.queue.seconds_until_due() or 0
     ) > 25  # workers do not wake up for paused deliveries
-    store.queue.finish(running, End("done", ""), took_s=1)
+    finish(store, running)
     assert store.queue.seconds_until_due() is None
     assert store.pauses.resume(None, by="mona")
     assert [claim(store).guid for _ in range(2)] == ["g2", "g3"]

@@ -11,7 +11,7 @@ from hls_handler.errors import Postponed
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
 from hls_handler.store.interruptions import Situation
-from tests.queue.builders import Skew, begin, claim, newest
+from tests.queue.builders import Skew, begin, claim, newest, reschedule, take_slot
 
 SECOND = timedelta(seconds=1)
 
@@ -27,7 +27,7 @@ def time_of_slot(
 
 def test_slots_of_different_deliveries_are_an_interval_apart(store: Storage) -> None:
     first, second, third = (begin(store, f"g{i}") for i in range(3))
-    store.rate_limiter.take_slot(first, SlotRequest("github", 60))
+    take_slot(store, first, 60)
     now = store.now()
     at = [time_of_slot(store, lease, interval_s=60) for lease in (second, third)]
     store.rate_limiter.take_slot(second, SlotRequest("other", 60))
@@ -40,20 +40,20 @@ def test_slots_of_different_deliveries_are_an_interval_apart(store: Storage) -> 
 
 def test_rescheduled_delivery_uses_its_reserved_slot(store: Storage, skew: Skew) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
-    store.rate_limiter.take_slot(first, SlotRequest("github", 10))
+    take_slot(store, first, 10)
     at = time_of_slot(store, second, interval_s=10)
-    store.queue.reschedule(second, at=at, reason="waits for its slot", failed=False, counts=False)
+    reschedule(store, second, at)
     skew.advance(seconds=10)
     second = claim(store)
-    store.rate_limiter.take_slot(second, SlotRequest("github", 10))
+    take_slot(store, second, 10)
     assert time_of_slot(store, second, interval_s=10) > at  # used up
 
 
 def test_failed_delivery_loses_its_reserved_slot(store: Storage, skew: Skew) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
-    store.rate_limiter.take_slot(first, SlotRequest("github", 10))
+    take_slot(store, first, 10)
     at = time_of_slot(store, second, interval_s=10)
-    store.queue.reschedule(second, at=at, reason="503", failed=True, counts=False)
+    reschedule(store, second, at, failed=True)
     skew.advance(seconds=10)
     assert time_of_slot(store, claim(store), interval_s=10) == at + timedelta(seconds=10)
 
@@ -62,12 +62,10 @@ def test_slot_that_can_move_is_exchanged_for_the_one_of_a_delivery_that_cannot(
     store: Storage,
 ) -> None:
     used, *waiting, first, second, third = (begin(store, f"g{i}") for i in range(6))
-    store.rate_limiter.take_slot(used, SlotRequest("github", 60))
+    take_slot(store, used, 60)
     at = [time_of_slot(store, lease, interval_s=60, can_move=True) for lease in waiting]
     for lease, slot_at in zip(waiting, at, strict=True):
-        store.queue.reschedule(
-            lease, at=slot_at, reason="waits for its slot", failed=False, counts=False
-        )
+        reschedule(store, lease, slot_at)
     at += [time_of_slot(store, lease, interval_s=60) for lease in (first, second, third)]
     assert [(one - at[0]).total_seconds() for one in at] == [0, 60, 0, 60, 120]
     assert [time_of_slot(store, lease, interval_s=60) for lease in (first, second, third)] == at[2:]
@@ -79,9 +77,9 @@ def test_slot_that_can_move_is_exchanged_for_the_one_of_a_delivery_that_cannot(
 
 def test_slot_of_a_delivery_that_does_not_wait_for_it_moves_alone(store: Storage) -> None:
     used, running, other = (begin(store, f"g{i}") for i in range(3))
-    store.rate_limiter.take_slot(used, SlotRequest("github", 60))
+    take_slot(store, used, 60)
     at = time_of_slot(store, running, interval_s=60, can_move=True)
-    store.queue.reschedule(running, at=store.now(), reason="503", failed=False, counts=False)
+    reschedule(store, running)
     assert time_of_slot(store, other, interval_s=60) == at
     assert time_of_slot(store, claim(store), interval_s=60, can_move=True) == at + timedelta(
         seconds=60
@@ -92,20 +90,16 @@ def test_first_result_passes_no_later_write_of_a_delivery_queued_twenty_minutes_
     store: Storage, skew: Skew
 ) -> None:
     used, waiting = begin(store, "used"), begin(store, "waiting")
-    store.rate_limiter.take_slot(used, SlotRequest("github", 2400))
+    take_slot(store, used, 2400)
     at = time_of_slot(store, waiting, interval_s=2400, can_move=True)
     for lease in (used, waiting):
-        store.queue.reschedule(
-            lease, at=at, reason="waits for its slot", failed=False, counts=False
-        )
+        reschedule(store, lease, at)
     found = []
     for minutes in (19, 2):
         skew.advance(minutes=minutes)
         lease = begin(store, f"after {minutes}")
         found.append(time_of_slot(store, lease, interval_s=2400))
-        store.queue.reschedule(
-            lease, at=found[-1], reason="waits for its slot", failed=False, counts=False
-        )
+        reschedule(store, lease, found[-1])
     assert [(one - at).total_seconds() for one in found] == [0, 4800]
 
 
@@ -124,7 +118,7 @@ def test_slot_moves_only_for_its_own_rate_limit_and_after_the_end_of_a_hold(stor
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_slot_does_not_move_while_its_delivery_uses_it(store: Storage) -> None:
     used, running, other = (begin(store, f"g{i}") for i in range(3))
-    store.rate_limiter.take_slot(used, SlotRequest("github", 60))
+    take_slot(store, used, 60)
     at = time_of_slot(store, running, interval_s=60, can_move=True)
     found: list[datetime] = []
 
@@ -141,7 +135,7 @@ def test_slot_does_not_move_while_its_delivery_uses_it(store: Storage) -> None:
 
 def test_hold_applies_to_slots_reserved_before_it(store: Storage, skew: Skew) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
-    store.rate_limiter.take_slot(first, SlotRequest("github", 1))
+    take_slot(store, first, 1)
     time_of_slot(store, second)
     until = store.now() + timedelta(minutes=5)
     store.rate_limiter.hold("github", until)
@@ -183,18 +177,18 @@ def test_reschedule_waiting_makes_deliveries_due_and_ends_holds_unless_others_ru
 ) -> None:
     running, waiting = begin(store, "g1"), begin(store, "g2")
     until = store.now() + timedelta(hours=3)
-    store.queue.reschedule(waiting, at=until, reason="429", failed=True, counts=False)
+    reschedule(store, waiting, until, failed=True)
     store.rate_limiter.hold("github", until)
     assert store.queue.reschedule_waiting(forget_servers=False) == 1
     assert time_of_slot(store, running) >= until
     store.queue.reschedule_waiting()
     assert claim(store).guid == "g2"
-    store.rate_limiter.take_slot(running, SlotRequest("github", 1))
+    take_slot(store, running, 1)
     assert time_of_slot(store, running) <= store.now() + SECOND
 
 
 def test_slot_without_a_delivery_is_an_interval_after_the_last_one(store: Storage) -> None:
-    store.rate_limiter.take_slot(begin(store, "g1"), SlotRequest("github", 10))
+    take_slot(store, begin(store, "g1"), 10)
     now = store.now()
     at = [store.rate_limiter.reserve_slot("github", interval_s=10, within_s=60) for _ in range(2)]
     assert 9 * SECOND < at[0] - now <= 10 * SECOND
@@ -203,7 +197,7 @@ def test_slot_without_a_delivery_is_an_interval_after_the_last_one(store: Storag
 
 
 def test_slot_without_a_delivery_that_is_too_far_away_is_not_reserved(store: Storage) -> None:
-    store.rate_limiter.take_slot(begin(store, "g1"), SlotRequest("github", 10))
+    take_slot(store, begin(store, "g1"), 10)
     for _ in range(2):
         with pytest.raises(Postponed, match="waits for a slot"):
             store.rate_limiter.reserve_slot("github", interval_s=10, within_s=5)
@@ -213,7 +207,7 @@ def test_slot_without_a_delivery_that_is_too_far_away_is_not_reserved(store: Sto
 def test_waits_are_those_that_are_longer_and_not_from_before_the_clock_was_set_back(
     store: Storage, skew: Skew
 ) -> None:
-    store.rate_limiter.take_slot(begin(store, "g1"), SlotRequest("github", 60))
+    take_slot(store, begin(store, "g1"), 60)
     waits = [list(store.rate_limiter.all_waits(longer_than_s=seconds)) for seconds in (30, 90)]
     skew.advance(hours=-1)
     assert (waits, store.rate_limiter.all_waits(longer_than_s=30)) == ([["github"], []], {})

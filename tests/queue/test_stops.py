@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from hls_handler.deliveries import End
 from hls_handler.storage import Storage
-from tests.queue.builders import accept, begin, claim, nothing_is_due, push, queued
+from tests.queue.builders import accept, begin, claim, finish, nothing_is_due, push, queued
 
 
 def test_first_stop_of_a_pull_request_is_kept_until_it_ends(store: Storage) -> None:
@@ -38,7 +37,7 @@ def test_commands_of_a_conversation_run_in_their_order(store: Storage) -> None:
     accept(store, queued("1", number=7, is_command=True), queued("2", number=7, is_command=True))
     first = claim(store)
     assert (first.guid, nothing_is_due(store)) == ("1", True)
-    store.queue.finish(first, End("done", ""), took_s=0)
+    finish(store, first)
     assert claim(store).guid == "2"
 
 
