@@ -167,8 +167,8 @@ def test_delimiters_are_equal_for_equal_findings_and_differ_for_others() -> None
     assert one != other
 
 
-def test_summary_has_no_prompt_if_it_is_switched_off() -> None:
-    assert "coding agent" not in comment(PLAIN, is_wanted=False)
+def test_summary_has_no_prompt_without_open_findings_or_if_it_is_switched_off() -> None:
+    assert "coding agent" not in comment() + comment(PLAIN, is_wanted=False)
 
 
 def test_long_summary_says_that_it_has_no_prompt_and_keeps_all_findings() -> None:
@@ -180,7 +180,3 @@ def test_long_summary_says_that_it_has_no_prompt_and_keeps_all_findings() -> Non
         "This comment is too long for the prompt for a coding agent with 1 open finding." in without
     )
     assert "<untrusted" not in without
-
-
-def test_summary_has_no_prompt_without_open_findings() -> None:
-    assert "coding agent" not in comment()

@@ -141,8 +141,6 @@ def loader(tmp_path: Path) -> CountingLoader:
     ("name", "text"),
     [
         ("issues/plain.j2", f"{FRONT}Other words"),
-        ("_part.j2", "x"),
-        ("issues/plain.comment.md.j2", "x"),
         ("issues/more.j2", FRONT.replace("opened", "edited") + "x"),
     ],
 )

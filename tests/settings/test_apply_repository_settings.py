@@ -11,12 +11,12 @@ import pytest
 
 from hls_handler.settings.effective import (
     EffectiveSettings,
-    RepositoryTable,
     apply_repository_settings,
     iter_sourced_values,
 )
 from hls_handler.settings.repository import RepositorySettings, parse_repository_file
 from tests.settings.files import SMALLEST, load
+from tests.settings.test_effective import effective
 
 OPERATORS = """\
     labels: {allow: [bug, "priority-*"]}
@@ -27,22 +27,14 @@ OPERATORS = """\
 """
 
 
-def effective(folder: Path, operators: str = OPERATORS) -> EffectiveSettings:
-    found = RepositoryTable(load(folder, SMALLEST + operators)).find("owner/repo")
-    assert found is not None
-    return found
-
-
-def own(text: str) -> RepositorySettings:
-    read = parse_repository_file(text)
+def own(text: str, file: str = ".github/hls.yaml") -> RepositorySettings:
+    read = parse_repository_file(text, file)
     assert read.problems == ()
     return read
 
 
 def organizations(text: str) -> RepositorySettings:
-    read = parse_repository_file(text, "acme/.github: hls.yaml")
-    assert read.problems == ()
-    return read
+    return own(text, "acme/.github: hls.yaml")
 
 
 def keys_of_files(holds: EffectiveSettings) -> dict[str, str]:
@@ -155,7 +147,7 @@ def test_rule_23_a_repository_overrides_its_organisation_only_within_the_limits_
 def test_rule_14_lists_of_all_files_apply_together(tmp_path: Path) -> None:
     organization = organizations("labels: {allow: [b*], deny: [beta]}\npaths: {ignore: [vendor]}\n")
     repository = own("labels: {allow: [bug], deny: [big]}\npaths: {ignore: [docs]}\n")
-    holds = apply_repository_settings(effective(tmp_path), repository, organization)
+    holds = apply_repository_settings(effective(tmp_path, OPERATORS), repository, organization)
     assert (holds.labels.allow, holds.labels.deny) == (("bug", "priority-*"), ("big", "beta"))
     assert (holds.labels.repository_allow, holds.labels.organization_allow) == (("bug",), ("b*",))
     assert holds.labels.repository_allow_source == ".github/hls.yaml:1 (labels.allow)"
@@ -194,7 +186,7 @@ def test_keys_that_a_repository_leaves_empty_are_those_of_the_organisation(tmp_p
     empty = own("labels: {deny: []}\nreview:\n  max_inline:\ncomments:\n")
     invalid = parse_repository_file("comments: {tone: neutral}\nlables: {}\n")
     for repository in (empty, invalid):
-        holds = apply_repository_settings(effective(tmp_path), repository, organization)
+        holds = apply_repository_settings(effective(tmp_path, OPERATORS), repository, organization)
         assert (holds.labels.deny, holds.review.max_inline, holds.comments.tone) == (
             ("beta",),
             2,
@@ -213,12 +205,12 @@ def test_prompt_choice_of_the_organisation_is_between_those_of_the_repository_an
         "prompts: {use: {issues: issues/theirs, issues.opened: issues/brief}}"
     )
     holds = apply_repository_settings(
-        effective(tmp_path), own("prompts: {use: {issues: issues/our}}"), organization
+        effective(tmp_path, OPERATORS), own("prompts: {use: {issues: issues/our}}"), organization
     )
     chosen = holds.find_prompt("issues.opened")
     assert chosen is not None
     assert (chosen.prompt, chosen.key) == ("issues/our", ".github/hls.yaml:prompts.use.issues")
-    alone = apply_repository_settings(effective(tmp_path), own(""), organization)
+    alone = apply_repository_settings(effective(tmp_path, OPERATORS), own(""), organization)
     chosen = alone.find_prompt("issues.opened")
     assert chosen is not None
     assert chosen.prompt == "issues/brief"
@@ -237,7 +229,9 @@ prompts: {use: {issues.opened: false}}
     both = settings.with_repository_sources(file.sources)
     lines = [
         str(value).replace(f"{tmp_path}/", "")
-        for value in iter_sourced_values(both, apply_repository_settings(effective(tmp_path), file))
+        for value in iter_sourced_values(
+            both, apply_repository_settings(effective(tmp_path, OPERATORS), file)
+        )
     ]
     assert {
         (

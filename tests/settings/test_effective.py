@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.settings.effective import (
+    EffectiveSettings,
     PromptChoice,
     RepositoryTable,
     find_chosen_events,
@@ -32,6 +33,13 @@ prompts: {use: {issues.opened: issues/own, issues.edited: issues/other}}
 """
 
 
+def effective(folder: Path, text: str, name: str = "owner/repo") -> EffectiveSettings:
+    """Settings of a repository, by the smallest file and `text`."""
+    found = RepositoryTable(load(folder, SMALLEST + text)).find(name)
+    assert found is not None
+    return found
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return load(tmp_path, SMALLEST + REPOSITORIES)
@@ -55,9 +63,8 @@ def test_rule_2_the_most_specific_entry_wins_and_a_glob_does_not_match_a_slash(
     assert (found.pattern if found else None) == (patterns[0] if patterns else None)
 
 
-def test_keys_of_an_entry_override_the_global_ones(settings: Settings) -> None:
-    found = RepositoryTable(settings).find("owner/other")
-    assert found is not None
+def test_keys_of_an_entry_override_the_global_ones(tmp_path: Path) -> None:
+    found = effective(tmp_path, REPOSITORIES, "owner/other")
     assert (found.features.dry_run, found.features.drafts, found.features.auto_labeling) == (
         True,
         True,
@@ -66,9 +73,14 @@ def test_keys_of_an_entry_override_the_global_ones(settings: Settings) -> None:
     assert found.webhook_secrets == (SECRET.encode(),)
     assert found.find_key("features.dry_run") == "repositories[1].features.dry_run"
     assert found.find_key("features.drafts") == "features.drafts"
-    library = RepositoryTable(settings).find("owner/lib-a")
-    assert library is not None
+    library = effective(tmp_path, REPOSITORIES, "owner/lib-a")
     assert library.webhook_secrets == (b"secret-of-the-libraries",)
+
+
+def lines(folder: Path, text: str) -> list[str]:
+    """Each value of the repository with its place."""
+    values = iter_sourced_values(load(folder, SMALLEST + text), effective(folder, text))
+    return [str(value).replace(f"{folder}/", "") for value in values]
 
 
 def test_an_entry_switches_retrieval_off_and_lists_no_key_of_the_vectors(tmp_path: Path) -> None:
@@ -77,28 +89,18 @@ def test_an_entry_switches_retrieval_off_and_lists_no_key_of_the_vectors(tmp_pat
         "retrieval: {qdrant: {path: v}, embeddings: {base_url: 'https://e.example.com', api_key: k,"
         " model: m}}\n"
     )
-    settings = load(tmp_path, SMALLEST + entry + vectors)
-    found = RepositoryTable(settings).find("owner/repo")
-    assert found is not None
-    values = [
-        str(value)
-        for value in iter_sourced_values(settings, found)
-        if value.key.startswith("retrieval")
-    ]
-    assert values == [
-        (
-            f"retrieval.enabled = false   {tmp_path}/settings.yaml:8"
-            " (repositories[0].retrieval.enabled)"
-        )
+    shown = lines(tmp_path, entry + vectors)
+    assert [line for line in shown if line.startswith("retrieval")] == [
+        "retrieval.enabled = false   settings.yaml:8 (repositories[0].retrieval.enabled)"
     ]
 
 
 def test_the_fallback_issue_of_an_action_takes_precedence_over_that_of_the_event(
     tmp_path: Path,
 ) -> None:
-    text = SMALLEST + "    comments: {post_to: {release: 12, release.published: 7, push: 3}}\n"
-    found = RepositoryTable(load(tmp_path, text)).find("owner/repo")
-    assert found is not None
+    found = effective(
+        tmp_path, "    comments: {post_to: {release: 12, release.published: 7, push: 3}}\n"
+    )
     keys = ("release.published", "release.edited", "push", "workflow_run.completed")
     assert [found.find_fallback_number(key) for key in keys] == [7, 12, 3, None]
 
@@ -125,16 +127,8 @@ review: {max_usd: 1, max_usd_per_pull_request: 4}
 """
 
 
-def lines(folder: Path, settings: Settings, name: str = "owner/repo") -> list[str]:
-    effective = RepositoryTable(settings).find(name)
-    assert effective is not None
-    return [
-        str(value).replace(f"{folder}/", "") for value in iter_sourced_values(settings, effective)
-    ]
-
-
 def test_a_value_names_the_line_of_the_entry_or_of_the_global_key(tmp_path: Path) -> None:
-    shown = lines(tmp_path, load(tmp_path, SMALLEST + OVERRIDING))
+    shown = lines(tmp_path, OVERRIDING)
     assert [line for line in shown if not line.endswith("   default")] == [
         'events = ["issues.opened", "pull_request"]   settings.yaml:8 (repositories[0].events)',
         "webhook_secret = <2 secrets>   settings.yaml:9 (repositories[0].webhook_secret)",
@@ -169,18 +163,14 @@ def test_variables_of_an_entry_override_those_of_all_repositories_name_by_name(
     tmp_path: Path,
 ) -> None:
     own = '    variables: {team: shop, areas: [cart, 2, true], "on_call": false}\n'
-    text = SMALLEST + own + "prompts: {variables: {team: core, limit: 1.5}}\n"
-    effective = RepositoryTable(load(tmp_path, text)).find("owner/repo")
-    assert effective is not None
-    assert effective.variables == {
+    text = own + "prompts: {variables: {team: core, limit: 1.5}}\n"
+    assert effective(tmp_path, text).variables == {
         "team": "shop",
         "limit": 1.5,
         "areas": ("cart", 2, True),
         "on_call": False,
     }
-    assert [
-        line for line in lines(tmp_path, load(tmp_path, text)) if line.startswith("variables.")
-    ] == [
+    assert [line for line in lines(tmp_path, text) if line.startswith("variables.")] == [
         "variables.team = shop   settings.yaml:8 (repositories[0].variables.team)",
         "variables.limit = 1.5   settings.yaml:9 (prompts.variables.limit)",
         'variables.areas = ["cart", 2, true]   settings.yaml:8 (repositories[0].variables.areas)',
