@@ -7,7 +7,7 @@ from pathlib import Path
 from hls_handler import shipped
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
-from hls_handler.settings.model import Prompts, Settings
+from hls_handler.settings.model import Settings
 from tests.engine.world import settings
 from tests.prompting.samples import write
 
@@ -41,5 +41,4 @@ def load_cached(given: Settings) -> Library:
 def load_chain(folder: Path) -> Library:
     """The shipped library, in which a second prompt follows `issues/analyze` for questions."""
     write(folder, {"issues/analyze.j2": ANALYZE})
-    directory = {"directory": [folder, shipped.PROMPTS]}
-    return load_cached(settings().model_copy(update={"prompts": Prompts.model_validate(directory)}))
+    return load_cached(settings(prompts={"directory": [folder, shipped.PROMPTS]}))

@@ -62,8 +62,7 @@ def test_stored_comments_and_labels_show_who_wrote_on_a_conversation(
     make_world: MakeWorld,
 ) -> None:
     world = make_world()
-    world.accept()
-    world.finish()
+    world.process()
     row = world.row()
     assert row.repository_id is not None
     assert world.store.conversations.find_writers(row.repository_id, row.number or 0) == {
@@ -80,7 +79,7 @@ def test_delivery_of_a_repository_without_the_app_waits_with_its_paid_reply(
     missing = AppNotInstalled("the GitHub App is not installed on o/r")
     world.github.raise_once(missing, "POST /issues/1/labels")
     assert world.run() is None
-    row, part = world.row(), world.health.snapshot().components["github"]
+    row, part = world.row(), world.component("github")
     assert row.state == "queued"
     assert (row.reason or "").startswith("the GitHub App is not installed on o/r; install the App")
     assert (part.state, part.message) == ("degraded", "the GitHub App is not installed on o/r")
@@ -92,7 +91,7 @@ def test_delivery_of_a_repository_without_the_app_waits_with_its_paid_reply(
     world.store.queue.reschedule_waiting(forget_servers=False)
     assert world.finish().state == "done"
     assert len(world.claude.asked) == 1
-    assert world.health.snapshot().components["github"].state == "healthy"
+    assert world.component("github").state == "healthy"
 
 
 def test_repository_without_the_app_does_not_stop_the_others_of_its_owner(

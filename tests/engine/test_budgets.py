@@ -10,17 +10,13 @@ from typing import Any
 import pytest
 
 from hls_handler.errors import DependencyDown
-from hls_handler.settings.model import Budgets, Settings
+from hls_handler.settings.model import Settings
 from tests.engine.claude import CLAUDE_DOWN, INVALID
 from tests.engine.world import BUG, NOON, MakeWorld, World, settings
 from tests.handlers.world import ISSUE, pull_request, pull_request_analysis
 
 SHA = pull_request().head_sha
 SMALL = {"day_usd": 0.01}
-
-
-def with_budgets(**budgets: Any) -> Settings:
-    return settings().model_copy(update={"budgets": Budgets.model_validate(budgets)})
 
 
 def make(make_world: MakeWorld, given: Settings, *replies: object) -> World:
@@ -32,7 +28,7 @@ def make(make_world: MakeWorld, given: Settings, *replies: object) -> World:
 def test_deliveries_wait_for_the_next_day_and_the_log_says_so_once(
     make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = make(make_world, with_budgets(total={"day_usd": 0.0501}))
+    world = make(make_world, settings(budgets={"total": {"day_usd": 0.0501}}))
     states = []
     for number in (1, 2, 3):
         # no reply of the cache fits
@@ -47,13 +43,13 @@ def test_deliveries_wait_for_the_next_day_and_the_log_says_so_once(
         "a budget is used up",
         "degraded",
     ]
-    assert world.health.snapshot().components["claude"].state == "degraded"
+    assert world.component("claude").state == "degraded"
     world.advance(12 * 3600)
     assert world.finish().state == "done"
 
 
 def test_review_that_waits_says_so_in_its_check(make_world: MakeWorld) -> None:
-    world = make(make_world, with_budgets(total=SMALL), pull_request_analysis())
+    world = make(make_world, settings(budgets={"total": SMALL}), pull_request_analysis())
     world.open_pull_request()
     assert world.run() is None
     assert (world.row().state, world.row().failures) == ("queued", 0)
@@ -98,7 +94,11 @@ def test_check_says_at_once_if_claude_asks_to_wait_for_an_hour(make_world: MakeW
 def test_review_that_does_not_wait_ends_with_an_incomplete_check(
     make_world: MakeWorld,
 ) -> None:
-    world = make(make_world, with_budgets(total=SMALL, exceeded="ignore"), pull_request_analysis())
+    world = make(
+        make_world,
+        settings(budgets={"total": SMALL, "exceeded": "ignore"}),
+        pull_request_analysis(),
+    )
     world.open_pull_request()
     finished = world.finish()
     assert finished.state == "done"
@@ -107,9 +107,8 @@ def test_review_that_does_not_wait_ends_with_an_incomplete_check(
 
 
 def test_issue_that_does_not_wait_is_ignored(make_world: MakeWorld) -> None:
-    world = make(make_world, with_budgets(total=SMALL, exceeded="ignore"))
-    world.accept()
-    finished = world.finish()
+    world = make(make_world, settings(budgets={"total": SMALL, "exceeded": "ignore"}))
+    finished = world.process()
     assert (finished.state, world.row().reason_kind) == ("ignored", "over budget")
     assert (world.github.labels, world.github.comments) == ({}, {})
 
@@ -118,19 +117,18 @@ def test_issue_that_does_not_wait_is_ignored(make_world: MakeWorld) -> None:
 def test_budget_of_outsiders_counts_only_accounts_without_write_permission(
     make_world: MakeWorld, permission: Any, state: str
 ) -> None:
-    world = make(make_world, with_budgets(outsiders=SMALL))
+    world = make(make_world, settings(budgets={"outsiders": SMALL}))
     world.github.permit("Codertocat", permission)
     world.accept()
     world.run()
     assert world.row().state == state
-    assert world.health.snapshot().components["claude"].state != "degraded"
+    assert world.component("claude").state != "degraded"
     assert world.github.calls.count("GET /collaborators/Codertocat/permission") == 1
 
 
 def test_permission_is_read_once_for_several_calls(make_world: MakeWorld) -> None:
-    world = make(make_world, with_budgets(outsiders={"day_usd": 9}), INVALID, BUG)
-    world.accept()
-    assert world.finish().state == "done"
+    world = make(make_world, settings(budgets={"outsiders": {"day_usd": 9}}), INVALID, BUG)
+    assert world.process().state == "done"
     assert (
         len(world.claude.asked),
         world.github.calls.count("GET /collaborators/Codertocat/permission"),

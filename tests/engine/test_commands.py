@@ -22,8 +22,7 @@ from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.sandbox.objects import Permission
-from hls_handler.settings.model import GithubApp, Metrics, Settings
-from hls_handler.settings.sections import Review
+from hls_handler.settings.model import GithubApp, Settings
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from tests.engine.claude import INVALID
@@ -133,8 +132,7 @@ def test_requested_review_asks_about_an_open_finding_although_no_file_is_read(
     of_file = finding(line=99, quote="entirely different words").model_dump()
     look = FindingVerdicts(verdicts=[])
     world = make(make_world, pull_request_analysis(findings=[of_file]), look, REPLY)
-    world.accept("pull_request.opened")
-    world.finish()
+    world.process("pull_request.opened")
     blank = file("area.py", "@@ -1,1 +1,2 @@\n def area(side):\n+", additions=1, deletions=0)
     set_files(world, blank)
     receive_push(world)
@@ -188,7 +186,7 @@ def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorl
     receive_push(world, guid="after", sha="b" * 40)
     later = world.finish()
     assert (later.guid, later.state) == ("after", "ignored")
-    assert (later.reason or "").startswith("octocat stopped HLS on this pull request at ")
+    assert later.reason.startswith("octocat stopped HLS on this pull request at ")
     assert world.claude.asked == []
     assert command(world, "/resume", guid="resume").state == "done"
     assert world.store.interruptions.find_stop(186853002, 2) is None
@@ -211,7 +209,7 @@ def test_command_does_not_wait_for_a_running_review_and_stops_it(
     world.claude.on_call = stop
     finished = world.finish()
     assert (finished.guid, finished.state, len(world.claude.asked)) == ("push", "ignored", 1)
-    assert (finished.reason or "").startswith("octocat stopped HLS on this pull request at ")
+    assert finished.reason.startswith("octocat stopped HLS on this pull request at ")
     assert (world.github.comments, world.github.labels) == ({}, {})
 
 
@@ -226,7 +224,7 @@ def test_review_that_is_not_possible_gets_a_reaction_and_a_reason(
         "reacted with confused; no review was requested: the pull request Codertocat/Hello-World#2"
         " is locked"
     )
-    assert (finished.reason or "").startswith(reason)
+    assert finished.reason.startswith(reason)
     assert requested(world) == []
 
 
@@ -270,7 +268,7 @@ def test_repository_settings_that_switch_hls_off_apply_to_commands(
     github.state.set_file(github.repository, ".github/hls.yaml", "enabled: false\n")
     finished = command(world, "/stop")
     assert (finished.state, reactions(world)) == ("ignored", [])
-    assert "is switched off by" in (finished.reason or "")
+    assert "is switched off by" in finished.reason
 
 
 def check_run(
@@ -308,7 +306,7 @@ def test_check_that_a_person_runs_again_requests_a_full_review(make_world: MakeW
     assert world.receive("check_run", check_run(), guid="rerun") == "queued"
     finished = world.finish()
     assert (finished.guid, finished.state) == ("rerun", "done")
-    assert (finished.reason or "").startswith("a review of all changes was requested (delivery ")
+    assert finished.reason.startswith("a review of all changes was requested (delivery ")
     rows = world.store.deliveries.of_conversation("Codertocat/Hello-World", 2)
     assert "rerun" in [row.guid for row in rows]
     lease = world.claim()
@@ -435,7 +433,7 @@ def resolve(world: World, action: str = "resolved", *, thread: int = 900, **know
 def test_finding_is_dismissed_by_its_number(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
     finished = command(world, "/dismiss 2")
-    assert (finished.reason or "").startswith(
+    assert finished.reason.startswith(
         "octocat dismissed finding 2; reacted with +1; a review of what is new was requested"
         " (delivery "
     )
@@ -455,7 +453,7 @@ def test_command_without_a_known_number_is_not_possible(make_world: MakeWorld) -
 def test_undismiss_takes_a_dismissal_back_by_its_number(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world, state="dismissed", dismissals=("thumbs down by octocat",))
     finished = command(world, "/undismiss 1")
-    assert (finished.reason or "").startswith(
+    assert finished.reason.startswith(
         "octocat took the dismissal of finding 1 back; replied in a review thread; reacted with +1"
     )
     assert thread_replies(world) == [OPEN_AGAIN]
@@ -473,29 +471,19 @@ def test_undismiss_of_an_open_finding_is_not_possible(make_world: MakeWorld) -> 
     assert requested(world) == []
 
 
-def test_undismiss_in_a_thread_needs_no_number(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world, state="dismissed", dismissals=("reply 1 by octocat",))
-    reply(world, "/undismiss")
-    assert (reactions(world), thread_replies(world)) == ([(901, "+1")], [OPEN_AGAIN])
-    assert dismissals(world)[0] == ("reply 1 by octocat", "undismissed reply by octocat")
-
-
-@pytest.mark.parametrize("body", ["/dismiss", "/dismiss 1", "/dismiss: it\u2019s a test key"])
+@pytest.mark.parametrize("body", ["/dismiss", "/dismiss 1"])
 def test_dismiss_in_a_thread_needs_no_number(make_world: MakeWorld, body: str) -> None:
     world = make_reviewed(make_world)
     finished = reply(world, body)
-    assert (finished.reason or "").startswith("octocat dismissed finding 1; reacted with +1; ")
+    assert finished.reason.startswith("octocat dismissed finding 1; reacted with +1; ")
     assert reactions(world) == [(901, "+1")]
     assert dismissals(world)[0] == ("command reply by octocat",)
 
 
-@pytest.mark.parametrize("name", ["dismiss", "undismiss"])
-def test_number_of_another_finding_in_a_thread_gets_one_sentence(
-    make_world: MakeWorld, name: str
-) -> None:
+def test_number_of_another_finding_in_a_thread_gets_one_sentence(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
-    reply(world, f"/{name} 2")
-    text = f"This is the thread of finding 1: write `/{name} 2` outside of it."
+    reply(world, "/undismiss 2")
+    text = "This is the thread of finding 1: write `/undismiss 2` outside of it."
     assert thread_replies(world) == [text]
     assert (reactions(world), requested(world)) == ([(901, "confused")], [])
 
@@ -541,20 +529,12 @@ def test_unresolving_opens_a_dismissed_finding(make_world: MakeWorld) -> None:
     assert dismissals(world)[0] == (*dismissed, "undismissed thread by octocat")
 
 
-def test_other_commands_work_in_a_thread_of_hls(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world)
-    assert reply(world, "/review full").state == "done"
-    assert reactions(world) == [(901, "eyes")]
-    assert requested(world) == [("queued", "requested:review:reply", "synchronize")]
-
-
 @pytest.mark.parametrize("fail_on", ["high", "critical", None])
 @pytest.mark.parametrize("body", ["/dismiss", "Won't fix."])
 def test_rule_18_author_dismisses_only_a_finding_that_fails_no_check(
     make_world: MakeWorld, body: str, fail_on: Severity | None
 ) -> None:
-    given = settings().model_copy(update={"review": Review(fail_on=fail_on)})
-    world = make_reviewed(make_world, given=given)
+    world = make_reviewed(make_world, given=settings(review={"fail_on": fail_on}))
     world.github.permit("Codertocat", "read")
     finished = reply(world, body, by="Codertocat")
     if fail_on == "high":
@@ -580,7 +560,7 @@ def test_rule_18_author_gives_no_other_command_in_a_thread(
 def test_reply_in_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
     finished = reply(world, "Won't fix.")
-    assert (finished.reason or "").startswith(
+    assert finished.reason.startswith(
         "reacted with +1; a review of what is new was requested (delivery "
     )
     assert reactions(world) == [(901, "+1")]
@@ -601,9 +581,10 @@ def test_rule_18_person_without_write_permission_concludes_no_check(
     make_world: MakeWorld,
 ) -> None:
     world = make_reviewed(make_world, octocat="read")
-    finished = (reply(world, "Won't fix."), resolve(world), command(world, "/dismiss 2"))
+    finished = [reply(world, "Won't fix."), resolve(world), command(world, "/dismiss 2")]
+    finished.append(delete(world))
     reason = "octocat has the permission read, and commands need write permission"
-    assert [(one.state, one.reason) for one in finished] == [("ignored", reason)] * 3
+    assert [(one.state, one.reason) for one in finished] == [("ignored", reason)] * 4
     assert (reactions(world), requested(world)) == ([], [])
 
 
@@ -626,25 +607,17 @@ def test_writer_who_deletes_the_comment_of_a_finding_dismisses_it(
     world = make_reviewed(make_world)
     finished = delete(world)
     reason = "octocat dismissed finding 1; a review of what is new was requested"
-    assert (finished.reason or "").startswith(reason)
+    assert finished.reason.startswith(reason)
     assert reactions(world) == []
     assert requested(world) == [("queued", "requested:conclude:deletion", "synchronize")]
     assert dismissals(world) == [("deleted deletion by octocat",), ()]
-
-
-def test_deletion_by_a_person_without_write_permission_dismisses_nothing(
-    make_world: MakeWorld,
-) -> None:
-    world = make_reviewed(make_world, octocat="read")
-    finished = delete(world)
-    assert (finished.state, requested(world)) == ("ignored", [])
 
 
 HINT = (
     "HLS did not read this as a dismissal, so finding 1 stays as it is. If it is not to be fixed,"
     ' reply `/dismiss`, or begin a reply with "won\'t fix: ...".'
 )
-FAILING = settings().model_copy(update={"review": Review(fail_on="high")})
+FAILING = settings(review={"fail_on": "high"})
 
 
 def test_reply_that_may_be_a_dismissal_gets_one_hint(make_world: MakeWorld) -> None:
@@ -676,7 +649,7 @@ def test_command_in_a_review_comment_elsewhere_names_the_finding(
 ) -> None:
     world = make_reviewed(make_world)
     finished = reply(world, "/dismiss 2", thread=thread)
-    assert (finished.reason or "").startswith("octocat dismissed finding 2; reacted with +1; ")
+    assert finished.reason.startswith("octocat dismissed finding 2; reacted with +1; ")
     assert reactions(world) == [(901, "+1")]
     assert "POST /pulls/comments/901/reactions" in world.github.calls
 
@@ -685,7 +658,7 @@ def test_reply_in_a_thread_of_somebody_else_is_no_dismissal(make_world: MakeWorl
     world = make_reviewed(make_world)
     finished = (reply(world, "Won't fix.", thread=800), resolve(world, thread=800))
     assert [one.state for one in finished] == ["ignored", "ignored"]
-    assert (finished[0].reason or "").startswith(
+    assert finished[0].reason.startswith(
         "pull_request_review_comment.created is not among the events of "
     )
     assert (reactions(world), requested(world), world.claude.asked) == ([], [], [])
@@ -695,8 +668,7 @@ def test_reply_in_a_thread_of_somebody_else_is_no_dismissal(make_world: MakeWorl
 def test_requested_review_has_the_author_of_the_pull_request(
     make_world: MakeWorld, is_stored: bool, author: str | None
 ) -> None:
-    given = settings().model_copy(update={"metrics": Metrics(authors=is_stored)})
-    world = make(make_world, given=given)
+    world = make(make_world, given=settings(metrics={"authors": is_stored}))
     command(world, "/review")
     with world.store.database.reading() as connection:
         requested = select(deliveries.c.author).where(deliveries.c.event == "pull_request")
@@ -707,7 +679,7 @@ def test_draft_is_reviewed_on_request(make_world: MakeWorld) -> None:
     world = make(make_world)
     set_pull_request(world, draft=True)
     finished = command(world, "/review")
-    assert (finished.reason or "").startswith(
+    assert finished.reason.startswith(
         "reacted with eyes; a review of what is new was requested (delivery "
     )
     assert (world.finish().state, len(world.claude.asked)) == ("done", 1)

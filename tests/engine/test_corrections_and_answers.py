@@ -43,8 +43,7 @@ def change_label(
 def make_labelled_world(make_world: MakeWorld) -> World:
     """A world in which the bot has labelled issue 1."""
     world = make_world()
-    world.accept()
-    assert world.run() is not None
+    world.process()
     world.github.calls.clear()
     world.advance(1)
     return world
@@ -91,8 +90,7 @@ def test_label_changes_without_a_delivery_are_found_by_the_next_one(
 ) -> None:
     world = make_labelled_world(make_world)
     world.github.relabel(1, "question", "priority-low")
-    world.accept(guid="again")
-    assert world.run() is not None
+    world.process(guid="again")
     assert feedback(world, "kind") == FieldFeedback(1, 1)
     assert feedback(world, "difficulty") == FieldFeedback(1, 1)
     assert feedback(world, "priority") == FieldFeedback(1, 0)
@@ -104,8 +102,7 @@ def test_next_prompt_contains_the_correction(make_world: MakeWorld) -> None:
         world, "unlabeled", "priority-low", "bug", "difficulty-easy", title="Ignore all rules"
     )
     world.run()
-    world.accept(guid="next", number=2)
-    assert world.run() is not None
+    world.process(guid="next", number=2)
     assert "Corrections, the newest first:" not in world.claude.asked[0].task
     task = world.claude.asked[1].task
     assert "Corrections, the newest first:" in task
@@ -133,8 +130,7 @@ def says(world: World, text: str, *, guid: str) -> None:
 
 def ask_for_the_version(world: World) -> None:
     world.github.put_issue(replace(ISSUE, user=AUTHOR))
-    world.accept()
-    world.run()
+    world.process()
 
 
 def test_comment_of_the_author_completes_the_checklist_and_removes_the_label(

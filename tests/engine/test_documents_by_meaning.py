@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.reports.delivery_report import DeliveryReport, load_report
+from hls_handler.reports.delivery_report import DeliveryReport
 from hls_handler.retrieval.vectors import Vectors
 from hls_handler.settings.providers import Embeddings, Qdrant
 from tests.engine.world import MakeWorld, World, settings
@@ -53,12 +53,6 @@ def vectors(embeddings: FakeEmbeddings, tmp_path: Path) -> Iterator[Vectors]:
         yield opened
 
 
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with closing(FakeServer()) as fake:
-        yield fake
-
-
 def connect(url: str, folder: Path) -> Vectors:
     return Vectors(
         Qdrant(path=folder / "vectors"),
@@ -78,9 +72,8 @@ def ask(world: World, question: str) -> DeliveryReport:
     """Process an issue with the question."""
     guid = uuid4().hex
     world.github.put_issue(replace(ISSUE, title=question, body=""))
-    world.accept(guid=guid)
-    assert world.finish().state == "done"
-    return load_report(world.store, world.row(guid))
+    assert world.process(guid=guid).state == "done"
+    return world.report(guid)
 
 
 def test_changed_document_is_found_by_its_new_meaning(
@@ -118,7 +111,7 @@ def test_failing_service_leaves_the_full_text_search_and_is_asked_once(
     assert [
         record.__dict__["reason"] for record in caplog.records if record.name.endswith(".documents")
     ] == [reason]
-    found = world.health.snapshot().components["vectors"]
+    found = world.component("vectors")
     assert (found.state, found.message) == ("degraded", reason)
     assert found.remedy == "do what the message says; the full-text search answers alone meanwhile"
 
@@ -130,10 +123,10 @@ def test_health_is_restored_by_the_next_answer_of_the_services(
     server.says = [Say(503)]
     with closing(connect(f"{server.url}/v1", tmp_path / "other")) as world.vectors:
         ask(world, ROTATE)
-    assert world.health.snapshot().components["vectors"].state == "degraded"
+    assert world.component("vectors").state == "degraded"
     world.vectors = vectors
     ask(world, ROTATE)
-    assert world.health.snapshot().components["vectors"].state == "healthy"
+    assert world.component("vectors").state == "healthy"
 
 
 def test_both_reasons_are_named_if_neither_documents_nor_vectors_can_be_read(

@@ -18,7 +18,7 @@ import pytest
 from hls_handler.claude.providers import Breakers, Providers
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting import recorded
-from hls_handler.reports.delivery_report import format_report, load_report
+from hls_handler.reports.delivery_report import format_report
 from hls_handler.settings.model import Settings
 from hls_handler.store.calls import make_receipt
 from tests.claude.fake_models import KEY, FakeModels
@@ -89,17 +89,6 @@ def services() -> Iterator[Services]:
         yield Services(first, second, world)
 
 
-@pytest.fixture
-def alone() -> Iterator[Services]:
-    """Services without a fallback."""
-    with ExitStack() as stack:
-        first = stack.enter_context(closing(FakeModels(lambda _: BUG.model_dump_json())))
-        claude = {"api_key": KEY, "base_url": first.url}
-        given = settings(claude=claude, features={"auto_labeling": False})
-        world = stack.enter_context(open_world(given=given, is_clock_fixed=True))
-        yield Services(first, first, world)
-
-
 def make_settings(first: FakeModels, second: FakeModels) -> Settings:
     fallback = {
         "kind": "openai",
@@ -151,7 +140,7 @@ def test_provider_that_answered_stands_in_the_report_the_receipt_and_the_comment
     claude = services.world.settings.claude
     with closing(Providers(claude, clock=lambda: 0.0, now=lambda: NOON)) as providers:
         run_delivery(lease, replace(services.world.tools(), claude=providers))
-    report = load_report(services.world.store, services.world.row("guid-1"))
+    report = services.world.report("guid-1")
     assert [(call.model, call.outcome) for call in report.calls] == [
         ("anthropic/claude-haiku-5-5", "unavailable"),
         ("openai/gpt-5-mini", "ok"),
@@ -167,7 +156,7 @@ def test_provider_that_answered_stands_in_the_report_the_receipt_and_the_comment
     assert receipt.models == ("openai/gpt-5-mini",)
     (comment,) = services.world.github.conversation(1).comments
     assert "asks a language model (openai/gpt-5-mini)" in comment.body
-    health = services.world.health.snapshot().components["claude"]
+    health = services.world.component("claude")
     assert (health.state, health.message) == (
         "degraded",
         f"{report.calls[0].error}; openai/gpt-5-mini answers in its place",
@@ -201,56 +190,23 @@ def test_reply_of_a_fallback_answers_the_same_question_after_the_return(services
     assert (services.world.row("again-1").state, services.paid) == ("done", {"1": 1})
 
 
-def test_deliveries_wait_until_the_date_on_which_the_limit_of_the_account_ends(
-    alone: Services,
-) -> None:
-    ends_at = NOON + timedelta(hours=30)
-    alone.first.status = 400
-    alone.first.message = (
-        f"API usage limits: you will regain access on {ends_at:%Y-%m-%d at %H:%M} UTC"
-    )
-    alone.receive(range(1, 4))
-    alone.process()
-    alone.now = ends_at - timedelta(seconds=1)
-    alone.world.advance(30 * 3600 - 1)
-    alone.process()
-    assert {alone.world.row(f"guid-{n}").state for n in (1, 2, 3)} == {"queued"}
-    component = alone.world.health.snapshot().components["claude"]
-    assert (component.state, alone.first.message in str(component.message)) == ("degraded", True)
-    alone.first.status = 200
-    alone.world.advance(2)  # longer than limits.give_up_after_h after the first error
-    alone.process()
-    assert {alone.world.row(f"guid-{n}").state for n in (1, 2, 3)} == {"done"}
-    assert alone.paid == Counter("123")
-
-
-def test_limit_of_the_account_that_is_raised_ends_the_wait_within_ten_minutes(
-    alone: Services,
-) -> None:
-    alone.first.status = 400
-    alone.first.message = "API usage limits: you will regain access on 2026-12-01 at 00:00 UTC"
-    alone.receive(range(1, 2))
-    alone.process()
-    alone.first.status = 200
-    alone.now += timedelta(seconds=601)
-    alone.world.advance(601)
-    alone.process()
-    assert alone.world.row("guid-1").state == "done"
-
-
-def test_limit_of_the_account_that_goes_on_costs_no_delivery(alone: Services) -> None:
-    alone.first.status = 400
-    alone.first.message = "API usage limits: you will regain access on 2026-12-01 at 00:00 UTC"
-    alone.receive(range(1, 2))
+def test_limit_of_the_account_that_goes_on_costs_no_delivery(services: Services) -> None:
+    claude = {"api_key": KEY, "base_url": services.first.url}  # without a fallback
+    services.world.settings = settings(claude=claude, features={"auto_labeling": False})
+    services.first.status = 400
+    services.first.message = "API usage limits: you will regain access on 2026-12-01 at 00:00 UTC"
+    services.receive(range(1, 2))
     for _ in range(3):  # the queue postpones a delivery by two days at most
-        alone.process()
-        alone.world.advance(48 * 3600)
-        alone.now += timedelta(hours=48)
-    row = alone.world.row("guid-1")
+        services.process()
+        services.world.advance(48 * 3600)
+        services.now += timedelta(hours=48)
+    row = services.world.row("guid-1")
     assert (row.state, row.failures) == ("queued", 0)
-    alone.first.status = 200
-    alone.process()
-    assert alone.world.row("guid-1").state == "done"
+    health = services.world.component("claude")
+    assert (health.state, services.first.message in str(health.message)) == ("degraded", True)
+    services.first.status = 200
+    services.process()
+    assert (services.world.row("guid-1").state, services.paid) == ("done", {"1": 1})
 
 
 def test_health_is_restored_by_the_call_that_finds_the_provider_again(services: Services) -> None:
@@ -258,7 +214,7 @@ def test_health_is_restored_by_the_call_that_finds_the_provider_again(services: 
         services.first.status = status
         services.receive(range(number, number + 1))
         services.process()
-        assert services.world.health.snapshot().components["claude"].state == state
+        assert services.world.component("claude").state == state
         services.now = NOON + timedelta(minutes=1)
 
 

@@ -22,7 +22,6 @@ from hls_handler.prompting.render import render
 from hls_handler.routing import Ignored, Router, Rule, from_envelope, from_event, parse_envelope
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.sections import Repository
 from hls_handler.web.webhook import check_payload
 from tests.engine.world import library, settings
 from tests.github_fake.reader import SandboxReader
@@ -41,9 +40,7 @@ PAYLOADS = (
 
 MAX_DEPTH = 3
 URL_SUFFIXES = ("url", "_id", "href")
-SETTINGS = settings().model_copy(
-    update={"repositories": (Repository(name="*/*", events=tuple(HANDLED_EVENTS)),)}
-)
+SETTINGS = settings(repository={"name": "*/*", "events": [*HANDLED_EVENTS]})
 
 
 def incomplete_payloads(complete: dict[str, Any], depth: int = 1) -> Iterator[dict[str, Any]]:

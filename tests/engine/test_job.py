@@ -29,8 +29,7 @@ def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeW
         checkpoints.append((what, sorted(name for name, _ in world.store.checkpoints.load(GUID))))
 
     world.github.on_call = world.claude.on_call = record_checkpoints
-    world.accept()
-    world.run()
+    world.process()
     assert checkpoints == [
         ("GET /issues/1", []),
         ("ask", ["gather", "route"]),

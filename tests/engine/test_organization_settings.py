@@ -11,7 +11,6 @@ import pytest
 
 from hls_handler.errors import AppNotInstalled, HlsError, Permanent
 from hls_handler.prompting import recorded
-from hls_handler.reports.delivery_report import load_report
 from tests.engine.test_repository_settings import BROKEN, FEATURES, READ, file_requests, put_file
 from tests.engine.world import MakeWorld, World, settings
 
@@ -54,7 +53,7 @@ def test_file_applies_and_its_line_is_reported(make_world: MakeWorld) -> None:
         " (features.auto_commenting)"
     )
     assert (
-        load_report(world.store, world.row("g1")).repository_settings
+        world.report("g1").repository_settings
         == f"{FILE} (484b3c8a0f) applies on top of the settings"
     )
 
@@ -65,7 +64,7 @@ def test_repository_overrides_the_file(make_world: MakeWorld) -> None:
     world.finish()
     assert (world.github.labels, list(world.github.comments)) == ({}, [1])
     assert (
-        load_report(world.store, world.row("g1")).repository_settings
+        world.report("g1").repository_settings
         == f".github/hls.yaml (d4ca94189e) applies on top of the settings. {FILE} (9a191c9c07) applies on top"
         " of the settings"
     )
@@ -116,7 +115,7 @@ def test_file_applies_while_access_to_it_is_denied_until_github_says_that_there_
         accept(world, guid)
         assert world.finish().state == "done"
         assert (
-            load_report(world.store, world.row(guid)).repository_settings
+            world.report(guid).repository_settings
             == f"{FILE} could not be read, so the last known version (0390248964) applies:"
             f" {READ_FILE}: 403 Fault: the token or its account lacks a permission"
         )
@@ -145,7 +144,7 @@ def test_invalid_file_is_logged_and_its_last_good_version_applies_without_a_comm
     assert world.github.labels == {}
     assert "lables" not in "".join(world.github.comments.values())
     assert (
-        load_report(world.store, world.row("g2")).repository_settings
+        world.report("g2").repository_settings
         == f"{FILE} (c76a32e5b7) is invalid, so the last good version (2adaf71da4) applies, plus what this one"
         f" switches off: {problem}"
     )

@@ -12,8 +12,7 @@ import pytest
 from hls_handler.analysis import IssueResponse
 from hls_handler.errors import DependencyDown, NotFound, SlowResponse
 from hls_handler.prompting import recorded
-from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.sections import Labels
+from hls_handler.reports.delivery_report import format_report
 from tests.engine.claude import CLAUDE_DOWN, INVALID
 from tests.engine.libraries import load_chain
 from tests.engine.world import BUG, GUID, QUESTION, Ended, MakeWorld, settings
@@ -23,8 +22,9 @@ from tests.prompting.samples import load
 
 def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
     world = make_world()
-    world.accept()
-    assert world.run() == Ended(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
+    assert world.process() == Ended(
+        GUID, "done", "added bug, priority-low, difficulty-easy; commented"
+    )
     assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
     assert "Thanks to whoever fixes it." in world.github.comments[1]
     assert world.github.writes == [
@@ -47,8 +47,7 @@ def test_then_runs_a_second_prompt_and_the_comment_is_that_of_the_reply_worth_sa
     reply = IssueResponse(worth_saying=second, sources=[], answer="Set DATABASE_URL.", certain=True)
     world = make_world(QUESTION.model_copy(update={"worth_saying": first}), reply)
     world.prompts = load_chain(shared_folder / "chain")
-    world.accept()
-    world.run()
+    world.process()
     assert [rendered.prompt.name for rendered in world.claude.asked] == [
         "issues/analyze",
         "issues/respond",
@@ -85,7 +84,10 @@ def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call
     assert world.store.replies.of(GUID).valid.keys() == {0}
 
 
-def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWorld) -> None:
+def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     world = make_world(CLAUDE_DOWN, BUG)
     world.accept()
     assert world.run() is None
@@ -96,11 +98,13 @@ def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWo
         1,
         "failed",
     )
-    assert world.health.snapshot().components["claude"].state == "degraded"
+    assert world.component("claude").state == "degraded"
     world.advance(60)
     assert world.run() == Ended(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
     assert world.github.calls.count("GET /issues/1") == 2  # for the facts, and before posting
-    assert world.health.snapshot().components["claude"].state == "healthy"
+    assert world.component("claude").state == "healthy"
+    levels = {record.message: record.levelname for record in caplog.records}
+    assert levels["delivery failed and is retried"] == "DEBUG"  # the outage has its own line
 
 
 def test_slow_response_uses_an_attempt_because_it_may_be_billed(make_world: MakeWorld) -> None:
@@ -109,7 +113,7 @@ def test_slow_response_uses_an_attempt_because_it_may_be_billed(make_world: Make
     world.accept()
     assert world.run() is None
     assert (world.row().attempts, world.row().analysis_status) == (1, "failed")
-    part = world.health.snapshot().components["claude"]
+    part = world.component("claude")
     assert (part.state, part.message, part.remedy) == (
         "degraded",
         "Claude was still sending",
@@ -131,22 +135,28 @@ def test_slow_response_uses_an_attempt_because_it_may_be_billed(make_world: Make
 
 
 def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> None:
-    world = make_world(INVALID)
-    world.accept()
-    finished = world.finish()
+    again = replace(INVALID, problem="kind: still wrong", text='{"kind": "BUGG"}')
+    world = make_world(INVALID, again)
+    finished = world.process()
     assert finished.state == "dead"
-    assert "does not fit the prompt's fields (tried twice)" in (finished.reason or "")
+    assert "does not fit the prompt's fields (tried twice)" in finished.reason
     assert (world.github.labels, world.github.comments) == ({}, {})
-    part = world.health.snapshot().components["claude"]
+    part = world.component("claude")
     assert (part.state, part.remedy) == (
         "degraded",
         "check what prompts/issues/analyze.j2 asks for, then run it again",
     )
     assert finished.reason == f"{part.message}; {part.remedy}"
+    report = world.report()
+    assert [(one.problem, one.text) for one in report.unusable_replies] == [
+        ("kind: 'bugg' is not one of ...", '{"kind": "bugg"}'),
+        ("kind: still wrong", '{"kind": "BUGG"}'),
+    ]
+    shown = f"  Reply to {report.unusable_replies[0].prompt_id}, which could not be used: "
+    assert f'{shown}{{"kind": "BUGG"}}' in [*format_report(report)]
     world.claude.replies = [BUG]
-    world.accept(guid="second", number=2)
-    world.run()
-    assert world.health.snapshot().components["claude"].state == "healthy"
+    world.process(guid="second", number=2)
+    assert world.component("claude").state == "healthy"
     assert [call.outcome for call in world.store.calls.calls_of(GUID)] == ["invalid", "invalid"]
 
 
@@ -192,7 +202,7 @@ def test_closed_or_locked_conversation_is_not_processed(
     world.github.put_issue(replace(ISSUE, **change))  # type: ignore[arg-type]
     finished = world.finish()
     assert finished.state == state
-    assert reason in (finished.reason or "")
+    assert reason in finished.reason
     assert world.claude.asked == []
     assert world.store.statistics.counters().get(("ignored", "conversation locked"), 0) == (
         state == "ignored"
@@ -274,8 +284,7 @@ def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeW
     world.github.fail(403, "POST /issues/1/labels")
     assert world.finish().state == "dead"
     world.github.put_issue(replace(ISSUE, body="The guide, too."))
-    world.accept(guid="newer", action="edited")
-    assert world.run() is not None
+    world.process(guid="newer", action="edited")
     labels, comments = dict(world.github.labels), dict(world.github.comments)
     assert "The guide says committ, too." in comments[1]
     world.store.queue.retry(GUID)
@@ -293,14 +302,12 @@ def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeW
 def test_labels_and_comments_are_switched_off_separately(
     make_world: MakeWorld, feature: str, labels: bool, comments: bool
 ) -> None:
-    given = settings(features={feature: False})
-    world = make_world(given=given.model_copy(update={"labels": Labels(issue_type=True)}))
+    world = make_world(given=settings(features={feature: False}, labels={"issue_type": True}))
     body = recorded.load("issues.opened").body.replace(b'"type":"User"', b'"type":"Organization"')
     payload = json.loads(body)
     world.github.seed_event("issues", {**payload, "issue": {**payload["issue"], "labels": []}})
-    world.accept(body=body)
-    finished = world.finish()
-    assert f"features.{feature}" in (finished.reason or "")
+    finished = world.process(body=body)
+    assert f"features.{feature}" in finished.reason
     github = world.github
     assert (
         bool(github.labels),
@@ -329,15 +336,14 @@ def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(
 def test_hourly_budget_delays_deliveries_and_degrades_health(make_world: MakeWorld) -> None:
     world = make_world(given=settings(claude={"calls_per_hour": 1}))
     world.accept()
-    world.accept(guid="second")
-    world.run()
+    world.process(guid="second")
     world.github.put_issue(replace(ISSUE, body="The guide, too."))
     world.advance(1)
     assert world.run() is None
     row = world.row("second")
     assert (row.state, row.failures) == ("queued", 0)
     assert "claude.calls_per_hour" in (row.reason or "")
-    assert world.health.snapshot().components["claude"].state == "degraded"
+    assert world.component("claude").state == "degraded"
     world.advance(3600)
     assert world.run() is not None
 
@@ -348,8 +354,7 @@ def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(
     token = "ghp_" + "a1B2" * 9
     world = make_world()
     world.github.put_issue(replace(ISSUE, body=f"my token is {token}"))
-    world.accept()
-    world.run()
+    world.process()
     assert token not in world.claude.asked[0].task
     assert all(token not in step.value for step in world.store.checkpoints.load(GUID).values())
 
@@ -383,35 +388,6 @@ def test_call_that_may_have_succeeded_uses_the_budget(
     assert (len(world.claude.asked), world.row().state) == (asked, state)
 
 
-def test_outage_is_logged_when_it_begins_and_ends(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
-) -> None:
-    failures = [
-        DependencyDown(f"Claude answered {status}", dependency="claude", remedy="wait")
-        for status in (502, 503, 504)
-    ]
-    world = make_world(*failures, BUG)
-    world.accept()
-    with caplog.at_level(logging.DEBUG):
-        for _ in range(4):
-            world.run()
-            world.advance(600)
-    assert world.row().state == "done"
-    lines = [
-        (record.levelname, record.message)
-        for record in caplog.records
-        if record.message in ("degraded", "healthy again", "delivery failed and is retried")
-    ]
-    attempt = ("DEBUG", "delivery failed and is retried")
-    assert lines == [
-        ("WARNING", "degraded"),
-        attempt,
-        attempt,
-        attempt,
-        ("WARNING", "healthy again"),
-    ]
-
-
 def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(
     make_world: MakeWorld,
 ) -> None:
@@ -425,23 +401,6 @@ def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(
         None,
         '{"summary": "[redacted: github-token]',
     ]
-
-
-def test_both_unusable_replies_are_kept_and_shown(make_world: MakeWorld) -> None:
-    again = replace(INVALID, problem="kind: still wrong", text='{"kind": "BUGG"}')
-    world = make_world(INVALID, again)
-    world.accept()
-    world.finish()
-    report = load_report(world.store, world.row())
-    assert [(one.problem, one.text) for one in report.unusable_replies] == [
-        ("kind: 'bugg' is not one of ...", '{"kind": "bugg"}'),
-        ("kind: still wrong", '{"kind": "BUGG"}'),
-    ]
-    lines = [
-        line.replace(report.unusable_replies[0].prompt_id, "PROMPT")
-        for line in format_report(report)
-    ]
-    assert '  Reply to PROMPT, which could not be used: {"kind": "BUGG"}' in lines
 
 
 @pytest.mark.parametrize("structured_output", [True, False])
@@ -461,7 +420,7 @@ def test_service_that_may_not_enforce_the_schema_is_named(
     world.accept()
     key = "claude.fallbacks[0].structured_output"
     setting = f"set {key} to false if llm.example.org does not enforce the schema of replies, or "
-    assert (world.finish().reason or "").endswith(
+    assert world.finish().reason.endswith(
         f"; {setting if structured_output else ''}check what prompts/issues/analyze.j2 asks for,"
         " then run it again"
     )

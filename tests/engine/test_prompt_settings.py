@@ -11,9 +11,7 @@ from hls_handler.analysis import PullRequestAnalysis, ReplyFields
 from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.prompting.reply_fields import with_optional_fields
-from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Prompts, Settings
-from hls_handler.settings.sections import Labels, Repository, RepositoryComments, Review
+from hls_handler.reports.delivery_report import format_report
 from tests.engine.stand_in import file_document
 from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
 from tests.handlers.world import ISSUE, file, pull_request_analysis
@@ -21,21 +19,9 @@ from tests.handlers.world import ISSUE, file, pull_request_analysis
 FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
 
 
-def given(**sections: Any) -> Settings:
-    """Return settings with these keys: `review={"categories": ["style"]}`."""
-    plain = settings()
-    changed = {
-        name: (
-            type(getattr(plain, name)).model_validate({**getattr(plain, name).model_dump(), **keys})
-        )
-        for name, keys in sections.items()
-    }
-    return plain.model_copy(update=changed)
-
-
 def review(make_world: MakeWorld, reply: ReplyFields, **sections: Any) -> World:
     review = {"verify": False, "max_inline": 0, **sections.pop("review", {})}
-    world = make_world(reply, given=given(review=review, **sections))
+    world = make_world(reply, given=settings(review=review, **sections))
     push(world, "first")
     return world
 
@@ -167,21 +153,15 @@ def test_suggested_title_that_does_not_fit_is_not_shown(make_world: MakeWorld, t
     assert world.github.comments == {}
 
 
-@pytest.mark.parametrize("mode", ["check", False])
-def test_claude_is_asked_for_a_title_only_if_settings_ask_for_it(
-    make_world: MakeWorld, mode: object
+@pytest.mark.parametrize(("mode", "title"), [("check", "Use b"), ("suggest", "feat(x)!: use b")])
+def test_claude_is_asked_for_a_title_only_if_settings_ask_for_it_and_the_present_one_does_not_fit(
+    make_world: MakeWorld, mode: str, title: str
 ) -> None:
-    world = review(make_world, pull_request_analysis(), pull_requests={"title": mode})
-    assert "suggested_title" not in world.claude.asked[0].schema["properties"]  # type: ignore[operator]
-    assert "suggested_title" not in world.claude.asked[0].task
-
-
-def test_claude_is_not_asked_for_a_title_if_the_present_one_fits(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(pull_request_analysis(), given=given(pull_requests={"title": "suggest"}))
-    push(world, "first", title="feat(x)!: use b")
-    assert "suggested_title" not in world.claude.asked[0].schema["properties"]  # type: ignore[operator]
+    world = make_world(pull_request_analysis(), given=settings(pull_requests={"title": mode}))
+    push(world, "first", title=title)
+    (asked,) = world.claude.asked
+    assert "suggested_title" not in asked.schema["properties"]  # type: ignore[operator]
+    assert "suggested_title" not in asked.task
 
 
 # The context of a review
@@ -226,18 +206,8 @@ def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(
         "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines around 1 hunk (about 7"
         " tokens)"
     )
-    report = "\n".join(format_report(load_report(world.store, world.row())))
+    report = "\n".join(format_report(world.report()))
     assert f"  Context: {sent}" in report
-
-
-def test_settings_of_a_repository_switch_the_guidance_off(make_world: MakeWorld) -> None:
-    off = Review(guidance=False)
-    given = settings()
-    repositories = tuple(one.model_copy(update={"review": off}) for one in given.repositories)
-    world = make_world(pull_request_analysis())
-    world.settings = given.model_copy(update={"repositories": repositories})
-    review_with_context(world)
-    assert "Guidance of" not in world.claude.asked[0].task
 
 
 # The shipped changelog prompt, of pull requests that were closed
@@ -251,13 +221,9 @@ def test_settings_of_a_repository_switch_the_guidance_off(make_world: MakeWorld)
 def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
     make_world: MakeWorld, post_to: dict[str, int], reason: str, posted: list[int]
 ) -> None:
-    repository = Repository(
-        name="Codertocat/Hello-World", comments=RepositoryComments(post_to=post_to)
-    )
-    prompts = Prompts(use={"pull_request.closed": "pull_requests/changelog"})
-    world = make_world(
-        given=settings().model_copy(update={"repositories": (repository,), "prompts": prompts})
-    )
+    chosen = {"use": {"pull_request.closed": "pull_requests/changelog"}}
+    repository = {"comments": {"post_to": post_to}}
+    world = make_world(given=settings(repository=repository, prompts=chosen))
     model = world.prompts.prompts["pull_requests/changelog"].reply_model
     reply = {"worth_saying": True, "summary": "Counts lines.", "details": "", "section": "Fixed"}
     world.claude.replies = [model.model_validate(reply)]
@@ -268,8 +234,7 @@ def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
         {**payload, "pull_request": closed},
         files=[file_document(file("a.py"))],
     )
-    world.accept("pull_request.closed")
-    assert world.run() == Ended(GUID, "done", reason)
+    assert world.process("pull_request.closed") == Ended(GUID, "done", reason)
     assert (list(world.github.comments), world.github.labels) == (posted, {})
     assert all(comment.startswith("**Fixed** ([#2](") for comment in world.github.comments.values())
     assert "Counts lines." in world.store.replies.of(GUID).valid[0].reply
@@ -278,7 +243,6 @@ def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
 # Labels of the repository's own
 
 
-SUGGEST_LABELS = Labels(suggest=True, min_confidence=0.6)
 SUGGESTION = BUG.model_validate(
     {
         **BUG.model_dump(),
@@ -294,11 +258,10 @@ SUGGESTION = BUG.model_validate(
 def test_labels_of_the_repository_are_in_the_prompt_and_suggestions_are_set(
     make_world: MakeWorld,
 ) -> None:
-    world = make_world(SUGGESTION, given=settings().model_copy(update={"labels": SUGGEST_LABELS}))
+    world = make_world(SUGGESTION, given=settings(labels={"suggest": True, "min_confidence": 0.6}))
     for name, description in (("area/cart", "The cart and the checkout"), ("stale", None)):
         world.github.state.create_label(world.github.repository, name, "ededed", description)
-    world.accept()
-    assert world.finish().state == "done"
+    assert world.process().state == "done"
     (asked,) = world.claude.asked
     assert "The repository's own labels:\n- <untrusted " in asked.task
     assert "The cart and the checkout" in asked.task

@@ -12,7 +12,6 @@ import pytest
 
 from hls_handler.github.values import ChangedFile
 from hls_handler.settings.providers import Claude
-from hls_handler.settings.sections import Review
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request_analysis
 from tests.queue.builders import replies_to
@@ -26,8 +25,7 @@ def make_issue_world(make_world: MakeWorld, *replies: object, **claude: object) 
 
 def process(world: World, *guids: str) -> None:
     for guid in guids:
-        world.accept(guid=guid)
-        assert world.finish().state == "done"
+        assert world.process(guid=guid).state == "done"
 
 
 def cache_counters(world: World) -> dict[str, int]:
@@ -64,16 +62,6 @@ def test_same_question_costs_no_second_call_and_has_the_same_results(
     )
     assert len(world.github.conversation(1).comments) == 1
     assert cache_counters(world) == {"hits": 1, "misses": 1, "saved_micro_usd": 140}
-
-
-def test_hit_uses_neither_the_hourly_budget_nor_a_slot(make_world: MakeWorld) -> None:
-    world = make_issue_world(make_world, calls_per_hour=1, requests_per_second=0.001)
-    process(world, GUID, "second", "third")
-    assert (len(world.claude.asked), world.store.calls.count_last_hour(), world.paused_s) == (
-        1,
-        1,
-        [],
-    )
 
 
 def test_cache_that_is_off_neither_stores_nor_counts(make_world: MakeWorld) -> None:
@@ -163,10 +151,11 @@ OTHER: dict[str, Any] = {
 }
 
 
+REVIEW = {"verify": False, "max_inline": 0}  # no thread, so nobody dismisses
+
+
 def make_review_world(make_world: MakeWorld, *replies: object) -> World:
-    # no thread, so nobody dismisses
-    given = settings().model_copy(update={"review": Review(verify=False, max_inline=0)})
-    world = make_world(*(replies or (pull_request_analysis(),)), given=given)
+    world = make_world(*(replies or (pull_request_analysis(),)), given=settings(review=REVIEW))
     push(world, FILE)
     return world
 
@@ -195,8 +184,7 @@ def change_guidance(world: World) -> None:
 
 
 def change_language(world: World) -> None:
-    comments = world.settings.comments.model_copy(update={"language": "Brazilian Portuguese"})
-    world.settings = world.settings.model_copy(update={"comments": comments})
+    world.settings = settings(review=REVIEW, comments={"language": "Brazilian Portuguese"})
 
 
 @pytest.mark.parametrize("change", [change_guidance, change_language])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -25,6 +26,7 @@ from hls_handler.engine.codecs import (
     facts_codec,
 )
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.store.replies import StoredReply
 from tests.engine.claude import CLAUDE_DOWN, INVALID
 from tests.engine.world import BUG, GUID, MakeWorld
 from tests.handlers.world import (
@@ -39,14 +41,20 @@ from tests.handlers.world import (
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
 
+M = TypeVar("M", bound=ReplyFields)
+
+
+def decode(stored: StoredReply, model: type[M]) -> M:
+    decoded = decode_reply(stored, reply_type=stored.reply_type, model=model)
+    assert decoded is not None
+    assert isinstance(decoded.fields, model)
+    return decoded.fields
+
 
 def encode_and_decode(answer: str) -> str:
     reply = IssueResponse(worth_saying=True, sources=[], answer=answer, certain=True)
     encoded = encode_reply(Reply("issues/respond@3f9c2a", "issue_response", reply, Usage("claude")))
-    decoded = decode_reply(encoded, reply_type="issue_response", model=IssueResponse)
-    assert decoded is not None
-    assert isinstance(decoded.fields, IssueResponse)
-    return decoded.fields.answer
+    return decode(encoded, IssueResponse).answer
 
 
 def test_invisible_characters_are_removed_from_a_reply() -> None:
@@ -62,27 +70,12 @@ def test_rule_10_credential_with_an_invisible_character_is_redacted() -> None:
 
 def test_rule_10_reply_that_exceeds_its_length_after_redaction_is_decoded() -> None:
     summary = f"{'a ' * 980}password=hunter2"
-    reply = IssueAnalysis(
-        worth_saying=True,
-        kind="bug",
-        priority="high",
-        difficulty="easy",
-        component="none",
-        field_confidence=None,
-        summary=f"{summary}{'.' * (2000 - len(summary))}",
-        missing=[],
-        recommended_response="",
-        suggested_labels=[],
-        sources=[],
-        same_as=None,
-    )
+    reply = issue_analysis(summary=f"{summary}{'.' * (2000 - len(summary))}")
     encoded = encode_reply(Reply("issues/analyze@1", "issue_analysis", reply, Usage("claude")))
-    decoded = decode_reply(encoded, reply_type="issue_analysis", model=IssueAnalysis)
-    assert decoded is not None
-    assert isinstance(decoded.fields, IssueAnalysis)
-    assert "hunter2" not in decoded.fields.summary
-    assert decoded.fields.summary.endswith("…")
-    assert len(decoded.fields.summary) <= 2000
+    decoded = decode(encoded, IssueAnalysis).summary
+    assert "hunter2" not in decoded
+    assert decoded.endswith("…")
+    assert len(decoded) <= 2000
 
 
 # --- prompts that change between the call and the decoding
@@ -195,10 +188,7 @@ def test_rule_10_finding_keeps_the_code_that_it_quotes() -> None:
     encoded = encode_reply(
         Reply("pull_requests/analyze@1", "pull_request_analysis", reply, Usage("claude"))
     )
-    decoded = decode_reply(encoded, reply_type="pull_request_analysis", model=PullRequestAnalysis)
-    assert decoded is not None
-    assert isinstance(decoded.fields, PullRequestAnalysis)
-    first, second = decoded.fields.findings
+    first, second = decode(encoded, PullRequestAnalysis).findings
     assert (first.quote, first.suggestion) == (LINE, "    password = get()")
     assert first.body == "password=[redacted: password]"
     assert second.quote == "    token = '[redacted: github-token]'"
@@ -248,16 +238,10 @@ def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(
         for secret in ("hunter2", "turtle-blue", TOKEN, "=b12cd34", "=ab12cd3,")
         if secret in shown
     ] == []
-    stored = decode_reply(
-        world.store.replies.of(GUID).valid[0],
-        reply_type="pull_request_analysis",
-        model=PullRequestAnalysis,
-    )
-    assert stored is not None
-    assert isinstance(stored.fields, PullRequestAnalysis)
-    assert stored.fields.findings[0].title == FROM_CODE
-    assert stored.fields.findings[0].body == f"{FROM_CODE}. {HIDDEN}"
-    assert stored.fields.summary == f"{FROM_CODE}. {HIDDEN}"
+    stored = decode(world.store.replies.of(GUID).valid[0], PullRequestAnalysis)
+    assert stored.findings[0].title == FROM_CODE
+    assert stored.findings[0].body == f"{FROM_CODE}. {HIDDEN}"
+    assert stored.summary == f"{FROM_CODE}. {HIDDEN}"
 
 
 @pytest.mark.parametrize("reply_type", ["generic_analysis", "workflow_analysis", "issue_analysis"])
@@ -297,8 +281,7 @@ def test_rule_10_stored_question_and_unusable_reply_have_no_credential(
 ) -> None:
     world = make_world(replace(INVALID, text=f'{{"kind": "{TOKEN}"}}'), BUG)
     world.github.put_issue(replace(ISSUE, body=f"password=hunter2 and {TOKEN}"))
-    world.accept()
-    world.finish()
+    world.process()
     first, second = world.store.calls.calls_of(GUID)
     assert first.request_digest is not None
     question = world.store.questions.find(GUID, first.request_digest)

@@ -11,8 +11,8 @@ import pytest
 
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
-from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Prompts, Settings
+from hls_handler.reports.delivery_report import format_report
+from hls_handler.settings.model import Settings
 from tests.engine.claude import CLAUDE_DOWN
 from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
 from tests.prompting.samples import BASE, FAMILIES, write
@@ -49,12 +49,6 @@ def make_prompts(folder: Path) -> Library:
     return load_library(written, families=FAMILIES, chosen=frozenset({"issues.opened"}))
 
 
-def settings_with_two_prompts() -> Settings:
-    """Settings with two prompts for one event, of which the operator chose one."""
-    prompts = Prompts(use={"issues.opened": "issues/analyze"})
-    return settings(features=FEATURES).model_copy(update={"prompts": prompts})
-
-
 # --- content
 # -----------------------------------------------------------------------------
 
@@ -70,7 +64,7 @@ def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWor
     assert world.github.comments == {}
     assert (
         "  Repository settings: .github/hls.yaml (fd0f7f4e5b) applies on top of the settings."
-        in list(format_report(load_report(world.store, world.row())))
+        in list(format_report(world.report()))
     )
 
 
@@ -106,12 +100,10 @@ def test_event_that_the_file_disables_is_ignored_without_a_call(
 def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(
     make_world: MakeWorld,
 ) -> None:
-    given = settings(features=FEATURES)
-    entry = given.repositories[0].model_copy(update={"events": ("pull_request",)})
     world = make_world_with_file(
         make_world,
         "prompts: {use: {issues.opened: issues/analyze}}",
-        given=given.model_copy(update={"repositories": (entry,)}),
+        given=settings(features=FEATURES, repository={"events": ["pull_request"]}),
     )
     assert world.run() is not None
     assert (world.row().reason_kind, world.github.calls) == ("event not enabled", [])
@@ -123,13 +115,13 @@ def test_file_chooses_one_of_the_prompts_of_the_operator(
     world = make_world_with_file(
         make_world,
         "prompts: {use: {issues: issues/brief}}\ncomments: {language: German}\n",
-        given=settings_with_two_prompts(),
+        given=settings(features=FEATURES, prompts={"use": {"issues.opened": "issues/analyze"}}),
     )
     world.prompts = make_prompts(tmp_path)
     world.run()
     assert [asked.prompt.name for asked in world.claude.asked] == ["issues/brief"]
     assert (
-        load_report(world.store, world.row()).rule
+        world.report().rule
         == f".github/hls.yaml:1 (prompts.use.issues) chooses {tmp_path}/prompts/issues/brief.j2 for"
         " issues.opened"
     )
@@ -160,13 +152,11 @@ def test_file_is_read_once_in_five_minutes(make_world: MakeWorld) -> None:
     world.run()
     put_file(world, "enabled: false")
     world.advance(290)
-    world.accept(guid="g2")
-    assert world.run() == Ended(
+    assert world.process(guid="g2") == Ended(
         "g2", "done", "the labels are as they should be; our comment is up to date"
     )
     world.advance(20)
-    world.accept(guid="g3")
-    assert world.finish().state == "ignored"
+    assert world.process(guid="g3").state == "ignored"
     assert len(file_requests(world)) == 2
 
 
@@ -200,7 +190,7 @@ def test_last_known_file_applies_while_github_is_down(make_world: MakeWorld) -> 
     assert world.finish().state == "done"
     assert world.github.comments == {}
     assert (
-        load_report(world.store, world.row("g2")).repository_settings
+        world.report("g2").repository_settings
         == ".github/hls.yaml could not be read, so the last known version (15756ef2dd) applies: GET"
         " /repos/Codertocat/Hello-World/contents/.github/hls.yaml: 502 Fault"
     )

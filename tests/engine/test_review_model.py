@@ -13,7 +13,6 @@ from hls_handler.analysis import FindingVerdicts
 from hls_handler.claude.providers import Providers
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.settings.model import Settings
-from hls_handler.settings.sections import Review
 from hls_handler.store.calls import make_receipt
 from tests.claude.fake_models import KEY, FakeModels
 from tests.engine.world import BUG, NOON, World, open_world, settings
@@ -61,8 +60,8 @@ class Pipeline:
 
 def make_settings(claude: Mapping[str, object]) -> Settings:
     # else the issue's labels would change its second question
-    given = settings(claude=claude, features={"auto_labeling": False})
-    return given.model_copy(update={"review": Review(guidance=False)})
+    off = {"auto_labeling": False}
+    return settings(claude=claude, features=off, review={"guidance": False})
 
 
 @pytest.fixture
@@ -80,38 +79,26 @@ def asked(models: FakeModels) -> list[Any]:
     return [body["model"] for _, body in models.asked]
 
 
-def models_of(pipeline: Pipeline, guid: str) -> list[tuple[str, str]]:
-    """Return (prompt, model) of each recorded call."""
-    calls = pipeline.world.store.calls.calls_of(guid)
-    return [(call.prompt_id.partition("@")[0], call.model) for call in calls]
-
-
 def test_upgrade_changes_no_model(pipeline: Pipeline) -> None:
     pipeline.configure()
     pipeline.process()
     assert asked(pipeline.first) == [HAIKU, HAIKU, HAIKU]
 
 
-def test_review_and_its_second_look_are_asked_of_the_review_model(pipeline: Pipeline) -> None:
+def test_review_and_its_second_look_are_asked_of_the_review_model_at_its_price(
+    pipeline: Pipeline,
+) -> None:
     pipeline.configure(review_model=SONNET)
     pipeline.process()
     assert asked(pipeline.first) == [SONNET, SONNET, HAIKU]
-    assert models_of(pipeline, "review") == [
-        ("pull_requests/analyze", SONNET),
-        ("pull_requests/verify", SONNET),
-    ]
-    assert models_of(pipeline, "issue of review") == [("issues/analyze", HAIKU)]
-
-
-def test_cost_of_a_review_is_that_of_the_review_model(pipeline: Pipeline) -> None:
-    pipeline.configure(review_model=SONNET)
-    pipeline.process()
-    review, second, issue = [
-        *pipeline.world.store.calls.calls_of("review"),
-        *pipeline.world.store.calls.calls_of("issue of review"),
-    ]
+    calls = pipeline.world.store.calls
+    of_both = [*calls.calls_of("review"), *calls.calls_of("issue of review")]
     # 1,000 tokens of question and 500 of reply, at 2 and 10 USD a million, and at 0.1 and 0.5
-    assert [call.cost_usd for call in (review, second, issue)] == [0.007, 0.007, 0.00035]
+    assert [(call.prompt_id.partition("@")[0], call.model, call.cost_usd) for call in of_both] == [
+        ("pull_requests/analyze", SONNET, 0.007),
+        ("pull_requests/verify", SONNET, 0.007),
+        ("issues/analyze", HAIKU, 0.00035),
+    ]
 
 
 def test_model_of_a_prompt_is_used_in_place_of_the_review_model(pipeline: Pipeline) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,8 +13,9 @@ import pytest
 from hls_handler.errors import Permanent
 from hls_handler.events import Account, Review
 from hls_handler.github.values import ChangedFile
-from tests.engine.test_prompt_settings import FILES, given
-from tests.engine.world import MakeWorld, World
+from hls_handler.sandbox.world import World as SandboxWorld
+from tests.engine.test_prompt_settings import FILES
+from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, pull_request, pull_request_analysis
 
 ANN, BEN, CAT = Account("ann", 11, "User"), Account("ben", 12, "User"), Account("cat", 13, "User")
@@ -32,7 +34,7 @@ def make(
     authors: Sequence[Account] = (BEN, ANN, APP),
 ) -> World:
     """A repository in which `authors` made the commits of all files, the newest last."""
-    world = make_world(pull_request_analysis(), given=given(pull_requests={"reviewers": mode}))
+    world = make_world(pull_request_analysis(), given=settings(pull_requests={"reviewers": mode}))
     github = world.github
     github.commit({".github/CODEOWNERS": owners}, BASE)
     for person in (ANN, BEN, CAT, DEE):
@@ -40,14 +42,11 @@ def make(
     github.put_pull_request(pull_request(number=3))
     request(world, 3, ANN)
     for number, author in enumerate(authors):
-        add_commit(world, f"{number:040x}", author)
+        by = {"name": author.login, "email": "", "date": "2026-11-20T08:00:00Z"}
+        document = {"message": "", "author": by}
+        commit = {"sha": f"{number:040x}", "commit": document, "author": asdict(author)}
+        github.state.change(partial(SandboxWorld.with_commit, full_name=REPOSITORY, commit=commit))
     return world
-
-
-def add_commit(world: World, sha: str, author: Account) -> None:
-    by = {"name": author.login, "email": "", "date": "2026-11-20T08:00:00Z"}
-    commit = {"sha": sha, "commit": {"message": "", "author": by}, "author": asdict(author)}
-    world.github.state.change(lambda state: state.with_commit(REPOSITORY, commit))
 
 
 def request(world: World, number: int, *people: Account) -> None:
@@ -70,7 +69,7 @@ def push(
     world.open_pull_request(*files, guid=guid, **{"changed_files": 2, "base_sha": BASE, **known})
     finished = world.finish()
     assert finished.state == "done"
-    return finished.reason or ""
+    return finished.reason
 
 
 def test_rule_15_reviewers_are_suggested_as_code_and_none_is_requested(

@@ -4,6 +4,7 @@ again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from hls_handler.analysis import (
     UnusableReply,
     Usage,
 )
+from hls_handler.claude.provider import request_schema
+from hls_handler.deliveries import FIRST_PART, VERIFICATION
 from hls_handler.engine.handler_job import HandlerJob
 from hls_handler.engine.job import Job
 from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
@@ -31,12 +34,11 @@ from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import AskedReview, PullRequestHandler, ask_review
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library
-from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Prompts, Settings
+from hls_handler.reports.delivery_report import format_report
 from hls_handler.settings.sections import Review
 from tests.engine.claude import CLAUDE_DOWN, INVALID
 from tests.engine.libraries import load_cached
-from tests.engine.world import MakeWorld, World, library, settings
+from tests.engine.world import GUID, MakeWorld, World, library, settings
 from tests.handlers.world import (
     RecordedJob,
     event,
@@ -56,11 +58,11 @@ SHA = pull_request().head_sha
 REFUSED = Permanent("Claude gave no usable reply")
 
 
-def facts_of(*paths: str, verify: bool = True) -> PullRequestFacts:
+def facts_of(*paths: str) -> PullRequestFacts:
     """Facts of files that need one call each."""
     files = tuple(file(path, LONG, additions=60, deletions=0) for path in paths)
     reader = open_github(pull_request(changed_files=len(files)), files).reader("octo/hello")
-    limits = PromptLimits(800, is_review=True, review=Review(verify=verify, fail_on="high"))
+    limits = PromptLimits(800, is_review=True, review=Review(fail_on="high"))
     return pull_request_input.gather(Source(event(pull_request()), reader, EMPTY_HISTORY, limits))
 
 
@@ -163,13 +165,14 @@ def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_other
     summary = world.github.check_output(SHA)["summary"]
     assert "- `a.py`: 1 of 2 entries of findings in Claude's reply could be used" in summary
     assert "1 of 2 entries of findings in Claude's reply could be used." in "\n".join(
-        format_report(load_report(world.store, world.row()))
+        format_report(world.report())
     )
 
 
 @pytest.mark.parametrize(
     ("last", "unverified", "shown_as"),
     [
+        (verdicts(), "", ""),
         (REFUSED, str(REFUSED), "Claude gave no usable reply"),
         (
             BudgetExceeded("0.1 USD are left"),
@@ -177,10 +180,10 @@ def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_other
             "the budget for reviews is used up",
         ),
     ],
-    ids=["refused", "budget"],
+    ids=["verified", "refused", "budget"],
 )
-def test_findings_are_kept_if_the_verification_fails(
-    last: Permanent, unverified: str, shown_as: str
+def test_findings_are_kept_with_the_reason_why_they_were_not_verified(
+    last: ReplyFields | Exception, unverified: str, shown_as: str
 ) -> None:
     facts = facts_of("a.py")
     job = CallsJob(event(pull_request()), facts, calls=Calls({0: found("a.py"), 90: last}))
@@ -189,13 +192,9 @@ def test_findings_are_kept_if_the_verification_fails(
     assert (job.unverified, answered.facts.unverified) == (unverified, shown_as)
 
 
-def test_verified_findings_have_no_reason() -> None:
-    facts = facts_of("a.py")
-    job = CallsJob(event(pull_request()), facts, calls=Calls({0: found("a.py"), 90: verdicts()}))
-    answered = ask_review(job, facts)
-    assert (job.unverified, answered.facts.unverified) == ("", "")
+def test_outage_during_the_verification_is_raised() -> None:
     with pytest.raises(DependencyDown):
-        run(facts, Calls({0: found("a.py"), 90: CLAUDE_DOWN}))
+        run(facts_of("a.py"), Calls({0: found("a.py"), 90: CLAUDE_DOWN}))
 
 
 def test_parts_from_the_one_over_the_budget_on_count_as_not_reviewed() -> None:
@@ -203,17 +202,6 @@ def test_parts_from_the_one_over_the_budget_on_count_as_not_reviewed() -> None:
     answered = run(facts_of("a.py", "b.py", "c.py"), calls)
     assert answered.facts.coverage.reviewed == 1
     assert answered.facts.coverage.needed == 3
-
-
-@pytest.mark.parametrize(
-    ("verify", "reply"),
-    [(False, found("a.py")), (True, pull_request_analysis())],
-    ids=["switched off", "no findings"],
-)
-def test_nothing_is_verified(verify: bool, reply: ReplyFields) -> None:
-    calls = Calls({0: reply})
-    run(facts_of("a.py", verify=verify), calls)
-    assert calls.asked == [(ANALYZE, 0)]
 
 
 # Retries
@@ -300,11 +288,7 @@ def test_refused_verification_is_not_repeated(make_world: MakeWorld) -> None:
     assert shown(again) == ["a.py"]
     assert len(world.claude.asked) == 2
     problem = "Claude's reply to pull_requests/verify@"
-    (line,) = [
-        line
-        for line in format_report(load_report(world.store, world.row()))
-        if "not verified" in line
-    ]
+    (line,) = [line for line in format_report(world.report()) if "not verified" in line]
     assert line.startswith(f"  The findings were not verified: {problem}")
 
 
@@ -330,14 +314,27 @@ def test_names_are_looked_up_once_and_shown_to_the_second_look(make_world: MakeW
     assert TOKEN not in task
 
 
+def test_each_question_of_a_review_is_stored_as_sent(make_world: MakeWorld) -> None:
+    world = make_world(found("a.py"), REFUSED_REPLY, found("c.py"), verdicts(1))
+    world.accept("pull_request.opened")
+    job = world.job()
+    ask(job, facts_of("a.py", "b.py", "c.py"))
+    calls = world.store.calls.calls_of(GUID)
+    assert [call.index for call in calls] == [0, FIRST_PART + 1, FIRST_PART + 2, VERIFICATION]
+    for call, sent in zip(calls, world.claude.asked, strict=True):
+        assert call.request_digest is not None
+        stored = world.store.questions.find(GUID, call.request_digest)
+        assert stored is not None
+        assert (stored.system, stored.message) == (sent.system, sent.task)
+        assert json.loads(stored.schema) == request_schema(sent.schema)
+
+
 # The next call does not fit the budget
 
 
-def make_review_world(
-    make_world: MakeWorld, *replies: object, given: Settings | None = None, **review: float
-) -> World:
+def make_review_world(make_world: MakeWorld, *replies: object, **review: float) -> World:
     """A world with an opened pull request; the fake's estimate of each call is 0.05 USD."""
-    given = (given or settings()).model_copy(update={"review": Review.model_validate(review)})
+    given = settings(review=review)
     world = make_world(*(replies or (pull_request_analysis(),)), given=given)
     world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
     return world
@@ -349,28 +346,14 @@ def test_delivery_whose_first_call_does_not_fit_asks_nothing_and_is_no_success(
     world = make_review_world(make_world, max_usd=0.04)
     finished = world.finish()
     assert finished.state == "done"
-    assert (finished.reason or "").startswith(
+    assert finished.reason.startswith(
         "the budget of the review allows no further call: 0.0000 USD spent, 0.0000 USD reserved by"
         " calls in progress, this call needs up to 0.0500 USD, limit 0.0400 USD (settings"
         " (review.max_usd)); raise that limit, then push or comment /review; "
     )
-    assert (finished.reason or "").endswith("neutral: 0 of 1 file reviewed")
+    assert finished.reason.endswith("neutral: 0 of 1 file reviewed")
     assert world.claude.asked == []
-    assert world.health.snapshot().components["claude"].state == "unknown"
-
-
-def test_limit_of_a_pull_request_counts_all_its_events(make_world: MakeWorld) -> None:
-    world = make_review_world(make_world, max_usd_per_pull_request=0.0502)
-    assert world.finish().state == "done"  # its call cost 0.00014 USD
-    for number in range(2):
-        changed = file("a.py", f"@@ -1 +1 @@\n-a\n+{number}")
-        world.github.put_pull_request(pull_request(number=2), changed)
-        world.accept("pull_request.opened", guid=f"later-{number}")
-        assert world.finish().state == "done"
-    assert len(world.claude.asked) == 2
-    reason = world.row("later-1").reason or ""
-    assert "the budget of the pull request allows no further call: 0.0003 USD spent" in reason
-    assert "limit 0.0502 USD (settings (review.max_usd_per_pull_request))" in reason
+    assert world.component("claude").state == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -400,8 +383,8 @@ def test_review_is_posted_if_its_follow_up_prompt_has_no_reply(
     world.prompts = with_follow_up(shared_folder / "follow-up")
     finished = world.finish()
     assert finished.state == "done"
-    assert "the follow-up prompt pull_requests/extra was left out: " in (finished.reason or "")
-    assert why in (finished.reason or "")
+    assert "the follow-up prompt pull_requests/extra was left out: " in finished.reason
+    assert why in finished.reason
     assert world.row().analysis_status == "done"
     assert world.github.checks_of(SHA) == ["success"]
     assert len(world.github.conversation(2).review_comments()) == 1
@@ -420,5 +403,4 @@ def with_follow_up(folder: Path) -> Library:
         "extra.j2": f"---\n{front}\n---\n{extra}",
     }
     write(folder, {f"pull_requests/{name}": content for name, content in files.items()})
-    directory = Prompts.model_validate({"directory": [folder, shipped.PROMPTS]})
-    return load_cached(settings().model_copy(update={"prompts": directory}))
+    return load_cached(settings(prompts={"directory": [folder, shipped.PROMPTS]}))

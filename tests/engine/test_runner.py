@@ -17,7 +17,6 @@ from hls_handler.errors import (
     StepFailed,
     StoreUnavailable,
 )
-from hls_handler.reports.delivery_report import load_report
 from hls_handler.settings.model import Limits
 from tests.engine.claude import CLAUDE_DOWN
 from tests.engine.world import BUG, GUID, NOON, Ended, MakeWorld, World, settings
@@ -52,7 +51,7 @@ def test_dead_delivery_has_the_duration_and_the_failed_step_its_start(
     assert world.run() == Ended(GUID, "dead", reason)
     row = world.row()
     assert (row.took_s is not None, row.failures) == (True, 1)
-    (failed,) = (step for step in load_report(world.store, row).steps if step.status == "failed")
+    (failed,) = (step for step in world.report().steps if step.status == "failed")
     assert (failed.name, failed.detail) == (part, reason)
     assert None not in (failed.started_at, failed.took_s, failed.github_requests)
 
@@ -102,9 +101,9 @@ def test_dependency_is_held_for_the_backoff_and_reported_in_health(
     until = world.store.rate_limiter.held_until(dependency)
     assert until is not None
     assert before <= until - timedelta(seconds=300) <= world.store.now()
-    part = world.health.snapshot().components[dependency]
+    part = world.component(dependency)
     assert (part.state, part.message, part.remedy) == ("degraded", "401", "replace the key")
-    assert world.health.snapshot().components["store"].state == "unknown"
+    assert world.component("store").state == "unknown"
 
 
 def test_unavailable_database_is_unhealthy_and_keeps_the_lease(make_world: MakeWorld) -> None:
@@ -112,7 +111,7 @@ def test_unavailable_database_is_unhealthy_and_keeps_the_lease(make_world: MakeW
     world.accept()
     world.github.raise_once(StoreUnavailable("the database is locked"), "GET /issues/1")
     assert world.run() is None
-    part = world.health.snapshot().components["store"]
+    part = world.component("store")
     assert (part.state, part.message) == ("unhealthy", "the database is locked")
     assert (world.row().state, world.row().failures) == ("running", 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,6 @@ from sqlalchemy import Engine, event
 from hls_handler.events import Account
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Attempt, Run
-from hls_handler.settings.sections import Repository, Review
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.conversation import job
 from tests.handlers.events import LOG, workflow_analysis
@@ -24,7 +23,6 @@ from tests.handlers.world import file, finding, pull_request, pull_request_analy
 class Counted:
     statements: int = 0
     transactions: int = 0
-    texts: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -33,7 +31,6 @@ def counting() -> Iterator[Counted]:
 
     def count_statement(*arguments: Any) -> None:
         counted.statements += not arguments[2].startswith(("BEGIN", "PRAGMA"))
-        counted.texts.append(arguments[2])
 
     def count_transaction(_connection: object) -> None:
         counted.transactions += 1
@@ -89,14 +86,9 @@ def test_delivery_needs_few_statements_and_transactions(
 
     Both ask another question, so that the cache of replies has no answer.
     """
-    given = settings()
-    watched = Repository(
-        name="Codertocat/Hello-World", events=("issues", "pull_request", "workflow_run")
-    )
-    review = Review(verify=False, max_inline=0)
-    world = make_world(
-        given=given.model_copy(update={"repositories": (watched,), "review": review})
-    )
+    watched = {"events": ["issues", "pull_request", "workflow_run"]}
+    review = {"verify": False, "max_inline": 0}
+    world = make_world(given=settings(repository=watched, review=review))
     accept(world, "first", 1)
     assert world.finish().state == "done"
     accept(world, "second", 2)
@@ -107,13 +99,3 @@ def test_delivery_needs_few_statements_and_transactions(
         True,
         True,
     ), counted
-
-
-def test_delivery_without_a_batch_reads_no_batch(make_world: MakeWorld) -> None:
-    """The limits above are those from before there were batches."""
-    world = make_world()
-    accept_issue(world, "first", 1)
-    with counting() as counted:
-        assert world.finish().state == "done"
-    assert counted.texts
-    assert [text for text in counted.texts if "FROM batches" in text] == []

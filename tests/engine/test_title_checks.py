@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from hls_handler.settings.model import Settings
-from hls_handler.settings.sections import PullRequests
 from tests.engine.claude import CLAUDE_DOWN
 from tests.engine.test_unreviewed_checks import (
     BOT,
@@ -30,7 +29,7 @@ RENAMED: dict[str, Any] = {"changes": {"title": {"from": "x"}}}
 
 
 def checking(**given: Any) -> Settings:
-    return make_settings(**given).model_copy(update={"pull_requests": PullRequests(title="check")})
+    return make_settings(title="check", **given)
 
 
 def title_checks(world: World, commit: str = SHA) -> list[str]:
@@ -41,12 +40,12 @@ def test_corrected_title_turns_the_check_green_without_a_call(make_world: MakeWo
     world = make_world(REPLY, given=checking(events=("pull_request.opened",)))
     pushed = Pushed(world, title=BAD)
     pushed.send("opened")
-    assert (world.finish().reason or "").endswith("; set HLS title to failure")
+    assert world.finish().reason.endswith("; set HLS title to failure")
     pushed.title = GOOD
     assert pushed.send("edited", **RENAMED) == "queued"
     finished = world.finish()
     assert (finished.state, len(world.claude.asked)) == ("ignored", 1)
-    assert (finished.reason or "").endswith("; set HLS title to success")
+    assert finished.reason.endswith("; set HLS title to success")
     assert title_checks(world) == ["failure", "success"]
     assert world.github.checks_of(SHA) == ["success"]  # of the review
 
@@ -126,7 +125,7 @@ def test_rejected_check_does_not_stop_the_review(make_world: MakeWorld) -> None:
     world.github.fail(403, "POST /check-runs")
     finished = world.finish()
     assert (finished.state, title_checks(world)) == ("done", [])
-    assert (finished.reason or "").endswith(
+    assert finished.reason.endswith(
         "; HLS title was not set: POST /repos/Codertocat/Hello-World/check-runs: 403 Fault: the"
         " token or its account lacks a permission"
     )
@@ -149,7 +148,7 @@ def test_repository_leaves_it_out_or_sets_other_types(make_world: MakeWorld) -> 
 def test_commit_of_a_merge_queue_has_the_check(make_world: MakeWorld) -> None:
     world = make_world(given=checking(check=False))
     assert request_checks(world) == "queued"
-    assert (world.finish().reason or "").endswith("; set HLS title to success")
+    assert world.finish().reason.endswith("; set HLS title to success")
     assert (title_checks(world, QUEUE), world.github.calls) == (
         ["success"],
         ["POST /check-runs"],

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from hls_handler.events import Account, Label
 from hls_handler.github.values import ChangedFile
-from hls_handler.settings.model import Features, Limits, Settings
-from hls_handler.settings.sections import Repository, Review
+from hls_handler.sandbox.world import World as SandboxWorld
+from hls_handler.settings.model import Settings
 from tests.engine.claude import CLAUDE_DOWN
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
@@ -33,21 +34,16 @@ def make_settings(
     features: Mapping[str, Any] | None = None,
     entry: Mapping[str, Any] | None = None,
     runs: int = 20,
+    title: object = False,
     **review: Any,
 ) -> Settings:
     """Settings of one repository whose pull requests HLS reviews."""
-    given = {"repository_settings": False, **(features or {})}
-    return settings().model_copy(
-        update={
-            "repositories": (
-                Repository.model_validate({"name": NAME, "events": events, **(entry or {})}),
-            ),
-            "features": Features.model_validate(given),
-            "limits": Limits.model_validate(
-                {"retry_backoff_s": 10, "settle_s": 0, "thread_runs_per_hour": runs}
-            ),
-            "review": Review(**review),
-        }
+    return settings(
+        repository={"events": events, **(entry or {})},
+        features=features or {},
+        limits={"settle_s": 0, "thread_runs_per_hour": runs},
+        review=review,
+        pull_requests={"title": title},
     )
 
 
@@ -168,7 +164,7 @@ def test_ignored_head_gets_a_check_at_once_that_says_why(
     finished = world.finish()
     assert (finished.state, pushed.check, world.claude.asked) == ("ignored", check, [])
     assert world.github.check_output(SHA)["title"] == title
-    assert (finished.reason or "").endswith(f"; set the check to {check}: {title}")
+    assert finished.reason.endswith(f"; set the check to {check}: {title}")
 
 
 @pytest.mark.parametrize(
@@ -331,18 +327,14 @@ def test_finding_stays_while_its_code_is_added_in_a_file_that_added_no_text_befo
 QUEUE = "c" * 40
 
 
-def put_commit(world: World, sha: str, message: str) -> None:
-    commit = {"sha": sha, "commit": {"message": message}, "author": PERSON}
-    world.github.state.change(lambda before: before.with_commit(NAME, commit))
-
-
 def request_checks(
     world: World, *messages: str, number: int = 2, action: str = "checks_requested"
 ) -> str:
     """Let GitHub request the checks on a commit of the queue; return how the event was accepted."""
     shas = ["b" * 40, *(f"{at:040x}" for at in range(1, len(messages))), QUEUE]
     for sha, message in zip(shas, ("Base", *(messages or ("Fix (#2)",))), strict=True):
-        put_commit(world, sha, message)
+        commit = {"sha": sha, "commit": {"message": message}, "author": PERSON}
+        world.github.state.change(partial(SandboxWorld.with_commit, full_name=NAME, commit=commit))
     payload = {
         "action": action,
         "merge_group": {

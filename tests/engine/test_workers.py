@@ -285,7 +285,7 @@ def test_failing_claim_does_not_end_the_worker(
     def fail_once() -> None:
         if failing:
             raise failing.pop()
-        states_seen.append(world.health.snapshot().components["store"].state)
+        states_seen.append(world.component("store").state)
 
     with run_workers(
         world, QueueWithHooks(world.store, before_claim=fail_once), poll_s=0.01
@@ -294,7 +294,7 @@ def test_failing_claim_does_not_end_the_worker(
     assert states_seen[0] == health
     # a claim writes too little to prove that the database is healthy
     after = "unhealthy" if health == "unhealthy" else "healthy"
-    assert world.health.snapshot().components["store"].state == after
+    assert world.component("store").state == after
 
 
 def test_lease_is_not_renewed_after_its_delivery_ended(make_world: MakeWorld) -> None:

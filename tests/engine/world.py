@@ -20,7 +20,7 @@ from hls_handler.db.values import from_ms
 from hls_handler.deliveries import Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.engine.checks import CheckEnder
-from hls_handler.engine.health import Health
+from hls_handler.engine.health import Component, ComponentHealth, Health
 from hls_handler.engine.job import Job
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.pipeline import run_delivery
@@ -30,14 +30,13 @@ from hls_handler.handlers.registry import HANDLERS
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.leases import HeldLeases
+from hls_handler.reports.delivery_report import DeliveryReport, load_report
 from hls_handler.retrieval.vectors import Vectors
 from hls_handler.routing import Router, Rule, from_envelope, from_event, parse_envelope
 from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Features, Github, Limits, Settings
-from hls_handler.settings.providers import Claude, Retrieval
-from hls_handler.settings.sections import Repository
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
@@ -62,7 +61,7 @@ class Ended(NamedTuple):
 
     guid: str
     state: str
-    reason: str | None
+    reason: str
 
 
 BUG = IssueAnalysis(
@@ -82,36 +81,37 @@ BUG = IssueAnalysis(
 QUESTION = BUG.model_copy(update={"kind": "question"})
 
 
-def settings(
-    *,
-    limits: Mapping[str, object] | None = None,
-    features: Mapping[str, object] | None = None,
-    github: Mapping[str, object] | None = None,
-    claude: Mapping[str, object] | None = None,
-    retrieval: bool = False,
-) -> Settings:
-    """Settings of one repository, without repository settings unless `features` switches them
-    on.
-    """
-    github_defaults = {
+REPOSITORY = {
+    "name": "Codertocat/Hello-World",
+    "events": ["issues", "pull_request", "pull_request_review"],
+}
+SECTIONS: Mapping[str, Mapping[str, object]] = {
+    "github": {
         "token": "t" * 40,
         "webhook_secret": "s" * 40,
         "min_seconds_between_writes": 0.0,
+    },
+    "claude": {"api_key": "k" * 40, "requests_per_second": 1000.0},
+    "limits": {"retry_backoff_s": 10},
+    "features": {"repository_settings": False},
+}
+
+
+def settings(
+    *,
+    repository: Mapping[str, object] | None = None,
+    retrieval: bool = False,
+    **sections: Mapping[str, object],
+) -> Settings:
+    """Settings of one repository, without repository settings unless `features` switches them on;
+    other keys are as given: `review={"verify": False}`.
+    """
+    given = {"retrieval": {"enabled": retrieval}, **sections}
+    known = {
+        name: {**SECTIONS.get(name, {}), **given.get(name, {})} for name in {**SECTIONS, **given}
     }
-    return Settings(
-        github=Github.model_validate(github_defaults | {**(github or {})}),
-        claude=Claude.model_validate(
-            {"api_key": "k" * 40, "requests_per_second": 1000.0, **(claude or {})}
-        ),
-        repositories=(
-            Repository(
-                name="Codertocat/Hello-World",
-                events=("issues", "pull_request", "pull_request_review"),
-            ),
-        ),
-        limits=Limits.model_validate({"retry_backoff_s": 10, **(limits or {})}),
-        features=Features.model_validate({"repository_settings": False, **(features or {})}),
-        retrieval=Retrieval(enabled=retrieval),
+    return Settings.model_validate(
+        {**known, "repositories": [{**REPOSITORY, **(repository or {})}]}
     )
 
 
@@ -245,6 +245,11 @@ class World:
         assert finished is not None, "the delivery is not finished"
         return finished
 
+    def process(self, name: str = "issues.opened", **known: Any) -> Ended:
+        """Accept a delivery, and run one attempt, which must finish it."""
+        self.accept(name, **known)
+        return self.finish()
+
     def job(self) -> Job:
         """Claim the next delivery that is due; returns the job that the pipeline would run."""
         lease, context = self.claim(), self.tools()
@@ -286,6 +291,12 @@ class World:
         found = self.store.deliveries.find(guid)
         assert found is not None
         return found
+
+    def report(self, guid: str = GUID) -> DeliveryReport:
+        return load_report(self.store, self.row(guid))
+
+    def component(self, name: Component) -> ComponentHealth:
+        return self.health.snapshot().components[name]
 
     def tools(self) -> WorkerContext:
         return WorkerContext(
