@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
 
@@ -46,6 +47,7 @@ Root = TypeVar("Root", "Github", "Repository")
 T = TypeVar("T")
 
 PAGE_SIZE = 100  # items per page, GitHub's maximum
+NO_QUERY: Mapping[str, str] = MappingProxyType({})
 LINK = re.compile(r'<([^>]*)>;\s*rel="(\w+)"')
 
 
@@ -115,19 +117,6 @@ def rest(
         return validate(shape, data)
 
     return send
-
-
-def listing(
-    path: str, *, list_item: str = "items"
-) -> Callable[[Github | Repository], PaginatedList[Any]]:
-    """Return the function that lists objects for which PyGithub has no method."""
-
-    def list_elements(root: Github | Repository) -> PaginatedList[Any]:
-        from hls_handler.github import connection
-
-        return connection.list_elements(root.requester, path, list_item)
-
-    return list_elements
 
 
 def _do_nothing() -> None: ...
@@ -312,6 +301,18 @@ class Api(Generic[Root]):
             page = self.page(request, shape, number, per_page=per_page)
             yield from page.value
             if "next" not in page.links:
+                return
+
+    def pages(
+        self, path: str, shape: type[T], *, max_pages: int, query: Mapping[str, str] = NO_QUERY
+    ) -> Iterator[T]:
+        """Yield the pages of a list for which PyGithub has no method, one request for each."""
+        following: Mapping[str, str] | None = {"per_page": str(PAGE_SIZE), **query}
+        for _ in range(max_pages):
+            response = self.send(rest("GET", path, shape, query=following))
+            yield response.value
+            following = response.links.get("next")
+            if following is None:
                 return
 
     def write(self, request: Callable[[Root], T], *, expected: Sequence[int] = ()) -> T:

@@ -26,8 +26,6 @@ from urllib.parse import urlsplit
 import github
 import urllib3
 from github.Auth import Auth
-from github.GithubObject import NonCompletableGithubObject
-from github.PaginatedList import PaginatedList
 from github.Requester import HTTPSRequestsConnectionClass, Requester
 from pydantic import ValidationError
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -196,18 +194,6 @@ def _find_member(exc: BaseException) -> str:
     """Return the attribute or method of PyGithub that raised, such as "html_url"."""
     frames = traceback.extract_tb(exc.__traceback__)
     return next((frame.name for frame in frames if PYGITHUB in frame.filename), "it")
-
-
-class _Element(NonCompletableGithubObject):
-    """An object for which PyGithub has no class, or needs none."""
-
-    def _initAttributes(self) -> None: ...  # noqa: N802 (the names are PyGithub's)
-
-    def _useAttributes(self, attributes: Any) -> None: ...  # noqa: N802
-
-
-def list_elements(requester: Requester, path: str, list_item: str) -> PaginatedList[_Element]:
-    return PaginatedList(_Element, requester, path, None, list_item=list_item)
 
 
 class _CallAuth(Auth):

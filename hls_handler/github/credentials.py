@@ -21,7 +21,6 @@ from hls_handler.github.api import (
     GithubApi,
     RateLimit,
     ignore,
-    listing,
     rest,
 )
 from hls_handler.github.errors import Refused
@@ -181,8 +180,10 @@ class App:
     def fetch_installations(self) -> tuple[Installation, ...]:
         """Return the installations, at most 1,000."""
         with closing(self.connect()) as api:
-            request = listing("/app/installations")
-            return tuple(api.items(request, Installation, max_pages=MAX_INSTALLATION_PAGES))
+            pages = api.pages(
+                "/app/installations", tuple[Installation, ...], max_pages=MAX_INSTALLATION_PAGES
+            )
+            return tuple(installation for page in pages for installation in page)
 
     def find_installation(self, repository: str) -> Installation:
         """Return the installation on "owner/repo". Raises `AppNotInstalled` if there is none, or it

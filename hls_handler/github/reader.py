@@ -4,7 +4,7 @@ is one request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import quote
@@ -16,7 +16,6 @@ from hls_handler.git.mirror import Mirrors
 from hls_handler.github.api import (
     RepositoryApi,
     Response,
-    listing,
     rest,
 )
 from hls_handler.github.errors import Refused
@@ -60,6 +59,10 @@ class WireCommit(BaseModel):
 
     # null or {} without an account
     author: Annotated[Account | None, BeforeValidator(lambda author: author or None)]
+
+
+class _Jobs(BaseModel):
+    jobs: tuple[WorkflowJob, ...]
 
 
 MAX_FILE_PAGES = 60  # GitHub lists at most 3,000 files of a pull request
@@ -107,14 +110,9 @@ class GithubReader:
         GitHub does not number the pages of long lists, so each response names the next one.
         """
         path = f"/repos/{self._api.repository}/issues"
-        query: Mapping[str, str] = {"state": "open", "per_page": "100"}
-        for _ in range(MAX_ISSUE_PAGES):
-            response = self._api.send(rest("GET", path, list[dict[str, Any]], query=query))
-            yield response.value
-            following = response.links.get("next")
-            if following is None:
-                return
-            query = following
+        return self._api.pages(
+            path, list[dict[str, Any]], max_pages=MAX_ISSUE_PAGES, query={"state": "open"}
+        )
 
     def closed_issues(self, most: int) -> Iterator[IssueHistory]:
         """Yield the closed issues that were opened last, newest first; one request for each 25."""
@@ -269,8 +267,8 @@ class GithubReader:
         """All jobs of one attempt of a run, in GitHub's order; at most 1,000."""
         # PyGithub lists those of the last attempt
         path = f"/repos/{self._api.repository}/actions/runs/{run_id}/attempts/{attempt}/jobs"
-        request = listing(path, list_item="jobs")
-        return tuple(self._api.items(request, WorkflowJob, max_pages=MAX_JOB_PAGES))
+        pages = self._api.pages(path, _Jobs, max_pages=MAX_JOB_PAGES)
+        return tuple(job for page in pages for job in page.jobs)
 
     def annotations(self, check_run: int) -> tuple[CheckAnnotation, ...]:
         """The first 100 annotations of a check run. One request."""

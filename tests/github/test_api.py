@@ -19,7 +19,7 @@ from hls_handler.errors import (
     Permanent,
     Retryable,
 )
-from hls_handler.github.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, listing, rest
+from hls_handler.github.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, rest
 from hls_handler.github.hooks import GithubHooks
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON, TOKEN, github_settings
@@ -169,7 +169,8 @@ def test_a_list_is_read_to_its_end(
     server.says = [
         Say(body=[7] * size, headers=one) for size, one in zip(pages, headers, strict=True)
     ]
-    assert len(list(api.items(listing(FILES), int, max_pages=9))) == sum(pages)
+    files = [file for page in api.pages(FILES, list[int], max_pages=9) for file in page]
+    assert len(files) == sum(pages)
     assert [seen.query.get("page", "1") for seen in server.seen] == [
         str(n + 1) for n in range(len(pages))
     ]
