@@ -300,20 +300,10 @@ def _find_obstacles(repository: Repository, name: str, *, is_app: bool) -> list[
         )
     scopes = repository.raw_headers.get("x-oauth-scopes")  # only classic tokens have scopes
     if scopes is not None:
-        missing += _find_missing_scope(str(scopes), is_private=repository.private)
+        sufficient = {"repo"} if repository.private else {"repo", "public_repo"}
+        if sufficient.isdisjoint(split_scopes(str(scopes))):
+            missing.append(f"the token lacks the scope {min(sufficient)}")
     return missing
-
-
-def _find_missing_scope(scopes: str, *, is_private: bool) -> list[str]:
-    """Return a sentence if a token with these scopes may not write to the repository."""
-    granted = split_scopes(scopes)
-    if "repo" in granted:
-        return []
-    if is_private:
-        return ["the token lacks the scope repo"]
-    if "public_repo" in granted:
-        return []
-    return ["the token lacks the scope public_repo"]
 
 
 ANONYMOUS_ACCOUNT = Account("hls[bot]", 0, "Bot")

@@ -11,7 +11,7 @@ from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.events import Text, UtcTime
 from hls_handler.github.api import RepositoryApi
-from hls_handler.github.review_threads import WireActor, to_account
+from hls_handler.github.review_threads import Actor
 from hls_handler.github.values import IssueHistory, LabelChange, Revision
 
 ISSUES_PER_PAGE = 25  # GitHub ends a query after 10 s
@@ -98,7 +98,7 @@ class _Change(BaseModel):
     kind: str = Field(alias="__typename")
     previous_title: str | None = Field(None, alias="previousTitle")
     at: UtcTime | None = Field(None, alias="createdAt")
-    actor: WireActor | None = None
+    actor: Actor
     label: str | None = Field(None, validation_alias=AliasPath("label", "name"))
 
 
@@ -110,7 +110,7 @@ class _Issue(BaseModel):
     closed_at: UtcTime = Field(alias="closedAt")
     last_edited_at: datetime | None = Field(alias="lastEditedAt")
     includes_created_edit: bool = Field(alias="includesCreatedEdit")
-    author: WireActor | None
+    author: Actor
     labels: tuple[_Label, ...] = Field((), validation_alias=AliasPath("labels", "nodes"))
     newest: tuple[_Revision, ...] = Field((), validation_alias=AliasPath("newest", "nodes"))
     oldest: tuple[_Revision, ...] = Field((), validation_alias=AliasPath("oldest", "nodes"))
@@ -126,7 +126,7 @@ class _Issue(BaseModel):
         revisions = [change.value() for change in (*self.oldest, *self.newest)]
         return IssueHistory(
             number=self.number,
-            author=to_account(self.author),
+            author=self.author,
             created_at=self.created_at,
             closed_at=self.closed_at,
             title=self.title,
@@ -153,7 +153,7 @@ def _list_label_changes(changes: tuple[_Change, ...]) -> Iterator[LabelChange]:
     for change in changes:
         if change.label is not None and change.at is not None:
             is_added = change.kind == "LabeledEvent"
-            yield LabelChange(change.at, to_account(change.actor), change.label, is_added)
+            yield LabelChange(change.at, change.actor, change.label, is_added)
 
 
 def read_histories(api: RepositoryApi, query: str, *, most: int) -> Iterator[IssueHistory]:

@@ -9,7 +9,6 @@ from typing import Annotated
 from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.events import null_to
-from hls_handler.github.api import RepositoryApi
 from hls_handler.github.checks import CHECK_NAME
 from hls_handler.github.values import MergeState
 
@@ -98,7 +97,3 @@ class WireMergeState(BaseModel):
             is_behind=self.status == "BEHIND",
             is_blocked=self.status == "BLOCKED" and not is_explained,
         )
-
-
-def read_merge_state(api: RepositoryApi, number: int) -> MergeState:
-    return api.query(MERGE_STATE_QUERY, {"number": number}, WireMergeState).value()

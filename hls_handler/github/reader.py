@@ -25,7 +25,7 @@ from hls_handler.github.history import (
     read_histories,
 )
 from hls_handler.github.job_log import LogLimits, read_log
-from hls_handler.github.merge_state import read_merge_state
+from hls_handler.github.merge_state import MERGE_STATE_QUERY, WireMergeState
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.review_context import read_review_context
 from hls_handler.github.review_threads import read_review_threads
@@ -212,7 +212,7 @@ class GithubReader:
 
     def merge_state(self, number: int) -> MergeState:
         """Return what prevents the merge of a pull request, without `open_threads`. One request."""
-        return read_merge_state(self._api, number)
+        return self._api.query(MERGE_STATE_QUERY, {"number": number}, WireMergeState).value()
 
     def review_context(
         self, number: int, base_ref: str, *, guidance: Sequence[str]

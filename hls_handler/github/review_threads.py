@@ -5,11 +5,11 @@ resolved.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasPath, BaseModel, Field
+from pydantic import AliasPath, BaseModel, BeforeValidator, Field
 
-from hls_handler.events import GHOST, Account, Text, null_to
+from hls_handler.events import GHOST, Account, Author, Text, null_to
 from hls_handler.github.api import RepositoryApi
 from hls_handler.github.comments import is_by
 from hls_handler.github.reviews import find_marker
@@ -54,25 +54,21 @@ query($owner: String!, $name: String!, $number: Int!, $after: String) {
 _THREADS = ("repository", "pullRequest", "reviewThreads")
 
 
-class WireActor(BaseModel):
-    kind: str = Field(alias="__typename")
-    login: str
-    id: int | None = Field(None, alias="databaseId")
+def _to_account(actor: Any) -> Any:
+    """Return the JSON of the account. GraphQL shows the account "my-hls[bot]" of an App as the bot
+    "my-hls", a login that a person may have, too.
+    """
+    if not isinstance(actor, dict):
+        return actor
+    account = {"login": actor.get("login"), "id": actor.get("databaseId") or 0}
+    if actor.get("__typename") != "Bot":
+        return account
+    login = str(account["login"]).removesuffix("[bot]")
+    return {**account, "login": f"{login}[bot]", "type": "Bot"}
 
-    def account(self) -> Account:
-        # GraphQL shows the account "my-hls[bot]" of an App as the bot "my-hls", a login that a
-        # person may have, too.
-        if self.kind == "Bot":
-            login = f"{self.login.removesuffix('[bot]')}[bot]"
-            return Account(login, self.id or 0, "Bot")
-        return Account(self.login, self.id or 0, "User")
 
-
-def to_account(actor: WireActor | None) -> Account:
-    """Return the account; "ghost" if it was deleted, which GitHub shows as null."""
-    if actor is None:
-        return GHOST
-    return actor.account()
+Actor = Annotated[Author, BeforeValidator(_to_account)]
+"""An account; "ghost" if it was deleted, which GitHub shows as null."""
 
 
 class _Reaction(BaseModel):
@@ -81,12 +77,8 @@ class _Reaction(BaseModel):
 
 
 class _Comment(BaseModel):
-    author: WireActor | None
+    author: Actor
     body: Text
-
-    @property
-    def account(self) -> Account:
-        return to_account(self.author)
 
 
 class _Thread(BaseModel):
@@ -148,7 +140,7 @@ def _to_own_thread(thread: _Thread, bot: Account) -> ReviewThread | None:
         own_key = _own_key(comment, bot, "reply")
         if own_key is not None:
             own_replies.append(own_key)
-        elif not (bot.is_bot and is_by(comment.account, bot)):
+        elif not (bot.is_bot and is_by(comment.author, bot)):
             replies.append(_to_reply(comment))
     return ReviewThread(
         comment_id=thread.first_id,
@@ -163,16 +155,16 @@ def _to_own_thread(thread: _Thread, bot: Account) -> ReviewThread | None:
 
 
 def _to_reply(comment: _Comment) -> ThreadReply:
-    author = ""
-    if comment.author is not None:
-        author = comment.account.login
+    author = comment.author.login
+    if comment.author == GHOST:
+        author = ""
     return ThreadReply(author, comment.body[:MAX_REPLY_CHARS])
 
 
 def _own_key(comment: _Comment, bot: Account, kind: Literal["finding", "reply"]) -> str | None:
     # Other people can write a marker, and the account can write other comments (SECURITY.md rule
     # 16).
-    if not is_by(comment.account, bot):
+    if not is_by(comment.author, bot):
         return None
     return find_marker(comment.body, kind)
 

@@ -179,7 +179,7 @@ def test_rule_12_graphql_is_only_used_to_read() -> None:
     ]
     assert sorted(queries) == [
         ("github/history.py", "query"),
-        ("github/merge_state.py", "MERGE_STATE_QUERY"),
+        ("github/reader.py", "MERGE_STATE_QUERY"),
         ("github/review_context.py", "blobs_query(len(ids), len(contents))"),
         ("github/review_context.py", "head_files_query(len(names))"),
         ("github/review_context.py", "review_context_query(len(files))"),
