@@ -6,7 +6,7 @@ Several clients share the credentials of their process: a GitHub App, or the tok
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -31,10 +31,9 @@ from hls_handler.github.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.github.identity import Identity, describe_app, describe_tokens, split_scopes
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
-from hls_handler.github.review_context import ATTRIBUTES_PATH, MAX_TEXT_CHARS
 from hls_handler.github.source import CommitFiles
 from hls_handler.github.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
-from hls_handler.github.values import GUIDANCE_PATHS, GuidanceFile, ReviewContext
+from hls_handler.github.values import NO_CONTEXT, ReviewContext
 from hls_handler.github.writer import GithubWriter
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.values import web_url
@@ -411,28 +410,12 @@ class ReadOnlyGithub(Github):
 
 
 class _AnonymousReader(GithubReader):
-    """Reads what GitHub shows without a token. GraphQL needs one, so files of the base branch are
-    read one by one.
+    """Reads what GitHub shows without a token. GraphQL needs one, so nothing that only GraphQL
+    shows.
     """
 
-    def review_context(
-        self, number: int, base_ref: str, *, guidance: Sequence[str]
-    ) -> ReviewContext:
-        del number  # the issues that a pull request closes are known to GraphQL only
-        # one request for each file, so those of folders are left out
-        paths = [ATTRIBUTES_PATH, *(path for path in guidance if path in GUIDANCE_PATHS)]
-        contents = {path: self.find_file(path, ref=base_ref) for path in paths}
-        texts = {
-            path: file.content.decode("utf-8", "replace")[:MAX_TEXT_CHARS]
-            for path, file in contents.items()
-            if file is not None and file.content is not None
-        }
-        return ReviewContext(
-            attributes=texts.pop(ATTRIBUTES_PATH, ""),
-            guidance=tuple(
-                GuidanceFile(path, text) for path, text in texts.items() if text.strip()
-            ),
-        )
+    def review_context(self, *_arguments: object, **_options: object) -> ReviewContext:
+        return NO_CONTEXT
 
     def files_at(self, sha: str) -> CommitFiles:
         return CommitFiles(None, None, sha)
