@@ -85,7 +85,9 @@ class BotComments:
         self._bot = bot
         self._history = history
 
-    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool) -> Outcome:
+    def ensure_comment(
+        self, number: int, action: EnsureComment, *, may_exist: bool = True
+    ) -> Outcome:
         """Write the comment if needed, store its id and digest in the history, and return the
         outcome.
 

@@ -73,7 +73,9 @@ class BotReviews:
         self._api = api
         self._bot = bot
 
-    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool) -> Outcome:
+    def ensure_review(
+        self, number: int, action: EnsureReview, *, is_retry: bool = False
+    ) -> Outcome:
         """Post the comments of the action as one review, and return the outcome with the ids of
         all.
 
@@ -189,7 +191,7 @@ class BotReviews:
         )
         return (comment for comment in comments if is_by(comment.user, self._bot))
 
-    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool) -> Outcome:
+    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
         """Reply in the review thread.
 
         `is_retry` means that the bot's reply with this key may exist already; then it is not

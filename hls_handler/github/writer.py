@@ -12,11 +12,8 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from hls_handler.actions import (
-    EnsureComment,
     EnsureIssueType,
     EnsureLabels,
-    EnsureReply,
-    EnsureReview,
     Outcome,
     Reaction,
     RequestReviewers,
@@ -76,21 +73,10 @@ class GithubWriter:
         self._history = history
         self._labels = labels
         self._base = f"/repos/{api.repository}"
-        self._comments = BotComments(self._api, bot=bot, history=history)
-        self._reviews = BotReviews(self._api, bot=bot)
-
-    def ensure_comment(
-        self, number: int, action: EnsureComment, *, may_exist: bool = True
-    ) -> Outcome:
-        return self._comments.ensure_comment(number, action, may_exist=may_exist)
-
-    def ensure_review(
-        self, number: int, action: EnsureReview, *, is_retry: bool = False
-    ) -> Outcome:
-        return self._reviews.ensure_review(number, action, is_retry=is_retry)
-
-    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
-        return self._reviews.ensure_reply(number, action, is_retry=is_retry)
+        self.ensure_comment = BotComments(api, bot=bot, history=history).ensure_comment
+        reviews = BotReviews(api, bot=bot)
+        self.ensure_review = reviews.ensure_review
+        self.ensure_reply = reviews.ensure_reply
 
     def ensure_reaction(
         self, comment_id: int, content: Reaction, *, is_review_comment: bool = False
