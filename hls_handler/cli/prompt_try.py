@@ -79,7 +79,7 @@ FORCE_HINT = "; use --prompt NAME to try it anyway"
 SANDBOX_ALTERNATIVE = "use --claude sandbox, whose answers are canned"
 READ_ANONYMOUSLY = (
     "no token is set, so GitHub is read without one: public repositories only, 60 requests an hour,"
-    " and for a review neither linked issues nor code around the hunks"
+    " and for a review neither linked issues nor files besides the patches"
 )
 
 MARGIN = "│ "

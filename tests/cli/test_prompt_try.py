@@ -250,7 +250,7 @@ def test_a_failure_is_printed_with_its_remedy(try_: Hls, sandbox: Sandbox) -> No
 
 NO_TOKEN = (
     "no token is set, so GitHub is read without one: public repositories only, 60 requests an hour,"
-    " and for a review neither linked issues nor code around the hunks"
+    " and for a review neither linked issues nor files besides the patches"
 )
 
 
