@@ -114,9 +114,6 @@ class Hooks:
         """Return the hooks of "owner/repo" or of an organisation."""
         return [hook for hook in list(self._hooks.values()) if hook.owner.lower() == owner.lower()]
 
-    def find(self, owner: str, hook_id: int) -> Hook | None:
-        return next((hook for hook in self.of(owner) if hook.id == hook_id), None)
-
     def change(self, hook: Hook) -> Hook:
         """Replace the hook with the same id."""
         with self._lock:

@@ -66,43 +66,12 @@ def releases(call: Call) -> Answer:
     return Answer([shapes.release(one) for one in call.state.releases(home.full_name)], listed=True)
 
 
-def commits(call: Call) -> Answer:
-    """List all commits, newest first. The stand-in does not know which files a commit changed."""
-    world = call.state.world
-    home = repository_of(call)
-    newest_first = world.history.get(home.full_name.lower(), ())[::-1]
-    return Answer(shapes.comparison(newest_first, world.accounts)["commits"], listed=True)
-
-
 def compare(call: Call) -> Answer:
     """Return the commits of head that are not in base. Every history in the stand-in is linear."""
     home = repository_of(call)
     base, _, head = call.path["basehead"].partition("...")
     between = existing(call.state.world.commits_between(home.full_name, base, head))
     return Answer(shapes.comparison(between, call.state.world.accounts))
-
-
-def branch_ref(call: Call) -> Answer:
-    home = repository_of(call)
-    branch = call.path["branch"]
-    commit = existing(call.state.world.refs.get(f"{home.full_name.lower()}@{branch}"))
-    return Answer({"ref": f"refs/heads/{branch}", "object": {"type": "commit", "sha": commit}})
-
-
-def contents(call: Call) -> Answer:
-    """Return a file of a branch, or a list of the files below a folder."""
-    home = repository_of(call)
-    branch = call.query.get("ref") or home.default_branch
-    path = call.path["path"]
-    world = call.state.world
-    text = world.file_at(home.full_name, branch, path)
-    if text is not None:
-        return Answer(shapes.content(path, text))
-    folder = f"{home.full_name.lower()}@{branch}:{path}/"
-    inside = [{"type": "file", "path": key} for key in world.files if key.startswith(folder)]
-    if not inside:
-        raise GitHubError(404, "Not Found")
-    return Answer(inside)
 
 
 # --- checks: https://docs.github.com/en/rest/checks/runs
@@ -253,10 +222,7 @@ ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
         attempt_jobs,
     ),
     ("GET", f"{REPOSITORY}/actions/jobs/{{job:int}}/logs", job_logs),
-    ("GET", f"{REPOSITORY}/git/ref/heads/{{branch:path}}", branch_ref),
-    ("GET", f"{REPOSITORY}/contents/{{path:path}}", contents),
     ("GET", f"{REPOSITORY}/releases", releases),
-    ("GET", f"{REPOSITORY}/commits", commits),
     ("GET", f"{REPOSITORY}/compare/{{basehead:path}}", compare),
     ("POST", f"{REPOSITORY}/check-runs", create_check_run),
     ("GET", f"{REPOSITORY}/check-runs/{{run:int}}", check_run),

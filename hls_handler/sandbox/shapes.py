@@ -6,11 +6,9 @@ URLs are those of api.github.com and github.com until `localised` replaces them.
 
 from __future__ import annotations
 
-from base64 import encodebytes
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha1
 from typing import Any
 
 from hls_handler.sandbox.objects import (
@@ -32,7 +30,6 @@ from hls_handler.sandbox.objects import (
 
 API = "https://api.github.com"
 WEB = "https://github.com"
-MAX_CONTENT_BYTES = 1_000_000  # of a file whose text GitHub shows
 MAX_COMMITS = 250  # in a comparison
 
 
@@ -209,20 +206,6 @@ def job(of: Run, this: Job) -> Document:
     return {
         **this.document,
         "html_url": f"{WEB}/{of.repository}/actions/runs/{of.id}/job/{this.id}",
-    }
-
-
-def content(path: str, text: str) -> Document:
-    """Return the response of `GET contents/{path}` for a file; that of a large one has no text."""
-    raw = text.encode()
-    encoded = {"content": encodebytes(raw).decode(), "encoding": "base64"}
-    if len(raw) > MAX_CONTENT_BYTES:
-        encoded = {"content": "", "encoding": "none"}
-    return {
-        "type": "file",
-        "path": path,
-        "sha": sha1(b"blob %d\0%b" % (len(raw), raw), usedforsecurity=False).hexdigest(),
-        **encoded,
     }
 
 

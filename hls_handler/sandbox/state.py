@@ -294,20 +294,6 @@ class State:
             lambda world: replace(world, permissions={**world.permissions, key: permission})
         )
 
-    def set_file(
-        self, full_name: str, path: str, text: str | None, *, branch: str | None = None
-    ) -> bool:
-        """Set or delete a file, by default on the default branch. Return False for an unknown
-        repository.
-        """
-        home = self._world.repository(full_name)
-        if home is None:
-            return False
-        self.change(
-            lambda world: world.with_file(home.full_name, branch or home.default_branch, path, text)
-        )
-        return True
-
     def change(self, change: Callable[[World], World]) -> None:
         """Store the world that `change` returns for the present one."""
         with self._lock:

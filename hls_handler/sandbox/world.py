@@ -97,12 +97,6 @@ class World:
     def file_at(self, full_name: str, branch: str, path: str) -> str | None:
         return self.files.get(f"{full_name.lower()}@{branch}:{path}")
 
-    def with_file(self, full_name: str, branch: str, path: str, text: str | None) -> World:
-        """Return a copy with the file on a branch, or without the file if `text` is None."""
-        key = f"{full_name.lower()}@{branch}:{path}"
-        others = {known: old for known, old in self.files.items() if known != key}
-        return replace(self, files=others if text is None else {**others, key: text})
-
     def check_runs_on(self, full_name: str, sha: str) -> list[Document]:
         """Return the check runs of a commit, oldest first."""
         prefix = f"{full_name.lower()}/"

@@ -16,6 +16,7 @@ from hls_handler.prompting import recorded
 from tests.e2e.conftest import MakeService, Shared
 from tests.e2e.service import ROOT, Service, free_port
 from tests.github_fake.faults import Fault
+from tests.github_fake.files import set_file
 
 pytestmark = pytest.mark.smoke
 
@@ -162,7 +163,7 @@ def test_render_reads_the_current_state_of_github(shared: Shared) -> None:
 def test_settings_of_a_repository_are_explained_with_its_own_file(shared: Shared) -> None:
     """As the service stored it, and as GitHub has it now."""
     said = "labels: {allow: [bug]}\ncomments: {language: German}\n"
-    shared.sandbox.state.set_file("Codertocat/Hello-World", ".github/hls.yaml", said)
+    set_file(shared.sandbox.state, "Codertocat/Hello-World", ".github/hls.yaml", said)
     live = hls(shared.service, "config", "explain", "Codertocat/Hello-World", "--live").stdout
     assert "comments.language = German   .github/hls.yaml:2 (comments.language)" in live
     assert "German" in hls(shared.service, "render", "--live", FEATURE).stdout

@@ -35,6 +35,7 @@ from hls_handler.sandbox.objects import (
 )
 from hls_handler.sandbox.state import State
 from tests.github_fake.faults import Fault, Faults
+from tests.github_fake.files import set_file
 from tests.github_fake.git import LocalMirrors
 from tests.github_fake.reader import SETTINGS, LocalTransport, SandboxReader
 
@@ -232,7 +233,7 @@ class StandIn(Github):
     def put_files(self, ref: str, files: Mapping[str, str]) -> None:
         """Store files of a branch or commit for the API alone."""
         for path, text in files.items():
-            self.state.set_file(self.repository, path, text, branch=ref)
+            set_file(self.state, self.repository, path, text, branch=ref)
 
     def relabel(self, number: int, *labels: str) -> None:
         """Replace the labels, as a person does."""

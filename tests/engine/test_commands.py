@@ -28,6 +28,7 @@ from hls_handler.store.reviews import ReviewChange
 from tests.engine.claude import INVALID
 from tests.engine.stand_in import file_document, visible_text
 from tests.engine.world import Ended, MakeWorld, World, settings
+from tests.github_fake.files import set_file
 from tests.handlers.world import HLS, PATCH, file, finding, pull_request_analysis
 from tests.queue.builders import newest
 
@@ -265,7 +266,7 @@ def test_repository_settings_that_switch_hls_off_apply_to_commands(
 ) -> None:
     world = make(make_world, given=settings(features={"repository_settings": True}))
     github = world.github
-    github.state.set_file(github.repository, ".github/hls.yaml", "enabled: false\n")
+    set_file(github.state, github.repository, ".github/hls.yaml", "enabled: false\n")
     finished = command(world, "/stop")
     assert (finished.state, reactions(world)) == ("ignored", [])
     assert "is switched off by" in finished.reason

@@ -13,6 +13,7 @@ from hls_handler.errors import AppNotInstalled, HlsError, Permanent
 from hls_handler.prompting import recorded
 from tests.engine.test_repository_settings import BROKEN, FEATURES, READ, file_requests, put_file
 from tests.engine.world import MakeWorld, World, settings
+from tests.github_fake.files import set_file
 
 ORGANIZATION = "Codertocat/.github"
 FILE = f"{ORGANIZATION}: hls.yaml"
@@ -22,7 +23,7 @@ READ_FILE = f"GET /repos/{ORGANIZATION}/contents/hls.yaml"
 def put_organization_file(world: World, text: str | None) -> None:
     repository = {"id": 8, "full_name": ORGANIZATION, "default_branch": "main"}
     world.github.state.seed("push", {"repository": repository})
-    assert world.github.state.set_file(ORGANIZATION, "hls.yaml", text)
+    set_file(world.github.state, ORGANIZATION, "hls.yaml", text)
 
 
 def accept(

@@ -14,6 +14,7 @@ from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.reports.delivery_report import format_report
 from tests.engine.stand_in import file_document
 from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
+from tests.github_fake.files import set_file
 from tests.handlers.world import ISSUE, file, pull_request_analysis
 
 FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
@@ -173,8 +174,8 @@ HEAD = "0123456789abcdef0123456789abcdef01234567"
 def review_with_context(world: World) -> None:
     github = world.github
     area = "def area(side):\n    side += 1\n    return side ** 2\n"
-    github.state.set_file(github.repository, "area.py", area, branch=HEAD)
-    github.state.set_file(github.repository, "AGENTS.md", "Prices are in cents.", branch="main")
+    set_file(github.state, github.repository, "area.py", area, branch=HEAD)
+    set_file(github.state, github.repository, "AGENTS.md", "Prices are in cents.", branch="main")
     body = "It is 100 times too high."
     github.put_issue(replace(ISSUE, number=7, title="Wrong price", body=body))
     patch = "@@ -2,1 +2,2 @@\n     side += 1\n+    return side ** 2"

@@ -13,6 +13,7 @@ import pytest
 from hls_handler.github.values import ChangedFile
 from hls_handler.settings.providers import Claude
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
+from tests.github_fake.files import set_file
 from tests.handlers.world import file, finding, pull_request_analysis
 from tests.queue.builders import replies_to
 
@@ -180,7 +181,7 @@ def test_same_diff_in_a_second_pull_request_costs_no_call_and_raises_the_same_fi
 
 def change_guidance(world: World) -> None:
     github = world.github
-    github.state.set_file(github.repository, "AGENTS.md", "Prices are in cents.", branch="main")
+    set_file(github.state, github.repository, "AGENTS.md", "Prices are in cents.", branch="main")
 
 
 def change_language(world: World) -> None:

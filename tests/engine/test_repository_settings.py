@@ -15,6 +15,7 @@ from hls_handler.reports.delivery_report import format_report
 from hls_handler.settings.model import Settings
 from tests.engine.claude import CLAUDE_DOWN
 from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
+from tests.github_fake.files import set_file
 from tests.prompting.samples import BASE, FAMILIES, write
 
 FILE = ".github/hls.yaml"
@@ -25,7 +26,7 @@ DONE = "added bug, priority-low, difficulty-easy; commented"
 
 
 def put_file(world: World, text: str | None, *, branch: str | None = None) -> None:
-    assert world.github.state.set_file(world.github.repository, FILE, text, branch=branch)
+    set_file(world.github.state, world.github.repository, FILE, text, branch=branch)
 
 
 def make_world_with_file(

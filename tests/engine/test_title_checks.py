@@ -23,6 +23,7 @@ from tests.engine.test_unreviewed_checks import (
     request_checks,
 )
 from tests.engine.world import MakeWorld, World
+from tests.github_fake.files import set_file
 
 GOOD, BAD = "feat: square it", "Square it"
 RENAMED: dict[str, Any] = {"changes": {"title": {"from": "x"}}}
@@ -138,7 +139,7 @@ def test_repository_leaves_it_out_or_sets_other_types(make_world: MakeWorld) -> 
     world = make_world(REPLY, given=given)
     pushed = Pushed(world, title="bug: it is round")
     for number, text in enumerate(["{title_types: [bug]}", "{title: false}"]):
-        world.github.state.set_file(NAME, ".github/hls.yaml", f"pull_requests: {text}")
+        set_file(world.github.state, NAME, ".github/hls.yaml", f"pull_requests: {text}")
         pushed.send("edited", **RENAMED)
         world.finish()
         world.advance(301 * (number + 1))

@@ -17,6 +17,7 @@ from hls_handler.sandbox.world import World as SandboxWorld
 from hls_handler.settings.model import Settings
 from tests.engine.claude import CLAUDE_DOWN
 from tests.engine.world import MakeWorld, World, settings
+from tests.github_fake.files import set_file
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 
 NAME = "Codertocat/Hello-World"
@@ -191,7 +192,7 @@ def test_nothing_is_written_if_the_repository_settings_disable_hls(
     make_world: MakeWorld,
 ) -> None:
     world = make_world(REPLY, given=make_settings(features={"repository_settings": True}))
-    world.github.state.set_file(NAME, ".github/hls.yaml", "enabled: false")
+    set_file(world.github.state, NAME, ".github/hls.yaml", "enabled: false")
     pushed = Pushed(world, draft=True)
     pushed.send("opened")
     drain(world)

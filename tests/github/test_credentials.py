@@ -31,6 +31,7 @@ from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import GithubApp, Mirror
 from tests.github.review_world import NOON
 from tests.github_fake.faults import Fault
+from tests.github_fake.files import set_file
 from tests.github_fake.server import Sandbox
 from tests.sandbox.conftest import ask
 from tests.settings.files import app_key
@@ -121,7 +122,7 @@ def test_rule_20_the_file_of_an_organisation_is_read_with_a_token_for_its_reposi
     assert home is not None
     shared = replace(home, document={**home.document, "id": 7, "full_name": "Codertocat/.github"})
     world.sandbox.state.change(lambda given: given.with_repository(shared))
-    world.sandbox.state.set_file("Codertocat/.github", "hls.yaml", "enabled: false\n")
+    set_file(world.sandbox.state, "Codertocat/.github", "hls.yaml", "enabled: false\n")
     with closing(world.connect()) as github:
         assert find_organization_file(github, "Codertocat") is None
         world.install((REPOSITORY, "Codertocat/.github"))

@@ -37,6 +37,7 @@ from tests.github.review_world import (
     ReviewWorld,
     inline,
 )
+from tests.github_fake.files import set_file
 
 ZOE = SandboxAccount("zoe", 2, "User")
 APP = SandboxAccount("my-hls[bot]", 200_000_007, "Bot")
@@ -218,7 +219,7 @@ def describe(world: ReviewWorld, body: str) -> None:
 
 
 def put(world: ReviewWorld, path: str, text: str, *, branch: str = "master") -> None:
-    assert world.sandbox.state.set_file(REPOSITORY, path, text, branch=branch)
+    set_file(world.sandbox.state, REPOSITORY, path, text, branch=branch)
 
 
 def test_files_of_the_base_branch_and_linked_issues_take_one_request(world: ReviewWorld) -> None:

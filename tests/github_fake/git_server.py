@@ -26,6 +26,7 @@ from starlette.routing import Route
 from hls_handler.errors import HlsError
 from hls_handler.git.run import NO_HOOKS, GitLimits, environment, run_git
 from hls_handler.sandbox.state import State
+from tests.github_fake.files import set_file
 
 PATH = "/{owner}/{repo}.git"
 CONFIG = {**NO_HOOKS, "uploadpack.allowFilter": "true", "uploadpack.allowAnySHA1InWant": "true"}
@@ -62,7 +63,7 @@ class GitRepositories:
         commit = self._run(folder, "rev-parse", "refs/heads/main").decode().strip()
         self._state.change(lambda world: world.with_ref(full_name, "main", commit))
         for path, text in files.items():
-            self._state.set_file(full_name, path, text, branch=commit)
+            set_file(self._state, full_name, path, text, branch=commit)
         return commit
 
     def routes(self, can_fetch: Callable[[str, str], bool]) -> list[Route]:

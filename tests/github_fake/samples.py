@@ -34,6 +34,7 @@ from hls_handler.sandbox.state import BOT, State
 from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.providers import Claude
+from tests.github_fake.files import set_file
 from tests.github_fake.reader import SandboxReader
 
 CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)
@@ -88,7 +89,8 @@ def facts_of(sample: Recorded, handler: Handler, budget: PromptLimits) -> tuple[
     event = parse_event(sample.event, GUID, sample.body)
     if event.pull_request is not None:
         branch = event.pull_request.base_ref
-        state.set_file(
+        set_file(
+            state,
             event.repository.full_name,
             ".github/hls.md",
             "Prices are integers, in cents.",

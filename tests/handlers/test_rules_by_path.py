@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hls_handler.errors import Permanent
+from tests.github_fake.files import set_file
 from tests.handlers.conftest import OpenHome
 from tests.handlers.conversation import HEAD, REPOSITORY, Home, Talk, changed_file
 from tests.handlers.world import pull_request_analysis
@@ -39,7 +40,7 @@ FILE = re.compile(r"^File: (\S+)", re.M)
 
 def put(home: Home, files: Mapping[str, str | None], branch: str = "main") -> None:
     for path, text in files.items():
-        assert home.state.set_file(REPOSITORY, path, text, branch=branch)
+        set_file(home.state, REPOSITORY, path, text, branch=branch)
 
 
 def large(path: str, lines: int = 90) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from hls_handler.github.values import GUIDANCE_PATHS
 from hls_handler.sandbox.world import World
 from hls_handler.store.repositories import text_of_issue
 from hls_handler.store.texts import issue_scope
+from tests.github_fake.files import set_file
 from tests.handlers.conversation import (
     Home,
     Talk,
@@ -131,7 +132,7 @@ def open_pull_request(at: Round) -> None:
     texts = {name: at.texts[f"linked_issue.{name}"] for name in ("title", "body")}
     at.home.client.put_issue(issue(number=linked, **texts))
     for path in GUIDANCE_PATHS:
-        at.home.state.set_file(at.home.full_name, path, at.texts["guidance"], branch="main")
+        set_file(at.home.state, at.home.full_name, path, at.texts["guidance"], branch="main")
     zoe = at.home.state.add_person("zoe")
     commit = {"sha": at.sha, "commit": {"message": "Begin"}, "author": {"login": zoe.login}}
     at.home.state.change(lambda world: world.with_commit(at.home.full_name, commit))
