@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -35,7 +34,6 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
-MAX_BODY_BYTES = 32_000_000  # GitHub's largest payload has 25 MB; `SeedEvent` adds files
 
 
 def _text(most: int) -> AfterValidator:
@@ -69,14 +67,6 @@ class SeedEvent(_Body):
     event: str
     payload: dict[str, Any]
     files: list[dict[str, Any]] | None = None
-
-
-class AddHook(_Body):
-    """Request to create a webhook, of which the token's account becomes an administrator."""
-
-    owner: str  # "owner/repo", or an organisation
-    url: str
-    secret: str
 
 
 class _OnConversation(_Body):
@@ -148,12 +138,6 @@ class OtherSite(BadRequest):
     status = 403
 
 
-class TooLarge(BadRequest):
-    """A request with a body over `MAX_BODY_BYTES`."""
-
-    status = 413
-
-
 def control_routes(state: State, apps: Apps, *, urls: Mapping[str, str]) -> list[Route]:
     """Return the routes. Every POST passes `_require_own`, so that other web pages cannot change
     the sandbox.
@@ -193,8 +177,8 @@ def _state_posts(state: State, apps: Apps, urls: Mapping[str, str]) -> dict[str,
         attempts = [attempt for webhook in webhooks for attempt in await attempt_webhook(*webhook)]
         if not attempts:
             raise BadRequest(
-                "payload: its repository has no hook and no App: create a hook with POST"
-                " /_sandbox/hooks"
+                "payload: no App is installed on its repository: create one with `hls init` and the"
+                " addresses that `hls sandbox` prints"
             )
         return attempts
 
@@ -218,15 +202,6 @@ def _state_posts(state: State, apps: Apps, urls: Mapping[str, str]) -> dict[str,
             attempt.document()
             for attempt in await asyncio.to_thread(apps.send_webhook, event, sent)
         ]
-
-    async def add_hook(request: Request) -> Response:
-        body = await _parse(request, AddHook)
-        if "/" in body.owner:
-            state.set_permission(body.owner, state.me.login, "admin")
-        home = state.repository(body.owner)
-        add = partial(state.hooks.add, repository=home.document if home is not None else None)
-        hook = await asyncio.to_thread(add, body.owner, body.url, body.secret)  # sends the ping
-        return JSONResponse({"id": hook.id}, status_code=201)
 
     def require_repository(name: str) -> Repository:
         home = state.repository(name)
@@ -309,7 +284,6 @@ def _state_posts(state: State, apps: Apps, urls: Mapping[str, str]) -> dict[str,
 
     return {
         "/_sandbox/plant": seed,
-        "/_sandbox/hooks": add_hook,
         "/_sandbox/send/{name:path}": send_recorded,
         "/_sandbox/issues": open_issue,
         "/_sandbox/comments": add_comment,

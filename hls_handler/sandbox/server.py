@@ -25,7 +25,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from hls_handler.errors import HlsError
 from hls_handler.sandbox.app_pages import app_page_routes
 from hls_handler.sandbox.apps import Apps
-from hls_handler.sandbox.body_limit import BodyLimitMiddleware
 from hls_handler.sandbox.claude import Answerer, canned, claude_app
 from hls_handler.sandbox.control import BadRequest, control_routes, reject
 from hls_handler.sandbox.github import Extensions, GitHubApi, LogStorage
@@ -214,7 +213,6 @@ class Sandbox:
             ],
             middleware=[
                 Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"]),
-                Middleware(BodyLimitMiddleware),
             ],
             exception_handlers={BadRequest: rejection},
             lifespan=lifespan,
