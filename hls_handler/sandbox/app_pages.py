@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -17,7 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hls_handler.sandbox import pages
-from hls_handler.sandbox.apps import Apps, InvalidManifest, parse_manifest
+from hls_handler.sandbox.apps import Apps, Manifest, slug_of
 from hls_handler.sandbox.objects import App
 
 HEADERS = {
@@ -53,47 +54,26 @@ def app_page_routes(apps: Apps) -> list[Route]:
     async def new_app(request: Request) -> Response:
         form = await _parse_form(request)
         organization = request.path_params.get("organization")
-        return new_app_page(
-            form.get("manifest", ""), organization, request.query_params.get("state", "")
-        )
-
-    def new_app_page(
-        text: str, organization: str | None, state: str, problem: str = ""
-    ) -> Response:
-        try:
-            manifest = parse_manifest(json.loads(text))
-        except (ValueError, RecursionError) as exc:
-            reason = str(exc) if isinstance(exc, InvalidManifest) else "it is not JSON"
-            message = (
-                "Invalid GitHub App configuration. The configuration is not a valid manifest:"
-                f" {reason}"
-            )
-            return page(422, title="Create GitHub App", message=message)
-        owner = apps.owner_named(organization)
         new = {
-            "manifest": manifest,
-            "text": text,
-            "owner": owner,
+            "manifest": _parse_manifest(form["manifest"]),
+            "text": form["manifest"],
+            "owner": apps.owner_named(organization),
             "organization": organization or "",
-            "state": state,
+            "state": request.query_params.get("state", ""),
         }
-        return page(422 if problem else 200, title="Create GitHub App", message=problem, new=new)
+        return page(title="Create GitHub App", new=new)
 
     async def confirm(request: Request) -> Response:
         _require_same_origin(request)
         form = await _parse_form(request)
-        organization = form.get("organization") or None
-        state = form.get("state", "")
-        text = json.dumps({**json.loads(form["manifest"]), "name": form.get("name", "")})
-        try:
-            manifest = parse_manifest(json.loads(text))
-            code = apps.confirm(manifest, apps.owner_named(organization))
-        except InvalidManifest as exc:
-            return new_app_page(text, organization, state, str(exc))
+        manifest = replace(_parse_manifest(form["manifest"]), name=form["name"])
+        if slug_of(manifest.name) in apps.state.world.apps:
+            message = "Name is already taken: go back and choose another"
+            return page(422, title="Create GitHub App", message=message)
+        code = apps.confirm(manifest, apps.owner_named(form.get("organization") or None))
+        query = urlencode({"code": code, "state": form.get("state", "")})
         separator = "&" if "?" in manifest.redirect_url else "?"
-        return RedirectResponse(
-            f"{manifest.redirect_url}{separator}{urlencode({'code': code, 'state': state})}", 302
-        )
+        return RedirectResponse(f"{manifest.redirect_url}{separator}{query}", 302)
 
     def find_app(request: Request) -> App:
         app = apps.state.world.apps.get(request.path_params["slug"])
@@ -148,6 +128,18 @@ def app_page_routes(apps: Apps) -> list[Route]:
         Route("/apps/{slug}/installations/new", installation, methods=["GET"]),
         Route("/apps/{slug}/installations/new", install, methods=["POST"]),
     ]
+
+
+def _parse_manifest(text: str) -> Manifest:
+    """https://docs.github.com/en/apps/sharing-github-apps/registering-a-github-app-from-a-manifest"""
+    document = json.loads(text)
+    return Manifest(
+        document["name"],
+        document["redirect_url"],
+        document["hook_attributes"]["url"],
+        document["default_permissions"],
+        tuple(document["default_events"]),
+    )
 
 
 async def _parse_form(request: Request) -> dict[str, str]:

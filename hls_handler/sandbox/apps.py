@@ -12,37 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import jwt
 
-from hls_handler.events import HANDLED_EVENTS
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.hooks import Attempt, Hook
 from hls_handler.sandbox.objects import Account, App, Document, Installation
 from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State
-from hls_handler.settings.values import is_loopback
 
 CODE_LIFETIME = timedelta(hours=1)
 TOKEN_LIFETIME = timedelta(hours=1)
 MAX_JWT_LIFETIME_S = 600
-MAX_NAME_CHARS = 34
 CLOCK_SKEW_S = 60
-
-EVENT_PERMISSIONS: Mapping[str, str] = {
-    **{name: event.permission for name, event in HANDLED_EVENTS.items()},
-    "merge_group": "merge_queues",
-    "pull_request_review_comment": "pull_requests",
-    "pull_request_review_thread": "pull_requests",
-    "push": "contents",
-    "repository": "metadata",
-}
-"""The permission that an App needs for its webhook to have the event."""
-
-
-class InvalidManifest(ValueError):
-    """GitHub would reject the manifest; the message is shown on its page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +57,10 @@ class Apps:
     # -------------------------------------------------------------------------
 
     def confirm(self, manifest: Manifest, owner: Account) -> str:
-        """Return a code for the new App, as after the button on GitHub's page. Raises
-        `InvalidManifest`.
-        """
-        if not manifest.name.strip():
-            raise InvalidManifest("Name can't be blank")
-        if slug_of(manifest.name) in self.state.world.apps:
-            raise InvalidManifest("Name is already taken")
+        """Return a code for the new App, as after the button on GitHub's page."""
         code = secrets.token_hex(20)
         self._codes[code] = (manifest, owner, self._clock())
         return code
-
-    def add(
-        self,
-        name: str,
-        *,
-        owner: Account,
-        public_key: str,
-        permissions: Mapping[str, str],
-        webhook_url: str = "",
-        events: tuple[str, ...] = (),
-    ) -> App:
-        """Create an App of an existing key, without a manifest."""
-        return self._store(Manifest(name, "", webhook_url, permissions, events), owner, public_key)
 
     def convert(self, code: str) -> tuple[App, str]:
         """Create the App, and return it with its private key. Raises `GitHubError` (404) for a used
@@ -107,9 +70,6 @@ class Apps:
         if manifest is None or owner is None or at is None or self._clock() - at > CODE_LIFETIME:
             raise GitHubError(404, "Not Found")
         pem, public_key = _make_key()
-        return self._store(manifest, owner, public_key), pem
-
-    def _store(self, manifest: Manifest, owner: Account, public_key: str) -> App:
         app = App(
             id=1_000_001 + len(self.state.world.apps),
             slug=slug_of(manifest.name),
@@ -124,19 +84,14 @@ class Apps:
         self.state.change(lambda world: world.with_app(app).with_account(app.bot))
         if app.webhook_url:
             self.state.hooks.ping(hook_of(app), {"sender": shapes.account(owner)})
-        return app
+        return app, pem
 
     def owner_named(self, organization: str | None) -> Account:
         """Return the organisation, or the account that is signed in: the owner of the last changed
         repository.
         """
         if organization is not None:
-            known = self.state.world.accounts.get(organization.lower())
-            return (
-                replace(known, type="Organization")
-                if known
-                else Account(organization, 9_000_001, "Organization")
-            )
+            return Account(organization, 9_000_001, "Organization")
         conversations = self.state.conversations()
         login = conversations[0].repository.partition("/")[0] if conversations else "octocat"
         return self.state.world.accounts.get(login.lower()) or Account(login, 583_231, "User")
@@ -181,15 +136,6 @@ class Apps:
                 hook_of(app), "installation", shapes.installation_created(app, installation, homes)
             )
         return installation
-
-    def change(self, installation_id: int, **values: object) -> None:
-        """Replace attributes of an installation, such as `permissions` and `suspended_at`."""
-        found = next(one for one in self.state.world.installations if one.id == installation_id)
-        self.state.change(lambda world: world.with_installation(replace(found, **values)))  # type: ignore[arg-type]
-
-    def revoke_tokens(self) -> None:
-        """Make all installation tokens invalid."""
-        self._tokens.clear()
 
     def installations(self, app: App) -> tuple[Installation, ...]:
         return tuple(one for one in self.state.world.installations if one.app_id == app.id)
@@ -316,29 +262,6 @@ class Apps:
             if present is None or present.suspended_at is not None
             else replace(token, installation=present)
         )
-
-
-def parse_manifest(document: Any) -> Manifest:
-    """Return the manifest. Raises `InvalidManifest` with the reason that GitHub's page shows."""
-    if not isinstance(document, dict):
-        raise InvalidManifest("The manifest is not a JSON object")
-    hook = document.get("hook_attributes", {})
-    for place, key in ((document, "url"), (document, "redirect_url"), (hook, "url")):
-        if not re.match(r"https?://[^/]", str(place.get(key))):
-            raise InvalidManifest(f'Error "{key}" wasn\'t supplied.')
-    if is_loopback(urlsplit(hook["url"]).hostname or ""):
-        raise InvalidManifest(
-            "Hook url is not supported because it isn't reachable over the public Internet"
-        )
-    permissions = document.get("default_permissions", {})
-    events = document.get("default_events", [])
-    for event in events:
-        if EVENT_PERMISSIONS.get(event) not in permissions:
-            raise InvalidManifest(f"Default events unsupported: {event}")
-    name = str(document.get("name") or "")
-    if len(name) > MAX_NAME_CHARS:
-        raise InvalidManifest(f"Name is too long (maximum is {MAX_NAME_CHARS} characters)")
-    return Manifest(name, document["redirect_url"], hook["url"], dict(permissions), tuple(events))
 
 
 def slug_of(name: str) -> str:

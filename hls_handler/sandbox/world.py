@@ -140,12 +140,6 @@ class World:
         ]
         return replace(self, installations=(*others, installation))
 
-    def without_installation(self, installation_id: int) -> World:
-        return replace(
-            self,
-            installations=tuple(one for one in self.installations if one.id != installation_id),
-        )
-
     def with_repository(self, repository: Repository) -> World:
         return replace(
             self, repositories={**self.repositories, repository.full_name.lower(): repository}

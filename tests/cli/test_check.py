@@ -18,6 +18,7 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.world import World
 from tests.e2e.service import SECRET, settings_text
 from tests.github.test_credentials import ALL, OWNER, REPOSITORY, public_key
+from tests.github_fake.apps import add_app
 from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox
 from tests.prompting.samples import write
@@ -298,8 +299,8 @@ def check_app(
     """
     owner = replace(OWNER, type=kind)
     events = tuple(event for event in APP_EVENTS if event != without)
-    made = sandbox.apps.add(
-        "My HLS", owner=owner, public_key=public_key(), permissions=ALL, events=events
+    made = add_app(
+        sandbox.state, owner=owner, public_key=public_key(), permissions=ALL, events=events
     )
     sandbox.apps.install(made, owner, (REPOSITORY,))
     key = tmp_path / "app.pem"

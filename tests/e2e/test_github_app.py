@@ -16,6 +16,7 @@ from hls_handler.sandbox.objects import App, Installation
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service, wait_until
 from tests.github.test_credentials import ALL, OWNER, REPOSITORY, public_key
+from tests.github_fake.apps import add_app, change_installation
 from tests.github_fake.server import Sandbox
 from tests.settings.files import app_key
 
@@ -24,7 +25,7 @@ FEATURE = recorded.load("demo/feature")
 
 
 def install(sandbox: Sandbox) -> tuple[App, Installation]:
-    app = sandbox.apps.add("My HLS", owner=OWNER, public_key=public_key(), permissions=ALL)
+    app = add_app(sandbox.state, owner=OWNER, public_key=public_key(), permissions=ALL)
     return app, sandbox.apps.install(app, OWNER, (REPOSITORY,))
 
 
@@ -122,7 +123,9 @@ def test_app_comments_as_its_bot_until_it_is_suspended(
     assert github["identity"]["login"] == "my-hls[bot]"
     assert github["identity"]["installations"][0]["permissions"] == ALL
 
-    sandbox.apps.change(installation.id, suspended_at=datetime(2026, 1, 1, tzinfo=UTC))
+    change_installation(
+        sandbox.state, installation.id, suspended_at=datetime(2026, 1, 1, tzinfo=UTC)
+    )
     answer = service.deliver(
         "installation", installation_event(app, installation, "suspend"), guid="guid-2"
     )
@@ -133,7 +136,7 @@ def test_app_comments_as_its_bot_until_it_is_suspended(
     wait_until(lambda: "is suspended" in (github_health(service)["message"] or ""))
     assert authors(sandbox, other) == []
 
-    sandbox.apps.change(installation.id, suspended_at=None)
+    change_installation(sandbox.state, installation.id, suspended_at=None)
     service.deliver(
         "installation", installation_event(app, installation, "unsuspend"), guid="guid-4"
     )

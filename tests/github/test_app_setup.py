@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.errors import DependencyDown
-from hls_handler.github.app_setup import convert_code, make_manifest
+from hls_handler.events import HANDLED_EVENTS
+from hls_handler.github.app_setup import (
+    APP_EVENTS,
+    PERMISSIONS,
+    convert_code,
+    make_manifest,
+)
 from tests.github.review_world import NOON
 from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox
@@ -21,6 +27,17 @@ def test_the_app_of_the_manifest_is_not_public() -> None:
         False,
         {"url": "https://w", "active": True},
     )
+
+
+def test_app_has_the_permission_that_github_demands_for_each_of_its_events() -> None:
+    others = {
+        "merge_group": "merge_queues",
+        "pull_request_review_comment": "pull_requests",
+        "pull_request_review_thread": "pull_requests",
+        "repository": "metadata",
+    }
+    demanded = {name: event.permission for name, event in HANDLED_EVENTS.items()} | others
+    assert {demanded[event] for event in APP_EVENTS} <= PERMISSIONS.keys()
 
 
 @pytest.mark.parametrize(

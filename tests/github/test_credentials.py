@@ -30,6 +30,7 @@ from hls_handler.sandbox.objects import Installation
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import GithubApp, Mirror
 from tests.github.review_world import NOON
+from tests.github_fake.apps import add_app, change_installation, remove_installation
 from tests.github_fake.faults import Fault
 from tests.github_fake.files import set_file
 from tests.github_fake.server import Sandbox
@@ -60,8 +61,8 @@ class World:
         conversation = self.sandbox.state.seed(event.event, event.payload)
         assert conversation is not None
         self.number = conversation.number
-        self.registered = self.sandbox.apps.add(
-            "My HLS", owner=OWNER, public_key=public_key(), permissions=ALL
+        self.registered = add_app(
+            self.sandbox.state, owner=OWNER, public_key=public_key(), permissions=ALL
         )
         self.installation = self.install()
         secret = SecretStr("sixteen bytes at least")
@@ -134,7 +135,7 @@ def test_rule_20_the_file_of_an_organisation_is_read_with_a_token_for_its_reposi
 
 def test_replaced_installation_is_looked_up_again(world: World) -> None:
     world.read()
-    world.sandbox.state.change(lambda now: now.without_installation(world.installation.id))
+    remove_installation(world.sandbox.state, world.installation.id)
     # takes its id
     world.sandbox.apps.install(
         world.registered, SandboxAccount("octo-org", 583_231, "Organization"), ()
@@ -202,7 +203,7 @@ def test_one_thread_renews_while_the_others_use_the_old_token(world: World) -> N
 
 def test_rejected_token_is_renewed_once_and_the_request_is_sent_again(world: World) -> None:
     world.read()
-    world.sandbox.apps.revoke_tokens()
+    world.sandbox.faults.add(Fault(effect="status", status=401, path="/issues/"))
     assert world.read() == world.read()
     assert len(world.token_requests()) == 2
 
@@ -220,10 +221,12 @@ def test_missing_installation_is_an_error_of_its_own(
 ) -> None:
     world.read()
     if change == "removed":
-        world.sandbox.state.change(lambda now: now.without_installation(world.installation.id))
+        remove_installation(world.sandbox.state, world.installation.id)
     elif change == "suspended":
-        world.sandbox.apps.change(
-            world.installation.id, suspended_at=datetime(2026, 1, 1, tzinfo=UTC)
+        change_installation(
+            world.sandbox.state,
+            world.installation.id,
+            suspended_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
     else:
         world.install(("Codertocat/other",))
@@ -233,7 +236,7 @@ def test_missing_installation_is_an_error_of_its_own(
 
 def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
     granted = {"issues": "write", "pull_requests": "read", "metadata": "read"}
-    world.sandbox.apps.change(world.installation.id, permissions=granted)
+    change_installation(world.sandbox.state, world.installation.id, permissions=granted)
     world.read()
     assert [body["permissions"] for body in world.token_requests() if isinstance(body, dict)] == [
         granted
@@ -257,11 +260,13 @@ def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
 
 
 def test_new_permission_is_used_without_a_restart(world: World) -> None:
-    world.sandbox.apps.change(
-        world.installation.id, permissions={"issues": "read", "metadata": "read"}
+    change_installation(
+        world.sandbox.state,
+        world.installation.id,
+        permissions={"issues": "read", "metadata": "read"},
     )
     world.read()
-    world.sandbox.apps.change(world.installation.id, permissions=ALL)
+    change_installation(world.sandbox.state, world.installation.id, permissions=ALL)
     world.now.append(NOON + timedelta(minutes=2))
     with closing(world.connect()) as github, pytest.raises(Permanent, match="404"):
         github.reader(REPOSITORY).jobs(1, 1)
@@ -297,7 +302,9 @@ def test_identity_names_app_installations_and_permissions(world: World) -> None:
 
 
 def test_identity_lacks_an_installation_that_is_not_suspended(world: World) -> None:
-    world.sandbox.apps.change(world.installation.id, suspended_at=datetime(2026, 1, 1, tzinfo=UTC))
+    change_installation(
+        world.sandbox.state, world.installation.id, suspended_at=datetime(2026, 1, 1, tzinfo=UTC)
+    )
     with closing(world.connect()) as github:
         identity = github.fetch_identity()
     page = f"{world.sandbox.github_url.removesuffix('/api/v3')}/apps/my-hls/installations/new"
