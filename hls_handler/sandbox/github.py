@@ -218,10 +218,6 @@ class GitHubApi:
     def _respond(
         self, request: Request, status: int, document: Any, headers: Mapping[str, str]
     ) -> Response:
-        local = {
-            key: self._local(value) if key == "Location" else value
-            for key, value in headers.items()
-        }
         reset = datetime.now(UTC) + timedelta(hours=1)
         always = {**LIMIT_HEADERS, "X-RateLimit-Reset": str(int(reset.timestamp()))}
         if request.headers.get("authorization", "").partition(" ")[2] in self._tokens:
@@ -229,11 +225,8 @@ class GitHubApi:
         shown = shapes.localised(document, api_url=self._api_url, web_url=self._web_url)
         body = b"" if status == 204 else json.dumps(shown, ensure_ascii=False).encode()
         return Response(
-            body, status, {**always, **local}, media_type="application/json; charset=utf-8"
+            body, status, {**always, **headers}, media_type="application/json; charset=utf-8"
         )
-
-    def _local(self, url: str) -> str:
-        return self._api_url + url.removeprefix(shapes.API) if url.startswith(shapes.API) else url
 
 
 async def _body(request: Request) -> Any:

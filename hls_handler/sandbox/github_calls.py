@@ -19,7 +19,6 @@ from hls_handler.sandbox.github_request import (
     pull_of,
     repository_of,
     require_unlocked,
-    writable_repository,
 )
 from hls_handler.sandbox.objects import (
     Comment,
@@ -80,7 +79,7 @@ def _conversations_of(call: Call, home: Repository, state: str) -> list[Conversa
     found = [
         one
         for one in call.state.conversations()
-        if one.repository == home.full_name and not one.gone and state in {"all", one.state}
+        if one.repository == home.full_name and state in {"all", one.state}
     ]
     return sorted(found, key=lambda one: one.number, reverse=True)
 
@@ -154,7 +153,7 @@ def comments(call: Call) -> Answer:
 
 
 def create_comment(call: Call) -> Answer:
-    home = writable_repository(call)
+    home = repository_of(call)
     conversation = conversation_of(call, home)
     body = github_request.comment_body(call.body)
     require_unlocked(conversation)
@@ -169,7 +168,7 @@ def comment(call: Call) -> Answer:
 
 
 def edit_comment(call: Call) -> Answer:
-    home = writable_repository(call)
+    home = repository_of(call)
     conversation, known = _comment(call, home)
     body = github_request.comment_body(call.body)
     require_unlocked(conversation)
@@ -185,7 +184,7 @@ def create_reaction(call: Call) -> Answer:
     content = github_request.valid_fields(call.body, "content")["content"]
     if content not in REACTIONS:
         raise failed("Reaction", "invalid", "content")
-    home = writable_repository(call)
+    home = repository_of(call)
     is_new = existing(
         call.state.react(home.full_name, int(call.path["id"]), call.me.login, content)
     )
@@ -268,7 +267,7 @@ def remove_label(call: Call) -> Answer:
 
 
 def pushable_repository(call: Call) -> Repository:
-    home = writable_repository(call)
+    home = repository_of(call)
     if call.permission(home.full_name) not in {"admin", "write"}:
         raise GitHubError(403, "Resource not accessible by personal access token")
     return home
@@ -276,9 +275,7 @@ def pushable_repository(call: Call) -> Repository:
 
 def _comment(call: Call, home: Repository) -> tuple[Conversation, Comment]:
     found = call.state.find_comment(home.full_name, int(call.path["id"]))
-    if found is None or found[0].gone:
-        raise GitHubError(404, "Not Found")
-    return found
+    return existing(found)
 
 
 REPOSITORY = "/repos/{owner}/{repo}"

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from hls_handler.sandbox import shapes
 from hls_handler.sandbox.apps import Apps, InstallationToken
 from hls_handler.sandbox.objects import Account, App, Conversation, Document, Permission, Repository
 from hls_handler.sandbox.shapes import GitHubError
@@ -90,26 +89,8 @@ def repository_of(call: Call) -> Repository:
     )
 
 
-def writable_repository(call: Call) -> Repository:
-    home = repository_of(call)
-    if home.archived:
-        raise GitHubError(403, "Repository was archived so is read-only.")
-    return home
-
-
 def conversation_of(call: Call, home: Repository) -> Conversation:
-    conversation = existing(call.state.conversation(home.full_name, int(call.path["number"])))
-    if conversation.gone == "deleted":
-        raise GitHubError(410, "This issue was deleted")
-    if conversation.gone == "transferred":
-        url = conversation.moved_to or shapes.API
-        status = 307
-        message = "Temporary Redirect"
-        if call.name.startswith("GET"):
-            status = 301
-            message = "Moved Permanently"
-        raise GitHubError(status, message, headers={"Location": url}, url=url)
-    return conversation
+    return existing(call.state.conversation(home.full_name, int(call.path["number"])))
 
 
 def pull_of(call: Call, home: Repository) -> Conversation:

@@ -95,10 +95,6 @@ class Repository:
     def default_branch(self) -> str:
         return str(self.document.get("default_branch") or "main")
 
-    @property
-    def archived(self) -> bool:
-        return bool(self.document.get("archived"))
-
 
 @dataclass(frozen=True, slots=True)
 class Edit:
@@ -184,8 +180,6 @@ class Conversation:
     resolved: Mapping[int, str] = field(default_factory=dict)
     reactions: tuple[Reaction, ...] = ()  # to its comments and review comments, oldest first
     edits: tuple[Edit, ...] = ()  # earlier texts of an issue, oldest first
-    gone: Literal["deleted", "transferred"] | None = None
-    moved_to: str | None = None  # API URL of the new issue after a transfer
 
     @property
     def title(self) -> str:
@@ -218,7 +212,7 @@ class Conversation:
             *(one.id for one in self.comments),
             *(one["id"] for _, one in self.review_comments()),
         }
-        return self.repository.lower() == full_name.lower() and not self.gone and comment in ids
+        return self.repository.lower() == full_name.lower() and comment in ids
 
     def review_comments(self) -> tuple[tuple[Review, Document], ...]:
         """Return the comments of all reviews, each with its review."""

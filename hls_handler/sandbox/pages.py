@@ -178,9 +178,7 @@ def page_routes(
 
     async def index(request: Request) -> Response:
         del request
-        rows = [
-            (one, _labels(one.labels, one, state)) for one in state.conversations() if not one.gone
-        ]
+        rows = [(one, _labels(one.labels, one, state)) for one in state.conversations()]
         names = sorted(home.full_name for home in state.world.repositories.values())
         releases = [release for name in names for release in state.releases(name)]
         runs = [_run(run) for run in state.runs()]
@@ -188,7 +186,7 @@ def page_routes(
 
     async def conversation(request: Request) -> Response:
         found = state.conversation(_repository(request), request.path_params["number"])
-        if found is None or found.gone:
+        if found is None:
             return not_found("issue or pull request")
         if address(found) != request.url.path:
             return RedirectResponse(address(found))
@@ -209,9 +207,7 @@ def page_routes(
 
     async def shortened(request: Request) -> Response:
         number = request.path_params["number"]
-        found = next(
-            (one for one in state.conversations() if one.number == number and not one.gone), None
-        )
+        found = next((one for one in state.conversations() if one.number == number), None)
         return RedirectResponse(address(found) if found is not None else "/")
 
     async def run(request: Request) -> Response:

@@ -25,7 +25,6 @@ from hls_handler.sandbox.github_request import (
     repository_of,
     require_unlocked,
     valid_fields,
-    writable_repository,
 )
 from hls_handler.sandbox.objects import Account, Conversation, Document, Repository, Review
 from hls_handler.sandbox.shapes import GitHubError
@@ -71,7 +70,7 @@ def create_review(call: Call) -> Answer:
     """Create a review with the event COMMENT, the only one that HLS uses. One invalid comment
     rejects all.
     """
-    pull = pull_of(call, writable_repository(call))
+    pull = pull_of(call, repository_of(call))
     given = valid_fields(call.body, "event")
     if given["event"] != "COMMENT":
         raise GitHubError(
@@ -103,7 +102,7 @@ def get_comment(call: Call) -> Answer:
 
 
 def edit_comment(call: Call) -> Answer:
-    pull, review, document = _find_comment(call, writable_repository(call))
+    pull, review, document = _find_comment(call, repository_of(call))
     require_unlocked(pull)
     if review.author.id != call.me.id:
         raise GitHubError(403, "Must have admin rights to Repository.")
@@ -124,7 +123,7 @@ def reply(call: Call) -> Answer:
     """Reply to the first comment of a review thread. As at GitHub, the reply is a review of its own
     without a body.
     """
-    pull = pull_of(call, writable_repository(call))
+    pull = pull_of(call, repository_of(call))
     body = comment_body(call.body)
     require_unlocked(pull)
     pull, made = existing(add_reply(call.state, pull, int(call.path["id"]), body, by=call.me))
@@ -308,7 +307,7 @@ def query(
     if blobs and "attributes" not in variables:
         return {"data": {"repository": blobs}}
     pull = state.conversation(full_name, variables["number"])
-    if pull is None or pull.kind != "pull" or pull.gone:
+    if pull is None or pull.kind != "pull":
         message = f"Could not resolve to a PullRequest with the number of {variables['number']}."
         return _graphql_error("NOT_FOUND", message)
     if "attributes" in variables:
@@ -379,9 +378,7 @@ def _closed_by(state: State, pull: Conversation) -> list[Conversation]:
         for found in CLOSING.finditer(pull.body)
     )
     found = (state.conversation(*name) for name in dict.fromkeys(names))
-    return [
-        issue for issue in found if issue is not None and issue.kind == "issue" and not issue.gone
-    ]
+    return [issue for issue in found if issue is not None and issue.kind == "issue"]
 
 
 def _graphql_error(kind: str, message: str) -> Document:

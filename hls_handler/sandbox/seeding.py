@@ -86,10 +86,7 @@ def seed(
     )
     world = _with_comment(world, full_name, shown["number"], event, payload, now)
     world = seed_review(world, f"{full_name}#{shown['number']}", event, payload, now)
-    conversation = _with_removal(
-        world.threads[f"{full_name}#{shown['number']}".lower()], event, payload
-    )
-    return world.with_conversation(conversation), conversation
+    return world, world.conversation(full_name, shown["number"])
 
 
 def _with_repository(world: World, document: Document) -> World:
@@ -148,9 +145,7 @@ def _with_shown(
         conversation = before or Conversation(full_name, number, kind, author, document)
         conversation = replace(conversation, kind=kind, document=document)
     else:
-        conversation = replace(
-            before, document={**before.document, **changes}, gone=None, moved_to=None
-        )
+        conversation = replace(before, document={**before.document, **changes})
     if conversation.kind == "pull":
         listed = _files(conversation, before, files)
         counts: Document = {}
@@ -290,21 +285,6 @@ def _with_comment(
         edited if comment.id == edited.id else comment for comment in conversation.comments
     )
     return world.with_conversation(replace(conversation, comments=comments))
-
-
-def _with_removal(
-    conversation: Conversation, event: str, payload: Mapping[str, Any]
-) -> Conversation:
-    if event == "issues" and payload.get("action") == "deleted":
-        return replace(conversation, gone="deleted")
-    if event == "issues" and payload.get("action") == "transferred":
-        moved_to = ((payload.get("changes") or {}).get("new_issue") or {}).get("url")
-        return replace(
-            conversation,
-            gone="transferred",
-            moved_to=moved_to if isinstance(moved_to, str) else None,
-        )
-    return conversation
 
 
 def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:

@@ -35,7 +35,7 @@ MAX_COMMITS = 250  # in a comparison
 
 @dataclass(eq=False)
 class GitHubError(Exception):
-    """A redirect or an error response. Not frozen, because Python sets attributes of a raised
+    """An error response. Not frozen, because Python sets attributes of a raised
     exception.
     """
 
@@ -44,14 +44,11 @@ class GitHubError(Exception):
     errors: tuple[Mapping[str, str] | str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     documentation_url: str = "https://docs.github.com/rest"
-    url: str | None = None  # target of a redirect
 
     def document(self) -> dict[str, Any]:
         body: dict[str, Any] = {"message": self.message}
         if self.errors:
             body["errors"] = list(self.errors)
-        if self.url is not None:
-            body["url"] = self.url
         return {**body, "documentation_url": self.documentation_url, "status": str(self.status)}
 
 

@@ -37,7 +37,6 @@ def _list(
         and one.kind == kind
         and one.state == "closed"
         and (kind == "issue" or one.document.get("merged"))
-        and not one.gone
     ]
     closed.sort(key=lambda one: (_created_at(one), one.number), reverse=True)
     shown = closed[after : after + first]

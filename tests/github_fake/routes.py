@@ -18,7 +18,6 @@ from hls_handler.sandbox.github_request import (
     pull_of,
     repository_of,
     valid_fields,
-    writable_repository,
 )
 from hls_handler.sandbox.objects import Account, Conversation, ConversationEventKind, Document
 from hls_handler.sandbox.shapes import GitHubError
@@ -34,7 +33,7 @@ def edit_issue(call: Call) -> Answer:
     """Set or remove (null) the type of an issue. As at GitHub, without push access it is dropped.
     Other changes are not supported.
     """
-    home = writable_repository(call)
+    home = repository_of(call)
     issue = conversation_of(call, home)
     name = (call.body or {}).get("type")
     found = None

@@ -181,9 +181,8 @@ def test_the_first_three_open_ones_of_five_similar_issues_are_shown(opened: Open
         store_issue(home, number, state="closed" if number == 31 else "open")
     for number in (1, 2, 3):
         store_issue(home, number, "A typo in the guide.", title="Typo")
-    gone = home.state.conversation(REPOSITORY, 32)
-    assert gone is not None
-    home.state.change(lambda world: world.with_conversation(replace(gone, gone="transferred")))
+    present = {key: one for key, one in home.state.world.threads.items() if one.number != 32}
+    home.state.change(lambda world: replace(world, threads=present))
     open_similar(home)
     assert home.question.endswith(
         "Older open issues that share words with this one:\n\n"
