@@ -5,6 +5,8 @@ requests.
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.fake_network import HOST, Quiet, Server
 
+RESET = struct.pack("ii", 1, 0)  # closing sends RST
+
 
 @dataclass(frozen=True)
 class Say:
@@ -23,8 +27,8 @@ class Say:
     status: int = 200
     body: Any = None  # JSON, or bytes as they are
     headers: Mapping[str, str] = field(default_factory=dict)
-    kind: Literal["answer", "cut", "drop", "hang", "drip", "drip_headers"] = "answer"
-    """`drip` sends the body byte by byte, `drip_headers` the whole response, until the client gives
+    kind: Literal["answer", "cut", "reset", "drop", "hang", "drip", "drip_headers"] = "answer"
+    """`cut` and `reset` end the connection in the middle of the body. `drip` sends the body byte by byte, `drip_headers` the whole response, until the client gives
     up.
     """
 
@@ -103,18 +107,20 @@ class FakeServer:
                 if say.kind == "drip_headers":
                     fake._drip(self, b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 60_000)
                     return
-                headers = {
-                    "Content-Type": "application/json",
-                    **say.headers,
-                    "Content-Length": str(len(raw)),
-                }
+                headers = {"Content-Type": "application/json", **say.headers}
+                if "Transfer-Encoding" not in headers:
+                    headers.setdefault("Content-Length", str(len(raw)))
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
                 if say.kind == "drip":
                     fake._drip(self, raw)
                     return
-                self.wfile.write(raw[: len(raw) // 2] if say.kind == "cut" else raw)
+                self.wfile.write(raw[: len(raw) // 2] if say.kind in ("cut", "reset") else raw)
+                if say.kind == "reset":
+                    self.wfile.flush()
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                    self.connection.close()
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve  # noqa: N815 (the names that http.server looks for)
 

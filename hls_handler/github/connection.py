@@ -306,10 +306,13 @@ def _new_manager(base_url: str, proxy: ProxySettings) -> urllib3.PoolManager:
 def _read(response: urllib3.BaseHTTPResponse) -> bytes:
     """Return the body. Of an error, one over `MAX_ERROR_BYTES` is empty, and the connection is
     closed.
+
+    `response.read` would allocate as many bytes as the response announces.
     """
+    parts = response.stream(CHUNK_BYTES)
     if response.status < 300:
-        return response.read()
-    body = read_body(response.stream(CHUNK_BYTES), MAX_ERROR_BYTES)
+        return b"".join(parts)
+    body = read_body(parts, MAX_ERROR_BYTES)
     if body is None:
         response.close()
     return body or b""

@@ -133,14 +133,39 @@ def test_write_may_have_succeeded_after_a_response_of_a_gateway(
     assert getattr(caught.value, "may_have_succeeded", False) == may_have_succeeded
 
 
-@pytest.mark.parametrize("body", [b"", b'{"id": 5'], ids=["ends within the headers", "cut"])
+CHUNKED = {"Transfer-Encoding": "chunked"}
+
+
+@pytest.mark.parametrize("is_write", [False, True], ids=["read", "write"])
+@pytest.mark.parametrize(
+    "say",
+    [
+        Say(201, b""),
+        Say(201, b'{"id": 5'),
+        Say(201, {"id": 5}, kind="cut"),
+        Say(201, {"id": 5}, kind="reset"),
+        Say(201, {"id": 5}, {"Content-Length": "5"}),
+        Say(201, {"id": 5}, {"Content-Length": "9" * 15}, kind="cut"),
+        Say(201, {"id": 5}, {"Content-Length": "9" * 30}, kind="cut"),
+        Say(201, b'9\r\n{"id": 5}\r\n0\r\n\r\n', CHUNKED, kind="cut"),
+        Say(201, b'9\r\n{"id": 5}\r\n0\r\n\r\n', CHUNKED, kind="reset"),
+        Say(201, b'9\r\n{"id": 5}\r\n' + b"0" * 14, CHUNKED, kind="cut"),
+        Say(201, b'8\r\n{"id": 5}\r\n0\r\n\r\n', CHUNKED),
+        Say(201, b'x\r\n{"id": 5}\r\n0\r\n\r\n', CHUNKED),
+        Say(201, b'-5\r\n{"id": 5}\r\n0\r\n\r\n', CHUNKED),
+        Say(201, b"f" * 12 + b'\r\n{"id": 5, "text": "x"}', CHUNKED, kind="cut"),
+        Say(201, b"f" * 20 + b'\r\n{"id": 5, "text": "xxxxxxxxxx"}', CHUNKED, kind="cut"),
+    ],
+    ids=lambda say: f"{say.kind} {str(say.body)[:30]} {[*say.headers.values()]}",
+)
 def test_write_may_have_succeeded_after_a_success_with_an_incomplete_body(
-    api: GithubApi, server: FakeServer, body: bytes
+    api: GithubApi, server: FakeServer, say: Say, is_write: bool
 ) -> None:
-    server.says = [Say(201, body)]
+    server.says = [say]
     with pytest.raises(DependencyDown) as caught:
-        write(api)
-    assert caught.value.may_have_succeeded
+        write(api) if is_write else read(api)
+    assert caught.value.may_have_succeeded == is_write
+    assert len(server.calls) == 1
 
 
 def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, server: FakeServer) -> None:
