@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from traceback import walk_tb
 from typing import Any, NamedTuple
 
@@ -20,7 +20,6 @@ from jinja2 import (
     Template,
     TemplateError,
     TemplateSyntaxError,
-    meta,
     nodes,
 )
 from jinja2.runtime import Context
@@ -305,6 +304,8 @@ class ParsedTemplates:
     # name ("issues/analyze.j2") -> syntax tree; invalid templates are missing
     trees: Mapping[str, nodes.Template]
     files: Mapping[str, str]  # name of each template -> its path for messages
+    # name -> templates that it itself extends, includes or imports
+    references: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 def referenced_names(node: Reference) -> tuple[str, ...]:
@@ -333,8 +334,7 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
         name = pending.pop(0)
         if name in templates.files and name not in used:
             used.append(name)
-            if name in templates.trees:
-                pending += filter(None, meta.find_referenced_templates(templates.trees[name]))
+            pending += templates.references.get(name, ())
     return tuple(used)
 
 

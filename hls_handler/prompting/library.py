@@ -7,14 +7,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from jinja2 import TemplateSyntaxError, nodes
+from jinja2 import TemplateSyntaxError, meta, nodes
 
 from hls_handler.analysis import ReplyFields
 from hls_handler.errors import PromptError
@@ -163,6 +163,7 @@ def _build_library(
     conditions: dict[str, Condition] = {}
     comments: dict[str, str] = {}
     sources: dict[str, PromptSources] = {}
+    names_in = {part: _list_names(tree) for part, tree in templates.trees.items()}
     names_read: dict[str, set[str]] = {}
     appended: dict[str, dict[str, str]] = {}
     for name, front in sorted(files.front_matters.items()):
@@ -179,7 +180,7 @@ def _build_library(
         if comment is not None:
             comments[name] = comment
         parts = templates_of(templates, name, comment)
-        names_read[name] = _list_names(parts, templates)
+        names_read[name] = set().union(*(names_in.get(part, ()) for part in parts))
         reply_model = model.value or ReplyFields
         appended[name] = {
             variable: template
@@ -228,20 +229,16 @@ def _find_comment(name: str, front: FrontMatter, files: SourceFiles) -> str | No
     return None
 
 
-def _list_names(parts: Iterable[str], templates: ParsedTemplates) -> set[str]:
-    """Return the variables and attributes that templates read: {"files", ".numbered"}."""
-    names: set[str] = set()
-    for part in parts:
-        tree = templates.trees.get(part)
-        if tree is not None:
-            names.update(node.name for node in tree.find_all(nodes.Name))
-            names.update(f".{node.attr}" for node in tree.find_all(nodes.Getattr))
-    return names
+def _list_names(tree: nodes.Template) -> set[str]:
+    """Return the variables and attributes that a template reads: {"files", ".numbered"}."""
+    names = {node.name for node in tree.find_all(nodes.Name)}
+    return names | {f".{node.attr}" for node in tree.find_all(nodes.Getattr)}
 
 
 def _parse(files: SourceFiles) -> Checked[ParsedTemplates]:
     environment = PromptEnvironment(files.sources, PROMPT_FILTERS)
     trees: dict[str, nodes.Template] = {}
+    references: dict[str, Collection[str]] = {}
     problems: list[Problem] = []
     for name, source in files.sources.items():
         for number, line in enumerate(source.text.split("\n"), start=1):
@@ -253,13 +250,14 @@ def _parse(files: SourceFiles) -> Checked[ParsedTemplates]:
                 problems.append(Problem(source.file, number, message))
         try:
             trees[name] = environment.parse(source.template, name, source.file)
+            references[name] = [*filter(None, meta.find_referenced_templates(trees[name]))]
         except TemplateSyntaxError as exc:
             message = f"{str(exc.message).rstrip('.')}; {TAG_ADVICE}"
             problems.append(Problem(source.file, exc.lineno, message))
         except RecursionError:
             problems.append(Problem(source.file, 1, "the template is nested too deeply"))
     paths = {name: source.file for name, source in files.sources.items()}
-    return Checked(ParsedTemplates(environment, trees, paths), problems)
+    return Checked(ParsedTemplates(environment, trees, paths, references), problems)
 
 
 log = logging.getLogger(__name__)
