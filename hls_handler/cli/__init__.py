@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from hls_handler import __version__
+from hls_handler.errors import HlsError
 from hls_handler.wording import reword_invalid
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -122,6 +123,10 @@ class _Commands(_Group):
             if exc.__cause__ is not None:  # typer quotes the message of pydantic
                 exc.message = reword_invalid(exc.message)
             raise
+        except HlsError as exc:
+            from hls_handler.cli.options import exit_with
+
+            exit_with(exc)
 
 
 app = typer.Typer(

@@ -37,10 +37,11 @@ from hls_handler.cli.options import (
     require_existing_store,
     utc_now,
 )
-from hls_handler.cli.prompt_library import get_prompt, load_library
+from hls_handler.cli.prompt_library import get_prompt
 from hls_handler.cli.terminal import print_json, print_line, show_progress, waiting
 from hls_handler.db.files import find_server
 from hls_handler.engine.health import Health
+from hls_handler.engine.library import load_checked
 from hls_handler.errors import REJECTED
 from hls_handler.github.client import connect_read_only
 from hls_handler.github.credentials import JWT_REMEDY
@@ -125,7 +126,7 @@ def try_(
     if closed is not None:
         repository = require_repository(closed, base_url=settings.github.base_url)
         effective = _require_entry(settings, repository)
-    library = load_library(settings)
+    library = load_checked(settings)
     name = get_prompt(library, prompt).name
     with open_store(settings) as store:
         with connect_claude(settings.claude) as claude:
@@ -160,7 +161,7 @@ def triage(
     settings = load(config)
     name = require_repository(repository, base_url=settings.github.base_url)
     effective = _require_entry(settings, name)
-    library = load_library(settings)
+    library = load_checked(settings)
     with open_store(settings) as store:
         with _reading(settings, effective, name, "issues") as target:
             preview = open_issues.plan(target, store, library, limit, max_usd, comments=comments)
@@ -190,7 +191,7 @@ def reviews(
     settings = load(config)
     name = require_repository(repository, base_url=settings.github.base_url)
     effective = _require_entry(settings, name)
-    library = load_library(settings)
+    library = load_checked(settings)
     with open_store(settings) as store:
         prompt = choose_review(library, effective)
         if model is not None:

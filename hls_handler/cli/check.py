@@ -17,7 +17,6 @@ from hls_handler.analysis import Usage
 from hls_handler.claude.prices import find_cost_usd
 from hls_handler.cli.check_services import check_services, list_models
 from hls_handler.cli.options import DOTENV, AsJson, Config, abort, config_path
-from hls_handler.cli.prompt_library import load_library
 from hls_handler.cli.terminal import find_place, print_json, print_line, print_problem, waiting
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.repository_settings import without_unknown_prompts
@@ -162,7 +161,7 @@ def _check_repository_file(settings: Settings, file: Path) -> _Report:
     kind = Kind.SETTINGS_FILE
     if not parsed.problems:
         stored = RepositorySettingsFile(parsed, version=None)
-        parsed = without_unknown_prompts(load_library(settings), stored)
+        parsed = without_unknown_prompts(load_checked(settings), stored)
         kind = Kind.UNKNOWN_PROMPT
     problems = [with_kind(problem, kind) for problem in (*parsed.warnings, *parsed.problems)]
     return _Report(problems, f"{file}: these settings are fine")

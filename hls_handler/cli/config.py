@@ -12,13 +12,12 @@ import typer
 
 from hls_handler.cli.github_names import require_repository
 from hls_handler.cli.options import AsJson, Config, fail, load, open_existing_store, utc_now
-from hls_handler.cli.prompt_library import load_library
 from hls_handler.cli.terminal import print_json, print_line
+from hls_handler.engine.library import load_checked
 from hls_handler.engine.repository_settings import (
     find_organization_file,
     to_stored_file,
 )
-from hls_handler.errors import SettingsError, StepFailed
 from hls_handler.github.client import connect_read_only
 from hls_handler.reports.settings_report import (
     RepositoryFileState,
@@ -49,17 +48,14 @@ def load_repository_files(
                 for name in (repository, owner):
                     stored[name] = store.repository_files.find_by_name(name)
         if live:
-            try:
-                with closing(connect_read_only(settings.github, now=utc_now)) as github:
-                    file = github.reader(repository).find_file(PATH, ref=None)
-                    stored[repository] = to_stored_file(file, stored.get(repository))
-                    stored_file = stored.get(owner)
-                    if stored_file is not None:  # an organisation
-                        file = find_organization_file(github, owner)
-                        stored[owner] = to_stored_file(file, stored_file, organization_file(owner))
-            except (StepFailed, SettingsError) as exc:
-                fail(str(exc))
-    library = partial(load_library, settings)
+            with closing(connect_read_only(settings.github, now=utc_now)) as github:
+                file = github.reader(repository).find_file(PATH, ref=None)
+                stored[repository] = to_stored_file(file, stored.get(repository))
+                stored_file = stored.get(owner)
+                if stored_file is not None:  # an organisation
+                    file = find_organization_file(github, owner)
+                    stored[owner] = to_stored_file(file, stored_file, organization_file(owner))
+    library = partial(load_checked, settings)
     own, *others = describe_repository_files(
         settings, effective, repository, stored.get, library, is_live=live
     )

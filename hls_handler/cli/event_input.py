@@ -15,8 +15,7 @@ import typer
 from pydantic import SecretStr
 
 from hls_handler.cli.github_names import find_conversation
-from hls_handler.cli.options import abort, fail, lacks_github_token, utc_now
-from hls_handler.errors import HlsError, with_remedy
+from hls_handler.cli.options import abort, lacks_github_token, utc_now
 from hls_handler.git.mirror import Mirrors
 from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.prompting import recorded
@@ -79,7 +78,7 @@ class Subject(Recorded):
 def load_subject(name: str, event: str | None, *, live: bool, settings: Settings) -> Subject:
     """Load the event that `given` names. Without a token, GitHub is read anonymously.
 
-    Exits with 2 if the event does not exist, and with 1 if GitHub returns an error.
+    Exits with 2 if the event does not exist.
     """
     conversation = find_conversation(name, base_url=settings.github.base_url)
     if conversation is None:
@@ -90,13 +89,10 @@ def load_subject(name: str, event: str | None, *, live: bool, settings: Settings
             "--event is only for files; for an issue or a pull request, the event is always"
             " `opened`"
         )
-    try:
-        with closing(
-            connect_read_only(settings.github, now=utc_now, anonymous=lacks_github_token(settings))
-        ) as github:
-            opened = github.opened(*conversation)
-    except HlsError as exc:
-        fail(with_remedy(exc))
+    with closing(
+        connect_read_only(settings.github, now=utc_now, anonymous=lacks_github_token(settings))
+    ) as github:
+        opened = github.opened(*conversation)
     return Subject(name, opened.name, "opened", json.dumps(opened.payload).encode(), live=True)
 
 

@@ -63,17 +63,14 @@ def config_path(config: Path | None) -> Path:
 
 
 def load(config: Path | None, *, credentials: bool = True) -> Settings:
-    """Load the settings. If they cannot be used, print all problems, one per line, and exit with 2.
+    """Load the settings. Raises `SettingsError`.
 
     With `credentials=False`, unset variables are accepted; see `require_claude_key` and
     `lacks_github_token`.
     """
-    try:
-        return load_settings(
-            config_path(config), os.environ, dotenv=DOTENV, allow_unset=not credentials
-        )
-    except SettingsError as exc:
-        abort(*exc.problems)
+    return load_settings(
+        config_path(config), os.environ, dotenv=DOTENV, allow_unset=not credentials
+    )
 
 
 def require_claude_key(settings: Settings, *, alternative: str) -> None:
@@ -97,8 +94,8 @@ def lacks_github_token(settings: Settings) -> bool:
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Storage]:
-    """Open the store for a `with` block. On an `HlsError`, also from the block, print the error and
-    exit: with 2 for one of the database, the settings or the prompts, else with 1.
+    """Open the store for a `with` block. If the database cannot be used, also in the block, name
+    its setting and exit with 2.
 
     Creates or migrates the tables if needed, as `hls serve` does. Works while the service runs.
     """
@@ -109,10 +106,6 @@ def open_store(settings: Settings) -> Iterator[Storage]:
             yield store
     except (StoreUnavailable, DamagedError) as exc:
         abort(f"{where}: {exc}")
-    except (PromptError, SettingsError) as exc:
-        abort(*exc.problems)
-    except HlsError as exc:
-        fail(with_remedy(exc))
 
 
 def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | None]:
@@ -212,6 +205,15 @@ def require_confirmation(question: str, *, what: str, otherwise: str) -> None:
         )
     if not typer.confirm(question):
         fail(otherwise)
+
+
+def exit_with(error: HlsError) -> NoReturn:
+    """Print the error of a command, and exit: with 2 if settings or prompts cannot be used, else
+    with 1.
+    """
+    if isinstance(error, SettingsError | PromptError):
+        abort(*error.problems)
+    fail(with_remedy(error))
 
 
 def abort(*problems: str) -> NoReturn:

@@ -1,23 +1,10 @@
-"""Load the prompt library, and find a prompt in it by name or id."""
+"""Find a prompt by name or id."""
 
 from __future__ import annotations
 
 from hls_handler.cli.options import abort
-from hls_handler.engine.library import load_checked
-from hls_handler.errors import PromptError
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import Prompt
-from hls_handler.settings.model import Settings
-
-
-def load_library(settings: Settings) -> Library:
-    """Load the prompt library of the settings. If it cannot be used, print all problems and exit
-    with 2.
-    """
-    try:
-        return load_checked(settings)
-    except PromptError as exc:
-        abort(*exc.problems)
 
 
 def get_prompt(library: Library, name_or_id: str) -> Prompt:

@@ -26,20 +26,18 @@ from hls_handler.cli.options import (
     AsJson,
     Config,
     abort,
-    fail,
     lacks_github_token,
     load,
     require_claude_key,
 )
-from hls_handler.cli.prompt_library import get_prompt, load_library
+from hls_handler.cli.prompt_library import get_prompt
 from hls_handler.cli.terminal import print_json, print_line, print_lines, waiting
 from hls_handler.engine.asking import advise, limit_review
 from hls_handler.engine.handler_job import check_fallback_issue, name_fallback_setting
-from hls_handler.engine.library import GUID
+from hls_handler.engine.library import GUID, load_checked
 from hls_handler.engine.posting import preview
 from hls_handler.errors import (
     ConversationIgnored,
-    HlsError,
     PayloadError,
     PromptError,
     StepFailed,
@@ -128,7 +126,7 @@ def try_(
     settings = load(config, credentials=False)
     if claude == "real":
         require_claude_key(settings, alternative=SANDBOX_ALTERNATIVE)
-    library = load_library(settings)
+    library = load_checked(settings)
     named_prompt = None
     if prompt is not None:
         named_prompt = get_prompt(library, prompt)
@@ -151,8 +149,6 @@ def try_(
                 tried = trial.run(chosen, is_forced=named_prompt is not None)
     except PayloadError as exc:
         abort(f"{subject.name}: {exc}")
-    except HlsError as exc:
-        fail(with_remedy(exc))
     if as_json:
         document = _to_document(chosen, tried, sender.questions, settings)
         print_json({**document, "claude": claude})

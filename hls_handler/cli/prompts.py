@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hls_handler import shipped
-from hls_handler.cli.options import AsJson, Config, Limit, abort, load, open_existing_store
+from hls_handler.cli.options import AsJson, Config, Limit, load, open_existing_store
 from hls_handler.cli.terminal import (
     Cell,
     Column,
@@ -14,7 +14,6 @@ from hls_handler.cli.terminal import (
     print_line,
     print_table,
 )
-from hls_handler.errors import PromptError
 from hls_handler.prompting.library import read_library
 from hls_handler.prompting.source_files import find_folders
 from hls_handler.reports.prompt_library import (
@@ -34,14 +33,9 @@ def list_(as_json: AsJson = False, limit: Limit = None, config: Config = None) -
     changed within a month, failed calls and the last error. Works while the service runs.
     """
     settings = load(config, credentials=False)
-    try:
-        library = read_library(
-            *find_folders(settings),
-            shipped=shipped.PROMPTS,
-            former_shadows=settings.former_shadows,
-        )
-    except PromptError as exc:
-        abort(*exc.problems)
+    library = read_library(
+        *find_folders(settings), shipped=shipped.PROMPTS, former_shadows=settings.former_shadows
+    )
     storage_problem = settings.unset.get("storage.url")
     versions = None
     with open_existing_store(settings) as store:

@@ -21,10 +21,9 @@ from hls_handler.cli.event_input import (
     use_sandbox,
 )
 from hls_handler.cli.options import Config, fail, lacks_github_token, load
-from hls_handler.cli.prompt_library import get_prompt, load_library
+from hls_handler.cli.prompt_library import get_prompt
 from hls_handler.cli.terminal import print_lines
-from hls_handler.engine.library import GUID
-from hls_handler.errors import HlsError, with_remedy
+from hls_handler.engine.library import GUID, load_checked
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.prompting.prompt import Library
@@ -67,7 +66,7 @@ def render(
     """
     settings = load(config, credentials=False)
     chosen = load_subject(subject, event, live=live, settings=settings)
-    library = load_library(settings)
+    library = load_checked(settings)
     requests = _render(settings, library, chosen, prompt)
     print_lines("\n\n".join(format_request(settings, request) for request in requests))
 
@@ -75,16 +74,13 @@ def render(
 def _render(
     settings: Settings, library: Library, chosen: Subject, prompt: str | None
 ) -> tuple[RenderedPrompt, ...]:
-    try:
-        event = parse_event(chosen.event, GUID, chosen.body)
-        rule = _find_rule(settings, library, event, prompt, live=chosen.live)
-        with use_sandbox(chosen, settings) as used, connect_github(chosen, used) as github:
-            history = EmptyHistory(accounts=(github.fetch_bot_account().login,))
-            reader = github.reader(event.repository.full_name)
-            source = read_unstored(event, reader, settings, library, rule, history)
-        return Trial(source, library, rule.prompt, DELIMITER_KEY).render_requests()
-    except HlsError as exc:
-        fail(with_remedy(exc))
+    event = parse_event(chosen.event, GUID, chosen.body)
+    rule = _find_rule(settings, library, event, prompt, live=chosen.live)
+    with use_sandbox(chosen, settings) as used, connect_github(chosen, used) as github:
+        history = EmptyHistory(accounts=(github.fetch_bot_account().login,))
+        reader = github.reader(event.repository.full_name)
+        source = read_unstored(event, reader, settings, library, rule, history)
+    return Trial(source, library, rule.prompt, DELIMITER_KEY).render_requests()
 
 
 def _find_rule(

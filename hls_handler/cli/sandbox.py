@@ -10,7 +10,6 @@ import typer
 
 from hls_handler.cli.options import fail, find_hls_command
 from hls_handler.cli.terminal import print_line
-from hls_handler.errors import HlsError
 from hls_handler.prompting import recorded
 
 
@@ -62,5 +61,3 @@ def sandbox(
             threading.Event().wait()
     except SandboxDown as exc:
         fail(f"{exc}; choose another with --port")
-    except HlsError as exc:
-        fail(str(exc))

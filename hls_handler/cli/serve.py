@@ -114,10 +114,7 @@ def run_service(
 
     `options` override keys of the section `server`.
     """
-    try:
-        file = SettingsFile(path, os.environ, dotenv=DOTENV, options=options)
-    except SettingsError as exc:
-        abort(*exc.problems)
+    file = SettingsFile(path, os.environ, dotenv=DOTENV, options=options)
     settings = file.initial
     ring = LogRing()
     configure_logs(settings, ring)
@@ -216,15 +213,8 @@ def up(config: Config = None) -> None:
     settings; else `hls demo`.
     """
     path = config_path(config)
-    if path == shipped.SETTINGS and not _has_all_credentials():
+    if path == shipped.SETTINGS and len(find_credentials()) < len(CREDENTIALS):
         from hls_handler.cli.demo import run_demo  # here: `hls serve` does not need it
 
         raise typer.Exit(run_demo(once=False))
     raise typer.Exit(run_service(path))
-
-
-def _has_all_credentials() -> bool:
-    try:
-        return len(find_credentials()) == len(CREDENTIALS)
-    except SettingsError as exc:
-        abort(*exc.problems)

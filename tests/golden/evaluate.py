@@ -21,8 +21,9 @@ import typer
 
 from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.options import lacks_github_token, load, require_claude_key, utc_now
-from hls_handler.cli.prompt_library import get_prompt, load_library
+from hls_handler.cli.prompt_library import get_prompt
 from hls_handler.cli.terminal import print_line, print_lines
+from hls_handler.engine.library import load_checked
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.git.mirror import Mirrors
 from hls_handler.github.client import connect_read_only
@@ -39,7 +40,7 @@ NO_CLAUDE = "ask the sandbox by claude.base_url"
 
 
 def main(
-    arguments: Sequence[str], *, load_prompts: Callable[[Settings], Library] = load_library
+    arguments: Sequence[str], *, load_prompts: Callable[[Settings], Library] = load_checked
 ) -> int:
     try:
         return _run(_parse(arguments), load_prompts)

@@ -45,7 +45,7 @@ from hls_handler.cli.init.session import (
     read_variables,
     write_file,
 )
-from hls_handler.cli.options import DOTENV, KEY_VARIABLE, abort, find_hls_command
+from hls_handler.cli.options import DOTENV, KEY_VARIABLE, find_hls_command
 from hls_handler.cli.terminal import print_line, print_lines
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, with_remedy
 from hls_handler.events import DEFAULT_EVENTS
@@ -199,11 +199,6 @@ def init(
             review_model=review_model,
         )
         run(session)
-    except SettingsError as exc:
-        abort(*exc.problems)
-    except HlsError as exc:
-        print_line(with_remedy(exc), err=True)
-        raise typer.Exit(1) from None
     except (KeyboardInterrupt, typer.Abort):
         print_line(
             "interrupted; what is stored stays, and `hls init` with the same options continues from"
