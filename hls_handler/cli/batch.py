@@ -409,6 +409,7 @@ class Follower:
         self._claims = 0  # of the batch's deliveries, before `follow`
         self.health: Health | None = None  # of the workers of this command
         self.problem = ""  # why the batch does not go on
+        self._delay = ""  # why a delivery waits, as printed last
 
     def follow(self) -> None:
         progress = self._store.batches.load_progress(self._batch)
@@ -424,11 +425,19 @@ class Follower:
                 return
             if self.health is not None:
                 self.problem = find_problem(self.health)
-            elif self._sees_service(progress):
-                seen_at = self._clock()
-            elif self._clock() - seen_at > UNCLAIMED_S:
-                self.problem = "no service works on it: start `hls serve`"
+            else:
+                self._print_delay(progress)
+                if self._sees_service(progress):
+                    seen_at = self._clock()
+                elif self._clock() - seen_at > UNCLAIMED_S:
+                    self.problem = "no service works on it: start `hls serve`"
             self._pause(POLL_S)
+
+    def _print_delay(self, progress: Progress) -> None:
+        reasons = [each.reason for each in progress.shown if each.is_open and each.reason]
+        if reasons and reasons[0] != self._delay:
+            self._delay = reasons[0]
+            print_line(f"waiting     {self._delay}", err=True)
 
     def _sees_service(self, progress: Progress) -> bool:
         """Return whether a service runs. On PostgreSQL: whether one is at work, has begun the

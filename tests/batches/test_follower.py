@@ -90,7 +90,9 @@ def test_service_that_is_busy_with_another_batch_is_waited_for(store: Storage) -
     assert follow_for_a_minute(store, begin_batch(store, 2)) == ""
 
 
-def test_service_that_postponed_what_it_claimed_is_waited_for(store: Storage) -> None:
+def test_service_that_postponed_what_it_claimed_is_waited_for_and_the_reason_shown(
+    store: Storage, capsys: pytest.CaptureFixture[str]
+) -> None:
     clock = Clock()
     batch = begin_batch(store, 1)
 
@@ -105,6 +107,7 @@ def test_service_that_postponed_what_it_claimed_is_waited_for(store: Storage) ->
     follower = Follower(store, batch, clock=clock.read, pause=pause)
     follower.follow()
     assert follower.problem == ""
+    assert capsys.readouterr().err == "waiting     waits for a budget\n"
 
 
 def test_batch_of_which_nothing_is_due_waits_for_no_service(store: Storage) -> None:
