@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "List, show, retry and discard deliveries. Works while the service runs.",
     ),
     "why": ("why:why", "Explain what HLS did on an issue or pull request."),
-    "batch": ("batch:commands", "Ask Claude about many things, at a price that you set."),
+    "batch": ("batch:commands", "Try prompts, triage old issues and review merged pull requests."),
     "backup": ("maintenance:backup", "Copy the SQLite database to FILE."),
     "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),
     "resume": ("maintenance:resume", "Resume the processing that `hls pause` stopped."),

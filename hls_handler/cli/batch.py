@@ -1,4 +1,4 @@
-"""`hls batch`: asks Claude about many things, with a preview before, and a result after."""
+"""`hls batch`: asks Claude about many things, with a preview before and a result after."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
 commands = typer.Typer(
-    help="Ask Claude about many things, at a price that you set.",
+    help="Try prompts, triage old issues and review merged pull requests.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -86,16 +86,18 @@ Yes = Annotated[bool, typer.Option("--yes", help="Start, which costs money.")]
 @commands.command(name="try")
 def try_(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help='Such as "issues/analyze".')],
-    last: Annotated[int, typer.Option(min=1, max=200, help="Newest deliveries to try.")] = 20,
+    last: Annotated[
+        int, typer.Option(metavar="N", min=1, max=200, help="Newest deliveries to try.")
+    ] = 20,
     closed: Annotated[
         str | None,
         typer.Option(
             metavar="OWNER/REPO", help="Try it on closed issues as first written, instead."
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=5_000, help="Newest closed issues to read.")] = (
-        200
-    ),
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=5_000, help="Newest closed issues to read.")
+    ] = 200,
     draft: Annotated[
         Path | None,
         typer.Option(
@@ -146,17 +148,19 @@ def triage(
     comments: Annotated[
         bool, typer.Option("--comments", help="Comment, too, as on a new issue.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most issues of the batch.")] = 50,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Most issues of the batch.")
+    ] = 50,
     max_usd: MaxUsd = 1.0,
     yes: Yes = False,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Process open issues that are older than HLS as new ones; `undo` takes it back.
+    """Process open issues that are older than HLS as new ones.
 
     Left out: pull requests, locked issues, those labelled skip-hls, those that HLS has processed,
     those that settings ignore, and those of which a person set or removed a label that HLS would
-    set.
+    set. `undo` takes it back.
     """
     settings = load(config)
     name = require_repository(repository, base_url=settings.github.base_url)
@@ -172,7 +176,7 @@ def triage(
 def reviews(
     repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="Or its URL.")],
     limit: Annotated[
-        int, typer.Option(min=1, max=1000, help="Newest merged pull requests to read.")
+        int, typer.Option(metavar="N", min=1, max=1000, help="Newest merged pull requests to read.")
     ] = 20,
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Ask this model instead.")
@@ -182,8 +186,7 @@ def reviews(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Review merged pull requests as they were opened, at their last commit. Nothing is written to
-    GitHub.
+    """Review merged pull requests at their last commit. Nothing is written to GitHub.
 
     The result has the findings, their cost, and whether the base branch has changed their lines
     since the merge.

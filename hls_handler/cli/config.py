@@ -80,7 +80,7 @@ def explain(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Show the settings of the service or of one repository, and their sources.
+    """Show the settings of the service or of one repository.
 
     Prints each value with the file and line that sets it, or `default`. For a repository, first
     prints the entry of `repositories` that applies, and the matching entries over which it has

@@ -111,7 +111,7 @@ def list_(
     state: OfState = None,
     repository: OfRepository = None,
     limit: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Maximum number of deliveries.")
+        int, typer.Option(metavar="N", min=1, max=10_000, help="Maximum number of deliveries.")
     ] = 50,
     as_json: AsJson = False,
     config: Config = None,
@@ -286,7 +286,7 @@ def discard(
     yes: Yes = False,
     config: Config = None,
 ) -> None:
-    """Take a dead delivery, or all that match a query, off the list of dead ones.
+    """Take dead deliveries off the list of dead ones.
 
     Nothing is deleted: `hls deliveries list is:discarded` lists them, and `hls deliveries retry`
     takes them back. The log has the person and the reason.

@@ -54,7 +54,9 @@ LIVE_HELP = "Read the facts about a payload from GitHub. (Facts about a GitHub U
 SubjectName = Annotated[str, typer.Argument(metavar="EVENT.json|NAME|URL", help=SUBJECT_HELP)]
 EventName = Annotated[
     str | None,
-    typer.Option("--event", help="The event's name, if the file does not contain it."),
+    typer.Option(
+        "--event", metavar="EVENT", help="The event's name, if the file does not contain it."
+    ),
 ]
 Live = Annotated[bool, typer.Option("--live", help=LIVE_HELP)]
 

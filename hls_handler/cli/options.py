@@ -54,7 +54,8 @@ Config = Annotated[
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, max=10_000, help="Maximum number of entries.")
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, max=10_000, help="Maximum number of entries."),
 ]
 
 

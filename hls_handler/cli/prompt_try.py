@@ -91,10 +91,11 @@ def try_(
     prompt: Annotated[
         str | None,
         typer.Option(
+            metavar="PROMPT",
             help=(
                 "Use this prompt instead of the event's own, even if the service would ignore the"
                 " event."
-            )
+            ),
         ),
     ] = None,
     event: EventName = None,

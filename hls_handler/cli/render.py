@@ -48,7 +48,8 @@ always the same.
 def render(
     subject: SubjectName,
     prompt: Annotated[
-        str | None, typer.Option(help="Use this prompt instead of the event's own: issues/analyze.")
+        str | None,
+        typer.Option(metavar="PROMPT", help="Use this prompt instead of the event's own."),
     ] = None,
     event: EventName = None,
     live: Live = False,

@@ -60,6 +60,7 @@ Port = Annotated[
     int | None,
     typer.Option(
         "--port",
+        metavar="PORT",
         min=0,
         max=65535,
         help="Port, or 0 for a free one; overrides server.port.",
@@ -80,7 +81,9 @@ def serve(
     config: Config = None,
     host: Annotated[
         str | None,
-        typer.Option(help="Address to listen on; overrides server.host.", show_default=False),
+        typer.Option(
+            metavar="HOST", help="Address to listen on; overrides server.host.", show_default=False
+        ),
     ] = None,
     port: Port = None,
     role: RoleOption = "all",

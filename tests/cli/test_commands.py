@@ -28,6 +28,12 @@ def test_help_leaves_out_what_docs_cli_md_says_once() -> None:
     assert "Exit codes" not in of_a_command
 
 
+@pytest.mark.parametrize("group", ["batch", "config", "deliveries", "prompts"])
+def test_help_of_a_group_shows_whole_sentences(group: str) -> None:
+    shown = CliRunner().invoke(app, [group, "--help"]).stdout
+    assert "..." not in shown.partition("Commands:")[2]
+
+
 def test_version_is_printed() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"hls {__version__}\n")
