@@ -103,8 +103,7 @@ def _generate(
     if "$ref" in node:
         node = definitions[node["$ref"].removeprefix("#/$defs/")]
     if "anyOf" in node:
-        node = next(part for part in node["anyOf"] if part.get("type") != "null")
-        return _generate(node, name, subject, definitions)
+        return None
     if "const" in node:
         return node["const"]
     if "enum" in node:
