@@ -46,7 +46,7 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as exc:
         where = settings.sources.where("server.port")
         reason = os.strerror(exc.errno) if exc.errno else str(exc)
-        advice = "choose a free port with it or with --port; each `hls serve` needs its own"
+        advice = "choose a free port with server.port or --port"
         raise SettingsError(
             [f"{where}: cannot listen on {host}:{port}: {reason}; {advice}"]
         ) from exc

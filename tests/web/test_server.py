@@ -291,7 +291,7 @@ def test_a_port_in_use_raises_an_error_with_the_settings_key() -> None:
     assert rejected.value.problems == (
         (
             f"settings (server.port): cannot listen on 127.0.0.1:{port}: Address already in use;"
-            " choose a free port with it or with --port; each `hls serve` needs its own"
+            " choose a free port with server.port or --port"
         ),
     )
 

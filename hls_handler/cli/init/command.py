@@ -67,8 +67,8 @@ QUESTION = (
 )
 REPLY = "generic_analysis"
 ACCOUNT_QUESTION = (
-    "How does HLS sign in to GitHub? app: a GitHub App, two clicks and an identity of its own;"
-    " token: of an account that has one"
+    "How does HLS sign in to GitHub? app: a GitHub App, which is an account of its own, with two"
+    " clicks; token: the token of an account"
 )
 WEBHOOK_QUESTION = (
     "Public address to which GitHub sends events, such as https://hls.example.com/webhook, or none:"
@@ -426,7 +426,7 @@ def _remaining_steps(
         f"Open the console, whose address it prints. The key is the value of {API_KEY} in {dotenv}"
     )
     first = next((name for name in session.repositories if "*" not in name), "OWNER/REPO")
-    yield f"Open an issue there, and see what HLS does: {hls} why {first}#1{option}"
+    yield f"Open an issue in {first}, and see what HLS does: {hls} why {first}#1{option}"
 
 
 def settings_text(session: Session, *, uses_app: bool) -> str:
