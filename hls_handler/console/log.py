@@ -78,7 +78,7 @@ def show_line(line: LogLine) -> dict[str, object]:
     if trace is not None:
         trace = truncate(escape_unprintable_lines(str(trace)), MAX_TRACE_CHARACTERS)
     page = None
-    if "delivery" in fields and line.get("decision") != "rejected":
+    if "delivery" in fields and line.get("decision") not in ("rejected", "pong"):
         page = f"/deliveries/{quote(str(fields['delivery']), safe='')}"
     return {
         "time": time.replace("T", " ").removesuffix("Z"),

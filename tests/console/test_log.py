@@ -6,6 +6,8 @@ import json
 import re
 from urllib.parse import quote
 
+import pytest
+
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
 
@@ -44,6 +46,13 @@ def test_page_lists_the_newest_lines_with_their_fields(browser: Browser) -> None
     assert '<span class="name">took_s</span> <span>1.5</span>' in page
     assert '<span class="name">due' not in page
     assert '<pre tabindex="0">Traceback\n  x</pre>' in page
+
+
+@pytest.mark.parametrize("decision", ["pong", "rejected"])
+def test_webhook_that_is_not_stored_has_no_link(browser: Browser, decision: str) -> None:
+    browser.sign_in()
+    add(browser, "webhook received", decision=decision, delivery="g-1")
+    assert '<span class="name">delivery</span> <span>g-1</span>' in browser.get("/log").text
 
 
 def test_fields_of_filters_are_empty_without_filters(browser: Browser) -> None:
