@@ -70,6 +70,7 @@ ACCOUNTS = (BOT.login,)
 NEW = EmptyHistory(ACCOUNTS, corrected=CORRECTED)
 CHANGED = EmptyHistory(ACCOUNTS, corrected=CORRECTED, states=STATES, reviewed=REVIEWED)
 CHANGES = ("edited", "synchronize")
+GONE = ("deleted", "transferred")
 
 NOT_OFFERED = frozenset(
     {"bug", "documentation", "duplicate", "enhancement", "invalid", "question", "wontfix"}
@@ -124,6 +125,8 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
     budget = PromptLimits(Claude.model_fields["input_tokens"].default)
     found: dict[str, object] = {}
     for sample in recorded.for_event(event_name):
+        if sample.payload.get("action") in GONE:
+            continue
         try:
             _, facts = facts_of(sample, handler, _with_offer(budget, sample))
         except HlsError:
