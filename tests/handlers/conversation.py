@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hls_handler.analysis import ReplyFields, UnusableReply
+from hls_handler.analysis import Finding, ReplyFields, UnusableReply
 from hls_handler.errors import HlsError
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.sandbox import shapes
@@ -23,7 +23,7 @@ from hls_handler.settings.sections import Repository
 from tests.engine.stand_in import StandIn, visible_text
 from tests.engine.world import World, make_github
 from tests.handlers.events import LOG
-from tests.handlers.world import HLS
+from tests.handlers.world import HLS, pull_request_analysis
 
 REPOSITORY = "octo/hello"
 ORGANIZATION = {"login": "octo", "id": 7, "type": "Organization"}
@@ -325,6 +325,13 @@ class Home:
         payload = self._payload("opened", by, {"pull_request": pull, "number": number})
         self.state.seed("pull_request", payload, files=files)
         return Talk(self, number)
+
+    def review(self, *findings: Finding, **known: Any) -> Talk:
+        """Open a pull request, in which Claude finds this."""
+        self.says(pull_request_analysis(findings=list(findings)))
+        pull = self.open_pull_request(**known)
+        pull.act("opened")
+        return pull
 
     def end_run(self, *jobs: Job, **known: Any) -> str:
         """Let a workflow run end. `earlier` are the jobs of its earlier attempts."""

@@ -10,7 +10,7 @@ import pytest
 from tests.handlers.conftest import OpenHome
 from tests.handlers.conversation import REPOSITORY, Home, Talk, person
 from tests.handlers.events import ANSWER
-from tests.handlers.world import HLS, finding, pull_request_analysis
+from tests.handlers.world import HLS, finding
 
 ANSWERED = "> `zoe` asked: @\u200bhls why is that?\nRead the guide."
 
@@ -82,9 +82,7 @@ def test_the_newest_earlier_comments_that_fit_are_read_and_no_later_ones(home: H
 @pytest.fixture
 def pull(home: Home) -> Talk:
     """A pull request in which HLS has opened a review thread."""
-    home.says(pull_request_analysis(findings=[finding(title="Division", body="`n` may be 0.")]))
-    pull = home.open_pull_request()
-    pull.act("opened")
+    pull = home.review(finding(title="Division", body="`n` may be 0."))
     home.says(ANSWER)
     return pull
 
@@ -148,9 +146,7 @@ def test_reply_of_a_person_with_write_permission_changes_the_check_at_once(
     opened: OpenHome,
 ) -> None:
     home = opened(review={"fail_on": "high", "verify": False})
-    home.says(pull_request_analysis(findings=[finding()]))
-    pull = home.open_pull_request()
-    pull.act("opened")
+    pull = home.review(finding())
     assert pull.check.startswith("failure: ")
     for login, body, conclusion in (
         ("otto", "Not an issue, the caller checks it.", "failure"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tests.conftest import Acts
 from tests.handlers.conftest import OpenHome
 from tests.handlers.conversation import REPOSITORY, Talk, changed_file
-from tests.handlers.world import PATCH, finding, pull_request_analysis
+from tests.handlers.world import PATCH, finding
 
 WAY_ON = "`/review` of a person with write permission continues for one more review."
 AT_LIMIT = f"This pull request has reached its limit on cost. {WAY_ON}"
@@ -34,11 +34,9 @@ def test_pull_request_at_its_limit_continues_once_by_a_review_of_a_writer(
     opened: OpenHome, acts: Acts
 ) -> None:
     home = opened(review=LIMIT)
-    home.says(pull_request_analysis())
     home.state.set_permission(REPOSITORY, "mona", "write")
     home.state.set_permission(REPOSITORY, "otto", "read")
-    pull = home.open_pull_request()
-    pull.act("opened")
+    pull = home.review()
     assert pull.check == "success: 1 of 1 file reviewed"
     assert pull.shown() == "size/small type/bug-fix"  # no comment
 
@@ -79,9 +77,7 @@ def test_pull_request_at_its_limit_continues_once_by_a_review_of_a_writer(
 
 def test_review_that_the_limit_ends_says_that_it_is_partly_done(opened: OpenHome) -> None:
     home = opened(review=LIMIT)
-    home.says(pull_request_analysis(findings=[finding(confidence=0.6)]))
-    pull = home.open_pull_request()
-    pull.act("opened")
+    pull = home.review(finding(confidence=0.6))
     assert len(home.questions) == 1  # the second look does not fit
     assert f"\n{PARTLY}\n" in pull.shown()
     assert f"\n\n{PARTLY}\n\nThe findings were not verified: the pull request has" in summary(pull)
@@ -91,12 +87,10 @@ def test_review_of_a_part_of_the_files_says_that_it_is_partly_done(opened: OpenH
     home = opened(review={**LIMIT, "verify": False})
     small = home.world.settings.claude.model_copy(update={"input_tokens": 9_000})
     home.world.settings = home.world.settings.model_copy(update={"claude": small})
-    home.says(pull_request_analysis())
     lines = "\n".join(f"+    area_{number} = side * {number}" for number in range(500))
     patch = f"@@ -0,0 +1,500 @@\n{lines}"
     files = [changed_file(f"{name}.py", patch=patch, additions=500, deletions=0) for name in "ab"]
-    pull = home.open_pull_request(files=files)
-    pull.act("opened")
+    pull = home.review(files=files)
     assert pull.check == "neutral: 1 of 2 files reviewed"
     assert "\nOnly a part of " in pull.shown()
     assert f"\n{PARTLY}\n" in pull.shown()

@@ -129,9 +129,7 @@ def test_findings_become_labels_comments_on_lines_a_summary_and_the_check(opened
 
 def test_findings_without_comments_on_lines_are_annotations_of_the_check(opened: OpenHome) -> None:
     home = opened(review={"max_inline": 0, "fail_on": "high", **NO_LOOK})
-    pull = home.open_pull_request()
-    home.says(pull_request_analysis(findings=[finding()]))
-    pull.act("opened")
+    pull = home.review(finding())
     assert pull.on_lines == []
     assert pull.check == (
         "failure: 1 open finding, 1 high; 1 of 1 file reviewed\narea.py:2 Wrong (finding 1)"
@@ -150,23 +148,18 @@ def test_findings_below_thresholds_and_of_other_categories_are_not_shown(
     opened: OpenHome, settings: dict[str, Any], titles: list[str]
 ) -> None:
     home = opened(**{**settings, "review": {**settings.get("review", {}), **NO_LOOK}})
-    found = [
+    pull = home.review(
         finding(title="Severe", confidence=0.9),
         finding(title="Doubtful", severity="medium", confidence=0.4, category="security"),
         finding(title="Ugly", severity="low", confidence=0.9, category="style"),
-    ]
-    home.says(pull_request_analysis(findings=found))
-    pull = home.open_pull_request()
-    pull.act("opened")
+    )
     assert listed(pull) == titles
 
 
 def test_files_that_were_not_shown_as_a_whole_are_named(home: Home) -> None:
     long = f"@@ -0,0 +1 @@\n+{'x ' * 200_000}"
     files = [changed_file("a.py", patch=long), changed_file("b.py", additions=9), IMAGE]
-    pull = home.open_pull_request(files=files)
-    home.says(pull_request_analysis())
-    pull.act("opened")
+    pull = home.review(files=files)
     reasons = "1 with a line too long for one call, 1 shown only in part, 1 binary or empty"
     assert f"Claude: 3 of 3 files were not shown as a whole: {reasons}.\n" in home.why
     assert pull.check == "neutral: 0 of 2 files reviewed"
@@ -184,9 +177,7 @@ def changed_notebook(picture: str) -> dict[str, Any]:
 def test_data_in_a_long_line_is_cut_named_and_blocks_nothing(opened: OpenHome) -> None:
     home = opened(review={"incomplete": "failure", **NO_LOOK})
     notebook = changed_notebook(PICTURE.replace("iV", "iX"))
-    pull = home.open_pull_request(files=[notebook, changed_file()])
-    home.says(pull_request_analysis(findings=[finding(severity="low")]))
-    pull.act("opened")
+    pull = home.review(finding(severity="low"), files=[notebook, changed_file()])
     assert 'R    2 +       "image/png": [... 98,306 characters]\n' in home.question
     assert "0KGgo0" not in home.question
     assert pull.check == "success: 1 open finding, 1 low; 2 of 2 files reviewed"
@@ -200,9 +191,7 @@ def test_rule_10_a_long_line_is_searched_for_credentials_as_a_whole(
 ) -> None:
     home = opened(comments={"agent_prompt": True}, review=NO_LOOK)
     picture = f"{PICTURE[: at + 20]}/{TOKEN}/{PICTURE[at + 20 :]}"
-    pull = home.open_pull_request(files=[changed_notebook(picture)])
-    home.says(pull_request_analysis())
-    pull.act("opened")
+    pull = home.review(files=[changed_notebook(picture)])
     assert prompted(pull) == ["1 A credential of the form github-token is committed: revoke it"]
     assert TOKEN[:20] not in home.question
 
@@ -221,10 +210,7 @@ def test_size_depends_on_changed_lines_of_files_to_review(
 ) -> None:
     home = opened(paths={"ignore": ["docs/**"]})
     files = changed_file(path, additions=additions), changed_file(deletions=deletions)
-    home.says(pull_request_analysis())
-    pull = home.open_pull_request(files=files)
-    pull.act("opened")
-    assert pull.shown().split(" ")[0] == size
+    assert home.review(files=files).shown().split(" ")[0] == size
 
 
 @pytest.mark.parametrize(
@@ -301,13 +287,11 @@ def test_prompt_for_a_coding_agent_has_open_findings_until_they_end(opened: Open
     home = opened(comments={"agent_prompt": True}, review={"max_inline": 1, **NO_LOOK})
     secret = "ghp_" + "a1B2c3D4e5" * 3 + "f6G7h8"
     patch = PATCH.replace("** 2", f'** 2  # "{secret}"')
-    pull = home.open_pull_request(files=[changed_file(patch=patch)])
-    found = [
+    pull = home.review(
         finding(title="Severe"),
         finding(title="Removed", side="LEFT", quote="    return side * 2"),
-    ]
-    home.says(pull_request_analysis(findings=found))
-    pull.act("opened")
+        files=[changed_file(patch=patch)],
+    )
     revoke = "1 A credential of the form github-token is committed: revoke it"
     assert prompted(pull) == [revoke, "2 Removed", "3 Severe"]
     assert secret not in pull.shown()
@@ -324,15 +308,12 @@ def test_prompt_for_a_coding_agent_has_open_findings_until_they_end(opened: Open
 
 def test_prompt_for_a_coding_agent_has_lines_side_and_fix_of_new_findings(opened: OpenHome) -> None:
     home = opened(comments={"agent_prompt": True}, review=NO_LOOK)
-    pull = home.open_pull_request(files=[changed_file(patch=PATCH)])
     fix = "def area(side):\n    return side * side"
     quote = "    return side ** 2"
-    found = [
+    pull = home.review(
         finding(title="A fix", start_line=1, quote=quote, suggestion=fix),
         finding(title="Before", side="LEFT", quote="    return side * 2"),
-    ]
-    home.says(pull_request_analysis(findings=found))
-    pull.act("opened")
+    )
     shown = re.sub(r"</?untrusted \w+>", "", pull.shown())
     assert (
         f"Lines: 1 to 2\nFailure: A fix\nIt is wrong.\nWanted result: these lines become \n{fix}\n"
@@ -350,9 +331,7 @@ def prompted(pull: Talk) -> list[str]:
 
 def test_closing_event_reviews_nothing(opened: OpenHome) -> None:
     home = opened(prompts={"use": {"pull_request.closed": "pull_requests/analyze"}})
-    home.says(pull_request_analysis(findings=[finding()]))
-    pull = home.open_pull_request()
-    pull.act("opened")
+    pull = home.review(finding())
     assert len(pull.on_lines) == 1
     home.says(pull_request_analysis(summary="Merged.", findings=[finding(title="Other")]))
     ended = pull.act("closed", state="closed", merged=True)

@@ -49,6 +49,7 @@ UNCLEAR = (
     "Won't fix?",
     "False positive!?",
     "Intended, I guess",
+    "Not an issue any more, fixed in abc1234.",
     "Intended for now, I guess",
     "By design we check it here",
     "Out of scope creep",

@@ -40,18 +40,38 @@ def resolve(pushes: Pushes, by: str = "mona") -> None:
     pushes.act(is_resolved=True, resolved_by=by)
 
 
-def test_resolving_the_thread_of_an_unchanged_finding_dismisses_it() -> None:
+def conclude(pushes: Pushes, code: str = FAULT) -> str | None:
+    """Conclude the check as after an act of a person; the code is that of the last push."""
+    return pushes.push({"a.py": code}, requested="conclude")
+
+
+def dismiss(pushes: Pushes, words: str = "Won't fix.") -> None:
+    pushes.act(replies=(ThreadReply("mona", words),))
+
+
+WAYS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"is_resolved": True, "resolved_by": "mona"}, "resolved thread"),
+    ({"replies": (ThreadReply("mona", "Won't fix"),)}, "reply"),
+    ({"thumbs_down": ("mallory", "mona")}, "thumbs down"),
+    ({}, "deleted comment"),
+)
+"""Acts in the thread, and how they dismiss the finding."""
+
+
+def test_resolving_the_thread_of_an_unchanged_finding_dismisses_it_until_it_is_unresolved() -> None:
     pushes = raised()
     resolve(pushes)
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
-    assert pushes.calls == 1
+    assert conclude(pushes) == "success"
     assert pushes.replies == []
+    pushes.act(is_resolved=False, resolved_by=None)
+    assert conclude(pushes) == "failure"
+    assert pushes.calls == 1
 
 
 def test_dismissal_by_a_resolved_thread_ends_when_the_block_changes() -> None:
     pushes = raised()
     resolve(pushes)
-    pushes.push({"a.py": FAULT}, requested="conclude")
+    conclude(pushes)
     assert pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT]) == "failure"
     assert pushes.questions == [1]
     assert pushes.replies == [STILL_THERE]
@@ -61,10 +81,10 @@ def test_resolving_after_a_wrong_fix_dismisses_nothing_and_gets_one_reply() -> N
     pushes = raised()
     assert pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT]) == "failure"
     resolve(pushes)
-    assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "failure"
+    assert conclude(pushes, WRONG_FIX) == "failure"
     assert pushes.calls == 2
     assert pushes.replies == [STILL_THERE]
-    assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "failure"
+    assert conclude(pushes, WRONG_FIX) == "failure"
     assert pushes.replies == []
 
 
@@ -89,34 +109,17 @@ def test_resolving_by_a_person_who_may_not_write_asks_nothing() -> None:
     pushes = raised()
     pushes.push({"a.py": RIGHT_FIX})
     resolve(pushes, by="mallory")
-    assert pushes.push({"a.py": RIGHT_FIX}, requested="conclude") == "failure"
+    assert conclude(pushes, RIGHT_FIX) == "failure"
     assert (pushes.calls, pushes.replies) == (2, [])
 
 
-def test_unresolving_takes_the_dismissal_back() -> None:
-    pushes = raised()
-    resolve(pushes)
-    pushes.push({"a.py": FAULT}, requested="conclude")
-    pushes.act(is_resolved=False, resolved_by=None)
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
-    assert pushes.calls == 1
-
-
-@pytest.mark.parametrize(
-    ("acts", "how"),
-    [
-        ({"is_resolved": True, "resolved_by": "mona"}, "resolved thread"),
-        ({"replies": (ThreadReply("mona", "Won't fix"),)}, "reply"),
-        ({"thumbs_down": ("mallory", "mona")}, "thumbs down"),
-        ({}, "deleted comment"),
-    ],
-)
+@pytest.mark.parametrize(("acts", "how"), WAYS)
 def test_summary_names_who_dismissed_a_finding_and_how(acts: dict[str, Any], how: str) -> None:
     pushes = raised()
     pushes.act(**acts)
     if not acts:
         pushes.command("deleted 1a2b3c4d by mona")
-    pushes.push({"a.py": FAULT}, requested="conclude")
+    conclude(pushes)
     assert pushes.job is not None
     shown = pull_requests.list_comment_variables(pushes.job.facts, pull_request_analysis())[
         "dismissals"
@@ -127,67 +130,47 @@ def test_summary_names_who_dismissed_a_finding_and_how(acts: dict[str, Any], how
     ]
 
 
-@pytest.mark.parametrize(
-    "acts",
-    [
-        {"is_resolved": True, "resolved_by": "mona"},
-        {"replies": (ThreadReply("mona", "Won't fix"),)},
-        {"thumbs_down": ("mona",)},
-        {},
-    ],
-)
+@pytest.mark.parametrize("acts", [acts for acts, _ in WAYS])
 def test_undismiss_takes_every_present_dismissal_back(acts: dict[str, Any]) -> None:
     pushes = raised()
     pushes.act(**acts)
     pushes.command("command 1a2b3c4d by mona")
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
+    assert conclude(pushes) == "success"
     pushes.command("undismissed 5e6f7a8b by mona")
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    assert conclude(pushes) == "failure"
+    assert conclude(pushes) == "failure"
     assert pushes.calls == 1
     replies = (*pushes.threads[0].replies, ThreadReply("mona", "By design"))
     pushes.act(replies=replies)
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
+    assert conclude(pushes) == "success"
 
 
 def test_dismissal_by_a_reply_of_an_earlier_version_stays_until_undismiss() -> None:
     pushes = raised()
     pushes.act(replies=(ThreadReply("mona", "It's fine, only tests call this."),))
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    assert conclude(pushes) == "failure"
     pushes.command("reply 1 by mona")
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
+    assert conclude(pushes) == "success"
+    assert conclude(pushes) == "success"
     pushes.command("undismissed 5e6f7a8b by mona")
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    assert conclude(pushes) == "failure"
     pushes.act(replies=(ThreadReply("mona", "By design."),))
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    assert conclude(pushes) == "failure"
 
 
-def test_dismissal_ends_with_its_reply() -> None:
+def test_dismissal_ends_with_its_reply_or_when_that_is_edited_to_other_words() -> None:
     pushes = raised()
-    pushes.act(replies=(ThreadReply("mona", "Won't fix."),))
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
+    dismiss(pushes)
+    assert conclude(pushes) == "success"
     pushes.act(replies=())
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    assert conclude(pushes) == "failure"
+    dismiss(pushes)
+    assert conclude(pushes) == "success"
+    dismiss(pushes, "I fix it at once.")
+    assert conclude(pushes) == "failure"
 
 
-def test_dismissal_ends_when_its_reply_is_edited_to_other_words() -> None:
-    pushes = raised()
-    pushes.act(replies=(ThreadReply("mona", "Won't fix."),))
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
-    pushes.act(replies=(ThreadReply("mona", "I fix it at once."),))
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
-
-
-@pytest.mark.parametrize(
-    "acts",
-    [
-        {"is_resolved": True, "resolved_by": "mona"},
-        {"replies": (ThreadReply("mona", "Won't fix"),)},
-        {"thumbs_down": ("mona",)},
-        {},
-    ],
-)
+@pytest.mark.parametrize("acts", [acts for acts, _ in WAYS])
 @pytest.mark.parametrize("severity", ["high", "medium"])
 def test_rule_18_author_dismisses_only_what_fails_no_check(
     acts: dict[str, Any], severity: Severity
@@ -197,7 +180,7 @@ def test_rule_18_author_dismisses_only_what_fails_no_check(
     pushes.act(**{**acts, "thumbs_down": (*acts.get("thumbs_down", ()), "mallory")})
     if not acts:
         pushes.command("command 1a2b3c4d by mona")  # when it failed no check
-    pushes.push({"a.py": FAULT}, requested="conclude")
+    conclude(pushes)
     state = "dismissed" if severity == "medium" else "open"
     assert (pushes.entry(1).state, pushes.entry(1).counts) == (state, state == "open")
 
@@ -205,41 +188,36 @@ def test_rule_18_author_dismisses_only_what_fails_no_check(
 def test_thread_that_is_missing_changes_nothing() -> None:
     pushes = raised()
     pushes.threads = ()
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    assert conclude(pushes) == "failure"
     dismissed = raised()
     resolve(dismissed)
-    dismissed.push({"a.py": FAULT}, requested="conclude")
+    conclude(dismissed)
     dismissed.threads = ()
-    assert dismissed.push({"a.py": FAULT}, requested="conclude") == "success"
+    assert conclude(dismissed) == "success"
 
 
-def test_last_word_in_a_thread_is_never_false() -> None:
+def find_replies(pushes: Pushes) -> list[tuple[str, bool]]:
+    """Return the replies of the last review, and whether they end the footer of the finding."""
+    assert pushes.job is not None
+    return [
+        (one.body, one.ends_footer) for one in pushes.job.actions if isinstance(one, EnsureReply)
+    ]
+
+
+@pytest.mark.parametrize("objections", [(), (ThreadReply("mallory", "Not a bug"),)])
+def test_last_word_in_a_thread_is_never_false_and_only_a_closed_finding_has_no_footer(
+    objections: tuple[ThreadReply, ...],
+) -> None:
     pushes = raised()
     assert pushes.push({"a.py": RIGHT_FIX}, verdicts=[FIXED]) == "success"
-    assert pushes.replies == ["Fixed in 0000002 by line 4."]
+    assert find_replies(pushes) == [("Fixed in 0000002 by line 4.", True)]
+    pushes.act(replies=objections)
     assert pushes.push({"a.py": FAULT}) == "failure"
-    assert pushes.replies == ["Open again since 0000003, line 4."]
+    assert find_replies(pushes) == [("Open again since 0000003, line 4.", False)]
     assert pushes.push({"a.py": RIGHT_FIX}) == "success"
-    assert pushes.replies == ["No longer in the diff."]
+    assert find_replies(pushes) == [("No longer in the diff.", True)]
     assert pushes.push({"a.py": RIGHT_FIX}) == "success"
     assert pushes.replies == []
-
-
-def test_only_the_reply_that_a_finding_is_closed_ends_its_footer() -> None:
-    pushes = raised()
-    ends: list[bool] = []
-    for code, verdicts in ((RIGHT_FIX, [FIXED]), (FAULT, [])):
-        pushes.push({"a.py": code}, verdicts=verdicts)
-        assert pushes.job is not None
-        ends += [one.ends_footer for one in pushes.job.actions if isinstance(one, EnsureReply)]
-    assert ends == [True, False]
-
-
-def test_report_of_a_change_does_not_dismiss() -> None:
-    pushes = raised()
-    pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT])
-    pushes.act(replies=(ThreadReply("mona", "Not an issue any more, fixed in abc1234."),))
-    assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "failure"
 
 
 def summary(pushes: Pushes, *verdicts: EarlierVerdict) -> str:
@@ -268,7 +246,7 @@ def test_summary_never_says_no_findings_while_one_fails_the_check() -> None:
     assert "**1 finding still fails the check.** It is still there, as of [`0000003000`]" in present
     assert "No new findings" not in undecided + present
     pushes.act(thumbs_down=("mona",))
-    assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "success"
+    assert conclude(pushes, WRONG_FIX) == "success"
     dismissed = summary(pushes)
     assert "No findings in [`0000004000`]" in dismissed
     assert "(finding 1, high): " in dismissed
@@ -280,16 +258,8 @@ def test_resolving_after_a_fix_that_broke_again_gets_one_reply() -> None:
     pushes.push({"a.py": RIGHT_FIX}, verdicts=[FIXED])
     pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT])
     resolve(pushes)
-    assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "failure"
+    assert conclude(pushes, WRONG_FIX) == "failure"
     assert pushes.replies == [STILL_THERE]
-
-
-def test_last_word_is_true_if_a_reader_objected_after_the_fix() -> None:
-    pushes = raised()
-    pushes.push({"a.py": RIGHT_FIX}, verdicts=[FIXED])
-    pushes.act(replies=(ThreadReply("mallory", "Not a bug"),))
-    assert pushes.push({"a.py": FAULT}) == "failure"
-    assert pushes.replies == ["Open again since 0000003, line 4."]
 
 
 def test_thread_that_was_resolved_after_a_wrong_fix_dismisses_nothing_when_the_fix_is_reverted() -> (
@@ -298,11 +268,11 @@ def test_thread_that_was_resolved_after_a_wrong_fix_dismisses_nothing_when_the_f
     pushes = raised()
     pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT])
     resolve(pushes)
-    pushes.push({"a.py": WRONG_FIX}, requested="conclude")
+    conclude(pushes, WRONG_FIX)
     as_raised = said(1, "present", "a.py", 4, "    y = eval(x)")
     assert pushes.push({"a.py": FAULT}, verdicts=[as_raised]) == "failure"
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    assert conclude(pushes) == "failure"
     pushes.act(is_resolved=False, resolved_by=None)
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    assert conclude(pushes) == "failure"
     resolve(pushes)
-    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
+    assert conclude(pushes) == "success"

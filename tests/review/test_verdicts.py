@@ -6,19 +6,29 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.analysis import EarlierVerdict, Verdict
+from hls_handler.analysis import EarlierVerdict, Finding, Verdict
 from hls_handler.handlers.pull_request_facts import MAX_QUESTIONS
 from tests.review.pushes import Pushes, found, said
 
 BASE = "def run(x):\n    a = 1\n    b = 2\n    return a\n"
 FAULT = BASE.replace("    b = 2\n", "    b = 2\n    *out = copy(x);\n")
 AT = found("a.c", 4, "    *out = copy(x);")
+GUARD = "    if (x) return 0;"
+GUARDED = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
 FIXED = FAULT.replace("copy(x);", "checked(x);")
 
 
-def raised() -> Pushes:
-    pushes = Pushes({"a.c": BASE})
-    assert pushes.push({"a.c": FAULT}, findings=[AT]) == "failure"
+def raised(tail: str = "", finding: Finding = AT) -> Pushes:
+    """A pull request with a finding; `tail` are lines of the base below it."""
+    pushes = Pushes({"a.c": f"{BASE}{tail}"})
+    assert pushes.push({"a.c": f"{FAULT}{tail}"}, findings=[finding]) == "failure"
+    return pushes
+
+
+def fixed() -> Pushes:
+    """A pull request whose finding is fixed by a guard above it."""
+    pushes = raised()
+    assert pushes.push({"a.c": GUARDED}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
     return pushes
 
 
@@ -50,13 +60,8 @@ def test_fix_is_refuted_by_a_finding_of_its_category_at_the_proof() -> None:
     assert pushes.entry(1).is_undecided
 
 
-GUARD = "    if (x) return 0;"
-
-
 def test_fix_whose_proof_was_lost_is_asked_about_until_claude_answers() -> None:
-    pushes = raised()
-    fixed = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
-    assert pushes.push({"a.c": fixed}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
+    pushes = fixed()
     assert pushes.push({"a.c": FAULT}, is_down=True) == "failure"
     calls = pushes.calls
     assert (
@@ -202,10 +207,8 @@ def test_finding_at_a_line_without_letters_is_not_gone() -> None:
 def test_second_look_decides_about_a_fixed_finding_that_is_reported_beside_its_proof(
     agrees: bool, check: str
 ) -> None:
-    pushes = raised()
-    head = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
-    assert pushes.push({"a.c": head}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
-    again = head.replace("    *out = copy(x);", "    *out = copy(x);  // sure")
+    pushes = fixed()
+    again = GUARDED.replace("    *out = copy(x);", "    *out = copy(x);  // sure")
     finding = found("a.c", 5, "    *out = copy(x);  // sure")
     assert pushes.push({"a.c": again}, findings=[finding], agrees=agrees) == check
     assert pushes.push({"a.c": again}) == check
@@ -234,11 +237,9 @@ def test_no_call_is_made_if_nothing_is_new() -> None:
 
 
 def test_rebase_beside_the_proof_of_a_fix_costs_no_call() -> None:
-    pushes = raised()
-    head = {"a.c": FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")}
-    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
+    pushes = fixed()
     calls = pushes.calls
-    rebased = {"a.c": head["a.c"].replace("a = 1", "a = 7")}
+    rebased = {"a.c": GUARDED.replace("a = 1", "a = 7")}
     assert pushes.push(rebased, base={"a.c": BASE.replace("a = 1", "a = 7")}) == "success"
     assert pushes.calls == calls
 
@@ -293,8 +294,7 @@ def test_fixed_without_a_line_is_not_believed_while_the_code_is_there() -> None:
 
 
 def test_reworded_line_is_not_gone_at_a_later_push_to_another_place() -> None:
-    pushes = Pushes({"a.c": f"{BASE}{FAR}"})
-    pushes.push({"a.c": f"{FAULT}{FAR}"}, findings=[AT])
+    pushes = raised(FAR)
     reworded = FAULT.replace("copy(x)", "duplicate(x)")
     pushes.push({"a.c": f"{reworded}{FAR}"})
     assert (
@@ -398,8 +398,7 @@ def test_claims_stay_undecided_without_an_answer_of_the_second_look() -> None:
     assert [(one.state, one.is_undecided) for one in pushes.record.ledger] == [("open", True)] * 2
 
 
-SHOWN = "\n".join(f"    step_{n}(a);" for n in range(12))
-OTHER_HUNK = {"a.c": f"{FAULT}{SHOWN}\n    end();\n"}
+OTHER_HUNK = {"a.c": f"{FAULT}{FAR}    end();\n"}
 
 
 @pytest.mark.parametrize(
@@ -417,9 +416,7 @@ OTHER_HUNK = {"a.c": f"{FAULT}{SHOWN}\n    end();\n"}
 def test_finding_repeated_without_its_number_at_a_place_that_is_not_shown_continues_the_open_one(
     known: dict[str, str],
 ) -> None:
-    pushes = Pushes({"a.c": f"{BASE}{SHOWN}\n"})
-    title = AT.model_copy(update={"title": "It is wrong"})
-    assert pushes.push({"a.c": f"{FAULT}{SHOWN}\n"}, findings=[title]) == "failure"
+    pushes = raised(FAR, AT.model_copy(update={"title": "It is wrong"}))
     again = AT.model_copy(update=known)
     assert pushes.push(OTHER_HUNK, findings=[again]) == "failure"
     assert [one.number for one in pushes.record.ledger] == [1]
@@ -434,31 +431,27 @@ def test_finding_repeated_about_a_file_that_is_not_shown_continues_the_open_one(
 
 
 def test_finding_repeated_at_its_own_line_continues_it_though_an_equal_line_is_new() -> None:
-    pushes = Pushes({"a.c": f"{BASE}{SHOWN}\n"})
-    assert pushes.push({"a.c": f"{FAULT}{SHOWN}\n"}, findings=[AT]) == "failure"
-    head = {"a.c": f"{FAULT}{SHOWN}\n    *out = copy(x);\n"}
+    pushes = raised(FAR)
+    head = {"a.c": f"{FAULT}{FAR}    *out = copy(x);\n"}
     pushes.push(head, findings=[AT.model_copy(update={"title": "Other words"})])
     assert [one.number for one in pushes.record.ledger] == [1]
 
 
 def test_dismissed_finding_that_is_repeated_without_its_number_stays_dismissed() -> None:
-    pushes = Pushes({"a.c": f"{BASE}{SHOWN}\n"})
-    pushes.push({"a.c": f"{FAULT}{SHOWN}\n"}, findings=[AT])
+    pushes = raised(FAR)
     pushes.act(thumbs_down=("mona",))
     assert pushes.push(OTHER_HUNK, findings=[AT]) == "success"
     assert [one.state for one in pushes.record.ledger] == ["dismissed"]
 
 
 def test_finding_with_another_quote_and_title_at_a_place_that_is_not_shown_is_new() -> None:
-    pushes = Pushes({"a.c": f"{BASE}{SHOWN}\n"})
-    pushes.push({"a.c": f"{FAULT}{SHOWN}\n"}, findings=[AT])
+    pushes = raised(FAR)
     pushes.push(OTHER_HUNK, findings=[found("a.c", 3, "    b = 2", title="B is lost")])
     assert [one.title for one in pushes.record.ledger] == [AT.title, "B is lost"]
 
 
 def test_misquoted_new_fault_with_the_title_of_an_open_finding_is_another_one() -> None:
-    pushes = Pushes({"a.c": f"{BASE}{SHOWN}\n"})
-    pushes.push({"a.c": f"{FAULT}{SHOWN}\n"}, findings=[AT])
+    pushes = raised(FAR)
     pushes.push(OTHER_HUNK, findings=[found("a.c", 18, "nothing like it here", title=AT.title)])
     assert [one.number for one in pushes.record.ledger] == [1, 2]
 
@@ -476,10 +469,8 @@ def test_new_fault_at_a_line_equal_to_that_of_a_finding_whose_line_changed_is_no
 
 
 def test_fixed_finding_that_is_reported_as_more_severe_is_open_without_a_second_look() -> None:
-    pushes = raised()
-    head = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
-    assert pushes.push({"a.c": head}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
-    again = head.replace("    *out = copy(x);", "    *out = copy(x);  // sure")
+    pushes = fixed()
+    again = GUARDED.replace("    *out = copy(x);", "    *out = copy(x);  // sure")
     worse = found("a.c", 5, "    *out = copy(x);  // sure").model_copy(
         update={"severity": "critical"}
     )
