@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -100,13 +101,8 @@ def test_nothing_is_said_of_a_name_that_could_not_be_searched() -> None:
 def show(facts: PullRequestFacts, source: Source) -> tuple[list[str], tuple[str, ...]]:
     """Return the paths of the other places of the second look, and the names without one."""
     facts = replace(facts, looked_up=look_up(facts, list_names(facts), source))
-    variables = verification_variables(facts, facts.reply)
-    assert variables is not None
-    sites = variables["second_sites"]
-    candidates = variables["candidates"]
-    assert isinstance(sites, tuple)
-    assert isinstance(candidates, tuple)
-    return [site.path for site in sites], candidates[0].not_found
+    variables: Any = verification_variables(facts, facts.reply)
+    return [site.path for site in variables["second_sites"]], variables["candidates"][0].not_found
 
 
 def test_second_look_at_a_sure_finding_shows_the_places_of_its_names() -> None:

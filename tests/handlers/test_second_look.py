@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pytest
 
@@ -16,7 +16,6 @@ from hls_handler.analysis import (
     FindingVerdicts,
     NeededFact,
 )
-from hls_handler.handlers.changed_files import PatchedFile
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import (
     list_inline,
@@ -72,15 +71,19 @@ def shown_in(facts: PullRequestFacts, *findings: Finding) -> dict[str, Any]:
 
 
 def texts_in(facts: PullRequestFacts, *findings: Finding) -> list[str]:
-    files = cast(tuple[PatchedFile, ...], shown_in(facts, *findings)["files"])
-    return [f"{one.path}\n{one.numbered}" for one in files]
+    return [f"{one.path}\n{one.numbered}" for one in shown_in(facts, *findings)["files"]]
 
 
 FAILING = {"review": Review(fail_on="high")}
 
 
+def gathered() -> PullRequestFacts:
+    """The facts of a review of `FILES`."""
+    return gather_review(*FILES, limits=FAILING)
+
+
 def test_all_hunks_of_the_file_are_shown_and_no_other_file() -> None:
-    (shown,) = texts_in(gather_review(*FILES, limits=FAILING), at_area())
+    (shown,) = texts_in(gathered(), at_area())
     assert shown.startswith("area.py\n")
     assert "R    2 +     return float(text)" in shown
     assert "R   41 +     return side ** 2" in shown
@@ -88,7 +91,7 @@ def test_all_hunks_of_the_file_are_shown_and_no_other_file() -> None:
 
 def test_hunk_with_a_line_that_the_finding_rests_on_is_shown() -> None:
     found = at_area(rests_on="R    5 +     print(area(read(shape)))")
-    _, caller = texts_in(gather_review(*FILES, limits=FAILING), found)
+    _, caller = texts_in(gathered(), found)
     assert "R    5 +     print(area(read(shape)))" in caller
     assert "print(2)" not in caller
 
@@ -109,7 +112,7 @@ def test_code_is_shown_once_for_several_findings() -> None:
         severity="critical",
         title="Reads NaN",
     )
-    facts = gather_review(*FILES, limits=FAILING)
+    facts = gathered()
     (shown,) = texts_in(facts, at_area(), other)
     assert shown.count("return float(text)") == 1
     assert [one.code for one in shown_in(facts, at_area(), other)["candidates"]] == ["", ""]
@@ -120,7 +123,7 @@ def site(name: str, path: str, *sources: str) -> SecondSite:
 
 
 def test_other_places_of_the_files_and_those_that_the_finding_names_are_shown() -> None:
-    facts = gather_review(*FILES, limits=FAILING)
+    facts = gathered()
     sites = (
         site("side_of", "a.py", "area.py"),
         site("far", "b.py", "none.py"),
@@ -132,7 +135,7 @@ def test_other_places_of_the_files_and_those_that_the_finding_names_are_shown() 
 
 
 def test_other_place_that_a_claimed_finding_names_is_shown() -> None:
-    record = review(gather_review(*FILES, limits=FAILING), at_area(body="It breaks `far`."))
+    record = review(gathered(), at_area(body="It breaks `far`."))
     guard = AREA.replace(
         "+    return side ** 2", "+    if side < 0: return 0\n+    return side ** 2"
     )
@@ -150,11 +153,11 @@ def test_other_place_that_a_claimed_finding_names_is_shown() -> None:
         verdict="fixed",
         severity=None,
     )
-    shown = verification_variables(facts, pull_request_analysis(earlier=[fixed])) or {}
-    candidates = cast(tuple[Candidate, ...], shown["candidates"])
+    shown: Any = verification_variables(facts, pull_request_analysis(earlier=[fixed]))
+    candidates = shown["candidates"]
     assert [one.claim[:12] for one in candidates] == ["It is fixed,"]
     assert "if side < 0: return 0" in candidates[0].code
-    assert [one.name for one in cast(tuple[SecondSite, ...], shown["second_sites"])] == ["far"]
+    assert [one.name for one in shown["second_sites"]] == ["far"]
 
 
 def long_file(hunks: int) -> Any:
@@ -217,7 +220,7 @@ def test_finding_whose_quote_is_not_the_text_of_its_line_is_asked_about(
     quote: str, line: int, is_asked: bool
 ) -> None:
     found = finding(path="area.py", line=line, quote=quote, severity="low")
-    assert bool(shown_in(gather_review(*FILES, limits=FAILING), found)) is is_asked
+    assert bool(shown_in(gathered(), found)) is is_asked
 
 
 def test_committed_credential_is_not_asked_about() -> None:
@@ -233,9 +236,7 @@ def test_committed_credential_is_not_asked_about() -> None:
 
 def test_candidate_has_its_quotes_and_no_code_of_its_own() -> None:
     found = at_area(rests_on="def area(side):", title="Squares", body="It squares.")
-    (one,) = cast(
-        tuple[Candidate, ...], shown_in(gather_review(*FILES, limits=FAILING), found)["candidates"]
-    )
+    (one,) = shown_in(gathered(), found)["candidates"]
     assert one == Candidate(
         1,
         "area.py",
@@ -271,9 +272,7 @@ CALLERS = "Callers pass numbers."
 
 
 def look_at(found: Finding, *verdicts: FindingVerdict) -> PullRequestFacts:
-    facts = gather_review(*FILES, limits=FAILING).with_reply(
-        pull_request_analysis(findings=[found])
-    )
+    facts = gathered().with_reply(pull_request_analysis(findings=[found]))
     return apply_second_look(facts, FindingVerdicts(verdicts=list(verdicts)))
 
 

@@ -39,7 +39,6 @@ from hls_handler.handlers.finding_views import ShownFinding
 from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Guard, PromptLimits, Source
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EmptyHistory
-from hls_handler.handlers.second_look import Candidate
 from hls_handler.path_globs import PathFilter
 from hls_handler.review.record import (
     NO_REVIEW,
@@ -206,7 +205,7 @@ class Pushes(Reviewed):
     ignored: Sequence[str] = ()
     omitted: Sequence[str] = ()  # paths of files whose patch GitHub leaves out
     number: int = 0
-    job: ReviewJob | None = None  # of the last review
+    job: ReviewJob = field(init=False)  # of the last review
     calls: int = 0
     looks: int = 0  # second looks of the last review
     comments: list[tuple[str, int]] = field(default_factory=list)
@@ -266,7 +265,6 @@ class Pushes(Reviewed):
 
     @property
     def _checks(self) -> Sequence[EnsureCheck]:
-        assert self.job is not None
         return [one for one in self.job.actions if isinstance(one, EnsureCheck)]
 
     @property
@@ -281,13 +279,11 @@ class Pushes(Reviewed):
     @property
     def questions(self) -> Sequence[int]:
         """The numbers of the findings that the last review asked about."""
-        assert self.job is not None
         return [*self.job.facts.questions]
 
     @property
     def replies(self) -> Sequence[str]:
         """The replies of the last review in review threads."""
-        assert self.job is not None
         return [one.body for one in self.job.actions if isinstance(one, EnsureReply)]
 
     def act(self, **known: Any) -> None:
@@ -316,10 +312,9 @@ class Pushes(Reviewed):
         return files
 
 
-def _look(candidates: object, *, agrees: bool, unseen: str) -> FindingVerdicts:
-    assert isinstance(candidates, tuple)
+def _look(candidates: Any, *, agrees: bool, unseen: str) -> FindingVerdicts:
     verdicts = []
-    for one in (one for one in candidates if isinstance(one, Candidate)):
+    for one in candidates:
         lines = [line[9:] for line in one.code.split("\n")[1:]]  # without side, number and mark
         shown = [one.quote, *lines]
         quote = next((line for line in shown if line.strip()), "") if agrees else ""

@@ -120,11 +120,9 @@ def test_summary_names_who_dismissed_a_finding_and_how(acts: dict[str, Any], how
     if not acts:
         pushes.command("deleted 1a2b3c4d by mona")
     conclude(pushes)
-    assert pushes.job is not None
-    shown = pull_requests.list_comment_variables(pushes.job.facts, pull_request_analysis())[
+    shown: Any = pull_requests.list_comment_variables(pushes.job.facts, pull_request_analysis())[
         "dismissals"
     ]
-    assert isinstance(shown, tuple)
     assert [(one.number, one.dismissed_by, one.dismissed_how) for one in shown] == [
         (1, "mona", how)
     ]
@@ -198,7 +196,6 @@ def test_thread_that_is_missing_changes_nothing() -> None:
 
 def find_replies(pushes: Pushes) -> list[tuple[str, bool]]:
     """Return the replies of the last review, and whether they end the footer of the finding."""
-    assert pushes.job is not None
     return [
         (one.body, one.ends_footer) for one in pushes.job.actions if isinstance(one, EnsureReply)
     ]
@@ -222,7 +219,6 @@ def test_last_word_in_a_thread_is_never_false_and_only_a_closed_finding_has_no_f
 
 def summary(pushes: Pushes, *verdicts: EarlierVerdict) -> str:
     """The comment of the last review."""
-    assert pushes.job is not None
     facts = pushes.job.facts
     reply = pull_request_analysis(summary="", findings=[], earlier=list(verdicts))
     prompt = "pull_requests/analyze"

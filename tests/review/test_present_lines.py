@@ -5,11 +5,11 @@ of the others.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from hls_handler.errors import Permanent
-from hls_handler.handlers.finding_views import EarlierFinding
 from hls_handler.handlers.handler import common_variables
 from hls_handler.prompting.render import render
 from hls_handler.question import estimate_tokens
@@ -36,6 +36,8 @@ def test_finding_whose_file_is_as_in_the_base_is_gone_though_another_file_change
     assert (pushes.calls, pushes.questions) == (2, [])
     assert pushes.entry(1).state == "gone"
     assert pushes.replies == ["No longer in the diff."]
+    assert pushes.push({"b.py": CHANGED}, requested="new") == "success"
+    assert pushes.questions == []
 
 
 def test_findings_that_one_push_removes_from_the_diff_get_one_reply() -> None:
@@ -77,13 +79,6 @@ def test_undecided_finding_whose_file_is_as_in_the_base_is_gone_without_a_call()
     assert pushes.push({"a.py": FAULT.replace("eval(x)", "eval(x.strip())")}) == "failure"
     assert pushes.push({"b.py": CHANGED}) == "success"
     assert (pushes.entry(1).state, pushes.questions) == ("gone", [])
-
-
-def test_review_on_demand_does_not_ask_about_a_finding_whose_file_is_as_in_the_base() -> None:
-    pushes = raised()
-    pushes.push({"b.py": CHANGED})
-    assert pushes.push({"b.py": CHANGED}, requested="new") == "success"
-    assert pushes.questions == []
 
 
 @pytest.mark.parametrize(
@@ -146,12 +141,10 @@ def test_finding_is_not_gone_while_github_does_not_list_all_files_or_lines() -> 
     )
 
 
-def question(pushes: Pushes, number: int = 1) -> EarlierFinding:
+def question(pushes: Pushes, number: int = 1) -> Any:
     """What the prompt of the last review shows of an earlier finding."""
-    assert pushes.job is not None
-    asked = HANDLER.variables(pushes.job.facts)["earlier_findings"]
-    assert isinstance(asked, tuple)
-    return next(one for one in asked if isinstance(one, EarlierFinding) and one.number == number)
+    asked: Any = HANDLER.variables(pushes.job.facts)["earlier_findings"]
+    return next(one for one in asked if one.number == number)
 
 
 LONG = "".join(
@@ -160,6 +153,13 @@ LONG = "".join(
 IN_LONG = LONG.replace("    a = 20\n", "    a = 20\n    y = eval(x)\n")
 AT_20 = found("a.py", 123, "    y = eval(x)", title="Code is run")
 NEAR_END = ("    return a + b\n\n\ndef f_39", "    return a - b\n\n\ndef f_39")
+REVERTED = {"a.py": LONG.replace(*NEAR_END)}
+
+
+def raised_in_long() -> Pushes:
+    pushes = Pushes({"a.py": LONG})
+    assert pushes.push({"a.py": IN_LONG}, findings=[AT_20]) == "failure"
+    return pushes
 
 
 def test_question_shows_the_edited_line_from_the_patch() -> None:
@@ -171,21 +171,13 @@ def test_question_shows_the_edited_line_from_the_patch() -> None:
 
 
 def test_question_shows_the_function_from_the_head_if_the_lines_are_as_in_the_base() -> None:
-    pushes = Pushes({"a.py": LONG})
-    assert pushes.push({"a.py": IN_LONG}, findings=[AT_20]) == "failure"
-    assert pushes.push({"a.py": LONG.replace(*NEAR_END)}) == "failure"
+    pushes = raised_in_long()
+    assert pushes.push(REVERTED) == "failure"
     asked = question(pushes)
     assert asked.present == "as in the base"
     assert asked.code.split("\n")[0] == "R  121   def f_20(x):"
     assert "R  124       return a + b" in asked.code
-
-
-def test_requested_review_shows_the_present_lines_too() -> None:
-    pushes = Pushes({"a.py": LONG})
-    pushes.push({"a.py": IN_LONG}, findings=[AT_20])
-    head = {"a.py": LONG.replace(*NEAR_END)}
-    pushes.push(head)
-    assert pushes.push(head, requested="new", verdicts=[said(1, "gone")]) == "success"
+    assert pushes.push(REVERTED, requested="new", verdicts=[said(1, "gone")]) == "success"
     assert "R  121   def f_20(x):" in question(pushes).code
 
 
@@ -222,20 +214,18 @@ def test_question_names_the_file_to_which_the_lines_moved() -> None:
 def test_finding_whose_lines_cannot_be_read_is_not_asked_about_and_stays_undecided(
     is_refused: bool,
 ) -> None:
-    pushes = Pushes({"a.py": LONG})
+    pushes = raised_in_long()
 
     def refuse(call: str) -> None:
         """Refuse the query for files, after that for review threads."""
         if call == "POST /graphql" and pushes.github.calls.count(call) > 1:
             raise Permanent("GitHub answered 403")
 
-    pushes.push({"a.py": IN_LONG}, findings=[AT_20])
-    head = {"a.py": LONG.replace(*NEAR_END)}
     pushes.unreadable = ["a.py"]
     if is_refused:
         pushes.github.mirrors.is_enabled = False
         pushes.github.on_call = refuse
-    assert pushes.push(head) == "failure"
+    assert pushes.push(REVERTED) == "failure"
     assert (pushes.questions, pushes.entry(1).is_undecided, pushes.entry(1).was_left_out) == (
         [],
         True,
@@ -251,12 +241,12 @@ def test_finding_whose_lines_cannot_be_read_is_not_asked_about_and_stays_undecid
         in pushes.summary
     )
     calls = pushes.calls
-    assert pushes.push(head, requested="new") == "failure"
+    assert pushes.push(REVERTED, requested="new") == "failure"
     assert pushes.calls == calls
     pushes.unreadable = ()
     pushes.github.mirrors.is_enabled = True
     pushes.github.on_call = lambda _call: None
-    assert pushes.push(head, requested="new", verdicts=[said(1, "gone")]) == "success"
+    assert pushes.push(REVERTED, requested="new", verdicts=[said(1, "gone")]) == "success"
 
 
 def test_present_lines_are_limited_and_redacted() -> None:
@@ -302,7 +292,6 @@ def test_present_lines_from_the_head_are_between_the_delimiters_of_untrusted_tex
     fault = hostile.replace("    b = x + 20\n", "    b = x + 20\n    y = eval(x)\n")
     pushes.push({"a.py": fault}, findings=[found("a.py", 124, "    y = eval(x)")])
     pushes.push({"a.py": hostile.replace(*NEAR_END)})
-    assert pushes.job is not None
     common = common_variables(pushes.job.event, "pull_requests/analyze")
     variables = {**common, **HANDLER.variables(pushes.job.facts)}
     task = render(library(), "pull_requests/analyze", variables, key=b"k" * 32).task
