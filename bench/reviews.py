@@ -30,8 +30,8 @@ from hls_handler.question import RenderedPrompt, estimate_tokens
 from hls_handler.wording import count
 from tests.engine.claude import FakeClaude
 from tests.engine.world import World, open_world, settings
-from tests.github_fake.reading import read_task
 from tests.handlers.world import compare
+from tests.rounds.prompt_reader import read_prompt
 
 NUMBER = 2
 DEFECT = "applied_twice"  # in lines that Claude reports
@@ -95,10 +95,9 @@ _VERDICTS = FindingVerdicts(verdicts=[])
 
 
 def _review(task: str) -> PullRequestAnalysis:
-    reading = read_task(task)
     findings: list[dict[str, object]] = [
         {
-            "path": patch.path,
+            "path": path,
             "side": "RIGHT",
             "start_line": None,
             "line": line.number,
@@ -113,8 +112,8 @@ def _review(task: str) -> PullRequestAnalysis:
             "rests_on": "",
             "look_up": [],
         }
-        for patch in reading.patches
-        for line in patch.lines
+        for path, lines in read_prompt(task).patches.items()
+        for line in lines
         if line.mark == "+" and DEFECT in line.text
     ]
     known = {"type": "feature", "summary": "It changes how rates are computed.", "earlier": []}

@@ -15,9 +15,9 @@ from pydantic.fields import FieldInfo
 
 from hls_handler.question import RenderedPrompt
 from hls_handler.review.patches import Line
-from tests.github_fake.reading import UNTRUSTED, read_task
 from tests.redteam.attacks import REPLY, attacks
 from tests.redteam.scenarios import OFFERED_LABEL
+from tests.rounds.prompt_reader import read_prompt
 
 LONG_LISTS_EVERY = 8
 """One of so many replies has lists of the maximum length; the others have short lists."""
@@ -41,6 +41,16 @@ SECTION = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 """A section of the documentation: number, code, text."""
+UNTRUSTED = re.compile(r"<untrusted (\w+)>(.*?)</untrusted \1>", re.DOTALL)
+TITLE = re.compile(r"^Title:\n<untrusted (\w+)>(.*?)</untrusted \1>", re.MULTILINE | re.DOTALL)
+LISTED = re.compile(r"^- <untrusted (\w+)>(.*?)</untrusted \1>", re.MULTILINE | re.DOTALL)
+LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
+NOTE = re.compile(
+    r"^(?:Comment (\d+), on|The review as a whole) [^\n]*\n"
+    r"(?:<untrusted (\w+)>\n@@.*?</untrusted \2>\n)?<untrusted (\w+)>(.*?)</untrusted \3>",
+    re.MULTILINE | re.DOTALL,
+)
+"""A text of a review: number of the comment, codes, text."""
 
 
 class AdversarialClaude:
@@ -88,20 +98,22 @@ class AdversarialClaude:
 
 class _Writer:
     def __init__(self, task: str, texts: Iterator[str], *, has_long_lists: bool) -> None:
-        self._reading, self._texts = read_task(task), texts
-        self._older = OLDER.search(task)  # the first older issue
-        self._sections = [(int(found[1]), found[3]) for found in SECTION.finditer(task)]
+        self._texts = texts
         self._max_characters, self._max_items = MAX_CHARACTERS, FEW_ITEMS
         if has_long_lists:
             self._max_characters, self._max_items = MAX_CHARACTERS_IN_LONG_LISTS, MAX_ITEMS
-        reading = self._reading
-        patches: list[tuple[str, Line | None]] = [
-            (patch.path, line) for patch in reading.patches for line in patch.lines
-        ]
+        self._title = TITLE.search(task)
+        self._older = OLDER.search(task)  # the first older issue
+        self._sections = [(int(found[1]), found[3]) for found in SECTION.finditer(task)]
+        self._log = [line for line in LOG_LINE.findall(task) if line.strip()] or [""]
+        listed = task.partition("\nFiles of the pull request:\n")[2]
+        self._changed = [*(found[2] for found in LISTED.finditer(listed)), "a.py"]
+        patches: list[tuple[str, Line | None]] = []
+        for path, lines in read_prompt(task).patches.items():
+            patches += [(path, line) for line in lines]
         self._lines = patches or [("a.py", None)]
-        self._notes = [
-            (note.comment, note.text) for note in reading.notes if note.text.strip()
-        ] or [(None, "x")]
+        notes = [(found[1], found[4]) for found in NOTE.finditer(task) if found[4].strip()]
+        self._notes = notes or [(None, "x")]
 
     def object(self, model: type[BaseModel], number: int) -> dict[str, Any]:
         """`number` counts replies, or items of a list. Every third item refers to nothing that
@@ -115,9 +127,7 @@ class _Writer:
         anchors: dict[str, Callable[[int], dict[str, Any]]] = {
             "Finding": self._finding,
             "ReviewRequest": self._request,
-            "Place": lambda at: {
-                "path": (*self._reading.changed, "a.py")[at % (len(self._reading.changed) + 1)]
-            },
+            "Place": lambda at: {"path": self._changed[at % len(self._changed)]},
             "Source": self._source,
             "WorkflowAnalysis": self._log_line,
             "SameIssue": self._same_issue,
@@ -184,14 +194,14 @@ class _Writer:
 
     def _request(self, at: int) -> dict[str, Any]:
         comment, text = self._notes[at % len(self._notes)]
-        return {"comment": comment, "quote": text[:1000]}
+        return {"comment": comment and int(comment), "quote": text[:1000]}
 
     def _same_issue(self, _: int) -> dict[str, Any]:
-        if self._older is None:
+        if self._older is None or self._title is None:
             return {}
         return {
             "number": int(self._older["number"]),
-            "quote": self._reading.title.strip(),
+            "quote": self._title[2].strip(),
             "quote_there": self._older["text"].strip(),
         }
 
@@ -204,8 +214,7 @@ class _Writer:
         return {"number": number, "quote": text[:half] if at % 2 else text[half:]}
 
     def _log_line(self, _: int) -> dict[str, Any]:
-        lines = [line for line in self._reading.log or () if line.strip()] or [""]
-        return {"quote": lines[-1][:1000]}
+        return {"quote": self._log[-1][:1000]}
 
 
 def _is_model(kind: Any) -> TypeGuard[type[BaseModel]]:
