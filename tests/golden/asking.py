@@ -16,6 +16,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from hls_handler.analysis import (
+    Finding,
     FindingVerdicts,
     IssueAnalysis,
     PullRequestAnalysis,
@@ -33,6 +34,7 @@ from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
 from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.handlers.asking import VERIFY_PROMPT
+from hls_handler.handlers.job import Source
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import ask_review
 from hls_handler.prompting.prompt import Library
@@ -64,7 +66,6 @@ from tests.golden.scoring import (
     score_review,
     score_workflow,
 )
-from tests.golden.second_look_cases import LookCase
 
 DELIMITER_KEY = b"golden"
 """Key of the delimiters of untrusted text. The same in all runs, so that equal cases give equal
@@ -208,31 +209,44 @@ class Question:
     trial: Trial
     without_excerpts: bool = False  # other places of the repository are left out
 
-    def render_requests(self) -> tuple[RenderedPrompt, ...]:
+    def render_requests(self, source: Source | None = None) -> tuple[RenderedPrompt, ...]:
         """Return the requests that are known before Claude is asked: of the first prompt, or of the
-        second look.
+        second look, with what a reply asks to see of the source.
         """
-        if not isinstance(self.case, LookCase):
+        if self.review is None:
             return self.trial.render_requests()
-        found: list[RenderedPrompt] = []
+        rendered_prompts: list[RenderedPrompt] = []
 
         def collect(rendered: RenderedPrompt) -> Reply:
-            found.append(rendered)
-            return Reply(
-                rendered.prompt.id, "finding_verdicts", FindingVerdicts(verdicts=[]), Usage("")
-            )
+            rendered_prompts.append(rendered)
+            verdicts = FindingVerdicts(verdicts=[])
+            return Reply(rendered.prompt.id, "finding_verdicts", verdicts, Usage(""))
 
-        self.make_job(collect).run(self.trial.source.handler)
-        return tuple(found)
+        job = self.make_job(collect)
+        job.source = source
+        job.run(self.trial.source.handler)
+        return tuple(rendered_prompts)
+
+    @property
+    def review(self) -> PullRequestAnalysis | None:
+        """The reply of the review if the case gives it."""
+        if not isinstance(self.case, PullRequestCase) or self.case.reported is None:
+            return None
+        return PullRequestAnalysis(
+            type="feature",
+            summary=self.case.title,
+            earlier=[],
+            findings=[self.case.reported],
+            suggested_labels=[],
+        )
 
     def make_job(self, send: Callable[[RenderedPrompt], Reply]) -> RecordingJob:
         """Return the job that asks about the case. The review of a golden finding is not sent: its
         reply is given.
         """
-        case = self.case
-        if not isinstance(case, LookCase):
+        reply = self.review
+        if reply is None:
             return self.trial.make_job(send)
-        reply = case.reply
 
         def send_look(rendered: RenderedPrompt) -> Reply:
             if rendered.prompt.name == VERIFY_PROMPT:
@@ -312,7 +326,8 @@ class Evaluator:
         parts = [self._with_model(one) for one in question.render_requests()]
         # The verification shows parts of the patches, with a system prompt that is shorter than the
         # first one.
-        is_verified = isinstance(case, PullRequestCase) and VERIFY_PROMPT in self.library.prompts
+        is_review = isinstance(case, PullRequestCase) and question.review is None
+        is_verified = is_review and VERIFY_PROMPT in self.library.prompts
         asked = [*parts, parts[0]] if is_verified else parts
         most = sum_usage(map(upper_estimate, asked))
         if self.judge is None or not isinstance(case, PullRequestCase) or not case.defects:
@@ -364,6 +379,8 @@ class Evaluator:
     def _score(self, case: Case, facts: Any, answer: Reply, sender: Sender) -> Score:
         reply = answer.fields
         match case, reply:
+            case PullRequestCase(reported=Finding()), PullRequestAnalysis():
+                return score_look(case, facts)
             case PullRequestCase(), PullRequestAnalysis():
                 posted = find_posted(reply, facts)
                 if self.judge is None:
@@ -371,8 +388,6 @@ class Evaluator:
                 else:
                     matches = self._judge(case, posted.findings, sender)
                 return score_review(case, posted, matches)
-            case LookCase(), PullRequestAnalysis():
-                return score_look(case, facts)
             case IssueCase(), IssueAnalysis():
                 return score_issue(case, reply)
             case WorkflowCase(), WorkflowAnalysis():

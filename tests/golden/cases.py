@@ -15,12 +15,19 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hls_handler.analysis import Category, IssueAnalysis, PullRequestAnalysis, Severity, enum_values
+from hls_handler.analysis import (
+    Category,
+    Finding,
+    IssueAnalysis,
+    PullRequestAnalysis,
+    Severity,
+    enum_values,
+)
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.github.values import ChangedFile
 from hls_handler.handlers.documents import DocumentSection
 from hls_handler.review.patches import Hunk, Line, Side, parse_patch
-from tests.golden.second_look_cases import LookCase, load_look
+from tests.handlers.world import compare
 
 FOLDER = Path(__file__).parent
 
@@ -110,9 +117,16 @@ class PullRequestCase(_Part):
     public: PublicPull | None = (
         None  # its repository, and an empty diff or description, are read from GitHub
     )
+    # what the review is to report: only the second look, which should keep or drop it, is asked
+    reported: Finding | None = None
+    is_true: bool = True  # of the reported finding
+    where: str = ""  # where the lines stand that decide about it, for people
+    deciding: tuple[str, ...] = ()  # these lines
 
     @property
     def kind(self) -> Kind:
+        if self.reported is not None:
+            return "true finding" if self.is_true else "false finding"
         return "defects" if self.defects else "clean"
 
 
@@ -173,7 +187,7 @@ class WorkflowCase(_Part):
 
 
 Kind = Literal["defects", "clean", "issue", "workflow", "true finding", "false finding"]
-Case = PullRequestCase | IssueCase | WorkflowCase | LookCase
+Case = PullRequestCase | IssueCase | WorkflowCase
 
 
 def load_cases(folder: Path = FOLDER) -> tuple[Case, ...]:
@@ -212,6 +226,70 @@ def load_cases(folder: Path = FOLDER) -> tuple[Case, ...]:
 def _load_pull_request(path: Path, content: dict[str, Any]) -> PullRequestCase:
     diff = path.with_suffix(".diff").read_text(encoding="utf-8")
     return PullRequestCase.model_validate({**content, "files": parse_diff(diff)})
+
+
+MARK = "DECIDES\n"
+"""Line of a scenario in whose place the deciding lines are."""
+
+
+class _Stated(_Part):
+    path: str
+    quote: str  # the text of its line, which occurs once in the file
+    title: str
+    body: str
+    severity: Severity
+    category: Category
+    confidence: float
+    rests_on: str
+
+
+class _Scenario(_Part):
+    language: str
+    title: str
+    where: str
+    finding: _Stated
+    decides: str  # path of the file with the deciding lines
+    if_true: str  # the deciding lines with which the finding is true
+    if_false: str
+    before: Mapping[str, str]  # texts by path, of the changed files
+    after: Mapping[str, str]
+    repository: Mapping[str, str] = {}  # texts of other files
+
+
+def load_look(path: Path, content: Mapping[str, object]) -> Iterator[PullRequestCase]:
+    """Yield the true and the false finding of a file. Raises `ValueError` if it is inconsistent."""
+    scenario = _Scenario.model_validate(content)
+    texts = {**scenario.after, **scenario.repository}
+    if sum(text.count(MARK) for text in texts.values()) != 1:
+        raise ValueError("one of the texts after the change must have the line DECIDES, once")
+    stated = scenario.finding
+    for name, deciding in (("a", scenario.if_true), ("b", scenario.if_false)):
+        old = {path: text.replace(MARK, deciding) for path, text in scenario.before.items()}
+        new = {path: text.replace(MARK, deciding) for path, text in texts.items()}
+        lines = {path: text.split("\n")[:-1] for path, text in new.items()}
+        number = lines[stated.path].count(stated.quote)
+        if number != 1:
+            raise ValueError(f"the quote {stated.quote!r} occurs {number} times in {stated.path}")
+        line = lines[stated.path].index(stated.quote) + 1
+        yield PullRequestCase(
+            name=f"{path.stem}-{name}",
+            language=scenario.language,
+            title=scenario.title,
+            description="",
+            files=tuple(compare(at, old[at].split("\n")[:-1], lines[at]) for at in scenario.after),
+            defects=(),
+            repository=new,
+            reported=report(line=line, **stated.model_dump()),
+            is_true=name == "a",
+            where=scenario.where,
+            deciding=tuple(deciding.removesuffix("\n").split("\n")),
+        )
+
+
+def report(**known: Any) -> Finding:
+    """Return a finding about a line of the new file."""
+    plain = {"side": "RIGHT", "start_line": None, "suggestion": None, "continues": None}
+    return Finding.model_validate({**plain, "look_up": [], **known})
 
 
 def _load_issue(path: Path, content: dict[str, Any]) -> IssueCase:

@@ -23,7 +23,6 @@ from hls_handler.settings.model import Settings
 from hls_handler.settings.sections import Repository
 from hls_handler.trials.replay import StoredFacts, read_unstored
 from tests.golden.cases import Case, CaseError, IssueCase, PublicPull, PullRequestCase, WorkflowCase
-from tests.golden.second_look_cases import LookCase
 from tests.handlers import conversation
 from tests.handlers.events import RUN, START, run_event
 from tests.handlers.world import count_changes, event, issue, open_github, pull_request
@@ -45,7 +44,7 @@ def to_question(
     Without an entry, it is the prompt that the service would use for the event. Raises `CaseError`
     if there is none, and what GitHub raises about a pull request of a public set.
     """
-    if isinstance(case, LookCase):  # every finding is asked about
+    if isinstance(case, PullRequestCase) and case.reported:  # every finding is asked about
         review = settings.review.model_copy(
             update={"verify": True, "check": True, "fail_on": "low"}
         )
@@ -132,10 +131,6 @@ def to_event(case: Case) -> tuple[Event, GithubReader]:
             pull = pull_request(
                 title=case.title, body=case.description, **count_changes(case.files)
             )
-            github = open_github(pull, case.files, head_files=case.repository)
-            return event(pull), github.reader(REPOSITORY)
-        case LookCase():
-            pull = pull_request(title=case.title, body="", **count_changes(case.files))
             github = open_github(pull, case.files, head_files=case.repository)
             return event(pull), github.reader(REPOSITORY)
         case IssueCase():

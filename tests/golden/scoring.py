@@ -22,7 +22,6 @@ from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.workflows import WorkflowFacts
 from hls_handler.review.positions import RANK, Located, letters_of, locate
 from tests.golden.cases import Case, Defect, IssueCase, Place, PullRequestCase, WorkflowCase
-from tests.golden.second_look_cases import LookCase
 
 MAX_DISTANCE = 3
 MAX_CANDIDATE_DISTANCE = 10  # lines; only for a judge, who reads what the finding says
@@ -277,22 +276,23 @@ def _normalize(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def score_look(case: LookCase, facts: PullRequestFacts) -> Score:
+def score_look(case: PullRequestCase, facts: PullRequestFacts) -> Score:
     """Score the second look: a true finding is to be kept, a false one dropped. `understated` has
     unproved ones.
     """
-    kept = [entry for entry, _ in facts.findings.raised]
-    about = (f"{case.finding.path}:{case.finding.line} {case.finding.title}",)
-    unproved = about if any(entry.unseen for entry in kept) else ()
+    assert case.reported is not None
+    raised = [entry for entry, _ in facts.findings.raised]
+    about = (f"{case.reported.path}:{case.reported.line} {case.reported.title}",)
+    unproved = about if any(entry.unseen for entry in raised) else ()
     if case.is_true:
-        return Score(about if kept else (), () if kept else about, (), understated=unproved)
-    return Score(() if kept else about, (), about if kept else (), understated=unproved)
+        return Score(about if raised else (), () if raised else about, (), understated=unproved)
+    return Score(() if raised else about, (), about if raised else (), understated=unproved)
 
 
 def expected_of(case: Case) -> tuple[str, ...]:
     """Return what counts as missed if Claude gives no usable reply: the planted defects; for others
     one entry.
     """
-    if isinstance(case, PullRequestCase):
+    if isinstance(case, PullRequestCase) and case.reported is None:
         return tuple(defect.about for defect in case.defects if defect.expected)
     return ("a usable reply",)

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from hls_handler.analysis import (
-    Finding,
-    FindingVerdicts,
-    PullRequestAnalysis,
-    Reply,
-    Usage,
-)
-from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.handlers.job import PromptLimits, Source
-from hls_handler.handlers.look_up import look_up
-from hls_handler.handlers.pull_requests import verification_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY
-from hls_handler.handlers.second_look import list_names
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import RenderedPrompt, estimate_tokens
-from hls_handler.trials.trial import Trial
+from tests.engine.claude import FakeClaude
 from tests.engine.world import settings
-from tests.golden.cases import FOLDER, PullRequestCase, load_cases
-from tests.golden.questions import to_event, to_question
+from tests.golden.asking import Evaluator, MeteredClaude
+from tests.golden.cases import FOLDER, PullRequestCase, load_cases, report
+from tests.golden.questions import to_event
 
 NAMES: Mapping[str, list[str]] = {
     "c-static-buffer": ["address_format"],
@@ -50,47 +39,17 @@ NAMES: Mapping[str, list[str]] = {
 """What a careful reader of the diff asks to see, by case."""
 
 
-def reply_to(case: PullRequestCase, names: list[str]) -> PullRequestAnalysis:
-    """The reply that reports the first defect, which hangs on these names."""
-    defect = case.defects[0]
-    place = defect.places[0]
-    finding = Finding(
-        **place.model_dump(),
-        title=defect.about[:150],
-        body=defect.about,
-        suggestion=None,
-        category=defect.categories[0],
-        severity=defect.severity,
-        confidence=0.65,
-        continues=None,
-        rests_on="",
-        look_up=names,
-    )
-    return PullRequestAnalysis(
-        type="feature", summary="A change.", earlier=[], findings=[finding], suggested_labels=[]
-    )
-
-
 def render_look(case: PullRequestCase, library: Library, names: list[str]) -> RenderedPrompt:
-    """The question of the second look at the first defect."""
-    stored, prompt = to_question(case, settings(), library, {})
+    """Render the second look at a review that reports the first defect, which hangs on names."""
+    defect = case.defects[0]
+    known = {"title": defect.about[:150], "body": defect.about, "rests_on": "", "confidence": 0.65}
+    known |= {"severity": defect.severity, "category": defect.categories[0], "look_up": names}
+    reported = report(**{**defect.places[0].model_dump(), **known})
+    asking = Evaluator(settings(), library, MeteredClaude(FakeClaude([]), None, pause=print))
+    question = asking.read(case.model_copy(update={"reported": reported}))[0]
     event, reader = to_event(case)
-    facts = stored.facts.with_reply(reply_to(case, names))
-    if names:
-        source = Source(event, reader, EMPTY_HISTORY, PromptLimits(10_000))
-        facts = replace(facts, looked_up=look_up(facts, list_names(facts), source))
-    variables = verification_variables(facts, facts.reply)
-    assert variables is not None
-    asked: list[RenderedPrompt] = []
-
-    def send(rendered: RenderedPrompt) -> Reply:
-        asked.append(rendered)
-        verdicts = FindingVerdicts(verdicts=[])
-        return Reply(rendered.prompt.id, "finding_verdicts", verdicts, Usage(""))
-
-    trial = Trial(replace(stored, facts=facts), library, prompt, b"key")
-    trial.make_job(send).asking.ask(VERIFY_PROMPT, variables, 1)
-    (rendered,) = asked
+    source = Source(event, reader, EMPTY_HISTORY, PromptLimits(10_000))
+    (rendered,) = question.render_requests(source)
     return rendered
 
 

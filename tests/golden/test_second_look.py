@@ -17,11 +17,10 @@ from tests.engine.claude import FakeClaude
 from tests.engine.world import settings
 from tests.golden import report
 from tests.golden.asking import Evaluator, MeteredClaude
-from tests.golden.cases import FOLDER, load_cases
+from tests.golden.cases import FOLDER, PullRequestCase, load_cases, load_look
 from tests.golden.evaluate import evaluate_runs, read_questions, write_prompts
-from tests.golden.second_look_cases import LookCase, load_look
 
-CASES = [case for case in load_cases() if isinstance(case, LookCase)]
+CASES = [case for case in load_cases() if isinstance(case, PullRequestCase) and case.reported]
 COMMON_NAME = ("avatars-a", "avatars-b")
 """Cases whose method has a name that is too common to be searched: `find`."""
 
@@ -32,7 +31,7 @@ def evaluator(library: Library, claude: FakeClaude | None = None) -> Evaluator:
     )
 
 
-def render(case: LookCase, library: Library) -> RenderedPrompt:
+def render(case: PullRequestCase, library: Library) -> RenderedPrompt:
     (question,) = evaluator(library).read(case)
     (rendered,) = question.render_requests()
     return rendered
@@ -44,7 +43,7 @@ def code_in(rendered: RenderedPrompt) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_the_lines_that_decide_are_shown(case: LookCase, library: Library) -> None:
+def test_the_lines_that_decide_are_shown(case: PullRequestCase, library: Library) -> None:
     rendered = render(case, library)
     assert rendered.prompt.name == VERIFY_PROMPT
     shown = code_in(rendered)
@@ -55,7 +54,7 @@ def test_the_lines_that_decide_are_shown(case: LookCase, library: Library) -> No
 def test_only_the_lines_that_decide_tell_a_true_finding_from_a_false_one(library: Library) -> None:
     assert [case.is_true for case in CASES] == [True, False] * 12
     for true, false in zip(CASES[::2], CASES[1::2], strict=True):
-        assert true.finding == false.finding
+        assert true.reported == false.reported
         texts = [
             re.sub(r"[0-9a-f]{16}", "", render(case, library).task).split("\n")
             for case in (true, false)
@@ -118,7 +117,8 @@ def test_prompts_are_written_to_files(library: Library, tmp_path: Path) -> None:
     assert write_prompts(read_questions(asked, CASES, show=print), tmp_path) == 24
     text = (tmp_path / f"{CASES[0].name}-1.txt").read_text(encoding="utf-8")
     assert "# Your task: a second look" in text
-    assert CASES[0].finding.title in text
+    assert CASES[0].reported
+    assert CASES[0].reported.title in text
 
 
 def test_scenario_without_deciding_lines_is_an_error() -> None:

@@ -36,8 +36,7 @@ def is_shown(case: PullRequestCase, trial: Trial) -> bool:
     shown = {
         (site.path, line.number, line.text)
         for site in facts.second_sites
-        for hunk in parse_numbered(f"@@ -1 +1 @@\n{site.text}").hunks
-        for line in hunk.lines
+        for line in parse_numbered(f"@@ -1 +1 @@\n{site.text}").lines
     }
     return any((place.path, place.line, place.quote) in shown for place in case.needs)
 
