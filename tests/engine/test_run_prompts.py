@@ -27,10 +27,11 @@ from hls_handler.deliveries import FIRST_PART, VERIFICATION
 from hls_handler.engine.handler_job import HandlerJob
 from hls_handler.engine.job import Job
 from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
-from hls_handler.handlers import pull_request_input, pull_requests
+from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_request_variables import list_comment_variables
 from hls_handler.handlers.pull_requests import AskedReview, PullRequestHandler, ask_review
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library
@@ -133,7 +134,7 @@ def verdicts(*refuted: int) -> FindingVerdicts:
 def shown(answered: AskedReview) -> list[str]:
     """Return the paths of the findings in the comment."""
     reply = answered.replies.all[0].fields
-    findings = pull_requests.list_comment_variables(answered.facts, reply)["findings"]
+    findings = list_comment_variables(answered.facts, reply)["findings"]
     assert isinstance(findings, tuple)
     return [one.path for one in findings]
 

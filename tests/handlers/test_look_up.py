@@ -12,7 +12,7 @@ from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.look_up import look_up
 from hls_handler.handlers.pull_request_facts import LookedUp, PullRequestFacts
 from hls_handler.handlers.pull_request_input import gather
-from hls_handler.handlers.pull_requests import verification_variables
+from hls_handler.handlers.pull_request_variables import verification_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.second_look import list_names
 from hls_handler.path_globs import PathFilter

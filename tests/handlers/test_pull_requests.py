@@ -32,13 +32,12 @@ from hls_handler.handlers import pull_request_input, pull_requests
 from hls_handler.handlers.asking import join_replies
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
-from hls_handler.handlers.pull_requests import (
-    PullRequestHandler,
+from hls_handler.handlers.pull_request_variables import (
+    list_comment_variables,
     list_inline,
-    make_record,
-    plan_review_check,
     verification_variables,
 )
+from hls_handler.handlers.pull_requests import PullRequestHandler, make_record, plan_review_check
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.handlers.second_look import Candidate
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
@@ -474,14 +473,14 @@ def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others(
     merged = merge(scored(4, 2), scored(3, 5))
     lowest = (Score(dimension="tests", score=3), Score(dimension="readability", score=2))
     assert lowest_scores([merged]) == lowest
-    assert pull_requests.list_comment_variables(facts, merged)["scores"] == lowest
+    assert list_comment_variables(facts, merged)["scores"] == lowest
     record = make_record(facts, analysis(merged), {})
     assert record.scores == lowest
     facts = gather_review(TWO, record=record)
     unchanged = pull_requests.find_skip_reason(facts)
     assert unchanged is not None
     assert unchanged.reply is not None
-    assert pull_requests.list_comment_variables(facts, unchanged.reply)["scores"] == lowest
+    assert list_comment_variables(facts, unchanged.reply)["scores"] == lowest
 
 
 # Verification

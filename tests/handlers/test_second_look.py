@@ -17,11 +17,8 @@ from hls_handler.analysis import (
     NeededFact,
 )
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import (
-    list_inline,
-    plan_review_check,
-    verification_variables,
-)
+from hls_handler.handlers.pull_request_variables import list_inline, verification_variables
+from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.handlers.second_look import Candidate, apply_second_look
 from hls_handler.prompting.render import render_review_comment
 from hls_handler.question import estimate_tokens

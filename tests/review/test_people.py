@@ -10,8 +10,8 @@ from hls_handler.actions import EnsureReply
 from hls_handler.analysis import EarlierVerdict, Severity
 from hls_handler.engine.asking import Comments
 from hls_handler.github.values import ThreadReply
-from hls_handler.handlers import pull_requests
 from hls_handler.handlers.handler import common_variables
+from hls_handler.handlers.pull_request_variables import list_comment_variables
 from hls_handler.settings.effective import without_entry
 from tests.engine.world import library, settings
 from tests.handlers.world import pull_request_analysis
@@ -223,7 +223,7 @@ def summary(pushes: Pushes, *verdicts: EarlierVerdict) -> str:
     reply = pull_request_analysis(summary="", findings=[], earlier=list(verdicts))
     prompt = "pull_requests/analyze"
     common = common_variables(pushes.job.event, prompt, without_entry(settings()))
-    variables = {**HANDLER.variables(facts), **pull_requests.list_comment_variables(facts, reply)}
+    variables = {**HANDLER.variables(facts), **list_comment_variables(facts, reply)}
     comments = Comments(library(), common, b"k" * 32, has_sections=False)
     analysis = comments.render_static(prompt, reply, variables)
     return analysis.comment or ""
