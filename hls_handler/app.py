@@ -54,7 +54,7 @@ from hls_handler.engine.active_config import (
     load_bot_accounts,
     route_envelope,
 )
-from hls_handler.engine.checks import END_EVERY_S, CheckEnder
+from hls_handler.engine.check_ender import END_EVERY_S, CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.workers import Workers

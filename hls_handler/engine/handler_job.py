@@ -32,7 +32,8 @@ from hls_handler.engine.codecs import (
 )
 from hls_handler.engine.documents import Documents
 from hls_handler.engine.job import LOCK_S, Job, Part, reads_postponed
-from hls_handler.engine.posting import Posting, is_check_ended, post_without_reply, store_unposted
+from hls_handler.engine.outcomes import is_check_ended, post_without_reply, store_unposted
+from hls_handler.engine.posting import Posting
 from hls_handler.engine.problems_comment import build_problems_comment
 from hls_handler.engine.retries import decide_retry
 from hls_handler.errors import (

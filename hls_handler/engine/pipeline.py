@@ -34,7 +34,7 @@ from hls_handler.engine.codecs import RULE
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
 from hls_handler.engine.job import Attempt, Job
-from hls_handler.engine.posting import correct_label
+from hls_handler.engine.label_corrections import correct_label
 from hls_handler.engine.repository_settings import (
     load_repository_settings,
     route_with_repository_settings,

@@ -48,12 +48,7 @@ from hls_handler.path_globs import PathFilter
 from hls_handler.question import estimate_tokens
 from hls_handler.review.dismissals import find_dismissals
 from hls_handler.review.file_kinds import is_prose
-from hls_handler.review.guidance import (
-    AGENTS_PATH,
-    MAX_FOLDERS,
-    list_folders,
-    list_guidance_paths,
-)
+from hls_handler.review.guidance import AGENTS_PATH, MAX_FOLDERS, list_folders, list_guidance_paths
 from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.neighbourhood import (
     Kind,

@@ -19,7 +19,7 @@ from hls_handler.analysis import IssueAnalysis
 from hls_handler.db.values import from_ms
 from hls_handler.deliveries import Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
-from hls_handler.engine.checks import CheckEnder
+from hls_handler.engine.check_ender import CheckEnder
 from hls_handler.engine.health import Component, ComponentHealth, Health
 from hls_handler.engine.job import Job
 from hls_handler.engine.library import load_checked

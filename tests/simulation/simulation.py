@@ -23,7 +23,7 @@ from hls_handler.background.threads import PROBE_EVERY_S
 from hls_handler.db import tables
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
-from hls_handler.engine.checks import END_EVERY_S, CheckEnder
+from hls_handler.engine.check_ender import END_EVERY_S, CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting import recorded
