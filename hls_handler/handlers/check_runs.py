@@ -15,7 +15,8 @@ from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob
 from hls_handler.handlers.failed_steps import JobSource
 from hls_handler.handlers.job import Job, Source
-from hls_handler.handlers.workflows import WorkflowFacts, WorkflowHandler, explain, gather_run
+from hls_handler.handlers.workflow_facts import WorkflowFacts, gather_run
+from hls_handler.handlers.workflows import WorkflowHandler, explain
 
 
 class CheckRunHandler(WorkflowHandler):

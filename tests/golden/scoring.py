@@ -19,7 +19,7 @@ from hls_handler.analysis import (
 )
 from hls_handler.handlers.failed_steps import find_quoted_line
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.workflows import WorkflowFacts
+from hls_handler.handlers.workflow_facts import WorkflowFacts
 from hls_handler.review.positions import RANK, Located, letters_of, locate
 from tests.golden.cases import Case, Defect, IssueCase, Place, PullRequestCase, WorkflowCase
 
