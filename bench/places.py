@@ -22,7 +22,7 @@ from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.source import CommitFiles
 from hls_handler.handlers.changed_files import Selection
-from hls_handler.handlers.review_input import read_surroundings
+from hls_handler.handlers.surroundings import read_surroundings
 from hls_handler.path_globs import EMPTY_PATH_FILTER
 from hls_handler.settings.model import Mirror as MirrorSettings
 from tests.git.git_server import GitServer, Origin

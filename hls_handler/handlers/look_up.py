@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Set
 from hls_handler.handlers.job import Source
 from hls_handler.handlers.pull_request_facts import LookedUp, PullRequestFacts
 from hls_handler.handlers.reader import read_optional
-from hls_handler.handlers.review_input import SearchedFiles, list_sources
+from hls_handler.handlers.surroundings import SearchedFiles, list_sources
 from hls_handler.review.neighbourhood import Search
 from hls_handler.review.neighbourhood_names import IN_TEST, ChangedName, ChangedText
 from hls_handler.review.neighbourhood_text import is_searched, whole

@@ -13,7 +13,6 @@ from hls_handler.github.source import CommitFiles
 from hls_handler.github.values import ChangedFile
 from hls_handler.handlers.reader import read_texts
 from hls_handler.question import estimate_tokens
-from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.neighbourhood_text import SourceText
 from hls_handler.review.patches import (
     HUNK_HEADER,
@@ -31,6 +30,7 @@ from hls_handler.review.positions import (
     find_line,
     letters_of,
 )
+from hls_handler.review.present_files import PresentFiles
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 
 EXCERPT_LINES = (40, 20, 10, 5, 2, 0)  # above and below a line; the first number that fits

@@ -11,41 +11,36 @@ from itertools import chain
 from typing import Literal
 
 from hls_handler.analysis import (
-    MAX_FILE_SUMMARIES,
     FileSummary,
     Finding,
     PullRequestAnalysis,
     Reply,
     ReplyFields,
     Severity,
-    file_summaries_of,
     find_review,
 )
 from hls_handler.events import PullRequest
 from hls_handler.github.values import NO_CONTEXT, MergeState, ReviewContext
 from hls_handler.handlers.asking import AT_LIMIT
-from hls_handler.handlers.changed_files import (
-    PatchedFile,
-    Selection,
-    cover,
-    find_unread,
-    show_files,
-)
+from hls_handler.handlers.changed_files import PatchedFile, Selection, show_files
 from hls_handler.handlers.committed_credentials import Credential, find_committed
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.present_lines import PresentLines
+from hls_handler.handlers.read_lines import cover
 from hls_handler.handlers.removed_lines import NO_REMOVALS, Removals
 from hls_handler.handlers.shown_context import NO_LIMIT, ShownContext, select_context
-from hls_handler.review.blocks import Block, match_blocks
+from hls_handler.review.blocks import Block
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.guidance import find_problems
-from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
+from hls_handler.review.ledger import add, is_failing, sort_entries
 from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.review.patches import Patch, text_of
 from hls_handler.review.positions import RANK, Located, letters_of, locate
+from hls_handler.review.present_files import PresentFiles
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
+from hls_handler.review.reviewed_changes import ReviewedChanges
 from hls_handler.review.reviewers import Reviewer
-from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
+from hls_handler.review.verdicts import Claim, decide_verdicts
 from hls_handler.settings.repository import FileProblems
 from hls_handler.settings.sections import Findings, Review
 from hls_handler.settings.values import Summary
@@ -58,7 +53,6 @@ MOST_UNSEEN = 0.65
 """Greatest confidence of a finding that hangs on a fact that was not shown."""
 QUESTION_TOKENS = 400  # of each earlier finding in the prompt
 MAX_QUESTIONS = 30  # earlier findings about which one review asks
-MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
 
 Raised = tuple[LedgerEntry, Located]
 """A finding with its place in the patch."""
@@ -443,80 +437,3 @@ def list_to_ask(
     still_open = [entry for entry in entries if entry.counts and entry not in undecided]
     deciding = [entry for entry in still_open if asks_all or is_failing(entry.severity, fail_on)]
     return (undecided + deciding)[:MAX_QUESTIONS]
-
-
-def find_failing(entries: Iterable[LedgerEntry], fail_on: Severity | None) -> frozenset[str]:
-    """Return the keys of findings that fail the check, without those that are decided without
-    Claude.
-    """
-    remaining = (entry for entry in entries if entry.is_undecided or not entry.is_absent)
-    return frozenset(entry.key for entry in remaining if is_failing(entry.severity, fail_on))
-
-
-def plan_questions(selection: Selection, entries: Sequence[LedgerEntry]) -> Mapping[int, int]:
-    """Return the call of each question: the first one that shows the finding's file, else the first
-    one of all.
-    """
-    if not selection.calls:
-        return {}
-    calls: dict[str, int] = {}
-    for number, call in enumerate(selection.calls):
-        for part in call:
-            calls.setdefault(selection.files[part.file].base_path, number)
-    return {entry.number: calls.get(entry.file, 0) for entry in entries}
-
-
-def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
-    """Return `ReviewRecord.blocks` after a review."""
-    blocks = dict(facts.record.blocks)
-    unread = {
-        block for block, _ in find_unread(facts.selection, facts.incomplete, facts.known_blocks)
-    }
-    reverted = [name for name in blocks if facts.present.is_as_in_base(name)]
-    for name in dict.fromkeys([*facts.present.by_file, *reverted]):
-        present = facts.present.by_file.get(name, ())
-        read = [placed for placed in present if placed not in unread]
-        of_file = blocks.get(name, ())
-        same = match_blocks(of_file, read)
-        current: list[Block] = []
-        # indexes of known blocks; one that was away in between is there anew
-        stayed: set[int] = set()
-        for index, placed in enumerate(read):
-            at = same.get(index)
-            if at is not None and not of_file[at].until:
-                stayed.add(at)
-                current.append(replace(placed.block, round=of_file[at].round))
-            else:
-                current.append(replace(placed.block, round=facts.round))
-        past = [
-            replace(block, until=block.until or facts.record.rounds)
-            for index, block in enumerate(of_file)
-            if index not in stayed
-        ]
-        if current or past:
-            blocks[name] = (*current, *past[:MAX_PAST_BLOCKS])
-    return blocks
-
-
-def count_summarized(facts: PullRequestFacts) -> int:
-    """Return the number of a call's files, from the first, that get a sentence in its reply."""
-    if facts.file_summaries is None:
-        return 0
-    before = chain.from_iterable(facts.selection.calls[: facts.call or 0])
-    free_places = MAX_FILE_SUMMARIES - len({part.file for part in before})
-    return min(len(facts.files), max(free_places, 0))
-
-
-def list_summaries(facts: PullRequestFacts, reply: ReplyFields | None) -> tuple[FileSummary, ...]:
-    """Return a sentence about each file, the most important first; the earlier one if `reply` has
-    none.
-
-    A later review gives sentences only about files that it reads again.
-    """
-    if facts.file_summaries is None:
-        return ()
-    by_path = {
-        summary.path: summary for summary in (*facts.file_summaries, *file_summaries_of(reply))
-    }
-    summaries = [by_path[file.path] for file in facts.selection.files if file.path in by_path]
-    return tuple(summaries[:MAX_FILE_SUMMARIES])

@@ -4,23 +4,16 @@ review shows besides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from pydantic import TypeAdapter
 
-from hls_handler.analysis import (
-    FileSummary,
-)
+from hls_handler.analysis import FileSummary, Severity
 from hls_handler.events import PullRequest
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.values import (
-    NO_CONTEXT,
-    ChangedFile,
-    MergeState,
-    ReviewContext,
-)
+from hls_handler.github.values import NO_CONTEXT, ChangedFile, MergeState, ReviewContext
 from hls_handler.handlers.changed_files import (
     MAX_CALLS,
     Selection,
@@ -28,19 +21,13 @@ from hls_handler.handlers.changed_files import (
     select_files,
     show_again,
 )
-from hls_handler.handlers.check import (
-    find_title_problem,
-)
+from hls_handler.handlers.check import find_title_problem
 from hls_handler.handlers.committed_credentials import (
     Credential,
     find_credentials,
     follow_credentials,
 )
-from hls_handler.handlers.handler import (
-    check_conversation,
-    parse_comment_state,
-    read_offer,
-)
+from hls_handler.handlers.handler import check_conversation, parse_comment_state, read_offer
 from hls_handler.handlers.job import Source
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.present_lines import FoundLines, find_present_lines
@@ -49,10 +36,8 @@ from hls_handler.handlers.pull_request_facts import (
     QUESTION_TOKENS,
     PullRequestFacts,
     Size,
-    find_failing,
     find_least_failing,
     list_to_ask,
-    plan_questions,
 )
 from hls_handler.handlers.reader import OptionalRead
 from hls_handler.handlers.redacted_patches import number_patches, redact_patch
@@ -66,7 +51,6 @@ from hls_handler.handlers.removed_lines import (
     read_removals,
 )
 from hls_handler.handlers.review_input import (
-    MAX_SURROUNDINGS,
     Discussion,
     find_present,
     read_changed_files,
@@ -74,18 +58,14 @@ from hls_handler.handlers.review_input import (
     read_discussion,
     read_merge_state,
     read_reviewers,
-    read_surroundings,
     read_unshown,
 )
 from hls_handler.handlers.shown_context import count_context_tokens
 from hls_handler.handlers.skipped_files import SkipRules, count_lines
-from hls_handler.review.ledger import (
-    Dismissers,
-    PresentFiles,
-    apply_threads,
-    follow,
-)
+from hls_handler.handlers.surroundings import MAX_SURROUNDINGS, read_surroundings
+from hls_handler.review.ledger import Dismissers, apply_threads, follow, is_failing
 from hls_handler.review.patches import Patch
+from hls_handler.review.present_files import PresentFiles
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import Reviewer
 
@@ -414,3 +394,24 @@ def _list_skipped(changes: _Changes, selection: Selection) -> dict[str, tuple[st
         if adds_text and file.path in skipped:
             skipped_files[file.path] = (file.sha or "", changes.files.skipped[file.path])
     return skipped_files
+
+
+def find_failing(entries: Iterable[LedgerEntry], fail_on: Severity | None) -> frozenset[str]:
+    """Return the keys of findings that fail the check, without those that are decided without
+    Claude.
+    """
+    remaining = (entry for entry in entries if entry.is_undecided or not entry.is_absent)
+    return frozenset(entry.key for entry in remaining if is_failing(entry.severity, fail_on))
+
+
+def plan_questions(selection: Selection, entries: Sequence[LedgerEntry]) -> Mapping[int, int]:
+    """Return the call of each question: the first one that shows the finding's file, else the first
+    one of all.
+    """
+    if not selection.calls:
+        return {}
+    calls: dict[str, int] = {}
+    for number, call in enumerate(selection.calls):
+        for part in call:
+            calls.setdefault(selection.files[part.file].base_path, number)
+    return {entry.number: calls.get(entry.file, 0) for entry in entries}

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 
-from hls_handler.analysis import FileSummary, ReplyFields, Score, lowest_scores
+from hls_handler.analysis import (
+    MAX_FILE_SUMMARIES,
+    FileSummary,
+    ReplyFields,
+    Score,
+    file_summaries_of,
+    lowest_scores,
+)
 from hls_handler.events import PullRequest
 from hls_handler.github.values import GuidanceFile, LinkedIssue, MergeState, RepositoryLabel
 from hls_handler.handlers.changed_files import PatchedFile
@@ -28,8 +36,6 @@ from hls_handler.handlers.labels import list_offered
 from hls_handler.handlers.pull_request_facts import (
     PullRequestFacts,
     Size,
-    count_summarized,
-    list_summaries,
 )
 from hls_handler.handlers.removed_lines import Removals
 from hls_handler.handlers.second_look import Candidate, plan_second_look
@@ -46,7 +52,7 @@ VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "removals": (Removals, lambda facts: facts.removals),
     "skipped": (tuple[SkippedFile, ...], lambda facts: facts.selection.skipped),
     "unlisted": (int, lambda facts: facts.unlisted),
-    "summarized_files": (int, count_summarized),
+    "summarized_files": (int, lambda facts: count_summarized(facts)),
     "size": (Size, lambda facts: facts.size),
     "title_types": (str, lambda facts: _show_title_types(facts)),
     "round": (int, lambda facts: facts.round),
@@ -144,3 +150,27 @@ def _show_title_types(facts: PullRequestFacts) -> str:
     if facts.call:  # only the first call is asked for a title
         return ""
     return ", ".join(facts.title_types)
+
+
+def count_summarized(facts: PullRequestFacts) -> int:
+    """Return the number of a call's files, from the first, that get a sentence in its reply."""
+    if facts.file_summaries is None:
+        return 0
+    before = chain.from_iterable(facts.selection.calls[: facts.call or 0])
+    free_places = MAX_FILE_SUMMARIES - len({part.file for part in before})
+    return min(len(facts.files), max(free_places, 0))
+
+
+def list_summaries(facts: PullRequestFacts, reply: ReplyFields | None) -> tuple[FileSummary, ...]:
+    """Return a sentence about each file, the most important first; the earlier one if `reply` has
+    none.
+
+    A later review gives sentences only about files that it reads again.
+    """
+    if facts.file_summaries is None:
+        return ()
+    by_path = {
+        summary.path: summary for summary in (*facts.file_summaries, *file_summaries_of(reply))
+    }
+    summaries = [by_path[file.path] for file in facts.selection.files if file.path in by_path]
+    return tuple(summaries[:MAX_FILE_SUMMARIES])

@@ -40,12 +40,7 @@ from hls_handler.handlers.finding_threads import mark_told, plan_replies
 from hls_handler.handlers.handler import Handler, SkipReason, find_conversation, plan_comment
 from hls_handler.handlers.job import Guard, Job
 from hls_handler.handlers.labels import describe_missing, plan_labels
-from hls_handler.handlers.pull_request_facts import (
-    PullRequestFacts,
-    list_blocks,
-    list_parts,
-    list_summaries,
-)
+from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
 from hls_handler.handlers.pull_request_input import FAMILY, SUMMARIES, gather
 from hls_handler.handlers.pull_request_variables import (
     COMMENT_VARIABLES,
@@ -53,10 +48,13 @@ from hls_handler.handlers.pull_request_variables import (
     find_suggested_title,
     list_comment_variables,
     list_inline,
+    list_summaries,
     prompt_variables,
 )
+from hls_handler.handlers.read_lines import find_unread
 from hls_handler.handlers.review_input import describe_context, describe_sites
 from hls_handler.handlers.review_questions import ask_parts, look_again
+from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import count_reasons
 from hls_handler.review.record import ReviewRecord
 from hls_handler.untrusted.markdown import sanitize_inline
@@ -377,3 +375,38 @@ def _repeat_reply(facts: PullRequestFacts) -> ReplyFields:
     return PullRequestAnalysis.model_construct(
         **values, earlier=[], findings=[], suggested_labels=[]
     )
+
+
+MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
+
+
+def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
+    """Return `ReviewRecord.blocks` after a review."""
+    blocks = dict(facts.record.blocks)
+    unread = {
+        block for block, _ in find_unread(facts.selection, facts.incomplete, facts.known_blocks)
+    }
+    reverted = [name for name in blocks if facts.present.is_as_in_base(name)]
+    for name in dict.fromkeys([*facts.present.by_file, *reverted]):
+        present = facts.present.by_file.get(name, ())
+        read = [placed for placed in present if placed not in unread]
+        of_file = blocks.get(name, ())
+        same = match_blocks(of_file, read)
+        current: list[Block] = []
+        # indexes of known blocks; one that was away in between is there anew
+        stayed: set[int] = set()
+        for index, placed in enumerate(read):
+            at = same.get(index)
+            if at is not None and not of_file[at].until:
+                stayed.add(at)
+                current.append(replace(placed.block, round=of_file[at].round))
+            else:
+                current.append(replace(placed.block, round=facts.round))
+        past = [
+            replace(block, until=block.until or facts.record.rounds)
+            for index, block in enumerate(of_file)
+            if index not in stayed
+        ]
+        if current or past:
+            blocks[name] = (*current, *past[:MAX_PAST_BLOCKS])
+    return blocks

@@ -14,8 +14,8 @@ from hls_handler.handlers.redacted_patches import number_patches, redact_patch
 from hls_handler.handlers.skipped_files import SkipRules
 from hls_handler.question import estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, match_blocks, token
-from hls_handler.review.ledger import NAME_IN_CODE, PresentFiles, names_of
 from hls_handler.review.patches import Hunk, Patch, numbered, parse_numbered
+from hls_handler.review.present_files import NAME_IN_CODE, PresentFiles, names_of
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 
 REMOVED_TOKENS = 2_000  # of removed lines that one review shows, with the lines around them

@@ -6,17 +6,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from types import MappingProxyType
 
 from hls_handler.errors import Retryable, Superseded
 from hls_handler.events import Account, Event, PullRequest
-from hls_handler.git.mirror import Hit
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.source import CommitFiles
 from hls_handler.github.values import (
     NO_CONTEXT,
     Blob,
@@ -25,41 +22,24 @@ from hls_handler.github.values import (
     ReviewContext,
     ReviewThread,
 )
-from hls_handler.handlers.changed_files import (
-    MAX_PATCH_TOKENS,
-    TOKENS_PER_FILE,
-    PatchedFile,
-    Selection,
-    show_files,
-)
+from hls_handler.handlers.changed_files import PatchedFile
 from hls_handler.handlers.job import PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.reader import OptionalRead, read_optional, read_texts
+from hls_handler.handlers.reader import OptionalRead, read_optional
 from hls_handler.handlers.skipped_files import (
     EMPTY_BLOBS,
     Reason,
     SkipRules,
     decide_unshown,
-    is_hand_written,
     is_shortened,
     looks_like_code,
 )
-from hls_handler.path_globs import PathFilter
 from hls_handler.question import estimate_tokens
 from hls_handler.review.dismissals import find_dismissals
-from hls_handler.review.file_kinds import is_prose
 from hls_handler.review.guidance import AGENTS_PATH, MAX_FOLDERS, list_folders, list_guidance_paths
-from hls_handler.review.ledger import PresentFiles
-from hls_handler.review.neighbourhood import (
-    Kind,
-    Search,
-    SecondSite,
-    choose_extents,
-    show_lines,
-)
-from hls_handler.review.neighbourhood_names import ChangedText, list_names, list_searched
-from hls_handler.review.neighbourhood_text import SourceText
-from hls_handler.review.patches import Hunk, Patch, parse_numbered
+from hls_handler.review.neighbourhood import Kind, SecondSite
+from hls_handler.review.patches import Patch
+from hls_handler.review.present_files import PresentFiles
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import (
     MAX_REVIEWERS,
@@ -73,13 +53,10 @@ from hls_handler.wording import count
 
 log = logging.getLogger(__name__)
 
-MAX_READ_FILES = 100  # changed files that are read as a whole
 MAX_LISTED_FILES = 3_000  # GitHub lists no more
 MAX_COMPARED_FILES = 250  # changed files without a patch that are compared with the base branch
 MAX_OWNED_FILES = 30  # changed files whose code owners are looked up
 MAX_AUTHORED_FILES = 3  # changed files whose last authors are read, with one request each
-MAX_SURROUNDINGS = 6_000  # tokens of lines around hunks and of other places, in a call
-AROUND_SHARE = 0.6  # of the tokens for lines around hunks and for other places
 
 
 def read_changed_files(
@@ -391,173 +368,3 @@ def describe_sites(sites: Sequence[SecondSite]) -> str:
         first = ", ".join(parts[:-1])
         parts = [first, parts[-1]]
     return " and ".join(parts)
-
-
-def read_surroundings(
-    selection: Selection,
-    files: CommitFiles,
-    ignored_paths: PathFilter,
-    *,
-    tokens: int,
-    most: int,
-    searches: bool = True,
-) -> Selection:
-    """Return the selection with the lines around its hunks and other places of the repository, or
-    why it has none.
-
-    `files` are those of the head commit. Each call gets at most `most` tokens of both, and no more
-    than its `tokens` have room for beside its patches. So the patches and their division into calls
-    do not change.
-    """
-    parts = chain.from_iterable(selection.calls)
-    patched = {selection.files[part.file].path: selection.files[part.file] for part in parts}
-    code = [file for file in patched.values() if not is_prose(file.path)]
-    if not most or not code:
-        return selection
-    paths = [file.path for file in code if file.status != "removed"][:MAX_READ_FILES]
-    texts = read_texts(files, paths)
-    if texts.problem:
-        return replace(selection, unsearched=texts.problem)
-    sources = list_sources(selection, code, texts.value)
-    selection = _with_extents(selection, sources, tokens=tokens, most=most)
-    if not searches:
-        return selection
-    if files.no_mirror:
-        return replace(selection, unsearched=files.no_mirror)
-    searched = SearchedFiles(files, ignored_paths)
-    no_search: Search | None = None
-    search = read_optional(lambda: _search(selection, sources, searched), no_search)
-    if search.value is not None:
-        selection = _with_second_sites(selection, search.value, tokens=tokens, most=most)
-    why = search.problem or files.no_mirror or _describe_too_large(paths, texts.value, files)
-    return replace(selection, unsearched=why)
-
-
-def list_sources(
-    selection: Selection, files: Iterable[PatchedFile], texts: Mapping[str, str]
-) -> Mapping[str, SourceText]:
-    """Return the changed files whose text fits the patch; a removed one is empty."""
-    sources: dict[str, SourceText] = {}
-    for file in files:
-        source = SourceText(file.path, texts.get(file.path, ""))
-        if file.status == "removed" or _has_lines(source, selection.patches[file.path]):
-            sources[file.path] = source
-    return sources
-
-
-def _has_lines(source: SourceText, patch: Patch) -> bool:
-    """Return True if a file has the lines of a patch."""
-    return all(
-        source.lines[line.number : line.number + 1] == [line.text]
-        for line in patch.lines
-        if line.side == "RIGHT"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class SearchedFiles:
-    """The files at a commit, without those that settings ignore or people do not write."""
-
-    files: CommitFiles
-    ignored_paths: PathFilter
-
-    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
-        hits = self.files.find_words(words)
-        paths = {path: self._has(path) for path in {hit.path for hit in hits}}
-        return [hit for hit in hits if paths[hit.path]]
-
-    def _has(self, path: str) -> bool:
-        is_left_out = self.ignored_paths.excludes(path) or is_prose(path)
-        return not is_left_out and is_hand_written(path)
-
-
-def _search(
-    selection: Selection, sources: Mapping[str, SourceText], searched: SearchedFiles
-) -> Search:
-    patches = selection.shown_patches
-    changed = [ChangedText(source, patches[path]) for path, source in sources.items()]
-    names = list_names(changed)
-    search = Search(names, changed, searched.find_words(list_searched(names)))
-    search.rank(searched.files.texts(search.list_paths()))
-    return search
-
-
-def _describe_too_large(paths: Iterable[str], texts: Mapping[str, str], files: CommitFiles) -> str:
-    """Return which files exist but could not be read; "" if all could."""
-    unread = [path for path in paths if path not in texts]
-    if not unread:
-        return ""
-    sizes = files.list_files(unread)
-    too_large = [path for path in unread if path in sizes]
-    if not too_large:
-        return ""
-    named = too_large[0]
-    if len(too_large) > 1:
-        named = f"{named} and {count(len(too_large) - 1, 'more file')}"
-    return f"{named} could not be read: over 2 MB, or no text"
-
-
-def _with_extents(
-    selection: Selection, sources: Mapping[str, SourceText], *, tokens: int, most: int
-) -> Selection:
-    """Return the selection with the lines around the hunks of each call."""
-    around: dict[str, dict[int, str]] = {}
-    for call in selection.calls:
-        used = _count_files(show_files(selection, call))
-        room = int(min(tokens - used, most) * AROUND_SHARE)
-        hunks: dict[str, list[int]] = {}
-        for part in call:
-            path = selection.files[part.file].path
-            size = estimate_tokens(selection.files[part.file].numbered)
-            if path in sources and part.lines is None and size + most <= MAX_PATCH_TOKENS:
-                hunks.setdefault(path, []).extend(part.hunks)
-        changed: list[ChangedText] = []
-        for path, of_file in hunks.items():
-            patch_hunks = [selection.patches[path].hunks[index] for index in of_file]
-            changed.append(ChangedText(sources[path], Patch(tuple(patch_hunks))))
-        for path, numbers in choose_extents(changed, room).items():
-            of_hunks = {at: selection.patches[path].hunks[at] for at in hunks[path]}
-            if numbers:
-                around.setdefault(path, {}).update(_share_lines(sources[path], numbers, of_hunks))
-    return replace(selection, around=around)
-
-
-def _share_lines(
-    source: SourceText, numbers: Iterable[int], hunks: Mapping[int, Hunk]
-) -> Mapping[int, str]:
-    """Return the lines as numbered text, by the index of the hunk that each is nearest to."""
-    nearest: dict[int, list[int]] = {}
-    for number in sorted(numbers):
-        index = min(hunks, key=lambda index: _measure_distance(hunks[index], number))
-        nearest.setdefault(index, []).append(number)
-    return {index: show_lines(source, of_hunk) for index, of_hunk in nearest.items()}
-
-
-def _measure_distance(hunk: Hunk, number: int) -> int:
-    return min(abs(line.number - number) for line in hunk.lines)
-
-
-def _with_second_sites(
-    selection: Selection, search: Search, *, tokens: int, most: int
-) -> Selection:
-    """Return the selection with the other places of each call: those of the files that it shows."""
-    bare = replace(selection, around={})
-    calls: list[tuple[SecondSite, ...]] = []
-    for call in selection.calls:
-        used = _count_files(show_files(bare, call))
-        files = show_files(selection, call)
-        room = min(tokens - used, most) - (_count_files(files) - used)
-        visible: dict[str, set[int]] = {}
-        for file in files:
-            lines = parse_numbered(file.numbered).lines
-            numbers = {line.number for line in lines if line.side == "RIGHT"}
-            visible.setdefault(file.path, set()).update(numbers)
-        calls.append(search.choose(visible, room))
-    if not any(calls):
-        return selection
-    return replace(selection, second_sites=tuple(calls))
-
-
-def _count_files(files: Iterable[PatchedFile]) -> int:
-    """Return the tokens of files in a prompt."""
-    return sum(TOKENS_PER_FILE + estimate_tokens(file.numbered) for file in files)

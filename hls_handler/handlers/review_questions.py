@@ -11,11 +11,11 @@ from hls_handler.analysis import FindingVerdicts, Reply
 from hls_handler.deliveries import FIRST_PART, VERIFICATION
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.handlers.asking import VERIFY_PROMPT, Asking, describe_failure, join_replies
-from hls_handler.handlers.changed_files import leave_out
 from hls_handler.handlers.job import Job
 from hls_handler.handlers.look_up import look_up
 from hls_handler.handlers.pull_request_facts import LookedUp, PullRequestFacts, list_parts
 from hls_handler.handlers.pull_request_variables import prompt_variables, verification_variables
+from hls_handler.handlers.read_lines import leave_out
 from hls_handler.handlers.second_look import apply_second_look, list_names
 
 log = logging.getLogger(__name__)

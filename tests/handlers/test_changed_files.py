@@ -13,12 +13,11 @@ from hls_handler.handlers.changed_files import (
     FilePart,
     PatchedFile,
     Selection,
-    cover,
     find_unshown,
-    leave_out,
     may_have_calls,
     show_files,
 )
+from hls_handler.handlers.read_lines import cover, leave_out
 from hls_handler.handlers.skipped_files import Reason
 from hls_handler.path_globs import PathFilter
 from hls_handler.review.coverage import FileCoverage

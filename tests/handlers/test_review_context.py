@@ -15,7 +15,8 @@ from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory
-from hls_handler.handlers.review_input import describe_context, read_surroundings
+from hls_handler.handlers.review_input import describe_context
+from hls_handler.handlers.surroundings import read_surroundings
 from hls_handler.path_globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.record import ReviewRecord
