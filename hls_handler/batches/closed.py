@@ -35,7 +35,6 @@ from hls_handler.batches.preview import (
 from hls_handler.batches.prompts import render_question
 from hls_handler.batches.shares import Conclusion, Share, conclude, make_share
 from hls_handler.deliveries import NewDelivery
-from hls_handler.engine.asking import prompt_limits
 from hls_handler.engine.batches import (
     PROMPTS,
     BatchPrompt,
@@ -44,6 +43,7 @@ from hls_handler.engine.batches import (
     load_prompts,
 )
 from hls_handler.engine.codecs import decode_reply
+from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.events import Account
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers.labels import select_offer

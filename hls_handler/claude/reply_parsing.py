@@ -13,11 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from hls_handler.analysis import OPTIONAL, STATED
+from hls_handler.analysis import OPTIONAL, STATED, UnusableReply
+from hls_handler.question import RenderedPrompt
+from hls_handler.settings.providers import Claude
 from hls_handler.wording import describe_invalid, shorten
 
 MAX_PROBLEMS = 5  # most problems in one message; Claude seldom needs more to correct its reply
@@ -252,3 +255,29 @@ def _fit_number(value: Any, least: float | None, most: float | None) -> Any:
     if most is not None:
         number = min(number, most)
     return number
+
+
+def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: UnusableReply) -> str:
+    """Return what the operator can do about a reply that cannot be used. `file` is that of the
+    prompt.
+    """
+    limit = (
+        f"max_tokens in {file}"
+        if rendered.prompt.max_tokens
+        else "claude.max_tokens in the settings"
+    )
+    advice = {
+        "truncated": f"raise {limit}, then run it again",
+        "refused": "a person has to read it",
+        "stopped": f"shorten what {file} sends, then run it again",
+        "oversized": (
+            f"see whether claude.base_url is the address of Claude's API, or raise {limit}"
+        ),
+        "invalid": f"check what {file} asks for, then run it again",
+    }[answer.why]
+    provider, _ = claude.find_model(answer.usage.model)
+    host = urlsplit(provider.base_url).hostname
+    if answer.why == "invalid" and provider.structured_output and host != "api.anthropic.com":
+        key = f"{claude.find_key(provider)}.structured_output"
+        advice = f"set {key} to false if {host} does not enforce the schema of replies, or {advice}"
+    return advice

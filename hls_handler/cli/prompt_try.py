@@ -13,6 +13,7 @@ from rich.console import Console
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Reply
 from hls_handler.claude.providers import connect_claude
+from hls_handler.claude.reply_parsing import advise
 from hls_handler.cli.event_input import (
     EventName,
     Live,
@@ -32,7 +33,6 @@ from hls_handler.cli.options import (
 )
 from hls_handler.cli.prompt_library import get_prompt
 from hls_handler.cli.terminal import print_json, print_line, print_lines, waiting
-from hls_handler.engine.asking import advise, limit_review
 from hls_handler.engine.handler_job import check_fallback_issue, name_fallback_setting
 from hls_handler.engine.library import GUID, load_checked
 from hls_handler.engine.posting import preview
@@ -65,6 +65,7 @@ from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.store.conversations import ConversationHistory, ConversationRef, ConversationState
+from hls_handler.store.limits import limit_review
 from hls_handler.trials.replay import read_posted_history, read_unstored
 from hls_handler.trials.sender import Sender, TriedQuestion, UnusableAnswer
 from hls_handler.trials.trial import Trial, require_event

@@ -7,32 +7,26 @@ the cost is reserved before a call.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.analysis import (
-    Analysis,
-    PartialCost,
-    Reply,
-    ReplyFields,
-    UnusableReply,
-    Usage,
-    cost_of_output,
-    file_summaries_of,
-    find_review,
-)
-from hls_handler.claude.provider import CORRECTION, Provider, request_schema
+from hls_handler.analysis import Reply, ReplyFields, UnusableReply, Usage
+from hls_handler.claude.provider import Provider
+from hls_handler.claude.reply_parsing import advise
 from hls_handler.deliveries import COMMANDED
 from hls_handler.engine.codecs import OMISSIONS, Codec, decode_reply, encode_reply, redact_unusable
 from hls_handler.engine.health import REVIEW
 from hls_handler.engine.job import Job
+from hls_handler.engine.questions import (
+    digest_request,
+    find_cache_key,
+    is_first_review_prompt,
+    make_question,
+)
 from hls_handler.errors import (
     BudgetExceeded,
     BudgetUsedUp,
@@ -44,28 +38,20 @@ from hls_handler.errors import (
     SlowResponse,
     StepFailed,
 )
-from hls_handler.github.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
-from hls_handler.handlers.asking import VERIFY_PROMPT, Replies
 from hls_handler.handlers.changed_files import find_unshown
-from hls_handler.handlers.job import PromptLimits
-from hls_handler.handlers.removed_lines import Removals
-from hls_handler.path_globs import PathFilter
-from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import (
-    RuleView,
-    render,
-    render_comment,
-    render_footer,
-    render_review_comment,
-)
-from hls_handler.prompting.reply_fields import complete_static_reply
-from hls_handler.question import Prompt, RenderedPrompt, estimate_tokens
+from hls_handler.prompting.render import render
+from hls_handler.question import Prompt, RenderedPrompt
 from hls_handler.queue.checkpoints import ANALYSED
-from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.settings.model import Settings
-from hls_handler.settings.providers import Claude
 from hls_handler.store.calls import FAILED, UNAVAILABLE, NewCall, StartedCall
-from hls_handler.store.limits import OVER_BUDGET, Limit, limit_calls, list_budgets, share_limit
+from hls_handler.store.limits import (
+    OVER_BUDGET,
+    Limit,
+    limit_calls,
+    limit_pull_request,
+    limit_review,
+    list_budgets,
+    share_limit,
+)
 from hls_handler.store.questions import QuestionTexts
 from hls_handler.store.replies import ESTIMATED
 from hls_handler.store.reply_cache import CacheKey
@@ -75,14 +61,8 @@ log = logging.getLogger(__name__)
 
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
-NO_REPLY_INDEX = 100
 UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
 """Indexes of the variable `files` that the rendered prompt does not show as a whole."""
-EARLIER_FINDINGS = ("earlier_findings", "known_findings")
-"""Template variables with findings of earlier reviews. A reply to a prompt that has them is not
-cached.
-"""
-MARKER_CHARS = 100  # more than the marker below a comment has
 
 UNANSWERED = Codec("unanswered", 1, TypeAdapter(str))
 """Checkpoint of a call of several that got no usable reply: the reason."""
@@ -154,7 +134,7 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Re
     unshown = find_unshown(variables, rendered.task)
     if unshown != (job.find_result(UNSHOWN, index) or ()):
         job.add(UNSHOWN, unshown, index)
-    question = _Asked(job, rendered, variables, index, digest_request(rendered))
+    question = _QuestionCalls(job, rendered, variables, index, digest_request(rendered))
     match job.replies.unusable.get(index, ()):
         case (first,) if first.why == "invalid":
             answer: Reply | UnusableReply = first
@@ -177,7 +157,7 @@ def _describe_truncation(rendered: RenderedPrompt) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _QuestionCalls:
     """A rendered question of a delivery. Each call is recorded, and counts for the budgets."""
 
     job: Job
@@ -195,7 +175,7 @@ class _Asked:
         job = self.job
         cache_key = None
         if correction is None:
-            cache_key = self._find_cache_key()
+            cache_key = find_cache_key(job, self.rendered, self.variables, self.digest)
         if cache_key is not None:
             cached = self._find_cached(cache_key)
             if cached is not None:
@@ -379,52 +359,13 @@ class _Asked:
             if self.job.config.library.find_next_prompt(self._prompt.name, reply) is None:
                 self.job.pending.add(ANALYSED)
 
-    def _find_cache_key(self) -> CacheKey | None:
-        """Return the key of the question in the cache of replies; None if the cache is not used.
-
-        It names the provider that is asked first, so a reply of another one in its place is used
-        again, too. It is not used if it is off, if a person asked for a new review, and for a
-        review with earlier findings.
-        """
-        job = self.job
-        claude = job.config.settings.claude
-        prompt = self._prompt
-        repository_id = job.lease.repository_id
-        if not claude.cache_ttl_h or repository_id is None or job.event.is_full_review_requested:
-            return None
-        if job.lease.is_recorded:
-            return None
-        digest = self.digest
-        if self._is_review:
-            if any(self.variables.get(name) for name in EARLIER_FINDINGS):
-                return None
-            digest = digest_review(self.rendered, self.variables)
-        provider, model = claude.find_model(prompt.model, is_review=prompt.is_review)
-        options = [
-            digest.hex(),
-            provider.base_url,
-            claude.name_model(provider, model),
-            prompt.max_tokens or claude.max_tokens,
-            prompt.effort,
-        ]
-        return CacheKey(repository_id, hashlib.sha256(json.dumps(options).encode()).digest())
-
-    @property
-    def _is_review(self) -> bool:
-        is_follow_up = "analysis" in self.variables
-        is_of_pull_request = self.job.event.name == "pull_request"
-        return (
-            is_of_pull_request
-            and self._prompt.reply == "pull_request_analysis"
-            and not is_follow_up
-        )
-
     @property
     def _is_later_review(self) -> bool:
         """True if the reply is only about lines that changed since the last review: no answer for
         a new one.
         """
-        return self._is_review and self.variables["round"] != 1
+        is_first = is_first_review_prompt(self.job, self._prompt, self.variables)
+        return is_first and self.variables["round"] != 1
 
     def _find_cached(self, key: CacheKey) -> Reply | None:
         """Return the reply to the same question, if the cache has a valid one, and store it as if
@@ -496,214 +437,3 @@ def find_outsider(job: Job) -> str | None:
     if permission in ("admin", "write"):
         return None
     return login
-
-
-def make_question(
-    rendered: RenderedPrompt, digest: bytes, correction: UnusableReply | None
-) -> QuestionTexts:
-    """Return what is sent. `digest` is that of the first question, which a correction follows."""
-    schema = json.dumps(request_schema(rendered.schema), indent=2)
-    if correction is None:
-        return QuestionTexts(digest, rendered.system, schema, rendered.task)
-    message = CORRECTION.format(problem=correction.problem)
-    digest = hashlib.sha256(digest + correction.text.encode("utf-8", "surrogatepass")).digest()
-    return QuestionTexts(digest, rendered.system, schema, message, is_correction=True)
-
-
-def digest_request(rendered: RenderedPrompt) -> bytes:
-    """Return the SHA-256 of a question: the system prompt, the message and the schema of the
-    reply.
-    """
-    question = json.dumps([rendered.system, rendered.task, rendered.prompt.reply, rendered.schema])
-    return hashlib.sha256(question.encode()).digest()
-
-
-def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> bytes:
-    """Return the SHA-256 of what a review depends on: prompt, code, guidance, and settings that it
-    may show.
-
-    The number, texts, branches, round and linked issues of the pull request are not part of it.
-    """
-    rule = variables["rule"]
-    assert isinstance(rule, RuleView)
-    files, guidance, sites = (variables[name] for name in ("files", "guidance", "second_sites"))
-    removals = variables["removals"]
-    assert isinstance(removals, Removals)
-    assert isinstance(files, tuple)
-    assert isinstance(guidance, tuple)
-    assert isinstance(sites, tuple)
-    options = [rule.language, rule.tone, rule.length, rule.categories, rule.verify]
-    question = [
-        [rendered.prompt.id, rendered.schema, *options, variables["config"]],
-        [(file.path, file.previous_path, file.status, file.numbered) for file in files],
-        [(file.path, file.text) for file in guidance],
-        [(site.path, site.text) for site in sites],
-        [removals.unknown, *((hunk.path, hunk.code) for hunk in removals.hunks)],
-    ]
-    return hashlib.sha256(json.dumps(question, default=dict).encode()).digest()
-
-
-def limit_review(settings: Settings, effective: EffectiveSettings) -> Limit:
-    where = effective.where("review.max_usd", settings)
-    return Limit("delivery", None, effective.review.max_usd, where)
-
-
-def limit_pull_request(
-    settings: Settings, effective: EffectiveSettings, conversation_key: str | None
-) -> Limit:
-    where = effective.where("review.max_usd_per_pull_request", settings)
-    amount = effective.review.max_usd_per_pull_request
-    return Limit("pull request", None, amount, where, conversation_key or "")
-
-
-def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: UnusableReply) -> str:
-    """Return what the operator can do about a reply that cannot be used. `file` is that of the
-    prompt.
-    """
-    limit = (
-        f"max_tokens in {file}"
-        if rendered.prompt.max_tokens
-        else "claude.max_tokens in the settings"
-    )
-    advice = {
-        "truncated": f"raise {limit}, then run it again",
-        "refused": "a person has to read it",
-        "stopped": f"shorten what {file} sends, then run it again",
-        "oversized": (
-            f"see whether claude.base_url is the address of Claude's API, or raise {limit}"
-        ),
-        "invalid": f"check what {file} asks for, then run it again",
-    }[answer.why]
-    provider, _ = claude.find_model(answer.usage.model)
-    host = urlsplit(provider.base_url).hostname
-    if answer.why == "invalid" and provider.structured_output and host != "api.anthropic.com":
-        key = f"{claude.find_key(provider)}.structured_output"
-        advice = f"set {key} to false if {host} does not enforce the schema of replies, or {advice}"
-    return advice
-
-
-@dataclass(frozen=True, slots=True)
-class Comments:
-    """Renders the comments of a delivery. Raises `PromptError` if a template fails."""
-
-    library: Library
-    common: Mapping[str, object]  # variables that all templates have
-    key: bytes  # secret of the delimiters of untrusted text
-    has_sections: bool  # whether several sources share the comment
-
-    def render_static(
-        self, prompt: str, reply: ReplyFields, variables: Mapping[str, object]
-    ) -> Analysis:
-        """Render the comment for a reply that the handler wrote."""
-        completed = complete_static_reply(reply, self.library.prompts[prompt].reply_model)
-        all_variables = {**self.common, **variables, "analysis": completed}
-        return Analysis(
-            (), self._render(prompt, all_variables), self._render_footer(prompt, all_variables)
-        )
-
-    def render(
-        self,
-        replies: Replies,
-        variables: Mapping[str, object],
-        inline: Mapping[str, Mapping[str, object]],
-    ) -> Analysis:
-        """Render the comments for the replies; see `handlers.job.Job.render`."""
-        index = replies.shown_index
-        all_variables = {
-            **self.common,
-            **variables,
-            "analysis": replies.shown,
-            "files_cost": _estimate_files_cost(replies.all[0]),
-        }
-        model = replies.all[index].usage.model
-        if "/" in model:  # there are fallbacks
-            all_variables["model"] = model
-        name = replies.names[index]
-        review = find_review(replies.all) or replies.all[0]
-        of_review = replies.names[replies.all.index(review)]
-        reviewed = {**all_variables, "analysis": review.fields}
-        comments = {
-            finding: render_review_comment(
-                self.library, of_review, {**reviewed, **extra}, key=self.key
-            )
-            for finding, extra in inline.items()
-        }
-        return Analysis(
-            replies.all,
-            self._render(name, all_variables),
-            self._render_footer(name, all_variables),
-            comment_index=index,
-            inline=comments,
-            left_out=replies.left_out_shown,
-        )
-
-    def _render(self, prompt: str, variables: Mapping[str, object]) -> str | None:
-        longest = MAX_COMMENT_CHARS - MARKER_CHARS
-        if self.has_sections:
-            longest = MAX_SECTION_CHARS
-        return render_comment(self.library, prompt, variables, key=self.key, max_characters=longest)
-
-    def _render_footer(self, prompt: str, variables: Mapping[str, object]) -> str:
-        if not self.has_sections:
-            return ""
-        return render_footer(self.library, prompt, variables, key=self.key)
-
-
-def _estimate_files_cost(answer: Reply) -> PartialCost | None:
-    """Return the estimated cost of the sentences about files, which are a part of the reply."""
-    sentences = [summary.model_dump() for summary in file_summaries_of(answer.fields)]
-    if not sentences:
-        return None
-    tokens = estimate_tokens(json.dumps(sentences, ensure_ascii=False))
-    return cost_of_output(answer.usage, tokens)
-
-
-def prompt_limits(
-    settings: Settings, library: Library, event_name: str, effective: EffectiveSettings, prompt: str
-) -> PromptLimits:
-    """Return the limits on what a prompt gets: tokens, files and findings, and whether it lists
-    labels.
-    """
-    taken = None
-    labels = effective.labels
-    if (
-        labels.suggest
-        and effective.features.auto_labeling
-        and library.uses(prompt, "repository_labels")
-    ):
-        taken = frozenset(library.label_groups(event_name, labels.assess))
-    review = effective.review
-    thresholds = {
-        "guidance": review.guidance and library.uses(prompt, "guidance"),
-        "verify": review.verify and VERIFY_PROMPT in library.prompts,
-    }
-    is_review = library.prompts[prompt].reply == "pull_request_analysis"
-    sums_up_files = (
-        effective.comments.files and is_review and library.uses(prompt, "file_summaries")
-    )
-    titles = effective.pull_requests
-    suggests_title = (
-        titles.title == "suggest" and is_review and library.uses(prompt, "suggested_title")
-    )
-    return PromptLimits(
-        settings.claude.input_tokens,
-        PathFilter(effective.paths.ignore, effective.where("paths.ignore", settings)),
-        effective.findings,
-        (
-            "always" if sums_up_files else effective.comments.summary
-        ),  # else the sentences would be paid and not shown
-        sums_up_files=sums_up_files,
-        shows_cost=effective.comments.show_cost,
-        title_types=titles.title_types if suggests_title else (),
-        reviewers=titles.reviewers if is_review else False,
-        labels=labels,
-        taken_labels=taken,
-        is_review=is_review,
-        review=effective.review.model_copy(update=thresholds),
-        features=effective.features,
-        searches=settings.mirror.enabled and library.uses(prompt, "second_sites"),
-        documents=settings.mirror.enabled
-        and effective.retrieval.enabled
-        and library.uses(prompt, "documents"),
-        similar=effective.similar.enabled and library.uses(prompt, "similar"),
-    )

@@ -12,9 +12,10 @@ from pydantic import TypeAdapter
 
 from hls_handler.analysis import Severity
 from hls_handler.deliveries import RECORDED, End
-from hls_handler.engine.asking import ClaudeQuestions, prompt_limits
+from hls_handler.engine.asking import ClaudeQuestions
 from hls_handler.engine.codecs import SETTINGS_FILE, Codec, facts_codec
 from hls_handler.engine.job import Job
+from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.engine.recording_job import RecordingJob, read_facts
 from hls_handler.errors import ConversationIgnored, Permanent, PromptError
 from hls_handler.events import Event

@@ -4,9 +4,7 @@ requests reviews.
 
 from __future__ import annotations
 
-import json
 import logging
-import uuid
 from dataclasses import replace
 from functools import partial
 from typing import assert_never
@@ -14,23 +12,15 @@ from typing import assert_never
 from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureReply, Outcome, Reaction
-from hls_handler.deliveries import (
-    COMMANDED,
-    CONCLUDED,
-    PRIORITY_BOT_REQUEST,
-    REQUESTED,
-    End,
-    NewDelivery,
-)
+from hls_handler.deliveries import COMMANDED, REQUESTED, End
 from hls_handler.engine.codecs import OUTCOME, RULE, Codec
 from hls_handler.engine.handler_job import require_runs_left
 from hls_handler.engine.job import Job
 from hls_handler.engine.posting import Posting, make_writer
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
-from hls_handler.errors import PayloadError, Permanent, Superseded
-from hls_handler.events import REQUEST_KEY, RequestedReview, parse_event
+from hls_handler.engine.requested_reviews import make_review
+from hls_handler.events import RequestedReview
 from hls_handler.github.values import ReviewThread
-from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.oracle import OracleHandler
 from hls_handler.handlers.pull_request_facts import find_least_failing
@@ -49,7 +39,6 @@ from hls_handler.review.ledger import Dismissers
 from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import Command, Ignored, Rule, find_disabled, from_event
 from hls_handler.transport import exchange
-from hls_handler.untrusted.cleaning import clean_title
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +50,6 @@ MAY_COMMAND = ("admin", "write")
 REACTION = Codec("reaction", 1, TypeAdapter(str))
 """Checkpoint of a sentence: how HLS reacted to the comment with the command."""
 
-COMMON_KEYS = ("repository", "sender", "installation", "organization")
-"""Keys of a webhook's payload that are the same for all events of a person in a repository."""
 
 DISMISSING = ("dismiss", "undismiss", "thread", "deleted", "unclear")
 """The commands that the author of a pull request may also give about findings that fail no
@@ -380,7 +367,7 @@ def _request_review(
 
     Its request id begins with `request`, or with `CONCLUDED`.
     """
-    requested = _find_review(job, number, review, request)
+    requested = make_review(job, number, review, request)
     if isinstance(requested, str):
         return _join(_react(job, if_impossible), f"no review was requested: {requested}")
     reacted = _react(job, reaction)
@@ -402,68 +389,4 @@ def _log_review(job: Job, number: int, guid: str) -> None:
         "review",
         [f"{job.event.repository.full_name}#{number}", guid],
         reason=f"may cost more than review.max_usd_per_pull_request ({limit:g} USD)",
-    )
-
-
-def _find_review(job: Job, number: int, review: RequestedReview, request: str) -> NewDelivery | str:
-    """Return the delivery for a review of the pull request's present state, or the reason why there
-    is none.
-    """
-    stop = job.store.interruptions.find_stop(job.event.repository.id, number)
-    if stop is not None:
-        return str(stop)
-    document = job.context.github.reader(job.event.repository.full_name).pull_request_document(
-        number
-    )
-    payload = {key: job.event.payload[key] for key in COMMON_KEYS if key in job.event.payload}
-    payload |= {
-        "action": "synchronize",
-        "number": number,
-        "pull_request": document,
-        REQUEST_KEY: {"review": review},
-    }
-    # Each attempt at the command makes the same GUID.
-    guid = str(uuid.uuid5(uuid.NAMESPACE_OID, f"review requested by {job.lease.guid}"))
-    body = json.dumps(payload).encode()
-    try:
-        event = parse_event("pull_request", guid, body)
-        routing_input = from_event(event)
-    except PayloadError as exc:
-        raise Permanent(str(exc)) from exc
-    pull_request = event.pull_request
-    assert pull_request is not None  # `parse_event` rejects the event without it
-    checked = job.event.check_run
-    if checked is not None and checked.head_sha != pull_request.head_sha:
-        return (
-            f"the check is that of {checked.head_sha[:10]}, and pull request {number} has a newer"
-            " commit"
-        )
-    routed = job.router.route(routing_input)
-    if isinstance(routed, Rule):  # the repository's settings may exclude what the operator's admit
-        routed = job.router.route_enabled(routing_input, job.rule.effective)
-    if isinstance(routed, Ignored):
-        return routed.reason
-    try:
-        check_conversation(event, pull_request)
-    except Superseded as exc:
-        return str(exc)
-    is_conclusion = review == "conclude"  # it must not take the place of a full review
-    if is_conclusion:
-        request = CONCLUDED
-    return NewDelivery(
-        guid=guid,
-        event="pull_request",
-        action="synchronize",
-        request_id=f"{request}{job.lease.guid}",
-        state="queued",
-        repository_id=job.event.repository.id,
-        repository=job.event.repository.full_name,
-        number=pull_request.number,
-        head_sha=pull_request.head_sha,
-        author=pull_request.user.login if job.config.settings.metrics.authors else None,
-        sender=job.event.sender.login,
-        title=clean_title(pull_request.title) or None,
-        priority=PRIORITY_BOT_REQUEST,
-        body=body,
-        supersedes="conclusions" if is_conclusion else "pushes",
     )

@@ -13,13 +13,10 @@ from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis, Reply, ReplyFields
 from hls_handler.deliveries import REQUESTED, End, Posted
 from hls_handler.engine.asking import (
-    NO_REPLY_INDEX,
     PROMPT_SECRET,
     ClaudeQuestions,
-    Comments,
     find_outsider,
     forget_unanswered,
-    prompt_limits,
 )
 from hls_handler.engine.checks import begin_check, plan_check
 from hls_handler.engine.codecs import (
@@ -30,11 +27,13 @@ from hls_handler.engine.codecs import (
     UNVERIFIED,
     facts_codec,
 )
+from hls_handler.engine.comments import CommentRenderer
 from hls_handler.engine.documents import Documents
 from hls_handler.engine.job import LOCK_S, Job, Part, reads_postponed
 from hls_handler.engine.outcomes import is_check_ended, post_without_reply, store_unposted
 from hls_handler.engine.posting import Posting
 from hls_handler.engine.problems_comment import build_problems_comment
+from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.engine.retries import decide_retry
 from hls_handler.errors import (
     BudgetUsedUp,
@@ -55,11 +54,7 @@ from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.model import Settings
-from hls_handler.settings.repository import (
-    PATH,
-    FileProblems,
-    RepositorySettingsFile,
-)
+from hls_handler.settings.repository import PATH, FileProblems, RepositorySettingsFile
 from hls_handler.store.calls import make_receipt
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
@@ -289,10 +284,12 @@ class HandlerJob:
         return self._with_receipt(static)
 
     @property
-    def _comments(self) -> Comments:
+    def _comments(self) -> CommentRenderer:
         job = self._job
         key = job.store.database.secret(PROMPT_SECRET)
-        return Comments(job.config.library, self.asking.common, key, job.handler.has_sections)
+        return CommentRenderer(
+            job.config.library, self.asking.common, key, job.handler.has_sections
+        )
 
     def _with_receipt(self, analysis: Analysis) -> Analysis:
         """Return the analysis with the calls of this delivery."""
@@ -444,3 +441,6 @@ def _report(job: Job, conversation: Conversation, files: Sequence[FileProblems])
             "cannot comment on the problems of the settings file", extra={"reason": str(exc)}
         )
         return Outcome("comment", "withheld", str(exc))
+
+
+NO_REPLY_INDEX = 100

@@ -39,6 +39,7 @@ from hls_handler.engine.repository_settings import (
     load_repository_settings,
     route_with_repository_settings,
 )
+from hls_handler.engine.requested_reviews import take_over_review
 from hls_handler.engine.retries import decide_retry
 from hls_handler.engine.undo import undo_issue
 from hls_handler.errors import (
@@ -59,14 +60,13 @@ from hls_handler.errors import (
     Superseded,
     with_remedy,
 )
-from hls_handler.events import REQUEST_KEY, Event, parse_event
+from hls_handler.events import Event, parse_event
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.issues import has_open_requests
 from hls_handler.handlers.registry import handler_for
 from hls_handler.routing import (
     Command,
     Ignored,
-    IgnoredKind,
     LabelCorrection,
     QueueCheck,
     RoutingInput,
@@ -84,11 +84,6 @@ RECENT_S = 60.0
 """A payload that is younger than this is analysed as it is. Before posting, the state is read in
 any case.
 """
-
-UNLESS_TAKING_OVER: frozenset[IgnoredKind] = frozenset(
-    {"event not enabled", "draft", "not requested"}
-)
-"""Kinds of reasons to ignore a push that do not apply if it superseded a review."""
 
 
 THREAD_OF_OTHERS = "HLS did not open the review thread, and answers only in its own"
@@ -326,7 +321,7 @@ def _process(job: Job, routing_input: RoutingInput) -> End:
             return End("ignored", THREAD_OF_OTHERS, kind="nothing asked")
         rule = elsewhere
     if isinstance(rule, Ignored):
-        review = _take_over_review(job, rule.kind)
+        review = take_over_review(job, rule.kind)
         if review is not None:
             return _process(replace(job, event=review), from_event(review))
         return End("ignored", rule.reason, kind=rule.kind)
@@ -365,32 +360,6 @@ def _process(job: Job, routing_input: RoutingInput) -> End:
     if (RULE.name, 0) not in job.steps:
         job.note(RULE, 0, rule.why(job.config.settings.sources))
     return _run_handler(replace(job, rule=rule))
-
-
-def _take_over_review(job: Job, kind: IgnoredKind) -> Event | None:
-    """Return a push as a request for the review that it superseded; None if it superseded none that
-    would have run.
-
-    Otherwise a push after `/review`, or after the pull request was opened, would cancel the review,
-    and be ignored.
-    """
-    event = job.event
-    if (
-        event.key != "pull_request.synchronize"
-        or kind not in UNLESS_TAKING_OVER
-        or event.requested_review is not None
-    ):
-        return None
-    for guid in job.store.interruptions.superseded_since_review(job.lease):
-        body = job.store.deliveries.body(guid)
-        try:
-            superseded = parse_event(event.name, guid, body or b"")
-        except PayloadError:  # its body was deleted
-            continue
-        if isinstance(job.router.route(from_event(superseded)), Rule):
-            request = {"review": superseded.requested_review or "new"}
-            return replace(event, payload={**event.payload, REQUEST_KEY: request})
-    return None
 
 
 def _check_merge_group(job: Job, rule: QueueCheck) -> End:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from hls_handler.actions import Action, EnsureCheck, Outcome
 from hls_handler.analysis import Analysis, Receipt, Reply, ReplyFields, sum_usage
 from hls_handler.deliveries import End
-from hls_handler.engine.asking import Comments
+from hls_handler.engine.comments import CommentRenderer
 from hls_handler.errors import Permanent
 from hls_handler.events import Event
 from hls_handler.handlers.asking import Asking, Replies
@@ -38,7 +38,7 @@ class RecordingJob:
     event: Event
     rule: Rule  # names the prompt
     asking: Asking  # who is asked
-    comments: Comments | None  # None: comments are not rendered
+    comments: CommentRenderer | None  # None: comments are not rendered
     facts: Any = None
     source: Source | None = None  # of what a reply asks to see; None: nothing can be read
     record_of_review: ReviewRecord | None = field(default=None, init=False)

@@ -7,6 +7,7 @@ and str.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
@@ -25,7 +26,7 @@ from jinja2 import (
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from hls_handler.prompting.problems import Problem, suggest_name
+from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest_name
 from hls_handler.prompting.source_files import SourceFile
 from hls_handler.untrusted.cleaning import CodeText, format_for_prompt, truncate
 from hls_handler.untrusted.markdown import sanitize_fenced, sanitize_inline
@@ -381,3 +382,24 @@ def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
                 if name in find_used_templates(templates, part):
                     message = f"the templates form a cycle: {part!r} leads back to {name!r}"
                     yield Problem(files[name], node.lineno, message)
+
+
+NO_LIST = re.compile(r"'(\w+)' (?:object )?is not iterable|object of type '(\w+)' has no len\(\)")
+"""Matches Python's message about a value that a template takes for a list."""
+
+
+VALUE_NAMES = {"int": "a number", "float": "a number", "bool": "true or false", "NoneType": "null"}
+
+
+def to_template_error(error: Exception, file: str) -> BrokenTemplateError:
+    place = place_of(error) or Place(file, 1)
+    message = str(error) or type(error).__name__
+    no_list = NO_LIST.search(message)
+    if isinstance(error, TypeError) and UntrustedText.__name__ in message:
+        message = message.replace(UntrustedText.__name__, "text from an event")
+        message = f"{message}; {TEXT_OPERATIONS}"
+    elif no_list is not None:
+        value = VALUE_NAMES.get(no_list[1] or no_list[2], "a value without parts")
+        needed = "a loop, `in`, join, length, map and the like need a list, such as issue.labels"
+        message = f"found {value}; {needed}"
+    return BrokenTemplateError(Problem(place.file, place.line, message))

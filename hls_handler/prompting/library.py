@@ -18,12 +18,7 @@ from jinja2 import TemplateSyntaxError, meta, nodes
 
 from hls_handler.analysis import ReplyFields
 from hls_handler.errors import PromptError
-from hls_handler.prompting.checks import (
-    LibraryCheck,
-    check_outside_blocks,
-    compile_condition,
-    templates_of,
-)
+from hls_handler.prompting.checks import LibraryCheck
 from hls_handler.prompting.environment import (
     COMMENT_FILTERS,
     PROMPT_FILTERS,
@@ -47,6 +42,11 @@ from hls_handler.prompting.source_files import (
     SourceFolder,
     find_files,
     read_source_files,
+)
+from hls_handler.prompting.template_names import (
+    check_outside_blocks,
+    compile_condition,
+    templates_of,
 )
 from hls_handler.question import SUFFIX, Prompt
 from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS

@@ -26,14 +26,11 @@ from hls_handler.prompting.agent_prompt import build_agent_prompt
 from hls_handler.prompting.environment import (
     AUTHOR_ERRORS,
     MAX_CHARACTERS,
-    TEXT_OPERATIONS,
-    Place,
     RenderLimitError,
     join_chunks,
-    place_of,
     show_code,
+    to_template_error,
 )
-from hls_handler.prompting.problems import BrokenTemplateError, Problem
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.prompting.source_files import BASE
@@ -44,7 +41,7 @@ from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.markdown import sanitize_blocks
 from hls_handler.untrusted.placeholders import Placeholders, Trusted
 from hls_handler.untrusted.references import GITHUB, References
-from hls_handler.untrusted.untrusted_text import CommentFormatter, UntrustedText
+from hls_handler.untrusted.untrusted_text import CommentFormatter
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +195,7 @@ def render(
             code=placeholders.list_shown_by(show_code),
         )
     except AUTHOR_ERRORS as exc:
-        raise _to_template_error(exc, prompt.path) from exc
+        raise to_template_error(exc, prompt.path) from exc
 
 
 def _optional_fields(variables: Mapping[str, object]) -> Iterator[str]:
@@ -311,7 +308,7 @@ def _render_markdown(
         text = join_chunks(template.root_render_func(template.new_context(converted)))
         return _fill_placeholders(placeholders, text.strip(), file)
     except AUTHOR_ERRORS as exc:
-        raise _to_template_error(exc, file) from exc
+        raise to_template_error(exc, file) from exc
 
 
 CONVERSATION = (
@@ -368,26 +365,6 @@ def _read(value: object, name: str) -> object:
     if isinstance(value, Mapping):
         return value.get(name)
     return getattr(value, name, None)
-
-
-NO_LIST = re.compile(r"'(\w+)' (?:object )?is not iterable|object of type '(\w+)' has no len\(\)")
-"""Matches Python's message about a value that a template takes for a list."""
-
-VALUE_NAMES = {"int": "a number", "float": "a number", "bool": "true or false", "NoneType": "null"}
-
-
-def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:
-    place = place_of(error) or Place(file, 1)
-    message = str(error) or type(error).__name__
-    no_list = NO_LIST.search(message)
-    if isinstance(error, TypeError) and UntrustedText.__name__ in message:
-        message = message.replace(UntrustedText.__name__, "text from an event")
-        message = f"{message}; {TEXT_OPERATIONS}"
-    elif no_list is not None:
-        value = VALUE_NAMES.get(no_list[1] or no_list[2], "a value without parts")
-        needed = "a loop, `in`, join, length, map and the like need a list, such as issue.labels"
-        message = f"found {value}; {needed}"
-    return BrokenTemplateError(Problem(place.file, place.line, message))
 
 
 BY_CLAUDE = frozenset(

@@ -110,9 +110,7 @@ class PromptCatalogue(Protocol):
         """Return the prompts for exactly this event key: "issues.opened" -> ("issues/analyze",)."""
 
     def label_groups(self, event: str, assess: Collection[Assessed] = ()) -> Mapping[str, str]:
-        """Return {label in lower case: group} of all labels that Claude can set for an event:
-        {"bug": "kind"}.
-        """
+        """Map each label in lower case that Claude can set for an event to its group."""
 
     def file(self, name: str) -> str:
         """Return a prompt's file: "issues/analyze" -> "prompts/issues/analyze.j2". Raises
@@ -374,9 +372,7 @@ class Router:
 
 
 def may_have_checks(effective: EffectiveSettings) -> bool:
-    """Return whether HLS sets the check of reviews on every head commit of the repository's pull
-    requests.
-    """
+    """Return whether HLS sets the check of reviews on each head commit of the repository."""
     return effective.review.check and _may_write_checks(effective)
 
 

@@ -28,7 +28,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, counters, deleted_review_calls, deliveries
 from hls_handler.db.values import HOUR_MS, from_ms, to_ms
 from hls_handler.errors import BudgetExceeded, PullRequestLimitReached
-from hls_handler.settings.effective import name_matcher
+from hls_handler.settings.effective import EffectiveSettings, name_matcher
 from hls_handler.settings.model import Budget as BudgetSettings
 from hls_handler.settings.model import Settings
 
@@ -328,3 +328,16 @@ class Budgets:
             begins_at = _end_of_day(self._database.now_in(connection)) - DAY_MS
             today = deliveries.c.finished_at >= begins_at
             return connection.execute(select(func.count()).where(*is_over, today)).scalar_one()
+
+
+def limit_review(settings: Settings, effective: EffectiveSettings) -> Limit:
+    where = effective.where("review.max_usd", settings)
+    return Limit("delivery", None, effective.review.max_usd, where)
+
+
+def limit_pull_request(
+    settings: Settings, effective: EffectiveSettings, conversation_key: str | None
+) -> Limit:
+    where = effective.where("review.max_usd_per_pull_request", settings)
+    amount = effective.review.max_usd_per_pull_request
+    return Limit("pull request", None, amount, where, conversation_key or "")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hls_handler.engine.asking import Comments, prompt_limits
 from hls_handler.engine.codecs import GATHER, SETTINGS_FILE, facts_codec
+from hls_handler.engine.comments import CommentRenderer
+from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.engine.recording_job import RecordingJob, read_facts
 from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import Account, Event, parse_event
@@ -50,7 +51,7 @@ class StoredFacts:
     # the present settings, with the settings of the repository that applied then
     effective: EffectiveSettings
 
-    def make_job(self, asking: Asking, comments: Comments | None) -> RecordingJob:
+    def make_job(self, asking: Asking, comments: CommentRenderer | None) -> RecordingJob:
         """Return the job with which the handler asks the prompts of `asking`."""
         file = asking.library.prompts[asking.first].path
         rule = Rule(self.event.key, asking.first, self.effective, file)

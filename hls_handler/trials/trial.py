@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from hls_handler.analysis import Reply
-from hls_handler.engine.asking import Comments
+from hls_handler.engine.comments import CommentRenderer
 from hls_handler.engine.library import families
 from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import (
@@ -76,7 +76,7 @@ class Trial:
         common = common_variables(source.event, first, source.effective)
         keeps_review = source.event.name == PULL_REQUEST
         asking = Asking(library, first, common, ask_one, keeps_review=keeps_review)
-        comments = Comments(library, common, self.key, source.handler.has_sections)
+        comments = CommentRenderer(library, common, self.key, source.handler.has_sections)
         return source.make_job(asking, comments)
 
 

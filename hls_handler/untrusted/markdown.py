@@ -90,9 +90,7 @@ def sanitize_inline(text: str, references: References | None = None) -> str:
 
 
 def sanitize_code_span(text: str) -> str:
-    """Sanitize a text for a part of a code span: one line without backticks, with "|" escaped for
-    tables.
-    """
+    """Sanitize a text for a part of a code span: one line without backticks, "|" escaped."""
     return _code_line(text.replace("`", "ˋ"))
 
 
@@ -227,23 +225,8 @@ def _dedent(line: str, columns: int) -> str:
     return " " * max(width - columns, 0) + text
 
 
-ENTITIES = frozenset(
-    (
-        "lt",
-        "gt",
-        "amp",
-        "quot",
-        "apos",
-        "nbsp",
-        "copy",
-        "reg",
-        "trade",
-        "hellip",
-        "mdash",
-        "ndash",
-        "times",
-        "middot",
-    )
+KEPT_ENTITY = re.compile(
+    "&(lt|gt|amp|quot|apos|nbsp|copy|reg|trade|hellip|mdash|ndash|times|middot);"
 )
 """HTML entities that are kept (`&copy;`), because their characters have no function in Markdown or
 for bots.
@@ -433,7 +416,7 @@ def _escape_url(url: str) -> str:
 
 
 def _show_entity(entity: str) -> str:
-    if entity[1:-1] in ENTITIES:
+    if KEPT_ENTITY.fullmatch(entity):
         return entity
     return f"&amp;{entity[1:]}"
 

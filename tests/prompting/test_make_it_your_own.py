@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Analysis, Reply, ReplyFields, Usage
-from hls_handler.engine.asking import Comments
+from hls_handler.engine.comments import CommentRenderer
 from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import HlsError
 from hls_handler.events import Event
@@ -129,7 +129,7 @@ def comment_of(
 
     common = common_variables(event, prompt.name)
     asking = Asking(library, prompt.name, common, send)
-    comments = Comments(library, common, KEY, handler.has_sections)
+    comments = CommentRenderer(library, common, KEY, handler.has_sections)
     rule = Rule(event.key, prompt.name, without_entry(settings()), prompt.path)
     job = RecordingJob(event, rule, asking, comments, facts=facts)
     job.run(handler)

@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.actions import EnsureReply
 from hls_handler.analysis import EarlierVerdict, Severity
-from hls_handler.engine.asking import Comments
+from hls_handler.engine.comments import CommentRenderer
 from hls_handler.github.values import ThreadReply
 from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.pull_request_variables import list_comment_variables
@@ -224,7 +224,7 @@ def summary(pushes: Pushes, *verdicts: EarlierVerdict) -> str:
     prompt = "pull_requests/analyze"
     common = common_variables(pushes.job.event, prompt, without_entry(settings()))
     variables = {**HANDLER.variables(facts), **list_comment_variables(facts, reply)}
-    comments = Comments(library(), common, b"k" * 32, has_sections=False)
+    comments = CommentRenderer(library(), common, b"k" * 32, has_sections=False)
     analysis = comments.render_static(prompt, reply, variables)
     return analysis.comment or ""
 
