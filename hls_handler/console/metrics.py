@@ -24,7 +24,7 @@ from hls_handler.db.counters import BUCKETS_S, COST
 from hls_handler.engine.health import ComponentState
 from hls_handler.errors import StoreUnavailable
 from hls_handler.storage import Storage
-from hls_handler.store.calls import FAILED, SUCCESS, UNAVAILABLE, UNFINISHED
+from hls_handler.store.call_rows import FAILED, SUCCESS, UNAVAILABLE, UNFINISHED
 from hls_handler.store.conversations import LABEL_SET
 from hls_handler.store.corrections import CORRECTION_WITHDRAWN, LABEL_CORRECTED
 from hls_handler.store.numbers import sum_labels

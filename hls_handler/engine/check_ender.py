@@ -25,7 +25,7 @@ from hls_handler.queue.leases import EXPIRY
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.calls import make_receipt
+from hls_handler.store.call_rows import make_receipt
 from hls_handler.store.commit_checks import UnendedCheck
 
 log = logging.getLogger(__name__)

@@ -55,7 +55,7 @@ from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import PATH, FileProblems, RepositorySettingsFile
-from hls_handler.store.calls import make_receipt
+from hls_handler.store.call_rows import make_receipt
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from hls_handler.wording import count

@@ -14,7 +14,7 @@ from hls_handler.prompting.variables import describe_type
 from hls_handler.question import Prompt
 from hls_handler.reports.documents import fill
 from hls_handler.storage import Storage
-from hls_handler.store.calls import PromptStats
+from hls_handler.store.call_rows import PromptStats
 from hls_handler.store.corrections import feedback_in
 from hls_handler.store.numbers import sum_labels
 from hls_handler.untrusted.placeholders import public_hints

@@ -9,7 +9,7 @@ from typing import Literal
 
 from hls_handler.deliveries import FIRST_PART, VERIFICATION, Checkpoint, find_cause
 from hls_handler.engine.codecs import ASK, FAILURE, GATHER, OUTCOME, RULE
-from hls_handler.store.calls import CallRow
+from hls_handler.store.call_rows import CallRow
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.replies import StoredReplies
 from hls_handler.wording import count, format_usd

@@ -1,4 +1,4 @@
-"""Stores calls to Claude with question, cost and reply, and checks their limits before."""
+"""Stores calls to Claude with question, cost and reply."""
 
 from __future__ import annotations
 
@@ -6,95 +6,58 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
-    Row,
-    Select,
     Text,
     and_,
     bindparam,
     case,
-    cast,
     distinct,
-    exists,
     func,
     select,
     true,
 )
 
-from hls_handler.analysis import TOKENS, Receipt, UnusableReply, Usage
+from hls_handler.analysis import TOKENS, UnusableReply, Usage
 from hls_handler.db.counters import COST, OF_BATCHES, Group
 from hls_handler.db.database import Database
-from hls_handler.db.tables import (
-    calls,
-    deleted_calls,
-    deleted_review_calls,
-    deliveries,
-    slots,
-)
-from hls_handler.db.values import HOUR_MS, from_ms, from_row
+from hls_handler.db.tables import calls, deliveries
+from hls_handler.db.values import from_ms, from_row
 from hls_handler.deliveries import Lease
-from hls_handler.errors import (
-    BudgetExceeded,
-    BudgetUsedUp,
-    ConversationIgnored,
-    Postponed,
-)
+from hls_handler.errors import Postponed
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import SLOT_WAIT, RateLimiter, SlotRequest
+from hls_handler.store.call_limits import COUNT_RECENT, CallLimits, LimitedCall, is_recent
+from hls_handler.store.call_rows import (
+    IS_CALL,
+    IS_RECORDED,
+    SUCCESS,
+    UNFINISHED,
+    CallRow,
+    PromptStats,
+    add_up_stats,
+    sum_calls,
+)
 from hls_handler.store.limits import (
     OUTSIDER_COST,
-    OVER_BUDGET,
     Limit,
-    LimitState,
-    format_micro_usd,
-    name_batch_costs,
-    note_exceeded,
-    read_reserved,
-    read_states,
-    refuse_review,
 )
 from hls_handler.store.questions import Questions, QuestionTexts
-from hls_handler.store.replies import CACHED, ESTIMATED, StoredReply
+from hls_handler.store.replies import CACHED, StoredReply
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey
-from hls_handler.wording import count
 
 CLAUDE_RATE_LIMIT = "claude"
 """Name of the rate limit for calls to Claude."""
 
-SUCCESS = "ok"
-UNAVAILABLE = "unavailable"
-FAILED = "failed"
-"""Outcomes of calls: a valid reply; Claude did not accept the call, which is not budgeted; Claude
-answered an error.
-"""
-
-FREE = (UNAVAILABLE, FAILED)
-"""Outcomes of calls that cost nothing, unless their usage is unknown and therefore estimated."""
-
-UNFINISHED = "unfinished"
-"""Counted in place of an outcome while a call is in progress, and for good if its end could not be
-stored.
-"""
 
 _c = calls.c
 _d = deliveries.c
-IS_CALL = _c.outcome.is_distinct_from(CACHED)
-"""Condition: Claude was asked; the reply is not from the cache."""
 
-IS_RECORDED = and_(_c.batch_id.is_not(None), _c.conversation_key.is_(None))
-"""Condition: of a batch whose results are only recorded, so it is no use of a prompt."""
 
-COUNTED_AS = case((_c.batch_id.is_(None), _c.prompt_id), else_=OF_BATCHES)
-"""The label of a call in the counters by prompt."""
-
-RESERVED_WAIT = timedelta(seconds=10)
 _IS_OPEN = _c.finished_at.is_(None)
 _paid = calls.alias("paid")
 _PAID_BY = (
@@ -107,26 +70,7 @@ _HIT: Mapping[str, ColumnElement[Any]] = {
     "reply": case((_PAID_BY.is_(None), bindparam("of_reply", type_=Text)), else_=None),
 }
 """A hit points to the call that was paid. It has the reply itself if that call was just deleted."""
-_IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_tokens.is_(None))
 
-
-def _is_recent(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
-    # What seems to be more than an hour ahead does not count, because the clock must have been set
-    # back.
-    return and_(moment > now - HOUR_MS, moment <= now + HOUR_MS)
-
-
-_RECENT = and_(
-    _is_recent(_c.started_at, bindparam("now", type_=BigInteger())),
-    _c.outcome.is_distinct_from(UNAVAILABLE),
-    IS_CALL,
-)
-_COUNT_RECENT = select(func.count()).select_from(calls).where(_RECENT)
-_RESERVED = and_(
-    slots.c.delivery_id == bindparam("of_delivery"),
-    slots.c.rate_limit == bindparam("of_budget", type_=Text()),
-)
-_BUDGET_STATE = select(_COUNT_RECENT.scalar_subquery(), exists().where(_RESERVED))
 
 _WITHOUT_TEXTS = [column for column in _c if column.name not in ("reply", "lost")]
 _CALLS_OF = (
@@ -159,136 +103,6 @@ class StartedCall:
     provider: str | None = None  # its name; None without fallbacks
 
 
-@dataclass(frozen=True, slots=True)
-class CallRow:
-    """One call to Claude. If `finished_at` is None, the call is in progress, or its end could not
-    be stored.
-
-    Tokens and cost of such a call are an upper estimate.
-    """
-
-    id: int
-    index: int
-    prompt_id: str
-    model: str  # "NAME/MODEL" if there are fallbacks, else the model
-    started_at: datetime
-    finished_at: datetime | None
-    outcome: str | None
-    error: str | None
-    input_tokens: int | None
-    output_tokens: int | None
-    cache_write_tokens: int | None
-    cache_read_tokens: int | None
-    cost_usd: float | None
-    took_s: float | None
-    request_id: str | None  # Claude's
-    request_digest: bytes | None  # of its question (`Questions.find`); None: not recorded
-    is_correction: bool  # it asked to correct the invalid reply to the call before
-
-    @property
-    def lasted_s(self) -> float | None:
-        """Seconds until the end, also of a call that failed; None if the end is not stored."""
-        if self.took_s is not None or self.finished_at is None:
-            return self.took_s
-        return (self.finished_at - self.started_at).total_seconds()
-
-    @property
-    def is_estimate(self) -> bool:
-        """True if tokens and cost are an upper estimate, because the usage is unknown."""
-        is_unknown = self.outcome in (None, FAILED, "miscounted", "oversized") or ESTIMATED in (
-            self.error or ""
-        )
-        return is_unknown and self.output_tokens is not None
-
-    @property
-    def is_free(self) -> bool:
-        """True if Claude rejected the call or did not get it."""
-        return self.outcome in FREE and self.output_tokens is None
-
-    @property
-    def all_input_tokens(self) -> int:
-        return sum(
-            tokens or 0
-            for tokens in (self.input_tokens, self.cache_write_tokens, self.cache_read_tokens)
-        )
-
-
-def make_receipt(calls: Sequence[CallRow]) -> Receipt:
-    """Return the sums over the calls of a delivery that Claude got."""
-    own = [call for call in calls if call.outcome != UNAVAILABLE]
-    costs = [0.0 if call.is_free else call.cost_usd for call in own]
-    return Receipt(
-        calls=len(own),
-        input_tokens=sum(call.all_input_tokens for call in own),
-        output_tokens=sum(call.output_tokens or 0 for call in own),
-        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
-        is_estimate=any(call.is_estimate for call in own),
-        prompt_ids=tuple(dict.fromkeys(call.prompt_id for call in own)),
-        models=tuple(
-            dict.fromkeys(call.model for call in own if "/" in call.model and not call.is_free)
-        ),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class PromptStats:
-    """Totals of all calls by one version of a prompt."""
-
-    prompt_id: str  # "issues/analyze@3f9c2a"
-    replies: int = 0  # number of valid replies
-    # of the calls whose cost is known, and the upper estimate of unfinished calls
-    cost_usd: float = 0.0
-    # no known price; calls that Claude rejected or did not get cost nothing
-    calls_of_unknown_cost: int = 0
-    last_error: str | None = None
-    last_error_at: datetime | None = None
-
-
-def add_up_stats(rows: Sequence[PromptStats], prompt_id: str = "") -> PromptStats:
-    """Return the totals of at least one row, with the error of the latest failure."""
-    latest = max(rows, key=lambda row: (row.last_error_at is not None, row.last_error_at))
-    return PromptStats(
-        prompt_id=prompt_id,
-        replies=sum(row.replies for row in rows),
-        cost_usd=sum(row.cost_usd for row in rows),
-        calls_of_unknown_cost=sum(row.calls_of_unknown_cost for row in rows),
-        last_error=latest.last_error,
-        last_error_at=latest.last_error_at,
-    )
-
-
-def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | None:
-    """Return the time (ms) when a budget of `limit` calls an hour allows another call; None if a
-    call is allowed now.
-
-    `started` has the start times (ms) of the last hour's calls, oldest first. `ahead` is the number
-    of deliveries that already wait for the budget. Each delivery gets its own time, so that they do
-    not all try again at once.
-    """
-    if len(started) < limit:
-        return None
-    leaving = len(started) - limit + ahead
-    hours, index = divmod(leaving, len(started))
-    return started[index] + (hours + 1) * HOUR_MS
-
-
-@dataclass(frozen=True, slots=True)
-class _LimitCheck:
-    """A call whose limits are checked in a transaction."""
-
-    connection: Connection
-    row_id: int  # of the delivery
-    is_batch: bool
-    needed: int  # micro-USD
-    now: int  # ms
-
-    def fits(self, limit: Limit) -> bool:
-        return self.needed <= limit.micro_usd
-
-
-_Refusal = Postponed | BudgetExceeded | ConversationIgnored
-
-
 class ClaudeCalls:
     def __init__(
         self,
@@ -301,6 +115,7 @@ class ClaudeCalls:
         self._checkpoints = checkpoints
         self._rate_limiter = rate_limiter
         self._questions = questions
+        self._limits = CallLimits(rate_limiter, checkpoints.counters)
         now = database.now
         self._insert_hit = calls.insert().values(started_at=now, finished_at=now, **_HIT)
         self._begin = calls.insert().values(started_at=now).returning(_c.id, _c.started_at)
@@ -308,7 +123,7 @@ class ClaudeCalls:
         self._end = calls.update().where(is_open).values(finished_at=now)
         self._count_runs = select(func.count(distinct(_c.delivery_id))).where(
             _c.conversation_key == bindparam("of_conversation"),
-            _is_recent(_c.started_at, now),
+            is_recent(_c.started_at, now),
             _c.delivery_id != DELIVERY_ID,
         )
         self.conversation_runs = self._count_runs.scalar_subquery()
@@ -340,12 +155,12 @@ class ClaudeCalls:
             needed = 0
             if new.estimate is not None:
                 needed = _micro_usd(new.estimate.cost_usd) or 0
-            limit_check = _LimitCheck(connection, row_id, lease.batch_id is not None, needed, now)
-            error = self._find_refusal(limit_check, limits)
+            limited = LimitedCall(connection, row_id, lease.batch_id is not None, needed, now)
+            error = self._limits.find_refusal(limited, limits)
             if error is None:
                 # webhooks have the slots of batches, which may have reserved many in an outage
                 request = SlotRequest(
-                    CLAUDE_RATE_LIMIT, 1 / requests_per_second, can_move=limit_check.is_batch
+                    CLAUDE_RATE_LIMIT, 1 / requests_per_second, can_move=limited.is_batch
                 )
                 slot = self._rate_limiter.use_slot(connection, row_id, request, locked, now)
                 if slot.is_now:
@@ -469,7 +284,7 @@ class ClaudeCalls:
         """Return the number of calls within the last hour that count for the budget."""
         with self._database.reading() as connection:
             now = self._database.now_in(connection)
-            return connection.execute(_COUNT_RECENT, {"now": now}).scalar_one()
+            return connection.execute(COUNT_RECENT, {"now": now}).scalar_one()
 
     def count_conversation_runs(self, lease: Lease) -> int:
         """Return how many other deliveries of the lease's conversation had a question for Claude
@@ -519,150 +334,6 @@ class ClaudeCalls:
             ):
                 counts.setdefault(prompt_id, {})[outcome] = number
         return counts
-
-    def _find_refusal(self, call: _LimitCheck, limits: Sequence[Limit]) -> _Refusal | None:
-        """Return why the first limit that the call does not fit refuses it."""
-        of_cost = [limit for limit in limits if limit.period != "hour"]
-        states = read_states(call.connection, of_cost, call.now, row_id=call.row_id)
-        by_limit = dict(zip(of_cost, states, strict=True))
-        is_continued = False
-        # a call that alone exceeds that of a review would also do so at the next `/review`
-        for limit in sorted(
-            limits, key=lambda other: other.scope != "delivery" or call.fits(other)
-        ):
-            error: _Refusal | None
-            if limit.period == "hour":
-                error = self._check_hour(call, limit)
-            elif by_limit[limit].left_micro_usd >= call.needed:
-                continue
-            elif limit.is_waived:
-                is_continued = True
-                continue
-            else:
-                error = self._refuse(call, by_limit[limit], is_continued=is_continued)
-            if error is not None:
-                return error
-        return None
-
-    def _refuse(self, call: _LimitCheck, state: LimitState, *, is_continued: bool) -> _Refusal:
-        limit = state.limit
-        reserved = read_reserved(call.connection, limit, call.now, row_id=call.row_id)
-        if limit.scope in ("pull request", "delivery"):
-            return refuse_review(
-                state,
-                reserved,
-                call.needed,
-                is_continued=is_continued,
-                is_batch=call.is_batch,
-            )
-        if state.spent_micro_usd - reserved + call.needed <= limit.micro_usd:
-            why = "waits for calls in progress, which reserve the rest of"
-            budget = "the batch's budget"
-            if limit.scope != "batch":
-                budget = f"a budget: {state.describe()}"
-            return Postponed(f"{why} {budget}", at=from_ms(call.now) + RESERVED_WAIT)
-        needed = format_micro_usd(call.needed)
-        if state.ends_at is None:
-            more = format_micro_usd(2 * (state.spent_micro_usd + call.needed)).removesuffix(" USD")
-            return ConversationIgnored(
-                f"the budget of batch {limit.name} allows no further call:"
-                f" {format_micro_usd(state.spent_micro_usd)} spent, this call needs up to {needed},"
-                f" {limit.where} is {limit.amount:g};"
-                f" `hls batch continue {limit.name} {limit.where} {more}` goes on",
-                OVER_BUDGET,
-            )
-        if call.is_batch:
-            return Postponed(f"waits for a budget: {state.describe()}", at=state.ends_at)
-        counters = self._checkpoints.counters
-        return BudgetUsedUp(
-            f"a budget allows no further call: {state.describe()}, and this call needs up to"
-            f" {needed}",
-            at=state.ends_at,
-            waiting_for=None if limit.scope == "outsider" else "claude",
-            is_first=note_exceeded(counters, call.connection, limit, call.now),
-        )
-
-    def _check_hour(self, call: _LimitCheck, limit: Limit) -> Postponed | None:
-        """Reserve the next call if the calls of an hour are used up. The reservations of batches do
-        not delay those of webhooks, because their limit has another name.
-        """
-        name = limit.where
-        calls_per_hour = int(limit.amount)
-        connection = call.connection
-        terms = {"now": call.now, "of_delivery": call.row_id, "of_budget": name}
-        recent, has_reserved = connection.execute(_BUDGET_STATE, terms).one()
-        if has_reserved:
-            connection.execute(slots.delete().where(_RESERVED), terms)
-        if recent < calls_per_hour:
-            return None
-        starts = select(_c.started_at).where(_RECENT).order_by(_c.started_at)
-        started = connection.execute(starts, terms).scalars().all()
-        ahead = (
-            select(func.count())
-            .select_from(slots)
-            .where(slots.c.rate_limit == name, slots.c.slot_at > call.now)
-        )
-        frees_at = budget_frees_at(
-            started, limit=calls_per_hour, ahead=connection.execute(ahead).scalar_one()
-        )
-        if frees_at is None:
-            return None
-        self._rate_limiter.reserve(connection, call.row_id, name, frees_at)
-        at = from_ms(frees_at)
-        return Postponed(
-            f"the hourly budget is used up: {name} allows"
-            f" {count(calls_per_hour, 'call')}, the next one at {at:%H:%M:%S} UTC; raise that"
-            " setting, or wait",
-            at=at,
-            waiting_for=None if call.is_batch else "claude",
-        )
-
-
-def read_batch_cost(connection: Connection, batch: int) -> int:
-    """Return the cost (micro-USD) of all calls of a batch, with what those in progress have
-    reserved.
-    """
-    paid = select(func.sum(_c.cost_micro_usd)).where(_c.batch_id == batch)
-    deleted = select(deleted_review_calls.c.cost_micro_usd).where(
-        deleted_review_calls.c.review_key == name_batch_costs(batch)
-    )
-    # one statement: between two, retention could delete a call
-    both = select(paid.scalar_subquery(), deleted.scalar_subquery())
-    return sum(int(cost or 0) for cost in connection.execute(both).one())
-
-
-def sum_calls(
-    connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False
-) -> Sequence[Row[Any]]:
-    """Return the sums of the calls that match `which`: a row per prompt, with the columns of
-    `deleted_calls`.
-
-    `with_deleted` adds a row per prompt for deleted calls. One statement reads both: between two
-    statements, retention could delete a call, which would then be counted twice.
-    """
-    sums = (
-        select(
-            _c.prompt_id,
-            func.count().filter(_c.outcome == SUCCESS).label("replies"),
-            cast(func.coalesce(func.sum(_c.cost_micro_usd), 0), BigInteger).label("cost_micro_usd"),
-            func.count()
-            .filter(_c.cost_micro_usd.is_(None), ~_IS_FREE)
-            .label("calls_of_unknown_cost"),
-            func.max(_c.id).filter(_c.outcome != SUCCESS).label("failed_id"),
-        )
-        .where(which, IS_CALL, ~IS_RECORDED)
-        .group_by(_c.prompt_id)
-        .subquery()
-    )
-    failed = calls.alias("failed")
-    last = (failed.c.error.label("last_error"), failed.c.finished_at.label("last_error_at"))
-    columns = [column for column in sums.c if column.name != "failed_id"]
-    existing: Select[Any] = select(*columns, *last).outerjoin_from(
-        sums, failed, failed.c.id == sums.c.failed_id
-    )
-    return connection.execute(
-        existing.union_all(select(deleted_calls)) if with_deleted else existing
-    ).all()
 
 
 def _reply_columns(reply: StoredReply | UnusableReply) -> dict[str, object]:

@@ -23,7 +23,7 @@ from hls_handler.events import event_key
 from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 from hls_handler.settings.model import Settings
-from hls_handler.store.calls import IS_RECORDED
+from hls_handler.store.call_rows import IS_RECORDED
 
 _c = deliveries.c
 # after any GUID and request id in every collation: they have letters, digits, "-" and ":"

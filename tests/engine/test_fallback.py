@@ -20,7 +20,7 @@ from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report
 from hls_handler.settings.model import Settings
-from hls_handler.store.calls import make_receipt
+from hls_handler.store.call_rows import make_receipt
 from tests.claude.fake_models import KEY, FakeModels
 from tests.engine.stand_in import StandIn
 from tests.engine.world import BUG, NOON, World, open_world, settings

@@ -11,7 +11,7 @@ from hls_handler.analysis import Usage
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.storage import Storage
-from hls_handler.store.calls import UNAVAILABLE, make_receipt
+from hls_handler.store.call_rows import UNAVAILABLE, make_receipt
 from hls_handler.store.numbers import sum_labels
 from tests.queue.builders import Skew, begin, claim, start_call
 
