@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import counters
 from hls_handler.db.values import HOUR_MS
-from hls_handler.deliveries import ListedState
+from hls_handler.deliveries import End, Lease, ListedState
+from hls_handler.events import event_key
 
 Counts = Mapping[tuple[str, str], int]
 """Counter increments, such as {("outcome", "done"): 1, ("webhooks", ""): 2}."""
@@ -196,4 +197,48 @@ def count_end(
         counts["handler", f"{handler}:{state}"] = 1
     if state == "ignored":
         counts["ignored", kind or "other"] = 1
+    return counts
+
+
+def count_github_requests(
+    event_key: str, requests: int, *, is_end: bool
+) -> Counter[tuple[str, str]]:
+    """Return the counter increments for requests to GitHub that an attempt at a delivery sent.
+
+    The average of an event is the first counter divided by the second one, which counts deliveries
+    (`is_end`).
+    """
+    counts = Counter({("event_github_requests", event_key): requests})
+    if is_end:
+        counts["event_github_deliveries", event_key] = 1
+    return counts
+
+
+def count_finished(
+    lease: Lease, end: End, row: Row[Any], github_requests: int
+) -> Counter[tuple[str, str]]:
+    counts = count_end(end.state, kind=end.kind, handler=end.handler)
+    event = event_key(lease.event, lease.action)
+    counts += count_github_requests(event, github_requests, is_end=True)
+    if end.state == "done":
+        counts += _count_done(lease, row)
+    return counts
+
+
+def _count_done(lease: Lease, row: Row[Any]) -> Counter[tuple[str, str]]:
+    """Return the counter increments for a delivery that is done.
+
+    The first reply to an issue or pull request counts with the time since the receipt of the first
+    delivery about it that was not ignored.
+    """
+    counts = count_duration("processing", row.finished_at - row.queued_at)
+    if row.failures:
+        counts["recovered_by_retry", ""] = 1
+        counts["errors_recovered", ""] = row.failures
+    is_reply = row.posting_status == "done" and not row.is_command
+    if is_reply and lease.conversation_key is not None and not row.has_other_reply:
+        first_received_at = row.received_at
+        if row.others_received_at is not None:
+            first_received_at = min(row.received_at, row.others_received_at)
+        counts += count_duration("first_reply", row.finished_at - first_received_at)
     return counts

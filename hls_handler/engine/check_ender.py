@@ -33,10 +33,8 @@ log = logging.getLogger(__name__)
 END_EVERY_S = 30.0
 """Seconds between two searches for checks of finished deliveries."""
 
-
 ENDING_S = 60.0
 """Time in which a process ends one check; then another process may."""
-
 
 MAX_WAIT_S = 15.0
 """Longest wait for a slot of the rate limit."""

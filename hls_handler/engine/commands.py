@@ -50,7 +50,6 @@ MAY_COMMAND = ("admin", "write")
 REACTION = Codec("reaction", 1, TypeAdapter(str))
 """Checkpoint of a sentence: how HLS reacted to the comment with the command."""
 
-
 DISMISSING = ("dismiss", "undismiss", "thread", "deleted", "unclear")
 """The commands that the author of a pull request may also give about findings that fail no
 check.
@@ -83,7 +82,6 @@ HLS reacts with 👍 (done), 👀 (begun) or 😕 (not possible, or not a comman
 ***
 
 *Automatic comment by HLS.*"""
-
 
 HELP_ROWS = {
     "cherry_pick": "| `/cherry-pick BRANCH` | say whether the change applies to the branch |\n",

@@ -62,7 +62,6 @@ from hls_handler.wording import count
 
 log = logging.getLogger(__name__)
 
-
 OUTAGE = timedelta(minutes=2)
 """How long a delivery has failed because of Claude before its check says so."""
 

@@ -86,7 +86,6 @@ RECENT_S = 60.0
 any case.
 """
 
-
 THREAD_OF_OTHERS = "HLS did not open the review thread, and answers only in its own"
 
 

@@ -55,7 +55,6 @@ from hls_handler.store.conversations import ConversationHistory
 
 log = logging.getLogger(__name__)
 
-
 REVIEW_LOCK = "review"
 """End of the name of the lock for reviews of a conversation and for replies in its review
 threads.

@@ -70,7 +70,6 @@ VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
 }
 """The type and the value of each variable of prompts."""
 
-
 COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "commit": (str, lambda facts: facts.pull_request.head_sha[:10]),
     "commit_url": (

@@ -28,9 +28,7 @@ from hls_handler.wording import count
 
 MAX_READ_FILES = 100  # changed files that are read as a whole
 
-
 MAX_SURROUNDINGS = 6_000  # tokens of lines around hunks and of other places, in a call
-
 
 AROUND_SHARE = 0.6  # of the tokens for lines around hunks and for other places
 

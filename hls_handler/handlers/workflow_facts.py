@@ -27,12 +27,9 @@ from hls_handler.routing import CANCELLED, FAILED, PASSED
 
 MAX_JOBS = 10  # failed jobs whose logs are read, the first one of each matrix before the others
 
-
 MAX_CHANGED_PATHS = 200  # paths of the pull request's files that are shown
 
-
 MAX_LOG_TOKENS = 10_000  # of all log excerpts together
-
 
 LOG_SHARE = 0.3  # of `claude.input_tokens`, if that is less
 
@@ -163,7 +160,6 @@ CANCELLED_BEFORE_PUSH = (
     "the workflow run was cancelled, and its commit is not the head of an open pull request "
     "or of the default branch"
 )
-
 
 CANCELLED_BY_SOMEBODY = (
     "the workflow run was cancelled, and nothing shows that a job ran out of time or was killed"

@@ -295,7 +295,6 @@ ALLOWED_ONLY_IN: Mapping[str, str] = {
 `fenced` sanitize Markdown.
 """
 
-
 Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 
 
@@ -386,7 +385,6 @@ def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
 
 NO_LIST = re.compile(r"'(\w+)' (?:object )?is not iterable|object of type '(\w+)' has no len\(\)")
 """Matches Python's message about a value that a template takes for a list."""
-
 
 VALUE_NAMES = {"int": "a number", "float": "a number", "bool": "true or false", "NoneType": "null"}
 

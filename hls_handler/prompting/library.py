@@ -265,7 +265,6 @@ log = logging.getLogger(__name__)
 # (path, mtime in ns, size in bytes) of every readable file
 FileState = frozenset[tuple[str, int, int]]
 
-
 RELOAD_WAIT_S = 30.0
 """Seconds after which other threads no longer wait for a reload: a template may have a loop that
 does not end.

@@ -68,9 +68,7 @@ def compile_condition(
 
 _SINGLE_BRACE = re.compile(r"(?<![{$])\{ ?(\w+)\.\w+")
 
-
 BRACE_ADVICE = 'write a value as {{ value }}, or this brace as {{ "{" }}'
-
 
 JINJA_VARIABLES = frozenset({"self", "super", "loop", "caller", "varargs", "kwargs"})
 

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    FromClause,
-    Row,
-    Select,
-    and_,
-    bindparam,
-    case,
-    exists,
-    func,
-    literal_column,
-    or_,
-    select,
-)
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy import Row, and_, bindparam, case, exists, func, literal_column, or_, select
 
 from hls_handler.db.counters import (
     CounterWriter,
     Counts,
     Group,
-    count_duration,
     count_end,
+    count_finished,
+    count_github_requests,
 )
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, rate_limits, slots
@@ -42,7 +26,6 @@ from hls_handler.db.values import (
     decompress,
     from_ms,
     from_row,
-    has_passed,
     literal,
     to_ms,
 )
@@ -60,10 +43,17 @@ from hls_handler.deliveries import (
 from hls_handler.events import event_key
 from hls_handler.queue.accepting import LISTED_STATE, BatchAcceptor
 from hls_handler.queue.checkpoints import Change, Checkpoints, prepare
+from hls_handler.queue.claims import (
+    FAILURE_COLUMNS,
+    LEASE_MS,
+    NO_WORKER,
+    ClaimStatements,
+    reason_columns,
+    select_blocking,
+    take_back_expired,
+)
 from hls_handler.queue.leases import EXPIRY, is_held, lease_lost, lease_parameters
 from hls_handler.queue.locks import release_locks
-from hls_handler.queue.pauses import is_everything_paused, is_paused
-from hls_handler.wording import count
 
 log = logging.getLogger(__name__)
 
@@ -72,53 +62,10 @@ MAX_CRASHES = 10
 """Leases that expire without progress before a delivery becomes a dead letter. Several restarts of
 a machine must not make a good delivery one.
 """
-_PASSED: ColumnElement[int] = literal_column("0")  # a time in ms
 
 _c = deliveries.c
-_waiting = deliveries.alias("waiting")
 _other = deliveries.alias("other")
-_counted = deliveries.alias("counted")
 
-
-def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
-    """Return the query for the number of running deliveries, or of dead ones that are not
-    discarded.
-    """
-    is_counted: ColumnElement[bool] = table.c.discarded_at.is_(None)
-    if state == "running":
-        # It is always true; with this condition, SQLite uses a partial index.
-        is_counted = table.c.lease_until > literal_column("0")
-    return (
-        select(func.count()).select_from(table).where(table.c.state == literal(state), is_counted)
-    )
-
-
-_HAS_FREE_PLACE = count_deliveries(_counted, "running").scalar_subquery() < bindparam("concurrency")
-_IS_OF_BATCH = _waiting.c.priority <= literal_column(str(PRIORITY_BATCH))
-_RUNNING_OF_BATCHES = count_deliveries(_counted, "running").where(_counted.c.batch_id.is_not(None))
-_HAS_PLACE_FOR_BATCH = and_(
-    _RUNNING_OF_BATCHES.scalar_subquery() < bindparam("for_batches"),
-    count_deliveries(_counted, "running").scalar_subquery() < bindparam("without_last"),
-)
-_MAY_START = or_(~_IS_OF_BATCH, _HAS_PLACE_FOR_BATCH)
-"""Condition: batches have at most half of the places, and not the last one."""
-_HAS_PLACE_FOR_COMMAND = count_deliveries(_counted, "running").scalar_subquery() <= bindparam(
-    "concurrency"
-)
-_SAME_CONVERSATION = _other.c.conversation_key == _waiting.c.conversation_key  # never true for NULL
-_OTHER_RUNS = and_(_SAME_CONVERSATION, _other.c.state == literal("running"))
-_OTHER_IS_BEFORE = and_(
-    _SAME_CONVERSATION,
-    _other.c.state == literal("queued"),
-    _other.c.id < _waiting.c.id,
-    _other.c.priority >= literal_column("0"),  # no webhook waits for a batch
-)
-_IS_CLAIMABLE = and_(
-    _waiting.c.state == literal("queued"),
-    ~is_paused(_waiting),
-    ~exists().where(_OTHER_RUNS),
-    ~exists().where(_OTHER_IS_BEFORE),
-)
 # Literals, because SQLAlchemy names no tables in RETURNING of SQLite.
 _IS_OTHER_OF_CONVERSATION = and_(
     _other.c.conversation_key == literal_column("deliveries.conversation_key"),
@@ -137,67 +84,7 @@ _OTHERS_RECEIVED_AT = (
     )
     .scalar_subquery()
 )
-_HAS_FAILED = _c.first_failure_at.is_not(None)  # since the last progress
-_FAILURE: dict[str, ColumnElement[Any]] = {
-    column.name: case((_HAS_FAILED, column)) for column in (_c.reason, _c.cause)
-}
-"""The reason of the last failure, and its cause; NULL if the delivery made progress since then."""
-_NO_WORKER: dict[str, object] = {"worker": None, "lease_until": None}
-_NO_FAILURES: dict[str, object] = {
-    "attempts": 0,
-    "failures": 0,
-    "crashes": 0,
-    "first_failure_at": None,
-}
 _DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"))
-
-
-_LEASE_MS = bindparam("lease_ms", type_=BigInteger())
-
-
-def _claim_first(now: ColumnElement[int], is_allowed: ColumnElement[bool]) -> ReturningUpdate[Any]:
-    """Return the UPDATE that claims the due delivery with the smallest sort key."""
-    first = (
-        select(_waiting.c.id)
-        .where(_IS_CLAIMABLE, has_passed(_waiting.c.due_at, now), is_allowed)
-        .order_by(_waiting.c.sort_key, _waiting.c.id)
-        .limit(1)
-        .with_for_update(of=_waiting, skip_locked=True)
-    )
-    claimed = {
-        "state": "running",
-        **_FAILURE,
-        "worker": bindparam("by"),
-        "attempt": _c.attempt + 1,
-        "has_progress": False,
-        "lease_until": now + _LEASE_MS,
-    }
-    columns = [_c[name] for name in Lease.__annotations__]
-    update = deliveries.update().where(_c.id == first.scalar_subquery())
-    return update.values(claimed).returning(*columns)
-
-
-def _select_next_times(now: ColumnElement[int], is_chosen: ColumnElement[bool]) -> Select[Any]:
-    """Return the query for when a delivery is due, when a lease expires, and the present time."""
-    is_running = _c.state == literal("running")
-    is_due = select(_waiting.c.id).where(
-        _IS_CLAIMABLE, has_passed(_waiting.c.due_at, now), is_chosen
-    )
-    is_command_due = is_due.where(_waiting.c.is_command)
-    has_expired = select(_c.id).where(is_running, has_passed(_c.lease_until, now))
-    may_start = and_(~is_everything_paused(), _HAS_FREE_PLACE)
-    may_start_command = and_(~is_everything_paused(), _HAS_PLACE_FOR_COMMAND)
-    first_due_at = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE, is_chosen)
-    # CASE, because SQLite evaluates a condition in WHERE for each queued delivery, and `min` reads
-    # all of them.
-    due_at = case(
-        (has_expired.exists(), _PASSED),
-        (and_(may_start, is_due.exists()), _PASSED),
-        (and_(may_start_command, is_command_due.exists()), _PASSED),
-        (may_start, first_due_at.scalar_subquery()),
-    )
-    expires_at = select(func.min(_c.lease_until)).where(is_running)
-    return select(due_at, expires_at.scalar_subquery(), now)
 
 
 class DeliveryQueue:
@@ -217,39 +104,19 @@ class DeliveryQueue:
         self._database = database
         self._checkpoints = checkpoints
         self._counters = counters
-        self._batch = batch
-        is_chosen = _MAY_START
-        if batch is not None:
-            is_chosen = _waiting.c.batch_id == literal_column(str(batch))
         self._acceptor = BatchAcceptor(database, counters)
         now = database.now
-        is_command = and_(_waiting.c.is_command, _HAS_PLACE_FOR_COMMAND)
-        self._claim = _claim_first(now, and_(_HAS_FREE_PLACE, is_chosen))
-        self._claim_command = _claim_first(now, and_(is_command, is_chosen))
+        self._claims = ClaimStatements(now, batch)
         self._renew = (
             deliveries.update()
             .where(is_held(now))
-            .values(lease_until=now + _LEASE_MS)
+            .values(lease_until=now + LEASE_MS)
             .returning(_c.lease_until)
-        )
-        self._next_times = _select_next_times(now, is_chosen)
-        self._expired = (
-            select(
-                _c.id,
-                _c.guid,
-                _c.repository,
-                _c.author,
-                _c.crashes,
-                _c.has_progress,
-                _c.batch_id,
-            )
-            .where(_c.state == literal("running"), has_passed(_c.lease_until, now))
-            .with_for_update(skip_locked=True)
         )
         self._finish = (
             deliveries.update()
             .where(is_held(now))
-            .values(_NO_WORKER | {"finished_at": now, "discarded_at": None})
+            .values(NO_WORKER | {"finished_at": now, "discarded_at": None})
             .returning(
                 _c.id,
                 _c.finished_at,
@@ -298,14 +165,14 @@ class DeliveryQueue:
         older queued delivery. While `concurrency` deliveries run on all machines together, only a
         command is claimed, and only one more. A delivery of a batch is claimed if no other is due.
         """
-        terms = {"by": worker, "lease_ms": int(lease_s * 1000), **self._places(concurrency)}
+        terms = {"by": worker, "lease_ms": int(lease_s * 1000), **self._claims.places(concurrency)}
         with self._database.writing() as connection:
             # otherwise two claims together could exceed `concurrency`
             self._database.lock_claims(connection)
-            dead = self._take_back_expired(connection, max_crashes)
-            row = connection.execute(self._claim, terms).first()
+            dead = take_back_expired(connection, self._database, self._counters, max_crashes)
+            row = connection.execute(self._claims.claim, terms).first()
             if row is None:
-                row = connection.execute(self._claim_command, terms).first()
+                row = connection.execute(self._claims.claim_command, terms).first()
         for guid, repository, reason in dead:
             ids = {"delivery": guid, "repository": repository}
             log.error("delivery finished", extra={**ids, "state": "dead", "reason": reason})
@@ -317,15 +184,8 @@ class DeliveryQueue:
         """Return the delivery of the same conversation that a queued delivery waits for; None if
         there is none.
         """
-        query = (
-            select(_other.c.guid)
-            .join(_waiting, _SAME_CONVERSATION)
-            .where(_waiting.c.guid == guid, or_(_OTHER_RUNS, _OTHER_IS_BEFORE))
-            .order_by(_other.c.id)
-            .limit(1)
-        )
         with self._database.reading() as connection:
-            return connection.execute(query).scalar()
+            return connection.execute(select_blocking(guid)).scalar()
 
     def renew(self, lease: Lease, *, lease_s: float = EXPIRY.lease_s) -> Lease:
         """Extend the lease to `lease_s` seconds from now. Raises `LeaseLost`."""
@@ -358,7 +218,7 @@ class DeliveryQueue:
         """
         with self._database.reading() as connection:
             due_at, expires_at, now = connection.execute(
-                self._next_times, self._places(concurrency)
+                self._claims.next_times, self._claims.places(concurrency)
             ).one()
         moments = [moment for moment in (due_at, expires_at) if moment is not None]
         if not moments:
@@ -409,7 +269,7 @@ class DeliveryQueue:
             if lease.attempt > 1:  # a delivery that reserves a slot is postponed
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
             if lease.batch_id is None:
-                counts += _count_finished(lease, end, row, github_requests)
+                counts += count_finished(lease, end, row, github_requests)
             group = Group(lease.repository, lease.author)
             self._counters.add(connection, counts, group, at=row.finished_at)
 
@@ -429,7 +289,7 @@ class DeliveryQueue:
         `failed` increments the delivery's `failures`, and deletes the slots that the delivery has
         reserved. `counts` increments its `attempts`, which `limits.max_attempts` limits.
         """
-        changes = _because(reason)
+        changes = reason_columns(reason)
         if failed:
             first_failure_at = func.coalesce(_c.first_failure_at, self._database.now)
             changes |= {"failures": _c.failures + 1, "first_failure_at": first_failure_at}
@@ -445,7 +305,8 @@ class DeliveryQueue:
         If it failed and made no progress since then, it keeps the reason of the failure.
         """
         columns: dict[str, object] = {
-            name: func.coalesce(_FAILURE[name], new) for name, new in _because(reason).items()
+            name: func.coalesce(FAILURE_COLUMNS[name], new)
+            for name, new in reason_columns(reason).items()
         }
         self._queue_again(lease, at, columns, github_requests)
 
@@ -467,7 +328,7 @@ class DeliveryQueue:
         update = (
             deliveries.update()
             .where(is_held(self._database.now))
-            .values(_NO_WORKER | values | changes)
+            .values(NO_WORKER | values | changes)
             .returning(_c.id)
         )
         with self._database.writing() as connection:
@@ -479,7 +340,7 @@ class DeliveryQueue:
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row_id})
             if github_requests and lease.batch_id is None:
                 event = event_key(lease.event, lease.action)
-                counts_of_event = _count_github_requests(event, github_requests, is_end=False)
+                counts_of_event = count_github_requests(event, github_requests, is_end=False)
                 group = Group(lease.repository, lease.author)
                 self._counters.add(connection, counts_of_event, group)
 
@@ -541,8 +402,9 @@ class DeliveryQueue:
         again = (
             deliveries.update()
             .where(is_retried)
-            .values(first | _NO_FAILURES)
-            .values(state="queued", reason_kind=None, **_because("an operator runs it again"))
+            .values(first)
+            .values(attempts=0, failures=0, crashes=0, first_failure_at=None)
+            .values(state="queued", reason_kind=None, **reason_columns("an operator runs it again"))
             .values(finished_at=None, duration_ms=None, discarded_at=None)
         )
         with self._database.writing() as connection:
@@ -580,52 +442,6 @@ class DeliveryQueue:
                 self._counters.add(connection, count_end("discarded"), group, at=row.finished_at)
         return row is not None
 
-    def _places(self, concurrency: int) -> dict[str, int]:
-        places = {"concurrency": concurrency}
-        if self._batch is None:
-            places["for_batches"] = max(concurrency // 2, 1)
-            places["without_last"] = max(concurrency - 1, 1)
-        return places
-
-    def _take_back_expired(
-        self, connection: Connection, max_crashes: int
-    ) -> list[tuple[str, str | None, str]]:
-        """Queue deliveries again. Return GUID, repository and reason of those that become dead
-        instead.
-        """
-        counts = defaultdict[Group, Counter[tuple[str, str]]](Counter)
-        dead: list[tuple[str, str | None, str]] = []
-        rows = connection.execute(self._expired).all()
-        now = self._database.now_in(connection) if rows else 0
-        for row in rows:
-            crashes = row.crashes
-            if not row.has_progress:
-                crashes += 1
-            values: dict[str, object] = {"crashes": crashes, **_NO_WORKER}
-            if crashes < max_crashes:
-                reason = "its worker died; it will be claimed again"
-                values |= {"state": "queued", "due_at": self._database.now}
-            else:
-                reason = f"its worker died {count(crashes, 'time')} without completing another step"
-                values |= {
-                    "state": "dead",
-                    "finished_at": now,
-                    "discarded_at": None,
-                    "duration_ms": now - _c.received_at,
-                }
-                if row.batch_id is None:
-                    counts[Group(row.repository, row.author)] += count_end("dead")
-                dead.append((row.guid, row.repository, reason))
-            values |= _because(reason)
-            connection.execute(deliveries.update().where(_c.id == row.id).values(values))
-            release_locks(connection, row.id)
-        self._counters.add_all(connection, counts, at=now)
-        return dead
-
-
-def _because(reason: str) -> dict[str, object]:
-    return {"reason": reason, "cause": find_cause(reason)}
-
 
 def _lease(row: Row[Any]) -> Lease:
     try:
@@ -633,47 +449,3 @@ def _lease(row: Row[Any]) -> Lease:
     except DamagedError:
         body = b""  # so that only this delivery fails
     return from_row(Lease, row, body=body)
-
-
-def _count_github_requests(
-    event_key: str, requests: int, *, is_end: bool
-) -> Counter[tuple[str, str]]:
-    """Return the counter increments for requests to GitHub that an attempt at a delivery sent.
-
-    The average of an event is the first counter divided by the second one, which counts deliveries
-    (`is_end`).
-    """
-    counts = Counter({("event_github_requests", event_key): requests})
-    if is_end:
-        counts["event_github_deliveries", event_key] = 1
-    return counts
-
-
-def _count_finished(
-    lease: Lease, end: End, row: Row[Any], github_requests: int
-) -> Counter[tuple[str, str]]:
-    counts = count_end(end.state, kind=end.kind, handler=end.handler)
-    event = event_key(lease.event, lease.action)
-    counts += _count_github_requests(event, github_requests, is_end=True)
-    if end.state == "done":
-        counts += _count_done(lease, row)
-    return counts
-
-
-def _count_done(lease: Lease, row: Row[Any]) -> Counter[tuple[str, str]]:
-    """Return the counter increments for a delivery that is done.
-
-    The first reply to an issue or pull request counts with the time since the receipt of the first
-    delivery about it that was not ignored.
-    """
-    counts = count_duration("processing", row.finished_at - row.queued_at)
-    if row.failures:
-        counts["recovered_by_retry", ""] = 1
-        counts["errors_recovered", ""] = row.failures
-    is_reply = row.posting_status == "done" and not row.is_command
-    if is_reply and lease.conversation_key is not None and not row.has_other_reply:
-        first_received_at = row.received_at
-        if row.others_received_at is not None:
-            first_received_at = min(row.received_at, row.others_received_at)
-        counts += count_duration("first_reply", row.finished_at - first_received_at)
-    return counts

@@ -23,10 +23,8 @@ from hls_handler.review.record import LedgerEntry, Proof, ReviewRecord
 
 WORD = re.compile(r"[^\W\d]\w{2,}")
 
-
 NAME_IN_TEXT = re.compile(r"`[^`\n]+`|[\w./-]*\w[./_]\w[\w./-]*|\w*[a-z][A-Z]\w*|\w+(?=\()")
 """In a sentence: text in backticks, a path, `a.b`, `a_b`, `aB`, or a word before a parenthesis."""
-
 
 NAME_IN_CODE = re.compile(r"""\b[^\W\d]\w{2,}\b(?!\s+[\w"'(\[{-])""")
 """In code: a word that is not followed by another one, as `return` and `new` are."""

@@ -35,28 +35,22 @@ FAILED = "failed"
 answered an error.
 """
 
-
 FREE = (UNAVAILABLE, FAILED)
 """Outcomes of calls that cost nothing, unless their usage is unknown and therefore estimated."""
-
 
 UNFINISHED = "unfinished"
 """Counted in place of an outcome while a call is in progress, and for good if its end could not be
 stored.
 """
 
-
 IS_CALL = _c.outcome.is_distinct_from(CACHED)
 """Condition: Claude was asked; the reply is not from the cache."""
-
 
 IS_RECORDED = and_(_c.batch_id.is_not(None), _c.conversation_key.is_(None))
 """Condition: of a batch whose results are only recorded, so it is no use of a prompt."""
 
-
 COUNTED_AS = case((_c.batch_id.is_(None), _c.prompt_id), else_=OF_BATCHES)
 """The label of a call in the counters by prompt."""
-
 
 _IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_tokens.is_(None))
 

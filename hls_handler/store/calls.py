@@ -53,10 +53,8 @@ from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, Ca
 CLAUDE_RATE_LIMIT = "claude"
 """Name of the rate limit for calls to Claude."""
 
-
 _c = calls.c
 _d = deliveries.c
-
 
 _IS_OPEN = _c.finished_at.is_(None)
 _paid = calls.alias("paid")
@@ -70,7 +68,6 @@ _HIT: Mapping[str, ColumnElement[Any]] = {
     "reply": case((_PAID_BY.is_(None), bindparam("of_reply", type_=Text)), else_=None),
 }
 """A hit points to the call that was paid. It has the reply itself if that call was just deleted."""
-
 
 _WITHOUT_TEXTS = [column for column in _c if column.name not in ("reply", "lost")]
 _CALLS_OF = (

@@ -55,7 +55,6 @@ _IS_NEEDED_BY_NONE = ~exists().where(
 delivery.
 """
 
-
 _paid = calls.alias("paid")
 _hit = calls.alias("hit")
 _IS_USED = exists().where(
