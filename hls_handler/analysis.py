@@ -1,5 +1,4 @@
-"""Claude's replies as typed values: the types that a prompt's `reply:` can name, and the results of
-a call.
+"""The types of replies that a prompt's `reply:` can name, and their parts.
 
 Reply types have no defaults, no free-form objects, no tuples of fixed length and no `Any`: the
 API's JSON Schema dialect drops or rejects them (docs/facts.md). The API does not enforce bounds:
@@ -11,14 +10,11 @@ Claude receives.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from itertools import chain
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from hls_handler.wording import add_usd
+from hls_handler.label_rules import LabelRule
 
 Severity = Literal["critical", "high", "medium", "low"]
 Category = Literal["bugs", "security", "performance", "style"]
@@ -26,21 +22,7 @@ Priority = Literal["high", "medium", "low"]
 Difficulty = Literal["easy", "moderate", "complex"]
 
 ASSESSMENT = ("priority", "difficulty")
-"""Fields of the reply about an issue. That about a pull request has them only if settings ask for
-them.
-"""
-WORST_FIRST: Mapping[str, tuple[str, ...]] = {
-    "priority": get_args(Priority),
-    "difficulty": get_args(Difficulty)[::-1],
-}
-
-LabelRule = str | Mapping[str, str]
-"""Label for a field's value: a pattern with {value}, a table of the values that have a label, or
-the label for true.
-"""
-
-MAX_LABEL_CHARACTERS = 50
-"""GitHub's limit for the name of a label, in characters."""
+"""Fields of the reply about an issue; of that about a pull request if settings ask for them."""
 
 MAX_SUMMARY_CHARACTERS = 4_000
 
@@ -48,11 +30,6 @@ ScoreValue = Literal[1, 2, 3, 4, 5]
 
 SCORES = "scores"
 """Name of the reply field with scores, in all prompts that ask for some."""
-
-VALUE = "{value}"
-VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
-"""Field values for which a label rule of the form "type: {value}" gives no label."""
-
 
 OPTIONAL = "optional"
 """Marks a text that may be empty: `claude.reply_parsing` reads a reply without it as one with an
@@ -449,164 +426,6 @@ REPLY_TYPES: Mapping[str, type[ReplyFields]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens, cost and duration of one call to Claude. The input is the sum of the three kinds of
-    input tokens.
-    """
-
-    model: str  # "NAME/MODEL" if there are fallbacks (claude.fallbacks), else the model
-    input_tokens: int = 0  # uncached
-    output_tokens: int = 0
-    cache_write_tokens: int = 0
-    cache_read_tokens: int = 0
-    cost_usd: float | None = None  # None when the model has no known price
-    took_s: float = 0.0
-    request_id: str | None = None  # Claude's id of the request
-    is_estimate: bool = (
-        False  # tokens and cost are an upper estimate, because the response has no usable numbers
-    )
-    output_usd: float | None = None  # the part of the cost for output tokens
-
-    @property
-    def all_input_tokens(self) -> int:
-        return self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
-
-
-TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
-"""Names of fields of `Usage`, and of columns of calls."""
-
-
-def sum_usage(usages: Iterable[Usage]) -> Usage:
-    """Return the sum of the usage of several calls, at least one. Its cost is None if that of a
-    call is unknown.
-    """
-    counts = list(usages)
-    tokens: dict[str, Any] = {
-        name: sum(getattr(usage, name) for usage in counts) for name in TOKENS
-    }
-    return replace(
-        counts[0],
-        **tokens,
-        cost_usd=add_usd(usage.cost_usd for usage in counts),
-        took_s=sum(usage.took_s for usage in counts),
-        is_estimate=any(usage.is_estimate for usage in counts),
-        output_usd=add_usd(usage.output_usd for usage in counts),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class PartialCost:
-    tokens: int
-    of_tokens: int  # output tokens of the whole reply
-    usd: float | None  # None if the model has no known price
-
-
-def cost_of_output(usage: Usage, tokens: int) -> PartialCost | None:
-    """Return what about `tokens` output tokens of a call cost; None if Claude was not called."""
-    if not usage.output_tokens:
-        return None
-    tokens = min(tokens, usage.output_tokens)
-    usd = usage.output_usd
-    if usd is not None:
-        usd = usd * tokens / usage.output_tokens
-    return PartialCost(tokens, usage.output_tokens, usd)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A valid response of Claude to one prompt."""
-
-    prompt_id: str  # "issues/analyze@3f9c2a"
-    reply_type: str  # "issue_analysis", a key of REPLY_TYPES
-    fields: ReplyFields
-    usage: Usage
-    # if it came from the cache of replies: when Claude gave it (aware UTC)
-    cached_at: datetime | None = None
-    # indexes of `files` that the rendered prompt did not show as a whole
-    unshown: tuple[int, ...] = ()
-    # why entries of a list were left out, by field of the reply
-    lost: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def prompt_name(self) -> str:
-        return self.prompt_id.partition("@")[0]
-
-
-def find_review(replies: Sequence[Reply]) -> Reply | None:
-    """Return the last reply that reviews the pull request. A follow-up prompt may have another type
-    of reply.
-    """
-    return next(
-        (reply for reply in reversed(replies) if isinstance(reply.fields, PullRequestAnalysis)),
-        None,
-    )
-
-
-Unusable = Literal["invalid", "truncated", "refused", "stopped", "oversized"]
-"""Why a reply cannot be used. "oversized": the response is too large for `max_tokens`."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnusableReply:
-    """A response of Claude that cannot be used. It was billed nevertheless."""
-
-    prompt_id: str
-    why: Unusable
-    # one sentence; for an invalid reply the validation error (Claude sees it in the second attempt)
-    problem: str
-    text: str  # what Claude wrote
-    usage: Usage
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The use of Claude by one delivery, failed calls and earlier attempts included."""
-
-    calls: int = 0  # that Claude accepted
-    input_tokens: int = 0
-    output_tokens: int = 0
-    # None if a model has no known price, or if it is not shown
-    cost_usd: float | None = 0.0
-    is_estimate: bool = False  # tokens and cost of a call are an upper estimate
-    prompt_ids: tuple[str, ...] = ()  # ("pull_requests/review@3f9c2a",), each once
-    models: tuple[str, ...] = ()  # ("openai/gpt-5-mini",), each once; () if there are no fallbacks
-    guidance: tuple[str, ...] = ()  # (".github/hls.md (api/**)", "api/AGENTS.md"), of all calls
-
-
-NO_CALLS = Receipt()
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """All replies of Claude about one event, in order, and the comment rendered from them."""
-
-    replies: tuple[Reply, ...]  # empty if Claude was not asked
-    # Markdown, scrubbed, with footer; None when the last prompt has no comment template
-    comment: str | None
-    footer: str = ""  # the footer alone, for comments with sections; scrubbed
-    comment_index: int = -1  # index in `replies` of the reply that the comment shows
-    # Markdown of review comments by key of the finding
-    inline: Mapping[str, str] = field(default_factory=dict)
-    receipt: Receipt = NO_CALLS
-    left_out: str = (
-        ""  # for people on GitHub: a follow-up prompt without a reply, and why; "" if there is none
-    )
-
-    @property
-    def worth_saying(self) -> bool:
-        """True if a comment would help, according to the reply that it shows. False if Claude was
-        not asked.
-        """
-        return bool(self.replies) and is_worth_saying(self.replies[self.comment_index].fields)
-
-
-def is_worth_saying(reply: ReplyFields) -> bool:
-    if isinstance(reply, IssueResponse | CommentReply) and not reply.answer.strip():
-        return False
-    return isinstance(reply, CommentingReply | PullRequestAnalysis) and reply.worth_saying
-
-
 def file_summaries_of(reply: ReplyFields | None) -> Sequence[FileSummary]:
     """Return the optional field `file_summaries` of a reply; nothing if the reply lacks it."""
     return [
@@ -628,81 +447,3 @@ def lowest_scores(replies: Iterable[ReplyFields | None]) -> tuple[Score, ...]:
                     rating.score, lowest.get(rating.dimension, rating.score)
                 )
     return tuple(Score(dimension=dimension, score=score) for dimension, score in lowest.items())
-
-
-def join_analyses(parts: Sequence[PullRequestAnalysis]) -> PullRequestAnalysis:
-    """Return one reply for those about the parts of a pull request, at least one. The `type` is
-    that of the first.
-
-    Of the fields in `WORST_FIRST`, the worst value counts.
-    """
-    suggested = [*chain.from_iterable(part.suggested_labels for part in parts)]
-    labels: dict[str, SuggestedLabel] = {}
-    for label in sorted(suggested, key=lambda suggestion: -suggestion.confidence):
-        labels.setdefault(label.name, label)
-    summaries = dict.fromkeys(part.summary for part in parts if part.summary)
-    joined: dict[str, object] = {
-        "summary": "\n\n".join(summaries)[:MAX_SUMMARY_CHARACTERS],
-        "earlier": [*chain.from_iterable(part.earlier for part in parts)],
-        "findings": [*chain.from_iterable(part.findings for part in parts)],
-        "suggested_labels": list(labels.values()),
-    }
-    scores = lowest_scores(parts)
-    if scores:
-        joined[SCORES] = list(scores)
-    summaries_of_files = [*chain.from_iterable(map(file_summaries_of, parts))]
-    if summaries_of_files:
-        joined["file_summaries"] = summaries_of_files[:MAX_FILE_SUMMARIES]
-    for name, values in WORST_FIRST.items():
-        parts_values = {getattr(part, name, None) for part in parts}
-        if parts_values.intersection(values):
-            joined[name] = next(value for value in values if value in parts_values)
-    return parts[0].model_copy(update=joined)
-
-
-def enum_values(hint: object) -> tuple[str, ...]:
-    """Return the values of a `Literal`, or of a list of a `Literal`; () for all other types."""
-    if get_origin(hint) is list:
-        return enum_values(get_args(hint)[0])
-    return get_args(hint) if get_origin(hint) is Literal else ()
-
-
-def possible_values(hint: object) -> tuple[str, ...]:
-    """Return all values that a field of type `hint` can have, as strings; () if it is not a boolean
-    or an enum.
-    """
-    return ("true", "false") if hint is bool else enum_values(hint)
-
-
-def to_rule_values(value: object) -> tuple[str, ...]:
-    """Convert a field's value in a reply to the strings that label rules use: True -> ("true",)."""
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(value, bool):
-        return (str(value).lower(),)
-    return (str(value),)
-
-
-def find_label(rule: LabelRule, value: str) -> str | None:
-    """Return the label of a value: "type: bug" for ("type: {value}", "bug"). None if the rule gives
-    no label.
-    """
-    if not isinstance(rule, str):
-        return rule.get(value)
-    if value in VALUES_WITHOUT_LABEL:
-        return None
-    return rule.replace(VALUE, value)
-
-
-def group_of(field: str, hint: object, label: str) -> str:
-    """Return the name of a label's group. A conversation has at most one label of a group.
-
-    All labels of a field form one group: "kind". If the field is a list, each label is its own
-    group: "areas docs".
-    """
-    return f"{field} {label}" if get_origin(hint) is list else field
-
-
-def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
-    labels = (find_label(rule, value) for value in possible_values(hint))
-    return tuple(dict.fromkeys(label for label in labels if label is not None))

@@ -31,6 +31,7 @@ from pydantic import (
 )
 
 from hls_handler.errors import PayloadError
+from hls_handler.handled_events import find_required_objects
 from hls_handler.wording import describe_invalid
 
 _NAME = r"([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9_.-])[A-Za-z0-9_.-]*"  # not "." or ".."
@@ -42,59 +43,13 @@ HLS inserts the name into URLs without quoting, so it must not contain a second 
 special character.
 """
 
-PULL_REQUEST_EVENTS = frozenset(
-    {"pull_request", "pull_request_review", "pull_request_review_comment"}
-)
-
-EventKind = Literal["issue", "pull_request", "review", "workflow", "comment", "release", "generic"]
-"""The family of an event; "generic" stands for all events without a handler of their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class HandledEvent:
-    """An event with a handler of its own, as the other parts of the service need it."""
-
-    kind: EventKind  # by which the analyses of its deliveries are searched
-    objects: tuple[str, ...]
-    """What its payload must have, because the signature does not cover the header with the event's
-    name.
-    """
-    permission: str  # that a GitHub App needs for its webhook to have the event
-    is_default: bool = False  # repositories have it whose settings name no events
-
-
-HANDLED_EVENTS: Mapping[str, HandledEvent] = {
-    "issues": HandledEvent("issue", ("issue",), "issues", is_default=True),
-    "pull_request": HandledEvent(
-        "pull_request", ("pull_request",), "pull_requests", is_default=True
-    ),
-    "pull_request_review": HandledEvent(
-        "review", ("review", "pull_request"), "pull_requests", is_default=True
-    ),
-    "workflow_run": HandledEvent("workflow", ("workflow_run",), "actions", is_default=True),
-    "check_run": HandledEvent("workflow", ("check_run",), "checks"),
-    "issue_comment": HandledEvent("comment", ("comment", "issue"), "issues"),
-    "release": HandledEvent("release", ("release",), "contents"),
-}
-"""GitHub's event name -> the event, for those in `handlers.registry.HANDLERS`."""
-
-DEFAULT_EVENTS = tuple(name for name, event in HANDLED_EVENTS.items() if event.is_default)
-
-
-def find_required_objects(event_name: str) -> tuple[str, ...]:
-    """Return the objects that an event's payload must have; () without a handler of its own."""
-    event = HANDLED_EVENTS.get(event_name)
-    return event.objects if event else ()
-
 
 def event_key(name: str, action: str | None) -> str:
     return f"{name}.{action}" if action else name
 
 
 def is_bot(login: str, kind: str) -> bool:
-    """Return True if `kind` is "Bot" or `login` ends with "[bot]". GitHub sends `kind` as the field
-    `type`.
-    """
+    """Return True for a bot. GitHub sends `kind` as the field `type`."""
     return kind == "Bot" or login.endswith("[bot]")
 
 
@@ -290,22 +245,16 @@ class WorkflowRun:
             ),
         ),
     ]
+    # "owner/repo", which has the branch and may be a fork; None if it was deleted
     head_repository: Annotated[str | None, BeforeValidator(_full_name), Field(default=None)]
-    """The repository that has the branch: "owner/repo", which may be a fork; None if the repository
-    was deleted.
-    """
     actor: Author  # the account that triggered the first attempt
+    # that triggered this attempt, such as a re-run; `actor` if GitHub sends null
     triggering_actor: Annotated[
         Account, BeforeValidator(_actor_if_null), Field(default=None, validate_default=True)
     ]
-    """The account that triggered this attempt, for example a re-run; equal to `actor` if GitHub
-    sends null.
-    """
     html_url: Text
+    # from the branch into this repository; GitHub lists none if the branch is in a fork
     pull_request_numbers: Annotated[tuple[int, ...], Field(default=())]
-    """Pull requests from the branch into this repository. Empty if the branch is in a fork: GitHub
-    lists none then.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,10 +300,8 @@ class CheckRun:
     annotations_count: Annotated[
         Count, Field(default=0, validation_alias=AliasPath("output", "annotations_count"))
     ]
+    # as those of a workflow run
     pull_request_numbers: Annotated[tuple[int, ...], Field(default=())]
-    """Pull requests of the commit into this repository. Empty if the branch is in a fork: GitHub
-    lists none then.
-    """
 
 
 @dataclass(frozen=True, slots=True)

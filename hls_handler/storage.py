@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from typing import Final, Self
 
 from hls_handler.db.counters import CounterWriter
-from hls_handler.db.database import Database, NotReady, parse_url
+from hls_handler.db.database import Database, parse_url
+from hls_handler.db.failures import NotReady
 from hls_handler.db.files import ensure_private_file
 from hls_handler.db.migrate import migrate
 from hls_handler.db.values import no_skew

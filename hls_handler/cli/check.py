@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from hls_handler import shipped
-from hls_handler.analysis import Usage
 from hls_handler.claude.prices import find_cost_usd
 from hls_handler.cli.check_services import check_services, list_models
 from hls_handler.cli.options import DOTENV, AsJson, Config, abort, config_path
@@ -29,6 +28,7 @@ from hls_handler.problems import Kind, Sentence, Severity, with_kind
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import Prompt
+from hls_handler.replies import Usage
 from hls_handler.reports.estimate import describe_prices, estimate_largest_call, list_claude_models
 from hls_handler.settings.effective import (
     list_prompt_choices,

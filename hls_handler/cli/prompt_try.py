@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import Reply
 from hls_handler.claude.providers import connect_claude
 from hls_handler.claude.reply_parsing import advise
 from hls_handler.cli.event_input import (
@@ -51,6 +50,7 @@ from hls_handler.handlers.reader import EmptyHistory, RepositoryHistory
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import Prompt
 from hls_handler.queue.checkpoints import PendingChanges
+from hls_handler.replies import Reply
 from hls_handler.routing import (
     Command,
     Ignored,

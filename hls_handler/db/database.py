@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets as random_bytes
 import shutil
 import sqlite3
@@ -36,6 +35,7 @@ from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
+from hls_handler.db.failures import NO_POOLER, NotReady, describe_failure, is_starting
 from hls_handler.db.sqlite import (
     begin_to_read,
     begin_to_write,
@@ -65,63 +65,6 @@ Insert = sqlite.Insert | postgresql.Insert
 
 _PROBE = "write-probe"
 _PROBE_BYTES = 64_000  # a full disk may still accept a few bytes
-
-NO_POOLER = (
-    "name the PostgreSQL server itself in storage.url: a connection pooler drops the time limits"
-    " that HLS sets"
-)
-
-_REMEDIES = (
-    (
-        "locked|lock timeout",
-        "another program has locked it: stop that one, or wait until it is done",
-    ),
-    ("disk is full", "free disk space"),
-    ("no space left|could not extend", "free disk space where PostgreSQL keeps its data"),
-    (
-        "too many clients|connection slots|too many connections",
-        "raise PostgreSQL's max_connections, or let fewer programs connect",
-    ),
-    ("queuepool", "see whether the database is overloaded, or lower limits.concurrency"),
-    ("deadlock", "nothing was changed: do it again"),
-    (
-        "starting up|recovery mode|shutting down|administrator command",
-        "wait until it has started; its log says why",
-    ),
-    (
-        "did not answer|timeout expired",
-        "see whether the server hangs, or the network on the way to it",
-    ),
-    ("disk i/o", "check the disk: reading or writing fails"),
-    ("readonly", "let the user that runs HLS write to the file and its folder"),
-    (
-        "unable to open",
-        (
-            "put the file back if it is gone, and let the user that runs HLS write to it and its"
-            " folder"
-        ),
-    ),
-    (
-        "not a database",
-        "the file is not an SQLite database: move it away, or name another file in storage.url",
-    ),
-    ("malformed", "the file is damaged: restore a copy of it"),
-    ("password", "check the user and the password in storage.url"),
-    (
-        "permission|read-only",
-        "name a server and a user in storage.url that may write to the database",
-    ),
-    ('role |database "', "create the user and the database that storage.url names, or name others"),
-    ("startup parameter", NO_POOLER),
-)
-"""Pattern of an error's first line, in any case, and what to do."""
-
-_STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
-"""Parts of the messages of a PostgreSQL server that is still starting; the error has no code."""
-
-
-class NotReady(StoreUnavailable):
-    """The database server is starting and will accept connections later."""
 
 
 class Database:
@@ -436,25 +379,12 @@ class Database:
             ) from exc
         except (sql.IntegrityError, self._integrity_error) as exc:
             raise StoreUnavailable(
-                self._message(exc)
+                describe_failure(exc, self.shown_url)
             ) from None  # the text of PostgreSQL's error shows the whole row
         except (sql.SQLAlchemyError, self._driver_error) as exc:
-            cause = _cause(exc)
-            starts = any(words in str(cause) for words in _STARTING)
-            if starts and isinstance(cause, self._driver_error):
-                raise NotReady(self._message(exc)) from exc
-            raise StoreUnavailable(self._message(exc)) from exc
-
-    def _message(self, exc: Exception) -> str:
-        cause = _cause(exc)
-        first_line = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-        problem = f"the database {self.shown_url} cannot be used: {first_line}"
-        for pattern, remedy in _REMEDIES:
-            if re.search(pattern, first_line, re.IGNORECASE):
-                return f"{problem}; {remedy}"
-        if self.file is None:
-            return f"{problem}; see whether PostgreSQL runs where storage.url says"
-        return f"{problem}; see whether it is intact"
+            if is_starting(exc, self._driver_error):
+                raise NotReady(describe_failure(exc, self.shown_url)) from exc
+            raise StoreUnavailable(describe_failure(exc, self.shown_url)) from exc
 
 
 def _select_arrays(table: Table, names: Sequence[str]) -> Select[Any]:
@@ -465,12 +395,6 @@ def _select_arrays(table: Table, names: Sequence[str]) -> Select[Any]:
         .render_derived()
     )
     return select(*rows.c)
-
-
-def _cause(exc: Exception) -> BaseException:
-    if isinstance(exc, sql.DBAPIError) and exc.orig is not None:
-        return exc.orig
-    return exc
 
 
 def parse_url(url: str) -> URL:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 from hls_handler.actions import Conclusion, EnsureCheck
-from hls_handler.analysis import Receipt
 from hls_handler.errors import (
     AppNotInstalled,
     DependencyDown,
@@ -22,6 +21,7 @@ from hls_handler.github.api import WriteGuard
 from hls_handler.github.client import Github
 from hls_handler.handlers.check import plan_unreviewed_check
 from hls_handler.queue.leases import EXPIRY
+from hls_handler.replies import Receipt
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage

@@ -5,17 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from typing import get_args
 
 from hls_handler.analysis import (
+    MAX_FILE_SUMMARIES,
+    MAX_SUMMARY_CHARACTERS,
+    SCORES,
+    Difficulty,
+    Priority,
     PullRequestAnalysis,
-    Reply,
     ReplyFields,
-    is_worth_saying,
-    join_analyses,
-    sum_usage,
+    SuggestedLabel,
+    file_summaries_of,
+    lowest_scores,
 )
 from hls_handler.errors import BudgetExceeded, Permanent, PullRequestLimitReached
 from hls_handler.prompting.prompt import Library
+from hls_handler.replies import Reply, is_worth_saying, sum_usage
 
 log = logging.getLogger(__name__)
 
@@ -122,3 +129,39 @@ def describe_failure(error: Permanent) -> str:
     if isinstance(error, BudgetExceeded):
         return NO_BUDGET
     return NO_REPLY
+
+
+WORST_FIRST: Mapping[str, tuple[str, ...]] = {
+    "priority": get_args(Priority),
+    "difficulty": get_args(Difficulty)[::-1],
+}
+
+
+def join_analyses(parts: Sequence[PullRequestAnalysis]) -> PullRequestAnalysis:
+    """Return one reply for those about the parts of a pull request, at least one. The `type` is
+    that of the first.
+
+    Of the fields in `WORST_FIRST`, the worst value counts.
+    """
+    suggested = [*chain.from_iterable(part.suggested_labels for part in parts)]
+    labels: dict[str, SuggestedLabel] = {}
+    for label in sorted(suggested, key=lambda suggestion: -suggestion.confidence):
+        labels.setdefault(label.name, label)
+    summaries = dict.fromkeys(part.summary for part in parts if part.summary)
+    joined: dict[str, object] = {
+        "summary": "\n\n".join(summaries)[:MAX_SUMMARY_CHARACTERS],
+        "earlier": [*chain.from_iterable(part.earlier for part in parts)],
+        "findings": [*chain.from_iterable(part.findings for part in parts)],
+        "suggested_labels": list(labels.values()),
+    }
+    scores = lowest_scores(parts)
+    if scores:
+        joined[SCORES] = list(scores)
+    summaries_of_files = [*chain.from_iterable(map(file_summaries_of, parts))]
+    if summaries_of_files:
+        joined["file_summaries"] = summaries_of_files[:MAX_FILE_SUMMARIES]
+    for name, values in WORST_FIRST.items():
+        parts_values = {getattr(part, name, None) for part in parts}
+        if parts_values.intersection(values):
+            joined[name] = next(value for value in values if value in parts_values)
+    return parts[0].model_copy(update=joined)

@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from hls_handler.actions import Action, EnsureReply
-from hls_handler.analysis import Analysis
 from hls_handler.deliveries import End
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment, Event, Issue, Text
@@ -37,6 +36,7 @@ from hls_handler.handlers.job import Job, Source
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import RepositoryHistory, StoredSection
 from hls_handler.handlers.redacted_patches import number_patch, redact_patch
+from hls_handler.replies import Analysis
 from hls_handler.review.patches import numbered
 from hls_handler.routing import addressed_to_bot, asks_how_to_start
 

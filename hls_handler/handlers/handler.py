@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.actions import EnsureComment
-from hls_handler.analysis import Analysis, ReplyFields
+from hls_handler.analysis import ReplyFields
 from hls_handler.deliveries import End
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
@@ -22,6 +22,7 @@ from hls_handler.handlers.job import Conversation, Job, PromptLimits
 from hls_handler.handlers.labels import LabelOffer, select_offer
 from hls_handler.prompting.render import PathsView, RuleView
 from hls_handler.question import estimate_tokens
+from hls_handler.replies import Analysis
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
 

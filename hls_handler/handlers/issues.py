@@ -15,7 +15,7 @@ from functools import partial
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureIssueType, IssueType, RequestedLabel
-from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, ReplyFields, is_worth_saying
+from hls_handler.analysis import ASSESSMENT, IssueAnalysis, ReplyFields
 from hls_handler.deliveries import End
 from hls_handler.events import GHOST, Comment, Event, Issue
 from hls_handler.github.values import RepositoryLabel
@@ -55,6 +55,7 @@ from hls_handler.handlers.similar import (
     find_same,
     find_similar,
 )
+from hls_handler.replies import Analysis, is_worth_saying
 from hls_handler.routing import MARKER
 from hls_handler.settings.sections import EffectiveLabels
 from hls_handler.settings.values import Summary

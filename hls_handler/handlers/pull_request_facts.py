@@ -10,15 +10,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Literal
 
-from hls_handler.analysis import (
-    FileSummary,
-    Finding,
-    PullRequestAnalysis,
-    Reply,
-    ReplyFields,
-    Severity,
-    find_review,
-)
+from hls_handler.analysis import FileSummary, Finding, PullRequestAnalysis, ReplyFields, Severity
 from hls_handler.events import PullRequest
 from hls_handler.github.values import NO_CONTEXT, MergeState, ReviewContext
 from hls_handler.handlers.asking import AT_LIMIT
@@ -29,6 +21,7 @@ from hls_handler.handlers.present_lines import PresentLines
 from hls_handler.handlers.read_lines import cover
 from hls_handler.handlers.removed_lines import NO_REMOVALS, Removals
 from hls_handler.handlers.shown_context import NO_LIMIT, ShownContext, select_context
+from hls_handler.replies import Reply, find_review
 from hls_handler.review.blocks import Block
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.guidance import find_problems

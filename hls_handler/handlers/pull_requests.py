@@ -22,15 +22,7 @@ from hls_handler.actions import (
     RequestedLabel,
     RequestReviewers,
 )
-from hls_handler.analysis import (
-    NO_CALLS,
-    Analysis,
-    PullRequestAnalysis,
-    Receipt,
-    ReplyFields,
-    find_review,
-    lowest_scores,
-)
+from hls_handler.analysis import PullRequestAnalysis, ReplyFields, lowest_scores
 from hls_handler.deliveries import End
 from hls_handler.errors import BudgetExceeded
 from hls_handler.events import Event
@@ -54,6 +46,7 @@ from hls_handler.handlers.pull_request_variables import (
 from hls_handler.handlers.read_lines import find_unread
 from hls_handler.handlers.review_input import describe_context, describe_sites
 from hls_handler.handlers.review_questions import ask_parts, look_again
+from hls_handler.replies import NO_CALLS, Analysis, Receipt, find_review
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import count_reasons
 from hls_handler.review.record import ReviewRecord

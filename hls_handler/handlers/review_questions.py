@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from hls_handler.analysis import FindingVerdicts, Reply
+from hls_handler.analysis import FindingVerdicts
 from hls_handler.deliveries import FIRST_PART, VERIFICATION
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.handlers.asking import VERIFY_PROMPT, Asking, describe_failure, join_replies
@@ -17,6 +17,7 @@ from hls_handler.handlers.pull_request_facts import LookedUp, PullRequestFacts, 
 from hls_handler.handlers.pull_request_variables import prompt_variables, verification_variables
 from hls_handler.handlers.read_lines import leave_out
 from hls_handler.handlers.second_look import apply_second_look, list_names
+from hls_handler.replies import Reply
 
 log = logging.getLogger(__name__)
 

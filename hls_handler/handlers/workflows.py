@@ -13,7 +13,7 @@ from hashlib import sha256
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action
-from hls_handler.analysis import Analysis, Place, ReplyFields, WorkflowAnalysis
+from hls_handler.analysis import Place, ReplyFields, WorkflowAnalysis
 from hls_handler.deliveries import End
 from hls_handler.events import Event, WorkflowRun
 from hls_handler.handlers.failed_steps import FailedStep, Quoted, find_quoted_line, is_path_in_logs
@@ -37,6 +37,7 @@ from hls_handler.handlers.workflow_facts import (
     is_comparable,
     order_of,
 )
+from hls_handler.replies import Analysis
 from hls_handler.routing import Rule
 from hls_handler.wording import count, inflect
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import nodes
 
-from hls_handler.analysis import REPLY_TYPES, SCORES, ReplyFields, is_worth_saying
+from hls_handler.analysis import REPLY_TYPES, SCORES, ReplyFields
 from hls_handler.problems import Kind
 from hls_handler.prompting.environment import TOO_SLOW, ParsedTemplates, find_used_templates
 from hls_handler.prompting.front_matter import problem_at
@@ -26,6 +26,7 @@ from hls_handler.prompting.source_files import BASE, SourceFiles
 from hls_handler.prompting.template_names import check_names
 from hls_handler.prompting.variables import sample_values
 from hls_handler.question import SUFFIX, Prompt
+from hls_handler.replies import is_worth_saying
 from hls_handler.settings.github_events import find_event_problem
 
 KEY = b"smoke render"

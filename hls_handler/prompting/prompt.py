@@ -13,13 +13,8 @@ from pathlib import Path
 
 from jinja2 import meta, nodes
 
-from hls_handler.analysis import (
-    ASSESSMENT,
-    REPLY_TYPES,
-    ReplyFields,
-    group_of,
-    list_possible_labels,
-)
+from hls_handler.analysis import ASSESSMENT, REPLY_TYPES, ReplyFields
+from hls_handler.label_rules import group_of, list_possible_labels
 from hls_handler.problems import Sentence
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
 from hls_handler.prompting.problems import BrokenTemplateError, Problem

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler.errors import HlsError
-from hls_handler.events import HANDLED_EVENTS, event_key
+from hls_handler.events import event_key
+from hls_handler.handled_events import HANDLED_EVENTS
 
 PAYLOADS = Path(__file__).parent / "payloads"
 

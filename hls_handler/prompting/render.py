@@ -20,7 +20,7 @@ from typing import Any
 from jinja2 import Template, TemplateNotFound
 from jinja2.runtime import Context
 
-from hls_handler.analysis import ASSESSMENT, Category, PartialCost, ReplyFields
+from hls_handler.analysis import ASSESSMENT, Category, ReplyFields
 from hls_handler.events import Account, Repository
 from hls_handler.prompting.agent_prompt import build_agent_prompt
 from hls_handler.prompting.environment import (
@@ -35,6 +35,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.prompting.source_files import BASE
 from hls_handler.question import SUFFIX, RenderedPrompt
+from hls_handler.replies import PartialCost
 from hls_handler.settings.sections import EffectiveLabels
 from hls_handler.settings.values import Layout, Length, Summary, Tone
 from hls_handler.untrusted.cleaning import format_for_prompt

@@ -8,7 +8,8 @@ from datetime import datetime
 from itertools import chain
 
 from hls_handler import shipped
-from hls_handler.analysis import REPLY_TYPES, ReplyFields, list_possible_labels
+from hls_handler.analysis import REPLY_TYPES, ReplyFields
+from hls_handler.label_rules import list_possible_labels
 from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.variables import describe_type
 from hls_handler.question import Prompt

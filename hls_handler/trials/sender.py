@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hls_handler.analysis import Reply, UnusableReply, Usage
 from hls_handler.claude.provider import Provider
 from hls_handler.claude.providers import Providers
 from hls_handler.engine.codecs import decode_reply, encode_reply, redact_unusable
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.question import RenderedPrompt
+from hls_handler.replies import Reply, UnusableReply, Usage
 from hls_handler.store.limits import Limit
 from hls_handler.wording import format_usd
 

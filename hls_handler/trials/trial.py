@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from hls_handler.analysis import Reply
 from hls_handler.engine.comments import CommentRenderer
 from hls_handler.engine.library import families
 from hls_handler.engine.recording_job import RecordingJob
@@ -22,6 +21,7 @@ from hls_handler.handlers.handler import common_variables
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.question import RenderedPrompt
+from hls_handler.replies import Reply
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.trials.replay import (
     NotRepeatable,

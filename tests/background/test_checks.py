@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import pytest
 
-from hls_handler.analysis import Usage
 from hls_handler.background.checks import ConnectionReport, HealthChecks, find_overdue
 from hls_handler.background.threads import Check, ProblemFound, run_checks
 from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
@@ -25,6 +24,7 @@ from hls_handler.github.client import Github
 from hls_handler.github.identity import Identity
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.queue.rate_limiter import SlotRequest
+from hls_handler.replies import Usage
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Budgets, Mirror
 from hls_handler.settings.providers import Claude

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.analysis import Usage
 from hls_handler.deliveries import Lease
+from hls_handler.replies import Usage
 from hls_handler.reports.prompt_library import Correction, Version, list_versions
 from hls_handler.storage import Storage
 from tests.cli.conftest import SETTINGS, Hls

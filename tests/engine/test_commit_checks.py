@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import Unusable, UnusableReply, Usage
 from hls_handler.deliveries import Lease
 from hls_handler.engine.codecs import OUTCOME
 from hls_handler.errors import (

@@ -11,14 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from hls_handler.analysis import (
-    IssueAnalysis,
-    IssueResponse,
-    PullRequestAnalysis,
-    Reply,
-    ReplyFields,
-    Usage,
-)
+from hls_handler.analysis import IssueAnalysis, IssueResponse, PullRequestAnalysis, ReplyFields
 from hls_handler.engine.codecs import (
     decode_reply,
     decode_reply_for_display,

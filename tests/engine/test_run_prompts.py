@@ -17,10 +17,7 @@ from hls_handler.analysis import (
     FindingVerdicts,
     NeededFact,
     PullRequestAnalysis,
-    Reply,
     ReplyFields,
-    UnusableReply,
-    Usage,
 )
 from hls_handler.claude.provider import request_schema
 from hls_handler.deliveries import FIRST_PART, VERIFICATION

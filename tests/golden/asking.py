@@ -20,12 +20,8 @@ from hls_handler.analysis import (
     FindingVerdicts,
     IssueAnalysis,
     PullRequestAnalysis,
-    Reply,
     ReplyFields,
-    UnusableReply,
-    Usage,
     WorkflowAnalysis,
-    sum_usage,
 )
 from hls_handler.claude.prices import with_price
 from hls_handler.claude.provider import Provider
@@ -39,6 +35,7 @@ from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import ask_review
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import Prompt, RenderedPrompt
+from hls_handler.replies import Reply, UnusableReply, Usage, sum_usage
 from hls_handler.review.positions import Located
 from hls_handler.settings.model import Settings
 from hls_handler.trials.sender import Sender

@@ -26,6 +26,7 @@ from hls_handler.analysis import (
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.github.values import ChangedFile
 from hls_handler.handlers.documents import DocumentSection
+from hls_handler.label_rules import enum_values
 from hls_handler.review.patches import Hunk, Line, Side, parse_patch
 from tests.handlers.world import compare
 

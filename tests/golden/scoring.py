@@ -10,16 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hls_handler.analysis import (
-    IssueAnalysis,
-    PullRequestAnalysis,
-    ReplyFields,
-    WorkflowAnalysis,
-    is_worth_saying,
-)
+from hls_handler.analysis import IssueAnalysis, PullRequestAnalysis, ReplyFields, WorkflowAnalysis
 from hls_handler.handlers.failed_steps import find_quoted_line
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.workflow_facts import WorkflowFacts
+from hls_handler.replies import is_worth_saying
 from hls_handler.review.positions import RANK, Located, letters_of, locate
 from tests.golden.cases import Case, Defect, IssueCase, Place, PullRequestCase, WorkflowCase
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from hls_handler.analysis import Finding, ReplyFields, UnusableReply
 from hls_handler.errors import HlsError
+from hls_handler.replies import UnusableReply
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.objects import (

@@ -17,14 +17,11 @@ from hls_handler.actions import (
     EnsureReview,
 )
 from hls_handler.analysis import (
-    NO_CALLS,
-    Analysis,
     Finding,
     PullRequestAnalysis,
     ReplyFields,
     Score,
     SuggestedLabel,
-    is_worth_saying,
     lowest_scores,
 )
 from hls_handler.github.values import MergeState
@@ -42,6 +39,7 @@ from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.handlers.second_look import Candidate
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
+from hls_handler.replies import NO_CALLS, Analysis, is_worth_saying
 from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.sections import Review
 from hls_handler.settings.yaml_parser import Sources

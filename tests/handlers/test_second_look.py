@@ -9,7 +9,6 @@ import pytest
 
 from hls_handler.actions import EnsureCheck
 from hls_handler.analysis import (
-    NO_CALLS,
     EarlierVerdict,
     Finding,
     FindingVerdict,
@@ -22,6 +21,7 @@ from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.handlers.second_look import Candidate, apply_second_look
 from hls_handler.prompting.render import render_review_comment
 from hls_handler.question import estimate_tokens
+from hls_handler.replies import NO_CALLS
 from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.settings.sections import Review
 from tests.handlers.test_pull_requests import review

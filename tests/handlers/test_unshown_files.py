@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import NO_CALLS
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.github.values import Blob, ChangedFile
 from hls_handler.handlers import pull_request_input
@@ -20,6 +19,7 @@ from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.skipped_files import decide_unshown
 from hls_handler.path_globs import PathFilter
+from hls_handler.replies import NO_CALLS
 from hls_handler.settings.sections import Review
 from tests.engine.stand_in import StandIn
 from tests.handlers.world import count_changes, event, file, open_github, pull_request

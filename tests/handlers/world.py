@@ -9,16 +9,13 @@ from typing import Any
 
 from hls_handler.actions import Action, EnsureCheck, EnsureComment, EnsureLabels, Outcome
 from hls_handler.analysis import (
-    Analysis,
     Finding,
     IssueAnalysis,
     IssueResponse,
     PullRequestAnalysis,
-    Reply,
     ReplyFields,
     ReviewAnalysis,
     ReviewRequest,
-    Usage,
 )
 from hls_handler.deliveries import End
 from hls_handler.events import (
@@ -50,6 +47,7 @@ from hls_handler.handlers.redacted_patches import number_patch, redact_patch
 from hls_handler.handlers.review_input import find_present
 from hls_handler.handlers.skipped_files import SkipRules
 from hls_handler.path_globs import EMPTY_PATH_FILTER, PathFilter
+from hls_handler.replies import Analysis, Reply, Usage
 from hls_handler.review.blocks import Block
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.routing import Rule

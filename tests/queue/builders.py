@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam
 
-from hls_handler.analysis import IssueResponse, Reply, Usage
+from hls_handler.analysis import IssueResponse
 from hls_handler.db.database import Database, parse_url
 from hls_handler.db.tables import metadata
 from hls_handler.db.values import no_skew, to_ms

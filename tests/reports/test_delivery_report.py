@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import REPLY_TYPES, Reply, Usage
+from hls_handler.analysis import REPLY_TYPES
 from hls_handler.deliveries import End
 from hls_handler.engine.codecs import (
     CONTEXT,
@@ -22,6 +22,7 @@ from hls_handler.engine.codecs import (
 )
 from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.queue.checkpoints import StatusChange
+from hls_handler.replies import Reply, Usage
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.reports.reply_text import describe_reply
 from hls_handler.storage import Storage

@@ -17,16 +17,12 @@ from hls_handler.actions import (
     Outcome,
 )
 from hls_handler.analysis import (
-    Analysis,
     EarlierVerdict,
     Finding,
     FindingVerdict,
     FindingVerdicts,
     NeededFact,
-    Receipt,
-    Reply,
     ReplyFields,
-    Usage,
     Verdict,
 )
 from hls_handler.deliveries import End
@@ -40,6 +36,7 @@ from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Guard, PromptLimits, S
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.path_globs import PathFilter
+from hls_handler.replies import Analysis, Receipt, Reply, Usage
 from hls_handler.review.record import (
     NO_REVIEW,
     LedgerEntry,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import Usage
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.errors import LeaseLost, Postponed
+from hls_handler.replies import Usage
 from hls_handler.storage import Storage
 from hls_handler.store.call_rows import UNAVAILABLE, make_receipt
 from hls_handler.store.numbers import sum_labels

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import select
 
-from hls_handler.analysis import UnusableReply, Usage
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     calls,
@@ -20,6 +19,7 @@ from hls_handler.db.tables import (
     texts,
 )
 from hls_handler.deliveries import Checkpoint, End
+from hls_handler.replies import UnusableReply, Usage
 from hls_handler.storage import Storage
 from hls_handler.store.questions import QuestionTexts
 from hls_handler.store.replies import NO_REPLIES, StoredReply

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import Usage
 from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.errors import (
     BudgetExceeded,
@@ -21,6 +20,7 @@ from hls_handler.errors import (
     Postponed,
     PullRequestLimitReached,
 )
+from hls_handler.replies import Usage
 from hls_handler.settings.model import Budgets, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import StartedCall

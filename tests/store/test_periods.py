@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hls_handler.analysis import Usage
+from hls_handler.replies import Usage
 from hls_handler.storage import Storage
 from hls_handler.store.figures import Period, PeriodName, latest_period, percentile
 from tests.queue.builders import Skew, begin, start_call

@@ -8,10 +8,10 @@ from datetime import timedelta
 import psycopg
 from sqlalchemy import func, select
 
-from hls_handler.analysis import Reply, Usage
 from hls_handler.db.tables import metadata
 from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.queue.rate_limiter import SlotRequest
+from hls_handler.replies import Reply, Usage
 from hls_handler.storage import Storage
 from hls_handler.store.interruptions import NewerEvents
 from hls_handler.store.questions import QuestionTexts
