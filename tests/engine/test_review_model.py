@@ -13,7 +13,7 @@ from hls_handler.analysis import FindingVerdicts
 from hls_handler.claude.providers import Providers
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.settings.model import Settings
-from hls_handler.store.calls import make_receipt
+from hls_handler.store.call_rows import make_receipt
 from tests.claude.fake_models import KEY, FakeModels
 from tests.engine.world import BUG, NOON, World, open_world, settings
 from tests.handlers.world import file, finding, pull_request_analysis

@@ -32,6 +32,7 @@ from hls_handler.handlers.pull_request_variables import list_comment_variables
 from hls_handler.handlers.pull_requests import AskedReview, PullRequestHandler, ask_review
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library
+from hls_handler.replies import Reply, UnusableReply, Usage
 from hls_handler.reports.delivery_report import format_report
 from hls_handler.settings.sections import Review
 from tests.engine.claude import CLAUDE_DOWN, INVALID

@@ -17,6 +17,7 @@ from hls_handler.deliveries import Accepted, End, FinalState, Lease, NewDelivery
 from hls_handler.engine.codecs import encode_reply
 from hls_handler.queue.checkpoints import ANALYSED, Change, PendingChanges, StatusChange
 from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
+from hls_handler.replies import Reply, Usage
 from hls_handler.storage import Storage
 from hls_handler.store.calls import NewCall, StartedCall
 from hls_handler.store.conversations import ConversationHistory

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from hls_handler.analysis import IssueResponse, Reply, Usage
+from hls_handler.analysis import IssueResponse
 from hls_handler.deliveries import NewDelivery
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.replies import Reply, Usage
