@@ -15,14 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hls_handler.analysis import (
-    Category,
-    Finding,
-    IssueAnalysis,
-    PullRequestAnalysis,
-    Severity,
-    enum_values,
-)
+from hls_handler.analysis import Category, Finding, IssueAnalysis, PullRequestAnalysis, Severity
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.github.values import ChangedFile
 from hls_handler.handlers.documents import DocumentSection

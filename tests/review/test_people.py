@@ -120,9 +120,7 @@ def test_summary_names_who_dismissed_a_finding_and_how(acts: dict[str, Any], how
     if not acts:
         pushes.command("deleted 1a2b3c4d by mona")
     conclude(pushes)
-    shown: Any = pull_requests.list_comment_variables(pushes.job.facts, pull_request_analysis())[
-        "dismissals"
-    ]
+    shown: Any = list_comment_variables(pushes.job.facts, pull_request_analysis())["dismissals"]
     assert [(one.number, one.dismissed_by, one.dismissed_how) for one in shown] == [
         (1, "mona", how)
     ]
