@@ -225,14 +225,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether to change t
 @deliveries.command()
 def retry(
     chosen: Chosen = None,
-    state: Annotated[
-        ListedState | None,
-        typer.Option(
-            "--state",
-            metavar="STATE",
-            help=f"All deliveries in this state: {' or '.join(RETRIED)}.",
-        ),
-    ] = None,
+    state: OfState = None,
     repository: OfRepository = None,
     since: Since = None,
     until: Until = None,

@@ -15,6 +15,7 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
 from cachetools import TTLCache, cached
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
@@ -37,6 +38,8 @@ from hls_handler.web.receiver import BODY_TIMEOUT_S
 
 MAX_FORM_BYTES = 64 * 1024
 SIGN_IN = "/sign-in"
+CSRF_FIELD = Markup('<input type="hidden" name="csrf_token" value="{}">')
+"""Field that each form has."""
 SESSION_ENDED = (
     "Your session has ended, and nothing was sent. Go back, copy what you wrote, and sign in again."
 )
@@ -184,7 +187,7 @@ class Frame:
             request,
             template,
             status=status,
-            csrf_token=self.access.csrf_token(request),
+            csrf_field=CSRF_FIELD.format(self.access.csrf_token(request)),
             has_key=self.access.has_key,
             may_use=self.may_use(request),
             may_write=self.access.may_write(request),
