@@ -31,7 +31,6 @@ from hls_handler.github.api import RateLimit
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.documents import to_json
-from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.receiver import BODY_TIMEOUT_S
@@ -84,7 +83,6 @@ class Frame:
         self.settings = settings
         self.access = access
         self.ports = ports
-        self.table = RepositoryTable(settings)
 
     def may_use(self, request: Request) -> bool:
         return self.access.find_rejection(request) is None and self.access.is_allowed(request)
