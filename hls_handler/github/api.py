@@ -347,16 +347,13 @@ class Api(Generic[Root]):
         two variables.
         """
         owner, _, name = self.repository.partition("/")
-        body = {"query": query, "variables": {"owner": owner, "name": name, **variables}}
+        values = {"owner": owner, "name": name, **variables}
 
         def send(root: Root) -> T:
-            url = root.requester.graphql_url
-            headers, response = root.requester.requestJsonAndCheck("POST", url, input=body)
-            if response.get("errors"):
-                raise Refused(GRAPHQL_CALL, 200, headers, response)
+            _headers, response = root.requester.graphql_query(query, values)
             return validate(shape, response.get("data"))
 
-        return self.send(send).value
+        return self.read(send)
 
     def send(
         self,

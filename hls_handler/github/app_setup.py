@@ -104,6 +104,7 @@ def convert_code(base_url: str, code: str, *, now: Callable[[], datetime]) -> Cr
     """
     settings = Github(token=_UNUSED, webhook_secret=_UNUSED, base_url=base_url)
     with closing(GithubApi(settings, now=now, credential=Anonymous())) as api:
+        # PyGithub has no method for this
         path = f"/app-manifests/{quote(code, safe='')}/conversions"
         request = rest("POST", path, CreatedApp)
         try:
@@ -135,6 +136,7 @@ def connect_app(base_url: str, app_id: int, key: AppKey, *, now: Callable[[], da
 
 def fetch_webhook_url(app: App) -> str:
     with closing(app.connect()) as api:
+        # PyGithub has no method for this
         return api.read(rest("GET", "/app/hook/config", _Hook)).url
 
 
@@ -159,6 +161,7 @@ def _list_repositories(app: App, installation: Installation) -> tuple[str, ...]:
     with closing(app.connect()) as api:
         created = request_token(api, installation.id, {"permissions": {"metadata": "read"}})
         credential = Credential(created.token)
+        # PyGithub has this only for the client `GithubIntegration`
         path = f"/installation/repositories?per_page={PAGE_SIZE}"
         page = api.with_credential(credential).read(rest("GET", path, _Repositories))
     names = tuple(repository.full_name for repository in page.repositories)

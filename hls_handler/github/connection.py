@@ -177,6 +177,8 @@ class Connection:
         except UNREADABLE as exc:
             what = f"PyGithub cannot read {_find_member(exc)} ({type(exc).__name__}: {exc})"
             raise unexpected_response(call.name, what) from None
+        except github.GithubException as exc:  # of GraphQL, whose status is 200
+            raise Refused(call.name, 200, exc.headers or {}, exc.data) from None
         finally:
             _call.reset(token)
 

@@ -148,7 +148,8 @@ class AppJwt(Credential):
 class App:
     """A GitHub App: its installations, and a token for each repository. Thread-safe.
 
-    PyGithub has these requests only in another client (`GithubIntegration`).
+    PyGithub has these requests only in another client, `GithubIntegration`, which sends the media
+    type of a preview and cannot read the installation on an enterprise.
 
     `observe` is called after every request. `now` returns aware UTC.
     """
