@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from hls_handler.analysis import IssueAnalysis
+from hls_handler.analysis import REPLY_TYPES, IssueAnalysis
 from hls_handler.engine.library import families
 from hls_handler.events import Account, Comment, Issue, Label, Repository
 from hls_handler.handlers.reader import Correction
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
-from hls_handler.prompting.render import RuleView
+from hls_handler.prompting.render import RuleView, render_comment
+from hls_handler.prompting.variables import sample_values
 from tests.handlers.world import issue
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts"
@@ -107,6 +108,18 @@ def recorded(event: str) -> Mapping[str, Mapping[str, object]]:
 
 def pull_request_variables() -> dict[str, object]:
     return {**recorded("pull_request")["demo/feature"]}
+
+
+def review_comment(longest: int | None = None, **known: object) -> str:
+    """Return the summary of a review; variables that are not known have minimal values."""
+    hints = {
+        **FAMILIES["pull_request"].comment_variables,
+        "analysis": REPLY_TYPES["pull_request_analysis"],
+    }
+    minimal = {name: sample_values(hint)[1] for name, hint in hints.items()}
+    variables = {**pull_request_variables(), **minimal, **known}
+    name = "pull_requests/analyze"
+    return render_comment(shipped(), name, variables, key=KEY, max_characters=longest) or ""
 
 
 def comment_variables(**overrides: object) -> dict[str, object]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from hls_handler.analysis import REPLY_TYPES
 from hls_handler.handlers.finding_views import ShownFinding
 from hls_handler.prompting.agent_prompt import OpenFinding, build_agent_prompt
-from hls_handler.prompting.render import RuleView, render_comment
+from hls_handler.prompting.render import RuleView
 from hls_handler.prompting.variables import sample_values
-from tests.prompting.samples import FAMILIES, KEY, recorded, shipped
+from tests.prompting.samples import KEY, review_comment
 
 PLAIN = OpenFinding(
     number=3,
@@ -48,19 +46,8 @@ def comment(
     findings: Sequence[ShownFinding] = (),
 ) -> str:
     """Return the summary of a review with these open findings."""
-    hints = {
-        **FAMILIES["pull_request"].comment_variables,
-        "analysis": REPLY_TYPES["pull_request_analysis"],
-    }
-    variables: Mapping[str, Any] = {
-        **recorded("pull_request")["demo/feature"],
-        **{name: sample_values(hint)[1] for name, hint in hints.items()},
-        "findings": findings,
-        "open_findings": open_findings,
-        "rule": RuleView("pull_request.opened", "a", dry_run=False, agent_prompt=is_wanted),
-    }
-    name = "pull_requests/analyze"
-    return render_comment(shipped(), name, variables, key=KEY, max_characters=longest) or ""
+    rule = RuleView("pull_request.opened", "a", dry_run=False, agent_prompt=is_wanted)
+    return review_comment(longest, findings=findings, open_findings=open_findings, rule=rule)
 
 
 def block(*findings: OpenFinding) -> str:

@@ -42,6 +42,7 @@ from tests.prompting.samples import (
     issue_variables,
     push_variables,
     recorded,
+    review_comment,
     shipped,
     write,
 )
@@ -264,22 +265,9 @@ def test_rendered_comment_equals_golden_file(tell: Library, name: str) -> None:
 def test_line_of_the_merge_has_what_github_said(
     is_draft: bool, conflicts: bool | None, missing: str, line: str
 ) -> None:
-    variables: Mapping[str, Any] = recorded("pull_request")["demo/feature"]
-    hints = {
-        **FAMILIES["pull_request"].comment_variables,
-        "analysis": REPLY_TYPES["pull_request_analysis"],
-    }
-    shown = {name: sample_values(hint)[1] for name, hint in hints.items()}
-    shown["merge"] = MergeState(
-        conflicts, tuple(missing), decision="", is_behind=False, is_blocked=False
-    )
-    given = {
-        **variables,
-        **shown,
-        "rule": RULE,
-        "pull_request": replace(variables["pull_request"], draft=is_draft),
-    }
-    comment = render_comment(shipped(), "pull_requests/analyze", given, key=KEY) or ""
+    merge = MergeState(conflicts, tuple(missing), decision="", is_behind=False, is_blocked=False)
+    pull: Any = recorded("pull_request")["demo/feature"]["pull_request"]
+    comment = review_comment(merge=merge, rule=RULE, pull_request=replace(pull, draft=is_draft))
     assert f"\nMerge, as GitHub said before this review, apart from its check: {line}\n" in comment
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from hls_handler.engine.recording_job import read_facts
-from hls_handler.events import Account, Label, Repository
-from hls_handler.github.reader import GithubReader
+from hls_handler.events import Account, Event, Label, Repository
 from hls_handler.github.values import GUIDANCE_PATHS, ReviewComment
 from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import list_parts
@@ -63,29 +62,26 @@ COMMENTS = tuple(
 )
 
 
-def read(github: StandIn) -> GithubReader:
-    return github.reader("octo/hello")
+def variables_of(name: str, received: Event, github: StandIn) -> Mapping[str, object]:
+    handler = HANDLERS[name]
+    source = Source(received, github.reader("octo/hello"), EMPTY_HISTORY, BUDGET)
+    return handler.variables(read_facts(handler, source))
 
 
 def issue_facts() -> Mapping[str, object]:
-    handler, subject = (
-        HANDLERS["issues"],
-        issue(title=NAME, body=LONG, labels=LABELS, user=SOMEBODY),
-    )
-    received = event(subject)
-    return handler.variables(
-        read_facts(handler, Source(received, read(open_github(subject)), EMPTY_HISTORY, BUDGET))
-    )
+    subject = issue(title=NAME, body=LONG, labels=LABELS, user=SOMEBODY)
+    return variables_of("issues", event(subject), open_github(subject))
 
 
 def pull_request_facts() -> Mapping[str, object]:
-    handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
-    received = event(subject)
-    return handler.variables(
-        read_facts(
-            handler, Source(received, read(open_github(subject, FILES)), EMPTY_HISTORY, BUDGET)
-        )
-    )
+    subject = replace(PULL_REQUEST, changed_files=3_000)
+    return variables_of("pull_request", event(subject), open_github(subject, FILES))
+
+
+def review_facts() -> Mapping[str, object]:
+    one, github = review(body=LONG, user=SOMEBODY), open_github(PULL_REQUEST)
+    github.put_review(PULL_REQUEST.number, one, COMMENTS)
+    return variables_of("pull_request_review", review_event(one, PULL_REQUEST), github)
 
 
 def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
@@ -94,21 +90,12 @@ def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
     github = open_github(subject, FILES[:5], base_files=dict.fromkeys(GUIDANCE_PATHS, LONG))
     for number in (1, 2, 3):
         github.put_issue(issue(number=number, title=NAME, body=LONG))
-    reader = read(github)
+    reader = github.reader("octo/hello")
     limits = PromptLimits(input_tokens, is_review=True)
     first, *_ = list_parts(
         read_facts(handler, Source(event(subject), reader, EMPTY_HISTORY, limits))
     )
     return handler.variables(first)
-
-
-def review_facts() -> Mapping[str, object]:
-    handler, one = HANDLERS["pull_request_review"], review(body=LONG, user=SOMEBODY)
-    received = review_event(one, PULL_REQUEST)
-    github = open_github(PULL_REQUEST)
-    github.put_review(PULL_REQUEST.number, one, COMMENTS)
-    reader = read(github)
-    return handler.variables(read_facts(handler, Source(received, reader, EMPTY_HISTORY, BUDGET)))
 
 
 @pytest.mark.parametrize(
