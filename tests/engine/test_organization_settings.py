@@ -46,19 +46,6 @@ def make(make_world: MakeWorld, text: str | None, *replies: object) -> World:
     return world
 
 
-def test_file_applies_and_its_line_is_reported(make_world: MakeWorld) -> None:
-    world = make(make_world, "# ours\nfeatures: {auto_commenting: false}\n")
-    assert (
-        world.finish().reason
-        == f"added bug, priority-low, difficulty-easy; comments are switched off by {FILE}:2"
-        " (features.auto_commenting)"
-    )
-    assert (
-        world.report("g1").repository_settings
-        == f"{FILE} (484b3c8a0f) applies on top of the settings"
-    )
-
-
 def test_repository_overrides_the_file(make_world: MakeWorld) -> None:
     world = make(make_world, "enabled: false\nfeatures: {auto_labeling: false}\n")
     put_file(world, "enabled: true\n")

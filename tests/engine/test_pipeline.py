@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import IssueResponse
-from hls_handler.errors import DependencyDown, NotFound, SlowResponse
+from hls_handler.errors import NotFound, SlowResponse
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report
 from tests.engine.claude import CLAUDE_DOWN, INVALID
@@ -360,32 +360,6 @@ def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(
 
 
 # Calls to Claude
-
-
-@pytest.mark.parametrize(
-    ("may_have_succeeded", "outcome", "counted", "asked", "state"),
-    [(True, "failed", 1, 1, "queued"), (False, "unavailable", 0, 2, "done")],
-    ids=["no answer in time", "not processed"],
-)
-def test_call_that_may_have_succeeded_uses_the_budget(
-    make_world: MakeWorld,
-    may_have_succeeded: bool,
-    outcome: str,
-    counted: int,
-    asked: int,
-    state: str,
-) -> None:
-    failure = DependencyDown(
-        "no answer", dependency="claude", remedy="wait", may_have_succeeded=may_have_succeeded
-    )
-    world = make_world(failure, BUG, given=settings(claude={"calls_per_hour": 1}))
-    world.accept()
-    world.run()
-    assert [call.outcome for call in world.store.calls.calls_of(GUID)] == [outcome]
-    assert world.store.calls.count_last_hour() == counted
-    world.advance(60)
-    world.run()
-    assert (len(world.claude.asked), world.row().state) == (asked, state)
 
 
 def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(

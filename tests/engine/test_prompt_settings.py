@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,11 +10,9 @@ from hls_handler.analysis import PullRequestAnalysis, ReplyFields
 from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.prompting.reply_fields import with_optional_fields
-from hls_handler.reports.delivery_report import format_report
 from tests.engine.stand_in import file_document
-from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
-from tests.github_fake.files import set_file
-from tests.handlers.world import ISSUE, file, pull_request_analysis
+from tests.engine.world import GUID, Ended, MakeWorld, World, settings
+from tests.handlers.world import file, pull_request_analysis
 
 FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
 
@@ -165,52 +162,6 @@ def test_claude_is_asked_for_a_title_only_if_settings_ask_for_it_and_the_present
     assert "suggested_title" not in asked.task
 
 
-# The context of a review
-
-
-HEAD = "0123456789abcdef0123456789abcdef01234567"
-
-
-def review_with_context(world: World) -> None:
-    github = world.github
-    area = "def area(side):\n    side += 1\n    return side ** 2\n"
-    set_file(github.state, github.repository, "area.py", area, branch=HEAD)
-    set_file(github.state, github.repository, "AGENTS.md", "Prices are in cents.", branch="main")
-    body = "It is 100 times too high."
-    github.put_issue(replace(ISSUE, number=7, title="Wrong price", body=body))
-    patch = "@@ -2,1 +2,2 @@\n     side += 1\n+    return side ** 2"
-    world.open_pull_request(file(patch=patch), body="Fixes #7.")
-    assert world.run() is not None
-
-
-def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(pull_request_analysis())
-    review_with_context(world)
-    (asked,) = world.claude.asked
-    code = asked.task.partition("<untrusted ")[2][:16]
-    name = f"<untrusted {code}>AGENTS.md</untrusted {code}>"
-    assert (
-        f"Guidance of the repository, {name}:\n<untrusted {code}>Prices are in cents." in asked.task
-    )
-    assert (
-        f"Issue 7, which the pull request closes:\n<untrusted {code}>Wrong price</untrusted {code}>"
-        in asked.task
-    )
-    assert (
-        f"<untrusted {code}>\n@@ -1,2 +1,3 @@\nR    1   def area(side):\nR    2       side += 1\n"
-        in asked.task
-    )
-    assert "Prices" not in asked.system
-    sent = (
-        "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines around 1 hunk (about 7"
-        " tokens)"
-    )
-    report = "\n".join(format_report(world.report()))
-    assert f"  Context: {sent}" in report
-
-
 # The shipped changelog prompt, of pull requests that were closed
 
 
@@ -239,32 +190,3 @@ def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
     assert (list(world.github.comments), world.github.labels) == (posted, {})
     assert all(comment.startswith("**Fixed** ([#2](") for comment in world.github.comments.values())
     assert "Counts lines." in world.store.replies.of(GUID).valid[0].reply
-
-
-# Labels of the repository's own
-
-
-SUGGESTION = BUG.model_validate(
-    {
-        **BUG.model_dump(),
-        "suggested_labels": [
-            {"name": "Area/Cart", "confidence": 0.6},
-            {"name": "stale", "confidence": 0.59},
-            {"name": "admin", "confidence": 1.0},
-        ],
-    }
-)
-
-
-def test_labels_of_the_repository_are_in_the_prompt_and_suggestions_are_set(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(SUGGESTION, given=settings(labels={"suggest": True, "min_confidence": 0.6}))
-    for name, description in (("area/cart", "The cart and the checkout"), ("stale", None)):
-        world.github.state.create_label(world.github.repository, name, "ededed", description)
-    assert world.process().state == "done"
-    (asked,) = world.claude.asked
-    assert "The repository's own labels:\n- <untrusted " in asked.task
-    assert "The cart and the checkout" in asked.task
-    assert "The cart and the checkout" not in asked.system
-    assert world.github.labels == {1: ("area/cart", "bug", "priority-low", "difficulty-easy")}

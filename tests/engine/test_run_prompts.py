@@ -196,13 +196,6 @@ def test_outage_during_the_verification_is_raised() -> None:
         run(facts_of("a.py"), Calls({0: found("a.py"), 90: CLAUDE_DOWN}))
 
 
-def test_parts_from_the_one_over_the_budget_on_count_as_not_reviewed() -> None:
-    calls = Calls({0: found("a.py"), 51: BudgetExceeded("0.1 USD are left"), 90: verdicts()})
-    answered = run(facts_of("a.py", "b.py", "c.py"), calls)
-    assert answered.facts.coverage.reviewed == 1
-    assert answered.facts.coverage.needed == 3
-
-
 # Retries
 
 

@@ -75,7 +75,7 @@ class Pushed:
         )
         self.world.github.put_pull_request(pull, *(files or (file(),)))
 
-    def send(self, action: str, *, sender: Mapping[str, Any] | None = None, **changes: Any) -> str:
+    def send(self, action: str, **changes: Any) -> str:
         """Send an event after GitHub has changed, as the receiver would store it; return how it was
         accepted.
         """
@@ -99,7 +99,7 @@ class Pushed:
                 "changed_files": 1,
             },
             "repository": {"id": 186853002, "full_name": NAME},
-            "sender": sender or self.author,
+            "sender": self.author,
             "nonce": self.sent,  # so that no body is a replay
             **changes,
         }

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from queue import SimpleQueue
 from typing import cast
 
@@ -15,7 +14,7 @@ import pytest
 from hls_handler.deliveries import Lease
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.workers import Workers
-from hls_handler.errors import LeaseLost, StoreUnavailable
+from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.leases import Expiry, HeldLeases
 from hls_handler.settings.model import Limits
@@ -34,19 +33,14 @@ class QueueWithHooks:
     store: Storage
     before_look: Callable[[], None] = do_nothing
     before_claim: Callable[[], None] = do_nothing
-    when_claimed: Callable[[Lease], None] = do_nothing
     when_idle: Callable[[], None] = do_nothing
     due_in_s: float | None = None  # what the queue answers when nothing is due
-    lost_leases: frozenset[str] = frozenset()  # GUIDs of leases taken over by another worker
     renewed: list[str] = field(default_factory=list)
     renewing: threading.Condition = field(default_factory=threading.Condition)
 
     def claim(self, *, worker: str, lease_s: float, concurrency: int) -> Lease | None:
         self.before_claim()
-        lease = self.store.queue.claim(worker=worker, lease_s=FOREVER_S, concurrency=concurrency)
-        if lease is not None:
-            self.when_claimed(lease)
-        return lease
+        return self.store.queue.claim(worker=worker, lease_s=FOREVER_S, concurrency=concurrency)
 
     def seconds_until_due(self, *, concurrency: int) -> float | None:
         self.before_look()
@@ -59,8 +53,6 @@ class QueueWithHooks:
         with self.renewing:
             self.renewed.append(lease.guid)
             self.renewing.notify_all()
-        if lease.guid in self.lost_leases:
-            raise LeaseLost("taken over")
         return lease
 
 
@@ -102,7 +94,6 @@ def run_workers(
     poll_s: float = FOREVER_S,
     rest_s: float = 0.0,
     clock: Callable[[], float] = lambda: 0.0,
-    before_claim_hook: Callable[[Workers], None] = do_nothing,
     when_context_is_made: Callable[[], None] = do_nothing,
 ) -> Iterator[RunningWorkers]:
     def connect(stopping: threading.Event) -> Callable[[], WorkerContext]:
@@ -128,8 +119,6 @@ def run_workers(
         rest_s=rest_s,
         clock=clock,
     )
-    if before_claim_hook is not do_nothing:
-        queue.before_claim = partial(before_claim_hook, workers)
     workers.start()
     try:
         yield RunningWorkers(workers, results)
