@@ -21,8 +21,10 @@ def set_file(
 ) -> None:
     """Set or delete (None) a file, by default on the default branch."""
     home = state.repository(full_name)
-    assert home is not None, full_name
-    key = f"{home.full_name.lower()}@{branch or home.default_branch}:{path}"
+    if branch is None:
+        assert home is not None, full_name
+        branch = home.default_branch
+    key = f"{full_name.lower()}@{branch}:{path}"
 
     def change(world: World) -> World:
         files = {other: old for other, old in world.files.items() if other != key}
