@@ -14,6 +14,7 @@ from hls_handler.events import Comment as HlsComment
 from hls_handler.events import Issue, PullRequest
 from hls_handler.events import Review as HlsReview
 from hls_handler.github.api import GithubApi, WriteGuard
+from hls_handler.github.app_setup import PERMISSIONS
 from hls_handler.github.checks import CHECK_NAME, GithubChecks
 from hls_handler.github.client import Github
 from hls_handler.github.comment_body import marker
@@ -43,7 +44,7 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TOKEN = InstallationToken(
     Installation(1, 1, Account("octo", 7, "Organization"), None, {}),
     None,
-    {},
+    PERMISSIONS,
     datetime.max.replace(tzinfo=UTC),
 )
 

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -29,6 +30,7 @@ from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State, now_utc
 from hls_handler.settings.model import Github
 from tests.github_fake import routes
+from tests.github_fake.access import require_permission
 
 SETTINGS = Github(token=SecretStr("sandbox"), webhook_secret=SecretStr("sixteen bytes at least"))
 
@@ -50,24 +52,24 @@ class LocalTransport:
         query = dict(parse_qsl(address.query))
         body = json.loads(call.body) if call.body else None
         if path == "/graphql":
-            found = review_calls.query(
+            result = review_calls.query(
                 self._state, body, can_read=lambda _: True, queries=routes.QUERIES
             )
-            return _response(200, found, {})
+            return _response(200, result, {})
         try:
-            endpoint, parameters = find_endpoint(call.verb, path)
-            answer = endpoint(
-                Call(
-                    self._state,
-                    self._apps,
-                    call.verb,
-                    parameters,
-                    query,
-                    body,
-                    self._state.me,
-                    self._token,
-                )
+            found = find_endpoint(call.verb, path)
+            received = Call(
+                self._state,
+                self._apps,
+                found.name,
+                found.parameters,
+                query,
+                body,
+                self._state.me,
+                self._token,
             )
+            require_permission(received)
+            answer = found.endpoint(received)
         except GitHubError as exc:
             return _response(exc.status, exc.document(), exc.headers)
         document, headers = (
@@ -86,22 +88,27 @@ def _response(status: int, document: object, headers: Mapping[str, str]) -> Http
     return HttpResponse(status, lower, json.dumps(document).encode())
 
 
+@dataclass(frozen=True, slots=True)
+class FoundEndpoint:
+    name: str  # "GET /repos/{owner}/{repo}"
+    endpoint: Endpoint
+    parameters: Mapping[str, str]
+
+
 @cache
-def _patterns() -> tuple[tuple[str, re.Pattern[str], Endpoint], ...]:
+def _patterns() -> tuple[tuple[str, str, re.Pattern[str], Endpoint], ...]:
     return tuple(
-        (method, compile_path(path)[0], endpoint)
+        (method, path, compile_path(path)[0], endpoint)
         for method, path, endpoint in (*ROUTES, *routes.ROUTES)
     )
 
 
-def find_endpoint(method: str, path: str) -> tuple[Endpoint, Mapping[str, str]]:
-    """Return the endpoint of a decoded path, and the path's parameters. Raises `GitHubError`
-    (404).
-    """
-    for known, pattern, endpoint in _patterns():
+def find_endpoint(method: str, path: str) -> FoundEndpoint:
+    """Return the endpoint of a decoded path. Raises `GitHubError` (404)."""
+    for known, route, pattern, endpoint in _patterns():
         match = pattern.match(path)
         if match is not None and known == method:
-            return endpoint, match.groupdict()
+            return FoundEndpoint(f"{method} {route}", endpoint, match.groupdict())
     raise GitHubError(404, "Not Found")
 
 
