@@ -47,6 +47,7 @@ from hls_handler.github.client import connect_read_only
 from hls_handler.github.credentials import JWT_REMEDY
 from hls_handler.log_ring import LogRing
 from hls_handler.queue.pauses import explain_pause, find_pause
+from hls_handler.queue.rate_limiter import SLOT_WAIT
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.reload import SettingsFile
@@ -412,7 +413,7 @@ class Follower:
         self._claims = 0  # of the batch's deliveries, before `follow`
         self.health: Health | None = None  # of the workers of this command
         self.problem = ""  # why the batch does not go on
-        self._delay = ""  # why a delivery waits, as printed last
+        self._delay: str | None = None  # why a delivery waits, as printed last
 
     def follow(self) -> None:
         progress = self._store.batches.load_progress(self._batch)
@@ -437,9 +438,13 @@ class Follower:
             self._pause(POLL_S)
 
     def _print_delay(self, progress: Progress) -> None:
-        reasons = [each.reason for each in progress.shown if each.is_open and each.reason]
-        if reasons and reasons[0] != self._delay:
-            self._delay = reasons[0]
+        delays = [
+            delivery.reason
+            for delivery in progress.shown
+            if delivery.is_open and not (delivery.reason or SLOT_WAIT).startswith(SLOT_WAIT)
+        ]
+        if delays and delays[0] != self._delay:
+            self._delay = delays[0]
             print_line(f"waiting     {self._delay}", err=True)
 
     def _sees_service(self, progress: Progress) -> bool:

@@ -90,8 +90,15 @@ def test_service_that_is_busy_with_another_batch_is_waited_for(store: Storage) -
     assert follow_for_a_minute(store, begin_batch(store, 2)) == ""
 
 
+@pytest.mark.parametrize(
+    ("reason", "printed"),
+    [
+        ("the budget is used up", "waiting     the budget is used up\n"),
+        ("waits for a slot to call Claude", ""),
+    ],
+)
 def test_service_that_postponed_what_it_claimed_is_waited_for_and_the_reason_shown(
-    store: Storage, capsys: pytest.CaptureFixture[str]
+    store: Storage, capsys: pytest.CaptureFixture[str], reason: str, printed: str
 ) -> None:
     clock = Clock()
     batch = begin_batch(store, 1)
@@ -100,14 +107,14 @@ def test_service_that_postponed_what_it_claimed_is_waited_for_and_the_reason_sho
         clock.pause(seconds)
         if clock.now == 1:
             tomorrow = store.now() + timedelta(days=1)
-            store.queue.postpone(claim(store), at=tomorrow, reason="waits for a budget")
+            store.queue.postpone(claim(store), at=tomorrow, reason=reason)
         if clock.now > 60:
             store.batches.stop(batch, by="mona")
 
     follower = Follower(store, batch, clock=clock.read, pause=pause)
     follower.follow()
     assert follower.problem == ""
-    assert capsys.readouterr().err == "waiting     waits for a budget\n"
+    assert capsys.readouterr().err == printed
 
 
 def test_batch_of_which_nothing_is_due_waits_for_no_service(store: Storage) -> None:
