@@ -81,9 +81,9 @@ class Breakers:
             if provider in self._open:
                 self._open[provider] = replace(self._open[provider], until=self._now())
 
-    def limited(self, provider: ProviderSettings, error: RateLimited) -> bool:
-        """Record a 429. Return whether to fall back: the limit, or the series of limits, lasts over
-        a minute.
+    def record_limit(self, provider: ProviderSettings, error: RateLimited) -> bool:
+        """Record a 429. Return True if the limit, or the series of limits, lasts over a minute, so
+        that another provider is asked.
         """
         with self._lock:
             now = self._now()
@@ -176,7 +176,7 @@ class Providers:
             except DependencyDown as exc:
                 if exc.dependency != "claude":
                     raise
-                if isinstance(exc, RateLimited) and not self._breakers.limited(settings, exc):
+                if isinstance(exc, RateLimited) and not self._breakers.record_limit(settings, exc):
                     raise
                 self._fall_back(settings, exc)
             else:

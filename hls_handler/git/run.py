@@ -33,7 +33,6 @@ FETCH_CONFIG: Mapping[str, str] = {
     "pack.threads": "1",
 }
 
-
 CHECK_EVERY_S = 0.5
 LIMITED = 'ulimit -c 0; ulimit -f "$0" 2>&-; trap "" XFSZ; exec "$@"'
 """Starts a program with limits. Python has no thread-safe way to set them for a child process
@@ -133,15 +132,15 @@ def run_git(
 
     def stop_in_time() -> None:
         deadline = time.monotonic() + limits.timeout_s
-        while not has_ended.wait(max(min(deadline - time.monotonic(), CHECK_EVERY_S), 0.0)):
+        while not had_to_stop.is_set() and not is_late.is_set():
+            left_s = deadline - time.monotonic()
+            if has_ended.wait(max(min(left_s, CHECK_EVERY_S), 0.0)):
+                return
             if limits.must_stop():
                 had_to_stop.set()
             elif time.monotonic() >= deadline:
                 is_late.set()
-            else:
-                continue
-            _kill(process)
-            return
+        _kill(process)
 
     threading.Thread(target=stop_in_time, daemon=True).start()
     # git may wait for us to read first

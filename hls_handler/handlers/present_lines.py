@@ -104,7 +104,7 @@ def find_present_lines(
         return FoundLines()
     by_name = {files.name(file.path): file for file in changed_files}
     lines: dict[int, PresentLines] = {}
-    others: list[_Wanted] = []
+    others: list[_UnplacedFinding] = []
     for entry in entries:
         file = by_name.get(entry.file)
         present = _find_in_patches(entry, record, files, file)
@@ -116,11 +116,11 @@ def find_present_lines(
             path = entry.file
             if file is not None:
                 path = file.path
-            others.append(_Wanted(entry, path))
+            others.append(_UnplacedFinding(entry, path))
     paths = [*dict.fromkeys(other.path for other in others)][:MAX_FILES]
     texts = read_texts(head, paths)
     unread: dict[int, str] = {}
-    readable: list[_Wanted] = []
+    readable: list[_UnplacedFinding] = []
     for other in others:
         entry = other.entry
         if other.path in texts.value:
@@ -147,7 +147,7 @@ def _list_lines(patch: Patch) -> list[Line]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _UnplacedFinding:
     entry: LedgerEntry
     path: str  # in the head
     text: str = ""  # of the file at the head commit
@@ -220,7 +220,7 @@ def _find_beside(entry: LedgerEntry, patch: Patch) -> Line | None:
     return find_line(patch, entry.quote, entry.side, None) or first
 
 
-def _find_in_file(finding: _Wanted, files: PresentFiles) -> PresentLines:
+def _find_in_file(finding: _UnplacedFinding, files: PresentFiles) -> PresentLines:
     """Return the block around the place of an entry, if it is short enough, else lines around
     it.
     """
@@ -240,7 +240,7 @@ def _find_in_file(finding: _Wanted, files: PresentFiles) -> PresentLines:
     row = min(max(entry.block_line, 1), len(lines)) - 1
     if place is not None:
         row = place.number - 1
-    excerpt = _find_block(finding, row, lines)
+    excerpt = _find_definition(SourceText(path, finding.text), row + 1, lines)
     code = "\n".join(map(number_line, excerpt))
     if not excerpt or estimate_tokens(code) > CHANGED_TOKENS:
         code = _show_around(lines, row, LINES_AROUND, CHANGED_TOKENS)
@@ -253,17 +253,18 @@ def _find_in_file(finding: _Wanted, files: PresentFiles) -> PresentLines:
     return PresentLines(path, code, "as in the base")
 
 
-def _find_block(finding: _Wanted, row: int, lines: Sequence[Line]) -> Sequence[Line]:
-    """Return the lines of the innermost function or class around a row; nothing if there is
+def _find_definition(source: SourceText, number: int, lines: Sequence[Line]) -> Sequence[Line]:
+    """Return the lines of the innermost function or class around line `number`; () if there is
     none.
     """
-    text = SourceText(finding.path, finding.text)
-    if row >= text.last:
+    if number > source.last:
         return ()
-    for begin in [row + 1, *text.list_begins(row + 1)]:
-        definition = text.find_definition(begin)
+    for begin in [number, *source.list_begins(number)]:
+        definition = source.find_definition(begin)
         if definition and definition.kind != "value":
-            return lines[text.find_top(begin) - 1 : text.find_end(begin)]
+            first = source.find_top(begin)
+            last = source.find_end(begin)
+            return lines[first - 1 : last]
     return ()
 
 

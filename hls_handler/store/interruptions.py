@@ -145,19 +145,21 @@ class Interruptions:
     def __init__(self, database: Database, checkpoints: Checkpoints, calls: ClaudeCalls) -> None:
         self._database = database
         self._checkpoints = checkpoints
-        is_held = ~has_passed(rate_limits.c.held_until, database.now)
-        held = select(rate_limits.c.held_until).where(
-            rate_limits.c.name == bindparam("of_rate_limit"), is_held
+        hold = select(rate_limits.c.held_until).where(
+            rate_limits.c.name == bindparam("of_rate_limit"),
+            ~has_passed(rate_limits.c.held_until, database.now),
         )
-        held_until = held.scalar_subquery().label("held_until")
-        columns = (*_STOP, held_until, exists().where(_NEWER).label("has_newer"))
-        self._select = select(*columns)
-        self._select_held = checkpoints.select_held(*columns)
-        self._situation = select(*_STOP, held_until, calls.conversation_runs.label("runs"))
+        hold_ends_at = hold.scalar_subquery().label("held_until")
+        columns = (*_STOP, hold_ends_at, exists().where(_NEWER).label("has_newer"))
+        self._select_interruption = select(*columns)
+        # no row if the lease is lost
+        self._select_interruption_of_lease = checkpoints.select_held(*columns)
+        runs = calls.conversation_runs.label("runs")
+        self._select_situation = select(*_STOP, hold_ends_at, runs)
 
     def load_situation(self, lease: Lease, *, rate_limit: str) -> Situation:
         with self._database.reading() as connection:
-            row = connection.execute(self._situation, _terms(lease, rate_limit)).one()
+            row = connection.execute(self._select_situation, _terms(lease, rate_limit)).one()
         return Situation(_to_stop(row), _to_time(row.held_until), row.runs)
 
     def check(
@@ -191,13 +193,13 @@ class Interruptions:
                 )
             return decide(Situation(_to_stop(row), _to_time(row.held_until), newer=newer))
 
-        return LeaseCheck(self._select_held, terms, find_error)
+        return LeaseCheck(self._select_interruption_of_lease, terms, find_error)
 
     def require(self, check: LeaseCheck) -> None:
         """Raise the check's error, if there is one, without checking the lease."""
         with self._database.reading() as connection:
             error = check.find_error(
-                connection, connection.execute(self._select, check.terms).one()
+                connection, connection.execute(self._select_interruption, check.terms).one()
             )
         if error is not None:
             raise error

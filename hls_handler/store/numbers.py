@@ -33,7 +33,6 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    true,
     union_all,
 )
 
@@ -291,22 +290,28 @@ def _list_feedback(period: Period) -> Subquery:
     """Return the labels that were set in the period and the findings raised in it, with what
     became of them.
     """
-    sources: tuple[tuple[Table, ColumnElement[int], Any, Any, ColumnElement[bool]], ...] = (
-        (labels, labels.c.set_at, literal_column("'kept'"), false(), _IS_KEPT),
-        (corrections, corrections.c.set_at, literal_column("'corrected'"), false(), true()),
-        (findings, _f.raised_at, _f.state, _f.is_accepted, true()),
-    )
-    queries = [
-        select(
-            table.c.repository_id,
-            table.c.number,
-            moment.label("counted_at"),
-            cast(outcome, Text).label("outcome"),
-            is_accepted.label("is_accepted"),
-        ).where(_is_within(moment, period), which)
-        for table, moment, outcome, is_accepted, which in sources
-    ]
-    return union_all(*queries).subquery()
+    kept: ColumnElement[str] = literal_column("'kept'")
+    corrected: ColumnElement[str] = literal_column("'corrected'")
+    kept_labels = _select_outcomes(labels, labels.c.set_at, kept, false(), period)
+    changed = _select_outcomes(corrections, corrections.c.set_at, corrected, false(), period)
+    raised = _select_outcomes(findings, _f.raised_at, _f.state, _f.is_accepted, period)
+    return union_all(kept_labels.where(_IS_KEPT), changed, raised).subquery()
+
+
+def _select_outcomes(
+    table: Table,
+    counted_at: ColumnElement[int],
+    outcome: ColumnElement[str],
+    is_accepted: ColumnElement[bool],
+    period: Period,
+) -> Select[Any]:
+    return select(
+        table.c.repository_id,
+        table.c.number,
+        counted_at.label("counted_at"),
+        cast(outcome, Text).label("outcome"),
+        is_accepted.label("is_accepted"),
+    ).where(_is_within(counted_at, period))
 
 
 def _count_finding(state: str, number: int, *, is_accepted: bool) -> Counts:
