@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from hls_handler.background.hooks import Problem, Source, find_sources
+from hls_handler.background.hooks import HookProblem, HookSource, find_sources
 from hls_handler.deliveries import Accepted, DeliveryAttempt
 from hls_handler.engine.active_config import ActiveConfig, CachedClient
 from hls_handler.engine.health import Health
@@ -78,7 +78,7 @@ class CatchUpReport:
     remaining: int = 0  # deliveries whose payload was not read yet
     # with "owner/repo", if known
     missed: list[tuple[DeliveryAttempt, str | None]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[HookProblem] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in COUNTS}
@@ -172,7 +172,7 @@ class CatchUp:
         )
         # client, settings and minute of the last search for hooks
         self._searched: tuple[object, ...] = ()
-        self._sources = list[Source | Problem]()
+        self._sources = list[HookSource | HookProblem]()
         self._lost = set[str]()  # GUIDs
         # by GUID: time of the first failed request for its payload
         self._failing_since = dict[str, datetime]()
@@ -197,16 +197,16 @@ class CatchUp:
                 except StepFailed as exc:
                     report.problems.append(to_problem(exc))
         except Stopped as exc:
-            report.problems.append(Problem(str(exc), exc.remedy))
+            report.problems.append(HookProblem(str(exc), exc.remedy))
         return report
 
-    def _find_sources(self) -> list[Source]:
+    def _find_sources(self) -> list[HookSource]:
         config = self.active()
         credentials = self.credentials_of(config.settings)
         self._github = self._clients.of(credentials)
         if isinstance(credentials, App):
             results = [
-                Source(f"{self._github.base_url}/app/{credentials.id}/hook", "/app/hook", None)
+                HookSource(f"{self._github.base_url}/app/{credentials.id}/hook", "/app/hook", None)
             ]
         else:
             searched = (self._github, config.settings, time.monotonic() // SEARCH_EVERY_S)
@@ -214,14 +214,14 @@ class CatchUp:
                 received = self.store.catch_up.received_repositories()
                 self._sources = find_sources(self._github, config, received, self._request)
                 self._searched = searched
-            results = [source for source in self._sources if isinstance(source, Source)]
+            results = [source for source in self._sources if isinstance(source, HookSource)]
             self.report.problems += [
-                source for source in self._sources if isinstance(source, Problem)
+                source for source in self._sources if isinstance(source, HookProblem)
             ]
         self.report.hooks = len(results)
         return results
 
-    def _read(self, source: Source, *, dry_run: bool) -> None:
+    def _read(self, source: HookSource, *, dry_run: bool) -> None:
         began = self.store.now()
         report = self.report
         self._complete_to = 0
@@ -245,7 +245,7 @@ class CatchUp:
         if self._complete_to:
             self.store.catch_up.save_caught_up_to(source.name, self._complete_to)
 
-    def _attempts(self, source: Source, began: datetime) -> Iterator[DeliveryAttempt]:
+    def _attempts(self, source: HookSource, began: datetime) -> Iterator[DeliveryAttempt]:
         oldest = began - WINDOW
         oldest = max(oldest, self.since or oldest)
         done_to = self.store.catch_up.caught_up_to(source.name)
@@ -264,7 +264,7 @@ class CatchUp:
             if cursor is None:
                 return
 
-    def _process(self, source: Source, attempt: DeliveryAttempt, began: datetime) -> bool:
+    def _process(self, source: HookSource, attempt: DeliveryAttempt, began: datetime) -> bool:
         """Queue a delivery, or log that it is lost. Return False if the next run must try again to
         read its payload.
         """
@@ -289,7 +289,7 @@ class CatchUp:
             self._lose(attempt, exc)
         return True
 
-    def _accept(self, source: Source, attempt: DeliveryAttempt, payload: bytes) -> None:
+    def _accept(self, source: HookSource, attempt: DeliveryAttempt, payload: bytes) -> None:
         config = self.active()
 
         def decide(event: str, envelope: WebhookEnvelope) -> RoutingResult:
@@ -356,21 +356,21 @@ class CatchUp:
             return APP_RATE_LIMIT
         return credentials.preferred.rate_limit
 
-    def _is_wanted(self, source: Source, attempt: DeliveryAttempt) -> bool:
+    def _is_wanted(self, source: HookSource, attempt: DeliveryAttempt) -> bool:
         config = self.active()
         repository = self._repository(source, attempt)
         return config.router(config.prompts.latest).may_be_processed(
             attempt.event, attempt.action, repository
         )
 
-    def _repository(self, source: Source, attempt: DeliveryAttempt) -> str | None:
+    def _repository(self, source: HookSource, attempt: DeliveryAttempt) -> str | None:
         return source.repository or self._names.get(attempt.repository_id or 0)
 
 
-def to_problem(exc: StepFailed) -> Problem:
+def to_problem(exc: StepFailed) -> HookProblem:
     if isinstance(exc, DependencyDown):
-        return Problem(str(exc), exc.remedy)
-    return Problem(str(exc), READ_REMEDY)
+        return HookProblem(str(exc), exc.remedy)
+    return HookProblem(str(exc), READ_REMEDY)
 
 
 class CatchUpLoop:
@@ -392,7 +392,7 @@ class CatchUpLoop:
         self._health = health
         self._ran_with: CatchUpSettings | None = None
         self._lost = 0  # since the start
-        self._logged = list[Problem]()
+        self._logged = list[HookProblem]()
 
     def run(self) -> None:
         settings = self._settings()

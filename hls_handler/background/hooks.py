@@ -28,7 +28,7 @@ Request = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class HookSource:
     """A hook whose missed webhooks are read."""
 
     name: str  # "https://api.github.com/repos/owner/repo/hooks/5", under which progress is stored
@@ -37,7 +37,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class HookProblem:
     message: str
     remedy: str
 
@@ -54,19 +54,21 @@ def own_hooks(
     )
 
 
-def describe_several(owner: str, hooks: Sequence[Hook], webhook_paths: tuple[str, ...]) -> Problem:
+def describe_several(
+    owner: str, hooks: Sequence[Hook], webhook_paths: tuple[str, ...]
+) -> HookProblem:
     """Return the problem that catch-up cannot choose among the hooks of "owner/repo" or of an
     organisation.
     """
     ids = ", ".join(str(hook.id) for hook in hooks)
-    return Problem(
+    return HookProblem(
         f"{owner} has several webhooks that end with {webhook_paths[0]}: {ids}", CHOOSE_REMEDY
     )
 
 
 def find_sources(
     github: GithubHooks, config: ActiveConfig, received: Sequence[str], request: Request
-) -> list[Source | Problem]:
+) -> list[HookSource | HookProblem]:
     """Find the hooks of all configured repositories, and those of organisations with a pattern or
     without another hook.
 
@@ -80,24 +82,26 @@ def find_sources(
     results = {name: find(f"/repos/{name}", name) for name in (*exact, *others[:MAX_REPOSITORIES])}
     owners = {name.split("/")[0] for name in names if is_pattern(name)}
     owners |= {
-        name.split("/")[0] for name, result in results.items() if not isinstance(result, Source)
+        name.split("/")[0] for name, result in results.items() if not isinstance(result, HookSource)
     }
     of_owners = {
         owner: find(f"/orgs/{owner}", None) for owner in sorted(owners) if not is_pattern(owner)
     }
     # A hook of the organisation also sends the events of its repositories. People have no such
     # hook.
-    covered = {owner for owner, result in of_owners.items() if isinstance(result, Source)}
+    covered = {owner for owner, result in of_owners.items() if isinstance(result, HookSource)}
     needed = {name for name in exact if name.split("/")[0] not in covered}
     of_repositories = [
-        result for name, result in results.items() if isinstance(result, Source) or name in needed
+        result
+        for name, result in results.items()
+        if isinstance(result, HookSource) or name in needed
     ]
     return [result for result in (*of_repositories, *of_owners.values()) if result is not None]
 
 
 def _find_source(
     github: GithubHooks, settings: Settings, request: Request, path: str, repository: str | None
-) -> Source | Problem | None:
+) -> HookSource | HookProblem | None:
     """Return the hook of a repository or organisation. An organisation need not have one."""
     owner = path.split("/", 2)[2]
     try:
@@ -105,10 +109,10 @@ def _find_source(
             hooks = github.hooks(path)
     except StepFailed as exc:
         if isinstance(exc, DependencyDown):
-            return Problem(f"the webhooks of {owner} cannot be listed: {exc}", exc.remedy)
+            return HookProblem(f"the webhooks of {owner} cannot be listed: {exc}", exc.remedy)
         if repository is None:
             return None
-        return Problem(f"the webhooks of {owner} cannot be listed: {exc}", WEBHOOKS_REMEDY)
+        return HookProblem(f"the webhooks of {owner} cannot be listed: {exc}", WEBHOOKS_REMEDY)
     own = own_hooks(
         hooks, webhook_paths=settings.server.webhook_paths, hook_id=settings.catch_up.hook_id
     )
@@ -116,8 +120,8 @@ def _find_source(
         return describe_several(owner, own, settings.server.webhook_paths)
     if own:
         path = f"{path}/hooks/{own[0].id}"
-        return Source(f"{github.base_url}{path}", path, repository)
+        return HookSource(f"{github.base_url}{path}", path, repository)
     if repository is None:
         return None
     suffix = settings.server.webhook_paths[0]
-    return Problem(f"{owner} has no active webhook whose URL ends with {suffix}", CREATE_REMEDY)
+    return HookProblem(f"{owner} has no active webhook whose URL ends with {suffix}", CREATE_REMEDY)

@@ -20,7 +20,7 @@ from hls_handler.batches.first_text import (
 )
 from hls_handler.batches.labels import (
     Answer,
-    Group,
+    LabelGroup,
     find_groups,
     find_suggested_groups,
     list_answers,
@@ -33,7 +33,7 @@ from hls_handler.batches.preview import (
     make_preview,
 )
 from hls_handler.batches.prompts import render_question
-from hls_handler.batches.shares import Conclusion, Share, conclude, make_share
+from hls_handler.batches.shares import Share, ShareConclusion, conclude, make_share
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.batches import (
     PROMPTS,
@@ -60,7 +60,7 @@ NO_LABEL = "no label by a person that the prompt can ask for"
 class ClosedPlan:
     """The issues of a batch, and the labels that each of its prompts is compared by."""
 
-    groups: tuple[tuple[Group, ...], ...]  # by prompt
+    groups: tuple[tuple[LabelGroup, ...], ...]  # by prompt
     issues: Mapping[int, PastIssue]  # by number
     min_confidence: float  # of suggested labels
 
@@ -123,7 +123,7 @@ def plan(
 
 def _list_groups(
     target: Target, prompt: BatchPrompt, labels: Sequence[RepositoryLabel]
-) -> tuple[Group, ...]:
+) -> tuple[LabelGroup, ...]:
     library = prompt.restore()
     effective = target.effective
     groups = find_groups(library.prompts[prompt.name].reply_model, labels)
@@ -148,7 +148,7 @@ def _find_bot(target: Target, store: Storage) -> Account | None:
     return None
 
 
-def _has_common_answers(groups: Sequence[Sequence[Group]], issue: PastIssue) -> bool:
+def _has_common_answers(groups: Sequence[Sequence[LabelGroup]], issue: PastIssue) -> bool:
     """Return whether people decided a label of a group that all prompts have."""
     decided = [set(list_answers(of_prompt, issue, None)) for of_prompt in groups]
     return bool(set.intersection(*decided))
@@ -195,19 +195,19 @@ def _count_by_label(answers: Answers) -> Mapping[str, Share]:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class DraftComparison:
     """Issues that the draft fixed and broke."""
 
-    conclusion: Conclusion
+    conclusion: ShareConclusion
     fixed: int
     broken: int
     same: int
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ClosedResult:
     prompts: Sequence[PromptResult]  # the one in use, and the draft
-    comparison: Comparison | None  # None without a draft
+    comparison: DraftComparison | None  # None without a draft
 
     def describe(self) -> Iterator[str]:
         for prompt in self.prompts:
@@ -220,7 +220,7 @@ class Result:
             )
 
 
-def _compare(current: Answers, draft: Answers, *, is_complete: bool) -> Comparison:
+def _compare(current: Answers, draft: Answers, *, is_complete: bool) -> DraftComparison:
     fixed = broken = same = 0
     for number in current.keys() & draft.keys():
         common = current[number].keys() & draft[number].keys()
@@ -229,13 +229,13 @@ def _compare(current: Answers, draft: Answers, *, is_complete: bool) -> Comparis
         fixed += is_right and not was_right
         broken += was_right and not is_right
         same += was_right == is_right
-    conclusion: Conclusion = "not decided"
+    conclusion: ShareConclusion = "not decided"
     if is_complete:
         conclusion = conclude(fixed, broken)
-    return Comparison(conclusion, fixed, broken, same)
+    return DraftComparison(conclusion, fixed, broken, same)
 
 
-def load_result(store: Storage, progress: Progress) -> Result:
+def load_result(store: Storage, progress: Progress) -> ClosedResult:
     """Return the result of the deliveries that have ended."""
     batch = progress.batch
     plan = _PLAN.validate_python({name: batch.plan[name] for name in ClosedPlan.__annotations__})
@@ -274,7 +274,7 @@ def load_result(store: Storage, progress: Progress) -> Result:
     if len(results) > 1:
         is_complete = all(delivery.has_result for delivery in progress.deliveries)
         comparison = _compare(*all_answers, is_complete=is_complete)
-    return Result(results, comparison)
+    return ClosedResult(results, comparison)
 
 
 def _decode(prompt: Prompt, stored: StoredReply | None) -> ReplyFields | None:

@@ -19,7 +19,7 @@ _WORDS = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class LabelGroup:
     """Labels of which an issue has at most one: those of a field, or one label of a list."""
 
     name: str  # "kind"; for a label of a list: "areas docs"
@@ -44,7 +44,7 @@ class Answer:
 
 def find_groups(
     model: type[ReplyFields], repository: Sequence[RepositoryLabel]
-) -> tuple[Group, ...]:
+) -> tuple[LabelGroup, ...]:
     """Return the groups of labels that a prompt can ask for, and what the repository calls them:
     the same name, or the only one that has its words, "type: bug" for "bug".
     """
@@ -54,7 +54,7 @@ def find_groups(
         own = find_own_label(label.name, names)
         if own is not None:
             groups.setdefault(label.group, {})[label.name] = own
-    return tuple(Group(name, labels) for name, labels in groups.items())
+    return tuple(LabelGroup(name, labels) for name, labels in groups.items())
 
 
 def find_own_label(name: str, names: Iterable[str]) -> str | None:
@@ -71,13 +71,15 @@ def _split(name: str) -> set[str]:
     return set(_WORDS.findall(name.casefold()))
 
 
-def find_suggested_groups(offered: Iterable[RepositoryLabel]) -> tuple[Group, ...]:
+def find_suggested_groups(offered: Iterable[RepositoryLabel]) -> tuple[LabelGroup, ...]:
     """Return a group for each label of the repository that the prompt lists."""
-    return tuple(Group(f"{SUGGESTED} {label.name}", {label.name: label.name}) for label in offered)
+    return tuple(
+        LabelGroup(f"{SUGGESTED} {label.name}", {label.name: label.name}) for label in offered
+    )
 
 
 def list_answers(
-    groups: Iterable[Group],
+    groups: Iterable[LabelGroup],
     issue: PastIssue,
     reply: ReplyFields | None,
     min_confidence: float = 0.0,

@@ -135,7 +135,7 @@ class ComparedReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class PastResult:
     title: str  # of the prompt
     replies: Sequence[ComparedReply]
     different: int  # of the replies
@@ -156,7 +156,7 @@ class Result:
             yield from difference
 
 
-def load_result(store: Storage, progress: Progress) -> Result:
+def load_result(store: Storage, progress: Progress) -> PastResult:
     """Return the comparison of the deliveries that have ended."""
     (prompt,) = load_prompts(progress.batch.plan)
     posted: Mapping[str, str] = progress.batch.plan[POSTED]
@@ -181,7 +181,7 @@ def load_result(store: Storage, progress: Progress) -> Result:
         after = _format_replies(store, delivery.guid, prompt.name)
         replies.append(ComparedReply(_name_subject(delivery), before, after))
     different = sum(reply.posted != reply.new for reply in replies)
-    return Result(prompt.title, replies, different, dict(failed), progress.cost_usd, posted_usd)
+    return PastResult(prompt.title, replies, different, dict(failed), progress.cost_usd, posted_usd)
 
 
 def _name_subject(delivery: BatchDelivery) -> str:

@@ -27,7 +27,7 @@ from hls_handler.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PromptChange:
     """The template or model to try in place of those in use."""
 
     file: Path | None  # in place of its template
@@ -38,7 +38,7 @@ def choose_prompts(
     settings: Settings,
     library: Library,
     name: str,
-    change: Change,
+    change: PromptChange,
     lookup_model: Callable[[str], object],
 ) -> tuple[BatchPrompt, ...]:
     """Return the prompt in use, and the draft if there is one.

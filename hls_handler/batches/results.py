@@ -8,7 +8,7 @@ from typing import Protocol
 from hls_handler.batches import closed, past, reviews, triage
 from hls_handler.engine.batches import PROMPTS, find_index, load_prompts
 from hls_handler.storage import Storage
-from hls_handler.store.batches import Overview, Progress
+from hls_handler.store.batches import BatchOverview, Progress
 from hls_handler.wording import format_usd
 
 
@@ -42,7 +42,7 @@ def name_prompts(progress: Progress) -> Mapping[str, str]:
     }
 
 
-def describe_progress(progress: Overview) -> str:
+def describe_progress(progress: BatchOverview) -> str:
     batch = progress.batch
     return (
         f"batch {batch.id:<5} {batch.kind} {batch.repository}: {progress.state},"
@@ -51,7 +51,7 @@ def describe_progress(progress: Overview) -> str:
     )
 
 
-def to_document(progress: Overview) -> dict[str, object]:
+def to_document(progress: BatchOverview) -> dict[str, object]:
     batch = progress.batch
     return {
         "id": batch.id,

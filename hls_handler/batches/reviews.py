@@ -65,7 +65,7 @@ def plan(target: Target, prompt: BatchPrompt, limit: int, max_usd: float) -> Pre
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class RepeatedReview:
     number: int
     title: str
     findings: Sequence[RecordedFinding]
@@ -86,12 +86,12 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ReviewsResult:
     title: str  # of the prompt
     findings: int
     changed: int  # findings whose line was changed later
     unknown: int  # findings of which that is not known
-    reviews: Sequence[Review]
+    reviews: Sequence[RepeatedReview]
     failed: Mapping[str, int]  # pull requests without a usable reply, by reason
     cost_usd: float
 
@@ -107,23 +107,23 @@ class Result:
             yield from review.describe()
 
 
-def load_result(store: Storage, progress: Progress) -> Result:
+def load_result(store: Storage, progress: Progress) -> ReviewsResult:
     """Return the reviews that have ended."""
     batch = progress.batch
     (prompt,) = load_prompts(batch.plan)
     steps = store.batches.load_steps(batch.id, FINDINGS.name)
     sums = store.batches.sum_calls(batch.id)
-    reviews: list[Review] = []
+    reviews: list[RepeatedReview] = []
     failed: Counter[str] = Counter()
     for delivery in progress.deliveries:
         if delivery.state == "done":
             findings = FINDINGS.decode(steps.get(delivery.guid)) or ()
             calls = sums.get(delivery.guid, SummedCalls())
-            reviews.append(Review(delivery.number, delivery.title or "", findings, calls))
+            reviews.append(RepeatedReview(delivery.number, delivery.title or "", findings, calls))
         elif delivery.has_result:
             failed[delivery.reason or ""] += 1
     changes = [finding.is_changed for review in reviews for finding in review.findings]
-    return Result(
+    return ReviewsResult(
         title=prompt.title,
         findings=len(changes),
         changed=changes.count(True),

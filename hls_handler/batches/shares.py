@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import comb, sqrt
 from typing import Literal
 
-Conclusion = Literal["better", "worse", "not decided"]
+ShareConclusion = Literal["better", "worse", "not decided"]
 
 ERROR = 0.005
 """Probability that an equal draft is called better, and that it is called worse."""
@@ -44,7 +44,7 @@ def make_share(part: int, of: int) -> Share:
     return Share(part, of, max((centre - spread) / scale, 0.0), min((centre + spread) / scale, 1.0))
 
 
-def conclude(fixed: int, broken: int) -> Conclusion:
+def conclude(fixed: int, broken: int) -> ShareConclusion:
     """Return the result of an exact sign test. With equal prompts, each issue on which they differ
     is fixed or broken by chance (McNemar, Psychometrika 12, 1947).
 

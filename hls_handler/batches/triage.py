@@ -191,7 +191,7 @@ def _make_undo(batch: Batch, delivery: BatchDelivery) -> NewDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TriageResult:
     """The ends of the deliveries of a triage, or of its undo."""
 
     issues: Sequence[BatchDelivery]
@@ -207,8 +207,8 @@ class Result:
         yield f"issues      {', '.join(ends)}"
 
 
-def load_result(progress: Progress) -> Result:
-    return Result(progress.shown, count_ends(progress.shown), bool(progress.undo))
+def load_result(progress: Progress) -> TriageResult:
+    return TriageResult(progress.shown, count_ends(progress.shown), bool(progress.undo))
 
 
 def count_ends(deliveries: Sequence[BatchDelivery]) -> Mapping[str, int]:

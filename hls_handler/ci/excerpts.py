@@ -30,7 +30,7 @@ from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import inflect
 
-State = Literal["text", "expired", "empty", "elsewhere"]
+LogState = Literal["text", "expired", "empty", "elsewhere"]
 """Kind of a log. "expired": GitHub no longer has it. "elsewhere": another excerpt has the lines.
 Either the lines of the step were not identified, and that of another failed step is from the whole
 job's log, or an earlier step has the same error.
@@ -49,7 +49,7 @@ class Excerpt:
     shown_lines: int
 
 
-Block = list[LogLine]
+LogBlock = list[LogLine]
 
 
 class _Ends:
@@ -57,12 +57,12 @@ class _Ends:
 
     def __init__(self, characters: int) -> None:
         self._characters = characters
-        self._first: list[Block] = []
-        self._last: deque[Block] = deque()
+        self._first: list[LogBlock] = []
+        self._last: deque[LogBlock] = deque()
         self._last_cost = 0
         self.cost = 0  # of all blocks that were added
 
-    def add(self, block: Block) -> None:
+    def add(self, block: LogBlock) -> None:
         cost = sum(map(_cost, block))
         self.cost += cost
         if self.cost <= self._characters:
@@ -74,14 +74,16 @@ class _Ends:
             self._last_cost -= sum(map(_cost, self._last.popleft()))
 
     @property
-    def blocks(self) -> list[Block]:
+    def blocks(self) -> list[LogBlock]:
         return [*self._first, *self._last]
 
 
 class StepLog:
     """The log of a step, or of a job: the parts that may be in an excerpt of `characters`."""
 
-    def __init__(self, step: WorkflowStep | None, characters: int, state: State = "empty") -> None:
+    def __init__(
+        self, step: WorkflowStep | None, characters: int, state: LogState = "empty"
+    ) -> None:
         self.step = step
         # the log is that of the whole job: no step failed, or its lines were not identified
         self.whole_job = step is None
@@ -93,9 +95,9 @@ class StepLog:
         self._last_line = 0
         self._lines = _Ends(characters)
         self._regions = _Ends(characters)
-        self._region: Block = []
+        self._region: LogBlock = []
         self._region_end = 0  # number of the last line of the region before
-        self._context: Block = []  # lines before the region
+        self._context: LogBlock = []  # lines before the region
         self._before: deque[LogLine] = deque(maxlen=LINES_BEFORE)
 
     def add(self, line: LogLine) -> None:
@@ -125,7 +127,7 @@ class StepLog:
             self._context = self._find_context()
         self._before.append(line)
 
-    def _find_context(self) -> Block:
+    def _find_context(self) -> LogBlock:
         """Return the lines before a region: up to a blank one, or all since the last region if it
         is near.
         """
@@ -219,7 +221,7 @@ def _begins_block(before: LogLine, line: LogLine) -> bool:
 
 
 def _take(
-    chosen: dict[int, LogLine], blocks: Iterable[Block], characters: int, gap: int = 0
+    chosen: dict[int, LogLine], blocks: Iterable[LogBlock], characters: int, gap: int = 0
 ) -> int:
     """Choose lines up to the first one without room, and return the number of characters left.
 
@@ -239,7 +241,7 @@ def _take(
     return characters
 
 
-def _go_inwards(blocks: Sequence[Block]) -> Iterator[Block]:
+def _go_inwards(blocks: Sequence[LogBlock]) -> Iterator[LogBlock]:
     """Yield the first block, the last, the second, ...; then the same blocks again."""
     return chain.from_iterable(zip(blocks, reversed(blocks), strict=True))
 

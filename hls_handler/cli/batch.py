@@ -18,7 +18,7 @@ from hls_handler.batches import past
 from hls_handler.batches import reviews as merged_pull_requests
 from hls_handler.batches import triage as open_issues
 from hls_handler.batches.preview import Preview, Target, read_target
-from hls_handler.batches.prompts import Change, choose_prompts, choose_review, with_model
+from hls_handler.batches.prompts import PromptChange, choose_prompts, choose_review, with_model
 from hls_handler.batches.results import describe_progress, load_result, to_document
 from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.github_names import require_repository
@@ -133,7 +133,7 @@ def try_(
     name = get_prompt(library, prompt).name
     with open_store(settings) as store:
         with connect_claude(settings.claude) as claude:
-            change = Change(draft, model)
+            change = PromptChange(draft, model)
             prompts = choose_prompts(settings, library, name, change, claude.lookup_model)
         if repository is None:
             preview = past.plan(store, settings, prompts[-1], last, max_usd)

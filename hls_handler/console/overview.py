@@ -20,7 +20,7 @@ from hls_handler.console.plots import Plot, make_plot
 from hls_handler.console.queries import MAX_FILTER_CHARACTERS, OverviewQuery, parse_repository
 from hls_handler.db.counters import COST
 from hls_handler.deliveries import name_cause
-from hls_handler.engine.health import Component, ComponentHealth, Severity
+from hls_handler.engine.health import Component, ComponentHealth, ComponentSeverity
 from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.pauses import Pause, describe_pause
 from hls_handler.storage import Storage
@@ -183,7 +183,7 @@ class OverviewPage(Pages):
 class Problem:
     """A sentence about what needs a person."""
 
-    state: Severity
+    state: ComponentSeverity
     message: str
     link: tuple[str, str]  # the page that helps, and its text
     remedy: str | None = None

@@ -25,7 +25,7 @@ Component = Literal[
     "mirror",
     "vectors",
 ]
-Severity = Literal["degraded", "unhealthy"]
+ComponentSeverity = Literal["degraded", "unhealthy"]
 ComponentState = Literal["unknown", "healthy", "degraded", "unhealthy"]
 Overall = Literal["healthy", "degraded", "unhealthy"]
 
@@ -158,7 +158,7 @@ class Health:
         message: str,
         remedy: str,
         *,
-        severity: Severity = "degraded",
+        severity: ComponentSeverity = "degraded",
         by_probe: bool = False,
         is_lasting: bool = False,
     ) -> None:

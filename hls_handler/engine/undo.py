@@ -34,7 +34,7 @@ from hls_handler.store.batches import UNDO_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class BatchWrites:
     """The writes of a delivery of a batch, also those that may have had an effect."""
 
     labels: tuple[str, ...]
@@ -92,10 +92,10 @@ def _plan_undo(job: Job, number: int) -> UndoPlan:
     return decide_undo(written, present, reader.timeline(number), is_own)
 
 
-NOTHING_WRITTEN = Written((), has_type=False, has_comment=False)
+NOTHING_WRITTEN = BatchWrites((), has_type=False, has_comment=False)
 
 
-def _load_written(job: Job, guid: str) -> Written:
+def _load_written(job: Job, guid: str) -> BatchWrites:
     steps = job.store.checkpoints.load(guid)
     outcomes: dict[str, Outcome] = {}
     for (name, _), step in steps.items():
@@ -120,7 +120,7 @@ def _load_written(job: Job, guid: str) -> Written:
     ]
     has_comment = any(write is not None and write.how == "created" for write in begun)
     is_rewritten = has_comment and _is_rewritten(job, outcomes.get("comment"))
-    return Written(tuple(labels), has_type, has_comment, is_rewritten, found_type)
+    return BatchWrites(tuple(labels), has_type, has_comment, is_rewritten, found_type)
 
 
 def _is_rewritten(job: Job, outcome: Outcome | None) -> bool:
@@ -133,7 +133,7 @@ def _is_rewritten(job: Job, outcome: Outcome | None) -> bool:
 
 
 def decide_undo(
-    written: Written,
+    written: BatchWrites,
     present: Collection[str],
     timeline: Sequence[TimelineEvent],
     is_own: Callable[[Account | None], bool],

@@ -81,7 +81,7 @@ class CherryPickFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Hunk:
+class ConflictHunk:
     """A conflict with the lines around it."""
 
     number: int
@@ -108,7 +108,7 @@ class CherryPickHandler(Handler):
     facts_type = CherryPickFacts
     variable_types: Mapping[str, object] = {
         **field_types(CherryPickFacts, "pull_request"),
-        "hunks": tuple[Hunk, ...],
+        "hunks": tuple[ConflictHunk, ...],
     }
     comment_variable_types: Mapping[str, object] = {
         **field_types(CherryPickFacts, "pick"),
@@ -199,15 +199,15 @@ def plan(event: Event, analysis: Analysis) -> tuple[Action, ...]:
     return plan_comment(analysis, f"{CherryPickHandler.family}-{event.comment.id}", create=True)
 
 
-def list_hunks(conflicts: tuple[ConflictingFile, ...]) -> tuple[Hunk, ...]:
+def list_hunks(conflicts: tuple[ConflictingFile, ...]) -> tuple[ConflictHunk, ...]:
     """Return the conflicts that Claude is shown, numbered from 1."""
-    hunks: list[Hunk] = []
+    hunks: list[ConflictHunk] = []
     for file in conflicts:
         for index in range(1, len(file.code), 2):
             before = file.code[index - 1].splitlines(keepends=True)[-CONTEXT_LINES:]
             after = "".join(file.code[index + 1 : index + 2]).splitlines(keepends=True)
             code = "".join((*before, file.code[index], *after[:CONTEXT_LINES]))
-            hunks.append(Hunk(len(hunks) + 1, file.path, code))
+            hunks.append(ConflictHunk(len(hunks) + 1, file.path, code))
     return tuple(hunks)
 
 

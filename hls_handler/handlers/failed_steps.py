@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, get_args
 
-from hls_handler.ci.excerpts import State, StepLog, locate, read_logs
+from hls_handler.ci.excerpts import LogState, StepLog, locate, read_logs
 from hls_handler.ci.marks import EXIT_CODE
 from hls_handler.errors import Permanent
 from hls_handler.events import WorkflowRun
@@ -47,7 +47,7 @@ MAX_BRANCHES_NAMED = 5
 
 FailureClass = Literal["flaky", "fails elsewhere", "fails every time", "unknown"]
 
-Conclusion = Literal["failure", "timed_out", "cancelled"]  # conclusion of a failed step or job
+StepConclusion = Literal["failure", "timed_out", "cancelled"]  # conclusion of a failed step or job
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ class FailedStep:
     number: int  # from 1
     job: str
     step: str  # "" if no step failed: the job was cancelled, timed out, or lost its runner
-    conclusion: Conclusion
+    conclusion: StepConclusion
     url: str  # of the job
-    log: State
+    log: LogState
     # excerpt of its log, redacted, each line with its number; "" if GitHub no longer has the log
     text: str
     # the lines of the step could not be identified, so the excerpt is of the whole job
@@ -306,7 +306,7 @@ def _to_step(number: int, failure: _Failure, share: int, history: FailureHistory
         number=number,
         job=job.name,
         step=name,
-        conclusion=next((word for word in get_args(Conclusion) if word == ended), "failure"),
+        conclusion=next((word for word in get_args(StepConclusion) if word == ended), "failure"),
         url=job.html_url,
         log=log.state,
         text=excerpt.text,

@@ -33,14 +33,14 @@ WIDENED = re.compile(r"\[[^]]+\]|\\(?:[0-7]{3}|.)|\?")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AttributeRule:
     parts: Sequence[str]  # of the pattern, one for each folder and the last for the name
     states: Mapping[Attribute, bool | None]
 
 
 @dataclass(frozen=True, slots=True)
 class LinguistAttributes:
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[AttributeRule, ...] = ()
 
     def find(self, path: str) -> Mapping[Attribute, bool]:
         """Return the attributes that are set for a file to true or false."""
@@ -68,7 +68,7 @@ def parse_attributes(text: str) -> LinguistAttributes:
         if line.pattern.startswith(MACRO):
             unset = _find_unset(_parse_states(line.words))
             macros.setdefault(line.pattern.removeprefix(MACRO), {}).update(unset)
-    rules: list[Rule] = []
+    rules: list[AttributeRule] = []
     for line in lines:
         if line.pattern.startswith((MACRO, "#", "!")):  # git ignores patterns that begin with !
             continue
@@ -78,7 +78,9 @@ def parse_attributes(text: str) -> LinguistAttributes:
         if UNREAD.search(line.pattern):
             states = _find_unset(states)
         if states:
-            rules.append(Rule([_widen(part) for part in _parse_pattern(line.pattern)], states))
+            rules.append(
+                AttributeRule([_widen(part) for part in _parse_pattern(line.pattern)], states)
+            )
     return LinguistAttributes(tuple(rules[:MAX_RULES]))
 
 

@@ -37,7 +37,7 @@ from hls_handler.handlers.skipped_files import (
 from hls_handler.question import estimate_tokens
 from hls_handler.review.dismissals import find_dismissals
 from hls_handler.review.guidance import AGENTS_PATH, MAX_FOLDERS, list_folders, list_guidance_paths
-from hls_handler.review.neighbourhood import Kind, SecondSite
+from hls_handler.review.neighbourhood import SecondSite, SiteKind
 from hls_handler.review.patches import Patch
 from hls_handler.review.present_files import PresentFiles
 from hls_handler.review.record import LedgerEntry, ReviewRecord
@@ -362,7 +362,7 @@ def _describe_text(name: str, text: str) -> str:
 def describe_sites(sites: Sequence[SecondSite]) -> str:
     """Return a text such as "4 calls, 1 definition and 2 other uses"."""
     numbers = Counter(site.kind for site in sites)
-    nouns: Mapping[Kind, str] = {"call": "call", "definition": "definition", "use": "other use"}
+    nouns: Mapping[SiteKind, str] = {"call": "call", "definition": "definition", "use": "other use"}
     parts = [count(numbers[kind], noun) for kind, noun in nouns.items() if numbers[kind]]
     if len(parts) > 1:
         first = ", ".join(parts[:-1])

@@ -221,20 +221,20 @@ def join_chunks(
     return "".join(collected)
 
 
-class Place(NamedTuple):
+class TemplatePlace(NamedTuple):
     file: str
     line: int
 
 
-def place_of(error: BaseException) -> Place | None:
+def place_of(error: BaseException) -> TemplatePlace | None:
     """Return the innermost template in the traceback of `error`; None if it contains none."""
     place = None
     if isinstance(error, TemplateSyntaxError):
-        place = Place(error.filename or "", error.lineno)
+        place = TemplatePlace(error.filename or "", error.lineno)
     for frame, line in walk_tb(error.__traceback__):
         template = frame.f_globals.get("__jinja_template__")
         if isinstance(template, Template):
-            place = Place(template.filename or "", template.get_corresponding_lineno(line))
+            place = TemplatePlace(template.filename or "", template.get_corresponding_lineno(line))
     return place
 
 
@@ -390,7 +390,7 @@ VALUE_NAMES = {"int": "a number", "float": "a number", "bool": "true or false", 
 
 
 def to_template_error(error: Exception, file: str) -> BrokenTemplateError:
-    place = place_of(error) or Place(file, 1)
+    place = place_of(error) or TemplatePlace(file, 1)
     message = str(error) or type(error).__name__
     no_list = NO_LIST.search(message)
     if isinstance(error, TypeError) and UntrustedText.__name__ in message:

@@ -52,14 +52,14 @@ TOKENS_PER_PLACE = 25  # in addition to its lines
 REPEATED_NAME = 0.6  # factor of each further place of a name
 LESS_LIKELY = 0.6  # factor of a use that is no call, or in a file that does not name the type
 
-Kind = Literal["definition", "call", "use"]
+SiteKind = Literal["definition", "call", "use"]
 
 
 @dataclass(frozen=True, slots=True)
 class SecondSite:
     """Lines of the repository outside of the patches."""
 
-    kind: Kind
+    kind: SiteKind
     name: str
     path: str
     line: int  # with the name
@@ -121,9 +121,9 @@ def show_lines(text: SourceText, numbers: Iterable[int]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class SiteCandidate:
     score: float
-    kind: Kind
+    kind: SiteKind
     name: ChangedName
     hit: Hit
     is_gone: bool = False
@@ -138,7 +138,7 @@ class Search:
         self.names = names
         self.changed = {file.path: file for file in changed}
         self.texts = {file.path: file.text for file in changed}
-        self._ranked: list[Candidate] = []
+        self._ranked: list[SiteCandidate] = []
         self.hits: dict[str, list[Hit]] = {name.text: [] for name in names}
         owners = {owner for name in names for owner in name.owners}
         self.naming: dict[str, set[str]] = {owner: set() for owner in owners}
@@ -167,7 +167,7 @@ class Search:
     def rank(self, texts: Mapping[str, str]) -> None:
         """Rank the places with the names that are in the changed files or in `texts`."""
         self.texts |= {path: SourceText(path, text) for path, text in texts.items()}
-        candidates: list[Candidate] = []
+        candidates: list[SiteCandidate] = []
         for of_name in self._of_names:
             of_name.hits = [hit for hit in of_name.hits if self.has(hit)]
             candidates += of_name.rank()
@@ -184,7 +184,7 @@ class Search:
         ]
         of_name: Counter[str] = Counter()
 
-        def rate(candidate: Candidate) -> float:
+        def rate(candidate: SiteCandidate) -> float:
             factor: float = REPEATED_NAME ** of_name[candidate.name.text]
             return candidate.score * factor
 
@@ -238,7 +238,7 @@ class _NameHits:
     def list_defining(self) -> list[Hit]:
         return [hit for hit in self._definitions if hit.path in self.files]
 
-    def rank(self) -> Iterator[Candidate]:
+    def rank(self) -> Iterator[SiteCandidate]:
         hits = self.hits
         definitions = self._choose_definitions()
         if self.is_frequent:
@@ -252,21 +252,21 @@ class _NameHits:
                 factor *= IN_TEST
             is_meant = hit.path not in namesakes
             if self.name.gone and is_meant:
-                yield Candidate(self.name.gone * factor, "use", self.name, hit, is_gone=True)
+                yield SiteCandidate(self.name.gone * factor, "use", self.name, hit, is_gone=True)
             if hit in definitions:
                 yield self._to_definition(hit, factor)
             elif self._is_of_data(hit, definitions):
-                yield Candidate(OF_DATA * factor, "use", self.name, hit)
+                yield SiteCandidate(OF_DATA * factor, "use", self.name, hit)
             elif self.name.changed and is_meant and self._is_use(hit):
                 yield self._to_use(hit, factor)
 
-    def _to_definition(self, hit: Hit, factor: float) -> Candidate:
+    def _to_definition(self, hit: Hit, factor: float) -> SiteCandidate:
         weight = USED
         if self.name.is_called:
             weight = CALLED
         elif self._definitions[hit].kind == "type":
             weight = OF_TYPE
-        return Candidate(self.name.used * weight * factor, "definition", self.name, hit)
+        return SiteCandidate(self.name.used * weight * factor, "definition", self.name, hit)
 
     def _is_of_data(self, hit: Hit, definitions: Sequence[Hit]) -> bool:
         """Return True for one of few uses of a new name of files without code, such as SQL."""
@@ -283,14 +283,14 @@ class _NameHits:
             return definition.kind == "callable" and self.name.changed >= IN_SIGNATURE
         return not IMPORT.match(hit.text)
 
-    def _to_use(self, hit: Hit, factor: float) -> Candidate:
-        kind: Kind = "call"
+    def _to_use(self, hit: Hit, factor: float) -> SiteCandidate:
+        kind: SiteKind = "call"
         if self._linked and hit.path not in self._linked:
             factor *= LESS_LIKELY
         if not re.search(rf"{whole(self.name.text)}\s*(<[\w, ]*>)?\(", hit.text):
             kind = "use"
             factor *= LESS_LIKELY
-        return Candidate(self.name.changed * factor, kind, self.name, hit)
+        return SiteCandidate(self.name.changed * factor, kind, self.name, hit)
 
     def _list_namesakes(self) -> set[str]:
         """Return the files that have a definition of their own and do not name the type around the
@@ -350,7 +350,7 @@ def _has_body(hit: Hit) -> bool:
     return not hit.text.rstrip().endswith(";")
 
 
-def _list_place(candidate: Candidate, text: SourceText) -> set[int]:
+def _list_place(candidate: SiteCandidate, text: SourceText) -> set[int]:
     number = candidate.hit.number
     if candidate.kind != "definition":
         return text.list_extent(number, number, PLACE_LINES)
@@ -360,7 +360,7 @@ def _list_place(candidate: Candidate, text: SourceText) -> set[int]:
     return {*range(top, end + 1), *types}
 
 
-def _show_place(candidate: Candidate, text: SourceText, numbers: Iterable[int]) -> SecondSite:
+def _show_place(candidate: SiteCandidate, text: SourceText, numbers: Iterable[int]) -> SecondSite:
     return SecondSite(
         candidate.kind,
         candidate.name.text,

@@ -74,7 +74,7 @@ _WORDS_BEFORE = (
 _MODIFIERS = f"{_WORDS_BEFORE}*"
 _NAME = r"([A-Za-z_$][\w$]*)"
 
-Kind = Literal["callable", "type", "value"]
+DefinitionKind = Literal["callable", "type", "value"]
 
 _TYPES = (
     (
@@ -110,7 +110,7 @@ _VALUES = (
     r"    ([A-Za-z_]\w*):\s*[A-Za-z][\w\[\]., |]*(?:=.*)?$",
     r"\t([A-Za-z_]\w*)\s+[\w\[\]*.{}]+\s*(?:`.*`)?\s*(?://.*)?$",
 )
-_PATTERNS: Mapping[Kind, Sequence[str]] = {
+_PATTERNS: Mapping[DefinitionKind, Sequence[str]] = {
     "type": _TYPES,
     "callable": _CALLABLES,
     "value": _VALUES,
@@ -132,7 +132,7 @@ ABOVE = re.compile(r"\s*(?://|#|/?\*|@|--|\"\"\")|[A-Za-z_][\w \*]*$")
 
 class Definition(NamedTuple):
     name: str
-    kind: Kind
+    kind: DefinitionKind
 
 
 def find_definition(line: str, path: str) -> Definition | None:

@@ -31,7 +31,7 @@ from hls_handler.review.reviewed_changes import ReviewedChanges
 BY_LINE = "It is fixed, because this line prevents the failure."
 """What a second look must agree with, if a new line is the proof."""
 
-Place = tuple[str, Side, int]  # path, side and number of a line
+LinePlace = tuple[str, Side, int]  # path, side and number of a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def _decide(
 
 
 def _find_continued(
-    located: Located, changes: ReviewedChanges, places: Mapping[int, Place | None]
+    located: Located, changes: ReviewedChanges, places: Mapping[int, LinePlace | None]
 ) -> LedgerEntry | None:
     """Return the entry that a finding names by its number, or the only (open) entry of its category
     at its line.
@@ -250,7 +250,7 @@ def _find_repeated(
 
 def _find_place(
     entry: LedgerEntry, verdict: EarlierVerdict | None, changes: ReviewedChanges
-) -> Place | None:
+) -> LinePlace | None:
     """Return the line of an entry: from its block, else from the verdict "present"."""
     if entry.line is not None:
         return entry.path, entry.side, entry.line

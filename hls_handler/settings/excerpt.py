@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.reference import Reference, has_credentials
-from hls_handler.settings.yaml_parser import MAX_BYTES, Place, parent_path, parse_tree
+from hls_handler.settings.yaml_parser import MAX_BYTES, KeyPlace, parent_path, parse_tree
 from hls_handler.untrusted.redaction import redact
 
 MAX_CHARACTERS = 120  # of a line; a longer one is cut
@@ -25,13 +25,13 @@ QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"|`([^`]+)`")
 
 
 @dataclass(frozen=True, slots=True)
-class Excerpt:
+class FileExcerpt:
     text: str
     start: int  # of the part that is marked
     length: int
 
 
-def read_excerpt(file: str, number: int, message: str) -> Excerpt | None:
+def read_excerpt(file: str, number: int, message: str) -> FileExcerpt | None:
     """Return line `number` of a YAML file or a template; None if it cannot be read or is empty."""
     path = Path(file)
     is_yaml = path.suffix in (".yaml", ".yml")
@@ -55,7 +55,7 @@ def read_excerpt(file: str, number: int, message: str) -> Excerpt | None:
     return _cut(_excerpt_of_place(line, place))
 
 
-def _find_place(text: str, number: int, message: str) -> Place | None:
+def _find_place(text: str, number: int, message: str) -> KeyPlace | None:
     """Return the key that the message begins with, or the section around it, if it is in the
     line.
     """
@@ -69,7 +69,7 @@ def _find_place(text: str, number: int, message: str) -> Place | None:
     return tree.places.get(key)
 
 
-def _excerpt_of_place(line: str, place: Place) -> Excerpt:
+def _excerpt_of_place(line: str, place: KeyPlace) -> FileExcerpt:
     """Return the key, and its value if that is public, without what else is in the line."""
     key = place.key
     value = place.value
@@ -81,12 +81,12 @@ def _excerpt_of_place(line: str, place: Place) -> Excerpt:
         name = f"{key.value}: "
     written = line[value.start_mark.column : value.end_mark.column]
     if value.start_mark.line == key.start_mark.line and _is_public(place, written):
-        return Excerpt(before + name + written, len(before + name), len(written))
+        return FileExcerpt(before + name + written, len(before + name), len(written))
     marked = name.removesuffix(": ") or HIDDEN
-    return Excerpt(before + name + HIDDEN, len(before), len(marked))
+    return FileExcerpt(before + name + HIDDEN, len(before), len(marked))
 
 
-def _is_public(place: Place, written: str) -> bool:
+def _is_public(place: KeyPlace, written: str) -> bool:
     key = Reference().find(re.sub(r"\[\d+\]$", "", place.path))
     if key is None or key.secret or key.kind != "key":
         return False
@@ -95,7 +95,7 @@ def _is_public(place: Place, written: str) -> bool:
     return is_whole and not has_credentials(written)
 
 
-def _excerpt_of_invalid_yaml(line: str) -> Excerpt:
+def _excerpt_of_invalid_yaml(line: str) -> FileExcerpt:
     """Return the key that the line begins with, if it is a known one."""
     beginning = BEGINNING.match(line)
     assert beginning is not None  # it matches the empty text
@@ -106,7 +106,7 @@ def _excerpt_of_invalid_yaml(line: str) -> Excerpt:
     return _mark_all(text.expandtabs(4) + HIDDEN)
 
 
-def _excerpt_of_template(line: str, message: str) -> Excerpt:
+def _excerpt_of_template(line: str, message: str) -> FileExcerpt:
     text = redact(line.rstrip().expandtabs(4))
     code = [range(*part.span()) for part in CODE.finditer(text)]
     about = EXPECTED_TOKEN.sub("", message).rpartition(" has no ")[2]
@@ -119,16 +119,16 @@ def _excerpt_of_template(line: str, message: str) -> Excerpt:
             before = r"(?<!\.)"
         for place in re.finditer(rf"{before}{WORD}{re.escape(name)}{WORD}", text):
             if not code or any(place.start() in part for part in code):
-                return Excerpt(text, place.start(), len(name))
+                return FileExcerpt(text, place.start(), len(name))
     return _mark_all(text)
 
 
-def _mark_all(text: str) -> Excerpt:
+def _mark_all(text: str) -> FileExcerpt:
     stripped = text.strip()
-    return Excerpt(text, text.find(stripped), len(stripped))
+    return FileExcerpt(text, text.find(stripped), len(stripped))
 
 
-def _cut(excerpt: Excerpt) -> Excerpt:
+def _cut(excerpt: FileExcerpt) -> FileExcerpt:
     """Return the part of a long line that begins some words in front of what is marked."""
     end = excerpt.start + min(excerpt.length, MAX_CHARACTERS // 2)
     offset = 0
@@ -138,4 +138,4 @@ def _cut(excerpt: Excerpt) -> Excerpt:
         text = HIDDEN + text[offset + 1 :]
     text = text[:MAX_CHARACTERS]
     start = excerpt.start - offset
-    return Excerpt(text, start, min(excerpt.length, len(text) - start))
+    return FileExcerpt(text, start, min(excerpt.length, len(text) - start))

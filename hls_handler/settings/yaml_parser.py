@@ -117,7 +117,7 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class KeyPlace:
     """The place of a key, or of an item of a list, in the text of a file."""
 
     path: str  # "repositories[0].events"
@@ -132,7 +132,7 @@ class Tree:
     file: str
     root: object = None  # content of the file: dict, list, str, int, float, bool or None
     lines: dict[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
-    places: dict[str, Place] = field(default_factory=dict)  # by key path
+    places: dict[str, KeyPlace] = field(default_factory=dict)  # by key path
     # (line, sentence) of problems without a key path
     problems: list[tuple[int, str]] = field(default_factory=list)
     # key path -> sentence; its value in `root` is None
@@ -354,7 +354,7 @@ class _TreeBuilder:
 
     def _item(self, path: str, begin: yaml.Node, node: yaml.Node, depth: int) -> object:
         self._tree.lines[path] = begin.start_mark.line + 1
-        self._tree.places[path] = Place(path, begin, node)
+        self._tree.places[path] = KeyPlace(path, begin, node)
         return self.value(node, path, depth + 1)
 
     def _check_keys(self, node: yaml.MappingNode, path: str) -> None:

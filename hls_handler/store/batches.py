@@ -39,7 +39,7 @@ from hls_handler.queue.accepting import make_row
 from hls_handler.store.call_rows import read_batch_cost
 from hls_handler.store.limits import OVER_BUDGET, Limit
 
-Kind = Literal["triage", "try", "reviews"]
+BatchKind = Literal["triage", "try", "reviews"]
 BatchState = Literal["running", "done", "stopped", "over budget", "undone", "deleted"]
 """deleted: retention has deleted its deliveries (`storage.keep_days`)."""
 
@@ -61,7 +61,7 @@ _d = deliveries.c
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    kind: Kind
+    kind: BatchKind
     repository_id: int | None  # None: of the try of deliveries
     repository: str  # "" if it is about several
     max_usd: float
@@ -72,7 +72,7 @@ class NewBatch:
 @dataclass(frozen=True, slots=True)
 class Batch:
     id: int
-    kind: Kind
+    kind: BatchKind
     repository_id: int | None
     repository: str
     started_by: str  # as `operators.log_act`
@@ -110,7 +110,7 @@ class BatchDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class DeliveryGroup:
     """Deliveries of a batch that are counted together."""
 
     is_undo: bool
@@ -124,9 +124,9 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
+class BatchOverview:
     batch: Batch
-    groups: Mapping[Group, int]
+    groups: Mapping[DeliveryGroup, int]
     cost_usd: float  # with what calls in progress have reserved
 
     @property
@@ -140,7 +140,7 @@ class Overview:
         return sum(number for group, number in self._current.items() if group.has_result)
 
     @property
-    def _current(self) -> Mapping[Group, int]:
+    def _current(self) -> Mapping[DeliveryGroup, int]:
         undo = {group: number for group, number in self.groups.items() if group.is_undo}
         return undo or self.groups
 
@@ -161,7 +161,7 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress(Overview):
+class Progress(BatchOverview):
     deliveries: Sequence[BatchDelivery]  # by number
     undo: Sequence[BatchDelivery]  # those that take it back
 
@@ -359,7 +359,7 @@ class Batches:
             return None
         return _to_batch(row)
 
-    def newest(self, *, most: int) -> Sequence[Overview]:
+    def newest(self, *, most: int) -> Sequence[BatchOverview]:
         """Return the newest batches, with two statements."""
         paid = select(func.sum(calls.c.cost_micro_usd)).where(calls.c.batch_id == _b.id)
         deleted = select(deleted_review_calls.c.cost_micro_usd).where(
@@ -374,11 +374,11 @@ class Batches:
             is_shown = _d.batch_id.in_([row.id for row in found])
             counted = select(*columns, func.count()).where(is_shown).group_by(*columns)
             counts = connection.execute(counted).all()
-        groups: dict[int, dict[Group, int]] = {row.id: {} for row in found}
+        groups: dict[int, dict[DeliveryGroup, int]] = {row.id: {} for row in found}
         for batch, is_undo, state, kind, number in counts:
-            groups[batch][Group(bool(is_undo), state, kind)] = number
+            groups[batch][DeliveryGroup(bool(is_undo), state, kind)] = number
         return [
-            Overview(
+            BatchOverview(
                 _to_batch(row),
                 groups[row.id],
                 (int(row.paid or 0) + int(row.deleted or 0)) / 1_000_000,
@@ -396,7 +396,8 @@ class Batches:
         of_batch = [delivery for delivery in found if delivery.request_id != UNDO]
         undo = [delivery for delivery in found if delivery.request_id == UNDO]
         groups = Counter(
-            Group(one.request_id == UNDO, one.state, one.reason_kind) for one in [*of_batch, *undo]
+            DeliveryGroup(one.request_id == UNDO, one.state, one.reason_kind)
+            for one in [*of_batch, *undo]
         )
         return Progress(batch, groups, cost / 1_000_000, of_batch, undo)
 

@@ -162,15 +162,15 @@ class FiguresReport:
     authors: tuple[Figures, ...] | None  # by login; None unless they were requested
 
 
-Counts = Counter[str]  # by "outcome:done" of the counters, and by the names of the queries
+FigureCounts = Counter[str]  # by "outcome:done" of the counters, and by the names of the queries
 
 
-def list_figures(counts: Mapping[str, Counts], minutes: float) -> tuple[Figures, ...]:
+def list_figures(counts: Mapping[str, FigureCounts], minutes: float) -> tuple[Figures, ...]:
     """Return the figures of each name, in their order."""
     return tuple(make_figures(name, minutes, counts[name]) for name in sorted(counts))
 
 
-def make_figures(name: str, minutes: float, counts: Counts) -> Figures:
+def make_figures(name: str, minutes: float, counts: FigureCounts) -> Figures:
     done = counts["outcome:done"]
     dead = counts["outcome:dead"] + counts["outcome:discarded"]
     raised = counts["raised"]
@@ -218,7 +218,7 @@ def make_figures(name: str, minutes: float, counts: Counts) -> Figures:
     )
 
 
-def _labels_of(counts: Counts, name: str) -> Mapping[str, int]:
+def _labels_of(counts: FigureCounts, name: str) -> Mapping[str, int]:
     """Return {"0.5": 3} for {"processing_le:0.5": 3}."""
     prefix = f"{name}:"
     return {

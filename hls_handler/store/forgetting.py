@@ -44,7 +44,7 @@ OWNERS = frozenset({"repository", "organization", "owner", "base", "head"})
 """Keys of events whose accounts only own a repository or a branch."""
 SUBJECTS = ("issue", "pull_request", "discussion")
 
-Step = tuple[Table, ColumnElement[bool], Mapping[str, object] | None]
+ForgottenRows = tuple[Table, ColumnElement[bool], Mapping[str, object] | None]
 """Rows, and the values that replace theirs; None: the rows are deleted."""
 
 _c = deliveries.c
@@ -156,7 +156,7 @@ class Forgetting:
         """Delete or change rows in short transactions, or with `dry_run` count them; return the
         numbers by table.
         """
-        jobs: list[Callable[[Connection], Iterable[Step]]] = [
+        jobs: list[Callable[[Connection], Iterable[ForgottenRows]]] = [
             partial(_of_login, traces.login),
         ]
         jobs += [partial(_of_deliveries, ids, traces.login) for ids in _batches(traces.ids)]
@@ -175,7 +175,7 @@ class Forgetting:
         return {name: number for name, number in counts.items() if number}
 
 
-def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[Step]:
+def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[ForgottenRows]:
     """Yield the steps for deliveries. One that an operator runs again meanwhile keeps its
     content.
     """
@@ -201,7 +201,7 @@ def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[St
     yield deliveries, are_ended, {**people, **nothing, "reason": REASON, "cause": None}
 
 
-def _of_conversations(opened: Sequence[tuple[int, int]], _: Connection) -> Iterator[Step]:
+def _of_conversations(opened: Sequence[tuple[int, int]], _: Connection) -> Iterator[ForgottenRows]:
     are_opened = [
         tuple_(table.c.repository_id, table.c.number).in_(opened)
         for table in (corrections, comments)
@@ -212,7 +212,7 @@ def _of_conversations(opened: Sequence[tuple[int, int]], _: Connection) -> Itera
     yield texts, tuple_(texts.c.scope, texts.c.name).in_(places), None
 
 
-def _of_login(login: str, connection: Connection) -> Iterator[Step]:
+def _of_login(login: str, connection: Connection) -> Iterator[ForgottenRows]:
     """Yield the steps for the login in other rows. Dismissals that have lost their effect stay, or
     they would count.
     """

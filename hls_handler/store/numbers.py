@@ -52,7 +52,7 @@ from hls_handler.store.call_rows import COUNTED_AS, IS_CALL
 from hls_handler.store.deliveries import Rename
 from hls_handler.store.figures import (
     HOUR,
-    Counts,
+    FigureCounts,
     FiguresReport,
     Period,
     list_figures,
@@ -314,7 +314,7 @@ def _select_outcomes(
     ).where(_is_within(counted_at, period))
 
 
-def _count_finding(state: str, number: int, *, is_accepted: bool) -> Counts:
+def _count_finding(state: str, number: int, *, is_accepted: bool) -> FigureCounts:
     is_acted_on = state == "fixed" or (is_accepted and state != "dismissed")
     counts = Counter({state: number, "raised": number})
     if is_accepted:
@@ -338,7 +338,7 @@ class _Span:
             self._is_wanted = func.lower(_d.repository) == repository.lower()
         self._has_ended = and_(_is_within(_d.finished_at, period), self._is_wanted)
 
-    def count(self, group: Literal["repository", "author"]) -> Mapping[str, Counts]:
+    def count(self, group: Literal["repository", "author"]) -> Mapping[str, FigureCounts]:
         """Return {"octo/widgets": {"outcome:done": 3, "raised": 2}}, or the same by author."""
         counts = self._sum_hours(group)
         name = {"repository": _d.repository, "author": _d.author}[group]
@@ -354,7 +354,7 @@ class _Span:
                 counts[of_name] += _count_finding(outcome, int(number), is_accepted=is_accepted)
         return counts
 
-    def _sum_hours(self, group: str) -> defaultdict[str, Counts]:
+    def _sum_hours(self, group: str) -> defaultdict[str, FigureCounts]:
         name = _n[group]
         is_of_group = [name != "", _is_in(_FIGURES, self._period)]
         if group == "repository":
@@ -363,7 +363,7 @@ class _Span:
             is_of_group.append(func.lower(_n.repository) == self._repository.lower())
         groups = (name, _n.name, _n.label)
         query = select(*groups, func.sum(_n.value)).where(*is_of_group).group_by(*groups)
-        counts: defaultdict[str, Counts] = defaultdict(Counter)
+        counts: defaultdict[str, FigureCounts] = defaultdict(Counter)
         for of_name, figure, label, number in self._connection.execute(query):
             counts[of_name][f"{figure}:{label}"] = int(number)
         return counts

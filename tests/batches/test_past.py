@@ -44,11 +44,11 @@ def begin(world: World) -> Batch:
     return found
 
 
-def run(world: World) -> past.Result:
+def run(world: World) -> past.PastResult:
     batch = begin(world)
     assert world.finish().state == "done"
     result = load_result(world.store, world.store.batches.load_progress(batch))
-    assert isinstance(result, past.Result)
+    assert isinstance(result, past.PastResult)
     return result
 
 

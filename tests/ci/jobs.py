@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hls_handler.ci.excerpts import NUMBERED_ROW, State, read_logs
+from hls_handler.ci.excerpts import NUMBERED_ROW, LogState, read_logs
 from hls_handler.github.values import WorkflowStep
 
 BEGIN = datetime(2026, 11, 20, 9, 14, 30, tzinfo=UTC)
@@ -49,7 +49,7 @@ class Shown:
     """The excerpt of a step's log."""
 
     step: int | None
-    state: State
+    state: LogState
     whole_job: bool
     errors: tuple[str, ...]
     was_killed: bool

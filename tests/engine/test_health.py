@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from hls_handler.engine.health import Component, ComponentHealth, Health, Overall, Severity
+from hls_handler.engine.health import Component, ComponentHealth, ComponentSeverity, Health, Overall
 from tests.engine.world import NOON
 
 
@@ -71,7 +71,7 @@ def test_successful_use_does_not_end_what_only_the_probe_can_see() -> None:
     ids=["nothing", "one degraded", "store", "both"],
 )
 def test_overall_state_is_that_of_the_worst_component(
-    problems: Sequence[tuple[Component, Severity]], overall: Overall
+    problems: Sequence[tuple[Component, ComponentSeverity]], overall: Overall
 ) -> None:
     health = Health(SteppedClock())
     health.ok("queue")

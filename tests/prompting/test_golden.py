@@ -19,7 +19,7 @@ import pytest
 
 from hls_handler.analysis import REPLY_TYPES, ChosenTest, PullRequestAnalysis
 from hls_handler.github.values import MergeState
-from hls_handler.handlers.cherry_picks import CherryPick, Hunk
+from hls_handler.handlers.cherry_picks import CherryPick, ConflictHunk
 from hls_handler.handlers.comments import AskedFinding
 from hls_handler.handlers.documents import DocumentSection
 from hls_handler.handlers.oracle import Choice
@@ -98,7 +98,7 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "releases.announce": ("releases/announce", of("release", "demo/release")),
     "cherry_picks.resolve": (
         "cherry_picks/resolve",
-        of("cherry_pick", "issue_comment.created", hunks=(Hunk(1, "a.py", CONFLICT),)),
+        of("cherry_pick", "issue_comment.created", hunks=(ConflictHunk(1, "a.py", CONFLICT),)),
     ),
     "test_oracle.choose": (
         "test_oracle/choose",
