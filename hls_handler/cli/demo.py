@@ -342,7 +342,10 @@ def describe_changes(report: DeliveryReport) -> str:
         changes.append("review")
     else:
         changes += [COMMENT_WORDS.get(kind, "") for action, kind in done if action == "comment"]
-    return ", ".join(filter(None, changes)) or "no change"
+    changes = list(filter(None, changes))
+    if not changes and not report.calls:
+        return "Claude not asked"
+    return ", ".join(changes) or "no change"
 
 
 def format_totals(reports: Sequence[DeliveryReport]) -> str:
@@ -398,7 +401,7 @@ def _wait_for_interrupt(
     try:
         print_line(f"Send   {hls} send demo/question {config}")
         print_line(f"Why    {hls} why {sandbox.state.conversations()[0].key} {config}")
-        print_line(f"Crash  kill -9 {service.pid}")
+        print_line(f"Crash  kill -9 {service.pid}   the demo starts the service again")
         print_line(f"State  {base}/   the console of the service")
         print_line(f"Open   {sandbox.page_url}   Ctrl-C ends the demo.")
         number = len(recorded.STORY)

@@ -79,6 +79,7 @@ def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_
     assert lines.pop(0).endswith(hint)
     assert lines[0] == f"Demo (stand-ins for GitHub and Claude, canned replies): {page_url}"
     assert lines[4] == f" 4 issues.edited                 +1 -1 labels         {page_url}11"
+    assert lines[6] == f" 6 pull_request.edited           Claude not asked     {page_url}13"
     (opened,) = [line for line in lines if " pull_request.opened " in line]
     assert " labels, review " in opened
     assert [line[:2] for line in lines[1:17]] == [f"{number:>2}" for number in range(1, 17)]
