@@ -95,12 +95,12 @@ def _describe_gone(gone: Sequence[LedgerEntry]) -> str:
 
 def mark_told(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
     """Return the ledger with when entries were gone, and whether a reply in another thread says
-    so.
+    so: the reply in the thread of the first newly gone entry names the others.
     """
-    gone = _list_newly_gone(facts)
+    named_by_first = _list_newly_gone(facts)[1:]
     entries: list[LedgerEntry] = []
     for entry in facts.findings.ledger:
-        is_told = (entry.told_elsewhere and entry.is_closed) or entry in gone[1:]
+        is_told = (entry.told_elsewhere and entry.is_closed) or entry in named_by_first
         gone_at = 0
         if entry.state == "gone":
             gone_at = entry.gone_at or facts.round

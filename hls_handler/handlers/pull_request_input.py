@@ -336,6 +336,7 @@ def _read_questions(
     reader: GithubReader, changes: _Changes, earlier: _Earlier, selection: Selection
 ) -> _Questions:
     if not selection.calls and earlier.needs_call:
+        # a call without files, only about earlier findings
         selection = replace(selection, calls=((),))
     if not selection.calls:
         return _Questions(selection, earlier.entries, FoundLines())
@@ -347,7 +348,8 @@ def _read_questions(
         earlier.entries, earlier.record, changes.files, changes.changed_files, head
     )
     entries = [entry for entry in earlier.entries if entry.number in present.lines]
-    if not entries and not any(selection.calls) and earlier.removals == NO_REMOVALS:
+    shows_files = any(selection.calls)
+    if not (shows_files or entries) and earlier.removals == NO_REMOVALS:
         selection = replace(selection, calls=())
     return _Questions(selection, entries, present)
 

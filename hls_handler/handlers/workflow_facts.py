@@ -63,8 +63,9 @@ def gather(source: Source) -> WorkflowFacts:
 
 
 def gather_run(run: WorkflowRun, source: Source, jobs_of: JobSource) -> WorkflowFacts:
-    """Raises `ConversationIgnored` for a cancelled run, unless something killed a job of the
-    head.
+    """Return the facts about a run, with as many as its state needs.
+
+    Raises `ConversationIgnored` for a cancelled run, unless something killed a job of the head.
     """
     event = source.event
     reader = source.reader
@@ -81,13 +82,13 @@ def gather_run(run: WorkflowRun, source: Source, jobs_of: JobSource) -> Workflow
     jobs = _read_jobs(facts, reader, jobs_of)
     if facts.stale:
         return replace(facts, failed=_list_failed(jobs.failed))
-    read = order_jobs([*jobs.failed, *jobs.cancelled])[:MAX_JOBS]
+    jobs_to_read = order_jobs([*jobs.failed, *jobs.cancelled])[:MAX_JOBS]
     steps: tuple[FailedStep, ...] = ()
-    if read:
+    if jobs_to_read:
         tokens = min(MAX_LOG_TOKENS, LOG_SHARE * source.limits.input_tokens)
         characters = int(tokens * CHARACTERS_PER_TOKEN)
         failures = read_failure_history(run, jobs.every, source, jobs_of, branch_of(run, event))
-        steps = read_failed_steps(read, jobs_of, characters, failures)
+        steps = read_failed_steps(jobs_to_read, jobs_of, characters, failures)
     jobs_shown = {step.job for step in steps}
     killed = [job for job in jobs.cancelled if job.name in jobs_shown]
     if run.conclusion == CANCELLED and not killed:
@@ -99,7 +100,7 @@ def gather_run(run: WorkflowRun, source: Source, jobs_of: JobSource) -> Workflow
         facts,
         failed=_list_failed([*jobs.failed, *killed]),
         steps=steps,
-        omitted=sum(job not in read for job in jobs.failed),
+        omitted=sum(job not in jobs_to_read for job in jobs.failed),
         changed=tuple(file.path for file in files),
     )
 

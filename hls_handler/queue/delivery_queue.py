@@ -59,9 +59,7 @@ log = logging.getLogger(__name__)
 
 _UNLIMITED = 1_000_000
 MAX_CRASHES = 10
-"""Leases that expire without progress before a delivery becomes a dead letter. Several restarts of
-a machine must not make a good delivery one.
-"""
+"""Leases that expire without progress before a delivery is dead: restarts must not make it so."""
 
 _c = deliveries.c
 _other = deliveries.alias("other")

@@ -231,21 +231,18 @@ def _find_repeated(
     title = finding.title.casefold()
     same_quote = [entry for entry in own if quote and code_of(entry.quote) == quote]
     if located.named is not None:
-        return next(
-            (
-                entry
-                for entry in same_quote
-                if (entry.side, entry.line) == (finding.side, located.named)
-            ),
-            None,
-        )
+        place = (finding.side, located.named)
+        return next((entry for entry in same_quote if (entry.side, entry.line) == place), None)
     if located.line is not None:
         return None
-    is_shown = changes.shows(path, finding.side, finding.line)
-    same_title = [entry for entry in own if not is_shown and entry.title.casefold() == title]
-    repeated = [*(entry for entry in same_title if entry in same_quote), *same_title, *same_quote]
-    still_open = [entry for entry in repeated if entry.state == "open"]
-    return next(iter(still_open + repeated), None)
+    same_title: list[LedgerEntry] = []
+    if not changes.shows(path, finding.side, finding.line):
+        same_title = [entry for entry in own if entry.title.casefold() == title]
+    same_both = [entry for entry in same_title if entry in same_quote]
+    best_first = [*same_both, *same_title, *same_quote]
+    # an open entry before a dismissed one
+    best_first.sort(key=lambda entry: entry.state != "open")
+    return next(iter(best_first), None)
 
 
 def _find_place(

@@ -254,22 +254,23 @@ def apply_repository_settings(
     changes: dict[str, dict[str, Any]] = {"": {}, "labels": _allow_labels(files)}
     origins = dict(effective.origins)
     for key in REPOSITORY_KEYS:
-        read = {file.file: value_at(file.values, key.path) for file in files}
-        by_file: dict[str, Any] = {
-            file: value for file, value in read.items() if value not in (None, ())
-        }
-        if not by_file or key.limit == "by file":
+        values_by_file: dict[str, Any] = {}
+        for file in files:
+            value = value_at(file.values, key.path)
+            if value not in (None, ()):
+                values_by_file[file.file] = value
+        if not values_by_file or key.limit == "by file":
             continue
         section, _, name = key.path.rpartition(".")
-        operators = attrgetter(key.path)(effective)
-        value = next(iter(by_file.values()))
+        operator_value = attrgetter(key.path)(effective)
+        first_value = next(iter(values_by_file.values()))
         origin = origins.get(key.path, NO_ORIGIN)
-        first, *others = (f"{file}:{key.path}" for file in by_file)
+        first, *others = (f"{file}:{key.path}" for file in values_by_file)
         if key.limit == "joined":
-            changes.setdefault(section, {})[name] = sum(by_file.values(), operators)
+            changes.setdefault(section, {})[name] = sum(values_by_file.values(), operator_value)
             origins[key.path] = replace(origin, keys=(*origin.keys, first, *others))
-        elif _is_permitted(key.limit, value, operators):
-            changes.setdefault(section, {})[name] = value
+        elif _is_permitted(key.limit, first_value, operator_value):
+            changes.setdefault(section, {})[name] = first_value
             origins[key.path] = Origin((first,), (*others, *origin.keys, *origin.overrides))
     top = changes.pop("")
     sections = {
