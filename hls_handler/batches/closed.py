@@ -25,23 +25,11 @@ from hls_handler.batches.labels import (
     find_suggested_groups,
     list_answers,
 )
-from hls_handler.batches.preview import (
-    CannotPlan,
-    Preview,
-    Target,
-    list_reasons,
-    make_preview,
-)
+from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
 from hls_handler.batches.prompts import render_question
 from hls_handler.batches.shares import Share, ShareConclusion, conclude, make_share
 from hls_handler.deliveries import NewDelivery
-from hls_handler.engine.batches import (
-    PROMPTS,
-    BatchPrompt,
-    dump_prompts,
-    find_index,
-    load_prompts,
-)
+from hls_handler.engine.batches import PROMPTS, BatchPrompt, dump_prompts, find_index, load_prompts
 from hls_handler.engine.codecs import decode_reply
 from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.events import Account

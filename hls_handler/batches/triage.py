@@ -11,13 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace as replace_struct
 
-from hls_handler.batches.preview import (
-    CannotPlan,
-    Preview,
-    Target,
-    list_reasons,
-    make_preview,
-)
+from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
 from hls_handler.deliveries import UNDO, WRITTEN, NewDelivery
 from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.errors import StepFailed

@@ -29,11 +29,7 @@ from hls_handler.prompting.prompt import Library, PromptSources
 from hls_handler.review.patches import parse_patch
 from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import Rule
-from hls_handler.settings.effective import (
-    EffectiveSettings,
-    Origin,
-    apply_repository_settings,
-)
+from hls_handler.settings.effective import EffectiveSettings, Origin, apply_repository_settings
 from hls_handler.settings.model import Settings
 from hls_handler.store.batches import STOPPED, Batch
 

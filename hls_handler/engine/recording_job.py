@@ -16,15 +16,7 @@ from hls_handler.errors import Permanent
 from hls_handler.events import Event
 from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.handler import Handler
-from hls_handler.handlers.job import (
-    NO_GUARD,
-    NO_INLINE,
-    Conversation,
-    Facts,
-    Guard,
-    Job,
-    Source,
-)
+from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Conversation, Facts, Guard, Job, Source
 from hls_handler.handlers.reader import HistoryUpdate
 from hls_handler.replies import Analysis, Receipt, Reply, sum_usage
 from hls_handler.review.record import ReviewRecord

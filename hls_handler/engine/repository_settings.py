@@ -17,10 +17,7 @@ from hls_handler.github.client import Github
 from hls_handler.github.values import FileAtRef
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Ignored, RoutingInput, Rule, from_event
-from hls_handler.settings.effective import (
-    EffectiveSettings,
-    apply_repository_settings,
-)
+from hls_handler.settings.effective import EffectiveSettings, apply_repository_settings
 from hls_handler.settings.repository import (
     MAX_BYTES,
     ORGANIZATION_PATH,

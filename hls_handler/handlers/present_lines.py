@@ -25,11 +25,7 @@ from hls_handler.review.patches import (
     numbered,
 )
 from hls_handler.review.places import MIN_LETTERS, find_place
-from hls_handler.review.positions import (
-    code_of,
-    find_line,
-    letters_of,
-)
+from hls_handler.review.positions import code_of, find_line, letters_of
 from hls_handler.review.present_files import PresentFiles
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 

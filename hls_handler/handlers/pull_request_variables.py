@@ -33,10 +33,7 @@ from hls_handler.handlers.finding_views import (
 )
 from hls_handler.handlers.handler import web_url
 from hls_handler.handlers.labels import list_offered
-from hls_handler.handlers.pull_request_facts import (
-    PullRequestFacts,
-    Size,
-)
+from hls_handler.handlers.pull_request_facts import PullRequestFacts, Size
 from hls_handler.handlers.removed_lines import Removals
 from hls_handler.handlers.second_look import Candidate, plan_second_look
 from hls_handler.handlers.skipped_files import SkippedFile

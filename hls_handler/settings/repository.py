@@ -21,13 +21,7 @@ from hls_handler.settings.removed import take_removed_keys
 from hls_handler.settings.section import Section
 from hls_handler.settings.sections import Repository
 from hls_handler.settings.values import EventKey, Expected, PathGlob
-from hls_handler.settings.yaml_parser import (
-    Sources,
-    decode,
-    iter_leaves,
-    parse_tree,
-    value_at,
-)
+from hls_handler.settings.yaml_parser import Sources, decode, iter_leaves, parse_tree, value_at
 
 PATH = ".github/hls.yaml"
 ORGANIZATION_PATH = "hls.yaml"

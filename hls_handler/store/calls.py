@@ -42,10 +42,7 @@ from hls_handler.store.call_rows import (
     add_up_stats,
     sum_calls,
 )
-from hls_handler.store.limits import (
-    OUTSIDER_COST,
-    Limit,
-)
+from hls_handler.store.limits import OUTSIDER_COST, Limit
 from hls_handler.store.questions import Questions, QuestionTexts
 from hls_handler.store.replies import CACHED, StoredReply
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey

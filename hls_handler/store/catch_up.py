@@ -9,13 +9,7 @@ from datetime import timedelta
 
 from sqlalchemy import and_, func, or_, select
 
-from hls_handler.db.counters import (
-    CATCH_UP_BEGAN,
-    CAUGHT_UP_TO,
-    LAST_WEBHOOK,
-    TOTAL,
-    CounterWriter,
-)
+from hls_handler.db.counters import CATCH_UP_BEGAN, CAUGHT_UP_TO, LAST_WEBHOOK, TOTAL, CounterWriter
 from hls_handler.db.database import Database
 from hls_handler.db.tables import counters, deliveries, repository_files
 

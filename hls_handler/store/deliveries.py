@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Select,
-    and_,
-    exists,
-    func,
-    select,
-)
+from sqlalchemy import Select, and_, exists, func, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, deliveries

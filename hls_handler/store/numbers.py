@@ -38,14 +38,7 @@ from sqlalchemy import (
 
 from hls_handler.db.counters import COST, LAST_WEBHOOK, NO_COUNTS, RENAMED, TOTAL
 from hls_handler.db.database import Database
-from hls_handler.db.tables import (
-    calls,
-    corrections,
-    counters,
-    deliveries,
-    findings,
-    labels,
-)
+from hls_handler.db.tables import calls, corrections, counters, deliveries, findings, labels
 from hls_handler.db.values import EPOCH, HOUR_MS, from_ms, to_ms
 from hls_handler.handled_events import PULL_REQUEST_EVENTS
 from hls_handler.store.call_rows import COUNTED_AS, IS_CALL

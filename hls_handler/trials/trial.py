@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 from hls_handler.engine.comments import CommentRenderer
 from hls_handler.engine.library import families
 from hls_handler.engine.recording_job import RecordingJob
-from hls_handler.errors import (
-    Permanent,
-)
+from hls_handler.errors import Permanent
 from hls_handler.events import Event
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.changed_files import find_unshown
@@ -23,10 +21,7 @@ from hls_handler.prompting.render import render
 from hls_handler.question import RenderedPrompt
 from hls_handler.replies import Reply
 from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.trials.replay import (
-    NotRepeatable,
-    StoredFacts,
-)
+from hls_handler.trials.replay import NotRepeatable, StoredFacts
 
 PULL_REQUEST = "pull_request"
 
