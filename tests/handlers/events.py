@@ -58,7 +58,6 @@ def job(
     return replace(plain, **known)
 
 
-JOB = job()
 LOG = """2026-11-20T09:00:10.0000000Z Current runner version: '2.330.0'
 2026-11-20T09:00:20.0000000Z ##[group]Run pytest
 2026-11-20T09:00:20.1000000Z ##[endgroup]

@@ -25,7 +25,6 @@ from hls_handler.untrusted.cleaning import CodeText, format_for_prompt
 from tests.handlers.world import PATCH, file, select
 
 BUDGET = 100_000
-LONG_LINE = "with a line too long for one call"
 SHORTENED = "shown only in part"
 
 

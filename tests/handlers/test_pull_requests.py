@@ -59,7 +59,6 @@ from tests.handlers.world import (
 )
 
 HANDLER = PullRequestHandler()
-LOGO = file("logo.png", None, additions=0, deletions=0)
 
 
 def review(facts: PullRequestFacts, *findings: Finding) -> ReviewRecord:
@@ -482,14 +481,6 @@ def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others(
 
 
 # Verification
-
-
-TWO_FINDINGS = pull_request_analysis(
-    findings=[
-        finding(),
-        finding(line=21, quote="    return side ** 3", severity="critical", title="Overflows"),
-    ]
-)
 
 
 def candidates(facts: PullRequestFacts, *findings: Finding) -> tuple[Candidate, ...]:
