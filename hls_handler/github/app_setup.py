@@ -53,7 +53,7 @@ MAX_NAME_CHARS = 34  # GitHub's limit for the name of an App
 TIMEOUT_S = 15.0
 
 
-class CreatedApp(BaseModel):
+class CreatedApp(BaseModel, frozen=True):
     """The new App. `repr` omits the secrets."""
 
     id: int

@@ -71,7 +71,7 @@ class Owner(BaseModel):
         return self.type == "Organization"
 
 
-class AppAccount(BaseModel):
+class AppAccount(BaseModel, frozen=True):
     """The App itself. https://docs.github.com/en/rest/apps/apps#get-the-authenticated-app"""
 
     id: int
@@ -87,7 +87,7 @@ class AppAccount(BaseModel):
         return f"{web}/settings/apps/{self.slug}"
 
 
-class Installation(BaseModel):
+class Installation(BaseModel, frozen=True):
     """The App on one account.
     https://docs.github.com/en/rest/apps/apps#get-an-installation-for-the-authenticated-app
     """

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from pydantic import AliasPath, BaseModel, Field
 
-from hls_handler.events import Text, UtcTime
+from hls_handler.events import Label, Text, UtcTime
 from hls_handler.github.api import RepositoryApi
 from hls_handler.github.review_threads import Actor
 from hls_handler.github.values import IssueHistory, LabelChange, Revision
@@ -76,10 +76,6 @@ MERGED_PULL_REQUESTS_QUERY = _QUERY % ("pullRequests", "MERGED")
 _ITEMS = ("repository", "items")
 
 
-class _Label(BaseModel):
-    name: str
-
-
 class _Revision(BaseModel):
     edited_at: UtcTime = Field(validation_alias="editedAt")
     deleted_at: datetime | None = Field(alias="deletedAt")
@@ -111,7 +107,7 @@ class _Issue(BaseModel):
     last_edited_at: datetime | None = Field(alias="lastEditedAt")
     includes_created_edit: bool = Field(alias="includesCreatedEdit")
     author: Actor
-    labels: tuple[_Label, ...] = Field((), validation_alias=AliasPath("labels", "nodes"))
+    labels: tuple[Label, ...] = Field((), validation_alias=AliasPath("labels", "nodes"))
     newest: tuple[_Revision, ...] = Field((), validation_alias=AliasPath("newest", "nodes"))
     oldest: tuple[_Revision, ...] = Field((), validation_alias=AliasPath("oldest", "nodes"))
     changes: tuple[_Change, ...] = Field(validation_alias=AliasPath("timelineItems", "nodes"))

@@ -47,8 +47,6 @@ class _IssueType(BaseModel):
     is_enabled: bool = True
 
 
-_IssueTypes = tuple[_IssueType, ...]
-
 HAS_TYPE = "the issue has a type already"
 
 
@@ -146,7 +144,8 @@ class GithubWriter:
         if self._history.was_done_once():
             return Outcome("type", "unchanged", "the issue got a type earlier")
         # PyGithub lists those of an organization only
-        types = self._api.find(rest("GET", f"{self._base}/issue-types", _IssueTypes)) or ()
+        request = rest("GET", f"{self._base}/issue-types", tuple[_IssueType, ...])
+        types = self._api.find(request) or ()
         enabled = {
             issue_type.name.casefold(): issue_type.name
             for issue_type in types
