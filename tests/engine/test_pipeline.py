@@ -152,8 +152,8 @@ def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> No
         ("kind: 'bugg' is not one of ...", '{"kind": "bugg"}'),
         ("kind: still wrong", '{"kind": "BUGG"}'),
     ]
-    shown = f"  Reply to {report.unusable_replies[0].prompt_id}, which could not be used: "
-    assert f'{shown}{{"kind": "BUGG"}}' in [*format_report(report)]
+    line = f"  Reply to {report.unusable_replies[0].prompt_id}, which could not be used: "
+    assert f'{line}{{"kind": "BUGG"}}' in [*format_report(report)]
     world.claude.replies = [BUG]
     world.process(guid="second", number=2)
     assert world.component("claude").state == "healthy"

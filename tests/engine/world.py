@@ -106,13 +106,11 @@ def settings(
     """Settings of one repository, without repository settings unless `features` switches them on;
     other keys are as given: `review={"verify": False}`.
     """
-    given = {"retrieval": {"enabled": retrieval}, **sections}
-    known = {
-        name: {**SECTIONS.get(name, {}), **given.get(name, {})} for name in {**SECTIONS, **given}
-    }
-    return Settings.model_validate(
-        {**known, "repositories": [{**REPOSITORY, **(repository or {})}]}
-    )
+    sections["retrieval"] = {"enabled": retrieval}
+    names = {**SECTIONS, **sections}
+    merged = {name: {**SECTIONS.get(name, {}), **sections.get(name, {})} for name in names}
+    entry = {**REPOSITORY, **(repository or {})}
+    return Settings.model_validate({**merged, "repositories": [entry]})
 
 
 @cache

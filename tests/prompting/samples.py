@@ -110,14 +110,14 @@ def pull_request_variables() -> dict[str, object]:
     return {**recorded("pull_request")["demo/feature"]}
 
 
-def review_comment(longest: int | None = None, **known: object) -> str:
-    """Return the summary of a review; variables that are not known have minimal values."""
+def review_comment(longest: int | None = None, **changes: object) -> str:
+    """Return the summary of a review whose variables have minimal values except for `changes`."""
     hints = {
         **FAMILIES["pull_request"].comment_variables,
         "analysis": REPLY_TYPES["pull_request_analysis"],
     }
     minimal = {name: sample_values(hint)[1] for name, hint in hints.items()}
-    variables = {**pull_request_variables(), **minimal, **known}
+    variables = {**pull_request_variables(), **minimal, **changes}
     name = "pull_requests/analyze"
     return render_comment(shipped(), name, variables, key=KEY, max_characters=longest) or ""
 

@@ -15,7 +15,7 @@ from hls_handler.db.tables import metadata
 from hls_handler.db.values import no_skew, to_ms
 from hls_handler.deliveries import Accepted, End, FinalState, Lease, NewDelivery
 from hls_handler.engine.codecs import encode_reply
-from hls_handler.queue.checkpoints import ANALYSED, Change, PendingChanges, StatusChange
+from hls_handler.queue.checkpoints import Change, PendingChanges, StatusChange
 from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
 from hls_handler.replies import Reply, Usage
 from hls_handler.storage import Storage
@@ -182,12 +182,9 @@ def state_of(store: Storage, guid: str) -> str:
     return row_of(store, guid).state
 
 
-def record_reply(
-    store: Storage, lease: Lease, reply: Reply, *, index: int = 0, is_last: bool = False
-) -> None:
+def record_reply(store: Storage, lease: Lease, reply: Reply, *, index: int = 0) -> None:
     """Record a call to Claude with its reply."""
     call_id = start_call(store, lease, reply.prompt_id, index=index)
-    changes = [ANALYSED] if is_last else []
     store.calls.end(
         lease,
         call_id,
@@ -195,7 +192,6 @@ def record_reply(
         usage=reply.usage,
         error=None,
         reply=encode_reply(reply),
-        changes=changes,
     )
 
 

@@ -57,17 +57,13 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
     "acquire_lock": lambda s, lease: s.locks.acquire(
         lease, "comment", ttl_s=60, changes=[CHECKPOINT]
     ),
-    "change_labels": (
-        lambda s, lease: open_history(s, lease, "hls").change_labels(["bug"], "intended")
-    ),
-    "delete_labels": lambda s, lease: open_history(s, lease, "hls").change_labels(["stored"], None),
+    "change_labels": (lambda s, lease: open_history(s, lease).change_labels(["bug"], "intended")),
+    "delete_labels": lambda s, lease: open_history(s, lease).change_labels(["stored"], None),
     "save_pending_changes": save_pending_changes,
     "stop": lambda s, lease: s.interruptions.stop(lease, 7, by="mona"),
     "resume": lambda s, lease: s.interruptions.resume(lease, 7),
     "store_comment": (
-        lambda s, lease: open_history(s, lease, "hls").store_comment(
-            "issues", StoredComment(1, "digest")
-        )
+        lambda s, lease: open_history(s, lease).store_comment("issues", StoredComment(1, "digest"))
     ),
 }
 
@@ -87,7 +83,7 @@ def test_write_with_a_lost_lease_is_rejected_and_changes_nothing(
 ) -> None:
     stale = begin(store, "g1", number=7)
     store.checkpoints.save(stale, Checkpoint("stored", 0, 1, "{}"))
-    open_history(store, stale, "hls").change_labels(["stored"], "set")
+    open_history(store, stale).change_labels(["stored"], "set")
     skew.advance(seconds=31)
     current = claim(store, worker="heir")
     store.locks.acquire(current, "held", ttl_s=3600)
@@ -98,7 +94,7 @@ def test_write_with_a_lost_lease_is_rejected_and_changes_nothing(
     assert (store.deliveries.find("g1"), store.statistics.counters()) == before
     assert store.checkpoints.load("g1").keys() == {("stored", 0)}
     assert (store.calls.calls_of("g1"), replies_to(store, "g1")) == ([], [])
-    history = open_history(store, current, "hls")
+    history = open_history(store, current)
     assert (history.labels(), history.comment("issues")) == ({"stored": "set"}, None)
     take_slot(store, current, 60)  # the lost lease took no slot
     with pytest.raises(Postponed, match="which holds the lock held"):  # nor released a lock
