@@ -136,8 +136,8 @@ class MirrorFolders:
 
 
 class MirrorFolder:
-    """The folder of the mirror of one repository, for one thread. A damaged mirror is fetched anew,
-    once.
+    """The folder of the mirror of one repository, for one thread. All methods raise
+    `MirrorUnavailable`, and what `token` raises.
     """
 
     def __init__(self, mirrors: MirrorFolders, url: str, token: Callable[[], str]) -> None:

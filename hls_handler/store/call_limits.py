@@ -93,6 +93,8 @@ _Refusal = Postponed | BudgetExceeded | ConversationIgnored
 
 
 class CallLimits:
+    """Decides in the transaction of a call whether it may begin."""
+
     def __init__(self, rate_limiter: RateLimiter, counters: CounterWriter) -> None:
         self._rate_limiter = rate_limiter
         self._counters = counters
