@@ -66,7 +66,7 @@ class LogPages(Pages):
 
 
 def show_line(line: LogLine) -> dict[str, object]:
-    """Return the line for `templates/log_lines.html`. Its texts are untrusted.
+    """Return the line for `templates/log.html`. Its texts are untrusted.
 
     Unprintable characters are escaped, and long texts truncated. `fields` are those with a value.
     """

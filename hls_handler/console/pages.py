@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -86,15 +86,15 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["time"] = _format_time
-    environment.filters["relative"] = _format_relative
-    environment.filters["duration"] = format_duration
-    environment.filters["editable"] = _to_editable
-    environment.filters["json"] = _format_json
-    environment.filters["moment"] = datetime.fromisoformat
-    environment.filters["number"] = "{:,}".format
-    environment.filters["sentence"] = _to_sentence
-    environment.filters["usd"] = format_usd
+    environment.filters |= {
+        "time": _format_time,
+        "relative": _format_relative,
+        "duration": format_duration,
+        "json": _format_json,
+        "number": "{:,}".format,
+        "sentence": _to_sentence,
+        "usd": format_usd,
+    }
     environment.globals.update(navigation=NAVIGATION, version=__version__)
     return environment
 
@@ -148,13 +148,6 @@ def _format_json(value: object) -> str:
     text = json.dumps(value, indent=2, ensure_ascii=False)
     lines = re.sub(r"\\(.)", lambda escape: "\n    | " if escape[1] == "n" else escape[0], text)
     return truncate(lines, MAX_JSON_CHARACTERS)
-
-
-def _to_editable(text: str) -> Markup:
-    """Filter: escape a text for HTML only. A form must send it back as it is, so unprintable
-    characters stay.
-    """
-    return escape(text)
 
 
 class _Files(StaticFiles):
