@@ -103,10 +103,6 @@ def variables() -> dict[str, str]:
     return dict(read_environment({}, Path(".env")))
 
 
-def mode_of(path: str) -> int:
-    return stat.S_IMODE(Path(path).stat().st_mode)
-
-
 def test_questions_lead_to_an_app_and_settings_that_load(
     run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,7 +138,8 @@ def test_questions_lead_to_an_app_and_settings_that_load(
     }
     printed = capsys.readouterr()
     assert "hls listen" in printed.out
-    assert [mode_of(path) for path in (".env", "config/github-app.pem")] == [0o600, 0o600]
+    for path in (".env", "config/github-app.pem"):
+        assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
     key = Path("config/github-app.pem").read_text().splitlines()[1]
     for secret in (key, app.webhook_secret, variables()["HLS_API_KEY"], KEY):
         assert secret not in printed.out + printed.err

@@ -59,11 +59,8 @@ def test_rule_6_every_other_route_needs_a_session_or_the_key(browser: Browser) -
             if "POST" in (route.methods or ()):
                 assert browser.post(path, {}, x_api_key=key).status == 401
             else:
-                assert browser.get(path, x_api_key=key).status == (303 if is_page(path) else 401)
-
-
-def is_page(path: str) -> bool:
-    return not path.startswith(("/api", "/analyses", "/metrics"))
+                is_page = not path.startswith(("/api", "/analyses", "/metrics"))
+                assert browser.get(path, x_api_key=key).status == (303 if is_page else 401)
 
 
 def test_session_ends_after_twelve_hours_and_with_another_key(browser: Browser) -> None:

@@ -64,66 +64,30 @@ PERSON_SET_LOW = (("priority-high", "a person set priority-low"),)
 @pytest.mark.parametrize(
     ("requested", "given", "add", "remove", "withheld"),
     [
-        pytest.param([BUG, HIGH], {}, ("bug", "priority-high"), (), (), id="missing"),
-        pytest.param(
-            [LOW],
-            of_person(priority_high="removed"),
-            ("priority-low",),
-            (),
-            (),
-            id="another than removed",
-        ),
-        pytest.param(
-            [HIGH],
-            of_person("priority-low"),
-            (),
-            (),
-            PERSON_SET_LOW,
-            id="rule 14: a person's stays",
-        ),
-        pytest.param([HIGH], of_person("priority-high"), (), (), (), id="a person's is not ours"),
-        pytest.param(
+        ([BUG, HIGH], {}, ("bug", "priority-high"), (), ()),
+        ([LOW], of_person(priority_high="removed"), ("priority-low",), (), ()),
+        ([HIGH], of_person("priority-low"), (), (), PERSON_SET_LOW),
+        ([HIGH], of_person("priority-high"), (), (), ()),
+        (
             [HIGH],
             of_person("priority-high", "priority-low", priority_high="set"),
             (),
             ("priority-high",),
             PERSON_SET_LOW,
-            id="ours beside a person's",
         ),
-        pytest.param(
-            [HIGH], set_of("priority-low"), ("priority-high",), ("priority-low",), (), id="replaced"
-        ),
-        pytest.param(
-            [BUG], set_of("priority-low"), ("bug",), ("priority-low",), (), id="no longer requested"
-        ),
-        pytest.param(
-            [BUG],
-            set_of("size/small"),
-            ("bug",),
-            (),
-            (),
-            id="group that the analysis does not cover",
-        ),
-        pytest.param(
+        ([HIGH], set_of("priority-low"), ("priority-high",), ("priority-low",), ()),
+        ([BUG], set_of("priority-low"), ("bug",), ("priority-low",), ()),
+        ([BUG], set_of("size/small"), ("bug",), (), ()),
+        (
             [HIGH, LOW, HIGH],
             {},
             ("priority-high",),
             (),
             (("priority-low", "another priority label comes first, and at most one is set"),),
-            id="first of a group",
         ),
-        pytest.param(
-            [BUG, RequestedLabel("Bug", "type")], {}, ("bug",), (), (), id="requested by two fields"
-        ),
-        pytest.param(
-            [BUG, HIGH],
-            {"allow": ("Priority-*",)},
-            ("priority-high",),
-            (),
-            None,
-            id="allowed by a glob",
-        ),
-        pytest.param(
+        ([BUG, RequestedLabel("Bug", "type")], {}, ("bug",), (), ()),
+        ([BUG, HIGH], {"allow": ("Priority-*",)}, ("priority-high",), (), None),
+        (
             [HIGH],
             {
                 "present": frozenset(map(str, range(99))) | {"priority-low"},
@@ -132,8 +96,21 @@ PERSON_SET_LOW = (("priority-high", "a person set priority-low"),)
             ("priority-high",),
             ("priority-low",),
             (),
-            id="a removed label frees a slot",
         ),
+    ],
+    ids=[
+        "missing",
+        "another than removed",
+        "rule 14: a person's stays",
+        "a person's is not ours",
+        "ours beside a person's",
+        "replaced",
+        "no longer requested",
+        "group that the analysis does not cover",
+        "first of a group",
+        "requested by two fields",
+        "allowed by a glob",
+        "a removed label frees a slot",
     ],
 )
 def test_labels_that_are_added_and_removed(

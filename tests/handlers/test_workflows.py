@@ -303,15 +303,12 @@ CART = "E       assert <Cart at 0x{}1b2d90> == {}"
     [
         ((SAME,), (SAME,), True),
         ((SAME, "E       another"), (SAME,), False),
-        ((SAME,), (SAME, "E       another"), False),
         (("--- FAIL: TestTotal (0.02s)",), ("--- FAIL: TestTotal (1.3s)",), True),
         (("--- FAIL: TestTotal2 (0.02s)",), ("--- FAIL: TestTotal3 (0.02s)",), False),
         (("a.c:1204:5: error: expected ';'",), ("a.c:3310:5: error: expected ';'",), False),
         (("E       assert 5000 == 4000",), ("E       assert 1200 == 1100",), False),
         (("E   assert '2026-01-31' == ''",), ("E   assert '2024-02-29' == ''",), False),
-        (("E   assert '12:00:00' == ''",), ("E   assert '09:00:00' == ''",), False),
         (("Error: error in migration 0012",), ("Error: error in migration 0013",), False),
-        (("npm error Missing script: docs",), ("npm error Missing script: lint",), False),
         ((TIME.format(0, "stock"),), (TIME.format(7, "stock"),), True),
         ((TIME.format(0, "stock"),), (TIME.format(7, "cart"),), False),
         ((REFUSED.format(1, 45123),), (REFUSED.format(1, 39871),), True),
@@ -330,10 +327,6 @@ def test_error_is_the_same_if_the_marked_lines_are(
 UNMARKED = LOG.replace("E       assert area(2) == 4", "it broke").replace(
     "tests/test_area.py:7: AssertionError", "so it ended"
 )
-
-
-def test_errors_without_marked_lines_are_not_compared() -> None:
-    assert [step.same_as for step in read_steps(UNMARKED, UNMARKED)] == [0, 0]
 
 
 def test_logs_share_the_budget_and_equal_ones_take_none_of_it() -> None:
