@@ -62,18 +62,21 @@ class HttpResponse:
         return self.content.decode()
 
 
+class SecondRequest(Exception):
+    """PyGithub would send another request, such as for an attribute that the response lacks."""
+
+
 UNREADABLE = (
     github.BadAttributeException,
     github.IncompletableObject,
     AttributeError,
     KeyError,
-    RuntimeError,
+    RecursionError,
+    SecondRequest,
     TypeError,
     ValueError,
 )
-"""What PyGithub raises if a response has not the form that it expects. For an attribute that the
-response lacks, it would send another request, which is a `RuntimeError` here.
-"""
+"""What is raised if a response has not the form that PyGithub expects."""
 
 PYGITHUB = str(Path(github.__file__).parent)
 NO_RESPONSE = HttpResponse(0, {}, b"")
@@ -219,7 +222,7 @@ class _Connection(HTTPSRequestsConnectionClass):
     ) -> None:
         call = _call.get()
         if call.verb:
-            raise RuntimeError(f"it would send {verb} {url}")
+            raise SecondRequest(f"it would send {verb} {url}")
         call.verb = verb
         call.target = url
         call.headers = headers

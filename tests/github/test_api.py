@@ -267,7 +267,9 @@ def test_method_of_pygithub_that_needs_two_requests_is_an_error(
     api: GithubApi, server: FakeServer
 ) -> None:
     server.says = [Say(body={"number": 7})]
-    with pytest.raises(DependencyDown, match=r"create_comment \(RuntimeError: it would send POST "):
+    with pytest.raises(
+        DependencyDown, match=r"create_comment \(SecondRequest: it would send POST "
+    ):
         api.of("o/r").read(lambda it: it.get_issue(7).complete().create_comment("It crashes."))
     assert server.calls == [f"GET {ISSUE}"]
 
