@@ -162,6 +162,8 @@ def test_render_reads_the_current_state_of_github(shared: Shared) -> None:
 
 def test_settings_of_a_repository_are_explained_with_its_own_file(shared: Shared) -> None:
     """As the service stored it, and as GitHub has it now."""
+    feature = recorded.load("demo/feature")
+    shared.sandbox.state.seed(feature.event, feature.payload)
     said = "labels: {allow: [bug]}\ncomments: {language: German}\n"
     set_file(shared.sandbox.state, "Codertocat/Hello-World", ".github/hls.yaml", said)
     live = hls(shared.service, "config", "explain", "Codertocat/Hello-World", "--live").stdout
