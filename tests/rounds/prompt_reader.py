@@ -249,8 +249,8 @@ class Reader:
         proof = guard or (None if faulty else safe)
         is_added = proof is not None and proof.line.mark == "+"
         if faulty is not None and guard is None:
-            if self._happens(0.4, "wrong"):
-                return self._lie(one, shown)
+            if self._happens(0.6, "wrong"):
+                return self._lie(one, shown, faulty)
             return self._say(one, "present", faulty)
         if proof is not None and (is_added or faulty is not None):
             return self._say(one, "fixed", proof)
@@ -258,19 +258,21 @@ class Reader:
             return self._say_gone(one)
         return self._say_gone(one) if self.kind == "literal" else self._say(one, "present", None)
 
-    def _lie(self, one: ShownFinding, shown: ShownPrompt) -> EarlierVerdict:
-        """Say that a fault is fixed or gone, by a comment, a line that was there before, or one
-        that is not there.
+    def _lie(self, one: ShownFinding, shown: ShownPrompt, faulty: Seen) -> EarlierVerdict:
+        """Say that a fault is fixed, by a comment, a line that was there before, or one that is not
+        there; or that its line is gone, although it is only moved.
         """
+        if faulty.line.text.strip() in one.text and self.random.random() < 0.3:
+            return self._say(one, "gone", None)
         old = self.old.get(one.fault, {})
-        proofs = [Seen(one.path, Line("RIGHT", 1, "+", "raise Unreachable")), None]
+        proofs = [Seen(one.path, Line("RIGHT", 1, "+", "raise Unreachable"))]
         for path, lines in shown.patches.items():
             for line in lines:
                 is_old = line.text in old.get(path, ()) and line.text.strip() not in COMMON_TEXTS
                 is_comment = line.text.strip().startswith(("#", "//"))
                 if line.side == "RIGHT" and (is_old or is_comment):
                     proofs.append(Seen(path, line))
-        return self._say(one, self.random.choice(("fixed", "gone")), self.random.choice(proofs))
+        return self._say(one, "fixed", self.random.choice(proofs))
 
     def _say_gone(self, one: ShownFinding) -> EarlierVerdict:
         return self._say(one, "fixed" if self._happens(0.3) else "gone", None)

@@ -11,7 +11,7 @@ from tests.rounds.prompt_reader import ClaudeKind
 
 
 @pytest.mark.parametrize(
-    ("claude", "lives"), [("wrong", 12), ("perfect", 6), ("sloppy", 6), ("literal", 4)]
+    ("claude", "lives"), [("wrong", 14), ("perfect", 6), ("sloppy", 6), ("literal", 4)]
 )
 def test_reviews_converge_repeat_nothing_and_show_no_fault_as_green(
     claude: ClaudeKind, lives: int
