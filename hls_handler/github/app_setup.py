@@ -161,7 +161,7 @@ def _list_repositories(app: App, installation: Installation) -> tuple[str, ...]:
     with closing(app.connect()) as api:
         created = request_token(api, installation.id, {"permissions": {"metadata": "read"}})
         credential = Credential(created.token)
-        # PyGithub has this only for the client `GithubIntegration`
+        # PyGithub reads this with the token of an installation only by `GithubIntegration`
         path = f"/installation/repositories?per_page={PAGE_SIZE}"
         page = api.with_credential(credential).read(rest("GET", path, _Repositories))
     names = tuple(repository.full_name for repository in page.repositories)

@@ -15,8 +15,6 @@ from hls_handler.github.review_threads import Actor
 from hls_handler.github.values import IssueHistory, LabelChange, Revision
 
 ISSUES_PER_PAGE = 25  # GitHub ends a query after 10 s
-MAX_CHANGES = 100
-"""Changes of the title and the labels of one issue that are read: one page of GitHub's list."""
 
 # `diff` is the whole text of a revision. GitHub lists the newest revision first, which it does not
 # document, so both ends of the list are read.

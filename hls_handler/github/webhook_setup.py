@@ -70,7 +70,7 @@ class WebhookSetup:
                 )
             )
             return EnsuredHook(created.id, "created")
-        # PyGithub's `edit` sends a name, which GitHub does not document
+        # PyGithub's `edit` sends a name, which GitHub does not document for repositories
         body = {"active": True, "events": names, "config": config}
         change = rest("PATCH", f"{self._path}/hooks/{present.id}", Hook, body=body)
         self._api.write(change)
