@@ -23,6 +23,7 @@ from hls_handler.github.api import (
     WriteGuard,
     ignore,
     parse,
+    validate,
 )
 from hls_handler.github.checks import CHECK_NAME, GithubChecks
 from hls_handler.github.comments import History
@@ -224,11 +225,13 @@ class Github:
         return missing
 
     def has_account(self, login: str) -> bool:
-        return self._api.find(lambda it: it.get_user(login)) is not None
+        return self._api.find(lambda it: validate(int, it.get_user(login).id)) is not None
 
     def has_repository(self, repository: str) -> bool:
         """Return False if GitHub has no such repository, or the credential may not read it."""
-        return self._api_for(repository).find(lambda it: it.complete()) is not None
+        return (
+            self._api_for(repository).find(lambda it: validate(int, it.complete().id)) is not None
+        )
 
     def list_hooks(self, path: str) -> tuple[Hook, ...]:
         """Return the webhooks at "/repos/owner/repo" or "/orgs/owner".
@@ -278,12 +281,13 @@ class Github:
 
 
 def _find_obstacles(repository: Repository, name: str, *, is_app: bool) -> list[str]:
+    validate(int, repository.id)  # a gateway may answer with another document
     missing = []
     if repository.archived:
         missing.append(f"{name} is archived: nothing can be written there")
     elif repository.disabled:
         missing.append(f"{name} is disabled: nothing can be written there")
-    if not repository.has_issues:
+    if repository.has_issues is False:
         missing.append(f"issues are disabled in {name}: only pull requests can be processed")
     if is_app:  # its permissions belong to the installation
         return missing

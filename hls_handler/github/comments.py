@@ -17,7 +17,7 @@ from hls_handler.actions import (
     StoredComment,
 )
 from hls_handler.events import Account, Comment, Text
-from hls_handler.github.api import RepositoryApi, parse
+from hls_handler.github.api import RepositoryApi, parse, validate
 from hls_handler.github.comment_body import (
     BodyDecision,
     decide_body,
@@ -195,7 +195,7 @@ class BotComments:
                 return parse(Written, issue.create_comment(decision.body))
             comment = issue.get_comment(comment_id)
             comment.edit(decision.body)
-            return Written(comment_id, comment.html_url)
+            return validate(Written, {"id": comment_id, "html_url": comment.html_url})
 
         try:
             written = self._api.write(write, expected=expected)

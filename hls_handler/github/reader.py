@@ -6,18 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import AliasPath, BaseModel, BeforeValidator, Field
 
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.git.mirror import Mirrors
-from hls_handler.github.api import (
-    RepositoryApi,
-    Response,
-    rest,
-)
+from hls_handler.github.api import RepositoryApi, Response, parse, rest, validate
 from hls_handler.github.errors import Refused
 from hls_handler.github.history import (
     CLOSED_ISSUES_QUERY,
@@ -59,6 +55,16 @@ class WireCommit(BaseModel):
 
     # null or {} without an account
     author: Annotated[Account | None, BeforeValidator(lambda author: author or None)]
+
+
+class WireRef(BaseModel):
+    """https://docs.github.com/en/rest/git/refs#get-a-reference"""
+
+    sha: Annotated[str, Field(validation_alias=AliasPath("object", "sha"))]
+
+
+class Permission(BaseModel):
+    permission: RepositoryPermission
 
 
 class _Jobs(BaseModel):
@@ -234,15 +240,27 @@ class GithubReader:
 
     def head_commit(self, branch: str) -> str | None:
         """The newest commit of a branch; None if there is no such branch."""
-        return self._api.find(lambda it: it.get_git_ref(f"heads/{branch}").object.sha)
+        ref = self._api.find(
+            lambda it: parse(WireRef, it.get_git_ref(f"heads/{branch}").complete())
+        )
+        if ref is None:
+            return None
+        return ref.sha
 
     def permission(self, login: str) -> RepositoryPermission:
         """The permission of an account on the repository; "none" if GitHub does not know the
         account.
         """
+
         # of the role maintain "write", of triage "read", of an own role that it is based on
-        name = self._api.find(lambda it: it.get_collaborator_permission(login))
-        return cast("RepositoryPermission", name or "none")
+        def read(repository: Repository) -> Permission:
+            permission = repository.get_collaborator_permission(login)
+            return validate(Permission, {"permission": permission})
+
+        account = self._api.find(read)
+        if account is None:
+            return "none"
+        return account.permission
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         """The newest `most` comments of an issue or a pull request, oldest first.
@@ -350,4 +368,4 @@ def to_file(content: ContentFile | list[ContentFile]) -> FileAtRef:
     text = None
     if content.encoding == "base64":  # "none" for a file of more than 1 MB
         text = content.decoded_content
-    return FileAtRef(content.type, content.sha, text)
+    return validate(FileAtRef, {"kind": content.type, "sha": content.sha, "content": text})

@@ -22,7 +22,7 @@ from hls_handler.actions import (
     Outcome,
 )
 from hls_handler.errors import DependencyDown, Retryable, Superseded
-from hls_handler.events import Account
+from hls_handler.events import Account, PullRequest
 from hls_handler.github.api import RepositoryApi, parse
 from hls_handler.github.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
 from hls_handler.github.comments import Written, is_by
@@ -163,7 +163,7 @@ class BotReviews:
         else:
             return None
         if not _is_position(rejection):
-            head = self._api.read(lambda it: it.get_pull(number).head.sha)
+            head = self._api.get(lambda it: it.get_pull(number), PullRequest).head_sha
             if head != commit:
                 raise Superseded(f"a newer push came meanwhile: {head[:10]}")
         return rejection

@@ -21,6 +21,8 @@ from hls_handler.errors import (
 )
 from hls_handler.github.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, rest
 from hls_handler.github.hooks import GithubHooks
+from hls_handler.github.reader import GithubReader
+from hls_handler.github.repository_labels import RepositoryLabels
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON, TOKEN, github_settings
 
@@ -283,6 +285,32 @@ def test_attribute_that_a_response_lacks_is_named_and_not_requested(
     with pytest.raises(DependencyDown, match=r"GET /repos/o/r/labels: .* cannot read description "):
         api.of("o/r").read(lambda it: it.get_labels().get_page(0)[0].description)
     assert server.calls == ["GET /repos/o/r/labels"]
+
+
+@pytest.mark.parametrize("body", [{}, {"object": None}, {"object": {}}, {"object": {"sha": None}}])
+def test_field_that_a_complete_object_lacks_is_named(
+    api: GithubApi, server: FakeServer, body: dict[str, object]
+) -> None:
+    server.says = [Say(body=body)]
+    with pytest.raises(DependencyDown, match=r"object\.sha: "):
+        GithubReader(api.of("o/r"), RepositoryLabels(lambda: 0.0)).head_commit("main")
+    assert server.calls == ["GET /repos/o/r/git/ref/heads/main"]
+
+
+def test_defect_of_a_request_that_was_not_sent_is_no_error_of_github(
+    api: GithubApi, server: FakeServer
+) -> None:
+    empty: dict[str, str] = {}
+    with pytest.raises(KeyError, match="typo"):
+        api.read(lambda _client: empty["typo"])
+    assert server.calls == []
+
+
+def test_list_by_links_ends_at_its_cap(api: GithubApi, server: FakeServer) -> None:
+    link = {"Link": f'<{server.url}/jobs?page=9>; rel="next"'}
+    server.says = [Say(body=[], headers=link)] * 4
+    assert list(api.pages("/jobs", list[object], max_pages=3)) == [[], [], []]
+    assert len(server.calls) == 3
 
 
 HOOK = "/repos/o/r/hooks/1"

@@ -91,9 +91,32 @@ def test_missing_permissions_are_listed(
 def test_repository_with_an_invalid_field_raises_dependency_down(
     api: GithubApi, server: FakeServer
 ) -> None:
-    server.says = [Say(body={"archived": "x"})]
+    server.says = [Say(body={"id": 1, "archived": "x"})]
     with pytest.raises(DependencyDown, match=r"cannot read archived \(BadAttr"):
         Github(api).find_missing_permissions("o/r")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda github: github.find_missing_permissions("o/r"),
+        lambda github: github.has_repository("o/r"),
+        lambda github: github.has_account("mona"),
+        lambda github: github.reader("o/r").permission("mona"),
+    ],
+)
+def test_success_with_another_document_is_no_answer(
+    api: GithubApi, server: FakeServer, read: Callable[[Github], object]
+) -> None:
+    server.says = [Say(body={"message": "Bad gateway", "permission": None})]
+    with pytest.raises(DependencyDown, match="expected "):
+        read(Github(api))
+
+
+def test_limit_that_is_no_number_is_ignored(api: GithubApi, server: FakeServer) -> None:
+    limits = {"X-RateLimit-Remaining": "9, 9", "X-RateLimit-Limit": "", "X-RateLimit-Reset": "soon"}
+    server.says = [Say(body={"id": 5, "login": "mona"}, headers=limits)]
+    assert Github(api).has_account("mona")
 
 
 def comment_on(api: RepositoryApi) -> None:
