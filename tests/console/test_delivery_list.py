@@ -100,7 +100,10 @@ def test_dead_ones_are_grouped_by_cause_with_the_newest_of_each(
     fail(store, "gone", "GET /repos/octo/old/issues/7: 404 Not Found")
     browser.sign_in()
     shown = page(browser, "q=is:dead")
-    assert re.findall(r"<strong>(\d+)</strong> · (\w+)", shown) == [("5", "Claude"), ("1", "GET")]
+    assert re.findall(r"<strong>(\d+)</strong> · ([^<]+)<", shown) == [
+        ("5", "Claude answered … to … invalid x-api-key …"),
+        ("1", "GET /repos/octo/old/issues/7: 404 Not Found"),
+    ]
     found = re.findall(r'href="/deliveries/(\w+)" title', shown)
     assert found == ["key4", "key3", "key2", "gone"]
     assert "Retry these 5" in shown
@@ -152,6 +155,9 @@ def test_discarded_ones_leave_the_list_and_need_a_reason(store: Storage, browser
     browser.sign_in()
     listed = "/deliveries?q=is:dead"
     path = "/deliveries/discard?q=is:dead"
+    # Enter in the field of the reason presses the first button of its form
+    buttons = re.findall(r">(\w+) the chosen ones<", browser.get(listed).text)
+    assert buttons == ["Discard", "Retry"]
     assert browser.submit(listed, path, number="2", reason=" ").status == 400
     assert browser.submit(listed, path, number="1", reason="a test").status == 409
     done = browser.submit(listed, path, number="2", reason="a test")
