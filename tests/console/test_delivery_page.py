@@ -99,6 +99,7 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
         ' rel="noreferrer">commented</a>'
     )
     assert page.count(link) == 1
+    assert '<details class="fold" open><summary>Comment as written</summary>' in page
     assert "&#34;body&#34;: &#34;It fails.\n    | Always.&#34;\n" in page
     assert "&#34;answer&#34;: &#34;Yes.&#34;" in page
 
