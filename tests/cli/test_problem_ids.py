@@ -66,6 +66,11 @@ def test_page_lists_each_id_with_its_severity_title_example_and_cure() -> None:
         (OWN, {"push/a.j2": FRONT.format("push", "{{ 1 / 0 }}")}, ["HLS033"]),
         (OWN, {"push/a.j2": FRONT.format("push", "{{ evnt }}")}, ["HLS034"]),
         ("prompts: {use: {issues.opened: issues/none}}\n", {}, ["HLS035"]),
+        (  # a prompt with an error is none that does not exist
+            "prompts: {directory: [own, shipped], use: {push: push/a}}\n",
+            {"push/a.j2": FRONT.format("push", "{% if x %}")},
+            ["HLS033"],
+        ),
         ("mirror: {enabled: false}\nfeatures: {cherry_pick: true}\n", {}, ["HLS016"]),
         ("claude: {temperature: 1, api_key: a-key}\n", {}, ["HLS012"]),
         (OWN, DRAFT, ["HLS039"]),
