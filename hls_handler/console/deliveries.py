@@ -52,7 +52,7 @@ class ListChange:
 
     @property
     def words_of_list(self) -> Mapping[str, str]:
-        """Those of the page that is shown after the change."""
+        """The words of the list that is shown after the change: without the cause."""
         return {name: value for name, value in self.words.items() if name != "cause"}
 
 

@@ -92,7 +92,7 @@ class _FailedFetch:
 
 
 class MirrorFolders:
-    """What the folders of all mirrors share. Thread-safe.
+    """The settings, the disk, the git server and the failed fetches of all mirrors. Thread-safe.
 
     `settings` returns the present settings, `clock` seconds, and `free_bytes` the room on the disk
     of a folder. See `GitHost` for the others.
