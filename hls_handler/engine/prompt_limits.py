@@ -1,4 +1,4 @@
-"""What a prompt gets, by the settings: tokens, files, findings and labels."""
+"""Limits on what a prompt gets, by the settings: tokens, files, findings and labels."""
 
 from __future__ import annotations
 

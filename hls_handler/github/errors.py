@@ -115,7 +115,7 @@ class Refused(Exception):
 
     @property
     def reasons(self) -> str:
-        """What GitHub says in a 422: "name: is too long; color: invalid"."""
+        """The reasons of a 422: "name: is too long; color: invalid"."""
         errors = self.get("errors")
         parts: list[str] = []
         if isinstance(errors, list):  # it may have sentences

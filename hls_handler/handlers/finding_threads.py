@@ -30,16 +30,16 @@ def _list_newly_gone(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
     of them, and was killed before it stored its record.
     """
     entries: list[LedgerEntry] = []
-    untold: list[LedgerEntry] = []
+    unmentioned: list[LedgerEntry] = []
     for entry in facts.findings.ledger:
         has_thread = entry.comment_id is not None and entry.key in facts.own_replies
         if entry.state != "gone" or not entry.resolution or not has_thread or entry.dismissals:
             continue
         if not _last_word(entry, facts).startswith(FIXED):
-            untold.append(entry)
+            unmentioned.append(entry)
         elif not entry.gone_at:
             entries.append(entry)
-    return (*entries, *untold)
+    return (*entries, *unmentioned)
 
 
 def _last_word(entry: LedgerEntry, facts: PullRequestFacts) -> str:
@@ -59,8 +59,8 @@ def _plan_reply(
     if entry.line is not None:
         where = f", line {entry.line}"
     if entry.is_closed:
-        is_told = entry.dismissals or last.startswith(FIXED) or entry in gone[1:]
-        if is_told or not entry.resolution:
+        is_mentioned = entry.dismissals or last.startswith(FIXED) or entry in gone[1:]
+        if is_mentioned or not entry.resolution:
             return ()
         key = FIXED
         if last:
@@ -93,16 +93,16 @@ def _describe_gone(gone: Sequence[LedgerEntry]) -> str:
     return f"No longer in the diff, nor are findings {numbers_text}."
 
 
-def mark_told(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
+def mark_mentioned(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
     """Return the ledger with when entries were gone, and whether a reply in another thread says
     so: the reply in the thread of the first newly gone entry names the others.
     """
     named_by_first = _list_newly_gone(facts)[1:]
     entries: list[LedgerEntry] = []
     for entry in facts.findings.ledger:
-        is_told = (entry.told_elsewhere and entry.is_closed) or entry in named_by_first
+        is_mentioned = (entry.told_elsewhere and entry.is_closed) or entry in named_by_first
         gone_at = 0
         if entry.state == "gone":
             gone_at = entry.gone_at or facts.round
-        entries.append(replace(entry, told_elsewhere=is_told, gone_at=gone_at))
+        entries.append(replace(entry, told_elsewhere=is_mentioned, gone_at=gone_at))
     return tuple(entries)

@@ -73,7 +73,7 @@ class ReviewFindings:
 
 @dataclass(frozen=True, slots=True)
 class LookedUp:
-    """What the repository has of the names on which findings hang."""
+    """The code that the repository has of the names on which findings hang."""
 
     second_sites: tuple[SecondSite, ...] = ()
     not_found: tuple[str, ...] = ()  # names
@@ -108,7 +108,7 @@ class PullRequestFacts:
     present_lines: Mapping[int, PresentLines] = field(default_factory=dict)  # of these findings
     removals: Removals = NO_REMOVALS
     # findings whose present lines were not read, and why
-    unasked: Mapping[int, str] = field(default_factory=dict)
+    unread_findings: Mapping[int, str] = field(default_factory=dict)
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     # of earlier reviews; None: they are not asked for
     file_summaries: tuple[FileSummary, ...] | None = None
@@ -354,17 +354,17 @@ class PullRequestFacts:
             number for number, call in self.questions.items() if call not in self.unanswered
         )
 
-    @property
-    def why_unasked(self) -> str:
+    def describe_unread_findings(self) -> str:
         """Return "finding 3, whose present lines could not be read: ..."; "" if all were asked
         about.
         """
-        numbers = sorted(self.unasked)
+        numbers = sorted(self.unread_findings)
         if not numbers:
             return ""
         named = ", ".join(map(str, numbers))
         noun = inflect(len(numbers), "finding")
-        return f"{noun} {named}, whose present lines could not be read: {self.unasked[numbers[0]]}"
+        reason = self.unread_findings[numbers[0]]
+        return f"{noun} {named}, whose present lines could not be read: {reason}"
 
     @property
     def coverage(self) -> Coverage:

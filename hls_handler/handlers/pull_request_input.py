@@ -133,7 +133,7 @@ def _combine(
         questions=plan_questions(selection, questions.entries),
         present_lines=questions.present.lines,
         removals=limit_removals(earlier.removals),
-        unasked=questions.present.unread,
+        unread_findings=questions.present.unread,
         title_types=title_types,
         requests_reviewers=not earlier.record.rounds and limits.reviewers == "request",
         look_tokens=min(EXCERPT_TOKENS, limits.input_tokens),

@@ -28,7 +28,7 @@ from hls_handler.errors import BudgetExceeded
 from hls_handler.events import Event
 from hls_handler.handlers.asking import Replies, describe_failure
 from hls_handler.handlers.check import EndedReview, plan_check
-from hls_handler.handlers.finding_threads import mark_told, plan_replies
+from hls_handler.handlers.finding_threads import mark_mentioned, plan_replies
 from hls_handler.handlers.handler import Handler, SkipReason, find_conversation, plan_comment
 from hls_handler.handlers.job import Guard, Job
 from hls_handler.handlers.labels import describe_missing, plan_labels
@@ -215,8 +215,8 @@ def plan(event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Act
     comments = _plan_comment(facts, analysis)
     requests = _plan_requests(facts, analysis)
     if not analysis.replies and not facts.unanswered:  # a reply that HLS wrote reviews nothing
-        unasked = dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked")
-        facts = replace(facts, unanswered=unasked)
+        unanswered = dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked")
+        facts = replace(facts, unanswered=unanswered)
     checks = plan_review_check(facts, analysis.receipt, left_out=analysis.left_out)
     return (*labels, *reviews, *replies, *comments, *requests, *checks)
 
@@ -307,8 +307,9 @@ def _list_notes(facts: PullRequestFacts, left_out: str) -> list[str]:
         notes.append(_describe_limit(facts))
     if facts.second_sites:
         notes.append(f"Compared with {describe_sites(facts.second_sites)}.")
-    if facts.unasked:
-        notes.append(f"Claude was not asked about {sanitize_inline(facts.why_unasked)}.")
+    if facts.unread_findings:
+        findings = sanitize_inline(facts.describe_unread_findings())
+        notes.append(f"Claude was not asked about {findings}.")
     return [*notes, *(f"{what}: {why}." for what, why in reasons.items() if why)]
 
 
@@ -342,7 +343,7 @@ def make_record(
         blocks=list_blocks(facts),
         skipped=facts.skipped,
         suggested_title=find_suggested_title(facts),
-        ledger=(*mark_told(facts), *raised),
+        ledger=(*mark_mentioned(facts), *raised),
         next_number=max([record.next_number, *(entry.number + 1 for entry in raised)]),
         reviewers=facts.reviewers,
     )

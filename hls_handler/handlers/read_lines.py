@@ -1,4 +1,4 @@
-"""What calls of a review have read of the changed files."""
+"""The lines of the changed files that the calls of a review have read."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a push takes away: the lines that the last reviewed head added to the base and that are no
-longer there, and the blocks that are shown again because of them or of an undecided finding.
+"""The lines that a push takes away: those that the last reviewed head added to the base and that
+are no longer there, and the blocks that are shown again because of them or of an undecided finding.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RemovedLines:
 
 @dataclass(frozen=True, slots=True)
 class Removals:
-    """What a push removed of the lines that the pull request had added."""
+    """The lines that a push removed of those that the pull request had added."""
 
     hunks: tuple[RemovedLines, ...] = ()
     unshown: int = 0  # number of further hunks, for which there is no room

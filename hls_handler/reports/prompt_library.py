@@ -41,7 +41,7 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What a version of a prompt produced and cost."""
+    """The replies and the cost of a version of a prompt."""
 
     id: str
     replies: int = 0

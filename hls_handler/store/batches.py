@@ -119,7 +119,7 @@ class DeliveryGroup:
 
     @property
     def has_result(self) -> bool:
-        """As that of its deliveries."""
+        """True if they have ended, and would not go on with their batch."""
         return self.state not in OPEN and self.reason_kind not in (STOPPED, OVER_BUDGET)
 
 

@@ -89,7 +89,7 @@ class LimitedCall:
         return self.needed <= limit.micro_usd
 
 
-_Refusal = Postponed | BudgetExceeded | ConversationIgnored
+_LimitError = Postponed | BudgetExceeded | ConversationIgnored
 
 
 class CallLimits:
@@ -99,7 +99,7 @@ class CallLimits:
         self._rate_limiter = rate_limiter
         self._counters = counters
 
-    def find_refusal(self, call: LimitedCall, limits: Sequence[Limit]) -> _Refusal | None:
+    def find_error(self, call: LimitedCall, limits: Sequence[Limit]) -> _LimitError | None:
         """Return why the first limit that the call does not fit refuses it."""
         of_cost = [limit for limit in limits if limit.period != "hour"]
         states = read_states(call.connection, of_cost, call.now, row_id=call.row_id)
@@ -109,7 +109,7 @@ class CallLimits:
         for limit in sorted(
             limits, key=lambda other: other.scope != "delivery" or call.fits(other)
         ):
-            error: _Refusal | None
+            error: _LimitError | None
             if limit.period == "hour":
                 error = self._wait_for_hour(call, limit)
             elif by_limit[limit].left_micro_usd >= call.needed:
@@ -123,7 +123,7 @@ class CallLimits:
                 return error
         return None
 
-    def _refuse(self, call: LimitedCall, state: LimitState, *, is_continued: bool) -> _Refusal:
+    def _refuse(self, call: LimitedCall, state: LimitState, *, is_continued: bool) -> _LimitError:
         limit = state.limit
         reserved = read_reserved(call.connection, limit, call.now, row_id=call.row_id)
         if limit.scope in ("pull request", "delivery"):

@@ -150,7 +150,7 @@ class ClaudeCalls:
             if new.estimate is not None:
                 needed = _micro_usd(new.estimate.cost_usd) or 0
             limited = LimitedCall(connection, row_id, lease.batch_id is not None, needed, now)
-            error = self._limits.find_refusal(limited, limits)
+            error = self._limits.find_error(limited, limits)
             if error is None:
                 # webhooks have the slots of batches, which may have reserved many in an outage
                 request = SlotRequest(

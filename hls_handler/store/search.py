@@ -84,7 +84,7 @@ class CauseGroup:
 
     @property
     def title(self) -> str:
-        """What the reasons have in common."""
+        """The part that all reasons have in common."""
         if self.number == 1:
             return self.reason
         return summarize_reason(self.reason)
