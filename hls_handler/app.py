@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -81,7 +81,6 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import EXPIRY, Expiry, HeldLeases
-from hls_handler.queue.pauses import pause_to_dict
 from hls_handler.retrieval.vectors import connect_vectors
 from hls_handler.routing import WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
@@ -93,7 +92,7 @@ from hls_handler.settings.reload import SettingsFile, SettingsReload
 from hls_handler.storage import Storage
 from hls_handler.web.app import WebApplication
 from hls_handler.web.receiver import Ports
-from hls_handler.web.stats import Snapshot
+from hls_handler.web.stats import read_stats
 
 log = logging.getLogger(__name__)
 
@@ -529,8 +528,7 @@ class Service:
             # Without a commit of its own: anybody can cause rejections.
             count_rejection=lambda status: self._accepts.count({("rejected", str(status)): 1}),
             wait_for_end=self._wait_for_end,
-            stats=self._read_stats,
-            rate_limit=lambda: self._rates.rate_limit,
+            stats=lambda uptime_s: read_stats(self._store, self._rates.rate_limit, uptime_s),
             health=self._health,
             clock=time.monotonic,
             installation_changed=self._installation_changed,
@@ -559,18 +557,6 @@ class Service:
         log.info("the installation of the GitHub App has changed", extra=fields)
         self._installed.set()  # deliveries may wait for it
         self._probe.run_soon()
-
-    def _read_stats(self) -> Snapshot:
-        statistics = self._store.statistics
-        pauses = self._store.pauses.active()
-        return Snapshot(
-            totals=statistics.totals(),
-            queue={
-                **asdict(self._store.deliveries.queue_state()),
-                "paused": list(map(pause_to_dict, pauses)),
-            },
-            findings=statistics.count_findings(),
-        )
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:

@@ -15,7 +15,6 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import counters
 from hls_handler.db.values import HOUR_MS
 from hls_handler.deliveries import End, Lease, ListedState
-from hls_handler.events import event_key
 
 Counts = Mapping[tuple[str, str], int]
 """Counter increments, such as {("outcome", "done"): 1, ("webhooks", ""): 2}."""
@@ -200,26 +199,8 @@ def count_end(
     return counts
 
 
-def count_github_requests(
-    event_key: str, requests: int, *, is_end: bool
-) -> Counter[tuple[str, str]]:
-    """Return the counter increments for requests to GitHub that an attempt at a delivery sent.
-
-    The average of an event is the first counter divided by the second one, which counts deliveries
-    (`is_end`).
-    """
-    counts = Counter({("event_github_requests", event_key): requests})
-    if is_end:
-        counts["event_github_deliveries", event_key] = 1
-    return counts
-
-
-def count_finished(
-    lease: Lease, end: End, row: Row[Any], github_requests: int
-) -> Counter[tuple[str, str]]:
+def count_finished(lease: Lease, end: End, row: Row[Any]) -> Counter[tuple[str, str]]:
     counts = count_end(end.state, kind=end.kind, handler=end.handler)
-    event = event_key(lease.event, lease.action)
-    counts += count_github_requests(event, github_requests, is_end=True)
     if end.state == "done":
         counts += _count_done(lease, row)
     return counts

@@ -16,7 +16,6 @@ from hls_handler.db.counters import (
     Group,
     count_end,
     count_finished,
-    count_github_requests,
 )
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, rate_limits, slots
@@ -40,7 +39,6 @@ from hls_handler.deliveries import (
     State,
     find_cause,
 )
-from hls_handler.events import event_key
 from hls_handler.queue.accepting import LISTED_STATE, BatchAcceptor
 from hls_handler.queue.checkpoints import Change, Checkpoints, prepare
 from hls_handler.queue.claims import (
@@ -267,7 +265,7 @@ class DeliveryQueue:
             if lease.attempt > 1:  # a delivery that reserves a slot is postponed
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
             if lease.batch_id is None:
-                counts += count_finished(lease, end, row, github_requests)
+                counts += count_finished(lease, end, row)
             group = Group(lease.repository, lease.author)
             self._counters.add(connection, counts, group, at=row.finished_at)
 
@@ -336,11 +334,6 @@ class DeliveryQueue:
             release_locks(connection, row_id)
             if loses_slots:
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row_id})
-            if github_requests and lease.batch_id is None:
-                event = event_key(lease.event, lease.action)
-                counts_of_event = count_github_requests(event, github_requests, is_end=False)
-                group = Group(lease.repository, lease.author)
-                self._counters.add(connection, counts_of_event, group)
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
         """Make all waiting deliveries due now; return their number. Also deletes all reserved slots

@@ -90,10 +90,6 @@ class FieldFeedback:
     set: int  # labels that the bot set
     corrected: int  # of those, labels that people changed within a month and did not change back
 
-    @property
-    def share(self) -> float:
-        return self.corrected / self.set if self.set else 0.0
-
 
 def feedback_in(
     totals: Mapping[str, Mapping[str, int]],

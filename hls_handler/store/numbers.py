@@ -185,24 +185,6 @@ class Statistics:
                 series.setdefault((name, label), [0] * size)[part] = int(number)
         return {key: tuple(parts) for key, parts in series.items()}
 
-    def count_findings(self) -> dict[str, dict[str, dict[str, int]]]:
-        """Return {prompt id: {category: {state: number}}} of all findings on pull requests.
-
-        Besides the states, "raised" counts all findings, and "accepted" those with thumbs up.
-        """
-        groups = (_f.prompt_id, _f.category, _f.state)
-        accepted = func.count().filter(_f.is_accepted)
-        query = select(*groups, func.count().label("raised"), accepted.label("accepted"))
-        numbers: dict[str, dict[str, dict[str, int]]] = {}
-        with self._database.reading() as connection:
-            for row in connection.execute(query.group_by(*groups).order_by(*groups)):
-                categories = numbers.setdefault(row.prompt_id, {})
-                of_category = categories.setdefault(row.category, {"raised": 0, "accepted": 0})
-                of_category["raised"] += row.raised
-                of_category["accepted"] += row.accepted
-                of_category[row.state] = row.raised
-        return numbers
-
     def report(
         self,
         since: datetime,

@@ -12,11 +12,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from itertools import count
+from threading import Condition
 from typing import (
+    Any,
     NotRequired,  # pydantic accepts those of `typing` from Python 3.12 on
     cast,
 )
 
+from cachetools import TTLCache, cached
 from pydantic import ConfigDict, with_config
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -34,11 +37,12 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.web.callers import Callers
 from hls_handler.web.receiver import BodyBudget, Ports, WebhookReceiver
-from hls_handler.web.stats import StatsReader
+from hls_handler.web.stats import StatsDocument
 from hls_handler.web.webhook import WebhookSecrets
 
 SERVICE = "github-webhook-handler"
 CONTENT_SECURITY_POLICY = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
+MAX_STATS_AGE_S = 1.0
 MAX_LOGGED_PATH = 200  # characters
 API_PATHS = re.compile(r"/(api|analyses)(/|\Z)")
 """Paths whose errors are problem details (RFC 9457)."""
@@ -104,7 +108,8 @@ class WebApplication:
         self._show_error = show_error
         self._ports = ports
         self._started_at = ports.clock()
-        self._stats = StatsReader(ports.stats, ports.rate_limit, ports.clock)
+        results = TTLCache[Any, StatsDocument](1, MAX_STATS_AGE_S, timer=ports.clock)
+        self._read_stats = cached(results, condition=Condition())(self._read_new_stats)
         self._budget = BodyBudget(ports.clock)
         self.app = Starlette(
             middleware=[Middleware(RequestIdMiddleware)],
@@ -135,13 +140,19 @@ class WebApplication:
         snapshot = self._ports.health.snapshot()
         page: HealthDocument = {"status": snapshot.overall, "service": SERVICE}
         if self._callers.may_read(request):
-            page["uptime_seconds"] = round(self._ports.clock() - self._started_at, 3)
+            page["uptime_seconds"] = self._uptime_s()
             page["components"] = {
                 name: _component(component) for name, component in snapshot.components.items()
             }
         if snapshot.overall == "unhealthy":
             return _page(page, status=503)
         return _page(page)
+
+    def _uptime_s(self) -> float:
+        return round(self._ports.clock() - self._started_at, 3)
+
+    def _read_new_stats(self) -> StatsDocument:
+        return self._ports.stats(self._uptime_s())
 
     def _show_stats(self, request: Request) -> Response:
         if not self._callers.may_read(request):
@@ -150,7 +161,7 @@ class WebApplication:
                 status=401,
             )
         try:
-            return _page(self._stats.get())
+            return _page(self._read_stats())
         except StoreUnavailable:
             return _page({"detail": "the database cannot be read now; see /health"}, status=503)
 

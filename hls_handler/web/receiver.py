@@ -19,7 +19,6 @@ from hls_handler import logs
 from hls_handler.deliveries import Accepted, End, NewDelivery
 from hls_handler.engine.health import Health
 from hls_handler.errors import PayloadError, StoreUnavailable
-from hls_handler.github.api import RateLimit
 from hls_handler.routing import (
     Command,
     Ignored,
@@ -33,7 +32,7 @@ from hls_handler.routing import (
 from hls_handler.routing.envelope import INSTALLATION_EVENTS
 from hls_handler.settings.model import Settings
 from hls_handler.web.callers import find_sign_of_others
-from hls_handler.web.stats import Snapshot
+from hls_handler.web.stats import StatsDocument
 from hls_handler.web.webhook import (
     Rejected,
     WebhookHeaders,
@@ -102,8 +101,8 @@ class Ports:
     count_rejection: Callable[[int], None]
     # of a delivery by GUID; returns when it has ended
     wait_for_end: Callable[[str], Awaitable[End]]
-    stats: Callable[[], Snapshot]  # blocks; raises StoreUnavailable
-    rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
+    # of an uptime in seconds; blocks; raises StoreUnavailable
+    stats: Callable[[float], StatsDocument]
     health: Health
     clock: Callable[[], float]  # monotonic seconds
     receives_webhooks: bool = True  # False: the webhook path responds 404

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from threading import Condition
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from cachetools import TTLCache, cached
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
 from hls_handler.db.counters import BUCKETS_S, COST
 from hls_handler.github.api import RateLimit
-from hls_handler.store.corrections import feedback_in
+from hls_handler.queue.pauses import pause_to_dict
+from hls_handler.storage import Storage
 from hls_handler.store.figures import estimate_percentiles
 from hls_handler.store.numbers import Totals, sum_labels, sum_repositories
-
-MAX_AGE_S = 1.0
-
-Findings = Mapping[str, Mapping[str, Mapping[str, int]]]
-"""Prompt id -> category -> state -> number of findings; see `Statistics.count_findings`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The numbers of the database that `/stats` shows."""
-
-    totals: Totals
-    queue: Mapping[str, object]  # "queued" -> 3
-    findings: Findings = field(default_factory=dict)
 
 
 class TokensDocument(TypedDict):
@@ -66,8 +51,6 @@ class StatsDocument(TypedDict):
     repositories: Mapping[str, Mapping[str, int]]
     ignored_by_reason: Mapping[str, int]
     prompts: dict[str, dict[str, float]]  # calls and cost by prompt id
-    feedback: dict[str, dict[str, dict[str, float]]]  # by prompt id and field
-    findings: Findings
     tokens: TokensDocument
     reply_cache: dict[str, float | None]
     cost_usd: float
@@ -77,44 +60,25 @@ class StatsDocument(TypedDict):
     queue: dict[str, Any]
 
 
-class StatsReader:
-    """Makes the document of `/stats`, at most once a second. All requests within a second get the
-    same.
-
-    `read` may block, and may raise `StoreUnavailable`. `clock` returns monotonic seconds.
-    """
-
-    def __init__(
-        self,
-        read: Callable[[], Snapshot],
-        rate_limit: Callable[[], RateLimit],
-        clock: Callable[[], float],
-    ) -> None:
-        self._read = read
-        self._rate_limit = rate_limit
-        self._clock = clock
-        self._started_at = clock()
-        self._cached = cached(TTLCache(1, MAX_AGE_S, timer=clock), condition=Condition())(
-            self._make
-        )
-
-    def get(self) -> StatsDocument:
-        """Return a document that is at most a second old. Raises `StoreUnavailable`."""
-        return self._cached()
-
-    def _make(self) -> StatsDocument:
-        uptime_s = self._clock() - self._started_at
-        return stats_page(self._read(), uptime_s=uptime_s, rate_limit=self._rate_limit())
+def read_stats(store: Storage, rate_limit: RateLimit, uptime_s: float) -> StatsDocument:
+    """Read the database. Blocks; raises `StoreUnavailable`."""
+    queue = {
+        **asdict(store.deliveries.queue_state()),
+        "paused": list(map(pause_to_dict, store.pauses.active())),
+    }
+    return make_stats(store.statistics.totals(), queue, rate_limit, uptime_s)
 
 
-def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> StatsDocument:
+def make_stats(
+    totals: Totals, queue: dict[str, Any], rate_limit: RateLimit, uptime_s: float
+) -> StatsDocument:
     """Return the JSON of /stats. Times are in seconds, shares from 0 to 1. A value is None if
     nothing was counted.
     """
-    by_name = sum_labels(snapshot.totals)
-    outcomes = sum_repositories(snapshot.totals, "outcome")
-    events = sum_repositories(snapshot.totals, "event")
-    costs = sum_repositories(snapshot.totals, COST)
+    by_name = sum_labels(totals)
+    outcomes = sum_repositories(totals, "outcome")
+    events = sum_repositories(totals, "event")
+    costs = sum_repositories(totals, COST)
 
     def total(name: str, label: str = "") -> int:
         return by_name[name].get(label, 0)
@@ -123,7 +87,7 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
     dead = total("outcome", "dead")
     processing_s = total("processing_ms") / 1000
     return {
-        "uptime_seconds": round(uptime_s, 3),
+        "uptime_seconds": uptime_s,
         "total_webhooks": total("webhooks"),
         "caught_up": total("caught_up"),
         "successful_processing": done,
@@ -142,8 +106,6 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         "repositories": outcomes,
         "ignored_by_reason": by_name["ignored"],
         "prompts": _prompts(by_name),
-        "feedback": _feedback(by_name),
-        "findings": snapshot.findings,
         "tokens": {
             "input": total("tokens", "input"),
             "output": total("tokens", "output"),
@@ -160,8 +122,8 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
             "by_outcome": by_name["claude_calls"],
             "by_provider": _nest(by_name["provider_calls"]),
         },
-        "github_api": _github_api(by_name, rate_limit),
-        "queue": dict(snapshot.queue),
+        "github_api": _github_api(total("github_requests"), rate_limit),
+        "queue": queue,
     }
 
 
@@ -170,20 +132,6 @@ def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, fl
     return {
         prompt: {"calls": calls, "cost_usd": costs.get(prompt, 0) / 1_000_000}
         for prompt, calls in by_name["prompt_calls"].items()
-    }
-
-
-def _feedback(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, dict[str, float]]]:
-    return {
-        prompt: {
-            field: {
-                "set": labels.set,
-                "corrected": labels.corrected,
-                "share": round(labels.share, 4),
-            }
-            for field, labels in fields.items()
-        }
-        for prompt, fields in feedback_in(by_name).items()
     }
 
 
@@ -198,21 +146,10 @@ def _reply_cache(counts: Mapping[str, int]) -> dict[str, float | None]:
     }
 
 
-def _github_api(
-    by_name: Mapping[str, Mapping[str, int]], rate_limit: RateLimit
-) -> dict[str, object]:
-    requests = by_name["event_github_requests"]
-    deliveries = by_name["event_github_deliveries"]
+def _github_api(requests: int, rate_limit: RateLimit) -> dict[str, object]:
     reset_at = rate_limit.reset_at.isoformat() if rate_limit.reset_at else None
     return {
-        "requests_made": by_name["github_requests"].get("", 0),
-        "requests_per_delivery": {
-            "average": _divide(sum(requests.values()), sum(deliveries.values()), 2),
-            "by_event": {
-                event: round(requests.get(event, 0) / number, 2)
-                for event, number in deliveries.items()
-            },
-        },
+        "requests_made": requests,
         "rate_limit": {
             "limit": rate_limit.limit,
             "remaining": rate_limit.remaining,

@@ -100,7 +100,6 @@ _IGNORED_COUNTERS = (
     "first_reply_ms",
     "first_reply_le",
     "github_requests",
-    "event_github_requests",
     "last_webhook",
 )
 """Durations, and requests, of which a killed process counts some not at all and others again."""

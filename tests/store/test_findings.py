@@ -1,10 +1,9 @@
-"""The stored findings of reviews: read back as a record, and counted by prompt, category and
-state.
-"""
+"""The stored findings of reviews: read back as a record, and counted."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from hls_handler.deliveries import End
 from hls_handler.review.blocks import Block
@@ -65,33 +64,15 @@ def test_record_of_a_review_is_read_back(store: Storage) -> None:
     assert read(store, 8) == ReviewRecord()
 
 
-def test_findings_are_counted_by_prompt_category_and_state(store: Storage) -> None:
-    save(store, RECORD)
-    save(
-        store, replace(RECORD, ledger=(replace(OPEN, prompt_id="own@222222"),)), number=8, guid="g2"
-    )
-    assert store.statistics.count_findings() == {
-        "own@222222": {"bugs": {"raised": 1, "accepted": 0, "open": 1}},
-        PROMPT: {
-            "bugs": {"raised": 2, "accepted": 1, "fixed": 1, "open": 1},
-            "style": {"raised": 1, "accepted": 0, "dismissed": 1},
-        },
-    }
-
-
 def test_open_findings_of_a_closed_pull_request_are_ignored(store: Storage) -> None:
     save(store, RECORD)
     save(store, replace(RECORD, ledger=(replace(OPEN, key="e" * 16),)), number=8, guid="g2")
     for guid, action, number in (("c1", "closed", 7), ("c2", "closed", 8), ("c3", "reopened", 8)):
         accept(store, ignored(guid, event="pull_request", action=action, number=number))
     store.retention.mark_ignored_findings()
-    assert store.statistics.count_findings()[PROMPT]["bugs"] == {
-        "raised": 3,
-        "accepted": 1,
-        "fixed": 1,
-        "ignored": 1,
-        "open": 1,
-    }
+    now = store.now()
+    report = store.statistics.report(now - timedelta(hours=1), now + timedelta(hours=1))
+    assert (report.total.findings.raised, report.total.findings.ignored) == (4, 1)
     # a review of the reopened pull request continues with it
     assert read(store).ledger[0].state == "open"
 

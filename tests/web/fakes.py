@@ -29,7 +29,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.web.app import WebApplication
 from hls_handler.web.receiver import Ports
-from hls_handler.web.stats import Snapshot
+from hls_handler.web.stats import StatsDocument, make_stats
 
 SECRET = "the-global-secret-of-all"
 OWN_SECRET = "the-secret-of-owner-private"
@@ -85,11 +85,11 @@ class FakeStore:
     def count_ping(self) -> None:
         self.pongs += 1
 
-    def stats(self) -> Snapshot:
+    def stats(self, rate_limit: RateLimit, uptime_s: float) -> StatsDocument:
         self._check()
         self.reads += 1
         assert self.may_read.wait(20)  # only a defect makes a test wait this long
-        return Snapshot(dict(self.counted), {"queued": len(self.deliveries)})
+        return make_stats(self.counted, {"queued": len(self.deliveries)}, rate_limit, uptime_s)
 
     def _check(self) -> None:
         if self.broken is not None:
@@ -167,8 +167,7 @@ class WebSetup:
             count_ping=self.store.count_ping,
             count_rejection=self.store.rejections.append,
             wait_for_end=self.workers.wait_for_end,
-            stats=self.store.stats,
-            rate_limit=lambda: self.rate_limit,
+            stats=lambda uptime_s: self.store.stats(self.rate_limit, uptime_s),
             health=self.health,
             clock=self.clock,
             installation_changed=self.installation_changes.append,

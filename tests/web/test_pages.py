@@ -122,7 +122,6 @@ def test_stats_contain_counters_of_the_store_and_of_the_process(setup: WebSetup)
     )
     assert page["github_api"] == {
         "requests_made": 9,
-        "requests_per_delivery": {"average": None, "by_event": {}},
         "rate_limit": {"limit": 5000, "remaining": 4991, "reset_at": "2026-11-20T13:00:00+00:00"},
     }
 

@@ -6,15 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from hls_handler.github.api import RateLimit
 from hls_handler.store.numbers import Totals
-from hls_handler.web.stats import Snapshot, StatsDocument, StatsReader, stats_page
+from hls_handler.web.stats import StatsDocument, make_stats
 from tests.e2e.service import wait_until
-from tests.web.fakes import FakeClock, FakeStore
+from tests.web.fakes import WebSetup, ask, settings
 
 UNHEARD = RateLimit(None, None, None)
 
 
 def page_of(totals: Totals) -> StatsDocument:
-    return stats_page(Snapshot(totals, {"queued": 3}), uptime_s=1.0, rate_limit=UNHEARD)
+    return make_stats(totals, {"queued": 3}, UNHEARD, uptime_s=1.0)
 
 
 TOTALS = {
@@ -38,15 +38,9 @@ TOTALS = {
     ("claude_calls", "unfinished", "o/r"): 0,
     ("provider_calls", "openai:ok", "o/r"): 4,
     ("github_requests", "", "o/r"): 77,
-    ("event_github_requests", "issues.opened", "o/r"): 13,
-    ("event_github_deliveries", "issues.opened", "o/r"): 3,
-    ("event_github_deliveries", "issues.labeled", "o/r"): 3,
     ("reply_cache", "hits", "o/r"): 2,
     ("reply_cache", "misses", "o/r"): 4,
     ("reply_cache", "saved_micro_usd", "o/r"): 12_300,
-    ("label_set", "issues/analyze@3f9c2a:priority", "o/r"): 40,
-    ("label_corrected", "issues/analyze@3f9c2a:priority", "o/r"): 9,
-    ("label_correction_withdrawn", "issues/analyze@3f9c2a:priority", "o/r"): 3,
 }
 
 
@@ -96,37 +90,30 @@ def test_stats_with_all_counters() -> None:
     }
     assert page["github_api"] == {
         "requests_made": 77,
-        "requests_per_delivery": {
-            "average": 2.17,
-            "by_event": {"issues.opened": 4.33, "issues.labeled": 0.0},
-        },
         "rate_limit": {"limit": None, "remaining": None, "reset_at": None},
-    }
-    assert page["feedback"] == {
-        "issues/analyze@3f9c2a": {"priority": {"set": 40, "corrected": 6, "share": 0.15}},
     }
     assert page["reply_cache"] == {"hits": 2, "misses": 4, "hit_rate": 0.3333, "saved_usd": 0.0123}
 
 
 def test_documents_of_one_second_are_the_same() -> None:
-    store, clock = FakeStore(), FakeClock()
-    reader = StatsReader(store.stats, lambda: UNHEARD, clock)
-    first = reader.get()
-    clock.now += 0.9
-    assert reader.get() is first
-    clock.now += 59.1
-    assert reader.get()["uptime_seconds"] == 60
-    assert store.reads == 2
+    setup = WebSetup(settings())
+    app = setup.app()
+    first = ask(app, "/stats", method="GET").json
+    setup.clock.now += 0.9
+    assert ask(app, "/stats", method="GET").json == first
+    setup.clock.now += 59.1
+    assert ask(app, "/stats", method="GET").json["uptime_seconds"] == 60
+    assert setup.store.reads == 2
 
 
 def test_callers_at_the_same_time_wait_for_one_reading() -> None:
-    store = FakeStore()
-    reader = StatsReader(store.stats, lambda: UNHEARD, FakeClock())
-    store.may_read.clear()
+    setup = WebSetup(settings())
+    app = setup.app()
+    setup.store.may_read.clear()
     with ThreadPoolExecutor(2) as callers:
-        first = callers.submit(reader.get)
-        wait_until(lambda: store.reads == 1)
-        second = callers.submit(reader.get)
-        store.may_read.set()
-        assert first.result() is second.result()
-    assert store.reads == 1
+        first = callers.submit(ask, app, "/stats", method="GET")
+        wait_until(lambda: setup.store.reads == 1)
+        second = callers.submit(ask, app, "/stats", method="GET")
+        setup.store.may_read.set()
+        assert first.result().json == second.result().json
+    assert setup.store.reads == 1
