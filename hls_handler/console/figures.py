@@ -27,7 +27,7 @@ MAX_REPORTS = 32
 MAX_ROWS = 20  # of each table of the page
 
 
-def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> FiguresReport:
+def read_report(store: Storage, query: FiguresQuery) -> FiguresReport:
     """Read the database. Blocks; raises `InvalidFilter` if the period has not begun."""
     now = store.now()
     until = min(query.until or now, now)
@@ -40,9 +40,7 @@ def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> Fi
         since = until - PERIODS[query.period][0]
     if since >= now:
         raise InvalidFilter("since: expected a time in the past")
-    return store.statistics.report(
-        since, until, repository=query.repository, has_authors=has_authors
-    )
+    return store.statistics.report(since, until, repository=query.repository)
 
 
 class FiguresPages(Pages):
@@ -51,7 +49,7 @@ class FiguresPages(Pages):
     def __init__(self, frame: Frame) -> None:
         super().__init__(frame)
         self._read = frame.ports.cache(
-            partial(read_report, self._store, has_authors=frame.settings.metrics.authors),
+            partial(read_report, self._store),
             max_age_s=MAX_AGE_S,
             most=MAX_REPORTS,
         )
@@ -73,10 +71,9 @@ class FiguresPages(Pages):
             form=dict(request.query_params),
             download=f"{SHOW_FIGURES.path}?{request.url.query}",
             periods=PERIOD_TITLES,
-            groups=list(_group(report)),
+            tables=list(_list_tables(report)),
             max_rows=MAX_ROWS,
             keep_days=f"{self._frame.settings.storage.keep_days:g}",
-            has_authors=self._frame.settings.metrics.authors,
         )
 
     def _send_stats(self, request: Request, query: FiguresQuery) -> Response:
@@ -128,25 +125,13 @@ class Table(NamedTuple):
     rows: Sequence[tuple[str, str, Sequence[str]]]  # name, no address, and the other cells
 
 
-def _group(report: FiguresReport) -> Iterator[tuple[str, Sequence[Table], bool]]:
-    """Yield title and tables about repositories and authors, and True if some are left out."""
-    groups = (
-        ("Repositories", "Repository", report.repositories),
-        ("Authors", "Author", report.authors or ()),
-    )
-    for title, column, figures in groups:
-        rows = sorted(figures, key=lambda row: (-row.processed, row.name))[:MAX_ROWS]
-        if figures is report.repositories and report.repository is None:
-            rows.insert(0, replace(report.total, name="All"))
-        if rows:
-            tables = [_make_table(name, column, rows) for name in TABLES]
-            yield title, tables, len(figures) > MAX_ROWS
+def _list_tables(report: FiguresReport) -> Iterator[Table]:
+    rows = sorted(report.repositories, key=lambda row: (-row.processed, row.name))[:MAX_ROWS]
+    if report.repository is None:
+        rows.insert(0, replace(report.total, name="All"))
+    for title, cells in TABLES.items():
+        yield Table(title, ["Repository", *cells], [_make_row(row, cells) for row in rows])
 
 
-def _make_table(name: str, column: str, figures: Sequence[Figures]) -> Table:
-    cells = TABLES[name]
-    rows = [
-        (row.name, "", [form(attrgetter(figure)(row)) for figure, form in cells.values()])
-        for row in figures
-    ]
-    return Table(name, [column, *cells], rows)
+def _make_row(figures: Figures, cells: Mapping[str, Cell]) -> tuple[str, str, Sequence[str]]:
+    return figures.name, "", [form(attrgetter(name)(figures)) for name, form in cells.values()]

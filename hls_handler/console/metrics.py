@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from hls_handler import __version__
 from hls_handler.console.frame import Frame
-from hls_handler.db.counters import BUCKETS_S, COST
+from hls_handler.db.counters import AUTHOR_OUTCOME, BUCKETS_S, COST
 from hls_handler.engine.health import ComponentState
 from hls_handler.errors import StoreUnavailable
 from hls_handler.replies import Unusable
@@ -147,6 +147,7 @@ TOTALS = (
     Total("hls_reply_cache_saved_usd", "Cost saved by hits", "reply_cache", only="saved_micro_usd"),
     Total("hls_github_requests", "Requests to GitHub's API", "github_requests"),
 )
+OF_AUTHORS = Total("hls_author_deliveries", "By author", AUTHOR_OUTCOME, ("author", "state"))
 HISTOGRAMS = {
     "processing": "Time from the receipt of a delivery to its end",
     "first_reply": "Time to the first reply to an issue or pull request",
@@ -156,7 +157,7 @@ HISTOGRAMS = {
 
 def show_metrics(
     frame: Frame,
-    stored: Callable[[], list[Metric]],
+    stored: Callable[..., list[Metric]],
     request: Request,
 ) -> Response:
     """Return all metrics. Programs send the key in a header; a session does not count."""
@@ -170,7 +171,7 @@ def show_metrics(
         )
         return PlainTextResponse(sentence, 401, headers={"www-authenticate": "Bearer"})
     try:
-        of_store = stored()
+        of_store = stored(has_authors=frame.settings.metrics.authors)
     except StoreUnavailable:
         of_store = []  # hls_health_state is most useful now
     of_process = _of_process(frame, is_store_readable=bool(of_store))
@@ -241,12 +242,12 @@ def _token_expiry(metrics: Mapping[str, Any]) -> Metric:
     return gauge
 
 
-def read_metrics(store: Storage) -> list[Metric]:
+def read_metrics(store: Storage, *, has_authors: bool = False) -> list[Metric]:
     """Return the metrics that the database has. Blocks; raises `StoreUnavailable`."""
-    return [*_of_store(store)]
+    return [*_of_store(store, has_authors)]
 
 
-def _of_store(store: Storage) -> Iterator[Metric]:
+def _of_store(store: Storage, has_authors: bool) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
     from prometheus_client.core import GaugeMetricFamily as Gauge
 
@@ -259,7 +260,9 @@ def _of_store(store: Storage) -> Iterator[Metric]:
     counted = defaultdict[str, dict[tuple[str, str], int]](dict)
     for (name, label, repository), number in totals.items():
         counted[name][label, repository] = number
-    for total in TOTALS:
+    for total in (*TOTALS, OF_AUTHORS):
+        if total == OF_AUTHORS and not has_authors:
+            continue
         metric = CounterMetricFamily(total.name, total.meaning, labels=total.labels)
         for labels, value in add_up(total, counted[total.counter]).items():
             metric.add_metric(labels, value)

@@ -65,6 +65,11 @@ OF_BATCHES = "batches"
 COST = "cost_micro_usd"
 """Name of the counter of the cost of calls, by prompt."""
 
+AUTHOR_OUTCOME = "author_outcome"
+"""Name of the counter by author, with labels such as "mona:done"; counted while `metrics.authors`
+is set.
+"""
+
 HOURLY = frozenset(
     {
         COST,
@@ -83,7 +88,7 @@ HOURLY = frozenset(
 
 
 class Group(NamedTuple):
-    """The repository and the author whose figures a delivery counts in."""
+    """The repository and the author of a delivery that is counted."""
 
     repository: str | None = None
     author: str | None = None  # None while authors are not stored
@@ -126,23 +131,26 @@ class CounterWriter:
         rows: Counter[_Key] = Counter()
         for group, counts in groups.items():
             for (name, label), value in counts.items():
-                rows[_Key(name, TOTAL, label, group.repository or "", "")] += value
-            rows.update(_count_hour(counts, group, at))
+                rows[_Key(name, TOTAL, label, group.repository or "")] += value
+                if name == "outcome" and group.author is not None:
+                    rows[_Key(AUTHOR_OUTCOME, TOTAL, f"{group.author}:{label}", "")] += value
+            rows.update(_count_hour(counts, group.repository, at))
         self._add_rows(connection, rows)
 
     def uncount_end(
-        self, connection: Connection, state: ListedState, group: Group, finished_at: int
+        self, connection: Connection, state: ListedState, repository: str | None, finished_at: int
     ) -> None:
         """Take back a delivery that is queued again from the hour in which it ended (ms); the total
         keeps each end.
         """
-        self._add_rows(connection, _count_hour({("outcome", state): -1}, group, finished_at))
+        counts: Counts = {("outcome", state): -1}
+        self._add_rows(connection, _count_hour(counts, repository, finished_at))
 
     def set_values(self, connection: Connection, name: str, values: Mapping[str, int]) -> None:
         """Replace values of the counter `name`, such as times in ms. The keys of `values` are
         counter labels.
         """
-        rows = {_Key(name, TOTAL, label, "", ""): value for label, value in values.items()}
+        rows = {_Key(name, TOTAL, label, ""): value for label, value in values.items()}
         if rows:
             connection.execute(self._set, _make_rows(rows))
 
@@ -157,23 +165,21 @@ class _Key(NamedTuple):
     hour: int
     label: str
     repository: str
-    author: str
 
 
 def _make_rows(values: Mapping[_Key, int]) -> list[dict[str, object]]:
     """Return the rows in sorted order, because different orders could cause a deadlock."""
-    return [{**key._asdict(), "value": values[key]} for key in sorted(values)]
+    # earlier versions counted by the column `author`, too
+    return [{**key._asdict(), "author": "", "value": values[key]} for key in sorted(values)]
 
 
-def _count_hour(counts: Counts, group: Group, at: int) -> Mapping[_Key, int]:
+def _count_hour(counts: Counts, repository: str | None, at: int) -> Mapping[_Key, int]:
     hour = at - at % HOUR_MS
-    rows = {}
-    for (name, label), value in counts.items():
-        if name not in HOURLY:
-            continue
-        for author in {"", group.author or ""}:
-            rows[_Key(name, hour, label, group.repository or "", author)] = value
-    return rows
+    return {
+        _Key(name, hour, label, repository or ""): value
+        for (name, label), value in counts.items()
+        if name in HOURLY
+    }
 
 
 def count_duration(name: str, duration_ms: int) -> Counter[tuple[str, str]]:

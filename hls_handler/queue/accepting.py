@@ -95,7 +95,6 @@ class BatchAcceptor:
                 _c.queued_at,
                 _c.finished_at,
                 _c.repository,
-                _c.author,
             )
             .where(or_(database.is_one_of(_c.guid, "guids"), is_same_body))
             .order_by(_c.id)
@@ -176,9 +175,10 @@ class BatchAcceptor:
             self._counters.add_all(connection, increments, at=now)
             for guid in sorted(former.keys() & stored.keys()):
                 ended = former[guid]
-                group = Group(ended.repository, ended.author)
                 finished_at = ended.finished_at or now
-                self._counters.uncount_end(connection, ended.listed_state, group, finished_at)
+                self._counters.uncount_end(
+                    connection, ended.listed_state, ended.repository, finished_at
+                )
             times = self._record_times(connection, batch, increments, now)
         self._last_webhooks.update(times)
         for old in superseded:

@@ -401,14 +401,15 @@ class DeliveryQueue:
         with self._database.writing() as connection:
             connection.execute(at_once)
             ended = connection.execute(
-                select(LISTED_STATE, _c.finished_at, _c.repository, _c.author, _c.batch_id)
+                select(LISTED_STATE, _c.finished_at, _c.repository, _c.batch_id)
                 .where(is_retried)
                 .with_for_update()
             ).first()
             connection.execute(again)
             if ended is not None and ended.batch_id is None:
-                group = Group(ended.repository, ended.author)
-                self._counters.uncount_end(connection, ended.listed_state, group, ended.finished_at)
+                self._counters.uncount_end(
+                    connection, ended.listed_state, ended.repository, ended.finished_at
+                )
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
 
     def discard(self, guid: str) -> bool:
@@ -428,8 +429,8 @@ class DeliveryQueue:
         with self._database.writing() as connection:
             row = connection.execute(update).first()
             if row is not None and row.batch_id is None:
+                self._counters.uncount_end(connection, "dead", row.repository, row.finished_at)
                 group = Group(row.repository, row.author)
-                self._counters.uncount_end(connection, "dead", group, row.finished_at)
                 self._counters.add(connection, count_end("discarded"), group, at=row.finished_at)
         return row is not None
 

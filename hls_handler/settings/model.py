@@ -309,7 +309,7 @@ class Logging(Section):
 
 class Metrics(Section):
     authors: bool = False
-    """store authors, and show the figures of each author"""
+    """store authors of issues and pull requests, and count by author in /metrics"""
 
 
 class Check(Section):

@@ -126,11 +126,9 @@ class CacheFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one repository, of one author, or of all. A value is None if there is nothing
-    to divide by.
-    """
+    """The figures of a repository, or of all. A value is None if there is nothing to divide by."""
 
-    name: str  # "owner/repo", a login, or "total"
+    name: str  # "owner/repo", or "total"
     processed: int
     done: int
     dead: int
@@ -159,7 +157,6 @@ class FiguresReport:
     repository: str | None  # the filter; None stands for all
     total: Figures
     repositories: tuple[Figures, ...]  # by name
-    authors: tuple[Figures, ...] | None  # by login; None unless they were requested
 
 
 FigureCounts = Counter[str]  # by "outcome:done" of the counters, and by the names of the queries

@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, case, func, or_, select, tuple_
 
+from hls_handler.db.counters import AUTHOR_OUTCOME
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     batches,
@@ -219,8 +220,10 @@ def _of_login(login: str, connection: Connection) -> Iterator[ForgottenRows]:
     yield stops, func.lower(stops.c.stopped_by) == login, {"stopped_by": GHOST}
     yield batches, func.lower(batches.c.started_by) == login, {"started_by": GHOST}
     n = counters.c
-    is_guest = (n.name == OUTSIDER_COST) & (func.lower(n.label) == login)
-    yield counters, is_guest | (func.lower(n.author) == login), None
+    label = func.lower(n.label)
+    is_guest = (n.name == OUTSIDER_COST) & (label == login)
+    is_author = (n.name == AUTHOR_OUTCOME) & label.startswith(f"{login}:", autoescape=True)
+    yield counters, is_guest | is_author | (func.lower(n.author) == login), None
     has_mention = or_(
         *(column.icontains(f"@{login}", autoescape=True) for column in (_t.title, _t.text))
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -162,7 +162,7 @@ class Statistics:
         """Return the counters by hour with these names."""
         part = _part_of(_n.hour, period)
         query = select(_n.name, _n.label, part, func.sum(_n.value))
-        query = query.where(_is_in(names, period), _n.author == "")
+        query = query.where(_is_in(names, period))
         query = query.group_by(_n.name, _n.label, "part")
         return self._read_series(query, period)
 
@@ -191,7 +191,6 @@ class Statistics:
         until: datetime,
         *,
         repository: str | None = None,
-        has_authors: bool = False,
     ) -> FiguresReport:
         """Return the figures of the hours that begin from `since`, or within its hour, until before
         `until`.
@@ -206,11 +205,8 @@ class Statistics:
                 begin = first
             span = _Span(connection, Period(begin, until, HOUR), repository)
             minutes = (until - begin) / timedelta(minutes=1)
-            repositories = span.count("repository")
+            repositories = span.count()
             total = sum(repositories.values(), Counter[str]())
-            authors = None
-            if has_authors:
-                authors = list_figures(span.count("author"), minutes)
             return FiguresReport(
                 since=begin,
                 until=until,
@@ -218,7 +214,6 @@ class Statistics:
                 repository=repository,
                 total=make_figures("total", minutes, total),
                 repositories=list_figures(repositories, minutes),
-                authors=authors,
             )
 
 
@@ -251,7 +246,8 @@ def _is_within(moment: ColumnElement[Any], period: Period) -> ColumnElement[bool
 
 def _is_in(names: Collection[str], period: Period) -> ColumnElement[bool]:
     is_hour = _n.hour > TOTAL  # a period may contain the beginning of 1970
-    return and_(_n.name.in_(sorted(names)), is_hour, _is_within(_n.hour, period))
+    is_counted = (_n.name.in_(sorted(names)), is_hour, _is_within(_n.hour, period))
+    return and_(*is_counted, _n.author == "")  # by which earlier versions counted, too
 
 
 def _find_first_hour(connection: Connection) -> datetime | None:
@@ -313,10 +309,10 @@ class _Span:
             self._is_wanted = func.lower(_d.repository) == repository.lower()
         self._has_ended = and_(_is_within(_d.finished_at, period), self._is_wanted)
 
-    def count(self, group: Literal["repository", "author"]) -> Mapping[str, FigureCounts]:
-        """Return {"octo/widgets": {"outcome:done": 3, "raised": 2}}, or the same by author."""
-        counts = self._sum_hours(group)
-        name = {"repository": _d.repository, "author": _d.author}[group]
+    def count(self) -> Mapping[str, FigureCounts]:
+        """Return {"octo/widgets": {"outcome:done": 3, "raised": 2}}."""
+        counts = self._sum_hours()
+        name = _d.repository
         for query in (self._pull_requests(name), self._costs(name)):
             for row in self._connection.execute(query):
                 numbers = row._asdict()
@@ -329,15 +325,12 @@ class _Span:
                 counts[of_name] += _count_finding(outcome, int(number), is_accepted=is_accepted)
         return counts
 
-    def _sum_hours(self, group: str) -> defaultdict[str, FigureCounts]:
-        name = _n[group]
-        is_of_group = [name != "", _is_in(_FIGURES, self._period)]
-        if group == "repository":
-            is_of_group.append(_n.author == "")
+    def _sum_hours(self) -> defaultdict[str, FigureCounts]:
+        is_counted = [_n.repository != "", _is_in(_FIGURES, self._period)]
         if self._repository is not None:
-            is_of_group.append(func.lower(_n.repository) == self._repository.lower())
-        groups = (name, _n.name, _n.label)
-        query = select(*groups, func.sum(_n.value)).where(*is_of_group).group_by(*groups)
+            is_counted.append(func.lower(_n.repository) == self._repository.lower())
+        groups = (_n.repository, _n.name, _n.label)
+        query = select(*groups, func.sum(_n.value)).where(*is_counted).group_by(*groups)
         counts: defaultdict[str, FigureCounts] = defaultdict(Counter)
         for of_name, figure, label, number in self._connection.execute(query):
             counts[of_name][f"{figure}:{label}"] = int(number)
@@ -368,9 +361,7 @@ class _Span:
         )
 
     def _feedback(self, name: Column[str]) -> Executable:
-        """Count labels and findings. The newest delivery of a conversation has its repository and
-        author.
-        """
+        """Count labels and findings. The newest delivery of a conversation has its repository."""
         rows = _list_feedback(self._period)
         groups = (rows.c.repository_id, rows.c.number, rows.c.outcome, rows.c.is_accepted)
         counted = select(*groups, func.count().label("rows")).group_by(*groups).subquery()

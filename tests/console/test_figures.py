@@ -22,21 +22,13 @@ EVIL = "=cmd()<script>alert(1)</script>\u202e"
 
 @pytest.fixture
 def page(browser: Browser, filled: Storage) -> Browser:
-    """A browser that is signed in, and a service that shows the figures of authors, one of which is
-    `EVIL`.
-    """
-    with filled.database.writing() as connection:
-        connection.execute(
-            deliveries.update().where(deliveries.c.author == "hubot").values(author=EVIL)
-        )
-    count_rows(filled)
-    browser.sections["metrics"] = {"authors": True}
+    """A browser that is signed in."""
     browser.apply(api_key=KEY)
     browser.sign_in()
     return browser
 
 
-def test_page_shows_the_figures_of_each_repository_and_author(page: Browser) -> None:
+def test_page_shows_the_figures_of_each_repository(page: Browser) -> None:
     shown = page.get(f"/figures?{PERIOD}").text
     body = shown.partition("<tbody")[2]
     rows = [re.findall(r"<t[hd][^>]*>([^<]*)<", row) for row in body.split("<tr")[1:]]
@@ -57,7 +49,6 @@ def test_page_shows_the_figures_of_each_repository_and_author(page: Browser) -> 
     ] in rows
     assert ["All", "7", "0.0049", "85.7%", "50.0%", "20.0 s", "55.5 s", "59.1 s"] in rows
     assert ["octo/docs", "$0.050", "$0.00", "–", "2", "50.0%", "$0.00090"] in rows
-    assert ["mona", "5", "0.0035", "80.0%", "50.0%", "20.0 s", "54.0 s", "58.8 s"] in rows
     assert f'href="/api/stats?{PERIOD.replace("&", "&amp;")}"' in shown
 
 
@@ -101,25 +92,17 @@ def test_empty_end_of_a_period_is_no_filter(page: Browser) -> None:
     assert page.get("/figures?since=&until=2026-11-20").status == 200
 
 
-def test_authors_are_not_shown_unless_settings_say_so(page: Browser) -> None:
-    page.sections.clear()
-    page.apply(api_key=KEY)
-    shown = page.get(f"/figures?{PERIOD}").text
-    assert "<code>metrics.authors</code> is false" in shown
-    stats = page.get(f"/api/stats?{PERIOD}", x_api_key=KEY)
-    assert "mona" not in shown + stats.text
-
-
 def test_api_has_the_numbers_of_the_page(page: Browser) -> None:
     stats = page.get(f"/api/stats?{PERIOD}", x_api_key=KEY).json
-    assert [one["name"] for one in (*stats["repositories"], *stats["authors"])][:2] == [
-        "octo/docs",
-        "octo/widgets",
-    ]
+    assert [figures["name"] for figures in stats["repositories"]] == ["octo/docs", "octo/widgets"]
     assert (stats["total"]["processed"], stats["is_complete"]) == (7, True)
 
 
-def test_untrusted_names_are_escaped(page: Browser) -> None:
+def test_untrusted_names_are_escaped(page: Browser, filled: Storage) -> None:
+    with filled.database.writing() as connection:
+        docs = deliveries.c.repository == "octo/docs"
+        connection.execute(deliveries.update().where(docs).values(repository=EVIL))
+    count_rows(filled)
     for query in (PERIOD, f"{PERIOD}&{urlencode({'repository': f'><{EVIL}'})}"):
         shown = page.get(f"/figures?{query}").text
         assert "&lt;script&gt;alert(1)" in shown

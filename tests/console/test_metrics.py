@@ -130,6 +130,14 @@ def total(name: str, counts: dict[tuple[str, str], int]) -> dict[tuple[str, ...]
     return dict(add_up(next(one for one in TOTALS if one.name == name), counts))
 
 
+def test_authors_are_counted_only_if_settings_say_so(browser: Browser, store: Storage) -> None:
+    store.queue.finish(begin(store, "g1", author="mona"), End("done", ""), took_s=1.0)
+    assert not any("mona" in name for name in scrape(browser))
+    browser.sections["metrics"] = {"authors": True}
+    browser.apply(api_key=KEY)
+    assert scrape(browser)["hls_author_deliveries_total{author=mona,state=done}"] == 1
+
+
 def test_versions_of_a_prompt_are_one_series() -> None:
     costs = {(f"issues/analyze@{version}", "o/r"): 500_000 for version in ("3f9c2a", "77aa01")}
     assert total("hls_prompt_cost_usd", costs) == {("issues/analyze",): 1.0}

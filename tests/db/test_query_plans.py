@@ -99,9 +99,7 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "pull_request_of_commit": (
         lambda store: store.repositories.history(1, "hls").find_pull_request("octo/widgets", "aaa")
     ),
-    "figures": lambda store: store.statistics.report(
-        store.now() - timedelta(days=1), store.now(), has_authors=True
-    ),
+    "figures": lambda store: store.statistics.report(store.now() - timedelta(days=1), store.now()),
     "calls_last_hour": lambda store: store.calls.count_last_hour(),
     "settled_totals": lambda store: store.statistics.totals(settled=True),
     "unended_checks": lambda store: store.commit_checks.claim_unended(

@@ -38,6 +38,7 @@ from hls_handler.store.figures import (
     Percentiles,
     Period,
 )
+from hls_handler.store.numbers import sum_labels
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_SAVED
 from tests.queue.builders import Skew, accept, begin, claim, ignored, record_reply, start_call
 
@@ -69,7 +70,6 @@ DELIVERIES: tuple[dict[str, Any], ...] = (
         "state": "superseded",
         "hours": 20,
         "took": 5,
-        "author": "hubot",
     },
     {
         "row": 3,
@@ -78,7 +78,6 @@ DELIVERIES: tuple[dict[str, Any], ...] = (
         "hours": 20,
         "later": 10,
         "took": 60,
-        "author": "hubot",
     },
     {
         "row": 4,
@@ -86,7 +85,6 @@ DELIVERIES: tuple[dict[str, Any], ...] = (
         "number": 7,
         "hours": 10,
         "took": 20,
-        "author": "mona",
         "failures": 1,
     },
     {
@@ -95,7 +93,6 @@ DELIVERIES: tuple[dict[str, Any], ...] = (
         "number": 7,
         "hours": 9,
         "took": 40,
-        "author": "mona",
     },
     {
         "row": 6,
@@ -104,7 +101,6 @@ DELIVERIES: tuple[dict[str, Any], ...] = (
         "state": "dead",
         "hours": 7,
         "took": 100,
-        "author": "mona",
     },
     {"row": 7, "event": "issues", "number": 10, "hours": 6, "took": 10, "repository_id": 2},
     {
@@ -123,7 +119,6 @@ DELIVERIES: tuple[dict[str, Any], ...] = (
         "hours": 5,
         "took": 30,
         "repository_id": 2,
-        "author": "mona",
     },
     {
         "row": 10,
@@ -132,7 +127,6 @@ DELIVERIES: tuple[dict[str, Any], ...] = (
         "hours": 4,
         "took": 2,
         "is_command": True,
-        "author": "mona",
     },
     {
         "row": 11,
@@ -211,7 +205,6 @@ def _delivery(
         ),
         "analysis_status": "done" if is_done else None,
         "posting_status": "done" if is_done else None,
-        "author": None,
         "failures": 0,
         "is_command": False,
     }
@@ -263,7 +256,7 @@ def filled(store: Storage) -> Storage:
 def count_rows(store: Storage) -> None:
     """Count the stored rows by the hour, as workers do."""
     writer = CounterWriter(store.database)
-    of_calls = select(calls, deliveries.c.repository, deliveries.c.author).join(deliveries)
+    of_calls = select(calls, deliveries.c.repository).join(deliveries)
     with store.database.writing() as connection:
         connection.execute(counters.delete())
         for row in connection.execute(select(deliveries)).all():
@@ -274,20 +267,18 @@ def count_rows(store: Storage) -> None:
                 counts["recovered_by_retry", ""] = 1
             if row.id in FIRST_REPLIES_MS:
                 counts += count_duration("first_reply", FIRST_REPLIES_MS[row.id])
-            writer.add(connection, counts, Group(row.repository, row.author), at=row.finished_at)
+            writer.add(connection, counts, Group(row.repository), at=row.finished_at)
         for row in connection.execute(of_calls).all():
             counts = Counter({("cost_micro_usd", "p@1"): row.cost_micro_usd})
             if row.outcome == "cached":
                 counts += Counter({CACHE_HIT: 1, CACHE_SAVED: SAVED_MICRO_USD})
             elif row.outcome == "ok":
                 counts["replies", ""] = 1
-            writer.add(connection, counts, Group(row.repository, row.author), at=row.started_at)
+            writer.add(connection, counts, Group(row.repository), at=row.started_at)
 
 
-def read(
-    store: Storage, *, repository: str | None = None, has_authors: bool = False
-) -> FiguresReport:
-    return store.statistics.report(DAY_BEFORE, NOON, repository=repository, has_authors=has_authors)
+def read(store: Storage, *, repository: str | None = None) -> FiguresReport:
+    return store.statistics.report(DAY_BEFORE, NOON, repository=repository)
 
 
 WIDGETS = Figures(
@@ -336,12 +327,7 @@ DOCS = Figures(
 def test_figures_of_each_repository(filled: Storage) -> None:
     report = read(filled)
     assert report.repositories == (DOCS, WIDGETS)
-    assert (report.since, report.until, report.is_complete, report.authors) == (
-        DAY_BEFORE,
-        NOON,
-        True,
-        None,
-    )
+    assert (report.since, report.until, report.is_complete) == (DAY_BEFORE, NOON, True)
 
 
 def test_series_has_what_people_did(filled: Storage) -> None:
@@ -369,36 +355,10 @@ def test_statements_do_not_depend_on_the_number_of_repositories(filled: Storage)
 
 
 def test_one_repository_in_any_case(filled: Storage) -> None:
-    report = read(filled, repository="Octo/Docs", has_authors=True)
+    report = read(filled, repository="Octo/Docs")
     assert report.repositories == (DOCS,)
     assert report.total.processing_seconds == DOCS.processing_seconds
-    assert [author.name for author in report.authors or ()] == ["mona"]
     assert read(filled, repository="octo/none").total.processed == 0
-
-
-def test_figures_of_each_author_without_deliveries_of_unknown_ones(filled: Storage) -> None:
-    hubot, mona = read(filled, has_authors=True).authors or ()
-    assert (hubot.name, hubot.done, hubot.pull_requests_analysed, hubot.cost_usd) == (
-        "hubot",
-        1,
-        1,
-        0.4,
-    )
-    assert hubot.findings == FindingFigures(2, 1, 0, 1, 50.0, 1, 0, 2, 0.0)
-    assert hubot.first_reply_seconds == Percentiles(1, 90.0, 117.0, 119.4)
-    assert (mona.name, mona.done, mona.dead, mona.pull_requests_analysed, mona.cost_usd) == (
-        "mona",
-        4,
-        1,
-        1,
-        1.15,
-    )
-    assert (mona.findings.raised, mona.findings.accepted, mona.reply_cache) == (
-        4,
-        1,
-        CacheFigures(4, 0, 0.0, 0.0),
-    )
-    assert mona.processing_seconds == Percentiles(4, 20.0, 54.0, 58.8)  # of 2, 20, 30, 40 s
 
 
 def test_report_says_from_when_on_it_counts(filled: Storage) -> None:
@@ -442,12 +402,14 @@ def test_workers_count_ends_replies_and_costs_by_repository_and_author(store: St
     accept(store, ignored("ignored"))
     since = store.now() - timedelta(hours=1)
     until = store.now() + timedelta(hours=1)
-    counted = store.statistics.report(since, until, has_authors=True)
-    (widgets,) = counted.repositories
+    (widgets,) = store.statistics.report(since, until).repositories
     assert (widgets.done, widgets.dead, widgets.recovered) == (3, 1, 0)
     assert (widgets.processing_seconds.count, widgets.first_reply_seconds.count) == (3, 1)
     assert (widgets.reply_cache.replies, widgets.cost_usd) == (3, 0.0075)
-    assert [(one.name, one.done, one.cost_usd) for one in counted.authors or ()] == [
-        ("hubot", 1, 0.0),
-        ("mona", 2, 0.0075),
-    ]
+    totals = sum_labels(store.statistics.totals())
+    assert totals["author_outcome"] == {
+        "hubot:dead": 1,
+        "hubot:done": 1,
+        "mona:done": 2,
+        "mona:superseded": 1,
+    }
