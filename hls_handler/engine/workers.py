@@ -190,6 +190,6 @@ class Workers:
     def _renew(self) -> None:
         # A lease may be renewed any number of times: all calls of a delivery have timeouts, so
         # every delivery ends.
-        answered = True
-        while not self._ended.wait(self._leases.expiry.lease_s / (3 if answered else 15)):
-            answered = self._leases.renew_all()
+        pause_s = self._leases.renew_all()
+        while not self._ended.wait(pause_s):
+            pause_s = self._leases.renew_all()

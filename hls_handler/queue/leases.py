@@ -131,25 +131,25 @@ class HeldLeases:
         with self._lock:
             self._held.pop((lease.guid, lease.attempt), None)
 
-    def renew_all(self) -> bool:
-        """Renew the leases that expire soon, and remove lost leases. Return False if the database
-        could not be used.
+    def renew_all(self) -> float:
+        """Renew the leases that expire soon, and remove lost leases. Return the seconds until the
+        next time, which is soon if the database could not be used.
         """
         fresh_s = FRESH_ABOVE_SHARE * self.expiry.lease_s
         with self._lock:
             due = [held.lease for held in self._held.values() if self._left_s(held) <= fresh_s]
-        responded = True
+        pause_s = self.expiry.lease_s / 3
         for lease in due:
             try:
                 self._renew(lease)
             except LeaseLost:
                 self.remove(lease)
             except StoreUnavailable as exc:
-                responded = False
+                pause_s = self.expiry.lease_s / 15
                 log.warning(
                     "lease could not be renewed", extra={"delivery": lease.guid, "error": str(exc)}
                 )
-        return responded
+        return pause_s
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
         """Raise `LeaseLost` if the remaining share of the lease's time is `least` (0 to 1) or less.
