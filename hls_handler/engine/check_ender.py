@@ -68,22 +68,21 @@ class CheckEnder:
         `ENDING_S`.
         """
         try:
-            while not self._wait(0.0) and self._end_next():
-                pass
+            while not self._wait(0.0):
+                unended = self._store.commit_checks.claim_unended(
+                    lease_s=ENDING_S, slowest_write_s=self._slowest_write_s
+                )
+                if unended is None:
+                    return
+                self._try_to_end(unended)
         except StoreUnavailable as exc:  # receiver and workers report the problem to /health
             log.warning("checks of finished deliveries are ended later", extra={"why": str(exc)})
 
-    def _end_next(self) -> bool:
-        settings = self._settings()
-        unended = self._store.commit_checks.claim_unended(
-            lease_s=ENDING_S, slowest_write_s=self._slowest_write_s
-        )
-        if unended is None:
-            return False
+    def _try_to_end(self, unended: UnendedCheck) -> None:
         until = self._clock() + ENDING_S
         conclusion: Conclusion | None = None
         try:
-            action = self._end(unended, settings, until)
+            action = self._end(unended, until)
             result = f"{action.conclusion}: {action.title}"
             conclusion = action.conclusion
         except (StepFailed, Postponed, LeaseLost) as exc:
@@ -92,14 +91,14 @@ class CheckEnder:
                 exc, AppNotInstalled
             ):
                 log.warning("the check is ended later", extra=fields)
-                return True
+                return
             log.warning("the check cannot be ended", extra=fields)  # a retry would fail, too
             result = f"failed: {exc}"
         self._store.commit_checks.mark_ended(unended, result, conclusion)
-        return True
 
-    def _end(self, unended: UnendedCheck, settings: Settings, until: float) -> EnsureCheck:
+    def _end(self, unended: UnendedCheck, until: float) -> EnsureCheck:
         """End the check on GitHub, and return how."""
+        settings = self._settings()
         github = self._connect()
         limiter = self._store.rate_limiter
         rate_limit = github.rate_limit(unended.repository)
