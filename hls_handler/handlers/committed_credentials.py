@@ -71,9 +71,10 @@ def follow_credentials(
             if not {*entry.values}.issuperset(credential.values):
                 entry = reopen(entry)
             values = tuple(dict.fromkeys((*entry.values, *credential.values)))
-            if entry.state != "dismissed":
-                entry = replace(entry, state="open")
-            return replace(entry, path=credential.path, line=credential.line, values=values)
+            # dismissals are applied later
+            return replace(
+                entry, state="open", path=credential.path, line=credential.line, values=values
+            )
         if entry.is_closed or not files.is_known(entry.file, entry.path):
             return entry
         return set_gone(replace(entry, line=None))

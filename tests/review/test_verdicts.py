@@ -129,7 +129,9 @@ def test_committed_credential_is_a_finding_until_it_is_gone() -> None:
     assert [one.title for one in pushes.record.ledger] == [
         "A credential of the form github-token is committed: revoke it"
     ]
+    assert pushes.push({"a.c": BASE + f'    one = "{token}";\n'}) == "failure"
     assert pushes.push({"a.c": BASE + "    key = read();\n"}) == "success"
+    assert pushes.push({"a.c": BASE + f'    key = "{token}";\n'}) == "failure"
 
 
 def test_second_credential_is_raised_though_the_first_one_is_dismissed() -> None:
