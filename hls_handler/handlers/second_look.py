@@ -71,15 +71,13 @@ class SecondLook:
 
     @cached_property
     def _code_lines(self) -> frozenset[str]:
-        """The characters of each line of the present files that has letters and is not only a
-        comment.
-        """
+        """The characters of each line of the present files that is not only a comment."""
         lines = "\n".join(self._texts).split("\n")
         matches = [NUMBERED_LINE.fullmatch(line) for line in lines]
         present = [
             match["text"] or "" for match in matches if match is not None and match["side"] == "R"
         ]
-        code = [text for text in present if letters_of(text) and not is_only_comment(text)]
+        code = [text for text in present if not is_only_comment(text)]
         return frozenset("".join(text.split()) for text in code)
 
     def refutes(self, fact: NeededFact) -> bool:

@@ -33,10 +33,12 @@ AREA = """\
  def read(text):
 -    return int(text)
 +    return float(text)
-@@ -40,2 +40,2 @@ class Area:
+@@ -40,3 +40,3 @@ class Area:
  def area(side):
 -    return side * 2
-+    return side ** 2"""
++    return side ** 2
+     # side is never "2"
+"""
 CALLER = """\
 @@ -5,2 +5,2 @@ def show(shape):
 -    print(area(shape.side))
@@ -285,6 +287,7 @@ DROPPED = "dropped"
         (0.95, [verdict(fact("refuted", "return float(text)", is_decisive=False))], 0.95),
         (0.95, [verdict(fact("refuted", "..."))], 0.95),
         (0.95, [verdict(fact("refuted", "    return side * 2"))], 0.95),  # the removed line
+        (0.95, [verdict(fact("refuted", '    # side is never "2"'))], 0.95),
         (0.95, [verdict(PROVED, agrees=True)], 0.95),
         (0.95, [verdict(ABSENT, OTHER)], 0.95),
         (0.6, [verdict(ABSENT, OTHER)], DROPPED),
