@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +32,7 @@ class Setup:
         self.path, self.failing = path, list[Exception]()
         self.write(SMALLEST, modified=1)
         self.health = Health(lambda: NOON)
+        self.during_reload: Callable[[], None] = lambda: None
         file = SettingsFile(path, VARIABLES, dotenv=None)
         first = ActiveConfig(
             file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), ()
@@ -45,6 +48,7 @@ class Setup:
     def _make(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
         if self.failing:
             raise self.failing.pop(0)
+        self.during_reload()
         return replace(before, settings=settings, table=RepositoryTable(settings))
 
 
@@ -83,6 +87,22 @@ def test_unavailable_database_postpones_the_reload(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         setup.reloader.current()
     assert setup.reloader.current().settings.features.drafts
+
+
+def test_other_threads_get_the_previous_configuration_during_a_reload(tmp_path: Path) -> None:
+    setup = Setup(tmp_path / "settings.yaml")
+    previous = setup.reloader.current()
+    thread = ThreadPoolExecutor(1)
+    during: list[ActiveConfig] = []
+
+    def read_in_another_thread() -> None:
+        setup.write(CHANGED, modified=3)
+        during.append(thread.submit(setup.reloader.current).result(timeout=10))
+
+    setup.during_reload = read_in_another_thread
+    setup.write(CHANGED, modified=2)
+    assert setup.reloader.current() is not previous
+    assert during == [previous]
 
 
 def test_client_is_replaced_and_closed_only_when_its_settings_change() -> None:

@@ -441,6 +441,9 @@ def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(
     assert world.github.labels[2] == ("size/small", "type/bug-fix")
     world.end_checks()
     assert len(writes(world)) == 1
+    world.claude.replies = [REPLY]
+    world.open_pull_request(file("other.py"), guid="next")
+    assert (world.finish().state, shown(world)) == ("done", ["success"])  # it does not wait
 
 
 def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_world: MakeWorld) -> None:

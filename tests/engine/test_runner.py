@@ -11,6 +11,7 @@ import pytest
 
 from hls_handler.engine.retries import decide_retry
 from hls_handler.errors import (
+    AccountLimited,
     Dependency,
     DependencyDown,
     Retryable,
@@ -161,6 +162,12 @@ def test_outage_uses_no_attempt_but_ends_after_a_day() -> None:
     assert isinstance(decide(OUTAGE, attempts=99, failed_for=timedelta(hours=23)), datetime)
     reason = "still failing after 24 h (limits.give_up_after_h), last: 503; wait"
     assert decide(OUTAGE, attempts=99, failed_for=timedelta(hours=24)) == reason
+
+
+def test_limit_of_an_account_is_waited_for_after_a_day_of_failures() -> None:
+    in_an_hour = NOON + timedelta(hours=1)
+    error = AccountLimited("400", dependency="claude", remedy="wait", not_before=in_an_hour)
+    assert decide(error, attempts=99, failed_for=timedelta(hours=24)) == in_an_hour
 
 
 def test_failure_at_the_last_attempt_gives_up() -> None:

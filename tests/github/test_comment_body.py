@@ -59,7 +59,7 @@ def test_checked_item_stays_checked(older: str, newer: str, expected: str) -> No
     assert copy_checked_boxes(older, newer) == expected
 
 
-@pytest.mark.parametrize("code", ["```\n{}\n```", "~~~~ text\n{}\n```\n~~~~", "> {}"])
+@pytest.mark.parametrize("code", ["```\n{}\n  ```", "~~~~ text\n{}\n```\n~~~~", "> {}"])
 def test_boxes_in_code_and_quotes_are_ignored(code: str) -> None:
     checked, empty = code.format("- [x] a"), code.format("- [ ] a")
     assert copy_checked_boxes(checked, "- [ ] a") == "- [ ] a"

@@ -175,6 +175,12 @@ def test_claude_is_not_asked_about_replies_in_review_threads(
     assert is_asked or ended == f"done: {reason}"
 
 
+def test_claude_is_not_asked_about_a_review_by_the_author_of_the_pull_request(home: Home) -> None:
+    ended = home.open_pull_request().review("I will square the side.", by="mona", state="commented")
+    reason = "the review is by the author of the pull request, so Claude was not asked"
+    assert (ended, home.questions) == (f"done: {reason}", [])
+
+
 SQUARE, OPTIONAL = request("square the side"), request("square the side", blocking=False)
 
 

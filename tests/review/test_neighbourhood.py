@@ -142,6 +142,12 @@ def test_lines_that_only_moved_or_were_indented_have_no_names() -> None:
     assert [name.text for name in names] == ["price"]
 
 
+def test_called_functions_come_before_other_names_of_added_lines() -> None:
+    patch = "@@ -1,0 +1 @@\n+total = price + tax_of(value)"
+    names = list_names([changed_text("a.py", "total = price + tax_of(value)\n", patch)])
+    assert [name.text for name in names] == ["tax_of", "price", "total"]
+
+
 TAX = "def tax_of(price):\n    return price\n"
 TAX_CHANGED = "@@ -1,2 +1,2 @@\n def tax_of(price):\n-    return 1\n+    return price"
 

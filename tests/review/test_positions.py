@@ -51,6 +51,13 @@ def test_misquoted_finding_stays_on_the_line_that_it_names(quote: str) -> None:
     assert number_of(place(quote=quote)) == 3
 
 
+def test_long_line_may_have_typos_too() -> None:
+    line = ", ".join(f"value_{number}" for number in range(40))
+    patch = parse_patch(f"@@ -1 +1,2 @@\n def load(request):\n+    {line}\n")
+    misquoted = finding(path="users.py", line=2, quote=line.replace("value", "vale"))
+    assert number_of(locate(misquoted, {"users.py": patch})) == 2
+
+
 def test_finding_with_a_wrong_line_moves_to_the_only_changed_line_that_it_quotes() -> None:
     assert number_of(place(line=90)) == 3
     assert number_of(place(line=6, quote="    rows = db.execute(query)")) == 4

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from hls_handler.analysis import IssueResponse
 from hls_handler.deliveries import End, Lease
 from hls_handler.github.labels import LabelOrigin
 from hls_handler.handlers.reader import Correction
+from hls_handler.replies import Reply, Usage
 from hls_handler.storage import Storage
 from hls_handler.store.corrections import (
     AppliedLabel,
@@ -17,7 +19,7 @@ from hls_handler.store.corrections import (
     feedback_in,
 )
 from hls_handler.store.numbers import sum_labels
-from tests.queue.builders import Skew, accept, begin, ignored, open_history
+from tests.queue.builders import Skew, accept, begin, ignored, open_history, record_reply
 
 PROMPT = "issues/analyze@3f9c2a"
 GROUPS = {
@@ -27,6 +29,7 @@ GROUPS = {
     "priority-low": "priority",
 }
 ORIGINS = {"bug": LabelOrigin("kind", PROMPT), "priority-high": LabelOrigin("priority", PROMPT)}
+ANSWER = IssueResponse(worth_saying=True, sources=[], answer="A crash.", certain=False)
 HIGH = AppliedLabel("priority", "priority-high", PROMPT, None)
 
 
@@ -130,6 +133,25 @@ def test_record_current_ignores_labels_after_a_change_by_a_bot(store: Storage, s
     assert record_current(store, lease) == CorrectionResult(0, ())
     assert record_change(store, lease, "bug") == CorrectionResult(
         1, (replace(HIGH, corrected_to=""),)
+    )
+
+
+def test_corrected_delivery_is_the_one_whose_reply_set_the_label(
+    store: Storage, skew: Skew
+) -> None:
+    for guid in ("first", "second"):
+        lease = begin(store, guid, number=7)
+        record_reply(store, lease, Reply(PROMPT, "issue_response", ANSWER, Usage("m")))
+        skew.advance(seconds=1)
+        if guid == "first":
+            set_labels(store, lease, "bug", "priority-high")
+        store.queue.finish(lease, End("done", ""), took_s=1)
+        skew.advance(seconds=1)
+    record_change(store, begin_later(store, "changed"), "bug")
+    (corrected,) = store.corrections.newest_of_prompt("issues/analyze", most=2)
+    assert (corrected.row.guid, corrected.labels) == (
+        "first",
+        (replace(HIGH, corrected_to=""),),
     )
 
 

@@ -27,6 +27,7 @@ SERVER = References(
     ("text", "posted"),
     [
         ("As in #5.", f"As in [#5]({TO}/octo/shop/issues/5)."),
+        ("#123456", f"[#123456]({TO}/octo/shop/issues/123456)"),
         ("_#5_ **GH-5**", f"_[#5]({TO}/octo/shop/issues/5)_ **[GH-5]({TO}/octo/shop/issues/5)**"),
         ("other/my.lib_2#5", f"[other/my.lib_2#5]({TO}/other/my.lib_2/issues/5)"),
         ("\\#5", f"[#5]({TO}/octo/shop/issues/5)"),
