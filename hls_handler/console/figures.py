@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from hls_handler.console.plots import format_count
 from hls_handler.console.queries import FiguresQuery, InvalidFilter
 from hls_handler.db.values import EPOCH
 from hls_handler.storage import Storage
-from hls_handler.store.figures import PERIODS, Figures, FiguresReport, latest_period
+from hls_handler.store.figures import Figures, FiguresReport, latest_period
 
 MAX_AGE_S = 60.0  # of reports
 MAX_REPORTS = 32
@@ -31,13 +32,10 @@ def read_report(store: Storage, query: FiguresQuery) -> FiguresReport:
     """Read the database. Blocks; raises `InvalidFilter` if the period has not begun."""
     now = store.now()
     until = min(query.until or now, now)
-    since = query.since
-    if since is None and until < EPOCH:
+    if until < EPOCH:
         raise InvalidFilter("until: expected a time after 1970")
-    if since is None and query.until is None:
-        since = latest_period(query.period, now).since  # as on the overview
-    elif since is None:
-        since = until - PERIODS[query.period][0]
+    # as on the overview, if the period ends now
+    since = query.since or latest_period(query.period, until - timedelta.resolution).since
     if since >= now:
         raise InvalidFilter("since: expected a time in the past")
     return store.statistics.report(since, until, repository=query.repository)
@@ -100,7 +98,6 @@ TABLES: Mapping[str, Mapping[str, Cell]] = {
     },
     "Processing": {
         "Processed": ("processed", format_count),
-        "Per minute": ("per_minute", "{:.4f}".format),
         "Success": ("success_percent", format_percent),
         "Recovered": ("recovery_percent", format_percent),
         "p50": ("processing_seconds.p50", format_duration),

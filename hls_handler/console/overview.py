@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 from hls_handler import shipped
 from hls_handler.console.delivery_search import find_list
 from hls_handler.console.frame import Form, Frame, Pages
-from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
+from hls_handler.console.pages import format_duration, format_sum_usd
 from hls_handler.console.plots import Plot, make_plot
 from hls_handler.console.queries import MAX_FILTER_CHARACTERS, OverviewQuery, parse_repository
 from hls_handler.db.counters import COST
@@ -27,7 +27,7 @@ from hls_handler.storage import Storage
 from hls_handler.store.deliveries import QueueState
 from hls_handler.store.figures import Period, PeriodName, latest_period, percentile
 from hls_handler.store.limits import list_budgets
-from hls_handler.store.numbers import FEEDBACK, FEEDBACK_NAMES, Series
+from hls_handler.store.numbers import Series
 from hls_handler.store.search import Causes, DeliverySearch
 from hls_handler.wording import count, is_or_are
 
@@ -57,6 +57,13 @@ REJECTED = "rejected"
 _RECEIVED = "stored"
 STATES = ("done", "ignored", "superseded", "dead", "discarded")
 RARE_STATES = ("superseded", "discarded")  # on the page if the period has one
+PEOPLE = {
+    "labels kept": ("labels", "kept"),
+    "labels corrected": ("labels", "corrected"),
+    "findings fixed": ("findings", "fixed"),
+    "findings dismissed": ("findings", "dismissed"),
+}
+"""What people did: its title, and the name and the label in a series."""
 COUNTED = (_RECEIVED, _OUTCOME, _FIRST_REPLY, REJECTED, COST)
 
 LINKS: Mapping[Component, tuple[str, str]] = {
@@ -257,9 +264,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         holds=store.rate_limiter.all_held(),
         dead=store.searches.count_causes(DeliverySearch(state="dead"), most=MAX_CAUSES),
         calls_last_hour=store.calls.count_last_hour(),
-        past=describe_period(
-            period, {**store.statistics.series(COUNTED, both), **store.statistics.feedback(both)}
-        ),
+        past=describe_period(period, store.statistics.series(COUNTED, both)),
         last_webhook_at=store.statistics.last_webhooks().get(""),
         caught_up=store.statistics.counters().get(("caught_up", ""), 0),
     )
@@ -324,11 +329,11 @@ def _list_cards(counted: PeriodSeries) -> Iterator[Card]:
     now_s = counted.first_reply_s(0.5, counted.size, 2 * counted.size)
     before_s = counted.first_reply_s(0.5, 0, counted.size)
     note = f"{format_duration(before_s)} before"
-    yield Card("First result, p50", format_duration(now_s), note)
+    yield Card("First reply, p50", format_duration(now_s), note)
     yield _compare("Cost", counted.both(COST), form=_format_micro_usd)
-    unchanged = counted.both(FEEDBACK, "labels not changed")
-    corrected = counted.both(FEEDBACK, "labels corrected")
-    yield _compare_labels(unchanged, corrected, counted.size)
+    for title, counter in PEOPLE.items():
+        if counter[0] == "labels":
+            yield _compare(title.capitalize(), counted.both(*counter))
 
 
 def _compare(
@@ -344,18 +349,6 @@ def _compare(
     if before:
         note = f"{now / before - 1:+.0%}, {note}"
     return Card(title, form(now), note, address)
-
-
-def _compare_labels(unchanged: Sequence[int], corrected: Sequence[int], size: int) -> Card:
-    percents = []
-    for part in (slice(size), slice(size, None)):
-        number = sum(unchanged[part]) + sum(corrected[part])
-        percent = None
-        if number:
-            percent = sum(unchanged[part]) * 100 / number
-        percents.append(format_percent(percent))
-    note = f"{sum(corrected[size:]):,} corrected, {percents[0]} before"
-    return Card("Labels not changed", percents[1], note)
 
 
 def _format_micro_usd(micro_usd: int) -> str:
@@ -377,9 +370,9 @@ def _list_plots(counted: PeriodSeries) -> Iterator[Plot]:
         name: [counted.first_reply_s(share, part, part + 1) for part in parts]
         for name, share in PERCENTILES.items()
     }
-    yield plot("Time to first result", series=seconds, unit="seconds")
+    yield plot("Time to first reply", series=seconds, unit="seconds")
     yield plot("Cost by prompt", series=_list_costs(counted), unit="usd")
-    people = {name: counted.now(FEEDBACK, label=name) for name in FEEDBACK_NAMES.values()}
+    people = {title: counted.now(*counter) for title, counter in PEOPLE.items()}
     yield plot("What people did with it", series=people)
 
 

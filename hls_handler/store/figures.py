@@ -132,7 +132,6 @@ class Figures:
     processed: int
     done: int
     dead: int
-    per_minute: float
     success_percent: float | None
     recovered: int  # done after at least one failure
     recovery_percent: float | None
@@ -151,78 +150,68 @@ class Figures:
 class FiguresReport:
     """The figures of a period, as `/api/stats` sends them."""
 
-    since: datetime  # a full hour; later than requested if HLS counts only from then on
+    since: datetime  # a full hour
     until: datetime
-    is_complete: bool  # False: HLS counts only from a later time than requested
     repository: str | None  # the filter; None stands for all
     total: Figures
     repositories: tuple[Figures, ...]  # by name
 
 
-FigureCounts = Counter[str]  # by "outcome:done" of the counters, and by the names of the queries
+FigureCounts = Mapping[str, Counter[str]]
+"""{"outcome": {"done": 3}}: counters by hour, and those of the queries."""
 
 
-def list_figures(counts: Mapping[str, FigureCounts], minutes: float) -> tuple[Figures, ...]:
-    """Return the figures of each name, in their order."""
-    return tuple(make_figures(name, minutes, counts[name]) for name in sorted(counts))
-
-
-def make_figures(name: str, minutes: float, counts: FigureCounts) -> Figures:
-    done = counts["outcome:done"]
-    dead = counts["outcome:dead"] + counts["outcome:discarded"]
-    raised = counts["raised"]
-    hits = counts["reply_cache:hits"]
-    replies = counts["replies:"] + hits
-    recovered = counts["recovered_by_retry:"]
-    costing = counts["pull_requests_with_calls"]
+def make_figures(name: str, counts: FigureCounts) -> Figures:
+    outcomes = counts["outcome"]
+    done = outcomes["done"]
+    dead = outcomes["dead"] + outcomes["discarded"]
+    recovered = counts["recovered_by_retry"].total()
+    pull_requests = counts["pull_requests"]
     cost_per_pull_request_usd = None
-    if costing:
-        cost_usd = counts["pull_request_cost_micro_usd"] / 1_000_000
-        cost_per_pull_request_usd = round(cost_usd / costing, 6)
+    if pull_requests["analysed"]:
+        cost = pull_requests["micro_usd"] / pull_requests["analysed"]
+        cost_per_pull_request_usd = round(cost / 1_000_000, 6)
     return Figures(
         name=name,
         processed=done + dead,
         done=done,
         dead=dead,
-        per_minute=round((done + dead) / minutes, 4),
         success_percent=_percent(done, done + dead),
         recovered=recovered,
         recovery_percent=_percent(recovered, recovered + dead),
-        processing_seconds=estimate_percentiles(_labels_of(counts, "processing_le")),
-        first_reply_seconds=estimate_percentiles(_labels_of(counts, "first_reply_le")),
-        pull_requests_analysed=counts["pull_requests"],
-        findings=FindingFigures(
-            raised=raised,
-            accepted=counts["accepted"],
-            fixed=counts["fixed"],
-            dismissed=counts["dismissed"],
-            false_positive_percent=_percent(counts["dismissed"], raised),
-            ignored=counts["ignored"],
-            acted_on=counts["acted_on"],
-            decided=counts["decided"],
-            acted_on_percent=_percent(counts["acted_on"], counts["decided"]),
-        ),
-        labels=LabelFigures(counts["kept"], counts["corrected"]),
-        cost_usd=sum(_labels_of(counts, COST).values()) / 1_000_000,
-        batches_cost_usd=counts[f"{COST}:{OF_BATCHES}"] / 1_000_000,
+        processing_seconds=estimate_percentiles(counts["processing_le"]),
+        first_reply_seconds=estimate_percentiles(counts["first_reply_le"]),
+        pull_requests_analysed=pull_requests["analysed"],
+        findings=_count_findings(counts["findings"], counts["accepted_findings"]),
+        labels=LabelFigures(counts["labels"]["kept"], counts["labels"]["corrected"]),
+        cost_usd=counts[COST].total() / 1_000_000,
+        batches_cost_usd=counts[COST][OF_BATCHES] / 1_000_000,
         cost_per_pull_request_usd=cost_per_pull_request_usd,
-        reply_cache=CacheFigures(
-            replies=replies,
-            hits=hits,
-            hit_percent=_percent(hits, replies),
-            saved_usd=counts["reply_cache:saved_micro_usd"] / 1_000_000,
-        ),
+        reply_cache=_describe_cache(counts["replies"].total(), counts["reply_cache"]),
     )
 
 
-def _labels_of(counts: FigureCounts, name: str) -> Mapping[str, int]:
-    """Return {"0.5": 3} for {"processing_le:0.5": 3}."""
-    prefix = f"{name}:"
-    return {
-        figure.removeprefix(prefix): number
-        for figure, number in counts.items()
-        if figure.startswith(prefix)
-    }
+def _count_findings(states: Counter[str], accepted: Counter[str]) -> FindingFigures:
+    raised = states.total()
+    acted_on = states["fixed"] + accepted.total() - accepted["fixed"] - accepted["dismissed"]
+    decided = acted_on + states["dismissed"] + states["ignored"] - accepted["ignored"]
+    return FindingFigures(
+        raised=raised,
+        accepted=accepted.total(),
+        fixed=states["fixed"],
+        dismissed=states["dismissed"],
+        false_positive_percent=_percent(states["dismissed"], raised),
+        ignored=states["ignored"],
+        acted_on=acted_on,
+        decided=decided,
+        acted_on_percent=_percent(acted_on, decided),
+    )
+
+
+def _describe_cache(asked: int, cache: Counter[str]) -> CacheFigures:
+    hits = cache["hits"]
+    saved_usd = cache["saved_micro_usd"] / 1_000_000
+    return CacheFigures(asked + hits, hits, _percent(hits, asked + hits), saved_usd)
 
 
 def _percent(part: int, whole: int) -> float | None:

@@ -274,9 +274,9 @@ SERIES = {
     ("cost_micro_usd", "releases/notes@1"): (0, 0, 30_000, 0),
     ("cost_micro_usd", "pushes/audit@1"): (0, 0, 6_000, 0),
     ("cost_micro_usd", "comments/reply@1"): (0, 0, 4_000, 0),
-    ("feedback", "labels not changed"): (1, 0, 8, 1),
-    ("feedback", "labels corrected"): (1, 0, 1, 0),
-    ("feedback", "findings fixed"): (0, 0, 0, 2),
+    ("labels", "kept"): (1, 0, 8, 1),
+    ("labels", "corrected"): (1, 0, 1, 0),
+    ("findings", "fixed"): (0, 0, 0, 2),
 }
 
 
@@ -288,9 +288,10 @@ def test_cards_compare_a_period_with_the_one_before() -> None:
         ("Done", "3", "-25%, 4 before"),
         ("Ignored", "2", "0 before"),
         ("Dead", "1", "0 before"),
-        ("First result, p50", "7.5 s", "0.75 s before"),
+        ("First reply, p50", "7.5 s", "0.75 s before"),
         ("Cost", "$0.251", "-50%, $0.500 before"),
-        ("Labels not changed", "90.0%", "1 corrected, 50.0% before"),
+        ("Labels kept", "9", "+800%, 1 before"),
+        ("Labels corrected", "1", "+0%, 1 before"),
     ]
     assert past.rejections == {"401": 2}
     assert [card.value for card in describe_period(period, {}).cards] == [
@@ -300,7 +301,8 @@ def test_cards_compare_a_period_with_the_one_before() -> None:
         "0",
         "–",
         "$0.00",
-        "–",
+        "0",
+        "0",
     ]
 
 
@@ -316,7 +318,7 @@ def test_plots_are_those_of_the_period() -> None:
             ("received", "done", "ignored", "dead"),
             (("11-23 10:00", ("6", "3", "2", "1")), ("11-23 11:00", ("0", "0", "0", "0"))),
         ),
-        "Time to first result": (
+        "Time to first reply": (
             ("p50", "p95"),
             (("11-23 10:00", ("7.5 s", "9.8 s")), ("11-23 11:00", ("7.5 s", "9.8 s"))),
         ),
@@ -328,7 +330,7 @@ def test_plots_are_those_of_the_period() -> None:
             ),
         ),
         "What people did with it": (
-            ("labels not changed", "labels corrected", "findings fixed", "findings dismissed"),
+            ("labels kept", "labels corrected", "findings fixed", "findings dismissed"),
             (("11-23 10:00", ("8", "1", "0", "0")), ("11-23 11:00", ("1", "0", "2", "0"))),
         ),
     }

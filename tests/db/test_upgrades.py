@@ -20,6 +20,7 @@ from sqlalchemy import Connection, MetaData, Table, create_engine, select
 from hls_handler import __version__
 from hls_handler.batches.triage import undo
 from hls_handler.db import migrations, tables
+from hls_handler.db.counters import COST
 from hls_handler.db.migrate import REVISIONS, VERSION_TABLE
 from hls_handler.db.tables import calls, checkpoints, deleted_calls, metadata
 from hls_handler.db.values import EPOCH, HOUR_MS, compress_text, from_ms
@@ -263,14 +264,12 @@ def test_upgrade_counts_the_cost_of_prompts_by_the_hour(
     with closing(Storage.open(url)) as store:
         now = store.now()
         period = Period(EPOCH, now + timedelta(hours=1), now + timedelta(hours=1) - EPOCH)
-        series = store.statistics.series(["cost_micro_usd"], period)
+        series = store.statistics.series([COST], period)
         totals = store.statistics.counters()
-    costs = {label: cost for (_, label), (cost,) in series.items() if cost}
+    costs = {label: cost for (name, label), (cost,) in series.items() if name == COST and cost}
     assert costs["batches"] > 0
     assert "" not in costs
-    assert sum(costs.values()) == sum(
-        cost for (name, _), cost in totals.items() if name == "cost_micro_usd"
-    )
+    assert sum(costs.values()) == sum(cost for (name, _), cost in totals.items() if name == COST)
 
 
 def test_upgrade_adds_the_calls_of_shadow_prompts_to_the_deleted_ones(

@@ -51,7 +51,7 @@ const COLOURS = {
   p50: "--fgColor-default",
   p95: "--data-lemon-color-emphasis",
   "other prompts": "--fgColor-disabled",
-  "labels not changed": "--data-purple-color-emphasis",
+  "labels kept": "--data-purple-color-emphasis",
   "labels corrected": "--data-coral-color-emphasis",
   "findings fixed": "--data-pine-color-emphasis",
   "findings dismissed": "--data-brown-color-emphasis",
