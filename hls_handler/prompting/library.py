@@ -231,8 +231,13 @@ def _find_comment(name: str, front: FrontMatter, files: SourceFiles) -> str | No
 
 def _list_names(tree: nodes.Template) -> set[str]:
     """Return the variables and attributes that a template reads: {"files", ".numbered"}."""
-    names = {node.name for node in tree.find_all(nodes.Name)}
-    return names | {f".{node.attr}" for node in tree.find_all(nodes.Getattr)}
+    names = set()
+    for node in tree.find_all((nodes.Name, nodes.Getattr)):
+        if isinstance(node, nodes.Getattr):
+            names.add(f".{node.attr}")
+        elif isinstance(node, nodes.Name):
+            names.add(node.name)
+    return names
 
 
 def _parse(files: SourceFiles) -> Checked[ParsedTemplates]:

@@ -182,26 +182,15 @@ def read_source_files(
         if shipped not in folders:
             shipped_sources = read_folder(shipped).sources
         layers += [shipped_sources, read_folder(SHIPPED_FRONT_MATTER).sources]
-    own |= _find_followers(own, layers, shipped_sources)
-    front_sources = {
-        name: _find_front_source(name, layers) for name, source in own.items() if source.is_prompt
-    }
-    sources = {**_shipped_fallbacks(front_sources, shipped_sources), **own}
-    if not front_sources:
-        problems.append(_empty_problem(folders))
-    if BASE not in sources:
-        base = f"{folders[0].as_posix()}/{BASE}"
-        sources[BASE] = _split(BASE, base, "")
-        message = "the file is missing; it contains the system message of every prompt"
-        problems.append(Problem(base, 1, message, Kind.PROMPT_FILE))
+    front_sources: dict[str, SourceFile] = {}
     front_matters: dict[str, FrontMatter] = {}
     texts: dict[str, str] = {}
     lines: dict[str, Sources] = {}
-    for name, source in own.items():
-        if not source.is_prompt:
-            problems += _non_prompt_problems(source, own)
-            continue
-        front_source = front_sources[name]
+    pending = [source for source in own.values() if source.is_prompt]
+    while pending:
+        source = pending.pop()
+        front_source = _find_front_source(source.name, layers)
+        front_sources[source.name] = front_source
         text = front_source.front
         if front_source.fence_problem is not None:
             problems.append(front_source.fence_problem)
@@ -212,9 +201,26 @@ def read_source_files(
         parsed = parse_front_matter(text, front_source.file)
         problems += parsed.problems
         lines[source.prompt] = parsed.lines
-        if parsed.front is not None:
-            front_matters[source.prompt] = parsed.front
-            texts[source.prompt] = text
+        if parsed.front is None:
+            continue
+        front_matters[source.prompt] = parsed.front
+        texts[source.prompt] = text
+        if parsed.front.then is not None:
+            follower = f"{parsed.front.then.prompt}{SUFFIX}"
+            if follower in shipped_sources and follower not in own:
+                own[follower] = shipped_sources[follower]
+                pending.append(own[follower])
+    for source in own.values():
+        if not source.is_prompt:
+            problems += _non_prompt_problems(source, own)
+    sources = {**_shipped_fallbacks(front_sources, shipped_sources), **own}
+    if not front_sources:
+        problems.append(_empty_problem(folders))
+    if BASE not in sources:
+        base = f"{folders[0].as_posix()}/{BASE}"
+        sources[BASE] = _split(BASE, base, "")
+        message = "the file is missing; it contains the system message of every prompt"
+        problems.append(Problem(base, 1, message, Kind.PROMPT_FILE))
     inherited = frozenset(
         own_source.prompt for name, own_source in own.items() if name not in layers[0]
     )
@@ -237,31 +243,6 @@ def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) ->
         if candidate.front is not None or candidate.fence_problem
     ]
     return (with_front or candidates)[0]
-
-
-def _find_followers(
-    own: Mapping[str, SourceFile],
-    layers: Sequence[Mapping[str, SourceFile]],
-    shipped: Mapping[str, SourceFile],
-) -> Mapping[str, SourceFile]:
-    """Return the shipped prompts that `own` lacks and that the `then` of its prompts names,
-    directly or indirectly.
-    """
-    followers: dict[str, SourceFile] = {}
-    pending = [source for source in own.values() if source.is_prompt]
-    while pending:
-        source = pending.pop()
-        text = _find_front_source(source.name, layers).front
-        if text is None:
-            continue
-        front = parse_front_matter(text, source.file).front
-        if front is None or front.then is None:
-            continue
-        follower = f"{front.then.prompt}{SUFFIX}"
-        if follower in shipped and follower not in {*own, *followers}:
-            followers[follower] = shipped[follower]
-            pending.append(shipped[follower])
-    return followers
 
 
 def _missing_front_problem(source: SourceFile) -> Problem:
