@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
@@ -417,8 +418,12 @@ class _ListedPullRequest:
     ]
 
 
-_EVENT = TypeAdapter(Event)
 _LISTED = TypeAdapter(Annotated[tuple[_ListedPullRequest, ...], null_to(())])
+
+
+@cache  # it takes 15 ms, and most commands read no event
+def _build_adapter() -> TypeAdapter[Event]:
+    return TypeAdapter(Event)
 
 
 def parse_event(name: str, delivery: str, body: bytes) -> Event:
@@ -428,7 +433,7 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
     try:
         payload = msgspec.json.decode(body, type=dict[str, Any])
         ours = {"delivery": delivery, "name": name, "payload": payload, "is_recent": False}
-        event = _EVENT.validate_python(payload | ours)
+        event = _build_adapter().validate_python(payload | ours)
         for key, run in (("workflow_run", event.workflow_run), ("check_run", event.check_run)):
             if run is not None:  # drop pull requests into forks, which GitHub also lists
                 pulls = _LISTED.validate_python(payload[key].get("pull_requests"))

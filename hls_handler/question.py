@@ -18,7 +18,7 @@ Effort = Literal["low", "medium", "high", "xhigh", "max"]
 
 
 class StrictModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Then(StrictModel):

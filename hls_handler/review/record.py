@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import count
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -159,17 +160,21 @@ def _without_returned(blocks: Sequence[Block]) -> Sequence[Block]:
 
 NO_REVIEW = ReviewRecord()
 
-_RECORD = TypeAdapter(ReviewRecord)
-_ENTRY = TypeAdapter(LedgerEntry)
+T = TypeVar("T")
+
+
+@cache  # most commands read no record
+def _build_adapter(values: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(values)
 
 
 def dump_record(record: ReviewRecord) -> str:
     """Return the record without its ledger as JSON."""
-    return _RECORD.dump_json(replace(record, ledger=())).decode()
+    return _build_adapter(ReviewRecord).dump_json(replace(record, ledger=())).decode()
 
 
 def dump_entry(entry: LedgerEntry) -> str:
-    return _ENTRY.dump_json(entry).decode()
+    return _build_adapter(LedgerEntry).dump_json(entry).decode()
 
 
 def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
@@ -177,11 +182,11 @@ def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
     parsed = NO_REVIEW
     if record:
         with suppress(ValidationError):
-            parsed = _RECORD.validate_json(record)
+            parsed = _build_adapter(ReviewRecord).validate_json(record)
     ledger: list[LedgerEntry] = []
     for stored in entries:
         with suppress(ValidationError):
-            ledger.append(_ENTRY.validate_json(stored))
+            ledger.append(_build_adapter(LedgerEntry).validate_json(stored))
     numbers = count(max([parsed.next_number, *(entry.number + 1 for entry in ledger)]))
     for index, entry in enumerate(ledger):
         if not entry.number:  # it is from before there were numbers

@@ -42,7 +42,11 @@ class Section(BaseModel):
     """Base class for the sections of the settings file and of `.github/hls.yaml`."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        defer_build=True,  # each section alone would take as long as all together
     )
 
     @model_validator(mode="before")
