@@ -40,21 +40,17 @@ MAX_CAUSES = 3
 MAX_PROMPTS = 3  # with a line of their own
 
 _CAUSES = {
-    "400": "the body did not fit the event that its header names",
+    "503": "the database could not store them; GitHub shows them as failed, and can redeliver them",
     "401": (
         "the secret in the webhook's form on GitHub is not the one in the settings, or it is"
         " missing in one of them"
     ),
     "413": "the body was larger than server.max_body_bytes",
-    "503": "the database could not store them; GitHub shows them as failed, and can redeliver them",
+    "400": "the body did not fit the event that its header names",
 }
-RANKS = ("503", "401", "413", "400")
-"""Statuses of rejected requests that may be GitHub's, the most severe first."""
+"""Likely causes of rejected requests by status, the most severe first."""
 
 _FIRST_REPLY = "first_reply_le"
-_OUTCOME = "outcome"
-REJECTED = "rejected"
-_RECEIVED = "stored"
 STATES = ("done", "ignored", "superseded", "dead", "discarded")
 RARE_STATES = ("superseded", "discarded")  # on the page if the period has one
 PEOPLE = {
@@ -64,7 +60,7 @@ PEOPLE = {
     "findings dismissed": ("findings", "dismissed"),
 }
 """What people did: its title, and the name and the label in a series."""
-COUNTED = (_RECEIVED, _OUTCOME, _FIRST_REPLY, REJECTED, COST)
+COUNTED = ("stored", "outcome", _FIRST_REPLY, "rejected", COST)
 
 LINKS: Mapping[Component, tuple[str, str]] = {
     "store": ("/docs/running.md#when-something-is-down", "What works meanwhile"),
@@ -94,13 +90,6 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class PeriodNumbers:
-    cards: tuple[Card, ...]
-    plots: tuple[Plot, ...]
-    rejections: Mapping[str, int]  # status -> number of rejected requests
-
-
-@dataclass(frozen=True, slots=True)
 class Overview:
     """Numbers of the database about now and about a period."""
 
@@ -109,9 +98,10 @@ class Overview:
     holds: Mapping[str, datetime]  # rate limit -> until when it grants nothing
     dead: Causes
     calls_last_hour: int
-    past: PeriodNumbers
     last_webhook_at: datetime | None  # verified, a ping included; None: none was received yet
-    caught_up: int  # missed webhooks that were read from GitHub
+    cards: Sequence[Card]
+    plots: Sequence[Plot]
+    rejections: Mapping[str, int]  # status -> number of rejected requests
 
 
 class OverviewPage(Pages):
@@ -226,12 +216,13 @@ def list_problems(
             if not any(is_named(problem, by=group) for group in dead)
         ]
         problems += dead
-        problems += _list_rejections(overview.past.rejections, period)
+        problems += _list_rejections(overview.rejections, period)
     return problems
 
 
 def _list_rejections(rejections: Mapping[str, int], period: str) -> Iterator[Problem]:
-    for status in sorted(rejections, key=lambda status: (*RANKS, status).index(status)):
+    ranks = [*_CAUSES, *rejections]
+    for status in sorted(rejections, key=ranks.index):
         sentence = f"{count(rejections[status], 'request')} to the webhook path got {status}"
         cause = _CAUSES.get(status, "see the log")
         yield Problem("degraded", f"{sentence} {period}", LOG, f"likely cause: {cause}")
@@ -258,20 +249,22 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     """Read the database and draw the plots. Blocks; raises `StoreUnavailable`."""
     period = latest_period(name, store.now())
     both = replace(period, since=period.since - (period.until - period.since))
+    numbers = PeriodNumbers(period, store.statistics.series(COUNTED, both))
     return Overview(
         queue=store.deliveries.queue_state(),
         pauses=store.pauses.active(),
         holds=store.rate_limiter.all_held(),
         dead=store.searches.count_causes(DeliverySearch(state="dead"), most=MAX_CAUSES),
         calls_last_hour=store.calls.count_last_hour(),
-        past=describe_period(period, store.statistics.series(COUNTED, both)),
         last_webhook_at=store.statistics.last_webhooks().get(""),
-        caught_up=store.statistics.counters().get(("caught_up", ""), 0),
+        cards=[*list_cards(numbers)],
+        plots=[*list_plots(numbers)],
+        rejections=numbers.by_label("rejected", numbers.present),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class PeriodSeries:
+class PeriodNumbers:
     """Counts of a period, and of the one before, which has the same length."""
 
     period: Period
@@ -280,6 +273,11 @@ class PeriodSeries:
     @property
     def size(self) -> int:
         return len(self.period.starts)
+
+    @property
+    def present(self) -> slice:
+        """The parts of the period itself."""
+        return slice(self.size, None)
 
     def both(self, name: str, label: str | None = None) -> Sequence[int]:
         """Return the sums of a counter for each part of both periods. A label stands for all
@@ -293,47 +291,35 @@ class PeriodSeries:
         return [sum(parts) for parts in zip([0] * 2 * self.size, *matching, strict=True)]
 
     def now(self, name: str, label: str | None = None) -> Sequence[int]:
-        return self.both(name, label)[self.size :]
+        return self.both(name, label)[self.present]
 
-    def first_reply_s(self, share: float, begin: int, end: int) -> float | None:
-        """Return the percentile of the times to the first reply in parts of both periods."""
-        histogram = {
-            label: sum(values[begin:end])
-            for (name, label), values in self.series.items()
-            if name == _FIRST_REPLY
+    def by_label(self, name: str, parts: slice) -> Counter[str]:
+        """Return the sums of a counter by label in parts of both periods."""
+        sums = {
+            label: sum(values[parts])
+            for (counter, label), values in self.series.items()
+            if counter == name
         }
-        return percentile(histogram, share)
+        return +Counter(sums)
+
+    def first_reply_s(self, share: float, parts: slice) -> float | None:
+        return percentile(self.by_label(_FIRST_REPLY, parts), share)
 
 
-def describe_period(period: Period, series: Series) -> PeriodNumbers:
-    """Return the numbers and plots of a period. `series` begins with the period before, which has
-    the same length.
-    """
-    counted = PeriodSeries(period, series)
-    rejections = {
-        status: sum(values[counted.size :])
-        for (name, status), values in series.items()
-        if name == REJECTED
-    }
-    return PeriodNumbers(tuple(_list_cards(counted)), tuple(_list_plots(counted)), rejections)
-
-
-def _list_cards(counted: PeriodSeries) -> Iterator[Card]:
-    since = counted.period.since
-    yield _compare("Received", counted.both(_RECEIVED), find_list(since=since))
+def list_cards(numbers: PeriodNumbers) -> Iterator[Card]:
+    since = numbers.period.since
+    yield _compare("Received", numbers.both("stored"), find_list(since=since))
     for state in STATES:
-        values = counted.both(_OUTCOME, label=state)
+        values = numbers.both("outcome", label=state)
         if any(values) or state not in RARE_STATES:
             address = find_list(state=state, since=since)
             yield _compare(state.capitalize(), values, address)
-    now_s = counted.first_reply_s(0.5, counted.size, 2 * counted.size)
-    before_s = counted.first_reply_s(0.5, 0, counted.size)
-    note = f"{format_duration(before_s)} before"
-    yield Card("First reply, p50", format_duration(now_s), note)
-    yield _compare("Cost", counted.both(COST), form=_format_micro_usd)
-    for title, counter in PEOPLE.items():
-        if counter[0] == "labels":
-            yield _compare(title.capitalize(), counted.both(*counter))
+    now = format_duration(numbers.first_reply_s(0.5, numbers.present))
+    before = format_duration(numbers.first_reply_s(0.5, slice(numbers.size)))
+    yield Card("First reply, p50", now, f"{before} before")
+    yield _compare("Cost", numbers.both(COST), form=_format_micro_usd)
+    yield _compare("Labels kept", numbers.both("labels", "kept"))
+    yield _compare("Labels corrected", numbers.both("labels", "corrected"))
 
 
 def _compare(
@@ -355,37 +341,33 @@ def _format_micro_usd(micro_usd: int) -> str:
     return format_sum_usd(micro_usd / 1_000_000)
 
 
-def _list_plots(counted: PeriodSeries) -> Iterator[Plot]:
-    period = counted.period
-    addresses = [find_list(since=at, until=at + period.step) for at in period.starts]
-    plot = partial(make_plot, starts=period.starts, addresses=addresses)
-    deliveries = {"received": counted.now(_RECEIVED)}
+def list_plots(numbers: PeriodNumbers) -> Iterator[Plot]:
+    plot = partial(make_plot, numbers.period)
+    deliveries = {"received": numbers.now("stored")}
     for state in STATES:
-        values = counted.now(_OUTCOME, state)
+        values = numbers.now("outcome", state)
         if any(values) or state not in RARE_STATES:
             deliveries[state] = values
-    yield plot("Deliveries", series=deliveries)
-    parts = range(counted.size, 2 * counted.size)
+    yield plot("Deliveries", deliveries)
+    parts = [slice(part, part + 1) for part in range(numbers.size, 2 * numbers.size)]
     seconds = {
-        name: [counted.first_reply_s(share, part, part + 1) for part in parts]
+        name: [numbers.first_reply_s(share, part) for part in parts]
         for name, share in PERCENTILES.items()
     }
-    yield plot("Time to first reply", series=seconds, unit="seconds")
-    yield plot("Cost by prompt", series=_list_costs(counted), unit="usd")
-    people = {title: counted.now(*counter) for title, counter in PEOPLE.items()}
-    yield plot("What people did with it", series=people)
+    yield plot("Time to first reply", seconds, unit="seconds")
+    yield plot("Cost by prompt", _list_costs(numbers), unit="usd")
+    people = {title: numbers.now(*counter) for title, counter in PEOPLE.items()}
+    yield plot("What people did with it", people)
 
 
-def _list_costs(counted: PeriodSeries) -> Mapping[str, Sequence[float]]:
+def _list_costs(numbers: PeriodNumbers) -> Mapping[str, Sequence[float]]:
     """Return the costs of the most expensive prompts, and of all others together."""
     totals = Counter[str]()
-    for (name, label), values in counted.series.items():
-        if name == COST and label:  # upgrades store costs whose prompt is not known without label
-            totals[label.partition("@")[0]] += sum(values[counted.size :])
-    everything = counted.now(COST)
-    costs = {
-        prompt: counted.now(COST, label=prompt) for prompt, _ in totals.most_common(MAX_PROMPTS)
-    }
+    for label, cost in numbers.by_label(COST, numbers.present).items():
+        if label:  # upgrades store costs whose prompt is not known without label
+            totals[label.partition("@")[0]] += cost
+    everything = numbers.now(COST)
+    costs = {prompt: numbers.now(COST, prompt) for prompt, _ in totals.most_common(MAX_PROMPTS)}
     others = [whole - sum(parts) for whole, *parts in zip(everything, *costs.values(), strict=True)]
     if any(others) or not costs:
         costs["other prompts"] = others

@@ -17,7 +17,6 @@ from hls_handler.reports.documents import fill
 from hls_handler.storage import Storage
 from hls_handler.store.call_rows import PromptStats
 from hls_handler.store.corrections import feedback_in
-from hls_handler.store.numbers import sum_labels
 from hls_handler.untrusted.placeholders import public_hints
 from hls_handler.wording import count, format_usd
 
@@ -106,7 +105,7 @@ def read_versions(store: Storage) -> Sequence[Version]:
     """Return all versions of prompts that were used. Blocks."""
     rows = {row.prompt_id: row for row in store.calls.prompt_stats()}
     failures = store.calls.failures()
-    feedback = feedback_in(sum_labels(store.statistics.totals()))
+    feedback = feedback_in(store.statistics.counters())
     versions = []
     for prompt_id in sorted(rows.keys() | feedback.keys()):
         corrections = [

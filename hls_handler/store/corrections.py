@@ -91,19 +91,16 @@ class FieldFeedback:
     corrected: int  # of those, labels that people changed within a month and did not change back
 
 
-def feedback_in(
-    totals: Mapping[str, Mapping[str, int]],
-) -> dict[str, dict[str, FieldFeedback]]:
-    """Return the numbers of set and corrected labels by prompt id and field. `totals` has the
-    labels of each counter: {"label_set": {"issues/analyze@3f9c2a:kind": 40}}.
+def feedback_in(totals: Counter[tuple[str, str]]) -> dict[str, dict[str, FieldFeedback]]:
+    """Return the numbers of set and corrected labels by prompt id and field. `totals` are those of
+    counters: {("label_set", "issues/analyze@3f9c2a:kind"): 40}.
     """
     feedback: dict[str, dict[str, FieldFeedback]] = {}
-    corrected = totals.get(LABEL_CORRECTED, {})
-    withdrawn = totals.get(CORRECTION_WITHDRAWN, {})
-    for label, number in totals.get(LABEL_SET, {}).items():
-        prompt_id, _, field = label.rpartition(":")
-        changed = corrected.get(label, 0) - withdrawn.get(label, 0)
-        feedback.setdefault(prompt_id, {})[field] = FieldFeedback(number, changed)
+    for (name, label), number in sorted(totals.items()):
+        if name == LABEL_SET:
+            prompt_id, _, field = label.rpartition(":")
+            changed = totals[LABEL_CORRECTED, label] - totals[CORRECTION_WITHDRAWN, label]
+            feedback.setdefault(prompt_id, {})[field] = FieldFeedback(number, changed)
     return feedback
 
 

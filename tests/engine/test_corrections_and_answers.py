@@ -8,7 +8,6 @@ from dataclasses import replace
 from hls_handler.events import Account
 from hls_handler.prompting import recorded
 from hls_handler.store.corrections import FieldFeedback, feedback_in
-from hls_handler.store.numbers import sum_labels
 from tests.engine.world import BUG, Ended, MakeWorld, World
 from tests.handlers.world import ISSUE
 
@@ -50,7 +49,7 @@ def prompt_id(world: World) -> str:
 
 
 def feedback(world: World, field: str) -> FieldFeedback:
-    return feedback_in(sum_labels(world.store.statistics.totals()))[prompt_id(world)][field]
+    return feedback_in(world.store.statistics.counters())[prompt_id(world)][field]
 
 
 def test_label_added_by_a_person_is_counted_and_its_removal_withdraws_that(

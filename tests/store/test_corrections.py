@@ -18,7 +18,6 @@ from hls_handler.store.corrections import (
     ShownLabels,
     feedback_in,
 )
-from hls_handler.store.numbers import sum_labels
 from tests.queue.builders import Skew, accept, begin, ignored, open_history, record_reply
 
 PROMPT = "issues/analyze@3f9c2a"
@@ -81,7 +80,7 @@ def begin_later(store: Storage, guid: str = "g2", number: int = 7) -> Lease:
 
 
 def feedback(store: Storage) -> dict[str, dict[str, FieldFeedback]]:
-    return feedback_in(sum_labels(store.statistics.totals()))
+    return feedback_in(store.statistics.counters())
 
 
 def test_requested_labels_are_counted_when_they_are_set(store: Storage) -> None:
