@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -32,12 +33,38 @@ class Clock:
         self.now += seconds
 
 
+def follow(
+    store: Storage,
+    batch: int,
+    *,
+    clock: Clock | None = None,
+    has_service: Callable[[], bool | None] = lambda: None,
+    at_s: float = 1.0,
+    act: Callable[[], object] = lambda: None,
+) -> str:
+    """Follow a batch, act at this second, and stop the batch after a minute. Return the problem
+    that was named before.
+    """
+    time = clock or Clock()
+
+    def pause(seconds: float) -> None:
+        time.pause(seconds)
+        if time.now == at_s:
+            act()
+        if time.now > 60:
+            store.batches.stop(batch, by="mona")
+
+    follower = Follower(store, batch, has_service=has_service, clock=time.read, pause=pause)
+    follower.follow()
+    return follower.problem
+
+
+NO_SERVICE = "no service works on it: start `hls serve`"
+
+
 def test_command_without_a_service_names_it_after_30_seconds(store: Storage) -> None:
     clock = Clock()
-    batch = begin_batch(store, 1)
-    follower = Follower(store, batch, clock=clock.read, pause=clock.pause)
-    follower.follow()
-    assert follower.problem == "no service works on it: start `hls serve`"
+    assert follow(store, begin_batch(store, 1), clock=clock) == NO_SERVICE
     assert 30 < clock.now < 32
 
 
@@ -45,49 +72,26 @@ def test_command_follows_a_service_that_has_begun_until_the_end(store: Storage) 
     clock = Clock()
     batch = begin_batch(store, 1)
     lease = claim(store)
-
-    def pause(seconds: float) -> None:
-        clock.pause(seconds)
-        if clock.now > 60:
-            store.queue.finish(lease, End("done", "recorded"))
-
-    follower = Follower(store, batch, clock=clock.read, pause=pause)
-    follower.follow()
-    assert (follower.problem, clock.now) == ("", 60.5)
-
-
-def follow_for_a_minute(
-    store: Storage, batch: int, has_service: Callable[[], bool | None] = lambda: None
-) -> str:
-    """Follow a batch, and stop it after a minute. Return the problem that was named before."""
-    clock = Clock()
-
-    def pause(seconds: float) -> None:
-        clock.pause(seconds)
-        if clock.now > 60:
-            store.batches.stop(batch, by="mona")
-
-    follower = Follower(store, batch, has_service=has_service, clock=clock.read, pause=pause)
-    follower.follow()
-    return follower.problem
+    finish = partial(store.queue.finish, lease, End("done", "recorded"))
+    assert follow(store, batch, clock=clock, at_s=59.0, act=finish) == ""
+    assert clock.now == 59.0
 
 
 def test_service_that_is_known_to_run_is_waited_for(store: Storage) -> None:
     batch = begin_batch(store, 1)
-    assert follow_for_a_minute(store, batch, lambda: True) == ""
+    assert follow(store, batch, has_service=lambda: True) == ""
 
 
 def test_service_that_ended_is_named(store: Storage) -> None:
     batch = begin_batch(store, 1)
     claim(store)  # by another command, which holds the lock no longer
-    problem = follow_for_a_minute(store, batch, lambda: False)
-    assert problem == "no service works on it: start `hls serve`"
+    assert follow(store, batch, has_service=lambda: False) == NO_SERVICE
 
 
 def test_service_that_is_busy_with_another_batch_is_waited_for(store: Storage) -> None:
     begin_batch(store, 1)
     claim(store)
-    assert follow_for_a_minute(store, begin_batch(store, 2)) == ""
+    assert follow(store, begin_batch(store, 2)) == ""
 
 
 @pytest.mark.parametrize(
@@ -100,20 +104,11 @@ def test_service_that_is_busy_with_another_batch_is_waited_for(store: Storage) -
 def test_service_that_postponed_what_it_claimed_is_waited_for_and_the_reason_shown(
     store: Storage, capsys: pytest.CaptureFixture[str], reason: str, printed: str
 ) -> None:
-    clock = Clock()
-    batch = begin_batch(store, 1)
+    def postpone() -> None:
+        tomorrow = store.now() + timedelta(days=1)
+        store.queue.postpone(claim(store), at=tomorrow, reason=reason)
 
-    def pause(seconds: float) -> None:
-        clock.pause(seconds)
-        if clock.now == 1:
-            tomorrow = store.now() + timedelta(days=1)
-            store.queue.postpone(claim(store), at=tomorrow, reason=reason)
-        if clock.now > 60:
-            store.batches.stop(batch, by="mona")
-
-    follower = Follower(store, batch, clock=clock.read, pause=pause)
-    follower.follow()
-    assert follower.problem == ""
+    assert follow(store, begin_batch(store, 1), act=postpone) == ""
     assert capsys.readouterr().err == printed
 
 
@@ -121,13 +116,13 @@ def test_batch_of_which_nothing_is_due_waits_for_no_service(store: Storage) -> N
     batch = begin_batch(store, 1)
     tomorrow = store.now() + timedelta(days=1)
     store.queue.postpone(claim(store), at=tomorrow, reason="waits for a budget")
-    assert follow_for_a_minute(store, batch) == ""
+    assert follow(store, batch) == ""
 
 
 def test_pause_is_waited_for(store: Storage) -> None:
     batch = begin_batch(store, 1)
     store.pauses.pause(None, reason=None, by="mona")
-    assert follow_for_a_minute(store, batch) == ""
+    assert follow(store, batch) == ""
 
 
 def test_what_ended_before_is_no_sign_of_a_service(store: Storage) -> None:
@@ -135,7 +130,7 @@ def test_what_ended_before_is_no_sign_of_a_service(store: Storage) -> None:
     store.queue.finish(claim(store), End("done", "recorded"))
     store.batches.stop(batch, by="mona")
     store.batches.resume(batch, max_usd=None, by="mona")
-    assert follow_for_a_minute(store, batch) == "no service works on it: start `hls serve`"
+    assert follow(store, batch) == NO_SERVICE
 
 
 @pytest.mark.parametrize(

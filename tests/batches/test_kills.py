@@ -49,7 +49,7 @@ class Killer:
         if self.is_dead:
             raise Killed
 
-    def until_done(self, act: Callable[[], None], restart: Callable[[], None]) -> None:
+    def until_done(self, act: Callable[[], None], restart: Callable[[], object]) -> None:
         """Act, and once more if it is killed."""
         self.is_on = True
         try:
@@ -71,9 +71,8 @@ class Result:
     points: int
 
 
-def install(backlog: Backlog, killer: Killer, patch: pytest.MonkeyPatch) -> None:
+def install(world: Any, killer: Killer, patch: pytest.MonkeyPatch) -> None:
     """Let each commit, each request to GitHub and each call to Claude pass two points."""
-    world: Any = backlog.home.world
     database = world.store.database
     writing, send, ask = database.writing, LocalTransport.send, world.claude.ask
 
@@ -105,7 +104,7 @@ def triage_and_undo(at: int) -> Result:
         home.says(BUG)
         backlog, killer, runs = Backlog(home), Killer(at), list[Batch]()
         backlog.add_issue(7)
-        install(backlog, killer, patch)
+        install(world, killer, patch)
         plan = backlog.plan(comments=True)
 
         def start() -> None:
@@ -115,9 +114,7 @@ def triage_and_undo(at: int) -> Result:
         def take_back() -> None:
             undo(world.store, runs[0], by=BY)
 
-        def restart() -> None:
-            world.store.queue.release_all_leases()
-
+        restart = world.store.queue.release_all_leases
         killer.until_done(start, restart)
         killer.until_done(backlog.process, restart)
         shown = [Talk(home, number).shown() for number in NUMBERS]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
 from hls_handler.db.tables import metadata
 from hls_handler.errors import DependencyDown, Permanent, Retryable
@@ -17,15 +15,12 @@ from hls_handler.settings.model import Budgets
 from hls_handler.store.batches import Progress
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from tests.batches.builders import begin_batch
+from tests.batches.test_kills import Killer, install
 from tests.engine.claude import FakeClaude
 from tests.engine.world import BUG, World, open_world
 
 NUMBERS = (2, 3, 4)
 DOWN = DependencyDown("Claude is down", dependency="claude", remedy="wait")
-
-
-class Killed(BaseException):
-    """The process ends here: nothing below it runs."""
 
 
 @pytest.fixture
@@ -193,44 +188,14 @@ def run_killed(at: int) -> int:
     """Kill the process at a point, continue, and return how often Claude was asked; of 0, return
     the number of points.
     """
-    passed = 0
-
-    def pass_point() -> None:
-        nonlocal passed
-        passed += 1
-        if passed == at:
-            raise Killed
-
+    killer = Killer(at)
     with open_world() as world, pytest.MonkeyPatch.context() as patch:
-        batch = begin(world, *NUMBERS)
-        database: Any = world.store.database
-        claude: Any = world.claude
-        writing = database.writing
-        ask = claude.ask
-
-        @contextmanager
-        def kill_commits(**options: Any) -> Iterator[Connection]:
-            with writing(**options) as connection:
-                yield connection
-                pass_point()
-            pass_point()
-
-        def kill_calls(*args: Any, **options: Any) -> Any:
-            pass_point()
-            reply = ask(*args, **options)
-            pass_point()
-            return reply
-
-        patch.setattr(database, "writing", kill_commits)
-        patch.setattr(claude, "ask", kill_calls)
-        try:
-            process(world)
-        except Killed:
-            world.store.queue.release_all_leases()
-            process(world)
-        found = progress(world, batch)
+        begin(world, *NUMBERS)
+        install(world, killer, patch)
+        killer.until_done(lambda: process(world), world.store.queue.release_all_leases)
+        found = progress(world)
         assert (found.state, [one.state for one in found.deliveries]) == ("done", ["done"] * 3)
-        return len(claude.asked) if at else passed
+        return len(world.claude.asked) if at else killer.passed
 
 
 def set_limits(world: World, **claude: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -98,16 +99,13 @@ def test_issues_of_a_batch_that_runs_or_was_stopped_are_in_no_other(backlog: Bac
     assert list_chosen(backlog.plan()) == [7]
 
 
-def test_used_up_budget_ends_the_rest_and_a_higher_one_continues_it(backlog: Backlog) -> None:
-    progress = backlog.run(max_usd=0.0502)  # a call reserves 0.05 and costs 0.00014
-    assert progress.state == "over budget"
-    assert progress.deliveries[0].reason == (
-        "the budget of batch 1 allows no further call: 0.0003 USD spent, this call needs up to"
-        " 0.0500 USD, --max-usd is 0.0502; `hls batch continue 1 --max-usd 0.1006` goes on"
-    )
-    backlog.home.world.store.batches.resume(1, max_usd=1.0, by=BY)
+def test_two_commands_at_the_same_moment_pay_each_issue_once(backlog: Backlog) -> None:
+    previews = [backlog.plan(), backlog.plan()]
+    with ThreadPoolExecutor(2) as pool:
+        started = list(pool.map(backlog.start_of, previews))
     backlog.process()
-    assert count_ends(backlog.progress(progress.batch).deliveries) == {"done": 3}
+    numbers = [len(backlog.progress(batch).deliveries) for batch in started]
+    assert sorted(numbers) == [0, 3]
     assert len(backlog.home.questions) == 3
 
 
