@@ -71,6 +71,11 @@ def make_reloader(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigR
     )
 
 
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    return make_world()
+
+
 def checks_of(
     world: World,
     folder: Path,
@@ -93,8 +98,7 @@ def checks_of(
     return {check.component: check for check in checks.make()}
 
 
-def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_world()
+def test_checks_fetch_the_bot_account_and_the_model(world: World, tmp_path: Path) -> None:
     configs: list[ActiveConfig] = []
     models: list[str] = []
 
@@ -124,9 +128,8 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
 
 
 def test_token_that_expires_soon_degrades_github_with_its_identity(
-    make_world: MakeWorld, tmp_path: Path
+    world: World, tmp_path: Path
 ) -> None:
-    world = make_world()
     client = FakeIdentityClient(("github.token expires at 2026-12-04 09:30 UTC",))
     run_checks([checks_of(world, tmp_path, github=lambda _: client)["github"]], world.health)
     world.health.ok("github")  # a use does not end it
@@ -140,9 +143,8 @@ def test_token_that_expires_soon_degrades_github_with_its_identity(
 
 
 def test_disk_of_the_mirrors_with_too_little_room_is_a_problem_and_mirrors_are_deleted(
-    make_world: MakeWorld, tmp_path: Path
+    world: World, tmp_path: Path
 ) -> None:
-    world = make_world()
     settings = Mirror(directory=tmp_path / "mirror")
     unused = tmp_path / "mirror/unused-1"
     (unused / "git").mkdir(parents=True)
@@ -168,16 +170,14 @@ def test_disk_of_the_mirrors_with_too_little_room_is_a_problem_and_mirrors_are_d
     assert (found.state, found.metrics) == ("healthy", {"disk_free_bytes": 1_000_000_000})
 
 
-def test_disk_is_no_problem_without_mirrors(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_world()
+def test_disk_is_no_problem_without_mirrors(world: World, tmp_path: Path) -> None:
     disk = MirrorDisk(lambda: Mirror(directory=tmp_path), clock=lambda: 0.0, free_bytes=lambda _: 0)
     text = f"{SMALLEST}mirror: {{enabled: false}}\n"
     assert checks_of(world, tmp_path, text=text, mirror_disk=disk)["mirror"].run() is None
     assert "mirror" not in checks_of(world, tmp_path)
 
 
-def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_world()
+def test_held_dependency_is_not_called(world: World, tmp_path: Path) -> None:
     world.store.rate_limiter.hold(
         "github", world.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1)
     )
@@ -197,9 +197,8 @@ def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path) ->
     ],
 )
 def test_wait_for_a_rate_limit_is_a_problem_that_names_its_end(
-    make_world: MakeWorld, tmp_path: Path, component: Component, remedy: str
+    world: World, tmp_path: Path, component: Component, remedy: str
 ) -> None:
-    world = make_world()
     world.accept()
     lease = world.claim()
     world.store.rate_limiter.take_slot(lease, SlotRequest(component, 120))
@@ -213,9 +212,8 @@ def test_wait_for_a_rate_limit_is_a_problem_that_names_its_end(
 
 
 def test_budgets_are_shown_and_a_call_of_today_that_did_not_fit_is_a_problem(
-    make_world: MakeWorld, tmp_path: Path
+    world: World, tmp_path: Path
 ) -> None:
-    world = make_world()
     text = (
         f"{SMALLEST}budgets: {{total: {{day_usd: 0.06}}, repositories: [{{name: a/b, month_usd:"
         " 9}]}\n"
@@ -279,9 +277,8 @@ def test_events_that_a_budget_ignored_today_are_counted(
 
 
 def test_service_without_models_stays_healthy_after_an_answered_call(
-    make_world: MakeWorld, tmp_path: Path
+    world: World, tmp_path: Path
 ) -> None:
-    world = make_world()
     health = world.health
 
     def lookup_model(_model: str, _claude: Claude) -> object:
@@ -303,9 +300,8 @@ def test_service_without_models_stays_healthy_after_an_answered_call(
 
 
 def test_unknown_review_model_is_reported_until_a_review_was_answered(
-    make_world: MakeWorld, tmp_path: Path
+    world: World, tmp_path: Path
 ) -> None:
-    world = make_world()
     text = SMALLEST.replace("claude:\n", "claude:\n  review_model: claude-sonet-5-5\n")
 
     def lookup_model(model: str, _claude: Claude) -> object:
@@ -336,8 +332,7 @@ def check(
     return health.snapshot().components[component]
 
 
-def test_missing_expected_webhooks_are_reported(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_world()
+def test_missing_expected_webhooks_are_reported(world: World, tmp_path: Path) -> None:
     health = Health(lambda: NOON)
     webhooks = checks_of(world, tmp_path, text=EXPECTING, health=health)["webhooks"]
 
@@ -375,9 +370,8 @@ def renamed(action: str = "renamed", **changes: object) -> dict[str, object]:
     ],
 )
 def test_former_name_of_a_repository_in_the_settings_is_a_problem_until_it_is_changed(
-    make_world: MakeWorld, tmp_path: Path, payload: dict[str, object], former: str
+    world: World, tmp_path: Path, payload: dict[str, object], former: str
 ) -> None:
-    world = make_world()
     text = SMALLEST.replace("owner/repo", former)
     assert former in text
     assert world.receive("repository", payload, guid="g1") == "ignored"
@@ -400,9 +394,8 @@ def test_former_name_of_a_repository_in_the_settings_is_a_problem_until_it_is_ch
 
 
 def test_another_repository_with_the_former_name_is_no_problem(
-    make_world: MakeWorld, tmp_path: Path
+    world: World, tmp_path: Path
 ) -> None:
-    world = make_world()
     text = SMALLEST.replace("owner/repo", "octo/old")
     world.receive("repository", renamed(), guid="g1")
     world.advance(60)
@@ -414,9 +407,8 @@ def test_another_repository_with_the_former_name_is_no_problem(
     "changes", [{}, {"repository": None}, {"repository": {"name": {"from": "a b"}}}]
 )
 def test_renaming_without_a_valid_former_name_is_ignored(
-    make_world: MakeWorld, tmp_path: Path, changes: dict[str, object]
+    world: World, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    world = make_world()
     assert world.receive("repository", {**renamed(), "changes": changes}, guid="g1") == "ignored"
     assert world.store.statistics.renames() == []
 

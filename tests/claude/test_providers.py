@@ -34,6 +34,8 @@ from tests.github.review_world import NOON
 from tests.settings.files import app_key
 
 REFUSED = "http://127.0.0.1:1"  # nothing listens there
+BEDROCK = "/model/eu.anthropic.claude-haiku-4-5-20251001-v1:0/invoke"
+VERTEX = "/v1/projects/my-project/locations/eu-central-1/publishers/anthropic/models/claude-haiku-4-5:rawPredict"
 
 
 @pytest.fixture
@@ -48,9 +50,18 @@ def settings(*fallbacks: Mapping[str, Any], **first: Any) -> ClaudeSettings:
     )
 
 
-def ask(given: ClaudeSettings, **more: Any) -> Reply | UnusableReply:
-    with closing(Provider(given, given, connect, clock=lambda: 0.0, now=lambda: NOON)) as client:
-        return client.ask(RENDERED, **more)
+def open_provider(given: ClaudeSettings) -> closing[Provider]:
+    return closing(Provider(given, given, connect, clock=lambda: 0.0, now=lambda: NOON))
+
+
+def ask(given: ClaudeSettings) -> Reply | UnusableReply:
+    with open_provider(given) as client:
+        return client.ask(RENDERED)
+
+
+def compatible(server: FakeServer, **more: Any) -> ClaudeSettings:
+    """Return settings of a service with the Chat Completions API."""
+    return settings(kind="openai", model="gpt-5-mini", base_url=server.url, **more)
 
 
 def kinds(url: str) -> dict[str, dict[str, Any]]:
@@ -70,10 +81,8 @@ def kinds(url: str) -> dict[str, dict[str, Any]]:
             "model": "mini",
             "base_url": url,
         },
-        "/model/eu.anthropic.claude-haiku-4-5-20251001-v1:0/invoke": (
-            bedrock | {"access_key_id": ACCESS_KEY_ID}
-        ),
-        "/v1/projects/my-project/locations/eu-central-1/publishers/anthropic/models/claude-haiku-4-5:rawPredict": {
+        BEDROCK: bedrock | {"access_key_id": ACCESS_KEY_ID},
+        VERTEX: {
             "kind": "vertex",
             "api_key": json.dumps(key),
             "model": "claude-haiku-4-5",
@@ -125,20 +134,17 @@ def test_each_kind_sends_what_its_api_expects_and_ignores_the_environment(
     name, form = ("response_format", of_openai) if "chat" in path else ("output_config", of_claude)
     system = body["messages"][0]["content"] if "chat" in path else body["system"][0]["text"]
     assert (asked, body.get(name)) == (path, form if structured_output else None)
-    assert (json.dumps(schema) in system, system.startswith("You help.")) == (
-        not structured_output,
-        True,
-    )
+    assert (json.dumps(schema) in system) is not structured_output
+    assert system.startswith("You help.")
 
 
 def test_bedrock_takes_a_bedrock_api_key(models: FakeModels) -> None:
-    keys = {**kinds(models.url)[[*kinds("")][3]], "access_key_id": None}
+    keys = {**kinds(models.url)[BEDROCK], "access_key_id": None}
     assert isinstance(ask(settings(**keys)), Reply)
 
 
 def test_vertex_gets_one_token_for_many_requests(models: FakeModels) -> None:
-    vertex = settings(**[*kinds(models.url).values()][4])
-    with closing(Provider(vertex, vertex, connect, clock=lambda: 0.0, now=lambda: NOON)) as client:
+    with open_provider(settings(**kinds(models.url)[VERTEX])) as client:
         assert [isinstance(client.ask(RENDERED), Reply) for _ in range(2)] == [True, True]
     assert models.tokens == 1
 
@@ -146,21 +152,17 @@ def test_vertex_gets_one_token_for_many_requests(models: FakeModels) -> None:
 def test_rejected_key_of_vertex_costs_nothing(models: FakeModels) -> None:
     models.status = 401
     with pytest.raises(DependencyDown, match="Google rejected the key of vertex") as caught:
-        ask(settings(**[*kinds(models.url).values()][4]))
-    assert (caught.value.remedy[:19], caught.value.may_have_succeeded) == (
-        "set claude.api_key ",
-        False,
-    )
+        ask(settings(**kinds(models.url)[VERTEX]))
+    assert caught.value.remedy.startswith("set claude.api_key ")
+    assert caught.value.may_have_succeeded is False
 
 
 def test_check_of_the_model_of_vertex_checks_the_key(models: FakeModels) -> None:
-    keys = [*kinds(models.url).values()][4]
+    keys = kinds(models.url)[VERTEX]
     found = []
     for key in (keys["api_key"], "no-JSON"):
         vertex = settings(**keys | {"api_key": key})
-        with closing(
-            Provider(vertex, vertex, connect, clock=lambda: 0.0, now=lambda: NOON)
-        ) as client:
+        with open_provider(vertex) as client:
             try:
                 found.append(client.lookup_model(vertex.model))
             except DependencyDown as exc:
@@ -169,7 +171,7 @@ def test_check_of_the_model_of_vertex_checks_the_key(models: FakeModels) -> None
 
 
 def test_unreachable_token_service_of_google_is_an_outage(models: FakeModels) -> None:
-    keys = [*kinds(models.url).values()][4]
+    keys = kinds(models.url)[VERTEX]
     unreachable = json.loads(keys["api_key"]) | {"token_uri": f"{REFUSED}/token"}
     with pytest.raises(DependencyDown, match="no answer from vertex: Connection refused") as caught:
         ask(settings(**keys | {"api_key": json.dumps(unreachable)}))
@@ -227,7 +229,7 @@ def test_completion_without_a_usable_reply(
     server: FakeServer, body: object, why: str, problem: str
 ) -> None:
     server.says = [Say(body=body)]
-    answer = ask(settings(kind="openai", model="gpt-5-mini", base_url=server.url))
+    answer = ask(compatible(server))
     assert isinstance(answer, UnusableReply)
     assert (answer.why, answer.problem[: len(problem)]) == (why, problem)
 
@@ -236,18 +238,9 @@ def test_cached_tokens_of_a_completion_are_counted_separately(server: FakeServer
     details = {"cached_tokens": 400, "cache_write_tokens": 100}
     usage = {"prompt_tokens": 1000, "completion_tokens": 500, "prompt_tokens_details": details}
     server.says = [Say(body=completion(GOOD, usage=usage), headers={"x-request-id": "req_1"})]
-    found = ask(
-        settings(
-            kind="openai", model="m", base_url=server.url, price={"input": 2.0, "output": 10.0}
-        )
-    ).usage
-    tokens = (
-        found.input_tokens,
-        found.cache_write_tokens,
-        found.cache_read_tokens,
-        found.output_tokens,
-    )
-    assert (tokens, found.cost_usd, found.request_id) == ((500, 100, 400, 500), 0.007, "req_1")
+    found = ask(compatible(server, price={"input": 2.0, "output": 10.0})).usage
+    model = "gpt-5-mini-2025-08-07"
+    assert found == Usage(model, 500, 500, 100, 400, 0.007, request_id="req_1", output_usd=0.005)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +254,7 @@ def test_completion_with_an_impossible_usage_has_an_upper_estimate(
     server: FakeServer, usage: object
 ) -> None:
     server.says = [Say(body=completion(GOOD, usage=usage))]
-    found = ask(settings(kind="openai", model="gpt-5-mini", base_url=server.url)).usage
+    found = ask(compatible(server)).usage
     assert (found.is_estimate, found.output_tokens) == (True, 4000)
 
 
@@ -330,7 +323,7 @@ def test_errors_of_a_compatible_service(
 ) -> None:
     server.says = [say]
     with pytest.raises(kind) as caught:
-        ask(settings(kind="openai", model="gpt-5-mini", base_url=server.url))
+        ask(compatible(server))
     assert message in str(caught.value)
     assert caught.value.remedy.startswith(remedy)
     assert KEY not in str(caught.value)
@@ -344,11 +337,11 @@ def test_request_that_the_service_rejects_is_no_outage(server: FakeServer, body:
     with pytest.raises(
         Permanent, match="openai answered 400 to issues/respond@3f9c2a: context_length_exceeded"
     ):
-        ask(settings(kind="openai", model="gpt-5-mini", base_url=server.url))
+        ask(compatible(server))
 
 
 def test_models_are_looked_up_where_the_service_lists_them(server: FakeServer) -> None:
-    given = settings(kind="openai", model="gpt-5-mini", base_url=server.url)
+    given = compatible(server)
     server.says = [
         Say(body={"id": "gpt-5-mini"}),
         Say(404, error("?")),
@@ -401,23 +394,12 @@ def test_schemas_are_strict_and_without_keywords_that_an_api_rejects(reply: str)
 def test_price_is_that_of_the_service_or_of_the_settings_or_of_the_dearest_model(
     model: str, usd: float
 ) -> None:
-    fallbacks: list[dict[str, Any]] = [
-        {"kind": "openai", "api_key": "k", "model": "gpt-5-mini"},
-        {"kind": "bedrock", "api_key": "k", "model": "m", "region": REGION},
-        {
-            "kind": "openai",
-            "name": "own",
-            "api_key": "k",
-            "model": "m",
-            "price": {"input": 1.0, "output": 3.0},
-        },
-        {
-            "kind": "openai",
-            "name": "local",
-            "api_key": "k",
-            "model": "m",
-            "base_url": "http://127.0.0.1:11434/v1",
-        },
+    openai: dict[str, Any] = {"kind": "openai", "api_key": "k", "model": "m"}
+    fallbacks = [
+        openai,
+        openai | {"kind": "bedrock", "region": REGION},
+        openai | {"name": "own", "price": {"input": 1.0, "output": 3.0}},
+        openai | {"name": "local", "base_url": "http://127.0.0.1:11434/v1"},
     ]
     usage = Usage(model, input_tokens=1_000_000, output_tokens=1_000_000)
     assert with_price(usage, settings(*fallbacks)).cost_usd == pytest.approx(usd, abs=1e-6)
@@ -570,10 +552,8 @@ def test_limit_of_an_account_is_tested_each_minute_before_the_named_date(chain: 
 def test_breaker_spares_the_provider_requests_for_a_minute_and_closes_after_a_probe(
     chain: Chain,
 ) -> None:
-    assert (chain.ask(Say(529)), str(chain.providers.find_outage())[:19]) == (
-        SECOND,
-        "Claude answered 529",
-    )
+    assert chain.ask(Say(529)) == SECOND
+    assert str(chain.providers.find_outage())[:19] == "Claude answered 529"
     chain.now += timedelta(seconds=59)
     assert (chain.ask(), chain.first.calls) == (SECOND, [])
     chain.now += timedelta(seconds=1)
@@ -609,31 +589,34 @@ def test_probe_that_was_not_sent_is_left_to_the_next_call(chain: Chain) -> None:
     assert chain.ask(Say(body=MESSAGE)) == FIRST
 
 
+@pytest.fixture
+def slow_chain(server: FakeServer, models: FakeModels) -> Iterator[Chain]:
+    made = Chain(server, models, timeout_s=0.3)
+    with closing(made.providers):
+        yield made
+
+
+SLOW = Say(body=b" " * 1000, kind="drip")
+
+
 def test_slow_response_that_a_second_delivery_meets_leads_to_the_fallback(
-    server: FakeServer, models: FakeModels
+    slow_chain: Chain,
 ) -> None:
-    slow = Say(body=b" " * 1000, kind="drip")
-    chain = Chain(server, models, timeout_s=0.3)
-    with closing(chain.providers):
-        for _ in range(2):
-            with pytest.raises(SlowResponse):
-                chain.ask(slow, delivery="one")
-        assert chain.ask(slow, delivery="two") == SECOND
-        assert str(chain.providers.find_outage())[:39] == "Claude was still sending its response t"
-        assert (chain.ask(delivery="one"), chain.first.calls) == (SECOND, [])
+    for _ in range(2):
+        with pytest.raises(SlowResponse):
+            slow_chain.ask(SLOW, delivery="one")
+    assert slow_chain.ask(SLOW, delivery="two") == SECOND
+    outage = str(slow_chain.providers.find_outage())
+    assert outage.startswith("Claude was still sending its response")
+    assert (slow_chain.ask(delivery="one"), slow_chain.first.calls) == (SECOND, [])
 
 
-def test_a_response_in_time_ends_the_count_of_slow_ones(
-    server: FakeServer, models: FakeModels
-) -> None:
-    slow = Say(body=b" " * 1000, kind="drip")
-    chain = Chain(server, models, timeout_s=0.3)
-    with closing(chain.providers):
-        with pytest.raises(SlowResponse):
-            chain.ask(slow, delivery="one")
-        assert chain.ask(Say(body=MESSAGE), delivery="two") == FIRST
-        with pytest.raises(SlowResponse):
-            chain.ask(slow, delivery="three")
+def test_a_response_in_time_ends_the_count_of_slow_ones(slow_chain: Chain) -> None:
+    with pytest.raises(SlowResponse):
+        slow_chain.ask(SLOW, delivery="one")
+    assert slow_chain.ask(Say(body=MESSAGE), delivery="two") == FIRST
+    with pytest.raises(SlowResponse):
+        slow_chain.ask(SLOW, delivery="three")
 
 
 def test_changed_settings_close_the_breaker(chain: Chain) -> None:
@@ -686,14 +669,10 @@ def test_provider_that_a_prompt_names_is_followed_by_the_others(chain: Chain) ->
 
 
 def test_without_fallbacks_a_slash_is_part_of_the_model(server: FakeServer) -> None:
-    server.says = [Say(body={**MESSAGE, "model": "anthropic/claude-opus-5"})]
+    model = "anthropic/claude-opus-5"
+    server.says = [Say(body={**MESSAGE, "model": model})]
     given = settings(base_url=server.url)
     with closing(Providers(given, clock=lambda: 0.0, now=lambda: NOON)) as providers:
-        rendered = replace(RENDERED, prompt=replace(PROMPT, model="anthropic/claude-opus-5"))
-        answer = providers.answer(
-            "anthropic/claude-opus-5", lambda provider: provider.ask(rendered)
-        )
-    assert (server.seen[0].body["model"], answer.usage.model) == (
-        "anthropic/claude-opus-5",
-        "anthropic/claude-opus-5",
-    )
+        rendered = replace(RENDERED, prompt=replace(PROMPT, model=model))
+        answer = providers.answer(model, lambda provider: provider.ask(rendered))
+    assert (server.seen[0].body["model"], answer.usage.model) == (model, model)

@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from packaging.version import Version
-from sqlalchemy import Connection, MetaData, Table, create_engine, select
+from sqlalchemy import Connection, MetaData, Table, create_engine, make_url, select
 
 from hls_handler import __version__
 from hls_handler.batches.triage import undo
@@ -120,6 +120,12 @@ def restore(engine: str, revision: str, folder: Path, request: pytest.FixtureReq
     return cluster.url(name)
 
 
+@pytest.fixture
+def old_url(fresh_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A database of 0.4.10."""
+    return restore(make_url(fresh_url).get_backend_name(), "0.4.10", tmp_path, request)
+
+
 def _read(connection: Connection, known: MetaData) -> Rows:
     """All rows, by table, with the columns of `known`."""
     return {
@@ -133,10 +139,8 @@ def _read(connection: Connection, known: MetaData) -> Rows:
 def test_upgrade_keeps_rows_and_results_in_the_tables_of_a_new_database(
     fresh_url: str, revision: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    engine = create_engine(fresh_url)
-    url = restore(engine.dialect.name, revision, tmp_path, request)
+    url = restore(make_url(fresh_url).get_backend_name(), revision, tmp_path, request)
     Storage.open(fresh_url).close()
-    engine.dispose()
     engine = create_engine(url)
     before = MetaData()
     with engine.connect() as connection:
@@ -159,12 +163,9 @@ def test_upgrade_keeps_rows_and_results_in_the_tables_of_a_new_database(
 
 
 def test_upgrade_makes_batches_of_triage_runs(
-    fresh_url: str, tmp_path: Path, request: pytest.FixtureRequest
+    old_url: str,
 ) -> None:
-    engine = create_engine(fresh_url)
-    url = restore(engine.dialect.name, "0.4.10", tmp_path, request)
-    engine.dispose()
-    with closing(Storage.open(url)) as store:
+    with closing(Storage.open(old_url)) as store:
         batch = store.batches.find(1)
         assert batch is not None
         assert (batch.kind, batch.repository, batch.state) == ("triage", HOME.full_name, "open")
@@ -182,13 +183,8 @@ def test_upgrade_makes_batches_of_triage_runs(
         assert store.batches.begin(new, [], by="mona") == 2
 
 
-def _open_with_counters(
-    fresh_url: str, folder: Path, request: pytest.FixtureRequest, *, discarded: Sequence[int] = ()
-) -> Storage:
+def _open_with_counters(url: str, *, discarded: Sequence[int] = ()) -> Storage:
     """Upgrade a database of 0.4.10 with the counters `TOTALS` and `HOURS`, and no other."""
-    engine = create_engine(fresh_url)
-    url = restore(engine.dialect.name, "0.4.10", folder, request)
-    engine.dispose()
     engine = create_engine(url)
     totals = [{"name": name, "label": label, "value": value} for name, label, value in TOTALS]
     hours = [
@@ -208,9 +204,9 @@ def _open_with_counters(
 
 
 def test_upgrade_keeps_the_totals_of_labels_and_of_repositories(
-    fresh_url: str, tmp_path: Path, request: pytest.FixtureRequest
+    old_url: str,
 ) -> None:
-    with closing(_open_with_counters(fresh_url, tmp_path, request)) as store:
+    with closing(_open_with_counters(old_url)) as store:
         totals = store.statistics.totals()
         last_webhooks = store.statistics.last_webhooks()
         renames = store.statistics.renames()
@@ -232,11 +228,11 @@ def test_upgrade_keeps_the_totals_of_labels_and_of_repositories(
 
 
 def test_upgrade_keeps_the_figures_of_an_hour(
-    fresh_url: str, tmp_path: Path, request: pytest.FixtureRequest
+    old_url: str,
 ) -> None:
     first_day = Period(EPOCH, EPOCH + timedelta(days=1), timedelta(days=1))
     names = ("stored", "outcome", "cost_micro_usd", "webhooks")
-    with closing(_open_with_counters(fresh_url, tmp_path, request, discarded=(1, 2))) as store:
+    with closing(_open_with_counters(old_url, discarded=(1, 2))) as store:
         report = store.statistics.report(first_day.since, first_day.until)
         series = store.statistics.series(names, first_day)
         totals = store.statistics.counters()
@@ -256,12 +252,9 @@ def test_upgrade_keeps_the_figures_of_an_hour(
 
 
 def test_upgrade_counts_the_cost_of_prompts_by_the_hour(
-    fresh_url: str, tmp_path: Path, request: pytest.FixtureRequest
+    old_url: str,
 ) -> None:
-    engine = create_engine(fresh_url)
-    url = restore(engine.dialect.name, "0.4.10", tmp_path, request)
-    engine.dispose()
-    with closing(Storage.open(url)) as store:
+    with closing(Storage.open(old_url)) as store:
         now = store.now()
         period = Period(EPOCH, now + timedelta(hours=1), now + timedelta(hours=1) - EPOCH)
         series = store.statistics.series([COST], period)
@@ -273,12 +266,9 @@ def test_upgrade_counts_the_cost_of_prompts_by_the_hour(
 
 
 def test_upgrade_adds_the_calls_of_shadow_prompts_to_the_deleted_ones(
-    fresh_url: str, tmp_path: Path, request: pytest.FixtureRequest
+    old_url: str,
 ) -> None:
-    engine = create_engine(fresh_url)
-    url = restore(engine.dialect.name, "0.4.10", tmp_path, request)
-    engine.dispose()
-    engine = create_engine(url)
+    engine = create_engine(old_url)
     call = {"delivery_id": 1, "model": "m", "started_at": 1, "prompt_id": "issues/new@1"}
     with engine.begin() as connection:
         for step, outcome, cost in (
@@ -301,7 +291,7 @@ def test_upgrade_adds_the_calls_of_shadow_prompts_to_the_deleted_ones(
             row = {"delivery_id": 7, "version": 1, "duration_ms": 0, "value": compress_text("{}")}
             connection.execute(checkpoints.insert().values(**row, name=name, step_index=index))
     engine.dispose()
-    with closing(Storage.open(url)) as store:
+    with closing(Storage.open(old_url)) as store:
         (stats,) = [one for one in store.calls.prompt_stats() if one.prompt_id == "issues/new@1"]
         assert (stats.replies, stats.cost_usd, stats.calls_of_unknown_cost) == (4, 0.000234, 1)
         assert [one.index for one in store.calls.calls_of("issue-701")] == [0, 1]
@@ -333,10 +323,8 @@ def test_stores_that_open_a_new_postgresql_database_wait_for_its_migration(
     ):
         migrating.execute("SELECT pg_advisory_xact_lock(7246173)")  # the lock of a migration
         opened = [pool.submit(lambda: Storage.open(postgres.url(name)).close()) for _ in range(2)]
-        waiting, waiters = (
-            Waiting(60),
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted",
-        )
+        waiting = Waiting(60)
+        waiters = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         while postgres.query(waiters, database=name) != 2:
             assert waiting.more(), "the stores do not wait for the lock"
         assert (
@@ -352,12 +340,3 @@ def test_stores_that_open_a_new_postgresql_database_wait_for_its_migration(
         == SCRIPTS.get_current_head()
     )
     postgres.drop(name)
-
-
-def test_each_released_version_has_its_stored_databases() -> None:
-    files = [
-        stored_file(engine, revision)
-        for revision in released()
-        for engine in ("sqlite", "postgresql")
-    ]
-    assert [str(file) for file in files if not file.exists()] == [], f"run `{MAKE}`"

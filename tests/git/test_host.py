@@ -33,11 +33,6 @@ def make_repository(world: World, name: str) -> str:
     return Origin(world.folder / f"served/o/{name}.git").commit({"a": name.encode() * 2_000})
 
 
-def open_repository(world: World, name: str, commit: str) -> str:
-    """Open the mirror of "o/NAME", and return why there is none."""
-    return world.open(commit, repository=f"o/{name}").no_mirror
-
-
 @pytest.mark.parametrize(
     ("mode", "reason"),
     [("hang", SILENT), ("trickle", SILENT), ("unavailable", UNREACHABLE)],
@@ -46,19 +41,19 @@ def test_one_fetch_a_minute_probes_a_git_host_that_does_not_answer(
     world: World, mode: Any, reason: str
 ) -> None:
     commits = {name: make_repository(world, name) for name in ("first", "second", "third", "old")}
-    assert open_repository(world, "old", commits["old"]) == ""
+    assert world.find_reason("old", commits["old"]) == ""
     world.server.mode = mode
     world.change(timeout_s=2.0)
-    assert open_repository(world, "first", commits["first"]) == reason
+    assert world.find_reason("first", commits["first"]) == reason
     assert world.reports == [reason]
     fetches = world.server.fetches
     world.now = 59.0
-    assert open_repository(world, "second", commits["second"]) == reason
-    assert open_repository(world, "old", commits["old"]) == ""  # it is there
+    assert world.find_reason("second", commits["second"]) == reason
+    assert world.find_reason("old", commits["old"]) == ""  # it is there
     assert world.server.fetches == fetches
     world.now = 61.0
-    assert open_repository(world, "second", commits["second"]) == reason
-    assert open_repository(world, "third", commits["third"]) == reason
+    assert world.find_reason("second", commits["second"]) == reason
+    assert world.find_reason("third", commits["third"]) == reason
     # a connection that fails is repeated once
     assert world.server.fetches in (
         fetches + 1,
@@ -66,9 +61,11 @@ def test_one_fetch_a_minute_probes_a_git_host_that_does_not_answer(
     )
     world.server.mode = "serve"
     world.now = 122.0
-    assert [
-        open_repository(world, name, commits[name]) for name in ("first", "second", "third")
-    ] == ["", "", ""]
+    assert [world.find_reason(name, commits[name]) for name in ("first", "second", "third")] == [
+        "",
+        "",
+        "",
+    ]
     assert world.reports == [reason, reason, ""]
 
 
@@ -92,8 +89,8 @@ def test_git_host_that_refuses_connections_opens_the_breaker_after_a_second_try(
 
 def test_repository_that_the_host_does_not_give_does_not_open_the_breaker(world: World) -> None:
     commit = make_repository(world, "other")
-    assert open_repository(world, "absent", "1" * 40) == REJECTED
-    assert open_repository(world, "other", commit) == ""
+    assert world.find_reason("absent", "1" * 40) == REJECTED
+    assert world.find_reason("other", commit) == ""
     assert world.reports == []
 
 
@@ -101,12 +98,12 @@ def test_answer_of_any_kind_closes_the_breaker(world: World) -> None:
     commit = make_repository(world, "other")
     world.server.mode = "hang"
     world.change(timeout_s=0.5)
-    assert open_repository(world, "other", commit) == SILENT
+    assert world.find_reason("other", commit) == SILENT
     world.server.mode = "serve"
     world.change(timeout_s=60.0)
     world.now = 61.0
-    assert open_repository(world, "absent", "1" * 40) == REJECTED
-    assert open_repository(world, "other", commit) == ""
+    assert world.find_reason("absent", "1" * 40) == REJECTED
+    assert world.find_reason("other", commit) == ""
     assert world.reports == [SILENT, ""]
 
 
@@ -117,7 +114,7 @@ def in_threads(
     reasons: dict[str, str] = {}
 
     def run(name: str, commit: str) -> None:
-        reasons[name] = open_repository(world, name, commit)
+        reasons[name] = world.find_reason(name, commit)
 
     threads = [threading.Thread(target=run, args=one) for one in commits.items()]
     for thread in threads:
@@ -138,16 +135,16 @@ def test_no_more_workers_wait_for_a_git_host_that_hangs_than_may(world: World) -
         world.now += seconds
 
     world.wait = wait
-    assert open_repository(world, "three", commits["three"]) == BUSY
+    assert world.find_reason("three", commits["three"]) == BUSY
     assert 2.9 < sum(waited) < 3.1
-    assert open_repository(world, "three", commits["three"]) == BUSY
+    assert world.find_reason("three", commits["three"]) == BUSY
     assert 2.9 < sum(waited) < 3.1  # at once, because none of the others has got an answer
     assert world.server.fetches == 2
     world.server.close()
     for thread in threads:
         thread.join()
     assert reasons == {"one": UNREACHABLE, "two": UNREACHABLE}
-    assert open_repository(world, "three", commits["three"]) == UNREACHABLE
+    assert world.find_reason("three", commits["three"]) == UNREACHABLE
 
 
 def test_workers_wait_for_their_turn_while_the_git_host_answers(world: World) -> None:
@@ -167,7 +164,7 @@ def test_worker_that_waits_for_a_fetch_of_the_same_repository_does_not_ask_a_hos
     world.change(timeout_s=1.0)
     threads, reasons = in_threads(world, {"r1": commit})
     assert world.server.until_hanging(1)
-    assert open_repository(world, "r1", "1" * 40) == SILENT
+    assert world.find_reason("r1", "1" * 40) == SILENT
     threads[0].join()
     assert reasons == {"r1": SILENT}
     assert world.server.fetches == 1

@@ -89,6 +89,17 @@ class World:
             assert isinstance(files.no_mirror, str)  # the commit is fetched now
             return files
 
+    def find_reason(self, name: str, commit: str) -> str:
+        """Open the mirror of "o/NAME", and return why there is none."""
+        return self.open(commit, repository=f"o/{name}").no_mirror
+
+    def commit_twice(self) -> tuple[str, str]:
+        """Commit a file "a" with the line 1, and one with the line 2."""
+        return self.origin.commit({"a": b"1\n"}), self.origin.commit({"a": b"2\n"})
+
+    def commit_large(self) -> str:
+        return self.origin.commit({f"{n}.txt": os.urandom(500_000) for n in range(10)})
+
     def mirrored(self) -> list[str]:
         """Return the names of the repositories that have a mirror: ["r"]."""
         return sorted(
@@ -335,7 +346,7 @@ def test_rule_11_hooks_and_configuration_of_the_machine_are_not_used(
         "GIT_EXTERNAL_DIFF": tmp_path / "x",
     }.items():
         monkeypatch.setenv(name, str(value))
-    first, second = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
+    first, second = world.commit_twice()
     world.open(first)
     (repository,) = world.settings.directory.glob("*/git")
     for folder in (repository / "hooks", tmp_path):
@@ -409,7 +420,7 @@ def command_lines() -> Iterator[str]:
 
 
 def test_rejected_credential_is_a_reason_and_leaves_an_existing_mirror(world: World) -> None:
-    first, second = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
+    first, second = world.commit_twice()
     world.open(first)
     assert world.open(second, token="ghp_wrongwrongwrongwrongwrong").no_mirror == REJECTED
     requests = len(world.server.calls)
@@ -478,7 +489,7 @@ def test_rule_11_git_connects_over_http_to_loopback_only(world: World) -> None:
 def test_slow_repository_is_given_up_at_the_time_limit_and_not_fetched_again_for_an_hour(
     world: World,
 ) -> None:
-    commit = world.origin.commit({f"{number}.txt": os.urandom(500_000) for number in range(10)})
+    commit = world.commit_large()
     world.server.mode = "slow"
     world.change(timeout_s=4.0)
     reason = "fetching the repository took longer than mirror.timeout_s (4)"
@@ -519,7 +530,7 @@ def test_lying_server_is_a_reason_and_leaves_no_mirror(world: World, lie: str) -
 
 
 def test_failed_fetch_is_tried_again_after_a_minute_and_other_commits_before(world: World) -> None:
-    commit, other = (world.origin.commit({"a": name}) for name in (b"1\n", b"2\n"))
+    commit, other = world.commit_twice()
     world.server.change_response = lambda body: body.replace(b"PACK\0\0\0\2", b"PACK\0\0\0\3")
     assert world.open(commit).no_mirror == UNEXPECTED
     world.server.change_response = bytes
@@ -652,7 +663,7 @@ def test_folder_that_cannot_be_written_is_a_reason(world: World) -> None:
 def test_full_disk_is_a_reason_and_leaves_an_existing_mirror(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
+    first, second = world.commit_twice()
     world.open(first)
     fails = 'echo "fatal: write error: No space left on device" >&2; exit 128'
     use_git(tmp_path, monkeypatch, f'[ "$1" = fetch ] && {{ {fails}; }}')
@@ -670,7 +681,7 @@ def three(world: World) -> dict[str, str]:
         origin = Origin(world.folder / f"served/o/{name}.git")
         commits[name] = origin.commit({"a": os.urandom(600_000)})
         if name != "third":
-            assert world.open(commits[name], repository=f"o/{name}").no_mirror == ""
+            assert world.find_reason(name, commits[name]) == ""
             for lock in world.settings.directory.glob(f"{name}-*/lock"):
                 os.utime(lock, (1_000, 1_000) if name == "old" else (2_000, 2_000))
     return commits
@@ -681,7 +692,7 @@ def test_mirror_that_was_not_used_for_longest_is_deleted_if_the_disk_has_too_lit
 ) -> None:
     world.change(min_free_mb=1)
     world.disk_bytes = 2_100_000
-    assert world.open(three["third"], repository="o/third").no_mirror == ""
+    assert world.find_reason("third", three["third"]) == ""
     assert world.mirrored() == ["third"]  # "old" before the fetch, "new" after it
     assert world.disk_bytes - world.mirror_bytes() > 1_000_000
 
@@ -692,18 +703,18 @@ def test_nothing_is_fetched_below_the_room_that_stays_free(
     world.disk_bytes = 12_000_000
     reason = "less than mirror.min_free_mb (1000) is free on the disk of mirror.directory"
     fetches = world.server.fetches
-    assert world.open(three["new"], repository="o/new").no_mirror == ""  # it is there
-    assert world.open(three["third"], repository="o/third").no_mirror == reason
+    assert world.find_reason("new", three["new"]) == ""  # it is there
+    assert world.find_reason("third", three["third"]) == reason
     assert world.server.fetches == fetches
     assert world.mirrored() == []
     world.disk_bytes = 10**12
-    assert world.open(three["third"], repository="o/third").no_mirror == ""
+    assert world.find_reason("third", three["third"]) == ""
 
 
 def test_fetch_ends_when_it_uses_the_room_that_stays_free(
     world: World, three: dict[str, str]
 ) -> None:
-    large = world.origin.commit({f"{number}.txt": os.urandom(500_000) for number in range(10)})
+    large = world.commit_large()
     world.change(min_free_mb=1)
     world.disk_bytes = 3_300_000
     world.server.mode = "slow"
@@ -713,15 +724,15 @@ def test_fetch_ends_when_it_uses_the_room_that_stays_free(
     assert list(world.settings.directory.glob("*/new")) == []
     world.server.mode = "serve"
     world.disk_bytes = 10**12
-    assert world.open(three["third"], repository="o/third").no_mirror == FULL  # for two minutes
+    assert world.find_reason("third", three["third"]) == FULL  # for two minutes
     world.now = 121.0
-    assert world.open(three["third"], repository="o/third").no_mirror == ""
+    assert world.find_reason("third", three["third"]) == ""
 
 
 def test_fetch_that_ends_for_lack_of_room_says_so_also_if_others_have_made_room_since(
     world: World,
 ) -> None:
-    large = world.origin.commit({f"{number}.txt": os.urandom(500_000) for number in range(10)})
+    large = world.commit_large()
     world.server.mode = "slow"
     world.other_bytes = iter([0, 0, 10**12])
     reason = "less than mirror.min_free_mb (1000) is free on the disk of mirror.directory"
@@ -734,22 +745,22 @@ def test_full_disk_deletes_a_mirror_and_is_remembered(
 ) -> None:
     fails = 'echo "fatal: write error: Disk quota exceeded" >&2; exit 128'
     use_git(tmp_path, monkeypatch, f'[ "$1" = fetch ] && {{ {fails}; }}')
-    assert world.open(three["third"], repository="o/third").no_mirror == FULL
+    assert world.find_reason("third", three["third"]) == FULL
     assert world.mirrored() == ["new"]
     monkeypatch.undo()
     world.now = 119.0
     fetches = world.server.fetches
-    assert world.open(three["old"], repository="o/old").no_mirror == FULL
-    assert world.open(three["new"], repository="o/new").no_mirror == ""
+    assert world.find_reason("old", three["old"]) == FULL
+    assert world.find_reason("new", three["new"]) == ""
     assert world.server.fetches == fetches
     world.now = 121.0
-    assert world.open(three["third"], repository="o/third").no_mirror == ""
+    assert world.find_reason("third", three["third"]) == ""
 
 
 def test_commit_over_the_limit_is_stopped_while_it_is_fetched_and_refused_for_an_hour_alone(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    small, next_one = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
+    small, next_one = world.commit_twice()
     large = world.origin.commit({f"{number}.txt": os.urandom(900_000) for number in range(4)})
     world.change(max_mb=1)
     assert world.open(small).no_mirror == ""
@@ -799,7 +810,7 @@ def test_mirror_that_was_not_used_for_longest_is_deleted_at_the_limit(world: Wor
     for name in ("old", "new", "third"):
         origin = Origin(world.folder / f"served/o/{name}.git")
         commit = origin.commit({"a": os.urandom(600_000)})
-        assert world.open(commit, repository=f"o/{name}").no_mirror == ""
+        assert world.find_reason(name, commit) == ""
         for lock in world.settings.directory.glob(f"{name}-*/lock"):
             os.utime(lock, (1_000, 1_000) if name == "old" else (2_000, 2_000))
     assert world.mirrored() == ["new", "third"]
