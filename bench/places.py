@@ -24,7 +24,7 @@ from hls_handler.github.source import CommitFiles
 from hls_handler.handlers.changed_files import Selection
 from hls_handler.handlers.surroundings import read_surroundings
 from hls_handler.path_globs import EMPTY_PATH_FILTER
-from hls_handler.settings.model import Mirror as MirrorSettings
+from hls_handler.settings.model import MirrorSettings
 from tests.git.git_server import GitServer, Origin
 from tests.github.review_world import NOON, github_settings
 from tests.handlers.world import file, select

@@ -87,7 +87,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.environment import export_proxy_settings, proxy_passwords
 from hls_handler.settings.load import collect_secrets, find_settings_file
 from hls_handler.settings.model import Settings
-from hls_handler.settings.providers import Claude as ClaudeSettings
+from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.settings.reload import SettingsFile, SettingsReload
 from hls_handler.storage import Storage
 from hls_handler.web.app import WebApplication

@@ -29,7 +29,7 @@ from hls_handler.cli.init.command import run as run_init
 from hls_handler.cli.init.session import Session
 from hls_handler.github.webhook_setup import UNSERVED_URL
 from hls_handler.prompting import recorded
-from hls_handler.settings.model import Limits, Mirror
+from hls_handler.settings.model import Limits, MirrorSettings
 from tests.cli.browser import Browser
 from tests.e2e.service import ROOT, Service, free_port
 from tests.github_fake.server import Sandbox
@@ -96,7 +96,7 @@ def test_image_contains_git_and_a_folder_for_mirrors_that_the_containers_share()
     assert "mkdir -p /app/data/mirror && chown -R hls:hls /app/data" in installed
     volume = "./data/mirror:/app/data/mirror"
     assert all(volume in service["volumes"] for service in SERVICES.values())
-    assert Mirror().directory == Path("data/mirror")
+    assert MirrorSettings().directory == Path("data/mirror")
 
 
 def test_grace_period_covers_the_shutdown() -> None:

@@ -21,7 +21,7 @@ from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.github.api import GithubApi
 from hls_handler.github.job_log import LogLimits, read_log
 from hls_handler.settings.environment import proxy_passwords
-from hls_handler.settings.providers import Claude as ClaudeSettings
+from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.transport import exchange, find_proxy_settings, retry_after
 from tests.fake_network import HOST, Authority, Proxy, tls_server
 from tests.github.review_world import NOON, github_settings

@@ -26,8 +26,7 @@ from hls_handler.github.credentials import App
 from hls_handler.github.hooks import GithubHooks
 from hls_handler.github.tokens import GITHUB_RATE_LIMIT, AnyToken
 from hls_handler.routing import RoutingResult, WebhookEnvelope, from_envelope
-from hls_handler.settings.model import CatchUp as CatchUpSettings
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import CatchUpSettings, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.catch_up import CatchUpStore
 from hls_handler.web.webhook import caught_up_delivery

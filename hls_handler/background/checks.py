@@ -27,7 +27,7 @@ from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions
 from hls_handler.settings.model import Settings
-from hls_handler.settings.providers import Claude
+from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from hls_handler.store.deliveries import Deliveries, find_outdated_names
@@ -50,7 +50,7 @@ class HealthChecks:
     github: Callable[[ActiveConfig], Github]
     # Asks Claude's API whether a model of the settings exists. A model that it does not know is no
     # problem if the last call was answered: some services have only the Messages API.
-    lookup_model: Callable[[str, Claude], object]
+    lookup_model: Callable[[str, ClaudeSettings], object]
     health: Health
     mirror_disk: MirrorDisk | None = None  # None if this process has no workers
     expiry: Expiry = EXPIRY
@@ -107,7 +107,7 @@ class HealthChecks:
         _check_slots(store.rate_limiter, "claude", "or raise claude.requests_per_second", metrics)
         return metrics
 
-    def _look_up(self, model: str, claude: Claude, use: str = "") -> object:
+    def _look_up(self, model: str, claude: ClaudeSettings, use: str = "") -> object:
         try:
             return self.lookup_model(model, claude)
         except ModelNotFound:

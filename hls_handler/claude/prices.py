@@ -10,7 +10,7 @@ from dataclasses import replace
 import genai_prices
 
 from hls_handler.replies import Usage
-from hls_handler.settings.providers import OPUS, Claude, Provider, ProviderKind
+from hls_handler.settings.providers import OPUS, ClaudeSettings, ProviderKind, ProviderSettings
 
 MILLION = 1_000_000
 
@@ -28,9 +28,11 @@ MANY = Usage("", input_tokens=MILLION, output_tokens=MILLION)
 UNKNOWN = (0.0, 0.0)
 
 
-def with_price(usage: Usage, claude: Claude, *, requested_model: str | None = None) -> Usage:
+def with_price(
+    usage: Usage, claude: ClaudeSettings, *, requested_model: str | None = None
+) -> Usage:
     """Return the usage with its cost. `usage.model` and `asked` are named as by
-    `Claude.name_model`.
+    `ClaudeSettings.name_model`.
 
     If the price of `usage.model` is unknown, that of the model that was `asked` counts, or else
     that of the dearest model among those of the settings and Claude's largest.
@@ -38,7 +40,7 @@ def with_price(usage: Usage, claude: Claude, *, requested_model: str | None = No
     named = map(claude.find_model, (usage.model, requested_model or usage.model))
     cost = next(filter(None, (find_cost_usd(usage, *candidate) for candidate in named)), None)
     if cost is None:
-        largest = Provider(api_key=claude.api_key, model=OPUS)
+        largest = ProviderSettings(api_key=claude.api_key, model=OPUS)
         providers = claude.providers.values()
         others = [(candidate, candidate.model) for candidate in (largest, *providers)]
         others += [(candidate, candidate.default_model(is_review=True)) for candidate in providers]
@@ -47,7 +49,9 @@ def with_price(usage: Usage, claude: Claude, *, requested_model: str | None = No
     return replace(usage, cost_usd=cost[0], output_usd=cost[1])
 
 
-def find_cost_usd(usage: Usage, provider: Provider, model: str) -> tuple[float, float] | None:
+def find_cost_usd(
+    usage: Usage, provider: ProviderSettings, model: str
+) -> tuple[float, float] | None:
     """Return the cost in US dollars and the output's part of it, or None if the price of the model
     is unknown.
 

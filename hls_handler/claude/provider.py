@@ -34,8 +34,7 @@ from hls_handler.errors import ModelNotFound, SlowResponse
 from hls_handler.limited_transport import read_body
 from hls_handler.question import Effort, Prompt, RenderedPrompt, estimate_tokens
 from hls_handler.replies import Reply, Unusable, UnusableReply, Usage
-from hls_handler.settings.providers import Claude as ClaudeSettings
-from hls_handler.settings.providers import Provider as ProviderSettings
+from hls_handler.settings.providers import ClaudeSettings, ProviderSettings
 from hls_handler.transport import find_proxy_settings
 from hls_handler.wording import count, shorten
 

@@ -23,7 +23,7 @@ from hls_handler.errors import (
     RateLimited,
     StepFailed,
 )
-from hls_handler.settings.providers import Provider
+from hls_handler.settings.providers import ProviderSettings
 from hls_handler.transport import ProxySettings, redact_secret, retry_after
 
 KEY_REMEDY = f"set claude.api_key to a valid key: {REJECTED}"
@@ -66,7 +66,7 @@ REJECTED_KEY = "API_KEY_INVALID"
 class Service:
     """A provider as messages name it."""
 
-    settings: Provider
+    settings: ProviderSettings
     key: str  # "claude.fallbacks[0]"
     title: str  # "Claude" or its name
     proxy: ProxySettings

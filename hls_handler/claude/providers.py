@@ -13,8 +13,7 @@ from typing import TypeVar
 
 from hls_handler.claude.provider import Api, Connection, Provider
 from hls_handler.errors import AccountLimited, DependencyDown, Postponed, RateLimited, SlowResponse
-from hls_handler.settings.providers import Claude as ClaudeSettings
-from hls_handler.settings.providers import Provider as ProviderSettings
+from hls_handler.settings.providers import ClaudeSettings, ProviderSettings
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from hls_handler.analysis import OPTIONAL, STATED
 from hls_handler.question import RenderedPrompt
 from hls_handler.replies import UnusableReply
-from hls_handler.settings.providers import Claude
+from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.wording import describe_invalid, shorten
 
 MAX_PROBLEMS = 5  # most problems in one message; Claude seldom needs more to correct its reply
@@ -258,7 +258,9 @@ def _fit_number(value: Any, least: float | None, most: float | None) -> Any:
     return number
 
 
-def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: UnusableReply) -> str:
+def advise(
+    claude: ClaudeSettings, file: str, rendered: RenderedPrompt, answer: UnusableReply
+) -> str:
     """Return what the operator can do about a reply that cannot be used. `file` is that of the
     prompt.
     """

@@ -34,7 +34,7 @@ from hls_handler.settings.effective import (
     is_pattern,
 )
 from hls_handler.settings.model import Settings
-from hls_handler.settings.providers import Provider, describe_retirement
+from hls_handler.settings.providers import ProviderSettings, describe_retirement
 from hls_handler.settings.values import web_url
 
 SENT_TO_EVERY_APP = frozenset({"installation", "installation_repositories", "installation_target"})
@@ -52,13 +52,13 @@ def check_services(
 
 @dataclass(frozen=True, slots=True)
 class UsedModel:
-    provider: Provider
+    provider: ProviderSettings
     name: str
     where: str  # file and line that name it
 
 
 def list_models(settings: Settings, prompts: Sequence[Prompt]) -> Mapping[str, UsedModel]:
-    """Return the models of the settings and of prompts, as `Claude.name_model` names them.
+    """Return the models of the settings and of prompts, as `ClaudeSettings.name_model` names them.
 
     Retired models of prompts are left out.
     """

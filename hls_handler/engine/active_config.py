@@ -25,8 +25,7 @@ from hls_handler.queue.leases import HeldLeases
 from hls_handler.retrieval.vectors import Vectors
 from hls_handler.routing import Ignored, Router, RoutingResult, WebhookEnvelope, from_envelope
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Github as GithubSettings
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import GithubSettings, Settings
 from hls_handler.settings.reload import SettingsFile, SettingsReload, plan_reload
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import BotAccounts

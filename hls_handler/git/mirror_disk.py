@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hls_handler.git.host import MirrorUnavailable
-from hls_handler.settings.model import Mirror as MirrorSettings
+from hls_handler.settings.model import MirrorSettings
 
 TOTAL_BYTES = 5_000_000_000
 """Size of all mirrors: what was not used for longest is deleted. It is ten times

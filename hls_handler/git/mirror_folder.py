@@ -22,7 +22,7 @@ from hls_handler.errors import SettingsError
 from hls_handler.git.host import GitHost, HostFailed, MirrorUnavailable
 from hls_handler.git.mirror_disk import FULL, DiskFull, MirrorDisk, remove, size_of
 from hls_handler.git.run import FETCH_CONFIG, GitLimits, GitResult, environment, find_git, run_git
-from hls_handler.settings.model import Mirror as MirrorSettings
+from hls_handler.settings.model import MirrorSettings
 from hls_handler.settings.values import is_loopback
 from hls_handler.transport import find_proxy_settings, redact_secret
 

@@ -32,7 +32,7 @@ from hls_handler.github.errors import (
     translate_status,
     unexpected_response,
 )
-from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.settings.model import GithubSettings
 from hls_handler.transport import find_proxy_settings, rate_limit_reset, redact_secret
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from hls_handler.github.credentials import (
 from hls_handler.github.errors import Refused
 from hls_handler.handled_events import HANDLED_EVENTS
 from hls_handler.settings.app_key import AppKey
-from hls_handler.settings.model import Github, GithubApp
+from hls_handler.settings.model import GithubApp, GithubSettings
 from hls_handler.settings.values import web_url
 
 PERMISSIONS: Mapping[str, str] = {
@@ -102,7 +102,7 @@ def convert_code(base_url: str, code: str, *, now: Callable[[], datetime]) -> Cr
     Raises `Permanent` if the code is not valid (any more), and `DependencyDown` if GitHub fails:
     then the code can be exchanged later. Messages never contain the code.
     """
-    settings = Github(token=_UNUSED, webhook_secret=_UNUSED, base_url=base_url)
+    settings = GithubSettings(token=_UNUSED, webhook_secret=_UNUSED, base_url=base_url)
     with closing(GithubApi(settings, now=now, credential=Anonymous())) as api:
         # PyGithub has no method for this
         path = f"/app-manifests/{quote(code, safe='')}/conversions"
@@ -131,7 +131,7 @@ class _Hook(BaseModel):
 
 def connect_app(base_url: str, app_id: int, key: AppKey, *, now: Callable[[], datetime]) -> App:
     section = GithubApp(id=app_id, private_key=key)
-    return App(Github(app=section, webhook_secret=_UNUSED, base_url=base_url), now=now)
+    return App(GithubSettings(app=section, webhook_secret=_UNUSED, base_url=base_url), now=now)
 
 
 def fetch_webhook_url(app: App) -> str:

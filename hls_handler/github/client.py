@@ -36,7 +36,7 @@ from hls_handler.github.source import CommitFiles
 from hls_handler.github.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
 from hls_handler.github.values import NO_CONTEXT, ReviewContext
 from hls_handler.github.writer import GithubWriter
-from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.settings.model import GithubSettings
 from hls_handler.settings.values import web_url
 
 if TYPE_CHECKING:

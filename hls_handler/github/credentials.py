@@ -24,8 +24,7 @@ from hls_handler.github.api import (
     rest,
 )
 from hls_handler.github.errors import Refused
-from hls_handler.settings.model import Github as GithubSettings
-from hls_handler.settings.model import GithubApp
+from hls_handler.settings.model import GithubApp, GithubSettings
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from hls_handler.errors import REJECTED, DependencyDown, Postponed, StepFailed, TokenReplaced
 from hls_handler.github.api import Credential
 from hls_handler.github.errors import LIMIT_REMEDY, Refused, find_cure
-from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.settings.model import GithubSettings
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from hls_handler.claude.prices import find_cost_usd, with_price
 from hls_handler.claude.provider import MARGIN, request_schema
 from hls_handler.question import Prompt, RenderedPrompt, estimate_tokens
 from hls_handler.replies import Usage
-from hls_handler.settings.providers import HAIKU, OPUS, SONNET, Claude, Provider
+from hls_handler.settings.providers import HAIKU, OPUS, SONNET, ClaudeSettings, ProviderSettings
 from hls_handler.wording import add_usd, format_usd
 
 TYPICAL_REVIEW = Usage("", input_tokens=7_000, output_tokens=400)
@@ -35,7 +35,7 @@ class Estimate:
     max_usd: float | None
 
 
-def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
+def estimate(settings: ClaudeSettings, *requests: RenderedPrompt) -> Estimate:
     """Estimate the cost of questions. `model` and `max_tokens` of a prompt override those of
     `settings`.
     """
@@ -61,7 +61,7 @@ def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
     )
 
 
-def estimate_largest_call(settings: Claude, prompt: Prompt) -> Usage:
+def estimate_largest_call(settings: ClaudeSettings, prompt: Prompt) -> Usage:
     """Return the most that HLS reserves for a call of a prompt whose text fills
     `claude.input_tokens`.
     """
@@ -73,7 +73,7 @@ def estimate_largest_call(settings: Claude, prompt: Prompt) -> Usage:
     return with_price(largest, settings)
 
 
-def name_model(settings: Claude, prompt: Prompt) -> str:
+def name_model(settings: ClaudeSettings, prompt: Prompt) -> str:
     return settings.name_model(*settings.find_model(prompt.model, is_review=prompt.is_review))
 
 
@@ -95,7 +95,7 @@ def format_cost(expected: Estimate) -> str:
     return f"about {format_usd(expected.typical_usd)}, at most {format_usd(expected.max_usd)}"
 
 
-def list_claude_models(claude: Claude) -> dict[str, tuple[Provider, str]]:
+def list_claude_models(claude: ClaudeSettings) -> dict[str, tuple[ProviderSettings, str]]:
     """Return the present models of Claude's own API by name; {} if it or its list price is not
     used.
     """
@@ -104,7 +104,7 @@ def list_claude_models(claude: Claude) -> dict[str, tuple[Provider, str]]:
     return {claude.name_model(claude, model): (claude, model) for model in NAMED_MODELS.values()}
 
 
-def describe_prices(models: Mapping[str, tuple[Provider, str]]) -> list[str]:
+def describe_prices(models: Mapping[str, tuple[ProviderSettings, str]]) -> list[str]:
     """Return a table of what a typical review and a typical issue cost with each model, as lines.
 
     `models` has provider and model by the name to show.
@@ -126,6 +126,6 @@ def _describe_tokens(usage: Usage) -> str:
     return f"{usage.input_tokens:,} tokens in, {usage.output_tokens} out"
 
 
-def _price_of(usage: Usage, provider: Provider, model: str) -> str:
+def _price_of(usage: Usage, provider: ProviderSettings, model: str) -> str:
     cost = find_cost_usd(usage, provider, model)
     return "unknown" if cost is None else f"{cost[0]:.4f}"

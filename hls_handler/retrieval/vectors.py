@@ -23,9 +23,7 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from hls_handler.errors import HlsError
 from hls_handler.limited_transport import read_body
-from hls_handler.settings.providers import Embeddings as EmbeddingsSettings
-from hls_handler.settings.providers import Qdrant as QdrantSettings
-from hls_handler.settings.providers import Retrieval
+from hls_handler.settings.providers import EmbeddingsSettings, QdrantSettings, Retrieval
 from hls_handler.transport import find_proxy_settings, redact_secret, ssl_context
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from hls_handler import shipped
 from hls_handler.problems import Sentence
 from hls_handler.settings.app_key import AppKey
-from hls_handler.settings.providers import Claude, Retrieval, exactly_one
+from hls_handler.settings.providers import ClaudeSettings, Retrieval, exactly_one
 from hls_handler.settings.section import Section, conflict
 from hls_handler.settings.sections import (
     Comments,
@@ -134,7 +134,7 @@ class GithubApp(Section):
         return self.private_key.rsa
 
 
-class Github(Section):
+class GithubSettings(Section):
     """Exactly one of `token`, `tokens` and `app` is set."""
 
     model_config = ConfigDict(json_schema_extra=exactly_one("app", "token", "tokens"))
@@ -181,7 +181,7 @@ class Github(Section):
         return "github.token"
 
 
-class Storage(Section):
+class StorageSettings(Section):
     # not in `repr`, because it may contain the database's password
     url: DatabaseUrl = Field("sqlite:///data/hls.db", repr=False)
     """sqlite:///relative/path, sqlite:////absolute/path or
@@ -193,24 +193,24 @@ class Storage(Section):
     """how long the bodies of finished deliveries are kept as received"""
 
 
-class Budget(Section):
+class BudgetSettings(Section):
     day_usd: Usd | None = None
     """most that calls of one day (UTC) may cost"""
     month_usd: Usd | None = None
     """most that calls of one month (UTC) may cost"""
 
 
-class RepositoryBudget(Budget):
+class RepositoryBudget(BudgetSettings):
     name: RepositoryName
     """owner/repo, or a glob, whose repositories share the budget"""
 
 
-class Budgets(Section):
-    total: Budget = Field(default_factory=Budget)
+class BudgetsSettings(Section):
+    total: BudgetSettings = Field(default_factory=BudgetSettings)
     """for everything"""
     repositories: tuple[RepositoryBudget, ...] = Field((), min_length=1)
     """for repositories"""
-    outsiders: Budget = Field(default_factory=Budget)
+    outsiders: BudgetSettings = Field(default_factory=BudgetSettings)
     """for each account without write permission to the repository"""
     exceeded: Literal["wait", "ignore"] = "wait"
     """what a delivery does whose next call does not fit"""
@@ -280,14 +280,14 @@ class Features(RepositoryFeatures):
     """respond before the delivery is processed"""
 
 
-class CatchUp(Section):
+class CatchUpSettings(Section):
     enabled: bool = True
     """read webhooks that GitHub could not deliver from its API"""
     hook_id: Identifier | None = None
     """id of the webhook to read, if several have this service's path; unset: the only one"""
 
 
-class Mirror(Section):
+class MirrorSettings(Section):
     enabled: bool = True
     """fetch the reviewed commits by git, to read files that are not changed"""
     directory: Path = Path("data/mirror")
@@ -312,7 +312,7 @@ class Metrics(Section):
     """store authors of issues and pull requests, and count by author in /metrics"""
 
 
-class Check(Section):
+class CheckSettings(Section):
     ignore: tuple[SilencedId, ...] = ()
     """ids of warnings and notes that `hls check` does not show"""
 
@@ -321,11 +321,11 @@ class Settings(Section):
     """The whole settings file."""
 
     server: Server = Field(default_factory=Server)
-    github: Github
-    claude: Claude
+    github: GithubSettings
+    claude: ClaudeSettings
     repositories: tuple[Repository, ...] = Field(min_length=1)
-    budgets: Budgets = Field(default_factory=Budgets)
-    storage: Storage = Field(default_factory=Storage)
+    budgets: BudgetsSettings = Field(default_factory=BudgetsSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
     prompts: Prompts = Field(default_factory=Prompts)
     limits: Limits = Field(default_factory=Limits)
     labels: Labels = Field(default_factory=Labels)
@@ -338,10 +338,10 @@ class Settings(Section):
     test_oracle: OracleService = Field(default_factory=OracleService)
     features: Features = Field(default_factory=Features)
     logging: Logging = Field(default_factory=Logging)
-    catch_up: CatchUp = Field(default_factory=CatchUp)
-    mirror: Mirror = Field(default_factory=Mirror)
+    catch_up: CatchUpSettings = Field(default_factory=CatchUpSettings)
+    mirror: MirrorSettings = Field(default_factory=MirrorSettings)
     metrics: Metrics = Field(default_factory=Metrics)
-    check: Check = Field(default_factory=Check)
+    check: CheckSettings = Field(default_factory=CheckSettings)
 
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
     _warnings: tuple[Sentence, ...] = PrivateAttr(default=())

@@ -84,7 +84,7 @@ class Price(Section):
     """US dollars for a million tokens of replies"""
 
 
-class Provider(Section):
+class ProviderSettings(Section):
     """A service that answers prompts."""
 
     kind: ProviderKind = "anthropic"
@@ -136,7 +136,7 @@ class Provider(Section):
         return resolve_model(named or self.model)
 
 
-class Claude(Provider):
+class ClaudeSettings(ProviderSettings):
     max_tokens: Integer = Field(4000, ge=256, le=64000)
     """longest reply, in tokens, for prompts that name none"""
     requests_per_second: Number = Field(2.0, gt=0, le=1000)
@@ -150,7 +150,7 @@ class Claude(Provider):
     """budget of one prompt's patches and context, in estimated tokens"""
     cache_ttl_h: Number = Field(168.0, ge=0, le=8760)
     """how long a reply is used again for the same question; 0: never"""
-    fallbacks: tuple[Provider, ...] = ()
+    fallbacks: tuple[ProviderSettings, ...] = ()
     """other services that are asked in this order while those before fail"""
 
     def find_conflicts(self) -> Iterator[tuple[str, Sentence]]:
@@ -163,7 +163,7 @@ class Claude(Provider):
                 yield f"{key.removeprefix('claude.')}.name", conflict(sentence)
 
     @property
-    def providers(self) -> Mapping[str, Provider]:
+    def providers(self) -> Mapping[str, ProviderSettings]:
         """All providers by key path, the first one first: {"claude": ..., "claude.fallbacks[0]":
         ...}.
         """
@@ -172,15 +172,17 @@ class Claude(Provider):
             **{f"claude.fallbacks[{n}]": provider for n, provider in enumerate(self.fallbacks)},
         }
 
-    def find_key(self, provider: Provider) -> str:
+    def find_key(self, provider: ProviderSettings) -> str:
         """Return the key path of one of the providers."""
         return next(key for key, other in self.providers.items() if other is provider)
 
-    def title_of(self, provider: Provider) -> str:
+    def title_of(self, provider: ProviderSettings) -> str:
         """Return the provider as messages name it: "Claude", or its name."""
         return "Claude" if provider is self and self.kind == "anthropic" else provider.name
 
-    def find_model(self, name: str | None, *, is_review: bool = False) -> tuple[Provider, str]:
+    def find_model(
+        self, name: str | None, *, is_review: bool = False
+    ) -> tuple[ProviderSettings, str]:
         """Return the provider and its model for "NAME/MODEL" or for a model of the first one.
 
         Without a name, it is the default of the first one. A prefix counts only if it is the name
@@ -194,7 +196,7 @@ class Claude(Provider):
                 return provider, resolve_model(model)
         return self, resolve_model(name)
 
-    def name_model(self, provider: Provider, model: str) -> str:
+    def name_model(self, provider: ProviderSettings, model: str) -> str:
         """Return "NAME/MODEL" if there are fallbacks, else the model."""
         return f"{provider.name}/{model}" if self.fallbacks else model
 
@@ -252,7 +254,7 @@ def describe_retirement(model: str) -> str | None:
     return f"{model} was retired on {retired_on}; {successor} is used in its place"
 
 
-class Qdrant(Section):
+class QdrantSettings(Section):
     """Exactly one of `url` and `path` is set."""
 
     model_config = ConfigDict(json_schema_extra=exactly_one("url", "path"))
@@ -275,7 +277,7 @@ class Qdrant(Section):
             yield "url", _describe_unencrypted("retrieval.qdrant.api_key")
 
 
-class Embeddings(Section):
+class EmbeddingsSettings(Section):
     base_url: ServerUrl
     """address of an OpenAI-compatible service, which gets the documents' text"""
     api_key: Credential | None = None
@@ -301,9 +303,9 @@ class Retrieval(RepositoryRetrieval):
         }
     )
 
-    qdrant: Qdrant | None = None
+    qdrant: QdrantSettings | None = None
     """database of vectors, which finds sections by their meaning"""
-    embeddings: Embeddings | None = None
+    embeddings: EmbeddingsSettings | None = None
     """service that computes the vectors"""
 
     def find_conflicts(self) -> Iterator[tuple[str, Sentence]]:

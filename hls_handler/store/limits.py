@@ -29,8 +29,7 @@ from hls_handler.db.tables import calls, counters, deleted_review_calls, deliver
 from hls_handler.db.values import HOUR_MS, from_ms, to_ms
 from hls_handler.errors import BudgetExceeded, PullRequestLimitReached
 from hls_handler.settings.effective import EffectiveSettings, name_matcher
-from hls_handler.settings.model import Budget as BudgetSettings
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import BudgetSettings, Settings
 
 OUTSIDER_COST = "outsider_cost_micro_usd"
 """Name of the counter by accounts without write permission; counted while `budgets.outsiders` is

@@ -26,8 +26,8 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.replies import Usage
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Budgets, Mirror
-from hls_handler.settings.providers import Claude
+from hls_handler.settings.model import BudgetsSettings, MirrorSettings
+from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.settings.reload import SettingsFile
 from hls_handler.storage import Storage
 from hls_handler.store.limits import list_budgets
@@ -82,7 +82,7 @@ def checks_of(
     *,
     text: str = SMALLEST,
     github: Callable[[ActiveConfig], Github] = lambda _: FakeIdentityClient(),
-    lookup_model: Callable[[str, Claude], object] = lambda *_: "active",
+    lookup_model: Callable[[str, ClaudeSettings], object] = lambda *_: "active",
     health: Health | None = None,
     mirror_disk: MirrorDisk | None = None,
 ) -> dict[Component, Check]:
@@ -102,7 +102,7 @@ def test_checks_fetch_the_bot_account_and_the_model(world: World, tmp_path: Path
     configs: list[ActiveConfig] = []
     models: list[str] = []
 
-    def lookup_model(model: str, _claude: Claude) -> str:
+    def lookup_model(model: str, _claude: ClaudeSettings) -> str:
         models.append(model)
         return "active"
 
@@ -145,7 +145,7 @@ def test_token_that_expires_soon_degrades_github_with_its_identity(
 def test_disk_of_the_mirrors_with_too_little_room_is_a_problem_and_mirrors_are_deleted(
     world: World, tmp_path: Path
 ) -> None:
-    settings = Mirror(directory=tmp_path / "mirror")
+    settings = MirrorSettings(directory=tmp_path / "mirror")
     unused = tmp_path / "mirror/unused-1"
     (unused / "git").mkdir(parents=True)
     (unused / "git/pack").write_bytes(b"x" * 1_000)
@@ -171,7 +171,9 @@ def test_disk_of_the_mirrors_with_too_little_room_is_a_problem_and_mirrors_are_d
 
 
 def test_disk_is_no_problem_without_mirrors(world: World, tmp_path: Path) -> None:
-    disk = MirrorDisk(lambda: Mirror(directory=tmp_path), clock=lambda: 0.0, free_bytes=lambda _: 0)
+    disk = MirrorDisk(
+        lambda: MirrorSettings(directory=tmp_path), clock=lambda: 0.0, free_bytes=lambda _: 0
+    )
     text = f"{SMALLEST}mirror: {{enabled: false}}\n"
     assert checks_of(world, tmp_path, text=text, mirror_disk=disk)["mirror"].run() is None
     assert "mirror" not in checks_of(world, tmp_path)
@@ -253,7 +255,9 @@ def test_events_that_a_budget_ignored_today_are_counted(
     world = make_world(is_clock_fixed=True)
     world.settings = world.settings.model_copy(
         update={
-            "budgets": Budgets.model_validate({"total": {"day_usd": 0.01}, "exceeded": "ignore"})
+            "budgets": BudgetsSettings.model_validate(
+                {"total": {"day_usd": 0.01}, "exceeded": "ignore"}
+            )
         }
     )
     text = f"{SMALLEST}budgets: {{total: {{day_usd: 0.01}}, exceeded: ignore}}\n"
@@ -281,7 +285,7 @@ def test_service_without_models_stays_healthy_after_an_answered_call(
 ) -> None:
     health = world.health
 
-    def lookup_model(_model: str, _claude: Claude) -> object:
+    def lookup_model(_model: str, _claude: ClaudeSettings) -> object:
         raise ModelNotFound("404: model", dependency="claude", remedy="set claude.model")
 
     claude = checks_of(world, tmp_path, lookup_model=lookup_model)["claude"]
@@ -304,7 +308,7 @@ def test_unknown_review_model_is_reported_until_a_review_was_answered(
 ) -> None:
     text = SMALLEST.replace("claude:\n", "claude:\n  review_model: claude-sonet-5-5\n")
 
-    def lookup_model(model: str, _claude: Claude) -> object:
+    def lookup_model(model: str, _claude: ClaudeSettings) -> object:
         if model == "claude-haiku-5-5":
             return "active"
         raise ModelNotFound(f"404: {model}", dependency="claude", remedy="set claude.review_model")

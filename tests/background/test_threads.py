@@ -20,7 +20,7 @@ from hls_handler.background.threads import (
 )
 from hls_handler.engine.health import ComponentHealth, Health
 from hls_handler.errors import DependencyDown, HlsError, StoreUnavailable
-from hls_handler.settings.model import Settings, Storage
+from hls_handler.settings.model import Settings, StorageSettings
 from hls_handler.store.retention import RetentionStore
 from tests.engine.world import settings as base_settings
 
@@ -181,7 +181,7 @@ class FakeStore(RetentionStore):
 
 
 def make_settings(*, keep_days: int = 90, body_days: int = 14) -> Settings:
-    storage = Storage(keep_days=keep_days, body_days=body_days)
+    storage = StorageSettings(keep_days=keep_days, body_days=body_days)
     return base_settings().model_copy(update={"storage": storage})
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from hls_handler.db.tables import metadata
 from hls_handler.errors import DependencyDown, Permanent, Retryable
 from hls_handler.prompting import recorded
-from hls_handler.settings.model import Budgets
+from hls_handler.settings.model import BudgetsSettings
 from hls_handler.store.batches import Progress
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from tests.batches.builders import begin_batch
@@ -233,7 +233,7 @@ def test_batch_leaves_half_of_the_hourly_calls_to_webhooks(world: World) -> None
 def test_batch_leaves_half_of_the_budget_of_a_day_to_webhooks(
     world: World, total: dict[str, float], limit: str, webhook: str
 ) -> None:
-    budgets = Budgets.model_validate({"total": total, "exceeded": "ignore"})
+    budgets = BudgetsSettings.model_validate({"total": total, "exceeded": "ignore"})
     world.settings = world.settings.model_copy(update={"budgets": budgets})
     begin(world, 2)
     assert world.run() is None  # a call reserves 0.05, which is more than a batch may use

@@ -13,7 +13,7 @@ from hls_handler.claude.provider import Provider
 from hls_handler.claude.provider_errors import find_date
 from hls_handler.claude.providers import connect
 from hls_handler.errors import AccountLimited, DependencyDown, Permanent
-from hls_handler.settings.providers import Claude as ClaudeSettings
+from hls_handler.settings.providers import ClaudeSettings
 from tests.claude.test_anthropic_api import KEY, RENDERED
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON

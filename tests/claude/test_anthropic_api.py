@@ -22,7 +22,7 @@ from hls_handler.claude.providers import connect
 from hls_handler.errors import DependencyDown, SlowResponse, StepFailed
 from hls_handler.question import Prompt, RenderedPrompt
 from hls_handler.replies import PartialCost, Reply, UnusableReply, Usage, cost_of_output
-from hls_handler.settings.providers import Claude as ClaudeSettings
+from hls_handler.settings.providers import ClaudeSettings
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON
 

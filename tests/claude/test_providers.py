@@ -26,7 +26,7 @@ from hls_handler.errors import (
     SlowResponse,
 )
 from hls_handler.replies import Reply, UnusableReply, Usage
-from hls_handler.settings.providers import Claude as ClaudeSettings
+from hls_handler.settings.providers import ClaudeSettings
 from tests.claude.fake_models import ACCESS_KEY_ID, KEY, LEAKED, PROJECT, REGION, FakeModels
 from tests.claude.test_anthropic_api import GOOD, PROMPT, RENDERED
 from tests.fake_server import FakeServer, Say

@@ -18,8 +18,8 @@ from hls_handler.cli import COMMANDS
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import find_chosen_events
-from hls_handler.settings.model import Github, Prompts, Settings
-from hls_handler.settings.providers import Claude
+from hls_handler.settings.model import GithubSettings, Prompts, Settings
+from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.settings.sections import Repository
 from tests.crash.scenarios import PROMPTS
 
@@ -43,8 +43,8 @@ _UNUSED = SecretStr("s" * 40)
 _LIBRARIES = {
     folders: load_checked(
         Settings(
-            github=Github(token=_UNUSED, webhook_secret=_UNUSED),
-            claude=Claude(api_key=_UNUSED),
+            github=GithubSettings(token=_UNUSED, webhook_secret=_UNUSED),
+            claude=ClaudeSettings(api_key=_UNUSED),
             repositories=(Repository(name="Codertocat/*"),),
             prompts=Prompts(directory=folders),
         )

@@ -12,7 +12,7 @@ from hls_handler.errors import AppNotInstalled
 from hls_handler.events import Account
 from hls_handler.sandbox import objects
 from hls_handler.sandbox.state import State
-from hls_handler.settings.model import Github
+from hls_handler.settings.model import GithubSettings
 from hls_handler.storage import Storage
 from tests.engine.stand_in import StandIn
 from tests.engine.world import MakeWorld, empty_storage, machine_now
@@ -46,7 +46,7 @@ def test_account_that_wrote_on_the_conversation_is_chosen(
     store: Storage, wrote: Collection[str], preferred: int, bot: Account
 ) -> None:
     tokens = (SecretStr("1" * 40), SecretStr("2" * 40))
-    given = Github(tokens=tokens, webhook_secret=SecretStr("sixteen bytes at least"))
+    given = GithubSettings(tokens=tokens, webhook_secret=SecretStr("sixteen bytes at least"))
     clients, bots = (
         [client_of(FIRST), client_of(SPARE)],
         load_bot_accounts(given, store),
@@ -116,7 +116,7 @@ RENAMED = Account(login="hls-new", id=99, type="Bot")
 def bot_account(store: Storage, *, token: str = "1" * 40, base_url: str = API) -> BotAccount:
     secret = SecretStr("sixteen bytes at least")
     return BotAccount(
-        Github(token=SecretStr(token), webhook_secret=secret, base_url=base_url),
+        GithubSettings(token=SecretStr(token), webhook_secret=secret, base_url=base_url),
         store.bot_accounts,
         store.database,
     )

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from hls_handler.reports.delivery_report import DeliveryReport
 from hls_handler.retrieval.vectors import Vectors
-from hls_handler.settings.providers import Embeddings, Qdrant
+from hls_handler.settings.providers import EmbeddingsSettings, QdrantSettings
 from tests.engine.world import MakeWorld, World, settings
 from tests.fake_server import FakeServer, Say
 from tests.handlers.world import ISSUE
@@ -55,8 +55,8 @@ def vectors(embeddings: FakeEmbeddings, tmp_path: Path) -> Iterator[Vectors]:
 
 def connect(url: str, folder: Path) -> Vectors:
     return Vectors(
-        Qdrant(path=folder / "vectors"),
-        Embeddings(base_url=url, api_key=SecretStr(KEY), model="words"),
+        QdrantSettings(path=folder / "vectors"),
+        EmbeddingsSettings(base_url=url, api_key=SecretStr(KEY), model="words"),
         timeout_s=0.2,
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hls_handler.github.values import ChangedFile
-from hls_handler.settings.providers import Claude
+from hls_handler.settings.providers import ClaudeSettings
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
 from tests.github_fake.files import set_file
 from tests.handlers.world import file, finding, pull_request_analysis
@@ -38,7 +38,7 @@ def cache_counters(world: World) -> dict[str, int]:
 
 
 def change_claude(world: World, **changes: object) -> None:
-    claude = Claude.model_validate({**world.settings.claude.model_dump(), **changes})
+    claude = ClaudeSettings.model_validate({**world.settings.claude.model_dump(), **changes})
     world.settings = world.settings.model_copy(update={"claude": claude})
 
 

@@ -22,7 +22,7 @@ from hls_handler.github.api import GithubApi
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.source import CommitFiles
-from hls_handler.settings.model import Mirror as MirrorSettings
+from hls_handler.settings.model import MirrorSettings
 from tests.fake_network import Authority, Proxy, tls_server
 from tests.fake_server import FakeServer, Say
 from tests.git.git_server import GitServer, Origin

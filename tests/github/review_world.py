@@ -22,7 +22,7 @@ from hls_handler.sandbox.objects import Account as SandboxAccount
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.state import BOT as SANDBOX_BOT
 from hls_handler.sandbox.world import World
-from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.settings.model import GithubSettings
 from tests.github.fake_history import FakeHistory
 from tests.github_fake.middleware import LoggedRequest
 from tests.github_fake.server import Sandbox

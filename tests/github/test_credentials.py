@@ -27,8 +27,7 @@ from hls_handler.github.credentials import REQUESTED_PERMISSIONS, App
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Account as SandboxAccount
 from hls_handler.sandbox.objects import Installation
-from hls_handler.settings.model import Github as GithubSettings
-from hls_handler.settings.model import GithubApp, Mirror
+from hls_handler.settings.model import GithubApp, GithubSettings, MirrorSettings
 from tests.github.review_world import NOON
 from tests.github_fake.apps import add_app, change_installation, remove_installation
 from tests.github_fake.faults import Fault
@@ -378,7 +377,7 @@ def test_token_of_an_installation_gives_git_access_to_its_repositories(
     world: World, tmp_path: Path
 ) -> None:
     head = world.sandbox.git.commit(REPOSITORY, {"shop.py": "pay(1)\n"})
-    mirrors = Mirrors(lambda: Mirror(directory=tmp_path))
+    mirrors = Mirrors(lambda: MirrorSettings(directory=tmp_path))
     with closing(connect(world.app, now=world.time, mirrors=mirrors)) as github:
         files = github.reader(REPOSITORY).files_at(head)
         assert (files.no_mirror, files.texts(["shop.py"])) == ("", {"shop.py": "pay(1)\n"})

@@ -19,7 +19,7 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import TOKEN
 from hls_handler.sandbox.state import BOT
-from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.settings.model import GithubSettings
 from tests.github.review_world import NOON
 from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 
 from hls_handler.git.host import MirrorUnavailable
 from hls_handler.git.mirror import Mirror, Mirrors
-from hls_handler.settings.model import Mirror as MirrorSettings
+from hls_handler.settings.model import MirrorSettings
 from hls_handler.settings.values import web_url
 
 AUTHOR = "Monalisa Octocat <octocat@example.com> 1795176000 +0000"

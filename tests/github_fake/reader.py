@@ -28,11 +28,13 @@ from hls_handler.sandbox.github_calls import ROUTES
 from hls_handler.sandbox.github_request import Call, Endpoint, paginate
 from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State, now_utc
-from hls_handler.settings.model import Github
+from hls_handler.settings.model import GithubSettings
 from tests.github_fake import routes
 from tests.github_fake.access import require_permission
 
-SETTINGS = Github(token=SecretStr("sandbox"), webhook_secret=SecretStr("sixteen bytes at least"))
+SETTINGS = GithubSettings(
+    token=SecretStr("sandbox"), webhook_secret=SecretStr("sixteen bytes at least")
+)
 
 
 class LocalTransport:

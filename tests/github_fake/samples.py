@@ -33,7 +33,7 @@ from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.sandbox.state import BOT, State
 from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
-from hls_handler.settings.providers import Claude
+from hls_handler.settings.providers import ClaudeSettings
 from tests.github_fake.files import set_file
 from tests.github_fake.reader import SandboxReader
 
@@ -122,7 +122,7 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
     """
     handler = handler_for(event_name)
     codec = facts_codec(handler.facts_type)
-    budget = PromptLimits(Claude.model_fields["input_tokens"].default)
+    budget = PromptLimits(ClaudeSettings.model_fields["input_tokens"].default)
     found: dict[str, object] = {}
     for sample in recorded.for_event(event_name):
         if sample.payload.get("action") in GONE:

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from hls_handler import shipped
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
-from hls_handler.settings.model import Github, Prompts, Settings
-from hls_handler.settings.providers import Claude
+from hls_handler.settings.model import GithubSettings, Prompts, Settings
+from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.settings.sections import Repository
 
 GENERIC = ("push", "deployment_status")
@@ -37,8 +37,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     secret = SecretStr("s" * 40)
     return load_checked(
         Settings(
-            github=Github(token=secret, webhook_secret=secret),
-            claude=Claude(api_key=secret),
+            github=GithubSettings(token=secret, webhook_secret=secret),
+            claude=ClaudeSettings(api_key=secret),
             repositories=(Repository(name="Codertocat/*"),),
             prompts=Prompts(directory=folder),
         )

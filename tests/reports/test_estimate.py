@@ -20,7 +20,7 @@ from hls_handler.reports.estimate import (
     format_cost,
     list_claude_models,
 )
-from hls_handler.settings.providers import Claude, Price
+from hls_handler.settings.providers import ClaudeSettings, Price
 from hls_handler.trials.trial import Trial
 from tests.engine.world import library, settings
 from tests.golden.cases import FOLDER, IssueCase, load_cases
@@ -41,7 +41,7 @@ def test_estimated_cost_is_one_number_with_its_bound_or_unknown() -> None:
 
 
 def test_estimate_of_a_review_is_that_of_the_review_model() -> None:
-    claude = Claude(api_key=SecretStr("k"), review_model="claude-sonnet-5-5")
+    claude = ClaudeSettings(api_key=SecretStr("k"), review_model="claude-sonnet-5-5")
     prompts = [library().prompts[name] for name in ("pull_requests/analyze", "issues/analyze")]
     requests = [
         RenderedPrompt(prompt, "", "What?", prompt.reply_model.model_json_schema())
@@ -52,7 +52,7 @@ def test_estimate_of_a_review_is_that_of_the_review_model() -> None:
     assert [estimate_largest_call(claude, one).model for one in prompts] == expected
 
 
-CLAUDE = Claude(api_key=SecretStr("k"))
+CLAUDE = ClaudeSettings(api_key=SecretStr("k"))
 TABLE = """\
 US dollars for a typical review (7,000 tokens in, 400 out) and issue (5,000 tokens in, 150 out):
 model               review    issue
@@ -68,8 +68,8 @@ def test_documentation_shows_the_prices_of_the_present_models() -> None:
 
 def test_price_of_the_settings_is_used_and_an_unknown_one_is_no_zero() -> None:
     price = Price(input=1.0, output=5.0)
-    own = Claude(api_key=SecretStr("k"), model="llama", price=price)
-    other = Claude(api_key=SecretStr("k"), model="llama")
+    own = ClaudeSettings(api_key=SecretStr("k"), model="llama", price=price)
+    other = ClaudeSettings(api_key=SecretStr("k"), model="llama")
     lines = describe_prices({"own": (own, "llama"), "other": (other, "llama")})
     assert lines[2:] == ["own     0.0090   0.0057", "other  unknown  unknown"]
     assert list_claude_models(own) == {}

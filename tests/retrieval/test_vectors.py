@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from hls_handler.retrieval.vectors import Vectors, VectorsUnavailable
-from hls_handler.settings.providers import Embeddings, Qdrant
+from hls_handler.settings.providers import EmbeddingsSettings, QdrantSettings
 from tests.fake_server import FakeServer, Say
 from tests.retrieval.fake_embeddings import KEY, FakeEmbeddings, embed
 
@@ -53,15 +53,17 @@ def build(service: FakeEmbeddings, tmp_path: Path) -> Iterator[Build]:
 
     def create(
         *,
-        qdrant: Qdrant | None = None,
+        qdrant: QdrantSettings | None = None,
         url: str = service.url,
         key: str = KEY,
         model: str = "words",
         timeout_s: float = 30,
     ) -> Vectors:
-        embeddings = Embeddings(base_url=url, api_key=SecretStr(key), model=model)
+        embeddings = EmbeddingsSettings(base_url=url, api_key=SecretStr(key), model=model)
         created.append(
-            Vectors(qdrant or Qdrant(path=tmp_path / "vectors"), embeddings, timeout_s=timeout_s)
+            Vectors(
+                qdrant or QdrantSettings(path=tmp_path / "vectors"), embeddings, timeout_s=timeout_s
+            )
         )
         return created[-1]
 
@@ -159,7 +161,9 @@ COMPLETED = Say(body={"result": {"operation_id": 0, "status": "completed"}})
 @pytest.fixture
 def on_server(build: Build, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Vectors:
     monkeypatch.setenv("HTTP_PROXY", REFUSED)  # has no effect
-    return build(qdrant=Qdrant(url=server.url, api_key=SecretStr(QDRANT_KEY)), timeout_s=0.2)
+    return build(
+        qdrant=QdrantSettings(url=server.url, api_key=SecretStr(QDRANT_KEY)), timeout_s=0.2
+    )
 
 
 def points(*keys: int, following: str | None = None) -> Say:

@@ -66,7 +66,7 @@ def _describe(model: type[BaseModel], title: str, file: str, *, variables: bool 
     schema.pop("description", None)  # the docstring of the model
     if variables:
         for name, section in definitions.items():
-            _add_secret_files(section, also=("url",) if name == "Storage" else ())
+            _add_secret_files(section, also=("url",) if name == "StorageSettings" else ())
         definitions["Variable"] = {
             "description": "expanded from the environment, else from .env",
             "type": "string",

@@ -21,7 +21,7 @@ from hls_handler.errors import (
     PullRequestLimitReached,
 )
 from hls_handler.replies import Usage
-from hls_handler.settings.model import Budgets, Settings
+from hls_handler.settings.model import BudgetsSettings, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import StartedCall
 from hls_handler.store.limits import Limit, list_budgets
@@ -41,7 +41,7 @@ def noon(store: Storage, skew: Skew) -> None:
 
 
 def with_budgets(**budgets: Any) -> Settings:
-    return settings().model_copy(update={"budgets": Budgets.model_validate(budgets)})
+    return settings().model_copy(update={"budgets": BudgetsSettings.model_validate(budgets)})
 
 
 def begin_call(

@@ -55,7 +55,7 @@ from hls_handler.question import Prompt, RenderedPrompt
 from hls_handler.replies import Reply
 from hls_handler.reports.estimate import describe_prices, list_claude_models
 from hls_handler.settings.load import load_settings
-from hls_handler.settings.providers import HAIKU, Claude
+from hls_handler.settings.providers import HAIKU, ClaudeSettings
 from hls_handler.settings.values import web_url
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import format_usd
@@ -328,7 +328,7 @@ def _choose_review_model(session: Session) -> None:
 
     Without a terminal, only the option chooses one: a script must not begin to cost more.
     """
-    claude = Claude(api_key=SecretStr("unused"), base_url=session.claude_url)
+    claude = ClaudeSettings(api_key=SecretStr("unused"), base_url=session.claude_url)
     if not claude.is_claude_api:
         if session.review_model is not None:
             problem = (
@@ -354,7 +354,9 @@ def _prove_claude(session: Session, key: str) -> None:
         "init", id="the question of hls init", path="", on=(), reply=REPLY, reply_model=model
     )
     try:
-        with connect_claude(Claude(api_key=SecretStr(key), base_url=session.claude_url)) as claude:
+        with connect_claude(
+            ClaudeSettings(api_key=SecretStr(key), base_url=session.claude_url)
+        ) as claude:
             rendered = RenderedPrompt(prompt, "", QUESTION, model.model_json_schema())
             answer = claude.answer(None, lambda provider: provider.ask(rendered))
     except HlsError as exc:

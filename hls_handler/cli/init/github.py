@@ -45,7 +45,7 @@ from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.github.credentials import App
 from hls_handler.github.webhook_setup import UNSERVED_URL, WebhookSetup
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
-from hls_handler.settings.model import Github, Server
+from hls_handler.settings.model import GithubSettings, Server
 from hls_handler.settings.values import find_credential_problem, web_url
 
 POLL_S = 3.0
@@ -243,9 +243,11 @@ def require_credential(noun: str, secret: str) -> None:
         raise SettingsError([f"{noun} {problem}"])
 
 
-def _token_section(session: Session, token: str) -> Github:
+def _token_section(session: Session, token: str) -> GithubSettings:
     unused = SecretStr(secrets.token_hex())
-    return Github(token=SecretStr(token), webhook_secret=unused, base_url=session.github_url)
+    return GithubSettings(
+        token=SecretStr(token), webhook_secret=unused, base_url=session.github_url
+    )
 
 
 # --- webhooks ------------------------------------------------------------------------------------
