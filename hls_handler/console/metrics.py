@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
+from math import inf
 from typing import TYPE_CHECKING, Any, get_args
 
 from starlette.requests import Request
@@ -61,24 +62,14 @@ class Total:
         """
         if self.only not in (None, label):
             return None
-        if not self.labels:
-            return ()
-        if self.labels[0] == "repository":
-            if not repository:
-                return None
-            return (repository, label)[: len(self.labels)]
-        if not label:
-            return None
-        if label == UNFINISHED and self.counter == "claude_calls":
-            return None  # this number also decreases
-        first = label
-        last = ""
-        if len(self.labels) == 2:
-            first, _, last = label.rpartition(":")  # "anthropic:ok"
-        if self.labels[0] == "prompt":
+        own_labels = [name for name in self.labels if name != "repository"]
+        parts = label.rsplit(":", len(own_labels) - 1)  # "anthropic:ok"
+        values = {"repository": repository, **dict(zip(own_labels, parts, strict=False))}
+        if "prompt" in values:
             # without the version, or each edit would begin new series
-            first = first.partition("@")[0]
-        return (first, last)[: len(self.labels)]
+            values["prompt"] = values["prompt"].partition("@")[0]
+        series = tuple(values.get(name, "") for name in self.labels)
+        return series if all(series) else None
 
 
 STATES = ("done", "dead", "discarded", "ignored", "superseded")
@@ -259,7 +250,8 @@ def _of_store(store: Storage, has_authors: bool) -> Iterator[Metric]:
     used = store.calls.count_last_hour()
     counted = defaultdict[str, dict[tuple[str, str], int]](dict)
     for (name, label, repository), number in totals.items():
-        counted[name][label, repository] = number
+        if label != UNFINISHED:  # this number also decreases
+            counted[name][label, repository] = number
     for total in (*TOTALS, OF_AUTHORS):
         if total == OF_AUTHORS and not has_authors:
             continue
@@ -306,18 +298,20 @@ def add_up(total: Total, counts: Mapping[tuple[str, str], int]) -> Mapping[tuple
         labels = total.read(label, repository)
         if labels is not None:
             sums[labels] += number
-    largest = dict(sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:MAX_SERIES])
+    largest = dict(sums.most_common(MAX_SERIES))
     if len(sums) > MAX_SERIES:
         others = ("other",) * len(total.labels)
         largest[others] = largest.get(others, 0) + sums.total() - sum(largest.values())
+    scale = 1
     if total.name.endswith("_usd"):
-        return {labels: value / 1_000_000 for labels, value in largest.items()}
-    return {labels: float(value) for labels, value in largest.items()}
+        scale = 1_000_000
+    return {labels: value / scale for labels, value in largest.items()}
 
 
 def cumulate(histogram: Mapping[str, int]) -> list[tuple[str, float]]:
     """Return the cumulated buckets by their upper bound in seconds ("0.5", "+Inf")."""
-    bounds = [f"{bound:g}" for bound in BUCKETS_S]
-    counts = (histogram.get(bound, 0) for bound in (*bounds, "inf"))
-    names = (*map(str, BUCKETS_S), "+Inf")
-    return [*zip(names, accumulate(counts), strict=True)]
+    from prometheus_client.utils import floatToGoString
+
+    bounds = (*BUCKETS_S, inf)
+    counts = accumulate(histogram.get(f"{bound:g}", 0) for bound in bounds)
+    return [*zip(map(floatToGoString, bounds), counts, strict=True)]

@@ -86,6 +86,9 @@ def make_stats(
     done = total("outcome", "done")
     dead = total("outcome", "dead")
     processing_s = total("processing_ms") / 1000
+    hits = total("reply_cache", "hits")
+    misses = total("reply_cache", "misses")
+    reset_at = rate_limit.reset_at.isoformat() if rate_limit.reset_at else None
     return {
         "uptime_seconds": uptime_s,
         "total_webhooks": total("webhooks"),
@@ -105,14 +108,22 @@ def make_stats(
         "handlers": _nest(by_name["handler"]),
         "repositories": outcomes,
         "ignored_by_reason": by_name["ignored"],
-        "prompts": _prompts(by_name),
+        "prompts": {
+            prompt: {"calls": calls, "cost_usd": by_name[COST].get(prompt, 0) / 1_000_000}
+            for prompt, calls in by_name["prompt_calls"].items()
+        },
         "tokens": {
             "input": total("tokens", "input"),
             "output": total("tokens", "output"),
             "cache_write": total("tokens", "cache_write"),
             "cache_read": total("tokens", "cache_read"),
         },
-        "reply_cache": _reply_cache(by_name["reply_cache"]),
+        "reply_cache": {
+            "hits": hits,
+            "misses": misses,
+            "hit_rate": _divide(hits, hits + misses, 4),
+            "saved_usd": total("reply_cache", "saved_micro_usd") / 1_000_000,
+        },
         "cost_usd": sum(by_name[COST].values()) / 1_000_000,
         "cost_by_repository": {
             name: sum(of_name.values()) / 1_000_000 for name, of_name in costs.items()
@@ -122,39 +133,11 @@ def make_stats(
             "by_outcome": by_name["claude_calls"],
             "by_provider": _nest(by_name["provider_calls"]),
         },
-        "github_api": _github_api(total("github_requests"), rate_limit),
-        "queue": queue,
-    }
-
-
-def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, float]]:
-    costs = by_name[COST]
-    return {
-        prompt: {"calls": calls, "cost_usd": costs.get(prompt, 0) / 1_000_000}
-        for prompt, calls in by_name["prompt_calls"].items()
-    }
-
-
-def _reply_cache(counts: Mapping[str, int]) -> dict[str, float | None]:
-    hits = counts.get("hits", 0)
-    misses = counts.get("misses", 0)
-    return {
-        "hits": hits,
-        "misses": misses,
-        "hit_rate": _divide(hits, hits + misses, 4),
-        "saved_usd": counts.get("saved_micro_usd", 0) / 1_000_000,
-    }
-
-
-def _github_api(requests: int, rate_limit: RateLimit) -> dict[str, object]:
-    reset_at = rate_limit.reset_at.isoformat() if rate_limit.reset_at else None
-    return {
-        "requests_made": requests,
-        "rate_limit": {
-            "limit": rate_limit.limit,
-            "remaining": rate_limit.remaining,
-            "reset_at": reset_at,
+        "github_api": {
+            "requests_made": total("github_requests"),
+            "rate_limit": {**asdict(rate_limit), "reset_at": reset_at},
         },
+        "queue": queue,
     }
 
 
