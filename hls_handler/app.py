@@ -155,7 +155,7 @@ def configure_logs(settings: Settings, ring: LogRing, *, earlier: Iterable[str] 
     """
     secrets = {*collect_secrets(settings), *proxy_passwords(), *earlier}
     on_terminal = sys.stderr.isatty()
-    layout: logs.Layout = settings.logging.format or "json"
+    layout: logs.LogLayout = settings.logging.format or "json"
     if settings.logging.format is None and on_terminal:
         layout = "events"
     colours = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

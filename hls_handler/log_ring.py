@@ -19,8 +19,8 @@ MAX_CHARACTERS = 8_000_000
 10,000.
 """
 
-Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-LEVELS: tuple[Level, ...] = get_args(Level)
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
 LogLine = Mapping[str, Any]
 """timestamp ("2026-11-20T12:00:00.123Z"), level, logger, message, ids, such as delivery, then
@@ -57,7 +57,7 @@ class LogRing:
         self,
         *,
         limit: int,
-        level: Level | None = None,
+        level: LogLevel | None = None,
         id: str = "",  # noqa: A002 (the name of the parameter of /log)
         delivery: str = "",
         repository: str = "",

@@ -30,7 +30,7 @@ from hls_handler.untrusted.masking import MASK, compile_secrets
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import format_seconds, format_usd
 
-Layout = Literal["json", "text", "events"]
+LogLayout = Literal["json", "text", "events"]
 
 _bound: ContextVar[Mapping[str, str]] = ContextVar("hls_log_ids", default=MappingProxyType({}))
 
@@ -58,7 +58,7 @@ def log_context(**ids: str | None) -> Iterator[None]:
 
 def configure(
     level: str,
-    layout: Layout,
+    layout: LogLayout,
     stream: IO[str],
     secrets: Iterable[str],
     *,

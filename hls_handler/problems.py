@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Literal
 
-Severity = Literal["error", "warning", "note"]
+ProblemSeverity = Literal["error", "warning", "note"]
 
 
 class Kind(Enum):
@@ -59,7 +59,7 @@ class Kind(Enum):
     UNUSABLE_MODEL = ("HLS057", "error", "a model cannot be used")
     RETRIEVAL = ("HLS058", "error", "a service of `retrieval` cannot be used")
 
-    def __init__(self, identifier: str, severity: Severity, title: str) -> None:
+    def __init__(self, identifier: str, severity: ProblemSeverity, title: str) -> None:
         self.id = identifier
         self.severity = severity
         self.title = title

@@ -45,7 +45,9 @@ def test_line_names_at_most_a_hundred_objects(caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize("layout", ["json", "text"])
-def test_rule_19_secrets_and_control_characters_of_people_are_removed(layout: logs.Layout) -> None:
+def test_rule_19_secrets_and_control_characters_of_people_are_removed(
+    layout: logs.LogLayout,
+) -> None:
     stream = io.StringIO()
     logs.configure("INFO", layout, stream, [SECRET])
     log_act("mo\x1b[31mna", "discard", [f"x{SECRET}"], reason=f"{TOKEN}\n\u202e{SECRET}")

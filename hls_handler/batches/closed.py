@@ -19,8 +19,8 @@ from hls_handler.batches.first_text import (
     make_truth,
 )
 from hls_handler.batches.labels import (
-    Answer,
     LabelGroup,
+    LabelGuess,
     find_groups,
     find_suggested_groups,
     list_answers,
@@ -147,7 +147,7 @@ def describe_size(issues: int) -> str:
     return f"{count(issues, 'issue')}: 80% right would mean {share}"
 
 
-Answers = Mapping[int, Mapping[str, Answer]]
+Answers = Mapping[int, Mapping[str, LabelGuess]]
 """The answers of a prompt by issue, and by group; those of a failed question give no label."""
 
 
@@ -167,7 +167,7 @@ class PromptResult:
             yield f"failed      {count(number, 'issue')}: {reason}"
 
 
-def _is_right(answers: Mapping[str, Answer]) -> bool:
+def _is_right(answers: Mapping[str, LabelGuess]) -> bool:
     return all(answer.is_right for answer in answers.values())
 
 
@@ -233,7 +233,7 @@ def load_result(store: Storage, progress: Progress) -> ClosedResult:
     all_answers: list[Answers] = []
     for index, batch_prompt in enumerate(load_prompts(batch.plan)):
         prompt = batch_prompt.restore().prompts[batch_prompt.name]
-        answers: dict[int, Mapping[str, Answer]] = {}
+        answers: dict[int, Mapping[str, LabelGuess]] = {}
         failed: Counter[str] = Counter()
         cost = 0.0
         for delivery in progress.deliveries:

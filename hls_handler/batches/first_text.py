@@ -20,7 +20,7 @@ from hls_handler.untrusted.cleaning import clean_title
 CREATION = timedelta(seconds=1)
 """After an issue was opened: GitHub gives the labels of a new issue a time of their own."""
 
-SkipReason = Literal[
+UnusableReason = Literal[
     "its first text was deleted from the history",
     "GitHub does not have its first text",
     "its title and labels were changed over 100 times",
@@ -77,7 +77,7 @@ class PastIssue:
     truth: Truth
 
 
-def find_first_issue(history: IssueHistory) -> FirstIssue | SkipReason:
+def find_first_issue(history: IssueHistory) -> FirstIssue | UnusableReason:
     """Return the issue as it was opened, or why that is not known."""
     if history.has_more_changes:
         return "its title and labels were changed over 100 times"

@@ -31,7 +31,7 @@ class LabelGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LabelGuess:
     """Claude's answer about a group of which people decided the label."""
 
     label: str | None  # None: Claude asked for none of the group
@@ -83,7 +83,7 @@ def list_answers(
     issue: PastIssue,
     reply: ReplyFields | None,
     min_confidence: float = 0.0,
-) -> Mapping[str, Answer]:
+) -> Mapping[str, LabelGuess]:
     """Return the answer of a reply to each group of which people decided the label.
 
     Left out are groups whose label the issue had when it was opened, because the prompt shows it.
@@ -92,7 +92,7 @@ def list_answers(
     requested: Mapping[str, str] = {}
     if reply is not None:
         requested = _list_requested(reply, min_confidence)
-    answers: dict[str, Answer] = {}
+    answers: dict[str, LabelGuess] = {}
     for group in groups:
         own = {fold(name): name for name in group.labels.values()}
         if _has_any(own, issue.first_labels) or _has_any(own, issue.truth.undecided):
@@ -109,7 +109,7 @@ def list_answers(
             label = requested.get(fold(group.name))
             if label is not None:
                 label = by_name.get(fold(label), label)
-            answers[group.name] = Answer(label, next(iter(true_labels), None))
+            answers[group.name] = LabelGuess(label, next(iter(true_labels), None))
     return answers
 
 

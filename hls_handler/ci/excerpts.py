@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby, islice, takewhile
 from typing import Literal
 
-from hls_handler.ci.log_lines import LogLine, read_lines
+from hls_handler.ci.log_lines import JobLogLine, read_lines
 from hls_handler.ci.marks import KILLED, remove_prefixes
 from hls_handler.ci.steps import assign_steps
 from hls_handler.github.values import WorkflowStep
@@ -49,7 +49,7 @@ class Excerpt:
     shown_lines: int
 
 
-LogBlock = list[LogLine]
+LogBlock = list[JobLogLine]
 
 
 class _Ends:
@@ -98,9 +98,9 @@ class StepLog:
         self._region: LogBlock = []
         self._region_end = 0  # number of the last line of the region before
         self._context: LogBlock = []  # lines before the region
-        self._before: deque[LogLine] = deque(maxlen=LINES_BEFORE)
+        self._before: deque[JobLogLine] = deque(maxlen=LINES_BEFORE)
 
-    def add(self, line: LogLine) -> None:
+    def add(self, line: JobLogLine) -> None:
         self.first_line = self.first_line or line.number
         self._last_line = line.number + line.folded
         if line.text.strip():
@@ -113,7 +113,7 @@ class StepLog:
         if line.is_marked and len(self.errors) < MAX_ERRORS:
             self.errors[line.text] = None
 
-    def _add_to_region(self, line: LogLine) -> None:
+    def _add_to_region(self, line: JobLogLine) -> None:
         """A region has the lines up to the blank ones around it. An error that was printed before
         begins none.
         """
@@ -160,11 +160,11 @@ class StepLog:
         text = redact(clean(self._number(lines)))
         return Excerpt(text, self._last_line - self.first_line + 1, len(lines))
 
-    def _choose(self, characters: int) -> list[LogLine]:
+    def _choose(self, characters: int) -> list[JobLogLine]:
         """Return all lines, or those of the end (a third), the beginning and the regions."""
         self._close_region()
         blocks = self._lines.blocks
-        chosen: dict[int, LogLine] = {}
+        chosen: dict[int, JobLogLine] = {}
         if self.cost <= characters:
             _take(chosen, blocks, characters)
         else:
@@ -175,7 +175,7 @@ class StepLog:
             _take(chosen, blocks, rest)
         return [line for _, line in sorted(chosen.items())]
 
-    def _number(self, lines: Iterable[LogLine]) -> CodeText:
+    def _number(self, lines: Iterable[JobLogLine]) -> CodeText:
         parts: list[str] = []
         width = len(str(self._last_line))
         next_number = self.first_line
@@ -202,18 +202,18 @@ def _fold_remark(lines: int) -> str:
     return f"[{lines:,} more such {inflect(lines, 'line')}]"
 
 
-def _cost(line: LogLine) -> int:
+def _cost(line: JobLogLine) -> int:
     cost = len(f"{line.number}| {line.text}\n") + 3  # shorter numbers are padded
     if line.folded:
         cost += len(_fold_remark(line.folded)) + 1
     return cost
 
 
-def _has_text(line: LogLine) -> bool:
+def _has_text(line: JobLogLine) -> bool:
     return remove_prefixes(line.text) != ""
 
 
-def _begins_block(before: LogLine, line: LogLine) -> bool:
+def _begins_block(before: JobLogLine, line: JobLogLine) -> bool:
     """Return True for a line without indentation below a blank one."""
     text = remove_prefixes(line.text)
     is_indented = line.text[:1].isspace() or text[:1].isspace()
@@ -221,7 +221,7 @@ def _begins_block(before: LogLine, line: LogLine) -> bool:
 
 
 def _take(
-    chosen: dict[int, LogLine], blocks: Iterable[LogBlock], characters: int, gap: int = 0
+    chosen: dict[int, JobLogLine], blocks: Iterable[LogBlock], characters: int, gap: int = 0
 ) -> int:
     """Choose lines up to the first one without room, and return the number of characters left.
 
@@ -294,7 +294,7 @@ VARYING = re.compile(r"[0-9] ?%|^\W?[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}:[0-9]{2}
 NUMBER = re.compile(r"[0-9]+")
 
 
-def _fold(lines: Iterable[LogLine]) -> Iterator[LogLine]:
+def _fold(lines: Iterable[JobLogLine]) -> Iterator[JobLogLine]:
     """Yield the first of many alike lines for all."""
     for _, run in groupby(lines, key=_fold_key):
         first, *repeated = islice(run, MIN_FOLDED + 1)
@@ -305,7 +305,7 @@ def _fold(lines: Iterable[LogLine]) -> Iterator[LogLine]:
         yield from repeated
 
 
-def _fold_key(line: LogLine) -> tuple[int | None, str]:
+def _fold_key(line: JobLogLine) -> tuple[int | None, str]:
     if VARYING.search(line.text) and not line.is_marked:
         return line.step, NUMBER.sub("", line.text)
     return line.step, line.text
@@ -321,7 +321,7 @@ LINE_NUMBER = re.compile(r"\s{0,12}[0-9]{1,9}\| ?")
 QUOTATION_MARKS = "`\"'“”‘’… "
 
 
-def locate(text: str, quote: str) -> LogLine | None:
+def locate(text: str, quote: str) -> JobLogLine | None:
     """Return the line that Claude quotes; None if the numbered excerpt does not contain the quote.
 
     If the quote has several lines, the excerpt must contain them in order; the first line is
@@ -330,7 +330,7 @@ def locate(text: str, quote: str) -> LogLine | None:
     line that contains it.
     """
     rows = map(NUMBERED_ROW.fullmatch, text.split("\n"))
-    lines = [LogLine(int(row[1]), row[2]) for row in rows if row is not None]
+    lines = [JobLogLine(int(row[1]), row[2]) for row in rows if row is not None]
     quoted = [line for line in map(_normalize, quote.split("\n")) if line]
     texts = [_normalize(line.text) for line in lines]
     starts = [index for index in range(len(texts)) if quoted and _begins(texts[index:], quoted)]

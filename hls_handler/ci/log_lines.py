@@ -49,7 +49,7 @@ BINARY_SHARE = 0.5  # a line with a larger share of U+FFFD is not text
 
 # not frozen: a log may have half a million lines, and frozen ones take twice the time
 @dataclass(slots=True)
-class LogLine:
+class JobLogLine:
     number: int  # in the job's log, from 1
     text: str  # without escape sequences; "##[error]" is "Error: "
     second: str = ""  # "2026-11-20T09:14:31", or "" without a time
@@ -60,7 +60,7 @@ class LogLine:
     folded: int = 0  # number of lines after this one that are omitted, because they are alike
 
 
-def read_lines(lines: Iterable[str]) -> Iterator[LogLine]:
+def read_lines(lines: Iterable[str]) -> Iterator[JobLogLine]:
     """Yield the lines of a raw log: redacted, then shortened."""
     parsed = (parse_line(number, raw) for number, raw in enumerate(lines, start=1))
     for line in _redact(_redact_keys(parsed)):
@@ -72,7 +72,7 @@ def read_lines(lines: Iterable[str]) -> Iterator[LogLine]:
         yield line
 
 
-def parse_line(number: int, raw: str) -> LogLine:
+def parse_line(number: int, raw: str) -> JobLogLine:
     """Parse one line of a log, with or without its line end. Never raises, and takes linear time
     for any content.
     """
@@ -98,14 +98,14 @@ def parse_line(number: int, raw: str) -> LogLine:
         name = mark[1]
         text = PREFIXES.get(name, "") + text[mark.end() :]
     text = text.replace("\n", " ")
-    return LogLine(number, text, second, name, is_cut=length > MAX_PARSED_CHARS)
+    return JobLogLine(number, text, second, name, is_cut=length > MAX_PARSED_CHARS)
 
 
 BLOCK_LINES = 500  # redacted at once
 CONTEXT_LINES = 3  # of the block before: a name and its value may be in two lines
 
 
-def _redact(lines: Iterable[LogLine]) -> Iterator[LogLine]:
+def _redact(lines: Iterable[JobLogLine]) -> Iterator[JobLogLine]:
     """Redact the lines of a log of any length, and as if they were one text."""
     context: list[str] = []
     rest = iter(lines)
@@ -133,7 +133,7 @@ MAX_KEY_LINES = 300  # a key of 16,384 bits has 200
 REPLACEMENT = "[redacted: private-key]"
 
 
-def _redact_keys(lines: Iterable[LogLine]) -> Iterator[LogLine]:
+def _redact_keys(lines: Iterable[JobLogLine]) -> Iterator[JobLogLine]:
     """Replace private keys of several lines, also with other lines between, and behind prefixes of
     tasks.
     """
@@ -162,7 +162,7 @@ def _redact_keys(lines: Iterable[LogLine]) -> Iterator[LogLine]:
 REASON_KEYS = ("msg", "message", "err", "error", "stderr")
 
 
-def shorten(line: LogLine) -> None:
+def shorten(line: JobLogLine) -> None:
     """Cut a long line in its middle. The line is redacted before, because half a credential has no
     form; of a line whose end was not read, only the beginning is shown.
     """

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hls_handler.ci.log_lines import LogLine
+from hls_handler.ci.log_lines import JobLogLine
 from hls_handler.github.values import WorkflowStep
 
 OPENING_TEXTS = {"Post ": "Post job cleanup.", "Complete job": "Cleaning up orphan processes"}
@@ -31,7 +31,9 @@ class _Step:
     end: str
 
 
-def assign_steps(lines: Iterable[LogLine], steps: Iterable[WorkflowStep]) -> Iterator[LogLine]:
+def assign_steps(
+    lines: Iterable[JobLogLine], steps: Iterable[WorkflowStep]
+) -> Iterator[JobLogLine]:
     """Yield the lines with the numbers of the steps that printed them; None before all steps."""
     ran = [
         # "9" sorts after all times
@@ -55,13 +57,13 @@ def _second(time: datetime | None) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _opens_step(line: LogLine) -> bool:
+def _opens_step(line: JobLogLine) -> bool:
     if line.mark:
         return line.mark == "group" and line.text.startswith("Run ")
     return line.text.startswith(tuple(OPENING_TEXTS.values()))
 
 
-def _find_step(line: LogLine, current: int, steps: Sequence[_Step]) -> int:
+def _find_step(line: JobLogLine, current: int, steps: Sequence[_Step]) -> int:
     """Return the index of the line's step: the current one, unless another runs at its time."""
     running = [
         index

@@ -17,12 +17,12 @@ import httpx2
 from pydantic import BaseModel
 
 from hls_handler.claude.provider import (
-    Connection,
     OrNone,
+    ProviderConnection,
+    ProviderResponse,
     Question,
-    Response,
-    Stop,
-    Tokens,
+    StopReason,
+    TokenCount,
     describe_refused,
     parse_body,
 )
@@ -46,7 +46,7 @@ GOOGLE_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 class ClaudeApi:
     """Implements `claude.provider.Api`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ProviderConnection) -> None:
         import anthropic
 
         self._service = connection.service
@@ -92,7 +92,7 @@ class ClaudeApi:
             return None
         return self._client.models.with_streaming_response.retrieve(model)
 
-    def read(self, body: bytes, label: str) -> Response:
+    def read(self, body: bytes, label: str) -> ProviderResponse:
         message = parse_body(_Message, body, service=self._service, label=label)
         # not thinking blocks
         text = "".join(block.text for block in message.content if block.type == "text")
@@ -109,11 +109,11 @@ class ClaudeApi:
                 cache_write_tokens=message.usage.cache_creation_input_tokens or 0,
                 cache_read_tokens=message.usage.cache_read_input_tokens or 0,
             )
-        return Response(text, stop, why, usage, message.model)
+        return ProviderResponse(text, stop, why, usage, message.model)
 
 
 def _make_client(
-    connection: Connection,
+    connection: ProviderConnection,
 ) -> anthropic.Anthropic | anthropic.AnthropicBedrock | anthropic.AnthropicVertex:
     import anthropic
 
@@ -149,7 +149,7 @@ def _make_client(
 class _GoogleToken:
     """Access token of a service account, which the SDK would get with other proxy settings."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ProviderConnection) -> None:
         self._service = connection.service
         self._http = connection.http
         self._credentials: Credentials | None = None
@@ -200,10 +200,10 @@ class _Block(BaseModel):
 
 
 class _Usage(BaseModel):
-    input_tokens: Tokens  # uncached
-    output_tokens: Tokens
-    cache_creation_input_tokens: Tokens | None = None
-    cache_read_input_tokens: Tokens | None = None
+    input_tokens: TokenCount  # uncached
+    output_tokens: TokenCount
+    cache_creation_input_tokens: TokenCount | None = None
+    cache_read_input_tokens: TokenCount | None = None
 
 
 class _StopDetails(BaseModel):
@@ -219,7 +219,7 @@ class _Message(BaseModel):
     usage: Annotated[_Usage | None, OrNone] = None
 
 
-STOPS: dict[str, Stop] = {
+STOPS: dict[str, StopReason] = {
     "end_turn": "ended",
     "stop_sequence": "ended",
     "max_tokens": "max_tokens",

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from pydantic import BaseModel, Field
 
 from hls_handler.claude.provider import (
-    Connection,
     OrNone,
+    ProviderConnection,
+    ProviderResponse,
     Question,
-    Response,
-    Stop,
-    Tokens,
+    StopReason,
+    TokenCount,
     describe_refused,
     parse_body,
 )
@@ -36,7 +36,7 @@ OPENAI_HOST = "api.openai.com"
 class OpenAiApi:
     """Implements `claude.provider.Api`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ProviderConnection) -> None:
         import openai
 
         self._service = connection.service
@@ -79,7 +79,7 @@ class OpenAiApi:
             return None
         return self._client.models.with_streaming_response.retrieve(model)
 
-    def read(self, body: bytes, label: str) -> Response:
+    def read(self, body: bytes, label: str) -> ProviderResponse:
         completion = parse_body(_Completion, body, service=self._service, label=label)
         choice = completion.choices[0]
         counted = completion.usage
@@ -98,10 +98,10 @@ class OpenAiApi:
             uncached = counted.prompt_tokens - read - written
             if uncached >= 0:
                 usage = Usage(completion.model, uncached, counted.completion_tokens, written, read)
-        return Response(choice.message.content or "", stop, why, usage, completion.model)
+        return ProviderResponse(choice.message.content or "", stop, why, usage, completion.model)
 
 
-def _make_client(connection: Connection) -> openai.OpenAI:
+def _make_client(connection: ProviderConnection) -> openai.OpenAI:
     import openai
 
     settings = connection.service.settings
@@ -120,13 +120,13 @@ def _make_client(connection: Connection) -> openai.OpenAI:
 
 
 class _Cached(BaseModel):
-    cached_tokens: Tokens | None = None
-    cache_write_tokens: Tokens | None = None
+    cached_tokens: TokenCount | None = None
+    cache_write_tokens: TokenCount | None = None
 
 
 class _Usage(BaseModel):
-    prompt_tokens: Tokens  # cached ones among them
-    completion_tokens: Tokens  # those of reasoning among them
+    prompt_tokens: TokenCount  # cached ones among them
+    completion_tokens: TokenCount  # those of reasoning among them
     prompt_tokens_details: _Cached | None = None
 
 
@@ -146,4 +146,8 @@ class _Completion(BaseModel):
     usage: Annotated[_Usage | None, OrNone] = None
 
 
-STOPS: dict[str, Stop] = {"stop": "ended", "length": "max_tokens", "content_filter": "refused"}
+STOPS: dict[str, StopReason] = {
+    "stop": "ended",
+    "length": "max_tokens",
+    "content_filter": "refused",
+}

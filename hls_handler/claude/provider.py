@@ -24,7 +24,7 @@ from hls_handler.claude.prices import with_price
 from hls_handler.claude.provider_errors import (
     MODEL_REMEDY,
     SLOW_REMEDY,
-    Service,
+    ConfiguredProvider,
     find_request_id,
     translate,
     unexpected_response,
@@ -84,21 +84,21 @@ class Question:
         return MAX_BYTES + MAX_BYTES_PER_TOKEN * self.max_tokens
 
 
-Stop = Literal["ended", "max_tokens", "context_window", "refused", "oversized", "other"]
+StopReason = Literal["ended", "max_tokens", "context_window", "refused", "oversized", "other"]
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class ProviderResponse:
     """The response of a service. `why` is its reason to give no reply, or another one to stop."""
 
     text: str
-    stop: Stop
+    stop: StopReason
     why: str = ""
     usage: Usage | None = None  # without price; None: absent or impossible
     model: str | None = None
 
 
-class Api(Protocol):
+class ProviderApi(Protocol):
     """Client of one family of APIs. Not thread-safe. `errors` are its SDK's; the SDK opens streamed
     responses.
     """
@@ -112,7 +112,7 @@ class Api(Protocol):
         """Return None if the service has no endpoint for one model."""
         ...
 
-    def read(self, body: bytes, label: str) -> Response:
+    def read(self, body: bytes, label: str) -> ProviderResponse:
         """Raises `DependencyDown` if the body is not one of the API."""
         ...
 
@@ -129,10 +129,10 @@ UNKNOWN_MODEL = frozenset({"not_found_error", "model_not_found"})
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ProviderConnection:
     """The HTTP client, and the settings, for the client of an SDK."""
 
-    service: Service
+    service: ConfiguredProvider
     http: httpx2.Client
     timeout_s: float  # limit of a request as a whole
 
@@ -146,7 +146,7 @@ class Provider:
         self,
         settings: ProviderSettings,
         claude: ClaudeSettings,
-        connect: Callable[[Connection], Api],
+        connect: Callable[[ProviderConnection], ProviderApi],
         *,
         clock: Callable[[], float],
         now: Callable[[], datetime],
@@ -161,13 +161,13 @@ class Provider:
         self._claude = claude
         self._clock = clock
         proxy = find_proxy_settings(settings.base_url)
-        self._service = Service(
+        self._service = ConfiguredProvider(
             settings, claude.find_key(settings), claude.title_of(settings), proxy, now
         )
         # The SDKs' own clients always read the proxy variables.
         transport = proxy.new_transport(claude.timeout_s, socket_options=KEEPALIVE)
         http = httpx2.Client(transport=transport, trust_env=False)
-        self._api = connect(Connection(self._service, http, claude.timeout_s))
+        self._api = connect(ProviderConnection(self._service, http, claude.timeout_s))
 
     def close(self) -> None:
         self._api.close()
@@ -236,7 +236,7 @@ class Provider:
                 f"{question.max_bytes} bytes ({MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of"
                 f" {question.max_tokens} max_tokens)"
             )
-            response = Response("", "oversized", f"the response is over {limit}")
+            response = ProviderResponse("", "oversized", f"the response is over {limit}")
         else:
             response = self._api.read(fetched.body, question.label)
         named = self._claude.name_model(self.settings, response.model or model)
@@ -293,7 +293,7 @@ class Provider:
         return with_price(most, self._claude)
 
     def _read_reply(
-        self, response: Response, prompt: Prompt, usage: Usage
+        self, response: ProviderResponse, prompt: Prompt, usage: Usage
     ) -> Reply | UnusableReply:
         title = self._service.title
 
@@ -351,7 +351,7 @@ def _fetch(opened: AbstractContextManager[Any], max_bytes: int) -> _Fetched:
 
 M = TypeVar("M", bound=BaseModel)
 
-Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS_COUNTED)]
+TokenCount = Annotated[int, Field(ge=0, le=MAX_TOKENS_COUNTED)]
 
 
 def _valid_or_none(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -372,7 +372,7 @@ def describe_refused(explanation: str | None) -> str:
     return f": {shorten(explanation).rstrip('.')}"
 
 
-def parse_body(shape: type[M], body: bytes, *, service: Service, label: str) -> M:
+def parse_body(shape: type[M], body: bytes, *, service: ConfiguredProvider, label: str) -> M:
     try:
         return shape.model_validate_json(body)
     except ValidationError as exc:

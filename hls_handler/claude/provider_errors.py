@@ -63,7 +63,7 @@ REJECTED_KEY = "API_KEY_INVALID"
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ConfiguredProvider:
     """A provider as messages name it."""
 
     settings: ProviderSettings
@@ -87,7 +87,7 @@ class Service:
         )
 
 
-def translate(exc: Exception, service: Service, *, label: str, model: str) -> StepFailed:
+def translate(exc: Exception, service: ConfiguredProvider, *, label: str, model: str) -> StepFailed:
     """Return HLS's error for an exception of an SDK or of its transport. The message does not
     contain the key.
 
@@ -106,7 +106,7 @@ def translate(exc: Exception, service: Service, *, label: str, model: str) -> St
 
 
 def _translate_response(
-    response: httpx2.Response, body: object, service: Service, label: str, model: str
+    response: httpx2.Response, body: object, service: ConfiguredProvider, label: str, model: str
 ) -> StepFailed:
     status = response.status_code
     error = _read_error(body)
@@ -171,7 +171,7 @@ def _read_error(body: Any) -> _Error:
 
 
 def no_answer(
-    exc: Exception, service: Service, *, may_have_succeeded: bool = False
+    exc: Exception, service: ConfiguredProvider, *, may_have_succeeded: bool = False
 ) -> DependencyDown:
     reason, remedy = service.proxy.explain_failure(exc, otherwise=ADDRESS_REMEDY)
     return down(
@@ -182,14 +182,14 @@ def no_answer(
     )
 
 
-def unexpected_response(service: Service, label: str, what: str) -> DependencyDown:
+def unexpected_response(service: ConfiguredProvider, label: str, what: str) -> DependencyDown:
     """Return the error for a response with status 200 and an invalid body."""
     message = f"unexpected response from {service.title} to {label}: {what}"
     return down(service, message, ADDRESS_REMEDY, may_have_succeeded=True)
 
 
 def limit_of_account(
-    service: Service, what: str, remedy: str, retry_at: datetime | None = None
+    service: ConfiguredProvider, what: str, remedy: str, retry_at: datetime | None = None
 ) -> DependencyDown:
     """Return the error about an account; an `AccountLimited` if its message names the end of the
     limit.
@@ -224,7 +224,7 @@ def find_date(text: str, now: datetime) -> datetime | None:
 
 
 def down(
-    service: Service,
+    service: ConfiguredProvider,
     message: str,
     remedy: str,
     not_before: datetime | None = None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from hls_handler.claude.provider import Api, Connection, Provider
+from hls_handler.claude.provider import Provider, ProviderApi, ProviderConnection
 from hls_handler.errors import AccountLimited, DependencyDown, Postponed, RateLimited, SlowResponse
 from hls_handler.settings.providers import ClaudeSettings, ProviderSettings
 
@@ -26,7 +26,7 @@ without an announced end may be that of a day.
 T = TypeVar("T")
 
 
-def connect(connection: Connection) -> Api:
+def connect(connection: ProviderConnection) -> ProviderApi:
     """Create the client of a service's API, whose SDK is imported now."""
     if connection.service.settings.kind in ("openai", "azure"):
         from hls_handler.claude.openai_api import OpenAiApi

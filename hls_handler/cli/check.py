@@ -24,7 +24,7 @@ from hls_handler.errors import (
     SettingsError,
 )
 from hls_handler.git.run import find_git
-from hls_handler.problems import Kind, Sentence, Severity, with_kind
+from hls_handler.problems import Kind, ProblemSeverity, Sentence, with_kind
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import Prompt
@@ -111,7 +111,7 @@ class _Report:
     facts: Sequence[str] = ()  # such as the account that a token belongs to
     prices: Sequence[str] = ()  # lines of a table
 
-    def of(self, severity: Severity) -> Iterator[Sentence]:
+    def of(self, severity: ProblemSeverity) -> Iterator[Sentence]:
         return (problem for problem in self.problems if problem.kind.severity == severity)
 
 

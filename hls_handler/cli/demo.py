@@ -23,7 +23,7 @@ import typer
 from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.init.session import DEFAULT_CLAUDE, parse_base_url, write_file
 from hls_handler.cli.options import DOTENV, KEY_VARIABLE, find_credentials, find_hls_command
-from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
+from hls_handler.cli.send import WebhookResponse, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import START_TIMEOUT_S, ServiceProcess
 from hls_handler.cli.terminal import STATE_STYLES, print_line, print_lines
 from hls_handler.db.files import hold_exclusively
@@ -283,7 +283,9 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
     return all_succeeded
 
 
-def _send(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
+def _send(
+    settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str
+) -> WebhookResponse:
     """Send a webhook, again if the service was killed: a second one with the same GUID has no
     effect.
     """
@@ -294,7 +296,7 @@ def _send(settings: Settings, payload: Recorded, service: ServiceProcess, *, gui
         except (OSError, http.client.HTTPException):
             # a killed process refuses connections before its exit can be observed
             service.restart_if_ended()
-    return Response(0, "nothing")
+    return WebhookResponse(0, "nothing")
 
 
 def _wait_for_end(

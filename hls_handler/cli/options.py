@@ -186,7 +186,7 @@ def find_user() -> str:
 
 def log_as_operator(settings: Settings) -> str:
     """Send the log line about what the command changes to standard error. Return who runs it."""
-    layout: logs.Layout = settings.logging.format or "json"
+    layout: logs.LogLayout = settings.logging.format or "json"
     if settings.logging.format is None and sys.stderr.isatty():
         layout = "text"
     secrets = {*collect_secrets(settings), *proxy_passwords()}

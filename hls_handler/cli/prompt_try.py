@@ -189,7 +189,7 @@ class Chosen:
         return f"{name}#{conversation.number}"
 
 
-State = Literal["done", "ignored", "superseded", "failed"]
+TryState = Literal["done", "ignored", "superseded", "failed"]
 
 
 @dataclass(slots=True)
@@ -198,10 +198,10 @@ class Tried:
 
     outcomes: list[Outcome] = field(default_factory=list)
     posted_on: int | None = None  # number of the issue that `comments.post_to` names, if it is used
-    state: State = "done"
+    state: TryState = "done"
     reason: str = ""
 
-    def end(self, state: State, reason: str) -> None:
+    def end(self, state: TryState, reason: str) -> None:
         self.state = state
         self.reason = reason
 

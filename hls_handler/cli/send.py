@@ -31,7 +31,7 @@ TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class WebhookResponse:
     status: int
     body: Any  # parsed JSON, or text
 
@@ -114,7 +114,7 @@ def _webhook_url(settings: Settings) -> str:
 
 def post_webhook(
     settings: Settings, event: str, body: bytes, *, guid: str | None = None
-) -> Response:
+) -> WebhookResponse:
     """Sign and post a webhook.
 
     Raises `PayloadError` for an invalid body, and OSError or HTTPException if there is no valid
@@ -167,7 +167,7 @@ def _secret(settings: Settings, body: bytes) -> bytes:
     return effective.webhook_secrets[0]
 
 
-def _post(url: str, body: bytes, headers: dict[str, str]) -> Response:
+def _post(url: str, body: bytes, headers: dict[str, str]) -> WebhookResponse:
     parts = urlsplit(url)
     with closing(
         http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=TIMEOUT_S)
@@ -176,6 +176,6 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> Response:
         response = connection.getresponse()
         raw = response.read().decode(errors="replace")
     try:
-        return Response(response.status, json.loads(raw))
+        return WebhookResponse(response.status, json.loads(raw))
     except ValueError:
-        return Response(response.status, raw)
+        return WebhookResponse(response.status, raw)

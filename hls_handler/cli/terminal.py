@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import typer
 
 from hls_handler.deliveries import State
-from hls_handler.problems import Sentence, Severity
+from hls_handler.problems import ProblemSeverity, Sentence
 from hls_handler.reports.documents import to_json
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
 from hls_handler.wording import format_relative
@@ -161,7 +161,7 @@ _PROBLEM = re.compile(
     r"(?P<file>/[^\n:]*?)(?::(?P<line>[1-9][0-9]*))?(?: \((?P<key>[^()\n]+)\))?: (?P<message>.*)",
     re.DOTALL,
 )
-_SEVERITIES: dict[Severity, Style] = {"error": "red", "warning": "yellow", "note": "cyan"}
+_SEVERITIES: dict[ProblemSeverity, Style] = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ from hls_handler.reports.retry import retry_delivery, retry_matching
 from hls_handler.store.analyses import AnalysisRow
 
 
-class Api(Pages):
+class ConsoleApi(Pages):
     def routes(self) -> Sequence[BaseRoute]:
         return [
             *self._frame.endpoint(LIST_ANALYSES, self._list_analyses),

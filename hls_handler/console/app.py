@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from hls_handler.console import openapi
 from hls_handler.console.access import Access
-from hls_handler.console.api import Api
+from hls_handler.console.api import ConsoleApi
 from hls_handler.console.batches import BatchPages
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.documentation import DocumentationPages
@@ -58,7 +58,7 @@ class Console:
             *LogPages(frame, process=self._process, is_ending=self._ending.is_set).routes(),
             *BatchPages(frame).routes(),
             *SignInPages(frame).routes(),
-            *Api(frame).routes(),
+            *ConsoleApi(frame).routes(),
             Route("/metrics", partial(show_metrics, frame, self._metrics)),
             *openapi.ROUTES,
             *DocumentationPages(frame).routes(),

@@ -35,7 +35,7 @@ _KEY = Markup(
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class PageBlock:
     """A heading, paragraph, list or table of a page, or a key of the settings."""
 
     html: Markup
@@ -75,9 +75,9 @@ class DocumentationPages(Pages):
         )
 
 
-def _filter(blocks: Sequence[Block], text: str) -> Sequence[Block]:
+def _filter(blocks: Sequence[PageBlock], text: str) -> Sequence[PageBlock]:
     """Return the blocks that contain the text, or whose heading does, with the headings above."""
-    matching: list[Block] = []
+    matching: list[PageBlock] = []
     level = 2  # the page's own heading is always shown
     for block in reversed(blocks):
         if 0 < block.level < level:
@@ -90,7 +90,7 @@ def _filter(blocks: Sequence[Block], text: str) -> Sequence[Block]:
 
 
 @cache  # of a few shipped files; a page takes up to 0.2 s
-def _read_blocks(name: str) -> Sequence[Block]:
+def _read_blocks(name: str) -> Sequence[PageBlock]:
     # here, because a service loads it only if a page is requested
     from markdown_it import (
         MarkdownIt,
@@ -117,7 +117,7 @@ def _read_blocks(name: str) -> Sequence[Block]:
 
 def _iter_blocks(
     tokens: Sequence[Token], render: Callable[[Sequence[Token]], Markup]
-) -> Iterator[Block]:
+) -> Iterator[PageBlock]:
     title = ""
     block: list[Token] = []
     for token in tokens:
@@ -128,7 +128,7 @@ def _iter_blocks(
         if token.type == "heading_close":
             title = texts[0].content.replace("`", "")
             block[0].attrSet("id", _anchor(title))
-            yield Block(render(block), title, int(token.tag[1:]))
+            yield PageBlock(render(block), title, int(token.tag[1:]))
         elif [cell.content for cell in texts[:6]] == KEY_COLUMNS:
             for start in range(6, len(texts), 6):
                 cells = [render([cell]) for cell in texts[start : start + 6]]
@@ -138,8 +138,8 @@ def _iter_blocks(
         block = []
 
 
-def _make_block(html: Markup, title: str) -> Block:
-    return Block(html, title, text=f"{title} {html.striptags()}".lower())
+def _make_block(html: Markup, title: str) -> PageBlock:
+    return PageBlock(html, title, text=f"{title} {html.striptags()}".lower())
 
 
 def _render_key(cells: Sequence[Markup]) -> Markup:

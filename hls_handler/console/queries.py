@@ -25,7 +25,7 @@ from hls_handler.deliveries import ListedState
 from hls_handler.errors import InvalidQuery
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.handled_events import EventKind
-from hls_handler.log_ring import Level
+from hls_handler.log_ring import LogLevel
 from hls_handler.reports.delivery_query import (
     WAITING,
     make_search,
@@ -243,7 +243,7 @@ class FiguresQuery(Query):
 
 
 class LogQuery(Query):
-    level: Level | None = None
+    level: LogLevel | None = None
     id: Text = ""
     repository: RepositoryName | None = None
     text: Text = ""

@@ -23,7 +23,7 @@ NOT_STORED = "The prompt is not stored: prompts are kept for storage.body_days."
 
 
 @dataclass(frozen=True, slots=True)
-class Correction:
+class CorrectionMessages:
     """The messages of a second call after the first question."""
 
     reply: str | None  # the invalid one; None: not stored any more
@@ -35,7 +35,7 @@ class SentPrompt:
     system: str
     message: str
     schema: str  # JSON
-    correction: Correction | None
+    correction: CorrectionMessages | None
 
     @property
     def parts(self) -> Sequence[tuple[str, bool]]:
@@ -56,7 +56,7 @@ def load_sent_prompt(
     first = _find_question(store, guid, corrected)
     if first is None:
         return None
-    correction = Correction(store.replies.find_text(corrected.id), sent.message)
+    correction = CorrectionMessages(store.replies.find_text(corrected.id), sent.message)
     return SentPrompt(first.system, first.message, first.schema, correction)
 
 

@@ -20,7 +20,7 @@ from hls_handler.claude.reply_parsing import advise
 from hls_handler.deliveries import COMMANDED
 from hls_handler.engine.codecs import OMISSIONS, Codec, decode_reply, encode_reply, redact_unusable
 from hls_handler.engine.health import REVIEW
-from hls_handler.engine.job import Job
+from hls_handler.engine.job import DeliveryJob
 from hls_handler.engine.questions import (
     digest_request,
     find_cache_key,
@@ -75,7 +75,7 @@ PERMISSION = Codec("permission", 1, TypeAdapter(str))
 class ClaudeQuestions:
     """Asks Claude the prompts of a delivery. A stored reply is returned at once."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: DeliveryJob) -> None:
         self._job = job
         self._failed: dict[int, str] = {}
         self._is_recalled = False  # whether the last reply was stored by an earlier attempt
@@ -119,13 +119,13 @@ class ClaudeQuestions:
             self._job.pending.add(ANALYSED)
 
 
-def forget_unanswered(job: Job) -> None:
+def forget_unanswered(job: DeliveryJob) -> None:
     """Let a retry ask questions again that got no reply."""
     if any(name == UNANSWERED.name for name, _ in job.steps):
         job.store.checkpoints.delete(job.lease, UNANSWERED.name)
 
 
-def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Reply:
+def _ask(job: DeliveryJob, name: str, variables: Mapping[str, object], index: int) -> Reply:
     """Ask Claude the prompt `name`. Raises `Permanent` if no usable reply comes, and what `ask`
     raises.
     """
@@ -162,7 +162,7 @@ def _describe_truncation(rendered: RenderedPrompt) -> str:
 class _QuestionCalls:
     """A rendered question of a delivery. Each call is recorded, and counts for the budgets."""
 
-    job: Job
+    job: DeliveryJob
     rendered: RenderedPrompt
     variables: Mapping[str, object]
     index: int  # of the reply
@@ -424,7 +424,7 @@ class _QuestionCalls:
         return Permanent(f"{problem}; {advice}")
 
 
-def find_outsider(job: Job) -> str | None:
+def find_outsider(job: DeliveryJob) -> str | None:
     """Return the sender's login if it has no write permission and settings limit the cost of its
     events; else None.
     """

@@ -14,7 +14,7 @@ from hls_handler.analysis import Severity
 from hls_handler.deliveries import RECORDED, End
 from hls_handler.engine.asking import ClaudeQuestions
 from hls_handler.engine.codecs import SETTINGS_FILE, Codec, facts_codec
-from hls_handler.engine.job import Job
+from hls_handler.engine.job import DeliveryJob
 from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.engine.recording_job import RecordingJob, read_facts
 from hls_handler.errors import ConversationIgnored, Permanent, PromptError
@@ -22,7 +22,7 @@ from hls_handler.events import Event
 from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.handler import common_variables
-from hls_handler.handlers.job import Source
+from hls_handler.handlers.job import FactSource
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library, PromptSources
@@ -110,7 +110,7 @@ def limit_rule(rule: Rule, batch: Batch) -> Rule:
     return replace(rule, effective=replace(effective, features=features, origins=origins))
 
 
-def run_recorded(job: Job) -> End:
+def run_recorded(job: DeliveryJob) -> End:
     """Ask the prompt about the event. Its reply is stored with its call, and nothing else."""
     batch = job.batch
     assert batch is not None
@@ -137,7 +137,7 @@ def run_recorded(job: Job) -> End:
     return End("done", "recorded; nothing was written", handler=name)
 
 
-def _ask(job: Job) -> None:
+def _ask(job: DeliveryJob) -> None:
     event = job.event
     name = job.rule.prompt
     codec = facts_codec(job.handler.facts_type)
@@ -160,7 +160,7 @@ def _ask(job: Job) -> None:
     job.add(FINDINGS, _list_findings(source, recording.record_of_review.ledger))
 
 
-def _open_source(job: Job) -> Source:
+def _open_source(job: DeliveryJob) -> FactSource:
     job.require_reads_allowed()
     reader = job.context.github.reader(job.event.repository.full_name, bot=job.bot)
     config = job.config
@@ -176,7 +176,7 @@ def make_source(
     library: Library,
     effective: EffectiveSettings,
     prompt: str,
-) -> Source:
+) -> FactSource:
     """Return the source of the facts of an event as it was: not what GitHub shows now, without
     documentation and similar issues, of which only those of now are known, and without what HLS has
     stored.
@@ -186,10 +186,12 @@ def make_source(
     limits = replace(
         limits, documents=False, similar=False, reviewers=False, review=review, is_past=True
     )
-    return Source(replace(event, is_recent=True), reader, EMPTY_HISTORY, limits)
+    return FactSource(replace(event, is_recent=True), reader, EMPTY_HISTORY, limits)
 
 
-def _list_findings(source: Source, ledger: Sequence[LedgerEntry]) -> tuple[RecordedFinding, ...]:
+def _list_findings(
+    source: FactSource, ledger: Sequence[LedgerEntry]
+) -> tuple[RecordedFinding, ...]:
     """Return the findings, and whether the base branch changed their lines after the merge.
 
     Lines are numbered as in the head that was reviewed. One that has another text in the branch's

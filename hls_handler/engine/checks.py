@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import TITLE_CHECK, CommitCheck, EnsureCheck, Outcome, WrittenCheck
 from hls_handler.engine.codecs import Codec
-from hls_handler.engine.job import IN_PLACE, LOCK_S, Job
+from hls_handler.engine.job import IN_PLACE, LOCK_S, DeliveryJob
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import DependencyDown, Permanent, Postponed, StepFailed, TokenReplaced
 from hls_handler.events import MergeGroup
@@ -55,7 +55,7 @@ its group.
 """
 
 
-def plan_check(job: Job) -> None:
+def plan_check(job: DeliveryJob) -> None:
     """Record that the head commit should get a check, if the delivery is a review that sets one."""
     event = job.event
     effective = job.rule.effective
@@ -74,7 +74,11 @@ def plan_check(job: Job) -> None:
 
 
 def begin_check(
-    job: Job, commit: str, *, waits_until: datetime | None = None, is_claude_down: bool = False
+    job: DeliveryJob,
+    commit: str,
+    *,
+    waits_until: datetime | None = None,
+    is_claude_down: bool = False,
 ) -> None:
     """Show the check in progress, unless an earlier attempt did. If GitHub rejects it, the delivery
     goes on without.
@@ -107,7 +111,7 @@ def begin_check(
                 begin()
 
 
-def ensure_check(job: Job, action: EnsureCheck, *, can_move: bool = False) -> Outcome:
+def ensure_check(job: DeliveryJob, action: EnsureCheck, *, can_move: bool = False) -> Outcome:
     """End the check as planned. If GitHub rejects it, the outcome is "withheld", and the delivery
     does not fail.
     """
@@ -134,11 +138,11 @@ def preview_check(action: EnsureCheck) -> Outcome:
     return Outcome("check", "dry_run", detail, body=action.summary)
 
 
-def _lock_of(job: Job) -> str:
+def _lock_of(job: DeliveryJob) -> str:
     return f"{job.lease.conversation_key}/check"
 
 
-def _wait_for_creation(job: Job, check: CommitCheck) -> None:
+def _wait_for_creation(job: DeliveryJob, check: CommitCheck) -> None:
     """Raise `Postponed` while the creation of the check by an earlier attempt may still take
     effect.
     """
@@ -147,7 +151,7 @@ def _wait_for_creation(job: Job, check: CommitCheck) -> None:
 
 
 def _write(
-    job: Job,
+    job: DeliveryJob,
     check: CommitCheck,
     write: Callable[[GithubChecks], WrittenCheck],
     ending: EnsureCheck | None = None,
@@ -190,7 +194,7 @@ def _write(
 
 
 def end_ignored_check(
-    job: Job, routing_input: RoutingInput, kind: str, reason: str
+    job: DeliveryJob, routing_input: RoutingInput, kind: str, reason: str
 ) -> Outcome | None:
     """End the check on the head commit of an event that is ignored for `reason`; return None if it
     needs none.
@@ -218,7 +222,9 @@ def end_ignored_check(
     )
 
 
-def _end_check(job: Job, commit: str, plan: Callable[[Job], EnsureCheck]) -> Outcome | None:
+def _end_check(
+    job: DeliveryJob, commit: str, plan: Callable[[DeliveryJob], EnsureCheck]
+) -> Outcome | None:
     """End the check as planned with the repository's settings; return None if they allow none."""
     job.store.commit_checks.plan(job.lease, commit)  # so that a dead letter has a check, too
     job = apply_to_rule(load_repository_settings(job))
@@ -230,7 +236,7 @@ def _end_check(job: Job, commit: str, plan: Callable[[Job], EnsureCheck]) -> Out
     return outcome
 
 
-def outdate_check(job: Job, routing_input: RoutingInput) -> None:
+def outdate_check(job: DeliveryJob, routing_input: RoutingInput) -> None:
     """Let the check that HLS has set on the head commit end even if the delivery ends without a
     review.
     """
@@ -239,7 +245,7 @@ def outdate_check(job: Job, routing_input: RoutingInput) -> None:
         job.store.commit_checks.plan(job.lease, commit, must_end=True)
 
 
-def _find_head(job: Job, routing_input: RoutingInput) -> str | None:
+def _find_head(job: DeliveryJob, routing_input: RoutingInput) -> str | None:
     """Return the head commit, if the event may bring another diff and the settings enable
     checks.
     """
@@ -253,7 +259,7 @@ def _find_head(job: Job, routing_input: RoutingInput) -> str | None:
     return pull_request.head_sha
 
 
-def end_group_check(job: Job) -> Outcome | None:
+def end_group_check(job: DeliveryJob) -> Outcome | None:
     """End the check of a merge group; return None if the repository's settings allow none.
 
     Raises `Postponed` while one of the pull requests is reviewed.
@@ -266,7 +272,7 @@ def end_group_check(job: Job) -> Outcome | None:
     return _end_check(job, group.head_sha, lambda job: _plan_group(job, group))
 
 
-def _plan_group(job: Job, group: MergeGroup) -> EnsureCheck:
+def _plan_group(job: DeliveryJob, group: MergeGroup) -> EnsureCheck:
     heads = job.run_step(GROUP_HEADS, 0, partial(_read_heads, job, group), fits=bool)
     if changes := job.pending.take():  # the rest of the delivery may be repeated often
         job.store.checkpoints.save(job.lease, *changes)
@@ -274,7 +280,7 @@ def _plan_group(job: Job, group: MergeGroup) -> EnsureCheck:
     return plan_group_check(group.head_sha, head_checks, job.rule.effective.review)
 
 
-def _read_heads(job: Job, group: MergeGroup) -> tuple[HeadCheck, ...]:
+def _read_heads(job: DeliveryJob, group: MergeGroup) -> tuple[HeadCheck, ...]:
     """Return the heads of the pull requests that the group merges; () if the commits do not show
     which.
     """
@@ -304,7 +310,7 @@ def _read_head(reader: GithubReader, number: int, *, is_queued: bool) -> HeadChe
     return HeadCheck(number, pull_request.head_sha)
 
 
-def _find_head_check(job: Job, head: HeadCheck) -> HeadCheck:
+def _find_head_check(job: DeliveryJob, head: HeadCheck) -> HeadCheck:
     result = job.store.commit_checks.find_result(job.lease, head.number, head.commit)
     if result is None:
         return head
@@ -314,7 +320,9 @@ def _find_head_check(job: Job, head: HeadCheck) -> HeadCheck:
     return replace(head, conclusion=result.conclusion, is_exempt=result.is_exempt)
 
 
-def check_title(job: Job, routing_input: RoutingInput) -> tuple[Job, Outcome | None]:
+def check_title(
+    job: DeliveryJob, routing_input: RoutingInput
+) -> tuple[DeliveryJob, Outcome | None]:
     """Set the check of the pull request's title once for the delivery, also if its event is
     ignored.
 
@@ -337,7 +345,7 @@ def check_title(job: Job, routing_input: RoutingInput) -> tuple[Job, Outcome | N
     return job, outcome
 
 
-def _set_title_check(job: Job, types: Sequence[str]) -> Outcome:
+def _set_title_check(job: DeliveryJob, types: Sequence[str]) -> Outcome:
     event = job.event
     repository = job.event.repository.full_name
     job.require_reads_allowed()

@@ -15,7 +15,7 @@ from hls_handler.actions import EnsureComment, EnsureReply, Outcome, Reaction
 from hls_handler.deliveries import COMMANDED, REQUESTED, End
 from hls_handler.engine.codecs import OUTCOME, RULE, Codec
 from hls_handler.engine.handler_job import require_runs_left
-from hls_handler.engine.job import Job
+from hls_handler.engine.job import DeliveryJob
 from hls_handler.engine.posting import Posting, make_writer
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.engine.requested_reviews import make_review
@@ -90,7 +90,7 @@ HELP_ROWS = {
 """The rows of commands that are off by default, by the key of `features` that switches them on."""
 
 
-def run_command(job: Job, command: Command) -> End | Job:
+def run_command(job: DeliveryJob, command: Command) -> End | DeliveryJob:
     """Execute the command if the repository's settings and the permission of its author allow it.
 
     Return the result, or the job of a handler that continues, if the command has one.
@@ -107,7 +107,7 @@ def run_command(job: Job, command: Command) -> End | Job:
             return End("ignored", ignored.reason, kind=ignored.kind)
         key = command.name.replace("-", "_")
         prepared = _prepare_handler(job, key) if key in COMMAND_HANDLERS else None
-        if isinstance(prepared, Job):
+        if isinstance(prepared, DeliveryJob):
             return prepared
         reason = prepared or _run(job, command, login)
         job.context.health.ok("github")
@@ -116,7 +116,7 @@ def run_command(job: Job, command: Command) -> End | Job:
         )
 
 
-def _find_reason_to_ignore(job: Job, command: Command, login: str) -> Ignored | None:
+def _find_reason_to_ignore(job: DeliveryJob, command: Command, login: str) -> Ignored | None:
     disabled = find_disabled(from_event(job.event), job.config.settings, job.rule.effective)
     if disabled is not None:
         return disabled
@@ -132,7 +132,7 @@ def _find_reason_to_ignore(job: Job, command: Command, login: str) -> Ignored | 
     return Ignored("no permission", reason)
 
 
-def _may_author_dismiss(job: Job, command: Command, entry: LedgerEntry | None) -> bool:
+def _may_author_dismiss(job: DeliveryJob, command: Command, entry: LedgerEntry | None) -> bool:
     conversation = job.event.conversation
     if entry is None or conversation is None or command.name not in DISMISSING:
         return False
@@ -142,7 +142,7 @@ def _may_author_dismiss(job: Job, command: Command, entry: LedgerEntry | None) -
 
 
 def find_finding(
-    job: Job, *, thread: int | None = None, number: int | None = None
+    job: DeliveryJob, *, thread: int | None = None, number: int | None = None
 ) -> LedgerEntry | None:
     """Return the finding of the pull request with this review thread, or else with this number."""
     if job.lease.number is None or (thread is None and number is None):
@@ -154,7 +154,7 @@ def find_finding(
     return next((entry for entry in ledger if entry.number == number), None)
 
 
-def _run(job: Job, command: Command, login: str) -> str:
+def _run(job: DeliveryJob, command: Command, login: str) -> str:
     interruptions = job.store.interruptions
     number = job.lease.number or _find_number(job)
     if number is None:
@@ -187,7 +187,7 @@ def _run(job: Job, command: Command, login: str) -> str:
             assert_never(command.name)
 
 
-def _prepare_handler(job: Job, key: str) -> Job | str:
+def _prepare_handler(job: DeliveryJob, key: str) -> DeliveryJob | str:
     """React, and return the job of the command's handler, or the reason why there is none."""
     handler = COMMAND_HANDLERS[key]
     url = job.config.settings.test_oracle.url
@@ -214,7 +214,7 @@ def _find_unchanged(command: Command, entry: LedgerEntry | None) -> str:
     return ""
 
 
-def _decide_finding(job: Job, command: Command, number: int, login: str) -> str:
+def _decide_finding(job: DeliveryJob, command: Command, number: int, login: str) -> str:
     """Dismiss a finding, or open it again, or reply how to do so."""
     entry = find_finding(job, thread=command.thread, number=command.finding)
     if entry is None:
@@ -243,12 +243,12 @@ def _decide_finding(job: Job, command: Command, number: int, login: str) -> str:
     return _join(f"{login} dismissed finding {entry.number}", requested)
 
 
-def _store_dismissal(job: Job, entry: LedgerEntry, login: str, how: str) -> None:
+def _store_dismissal(job: DeliveryJob, entry: LedgerEntry, login: str, how: str) -> None:
     """Store it before the review that reads it."""
     job.store.reviews.dismiss(job.lease, job.bot.login, entry.key, by=login, how=how)
 
 
-def _reply_with_hint(job: Job, entry: LedgerEntry, number: int) -> str:
+def _reply_with_hint(job: DeliveryJob, entry: LedgerEntry, number: int) -> str:
     """Reply once how to dismiss the finding."""
     thread = _find_thread(job, entry, number)
     if thread is None or HINT in thread.own_replies:
@@ -256,7 +256,7 @@ def _reply_with_hint(job: Job, entry: LedgerEntry, number: int) -> str:
     return _reply(job, entry, number, HINT, HINT_TEXT.format(number=entry.number))
 
 
-def _reply(job: Job, entry: LedgerEntry, number: int, key: str, text: str) -> str:
+def _reply(job: DeliveryJob, entry: LedgerEntry, number: int, key: str, text: str) -> str:
     """Reply in the thread of the finding; return a sentence about it."""
     if entry.comment_id is None:
         return ""
@@ -267,13 +267,13 @@ def _reply(job: Job, entry: LedgerEntry, number: int, key: str, text: str) -> st
     return job.run_step(OUTCOME, 0, lambda: posting.write(action, 0)).detail
 
 
-def _find_thread(job: Job, entry: LedgerEntry, number: int) -> ReviewThread | None:
+def _find_thread(job: DeliveryJob, entry: LedgerEntry, number: int) -> ReviewThread | None:
     reader = job.context.github.reader(job.event.repository.full_name, bot=job.bot)
     threads = reader.review_threads(number)
     return next((thread for thread in threads if thread.comment_id == entry.comment_id), None)
 
 
-def _list_dismissing(job: Job, entry: LedgerEntry, number: int) -> set[str]:
+def _list_dismissing(job: DeliveryJob, entry: LedgerEntry, number: int) -> set[str]:
     """Return the logins of people who dismissed a finding; from its thread if no review has read
     what they did.
     """
@@ -288,7 +288,9 @@ def _list_dismissing(job: Job, entry: LedgerEntry, number: int) -> set[str]:
     return {login for login in logins if reader.permission(login) in MAY_COMMAND}
 
 
-def _undismiss(job: Job, entry: LedgerEntry, number: int, login: str, *, is_objection: bool) -> str:
+def _undismiss(
+    job: DeliveryJob, entry: LedgerEntry, number: int, login: str, *, is_objection: bool
+) -> str:
     """Make the dismissals of a finding void. An objection is prose, and answers only another
     person's dismissal.
     """
@@ -305,7 +307,7 @@ def _undismiss(job: Job, entry: LedgerEntry, number: int, login: str, *, is_obje
     return _join(f"{login} took the dismissal of finding {entry.number} back", replied, requested)
 
 
-def _find_number(job: Job) -> int | None:
+def _find_number(job: DeliveryJob) -> int | None:
     """Return the pull request of the check run: from stored events, because GitHub lists none of a
     fork.
     """
@@ -325,7 +327,7 @@ def _join(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _react(job: Job, content: Reaction) -> str:
+def _react(job: DeliveryJob, content: Reaction) -> str:
     """React to the comment. Return a sentence; "" if there is no comment, as for a check that is
     run again.
     """
@@ -339,7 +341,7 @@ def _react(job: Job, content: Reaction) -> str:
     )
 
 
-def _show_help(job: Job, number: int) -> Outcome:
+def _show_help(job: DeliveryJob, number: int) -> Outcome:
     if not job.rule.effective.features.auto_commenting:
         return Outcome(
             "comment", "off", "comments are switched off, so the commands were not shown"
@@ -353,7 +355,7 @@ def _show_help(job: Job, number: int) -> Outcome:
 
 
 def _request_review(
-    job: Job,
+    job: DeliveryJob,
     number: int,
     review: RequestedReview,
     *,
@@ -380,7 +382,7 @@ def _request_review(
     return _join(reacted, f"a review of {what} was requested (delivery {accepted.guid})")
 
 
-def _log_review(job: Job, number: int, guid: str) -> None:
+def _log_review(job: DeliveryJob, number: int, guid: str) -> None:
     limit = job.rule.effective.review.max_usd_per_pull_request
     log_act(
         job.event.sender.login,

@@ -29,7 +29,7 @@ from hls_handler.engine.codecs import (
 )
 from hls_handler.engine.comments import CommentRenderer
 from hls_handler.engine.documents import Documents
-from hls_handler.engine.job import LOCK_S, Job, Part, reads_postponed
+from hls_handler.engine.job import LOCK_S, DeliveryJob, Part, reads_postponed
 from hls_handler.engine.outcomes import is_check_ended, post_without_reply, store_unposted
 from hls_handler.engine.posting import Posting
 from hls_handler.engine.problems_comment import build_problems_comment
@@ -48,7 +48,7 @@ from hls_handler.events import Event
 from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.handler import check_conversation, common_variables
-from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Conversation, Facts, Guard, Source
+from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Conversation, Facts, FactSource, Guard
 from hls_handler.handlers.reader import HistoryUpdate
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.replies import Analysis, Reply
@@ -75,7 +75,7 @@ this index.
 class HandlerJob:
     """Implements `handlers.job.Job` for a claimed delivery."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: DeliveryJob) -> None:
         self._job = job
         self._conversation: Conversation | None = None
         self._check_commit: str | None = None  # whose check is in progress
@@ -100,22 +100,22 @@ class HandlerJob:
     def rule(self) -> Rule:
         return self._job.rule
 
-    def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
+    def record(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts:
         job = self._job
         codec = facts_codec(shape)
         return job.run_step(codec, 0, partial(self._read_first, read))
 
-    def look_up(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
+    def look_up(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts:
         codec = replace(facts_codec(shape), name=LOOK_UP)
         return self._job.run_step(codec, 0, partial(self._read, read))
 
-    def _read_first(self, read: Callable[[Source], Facts]) -> Facts:
+    def _read_first(self, read: Callable[[FactSource], Facts]) -> Facts:
         plan_check(self._job)  # a delivery that ends here for good has a check, too
         facts = self._read(read)
         self._is_read = True
         return facts
 
-    def _read(self, read: Callable[[Source], Facts]) -> Facts:
+    def _read(self, read: Callable[[FactSource], Facts]) -> Facts:
         job = self._job
         event = job.event
         if job.situation.held_until is not None:
@@ -137,7 +137,7 @@ class HandlerJob:
         )
         if limits.documents:
             documents.update(event.repository, reader)
-        facts = read(Source(event, reader, history, limits))
+        facts = read(FactSource(event, reader, history, limits))
         job.context.health.ok("github")
         return facts
 
@@ -380,7 +380,7 @@ def name_fallback_setting(rule: Rule, settings: Settings) -> str:
     return settings.sources.where(f"{rule.effective.key}.comments.post_to")
 
 
-def require_runs_left(job: Job, runs: int) -> None:
+def require_runs_left(job: DeliveryJob, runs: int) -> None:
     """Raise `ConversationIgnored` if `runs` are too many of the conversation.
 
     A review that a person requested runs in any case.
@@ -398,7 +398,7 @@ def require_runs_left(job: Job, runs: int) -> None:
 
 
 def _report_settings_problems(
-    job: Job, conversation: Conversation, guidance: FileProblems | None
+    job: DeliveryJob, conversation: Conversation, guidance: FileProblems | None
 ) -> None:
     """Comment on the problems of the settings file and the guidance, once for each version of the
     files.
@@ -424,7 +424,7 @@ def _list_problems(
     return problems
 
 
-def _report(job: Job, conversation: Conversation, files: Sequence[FileProblems]) -> Outcome:
+def _report(job: DeliveryJob, conversation: Conversation, files: Sequence[FileProblems]) -> Outcome:
     repository = job.event.repository
     version = "+".join(file.version for file in files)
     if not job.store.repository_files.claim_report(

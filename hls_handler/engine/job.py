@@ -57,7 +57,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class DeliveryJob:
     lease: Lease
     context: WorkerContext
     config: DeliveryConfig  # that of `context`, later with the settings of the repository
@@ -98,7 +98,7 @@ class Job:
         """
         return self.context.github.rate_limit(self.event.repository.full_name)
 
-    def with_account_for(self, number: int) -> Job:
+    def with_account_for(self, number: int) -> DeliveryJob:
         """Return the job with the account that wrote on the conversation `number`, if HLS has
         several accounts.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from hls_handler.deliveries import End
-from hls_handler.engine.job import Job
+from hls_handler.engine.job import DeliveryJob
 from hls_handler.events import Issue, PullRequest
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import LabelCorrection
@@ -20,7 +20,7 @@ from hls_handler.store.corrections import (
 log = logging.getLogger(__name__)
 
 
-def correct_label(job: Job, correction: LabelCorrection) -> End:
+def correct_label(job: DeliveryJob, correction: LabelCorrection) -> End:
     """Store that a person changed a label of the bot. Uses only the event and sends no request to
     GitHub.
     """

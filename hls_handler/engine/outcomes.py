@@ -10,12 +10,12 @@ from typing import TypeVar
 from hls_handler.actions import Action, EnsureCheck, EnsureComment, Outcome, target_of
 from hls_handler.engine.checks import ensure_check
 from hls_handler.engine.codecs import OUTCOME
-from hls_handler.engine.job import Job
+from hls_handler.engine.job import DeliveryJob
 
 OneAction = TypeVar("OneAction", bound=Action)
 
 
-def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
+def store_unposted(job: DeliveryJob, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
     """Store the comments of a delivery without a conversation as outcomes of the kind "withheld",
     and return them.
     """
@@ -34,7 +34,7 @@ def withhold_comment(action: EnsureComment) -> Outcome:
 class OutcomeSteps:
     """Executes each action of a delivery once: its outcome is stored under its target."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: DeliveryJob) -> None:
         self._job = job
         self._targets = dict[int, str]()  # by the index of the checkpoint
         for (name, index), step in job.steps.items():
@@ -60,7 +60,7 @@ class OutcomeSteps:
         return next(index for index in count() if index not in self._targets)
 
 
-def is_check_ended(job: Job) -> bool:
+def is_check_ended(job: DeliveryJob) -> bool:
     """Return True if an earlier attempt set the result of the check."""
     outcomes = [
         OUTCOME.decode(step) for (name, _), step in job.steps.items() if name == OUTCOME.name
@@ -68,7 +68,7 @@ def is_check_ended(job: Job) -> bool:
     return any(outcome is not None and outcome.action == "check" for outcome in outcomes)
 
 
-def post_without_reply(job: Job, actions: tuple[EnsureCheck, ...]) -> tuple[Outcome, ...]:
+def post_without_reply(job: DeliveryJob, actions: tuple[EnsureCheck, ...]) -> tuple[Outcome, ...]:
     """Execute the actions of a delivery that needs no call to Claude, and return their outcomes."""
     job.require_reads_allowed()
     steps = OutcomeSteps(job)

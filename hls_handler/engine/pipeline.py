@@ -33,7 +33,7 @@ from hls_handler.engine.checks import (
 from hls_handler.engine.codecs import RULE
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
-from hls_handler.engine.job import Attempt, Job
+from hls_handler.engine.job import Attempt, DeliveryJob
 from hls_handler.engine.label_corrections import correct_label
 from hls_handler.engine.repository_settings import (
     load_repository_settings,
@@ -266,7 +266,7 @@ def process_delivery(lease: Lease, context: WorkerContext, attempt: Attempt) -> 
     handler = handler_for(event.name)
     rate_limit = context.github.rate_limit(event.repository.full_name)
     situation = context.store.interruptions.load_situation(lease, rate_limit=rate_limit)
-    job = Job(
+    job = DeliveryJob(
         lease,
         context,
         context.config,
@@ -305,7 +305,7 @@ def _find_batch(lease: Lease, context: WorkerContext) -> Batch | None:
     return context.store.batches.find(lease.batch_id)
 
 
-def _process(job: Job, routing_input: RoutingInput) -> End:
+def _process(job: DeliveryJob, routing_input: RoutingInput) -> End:
     """Process a delivery. The rule of `job` has the settings of the event's repository, and no
     prompt.
     """
@@ -331,7 +331,7 @@ def _process(job: Job, routing_input: RoutingInput) -> End:
         return _check_merge_group(job, rule)
     if isinstance(rule, Command):
         done = run_command(job, rule)
-        return _run_handler(done) if isinstance(done, Job) else done
+        return _run_handler(done) if isinstance(done, DeliveryJob) else done
     correction = job.router.find_label_correction(routing_input, rule.effective)
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
         correct_label(job, correction)
@@ -362,7 +362,7 @@ def _process(job: Job, routing_input: RoutingInput) -> End:
     return _run_handler(replace(job, rule=rule))
 
 
-def _check_merge_group(job: Job, rule: QueueCheck) -> End:
+def _check_merge_group(job: DeliveryJob, rule: QueueCheck) -> End:
     job.note(RULE, 0, rule.why(job.config.settings.sources))
     outcome = end_group_check(job)
     if outcome is None:
@@ -373,7 +373,7 @@ def _check_merge_group(job: Job, rule: QueueCheck) -> End:
     return End("done", outcome.detail, posting=posting)
 
 
-def _run_handler(job: Job) -> End:
+def _run_handler(job: DeliveryJob) -> End:
     work = HandlerJob(job)
     with job.record_failure(lambda: work.part):
         try:
@@ -389,7 +389,7 @@ def _run_handler(job: Job) -> End:
     return replace(end, handler=job.handler.name)
 
 
-def _ignore_deleted(job: Job, error: NotFound) -> None:
+def _ignore_deleted(job: DeliveryJob, error: NotFound) -> None:
     """Raise `ConversationIgnored` if the delivery's issue was deleted.
 
     Of a 404, only a read counts: a write gets it without permission, too. The repository is read,
@@ -420,7 +420,7 @@ def _handler_for(rule: Rule) -> Handler:
     return handler_for(rule.event_key.partition(".")[0])
 
 
-def _find_answer_rule(job: Job, routing_input: RoutingInput) -> Rule | None:
+def _find_answer_rule(job: DeliveryJob, routing_input: RoutingInput) -> Rule | None:
     """Return the rule that evaluates a comment by an issue's author, if HLS asked them for
     something; else None.
 

@@ -30,7 +30,7 @@ from hls_handler.actions import (
 )
 from hls_handler.engine.checks import ensure_check, preview_check
 from hls_handler.engine.codecs import OUTCOME, Codec
-from hls_handler.engine.job import LOCK_S, Job
+from hls_handler.engine.job import LOCK_S, DeliveryJob
 from hls_handler.engine.label_corrections import list_shown_labels, log_corrections
 from hls_handler.engine.outcomes import OutcomeSteps, withhold_comment
 from hls_handler.errors import (
@@ -60,7 +60,7 @@ REVIEW_LOCK = "review"
 threads.
 """
 
-Written = EnsureComment | EnsureReview | EnsureReply
+LockedAction = EnsureComment | EnsureReview | EnsureReply
 """The actions that `features.auto_commenting` controls, and that are written under a lock."""
 
 
@@ -119,7 +119,7 @@ def preview(
 def _write(
     writer: GithubWriter,
     number: int,
-    action: Written,
+    action: LockedAction,
     *,
     may_exist: bool = True,
     is_retry: bool = False,
@@ -181,7 +181,7 @@ class Posting:
 
     def __init__(
         self,
-        job: Job,
+        job: DeliveryJob,
         conversation: Conversation,
         described: str | None = None,
         require_needed: Callable[[], None] = lambda: None,
@@ -266,7 +266,9 @@ class Posting:
         job = self._job
         number = self._conversation.number
         is_commenting = job.rule.effective.features.auto_commenting
-        written = [action for action in actions if isinstance(action, Written) and is_commenting]
+        written = [
+            action for action in actions if isinstance(action, LockedAction) and is_commenting
+        ]
         if not written:
             job.store.interruptions.require(check)
         for name in dict.fromkeys(_lock_name(job, write) for write in written):
@@ -339,7 +341,7 @@ class Posting:
     def _begin_write(self) -> None:
         self._job.begin_write(can_move=self.has_result)
 
-    def write(self, action: Written, index: int) -> Outcome:
+    def write(self, action: LockedAction, index: int) -> Outcome:
         """Write a comment, a review or a reply under its lock. `index` is that of its checkpoints,
         or `PROBLEMS_INDEX`.
 
@@ -412,7 +414,7 @@ def _outcome_of_earlier_write(outcome: Outcome, begun: CommentWriteBegun) -> Out
     )
 
 
-def _family(action: Written) -> str:
+def _family(action: LockedAction) -> str:
     match action:
         case EnsureComment():
             return action.family
@@ -424,7 +426,7 @@ def _family(action: Written) -> str:
             assert_never(action)
 
 
-def _lock_name(job: Job, action: Written) -> str:
+def _lock_name(job: DeliveryJob, action: LockedAction) -> str:
     name = REVIEW_LOCK
     if isinstance(action, EnsureComment):
         name = action.family
@@ -432,7 +434,7 @@ def _lock_name(job: Job, action: Written) -> str:
 
 
 def make_writer(
-    job: Job, begin_write: Callable[[], None], history: ConversationHistory | None = None
+    job: DeliveryJob, begin_write: Callable[[], None], history: ConversationHistory | None = None
 ) -> GithubWriter:
     guard = None
     if not job.rule.effective.features.dry_run:
@@ -445,5 +447,5 @@ def make_writer(
     )
 
 
-def _history(job: Job) -> ConversationHistory:
+def _history(job: DeliveryJob) -> ConversationHistory:
     return job.store.conversations.history(job.lease, job.bot.login, pending=job.pending)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from hls_handler.claude.provider import CORRECTION, request_schema
-from hls_handler.engine.job import Job
+from hls_handler.engine.job import DeliveryJob
 from hls_handler.handlers.removed_lines import Removals
 from hls_handler.prompting.render import RuleView
 from hls_handler.question import Prompt, RenderedPrompt
@@ -34,7 +34,7 @@ def make_question(
 
 
 def find_cache_key(
-    job: Job, rendered: RenderedPrompt, variables: Mapping[str, object], digest: bytes
+    job: DeliveryJob, rendered: RenderedPrompt, variables: Mapping[str, object], digest: bytes
 ) -> CacheKey | None:
     """Return the key of the question in the cache of replies; None if the cache is not used.
 
@@ -64,7 +64,9 @@ def find_cache_key(
     return CacheKey(repository_id, hashlib.sha256(json.dumps(options).encode()).digest())
 
 
-def is_first_review_prompt(job: Job, prompt: Prompt, variables: Mapping[str, object]) -> bool:
+def is_first_review_prompt(
+    job: DeliveryJob, prompt: Prompt, variables: Mapping[str, object]
+) -> bool:
     """Return True for the prompt of a review, also of a part of it; False for a follow-up."""
     is_review = job.event.name == "pull_request" and prompt.reply == "pull_request_analysis"
     return is_review and "analysis" not in variables

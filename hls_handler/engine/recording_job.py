@@ -16,7 +16,15 @@ from hls_handler.errors import Permanent
 from hls_handler.events import Event
 from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.handler import Handler
-from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Conversation, Facts, Guard, Job, Source
+from hls_handler.handlers.job import (
+    NO_GUARD,
+    NO_INLINE,
+    Conversation,
+    Facts,
+    FactSource,
+    Guard,
+    Job,
+)
 from hls_handler.handlers.reader import HistoryUpdate
 from hls_handler.replies import Analysis, Receipt, Reply, sum_usage
 from hls_handler.review.record import ReviewRecord
@@ -33,7 +41,7 @@ class RecordingJob:
     asking: Asking  # who is asked
     comments: CommentRenderer | None  # None: comments are not rendered
     facts: Any = None
-    source: Source | None = None  # of what a reply asks to see; None: nothing can be read
+    source: FactSource | None = None  # of what a reply asks to see; None: nothing can be read
     record_of_review: ReviewRecord | None = field(default=None, init=False)
     conversation: Conversation | None = field(default=None, init=False)  # that the actions are for
     replies: Replies | None = field(default=None, init=False)  # None: no question was asked
@@ -60,11 +68,11 @@ class RecordingJob:
             raise Permanent(result.reason)
         return self.replies
 
-    def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
+    def record(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts:
         facts: Facts = self.facts
         return facts
 
-    def look_up(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts | None:
+    def look_up(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts | None:
         if self.source is None:
             return None
         return read(self.source)
@@ -165,13 +173,13 @@ class _FactsRead(Exception):
 @dataclass(slots=True)
 class _ReadingJob:
     event: Event
-    source: Source
+    source: FactSource
 
-    def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
+    def record(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts:
         raise _FactsRead(read(self.source))
 
 
-def read_facts(handler: Handler, source: Source) -> Any:
+def read_facts(handler: Handler, source: FactSource) -> Any:
     """Return the facts that a handler records, without what it does with them. Raises the errors of
     `GithubReader`.
     """

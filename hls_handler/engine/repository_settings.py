@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hls_handler.engine.codecs import SETTINGS_FILE
-from hls_handler.engine.job import Job
+from hls_handler.engine.job import DeliveryJob
 from hls_handler.errors import AppNotInstalled, Permanent, Postponed, Retryable, SettingsError
 from hls_handler.github.client import Github
 from hls_handler.github.values import FileAtRef
@@ -39,7 +39,7 @@ ORGANIZATION_FRESH_S = 3600.0
 """A stored settings file is used for this many seconds. Then it is read from GitHub again."""
 
 
-def load_repository_settings(job: Job) -> Job:
+def load_repository_settings(job: DeliveryJob) -> DeliveryJob:
     """Return the job with the settings of `.github/hls.yaml` and of the organisation's file.
 
     It is unchanged if the operator's settings disallow them. A retry uses the same version of each
@@ -67,19 +67,19 @@ def load_repository_settings(job: Job) -> Job:
     return replace(job, config=config, repository_settings=files[0], organization_settings=others)
 
 
-def apply_to_rule(job: Job) -> Job:
+def apply_to_rule(job: DeliveryJob) -> DeliveryJob:
     """Return the job whose rule has the loaded settings of the repository."""
     return replace(job, rule=replace(job.rule, effective=_apply(job)))
 
 
-def _apply(job: Job) -> EffectiveSettings:
+def _apply(job: DeliveryJob) -> EffectiveSettings:
     if job.repository_settings is None:
         return job.rule.effective
     own = job.repository_settings.settings
     return apply_repository_settings(job.rule.effective, own, *job.organization_settings)
 
 
-def route_with_repository_settings(job: Job) -> Rule | Ignored:
+def route_with_repository_settings(job: DeliveryJob) -> Rule | Ignored:
     """Return the job's rule with the repository's settings applied, or `Ignored` if they exclude
     the event.
 
@@ -195,7 +195,7 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
     return replace(settings, values=values, problems=(*settings.problems, *problems))
 
 
-def _load_files(job: Job) -> list[RepositorySettingsFile]:
+def _load_files(job: DeliveryJob) -> list[RepositorySettingsFile]:
     """Return the repository's file, and that of its owner if it is an organisation."""
     repository = job.event.repository
     owner = repository.owner
@@ -221,7 +221,9 @@ class _Place:
     fresh_s: float
 
 
-def _load_file(job: Job, stored: StoredFile | None, place: _Place) -> RepositorySettingsFile:
+def _load_file(
+    job: DeliveryJob, stored: StoredFile | None, place: _Place
+) -> RepositorySettingsFile:
     """Return the file in `stored`, or as GitHub has it if it is too old; then it is stored again.
 
     After denied access, the last known version is stored again, so that it is not requested for
@@ -254,7 +256,7 @@ def _load_file(job: Job, stored: StoredFile | None, place: _Place) -> Repository
     return file
 
 
-def _read(job: Job, path: str) -> FileAtRef | None:
+def _read(job: DeliveryJob, path: str) -> FileAtRef | None:
     github = job.context.github
     repository = job.event.repository
     if path == PATH:

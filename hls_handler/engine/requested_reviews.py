@@ -7,7 +7,7 @@ import uuid
 from dataclasses import replace
 
 from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, NewDelivery
-from hls_handler.engine.job import Job
+from hls_handler.engine.job import DeliveryJob
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import REQUEST_KEY, Event, RequestedReview, parse_event
 from hls_handler.handlers.handler import check_conversation
@@ -18,7 +18,9 @@ COMMON_KEYS = ("repository", "sender", "installation", "organization")
 """Keys of a webhook's payload that are the same for all events of a person in a repository."""
 
 
-def make_review(job: Job, number: int, review: RequestedReview, request: str) -> NewDelivery | str:
+def make_review(
+    job: DeliveryJob, number: int, review: RequestedReview, request: str
+) -> NewDelivery | str:
     """Return the delivery for a review of the pull request's present state, or the reason why there
     is none.
     """
@@ -88,7 +90,7 @@ UNLESS_TAKING_OVER: frozenset[IgnoredKind] = frozenset(
 """Kinds of reasons to ignore a push that do not apply if it superseded a review."""
 
 
-def take_over_review(job: Job, kind: IgnoredKind) -> Event | None:
+def take_over_review(job: DeliveryJob, kind: IgnoredKind) -> Event | None:
     """Return a push as a request for the review that it superseded; None if it superseded none that
     would have run.
 

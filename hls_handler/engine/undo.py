@@ -19,7 +19,7 @@ from hls_handler.actions import (
 )
 from hls_handler.deliveries import End
 from hls_handler.engine.codecs import OUTCOME, Codec
-from hls_handler.engine.job import Job
+from hls_handler.engine.job import DeliveryJob
 from hls_handler.engine.posting import COMMENT_WRITE_BEGUN, LABELS_BEFORE, Posting
 from hls_handler.events import Account
 from hls_handler.github.comment_body import is_as_written
@@ -56,7 +56,7 @@ UNDO_PLAN = Codec("undo", 1, TypeAdapter(UndoPlan))
 """Checkpoint: a retry takes back the same, although GitHub shows less by then."""
 
 
-def undo_issue(job: Job) -> End:
+def undo_issue(job: DeliveryJob) -> End:
     """Take back what the batch wrote on the issue, as far as no person has changed it since."""
     number = job.lease.number
     assert number is not None
@@ -78,7 +78,7 @@ def _with_writes(rule: Rule) -> EffectiveSettings:
     return replace(rule.effective, features=features)
 
 
-def _plan_undo(job: Job, number: int) -> UndoPlan:
+def _plan_undo(job: DeliveryJob, number: int) -> UndoPlan:
     written = _load_written(job, job.lease.guid.removesuffix(UNDO_SUFFIX))
     if written == NOTHING_WRITTEN:
         return UndoPlan((), False, False, ())
@@ -95,7 +95,7 @@ def _plan_undo(job: Job, number: int) -> UndoPlan:
 NOTHING_WRITTEN = BatchWrites((), has_type=False, has_comment=False)
 
 
-def _load_written(job: Job, guid: str) -> BatchWrites:
+def _load_written(job: DeliveryJob, guid: str) -> BatchWrites:
     steps = job.store.checkpoints.load(guid)
     outcomes: dict[str, Outcome] = {}
     for (name, _), step in steps.items():
@@ -123,7 +123,7 @@ def _load_written(job: Job, guid: str) -> BatchWrites:
     return BatchWrites(tuple(labels), has_type, has_comment, is_rewritten, found_type)
 
 
-def _is_rewritten(job: Job, outcome: Outcome | None) -> bool:
+def _is_rewritten(job: DeliveryJob, outcome: Outcome | None) -> bool:
     """Return whether HLS has written another text into the comment since this outcome."""
     history = job.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
     stored = history.comment(FAMILY)

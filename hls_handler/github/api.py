@@ -88,7 +88,7 @@ def ignore(_rate_limit: RateLimit) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Response(Generic[T]):
+class ApiResponse(Generic[T]):
     value: T
     headers: Mapping[str, str]  # names in lower case
 
@@ -281,7 +281,7 @@ class Api(Generic[Root]):
         number: int = 0,
         *,
         per_page: int = PAGE_SIZE,
-    ) -> Response[list[T]]:
+    ) -> ApiResponse[list[T]]:
         """Return the page `number` (from 0) of a list; one request."""
         return self.send(
             lambda root: [parse(shape, element) for element in request(root).get_page(number)],
@@ -362,7 +362,7 @@ class Api(Generic[Root]):
         expected: Sequence[int] = (),
         before_send: Callable[[], None] = _do_nothing,
         per_page: int = PAGE_SIZE,
-    ) -> Response[T]:
+    ) -> ApiResponse[T]:
         """Return the result of `request`, with the headers of the response."""
         is_repeated = False
         while True:
@@ -370,7 +370,7 @@ class Api(Generic[Root]):
             call = self._connection.new_call(authorization, before_send, per_page)
             try:
                 value = self._connection.send(lambda client: request(self._find_root(client)), call)
-                return Response(value, call.response.headers)
+                return ApiResponse(value, call.response.headers)
             except Refused as exc:
                 refused = exc
             finally:

@@ -151,7 +151,7 @@ _MARK = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class CommentSection:
     """The text in the bot's comment that one source writes, such as a reviewer or a workflow."""
 
     # `digest_of` the text last requested by the source; "" if a person damaged the mark
@@ -159,7 +159,7 @@ class Section:
     text: str  # as it is in the comment, without surrounding newlines
 
 
-Sections = Mapping[str, Section]
+Sections = Mapping[str, CommentSection]
 """The sections of one comment, oldest first, by keys of letters, digits and hyphens:
 "reviewer-21031067".
 """
@@ -179,18 +179,19 @@ def digest_of(text: str) -> str:
     return _digest(text)[:16]
 
 
-def parse_sections(body: str, *, marker: str) -> dict[str, Section]:
+def parse_sections(body: str, *, marker: str) -> dict[str, CommentSection]:
     """Return the sections of a comment, even if people edited it. `marker` is the last line: "<!--
     hls:issues -->".
     """
     body = body.rstrip().removesuffix(marker)
     marks = list(_MARK.finditer(body))
     ends = [*(mark.start() for mark in marks), len(body)][1:]
-    sections: dict[str, Section] = {}
+    sections: dict[str, CommentSection] = {}
     for mark, end in zip(marks, ends, strict=True):
         if mark["key"] is not None:
             sections.setdefault(
-                mark["key"], Section(mark["digest"] or "", body[mark.end() : end].strip("\r\n"))
+                mark["key"],
+                CommentSection(mark["digest"] or "", body[mark.end() : end].strip("\r\n")),
             )
     return sections
 
@@ -324,10 +325,10 @@ def _decide_section(
                 return unchanged
             if current.digest == digest_of(requested):
                 return replace(unchanged, change="edited by a person")
-            return _written(action, {**sections, key: Section(digest_of(requested), text)})
+            return _written(action, {**sections, key: CommentSection(digest_of(requested), text)})
     if not action.create:
         return None
-    return _written(action, {**sections, key: Section(digest_of(requested), requested)})
+    return _written(action, {**sections, key: CommentSection(digest_of(requested), requested)})
 
 
 def _written(action: EnsureComment, sections: Sections, *, removed: str = "") -> BodyDecision:

@@ -28,9 +28,9 @@ from hls_handler.settings.model import GithubApp, GithubSettings
 
 log = logging.getLogger(__name__)
 
-Level = Literal["read", "write"]
+PermissionLevel = Literal["read", "write"]
 
-REQUESTED_PERMISSIONS: Mapping[str, Level] = {
+REQUESTED_PERMISSIONS: Mapping[str, PermissionLevel] = {
     "issues": "write",
     "pull_requests": "write",
     "checks": "write",
@@ -325,11 +325,13 @@ def request_token(
     return api.read(rest("POST", path, InstallationToken, body=body), expected=expected)
 
 
-def _restrict(requested: Mapping[str, Level], granted: Mapping[str, str]) -> dict[str, Level]:
+def _restrict(
+    requested: Mapping[str, PermissionLevel], granted: Mapping[str, str]
+) -> dict[str, PermissionLevel]:
     """Return the wanted permissions, without those that are not granted: {"issues": "read"} if only
     reading is.
     """
-    restricted: dict[str, Level] = {}
+    restricted: dict[str, PermissionLevel] = {}
     for name, level in requested.items():
         if name in granted:
             restricted[name] = level

@@ -13,7 +13,7 @@ from pydantic import AliasPath, BaseModel, BeforeValidator, Field
 
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.git.mirror import Mirrors
-from hls_handler.github.api import RepositoryApi, Response, parse, rest, validate
+from hls_handler.github.api import ApiResponse, RepositoryApi, parse, rest, validate
 from hls_handler.github.errors import Refused
 from hls_handler.github.history import (
     CLOSED_ISSUES_QUERY,
@@ -278,7 +278,7 @@ class GithubReader:
             newest = (*first.value, *newest)
         return newest[max(len(newest) - most, 0) :]
 
-    def _read_comments(self, number: int, page: int) -> Response[list[Comment]]:
+    def _read_comments(self, number: int, page: int) -> ApiResponse[list[Comment]]:
         return self._api.page(lambda it: it.get_issue(number).get_comments(), Comment, page)
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:

@@ -14,7 +14,7 @@ from hls_handler.events import CheckRun, Event, WorkflowRun
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob
 from hls_handler.handlers.failed_steps import JobSource
-from hls_handler.handlers.job import Job, Source
+from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.workflow_facts import WorkflowFacts, gather_run
 from hls_handler.handlers.workflows import WorkflowHandler, explain
 
@@ -24,7 +24,7 @@ class CheckRunHandler(WorkflowHandler):
         return explain(job, self, gather)
 
 
-def gather(source: Source) -> WorkflowFacts:
+def gather(source: FactSource) -> WorkflowFacts:
     event = source.event
     check = event.check_run
     assert check is not None  # parse_event rejects a check_run event without one

@@ -26,7 +26,7 @@ from hls_handler.handlers.handler import (
     field_types,
     plan_comment,
 )
-from hls_handler.handlers.job import Conversation, Job, Source
+from hls_handler.handlers.job import Conversation, FactSource, Job
 from hls_handler.prompting.prompt import diff_texts
 from hls_handler.question import estimate_tokens
 from hls_handler.replies import Analysis
@@ -128,7 +128,7 @@ class CherryPickHandler(Handler):
         return {"pull_request": facts.pull_request, "hunks": list_hunks(facts.conflicts)}
 
 
-def gather(source: Source) -> CherryPickFacts:
+def gather(source: FactSource) -> CherryPickFacts:
     """Read the pull request, and compute its change on the branch in the mirror."""
     event = source.event
     assert event.conversation is not None  # parse_event rejects a comment event without one
@@ -149,7 +149,7 @@ class _NotPicked(Exception):
     """The pick was not computed; the message is `CherryPick.problem`."""
 
 
-def _pick(source: Source, pull: PullRequest, branch: str) -> CherryPickFacts:
+def _pick(source: FactSource, pull: PullRequest, branch: str) -> CherryPickFacts:
     reader = source.reader
     onto = reader.head_commit(branch)
     merge = reader.pull_request_document(pull.number).get("merge_commit_sha")

@@ -32,7 +32,7 @@ from hls_handler.handlers.handler import (
     newest_within_budget,
     plan_comment,
 )
-from hls_handler.handlers.job import Job, Source
+from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import RepositoryHistory, StoredSection
 from hls_handler.handlers.redacted_patches import number_patch, redact_patch
@@ -110,7 +110,7 @@ class CommentHandler(Handler):
 ALREADY_REPLIED = "this conversation already has our reply to newcomers"
 
 
-def gather(source: Source) -> CommentFacts:
+def gather(source: FactSource) -> CommentFacts:
     """Read the comment and those before it. Raises `Superseded` if it asks nothing any more."""
     event = source.event
     reader = source.reader

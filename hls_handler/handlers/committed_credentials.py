@@ -19,7 +19,7 @@ from hls_handler.untrusted.redaction import list_credentials
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
+class CommittedCredential:
     """A credential on an added line of a file."""
 
     path: str
@@ -30,9 +30,9 @@ class Credential:
 
 def find_credentials(
     numbered: Mapping[str, str], ignored_paths: PathFilter
-) -> tuple[Credential, ...]:
+) -> tuple[CommittedCredential, ...]:
     """Return the credentials on added lines, by file and form. `numbered` maps paths to patches."""
-    credentials: dict[tuple[str, str], Credential] = {}
+    credentials: dict[tuple[str, str], CommittedCredential] = {}
     for path, text in numbered.items():
         if ignored_paths.excludes(path):
             continue
@@ -45,7 +45,9 @@ def find_credentials(
                 secret = text[start:end]
                 if len(lines) > 1:
                     secret = "\n".join(line["text"] or "" for line in lines)
-                before = credentials.get((path, form), Credential(path, added[0], form, ()))
+                before = credentials.get(
+                    (path, form), CommittedCredential(path, added[0], form, ())
+                )
                 credentials[path, form] = replace(
                     before, values=(*before.values, token(" ", secret))
                 )
@@ -53,7 +55,7 @@ def find_credentials(
 
 
 def follow_credentials(
-    ledger: Iterable[LedgerEntry], credentials: Iterable[Credential], files: PresentFiles
+    ledger: Iterable[LedgerEntry], credentials: Iterable[CommittedCredential], files: PresentFiles
 ) -> tuple[LedgerEntry, ...]:
     """Return the entries. An entry about a credential is open while an added line has a credential,
     else gone.
@@ -83,7 +85,7 @@ def follow_credentials(
 
 
 def find_committed(
-    ledger: Iterable[LedgerEntry], credentials: Iterable[Credential], files: PresentFiles
+    ledger: Iterable[LedgerEntry], credentials: Iterable[CommittedCredential], files: PresentFiles
 ) -> list[Located]:
     """Return a finding for each committed credential that the ledger does not have."""
     reported = {(entry.file, entry.form) for entry in ledger}
@@ -100,7 +102,7 @@ def find_committed(
     ]
 
 
-def _make_finding(credential: Credential) -> Finding:
+def _make_finding(credential: CommittedCredential) -> Finding:
     return Finding(
         path=credential.path,
         side="RIGHT",

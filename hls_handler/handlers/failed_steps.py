@@ -24,7 +24,7 @@ from hls_handler.errors import Permanent
 from hls_handler.events import WorkflowRun
 from hls_handler.github.values import FAILED as FAILED_STEPS
 from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob, WorkflowStep
-from hls_handler.handlers.job import Source
+from hls_handler.handlers.job import FactSource
 from hls_handler.handlers.reader import Failure
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.wording import count
@@ -141,7 +141,7 @@ def _describe_branches(branches: list[str]) -> str:
 def read_failure_history(
     run: WorkflowRun,
     jobs: Sequence[WorkflowJob],
-    source: Source,
+    source: FactSource,
     jobs_of: JobSource,
     branch: str,
 ) -> FailureHistory:

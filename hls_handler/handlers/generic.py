@@ -15,7 +15,7 @@ from hls_handler.handlers.handler import (
     find_own_conversation,
     plan_comment,
 )
-from hls_handler.handlers.job import Job, Source
+from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.replies import Analysis
 
@@ -44,7 +44,7 @@ class GenericHandler(Handler):
         return job.post(*plan(job.event, analysis), reason=replies.left_out)
 
 
-def gather(source: Source) -> GenericFacts:
+def gather(source: FactSource) -> GenericFacts:
     """Return empty facts. Raises the errors of `check_conversation` for the event's issue or pull
     request.
     """

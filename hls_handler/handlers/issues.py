@@ -39,7 +39,7 @@ from hls_handler.handlers.handler import (
     plan_comment,
     read_offer,
 )
-from hls_handler.handlers.job import Job, Source
+from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import (
     LabelOffer,
     describe_missing,
@@ -47,7 +47,12 @@ from hls_handler.handlers.labels import (
     list_wanted_labels,
     plan_labels,
 )
-from hls_handler.handlers.reader import Correction, HistoryUpdate, RepositoryHistory, StoredSection
+from hls_handler.handlers.reader import (
+    CorrectedLabel,
+    HistoryUpdate,
+    RepositoryHistory,
+    StoredSection,
+)
 from hls_handler.handlers.similar import (
     SameIssueView,
     SimilarIssue,
@@ -118,7 +123,7 @@ def has_open_requests(history: RepositoryHistory, number: int) -> bool:
 @dataclass(frozen=True, slots=True)
 class IssueFacts:
     issue: Issue  # current state, possibly newer than the event
-    corrections: tuple[Correction, ...] = ()  # corrections by people in this repository
+    corrections: tuple[CorrectedLabel, ...] = ()  # corrections by people in this repository
     requests: tuple[InformationRequest, ...] = ()  # the checklist in our comment, as posted last
     author_comments: tuple[Comment, ...] = ()  # oldest first; empty if they are not needed
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
@@ -176,7 +181,7 @@ class IssueHandler(Handler):
         return {**super().variables(facts), "similar": facts.similar or ()}
 
 
-def gather(source: Source) -> IssueFacts:
+def gather(source: FactSource) -> IssueFacts:
     """Read the issue, and what its analysis rests on."""
     reader = source.reader
     history = source.history
@@ -206,7 +211,7 @@ def gather(source: Source) -> IssueFacts:
 
 
 def _read_author_comments(
-    source: Source, issue: Issue, requests: Sequence[InformationRequest]
+    source: FactSource, issue: Issue, requests: Sequence[InformationRequest]
 ) -> tuple[Comment, ...]:
     event = source.event
     # Somebody may comment before the event is processed; `hls prompts try` has it as it is now.

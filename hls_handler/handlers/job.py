@@ -71,7 +71,7 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FactSource:
     """The sources of facts: GitHub, and the results that HLS has stored."""
 
     event: Event
@@ -113,11 +113,11 @@ class Job(Protocol):
         """Claude or stored replies, for a handler that asks about parts of the facts."""
         ...
 
-    def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
+    def record(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts:
         """Return the facts that `read` returns, or has returned in an earlier attempt."""
         ...
 
-    def look_up(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts | None:
+    def look_up(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts | None:
         """Return what `read` finds of what a reply asks to see, as `record`. None if nothing can be
         read.
         """

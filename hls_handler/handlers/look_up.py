@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Set
 
-from hls_handler.handlers.job import Source
+from hls_handler.handlers.job import FactSource
 from hls_handler.handlers.pull_request_facts import LookedUp, PullRequestFacts
 from hls_handler.handlers.reader import read_optional
 from hls_handler.handlers.surroundings import SearchedFiles, list_sources
@@ -27,7 +27,7 @@ NAME = re.compile(r"([\w$][\w$-]*)\s*(?:<.*>)?\s*(?:\(|\W*$)")
 """The last name before arguments, without those of a type."""
 
 
-def look_up(facts: PullRequestFacts, names: Mapping[str, Set[str]], source: Source) -> LookedUp:
+def look_up(facts: PullRequestFacts, names: Mapping[str, Set[str]], source: FactSource) -> LookedUp:
     """Return the places of the names, uses before definitions. `names` has the paths of the
     findings that name them.
 

@@ -25,7 +25,7 @@ from hls_handler.handlers.handler import (
     newest_within_budget,
     plan_comment,
 )
-from hls_handler.handlers.job import Conversation, Job, PromptLimits, Source
+from hls_handler.handlers.job import Conversation, FactSource, Job, PromptLimits
 from hls_handler.handlers.reader import read_optional
 from hls_handler.question import estimate_tokens
 from hls_handler.replies import Analysis
@@ -96,14 +96,14 @@ class OracleHandler(Handler):
             "test_paths": "\n".join(facts.tests),
         }
 
-    def _gather(self, source: Source) -> OracleFacts:
+    def _gather(self, source: FactSource) -> OracleFacts:
         facts = gather(source, finds_tests=self._service is None)
         if self._service is None:
             return facts
         return _ask(self._service, source.event.repository.full_name, facts)
 
 
-def gather(source: Source, *, finds_tests: bool = True) -> OracleFacts:
+def gather(source: FactSource, *, finds_tests: bool = True) -> OracleFacts:
     """Read the changed files, and with `finds_tests` the test files that Claude can choose from."""
     event = source.event
     reader = source.reader

@@ -15,7 +15,7 @@ from hls_handler.events import PullRequest
 from hls_handler.github.values import NO_CONTEXT, MergeState, ReviewContext
 from hls_handler.handlers.asking import AT_LIMIT
 from hls_handler.handlers.changed_files import PatchedFile, Selection, show_files
-from hls_handler.handlers.committed_credentials import Credential, find_committed
+from hls_handler.handlers.committed_credentials import CommittedCredential, find_committed
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.present_lines import PresentLines
 from hls_handler.handlers.read_lines import cover
@@ -90,7 +90,7 @@ class PullRequestFacts:
     review: Review  # settings
     summary: Summary  # whether a comment is posted without findings
     record: ReviewRecord  # before this review; its findings with their present place
-    credentials: tuple[Credential, ...]
+    credentials: tuple[CommittedCredential, ...]
     skipped: Mapping[str, tuple[str, int]]  # as `ReviewRecord.skipped`, after this review
     is_review: bool  # False for prompts that review nothing, such as that of a changelog entry
     is_full: bool  # True if a person asked for a review of everything

@@ -23,12 +23,12 @@ from hls_handler.handlers.changed_files import (
 )
 from hls_handler.handlers.check import find_title_problem
 from hls_handler.handlers.committed_credentials import (
-    Credential,
+    CommittedCredential,
     find_credentials,
     follow_credentials,
 )
 from hls_handler.handlers.handler import check_conversation, parse_comment_state, read_offer
-from hls_handler.handlers.job import Source
+from hls_handler.handlers.job import FactSource
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.present_lines import FoundLines, find_present_lines
 from hls_handler.handlers.pull_request_facts import (
@@ -75,7 +75,7 @@ SUMMARIES = TypeAdapter(tuple[FileSummary, ...])
 """The state of the comment: the sentences about changed files (`comments.files`)."""
 
 
-def gather(source: Source) -> PullRequestFacts:
+def gather(source: FactSource) -> PullRequestFacts:
     """Read the pull request, its changes and what is known of earlier reviews."""
     limits = source.limits
     reader = source.reader
@@ -104,7 +104,7 @@ def gather(source: Source) -> PullRequestFacts:
 
 
 def _combine(
-    source: Source, changes: _Changes, earlier: _Earlier, questions: _Questions
+    source: FactSource, changes: _Changes, earlier: _Earlier, questions: _Questions
 ) -> PullRequestFacts:
     """Return the facts without what is read besides."""
     limits = source.limits
@@ -149,7 +149,7 @@ class _Changes:
     changed_files: Sequence[ChangedFile]
     unlisted: int  # number of changed files that GitHub does not list
     patches: Mapping[str, Patch]  # redacted
-    credentials: tuple[Credential, ...]
+    credentials: tuple[CommittedCredential, ...]
     rules: SkipRules
     record: ReviewRecord  # as it is stored
     discussion: Discussion
@@ -162,7 +162,7 @@ class _Changes:
         return 1
 
 
-def _read_changes(source: Source) -> _Changes:
+def _read_changes(source: FactSource) -> _Changes:
     event = source.event
     reader = source.reader
     limits = source.limits
@@ -233,7 +233,7 @@ class _Earlier:
         return entry.key in self.urgent and (entry.has_vanished or entry.is_undecided)
 
 
-def _follow_earlier(source: Source, changes: _Changes) -> _Earlier:
+def _follow_earlier(source: FactSource, changes: _Changes) -> _Earlier:
     event = source.event
     commit = changes.pull_request.head_sha
     record = changes.record
@@ -271,7 +271,7 @@ class _Selected:
     problem: str = ""
 
 
-def _select(source: Source, changes: _Changes, earlier: _Earlier) -> _Selected:
+def _select(source: FactSource, changes: _Changes, earlier: _Earlier) -> _Selected:
     """Select the changes to review.
 
     They are selected again if the context leaves fewer tokens, or if `.gitattributes` excludes
@@ -355,7 +355,7 @@ def _read_questions(
 
 
 def _find_reviewers(
-    source: Source, changes: _Changes, selection: Selection
+    source: FactSource, changes: _Changes, selection: Selection
 ) -> tuple[Reviewer, ...]:
     """Return the reviewers to suggest: those of the first review."""
     if not source.limits.reviewers:
@@ -365,7 +365,9 @@ def _find_reviewers(
     return read_reviewers(changes.pull_request, selection.files, source.reader)
 
 
-def _read_summaries(source: Source, pull_request: PullRequest) -> tuple[FileSummary, ...] | None:
+def _read_summaries(
+    source: FactSource, pull_request: PullRequest
+) -> tuple[FileSummary, ...] | None:
     """Return the sentences about files in our comment; None if they are not asked for."""
     if not source.limits.sums_up_files:
         return None

@@ -80,7 +80,7 @@ class StoredIssue:
 
 
 @dataclass(frozen=True, slots=True)
-class Correction:
+class CorrectedLabel:
     """A label that HLS set and that a person replaced or removed within a month."""
 
     field: str  # the reply's field that the label came from: "priority"
@@ -112,7 +112,7 @@ class RepositoryHistory(Protocol):
 
     def issue(
         self, number: int, family: str, *, most_corrections: int
-    ) -> tuple[str | None, tuple[Correction, ...]]:
+    ) -> tuple[str | None, tuple[CorrectedLabel, ...]]:
         """The result of `comment_state`, and the newest label corrections on issues, newest first.
 
         At most one correction per issue.
@@ -157,13 +157,13 @@ class EmptyHistory(RepositoryHistory):
     """
 
     accounts: tuple[str, ...] = ("hls[bot]",)
-    corrected: tuple[Correction, ...] = ()
+    corrected: tuple[CorrectedLabel, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)  # of our comments, by family
     reviewed: ReviewRecord = NO_REVIEW
 
     def issue(
         self, number: int, family: str, *, most_corrections: int
-    ) -> tuple[str | None, tuple[Correction, ...]]:
+    ) -> tuple[str | None, tuple[CorrectedLabel, ...]]:
         return self.states.get(family), self.corrected[:most_corrections]
 
     def comment_state(self, number: int, family: str) -> str | None:

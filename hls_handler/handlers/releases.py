@@ -20,7 +20,7 @@ from hls_handler.handlers.handler import (
     newest_within_budget,
     plan_comment,
 )
-from hls_handler.handlers.job import Job, Source
+from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.question import estimate_tokens
 from hls_handler.replies import Analysis
@@ -57,7 +57,7 @@ class ReleaseHandler(Handler):
         return job.post(*plan(facts, analysis), reason=replies.left_out)
 
 
-def gather(source: Source) -> ReleaseFacts:
+def gather(source: FactSource) -> ReleaseFacts:
     announced = source.event.release
     assert announced is not None  # parse_event rejects a release event without one
     releases = source.reader.releases()

@@ -28,7 +28,7 @@ from hls_handler.handlers.handler import (
     permalink,
     plan_comment,
 )
-from hls_handler.handlers.job import Job, Source
+from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.redacted_patches import number_patch, redact_patch
 from hls_handler.question import estimate_tokens
@@ -108,7 +108,7 @@ class ReviewHandler(Handler):
         return job.post(*plan(facts, answered.analysis), reason=answered.reason)
 
 
-def gather(source: Source) -> ReviewFacts:
+def gather(source: FactSource) -> ReviewFacts:
     """Read the review and its comments. Raises `Superseded` if another one replaced it."""
     event = source.event
     reader = source.reader

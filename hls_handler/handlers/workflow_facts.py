@@ -19,7 +19,7 @@ from hls_handler.handlers.failed_steps import (
     read_failure_history,
 )
 from hls_handler.handlers.handler import check_conversation
-from hls_handler.handlers.job import PromptLimits, Source
+from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.merge_groups import find_tested
 from hls_handler.handlers.reader import RunResult
 from hls_handler.question import CHARACTERS_PER_TOKEN
@@ -54,7 +54,7 @@ class WorkflowFacts:
         return self.run.conclusion == PASSED
 
 
-def gather(source: Source) -> WorkflowFacts:
+def gather(source: FactSource) -> WorkflowFacts:
     # parse_event rejects a workflow_run event without one
     assert source.event.workflow_run is not None
     reader = source.reader
@@ -62,7 +62,7 @@ def gather(source: Source) -> WorkflowFacts:
     return gather_run(source.event.workflow_run, source, jobs)
 
 
-def gather_run(run: WorkflowRun, source: Source, jobs_of: JobSource) -> WorkflowFacts:
+def gather_run(run: WorkflowRun, source: FactSource, jobs_of: JobSource) -> WorkflowFacts:
     """Return the facts about a run, with as many as its state needs.
 
     Raises `ConversationIgnored` for a cancelled run, unless something killed a job of the head.
@@ -105,7 +105,7 @@ def gather_run(run: WorkflowRun, source: Source, jobs_of: JobSource) -> Workflow
     )
 
 
-def _read_earlier_runs(run: WorkflowRun, source: Source) -> WorkflowFacts:
+def _read_earlier_runs(run: WorkflowRun, source: FactSource) -> WorkflowFacts:
     """Return the facts that need no request."""
     branch = branch_of(run, source.event)
     ends = source.history.ends(run.workflow_id)

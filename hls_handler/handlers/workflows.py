@@ -27,7 +27,7 @@ from hls_handler.handlers.handler import (
     permalink,
     plan_comment,
 )
-from hls_handler.handlers.job import Conversation, Guard, Job, Source
+from hls_handler.handlers.job import Conversation, FactSource, Guard, Job
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RepositoryHistory, RunResult
 from hls_handler.handlers.workflow_facts import (
@@ -97,7 +97,9 @@ class WorkflowHandler(Handler):
         return explain(job, self, gather)
 
 
-def explain(job: Job, handler: WorkflowHandler, gather: Callable[[Source], WorkflowFacts]) -> End:
+def explain(
+    job: Job, handler: WorkflowHandler, gather: Callable[[FactSource], WorkflowFacts]
+) -> End:
     """Explain why a run failed, whose facts `gather` reads."""
     facts = job.record(WorkflowFacts, gather)
     job.remember(list_results(job.event, facts))

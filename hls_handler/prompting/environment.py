@@ -295,7 +295,7 @@ ALLOWED_ONLY_IN: Mapping[str, str] = {
 `fenced` sanitize Markdown.
 """
 
-Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
+TemplateReference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +308,7 @@ class ParsedTemplates:
     references: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
-def referenced_names(node: Reference) -> tuple[str, ...]:
+def referenced_names(node: TemplateReference) -> tuple[str, ...]:
     """Return the names in an `extends`, `include` or `import`: ("base.j2",); () if an expression
     computes the name.
     """
@@ -368,7 +368,9 @@ def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
     """
     files = templates.files
     for name, tree in templates.trees.items():
-        for node in (node for node in tree.find_all(nodes.Stmt) if isinstance(node, Reference)):
+        for node in (
+            node for node in tree.find_all(nodes.Stmt) if isinstance(node, TemplateReference)
+        ):
             names = referenced_names(node)
             existing = [part for part in names if part in files]
             if not names:

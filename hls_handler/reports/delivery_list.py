@@ -18,7 +18,7 @@ from hls_handler.reports.documents import fill
 from hls_handler.reports.retry import RETRIED
 from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
-from hls_handler.store.search import NO_EFFORT, Effort
+from hls_handler.store.search import NO_EXPENSE, Expense
 from hls_handler.wording import format_relative
 
 
@@ -103,10 +103,10 @@ def list_deliveries(store: Storage, rows: Sequence[DeliveryRow]) -> Sequence[Lis
     """Return the deliveries in the same order. Blocks."""
     pauses = store.pauses.active()
     efforts = store.searches.efforts(rows)
-    return [_list_row(row, efforts.get(row.guid, NO_EFFORT), pauses) for row in rows]
+    return [_list_row(row, efforts.get(row.guid, NO_EXPENSE), pauses) for row in rows]
 
 
-def _list_row(row: DeliveryRow, effort: Effort, pauses: Sequence[Pause]) -> ListedDelivery:
+def _list_row(row: DeliveryRow, effort: Expense, pauses: Sequence[Pause]) -> ListedDelivery:
     pause = None
     next_attempt_at = None
     if row.state == "queued":

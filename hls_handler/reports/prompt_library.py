@@ -22,7 +22,7 @@ from hls_handler.wording import count, format_usd
 
 
 @dataclass(frozen=True, slots=True)
-class Correction:
+class CorrectionCount:
     """Labels that a version of a prompt set for a field, and those of them that people changed."""
 
     id: str  # of the version
@@ -50,7 +50,7 @@ class Version:
     last_error_at: datetime | None = None
     # outcome ("invalid") -> number of stored calls that ended so
     failures: Mapping[str, int] = field(default_factory=dict)
-    corrections: Sequence[Correction] = ()
+    corrections: Sequence[CorrectionCount] = ()
 
     @property
     def name(self) -> str:
@@ -92,7 +92,7 @@ class ListedPrompt:
     files: Sequence[str]
     origin: str
     versions: Sequence[Version]
-    corrections: Sequence[Correction]  # of all versions
+    corrections: Sequence[CorrectionCount]  # of all versions
 
     @property
     def triggers(self) -> str:
@@ -109,7 +109,7 @@ def read_versions(store: Storage) -> Sequence[Version]:
     versions = []
     for prompt_id in sorted(rows.keys() | feedback.keys()):
         corrections = [
-            fill(Correction, labels, id=prompt_id, field=name)
+            fill(CorrectionCount, labels, id=prompt_id, field=name)
             for name, labels in feedback.get(prompt_id, {}).items()
         ]
         version = fill(

@@ -33,7 +33,7 @@ class Heading(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class FileSection:
     # the headings above it and its own: "Setup > Install on Debian"; "" before the first heading
     title: str
     line: int  # number of its first line, from 1
@@ -41,7 +41,7 @@ class Section:
     text: str  # with the heading
 
 
-def split_sections(path: str, text: str) -> tuple[Section, ...]:
+def split_sections(path: str, text: str) -> tuple[FileSection, ...]:
     """Return the sections of a file that have more than a heading. `path` gives the format."""
     lines = text.split("\n")
     find = find_headings if path.lower().endswith(MARKDOWN) else _find_underlined
@@ -124,7 +124,7 @@ def _find_underline(lines: list[str], index: int) -> str:
 
 def _split_long(
     title: str, lines: list[str], start: int, end: int, heading: int
-) -> Iterator[Section]:
+) -> Iterator[FileSection]:
     """Yield the lines from `start` to `end`, of which the first `heading` ones are the heading, as
     sections.
     """
@@ -150,10 +150,10 @@ def _split_long(
         yield _section(title, lines, start, end)
 
 
-def _section(title: str, lines: list[str], start: int, end: int) -> Section:
+def _section(title: str, lines: list[str], start: int, end: int) -> FileSection:
     while not lines[start].strip():
         start += 1
     text = "\n".join(lines[start:end]).rstrip()
     while estimate_tokens(text) > MAX_TOKENS:  # a very long line
         text = text[: len(text) * MAX_TOKENS // estimate_tokens(text)]
-    return Section(title, start + 1, start + len(text.split("\n")), text)
+    return FileSection(title, start + 1, start + len(text.split("\n")), text)

@@ -89,7 +89,7 @@ _DELETE_LABELS = labels.delete().where(
 
 
 @dataclass(frozen=True, slots=True)
-class LabelChange:
+class LabelUpdate:
     """Store `state` for labels of a conversation. If `state` is None, delete the rows of these
     labels.
     """
@@ -239,7 +239,7 @@ class ConversationHistory:
             }
             stored.confirmed.update(changed)
         if changed:
-            self._pending.add(LabelChange(self._conversation, changed, state, origins))
+            self._pending.add(LabelUpdate(self._conversation, changed, state, origins))
 
     def comment(self, family: str) -> StoredComment | None:
         """Return the bot's comment with this `EnsureComment.family`. On GitHub, it may be deleted

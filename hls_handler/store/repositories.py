@@ -26,7 +26,7 @@ from hls_handler.db.values import HOUR_MS, from_row
 from hls_handler.deliveries import Lease
 from hls_handler.events import Issue
 from hls_handler.handlers.reader import (
-    Correction,
+    CorrectedLabel,
     Failure,
     HistoryUpdate,
     RunResult,
@@ -144,9 +144,9 @@ class StoredHistory:
 
     def issue(
         self, number: int, family: str, *, most_corrections: int
-    ) -> tuple[str | None, tuple[Correction, ...]]:
+    ) -> tuple[str | None, tuple[CorrectedLabel, ...]]:
         terms = {"of_repository": self._repository_id, "of_bot": self._bot_login}
-        newest: dict[int, Correction] = {}
+        newest: dict[int, CorrectedLabel] = {}
         with self._database.reading() as connection:
             comment = connection.execute(
                 _COMMENT, {**self._conversation(number).columns, "of_family": family}
@@ -154,7 +154,9 @@ class StoredHistory:
             for row in connection.execute(
                 _CORRECTIONS, {**terms, "limit": most_corrections * MAX_CORRECTIONS_PER_ISSUE}
             ):
-                correction = Correction(field_of(row.field), row.label, row.corrected_to, row.title)
+                correction = CorrectedLabel(
+                    field_of(row.field), row.label, row.corrected_to, row.title
+                )
                 newest.setdefault(row.number, correction)
         return comment.state if comment else None, tuple(newest.values())[:most_corrections]
 

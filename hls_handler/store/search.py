@@ -106,12 +106,12 @@ class Causes:
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class Expense:
     work_s: float | None  # of the measured steps and calls; None if there are none
     cost_usd: float | None  # of the calls whose cost is known
 
 
-NO_EFFORT = Effort(None, None)
+NO_EXPENSE = Expense(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ class DeliverySearches:
                 counts[kind][state] = number
         return StateCounts(counts["all"], counts["span"])
 
-    def efforts(self, rows: Collection[DeliveryRow]) -> dict[str, Effort]:
+    def efforts(self, rows: Collection[DeliveryRow]) -> dict[str, Expense]:
         """Return what the processing of these deliveries took and cost, by GUID."""
         guids = [row.guid for row in rows]
         steps = (
@@ -238,10 +238,10 @@ class DeliverySearches:
             .where(_c.guid.in_(guids))
             .group_by(_c.guid)
         )
-        efforts: dict[str, Effort] = {}
+        efforts: dict[str, Expense] = {}
         with self._database.reading() as connection:
             for guid, took_ms, cost in connection.execute(union_all(steps, query)):
-                effort = efforts.get(guid, Effort(None, None))
+                effort = efforts.get(guid, Expense(None, None))
                 if took_ms is not None:
                     work_s = round((effort.work_s or 0.0) + int(took_ms) / 1000, 3)
                     effort = replace(effort, work_s=work_s)

@@ -17,7 +17,7 @@ from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.issues import InformationRequest, IssueHandler, dump_requests
-from hls_handler.handlers.job import Source
+from hls_handler.handlers.job import FactSource
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory, RepositoryHistory
 from hls_handler.handlers.registry import COMMAND_HANDLERS, HANDLERS, handler_for
 from hls_handler.prompting.prompt import Library
@@ -70,7 +70,7 @@ def read_unstored(
     name = rule.event_key.partition(".")[0]
     handler = handler_for(name)
     limits = prompt_limits(settings, library, name, rule.effective, rule.prompt)
-    facts = read_facts(handler, Source(event, reader, history, limits))
+    facts = read_facts(handler, FactSource(event, reader, history, limits))
     return StoredFacts(event, handler, facts, rule.effective)
 
 

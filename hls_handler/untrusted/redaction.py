@@ -118,7 +118,7 @@ NO_MORE = r"(?![A-Za-z0-9_-])"
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class CredentialForm:
     """A known form of credentials, such as "ghp_" and at least 20 letters and digits."""
 
     kind: str  # "github-token"
@@ -126,10 +126,10 @@ class Form:
     pattern: re.Pattern[str]
 
 
-def _form(kind: str, prefixes: str, rest: str, *, start: str = WORD_START) -> Form:
+def _form(kind: str, prefixes: str, rest: str, *, start: str = WORD_START) -> CredentialForm:
     """Return the form of credentials that begin with one of the prefixes, which blanks separate."""
     starts = tuple(prefixes.split())
-    return Form(
+    return CredentialForm(
         kind,
         starts,
         re.compile(rf"{start}(?:{'|'.join(map(re.escape, starts))}){rest}"),
@@ -152,7 +152,7 @@ FORMS = (
         r"(?:services|workflows|triggers)/[A-Za-z0-9_/-]{8,}+",
         start="",
     ),
-    Form(
+    CredentialForm(
         "discord-webhook",
         ("/api/webhooks/",),
         re.compile(
@@ -180,7 +180,7 @@ FORMS = (
     _form("huggingface-token", "hf_ api_org_", r"[A-Za-z0-9]{30,}+"),
     _form("sendgrid-key", "SG.", r"[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,}+"),
     _form("digitalocean-token", "dop_v1_ doo_v1_ dor_v1_", rf"[0-9a-f]{{64}}{WORD_END}"),
-    Form(
+    CredentialForm(
         "telegram-token",
         (":AA",),
         re.compile(rf"{WORD_START}[0-9]{{8,10}}:AA[A-Za-z0-9_-]{{33}}{NO_MORE}"),
@@ -202,7 +202,7 @@ FORMS = (
     _form("postman-key", "PMAK-", rf"[0-9A-Za-z]{{24}}-[0-9A-Za-z]{{34}}{WORD_END}"),
     _form("doppler-token", "dp.pt. dp.ct. dp.sa.", r"[A-Za-z0-9]{40,}+"),
     _form("pulumi-token", "pul-", rf"[0-9a-f]{{40}}{WORD_END}"),
-    Form(
+    CredentialForm(
         "terraform-token",
         (".atlasv1.",),
         re.compile(rf"{WORD_START}[A-Za-z0-9]{{14}}\.atlasv1\.[A-Za-z0-9_=-]{{60,}}+"),
@@ -221,7 +221,9 @@ FORMS = (
     _form("mailgun-key", "key-", rf"[0-9a-f]{{32}}{NO_MORE}", start=TOKEN_START),
     _form("square-token", "sq0atp- sq0csp-", r"[A-Za-z0-9_-]{22,}+"),
     _form("square-token", "EAAA", r"[A-Za-z0-9_-]{60}(?![A-Za-z0-9_+/=-])", start=TOKEN_START),
-    Form("azure-storage-key", ("AccountKey=",), re.compile(r"(?<=AccountKey=)[A-Za-z0-9+/]{86}==")),
+    CredentialForm(
+        "azure-storage-key", ("AccountKey=",), re.compile(r"(?<=AccountKey=)[A-Za-z0-9+/]{86}==")
+    ),
     _form("onepassword-token", "ops_eyJ", r"[A-Za-z0-9+/_-]{100,}+={0,3}"),
 )
 """The known forms. The older ones, and those of Sentry, Tailscale and Azure, are as their vendors

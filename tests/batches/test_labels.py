@@ -7,7 +7,7 @@ import pytest
 from hls_handler.analysis import IssueAnalysis, ReplyFields
 from hls_handler.batches.first_text import PastIssue, Truth
 from hls_handler.batches.labels import (
-    Answer,
+    LabelGuess,
     find_groups,
     find_own_label,
     find_suggested_groups,
@@ -51,11 +51,11 @@ def test_label_of_the_repository_has_the_words_of_the_prompts_label(
 @pytest.mark.parametrize(
     ("issue", "answers"),
     [
-        (past("type: bug"), {"kind": Answer("type: bug", "type: bug")}),
-        (past("Type: Bug"), {"kind": Answer("type: bug", "type: bug")}),
-        (past("enhancement"), {"kind": Answer("type: bug", "enhancement")}),
+        (past("type: bug"), {"kind": LabelGuess("type: bug", "type: bug")}),
+        (past("Type: Bug"), {"kind": LabelGuess("type: bug", "type: bug")}),
+        (past("enhancement"), {"kind": LabelGuess("type: bug", "enhancement")}),
         # a person took the label away and set no other
-        (past(rejected=("type: bug",)), {"kind": Answer("type: bug", None)}),
+        (past(rejected=("type: bug",)), {"kind": LabelGuess("type: bug", None)}),
         # nobody decided, or the truth is not one label
         (past(), {}),
         (past("area/cart"), {}),
@@ -66,7 +66,7 @@ def test_label_of_the_repository_has_the_words_of_the_prompts_label(
     ],
 )
 def test_only_labels_that_people_decided_later_are_compared(
-    issue: PastIssue, answers: dict[str, Answer]
+    issue: PastIssue, answers: dict[str, LabelGuess]
 ) -> None:
     assert list_answers(GROUPS, issue, BUG) == answers
 
@@ -77,9 +77,9 @@ def test_each_suggested_label_is_compared_on_issues_with_a_label() -> None:
     reply: ReplyFields = issue_analysis(suggested_labels=suggestion)
     name = "suggested_labels area/cart"
     assert list_answers(groups, past("area/cart"), reply) == {
-        name: Answer("area/cart", "area/cart")
+        name: LabelGuess("area/cart", "area/cart")
     }
-    assert list_answers(groups, past("enhancement"), reply) == {name: Answer("area/cart", None)}
+    assert list_answers(groups, past("enhancement"), reply) == {name: LabelGuess("area/cart", None)}
     assert list_answers(groups, past(), reply) == {}
 
 
@@ -87,4 +87,4 @@ def test_suggestion_below_the_confidence_of_the_settings_is_no_label() -> None:
     groups = find_suggested_groups([RepositoryLabel("area/cart", "")])
     reply = issue_analysis(suggested_labels=[{"name": "area/cart", "confidence": 0.6}])
     (answer,) = list_answers(groups, past("area/cart"), reply, 0.7).values()
-    assert answer == Answer(None, "area/cart")
+    assert answer == LabelGuess(None, "area/cart")

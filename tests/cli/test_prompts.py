@@ -10,7 +10,7 @@ import pytest
 
 from hls_handler.deliveries import Lease
 from hls_handler.replies import Usage
-from hls_handler.reports.prompt_library import Correction, Version, list_versions
+from hls_handler.reports.prompt_library import CorrectionCount, Version, list_versions
 from hls_handler.storage import Storage
 from tests.cli.conftest import SETTINGS, Hls
 from tests.prompting.samples import write
@@ -95,8 +95,8 @@ def test_list_shows_a_line_for_each_version(prompts: Hls, store: Storage) -> Non
 
 
 def test_corrected_labels_are_shown_by_field() -> None:
-    priority = Correction("issues/analyze@aaaaaa", "priority", 40, 6)
-    component = Correction("issues/analyze@aaaaaa", "component", 1, 1)
+    priority = CorrectionCount("issues/analyze@aaaaaa", "priority", 40, 6)
+    component = CorrectionCount("issues/analyze@aaaaaa", "component", 1, 1)
     used = [
         Version("issues/analyze@000000", replies=1),
         Version("issues/analyze@111111", replies=2),

@@ -15,7 +15,7 @@ from hls_handler.errors import HlsError
 from hls_handler.events import parse_event
 from hls_handler.handled_events import HANDLED_EVENTS
 from hls_handler.handlers.handler import common_variables
-from hls_handler.handlers.job import PromptLimits, Source
+from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.registry import handler_for
 from hls_handler.prompting import recorded
@@ -74,7 +74,7 @@ def process(payload_file: recorded.Recorded, payload: dict[str, Any], state: Sta
     handler = handler_for(payload_file.event)
     reader = SandboxReader(state, event.repository.full_name)
     limits = PromptLimits(input_tokens=2_000)
-    facts = read_facts(handler, Source(event, reader, EMPTY_HISTORY, limits))
+    facts = read_facts(handler, FactSource(event, reader, EMPTY_HISTORY, limits))
     variables = {**common_variables(event, rule.prompt), **handler.variables(facts)}
     assert render(library(), rule.prompt, variables, key=b"k").task
 

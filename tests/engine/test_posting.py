@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.actions import Action, EnsureComment, EnsureReply, EnsureReview, Outcome
 from hls_handler.deliveries import End
-from hls_handler.engine.job import Job
+from hls_handler.engine.job import DeliveryJob
 from hls_handler.engine.posting import Posting
 from hls_handler.errors import DependencyDown, Postponed, Retryable, Superseded
 from hls_handler.handlers.job import Conversation
@@ -221,7 +221,7 @@ def posted(world: World) -> list[list[int]]:
     return [[comment["line"] for comment in review.comments] for review in reviews]
 
 
-def post_all(job: Job, *actions: Action) -> tuple[Outcome, ...]:
+def post_all(job: DeliveryJob, *actions: Action) -> tuple[Outcome, ...]:
     number = job.lease.number
     assert number is not None
     posting = Posting(job, Conversation(number, is_pull_request=job.event.name == "pull_request"))

@@ -22,11 +22,11 @@ from hls_handler.analysis import (
 from hls_handler.claude.provider import request_schema
 from hls_handler.deliveries import FIRST_PART, VERIFICATION
 from hls_handler.engine.handler_job import HandlerJob
-from hls_handler.engine.job import Job
+from hls_handler.engine.job import DeliveryJob
 from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
 from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.asking import Asking
-from hls_handler.handlers.job import PromptLimits, Source
+from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_request_variables import list_comment_variables
 from hls_handler.handlers.pull_requests import AskedReview, PullRequestHandler, ask_review
@@ -62,7 +62,9 @@ def facts_of(*paths: str) -> PullRequestFacts:
     files = tuple(file(path, LONG, additions=60, deletions=0) for path in paths)
     reader = open_github(pull_request(changed_files=len(files)), files).reader("octo/hello")
     limits = PromptLimits(800, is_review=True, review=Review(fail_on="high"))
-    return pull_request_input.gather(Source(event(pull_request()), reader, EMPTY_HISTORY, limits))
+    return pull_request_input.gather(
+        FactSource(event(pull_request()), reader, EMPTY_HISTORY, limits)
+    )
 
 
 class Calls:
@@ -202,7 +204,7 @@ def test_outage_during_the_verification_is_raised() -> None:
 REFUSED_REPLY = UnusableReply("", "refused", "Claude refused", "", Usage("claude-haiku-5-5"))
 
 
-def ask(job: Job, facts: PullRequestFacts) -> AskedReview:
+def ask(job: DeliveryJob, facts: PullRequestFacts) -> AskedReview:
     work = HandlerJob(job)
     try:
         return ask_review(work, facts)

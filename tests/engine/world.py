@@ -21,7 +21,7 @@ from hls_handler.deliveries import Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.engine.check_ender import CheckEnder
 from hls_handler.engine.health import Component, ComponentHealth, Health
-from hls_handler.engine.job import Job
+from hls_handler.engine.job import DeliveryJob
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.events import parse_event
@@ -248,7 +248,7 @@ class World:
         self.accept(name, **known)
         return self.finish()
 
-    def job(self) -> Job:
+    def job(self) -> DeliveryJob:
         """Claim the next delivery that is due; returns the job that the pipeline would run."""
         lease, context = self.claim(), self.tools()
         config, event = context.config, parse_event(lease.event, lease.guid, lease.body)
@@ -256,7 +256,7 @@ class World:
             from_event(event)
         )
         assert isinstance(rule, Rule)
-        return Job(
+        return DeliveryJob(
             lease,
             context,
             config,

@@ -14,7 +14,7 @@ from hls_handler.github.comment_body import (
     MAX_COMMENT_CHARS,
     OLDER_LEFT_OUT,
     TRUNCATION_NOTE,
-    Section,
+    CommentSection,
     copy_checked_boxes,
     digest_of,
     parse_sections,
@@ -70,7 +70,7 @@ def test_boxes_in_code_and_quotes_are_ignored(code: str) -> None:
 # -----------------------------------------------------------------------------
 
 MARKER = "<!-- hls:pull_requests -->"
-A, B = Section("aaaaaaaaaaaaaaaa", "A says."), Section("bbbbbbbbbbbbbbbb", "B says.")
+A, B = CommentSection("aaaaaaaaaaaaaaaa", "A says."), CommentSection("bbbbbbbbbbbbbbbb", "B says.")
 AB = {"a": A, "b": B}
 MARK_A, MARK_B = (
     "<!-- hls:section a aaaaaaaaaaaaaaaa -->",
@@ -94,7 +94,7 @@ def test_sections_have_invisible_marks_followed_by_footer_and_marker() -> None:
 @pytest.mark.parametrize("key", ["", "a-->", "a\n", "x" * 101])
 def test_section_key_that_could_break_its_mark_raises_value_error(key: str) -> None:
     with pytest.raises(ValueError, match="expected 1 to 100 letters, digits and hyphens"):
-        render_sections({key: Section("", "text")}, newest=key, footer="", marker=MARKER)
+        render_sections({key: CommentSection("", "text")}, newest=key, footer="", marker=MARKER)
 
 
 # --- edits by people
@@ -110,18 +110,18 @@ WHOLE = f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}
         pytest.param(f"A note.\n\n{WHOLE}", AB, id="text in front of the first mark is dropped"),
         pytest.param(
             WHOLE.replace(MARK_B, "<!-- hls:section b bbb"),
-            {"a": Section(A.digest, "A says.\n\n<!-- hls:section b bbb\nB says.")},
+            {"a": CommentSection(A.digest, "A says.\n\n<!-- hls:section b bbb\nB says.")},
             id="what stands under a damaged mark belongs to the section above",
         ),
         pytest.param(WHOLE.replace(MARKER, WHOLE), AB, id="everything twice"),
         pytest.param(
             WHOLE.replace("A says.", f"Inside {MARK_B} of a line"),
-            {"a": Section(A.digest, f"Inside {MARK_B} of a line"), "b": B},
+            {"a": CommentSection(A.digest, f"Inside {MARK_B} of a line"), "b": B},
             id="a mark inside of a line is none",
         ),
     ],
 )
-def test_edited_comment_is_parsed(body: str, sections: dict[str, Section]) -> None:
+def test_edited_comment_is_parsed(body: str, sections: dict[str, CommentSection]) -> None:
     assert parse_sections(body, marker=MARKER) == sections
 
 
@@ -154,7 +154,9 @@ BODIES = st.lists(PIECES, max_size=30).map("".join)
     footer=BODIES,
 )
 def test_rendered_sections_are_parsed_back(texts: dict[str, str], footer: str) -> None:
-    sections = {key: Section(digest_of(text), section_text(text)) for key, text in texts.items()}
+    sections = {
+        key: CommentSection(digest_of(text), section_text(text)) for key, text in texts.items()
+    }
     body = render_sections(sections, newest="a", footer=footer, marker=MARKER)
     assert parse_sections(body, marker=MARKER) == sections
 
@@ -189,7 +191,7 @@ def test_rule_16_scrubbed_text_cannot_forge_a_mark(forgery: str, place: str) -> 
     assert "<!--" not in scrubbed  # `parse_sections` and the search for the marker rely on this
     body = f"**Claude says:**\n\n{scrubbed}\n\nThe end."
     assert section_text(body) == body.strip("\n")  # nothing had to be removed
-    sections = {"a": Section("", section_text(body)), "b": B}
+    sections = {"a": CommentSection("", section_text(body)), "b": B}
     posted = render_sections(sections, newest="a", footer=scrubbed, marker=MARKER)
     assert list(parse_sections(posted, marker=MARKER)) == ["a", "b"]
     assert posted.count(MARKER) == 1
@@ -219,8 +221,10 @@ def test_mark_written_by_a_template_is_not_recognized() -> None:
 def test_comment_always_fits_and_contains_the_newest_section(
     lengths: list[int], asked: int, footer: int, at: int
 ) -> None:
-    others = [(f"s{number}", Section("", "x" * length)) for number, length in enumerate(lengths)]
-    newest = ("new", Section("", section_text("y" * asked)))
+    others = [
+        (f"s{number}", CommentSection("", "x" * length)) for number, length in enumerate(lengths)
+    ]
+    newest = ("new", CommentSection("", section_text("y" * asked)))
     body = render_sections(
         dict([*others[:at], newest, *others[at:]]), newest="new", footer="z" * footer, marker=MARKER
     )

@@ -22,8 +22,8 @@ from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers.handler import Handler
-from hls_handler.handlers.job import PromptLimits, Source
-from hls_handler.handlers.reader import Correction, EmptyHistory
+from hls_handler.handlers.job import FactSource, PromptLimits
+from hls_handler.handlers.reader import CorrectedLabel, EmptyHistory
 from hls_handler.handlers.registry import handler_for
 from hls_handler.prompting import recorded
 from hls_handler.prompting.front_matter import FENCE
@@ -37,7 +37,7 @@ from hls_handler.settings.providers import ClaudeSettings
 from tests.github_fake.files import set_file
 from tests.github_fake.reader import SandboxReader
 
-CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)
+CORRECTED = (CorrectedLabel("priority", "priority-high", "priority-low", "Typo in the README"),)
 STATES = {"issues": '[{"text": "Which version do you use?", "answered": false}]'}
 """States of our comments, as sample values for templates. Only a conversation that was changed can
 have a comment.
@@ -99,7 +99,7 @@ def facts_of(sample: Recorded, handler: Handler, budget: PromptLimits) -> tuple[
         )
     history = CHANGED if event.action in CHANGES else NEW
     reader = SandboxReader(state, event.repository.full_name)
-    source = Source(event, reader, history, replace(budget, is_review=True))
+    source = FactSource(event, reader, history, replace(budget, is_review=True))
     return event, read_facts(handler, source)
 
 

@@ -30,7 +30,7 @@ from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
 from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.handlers.asking import VERIFY_PROMPT
-from hls_handler.handlers.job import Source
+from hls_handler.handlers.job import FactSource
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import ask_review
 from hls_handler.prompting.prompt import Library
@@ -206,7 +206,7 @@ class Question:
     trial: Trial
     without_excerpts: bool = False  # other places of the repository are left out
 
-    def render_requests(self, source: Source | None = None) -> tuple[RenderedPrompt, ...]:
+    def render_requests(self, source: FactSource | None = None) -> tuple[RenderedPrompt, ...]:
         """Return the requests that are known before Claude is asked: of the first prompt, or of the
         second look, with what a reply asks to see of the source.
         """

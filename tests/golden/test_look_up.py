@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hls_handler.handlers.job import PromptLimits, Source
+from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import RenderedPrompt, estimate_tokens
@@ -48,7 +48,7 @@ def render_look(case: PullRequestCase, library: Library, names: list[str]) -> Re
     asking = Evaluator(settings(), library, MeteredClaude(FakeClaude([]), None, pause=print))
     question = asking.read(case.model_copy(update={"reported": reported}))[0]
     event, reader = to_event(case)
-    source = Source(event, reader, EMPTY_HISTORY, PromptLimits(10_000))
+    source = FactSource(event, reader, EMPTY_HISTORY, PromptLimits(10_000))
     (rendered,) = question.render_requests(source)
     return rendered
 

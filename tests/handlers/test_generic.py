@@ -11,7 +11,7 @@ from hls_handler.errors import Superseded
 from hls_handler.handlers import generic
 from hls_handler.handlers.generic import GenericFacts, GenericHandler
 from hls_handler.handlers.handler import common_variables
-from hls_handler.handlers.job import Conversation, PromptLimits, Source
+from hls_handler.handlers.job import Conversation, FactSource, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.render import RuleView
 from tests.handlers.world import (
@@ -51,10 +51,11 @@ def test_comment_goes_to_the_conversation_in_the_payload_else_to_the_fallback_is
 def test_only_the_state_of_the_conversation_is_read() -> None:
     reader = open_github(pull_request(state="closed")).reader("octo/hello")
     assert (
-        generic.gather(Source(PUSH, reader, EMPTY_HISTORY, PromptLimits(1_000))) == GenericFacts()
+        generic.gather(FactSource(PUSH, reader, EMPTY_HISTORY, PromptLimits(1_000)))
+        == GenericFacts()
     )
     with pytest.raises(Superseded, match="octo/hello#8 is closed"):
-        generic.gather(Source(COMMENT_ON_A_LINE, reader, EMPTY_HISTORY, PromptLimits(1_000)))
+        generic.gather(FactSource(COMMENT_ON_A_LINE, reader, EMPTY_HISTORY, PromptLimits(1_000)))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hls_handler.events import Event, Issue, Label, PullRequest
 from hls_handler.github.reader import GithubReader
 from hls_handler.handled_events import HANDLED_EVENTS
 from hls_handler.handlers.handler import Handler
-from hls_handler.handlers.job import PromptLimits, Source
+from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.registry import HANDLERS, handler_for
 from hls_handler.routing import WebhookEnvelope
@@ -168,7 +168,7 @@ def test_other_events_use_the_generic_handler_with_their_own_family() -> None:
 @every_handler
 def test_facts_are_unchanged_after_storing_them_as_json(name: str, handler: Handler) -> None:
     facts = read_facts(
-        handler, Source(EVENTS[name], reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
+        handler, FactSource(EVENTS[name], reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
     )
     shape = TypeAdapter[Any](handler.facts_type)
     assert shape.validate_json(shape.dump_json(facts)) == facts
@@ -178,7 +178,7 @@ def test_facts_are_unchanged_after_storing_them_as_json(name: str, handler: Hand
 def test_variables_match_the_declared_types(name: str, handler: Handler) -> None:
     received = EVENTS[name]
     facts = read_facts(
-        handler, Source(received, reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
+        handler, FactSource(received, reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
     )
     recorded = RecordedJob(received, facts, (REPLIES[name],), make_rule(name, release=12))
     handler.run(recorded)
@@ -197,7 +197,7 @@ def test_closed_conversation_is_not_processed(name: str) -> None:
     conversation = replace(CONVERSATIONS[name], state="closed")
     with pytest.raises(Superseded, match=r"octo/hello#\d is closed"):
         read_facts(
-            HANDLERS[name], Source(EVENTS[name], reader(conversation), EMPTY_HISTORY, BUDGET)
+            HANDLERS[name], FactSource(EVENTS[name], reader(conversation), EMPTY_HISTORY, BUDGET)
         )
 
 
@@ -231,7 +231,7 @@ def test_locked_and_skipped_conversations_are_not_processed(
     with pytest.raises(error, match=message):
         read_facts(
             HANDLERS[name],
-            Source(EVENTS[name], reader(replace(conversation, **now)), EMPTY_HISTORY, BUDGET),
+            FactSource(EVENTS[name], reader(replace(conversation, **now)), EMPTY_HISTORY, BUDGET),
         )
 
 
@@ -247,7 +247,7 @@ def test_a_custom_reply_field_becomes_a_label_in_every_family(
     kind.label_rules = {"urgent": "urgent!"}
     reply = kind.model_validate({**known.model_dump(), "urgent": True})
     facts = read_facts(
-        handler, Source(EVENTS[name], reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
+        handler, FactSource(EVENTS[name], reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
     )
     job = RecordedJob(EVENTS[name], facts, (reply,), make_rule(name, release=12), comment=comment)
     handler.run(job)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import PullRequestAnalysis
-from hls_handler.handlers.job import PromptLimits, Source
+from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.look_up import look_up
 from hls_handler.handlers.pull_request_facts import LookedUp, PullRequestFacts
 from hls_handler.handlers.pull_request_input import gather
@@ -44,9 +44,9 @@ def make_github() -> StandIn:
     return open_github(pull_request(), (file("app/rename.py", PATCH),), head_files=FILES)
 
 
-def make_source(limits: PromptLimits = LIMITS, github: StandIn | None = None) -> Source:
+def make_source(limits: PromptLimits = LIMITS, github: StandIn | None = None) -> FactSource:
     reader = (github or make_github()).reader("octo/hello")
-    return Source(event(pull_request()), reader, EMPTY_HISTORY, limits)
+    return FactSource(event(pull_request()), reader, EMPTY_HISTORY, limits)
 
 
 def reply(*names: str, confidence: float = 0.9) -> PullRequestAnalysis:
@@ -61,7 +61,7 @@ def reply(*names: str, confidence: float = 0.9) -> PullRequestAnalysis:
     return pull_request_analysis(findings=[found])
 
 
-def find(source: Source, *names: str) -> LookedUp:
+def find(source: FactSource, *names: str) -> LookedUp:
     facts = gather(source).with_reply(reply(*names))
     return look_up(facts, list_names(facts), source)
 
@@ -98,7 +98,7 @@ def test_nothing_is_said_of_a_name_that_could_not_be_searched() -> None:
     assert github.calls == []
 
 
-def show(facts: PullRequestFacts, source: Source) -> tuple[list[str], tuple[str, ...]]:
+def show(facts: PullRequestFacts, source: FactSource) -> tuple[list[str], tuple[str, ...]]:
     """Return the paths of the other places of the second look, and the names without one."""
     facts = replace(facts, looked_up=look_up(facts, list_names(facts), source))
     variables: Any = verification_variables(facts, facts.reply)

@@ -27,7 +27,7 @@ from hls_handler.analysis import (
 from hls_handler.github.values import MergeState
 from hls_handler.handlers import pull_request_input, pull_requests
 from hls_handler.handlers.asking import join_replies
-from hls_handler.handlers.job import PromptLimits, Source
+from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
 from hls_handler.handlers.pull_request_variables import (
     list_comment_variables,
@@ -392,7 +392,9 @@ def test_check_says_why_the_merge_state_was_not_read() -> None:
     github.fail(403, "POST /graphql", times=None)
     limits = PromptLimits(10_000, is_review=True, review=Review(merge_state=True))
     reader = github.reader(REPOSITORY)
-    facts = pull_request_input.gather(Source(event(pull_request()), reader, EmptyHistory(), limits))
+    facts = pull_request_input.gather(
+        FactSource(event(pull_request()), reader, EmptyHistory(), limits)
+    )
     assert facts.merge is None
     (check,) = plan_review_check(facts, NO_CALLS)
     assert "What prevents the merge was not read: " in check.summary

@@ -11,7 +11,7 @@ from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 from hls_handler.github.values import ChangedFile, GuidanceFile, LinkedIssue
 from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.changed_files import show_files
-from hls_handler.handlers.job import PromptLimits, Source
+from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory
@@ -53,7 +53,7 @@ def gather(
     github: StandIn, limits: PromptLimits = LIMITS, *, history: EmptyHistory = EMPTY_HISTORY
 ) -> PullRequestFacts:
     reader = github.reader("octo/hello")
-    return pull_request_input.gather(Source(event(pull_request()), reader, history, limits))
+    return pull_request_input.gather(FactSource(event(pull_request()), reader, history, limits))
 
 
 def with_context(

@@ -36,9 +36,9 @@ from hls_handler.handlers.job import (
     NO_INLINE,
     Conversation,
     Facts,
+    FactSource,
     Guard,
     PromptLimits,
-    Source,
 )
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
@@ -241,11 +241,11 @@ class RecordedJob:
     def _send(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
         return analysis(*self.replies).replies[0]
 
-    def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
+    def record(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts:
         facts: Facts = self.facts
         return facts
 
-    def look_up(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts | None:
+    def look_up(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts | None:
         return None
 
     def choose(self, conversation: Conversation | None) -> None:
@@ -439,4 +439,4 @@ def gather_review(
     given = PromptLimits(tokens, **{"is_review": True, **(limits or {})})
     reader = open_github(now, files, threads=threads).reader("octo/hello")
     history = EmptyHistory(reviewed=record)
-    return pull_request_input.gather(Source(event(pull_request()), reader, history, given))
+    return pull_request_input.gather(FactSource(event(pull_request()), reader, history, given))

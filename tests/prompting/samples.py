@@ -16,7 +16,7 @@ from pathlib import Path
 from hls_handler.analysis import REPLY_TYPES, IssueAnalysis
 from hls_handler.engine.library import families
 from hls_handler.events import Account, Comment, Issue, Label, Repository
-from hls_handler.handlers.reader import Correction
+from hls_handler.handlers.reader import CorrectedLabel
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
 from hls_handler.prompting.render import RuleView, render_comment
@@ -61,8 +61,8 @@ ANALYSIS = IssueAnalysis(
     same_as=None,
 )
 CORRECTIONS = (
-    Correction("priority", "priority-high", "priority-low", "The footer's year is wrong"),
-    Correction("component", "component-frontend", "", EVIL),
+    CorrectedLabel("priority", "priority-high", "priority-low", "The footer's year is wrong"),
+    CorrectedLabel("component", "component-frontend", "", EVIL),
 )
 EARLIER = Comment(
     900,
@@ -90,7 +90,7 @@ def common(event: str = "issues.opened", prompt: str = "issues/analyze") -> dict
 
 
 def issue_variables(
-    about: Issue = ISSUE, corrections: tuple[Correction, ...] = ()
+    about: Issue = ISSUE, corrections: tuple[CorrectedLabel, ...] = ()
 ) -> dict[str, object]:
     lists = dict.fromkeys(
         ("requests", "author_comments", "repository_labels", "documents", "similar"), ()

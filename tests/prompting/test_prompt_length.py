@@ -13,7 +13,7 @@ import pytest
 from hls_handler.engine.recording_job import read_facts
 from hls_handler.events import Account, Event, Label, Repository
 from hls_handler.github.values import GUIDANCE_PATHS, ReviewComment
-from hls_handler.handlers.job import PromptLimits, Source
+from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.pull_request_facts import list_parts
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.registry import HANDLERS
@@ -64,7 +64,7 @@ COMMENTS = tuple(
 
 def variables_of(name: str, received: Event, github: StandIn) -> Mapping[str, object]:
     handler = HANDLERS[name]
-    source = Source(received, github.reader("octo/hello"), EMPTY_HISTORY, BUDGET)
+    source = FactSource(received, github.reader("octo/hello"), EMPTY_HISTORY, BUDGET)
     return handler.variables(read_facts(handler, source))
 
 
@@ -93,7 +93,7 @@ def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
     reader = github.reader("octo/hello")
     limits = PromptLimits(input_tokens, is_review=True)
     first, *_ = list_parts(
-        read_facts(handler, Source(event(subject), reader, EMPTY_HISTORY, limits))
+        read_facts(handler, FactSource(event(subject), reader, EMPTY_HISTORY, limits))
     )
     return handler.variables(first)
 

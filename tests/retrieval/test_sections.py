@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hls_handler.question import estimate_tokens
-from hls_handler.retrieval.sections import MAX_TOKENS, Section, split_sections
+from hls_handler.retrieval.sections import MAX_TOKENS, FileSection, split_sections
 
 
 def titles(path: str, text: str) -> list[tuple[str, int, int]]:
@@ -21,9 +21,9 @@ def test_markdown_section_has_the_headings_above_it_and_its_lines_in_the_file() 
         "   ### Deep\nThree.\n## Next\nFour.\n# Other\nFive.\n"
     )
     assert split_sections("a.md", text)[:3] == (
-        Section("", 1, 1, "Before."),
-        Section("Guide", 3, 4, "# Guide ##\nHello."),
-        Section("Guide > C#", 5, 9, "## C#\n\nOne.\n\nTwo."),
+        FileSection("", 1, 1, "Before."),
+        FileSection("Guide", 3, 4, "# Guide ##\nHello."),
+        FileSection("Guide > C#", 5, 9, "## C#\n\nOne.\n\nTwo."),
     )
     assert titles("a.md", text)[3:] == [
         ("Guide > C# > Deep", 11, 12),

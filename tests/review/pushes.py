@@ -32,7 +32,7 @@ from hls_handler.github.values import ChangedFile, ReviewThread
 from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.asking import VERIFY_PROMPT, Replies
 from hls_handler.handlers.finding_views import ShownFinding
-from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Guard, PromptLimits, Source
+from hls_handler.handlers.job import NO_GUARD, NO_INLINE, FactSource, Guard, PromptLimits
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.path_globs import PathFilter
@@ -151,7 +151,7 @@ class Reviewed:
         self.github.calls.clear()
         reader = self.github.reader("octo/hello")
         facts = pull_request_input.gather(
-            Source(received, reader, EmptyHistory(reviewed=self.record), limits)
+            FactSource(received, reader, EmptyHistory(reviewed=self.record), limits)
         )
         job = ReviewJob(received, facts, reply_to=reply_to, first_id=self.next_id)
         HANDLER.run(job)

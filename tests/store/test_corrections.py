@@ -8,7 +8,7 @@ from dataclasses import replace
 from hls_handler.analysis import IssueResponse
 from hls_handler.deliveries import End, Lease
 from hls_handler.github.labels import LabelOrigin
-from hls_handler.handlers.reader import Correction
+from hls_handler.handlers.reader import CorrectedLabel
 from hls_handler.replies import Reply, Usage
 from hls_handler.storage import Storage
 from hls_handler.store.corrections import (
@@ -166,9 +166,9 @@ def test_corrections_returns_one_for_each_issue_newest_first(store: Storage, ske
     assert store.repositories.history(lease.repository_id, "hls").issue(
         1, "issues", most_corrections=6
     )[1] == (
-        Correction("kind", "bug", "question", "Issue 1, renamed"),
-        Correction("priority", "priority-high", "", "Issue 3"),
-        Correction("priority", "priority-high", "", "Issue 2"),
+        CorrectedLabel("kind", "bug", "question", "Issue 1, renamed"),
+        CorrectedLabel("priority", "priority-high", "", "Issue 3"),
+        CorrectedLabel("priority", "priority-high", "", "Issue 2"),
     )
     assert (
         len(

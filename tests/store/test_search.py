@@ -12,7 +12,7 @@ from hls_handler.db.tables import deliveries
 from hls_handler.db.values import to_ms
 from hls_handler.deliveries import Checkpoint, End, find_cause
 from hls_handler.storage import Storage
-from hls_handler.store.search import CauseGroup, DeliverySearch, Effort
+from hls_handler.store.search import CauseGroup, DeliverySearch, Expense
 from tests.console.browser import Browser
 from tests.engine.test_statements import counting
 from tests.queue.builders import (
@@ -322,4 +322,4 @@ def test_processing_time_is_that_of_steps_and_calls_without_the_wait(
     step = Checkpoint("gather", 0, 1, "{}", took_s=0.25, started_at=store.now())
     store.checkpoints.save(lease, step, Checkpoint("rule", 0, 1, "{}"))
     efforts = store.searches.efforts(newest(store))
-    assert efforts == {"g1": Effort(1.75, 0.012346)}
+    assert efforts == {"g1": Expense(1.75, 0.012346)}

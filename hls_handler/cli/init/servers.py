@@ -52,13 +52,13 @@ FORM = """\
 """
 
 
-Reply = tuple[int, Mapping[str, str], str]
+PageResponse = tuple[int, Mapping[str, str], str]
 """Status, headers and body."""
 
 
 @contextmanager
 def local_server(
-    host: str, port: int, respond: Callable[[BaseHTTPRequestHandler], Reply]
+    host: str, port: int, respond: Callable[[BaseHTTPRequestHandler], PageResponse]
 ) -> Iterator[int]:
     """Answer GET and POST within the `with` block, and yield the port. Raises `OSError` if the port
     is in use.
@@ -106,7 +106,7 @@ class AppPage:
         self.ended = threading.Event()  # set after the first call of `exchange`
         self._exchange = exchange
         self._form = ""
-        self._answer: Reply | None = None  # to the code
+        self._answer: PageResponse | None = None  # to the code
         self._lock = threading.Lock()
 
     def show(self, manifest: Mapping[str, object], *, action: str) -> None:
@@ -115,7 +115,7 @@ class AppPage:
             action=html.escape(action), manifest=html.escape(json.dumps(manifest))
         )
 
-    def respond(self, request: BaseHTTPRequestHandler) -> Reply:
+    def respond(self, request: BaseHTTPRequestHandler) -> PageResponse:
         parts = urlsplit(request.path)
         if parts.path == f"/{self.state}":
             return _page(200, self._form)
@@ -145,7 +145,7 @@ class AppPage:
             return self._answer
 
 
-def _page(status: int, content: str, **headers: str) -> Reply:
+def _page(status: int, content: str, **headers: str) -> PageResponse:
     nonce = secrets.token_urlsafe(16)
     policy = (
         f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; base-uri"
@@ -169,7 +169,7 @@ def answer_pings(settings: Settings) -> Iterator[None]:
     secrets = webhook_secrets(settings.github.webhook_secret)
     secret = secrets[0] if secrets else b""  # the user's own file accepts unsigned webhooks
 
-    def respond(request: BaseHTTPRequestHandler) -> Reply:
+    def respond(request: BaseHTTPRequestHandler) -> PageResponse:
         length = request.headers.get("Content-Length", "")
         body = b""
         if length.isascii() and length.isdigit():
