@@ -88,10 +88,10 @@ HOURLY = frozenset(
 
 
 class Group(NamedTuple):
-    """The repository and the author of a delivery that is counted."""
+    """The repository and the author of what is counted."""
 
     repository: str | None = None
-    author: str | None = None  # None while authors are not stored
+    author: str | None = None  # of a delivery that ends; None while authors are not stored
 
 
 NO_GROUP = Group()

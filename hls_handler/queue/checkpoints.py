@@ -244,7 +244,7 @@ class Checkpoints:
         if columns:  # else no UPDATE: it writes the body again
             connection.execute(self._update, columns | lease_parameters(lease))
         counts = self.apply(connection, held.id, prepared)
-        self.counters.add(connection, counts, Group(lease.repository, lease.author))
+        self.counters.add(connection, counts, Group(lease.repository))
 
     def apply(
         self, connection: Connection, row_id: int, prepared: Prepared

@@ -193,7 +193,7 @@ class ClaudeCalls:
             outsider = scopes["outsider"].name
         started = StartedCall(call_id, started_at, call, outsider, new.provider)
         counts = _count_call(started, call, UNFINISHED, lease)
-        group = Group(lease.repository, lease.author)
+        group = Group(lease.repository)
         self._checkpoints.counters.add(connection, counts | misses, group, at=started_at)
         return started
 
@@ -239,7 +239,7 @@ class ClaudeCalls:
             if ended.rowcount:
                 counts = Counter(_count_call(call, {**call.columns, **columns}, outcome, lease))
                 counts.subtract(_count_call(call, call.columns, UNFINISHED, lease))
-                group = Group(lease.repository, lease.author)
+                group = Group(lease.repository)
                 self._checkpoints.counters.add(connection, counts, group, at=call.started_at)
         if needs_lease and row_id is None:
             raise lease_lost(lease)
@@ -271,8 +271,7 @@ class ClaudeCalls:
         with writing as (connection, row_id):
             connection.execute(self._insert_hit, {"delivery_id": row_id, **row})
             counts = {CACHE_HIT: 1, CACHE_SAVED: cached.cost_micro_usd or 0}
-            group = Group(lease.repository, lease.author)
-            self._checkpoints.counters.add(connection, counts, group)
+            self._checkpoints.counters.add(connection, counts, Group(lease.repository))
 
     def count_last_hour(self) -> int:
         """Return the number of calls within the last hour that count for the budget."""

@@ -363,6 +363,13 @@ def test_statements_do_not_depend_on_the_number_of_repositories(filled: Storage)
     assert 0 < len([one for one in statements if one.startswith("SELECT")]) == 4
 
 
+def test_labels_and_findings_outlive_their_deliveries(filled: Storage) -> None:
+    with filled.database.writing() as connection:
+        connection.execute(deliveries.delete())
+    widgets = read(filled).repositories[1]
+    assert (widgets.labels, widgets.findings) == (WIDGETS.labels, WIDGETS.findings)
+
+
 def test_one_repository_in_any_case(filled: Storage) -> None:
     report = read(filled, repository="Octo/Docs")
     assert report.repositories == (DOCS,)
