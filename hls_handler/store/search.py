@@ -160,7 +160,7 @@ class DeliverySearches:
         newest = []
         for group in groups:
             of_group = replace(search, cause=group.cause)
-            query = _filter(self._database, select(_c.id), of_group)
+            query = _filter(select(_c.id), of_group)
             query = query.order_by(_c.id.desc()).limit(most)
             newest.append(select(query.subquery().c.id))
         if not newest:
@@ -191,7 +191,7 @@ class DeliverySearches:
 
     def count(self, search: DeliverySearch) -> int:
         """Return the number of matching deliveries."""
-        query = _filter(self._database, select(func.count()).select_from(deliveries), search)
+        query = _filter(select(func.count()).select_from(deliveries), search)
         with self._database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 
@@ -208,9 +208,9 @@ class DeliverySearches:
             has_other_index = state == "queued" and search.cause is not None
             if state in _IS_INDEXED and not has_other_index:
                 query = query.where(_IS_INDEXED[state])
-            numbers.append(_filter(self._database, query, replace(search, state=state)))
+            numbers.append(_filter(query, replace(search, state=state)))
         in_span = replace(search, state=None, since=since)
-        matching = _filter(self._database, select(_c.state), in_span)
+        matching = _filter(select(_c.state), in_span)
         if since is None:
             matching = matching.order_by(_c.id.desc()).limit(MOST_COUNTED + 1)
         counted = matching.subquery()
@@ -251,7 +251,7 @@ class DeliverySearches:
         return efforts
 
     def _select_rows(self, search: DeliverySearch) -> Select[Any]:
-        query = _filter(self._database, select(*DELIVERY_COLUMNS), search)
+        query = _filter(select(*DELIVERY_COLUMNS), search)
         if search.since is not None:
             # With `+ 0`, SQLite reads the index of times instead of the rows in the order of ids.
             first_id = func.min(_earliest.c.id + literal_column("0"))
@@ -276,7 +276,7 @@ class DeliverySearches:
             "all_deliveries": func.sum(number).over(),
         }
         labelled = (value.label(name) for name, value in values.items())
-        query = _filter(self._database, select(*keys, *labelled), search)
+        query = _filter(select(*keys, *labelled), search)
         *first, _ = (key.desc() for key in keys)
         query = query.group_by(*keys).order_by(*first, number.desc(), newest_id.desc())
         counted = query.limit(most).subquery()
@@ -329,7 +329,7 @@ def _count(kind: str, state: ColumnElement[str]) -> Select[Any]:
     return select(*columns).select_from(deliveries)
 
 
-def _filter(database: Database, query: Select[Any], search: DeliverySearch) -> Select[Any]:
+def _filter(query: Select[Any], search: DeliverySearch) -> Select[Any]:
     """Add the filters, except `before`."""
     if not search.guids and not search.text.startswith(BATCHED):
         query = query.where(_c.batch_id.is_(None))
@@ -360,20 +360,14 @@ def _filter(database: Database, query: Select[Any], search: DeliverySearch) -> S
     if search.guids:
         query = query.where(_c.guid.in_(search.guids))
     if search.text:
-        query = query.where(_has_text(database, search.text))
+        query = query.where(_has_text(search.text))
     return query
 
 
-def _has_text(database: Database, text: str) -> ColumnElement[bool]:
-    # LIKE of SQLite ignores the case; with lower(), it takes half as long again
-    if database.file is not None:
-        condition = _c.reason.contains(text, autoescape=True) | _c.title.contains(
-            text, autoescape=True
-        )
-    else:
-        condition = _c.reason.icontains(text, autoescape=True) | _c.title.icontains(
-            text, autoescape=True
-        )
+def _has_text(text: str) -> ColumnElement[bool]:
+    condition = _c.reason.icontains(text, autoescape=True) | _c.title.icontains(
+        text, autoescape=True
+    )
     if (named := NAMES.fullmatch(text)) is not None:
         names = [] if named[1] is None else [func.lower(_c.repository) == named[1].lower()]
         numbers = [] if named[2] is None else [_c.number == int(named[2])]
