@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -218,20 +217,23 @@ def test_invalid_header_gives_none(header: dict[str, str]) -> None:
 
 def test_request_whose_body_is_read_slowly_ends_at_the_limit() -> None:
     body = "x" * 30_000_000
-    counted: list[int] = []
+    sizes: list[int] = []
+    ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
-        reading = threading.Thread(target=count_slowly, args=(server, counted))
+        reading = threading.Thread(target=read_slowly, args=(server, sizes, ended))
         reading.start()
-        with pytest.raises(Permanent, match=r"^no answer: "):
-            exchange(f"http://127.0.0.1:{server.getsockname()[1]}", "/", body, 0.5)
-        reading.join()
-    assert sum(counted) < len(body)
+        try:
+            with pytest.raises(Permanent, match=r"^no answer: "):
+                exchange(f"http://127.0.0.1:{server.getsockname()[1]}", "/", body, 0.5)
+        finally:
+            ended.set()
+            reading.join()
+    assert sum(sizes) < len(body)
 
 
-def count_slowly(server: socket.socket, counted: list[int]) -> None:
-    """Read 1 MB a second, until the client closes the connection."""
+def read_slowly(server: socket.socket, sizes: list[int], ended: threading.Event) -> None:
+    """Read at most 1 MB a second."""
     connection, _ = server.accept()
     with connection:
-        while received := len(connection.recv(10_000)):
-            counted.append(received)
-            time.sleep(0.01)
+        while not ended.wait(0.01):
+            sizes.append(len(connection.recv(10_000)))
