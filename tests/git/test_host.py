@@ -60,6 +60,7 @@ def test_one_fetch_a_minute_probes_a_git_host_that_does_not_answer(
         fetches + 2,
     )
     world.server.mode = "serve"
+    world.change(timeout_s=60.0)
     world.now = 122.0
     assert [world.find_reason(name, commits[name]) for name in ("first", "second", "third")] == [
         "",
