@@ -15,6 +15,7 @@ from hls_handler.handlers.changed_files import (
     Selection,
     find_unshown,
     may_have_calls,
+    show_again,
     show_files,
 )
 from hls_handler.handlers.read_lines import cover, leave_out
@@ -225,6 +226,18 @@ def test_only_hunks_with_other_lines_are_shown_again() -> None:
         "R   20   def volume(side):",
     ]
     assert "return side ** 2" not in shown(selection)[0].numbered
+
+
+def test_block_of_which_a_call_shows_all_lines_but_the_last_is_shown_again_as_a_whole() -> None:
+    selection = select(long("a.py", 61), tokens=704)
+    (block,) = selection.blocks["a.py"]
+    part = FilePart(0, (0,), (0, 60))
+    last_line = FilePart(0, (0,), (60, 61))
+    assert selection.calls == ((part,), (last_line,))
+    assert show_again(selection, {block: False}).calls == (
+        (part, FilePart(0, (0,), (0, 61))),
+        (last_line,),
+    )
 
 
 def test_parts_that_the_prompt_does_not_show_are_not_reviewed() -> None:
