@@ -1,7 +1,5 @@
-"""Asks Claude about the golden cases, within a budget, and lets a second model judge the findings.
-
-Prompts, client, validation and the correction of an invalid reply are the service's own. No reply
-is stored or reused.
+"""Lets a golden case happen in a conversation with the sandbox's GitHub, and asks the configured
+Claude within a budget. A second model can judge the findings.
 """
 
 from __future__ import annotations
@@ -9,109 +7,79 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hls_handler.analysis import (
-    Finding,
-    FindingVerdicts,
-    IssueAnalysis,
-    PullRequestAnalysis,
-    ReplyFields,
-    WorkflowAnalysis,
-)
-from hls_handler.claude.prices import with_price
-from hls_handler.claude.provider import Provider
-from hls_handler.claude.providers import Providers, T
-from hls_handler.engine.recording_job import RecordingJob
-from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
-from hls_handler.github.client import ReadOnlyGithub
+from hls_handler.analysis import Finding, PullRequestAnalysis, ReplyFields
+from hls_handler.claude.providers import Providers
+from hls_handler.errors import BudgetExceeded, DependencyDown, ModelNotFound, Retryable
 from hls_handler.handlers.asking import VERIFY_PROMPT
-from hls_handler.handlers.job import FactSource
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import ask_review
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import Prompt, RenderedPrompt
-from hls_handler.replies import Reply, UnusableReply, Usage, sum_usage
-from hls_handler.review.positions import Located
-from hls_handler.settings.model import Settings
-from hls_handler.trials.sender import Sender
-from hls_handler.trials.trial import Trial
-from hls_handler.wording import add_usd
-from tests.golden.cases import (
-    Case,
-    CaseError,
-    IssueCase,
-    Kind,
-    PullRequestCase,
-    WorkflowCase,
-    to_sentence,
-)
-from tests.golden.questions import to_question
-from tests.golden.scoring import (
-    Match,
-    Score,
-    expected_of,
-    find_candidates,
-    find_matches,
-    find_posted,
-    score_issue,
-    score_look,
-    score_review,
-    score_workflow,
-)
-
-DELIMITER_KEY = b"golden"
-"""Key of the delimiters of untrusted text. The same in all runs, so that equal cases give equal
-requests.
-"""
+from hls_handler.replies import Reply, UnusableReply, Usage
+from hls_handler.review.record import LedgerEntry, ReviewRecord
+from hls_handler.sandbox.objects import Job
+from hls_handler.settings.model import BudgetsSettings, Features, Limits, Settings
+from hls_handler.settings.providers import Retrieval
+from tests.engine.claude import Answer, FakeClaude
+from tests.engine.stand_in import file_document
+from tests.engine.world import open_world
+from tests.golden.cases import Case, CaseError, IssueCase, PullRequestCase, WorkflowCase
+from tests.handlers.conversation import HEAD, Home, Talk, changed_file, job, open_home, person
+from tests.handlers.events import START
+from tests.handlers.world import HLS
 
 PAUSES_S = (5.0, 20.0, 60.0)
 """Pauses before Claude is asked again after it was unavailable."""
 
 
-class OverBudget(Exception):
-    """The next call could exceed --max-usd."""
-
-
 @dataclass(slots=True)
-class MeteredClaude(Providers):
-    """A Claude that is asked again after outages, and does not begin a call that could exceed
-    `max_usd`.
+class Meter:
+    """A function that asks Claude. It asks again after outages, and begins no call that could
+    exceed `max_usd`. Its error, after which it asks nothing, ends the evaluation.
     """
 
     claude: Providers
     max_usd: float | None
     pause: Callable[[float], object]  # seconds
     spent_usd: float = 0.0
+    error: BudgetExceeded | Retryable | None = None
 
-    def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
-        return ask(cast(Provider, self))
-
-    def find_outage(self) -> DependencyDown | None:
-        return None
+    def __call__(
+        self, rendered: RenderedPrompt, correction: UnusableReply | None
+    ) -> Reply | UnusableReply:
+        """Raises `BudgetExceeded`, and `DependencyDown` if Claude is still unavailable after three
+        pauses.
+        """
+        try:
+            if self.error is not None:
+                raise self.error
+            self._check_budget(self.upper_estimate(rendered, correction).cost_usd or 0.0)
+            answer = self._ask(rendered, correction)
+        except (BudgetExceeded, Retryable) as exc:
+            self.error = exc
+            raise
+        self.spent_usd += answer.usage.cost_usd or 0.0
+        return answer
 
     def upper_estimate(
-        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+        self, rendered: RenderedPrompt, correction: UnusableReply | None = None
     ) -> Usage:
         return self.claude.answer(
             rendered.prompt.model,
             lambda provider: provider.upper_estimate(rendered, correction=correction),
         )
 
-    def ask(
-        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    def _ask(
+        self, rendered: RenderedPrompt, correction: UnusableReply | None
     ) -> Reply | UnusableReply:
-        """Raises `OverBudget`, and `StepFailed` if Claude is still unavailable after three
-        pauses.
-        """
-        self._check_budget(self.upper_estimate(rendered, correction=correction))
         for pause_s in (*PAUSES_S, None):
             try:
-                answer = self.claude.answer(
+                return self.claude.answer(
                     rendered.prompt.model,
                     lambda provider: provider.ask(rendered, correction=correction),
                 )
@@ -119,20 +87,161 @@ class MeteredClaude(Providers):
                 if pause_s is None or isinstance(exc, ModelNotFound):
                     raise
                 self.pause(pause_s)
-            else:
-                self.spent_usd += answer.usage.cost_usd or 0.0
-                return answer
         raise AssertionError("the last attempt returns or raises")
 
-    def _check_budget(self, estimate: Usage) -> None:
-        if self.max_usd is None:
-            return
-        next_usd = estimate.cost_usd or 0.0
-        if self.spent_usd + next_usd > self.max_usd:
+    def _check_budget(self, next_usd: float) -> None:
+        if self.max_usd is not None and self.spent_usd + next_usd > self.max_usd:
             left = self.max_usd - self.spent_usd
-            raise OverBudget(
+            raise BudgetExceeded(
                 f"the next call may cost {next_usd:.4f} USD, and {left:.4f} USD are left"
             )
+
+
+@dataclass
+class CaseClaude(FakeClaude):
+    """Keeps the answers about a case. If the case gives the finding of the review, only the second
+    look is asked.
+    """
+
+    reported: Finding | None = None
+    prompts: list[RenderedPrompt] = field(default_factory=list)
+    answers: list[Reply | UnusableReply] = field(default_factory=list)
+
+    def ask(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> Reply | UnusableReply:
+        if self.reported is not None and rendered.prompt.name != VERIFY_PROMPT:
+            findings = [self.reported]
+            review = PullRequestAnalysis(
+                type="feature", summary="", earlier=[], findings=findings, suggested_labels=[]
+            )
+            return Reply(rendered.prompt.id, rendered.prompt.reply, review, Usage(""))
+        self.prompts.append(rendered)
+        answer = super().ask(rendered, correction=correction)
+        self.answers.append(answer)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the service asked about a case, and what it stored of the replies."""
+
+    prompts: tuple[RenderedPrompt, ...]
+    answers: tuple[Reply | UnusableReply, ...]  # fewer than prompts if a call failed
+    reason: str  # how the delivery ended
+    review: ReviewRecord  # of an issue or a workflow: an empty one
+    ranges: Mapping[int, int]  # comment on several lines -> the first one
+
+    @property
+    def reply(self) -> ReplyFields | None:
+        """The first usable reply."""
+        replies = [answer.fields for answer in self.answers if isinstance(answer, Reply)]
+        return replies[0] if replies else None
+
+    @property
+    def findings(self) -> Sequence[LedgerEntry]:
+        return self.review.ledger
+
+    def with_answer(self, rendered: RenderedPrompt, answer: Reply | UnusableReply) -> Outcome:
+        prompts, answers = (*self.prompts, rendered), (*self.answers, answer)
+        return replace(self, prompts=prompts, answers=answers)
+
+
+Ask = Callable[[RenderedPrompt, UnusableReply | None], Answer]
+
+
+def refuse(_rendered: RenderedPrompt, _correction: UnusableReply | None) -> UnusableReply:
+    """The reply to prompts that are only rendered."""
+    return UnusableReply("", "refused", "nothing is asked", "", Usage(""))
+
+
+def ask_about(case: Case, given: Settings, library: Library, ask: Ask) -> Outcome:
+    """Let a case happen, and return what the service makes of it. Raises `CaseError` if it asks
+    nothing.
+    """
+
+    def answer(rendered: RenderedPrompt) -> Answer:
+        return ask(rendered, claude.corrections[-1])
+
+    reported = case.reported if isinstance(case, PullRequestCase) else None
+    claude = CaseClaude(answer, reported=reported)
+    with open_world(replies=claude, given=_to_settings(case, given)) as world:
+        world.prompts = library
+        home = open_home(world)
+        number = _let_happen(case, home)
+        reason = f"{world.row(f'{home.deliveries}').reason}"
+        if not claude.prompts:
+            raise CaseError([f"{case.name}: Claude was not asked:\n{home.why}"])
+        history = world.store.repositories.history(home.repository["id"], HLS.login)
+        comments = [comment for _, comment in Talk(home, number).now.review_comments()]
+        review = history.review(number)
+    ranges = {one["id"]: one["start_line"] for one in comments if one.get("start_line")}
+    return Outcome(tuple(claude.prompts), tuple(claude.answers), reason, review, ranges)
+
+
+def _to_settings(case: Case, given: Settings) -> Settings:
+    """Return the settings without what keeps the service from asking about a case or from posting,
+    such as the dry run.
+    """
+    review = given.review.model_copy(update={"when": "push"})
+    if isinstance(case, PullRequestCase) and case.reported:  # every finding is asked about
+        changes = {"verify": True, "check": True, "fail_on": "low"}
+        review = review.model_copy(update=changes)
+    has_documents = isinstance(case, IssueCase) and bool(case.documents)
+    plain = {
+        "budgets": BudgetsSettings(),
+        "features": Features(repository_settings=False),
+        "limits": Limits(),
+        "retrieval": Retrieval(enabled=has_documents),
+    }
+    return given.model_copy(update={"review": review, **plain})
+
+
+def _let_happen(case: Case, home: Home) -> int:
+    """Return the number of the issue or pull request."""
+    match case:
+        case PullRequestCase():
+            sha = home.client.commit(case.repository) if case.repository else HEAD
+            pull = home.open_pull_request(
+                title=case.title,
+                body=case.description,
+                files=[file_document(file) for file in case.files],
+                head={"sha": sha, "ref": "fix", "label": "mona:fix", "user": person("mona")},
+            )
+            pull.act("opened")
+            return pull.number
+        case IssueCase():
+            texts: dict[str, str] = {}
+            for section in case.documents:
+                headings = enumerate(section.title.split(" > "), 1)
+                lines = [f"{'#' * level} {heading}" for level, heading in headings]
+                texts[section.path] = "\n\n".join([*lines, section.text])
+            home.client.commit(texts, branch="main")
+            known: dict[str, Any] = {"title": case.title, "body": case.body}
+            return home.open_issue(author_association="NONE", **known).number
+        case WorkflowCase():
+            files = [changed_file(path, patch=None) for path in case.changed]
+            pull = home.open_pull_request(files=files)
+            home.end_run(_to_job(case), name=case.workflow)
+            return pull.number
+
+
+STEP_S = 10
+"""Each step of a case begins so many seconds after the last one; its log lines are 1 ms apart."""
+
+
+def _to_job(case: WorkflowCase) -> Job:
+    steps: list[dict[str, object]] = []
+    lines: list[str] = []
+    for number, (name, texts) in enumerate(case.log, start=1):
+        began = START + timedelta(seconds=STEP_S * number)
+        conclusion = "failure" if name == case.failed else "success"
+        ended = began + timedelta(seconds=STEP_S - 1)
+        times = {"started_at": began.isoformat(), "completed_at": ended.isoformat()}
+        steps.append({"number": number, "name": name, "conclusion": conclusion, **times})
+        for index, text in enumerate(texts):
+            lines.append(f"{began + timedelta(milliseconds=index):%Y-%m-%dT%H:%M:%S.%f}0Z {text}")
+    return job(case.workflow, "\n".join(lines), steps=steps)
 
 
 class _Pair(BaseModel):
@@ -152,15 +261,16 @@ JUDGE_FILE = Path(__file__).with_name("judge.md")
 JUDGE_TOKENS = 4_000
 
 
-def judge_prompt(case: PullRequestCase, findings: Sequence[Located], model: str) -> RenderedPrompt:
+def judge_prompt(
+    case: PullRequestCase, findings: Sequence[LedgerEntry], model: str
+) -> RenderedPrompt:
     """Return the question whether findings describe planted defects. Texts are JSON strings, so
     none can end early.
     """
     system = JUDGE_FILE.read_text(encoding="utf-8").strip()
-    digest = sha256(system.encode()).hexdigest()[:6]
     prompt = Prompt(
         name="golden/judge",
-        id=f"golden/judge@{digest}",
+        id=f"golden/judge@{sha256(system.encode()).hexdigest()[:6]}",
         path=JUDGE_FILE.name,
         on=(),
         reply="generic_analysis",
@@ -170,238 +280,23 @@ def judge_prompt(case: PullRequestCase, findings: Sequence[Located], model: str)
         effort=None,
         then=None,
     )
-    shown = {
-        "defects": [
-            {
-                "number": number,
-                "about": defect.about,
-                "places": [
-                    f"{place.path}:{place.start_line or place.line}-{place.line}"
-                    for place in defect.places
-                ],
-            }
-            for number, defect in enumerate(case.defects)
-        ],
-        "findings": [
-            {
-                "number": index,
-                "path": one.finding.path,
-                "line": None if one.line is None else one.finding.line,
-                "title": one.finding.title,
-                "body": one.finding.body,
-            }
-            for index, one in enumerate(findings)
-        ],
-    }
-    return RenderedPrompt(
-        prompt, system, json.dumps(shown, indent=1), Judgement.model_json_schema()
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A case as the service would ask about it."""
-
-    case: Case
-    trial: Trial
-    without_excerpts: bool = False  # other places of the repository are left out
-
-    def render_requests(self, source: FactSource | None = None) -> tuple[RenderedPrompt, ...]:
-        """Return the requests that are known before Claude is asked: of the first prompt, or of the
-        second look, with what a reply asks to see of the source.
-        """
-        if self.review is None:
-            return self.trial.render_requests()
-        rendered_prompts: list[RenderedPrompt] = []
-
-        def collect(rendered: RenderedPrompt) -> Reply:
-            rendered_prompts.append(rendered)
-            verdicts = FindingVerdicts(verdicts=[])
-            return Reply(rendered.prompt.id, "finding_verdicts", verdicts, Usage(""))
-
-        job = self.make_job(collect)
-        job.source = source
-        job.run(self.trial.source.handler)
-        return tuple(rendered_prompts)
-
-    @property
-    def review(self) -> PullRequestAnalysis | None:
-        """The reply of the review if the case gives it."""
-        if not isinstance(self.case, PullRequestCase) or self.case.reported is None:
-            return None
-        return PullRequestAnalysis(
-            type="feature",
-            summary=self.case.title,
-            earlier=[],
-            findings=[self.case.reported],
-            suggested_labels=[],
-        )
-
-    def make_job(self, send: Callable[[RenderedPrompt], Reply]) -> RecordingJob:
-        """Return the job that asks about the case. The review of a golden finding is not sent: its
-        reply is given.
-        """
-        reply = self.review
-        if reply is None:
-            return self.trial.make_job(send)
-
-        def send_look(rendered: RenderedPrompt) -> Reply:
-            if rendered.prompt.name == VERIFY_PROMPT:
-                return send(rendered)
-            return Reply(
-                rendered.prompt.id, "pull_request_analysis", reply, Usage("", cost_usd=0.0)
-            )
-
-        return self.trial.make_job(send_look)
-
-    def ask(self, send: Callable[[RenderedPrompt], Reply]) -> AskedCase:
-        source = self.trial.source
-        job = self.make_job(send)
-        if isinstance(source.facts, PullRequestFacts):
-            review = ask_review(job, source.facts)
-            return AskedCase(review.facts, review.replies.all[0])
-        return AskedCase(source.facts, job.run(source.handler).all[0])
-
-
-@dataclass(frozen=True, slots=True)
-class AskedCase:
-    """What a case was scored by: the facts with what Claude decided, and the first reply."""
-
-    facts: Any
-    reply: Reply
-
-
-@dataclass(frozen=True, slots=True)
-class CaseResult:
-    name: str
-    kind: Kind
-    score: Score
-    problem: str | None  # why there is no usable reply; None if there is one
-    prompts: tuple[str, ...]  # ids of the prompts that were asked, the judge's included
-    models: tuple[str, ...]  # that replied, without repetitions
-    input_tokens: int  # with those of the prompt cache
-    output_tokens: int
-    cost_usd: float | None  # None if the price of a model is unknown
-    without_excerpts: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluator:
-    """Asks about cases. `model` replaces the model of every prompt; `judge` is the judge's
-    model.
-    """
-
-    settings: Settings
-    library: Library
-    claude: MeteredClaude
-    github: ReadOnlyGithub | None = None  # from which pull requests of public sets are read
-    # folder -> prompt: {"issues": "issues/strict"}
-    prompts: Mapping[str, str] = field(default_factory=dict)
-    model: str | None = None
-    judge: str | None = None
-
-    def read(self, case: Case) -> tuple[Question, ...]:
-        """Read what the service would show Claude about a case, once for all runs.
-
-        A case that needs other places of the repository is a second question without them. Raises
-        `HlsError`, and `CaseError` if no prompt is used for the event.
-        """
-        source, name = to_question(case, self.settings, self.library, self.prompts, self.github)
-        trial, facts = Trial(source, self.library, name, DELIMITER_KEY), source.facts
-        if not isinstance(case, PullRequestCase) or not case.needs:
-            return (Question(case, trial),)
-        bare = replace(facts, selection=replace(facts.selection, second_sites=()))
-        other = replace(trial, source=replace(source, facts=bare))
-        return Question(case, trial), Question(case, other, without_excerpts=True)
-
-    def estimate_usd(self, question: Question) -> float | None:
-        """Return what the calls about a case may cost, and the judge's; None if a price is unknown.
-
-        All of `max_tokens` and a margin on the prompts are assumed, so that the true cost is lower.
-        """
-        case, upper_estimate = question.case, self.claude.upper_estimate
-        parts = [self._with_model(one) for one in question.render_requests()]
-        # The verification shows parts of the patches, with a system prompt that is shorter than the
-        # first one.
-        is_review = isinstance(case, PullRequestCase) and question.review is None
-        is_verified = is_review and VERIFY_PROMPT in self.library.prompts
-        asked = [*parts, parts[0]] if is_verified else parts
-        most = sum_usage(map(upper_estimate, asked))
-        if self.judge is None or not isinstance(case, PullRequestCase) or not case.defects:
-            return most.cost_usd
-        judged = upper_estimate(judge_prompt(case, (), self.judge))
-        # The judge reads the findings, which are a part of the reply.
-        judged = replace(judged, cache_write_tokens=judged.cache_write_tokens + most.output_tokens)
-        return add_usd([most.cost_usd, with_price(judged, self.settings.claude).cost_usd])
-
-    def evaluate(self, question: Question) -> CaseResult:
-        """Ask about a case and score the reply.
-
-        Raises `OverBudget`, `StepFailed`, and `CaseError` for a prompt whose reply type cannot be
-        scored.
-        """
-        case, sender, problem = question.case, Sender(self.claude), None
-
-        def send(rendered: RenderedPrompt) -> Reply:
-            return sender.send(self._with_model(rendered))
-
-        try:
-            asked = question.ask(send)
-            # The first prompt has what the case expects; those that follow it have other reply
-            # types.
-            score = self._score(case, asked.facts, asked.reply, sender)
-        except Permanent as exc:
-            problem, score = to_sentence(exc), Score((), expected_of(case), ())
-        used = sum_usage([Usage("", cost_usd=0.0), *sender.usages])
-        return CaseResult(
-            name=case.name,
-            kind=case.kind,
-            score=score,
-            problem=problem,
-            prompts=tuple(dict.fromkeys(one.rendered.prompt.id for one in sender.questions)),
-            models=tuple(dict.fromkeys(one.model for one in sender.usages)),
-            input_tokens=used.all_input_tokens,
-            output_tokens=used.output_tokens,
-            cost_usd=used.cost_usd,
-            without_excerpts=question.without_excerpts,
-        )
-
-    def _with_model(self, rendered: RenderedPrompt) -> RenderedPrompt:
-        return (
-            rendered
-            if self.model is None
-            else replace(rendered, prompt=replace(rendered.prompt, model=self.model))
-        )
-
-    def _score(self, case: Case, facts: Any, answer: Reply, sender: Sender) -> Score:
-        reply = answer.fields
-        match case, reply:
-            case PullRequestCase(reported=Finding()), PullRequestAnalysis():
-                return score_look(case, facts)
-            case PullRequestCase(), PullRequestAnalysis():
-                posted = find_posted(reply, facts)
-                if self.judge is None:
-                    matches = find_matches(case, posted.findings)
-                else:
-                    matches = self._judge(case, posted.findings, sender)
-                return score_review(case, posted, matches)
-            case IssueCase(), IssueAnalysis():
-                return score_issue(case, reply)
-            case WorkflowCase(), WorkflowAnalysis():
-                return score_workflow(case, reply, facts)
-            case _:
-                name = answer.prompt_id.partition("@")[0]
-                raise CaseError(
-                    [f"the replies of {name} ({type(reply).__name__}) cannot be scored"]
-                )
-
-    def _judge(
-        self, case: PullRequestCase, findings: Sequence[Located], sender: Sender
-    ) -> frozenset[Match]:
-        candidates = find_candidates(case, findings)
-        if not candidates:
-            return frozenset()
-        assert self.judge is not None
-        reply = sender.send(judge_prompt(case, findings, self.judge)).fields
-        assert isinstance(reply, Judgement)
-        return candidates & {(pair.defect, pair.finding) for pair in reply.matches}
+    defects = [
+        {
+            "number": number,
+            "about": defect.about,
+            "places": [f"{place.path}:{place.line}" for place in defect.places],
+        }
+        for number, defect in enumerate(case.defects)
+    ]
+    reported = [
+        {
+            "number": number,
+            "path": finding.path,
+            "line": finding.line,
+            "title": finding.title,
+            "body": finding.body,
+        }
+        for number, finding in enumerate(findings)
+    ]
+    task = json.dumps({"defects": defects, "findings": reported}, indent=1)
+    return RenderedPrompt(prompt, system, task, Judgement.model_json_schema())

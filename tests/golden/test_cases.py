@@ -1,79 +1,187 @@
-"""The golden cases are consistent, and the loader reports those that are not."""
+"""The service shows Claude what decides about the golden cases, and the loader reports those that
+are inconsistent.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
-from hls_handler.handlers import pull_requests, workflows
-from hls_handler.handlers.failed_steps import find_quoted_line
-from hls_handler.handlers.pull_requests import PullRequestHandler
-from hls_handler.handlers.workflows import WorkflowHandler
+from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library
+from hls_handler.question import RenderedPrompt, estimate_tokens
 from hls_handler.review.patches import parse_patch
-from hls_handler.review.positions import locate
-from hls_handler.trials.trial import Trial
+from hls_handler.settings.sections import Review
 from tests.engine.world import settings
+from tests.golden.asking import ask_about, refuse
 from tests.golden.cases import (
+    FOLDER,
     Case,
     CaseError,
     PullRequestCase,
     WorkflowCase,
-    counts_by_kind,
     load_cases,
+    load_places,
+    report,
 )
-from tests.golden.questions import to_question
-from tests.handlers.world import finding
+from tests.rounds.prompt_reader import read_prompt
 
 CASES = load_cases()
-PULL_REQUESTS = [case for case in CASES if isinstance(case, PullRequestCase) and not case.reported]
-SETTINGS = settings()
+REVIEWS = [case for case in CASES if isinstance(case, PullRequestCase)]
+LOOKS = [case for case in REVIEWS if case.reported]
+COMMON_NAME = ("avatars-a", "avatars-b")
+"""Cases whose method has a name that is too common to be searched: `find`."""
+
+
+def render(case: Case, library: Library, **review: object) -> Sequence[RenderedPrompt]:
+    """Return the prompts about a case with these keys of `review` in the settings."""
+    given = settings().model_copy(update={"review": Review.model_validate(review)})
+    return ask_about(case, given, library, refuse).prompts
+
+
+def list_shown(rendered: RenderedPrompt) -> set[tuple[str, int, str]]:
+    """Return path, number and text of the lines outside of the diff that a prompt shows."""
+    others = read_prompt(rendered.task).others.items()
+    return {(path, line.number, line.text) for path, lines in others for line in lines}
+
+
+def is_shown(case: PullRequestCase, rendered: RenderedPrompt) -> bool:
+    needs = {(place.path, place.line, place.quote) for place in case.needs}
+    return not needs.isdisjoint(list_shown(rendered))
+
+
+def count_tokens(prompts: Iterable[RenderedPrompt]) -> int:
+    return sum(estimate_tokens(one.system) + estimate_tokens(one.task) for one in prompts)
 
 
 def test_the_set_has_so_many_cases_of_each_kind() -> None:
     reviews = {"defects": 49, "clean": 14, "true finding": 12, "false finding": 12}
-    assert counts_by_kind(CASES) == {**reviews, "issue": 14, "workflow": 6}
-    assert sum(len(case.defects) for case in PULL_REQUESTS) == 73
-    assert {len(case.defects) for case in PULL_REQUESTS} == {0, 1, 2, 3}
-    assert len({case.language for case in PULL_REQUESTS}) == 17
+    assert Counter(case.kind for case in CASES) == {**reviews, "issue": 14, "workflow": 6}
+    assert sum(len(case.defects) for case in REVIEWS) == 73
 
 
-def test_a_finding_at_a_planted_defect_is_anchored_there() -> None:
-    for case in PULL_REQUESTS:
-        patches = {file.path: parse_patch(file.patch or "") for file in case.files}
-        for place in (place for defect in case.defects for place in defect.places):
-            reported = finding(path=place.path, side=place.side, line=place.line, quote=place.quote)
-            located = locate(reported, patches)
-            assert located.line is not None, (case.name, place)
-            named = located.finding.path, located.line.side, located.line.number
-            assert named == (place.path, place.side, place.line), case.name
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_service_would_ask_claude_and_show_the_whole_case(case: Case, library: Library) -> None:
-    source, name = to_question(case, SETTINGS, library, {})
-    assert Trial(source, library, name, b"k").render_requests()
-    # the text of an issue is never left out
-    if isinstance(source.handler, PullRequestHandler):
-        assert pull_requests.describe_omissions(source.facts) == ""
-    if isinstance(source.handler, WorkflowHandler):
-        assert workflows.describe_omissions(source.facts) == ""
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case not in LOOKS], ids=lambda case: case.name
+)
+def test_the_service_shows_claude_the_whole_case(case: Case, library: Library) -> None:
+    prompts = render(case, library)
+    if isinstance(case, PullRequestCase):
+        shown = [read_prompt(one.task).patches for one in prompts]
+        for file in case.files:
+            lines = {line for patches in shown for line in patches.get(file.path, ())}
+            assert lines >= {*parse_patch(file.patch or "").lines}
+        return
+    (rendered,) = prompts
     if isinstance(case, WorkflowCase):
-        assert [step.step for step in source.facts.steps] == [case.failed]
-        for quote in case.quotes:
-            quoted = find_quoted_line(source.facts.steps, quote)
-            assert quoted is not None
-            assert quoted.text.strip() == quote.strip()
+        assert f">{case.failed}<" in rendered.task
+        assert all(quote.strip() in rendered.task for quote in case.quotes)
+        return
+    assert case.title in rendered.task
+    assert case.body.strip() in rendered.task
+    answering = [section for section in case.documents if section.title == "Uploads > Limits"]
+    assert all(section.text in rendered.task for section in answering)
 
 
-def test_sections_of_a_case_are_shown(library: Library) -> None:
-    (case,) = [case for case in CASES if case.name == "question-documented-limit"]
-    source, _ = to_question(case, SETTINGS, library, {})
-    titles = [(section.path, section.title) for section in source.facts.documents]
-    assert titles == [("docs/uploads.md", "Uploads > Limits"), ("docs/proxy.md", "Proxy")]
+def list_needing(folder: Path = FOLDER) -> list[PullRequestCase]:
+    """Return the cases with a defect that the diff alone does not show."""
+    cases = [case for case in load_cases(folder) if isinstance(case, PullRequestCase)]
+    return [case for case in cases if case.needs]
 
 
+@pytest.mark.parametrize(("folder", "number", "most"), [("", 15, 3), ("kept", 5, 1)])
+def test_lines_that_prove_a_defect_are_shown_and_add_at_most_a_quarter_to_the_prompts(
+    folder: str, number: int, most: int, library: Library
+) -> None:
+    cases = list_needing(FOLDER / folder)
+    prompts = {case.name: render(case, library, context_tokens=4_000)[0] for case in cases}
+    missing = [case.name for case in cases if not is_shown(case, prompts[case.name])]
+    assert len(cases) == number
+    assert len(missing) <= most, missing
+    without = count_tokens(render(case, library, context_tokens=0)[0] for case in cases)
+    assert without < count_tokens(prompts.values()) <= 1.25 * without
+
+
+def test_places_of_changes_by_kind_are_shown_and_few_namesakes(library: Library) -> None:
+    missing: list[str] = []
+    namesakes: list[str] = []
+    for case in load_places():
+        (rendered,) = render(case, library)
+        if not is_shown(case, rendered):
+            missing.append(case.name)
+        shown = list_shown(rendered)
+        lines = {(place.path, place.line, place.quote) for place in case.namesakes}
+        namesakes += sorted({path for path, _, _ in lines & shown})
+    assert missing == ["py-namesake-get"]
+    assert [path.rpartition("/")[2] for path in namesakes] == [
+        "crm.go",
+        "Station.java",
+        "label.py",
+    ]
+
+
+# --- the second look
+# -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("true", "false"), [*zip(LOOKS[::2], LOOKS[1::2], strict=True)], ids=lambda case: case.name
+)
+def test_second_look_shows_the_lines_that_decide_and_only_they_differ(
+    true: PullRequestCase, false: PullRequestCase, library: Library
+) -> None:
+    (shown_true,), (shown_false,) = render(true, library), render(false, library)
+    assert shown_true.prompt.name == VERIFY_PROMPT
+    lines_true, lines_false = list_code(shown_true), list_code(shown_false)
+    assert (lines_true >= {*true.deciding}) == (true.name not in COMMON_NAME)
+    assert (lines_false >= {*false.deciding}) == (false.name not in COMMON_NAME)
+    assert lines_true - lines_false <= {*true.deciding}
+
+
+def list_code(rendered: RenderedPrompt) -> set[str]:
+    shown = read_prompt(rendered.task)
+    files = [*shown.patches.values(), *shown.others.values()]
+    return {line.text for lines in files for line in lines}
+
+
+def look_up(case: PullRequestCase, names: Sequence[str], library: Library) -> RenderedPrompt:
+    """Render the second look at a review that reports the first defect, which hangs on names."""
+    defect = case.defects[0]
+    known = {"title": defect.about[:150], "body": defect.about, "rests_on": "", "confidence": 0.65}
+    known |= {"severity": defect.severity, "category": defect.categories[0], "look_up": [*names]}
+    reported = report(**{**defect.places[0].model_dump(), **known})
+    return render(case.model_copy(update={"reported": reported}), library)[0]
+
+
+def test_names_to_look_up_show_what_decides_for_at_most_half_more_tokens(library: Library) -> None:
+    cases = [*list_needing(), *list_needing(FOLDER / "kept")]
+    prompts = {case.name: look_up(case, case.look_up, library) for case in cases}
+    missing = [
+        case.name
+        for case in cases
+        if not any(place.quote in prompts[case.name].task for place in case.needs)
+    ]
+    assert missing == ["javascript-cancelled-status"]
+    plain = {case.name: look_up(case, (), library) for case in cases[15:]}
+    tokens = count_tokens(prompts[name] for name in plain)
+    assert count_tokens(plain.values()) < tokens <= 1.5 * count_tokens(plain.values())
+
+
+# --- inconsistent cases
+# -------------------------------------------------------------------------------
+
+CASE = """
+language: Python
+title: Area of a square
+description: It was wrong.
+defects:
+- about: The area is the cube of the side.
+  places: [{path: app/area.py, line: 5, quote: "    return side ** 3"}]
+  categories: [bugs]
+  severity: high
+"""
 DIFF = """diff --git a/app/area.py b/app/area.py
 index 1111111..2222222 100644
 --- a/app/area.py
@@ -85,53 +193,26 @@ index 1111111..2222222 100644
 +    return side ** 3
  # end
 """
-CASE = """
-language: Python
-title: Area of a square
-description: It was wrong.
-defects:
-- about: The area is the cube of the side.
-  places: [{path: app/area.py, line: 5, quote: "    return side ** 3"}]
-  categories: [bugs]
-  severity: high
-"""
+LOOK = (FOLDER / "second_look" / "frames.yaml").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "problem"),
+    ("kind", "text", "problem"),
     [
-        (
-            "line: 5",
-            "line: 6",
-            "'The area is the cube of the side.': the quote is at RIGHT 5, not at RIGHT 6",
-        ),
-        (
-            "side ** 3",
-            "side ** 2",
-            "the quote '    return side ** 2' occurs 0 times in app/area.py",
-        ),
-        ("language: Python", "language: Python\nspeed: 1", "Extra inputs are not permitted"),
-        (
-            "language: Python",
-            "language: Python\ntypes: [bug]",
-            "'bug' is none of bug-fix, feature, refactor, docs",
-        ),
+        ("pull_requests", CASE.replace("line: 5", "line: 6"), "is not line RIGHT 6 of app/area.py"),
+        ("pull_requests", f"{CASE}speed: 1", "speed: Extra inputs are not permitted"),
+        ("second_look", LOOK.replace("DECIDES", "x"), "must have the line DECIDES, once"),
     ],
 )
-def test_an_inconsistent_case_is_reported(tmp_path: Path, old: str, new: str, problem: str) -> None:
-    file = tmp_path / "pull_requests" / "area.yaml"
+def test_an_inconsistent_case_is_reported(
+    tmp_path: Path, kind: str, text: str, problem: str
+) -> None:
+    file = tmp_path / kind / "area.yaml"
     file.parent.mkdir()
-    file.write_text(CASE, encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
     file.with_suffix(".diff").write_text(DIFF, encoding="utf-8")
-    (case,) = load_cases(tmp_path)
-    assert isinstance(case, PullRequestCase)
-    assert (case.name, case.kind, case.files[0].additions, case.files[0].deletions) == (
-        "area",
-        "defects",
-        2,
-        1,
-    )
-    file.write_text(CASE.replace(old, new), encoding="utf-8")
     with pytest.raises(CaseError) as raised:
         load_cases(tmp_path)
-    assert problem in str(raised.value)
+    (sentence,) = raised.value.problems
+    assert sentence.startswith(f"{kind}/area.yaml: ")
+    assert problem in sentence

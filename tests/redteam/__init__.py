@@ -4,11 +4,11 @@
   attack is one line.
 - `scenarios.py` makes an event of each family, with given texts in all its places, on the sandbox's
   GitHub.
-- `adversarial_claude.py` replaces Claude. It obeys injected instructions: all texts of a reply
+- `claude.py` replaces Claude. It obeys injected instructions: all texts of a reply
   consist of attacks, secrets and the request, numbers and enums have extreme values, and lists have
   their maximum length.
-- `attack_run.py` processes each event with the real routing, queue, pipeline and clients, over
-  loopback.
+- `test_redteam.py` lets each event happen in a conversation, with the real routing, queue, pipeline
+  and client.
 - `rules.py` has a function for each security rule. It checks the requests to Claude and GitHub, the
   comments, the log and the database, and yields the violations.
 

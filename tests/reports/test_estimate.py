@@ -21,10 +21,9 @@ from hls_handler.reports.estimate import (
     list_claude_models,
 )
 from hls_handler.settings.providers import ClaudeSettings, Price
-from hls_handler.trials.trial import Trial
 from tests.engine.world import library, settings
+from tests.golden.asking import ask_about, refuse
 from tests.golden.cases import FOLDER, IssueCase, load_cases
-from tests.golden.questions import to_question
 
 
 def test_estimated_cost_is_one_number_with_its_bound_or_unknown() -> None:
@@ -96,6 +95,5 @@ REPLIES = {
 
 
 def _count_question(case: IssueCase) -> int:
-    source, name = to_question(case, settings(), library(), {})
-    (request,) = Trial(source, library(), name, b"key").render_requests()
+    (request,) = ask_about(case, settings(), library(), refuse).prompts
     return estimate(CLAUDE, request).input_tokens

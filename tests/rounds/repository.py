@@ -22,11 +22,16 @@ def compare(folder: Path, base: str, head: str) -> tuple[ChangedFile, ...]:
     options = ["-r", "-M", "-p", "--full-index", "--no-color"]
     command = ["git", f"--git-dir={folder}", "diff-tree", *options, base, head]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return parse_diff(text, head)
+
+
+def parse_diff(text: str, head: str | None = None) -> tuple[ChangedFile, ...]:
+    """Return the files of a diff in git's format; `head` is the commit after it."""
     parts = re.split(r"^diff --git ", text, flags=re.MULTILINE)
     return tuple(_parse(part, head) for part in parts[1:])
 
 
-def _parse(part: str, head: str) -> ChangedFile:
+def _parse(part: str, head: str | None) -> ChangedFile:
     header, mark, rest = part.partition("\n@@")
     patch = f"@@{rest}".rstrip("\n") if mark else None
     path = header.split("\n")[0].rpartition(" b/")[2]
