@@ -21,7 +21,7 @@ from hls_handler.storage import Storage
 from hls_handler.store.figures import Period
 from tests.console.browser import KEY, Browser
 from tests.engine.test_statements import counting
-from tests.queue.builders import accept, begin, claim, ignored, newest, queued
+from tests.queue.builders import accept, begin, claim, finish, ignored, newest, queued
 from tests.sqlite import create_database
 from tests.web.fakes import settings
 
@@ -194,7 +194,7 @@ def test_cards_of_all_states_add_up_to_the_received_deliveries(
 ) -> None:
     store.queue.accept([], counts={("webhooks", ""): 1, ("outcome", "pong"): 1})
     accept(store, queued("done", request_id="requested:review"), queued("done"))
-    store.queue.finish(claim(store), End("done", ""))
+    finish(store, claim(store))
     accept(store, ignored("ignored"))
     for guid in ("dead", "discarded", "retried"):
         store.queue.finish(begin(store, guid), End("dead", "locked"))

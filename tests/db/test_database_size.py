@@ -10,9 +10,8 @@ from pathlib import Path
 from sqlalchemy import insert
 
 from hls_handler.db.tables import secrets
-from hls_handler.deliveries import End
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, accept, begin, queued
+from tests.queue.builders import Skew, accept, begin, finish, queued
 from tests.sqlite import create_database
 
 MB = 1_000_000
@@ -28,7 +27,7 @@ def test_size_of_sqlite_includes_reusable_and_free_bytes(tmp_path: Path) -> None
     assert before["reusable_bytes"] == 0
     assert after["database_bytes"] - before["database_bytes"] > MB
     assert after["disk_free_bytes"] > 0
-    store.queue.finish(lease, End("done", ""), took_s=0)
+    finish(store, lease)
     skew.advance(days=2)
     assert store.retention.delete_bodies(after=timedelta(days=1), most=1) == 1
     assert store.database.size()["reusable_bytes"] > 0.9 * MB

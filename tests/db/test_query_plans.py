@@ -12,14 +12,14 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
-from hls_handler.deliveries import End, find_cause
+from hls_handler.deliveries import find_cause
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import AnalysisSearch
 from hls_handler.store.figures import latest_period
 from hls_handler.store.limits import Limit
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.store.search import DeliverySearch
-from tests.queue.builders import accept, claim, push, queued, start_call
+from tests.queue.builders import accept, claim, finish, push, queued, start_call
 from tests.sqlite import create_database
 
 AT_ONCE = timedelta(seconds=-1)
@@ -181,10 +181,7 @@ def test_search_for_analyses_does_not_read_all_deliveries_of_a_repository(tmp_pa
 def test_old_deliveries_are_found_by_an_index(
     tmp_path: Path, delete: Callable[[Storage], object], index: str
 ) -> None:
-    def finish(store: Storage) -> None:
-        store.queue.finish(claim(store), End("done", ""), took_s=0)
-
-    plans = plans_of(tmp_path, delete, before=finish)
+    plans = plans_of(tmp_path, delete, before=lambda store: finish(store, claim(store)))
     assert index in {word for plan in plans for word in plan.split()}
     assert {plan for plan in plans if plan.startswith("SCAN")} <= {
         "SCAN CONSTANT ROW",

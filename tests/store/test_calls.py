@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from hls_handler.deliveries import Checkpoint, End
+from hls_handler.deliveries import Checkpoint
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.replies import Usage
 from hls_handler.storage import Storage
 from hls_handler.store.call_rows import UNAVAILABLE, make_receipt
 from hls_handler.store.numbers import sum_labels
-from tests.queue.builders import Skew, begin, claim, start_call
+from tests.queue.builders import Skew, begin, claim, finish, start_call
 
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
 
@@ -159,13 +159,13 @@ def test_conversation_runs_count_other_deliveries_of_the_last_hour(
 ) -> None:
     old = begin(store, "old", number=7)
     start_call(store, old)
-    store.queue.finish(old, End("done", ""), took_s=1)
+    finish(store, old)
     skew.advance(minutes=60)
     for guid, number in (("g1", 7), ("g2", 7), ("g3", 8)):
         lease = begin(store, guid, number=number)
         start_call(store, lease)
         start_call(store, lease)
-        store.queue.finish(lease, End("done", ""), took_s=1)
+        finish(store, lease)
     lease = begin(store, "g4", number=7)
     start_call(store, lease)
     assert store.calls.count_conversation_runs(lease) == 2

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hls_handler.analysis import IssueResponse
-from hls_handler.deliveries import End, Lease
+from hls_handler.deliveries import Lease
 from hls_handler.github.labels import LabelOrigin
 from hls_handler.handlers.reader import CorrectedLabel
 from hls_handler.replies import Reply, Usage
@@ -18,7 +18,7 @@ from hls_handler.store.corrections import (
     ShownLabels,
     feedback_in,
 )
-from tests.queue.builders import Skew, accept, begin, ignored, open_history, record_reply
+from tests.queue.builders import Skew, accept, begin, finish, ignored, open_history, record_reply
 
 PROMPT = "issues/analyze@3f9c2a"
 GROUPS = {
@@ -71,7 +71,7 @@ def set_bug_and_priority(store: Storage, skew: Skew, number: int = 7) -> None:
     """Finish a delivery that set the labels bug and priority-high."""
     lease = begin(store, f"opened-{number}", number=number)
     set_labels(store, lease, "bug", "priority-high")
-    store.queue.finish(lease, End("done", ""), took_s=1)
+    finish(store, lease)
     skew.advance(seconds=1)
 
 
@@ -144,7 +144,7 @@ def test_corrected_delivery_is_the_one_whose_reply_set_the_label(
         skew.advance(seconds=1)
         if guid == "first":
             set_labels(store, lease, "bug", "priority-high")
-        store.queue.finish(lease, End("done", ""), took_s=1)
+        finish(store, lease)
         skew.advance(seconds=1)
     record_change(store, begin_later(store, "changed"), "bug")
     (corrected,) = store.corrections.newest_of_prompt("issues/analyze", most=2)
@@ -159,7 +159,7 @@ def test_corrections_returns_one_for_each_issue_newest_first(store: Storage, ske
         set_bug_and_priority(store, skew, number)
         lease = begin_later(store, f"changed-{number}", number)
         record_change(store, lease, "bug", title=f"Issue {number}")
-        store.queue.finish(lease, End("done", ""), took_s=1)
+        finish(store, lease)
         skew.advance(minutes=1)
     lease = begin_later(store, "again", 1)
     record_change(store, lease, "question", field="kind", title="Issue 1, renamed")

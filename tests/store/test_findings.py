@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from hls_handler.deliveries import End
 from hls_handler.review.blocks import Block
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.repositories import StoredFile
 from hls_handler.store.reviews import ReviewChange
-from tests.queue.builders import accept, begin, ignored
+from tests.queue.builders import accept, begin, finish, ignored
 
 BOT = "hls[bot]"
 PROMPT = "pull_requests/analyze@111111"
@@ -50,12 +49,12 @@ def save(store: Storage, record: ReviewRecord, *, number: int = 7, guid: str = "
     assert lease.repository_id is not None
     ref = ConversationRef(lease.repository_id, BOT, number)
     store.checkpoints.save(lease, ReviewChange(ref, record))
-    store.queue.finish(lease, End("done", "so"), took_s=0)
+    finish(store, lease)
 
 
 def read(store: Storage, number: int = 7) -> ReviewRecord:
     lease = begin(store, f"read {number}", number=99)
-    store.queue.finish(lease, End("done", "so"), took_s=0)
+    finish(store, lease)
     return store.repositories.history(lease.repository_id, BOT).review(number)
 
 
@@ -84,7 +83,7 @@ def test_dismissal_by_a_command_survives_a_review_that_runs_meanwhile(store: Sto
     save(store, RECORD)
     lease = begin(store, "command-guid", number=7)
     store.reviews.dismiss(lease, BOT, OPEN.key, by="mona")
-    store.queue.finish(lease, End("done", "so"), took_s=0)
+    finish(store, lease)
     save(store, RECORD, guid="g2")
     assert [entry.dismissals for entry in read(store).ledger] == [
         ("command command- by mona",),
@@ -97,10 +96,10 @@ def test_last_command_about_a_finding_counts(store: Storage) -> None:
     save(store, RECORD)
     first = begin(store, "command-guid", number=7)
     store.reviews.dismiss(first, BOT, OPEN.key, by="mona")
-    store.queue.finish(first, End("done", "so"), took_s=0)
+    finish(store, first)
     second = begin(store, "other-guid", number=7)
     store.reviews.dismiss(second, BOT, OPEN.key, by="mona", how="undismissed ")
-    store.queue.finish(second, End("done", "so"), took_s=0)
+    finish(store, second)
     assert read(store).ledger[0].dismissals == ("undismissed other-gu by mona",)
 
 
@@ -109,5 +108,5 @@ def test_void_dismissal_by_a_command_does_not_return(store: Storage) -> None:
     save(store, void)
     lease = begin(store, "command-guid", number=7)
     store.reviews.dismiss(lease, BOT, OPEN.key, by="mona")
-    store.queue.finish(lease, End("done", "so"), took_s=0)
+    finish(store, lease)
     assert read(store) == void

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.deliveries import Checkpoint, End, Lease
+from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import (
     BudgetExceeded,
     BudgetUsedUp,
@@ -27,7 +27,7 @@ from hls_handler.store.calls import StartedCall
 from hls_handler.store.limits import Limit, list_budgets
 from tests.batches.builders import begin_batch
 from tests.engine.world import settings
-from tests.queue.builders import Skew, accept, begin, claim, queued, start_call
+from tests.queue.builders import Skew, accept, begin, claim, finish, queued, start_call
 from tests.queue.test_concurrency import run_at_once
 
 ESTIMATE = Usage("claude-haiku-5-5", cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
@@ -285,7 +285,7 @@ def begin_second(store: Storage) -> Lease:
     """Claim the second delivery of a pull request on which 0.01 USD were spent."""
     first = begin(store, "g1", number=7)
     run_review_call(store, first, review_budget())
-    store.queue.finish(first, End("done", ""), took_s=1)
+    finish(store, first)
     return begin(store, "g2", number=7)
 
 
@@ -341,7 +341,7 @@ def test_cost_of_deleted_deliveries_still_counts_for_a_pull_request(
     for guid in ("g1", "g2", "g3"):
         lease = begin(store, guid, number=7)
         run_review_call(store, lease, review)
-        store.queue.finish(lease, End("done", ""), took_s=1)
+        finish(store, lease)
         skew.advance(days=91)
         assert store.retention.delete_deliveries(after=timedelta(days=90), most=20) == 1
     with pytest.raises(BudgetExceeded, match=r"of the pull request .* 0\.0300 USD spent"):

@@ -26,6 +26,7 @@ from tests.queue.builders import (
     claim,
     dead_letter,
     find_newer,
+    finish,
     newest,
     queued,
     record_reply,
@@ -46,10 +47,6 @@ def stored_guids(store: Storage) -> set[str]:
     return {row.guid for row in newest(store)}
 
 
-def finish(store: Storage, guid: str, state: str = "done", **other: object) -> None:
-    store.queue.finish(begin(store, guid, **other), End(state, "so"), took_s=0)  # type: ignore[arg-type]
-
-
 def process_delivery(store: Storage, guid: str) -> None:
     """Process a delivery so that every related table has rows of it."""
     lease = begin(store, guid)
@@ -64,7 +61,7 @@ def process_delivery(store: Storage, guid: str) -> None:
     )
     store.rate_limiter.take_slot(lease, SlotRequest("github", 0.001))
     store.locks.acquire(lease, "a comment", ttl_s=60)
-    store.queue.finish(lease, End("done", "so"), took_s=0)
+    finish(store, lease)
 
 
 def end_call(
@@ -122,7 +119,7 @@ def test_open_deliveries_are_never_deleted(store: Storage, skew: Skew) -> None:
 
 def test_delete_removes_the_oldest_up_to_its_limit(store: Storage, skew: Skew) -> None:
     for number in range(5):
-        finish(store, f"g{number}")
+        finish(store, begin(store, f"g{number}"))
         skew.advance(hours=1)
     skew.advance(days=91)
     assert delete_old(store, most=2) == 2
@@ -142,13 +139,13 @@ def test_counters_and_prompt_stats_do_not_change(store: Storage, skew: Skew) -> 
     end_call(store, lease, PROMPT, "invalid", 0.5)
     end_call(store, lease, OTHER, "failed")
     start_call(store, lease, OTHER)  # no end: its cost is unknown
-    store.queue.finish(lease, End("done", ""), took_s=1)
+    finish(store, lease)
     skew.advance(days=60)
     lease = begin(store, "g2")
     end_call(store, lease, PROMPT, "ok", 1.0)
     end_call(store, lease, PROMPT, "truncated", 0.0)
     end_call(store, lease, OTHER, "ok", 0.125)
-    store.queue.finish(lease, End("done", ""), took_s=1)
+    finish(store, lease)
     prompt_stats, counters = store.calls.prompt_stats(), store.statistics.counters()
     assert [
         (row.prompt_id, row.replies, row.cost_usd, row.calls_of_unknown_cost)
@@ -181,7 +178,7 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(
             End("done", ""),
             took_s=0,
         )
-    store.queue.finish(begin(store, "elsewhere", number=8), End("done", ""), took_s=0)
+    finish(store, begin(store, "elsewhere", number=8))
     skew.advance(days=80)
     store.queue.retry("pushed")
     skew.advance(days=20)
@@ -201,7 +198,7 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(
 
 
 def test_replay_is_detected_after_the_body_is_deleted(store: Storage, skew: Skew) -> None:
-    finish(store, "g1", **SAME_BODY)
+    finish(store, begin(store, "g1", **SAME_BODY))
     skew.advance(days=2)
     store.retention.delete_bodies(after=DAY, most=50)
     (answer,) = accept(store, queued("g2", **SAME_BODY))
@@ -218,7 +215,7 @@ def test_sums_are_right_if_several_processes_delete_at_once(
     lease = begin(store, "g0")
     for number in range(1, 9):
         end_call(store, lease, PROMPT, "ok", 0.25)
-        store.queue.finish(lease, End("done", ""), took_s=1)
+        finish(store, lease)
         lease = begin(store, f"g{number}")
     prompt_stats = store.calls.prompt_stats()
     skew.advance(days=91)

@@ -20,6 +20,7 @@ from tests.queue.builders import (
     accept,
     begin,
     claim,
+    finish,
     ignored,
     newest,
     push,
@@ -99,7 +100,7 @@ def test_discarded_delivery_leaves_the_dead_ones_until_it_is_retried(store: Stor
     assert store.deliveries.queue_state().dead == 0
     store.queue.retry("g1")
     fail_again = claim(store)
-    store.queue.finish(fail_again, End("dead", "issue is locked"))
+    finish(store, fail_again, "dead")
     assert guids(store, state="dead") == ["g1"]
 
 
@@ -107,7 +108,7 @@ def test_redelivery_of_a_discarded_delivery_is_processed(store: Storage) -> None
     fail(store, "g1", "issue is locked")
     store.queue.discard("g1")
     assert [one.outcome for one in accept(store, queued("g1"))] == ["queued"]
-    store.queue.finish(claim(store), End("dead", "issue is locked"))
+    finish(store, claim(store), "dead")
     assert guids(store, state="dead") == ["g1"]
 
 
@@ -125,7 +126,7 @@ def test_discarded_delivery_that_an_earlier_version_retried_is_dead_again(
         skew.advance(minutes=1)
         assert store.queue.claim(worker="other", lease_s=30, max_crashes=1) is None
     else:
-        store.queue.finish(lease, End("dead", "issue is locked"))
+        finish(store, lease, "dead")
     assert guids(store, state="dead") == ["g1"]
 
 
@@ -304,7 +305,7 @@ def test_deliveries_of_one_retry_are_found_by_its_time(store: Storage, skew: Ske
         if guid != "c":
             times.append(store.now())
         store.queue.retry(guid, at=times[-1])
-        store.queue.finish(claim(store), End("dead", "issue is locked"))
+        finish(store, claim(store), "dead")
         skew.advance(minutes=1)
     accept(store, queued("waits"))
     store.queue.retry("waits", at=times[-1])
