@@ -192,12 +192,8 @@ class World:
 
 def make_loop(world: World) -> tuple[CatchUpLoop, Health]:
     health = Health(lambda: datetime.now(UTC))
-    return (
-        CatchUpLoop(
-            world.catch_up(), world.store.catch_up, lambda: world.settings.catch_up, health
-        ),
-        health,
-    )
+    catch_up, store = world.catch_up(), world.store.catch_up
+    return CatchUpLoop(catch_up, store, lambda: world.settings.catch_up, health), health
 
 
 def run(world: World, loop: CatchUpLoop) -> None:

@@ -26,6 +26,7 @@ from tests.e2e.service import SECRET, Service, free_port
 from tests.e2e.test_main_job import send
 from tests.fake_network import Server
 from tests.github_fake.server import Sandbox
+from tests.sandbox.conftest import seed_story
 
 KEY = "the-key-of-this-service"
 SCRIPT = (
@@ -76,6 +77,14 @@ def sign_in(page: Page, service: Service, path: str = "/deliveries") -> None:
     page.wait_for_url(re.compile(re.escape(path)))
 
 
+def pause(page: Page, service: Service) -> None:
+    page.goto(f"http://127.0.0.1:{service.port}/")
+    page.get_by_text("Pause the processing").click()
+    page.get_by_label("Reason").fill("a migration")
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Resume everything").wait_for()
+
+
 def find_links(page: Page) -> Iterator[tuple[str, str]]:
     """Yield the kind and the address of each page of the console that links on the page lead to."""
     links = "links => links.map((one) => one.getAttribute('href'))"
@@ -118,12 +127,7 @@ def test_page_of_a_delivery_follows_a_retry(service: Service, open_page: OpenPag
     page = open_page()
     sign_in(page, service)
     event = recorded.load("demo/bug")
-    page.goto(f"http://127.0.0.1:{service.port}/")
-    page.get_by_text("Pause the processing").click()
-    page.get_by_label("Reason").fill("a migration")
-    page.get_by_role("button", name="Pause").click()
-    resume = page.get_by_role("button", name="Resume everything")
-    resume.wait_for()
+    pause(page, service)
     assert service.deliver(event.event, recorded.unique(event.body)).status == 202
     page.goto(f"http://127.0.0.1:{service.port}/deliveries?state=queued")
     page.get_by_text("a migration (in the console)").wait_for()
@@ -141,11 +145,7 @@ def test_page_of_a_delivery_follows_a_retry(service: Service, open_page: OpenPag
 def test_keys_and_a_box_choose_deliveries(service: Service, open_page: OpenPage) -> None:
     page = open_page()
     sign_in(page, service)
-    page.goto(f"http://127.0.0.1:{service.port}/")
-    page.get_by_text("Pause the processing").click()
-    page.get_by_label("Reason").fill("a migration")
-    page.get_by_role("button", name="Pause").click()
-    page.get_by_role("button", name="Resume everything").wait_for()
+    pause(page, service)
     event = recorded.load("demo/bug")
     for _ in range(2):
         assert service.deliver(event.event, recorded.unique(event.body)).status == 202
@@ -235,9 +235,7 @@ def test_person_acts_on_pages_of_the_demo_and_sees_what_hls_does(
     with Sandbox() as sandbox, service_maker(sandbox, tmp_path) as make:
         running = make().start()
         root = f"http://127.0.0.1:{running.port}"
-        for name in ("demo/bug", "demo/feature"):
-            event = recorded.load(name)
-            sandbox.state.seed(event.event, event.payload)
+        seed_story(sandbox, "demo/bug", "demo/feature")
         sandbox.state.hooks.add("Codertocat", f"{root}/webhook", SECRET)
         with closing(running.open_store()) as store:
             sandbox.find_delivery = partial(find_delivery, store, f"{root}/deliveries")

@@ -141,8 +141,8 @@ def test_delivery_that_an_operator_runs_again_waits_for_a_newer_one_that_runs(
     accept(store, queued("g2", number=7))
     claim(store)
     store.queue.retry("g1")
-    waits = "  Waiting: deliveries of a conversation run one after the other, and g2 has not ended."
-    assert why(store)[1:] == [waits]
+    (waits,) = why(store)[1:]
+    assert waits.endswith("g2 has not ended.")
 
 
 def test_each_part_of_a_report_is_a_line(store: Storage) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hls_handler.prompting import recorded
 from tests.github_fake.server import Sandbox
-from tests.sandbox.conftest import REPOSITORY, Answer, ask
+from tests.sandbox.conftest import REPOSITORY, Answer, ask, seed_story
 
 EVIL = '"><script>alert(1)</script>'
 HEAD = "18415b19a3c86b781ea9027b3367f3630b7aa675"
@@ -76,8 +76,6 @@ def test_untrusted_text_of_a_pull_request_and_its_reviews_is_escaped(sandbox: Sa
 
 
 def test_box_offers_commands_only_on_a_pull_request(sandbox: Sandbox) -> None:
-    for name in ("demo/bug", "demo/feature"):
-        event = recorded.load(name)
-        sandbox.state.seed(event.event, event.payload)
+    seed_story(sandbox, "demo/bug", "demo/feature")
     assert "such as /help" not in page(sandbox, f"/{REPOSITORY}/issues/11").text
     assert "such as /help" in page(sandbox, f"/{REPOSITORY}/pull/13").text
