@@ -388,6 +388,7 @@ class Database:
 
 
 def _select_arrays(table: Table, names: Sequence[str]) -> Select[Any]:
+    """Return "SELECT * FROM unnest(:guid, :state)", one row for each position of the arrays."""
     arrays = (bindparam(name, type_=ARRAY(table.c[name].type)) for name in names)
     rows = (
         func.unnest(*arrays)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Boolean, Connection, Row, and_, bindparam, case, or_, select
@@ -131,21 +131,16 @@ class BatchAcceptor:
         }
         with self._database.writing() as connection:
             now = self._database.lock_accepts(connection)
-            terms = {
-                "guids": list(guids),
-                "digests": list(digests),
-                "since": now - REPLAY_WINDOW_H * HOUR_MS,
-            }
-            stored_rows = connection.execute(self._find_known, terms).all()
-            former = {one.guid: one for one in stored_rows if one.guid in guids}
+            since = now - REPLAY_WINDOW_H * HOUR_MS
+            terms = {"guids": list(guids), "digests": list(digests), "since": since}
+            present_rows = connection.execute(self._find_known, terms).all()
+            former = {row.guid: row for row in present_rows if row.guid in guids}
+            bodies = _group_bodies(present_rows, digests, since)
+
+            outcomes: list[Accepted] = []
             received: dict[str, Known] = dict(former)
-            # by digest, then by GUID
-            bodies: dict[bytes, dict[str, State]] = {digest: {} for digest in digests}
-            for one in stored_rows:
-                if one.digest in digests and one.queued_at >= terms["since"]:
-                    bodies[one.digest][one.guid] = one.state
-            outcomes = list[Accepted]()
-            stored = dict[str, tuple[NewDelivery, dict[str, object]]]()
+            accepted: dict[str, NewDelivery] = {}
+            accepted_rows: dict[str, dict[str, object]] = {}
             for new, row in zip(batch, rows, strict=True):
                 outcome = _decide(new, received, bodies)
                 outcomes.append(outcome)
@@ -153,27 +148,31 @@ class BatchAcceptor:
                     received[new.guid] = new
                     if new.state == "queued" and new.digest in bodies:
                         bodies[new.digest][new.guid] = new.state
-                    stored[new.guid] = (new, row | _times(new, now))
-            inserted = [
+                    accepted[new.guid] = new
+                    accepted_rows[new.guid] = row | _times(new, now)
+
+            routed_again = sorted(former.keys() & accepted.keys())
+            inserted_rows = [
                 row | {"received_at": now}
-                for guid, (_, row) in stored.items()
+                for guid, row in accepted_rows.items()
                 if guid not in former
             ]
-            self._database.insert_rows(connection, deliveries, inserted)
-            for guid in sorted(former.keys() & stored.keys()):
-                connection.execute(_ROUTE_AGAIN, stored[guid][1] | {"known_guid": guid})
-                if stored[guid][0].state == "ignored":  # without a body, and so without questions
+            self._database.insert_rows(connection, deliveries, inserted_rows)
+            for guid in routed_again:
+                connection.execute(_ROUTE_AGAIN, accepted_rows[guid] | {"known_guid": guid})
+                if accepted[guid].state == "ignored":  # without a body, and so without questions
                     connection.execute(_DELETE_QUESTIONS, {"known_guid": guid})
-            of_webhooks = [row for row in inserted if row["batch_id"] is None]
+            superseded = self._supersede(connection, [*accepted.values()], now)
+
+            of_webhooks = [row for row in inserted_rows if row["batch_id"] is None]
             increments[NO_GROUP]["stored", ""] += len(of_webhooks)
-            superseded = self._supersede(connection, [new for new, _ in stored.values()], now)
             for old in superseded:
                 if old.batch_id is None:
                     increments[Group(old.repository, old.author)] += count_end("superseded")
             for new, outcome in zip(batch, outcomes, strict=True):
                 increments[_group_of(new)] += _count_outcome(new, outcome)
             self._counters.add_all(connection, increments, at=now)
-            for guid in sorted(former.keys() & stored.keys()):
+            for guid in routed_again:
                 ended = former[guid]
                 finished_at = ended.finished_at or now
                 self._counters.uncount_end(
@@ -278,6 +277,17 @@ def _describe_end(new: NewDelivery) -> str:
         "a review of this pull request was requested before this delivery started (delivery"
         f" {new.guid})"
     )
+
+
+def _group_bodies(
+    rows: Iterable[Row[*tuple[Any, ...]]], digests: Collection[bytes], since: int
+) -> dict[bytes, dict[str, State]]:
+    """Return the states of the deliveries with each of these bodies: digest -> GUID -> state."""
+    bodies: dict[bytes, dict[str, State]] = {digest: {} for digest in digests}
+    for row in rows:
+        if row.digest in digests and row.queued_at >= since:
+            bodies[row.digest][row.guid] = row.state
+    return bodies
 
 
 def _decide(

@@ -77,15 +77,15 @@ def choose_extents(changed: Sequence[ChangedText], tokens: int) -> Mapping[str, 
     They are the blocks around the hunks; then short files are shown as a whole, the shortest
     first. Blocks shrink evenly if there is not enough room for all, those of tests first.
     """
-    for most in BLOCK_LINES:
-        extents = {file.path: _list_around(file, most) for file in changed}
+    for max_lines in BLOCK_LINES:
+        extents = {file.path: _list_around(file, max_lines) for file in changed}
         room = tokens - sum(_count(file.text, extents[file.path]) for file in changed)
         if room >= 0:
             break
     for file in sorted(changed, key=lambda file: file.text.last):
         if file.text.last > WHOLE_LINES or is_test_file(file.path):
             continue
-        every = set(range(1, file.text.last + 1)) - _list_shown(file)
+        every = set(range(1, file.text.last + 1)) - _list_patch_lines(file)
         more = _count(file.text, every - extents[file.path])
         if more <= room:
             extents[file.path] = every
@@ -93,18 +93,23 @@ def choose_extents(changed: Sequence[ChangedText], tokens: int) -> Mapping[str, 
     return extents
 
 
-def _list_around(file: ChangedText, most: int) -> set[int]:
+def _list_around(file: ChangedText, max_lines: int) -> set[int]:
+    """Return the numbers of the unchanged lines of the blocks around the hunks of a file. A block
+    has at most `max_lines`.
+    """
     if is_test_file(file.path):
-        most = min(most, TEST_LINES)
-    extents: set[int] = set()
+        max_lines = min(max_lines, TEST_LINES)
+    if not max_lines:
+        return set()
+    numbers: set[int] = set()
     for run in file.runs:
-        first = min(run.first, file.text.last)
-        if most and first:
-            extents |= file.text.list_extent(first, min(run.last, file.text.last), most)
-    return extents - _list_shown(file)
+        first = min(run.first, file.text.last)  # the last lines may have been removed
+        if first:
+            numbers |= file.text.list_extent(first, min(run.last, file.text.last), max_lines)
+    return numbers - _list_patch_lines(file)
 
 
-def _list_shown(file: ChangedText) -> set[int]:
+def _list_patch_lines(file: ChangedText) -> set[int]:
     return {line.number for line in file.patch.lines if line.side == "RIGHT"}
 
 

@@ -168,7 +168,9 @@ class CommitChecks:
         }
         with self._database.reading() as connection:
             is_earlier = connection.execute(_IS_EARLIER, terms).scalar()
-        return None if is_earlier is None else "earlier" if is_earlier else "later"
+        if is_earlier is None:
+            return None
+        return "earlier" if is_earlier else "later"
 
     def has_result(self, lease: Lease, commit: str) -> bool:
         """Return whether GitHub may show a result on the commit, of any delivery or an earlier

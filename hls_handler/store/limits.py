@@ -154,7 +154,7 @@ def share_limit(limit: Limit) -> Limit:
 def read_states(
     connection: Connection, limits: Sequence[Limit], now: int, *, row_id: int = 0
 ) -> list[LimitState]:
-    """Return what the calls that count for limits of cost have cost; `row_id` is of the delivery.
+    """Return the cost so far for each limit; `row_id` is of the delivery, for limits of one.
 
     One statement reads all: between two, retention could delete a call, which would then be counted
     twice.

@@ -362,7 +362,7 @@ def _replace(
                 continue
             marker = f"[redacted: {kind}]"
             parts += [text[done:start], marker]
-            if keeps_lines:
+            if keeps_lines:  # one marker for each further line, behind its number
                 parts += [begin + marker for begin in BEGIN_OF_LINE.findall(text, start, end)]
             done = end
         text = "".join([*parts, text[done:]])
