@@ -76,16 +76,17 @@ class _Group(TyperGroup):
     """
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, command, rest = super().resolve_command(ctx, args)
+        """Return the name of the command, the command, and its arguments."""
+        name, command, arguments = super().resolve_command(ctx, args)
         if not name:
-            return name, None, rest
-        if not isinstance(command, _Group):
+            return name, None, arguments
+        if not isinstance(command, _Group):  # it has only a name and the first line of its help
             command = load_command(f"{self.path}{name}")
-        option: Any = copy(next(param for param in self.params if param.name == "_no_color"))
-        option.expose_value = False
-        option.hidden = True
-        _add_option(command, option)
-        return name, command, rest
+        no_color: Any = copy(next(param for param in self.params if param.name == "_no_color"))
+        no_color.expose_value = False
+        no_color.hidden = True
+        _add_option(command, no_color)
+        return name, command, arguments
 
     @property
     def path(self) -> str:

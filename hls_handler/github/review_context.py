@@ -202,12 +202,15 @@ def read_blobs(
     ids: Sequence[str],
     contents: Sequence[str],
 ) -> Mapping[str, Blob]:
+    """Return the files at names such as "refs/heads/main:run.sh", with their text if they are small
+    and `contents` has the name.
+    """
     names = [*ids, *contents]
-    kinds = api.query(blobs_query(len(ids), len(contents)), _variables(names), WireHeadFiles)
-    blobs = kinds.blobs(names)
-    small = [name for name in kinds.small_texts(names) if name in contents]
+    files = api.query(blobs_query(len(ids), len(contents)), _variables(names), WireHeadFiles)
+    small = [name for name in files.small_texts(names) if name in contents]
     texts = _read_texts(api, small)
-    return {name: replace(blob, text=texts.get(name, "")) for name, blob in blobs.items()}
+    blobs = files.blobs(names).items()
+    return {name: replace(blob, text=texts.get(name, "")) for name, blob in blobs}
 
 
 def _text(blob: _Blob | None) -> str:

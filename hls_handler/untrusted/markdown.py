@@ -298,51 +298,52 @@ CODE_COMMAND = re.compile(r"^(\s*+[/!])(?=[A-Za-z][\w-]*+(?:\s|$))")
 
 
 def _sanitize_line(line: str, references: References | None) -> str:
+    """Return a line outside of code blocks with a replacement for each match of `SPECIAL`."""
     parts: list[str] = []
     at = 0
     command = COMMAND.match(line)
     if command is not None:
         parts.append(f"{command['indent']}\\{command['sign']}")
         at = command.end()
-    closing_backticks = _find_closing_backticks(line)
+    code_spans = _find_code_spans(line)
     last_reference = _find_last_reference(line)
     links = [link.span() for link in LINK_TEXT.finditer(line)]
-    url_end = 0
-    urls = BARE_URL.finditer(line)
-    url = next(urls, None)
     while (match := SPECIAL.search(line, at)) is not None:
         parts.append(line[at : match.start()])
         at = match.end()
+        if match.lastgroup == "ticks":
+            end = code_spans.get(match.start())
+            if end is None:
+                parts.append("\\`" * len(match[0]))
+            else:
+                parts.append(_sanitize_code(line[match.start() : end]))
+                at = end
+            continue
         if match.lastgroup == "closing":
             parts.append(match[0])
             if _closes_issue(match, last_reference):
                 parts.append(ZERO_WIDTH_SPACE)
             continue
-        if match.lastgroup != "ticks":
-            text = match[0]
-            if references is not None and match.lastgroup in _REFERENCE_GROUPS:
-                link = bisect(links, (match.start(),)) - 1
-                in_link = link >= 0 and match.start() < links[link][1]
-                text = references.rewrite(match, in_link=in_link) or text
-            parts.append(_REPLACEMENTS[match.lastgroup or ""](text))
-            is_url = match.lastgroup in _URL_GROUPS
-            if is_url and KEYWORD_AT_END.search(match[0]) and _closes_issue(match, last_reference):
-                space = len(line) - at - len(line[at:].lstrip())
-                # not inside the URL
-                parts.append(f"{line[at : at + space] or ' '}{ZERO_WIDTH_SPACE}")
-                at += space
-            continue
-        while url is not None and url.start() < match.start():
-            url_end = url.end()
-            url = next(urls, None)
-        end = closing_backticks.get(match.start(), 0)
-        is_closed = end > 0 and match.start() >= url_end
-        if is_closed and _is_code_span(line[at : end - len(match[0])]):
-            parts.append(_sanitize_code(line[match.start() : end]))
-            at = end
-        else:
-            parts.append("\\`" * len(match[0]))
+        text = match[0]
+        if references is not None and match.lastgroup in _REFERENCE_GROUPS:
+            in_link = _is_inside(match.start(), links)
+            text = references.rewrite(match, in_link=in_link) or text
+        parts.append(_REPLACEMENTS[match.lastgroup or ""](text))
+        is_url = match.lastgroup in _URL_GROUPS
+        if is_url and KEYWORD_AT_END.search(match[0]) and _closes_issue(match, last_reference):
+            space = len(line) - at - len(line[at:].lstrip())
+            # not inside the URL
+            parts.append(f"{line[at : at + space] or ' '}{ZERO_WIDTH_SPACE}")
+            at += space
     return "".join([*parts, line[at:]])
+
+
+def _is_inside(position: int, spans: Sequence[tuple[int, int]]) -> bool:
+    """Return whether one of the spans, in their order, begins before the position and ends behind
+    it.
+    """
+    index = bisect(spans, (position,)) - 1
+    return index >= 0 and position < spans[index][1]
 
 
 def _sanitize_code(line: str) -> str:
@@ -388,18 +389,22 @@ def _closes_issue(keyword: re.Match[str], last_reference: int) -> bool:
     )
 
 
-def _find_closing_backticks(line: str) -> Mapping[int, int]:
-    """Map the start of each run of backticks to the end of the next run of that length: {0: 5} for
-    "`abc`".
+def _find_code_spans(line: str) -> Mapping[int, int]:
+    """Map the start of each code span to its end: {0: 5} for "`abc`". It ends with the next
+    backticks of the same number, and does not begin in a bare URL.
     """
-    ends: dict[int, int] = {}
+    urls = [url.span() for url in BARE_URL.finditer(line)]
+    spans: dict[int, int] = {}
     next_of_length: dict[int, int] = {}
     for run in reversed(list(re.finditer("`+", line))):
         length = len(run[0])
-        if length in next_of_length:
-            ends[run.start()] = next_of_length[length]
+        end = next_of_length.get(length)
         next_of_length[length] = run.end()
-    return ends
+        if end is None or _is_inside(run.start(), urls):
+            continue
+        if _is_code_span(line[run.end() : end - length]):
+            spans[run.start()] = end
+    return spans
 
 
 def _is_code_span(content: str) -> bool:
