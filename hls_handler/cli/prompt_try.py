@@ -207,11 +207,7 @@ class Tried:
 
 
 def _choose(
-    settings: Settings,
-    library: Library,
-    subject: Subject,
-    prompt: Prompt | None,
-    bot: Account,
+    settings: Settings, library: Library, subject: Subject, prompt: Prompt | None, bot: Account
 ) -> Chosen:
     """Route the event. A given `prompt` is chosen for ignored events, too.
 
@@ -309,10 +305,7 @@ class EventTrial:
         ref = ConversationRef(event.repository.id, self._bot.login, number)
         history = ConversationHistory(ref, PendingChanges(), lambda: ConversationState({}, {}))
         return self._github.writer(
-            event.repository.full_name,
-            bot=self._bot,
-            history=history,
-            guard=None,
+            event.repository.full_name, bot=self._bot, history=history, guard=None
         )
 
 
@@ -327,10 +320,7 @@ def _explain_ignored(routed: Rule | Ignored) -> str:
 
 
 def _to_document(
-    chosen: Chosen,
-    tried: Tried,
-    questions: Sequence[TriedQuestion],
-    settings: Settings,
+    chosen: Chosen, tried: Tried, questions: Sequence[TriedQuestion], settings: Settings
 ) -> dict[str, object]:
     """Return the document of --json, without the source of the replies."""
     routed = chosen.routed
@@ -404,10 +394,7 @@ def _print_chosen(chosen: Chosen, settings: Settings) -> None:
 
 
 def _print_run(
-    chosen: Chosen,
-    tried: Tried,
-    questions: Sequence[TriedQuestion],
-    settings: Settings,
+    chosen: Chosen, tried: Tried, questions: Sequence[TriedQuestion], settings: Settings
 ) -> None:
     console = Console(highlight=False, emoji=False, markup=False)
     for question in questions:

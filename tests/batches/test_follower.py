@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from hls_handler.claude.provider_errors import ADDRESS_REMEDY, KEY_REMEDY, OUTAGE_REMEDY
-from hls_handler.cli.batch import Follower, find_problem
+from hls_handler.cli.batch_follower import Follower, find_problem
 from hls_handler.db.files import find_server
 from hls_handler.deliveries import End
 from hls_handler.engine.health import Component, Health
@@ -54,7 +54,9 @@ def follow(
         if time.now > 60:
             store.batches.stop(batch, by="mona")
 
-    follower = Follower(store, batch, has_service=has_service, clock=time.read, pause=pause)
+    row = store.batches.find(batch)
+    assert row is not None
+    follower = Follower(store, row, has_service=has_service, clock=time.read, pause=pause)
     follower.follow()
     return follower.problem
 

@@ -118,9 +118,7 @@ def init(
     name: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="Name of the App, unique on GitHub.",
-            parser=parse_app_name,
+            metavar="NAME", help="Name of the App, unique on GitHub.", parser=parse_app_name
         ),
     ] = None,
     organization: Annotated[
@@ -246,15 +244,11 @@ def run(session: Session) -> None:
     else:
         set_up_token(session)
     is_written = _write_settings(session, uses_app=uses_app)
-    for name, value in read_variables().items():
-        if (
-            name in (APP_ID, WEBHOOK_SECRET, TOKEN, KEY_VARIABLE)
-            and session.environ.get(name, value) != value
-        ):
-            print_line(
-                f"The environment has another {name}, which takes precedence over {DOTENV}:"
-                " unset it"
-            )
+    stored = read_variables()
+    for name in (APP_ID, WEBHOOK_SECRET, TOKEN, KEY_VARIABLE):
+        if name in stored and session.environ.get(name, stored[name]) != stored[name]:
+            precedence = f"which takes precedence over {DOTENV}: unset it"
+            print_line(f"The environment has another {name}, {precedence}")
     settings = load_settings(
         session.settings_path, session.environ, dotenv=DOTENV, allow_unset=True
     )
@@ -353,10 +347,9 @@ def _prove_claude(session: Session, key: str) -> None:
     prompt = Prompt(
         "init", id="the question of hls init", path="", on=(), reply=REPLY, reply_model=model
     )
+    settings = ClaudeSettings(api_key=SecretStr(key), base_url=session.claude_url)
     try:
-        with connect_claude(
-            ClaudeSettings(api_key=SecretStr(key), base_url=session.claude_url)
-        ) as claude:
+        with connect_claude(settings) as claude:
             rendered = RenderedPrompt(prompt, "", QUESTION, model.model_json_schema())
             answer = claude.answer(None, lambda provider: provider.ask(rendered))
     except HlsError as exc:
@@ -368,10 +361,8 @@ def _prove_claude(session: Session, key: str) -> None:
         print_line(f"Claude did not answer: {with_remedy(exc)}")
         return
     if isinstance(answer, Reply):
-        print_line(
-            f"Claude answered a question with {answer.usage.model}, for"
-            f" {format_usd(answer.usage.cost_usd)}"
-        )
+        price = format_usd(answer.usage.cost_usd)
+        print_line(f"Claude answered a question with {answer.usage.model}, for {price}")
     else:
         print_line(f"Claude's reply cannot be used: {answer.problem}")
 
@@ -433,11 +424,8 @@ def _remaining_steps(
 
 
 def settings_text(session: Session, *, uses_app: bool) -> str:
-    webhook_url = session.webhook_url or UNSERVED_URL
-    github_url = session.github_url
-    claude_url = session.claude_url
-    webhook_path = urlsplit(webhook_url).path
     lines = [HEADER]
+    webhook_path = urlsplit(session.webhook_url or UNSERVED_URL).path
     if webhook_path != "/webhook":
         lines.append(f"  webhook_path: {json.dumps(webhook_path)}  # GitHub posts to it")
     lines.append(CONSOLE_KEY)
@@ -447,15 +435,14 @@ def settings_text(session: Session, *, uses_app: bool) -> str:
     else:
         lines.append(ACCOUNT)
     lines.append('  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"')
-    if github_url != DEFAULT_GITHUB:
-        lines.append(f"  base_url: {json.dumps(github_url)}")
+    if session.github_url != DEFAULT_GITHUB:
+        lines.append(f"  base_url: {json.dumps(session.github_url)}")
     lines += ["", "claude:", '  api_key: "${ANTHROPIC_API_KEY}"']
-    if claude_url != DEFAULT_CLAUDE:
-        lines.append(f"  base_url: {json.dumps(claude_url)}")
+    if session.claude_url != DEFAULT_CLAUDE:
+        lines.append(f"  base_url: {json.dumps(session.claude_url)}")
     if session.review_model not in (None, HAIKU):
         lines.append(f"  review_model: {session.review_model}{REVIEW_REASON}")
-    lines += ["", "review:", FAIL_ON]
-    lines += ["", REPOSITORIES]
+    lines += ["", "review:", FAIL_ON, "", REPOSITORIES]
     for name in session.repositories:
         lines.append(f"  - name: {json.dumps(name)}")
         lines.append(f"    events: [{', '.join(DEFAULT_EVENTS)}]  # more: issue_comment, release")
