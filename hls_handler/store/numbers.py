@@ -173,14 +173,19 @@ class Statistics:
         `repository` is "owner/repo" in any case; None stands for all. Raises `StoreUnavailable`.
         """
         period = Period(since - (since - EPOCH) % HOUR, until, HOUR)
+        rows: list[tuple[str, str, str, Any]] = []
+        with self._database.reading() as connection:
+            for query in (_select_hours(period), _select_outcomes_by_repository(period)):
+                rows += map(tuple, connection.execute(query))
+            for name, analysed, micro_usd in connection.execute(_select_pull_requests(period)):
+                rows.append(("pull_requests", "analysed", name, analysed))
+                rows.append(("pull_requests", "micro_usd", name, micro_usd))
         total: FigureCounts = defaultdict(Counter)
         repositories = defaultdict[str, FigureCounts](lambda: defaultdict(Counter))
-        with self._database.reading() as connection:
-            for query in _select_figures(period):
-                for name, label, of_repository, number in connection.execute(query):
-                    if repository is None or of_repository.lower() == repository.lower():
-                        total[name][label] += int(number or 0)
-                        repositories[of_repository][name][label] += int(number or 0)
+        for name, label, of_repository, number in rows:
+            if repository is None or of_repository.lower() == repository.lower():
+                total[name][label] += int(number or 0)
+                repositories[of_repository][name][label] += int(number or 0)
         figures = [make_figures(name, counts) for name, counts in sorted(repositories.items())]
         return FiguresReport(
             since=period.since,
@@ -232,33 +237,37 @@ def _sum(
     return select(name, label, key.label("key"), number).group_by(name, label, "key")
 
 
-def _select_figures(period: Period) -> Iterator[Select[Any]]:
-    """Yield queries for name, label, repository and number."""
-    counted = _sum(_n.name, _n.label, _n.repository, func.sum(_n.value))
-    yield counted.where(_is_in(_FIGURES, period), _n.repository != "")
+def _select_hours(period: Period) -> Select[Any]:
+    query = _sum(_n.name, _n.label, _n.repository, func.sum(_n.value))
+    return query.where(_is_in(_FIGURES, period), _n.repository != "")
+
+
+def _select_outcomes_by_repository(period: Period) -> Select[Any]:
+    """Count outcomes by the present name of the repository."""
     outcomes = _list_outcomes(period)
-    is_same = (
-        _r.repository_id == outcomes.c.repository_id,
-        _r.bot_login == outcomes.c.bot_login,
+    query = _sum(outcomes.c.name, outcomes.c.label, _r.repository, func.count())
+    return query.where(
+        _r.repository_id == outcomes.c.repository_id, _r.bot_login == outcomes.c.bot_login
     )
-    changed = _sum(outcomes.c.name, outcomes.c.label, _r.repository, func.count())
-    yield changed.where(*is_same)
+
+
+def _select_pull_requests(period: Period) -> Select[Any]:
+    """Return the number of pull requests with a reply, and the cost of their calls, by
+    repository.
+    """
     has_reply = _c.outcome.in_((SUCCESS, CACHED))
-    numbers = {
-        "analysed": func.count(distinct(_d.conversation_key)).filter(has_reply),
-        "micro_usd": func.sum(_c.cost_micro_usd),
-    }
-    for label, number in numbers.items():
-        name: ColumnElement[str] = literal_column("'pull_requests'")
-        query = select(name, literal_column(f"'{label}'"), _d.repository, number)
-        is_of_pull_request = (
-            _d.event.in_(sorted(PULL_REQUEST_EVENTS)),
-            _d.conversation_key.is_not(None),
-            _d.repository.is_not(None),
-        )
-        is_within = _is_within(_c.started_at, period)
-        query = query.join_from(calls, deliveries).where(is_within, *is_of_pull_request)
-        yield query.group_by(_d.repository)
+    query = select(
+        _d.repository,
+        func.count(distinct(_d.conversation_key)).filter(has_reply),
+        func.sum(_c.cost_micro_usd),
+    )
+    is_of_pull_request = (
+        _d.event.in_(sorted(PULL_REQUEST_EVENTS)),
+        _d.conversation_key.is_not(None),
+        _d.repository.is_not(None),
+    )
+    query = query.join_from(calls, deliveries).where(*is_of_pull_request)
+    return query.where(_is_within(_c.started_at, period)).group_by(_d.repository)
 
 
 def _list_outcomes(period: Period) -> Subquery:

@@ -360,7 +360,7 @@ def test_statements_do_not_depend_on_the_number_of_repositories(filled: Storage)
         read(filled)
     finally:
         event.remove(Engine, "before_cursor_execute", record)
-    assert 0 < len([one for one in statements if one.startswith("SELECT")]) == 4
+    assert 0 < len([one for one in statements if one.startswith("SELECT")]) == 3
 
 
 def test_labels_and_findings_outlive_their_deliveries(filled: Storage) -> None:
