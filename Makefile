@@ -9,6 +9,9 @@ OPTIONAL := qdrant providers
 INSTALLED := $(filter $(OPTIONAL),$(patsubst .venv/ready-%,%,$(wildcard .venv/ready-*)))
 NEEDED := requirements.txt $(INSTALLED:%=requirements-%.txt)
 
+# The packages from which `make mutants` without FILE takes its changes.
+MUTATED := $(addprefix hls_handler/,engine handlers review routing queue store github untrusted)
+
 # `make test-all` sets REPORTS to a folder: each tier writes its results there and prints no count.
 REPORTS :=
 report = $(if $(REPORTS),--quiet --junit-xml=$(REPORTS)/$(1).xml)
@@ -102,8 +105,12 @@ histories: .venv/ready-dev
 	@ALL_HISTORIES=1 $(BIN)/python -m pytest tests/batches/test_undo.py tests/batches/test_first_text.py
 
 # list the changes of a file that no test notices: FILE=hls_handler/review/ledger.py, or SEED=84 COUNT=100
-mutants: .venv/ready-dev
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m tests.mutants "$(FILE)" "$(SEED)" "$(COUNT)"
+mutants: .mutants
+	@$(BIN)/python -m tests.mutants "$(SEED)" "$(COUNT)" $$(find $(or $(FILE),$(MUTATED)) -name '*.py')
+
+# measure which test runs which line (minutes); remove the file to measure again
+.mutants: | .venv/ready-dev
+	@COVERAGE_FILE=$@ $(PYTEST) --cov-context=test -m "not full and not smoke" -k "not postgresql" || { rm -f $@; exit 1; }
 
 # ask Claude about the golden cases: EVAL="--judge MODEL --max-usd 4" (costs money)
 eval: .venv/ready-dev

@@ -212,13 +212,17 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
+    measures_all = config.getoption("--cov-context", None) is not None  # for `make mutants`
     cases: Counter[str] = Counter()
     for item in items:
         function = item.nodeid.partition("[")[0]
         cases[function] += 1
         is_late = _folder(item) in SECOND_TIER
-        if is_late or "[postgresql" in item.name or cases[function] > 1:
+        is_like_others = is_late or "[postgresql" in item.name or cases[function] > 1
+        if is_like_others and not measures_all:
             item.add_marker(pytest.mark.no_cover)
         if is_late and item.get_closest_marker("smoke") is None:
             item.add_marker(pytest.mark.full)
