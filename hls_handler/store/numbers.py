@@ -2,8 +2,8 @@
 
 What happened is counted (`db/counters.py`), as a total and by the hour: a call to Claude in the
 hour in which it began, everything else in that in which it happened. What can change later (labels
-corrected, findings fixed or dismissed) is one query of stored rows. Numbers of pull requests are
-those of stored calls, so what retention has deleted is missing.
+corrected, findings fixed or dismissed) is one query of stored rows. By repository, it and the
+numbers of pull requests lack what retention has deleted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from hls_handler.db.tables import (
     deliveries,
     findings,
     labels,
-    repository_files,
 )
 from hls_handler.db.values import EPOCH, HOUR_MS, from_ms, to_ms
 from hls_handler.handled_events import PULL_REQUEST_EVENTS
@@ -74,7 +73,7 @@ _c = calls.c
 _d = deliveries.c
 _f = findings.c
 _n = counters.c
-_r = repository_files.c
+_of_conversation = deliveries.alias("of_conversation")
 _IS_KEPT = and_(
     labels.c.state != "intended",
     labels.c.prompt_id.is_not(None),
@@ -243,12 +242,17 @@ def _select_hours(period: Period) -> Select[Any]:
 
 
 def _select_outcomes_by_repository(period: Period) -> Select[Any]:
-    """Count outcomes by the present name of the repository."""
-    outcomes = _list_outcomes(period)
-    query = _sum(outcomes.c.name, outcomes.c.label, _r.repository, func.count())
-    return query.where(
-        _r.repository_id == outcomes.c.repository_id, _r.bot_login == outcomes.c.bot_login
+    """Count outcomes. The newest delivery of a conversation has its repository."""
+    outcomes = _list_outcomes(period).c
+    groups = (outcomes.name, outcomes.label, outcomes.repository_id, outcomes.number)
+    counted = select(*groups, func.count().label("rows")).group_by(*groups).subquery()
+    key = cast(counted.c.repository_id, Text) + "#" + cast(counted.c.number, Text)
+    newest = select(func.max(_of_conversation.c.id)).where(
+        _of_conversation.c.conversation_key == key
     )
+    query = _sum(counted.c.name, counted.c.label, _d.repository, func.sum(counted.c.rows))
+    query = query.join_from(counted, deliveries, _d.id == newest.scalar_subquery())
+    return query.where(_d.repository.is_not(None))
 
 
 def _select_pull_requests(period: Period) -> Select[Any]:
@@ -272,7 +276,7 @@ def _select_pull_requests(period: Period) -> Select[Any]:
 
 def _list_outcomes(period: Period) -> Subquery:
     """Return the labels that were set in the period and the findings raised in it, with what
-    became of them: name, label, time (ms), repository and bot.
+    became of them: name, label, time (ms), and the keys of the conversation.
     """
     kept = _select_outcomes("labels", literal_column("'kept'"), labels.c.set_at, period)
     corrected: ColumnElement[str] = literal_column("'corrected'")
@@ -293,5 +297,5 @@ def _select_outcomes(
         cast(label, Text).label("label"),
         at.label("at"),
         at.table.c.repository_id,
-        at.table.c.bot_login,
+        at.table.c.number,
     ).where(_is_within(at, period))

@@ -24,7 +24,6 @@ from hls_handler.db.tables import (
     deliveries,
     findings,
     labels,
-    repository_files,
 )
 from hls_handler.db.values import to_ms
 from hls_handler.deliveries import End
@@ -243,11 +242,6 @@ def filled(store: Storage) -> Storage:
         columns = "delivery_id step_index cost_micro_usd outcome started_at"
         insert(calls, columns, [(*row, ago(hours[row[0]])) for row in CALLS], **of_prompt)
         columns = "number name state prompt_id set_at"
-        for repository_id, name in REPOSITORIES.items():
-            columns_of_file = {"repository_id": repository_id, "repository": name}
-            connection.execute(
-                repository_files.insert().values(**columns_of_file, bot_login="hls", read_at=0)
-            )
         insert(labels, columns, [(*row, ago(hours)) for *row, hours in LABELS], **of_bot)
         rows = [(number, label, ago(hours)) for number, label, hours in CORRECTIONS]
         insert(corrections, "number label set_at", rows, prompt_id="p@1", **corrected, **of_bot)
@@ -361,13 +355,6 @@ def test_statements_do_not_depend_on_the_number_of_repositories(filled: Storage)
     finally:
         event.remove(Engine, "before_cursor_execute", record)
     assert 0 < len([one for one in statements if one.startswith("SELECT")]) == 3
-
-
-def test_labels_and_findings_outlive_their_deliveries(filled: Storage) -> None:
-    with filled.database.writing() as connection:
-        connection.execute(deliveries.delete())
-    widgets = read(filled).repositories[1]
-    assert (widgets.labels, widgets.findings) == (WIDGETS.labels, WIDGETS.findings)
 
 
 def test_one_repository_in_any_case(filled: Storage) -> None:

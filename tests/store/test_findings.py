@@ -9,7 +9,6 @@ from hls_handler.review.blocks import Block
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationRef
-from hls_handler.store.repositories import StoredFile
 from hls_handler.store.reviews import ReviewChange
 from tests.queue.builders import accept, begin, finish, ignored
 
@@ -69,8 +68,6 @@ def test_open_findings_of_a_closed_pull_request_are_ignored(store: Storage) -> N
     save(store, replace(RECORD, ledger=(replace(OPEN, key="e" * 16),)), number=8, guid="g2")
     for guid, action, number in (("c1", "closed", 7), ("c2", "closed", 8), ("c3", "reopened", 8)):
         accept(store, ignored(guid, event="pull_request", action=action, number=number))
-    lease = begin(store, "file", number=98)
-    store.repository_files.save(lease, 1, "octo/widgets", BOT, StoredFile(version=None, text=None))
     store.retention.mark_ignored_findings()
     now = store.now()
     report = store.statistics.report(now - timedelta(hours=1), now + timedelta(hours=1))
