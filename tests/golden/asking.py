@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hls_handler.analysis import Finding, PullRequestAnalysis, ReplyFields
 from hls_handler.claude.providers import Providers
+from hls_handler.db.tables import secrets
+from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.errors import BudgetExceeded, DependencyDown, ModelNotFound, Retryable
 from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library
@@ -167,6 +169,8 @@ def ask_about(case: Case, given: Settings, library: Library, ask: Ask) -> Outcom
     claude = CaseClaude(answer, reported=reported)
     with open_world(replies=claude, given=_to_settings(case, given)) as world:
         world.prompts = library
+        with world.store.database.writing() as connection:  # equal cases give equal prompts
+            connection.execute(secrets.insert().values(name=PROMPT_SECRET, value=b"golden"))
         home = open_home(world)
         number = _let_happen(case, home)
         reason = f"{world.row(f'{home.deliveries}').reason}"
