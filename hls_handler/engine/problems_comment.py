@@ -15,8 +15,8 @@ SETTINGS_PROBLEMS = """\
 
 {problems}
 
-Until they are fixed, HLS uses the last valid version, if there is one; what the file switches \
-off stays off. Allowed keys: {keys}."""
+Until they are fixed, keys with a mistake keep their value of the last valid version, if there is \
+one. Allowed keys: {keys}."""
 
 GUIDANCE_PROBLEMS = """\
 **For the maintainers of this repository:** `{path}`, the guidance for reviews by HLS, has errors.

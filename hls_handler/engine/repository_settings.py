@@ -105,8 +105,7 @@ def resolve_settings_file(
     """Return the settings in `stored`; empty settings if it is None. `read_error` is copied to the
     result.
 
-    If the file is invalid, its last valid version is used, but everything that the invalid file
-    switches off is off.
+    Keys with a mistake have the values of the last valid version.
     """
     empty = RepositorySettings(file=path)
     if stored is None:
@@ -120,9 +119,8 @@ def resolve_settings_file(
     return RepositorySettingsFile(
         merge_with_last_valid(current, last_valid),
         stored.version,
-        is_invalid=True,
-        valid_version=stored.valid_version,
-        read_error=read_error,
+        stored.valid_version,
+        read_error,
     )
 
 
@@ -163,8 +161,7 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
     """Return the file's settings without the entries of `prompts.use` that name no prompt for their
     event.
 
-    Each removed entry is reported in `problems`. If `file.is_invalid`, the entries are from an
-    older version, and none is reported.
+    Each removed entry is reported in `problems`.
     """
     settings = file.settings
     chosen: Mapping[str, str | Literal[False]] = settings.values.get("prompts", {}).get("use", {})
@@ -186,8 +183,6 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
         return settings
     use = {event: name for event, name in chosen.items() if event not in invalid}
     values = {**settings.values, "prompts": {"use": use}}
-    if file.is_invalid:  # the lines are those of an earlier version
-        return replace(settings, values=values)
     problems = (
         f"{settings.file}:{settings.lines.get(f'prompts.use.{event}', 1)}: {problem}"
         for event, problem in invalid.items()

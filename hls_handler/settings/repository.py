@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, create_model
+from pydantic import AfterValidator, Field, ValidationError, create_model
 
 from hls_handler.errors import SettingsError
 from hls_handler.problems import Kind, Sentence
@@ -21,7 +21,7 @@ from hls_handler.settings.removed import take_removed_keys
 from hls_handler.settings.section import Section
 from hls_handler.settings.sections import Repository
 from hls_handler.settings.values import EventKey, Expected, PathGlob
-from hls_handler.settings.yaml_parser import Sources, decode, iter_leaves, parse_tree, value_at
+from hls_handler.settings.yaml_parser import Sources, decode, iter_leaves, parse_tree
 
 PATH = ".github/hls.yaml"
 ORGANIZATION_PATH = "hls.yaml"
@@ -226,10 +226,8 @@ def decode_repository_file(content: bytes, file: str = PATH) -> str:
 
 
 def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
-    """Parse the text of a settings file. Problems are returned, not raised.
-
-    If there are problems, only keys that switch something off are used, so that a mistake elsewhere
-    does not undo `enabled: false`.
+    """Parse the text of a settings file. Problems are returned, not raised. Of a file with
+    problems, the keys without a mistake are used.
     """
     try:
         tree = parse_tree(
@@ -243,15 +241,13 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
         problem = f"{file}:1: the file must have some of the keys {sections}"
         return RepositorySettings(problems=(problem,), file=file)
     warnings = limit_problems(take_removed_keys(tree))
-    values: Mapping[str, Any] = {}
     problems: dict[str, Sentence] = {}
     try:
         values = parse_values(root)
     except ValidationError as error:
         problems = _explain(error, root)
+        values = parse_values(_without_mistakes(root, error))
     lines = tree.format_problems(problems | tree.rejected)
-    if lines:
-        values = _find_switched_off(root)
     return RepositorySettings(values, tree.lines, limit_problems(lines), file, warnings)
 
 
@@ -276,34 +272,24 @@ def _explain(error: ValidationError, root: object) -> dict[str, Sentence]:
     return sentences
 
 
-def _find_switched_off(root: dict[str, Any]) -> Mapping[str, Any]:
-    """Return the values of a file with mistakes that apply in any case."""
-    off: dict[str, Any] = {}
-    for key in REPOSITORY_KEYS:
-        section, _, name = key.path.rpartition(".")
-        if key.limit == "off" and _is_false(value_at(root, key.path)):
-            place = off.setdefault(section, {}) if section else off
-            place[name] = False
-    use = value_at(root, "prompts.use")
-    if isinstance(use, dict):
-        off["prompts"] = {"use": {event: name for event, name in use.items() if name is False}}
-    return off
-
-
-def _is_false(value: object) -> bool:
-    """Return True if pydantic parses the value as false: False, 0, "off", "no"."""
-    try:
-        return value is not None and not TypeAdapter(bool).validate_python(value)
-    except ValidationError:
-        return False
+def _without_mistakes(root: Mapping[str, Any], error: ValidationError) -> Mapping[str, Any]:
+    """Return the file without each key, such as `labels.allow`, that has a mistake."""
+    valid = dict(root)
+    for detail in error.errors(include_url=False):
+        section, *names = map(str, detail["loc"])
+        keys = valid.get(section)
+        if names and isinstance(keys, dict):
+            valid[section] = {name: value for name, value in keys.items() if name != names[0]}
+        else:
+            valid.pop(section, None)
+    return valid
 
 
 def merge_with_last_valid(
     current: RepositorySettings, last_valid: RepositorySettings
 ) -> RepositorySettings:
-    """Return a copy of `last_valid` in which everything that `current` switches off is off.
-
-    `current` is from a later, invalid version of the file. The copy has the problems of `current`.
+    """Return a copy of `current`, which is from a later, invalid version of the file. Keys that it
+    lacks, or that have a mistake in it, have the values of `last_valid`.
     """
     lines = dict(last_valid.lines)
     for path, _ in iter_leaves(current.values):
@@ -325,10 +311,8 @@ class RepositorySettingsFile:
 
     settings: RepositorySettings  # settings that apply, and the problems of the current file
     version: str | None  # blob SHA of the current file; None: there is no file
-    is_invalid: bool = (
-        False  # True: `valid_version` applies, except for what the current file switches off
-    )
-    valid_version: str | None = None  # blob SHA of the last valid version; None: there was none
+    # blob SHA of the last valid version, which has the values of keys with a mistake; None: none
+    valid_version: str | None = None
     read_error: str | None = None  # why the file could not be read; the last known version applies
 
     def describe(self) -> str | None:
@@ -353,21 +337,13 @@ class RepositorySettingsFile:
             return f"{name} could not be read, so {rest}: {self.read_error}"
         if self.version is None:
             return None
+        applies = f"{name} ({self.version[:10]}) applies on top of the settings"
         if not self.settings.problems:
-            return f"{name} ({self.version[:10]}) applies on top of the settings"
-        problems = "; ".join(self.settings.problems)
-        if not self.is_invalid:
-            return (
-                f"{name} ({self.version[:10]}) applies on top of the settings, except for its"
-                f" mistakes: {problems}"
-            )
-        applied = "only what it switches off applies"
+            return applies
+        applies += ", except for its mistakes"
         if self.valid_version:
-            applied = (
-                f"the last good version ({self.valid_version[:10]}) applies, plus what this one"
-                " switches off"
-            )
-        return f"{name} ({self.version[:10]}) is invalid, so {applied}: {problems}"
+            applies += f", where the last good version ({self.valid_version[:10]}) does"
+        return f"{applies}: {'; '.join(self.settings.problems)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def test_stored_files_of_repository_and_organisation_are_applied(
     result = hls("config", "explain", "Octo/Widgets")
     assert (result.exit_code, result.stderr) == (0, "")
     assert re.search(r"\.github/hls\.yaml \(c0ffee\) .*   read \d s ago\n", result.stdout)
-    assert "Octo/.github: hls.yaml (c0ffee) is invalid" in result.stdout
+    assert "Octo/.github: hls.yaml (c0ffee) applies on top of the settings, except" in result.stdout
     assert "Octo/.github: hls.yaml:1: lables: unknown key; did you mean labels?" in result.stdout
     lines = result.stdout.splitlines()
     tone = lines.index("comments.tone = friendly   .github/hls.yaml:1 (comments.tone)")

@@ -133,8 +133,8 @@ def test_invalid_file_is_logged_and_its_last_good_version_applies_without_a_comm
     assert "lables" not in "".join(world.github.comments.values())
     assert (
         world.report("g2").repository_settings
-        == f"{FILE} (c76a32e5b7) is invalid, so the last good version (2adaf71da4) applies, plus what this one"
-        f" switches off: {problem}"
+        == f"{FILE} (c76a32e5b7) applies on top of the settings, except for its mistakes, where the"
+        f" last good version (2adaf71da4) does: {problem}"
     )
 
 

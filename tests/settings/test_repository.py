@@ -122,37 +122,47 @@ def test_the_numbers_of_globs_and_of_reported_problems_are_limited() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "off"),
+    ("text", "values"),
     [
-        ('enabled: "no"\n', {"enabled": False}),
-        ("features: {auto_commenting: 0}\n", {"features": {"auto_commenting": False}}),
+        ("comments: {tone: freindly}\nenabled: off\n", {"comments": {}, "enabled": False}),
         ("labels: {suggest: off, min_confidence: 2}\n", {"labels": {"suggest": False}}),
-        ("retrieval: {enabled: off, max: 2}\n", {"retrieval": {"enabled": False}}),
-        ("review: {verify: off, max_inline: 0}\n", {"review": {"verify": False}}),
-        ("pull_requests: {reviewers: false}\n", {"pull_requests": {"reviewers": False}}),
-        ("prompts: {use: {issues: false, push: x}}\n", {"prompts": {"use": {"issues": False}}}),
+        ("labels: {allow: [bug, 1], deny: [big]}\n", {"labels": {"deny": ("big",)}}),
+        (
+            "retrieval: {enabled: off, max: 2}\nreview: [verify]\n",
+            {"retrieval": {"enabled": False}},
+        ),
+        ("paths: {ignore: [a], ignore: [b]}\n", {"paths": {"ignore": ("a",)}}),
+        (
+            "labels: {deny: ['${X}']}\nfindings: {min_severity: !a b}\n",
+            {"labels": {}, "findings": {}},
+        ),
+        ("prompts: {use: {issues: false, isues: x}}\nlables: {create: false}\n", {"prompts": {}}),
         ("enabled: perhaps\n", {}),
+        ("enabled: *a\n", {}),
     ],
 )
-def test_switched_off_keys_are_parsed_the_same_despite_mistakes(
-    text: str, off: dict[str, object]
+def test_keys_of_a_file_with_a_mistake_elsewhere_apply(
+    text: str, values: dict[str, object]
 ) -> None:
-    parsed = parse_repository_file(f"comments: {{tone: freindly}}\n{text}")
-    assert parsed.values == off
-    good = parse_repository_file("comments: {language: German}\n")
-    held = merge_with_last_valid(parsed, good).values
-    assert held == {"comments": {"language": "German"}, **off}
+    parsed = parse_repository_file(text)
+    assert parsed.values == values
+    assert parsed.problems != ()
 
 
-def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> None:
+def test_a_key_with_a_mistake_has_the_value_of_the_last_good_version() -> None:
     good = parse_repository_file("comments: {language: German}\nfeatures: {auto_labeling: false}\n")
-    broken = parse_repository_file("\nfeatures: {auto_commenting: false}\ncomment: {}\n")
+    broken = parse_repository_file(
+        "\nfeatures: {auto_commenting: 0}\ncomments: {tone: formal, language: '?'}\n"
+    )
     parsed = merge_with_last_valid(broken, good)
     assert parsed.values == {
-        "comments": {"language": "German"},
+        "comments": {"tone": "formal", "language": "German"},
         "features": {"auto_labeling": False, "auto_commenting": False},
     }
-    assert (parsed.lines["comments.language"], parsed.lines["features.auto_commenting"]) == (1, 2)
+    assert (parsed.lines["features.auto_labeling"], parsed.lines["features.auto_commenting"]) == (
+        2,
+        2,
+    )
     assert parsed.problems == broken.problems
 
 
@@ -166,9 +176,9 @@ def test_the_applied_version_is_described_in_a_sentence() -> None:
         == ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: 502"
     )
     assert (
-        replace(file, settings=wrong, is_invalid=True, valid_version="beef").describe()
-        == ".github/hls.yaml (c0ffee) is invalid, so the last good version (beef) applies, plus"
-        " what this one switches off: x:1: no"
+        replace(file, settings=wrong, valid_version="beef").describe()
+        == ".github/hls.yaml (c0ffee) applies on top of the settings, except for its mistakes, where"
+        " the last good version (beef) does: x:1: no"
     )
 
 
