@@ -102,10 +102,7 @@ def explain(
         ]
         print_json({"repository": repository, "settings": documents})
         return
-    lines = list[str]()
-    for value in values:
-        lines.append(str(value))
-        lines += [f"  overrides {place}" for place in value.overrides]
+    lines = list(map(str, values))
     lines[1:1] = [f"  has precedence over {other}" for other in precedence]
     for line in lines:
         print_line(line)

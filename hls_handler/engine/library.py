@@ -38,7 +38,7 @@ from hls_handler.settings.effective import (
     EffectiveSettings,
     RepositoryTable,
     find_chosen_events,
-    find_chosen_prompts,
+    list_prompt_choices,
 )
 from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
 from hls_handler.settings.model import Settings
@@ -217,7 +217,7 @@ def _find_unused(settings: Settings, library: Library) -> Iterator[Prompt]:
     """Yield the prompts that are not as shipped, and of which no repository enables an event."""
     shipped_sources = read_folder(shipped.PROMPTS).sources
     as_shipped = {name: source.text for name, source in shipped_sources.items()}
-    chosen = find_chosen_prompts(settings)
+    chosen = {choice.prompt for choice in list_prompt_choices(settings)}
     entries = _enabled_entries(settings)
     for name, prompt in library.prompts.items():
         template = library.sources[name].template

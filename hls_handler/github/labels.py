@@ -192,12 +192,8 @@ def find_prohibition(name: str, settings: EffectiveLabels) -> str | None:
     denied = next((glob for glob in settings.deny if _matches(name, glob)), None)
     if denied is not None:
         return f"labels.deny has {denied}"
-    lists = (
-        (settings.repository_allow_source, settings.repository_allow),
-        (settings.organization_allow_source, settings.organization_allow),
-        ("labels.allow in the settings", settings.allow),
-    )
-    for where, globs in lists:
+    lists = {**settings.repository_allow, "labels.allow in the settings": settings.allow}
+    for where, globs in lists.items():
         if not any(_matches(name, glob) for glob in globs):
             return f"{where} does not allow it"
     return None

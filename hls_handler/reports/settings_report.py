@@ -135,10 +135,10 @@ def report_service(settings: Settings) -> list[SourcedValue]:
     for name, section in settings:
         if isinstance(section, BaseModel):
             for path, value in _iter_values(name, section):
-                values.append(find_source(settings, path, value, path))
+                values.append(find_source(settings, path, value))
     for index, entry in enumerate(settings.repositories):
         key = f"repositories[{index}].name"
-        values.append(find_source(settings, key, entry.name, key))
+        values.append(find_source(settings, key, entry.name))
     return [replace(value, value=mask(value.value)) for value in values]
 
 

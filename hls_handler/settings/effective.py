@@ -23,7 +23,6 @@ from hls_handler.settings.repository import REPOSITORY_KEYS, Limit, RepositorySe
 from hls_handler.settings.sections import (
     EffectiveLabels,
     Findings,
-    Labels,
     PullRequests,
     Repository,
     RepositoryComments,
@@ -42,7 +41,6 @@ class Origin:
     """The key paths that set a value; a path of a repository's file begins with the file."""
 
     keys: tuple[str, ...]  # ("repositories[0].features.bots",); several if lists are joined
-    overrides: tuple[str, ...] = ()  # others that set the key, which `keys` have precedence over
     person: str = ""  # what a person asked for, in place of settings: "batch 3, which ..."
 
 
@@ -77,7 +75,7 @@ class EffectiveSettings:
     use: Mapping[str, PromptChoice]  # by event
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
     variables: Mapping[str, VariableValue]  # `config` in templates
-    origins: Mapping[str, Origin]  # of the keys of sections that are set: "features.bots" -> ...
+    origins: Mapping[str, Origin]  # of the keys that are set: "features.bots" -> ...
 
     @property
     def review_label(self) -> str | None:
@@ -206,21 +204,30 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
 
 def _build_effective(settings: Settings, index: int, entry: Repository) -> EffectiveSettings:
     key = f"repositories[{index}]"
+    layers: tuple[tuple[str, Settings | Repository], ...] = (("", settings), (f"{key}.", entry))
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    origins = {"enabled": Origin((f"{key}.enabled",))}
-    for prefix, layer in (("", settings), (f"{key}.", entry)):
+    origins = {"webhook_secret": Origin(("github.webhook_secret",))}
+    origins |= {name: Origin((f"{key}.{name}",)) for name in entry.model_fields_set}
+    for prefix, layer in layers:
         for section in SECTIONS.keys() & type(layer).model_fields.keys():
             part = getattr(layer, section)
             for name in part.model_fields_set & SECTIONS[section].model_fields.keys():
                 path = f"{section}.{name}"
                 values[section][name] = getattr(part, name)
-                origins[path] = Origin((prefix + path,), origins.get(path, NO_ORIGIN).keys)
+                origins[path] = Origin((prefix + path,))
+    for prefix, variables in (
+        ("prompts.", settings.prompts.variables),
+        (f"{key}.", entry.variables),
+    ):
+        for name in variables:
+            origins[f"variables.{name}"] = Origin((f"{prefix}variables.{name}",))
     sections: dict[str, Any] = {
         section: model.model_validate(values[section]) for section, model in SECTIONS.items()
     }
     choices = [
-        *_iter_prompt_choices(settings.prompts.use, ""),
-        *_iter_prompt_choices(entry.prompts.use, f"{key}.", layer=1),
+        choice
+        for number, (prefix, layer) in enumerate(layers)
+        for choice in _iter_prompt_choices(layer.prompts.use, prefix, layer=number)
     ]
     return EffectiveSettings(
         key=key,
@@ -251,27 +258,30 @@ def apply_repository_settings(
 
     The first file that has a key sets it, as far as the key's limit allows.
     """
-    changes: dict[str, dict[str, Any]] = {"": {}, "labels": _allow_labels(files)}
+    allowed = {
+        file.sources.where("labels.allow"): value_at(file.values, "labels.allow") for file in files
+    }
+    lists = {place: globs for place, globs in allowed.items() if globs is not None}
+    changes: dict[str, dict[str, Any]] = {"": {}, "labels": {"repository_allow": lists}}
     origins = dict(effective.origins)
     for key in REPOSITORY_KEYS:
-        values_by_file: dict[str, Any] = {}
-        for file in files:
-            value = value_at(file.values, key.path)
-            if value not in (None, ()):
-                values_by_file[file.file] = value
-        if not values_by_file or key.limit == "by file":
+        values: dict[str, Any] = {
+            f"{file.file}:{key.path}": value_at(file.values, key.path) for file in files
+        }
+        values = {path: value for path, value in values.items() if value not in (None, ())}
+        if not values or key.limit == "by file":
+            continue
+        operator_value = attrgetter(key.path)(effective)
+        path, value = next(iter(values.items()))
+        origin = Origin((path,))
+        if key.limit == "joined":
+            value = sum(values.values(), operator_value)
+            origin = Origin((*origins.get(key.path, NO_ORIGIN).keys, *values))
+        elif not _is_permitted(key.limit, value, operator_value):
             continue
         section, _, name = key.path.rpartition(".")
-        operator_value = attrgetter(key.path)(effective)
-        first_value = next(iter(values_by_file.values()))
-        origin = origins.get(key.path, NO_ORIGIN)
-        first, *others = (f"{file}:{key.path}" for file in values_by_file)
-        if key.limit == "joined":
-            changes.setdefault(section, {})[name] = sum(values_by_file.values(), operator_value)
-            origins[key.path] = replace(origin, keys=(*origin.keys, first, *others))
-        elif _is_permitted(key.limit, first_value, operator_value):
-            changes.setdefault(section, {})[name] = first_value
-            origins[key.path] = Origin((first,), (*others, *origin.keys, *origin.overrides))
+        changes.setdefault(section, {})[name] = value
+        origins[key.path] = origin
     top = changes.pop("")
     sections = {
         section: getattr(effective, section).model_copy(update=values)
@@ -294,17 +304,6 @@ def _is_permitted(limit: Limit, value: Any, operators: Any) -> bool:
         case "less severe" if operators is not None:
             return severities.index(value) > severities.index(operators)
     return True
-
-
-def _allow_labels(files: tuple[RepositorySettings, ...]) -> dict[str, Any]:
-    """Return the fields of `EffectiveLabels` with the labels that the files allow."""
-    fields: dict[str, Any] = {}
-    for file, owner in zip(files, ("repository", "organization"), strict=False):
-        allowed = value_at(file.values, "labels.allow")
-        if allowed is not None:
-            fields[f"{owner}_allow"] = allowed
-            fields[f"{owner}_allow_source"] = file.sources.where("labels.allow")
-    return fields
 
 
 def _choose_prompts(files: tuple[RepositorySettings, ...]) -> dict[str, PromptChoice]:
@@ -338,15 +337,6 @@ def find_chosen_events(settings: Settings) -> frozenset[str]:
     return frozenset(choice.event for choice in list_prompt_choices(settings))
 
 
-def find_chosen_prompts(settings: Settings) -> frozenset[str]:
-    """Return the prompts that a `prompts.use` names."""
-    return frozenset(str(choice.prompt) for choice in list_prompt_choices(settings))
-
-
-DEFAULT = "default"
-REPOSITORY_FIELDS = EffectiveLabels.model_fields.keys() - Labels.model_fields.keys()
-
-
 @dataclass(frozen=True, slots=True)
 class SourcedValue:
     """The value of one key, and the place that sets it."""
@@ -355,8 +345,6 @@ class SourcedValue:
     value: str  # JSON, but a text has no quotes
     # "default", or file, line and key: "config/settings.yaml:14 (repositories[0].features.drafts)"
     source: str
-    # other places that set the key, which `source` has precedence over
-    overrides: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.key} = {self.value}   {self.source}".rstrip()
@@ -364,70 +352,42 @@ class SourcedValue:
 
 def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[SourcedValue]:
     """Yield the value of each key that an entry of `repositories` can set. `settings` has the lines
-    of both files.
+    of all files.
     """
-    key = effective.key
-    entry = next(entry for entry in settings.repositories if entry.name == effective.pattern)
-    enabled_key = effective.find_key("enabled")
-    yield find_source(settings, "enabled", effective.enabled, enabled_key, f"{key}.enabled")
-    yield find_source(settings, "events", sorted(effective.events), f"{key}.events")
-    secret_keys = ["github.webhook_secret"]
-    if webhook_secrets(entry.webhook_secret):
-        secret_keys.insert(0, f"{key}.webhook_secret")
+    for key, value in _iter_values(effective):
+        yield _to_sourced(settings, key, value, effective.origins.get(key, NO_ORIGIN))
+    for place, globs in effective.labels.repository_allow.items():
+        yield SourcedValue("labels.allow, and of these", _to_text(globs), place)
+    for event in effective.use:
+        choice = effective.find_prompt(event)
+        assert choice is not None  # of the event, at least
+        yield _to_sourced(settings, f"prompts.use.{event}", choice.prompt, Origin((choice.key,)))
+
+
+def _iter_values(effective: EffectiveSettings) -> Iterator[tuple[str, object]]:
+    yield "enabled", effective.enabled
+    yield "events", sorted(effective.events)
     # shown, because it is a placeholder
-    secrets = f"<{count(len(effective.webhook_secrets), 'secret')}>"
-    yield find_source(settings, "webhook_secret", secrets, *secret_keys)
-    expected = entry.expect_webhook_within_h
-    yield find_source(
-        settings, "expect_webhook_within_h", expected, f"{key}.expect_webhook_within_h"
-    )
+    yield "webhook_secret", f"<{count(len(effective.webhook_secrets), 'secret')}>"
     for section in SECTIONS:
         for name, value in getattr(effective, section):
-            path = f"{section}.{name}"
-            if name not in REPOSITORY_FIELDS:
-                yield _to_sourced(settings, path, value, effective.origins.get(path, NO_ORIGIN))
-        if section == "labels":
-            yield from _iter_allowed_labels(effective.labels)
+            if name != "repository_allow":
+                yield f"{section}.{name}", value
     for name, value in effective.variables.items():
-        keys = (f"{key}.variables.{name}", f"prompts.variables.{name}")
-        yield find_source(settings, f"variables.{name}", value, *keys)
-    if not effective.variables:
-        yield find_source(settings, "variables", {}, f"{key}.variables")
-    yield from _iter_prompts(settings, effective)
+        yield f"variables.{name}", value
 
 
-def _iter_allowed_labels(labels: EffectiveLabels) -> Iterator[SourcedValue]:
-    for globs, source in (
-        (labels.organization_allow, labels.organization_allow_source),
-        (labels.repository_allow, labels.repository_allow_source),
-    ):
-        if source:
-            yield SourcedValue("labels.allow, and of these", _to_text(globs), source)
-
-
-def _iter_prompts(settings: Settings, effective: EffectiveSettings) -> Iterator[SourcedValue]:
-    for event in effective.use:
-        key = f"prompts.use.{event}"
-        chosen = effective.find_prompt(event)
-        assert chosen is not None  # of the event, at least
-        places = (chosen.key, f"{effective.key}.{key}", key)
-        yield find_source(settings, key, chosen.prompt, *places)
-    if not effective.use:
-        yield find_source(settings, "prompts.use", {}, "prompts.use")
-
-
-def find_source(settings: Settings, key: str, value: object, *paths: str) -> SourcedValue:
-    """Return the value with its source: of the key paths that can set it, the first one that a file
-    contains.
-    """
-    present = tuple(path for path in dict.fromkeys(paths) if settings.sources.contains(path))
-    return _to_sourced(settings, key, value, Origin(present[:1], present[1:]))
+def find_source(settings: Settings, key: str, value: object) -> SourcedValue:
+    """Return the value of a key of the settings file with its source."""
+    origin = NO_ORIGIN
+    if settings.sources.contains(key):
+        origin = Origin((key,))
+    return _to_sourced(settings, key, value, origin)
 
 
 def _to_sourced(settings: Settings, key: str, value: object, origin: Origin) -> SourcedValue:
-    where = settings.sources.where
-    source = " and ".join(map(where, origin.keys)) or DEFAULT
-    return SourcedValue(key, _to_text(value), source, tuple(map(where, origin.overrides)))
+    source = " and ".join(map(settings.sources.where, origin.keys))
+    return SourcedValue(key, _to_text(value), source or "default")
 
 
 def _to_text(value: object) -> str:

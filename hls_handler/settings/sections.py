@@ -93,12 +93,8 @@ class EffectiveLabels(Labels):
     allowed ones.
     """
 
-    repository_allow: tuple[str, ...] = ("*",)  # `labels.allow` of `.github/hls.yaml`
-    repository_allow_source: str = (
-        ""  # ".github/hls.yaml:3 (labels.allow)"; "" if the repository does not set it
-    )
-    organization_allow: tuple[str, ...] = ("*",)  # the same of the organisation's file
-    organization_allow_source: str = ""
+    # `labels.allow` of files: ".github/hls.yaml:3 (labels.allow)" -> globs
+    repository_allow: Mapping[str, tuple[str, ...]] = {}
 
 
 class Findings(Section):

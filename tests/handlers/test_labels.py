@@ -275,15 +275,14 @@ def test_rule_14_a_label_must_also_be_allowed_by_the_repository() -> None:
         BUG,
         HIGH,
         allow=("*",),
-        repository_allow=("Priority-*",),
-        repository_allow_source=".github/hls.yaml:3",
+        repository_allow={".github/hls.yaml:3": ("Priority-*",)},
     )
     assert change.add == ("priority-high",)
     assert change.withheld == (("bug", ".github/hls.yaml:3 does not allow it"),)
-    assert decide(
-        BUG, allow=("*",), organization_allow=("a*",), organization_allow_source="x:1"
-    ).withheld == (("bug", "x:1 does not allow it"),)
-    assert decide(BUG, allow=("priority-*",), repository_allow=("*",)).withheld == (
+    assert decide(BUG, allow=("*",), repository_allow={"x:1": ("a*",)}).withheld == (
+        ("bug", "x:1 does not allow it"),
+    )
+    assert decide(BUG, allow=("priority-*",), repository_allow={"x:1": ("*",)}).withheld == (
         ("bug", "labels.allow in the settings does not allow it"),
     )
 

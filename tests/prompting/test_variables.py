@@ -55,10 +55,7 @@ def test_trust_is_known_without_a_recorded_example() -> None:
     assert names["untrusted"] == {
         *(
             "labels.deny[]",
-            "labels.organization_allow[]",
-            "labels.organization_allow_source",
-            "labels.repository_allow[]",
-            "labels.repository_allow_source",
+            "labels.repository_allow",
             "paths.ignore[]",
             "source_url",
         ),

@@ -149,9 +149,10 @@ def test_rule_14_lists_of_all_files_apply_together(tmp_path: Path) -> None:
     repository = own("labels: {allow: [bug], deny: [big]}\npaths: {ignore: [docs]}\n")
     holds = apply_repository_settings(effective(tmp_path, OPERATORS), repository, organization)
     assert (holds.labels.allow, holds.labels.deny) == (("bug", "priority-*"), ("big", "beta"))
-    assert (holds.labels.repository_allow, holds.labels.organization_allow) == (("bug",), ("b*",))
-    assert holds.labels.repository_allow_source == ".github/hls.yaml:1 (labels.allow)"
-    assert holds.labels.organization_allow_source == "acme/.github: hls.yaml:1 (labels.allow)"
+    assert holds.labels.repository_allow == {
+        ".github/hls.yaml:1 (labels.allow)": ("bug",),
+        "acme/.github: hls.yaml:1 (labels.allow)": ("b*",),
+    }
     assert holds.paths.ignore == ("*.lock", "docs", "vendor")
     settings = load(tmp_path, SMALLEST + OPERATORS)
     both = settings.with_repository_sources(repository.sources, organization.sources)
