@@ -26,16 +26,6 @@ Schema = dict[str, Any]
 REQUIRED = "required"
 UNSET = "unset"
 
-_UNITS = (
-    (re.compile(r"_s$|seconds_between"), "of seconds"),
-    (re.compile(r"_h$"), "of hours"),
-    (re.compile(r"^max_usd|_usd$"), "of US dollars"),
-    (re.compile(r"_bytes$"), "of bytes"),
-    (re.compile(r"_tokens$"), "of tokens"),
-    (re.compile(r"_per_second$"), "a second"),
-    (re.compile(r"_per_hour$"), "an hour"),
-)
-
 _USER_INFO = re.compile(r"[:/].*@", re.DOTALL)
 """Matches an address with a user, also one that is not valid."""
 
@@ -125,7 +115,7 @@ def _iter_rows(section: Schema, definitions: Mapping[str, Schema], prefix: str) 
             yield from _iter_rows(item, definitions, f"{path}[].")
         else:
             secret = any(map(_is_secret, (*kinds, item)))
-            yield Key(path, "key", meaning, _describe_value(name, field), default, secret)
+            yield Key(path, "key", meaning, _describe_value(field), default, secret)
             if item:
                 yield _item_key(f"{path}[]", item)
             for value in values:
@@ -134,7 +124,7 @@ def _iter_rows(section: Schema, definitions: Mapping[str, Schema], prefix: str) 
 
 
 def _item_key(path: str, item: Schema) -> Key:
-    return Key(path, "item", "", _describe_value("", item), REQUIRED, _is_secret(item))
+    return Key(path, "item", "", _describe_value(item), REQUIRED, _is_secret(item))
 
 
 def _map_values(field: Schema) -> Iterator[Schema]:
@@ -162,14 +152,14 @@ def _describe_section(section: Schema) -> str:
     return f"a section with {' and '.join(required)}" if required else "a section of keys"
 
 
-def _describe_value(name: str, node: Schema) -> str:
+def _describe_value(node: Schema) -> str:
     if EXPECTED in node:
         return str(node[EXPECTED])
     if "$ref" in node or "properties" in node:
         return _describe_section(node)
     if "anyOf" in node:
         kinds = (kind for kind in node["anyOf"] if kind.get("type") != "null")
-        return " or ".join(_describe_value(name, kind) for kind in kinds)
+        return " or ".join(_describe_value(kind) for kind in kinds)
     if "enum" in node or "const" in node:
         values = map(str, node.get("enum", [node.get("const")]))
         return f"one of {', '.join(values)}"
@@ -177,21 +167,17 @@ def _describe_value(name: str, node: Schema) -> str:
         case "boolean":
             return "true or false"
         case "integer":
-            return f"a whole number{_describe_unit(name)}{_describe_bounds(node)}"
+            return f"a whole number{_describe_bounds(node)}"
         case "number":
-            return f"a number{_describe_unit(name)}{_describe_bounds(node)}"
+            return f"a number{_describe_bounds(node)}"
         case "array":
             items = "paths" if node["items"].get("format") == "path" else "texts"
             least = ", at least one" if "minItems" in node else ""
             return f"a list of {items}{least}"
         case "object":
-            each = [f", each to {_describe_value('', value)}" for value in _map_values(node)]
+            each = [f", each to {_describe_value(value)}" for value in _map_values(node)]
             return "".join(["a map of names", *each])
     return "a path" if node.get("format") == "path" else "text"
-
-
-def _describe_unit(name: str) -> str:
-    return next((f" {words}" for pattern, words in _UNITS if pattern.search(name)), "")
 
 
 def _describe_bounds(node: Schema) -> str:
@@ -266,8 +252,6 @@ def _describe_wrong_value(
     path: str, value: object, variables: Mapping[str, str], reference: Reference
 ) -> str:
     expected = _describe_expected(path, reference)
-    if value is None:
-        return f"has no value, expected {expected}; remove the key to take the default"
     if expected.startswith("text") and isinstance(value, bool | int | float):
         expected += "; put the value in quotes"
     return f"found {_describe_found(path, value, variables, reference)}, expected {expected}"

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import load_settings, read_file
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import is_loopback
+from hls_handler.settings.yaml_parser import iter_leaves
 
 Stamp = tuple[int, int, int, int] | None
 """Inode, modification time in ns, size and change time in ns of a file; None if it cannot be
@@ -120,7 +122,7 @@ threads.
 @dataclass(frozen=True, slots=True)
 class SettingsReload:
     settings: Settings  # the settings as read, but with the old value of each key in `waiting`
-    changed: tuple[str, ...]  # keys with a new value: "github.token", "repositories"
+    changed: tuple[str, ...]  # keys with a new value: "github.token", "repositories[0].enabled"
     # keys whose new value needs a restart, with line: "config/settings.yaml:3 (server.port)"
     waiting: tuple[str, ...]
 
@@ -152,18 +154,10 @@ def plan_reload(running: Settings, read: Settings) -> SettingsReload:
 
 
 def _changed(before: Settings, after: Settings) -> Iterator[str]:
-    for section in Settings.model_fields:
-        old = getattr(before, section)
-        new = getattr(after, section)
-        # an entry overrides also with a value that is the general default
-        if isinstance(new, tuple):
-            if [entry.model_dump(exclude_unset=True) for entry in old] != [
-                entry.model_dump(exclude_unset=True) for entry in new
-            ]:
-                yield section
-        else:
-            yield from (
-                f"{section}.{n}"
-                for n in type(new).model_fields
-                if getattr(old, n) != getattr(new, n)
-            )
+    old, new = (dict(iter_leaves(_list_values(settings))) for settings in (before, after))
+    return (key for key in new | old if old.get(key, ...) != new.get(key, ...))
+
+
+def _list_values(settings: Settings) -> dict[str, Any]:
+    # an entry overrides also with a value that is the general default
+    return settings.model_dump() | settings.model_dump(include={"repositories"}, exclude_unset=True)

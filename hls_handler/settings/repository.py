@@ -164,7 +164,7 @@ def _make_model() -> type[Section]:
     for key in REPOSITORY_KEYS:
         section, _, name = key.path.rpartition(".")
         kind = key.type or _find_operators_type(section, name)
-        fields[section][name] = (kind | None, Field(None, description=key.meaning))
+        fields[section][name] = (kind, Field(None, description=key.meaning))
     top = fields.pop("")
     for section, meaning in _SECTIONS.items():
         model = create_model(section, __base__=Section, **fields[section])
@@ -190,7 +190,7 @@ def parse_values(root: Mapping[str, Any]) -> Mapping[str, Any]:
 
     Raises `ValidationError`.
     """
-    return REPOSITORY_FILE.model_validate(root).model_dump(exclude_unset=True, exclude_none=True)
+    return REPOSITORY_FILE.model_validate(root).model_dump(exclude_unset=True)
 
 
 @dataclass(frozen=True, slots=True)

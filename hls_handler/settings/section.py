@@ -51,9 +51,12 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_to_empty(cls, value: object) -> object:
+    def _drop_nulls(cls, section: object) -> object:
         # a section is null in YAML if all its keys are commented out
-        return {} if value is None else value
+        if not isinstance(section, dict):
+            return section
+        nulls = {name for name in cls.model_fields if section.get(name, ...) is None}
+        return {name: value for name, value in section.items() if name not in nulls}
 
     def find_conflicts(self) -> Iterable[tuple[str, Sentence]]:
         """Yield each key that does not fit the others: ("viewers", "needs ..."). "" is the section

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from hls_handler.analysis import Category, Severity
 from hls_handler.handled_events import DEFAULT_EVENTS
@@ -212,15 +212,6 @@ class RepositoryPaths(Section):
     """globs of files in pull requests that Claude is not shown"""
 
 
-def _drop_nulls(section: object) -> object:
-    if not isinstance(section, dict):
-        return section
-    return {key: value for key, value in section.items() if value is not None}
-
-
-_WithoutNulls = BeforeValidator(_drop_nulls)  # a key without a value overrides nothing
-
-
 class Repository(Section):
     """An entry of `repositories`. The keys that are set in one of its sections, such as `labels`,
     override those of the section with the same name.
@@ -236,15 +227,11 @@ class Repository(Section):
     """the same for webhooks of the repositories that this entry matches"""
     webhook_secret: SharedSecrets | None = None
     """secret of this repository's webhook; overrides github.webhook_secret"""
-    labels: Annotated[Labels, _WithoutNulls] = Field(default_factory=Labels)
+    labels: Labels = Field(default_factory=Labels)
     """overrides of labels"""
-    comments: Annotated[RepositoryComments, _WithoutNulls] = Field(
-        default_factory=RepositoryComments
-    )
+    comments: RepositoryComments = Field(default_factory=RepositoryComments)
     """overrides of comments"""
-    features: Annotated[RepositoryFeatures, _WithoutNulls] = Field(
-        default_factory=RepositoryFeatures
-    )
+    features: RepositoryFeatures = Field(default_factory=RepositoryFeatures)
     """overrides of features"""
     prompts: RepositoryPrompts = Field(default_factory=RepositoryPrompts)
     """overrides of prompts.use"""
@@ -252,15 +239,13 @@ class Repository(Section):
     """files that are left out"""
     variables: Mapping[VariableName, VariableValue] = {}
     """values of this repository; override prompts.variables, name by name"""
-    findings: Annotated[Findings, _WithoutNulls] = Field(default_factory=Findings)
+    findings: Findings = Field(default_factory=Findings)
     """overrides of findings"""
-    review: Annotated[Review, _WithoutNulls] = Field(default_factory=Review)
+    review: Review = Field(default_factory=Review)
     """overrides of review"""
-    pull_requests: Annotated[PullRequests, _WithoutNulls] = Field(default_factory=PullRequests)
+    pull_requests: PullRequests = Field(default_factory=PullRequests)
     """overrides of pull_requests"""
-    retrieval: Annotated[RepositoryRetrieval, _WithoutNulls] = Field(
-        default_factory=RepositoryRetrieval
-    )
+    retrieval: RepositoryRetrieval = Field(default_factory=RepositoryRetrieval)
     """overrides of retrieval"""
-    similar: Annotated[Similar, _WithoutNulls] = Field(default_factory=Similar)
+    similar: Similar = Field(default_factory=Similar)
     """overrides of similar"""

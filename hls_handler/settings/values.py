@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, SecretStr
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
 
 from hls_handler.path_globs import find_glob_problem, find_unsupported_syntax
 from hls_handler.problems import find_id_problem
@@ -57,18 +55,9 @@ IS_EMPTY = f"is empty; {OPTIONAL}"
 EXPECTED = "x-expected"
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """Annotates a type with the description of its valid values in error messages: "the number of
-    an issue".
-    """
-
-    words: str
-
-    def __get_pydantic_json_schema__(
-        self, core: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return handler(core) | {EXPECTED: self.words}
+def Expected(words: str) -> Any:  # noqa: N802, it annotates types as `Field` does
+    """Describe the valid values of a type for error messages: "the number of an issue"."""
+    return Field(json_schema_extra={EXPECTED: words})
 
 
 def _reject(find_problem: Callable[[Any], str | None]) -> AfterValidator:

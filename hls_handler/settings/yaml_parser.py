@@ -390,14 +390,8 @@ SCALAR_KINDS = frozenset({"null", "bool", "str", "int", "float", "timestamp", "v
 
 
 def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
-    if kind == "null":
-        return None
-    if kind == "bool":  # `!!bool x` is text
-        return yaml.SafeLoader.bool_values.get(node.value.lower(), str(node.value))
-    # 1:30 would be 90 in YAML 1.1, which is never intended
-    if kind in ("int", "float") and ":" not in node.value:
-        with suppress(ValueError):  # raised for thousands of digits, and for .inf
-            if kind == "int":
-                return _CONSTRUCTOR.construct_yaml_int(node)
-            return float(node.value.replace("_", ""))
-    return str(node.value)  # also a date: 2026-01-31
+    # 1:30 would be 90 in YAML 1.1, which is never intended, and a date is text
+    if kind in ("null", "bool", "int", "float") and ":" not in node.value:
+        with suppress(ValueError, KeyError):  # for thousands of digits; `!!int x`, `!!bool x`
+            return yaml.SafeLoader.yaml_constructors[node.tag](_CONSTRUCTOR, node)
+    return str(node.value)

@@ -86,7 +86,7 @@ def find_overridden(key: Key) -> Key | None:
 
 
 def _render_row(key: Key, cells: list[str]) -> str:
-    takes = re.sub("^a (whole )?number (of |(?=from|above))", "", key.expected)
+    takes = re.sub("^a (whole )?number (?=from|above)", "", key.expected)
     return f"| `{key.path}` | {key.meaning} | {takes} | `{key.default}` | {cells[3]} | {cells[4]} |"
 
 

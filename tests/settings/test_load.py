@@ -312,7 +312,7 @@ def test_changes_are_listed_by_key_without_values(tmp_path: Path) -> None:
     assert step.changed == (
         "github.token",
         "github.webhook_secret",
-        "repositories",
+        "repositories[0].enabled",
         "features.drafts",
         "logging.level",
     )
