@@ -206,11 +206,11 @@ class RepositoryBudget(BudgetSettings):
 
 
 class BudgetsSettings(Section):
-    total: BudgetSettings = Field(default_factory=BudgetSettings)
+    total: BudgetSettings = BudgetSettings()
     """for everything"""
     repositories: tuple[RepositoryBudget, ...] = Field((), min_length=1)
     """for repositories"""
-    outsiders: BudgetSettings = Field(default_factory=BudgetSettings)
+    outsiders: BudgetSettings = BudgetSettings()
     """for each account without write permission to the repository"""
     exceeded: Literal["wait", "ignore"] = "wait"
     """what a delivery does whose next call does not fit"""
@@ -320,28 +320,28 @@ class CheckSettings(Section):
 class Settings(Section):
     """The whole settings file."""
 
-    server: Server = Field(default_factory=Server)
+    server: Server = Server()
     github: GithubSettings
     claude: ClaudeSettings
     repositories: tuple[Repository, ...] = Field(min_length=1)
-    budgets: BudgetsSettings = Field(default_factory=BudgetsSettings)
-    storage: StorageSettings = Field(default_factory=StorageSettings)
-    prompts: Prompts = Field(default_factory=Prompts)
-    limits: Limits = Field(default_factory=Limits)
-    labels: Labels = Field(default_factory=Labels)
-    comments: Comments = Field(default_factory=Comments)
-    findings: Findings = Field(default_factory=Findings)
-    review: Review = Field(default_factory=Review)
-    pull_requests: PullRequests = Field(default_factory=PullRequests)
-    retrieval: Retrieval = Field(default_factory=Retrieval)
-    similar: Similar = Field(default_factory=Similar)
-    test_oracle: OracleService = Field(default_factory=OracleService)
-    features: Features = Field(default_factory=Features)
-    logging: Logging = Field(default_factory=Logging)
-    catch_up: CatchUpSettings = Field(default_factory=CatchUpSettings)
-    mirror: MirrorSettings = Field(default_factory=MirrorSettings)
-    metrics: Metrics = Field(default_factory=Metrics)
-    check: CheckSettings = Field(default_factory=CheckSettings)
+    budgets: BudgetsSettings = BudgetsSettings()
+    storage: StorageSettings = StorageSettings()
+    prompts: Prompts = Prompts()
+    limits: Limits = Limits()
+    labels: Labels = Labels()
+    comments: Comments = Comments()
+    findings: Findings = Findings()
+    review: Review = Review()
+    pull_requests: PullRequests = PullRequests()
+    retrieval: Retrieval = Retrieval()
+    similar: Similar = Similar()
+    test_oracle: OracleService = OracleService()
+    features: Features = Features()
+    logging: Logging = Logging()
+    catch_up: CatchUpSettings = CatchUpSettings()
+    mirror: MirrorSettings = MirrorSettings()
+    metrics: Metrics = Metrics()
+    check: CheckSettings = CheckSettings()
 
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
     _warnings: tuple[Sentence, ...] = PrivateAttr(default=())

@@ -30,11 +30,14 @@ _USER_INFO = re.compile(r"[:/].*@", re.DOTALL)
 """Matches an address with a user, also one that is not valid."""
 
 
+KeyKind = Literal["section", "key", "item"]
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     # "limits.concurrency"; in list items "repositories[].name"; for map values "prompts.use.*"
     path: str
-    kind: Literal["section", "key", "item"]
+    kind: KeyKind
     meaning: str
     expected: str  # "a whole number from 1 to 200"
     default: str  # as in YAML: "4"; or "required", "unset"
@@ -88,52 +91,46 @@ class Reference:
 @cache  # the schema takes tens of milliseconds
 def _list_rows(model: type[BaseModel]) -> tuple[Key, ...]:
     schema = model.model_json_schema()
-    return tuple(_iter_rows(schema, schema["$defs"], ""))
+    definitions = schema.pop("$defs")
+    _, *rows = _iter_rows("", _resolve(schema, definitions), REQUIRED)
+    return tuple(rows)
 
 
-def _iter_rows(section: Schema, definitions: Mapping[str, Schema], prefix: str) -> Iterator[Key]:
-    def resolve(node: Schema) -> Schema:
-        return definitions.get(node.get("$ref", "").rpartition("/")[2], node)
-
-    for name, field in section.get("properties", {}).items():
-        path = f"{prefix}{name}"
-        meaning = field.get("description", "")
-        kinds = [resolve(kind) for kind in field.get("anyOf", [field])]
-        below = next((kind for kind in kinds if "properties" in kind), None)
-        item = next((resolve(kind["items"]) for kind in kinds if "items" in kind), {})
-        values = [resolve(value) for kind in kinds for value in _map_values(kind)]
-        default = REQUIRED if name in section.get("required", ()) else _default_text(field)
-        if below is not None:
-            expected = _describe_section(below)
-            yield Key(path, "section", meaning, expected, default, secret=False)
-            yield from _iter_rows(below, definitions, f"{path}.")
-        elif "properties" in item:
-            entry = _describe_section(item)
-            expected = f"a list with at least one entry, each {entry}"
-            yield Key(path, "section", meaning, expected, default, secret=False)
-            yield Key(f"{path}[]", "item", "", entry, REQUIRED, secret=False)
-            yield from _iter_rows(item, definitions, f"{path}[].")
-        else:
-            secret = any(map(_is_secret, (*kinds, item)))
-            yield Key(path, "key", meaning, _describe_value(field), default, secret)
-            if item:
-                yield _item_key(f"{path}[]", item)
-            for value in values:
-                yield _item_key(f"{path}.*", value)
-                yield from _iter_rows(value, definitions, f"{path}.*.")
+def _resolve(node: Any, definitions: Schema) -> Any:
+    """Return the schema with a copy of each definition where it is referred to."""
+    if isinstance(node, list):
+        return [_resolve(part, definitions) for part in node]
+    if not isinstance(node, dict):
+        return node
+    definition = definitions.get(node.get("$ref", "").rpartition("/")[2], {})
+    return {key: _resolve(part, definitions) for key, part in (definition | node).items()}
 
 
-def _item_key(path: str, item: Schema) -> Key:
-    return Key(path, "item", "", _describe_value(item), REQUIRED, _is_secret(item))
+def _iter_rows(path: str, field: Schema, default: str) -> Iterator[Key]:
+    types = field.get("anyOf", [field])
+    items = [kind["items"] for kind in types if "items" in kind]
+    kind: KeyKind = "key"
+    if path.endswith(("[]", "*")):
+        kind = "item"
+    elif any("properties" in part for part in (*types, *items)):
+        kind = "section"
+    secret = any(part.get("format") == "password" for part in (*types, *items))
+    yield Key(path, kind, field.get("description", ""), _describe_value(field), default, secret)
+    for item in items:
+        yield from _iter_rows(f"{path}[]", item, REQUIRED)
+    for part in types:
+        for value in _map_values(part):
+            yield from _iter_rows(f"{path}.*", value, REQUIRED)
+        for name, below in part.get("properties", {}).items():
+            value_default = _default_text(below)
+            if name in part.get("required", ()):
+                value_default = REQUIRED
+            yield from _iter_rows(key_path(path, name), below, value_default)
 
 
 def _map_values(field: Schema) -> Iterator[Schema]:
     values = (*field.get("patternProperties", {}).values(), field.get("additionalProperties"))
     return (value for value in values if isinstance(value, dict))
-
-
-def _is_secret(node: Schema) -> bool:
-    return node.get("format") == "password"
 
 
 def _default_text(field: Schema) -> str:
@@ -147,16 +144,12 @@ def _default_text(field: Schema) -> str:
     return UNSET
 
 
-def _describe_section(section: Schema) -> str:
-    required = section.get("required", ())
-    return f"a section with {' and '.join(required)}" if required else "a section of keys"
-
-
 def _describe_value(node: Schema) -> str:
     if EXPECTED in node:
         return str(node[EXPECTED])
-    if "$ref" in node or "properties" in node:
-        return _describe_section(node)
+    if "properties" in node:
+        keys = " and ".join(node.get("required", ()))
+        return f"a section with {keys}" if keys else "a section of keys"
     if "anyOf" in node:
         kinds = (kind for kind in node["anyOf"] if kind.get("type") != "null")
         return " or ".join(_describe_value(kind) for kind in kinds)
@@ -170,6 +163,8 @@ def _describe_value(node: Schema) -> str:
             return f"a whole number{_describe_bounds(node)}"
         case "number":
             return f"a number{_describe_bounds(node)}"
+        case "array" if "properties" in node["items"]:
+            return f"a list with at least one entry, each {_describe_value(node['items'])}"
         case "array":
             items = "paths" if node["items"].get("format") == "path" else "texts"
             least = ", at least one" if "minItems" in node else ""

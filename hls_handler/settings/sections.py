@@ -227,25 +227,25 @@ class Repository(Section):
     """the same for webhooks of the repositories that this entry matches"""
     webhook_secret: SharedSecrets | None = None
     """secret of this repository's webhook; overrides github.webhook_secret"""
-    labels: Labels = Field(default_factory=Labels)
+    labels: Labels = Labels()
     """overrides of labels"""
-    comments: RepositoryComments = Field(default_factory=RepositoryComments)
+    comments: RepositoryComments = RepositoryComments()
     """overrides of comments"""
-    features: RepositoryFeatures = Field(default_factory=RepositoryFeatures)
+    features: RepositoryFeatures = RepositoryFeatures()
     """overrides of features"""
-    prompts: RepositoryPrompts = Field(default_factory=RepositoryPrompts)
+    prompts: RepositoryPrompts = RepositoryPrompts()
     """overrides of prompts.use"""
-    paths: RepositoryPaths = Field(default_factory=RepositoryPaths)
+    paths: RepositoryPaths = RepositoryPaths()
     """files that are left out"""
     variables: Mapping[VariableName, VariableValue] = {}
     """values of this repository; override prompts.variables, name by name"""
-    findings: Findings = Field(default_factory=Findings)
+    findings: Findings = Findings()
     """overrides of findings"""
-    review: Review = Field(default_factory=Review)
+    review: Review = Review()
     """overrides of review"""
-    pull_requests: PullRequests = Field(default_factory=PullRequests)
+    pull_requests: PullRequests = PullRequests()
     """overrides of pull_requests"""
-    retrieval: RepositoryRetrieval = Field(default_factory=RepositoryRetrieval)
+    retrieval: RepositoryRetrieval = RepositoryRetrieval()
     """overrides of retrieval"""
-    similar: Similar = Field(default_factory=Similar)
+    similar: Similar = Similar()
     """overrides of similar"""

@@ -124,7 +124,9 @@ def _extend_for_file(node: Any, *, variables: bool) -> Any:
             extended[key] = {
                 name: _extend_for_file(one, variables=variables) for name, one in part.items()
             }
-        elif key not in ("title", EXPECTED) and (key, part) != ("default", None):
+        elif key == "default" and (part is None or isinstance(part, dict)):
+            continue
+        elif key not in ("title", EXPECTED):
             extended[key] = _extend_for_file(part, variables=variables)
     if extended.get("type") == "object" and "properties" in extended and "required" not in extended:
         extended["type"] = ["object", "null"]  # all its keys may be commented out
