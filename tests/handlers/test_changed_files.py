@@ -347,9 +347,3 @@ def test_file_that_leaves_a_place_without_reviews_is_not_reviewed_as_a_whole(
         replace(unchanged, path="src/a.png"), ignored_paths=PathFilter(("old/**",))
     ).skipped
     assert not image.needs_review
-
-
-def test_no_line_of_a_file_that_claude_was_not_shown_is_reviewed() -> None:
-    selection = select(file("a.py", "@@ -0,0 +1,3 @@\n+x = 1\n+\n+y = 2", additions=3, deletions=0))
-    (covered,) = cover(selection, {0: "the budget for reviews is used up"}, unlisted=0).files
-    assert (covered.reviewed, covered.lines) == (0, 3)

@@ -152,18 +152,6 @@ def test_no_line_that_is_not_read_as_git_does_leaves_a_file_out(
         assert included <= {attribute for attribute, is_set in found.items() if not is_set}
 
 
-SKIPPED = ['"a\\ b.py"', "[ab].py", "?.py", "a\\b", "!b.py", "[attr]made"]
-
-
-@pytest.mark.parametrize("pattern", SKIPPED)
-def test_a_line_with_another_pattern_that_only_sets_is_skipped(pattern: str) -> None:
-    attributes = parse_attributes(
-        f"*.go linguist-generated\n{pattern} linguist-generated=true linguist-vendored"
-    )
-    assert attributes.find("x.go") == {"generated": True}
-    assert attributes.find("b.py") == {}
-
-
 @pytest.mark.parametrize(
     ("line", "path"),
     [
