@@ -333,6 +333,24 @@ def test_excerpts_are_taken_from_the_cleaned_text_and_say_what_is_missing(
     assert re.sub("[0-9a-f]{16}", "N", rendered) == f"<text N>{shown}</text N>"
 
 
+@pytest.mark.parametrize(
+    ("source", "title", "missing"),
+    [
+        ("{{ title.excerpt(3) }}", "short", (2,)),
+        ("{{ title.lines(1, 1) }}", "a\nbc\nd", (5,)),
+        ("{{ title }}", "x" * 60_007, (7,)),
+        ("{{ title }}", "x" * 60_000, ()),
+    ],
+)
+def test_characters_that_are_not_shown_are_counted(
+    source: str, title: str, missing: tuple[int, ...]
+) -> None:
+    placeholders = Placeholders(key=b"k", show=frame)
+    rendered = ENVIRONMENT.from_string(source).render(title=placeholders.convert(title))
+    placeholders.substitute(rendered, template="t")
+    assert placeholders.missing() == missing
+
+
 # --- conversion
 # -----------------------------------------------------------------------------
 
