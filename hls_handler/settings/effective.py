@@ -8,10 +8,9 @@ adds the last two, which may only do what `REPOSITORY_KEYS` says.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import translate
+from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import Any, Literal, get_args
 
@@ -127,7 +126,6 @@ class RepositoryTable:
         ]
         effective.sort(key=lambda entry: _specificity(entry.pattern), reverse=True)
         self._entries = tuple(effective)
-        self._matchers = [name_matcher(entry.pattern) for entry in effective]
         self._cache: dict[str, EffectiveSettings | None] = {}
 
     def find(self, full_name: str) -> EffectiveSettings | None:
@@ -149,8 +147,7 @@ class RepositoryTable:
         """Return the settings of every entry that matches "owner/repo", the most specific entry
         first.
         """
-        entries = zip(self._entries, self._matchers, strict=True)
-        return tuple(effective for effective, matches in entries if matches(full_name))
+        return tuple(entry for entry in self._entries if matches_name(entry.pattern, full_name))
 
 
 def is_pattern(name: str) -> bool:
@@ -167,20 +164,12 @@ def find_unneeded_permissions(table: RepositoryTable) -> frozenset[str]:
     return frozenset() if sets_checks else frozenset({"checks"})
 
 
-def name_matcher(name: str) -> Callable[[str], bool]:
-    """Return a function that returns True for each "owner/repo" that a name or glob matches,
-    ignoring case.
-    """
-    # One pattern for the owner and one for the repository, so that `*` does not match the slash.
-    patterns = [re.compile(translate(part)) for part in name.lower().split("/")]
-
-    def matches(full_name: str) -> bool:
-        parts = full_name.lower().split("/")
-        return len(patterns) == len(parts) and all(
-            glob.match(part) for glob, part in zip(patterns, parts, strict=True)
-        )
-
-    return matches
+def matches_name(pattern: str, full_name: str) -> bool:
+    """Return True if a name or glob matches "owner/repo", ignoring case."""
+    # the owner and the repository each, so that `*` does not match the slash
+    globs = pattern.lower().split("/")
+    parts = full_name.lower().split("/")
+    return len(globs) == len(parts) and all(map(fnmatchcase, parts, globs))
 
 
 def _specificity(pattern: str) -> tuple[bool, int]:

@@ -28,7 +28,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, counters, deleted_review_calls, deliveries
 from hls_handler.db.values import HOUR_MS, from_ms, to_ms
 from hls_handler.errors import BudgetExceeded, PullRequestLimitReached
-from hls_handler.settings.effective import EffectiveSettings, name_matcher
+from hls_handler.settings.effective import EffectiveSettings, matches_name
 from hls_handler.settings.model import BudgetSettings, Settings
 
 OUTSIDER_COST = "outsider_cost_micro_usd"
@@ -74,7 +74,7 @@ class Limit:
     def covers(self, label: str) -> bool:
         """Return whether the counter with this label counts."""
         if self.scope == "repository":
-            return name_matcher(self.name)(label)
+            return matches_name(self.name, label)
         return self.scope != "outsider" or label == self.name
 
 
@@ -116,7 +116,7 @@ def list_budgets(
     budgets = settings.budgets
     limits = [*_list_periods(settings, "all", budgets.total, "total", "all repositories")]
     for index, entry in enumerate(budgets.repositories):
-        if repository is None or name_matcher(entry.name)(repository):
+        if repository is None or matches_name(entry.name, repository):
             key = f"repositories[{index}]"
             limits += _list_periods(settings, "repository", entry, key, entry.name)
     if outsider is not None:
