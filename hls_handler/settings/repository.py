@@ -259,14 +259,11 @@ def limit_problems(problems: Sequence[str]) -> tuple[str, ...]:
 
 
 def _explain(error: ValidationError, root: object) -> dict[str, Sentence]:
-    operator_reference = Reference()
+    operators = Reference()
     sentences = explain(error, root, {}, Reference(REPOSITORY_FILE))
-    for detail in error.errors(include_url=False, include_input=False, include_context=False):
-        path = ".".join(map(str, detail["loc"]))
-        is_operators = operator_reference.find(path) or operator_reference.find(
-            f"repositories[].{path}"
-        )
-        if detail["type"] == "extra_forbidden" and is_operators:
+    for path, sentence in sentences.items():
+        is_operators = operators.find(path) or operators.find(f"repositories[].{path}")
+        if sentence.kind is Kind.UNKNOWN_KEY and is_operators:
             reason = "can only be set by the operator, in HLS's own settings; remove it"
             sentences[path] = Sentence(reason, Kind.UNKNOWN_KEY)
     return sentences

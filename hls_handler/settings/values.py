@@ -5,7 +5,7 @@ secrets.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -139,13 +139,6 @@ def _parse_app_key(value: SecretStr) -> SecretStr:
     return AppKey(text)
 
 
-def _reject_empty_list(noun: str) -> AfterValidator:
-    def find_problem(items: Sequence[object]) -> str | None:
-        return None if items else f"is an empty list; name at least one {noun}"
-
-    return _reject(find_problem)
-
-
 def _find_database_url_problem(url: str) -> str | None:
     scheme, _, rest = url.partition("://")
     authority = rest.partition("?")[0]
@@ -235,10 +228,10 @@ _NoBoolean = BeforeValidator(_reject_boolean)
 Integer = Annotated[int, _NoBoolean]
 Number = Annotated[float, _NoBoolean]
 Credential = Annotated[SecretStr, _reject(find_credential_problem)]
-Tokens = Annotated[tuple[Credential, ...], _reject_empty_list("token")]
+Tokens = Annotated[tuple[Credential, ...], Field(min_length=1)]
 AppPrivateKey = Annotated[SecretStr, AfterValidator(_parse_app_key)]
 SharedSecret = Annotated[SecretStr, _reject(_find_shared_secret_problem)]
-SharedSecrets = SharedSecret | Annotated[tuple[SharedSecret, ...], _reject_empty_list("secret")]
+SharedSecrets = SharedSecret | Annotated[tuple[SharedSecret, ...], Field(min_length=1)]
 _Address = Annotated[
     str, Field(pattern=r"^https?://\S+$"), AfterValidator(lambda url: url.rstrip("/"))
 ]
@@ -283,7 +276,7 @@ RepositoryName = Annotated[
     _reject(_find_repository_problem),
     Expected("owner/repo or a glob such as owner/*"),
 ]
-Folders = Annotated[tuple[Path, ...], _reject_empty_list("folder")]
+Folders = Annotated[tuple[Path, ...], Field(min_length=1)]
 EventKey = Annotated[str, _reject(find_event_problem)]
 FallbackEventKey = Annotated[str, _reject(find_fallback_event_problem)]
 PathGlob = Annotated[str, _reject(find_glob_problem)]
