@@ -42,7 +42,7 @@ from hls_handler.settings.effective import (
 )
 from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
 from hls_handler.settings.model import Settings
-from hls_handler.settings.sections import Repository
+from hls_handler.settings.sections import RepositoryEntry
 
 FACTS = recorded.PAYLOADS / "facts"
 """Folder with the facts of recorded events. "issues.json" maps names of recorded `issues` events to
@@ -180,7 +180,7 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[Sent
                     )
 
 
-def _enabled_entries(settings: Settings) -> list[tuple[Repository, EffectiveSettings]]:
+def _enabled_entries(settings: Settings) -> list[tuple[RepositoryEntry, EffectiveSettings]]:
     effective = {enabled.pattern: enabled for enabled in RepositoryTable(settings).all()}
     return [(entry, effective[entry.name]) for entry in settings.repositories if entry.enabled]
 

@@ -20,7 +20,7 @@ from hls_handler.replies import NO_CALLS, Receipt
 from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
 from hls_handler.review.ledger import fails_check, is_failing, leaves_open, sort_entries
 from hls_handler.review.record import LedgerEntry
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_title, truncate
 from hls_handler.untrusted.markdown import format_code_span, sanitize_inline
 from hls_handler.untrusted.redaction import redact, redact_code
@@ -61,7 +61,7 @@ class EndedReview:
         return sort_entries(finding for finding in self.findings if finding.counts)
 
 
-def plan_check(review: EndedReview, settings: Review) -> EnsureCheck:
+def plan_check(review: EndedReview, settings: ReviewSettings) -> EnsureCheck:
     fail_on = settings.fail_on
     hangs = any(leaves_open(finding, fail_on) for finding in review.opened)
     conclusion: Conclusion = settings.incomplete
@@ -113,7 +113,7 @@ def plan_unreviewed_check(
 
 
 def plan_ignored_check(
-    commit: str, reason: str, settings: Review, *, is_exempt: bool
+    commit: str, reason: str, settings: ReviewSettings, *, is_exempt: bool
 ) -> EnsureCheck:
     """Return the check of a commit if its event is ignored. `reason` is a sentence, with what to do
     after a semicolon.

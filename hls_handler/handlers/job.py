@@ -20,7 +20,7 @@ from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.model import Features
 from hls_handler.settings.repository import FileProblems
-from hls_handler.settings.sections import EffectiveLabels, Findings, Review
+from hls_handler.settings.sections import EffectiveLabels, FindingSettings, ReviewSettings
 from hls_handler.settings.values import ReviewersMode, Summary
 
 Facts = TypeVar("Facts")
@@ -36,7 +36,9 @@ class PromptLimits:
 
     input_tokens: int  # estimated
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
-    shown: Findings = field(default_factory=Findings)  # thresholds for findings in comments
+    shown: FindingSettings = field(
+        default_factory=FindingSettings
+    )  # thresholds for findings in comments
     # whether there is a comment if nothing was found or is missing
     summary: Summary = "on_findings"
     # whether the comment on a pull request has a sentence on each changed file
@@ -51,7 +53,7 @@ class PromptLimits:
     labels.
     """
     is_review: bool = False  # True if the prompt reviews a pull request
-    review: Review = field(default_factory=Review)
+    review: ReviewSettings = field(default_factory=ReviewSettings)
     features: Features = field(default_factory=Features)
     documents: bool = False  # whether the prompt gets sections of the repository's documentation
     searches: bool = True  # whether it gets other places of the repository

@@ -14,7 +14,7 @@ from hls_handler.actions import Conclusion, EnsureCheck
 from hls_handler.events import Account
 from hls_handler.github.values import Comparison
 from hls_handler.handlers.check import plan_unreviewed_check
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 from hls_handler.wording import count, was_or_were
 
 QUEUE_BRANCH = re.compile(
@@ -110,7 +110,9 @@ def find_merged(queued: int, comparison: Comparison | None) -> tuple[int, ...] |
     return tuple(numbers)
 
 
-def plan_group_check(commit: str, heads: Sequence[HeadCheck], settings: Review) -> EnsureCheck:
+def plan_group_check(
+    commit: str, heads: Sequence[HeadCheck], settings: ReviewSettings
+) -> EnsureCheck:
     """Return the check of a merge group. `heads` is empty if it is unknown which pull requests the
     commit merges.
     """

@@ -35,7 +35,7 @@ from hls_handler.review.reviewed_changes import ReviewedChanges
 from hls_handler.review.reviewers import Reviewer
 from hls_handler.review.verdicts import Claim, decide_verdicts
 from hls_handler.settings.repository import FileProblems
-from hls_handler.settings.sections import Findings, Review
+from hls_handler.settings.sections import FindingSettings, ReviewSettings
 from hls_handler.settings.values import Summary
 from hls_handler.wording import inflect
 
@@ -86,8 +86,8 @@ class PullRequestFacts:
     unlisted: int  # changed files beyond the 3,000 that GitHub lists
     size: Size
     left_out_by: str  # the line of settings that leaves files out; "" if none does
-    shown: Findings  # thresholds for the findings
-    review: Review  # settings
+    shown: FindingSettings  # thresholds for the findings
+    review: ReviewSettings  # settings
     summary: Summary  # whether a comment is posted without findings
     record: ReviewRecord  # before this review; its findings with their present place
     credentials: tuple[CommittedCredential, ...]
@@ -397,7 +397,7 @@ class PullRequestFacts:
         return self.record.blocks
 
 
-def find_least_failing(review: Review) -> Severity | None:
+def find_least_failing(review: ReviewSettings) -> Severity | None:
     """Return the least severity of a finding that fails the check; None if none does."""
     if not review.check:
         return None

@@ -21,13 +21,13 @@ from hls_handler.settings.model import Features, Settings
 from hls_handler.settings.repository import REPOSITORY_KEYS, Limit, RepositorySettings
 from hls_handler.settings.sections import (
     EffectiveLabels,
-    Findings,
+    FindingSettings,
     PullRequests,
-    Repository,
     RepositoryComments,
+    RepositoryEntry,
     RepositoryPaths,
     RepositoryRetrieval,
-    Review,
+    ReviewSettings,
     Similar,
 )
 from hls_handler.settings.values import PromptUse, VariableValue, webhook_secrets
@@ -64,8 +64,8 @@ class EffectiveSettings:
     events: frozenset[str]
     features: Features
     labels: EffectiveLabels
-    findings: Findings
-    review: Review
+    findings: FindingSettings
+    review: ReviewSettings
     pull_requests: PullRequests
     retrieval: RepositoryRetrieval
     similar: Similar
@@ -181,8 +181,8 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "features": Features,
     "labels": EffectiveLabels,
     "comments": RepositoryComments,
-    "findings": Findings,
-    "review": Review,
+    "findings": FindingSettings,
+    "review": ReviewSettings,
     "pull_requests": PullRequests,
     "retrieval": RepositoryRetrieval,
     "similar": Similar,
@@ -191,9 +191,12 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
 """The sections that an entry of `repositories` can override."""
 
 
-def _build_effective(settings: Settings, index: int, entry: Repository) -> EffectiveSettings:
+def _build_effective(settings: Settings, index: int, entry: RepositoryEntry) -> EffectiveSettings:
     key = f"repositories[{index}]"
-    layers: tuple[tuple[str, Settings | Repository], ...] = (("", settings), (f"{key}.", entry))
+    layers: tuple[tuple[str, Settings | RepositoryEntry], ...] = (
+        ("", settings),
+        (f"{key}.", entry),
+    )
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     origins = {"webhook_secret": Origin(("github.webhook_secret",))}
     origins |= {name: Origin((f"{key}.{name}",)) for name in entry.model_fields_set}
@@ -236,7 +239,7 @@ def without_entry(settings: Settings) -> EffectiveSettings:
     """Return the settings of a repository that no entry of `repositories` matches, for trying
     prompts.
     """
-    return _build_effective(settings, len(settings.repositories), Repository(name="*/*"))
+    return _build_effective(settings, len(settings.repositories), RepositoryEntry(name="*/*"))
 
 
 def apply_repository_settings(

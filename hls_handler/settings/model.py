@@ -21,12 +21,12 @@ from hls_handler.settings.providers import ClaudeSettings, Retrieval, exactly_on
 from hls_handler.settings.section import Section, conflict
 from hls_handler.settings.sections import (
     Comments,
-    Findings,
-    Labels,
+    FindingSettings,
+    LabelSettings,
     PullRequests,
-    Repository,
+    RepositoryEntry,
     RepositoryFeatures,
-    Review,
+    ReviewSettings,
     Similar,
     _login_pattern,
 )
@@ -323,15 +323,15 @@ class Settings(Section):
     server: Server = Server()
     github: GithubSettings
     claude: ClaudeSettings
-    repositories: tuple[Repository, ...] = Field(min_length=1)
+    repositories: tuple[RepositoryEntry, ...] = Field(min_length=1)
     budgets: BudgetsSettings = BudgetsSettings()
     storage: StorageSettings = StorageSettings()
     prompts: Prompts = Prompts()
     limits: Limits = Limits()
-    labels: Labels = Labels()
+    labels: LabelSettings = LabelSettings()
     comments: Comments = Comments()
-    findings: Findings = Findings()
-    review: Review = Review()
+    findings: FindingSettings = FindingSettings()
+    review: ReviewSettings = ReviewSettings()
     pull_requests: PullRequests = PullRequests()
     retrieval: Retrieval = Retrieval()
     similar: Similar = Similar()

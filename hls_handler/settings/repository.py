@@ -19,7 +19,7 @@ from hls_handler.problems import Kind, Sentence
 from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.removed import take_removed_keys
 from hls_handler.settings.section import Section
-from hls_handler.settings.sections import Repository
+from hls_handler.settings.sections import RepositoryEntry
 from hls_handler.settings.values import EventKey, Expected, PathGlob
 from hls_handler.settings.yaml_parser import Sources, decode, iter_leaves, parse_tree
 
@@ -173,9 +173,9 @@ def _make_model() -> type[Section]:
 
 
 def _find_operators_type(section: str, name: str) -> Any:
-    model: Any = Repository
+    model: Any = RepositoryEntry
     if section:
-        model = Repository.model_fields[section].annotation
+        model = RepositoryEntry.model_fields[section].annotation
     field = model.model_fields[name]
     if field.metadata:
         return Annotated[field.annotation, *field.metadata]

@@ -41,7 +41,7 @@ from hls_handler.settings.values import (
 )
 
 
-class Labels(Section):
+class LabelSettings(Section):
     create: bool = True
     """create HLS's labels in repositories that lack them"""
     allow: tuple[LabelGlob, ...] = ("*",)
@@ -88,7 +88,7 @@ class RepositoryComments(Comments):
     """issue that receives comments about an event without a conversation, by event"""
 
 
-class EffectiveLabels(Labels):
+class EffectiveLabels(LabelSettings):
     """The `labels` settings of one repository. HLS sets only labels that match all of its lists of
     allowed ones.
     """
@@ -97,14 +97,14 @@ class EffectiveLabels(Labels):
     repository_allow: Mapping[str, tuple[str, ...]] = {}
 
 
-class Findings(Section):
+class FindingSettings(Section):
     min_severity: Severity = "low"
     """least severe finding that a comment shows"""
     min_confidence: Confidence = 0.0
     """least certain finding that a comment shows"""
 
 
-class Review(Section):
+class ReviewSettings(Section):
     categories: tuple[Category, ...] = Field(("bugs", "security", "performance"), min_length=1)
     """what findings are about: bugs, security, performance, style; Claude is asked for these"""
     when: When = "push"
@@ -212,7 +212,7 @@ class RepositoryPaths(Section):
     """globs of files in pull requests that Claude is not shown"""
 
 
-class Repository(Section):
+class RepositoryEntry(Section):
     """An entry of `repositories`. The keys that are set in one of its sections, such as `labels`,
     override those of the section with the same name.
     """
@@ -227,7 +227,7 @@ class Repository(Section):
     """the same for webhooks of the repositories that this entry matches"""
     webhook_secret: SharedSecrets | None = None
     """secret of this repository's webhook; overrides github.webhook_secret"""
-    labels: Labels = Labels()
+    labels: LabelSettings = LabelSettings()
     """overrides of labels"""
     comments: RepositoryComments = RepositoryComments()
     """overrides of comments"""
@@ -239,9 +239,9 @@ class Repository(Section):
     """files that are left out"""
     variables: Mapping[VariableName, VariableValue] = {}
     """values of this repository; override prompts.variables, name by name"""
-    findings: Findings = Findings()
+    findings: FindingSettings = FindingSettings()
     """overrides of findings"""
-    review: Review = Review()
+    review: ReviewSettings = ReviewSettings()
     """overrides of review"""
     pull_requests: PullRequests = PullRequests()
     """overrides of pull_requests"""

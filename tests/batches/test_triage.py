@@ -10,7 +10,7 @@ import pytest
 from hls_handler.batches.preview import CannotPlan
 from hls_handler.batches.triage import count_ends
 from hls_handler.sandbox.objects import Account
-from hls_handler.settings.sections import Repository
+from hls_handler.settings.sections import RepositoryEntry
 from tests.batches.backlog import BY, Backlog, list_chosen
 from tests.conftest import Acts
 from tests.handlers.conversation import REPOSITORY, Talk, person
@@ -64,7 +64,9 @@ def test_preview_says_what_settings_do_not_let_it_write(backlog: Backlog) -> Non
     world = backlog.home.world
     (entry,) = world.settings.repositories
     off = {"dry_run": False, "auto_labeling": False}
-    changed = Repository.model_validate(entry.model_dump(exclude_unset=True) | {"features": off})
+    changed = RepositoryEntry.model_validate(
+        entry.model_dump(exclude_unset=True) | {"features": off}
+    )
     world.settings = world.settings.model_copy(update={"repositories": (changed,)})
     labels = "labels are switched off by settings (repositories[0].features.auto_labeling)"
     nothing = "Claude is asked and paid, and nothing is written"

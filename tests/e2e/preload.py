@@ -20,7 +20,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import find_chosen_events
 from hls_handler.settings.model import GithubSettings, Prompts, Settings
 from hls_handler.settings.providers import ClaudeSettings
-from hls_handler.settings.sections import Repository
+from hls_handler.settings.sections import RepositoryEntry
 from tests.crash.scenarios import PROMPTS
 
 for imported_on_first_use in (
@@ -45,7 +45,7 @@ _LIBRARIES = {
         Settings(
             github=GithubSettings(token=_UNUSED, webhook_secret=_UNUSED),
             claude=ClaudeSettings(api_key=_UNUSED),
-            repositories=(Repository(name="Codertocat/*"),),
+            repositories=(RepositoryEntry(name="Codertocat/*"),),
             prompts=Prompts(directory=folders),
         )
     )

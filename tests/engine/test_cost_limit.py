@@ -14,7 +14,7 @@ from hls_handler.analysis import FindingVerdicts, ReplyFields
 from hls_handler.engine.job import Attempt
 from hls_handler.engine.pipeline import process_delivery
 from hls_handler.settings.model import Settings
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 from tests.conftest import Acts
 from tests.engine.stand_in import file_document
 from tests.engine.test_commands import (
@@ -41,7 +41,7 @@ def make_limited(
 ) -> World:
     """A world whose pull request may cost 0.0501 USD, and whose first review is done."""
     world = make(make_world, *(replies or (REPLY,)), given=given)
-    limits = Review.model_validate({"max_usd_per_pull_request": 0.0501, **review})
+    limits = ReviewSettings.model_validate({"max_usd_per_pull_request": 0.0501, **review})
     world.settings = world.settings.model_copy(update={"review": limits})
     push(world, "first", HEAD)
     world.finish()

@@ -34,7 +34,7 @@ from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library
 from hls_handler.replies import Reply, UnusableReply, Usage
 from hls_handler.reports.delivery_report import format_report
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 from tests.engine.claude import CLAUDE_DOWN, INVALID
 from tests.engine.libraries import load_cached
 from tests.engine.world import GUID, MakeWorld, World, library, settings
@@ -61,7 +61,7 @@ def facts_of(*paths: str) -> PullRequestFacts:
     """Facts of files that need one call each."""
     files = tuple(file(path, LONG, additions=60, deletions=0) for path in paths)
     reader = open_github(pull_request(changed_files=len(files)), files).reader("octo/hello")
-    limits = PromptLimits(800, is_review=True, review=Review(fail_on="high"))
+    limits = PromptLimits(800, is_review=True, review=ReviewSettings(fail_on="high"))
     return pull_request_input.gather(
         FactSource(event(pull_request()), reader, EMPTY_HISTORY, limits)
     )

@@ -14,7 +14,7 @@ from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import RenderedPrompt, estimate_tokens
 from hls_handler.review.patches import parse_patch
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 from tests.engine.world import settings
 from tests.golden.asking import ask_about, refuse
 from tests.golden.cases import (
@@ -38,7 +38,7 @@ COMMON_NAME = ("avatars-a", "avatars-b")
 
 def render(case: Case, library: Library, **review: object) -> Sequence[RenderedPrompt]:
     """Return the prompts about a case with these keys of `review` in the settings."""
-    given = settings().model_copy(update={"review": Review.model_validate(review)})
+    given = settings().model_copy(update={"review": ReviewSettings.model_validate(review)})
     return ask_about(case, given, library, refuse).prompts
 
 

@@ -20,7 +20,7 @@ from hls_handler.sandbox.objects import (
     Job,
 )
 from hls_handler.sandbox.state import State
-from hls_handler.settings.sections import Repository
+from hls_handler.settings.sections import RepositoryEntry
 from tests.engine.stand_in import StandIn, visible_text
 from tests.engine.world import World, make_github
 from tests.handlers.events import LOG
@@ -256,7 +256,7 @@ class Home:
         """Switch the dry run off."""
         (entry,) = self.world.settings.repositories
         changed = entry.model_dump(exclude_unset=True) | {"features": {"dry_run": False}}
-        repositories = (Repository.model_validate(changed),)
+        repositories = (RepositoryEntry.model_validate(changed),)
         self.world.settings = self.world.settings.model_copy(update={"repositories": repositories})
 
     def while_asked(self, act: Callable[[], object]) -> None:
@@ -374,7 +374,7 @@ def open_home(world: World, **entry: Any) -> Home:
     post_to = {"release": FALLBACK_ISSUE, "workflow_run": FALLBACK_ISSUE}
     comments = {"post_to": post_to, **entry.pop("comments", {})}
     known = {"name": REPOSITORY, "events": EVENTS, "comments": comments, **entry}
-    repositories = (Repository.model_validate(known),)
+    repositories = (RepositoryEntry.model_validate(known),)
     world.settings = world.settings.model_copy(update={"repositories": repositories})
     world.github = make_github(REPOSITORY)
     home = Home(world, world.github)

@@ -18,7 +18,7 @@ from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.replies import Receipt
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.record import LedgerEntry
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 from tests.handlers.world import (
     file,
     gather_review,
@@ -54,7 +54,7 @@ def check(
     *files: FileCoverage, findings: tuple[LedgerEntry, ...] = (), **known: Any
 ) -> EnsureCheck:
     coverage = Coverage(files, known.pop("unlisted", 0))
-    return plan_check(EndedReview(COMMIT, coverage, findings, RECEIPT), Review(**known))
+    return plan_check(EndedReview(COMMIT, coverage, findings, RECEIPT), ReviewSettings(**known))
 
 
 def test_complete_review_is_a_success_with_a_receipt() -> None:
@@ -145,7 +145,9 @@ def test_status_names_the_reason_if_nothing_was_reviewed() -> None:
 
 def test_status_at_the_limit_of_cost_names_the_command_that_continues() -> None:
     coverage = Coverage((SKIPPED,))
-    planned = plan_check(EndedReview(COMMIT, coverage, (), RECEIPT, is_at_limit=True), Review())
+    planned = plan_check(
+        EndedReview(COMMIT, coverage, (), RECEIPT, is_at_limit=True), ReviewSettings()
+    )
     assert planned.description.endswith("; /review continues")
 
 
@@ -182,7 +184,7 @@ def test_incomplete_review_is_never_a_success(
 def test_success_without_a_review_says_that_nothing_needed_one(
     files: tuple[FileCoverage, ...], title: str
 ) -> None:
-    planned = plan_check(EndedReview(COMMIT, Coverage(files), (), Receipt()), Review())
+    planned = plan_check(EndedReview(COMMIT, Coverage(files), (), Receipt()), ReviewSettings())
     assert (planned.conclusion, planned.title, planned.description) == ("success", title, title)
 
 

@@ -16,7 +16,7 @@ from hls_handler.handlers.pull_request_variables import verification_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.second_look import list_names
 from hls_handler.path_globs import PathFilter
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 from tests.engine.stand_in import StandIn
 from tests.handlers.world import (
     event,
@@ -114,5 +114,5 @@ def test_second_look_at_a_sure_finding_shows_the_places_of_its_names() -> None:
 
 
 def test_names_are_not_looked_up_without_a_second_look() -> None:
-    source = make_source(replace(LIMITS, review=Review(verify=False)))
+    source = make_source(replace(LIMITS, review=ReviewSettings(verify=False)))
     assert list_names(gather(source).with_reply(reply("set_entry"))) == {}

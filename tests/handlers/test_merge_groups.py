@@ -15,7 +15,7 @@ from hls_handler.handlers.merge_groups import (
     is_draft_of_queue,
     plan_group_check,
 )
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 
 QUEUE, A, B = "c" * 40, "a" * 40, "b" * 40
 DONE, EXEMPT = HeadCheck(7, A, "success"), HeadCheck(8, B, "neutral", is_exempt=True)
@@ -163,7 +163,7 @@ def test_check_of_a_group_follows_from_the_checks_on_the_heads(
     heads: list[HeadCheck], conclusion: str, title: str
 ) -> None:
     for incomplete in ("neutral", "failure"):
-        planned = plan_group_check(QUEUE, heads, Review(incomplete=incomplete))
+        planned = plan_group_check(QUEUE, heads, ReviewSettings(incomplete=incomplete))
         expected = incomplete if conclusion == "incomplete" else conclusion
         assert (planned.commit, planned.conclusion, planned.title) == (QUEUE, expected, title)
         assert planned.is_exempt == (conclusion == "neutral")

@@ -41,7 +41,7 @@ from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
 from hls_handler.replies import NO_CALLS, Analysis, is_worth_saying
 from hls_handler.review.record import ReviewRecord
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 from hls_handler.settings.yaml_parser import Sources
 from tests.handlers.conftest import OpenHome
 from tests.handlers.conversation import HEAD, REPOSITORY, Home, Talk, changed_file
@@ -379,7 +379,7 @@ def test_first_thirty_files_get_a_sentence_and_the_first_call_a_title() -> None:
 
 def test_merge_state_is_read_only_if_settings_ask() -> None:
     record = review(gather_review(file()), finding())
-    wanted = {"review": Review(merge_state=True)}
+    wanted = {"review": ReviewSettings(merge_state=True)}
     assert gather_review(file(), record=record).merge is None
     assert gather_review(file(), record=record, limits=wanted).merge == MergeState(
         False, (), "", False, False, 1
@@ -390,7 +390,7 @@ def test_merge_state_is_read_only_if_settings_ask() -> None:
 def test_check_says_why_the_merge_state_was_not_read() -> None:
     github = open_github(pull_request(), [file()])
     github.fail(403, "POST /graphql", times=None)
-    limits = PromptLimits(10_000, is_review=True, review=Review(merge_state=True))
+    limits = PromptLimits(10_000, is_review=True, review=ReviewSettings(merge_state=True))
     reader = github.reader(REPOSITORY)
     facts = pull_request_input.gather(
         FactSource(event(pull_request()), reader, EmptyHistory(), limits)
@@ -490,7 +490,7 @@ def candidates(facts: PullRequestFacts, *findings: Finding) -> tuple[Candidate, 
     return () if variables is None else cast(tuple[Candidate, ...], variables["candidates"])
 
 
-FAILING = {"review": Review(fail_on="high")}
+FAILING = {"review": ReviewSettings(fail_on="high")}
 UNSURE = finding(confidence=0.6, severity="low", title="Unsure")
 SURE = finding(line=21, quote="    return side ** 3", severity="medium", title="Sure")
 
@@ -503,7 +503,7 @@ def test_only_findings_that_decide_get_a_second_look() -> None:
     assert [one.title for one in candidates(facts, UNSURE, SURE, severe)] == ["Severe", "Unsure"]
     assert (
         candidates(
-            gather_review(TWO, limits={"review": Review(fail_on="high", verify=False)}),
+            gather_review(TWO, limits={"review": ReviewSettings(fail_on="high", verify=False)}),
             UNSURE,
             severe,
         )

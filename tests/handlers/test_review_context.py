@@ -20,7 +20,7 @@ from hls_handler.handlers.surroundings import read_surroundings
 from hls_handler.path_globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.record import ReviewRecord
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 from tests.engine.stand_in import StandIn
 from tests.handlers.world import (
     event,
@@ -105,7 +105,7 @@ def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
     [(True, "AGENTS.md (about 6 tokens), "), (False, "")],
 )
 def test_settings_switch_guidance_off(has_guidance: bool, described: str) -> None:
-    facts = gather(with_context(), replace(LIMITS, review=Review(guidance=has_guidance)))
+    facts = gather(with_context(), replace(LIMITS, review=ReviewSettings(guidance=has_guidance)))
     others = "issue #7 (about 11 tokens), lines around 1 hunk (about 34 tokens)"
     assert describe_context(facts) == f"{described}{others}"
 
@@ -219,9 +219,11 @@ def test_other_places_are_shown_with_the_part_that_they_belong_to() -> None:
     ]
     assert describe_context(facts) == "1 definition (about 54 tokens)"
     assert HANDLER.variables(facts)["second_sites"] == facts.second_sites
-    off = gather(github, replace(LIMITS, review=Review(context_tokens=0)))
+    off = gather(github, replace(LIMITS, review=ReviewSettings(context_tokens=0)))
     assert off.second_sites == ()
-    assert gather(github, replace(LIMITS, review=Review(context_tokens=60))).second_sites == ()
+    assert (
+        gather(github, replace(LIMITS, review=ReviewSettings(context_tokens=60))).second_sites == ()
+    )
     assert (
         gather(github, replace(LIMITS, ignored_paths=PathFilter(("area.py",)))).second_sites == ()
     )

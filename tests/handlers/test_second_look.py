@@ -23,7 +23,7 @@ from hls_handler.prompting.render import render_review_comment
 from hls_handler.question import estimate_tokens
 from hls_handler.replies import NO_CALLS
 from hls_handler.review.neighbourhood import SecondSite
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 from tests.handlers.test_pull_requests import review
 from tests.handlers.world import file, finding, gather_review, pull_request_analysis
 from tests.prompting.samples import KEY, shipped
@@ -73,7 +73,7 @@ def texts_in(facts: PullRequestFacts, *findings: Finding) -> list[str]:
     return [f"{one.path}\n{one.numbered}" for one in shown_in(facts, *findings)["files"]]
 
 
-FAILING = {"review": Review(fail_on="high")}
+FAILING = {"review": ReviewSettings(fail_on="high")}
 
 
 def gathered() -> PullRequestFacts:
@@ -350,7 +350,7 @@ def test_finding_that_hangs_on_a_fact_makes_the_review_incomplete(
     incomplete: Literal["neutral", "failure"],
 ) -> None:
     facts = look_at(at_area(title="Squares"), verdict(PROVED, unseen="@mona calls it with `3`."))
-    check = check_of(replace(facts, review=Review(fail_on="high", incomplete=incomplete)))
+    check = check_of(replace(facts, review=ReviewSettings(fail_on="high", incomplete=incomplete)))
     assert (check.conclusion, check.title) == (
         incomplete,
         "1 open finding, 1 high, 1 not proved; 3 of 3 files reviewed",

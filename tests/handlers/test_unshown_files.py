@@ -20,7 +20,7 @@ from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.skipped_files import decide_unshown
 from hls_handler.path_globs import PathFilter
 from hls_handler.replies import NO_CALLS
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 from tests.engine.stand_in import StandIn
 from tests.handlers.world import count_changes, event, file, open_github, pull_request
 
@@ -32,7 +32,7 @@ OLD, NEW = (
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'c' * 64}\nsize 10485760\n"
 BINARY, TEXT, LFS = Blob(NEW, is_binary=True), Blob(NEW), Blob(NEW, text=POINTER)
 READS = ["GET /pulls/8", "GET /pulls/8/files"]
-LIMITS = PromptLimits(10_000, is_review=True, review=Review(incomplete="failure"))
+LIMITS = PromptLimits(10_000, is_review=True, review=ReviewSettings(incomplete="failure"))
 
 
 def unshown(path: str, **known: Any) -> ChangedFile:

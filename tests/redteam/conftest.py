@@ -15,7 +15,7 @@ from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import GithubSettings, Prompts, Settings
 from hls_handler.settings.providers import ClaudeSettings
-from hls_handler.settings.sections import Repository
+from hls_handler.settings.sections import RepositoryEntry
 
 GENERIC = ("push", "deployment_status")
 PROMPT = """\
@@ -39,7 +39,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
         Settings(
             github=GithubSettings(token=secret, webhook_secret=secret),
             claude=ClaudeSettings(api_key=secret),
-            repositories=(Repository(name="Codertocat/*"),),
+            repositories=(RepositoryEntry(name="Codertocat/*"),),
             prompts=Prompts(directory=folder),
         )
     )

@@ -17,7 +17,7 @@ from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.state import State
-from hls_handler.settings.sections import Comments, Labels, PullRequests, Similar
+from hls_handler.settings.sections import Comments, LabelSettings, PullRequests, Similar
 from tests.engine.claude import FakeClaude
 from tests.engine.stand_in import StandIn
 from tests.engine.world import World, open_world, settings
@@ -68,7 +68,7 @@ def log(logging_as_before: None) -> io.StringIO:
 def open_homes(world: World, scenario: Scenario) -> tuple[Home, Home]:
     """Open the repository without attacks, and the attacked one."""
     changed = {
-        "labels": Labels(suggest=True, issue_type=True),
+        "labels": LabelSettings(suggest=True, issue_type=True),
         "pull_requests": PullRequests(reviewers="request"),
         "similar": Similar(enabled=scenario.name == "similar_issues"),
         "comments": Comments(summary="always"),

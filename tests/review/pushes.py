@@ -45,7 +45,7 @@ from hls_handler.review.record import (
     dump_record,
     parse_record,
 )
-from hls_handler.settings.sections import Review
+from hls_handler.settings.sections import ReviewSettings
 from tests.engine.stand_in import StandIn
 from tests.engine.world import library
 from tests.handlers.world import (
@@ -249,7 +249,10 @@ class Pushes(Reviewed):
         texts = {path: text for path, text in {**self.base, **head}.items() if path not in hidden}
         now = pull_request(head_sha=f"{self.number:07x}".ljust(40, "0"), **count_changes(files))
         limits = PromptLimits(
-            20_000, PathFilter(tuple(self.ignored)), is_review=True, review=Review(fail_on="high")
+            20_000,
+            PathFilter(tuple(self.ignored)),
+            is_review=True,
+            review=ReviewSettings(fail_on="high"),
         )
         received = replace(event(now), action="synchronize")
         if requested is not None:

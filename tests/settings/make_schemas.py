@@ -40,7 +40,7 @@ def settings_schema() -> Schema:
     schema = _describe(Settings, "Settings of HLS", "config/settings.yaml")
     schema["patternProperties"] = {"^x-": {"description": "ignored; a place for YAML anchors"}}
     definitions = schema["$defs"]
-    definitions["Repository"]["properties"]["events"]["items"] = {
+    definitions["RepositoryEntry"]["properties"]["events"]["items"] = {
         "anyOf": [EVENT_REF, VARIABLE_REF]
     }
     for section, key in (

@@ -38,7 +38,7 @@ from hls_handler.github.writer import GithubWriter
 from hls_handler.question import RenderedPrompt
 from hls_handler.queue.leases import EXPIRY
 from hls_handler.replies import Reply, UnusableReply
-from hls_handler.settings.sections import Labels
+from hls_handler.settings.sections import LabelSettings
 from tests.engine.claude import FakeClaude
 from tests.handlers.world import file
 from tests.simulation.scheduler import Machine, Scheduler
@@ -225,7 +225,7 @@ class SimulatedWriter(GithubWriter):
         number: int,
         action: EnsureLabels,
         *,
-        labels: Labels,
+        labels: LabelSettings,
         before: Any,
         present: frozenset[str] | None = None,
     ) -> Outcome:
