@@ -165,7 +165,7 @@ def try_(
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class TriedEvent:
     """An event, what the router decides about it, and the rule that is tried."""
 
     subject: Subject
@@ -208,7 +208,7 @@ class Tried:
 
 def _choose(
     settings: Settings, library: Library, subject: Subject, prompt: Prompt | None, bot: Account
-) -> Chosen:
+) -> TriedEvent:
     """Route the event. A given `prompt` is chosen for ignored events, too.
 
     Raises `PayloadError` if the body does not match the event, and `NotRepeatable` if `prompt` is
@@ -229,7 +229,7 @@ def _choose(
     if prompt is not None:
         require_event(library, prompt.name, event, effective)
         rule = Rule(event.key, prompt.name, effective, prompt.path)
-    return Chosen(subject, event, routed, rule)
+    return TriedEvent(subject, event, routed, rule)
 
 
 class EventTrial:
@@ -249,7 +249,7 @@ class EventTrial:
         self._github = github
         self._bot = bot
 
-    def run(self, chosen: Chosen, *, is_forced: bool) -> Tried:
+    def run(self, chosen: TriedEvent, *, is_forced: bool) -> Tried:
         """Return what would be written. The error of a failed step is not raised, but returned."""
         tried = Tried()
         try:
@@ -272,7 +272,7 @@ class EventTrial:
             tried.end("failed", with_remedy(exc))
         return tried
 
-    def _run_rule(self, chosen: Chosen, rule: Rule, tried: Tried) -> str:
+    def _run_rule(self, chosen: TriedEvent, rule: Rule, tried: Tried) -> str:
         """Return what became of the event, as `hls why` would."""
         event = chosen.event
         settings = self._settings
@@ -320,7 +320,7 @@ def _explain_ignored(routed: Rule | Ignored) -> str:
 
 
 def _to_document(
-    chosen: Chosen, tried: Tried, questions: Sequence[TriedQuestion], settings: Settings
+    chosen: TriedEvent, tried: Tried, questions: Sequence[TriedQuestion], settings: Settings
 ) -> dict[str, object]:
     """Return the document of --json, without the source of the replies."""
     routed = chosen.routed
@@ -382,7 +382,7 @@ def _sum_cost(questions: Sequence[TriedQuestion]) -> float | None:
     return add_usd(answer.usage.cost_usd for answer in answers if answer is not None)
 
 
-def _print_chosen(chosen: Chosen, settings: Settings) -> None:
+def _print_chosen(chosen: TriedEvent, settings: Settings) -> None:
     subject = chosen.subject
     routed = chosen.routed
     print_line(f"event       {subject.key} of {chosen.conversation} ({subject.origin})")
@@ -394,7 +394,7 @@ def _print_chosen(chosen: Chosen, settings: Settings) -> None:
 
 
 def _print_run(
-    chosen: Chosen, tried: Tried, questions: Sequence[TriedQuestion], settings: Settings
+    chosen: TriedEvent, tried: Tried, questions: Sequence[TriedQuestion], settings: Settings
 ) -> None:
     console = Console(highlight=False, emoji=False, markup=False)
     for question in questions:

@@ -56,7 +56,7 @@ class Tab:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryGroup:
+class CauseSection:
     """Rows with the same cause; without a group, all rows of a page."""
 
     group: CauseGroup | None
@@ -70,7 +70,7 @@ class DeliveryList:
     search: DeliverySearch
     now: datetime
     has_default_span: bool
-    sections: Sequence[DeliveryGroup]
+    sections: Sequence[CauseSection]
     hidden_groups: int
     results: str  # of a retry
     is_open: bool  # a retried delivery runs or is due
@@ -172,7 +172,7 @@ def _divide(
     words: Mapping[str, str],
     groups: Sequence[CauseGroup],
     rows: Sequence[DeliveryRow],
-) -> Sequence[DeliveryGroup]:
+) -> Sequence[CauseSection]:
     """Return a section for each group, or without groups one with all rows."""
     entries: dict[str | None, list[ListedDelivery]] = {}
     grouped = {group.cause for group in groups}
@@ -191,9 +191,9 @@ def _divide(
             explanations = {
                 member.delivery: member.pause or member.describe_wait(now) for member in members
             }
-        sections.append(DeliveryGroup(group, query, members, explanations))
+        sections.append(CauseSection(group, query, members, explanations))
     others = entries.get(None)
     if others:
         query = format_query(words)
-        sections.append(DeliveryGroup(None, query, others, explain_deliveries(others, now)))
+        sections.append(CauseSection(None, query, others, explain_deliveries(others, now)))
     return sections
