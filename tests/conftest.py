@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shutil
 import signal
 import sqlite3
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -54,6 +56,9 @@ Coverage measures neither these, nor tests on PostgreSQL that also run on SQLite
 case of a function: measuring takes up to two thirds longer, and other tests cover the same lines.
 """
 
+MEMORY = Path("/dev/shm")  # a file system of Linux in memory
+LEAST_MEMORY_BYTES = 2 * 2**30
+
 SLOW_SHARE = 0.7  # of a worker's tests: in the rest are no tests of `SECOND_TIER`
 
 
@@ -71,6 +76,18 @@ def pytest_configure() -> None:
     for variable in CA_VARIABLES:
         os.environ.pop(variable, None)
     os.environ["SSL_CERT_DIR"] = str(HERE)
+    _keep_files_in_memory()
+
+
+def _keep_files_in_memory() -> None:
+    """Let temporary files be in memory if there is room: each commit of SQLite waits for the disk
+    for some milliseconds.
+    """
+    if "TMPDIR" in os.environ or not MEMORY.is_dir():
+        return
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= LEAST_MEMORY_BYTES:
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None
 
 
 @pytest.fixture
