@@ -85,7 +85,9 @@ def _keep_files_in_memory() -> None:
     """
     if "TMPDIR" in os.environ or not MEMORY.is_dir():
         return
-    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= LEAST_MEMORY_BYTES:
+    runs_programs = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC  # in Docker it does not
+    has_room = shutil.disk_usage(MEMORY).free >= LEAST_MEMORY_BYTES
+    if os.access(MEMORY, os.W_OK) and has_room and runs_programs:
         os.environ["TMPDIR"] = str(MEMORY)
         tempfile.tempdir = None
 
