@@ -9,6 +9,7 @@ settings forbid.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -270,16 +271,27 @@ def _explain(error: ValidationError, root: object) -> dict[str, Sentence]:
 
 
 def _without_mistakes(root: Mapping[str, Any], error: ValidationError) -> Mapping[str, Any]:
-    """Return the file without each key, such as `labels.allow`, that has a mistake."""
-    valid = dict(root)
+    """Return a copy of the file without each key that has a mistake, such as `labels.allow`."""
+    valid = deepcopy(dict(root))
     for detail in error.errors(include_url=False):
-        section, *names = map(str, detail["loc"])
-        keys = valid.get(section)
-        if names and isinstance(keys, dict):
-            valid[section] = {name: value for name, value in keys.items() if name != names[0]}
-        else:
-            valid.pop(section, None)
+        *sections, name = _find_key(root, detail["loc"])
+        keys = valid
+        for section in sections:
+            keys = keys.get(section, {})  # removed because of another mistake
+        keys.pop(name, None)
     return valid
+
+
+def _find_key(root: Mapping[str, Any], steps: Sequence[str | int]) -> list[str]:
+    """Return the names in the file that lead to the innermost key of an error."""
+    names = []
+    value: Any = root
+    for step in steps:
+        if not isinstance(value, dict) or step not in value:
+            break
+        names.append(str(step))
+        value = value[step]
+    return names
 
 
 def merge_with_last_valid(

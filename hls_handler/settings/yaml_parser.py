@@ -392,6 +392,7 @@ SCALAR_KINDS = frozenset({"null", "bool", "str", "int", "float", "timestamp", "v
 def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
     # 1:30 would be 90 in YAML 1.1, which is never intended, and a date is text
     if kind in ("null", "bool", "int", "float") and ":" not in node.value:
-        with suppress(ValueError, KeyError):  # for thousands of digits; `!!int x`, `!!bool x`
+        # raised for thousands of digits; `!!bool x`; `!!int ""`
+        with suppress(ValueError, KeyError, IndexError):
             return yaml.SafeLoader.yaml_constructors[node.tag](_CONSTRUCTOR, node)
     return str(node.value)

@@ -136,7 +136,12 @@ def test_the_numbers_of_globs_and_of_reported_problems_are_limited() -> None:
             "labels: {deny: ['${X}']}\nfindings: {min_severity: !a b}\n",
             {"labels": {}, "findings": {}},
         ),
-        ("prompts: {use: {issues: false, isues: x}}\nlables: {create: false}\n", {"prompts": {}}),
+        (
+            "prompts: {use: {issues: false, isues: 1}}\nlables: {create: false}\n",
+            {"prompts": {"use": {"issues": False}}},
+        ),
+        ("prompts: {use: {issues: {}, release: off}}\n", {"prompts": {"use": {"release": False}}}),
+        ("labels: {create: off, allow: {bug: 1}}\n", {"labels": {"create": False}}),
         ("enabled: perhaps\n", {}),
         ("enabled: *a\n", {}),
     ],
