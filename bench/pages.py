@@ -337,7 +337,6 @@ def _hour(rng: random.Random, hour: int) -> list[dict[str, object]]:
             "hour": hour * HOUR_MS,
             "label": label,
             "repository": repository,
-            "author": "",
             "value": rng.randint(1, 60),
         }
         for name, label, repository in keys

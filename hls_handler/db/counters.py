@@ -169,8 +169,7 @@ class _Key(NamedTuple):
 
 def _make_rows(values: Mapping[_Key, int]) -> list[dict[str, object]]:
     """Return the rows in sorted order, because different orders could cause a deadlock."""
-    # earlier versions counted by the column `author`, too
-    return [{**key._asdict(), "author": "", "value": values[key]} for key in sorted(values)]
+    return [{**key._asdict(), "value": values[key]} for key in sorted(values)]
 
 
 def _count_hour(counts: Counts, repository: str | None, at: int) -> Mapping[_Key, int]:

@@ -397,8 +397,6 @@ findings = Table(
     Column("details", UntrustedString, nullable=False),  # JSON: the rest of the ledger's entry
     Column("command", Text),  # key of the last command about it; see review/dismissals.py
     Column("raised_at", BigInteger, nullable=False),
-    # The last column only makes the index covering for sums.
-    Index("ix_findings_prompt", "prompt_id", "category", "state", "is_accepted"),
     # The columns after the first only make the index covering for sums.
     Index("ix_findings_raised", "raised_at", "repository_id", "number", "state", "is_accepted"),
 )
@@ -607,8 +605,6 @@ counters = Table(
     Column("hour", BigInteger, primary_key=True),
     Column("label", UntrustedString, primary_key=True),
     Column("repository", UntrustedString, primary_key=True),  # "": of none, or not counted by it
-    # A row with an author repeats a part of the one without.
-    Column("author", UntrustedString, primary_key=True),
     Column("value", BigInteger, nullable=False),
     _partial_index("ix_counters_totals", "hour", where="hour = 0"),
     # Rows are stored in the order of the key, so that a period is read without lookups.

@@ -79,7 +79,6 @@ class CatchUpStore:
                 "hour": TOTAL,
                 "label": "",
                 "repository": "",
-                "author": "",
                 "value": 0,
             }
             self._database.insert_rows(connection, counters, [row], if_new=True)

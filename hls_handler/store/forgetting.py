@@ -223,7 +223,7 @@ def _of_login(login: str, connection: Connection) -> Iterator[ForgottenRows]:
     label = func.lower(n.label)
     is_guest = (n.name == OUTSIDER_COST) & (label == login)
     is_author = (n.name == AUTHOR_OUTCOME) & label.startswith(f"{login}:", autoescape=True)
-    yield counters, is_guest | is_author | (func.lower(n.author) == login), None
+    yield counters, is_guest | is_author, None
     has_mention = or_(
         *(column.icontains(f"@{login}", autoescape=True) for column in (_t.title, _t.text))
     )

@@ -189,7 +189,7 @@ def _select_costs(
         return
     begins_at, ends_at = _find_period(limit, now)
     assert ends_at is not None
-    is_in_period = (_n.hour >= to_ms(begins_at), _n.hour < to_ms(ends_at), _n.author == "")
+    is_in_period = (_n.hour >= to_ms(begins_at), _n.hour < to_ms(ends_at))
     name = COST
     label = _n.repository
     if limit.scope == "outsider":

@@ -223,8 +223,7 @@ def _is_within(moment: ColumnElement[Any], period: Period) -> ColumnElement[bool
 
 def _is_in(names: Collection[str], period: Period) -> ColumnElement[bool]:
     is_hour = _n.hour > TOTAL  # a period may contain the beginning of 1970
-    is_counted = (_n.name.in_(sorted(names)), is_hour, _is_within(_n.hour, period))
-    return and_(*is_counted, _n.author == "")  # by which earlier versions counted, too
+    return and_(_n.name.in_(sorted(names)), is_hour, _is_within(_n.hour, period))
 
 
 def _sum(

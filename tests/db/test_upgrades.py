@@ -236,8 +236,8 @@ def test_upgrade_keeps_the_figures_of_an_hour(
         report = store.statistics.report(first_day.since, first_day.until)
         series = store.statistics.series(names, first_day)
         totals = store.statistics.counters()
-    (repository,) = [row for row in report.repositories if row.name == "octo/a"]
-    assert (repository.done, repository.dead) == (3, 3)
+    (repository,) = report.repositories
+    assert (repository.name, repository.done, repository.dead) == ("octo/a", 3, 3)
     assert (repository.recovered, repository.cost_usd) == (1, 0.00007)
     assert repository.processing_seconds.count == 4
     assert repository.reply_cache == CacheFigures(6, 2, 33.33, 0.000009)

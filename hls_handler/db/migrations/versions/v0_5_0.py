@@ -125,11 +125,10 @@ SELECT
     substr(name, POSITION(name, '_') + 1) AS name,
     hour,
     substr(label, POSITION(label || ':', ':') + 1) AS label,
-    substr(label, 1, POSITION(label || ':', ':') - 1) AS author_and_repository,
+    substr(label, 1, POSITION(label || ':', ':') - 1) AS repository,
     value
 FROM old_counters
-WHERE (name LIKE 'repository!_%' ESCAPE '!' OR name LIKE 'author!_%' ESCAPE '!')
-    AND name <> 'repository_renamed'
+WHERE name LIKE 'repository!_%' ESCAPE '!' AND name <> 'repository_renamed'
 """,
     "UPDATE split_counters SET name = 'outcome' WHERE name = 'ended'",
     "UPDATE split_counters SET name = 'recovered_by_retry' WHERE name = 'recovered'",
@@ -143,47 +142,36 @@ UPDATE split_counters SET name = 'reply_cache', label = 'saved_micro_usd'
 WHERE name = 'saved_micro_usd'
 """,
 )
-"""Split labels such as "mona octo/widgets:done"."""
+"""Split labels such as "octo/widgets:done"."""
 
 FILL_COUNTERS = """
-INSERT INTO counters (name, hour, label, repository, author, value)
-SELECT name, hour, label, repository, author, sum(value) FROM (
-    SELECT name, hour, label, '' AS repository, '' AS author, value FROM old_counters
+INSERT INTO counters (name, hour, label, repository, value)
+SELECT name, hour, label, repository, sum(value) FROM (
+    SELECT name, hour, label, '' AS repository, value FROM old_counters
     WHERE (name NOT LIKE 'repository!_%' ESCAPE '!' OR name = 'repository_renamed')
-        AND name NOT LIKE 'author!_%' ESCAPE '!'
         AND name <> 'prompt_cost_micro_usd'
         AND (hour = 0 OR name IN (
             'cost_micro_usd', 'first_reply_le', 'outcome', 'outsider_cost_micro_usd',
             'processing_le', 'rejected', 'reply_cache', 'stored'
         ))
     UNION ALL
-    SELECT 'cost_micro_usd', hour, label, '', '', value FROM old_counters
+    SELECT 'cost_micro_usd', hour, label, '', value FROM old_counters
     WHERE name = 'prompt_cost_micro_usd'
     UNION ALL
-    SELECT 'cost_micro_usd', hour, '', '', '', -value FROM old_counters
+    SELECT 'cost_micro_usd', hour, '', '', -value FROM old_counters
     WHERE name = 'prompt_cost_micro_usd'
     UNION ALL
-    SELECT
-        name,
-        hour,
-        label,
-        substr(author_and_repository, POSITION(author_and_repository, ' ') + 1),
-        CASE
-            WHEN POSITION(author_and_repository, ' ') = 0 THEN ''
-            ELSE substr(author_and_repository, 1, POSITION(author_and_repository, ' ') - 1)
-        END,
-        value
-    FROM split_counters
+    SELECT name, hour, label, repository, value FROM split_counters
     UNION ALL
-    SELECT name, hour, label, '', '', -value FROM split_counters
-    WHERE POSITION(author_and_repository, ' ') = 0
-        AND (hour = 0 OR name NOT IN ('recovered_by_retry', 'replies'))
+    SELECT name, hour, label, '', -value FROM split_counters
+    WHERE hour = 0 OR name NOT IN ('recovered_by_retry', 'replies')
 ) AS parts
-GROUP BY name, hour, label, repository, author
+GROUP BY name, hour, label, repository
 HAVING sum(value) <> 0
 """
 """What 0.4.10 counted by label and by repository apart, such as costs, keeps both sums: one part
-has no label, one no repository, and a negative one neither.
+has no label, one no repository, and a negative one neither. Its hours by author are left out: they
+repeat a part of those by repository.
 """
 
 
@@ -193,6 +181,7 @@ def upgrade() -> None:
     op.drop_table("audit")
     op.drop_table("prompt_versions")
     op.drop_index("ix_deliveries_dead", "deliveries")
+    op.drop_index("ix_findings_prompt", "findings")
     op.drop_column("findings", "changed_at")
     op.drop_column("findings", "severity")
     _add_batches()
@@ -212,12 +201,12 @@ def _merge_counters() -> None:
         op.execute(statement)
     op.drop_table("counters")
     op.drop_table("counter_hours")
-    keys = ("label", "repository", "author")
     op.create_table(
         "counters",
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("hour", sa.BigInteger, primary_key=True),
-        *(sa.Column(name, sa.Text, primary_key=True) for name in keys),
+        sa.Column("label", sa.Text, primary_key=True),
+        sa.Column("repository", sa.Text, primary_key=True),
         sa.Column("value", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )
@@ -225,8 +214,9 @@ def _merge_counters() -> None:
     op.create_index(
         "ix_counters_totals", "counters", ["hour"], sqlite_where=where, postgresql_where=where
     )
-    for statement in (*SPLIT_COUNTERS, FILL_COUNTERS):
+    for statement in SPLIT_COUNTERS:
         op.execute(statement.replace("POSITION", position))
+    op.execute(FILL_COUNTERS)
     op.drop_table("old_counters")
     op.drop_table("split_counters")
 
