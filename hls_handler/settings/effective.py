@@ -73,6 +73,7 @@ class EffectiveSettings:
     paths: RepositoryPaths
     use: Mapping[str, PromptChoice]  # by event
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
+    expect_webhook_within_h: float | None
     variables: Mapping[str, VariableValue]  # `config` in templates
     origins: Mapping[str, Origin]  # of the keys that are set: "features.bots" -> ...
 
@@ -229,6 +230,7 @@ def _build_effective(settings: Settings, index: int, entry: RepositoryEntry) -> 
         use={choice.event: choice for choice in choices},
         webhook_secrets=webhook_secrets(entry.webhook_secret)
         or webhook_secrets(settings.github.webhook_secret),
+        expect_webhook_within_h=entry.expect_webhook_within_h,
         variables={**settings.prompts.variables, **entry.variables},
         origins=origins,
         **sections,
@@ -361,6 +363,7 @@ def _iter_values(effective: EffectiveSettings) -> Iterator[tuple[str, object]]:
     yield "events", sorted(effective.events)
     # shown, because it is a placeholder
     yield "webhook_secret", f"<{count(len(effective.webhook_secrets), 'secret')}>"
+    yield "expect_webhook_within_h", effective.expect_webhook_within_h
     for section in SECTIONS:
         for name, value in getattr(effective, section):
             if name != "repository_allow":

@@ -95,6 +95,12 @@ def test_an_entry_switches_retrieval_off_and_lists_no_key_of_the_vectors(tmp_pat
     ]
 
 
+def test_the_expected_time_between_webhooks_is_listed(tmp_path: Path) -> None:
+    where = "settings.yaml:8 (repositories[0].expect_webhook_within_h)"
+    entry = "    expect_webhook_within_h: 72\n"
+    assert f"expect_webhook_within_h = 72.0   {where}" in lines(tmp_path, entry)
+
+
 def test_the_fallback_issue_of_an_action_takes_precedence_over_that_of_the_event(
     tmp_path: Path,
 ) -> None:
