@@ -134,6 +134,8 @@ def _fails(item: pytest.Item, following: pytest.Item | None) -> bool:
 
 
 def main(seed: str, count: str, *files: str) -> None:
+    if not files:
+        sys.exit("FILE names no Python file or folder; example: FILE=hls_handler/review/ledger.py")
     mutants = [mutant for file in sorted(files) for mutant in find_mutants(Path(file))]
     mutants = random.Random(seed).sample(mutants, int(count or len(mutants)))
     data = CoverageData(".mutants")  # which tests run which line
