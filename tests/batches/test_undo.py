@@ -10,6 +10,8 @@ import pytest
 
 from hls_handler.batches.preview import CannotPlan
 from hls_handler.batches.triage import DRY_RUN, undo
+from hls_handler.engine.undo import BatchWrites, UndoPlan, decide_undo
+from hls_handler.github.values import TimelineEvent
 from hls_handler.sandbox.objects import Account
 from hls_handler.store.batches import Batch
 from tests.batches.backlog import BY, Backlog
@@ -71,6 +73,16 @@ def test_undo_leaves_what_a_person_changed_and_names_the_person(typed: Backlog) 
         " the type stays as it is: zoe changed it last"
     )
     assert talk.shown() == "bug priority-high (Task)"
+
+
+def test_label_that_the_repository_spells_in_another_case_is_taken_back() -> None:
+    plan = decide_undo(
+        BatchWrites(("Bug",), has_type=False, has_comment=False),
+        ["bug"],
+        [TimelineEvent("labeled", label="bug")],
+        lambda _actor: True,
+    )
+    assert plan == UndoPlan(("Bug",), has_type=False, has_comment=False, left=())
 
 
 def test_type_that_a_person_set_before_the_run_stays(typed: Backlog) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.engine.repository_settings import to_stored_file
+from hls_handler.github.values import FileAtRef
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report
@@ -255,6 +257,13 @@ def test_rule_15_quoted_text_of_the_file_is_escaped_and_redacted(
     assert lines[0].startswith(quoted)
     assert lines[0].endswith(" ``")
     assert (lines[0].count("`"), lines[1].count("`"), len(lines)) == (5, 2, 2)
+
+
+def test_rule_10_file_is_stored_without_credentials() -> None:
+    text = f"comments: {{tone: formal}} # ghp_{'a1B2' * 9}\n"
+    stored = to_stored_file(FileAtRef("file", "3f9c2a", text.encode()), None)
+    redacted = "comments: {tone: formal} # [redacted: github-token]\n"
+    assert (stored.text, stored.valid_text) == (redacted, redacted)
 
 
 def test_problem_is_only_logged_if_comments_are_switched_off(

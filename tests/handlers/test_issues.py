@@ -70,6 +70,7 @@ def test_rule_14_sure_labels_are_set_as_the_repository_spells_them_and_named_in_
         home.add_label(name)
     names = {"AREA/cart": 0.7, "area/mail": 0.69, f"x\n\x1b[31mforged{'y' * 100}": 1.0}
     suggested = [{"name": name, "confidence": sure} for name, sure in names.items()]
+    suggested.append({"name": "area/cart", "confidence": 0.2})  # of another spelling, less sure
     reply = issue_analysis(
         worth_saying=False, missing=["The version"], field_confidence=CONFIDENCE,
         suggested_labels=suggested,

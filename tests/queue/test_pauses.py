@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hls_handler.queue.pauses import find_pause
 from hls_handler.storage import Storage
 from tests.queue.builders import accept, begin, claim, finish, nothing_is_due, queued
 
@@ -49,3 +50,11 @@ def test_second_pause_changes_only_the_reason(store: Storage) -> None:
     assert (everything.repository, everything.reason) == (None, None)
     assert (widgets.repository, widgets.reason) == ("octo/widgets", "still noise")
     assert before <= widgets.paused_at <= everything.paused_at <= store.now()
+
+
+def test_pause_of_everything_is_named_before_that_of_the_repository(store: Storage) -> None:
+    store.pauses.pause("octo/widgets", reason=None, by="mona")
+    store.pauses.pause(None, reason="an upgrade", by="mona")
+    pause = find_pause("octo/Widgets", store.pauses.active())
+    assert pause is not None
+    assert (pause.repository, pause.reason) == (None, "an upgrade")
