@@ -47,10 +47,13 @@ def test_totals_and_the_queue_come_from_the_database(browser: Browser, store: St
             ("rejected", "401"): 3,
             ("github_requests", ""): 12,
             ("reply_cache", "saved_micro_usd"): 250_000,
+            ("claude_calls", "unfinished"): 2,
         },
     )
     found = scrape(browser)
     assert found["hls_webhooks_total"] == 6
+    assert found["hls_claude_unfinished_calls"] == 2
+    assert "hls_claude_calls_total{outcome=unfinished}" not in found
     assert found["hls_webhooks_rejected_total{status=401}"] == 3
     assert found["hls_webhooks_rejected_total{status=503}"] == 0
     assert (

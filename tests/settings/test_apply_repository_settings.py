@@ -48,15 +48,29 @@ SUGGESTING = "    labels: {suggest: true, min_confidence: 0.8}\n"
 DENYING = "    labels: {deny: [release-*]}\n"
 REVIEW = "review: {max_inline: 4, verify: false, guidance: true, fail_on: high}"
 TITLE = "pull_requests: {title: false, title_types: [bug]}"
+SWITCHED_OFF = """\
+    features: {auto_labeling: false, auto_commenting: false}
+    labels: {create: false, suggest: false}
+    review: {verify: false, guidance: false}
+    retrieval: {enabled: false}
+"""
 
 
 @pytest.mark.parametrize(
     ("operators", "repositorys", "applies", "keys"),
     [
         (
-            "features: {auto_labeling: false}",
-            "features: {auto_labeling: true}",
-            {"features.auto_labeling": False},
+            SWITCHED_OFF,
+            SWITCHED_OFF.replace("false", "true"),
+            {
+                "features.auto_labeling": False,
+                "features.auto_commenting": False,
+                "labels.create": False,
+                "labels.suggest": False,
+                "review.verify": False,
+                "review.guidance": False,
+                "retrieval.enabled": False,
+            },
             "",
         ),
         (
