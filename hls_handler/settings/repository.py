@@ -247,7 +247,7 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
         values = parse_values(root)
     except ValidationError as error:
         problems = _explain(error, root)
-        values = parse_values(_without_mistakes(root, error))
+        values = _parse_valid(_without_mistakes(root, error))
     lines = tree.format_problems(problems | tree.rejected)
     return RepositorySettings(values, tree.lines, limit_problems(lines), file, warnings)
 
@@ -268,6 +268,13 @@ def _explain(error: ValidationError, root: object) -> dict[str, Sentence]:
             reason = "can only be set by the operator, in HLS's own settings; remove it"
             sentences[path] = Sentence(reason, Kind.UNKNOWN_KEY)
     return sentences
+
+
+def _parse_valid(root: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return parse_values(root)
+    except ValidationError as error:  # a map without its keys may be a mistake, too
+        return _parse_valid(_without_mistakes(root, error))
 
 
 def _without_mistakes(root: Mapping[str, Any], error: ValidationError) -> Mapping[str, Any]:

@@ -142,6 +142,10 @@ def test_the_numbers_of_globs_and_of_reported_problems_are_limited() -> None:
         ),
         ("prompts: {use: {issues: {}, release: off}}\n", {"prompts": {"use": {"release": False}}}),
         ("labels: {create: off, allow: {bug: 1}}\n", {"labels": {"create": False}}),
+        (
+            "prompts: {use: {push: false, issues: {constrained-str: 1, 'literal[False]': 2}}}\n",
+            {"prompts": {"use": {"push": False}}},
+        ),
         ("enabled: perhaps\n", {}),
         ("enabled: *a\n", {}),
     ],
