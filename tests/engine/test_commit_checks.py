@@ -189,6 +189,22 @@ def test_list_of_files_of_another_commit_is_read_again(make_world: MakeWorld) ->
     assert (world.finish().state, shown(world)) == ("done", ["success"])
 
 
+def test_list_of_files_of_the_earlier_base_is_read_again(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    payload = json.loads(recorded.load("pull_request.opened").body)
+    payload |= {"action": "edited", "changes": {"base": {"ref": {"from": "main"}}}}
+    world.receive("pull_request", payload, guid=GUID)
+    world.github.put_pull_request(pull_request(number=2), file())
+
+    def list_other_file(call: str) -> None:
+        if call == "GET /pulls/2" and "GET /pulls/2/files" in world.github.calls:
+            world.github.put_pull_request(pull_request(number=2), file(), file("b.py"))
+
+    world.github.on_call = list_other_file
+    assert world.run() is None
+    assert str(world.row().reason).startswith("GitHub's list of the changed files is late")
+
+
 @pytest.mark.parametrize("changed", [file(), REMOVED], ids=["new head", "only removed files"])
 def test_head_that_changed_when_its_files_were_read_is_superseded(
     make_world: MakeWorld, changed: ChangedFile
@@ -238,6 +254,7 @@ def test_failed_review_ends_without_success(
     assert f"\n| calls to Claude | {calls} |\n" in summary(world)
     assert "\n| prompt | `pull_requests/analyze@" in summary(world)
     assert ("\n| cost | " in summary(world)) == shows_cost
+    assert world.component("claude").state == "degraded"
     world.end_checks()
     assert len(writes(world)) == 2
 

@@ -198,6 +198,15 @@ def test_closed_pull_request_is_not_tested(make_world: MakeWorld) -> None:
     assert (world.claude.asked, world.github.comments) == ([], {})
 
 
+def test_rule_17_command_over_the_hourly_limit_of_its_conversation_is_ignored(
+    make_world: MakeWorld,
+) -> None:
+    world = make_changed(make_world, CART)
+    world.settings = settings(features=ON, limits={"thread_runs_per_hour": 1})
+    assert command(world, "/test-oracle").state == "done"
+    assert command(world, "/test-oracle\n\nAgain.", guid="again").state == "ignored"
+
+
 def test_help_lists_the_command_where_settings_switch_it_on(make_world: MakeWorld) -> None:
     world = make_changed(make_world)
     command(world, "/help")

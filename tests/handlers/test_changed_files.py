@@ -251,6 +251,13 @@ def test_parts_that_the_prompt_does_not_show_are_not_reviewed() -> None:
     assert len(selection.shown_patches["a.py"].hunks) == 1
 
 
+def test_file_whose_blocks_were_all_unread_has_no_reviewed_line() -> None:
+    patch = "@@ -0,0 +1,3 @@\n+first = 1\n+\n+second = 2"
+    selection = select(file("a.py", patch, additions=3, deletions=0))
+    coverage = cover(selection, {0: "Claude was not asked"}, unlisted=0)
+    assert [(one.path, one.lines, one.reviewed) for one in coverage.files] == [("a.py", 3, 0)]
+
+
 def test_equal_patches_must_be_shown_as_often_as_there_are_files() -> None:
     files = shown(select(file("a.py"), file("b.py"), file("c.py", f"{PATCH}\n }}")))
     task = "".join(format_for_prompt(CodeText(one.numbered), "nonce") for one in files[1:])
