@@ -10,7 +10,6 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.applications import Starlette
@@ -31,9 +30,6 @@ STORAGE_PREFIX = "/_storage/"
 
 ANONYMOUS = Account("", 0, "User")
 """Account of a request without a token, or of an App itself."""
-
-LIMIT_HEADERS = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "5000"}
-"""The stand-in does not limit requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +214,7 @@ class GitHubApi:
     def _respond(
         self, request: Request, status: int, document: Any, headers: Mapping[str, str]
     ) -> Response:
-        reset = datetime.now(UTC) + timedelta(hours=1)
-        always = {**LIMIT_HEADERS, "X-RateLimit-Reset": str(int(reset.timestamp()))}
+        always: dict[str, str] = {}  # no headers of a rate limit: there is none
         if request.headers.get("authorization", "").partition(" ")[2] in self._tokens:
             always["X-OAuth-Scopes"] = "repo"  # all these tokens are classic ones
         shown = shapes.localised(document, api_url=self._api_url, web_url=self._web_url)
