@@ -272,7 +272,7 @@ SERIES = {
     ("outcome", "ignored"): (0, 0, 2, 0),
     ("first_reply_le", "10"): (0, 0, 1, 1),
     ("first_reply_le", "1"): (1, 0, 0, 0),
-    ("cost_micro_usd", ""): (499_991, 0, 0, 0),
+    ("cost_micro_usd", ""): (499_991, 0, 40_000, 0),  # of unknown prompts
     ("rejected", "401"): (7, 0, 0, 2),
     ("rejected", "413"): (3, 0, 0, 0),
     ("cost_micro_usd", "issues/analyze@1"): (0, 0, 100_000, 0),
@@ -296,7 +296,7 @@ def test_cards_compare_a_period_with_the_one_before() -> None:
         ("Ignored", "2", "0 before"),
         ("Dead", "1", "0 before"),
         ("First reply, p50", "7.5 s", "0.75 s before"),
-        ("Cost", "$0.251", "-50%, $0.500 before"),
+        ("Cost", "$0.290", "-42%, $0.500 before"),
         ("Labels kept", "9", "+800%, 1 before"),
         ("Labels corrected", "1", "+0%, 1 before"),
     ]
@@ -337,7 +337,7 @@ def test_plots_are_those_of_the_period() -> None:
         "Cost by prompt": (
             ("issues/analyze", "issues/respond", "releases/notes", "other prompts"),
             (
-                ("11-23 10:00", ("$0.150", "$0.060", "$0.030", "$0.010")),
+                ("11-23 10:00", ("$0.150", "$0.060", "$0.030", "$0.050")),
                 ("11-23 11:00", ("$0.00050", "$0.00", "$0.00", "$0.00")),
             ),
         ),

@@ -123,6 +123,15 @@ def test_limit_concerns_all_tokens_of_the_account(world: World) -> None:
     assert caught.value.at == NOON + timedelta(hours=1)
 
 
+def test_rejected_token_is_replaced_by_another_one_of_its_account(world: World) -> None:
+    world.sandbox.tokens[SPARE_TOKEN] = BOT
+    world.fetch_accounts()
+    del world.sandbox.tokens[TOKEN]
+    with pytest.raises(TokenReplaced):
+        world.read()
+    assert world.read() == SECOND
+
+
 def test_token_with_a_problem_sends_no_request(world: World) -> None:
     with closing(world.connect()) as github:
         del world.sandbox.tokens[TOKEN]

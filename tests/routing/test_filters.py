@@ -216,6 +216,7 @@ def test_workflow_runs_that_failed_or_passed_are_processed(
             "neutral",
             "the check run ended with neutral; prompts/workflows/analyze.j2 handles runs that",
         ),
+        ("sonarcloud", "cancelled", "the check run ended with cancelled"),
         (
             "github-actions",
             "failure",
