@@ -82,7 +82,7 @@ class PickMirrors(LocalMirrors):
 class PickMirror(Mirror):
     home: PickMirrors
 
-    def prepare(self, commits: Sequence[str], *, anew: bool = False) -> None:
+    def prepare(self, commits: Sequence[str]) -> None:
         if self.home.pick is None:
             raise MirrorUnavailable("mirror.enabled is false")
 
