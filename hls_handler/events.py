@@ -2,8 +2,7 @@
 
 pydantic's `TypeAdapter(Issue)` reads an issue from a webhook, a response of GitHub's API, or a
 checkpoint. Checkpoints have the field names of this module, not GitHub's. Unknown fields are
-ignored, because GitHub adds new fields. The webhook receiver needs only a few fields and reads them
-with the faster `routing.parse_envelope`.
+ignored. The webhook receiver reads a few fields with the faster `routing.parse_envelope`.
 
 Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
@@ -395,9 +394,7 @@ class Event:
 
     @property
     def requested_review(self) -> RequestedReview | None:
-        """The review that a person requested by a command or by re-running a check; None for any
-        other event.
-        """
+        """The review that a person requested by a command, or by running a check again."""
         return find_requested_review(self.payload)
 
     @property
@@ -406,7 +403,6 @@ class Event:
 
     @property
     def is_closing(self) -> bool:
-        """Return True if the event is that its issue or pull request was closed."""
         return self.name in ("issues", "pull_request") and self.action == "closed"
 
 

@@ -56,9 +56,7 @@ from hls_handler.store.conversations import ConversationHistory
 log = logging.getLogger(__name__)
 
 REVIEW_LOCK = "review"
-"""End of the name of the lock for reviews of a conversation and for replies in its review
-threads.
-"""
+"""End of the name of the lock for a conversation's reviews and replies in review threads."""
 
 LockedAction = EnsureComment | EnsureReview | EnsureReply
 """The actions that `features.auto_commenting` controls, and that are written under a lock."""

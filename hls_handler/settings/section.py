@@ -46,7 +46,7 @@ class Section(BaseModel):
         frozen=True,
         hide_input_in_errors=True,
         allow_inf_nan=False,
-        defer_build=True,  # each section alone would take as long as all together
+        defer_build=True,  # many are only parts of others, and need no validator of their own
     )
 
     @model_validator(mode="before")

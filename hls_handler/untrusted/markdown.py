@@ -35,10 +35,7 @@ from hls_handler.untrusted.cleaning import (
 from hls_handler.untrusted.redaction import redact, redact_code
 from hls_handler.untrusted.references import SHORTHAND, References
 
-LONGEST_TEXT = 30_000
-"""Limit on the characters of one untrusted text in a comment. GitHub's limit for the whole comment
-is 65,536.
-"""
+LONGEST_TEXT = 30_000  # characters in a comment; GitHub's limit for all of it is 65,536
 
 FENCE = re.compile(
     r"(?P<indent>[ \t]*+)(?P<marks>(?:(?:[-*+]|[0-9]{1,9}[.)])[ \t]+)*)"
@@ -339,9 +336,7 @@ def _sanitize_line(line: str, references: References | None) -> str:
 
 
 def _is_inside(position: int, spans: Sequence[tuple[int, int]]) -> bool:
-    """Return whether one of the spans, in their order, begins before the position and ends behind
-    it.
-    """
+    """Return whether one of the sorted spans contains the position, not as its first one."""
     index = bisect(spans, (position,)) - 1
     return index >= 0 and position < spans[index][1]
 
