@@ -48,6 +48,8 @@ Limit = Literal["none", "off", "lower", "higher", "less severe", "joined", "by f
 - `by file`: `apply_repository_settings` keeps the values of the files apart.
 """
 
+_OnlyFalse = Annotated[Literal[False], Expected("false")]
+
 
 @dataclass(frozen=True, slots=True)
 class RepositoryKey:
@@ -131,13 +133,13 @@ REPOSITORY_KEYS = (
         "less severe",
         "least severe open finding that makes the check fail, if less severe than the operator's",
     ),
-    RepositoryKey("pull_requests.title", "off", "false: titles are not checked", Literal[False]),
+    RepositoryKey("pull_requests.title", "off", "false: titles are not checked", _OnlyFalse),
     RepositoryKey("pull_requests.title_types", "none", "types of conventional titles, at most 20"),
     RepositoryKey(
         "pull_requests.reviewers",
         "off",
         "false: no reviewers are suggested or requested",
-        Literal[False],
+        _OnlyFalse,
     ),
     RepositoryKey(
         "retrieval.enabled",
