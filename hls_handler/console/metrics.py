@@ -97,7 +97,12 @@ TOTALS = (
         ("state",),
         initial=STATES,
     ),
-    Total("hls_repository_deliveries", "The same", "outcome", ("repository", "state")),
+    Total(
+        "hls_repository_deliveries",
+        "Deliveries that ended, by repository",
+        "outcome",
+        ("repository", "state"),
+    ),
     Total(
         "hls_ignored_deliveries", "Ignored deliveries by the kind of reason", "ignored", ("reason",)
     ),
@@ -108,13 +113,13 @@ TOTALS = (
     ),
     Total(
         "hls_recovered_failures",
-        "The failures of these deliveries",
+        "Failures of deliveries that were done after them",
         "errors_recovered",
     ),
     Total("hls_claude_calls", "Ended calls", "claude_calls", ("outcome",), initial=OUTCOMES),
     Total(
         "hls_provider_calls",
-        "The same by provider, with fallbacks",
+        "Ended calls by provider, with fallbacks",
         "provider_calls",
         ("provider", "outcome"),
     ),
@@ -122,23 +127,37 @@ TOTALS = (
         "hls_claude_tokens", "Tokens by kind; input without those of the cache", "tokens", ("kind",)
     ),
     Total("hls_claude_cost_usd", "Cost of all ended calls", COST),
-    Total("hls_repository_cost_usd", "The same by repository", COST, ("repository",)),
+    Total("hls_repository_cost_usd", "Cost of ended calls by repository", COST, ("repository",)),
     Total("hls_prompt_calls", "Calls by prompt, of all its versions", "prompt_calls", ("prompt",)),
     Total("hls_prompt_cost_usd", "Cost by prompt", COST, ("prompt",)),
     Total("hls_labels_set", "Labels set for a reply", LABEL_SET, ("prompt", "field")),
-    Total("hls_labels_corrected", "Changed by people", LABEL_CORRECTED, ("prompt", "field")),
-    Total("hls_labels_restored", "Changed back", CORRECTION_WITHDRAWN, ("prompt", "field")),
+    Total(
+        "hls_labels_corrected", "Labels that people changed", LABEL_CORRECTED, ("prompt", "field")
+    ),
+    Total(
+        "hls_labels_restored",
+        "Labels that people changed back",
+        CORRECTION_WITHDRAWN,
+        ("prompt", "field"),
+    ),
     Total(
         "hls_reply_cache_hits",
         "Questions answered from the cache of replies",
         "reply_cache",
         only="hits",
     ),
-    Total("hls_reply_cache_misses", "Questions that were not", "reply_cache", only="misses"),
+    Total(
+        "hls_reply_cache_misses",
+        "Questions that the cache of replies could not answer",
+        "reply_cache",
+        only="misses",
+    ),
     Total("hls_reply_cache_saved_usd", "Cost saved by hits", "reply_cache", only="saved_micro_usd"),
     Total("hls_github_requests", "Requests to GitHub's API", "github_requests"),
 )
-OF_AUTHORS = Total("hls_author_deliveries", "By author", AUTHOR_OUTCOME, ("author", "state"))
+OF_AUTHORS = Total(
+    "hls_author_deliveries", "Deliveries that ended, by author", AUTHOR_OUTCOME, ("author", "state")
+)
 HISTOGRAMS = {
     "processing": "Time from the receipt of a delivery to its end",
     "first_reply": "Time to the first reply to an issue or pull request",

@@ -141,6 +141,12 @@ def test_authors_are_counted_only_if_settings_say_so(browser: Browser, store: St
     assert scrape(browser)["hls_author_deliveries_total{author=mona,state=done}"] == 1
 
 
+def test_the_meaning_of_a_metric_needs_no_other_metric(browser: Browser) -> None:
+    text = browser.get("/metrics", authorization=f"Bearer {KEY}").text
+    assert "# HELP hls_repository_deliveries_total Deliveries that ended, by repository\n" in text
+    assert "# HELP hls_labels_restored_total Labels that people changed back\n" in text
+
+
 def test_versions_of_a_prompt_are_one_series() -> None:
     costs = {(f"issues/analyze@{version}", "o/r"): 500_000 for version in ("3f9c2a", "77aa01")}
     assert total("hls_prompt_cost_usd", costs) == {("issues/analyze",): 1.0}
