@@ -317,7 +317,9 @@ def add_up(total: Total, counts: Mapping[tuple[str, str], int]) -> Mapping[tuple
         labels = total.read(label, repository)
         if labels is not None:
             sums[labels] += number
-    largest = dict(sums.most_common(MAX_SERIES))
+    # PostgreSQL returns rows in any order, and equal numbers must not take turns
+    by_size = sorted(sums.items(), key=lambda item: (-item[1], item[0]))
+    largest = dict(by_size[:MAX_SERIES])
     if len(sums) > MAX_SERIES:
         others = ("other",) * len(total.labels)
         largest[others] = largest.get(others, 0) + sums.total() - sum(largest.values())

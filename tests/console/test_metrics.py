@@ -165,3 +165,10 @@ def test_number_of_series_is_bounded() -> None:
     found = total("hls_repository_deliveries", {**outcomes, ("dead", "octo/busy"): 9})
     assert len(found) == MAX_SERIES + 1
     assert (found["octo/busy", "dead"], found["other", "other"]) == (9, 8)
+
+
+def test_series_with_equal_numbers_do_not_depend_on_the_order_of_rows() -> None:
+    counts = {("done", f"octo/{number:03}"): 1 for number in range(MAX_SERIES + 1)}
+    reversed_counts = dict(reversed(counts.items()))
+    series = total("hls_repository_deliveries", counts)
+    assert total("hls_repository_deliveries", reversed_counts) == series
