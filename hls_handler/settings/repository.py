@@ -311,7 +311,8 @@ def merge_with_last_valid(
     """
     lines = dict(last_valid.lines)
     for path, _ in iter_leaves(current.values):
-        lines[path] = current.lines.get(path, 1)
+        for key in (path.partition("[")[0], path):  # also the list that a value is in
+            lines[key] = current.lines.get(key, 1)
     return replace(current, values=_merge(last_valid.values, current.values), lines=lines)
 
 

@@ -206,3 +206,10 @@ def test_the_schema_accepts_a_valid_file_only() -> None:
         "comments: {tone: x}",
     ):
         assert not validator.is_valid(yaml.safe_load(text)), text
+
+
+def test_a_list_of_a_later_invalid_version_has_its_line_there() -> None:
+    last_valid = parse_repository_file("labels:\n  allow: [a]\n")
+    current = parse_repository_file("labels:\n  create: maybe\n  allow: [b]\n")
+    merged = merge_with_last_valid(current, last_valid)
+    assert merged.sources.where("labels.allow") == ".github/hls.yaml:3 (labels.allow)"
