@@ -274,13 +274,13 @@ def parent_path(path: str) -> str:
 
 
 def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (key path, value) for each single value in nested dicts, lists and tuples:
-    ("server.port", 8000).
+    """Yield (key path, value) for each single value in nested dicts, lists and tuples, and for each
+    empty list: ("server.port", 8000).
     """
     if isinstance(value, dict):
         for key, item in value.items():
             yield from iter_leaves(item, key_path(path, key))
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple) and value:
         for index, item in enumerate(value):
             yield from iter_leaves(item, f"{path}[{index}]")
     else:

@@ -320,6 +320,8 @@ def test_changes_are_listed_by_key_without_values(tmp_path: Path) -> None:
     step = plan_reload(before, load(tmp_path, "# Ours.\n" + SMALLEST))
     assert (step.changed, step.waiting) == ((), ())
     assert step.settings.sources.find_line("github.token") == 3
+    step = plan_reload(before, load(tmp_path, SMALLEST + "    labels: {allow: []}\n"))
+    assert step.changed == ("repositories[0].labels.allow",)
 
 
 EMBEDDINGS = "{base_url: 'https://embeddings.example.com/v1', model: m}"
