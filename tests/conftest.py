@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from itertools import groupby
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import hypothesis
@@ -82,13 +83,20 @@ def pytest_configure() -> None:
 def _keep_files_in_memory() -> None:
     """Let temporary files be in memory if there is room: each commit of SQLite waits for the disk
     for some milliseconds.
+
+    They are deleted with their folder at the end of the run, because they would fill the memory;
+    set TMPDIR to keep them. The workers of pytest-xdist inherit TMPDIR.
     """
     if "TMPDIR" in os.environ or not MEMORY.is_dir():
         return
     runs_programs = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC  # in Docker it does not
     has_room = shutil.disk_usage(MEMORY).free >= LEAST_MEMORY_BYTES
     if os.access(MEMORY, os.W_OK) and has_room and runs_programs:
-        os.environ["TMPDIR"] = str(MEMORY)
+        folder = tempfile.mkdtemp(prefix="hls-tests-", dir=MEMORY)
+        Path(folder).chmod(0o711)  # the user of PostgreSQL has a folder in it
+        # after the folder of multiprocessing (-100); not at the end of a forked process
+        Finalize(None, shutil.rmtree, (folder, True), exitpriority=-200)
+        os.environ["TMPDIR"] = folder
         tempfile.tempdir = None
 
 
