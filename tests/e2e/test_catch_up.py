@@ -103,6 +103,10 @@ def test_catch_up_command_lists_and_then_processes_missed_webhooks(
         in unread.output
     )
     assert "a payload cannot be read: GET /repos/" in unread.output
+    sandbox.faults.add(Fault(effect="status", status=404, stand_in="github", path="/deliveries/"))
+    lost = CliRunner().invoke(app, arguments)
+    assert lost.exit_code == 0
+    assert ", 0 payloads read, 0 queued, 1 lost\n" in lost.output
     sandbox.state.set_permission(REPOSITORY, sandbox.state.me.login, "write")
     refused = CliRunner().invoke(app, arguments)
     assert refused.exit_code == 1

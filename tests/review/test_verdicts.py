@@ -446,6 +446,20 @@ def test_dismissed_finding_that_is_repeated_without_its_number_stays_dismissed()
     assert [one.state for one in pushes.record.ledger] == ["dismissed"]
 
 
+def test_finding_repeated_without_its_number_continues_an_open_one_before_a_dismissed_one() -> None:
+    pushes = Pushes({"a.c": f"{BASE}{FAR}"})
+    second = AT.model_copy(update={"line": 5})
+    twice = FAULT.replace(f"{AT.quote}\n", f"{AT.quote}\n" * 2)
+    pushes.push({"a.c": f"{twice}{FAR}"}, findings=[AT, second])
+    pushes.act(thumbs_down=("mona",))
+    worse = AT.model_copy(update={"severity": "critical"})
+    pushes.push({"a.c": f"{twice}{FAR}    end();\n"}, findings=[worse])
+    assert [(one.number, one.state, one.severity) for one in pushes.record.ledger] == [
+        (1, "dismissed", "high"),
+        (2, "open", "critical"),
+    ]
+
+
 def test_finding_with_another_quote_and_title_at_a_place_that_is_not_shown_is_new() -> None:
     pushes = raised(FAR)
     pushes.push(OTHER_HUNK, findings=[found("a.c", 3, "    b = 2", title="B is lost")])

@@ -154,6 +154,19 @@ def test_corrected_delivery_is_the_one_whose_reply_set_the_label(
     )
 
 
+def test_only_the_newest_corrected_deliveries_are_returned(store: Storage, skew: Skew) -> None:
+    for number in (1, 2, 3):
+        lease = begin(store, f"opened-{number}", number=number)
+        record_reply(store, lease, Reply(PROMPT, "issue_response", ANSWER, Usage("m")))
+        set_labels(store, lease, "priority-high")
+        finish(store, lease)
+        skew.advance(seconds=1)
+        record_change(store, begin_later(store, f"changed-{number}", number))
+        skew.advance(seconds=1)
+    newest = store.corrections.newest_of_prompt("issues/analyze", most=2)
+    assert [corrected.row.guid for corrected in newest] == ["opened-3", "opened-2"]
+
+
 def test_corrections_returns_one_for_each_issue_newest_first(store: Storage, skew: Skew) -> None:
     for number in (1, 2, 3):
         set_bug_and_priority(store, skew, number)
