@@ -522,6 +522,18 @@ def test_outage_in_the_middle_of_a_run_ends_it_after_a_few_requests(world: World
     assert (report.accepted, report.unread, world.github.read) == (10, 2, 13)
 
 
+def test_payload_that_could_not_be_read_is_requested_after_the_others(world: World) -> None:
+    world.github.send("failing", number=1)
+    world.github.errors["failing"] = server_error()
+    catch_up = world.catch_up()
+    catch_up.run()
+    world.github.send("new", number=2)
+    world.github.requests.clear()
+    catch_up.run()
+    payloads = [request for request in world.github.requests if request.startswith("payload")]
+    assert payloads == ["payload 2", "payload 1"]
+
+
 def test_list_that_cannot_be_read_does_not_stop_other_hooks(world: World) -> None:
     two_repositories(world)
     world.github.send("here", number=1)

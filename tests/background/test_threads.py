@@ -37,6 +37,33 @@ def test_thread_runs_at_the_start_and_when_asked() -> None:
     thread.stop()
 
 
+def test_check_that_does_not_prove_use_leaves_the_problem_of_a_worker() -> None:
+    health = Health(lambda: datetime(2026, 3, 1, tzinfo=UTC))
+    states = []
+    for proves_use in (False, True):
+        health.report_problem("github", "502", "wait")
+        run_checks([Check("github", lambda: None, proves_use=proves_use)], health)
+        states.append(health.snapshot().components["github"].state)
+    assert states == ["degraded", "healthy"]
+
+
+def test_thread_that_was_asked_once_pauses_after_the_run() -> None:
+    runs: SimpleQueue[str] = SimpleQueue()
+    pauses: SimpleQueue[str] = SimpleQueue()
+
+    def every_s() -> float:
+        pauses.put("a pause")
+        return 60.0
+
+    thread = PeriodicThread("test", lambda: runs.put("a run"), every_s)
+    thread.run_soon()  # before the start
+    thread.start()
+    assert runs.get(timeout=TIMEOUT_S) == "a run"
+    assert pauses.get(timeout=TIMEOUT_S) == "a pause"
+    thread.stop()
+    assert runs.empty()
+
+
 def test_shorter_interval_ends_the_current_pause() -> None:
     runs: SimpleQueue[str] = SimpleQueue()
     every_s = [60.0]
