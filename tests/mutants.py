@@ -1,7 +1,4 @@
-"""`make mutants FILE=...`: change a file in one place at a time and list what no test notices.
-
-A mutant is new code for imported functions in a child process: no file is edited.
-"""
+"""`make mutants FILE=...` lists the changes of a file that no test notices."""
 
 from __future__ import annotations
 
@@ -41,6 +38,7 @@ class Mutant:
         return f"{self.path}:{self.node.lineno}: {before} -> {after}"
 
     def install(self, functions: Sequence[FunctionType]) -> None:
+        """Give the functions of this process the changed code: no file is edited."""
         setattr(self.node, self.field, self.value)
         ast.fix_missing_locations(self.module)
         codes = [compile(self.module, str(self.path.resolve()), "exec")]
