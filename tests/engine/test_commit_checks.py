@@ -273,6 +273,15 @@ def test_check_stays_in_progress_while_claude_is_down_and_ends_with_the_dead_let
     assert shown(world) == ["neutral"]
 
 
+def test_review_whose_files_cannot_be_read_has_a_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    world.open_pull_request(head_sha=SHA)
+    world.github.raise_once(Permanent("GitHub answered 403"), "GET /pulls/2/files")
+    assert world.finish().state == "dead"
+    world.end_checks()
+    assert shown(world) == ["neutral"]
+
+
 def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
     world.open_pull_request()
