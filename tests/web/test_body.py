@@ -98,11 +98,12 @@ async def until_read(chunks: Chunks, times: int) -> None:
 def test_rule_3_costliest_slow_body_is_evicted_when_others_need_the_memory() -> None:
     async def scenario() -> list[bytes | BaseException]:
         arrivals = Arrivals()
-        slow = [Chunks(b"s" * size, ends=False) for size in (90, 100, 95, 90)]
-        tasks = [arrivals.arrive(chunks) for chunks in slow]
-        for chunks in slow:
+        tasks = []
+        for size, seconds in ((50, 1), (90, 1), (100, 0), (100, 1)):
+            chunks = Chunks(b"s" * size, ends=False)
+            tasks.append(arrivals.arrive(chunks))
             await until_read(chunks, 2)
-        arrivals.clock.now += 1
+            arrivals.clock.now += seconds
         fast = arrivals.arrive(Chunks(b"f" * 30, b"f" * 40))
         async with asyncio.timeout(5):
             assert await fast == b"f" * 70
