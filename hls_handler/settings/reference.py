@@ -222,9 +222,11 @@ def explain(
 
 
 def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, object]:
+    """Return the key path and the value of an error's location. Other steps than keys and indexes
+    are names of types, which pydantic adds where several are allowed.
+    """
     path = ""
     value = root
-    # skips the names of types, which pydantic adds for several types
     for position, step in enumerate(steps, start=1):
         if isinstance(value, dict) and step in value:
             path = key_path(path, str(step))

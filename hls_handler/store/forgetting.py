@@ -145,10 +145,10 @@ class Forgetting:
                 last = rows[-1].id
                 documents: dict[int, list[bytes]] = {row.id: [] for row in rows}
                 for of, column in DOCUMENTS:
-                    for number, value in connection.execute(
+                    for delivery_id, value in connection.execute(
                         select(of, column).where(of.between(first, last))
                     ):
-                        documents[number].append(
+                        documents[delivery_id].append(
                             value.encode() if isinstance(value, str) else decompress(value)
                         )
             yield from ((row, documents[row.id]) for row in rows)
