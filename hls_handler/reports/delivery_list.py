@@ -102,11 +102,11 @@ class DeliveriesPage:
 def list_deliveries(store: Storage, rows: Sequence[DeliveryRow]) -> Sequence[ListedDelivery]:
     """Return the deliveries in the same order. Blocks."""
     pauses = store.pauses.active()
-    efforts = store.searches.efforts(rows)
-    return [_list_row(row, efforts.get(row.guid, NO_EXPENSE), pauses) for row in rows]
+    expenses = store.searches.expenses(rows)
+    return [_list_row(row, expenses.get(row.guid, NO_EXPENSE), pauses) for row in rows]
 
 
-def _list_row(row: DeliveryRow, effort: Expense, pauses: Sequence[Pause]) -> ListedDelivery:
+def _list_row(row: DeliveryRow, expense: Expense, pauses: Sequence[Pause]) -> ListedDelivery:
     pause = None
     next_attempt_at = None
     if row.state == "queued":
@@ -119,9 +119,9 @@ def _list_row(row: DeliveryRow, effort: Expense, pauses: Sequence[Pause]) -> Lis
         delivery=row.guid,
         event=row.event_key,
         next_attempt_at=next_attempt_at,
-        work_s=effort.work_s,
+        work_s=expense.work_s,
         success={"done": True, "dead": False}.get(row.state),
-        cost_usd=round(effort.cost_usd or 0.0, 6),
+        cost_usd=round(expense.cost_usd or 0.0, 6),
         pause=describe_pause(pause) if pause else None,
     )
 

@@ -222,7 +222,7 @@ class DeliverySearches:
                 counts[kind][state] = number
         return StateCounts(counts["all"], counts["span"])
 
-    def efforts(self, rows: Collection[DeliveryRow]) -> dict[str, Expense]:
+    def expenses(self, rows: Collection[DeliveryRow]) -> dict[str, Expense]:
         """Return what the processing of these deliveries took and cost, by GUID."""
         guids = [row.guid for row in rows]
         steps = (
@@ -238,17 +238,17 @@ class DeliverySearches:
             .where(_c.guid.in_(guids))
             .group_by(_c.guid)
         )
-        efforts: dict[str, Expense] = {}
+        expenses: dict[str, Expense] = {}
         with self._database.reading() as connection:
             for guid, took_ms, cost in connection.execute(union_all(steps, query)):
-                effort = efforts.get(guid, Expense(None, None))
+                expense = expenses.get(guid, NO_EXPENSE)
                 if took_ms is not None:
-                    work_s = round((effort.work_s or 0.0) + int(took_ms) / 1000, 3)
-                    effort = replace(effort, work_s=work_s)
+                    work_s = round((expense.work_s or 0.0) + int(took_ms) / 1000, 3)
+                    expense = replace(expense, work_s=work_s)
                 if cost is not None:
-                    effort = replace(effort, cost_usd=int(cost) / 1_000_000)
-                efforts[guid] = effort
-        return efforts
+                    expense = replace(expense, cost_usd=int(cost) / 1_000_000)
+                expenses[guid] = expense
+        return expenses
 
     def _select_rows(self, search: DeliverySearch) -> Select[Any]:
         query = _filter(select(*DELIVERY_COLUMNS), search)

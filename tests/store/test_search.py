@@ -322,5 +322,5 @@ def test_processing_time_is_that_of_steps_and_calls_without_the_wait(
     store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None)
     step = Checkpoint("gather", 0, 1, "{}", took_s=0.25, started_at=store.now())
     store.checkpoints.save(lease, step, Checkpoint("rule", 0, 1, "{}"))
-    efforts = store.searches.efforts(newest(store))
-    assert efforts == {"g1": Expense(1.75, 0.012346)}
+    expenses = store.searches.expenses(newest(store))
+    assert expenses == {"g1": Expense(1.75, 0.012346)}
