@@ -25,7 +25,6 @@ from hls_handler.settings.repository import (
     RepositorySettings,
     RepositorySettingsFile,
     decode_repository_file,
-    merge_with_last_valid,
     organization_file,
     parse_repository_file,
 )
@@ -110,18 +109,12 @@ def resolve_settings_file(
     empty = RepositorySettings(file=path)
     if stored is None:
         return RepositorySettingsFile(empty, version=None, read_error=read_error)
-    current = parse_repository_file(stored.text or "", path)
-    if stored.error is not None:
-        current = replace(empty, problems=(stored.error,))
-    if not current.problems:
-        return RepositorySettingsFile(current, stored.version, read_error=read_error)
     last_valid = parse_repository_file(stored.valid_text or "", path)
-    return RepositorySettingsFile(
-        merge_with_last_valid(current, last_valid),
-        stored.version,
-        stored.valid_version,
-        read_error,
-    )
+    settings = parse_repository_file(stored.text or "", path, last_valid)
+    if stored.error is not None:
+        settings = replace(last_valid, problems=(stored.error,))
+    valid_version = stored.valid_version if settings.problems else None
+    return RepositorySettingsFile(settings, stored.version, valid_version, read_error)
 
 
 def find_organization_file(github: Github, owner: str) -> FileAtRef | None:

@@ -20,7 +20,7 @@ from hls_handler.settings.environment import read_environment
 from hls_handler.settings.expansion import MIN_MASKED_CHARS, UNSET_SECRET, Expansion
 from hls_handler.settings.model import Settings
 from hls_handler.settings.providers import KINDS_OF_KEYS, describe_retirement
-from hls_handler.settings.reference import Reference, explain
+from hls_handler.settings.reference import Reference, explain, find_empty_keys
 from hls_handler.settings.removed import (
     describe_shadow_prompts,
     take_removed_keys,
@@ -98,12 +98,12 @@ def load_settings(
     if any(key.startswith("github.app.") for key in expansion.unset):
         del root["github"]["app"]  # no dummy is a private key
         root["github"]["token"] = UNSET_SECRET
-    problems: dict[str, Sentence] = {}
+    problems = dict(find_empty_keys(tree.root, Reference()))
     try:
         settings = Settings.model_validate(root)
     except ValidationError as error:
         settings = None
-        problems = _explain(error, root, expansion)
+        problems = _explain(error, root, expansion) | problems
     # these replace sentences about a value that was not the real one
     lines = tree.format_problems(problems | tree.rejected | expansion.problems)
     if lines or settings is None:

@@ -18,7 +18,7 @@ from hls_handler.problems import Kind, Sentence
 from hls_handler.settings.model import Settings
 from hls_handler.settings.section import CONFLICT
 from hls_handler.settings.values import EXPECTED
-from hls_handler.settings.yaml_parser import key_path, parent_path
+from hls_handler.settings.yaml_parser import iter_leaves, key_path, parent_path
 from hls_handler.untrusted.redaction import redact
 
 Schema = dict[str, Any]
@@ -182,6 +182,20 @@ def _describe_bounds(node: Schema) -> str:
     if "exclusiveMinimum" in node:
         return f" above {node['exclusiveMinimum']}, at most {node['maximum']}"
     return ""
+
+
+def find_empty_keys(root: object, reference: Reference) -> Iterator[tuple[str, Sentence]]:
+    """Yield the path of each key without a value, with a sentence. A section or a map may have
+    none, because all its keys may be commented out.
+    """
+    for path, value in iter_leaves(root):
+        key = reference.find(path) if value is None else None
+        if key is None or key.expected.startswith(("a section", "a map")):
+            continue
+        sentence = f"has no value; write {key.expected}"
+        if key.default != REQUIRED:
+            sentence += ", or remove the key"
+        yield path, Sentence(sentence, Kind.WRONG_VALUE)
 
 
 def explain(

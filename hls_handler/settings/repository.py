@@ -9,6 +9,7 @@ settings forbid.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
@@ -17,12 +18,12 @@ from pydantic import AfterValidator, Field, ValidationError, create_model
 
 from hls_handler.errors import SettingsError
 from hls_handler.problems import Kind, Sentence
-from hls_handler.settings.reference import Reference, explain
+from hls_handler.settings.reference import Reference, explain, find_empty_keys
 from hls_handler.settings.removed import take_removed_keys
 from hls_handler.settings.section import Section
 from hls_handler.settings.sections import RepositoryEntry
 from hls_handler.settings.values import EventKey, Expected, PathGlob
-from hls_handler.settings.yaml_parser import Sources, decode, iter_leaves, parse_tree
+from hls_handler.settings.yaml_parser import Sources, decode, iter_leaves, parse_tree, value_at
 
 PATH = ".github/hls.yaml"
 ORGANIZATION_PATH = "hls.yaml"
@@ -148,6 +149,13 @@ REPOSITORY_KEYS = (
     ),
 )
 
+_REDUCING_LISTS = {
+    key.path: key.limit == "joined"
+    for key in REPOSITORY_KEYS
+    if key.limit == "joined" or key.path == "labels.allow"
+}
+"""Lists that only reduce -> whether those of several files apply together."""
+
 _SECTIONS = {
     "labels": "limits on labels",
     "comments": "how comments are written",
@@ -196,12 +204,19 @@ def parse_values(root: Mapping[str, Any]) -> Mapping[str, Any]:
     return REPOSITORY_FILE.model_validate(root).model_dump(exclude_unset=True)
 
 
+def _freeze(value: Any) -> Any:
+    """Return a copy of a tree whose lists are tuples."""
+    if isinstance(value, Mapping):
+        return {key: _freeze(item) for key, item in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
 @dataclass(frozen=True, slots=True)
 class RepositorySettings:
     """A parsed settings file: the settings that apply, and the problems of the file."""
 
-    # {"labels": {"create": False}}; `parse_values` makes tuples of the lists of a checkpoint
-    values: Annotated[Mapping[str, Any], AfterValidator(parse_values)] = field(default_factory=dict)
+    # {"labels": {"create": False}}; a checkpoint has lists in place of tuples
+    values: Annotated[Mapping[str, Any], AfterValidator(_freeze)] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)  # key path -> line: "labels.allow" -> 3
     # ".github/hls.yaml:3: labels.alow: unknown key; did you mean labels.allow?"
     problems: tuple[str, ...] = ()
@@ -228,30 +243,44 @@ def decode_repository_file(content: bytes, file: str = PATH) -> str:
     return decode(content, file, max_bytes=MAX_BYTES)
 
 
-def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
-    """Parse the text of a settings file. Problems are returned, not raised. Of a file with
-    problems, the keys without a mistake are used.
+def parse_repository_file(
+    text: str, file: str = PATH, last_valid: RepositorySettings = EMPTY_REPOSITORY_SETTINGS
+) -> RepositorySettings:
+    """Parse the text of a settings file. Problems are returned, not raised.
+
+    A file with problems never allows more than its valid part or `last_valid` does: its keys
+    without a mistake apply over those of `last_valid`, and the valid entries of its joined lists
+    beside those of `last_valid`. If `labels.allow` has no valid entry, no label is allowed.
     """
     try:
         tree = parse_tree(
             text, file, max_values=MAX_VALUES, max_chars=MAX_VALUE_CHARS, is_literal=True
         )
     except SettingsError as exc:
-        return RepositorySettings(problems=exc.problems, file=file)
+        return replace(last_valid, problems=exc.problems, file=file)
     root = {} if tree.root is None else tree.root
     if not isinstance(root, dict):
         sections = ", ".join(f"{name}:" for name in REPOSITORY_FILE.model_fields)
         problem = f"{file}:1: the file must have some of the keys {sections}"
-        return RepositorySettings(problems=(problem,), file=file)
+        return replace(last_valid, problems=(problem,), file=file)
     warnings = limit_problems(take_removed_keys(tree))
-    problems: dict[str, Sentence] = {}
+    problems = dict(find_empty_keys(root, Reference(REPOSITORY_FILE)))
     try:
         values = parse_values(root)
     except ValidationError as error:
-        problems = _explain(error, root)
+        problems = _explain(error, root) | problems
         values = _parse_valid(_without_mistakes(root, error))
     lines = tree.format_problems(problems | tree.rejected)
-    return RepositorySettings(values, tree.lines, limit_problems(lines), file, warnings)
+    if not lines:
+        return RepositorySettings(values, tree.lines, file=file, warnings=warnings)
+    values = _merge(values, _list_valid_entries(root, last_valid.values))
+    return RepositorySettings(
+        _merge(last_valid.values, values),
+        _merge_lines(last_valid.lines, tree.lines, values),
+        limit_problems(lines),
+        file,
+        warnings,
+    )
 
 
 def limit_problems(problems: Sequence[str]) -> tuple[str, ...]:
@@ -303,17 +332,49 @@ def _find_key(root: Mapping[str, Any], steps: Sequence[str | int]) -> list[str]:
     return names
 
 
-def merge_with_last_valid(
-    current: RepositorySettings, last_valid: RepositorySettings
-) -> RepositorySettings:
-    """Return a copy of `current`, which is from a later, invalid version of the file. Keys that it
-    lacks, or that have a mistake in it, have the values of `last_valid`.
+def _list_valid_entries(
+    root: Mapping[str, Any], last_valid: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return the entries that apply of each list of a file with mistakes that only reduces:
+    {"paths": {"ignore": ("secrets/**",)}}. Texts in place of a list are one entry, but allow none.
     """
-    lines = dict(last_valid.lines)
-    for path, _ in iter_leaves(current.values):
+    lists: dict[str, dict[str, Any]] = {}
+    for path, is_joined in _REDUCING_LISTS.items():
+        section, _, name = path.partition(".")
+        keys = root.get(section)
+        if not isinstance(keys, dict) or name not in keys:
+            continue
+        entries = keys[name]
+        last_entries: Any = value_at(last_valid, path) or ()
+        if isinstance(entries, list):
+            valid = _find_valid_entries(section, name, entries)
+        elif is_joined:
+            valid = _find_valid_entries(section, name, [entries])
+        else:
+            valid = last_entries
+        if is_joined:
+            valid = tuple(dict.fromkeys((*last_entries, *valid)))
+        lists.setdefault(section, {})[name] = valid
+    return lists
+
+
+def _find_valid_entries(section: str, name: str, entries: Sequence[Any]) -> tuple[Any, ...]:
+    valid: list[Any] = []
+    for entry in entries:
+        with suppress(ValidationError):
+            valid += parse_values({section: {name: [entry]}})[section][name]
+    return tuple(valid)
+
+
+def _merge_lines(
+    last_valid: Mapping[str, int], current: Mapping[str, int], values: Mapping[str, Any]
+) -> Mapping[str, int]:
+    """Return the lines of `last_valid`; of `values`, which are from the current file, its lines."""
+    lines = dict(last_valid)
+    for path, _ in iter_leaves(values):
         for key in (path.partition("[")[0], path):  # also the list that a value is in
-            lines[key] = current.lines.get(key, 1)
-    return replace(current, values=_merge(last_valid.values, current.values), lines=lines)
+            lines[key] = current.get(key, 1)
+    return lines
 
 
 def _merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str, Any]:

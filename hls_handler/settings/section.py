@@ -52,7 +52,8 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, section: object) -> object:
-        # a section is null in YAML if all its keys are commented out
+        # A section is null in YAML if all its keys are commented out. Of another key, null is
+        # reported by `find_empty_keys`.
         if not isinstance(section, dict):
             return section
         nulls = {name for name in cls.model_fields if section.get(name, ...) is None}

@@ -226,6 +226,35 @@ def test_invalid_file_is_reported_in_the_conversation(
     assert f"- `{expected_text}`" in second
 
 
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("labels: {allow: ['!bug']}\n", set()),
+        ("labels: {allow: }\n", set()),
+        ("labels: {deny: [priority-*, '{bug,docs}']}\n", {"bug", "difficulty-easy"}),
+    ],
+)
+def test_mistake_in_a_list_of_the_first_file_sets_no_further_label(
+    make_world: MakeWorld, text: str, labels: set[str]
+) -> None:
+    world = make_world_with_file(make_world, text)
+    assert world.run() is not None
+    assert set(world.github.labels.get(1, ())) == labels
+    assert "- `.github/hls.yaml:1: labels." in "".join(world.github.comments.values())
+
+
+def test_mistake_in_a_list_keeps_the_entries_of_the_last_good_version(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world_with_file(make_world, "labels: {deny: [bug, 'priority-*']}\n")
+    world.run()
+    put_file(world, "labels: {deny: ['{bug,docs}']}\n")
+    world.advance(301)
+    world.process(guid="g2")
+    assert world.github.labels == {1: ("difficulty-easy",)}
+    assert "has alternatives in braces" in world.github.conversation(1).comments[-1].body
+
+
 def test_prompt_of_another_event_invalidates_only_its_line(make_world: MakeWorld) -> None:
     name = "pull_requests/analyze"
     world = make_world_with_file(

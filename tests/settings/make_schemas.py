@@ -1,7 +1,7 @@
 """Write the JSON Schemas of the settings file and of `.github/hls.yaml`, for editors:
 `python -m tests.settings.make_schemas`.
 
-Both accept null for a section, because all its keys may be commented out. The schema of the
+Both accept null for a section or map, because all its keys may be commented out. The schema of the
 settings file also accepts `${VAR}` instead of a value. https://json-schema.org/draft/2020-12
 """
 
@@ -128,7 +128,9 @@ def _extend_for_file(node: Any, *, variables: bool) -> Any:
             continue
         elif key not in ("title", EXPECTED):
             extended[key] = _extend_for_file(part, variables=variables)
-    if extended.get("type") == "object" and "properties" in extended and "required" not in extended:
+    if {"type": "null"} in extended.get("anyOf", ()):  # a key without a value is a mistake
+        extended["anyOf"].remove({"type": "null"})
+    if extended.get("type") == "object" and "required" not in extended:
         extended["type"] = ["object", "null"]  # all its keys may be commented out
     rejects_variables = extended.get("type") in _NON_STRING_TYPES or bool(
         extended.keys() & {"enum", "const", "pattern"}

@@ -198,7 +198,7 @@ def test_keys_that_a_repository_leaves_empty_are_those_of_the_organisation(tmp_p
     organization = organizations(
         "labels: {deny: [beta]}\nreview: {max_inline: 2}\ncomments: {tone: formal}\n"
     )
-    empty = own("labels: {deny: []}\nreview:\n  max_inline:\ncomments:\n")
+    empty = own("labels: {deny: []}\nreview:\ncomments:\n")
     invalid = parse_repository_file("comments: {tone: neutrally}\nlables: {}\n")
     for repository in (empty, invalid):
         holds = apply_repository_settings(effective(tmp_path, OPERATORS), repository, organization)

@@ -115,7 +115,7 @@ OVERRIDING = """\
     events: [pull_request, issues.opened]
     webhook_secret: [secret-of-the-repository, another-of-the-repository]
     labels: {allow: [bug]}
-    features: {dry_run: true, bots: }
+    features: {dry_run: true}
     prompts: {use: {issues.opened: false}}
     comments: {tone: formal, post_to: {release: 12}}
     paths: {ignore: ["docs/**"]}
@@ -140,7 +140,7 @@ def test_a_value_names_the_line_of_the_entry_or_of_the_global_key(tmp_path: Path
         "webhook_secret = <2 secrets>   settings.yaml:9 (repositories[0].webhook_secret)",
         "features.dry_run = true   settings.yaml:11 (repositories[0].features.dry_run)",
         "features.drafts = true   settings.yaml:19 (features.drafts)",
-        "features.bots = true   settings.yaml:20 (features.bots)",  # the entry's key has no value
+        "features.bots = true   settings.yaml:20 (features.bots)",
         "labels.create = false   settings.yaml:17 (labels.create)",
         'labels.allow = ["bug"]   settings.yaml:10 (repositories[0].labels.allow)',
         "comments.language = German   settings.yaml:21 (comments.language)",

@@ -16,10 +16,9 @@ from hls_handler.settings.repository import (
     RepositorySettings,
     RepositorySettingsFile,
     decode_repository_file,
-    merge_with_last_valid,
     parse_repository_file,
 )
-from hls_handler.settings.yaml_parser import iter_leaves
+from hls_handler.settings.yaml_parser import iter_leaves, value_at
 from tests.settings.make_schemas import repository_schema
 
 EVERYTHING = """\
@@ -58,9 +57,7 @@ def test_every_allowed_key_is_read_with_its_line() -> None:
     assert [key.path for key in REPOSITORY_KEYS if key.path not in parsed.lines] == []
 
 
-@pytest.mark.parametrize(
-    "text", ["# nothing\n", "labels:\ncomments: {tone: }\nprompts: {use: }\n", "\ufeff"]
-)
+@pytest.mark.parametrize("text", ["# nothing\n", "labels:\nprompts: {use: }\n", "\ufeff"])
 def test_an_empty_file_sets_nothing(text: str) -> None:
     parsed = parse_repository_file(decode_repository_file(text.encode()))
     assert ([*iter_leaves(parsed.values)], parsed.problems) == ([], ())
@@ -126,7 +123,10 @@ def test_the_numbers_of_globs_and_of_reported_problems_are_limited() -> None:
     [
         ("comments: {tone: freindly}\nenabled: off\n", {"comments": {}, "enabled": False}),
         ("labels: {suggest: off, min_confidence: 2}\n", {"labels": {"suggest": False}}),
-        ("labels: {allow: [bug, 1], deny: [big]}\n", {"labels": {"deny": ("big",)}}),
+        (
+            "labels: {allow: [bug, 1], deny: [big]}\n",
+            {"labels": {"allow": ("bug",), "deny": ("big",)}},
+        ),
         (
             "retrieval: {enabled: off, max: 2}\nreview: [verify]\n",
             {"retrieval": {"enabled": False}},
@@ -134,14 +134,17 @@ def test_the_numbers_of_globs_and_of_reported_problems_are_limited() -> None:
         ("paths: {ignore: [a], ignore: [b]}\n", {"paths": {"ignore": ("a",)}}),
         (
             "labels: {deny: ['${X}']}\nfindings: {min_severity: !a b}\n",
-            {"labels": {}, "findings": {}},
+            {"labels": {"deny": ()}, "findings": {}},
         ),
         (
             "prompts: {use: {issues: false, isues: 1}}\nlables: {create: false}\n",
             {"prompts": {"use": {"issues": False}}},
         ),
         ("prompts: {use: {issues: {}, release: off}}\n", {"prompts": {"use": {"release": False}}}),
-        ("labels: {create: off, allow: {bug: 1}}\n", {"labels": {"create": False}}),
+        (
+            "labels: {create: off, allow: {bug: 1}}\n",
+            {"labels": {"create": False, "allow": ()}},
+        ),
         (
             "prompts: {use: {push: false, issues: {constrained-str: 1, 'literal[False]': 2}}}\n",
             {"prompts": {"use": {"push": False}}},
@@ -160,10 +163,8 @@ def test_keys_of_a_file_with_a_mistake_elsewhere_apply(
 
 def test_a_key_with_a_mistake_has_the_value_of_the_last_good_version() -> None:
     good = parse_repository_file("comments: {language: German}\nfeatures: {auto_labeling: false}\n")
-    broken = parse_repository_file(
-        "\nfeatures: {auto_commenting: 0}\ncomments: {tone: formal, language: '?'}\n"
-    )
-    parsed = merge_with_last_valid(broken, good)
+    text = "\nfeatures: {auto_commenting: 0}\ncomments: {tone: formal, language: '?'}\n"
+    parsed = parse_repository_file(text, last_valid=good)
     assert parsed.values == {
         "comments": {"tone": "formal", "language": "German"},
         "features": {"auto_labeling": False, "auto_commenting": False},
@@ -172,7 +173,79 @@ def test_a_key_with_a_mistake_has_the_value_of_the_last_good_version() -> None:
         2,
         2,
     )
-    assert parsed.problems == broken.problems
+    assert parsed.problems == problems(text)
+
+
+GOOD = """\
+labels: {allow: [bug, question], deny: [release-*]}
+paths: {ignore: ["secrets/**", "docs/**"]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("last_good", "text", "path", "entries"),
+    [
+        ("", "paths: {ignore: ['secrets/**', '{a,b}/**']}", "paths.ignore", ("secrets/**",)),
+        ("", "labels: {deny: [release-*, '!x', 1, ~]}", "labels.deny", ("release-*",)),
+        ("", "paths: {ignore: secrets/**}", "paths.ignore", ("secrets/**",)),
+        ("", f"paths: {{ignore: [a{', a' * 100}]}}", "paths.ignore", ("a",)),
+        ("", "paths: {ignore: ['${X}/**', a]}", "paths.ignore", ("a",)),
+        (
+            GOOD,
+            "paths: {ignore: ['{secrets,keys}/**', docs/**, tmp]}",
+            "paths.ignore",
+            ("secrets/**", "docs/**", "tmp"),
+        ),
+        (GOOD, "paths: {ignore: }", "paths.ignore", ("secrets/**", "docs/**")),
+        (GOOD, "paths: {ignore: tmp}", "paths.ignore", ("secrets/**", "docs/**", "tmp")),
+        (GOOD, "paths: {ignore: [a], ignore: [b]}", "paths.ignore", ("secrets/**", "docs/**", "a")),
+        (GOOD, "labels: {deny: {a: b}}", "labels.deny", ("release-*",)),
+        (GOOD, "labels: [deny]", "labels.deny", ("release-*",)),
+        (GOOD, "labels: {deny: 'a", "labels.deny", ("release-*",)),
+        ("", "labels: {allow: [bug, '!x']}", "labels.allow", ("bug",)),
+        ("", "labels: {allow: ['!x']}", "labels.allow", ()),
+        ("", "labels: {allow: }", "labels.allow", ()),
+        ("", "labels: {allow: bug}", "labels.allow", ()),
+        ("", "labels: {allow: '${X}'}", "labels.allow", ()),
+        (GOOD, "labels: {allow: [bug, size/*, '!x']}", "labels.allow", ("bug", "size/*")),
+        (GOOD, "labels: {allow: ['!x']}", "labels.allow", ()),
+        (GOOD, "labels: {allow: }", "labels.allow", ("bug", "question")),
+        (GOOD, "labels: {allow: size/*}", "labels.allow", ("bug", "question")),
+    ],
+)
+def test_mistake_in_a_list_that_reduces_never_allows_more(
+    last_good: str, text: str, path: str, entries: tuple[str, ...]
+) -> None:
+    parsed = parse_repository_file(text, last_valid=parse_repository_file(last_good))
+    assert value_at(parsed.values, path) == entries
+    assert parsed.problems == problems(text) != ()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("enabled:", "enabled: has no value; write true or false, or remove the key"),
+        (
+            "labels: {allow: }",
+            "labels.allow: has no value; write a list of texts, or remove the key",
+        ),
+        (
+            "prompts: {use: {issues: }}",
+            (
+                "prompts.use.issues: has no value; write the name of one of the operator's prompts,"
+                " or false"
+            ),
+        ),
+    ],
+)
+def test_key_without_a_value_is_named_and_keeps_the_last_good_value(
+    text: str, problem: str
+) -> None:
+    good = "enabled: false\nlabels: {allow: [bug]}\nprompts: {use: {issues: false}}\n"
+    last_valid = parse_repository_file(good)
+    parsed = parse_repository_file(text, last_valid=last_valid)
+    assert parsed.values == last_valid.values
+    assert parsed.problems == (f".github/hls.yaml:1: {problem}",)
 
 
 def test_the_applied_version_is_described_in_a_sentence() -> None:
@@ -210,6 +283,7 @@ def test_the_schema_accepts_a_valid_file_only() -> None:
 
 def test_a_list_of_a_later_invalid_version_has_its_line_there() -> None:
     last_valid = parse_repository_file("labels:\n  allow: [a]\n")
-    current = parse_repository_file("labels:\n  create: maybe\n  allow: [b]\n")
-    merged = merge_with_last_valid(current, last_valid)
+    merged = parse_repository_file(
+        "labels:\n  create: maybe\n  allow: [b]\n", last_valid=last_valid
+    )
     assert merged.sources.where("labels.allow") == ".github/hls.yaml:3 (labels.allow)"
