@@ -30,6 +30,7 @@ from github.Requester import HTTPSRequestsConnectionClass, Requester
 from pydantic import ValidationError
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from hls_handler.errors import Retryable
 from hls_handler.github.errors import (
     GRAPHQL_CALL,
     GRAPHQL_PATH,
@@ -45,6 +46,8 @@ T = TypeVar("T")
 
 KEEPALIVE_S = 60.0  # for which an idle connection is kept
 CHUNK_BYTES = 65_536
+MAX_BODY_BYTES = 16_000_000
+"""Limit for a response. The largest in use, the texts of 20 files, have about 11 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class Call:
     many seconds; an exception stops the request.
     """
     per_page: int  # items per page, if the response is a list
+    max_bytes: int  # of the response
     verb: str = ""
     target: str = ""  # path with query
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -157,8 +161,16 @@ class Connection:
             seconds_between_writes=None,
         )
 
-    def new_call(self, authorization: str, before_send: Callable[[], None], per_page: int) -> Call:
-        return Call(self._transport, self._base_path, authorization, before_send, per_page)
+    def new_call(
+        self,
+        authorization: str,
+        before_send: Callable[[], None],
+        per_page: int,
+        max_bytes: int | None,
+    ) -> Call:
+        """Return a call; `max_bytes` is by default `MAX_BODY_BYTES`."""
+        limit = max_bytes or MAX_BODY_BYTES
+        return Call(self._transport, self._base_path, authorization, before_send, per_page, limit)
 
     def send(self, request: Callable[[github.Github], T], call: Call) -> T:
         """Call `request`, which sends one request by PyGithub, and return its result.
@@ -289,7 +301,7 @@ class HttpTransport:
             response.close()
             raise urllib3.exceptions.ProtocolError(f"interim response {response.status}")
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpResponse(response.status, headers, _read(response))
+        return HttpResponse(response.status, headers, _read(call, response))
 
     def close(self) -> None:
         self._manager.clear()
@@ -305,19 +317,20 @@ def _new_manager(base_url: str, proxy: ProxySettings) -> urllib3.PoolManager:
     return urllib3.ProxyManager(server, proxy_headers=proxy.proxy_headers, ssl_context=context)
 
 
-def _read(response: urllib3.BaseHTTPResponse) -> bytes:
-    """Return the body. Of an error, one over `MAX_ERROR_BYTES` is empty, and the connection is
-    closed.
+def _read(call: Call, response: urllib3.BaseHTTPResponse) -> bytes:
+    """Return the body. A larger one raises `Retryable`; of an error, it is empty.
 
     `response.read` would allocate as many bytes as the response announces.
     """
-    parts = response.stream(CHUNK_BYTES)
-    if response.status < 300:
-        return b"".join(parts)
-    body = read_body(parts, MAX_ERROR_BYTES)
-    if body is None:
-        response.close()
-    return body or b""
+    is_error = response.status >= 300
+    limit = MAX_ERROR_BYTES if is_error else call.max_bytes
+    body = read_body(response.stream(CHUNK_BYTES), limit)
+    if body is not None:
+        return body
+    response.close()
+    if is_error:
+        return b""
+    raise Retryable(f"{call.name}: the response is larger than {limit // 10**6} MB")
 
 
 def _timeout_s() -> float:

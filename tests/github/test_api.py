@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import traceback
 from collections.abc import Callable
@@ -58,6 +59,17 @@ def test_failure_of_github_sends_one_request_and_raises_dependency_down(
         read(api)
     assert caught.value.dependency == "github"
     assert server.calls == [f"GET {ISSUE}"]
+
+
+def test_response_over_the_limit_is_not_read_to_its_end(api: GithubApi, server: FakeServer) -> None:
+    body = gzip.compress(b'{"body": "' + b"x" * 20_000_000 + b'"}')
+    assert len(body) < 100_000
+    server.says = [Say(200, body, {"Content-Encoding": "gzip"}), Say(200, {})]
+    with pytest.raises(Retryable) as caught:
+        read(api)
+    assert str(caught.value) == f"GET {ISSUE}: the response is larger than 16 MB"
+    read(api)  # on a new connection
+    assert server.calls == [f"GET {ISSUE}"] * 2
 
 
 @pytest.mark.parametrize(
@@ -325,6 +337,11 @@ def read_payload(api: GithubApi, server: FakeServer, body: bytes, status: int = 
 def test_payload_is_returned_as_json(api: GithubApi, server: FakeServer) -> None:
     body = '{"id": 5, "request": {"headers": {}, "payload": {"x": "é"}}}'.encode()
     assert read_payload(api, server, body) == b'{"x": "\\u00e9"}'
+
+
+def test_largest_payload_of_a_webhook_is_read(api: GithubApi, server: FakeServer) -> None:
+    body = b'{"request": {"payload": {"text": "' + b"x" * 25_000_000 + b'"}}}'
+    assert len(read_payload(api, server, body)) > 25_000_000
 
 
 @pytest.mark.parametrize(
