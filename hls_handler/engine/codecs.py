@@ -85,7 +85,7 @@ _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 CODE_FIELDS = frozenset(
     {
         *("numbered", "around", "code", "ours", "quote", "rests_on", "second_sites", "suggestion"),
-        *("look_up", "not_found", "record", "finding", "file_summaries"),
+        *("record", "finding", "file_summaries"),
     }
 )
 """Names of the fields of facts and replies that have code. They are redacted as prompts show code,

@@ -280,6 +280,16 @@ BEARER = re.compile(
     rf"{WORD_START}Bearer[ \t]{{1,8}}"
     r"(?P<secret>(?=[A-Za-z+/=._~-]{0,100}[0-9])[A-Za-z0-9+/=._~-]{20,}+)"
 )
+COOKIE = re.compile(
+    r"""
+    (?<![A-Za-z0-9_])(?:set-)?cookie[\\"'`\]]{0,4}[ \t]{0,8}:[ \t]{0,8}[\\"'`]{0,4}
+      (?P<header> [\w.-]{1,80}=[^\n"'`\\]*+ )
+  | (?:session|sess|sid)(?:[_-]?id)?=
+      (?P<session> (?=[A-Za-z%._~+/:-]{0,100}[0-9])[A-Za-z0-9%._~+/:=-]{8,}+ )
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Matches the cookies of a header, and a session that a cookie or an address names."""
 
 
 Span = tuple[int, int, str]  # start, end, kind
@@ -391,7 +401,11 @@ def _find_in_text(text: str) -> Iterator[Span]:
     yield from _find_forms(text)
     if "://" in text:
         yield from ((*match.span(), "url-credentials") for match in URL_CREDENTIALS.finditer(text))
-    if "author" in text.casefold():
+    folded = text.casefold()
+    if any(name in folded for name in ("cookie", "sess", "sid")):
+        for match in COOKIE.finditer(text):
+            yield *match.span(match.lastgroup or 0), "cookie"
+    if "author" in folded:
         yield from (
             (*match.span("secret"), "authorization") for match in AUTHORIZATION.finditer(text)
         )

@@ -177,6 +177,7 @@ def test_rule_10_finding_keeps_the_code_that_it_quotes() -> None:
         quote=LINE,
         suggestion="    password = get()",
         body="password=hunter2",
+        look_up=["password='hunter2'"],
     )
     reply = pull_request_analysis(findings=[one, finding(quote=f"    token = '{TOKEN}'")])
     encoded = encode_reply(
@@ -185,6 +186,7 @@ def test_rule_10_finding_keeps_the_code_that_it_quotes() -> None:
     first, second = decode(encoded, PullRequestAnalysis).findings
     assert (first.quote, first.suggestion) == (LINE, "    password = get()")
     assert first.body == "password=[redacted: password]"
+    assert first.look_up == ["password='[redacted: password]'"]
     assert second.quote == "    token = '[redacted: github-token]'"
 
 

@@ -283,6 +283,13 @@ IN_CONTEXT = [
         "> | `DB_PASSWORD` | `[redacted: password]` | db |",
     ),
     ("R   12 + | **Password** | Tr0ub4dor3 |", "R   12 + | **Password** | [redacted: password] |"),
+    ("Cookie: theme=dark; a=b; c=d e\nHost: x", "Cookie: [redacted: cookie]\nHost: x"),
+    ("> Set-Cookie: a=b; HttpOnly", "> Set-Cookie: [redacted: cookie]"),
+    ("curl -H 'cookie: a=b; c=d' x", "curl -H 'cookie: [redacted: cookie]' x"),
+    ('{"Cookie": "a=b; c=d"}', '{"Cookie": "[redacted: cookie]"}'),
+    ("/a;JSESSIONID=0A1B2C3D4E5F?x=1", "/a;JSESSIONID=[redacted: cookie]?x=1"),
+    ("connect.sid=s%3Aj4Kd0fLq8; b=1", "connect.sid=[redacted: cookie]; b=1"),
+    ("curl -b session=eyJ1c2VyIjoxfQ.Zk1x x", "curl -b session=[redacted: cookie] x"),
 ]
 
 
@@ -373,6 +380,9 @@ NEGATIVES = [
     "- password: optional, made up by the user",
     "password: &lt;your password&gt;",
     '"token": {"type": "object"}',
+    "Cookie: the banner covers the page",
+    "session = requests.Session()",
+    "?session=monday&sid=12",
 ]
 
 
@@ -690,6 +700,7 @@ HOSTILE = [
     *("pass: a-b-c-", "pwd,\n", "name: PWD\nvalue: a", "pwd,value:", "a.pwd=a", "</b>pwd</b>:</b>"),
     *('pwd="${', "pwd='${pwd=\"${pwd=`${", "pwd=&a", "pwd=[redacted: ", "pwd=a;pwd=", "<pwd>a"),
     *("| pwd | ", "name: pwd", "\nENV A_PWD", "https://a:b"),
+    *("cookie: a=", "Cookie", "session=a", "sid=", "sid=aaaaaaaa"),
 ]
 
 
