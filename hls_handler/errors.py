@@ -33,6 +33,7 @@ HlsError
 └── StepFailed             one step of one delivery failed
     ├── Permanent          a retry cannot help: rejected reply, missing permission
     │   ├── NotFound       GitHub answers 404 or 410
+    │   ├── Forbidden      GitHub answers 403: a batch stops
     │   ├── BudgetExceeded the next call to Claude does not fit the money for a review
     │   │   └── PullRequestLimitReached it does not fit that for a pull request: `/review` goes on
     │   └── UnusableAnswer a reply to `hls prompts try` cannot be used
@@ -190,6 +191,10 @@ class NotFound(Permanent):
         super().__init__(message)
         self.call = call
         self.is_gone = is_gone
+
+
+class Forbidden(Permanent):
+    """GitHub answered 403, and would again: the token or its account lacks a permission."""
 
 
 class BudgetExceeded(Permanent):

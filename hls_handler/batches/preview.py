@@ -45,6 +45,7 @@ class Target:
     settings: Settings
     effective: EffectiveSettings  # those of the repository
     document: Mapping[str, Any]  # as in webhooks
+    github: ReadOnlyGithub
     reader: GithubReader
     bot: Account  # HLS's
 
@@ -64,7 +65,7 @@ def read_target(
     """Raises a `StepFailed` of GitHub."""
     bot = github.fetch_bot_account()
     document = github.repository_document(name)
-    return Target(settings, effective, document, github.reader(name, bot=bot), bot)
+    return Target(settings, effective, document, github, github.reader(name, bot=bot), bot)
 
 
 @dataclass(frozen=True, slots=True)

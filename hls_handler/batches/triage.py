@@ -86,7 +86,7 @@ def plan(
 
 
 def _list_notes(target: Target, *, comments: bool) -> Iterator[str]:
-    """Yield what the settings do not let it write."""
+    """Yield what the settings and the permissions do not let it write."""
     features = target.effective.features
     off = {"labels": not features.auto_labeling}
     if comments:
@@ -98,7 +98,9 @@ def _list_notes(target: Target, *, comments: bool) -> Iterator[str]:
             yield f"{name} are switched off by {where}"
     if features.dry_run:
         yield DRY_RUN
-    elif all(off.values()):
+        return
+    yield from target.github.find_missing_permissions(target.name)
+    if all(off.values()):
         yield "Claude is asked and paid, and nothing is written"
 
 

@@ -372,7 +372,9 @@ def _work(
     _print_result(store, batch, as_json=as_json)
     if follower.problem:
         fail(f"{follower.problem}; {goes_on}")
-    if store.batches.load_progress(batch).state not in ("done", "undone"):
+    progress = store.batches.load_progress(batch)
+    is_done = any(delivery.state == "done" for delivery in progress.shown)
+    if progress.state not in ("done", "undone") or not is_done:
         raise typer.Exit(1)
 
 

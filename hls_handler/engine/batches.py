@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -17,7 +18,7 @@ from hls_handler.engine.codecs import SETTINGS_FILE, Codec, facts_codec
 from hls_handler.engine.job import DeliveryJob
 from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.engine.recording_job import RecordingJob, read_facts
-from hls_handler.errors import ConversationIgnored, Permanent, PromptError
+from hls_handler.errors import ConversationIgnored, Permanent, Postponed, PromptError
 from hls_handler.events import Event
 from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.asking import Asking
@@ -88,6 +89,7 @@ def find_index(request_id: str) -> int:
 
 
 COMMENTS = "features.auto_commenting"
+FIRST_WAIT_S = 2.0
 
 
 def require_open(batch: Batch) -> None:
@@ -97,6 +99,17 @@ def require_open(batch: Batch) -> None:
     if batch.state == "undone":
         reason = f"batch {batch.id} was taken back before this issue was processed"
         raise ConversationIgnored(reason, STOPPED)
+
+
+def wait_for_first(job: DeliveryJob, batch: Batch) -> None:
+    """Raise `Postponed` until one issue of the batch is done: if HLS may not write, one call is
+    paid.
+    """
+    first = job.store.batches.find_first(batch.id)
+    if first is None or first.guid == job.lease.guid:
+        return
+    at = max(first.due_at, job.store.now()) + timedelta(seconds=FIRST_WAIT_S)
+    raise Postponed(f"the first issue of batch {batch.id} is processed alone", at=at)
 
 
 def limit_rule(rule: Rule, batch: Batch) -> Rule:

@@ -22,7 +22,13 @@ import msgspec
 
 from hls_handler.deliveries import UNDO, Checkpoint, End, Lease, Posted
 from hls_handler.engine.active_config import WorkerContext
-from hls_handler.engine.batches import NO_RESULT, limit_rule, require_open, run_recorded
+from hls_handler.engine.batches import (
+    NO_RESULT,
+    limit_rule,
+    require_open,
+    run_recorded,
+    wait_for_first,
+)
 from hls_handler.engine.checks import (
     check_title,
     end_group_check,
@@ -47,6 +53,7 @@ from hls_handler.errors import (
     AppNotInstalled,
     ConversationIgnored,
     DependencyDown,
+    Forbidden,
     LeaseLost,
     NotFound,
     PayloadError,
@@ -168,6 +175,8 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int
         if not isinstance(error, AppNotInstalled):
             _hold_requests(lease, context, error, now)
     if isinstance(decision, str):
+        if lease.batch_id is not None and isinstance(error, Forbidden):
+            store.batches.halt(lease.batch_id, f"batch {lease.batch_id} was stopped: {decision}")
         end = End("dead", decision, handler=handler_for(lease.event).name)
         if lease.is_recorded:  # it needs no person: the batch shows it
             end = replace(end, state="ignored", kind=NO_RESULT)
@@ -313,6 +322,7 @@ def _process(job: DeliveryJob, routing_input: RoutingInput) -> End:
         return undo_issue(job)
     if job.batch is not None:
         require_open(job.batch)
+        wait_for_first(job, job.batch)
     rule = job.router.route(routing_input)
     thread = rule.thread if isinstance(rule, Command | Rule) else None
     if thread is not None and find_finding(job, thread=thread) is None:

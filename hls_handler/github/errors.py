@@ -15,7 +15,15 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import AliasPath, BaseModel, Field, TypeAdapter, ValidationError
 
-from hls_handler.errors import REJECTED, DependencyDown, NotFound, Permanent, Retryable, StepFailed
+from hls_handler.errors import (
+    REJECTED,
+    DependencyDown,
+    Forbidden,
+    NotFound,
+    Permanent,
+    Retryable,
+    StepFailed,
+)
 from hls_handler.transport import (
     MAX_WAIT,
     ProxySettings,
@@ -189,7 +197,9 @@ def translate_status(
     are_issues_disabled = status == 410 and "disabled" in text
     if status in (404, 410) and not are_issues_disabled:
         return NotFound(what + NOT_SHOWN, call=call, is_gone=status == 410)
-    if status in (403, 410, 451):
+    if status == 403:
+        return Forbidden(what + _permanent_reason(status, headers, text))
+    if status in (410, 451):
         return Permanent(what + _permanent_reason(status, headers, text))
     cure = find_cure(text)
     if status == 422 and cure is not None:
@@ -275,7 +285,7 @@ def translate_graphql_errors(
     if kind == "NOT_FOUND":
         return Permanent(what + _permanent_reason(404, headers, message))
     if kind in ("FORBIDDEN", "INSUFFICIENT_SCOPES"):
-        return Permanent(what + _permanent_reason(403, headers, message))
+        return Forbidden(what + _permanent_reason(403, headers, message))
     if kind == "undefinedField":
         return Permanent(f"{what}: this GitHub Enterprise Server is too old for HLS")
     # "Something went wrong while executing your query"

@@ -22,7 +22,7 @@ from hls_handler.db.tables import (
     deliveries,
     labels,
 )
-from hls_handler.db.values import decompress_text, from_row, literal
+from hls_handler.db.values import decompress_text, from_ms, from_row, literal
 from hls_handler.deliveries import (
     BATCHED,
     PRIORITY_BATCH,
@@ -107,6 +107,14 @@ class BatchDelivery:
     def has_result(self) -> bool:
         """True if it has ended, and would not go on with its batch."""
         return not self.is_open and self.reason_kind not in (STOPPED, OVER_BUDGET)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstDelivery:
+    """The delivery of a batch that is processed alone."""
+
+    guid: str
+    due_at: datetime  # aware UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,20 +305,38 @@ class Batches:
             now = self._database.lock_accepts(connection)
             self._insert(connection, batch, rows, now)
 
+    def find_first(self, batch: int) -> FirstDelivery | None:
+        """Return the first open delivery of a batch; None as soon as one is done."""
+        of_batch = and_(_d.batch_id == batch, _d.request_id != UNDO)
+        is_done = select(_d.id).where(of_batch, _d.state == literal("done")).exists()
+        first = (
+            select(_d.guid, _d.due_at)
+            .where(of_batch, _d.state.in_(OPEN), ~is_done)
+            .order_by(_d.id)
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(first).first()
+        return None if row is None else FirstDelivery(row.guid, from_ms(row.due_at))
+
     def stop(self, batch: int, *, by: str) -> None:
         """End the waiting deliveries of a batch as ignored. Those in work go on, and an undo."""
+        self.halt(batch, f"batch {batch} was stopped")
+        log_act(by, "stop batch", [f"batch {batch}"])
+
+    def halt(self, batch: int, reason: str) -> None:
+        """Do the same, for no person."""
         waiting = deliveries.update().where(
             _d.batch_id == batch, _d.state == literal("queued"), _d.request_id != UNDO
         )
         ended = waiting.values(
             state="ignored",
-            reason=f"batch {batch} was stopped",
+            reason=reason,
             reason_kind=STOPPED,
             cause=None,
             finished_at=self._database.now,
         )
         self._change(batch, {"state": "stopped"}, ended)
-        log_act(by, "stop batch", [f"batch {batch}"])
 
     def resume(self, batch: int, *, max_usd: float | None, by: str) -> None:
         """Queue the deliveries again that a stop or the budget of the batch has ended.

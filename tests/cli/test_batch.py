@@ -15,6 +15,7 @@ from hls_handler.sandbox.claude import Asked
 from hls_handler.storage import Storage
 from tests.batches.histories import REPOSITORY, TRIAGE_BOT, Past, Step, add_issue
 from tests.cli.conftest import Hls, succeed
+from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox
 from tests.handlers.world import issue_analysis
 from tests.prompting.samples import copy_shipped
@@ -291,6 +292,39 @@ def test_open_issues_are_labelled_and_taken_back(
     assert "undone, 1 of 1 ended" in undone
     assert "an undo cannot be stopped" in batch("stop", "1").output
     assert sandbox.conversation(7).labels == ()
+
+
+def test_token_that_may_not_write_ends_a_triage_after_one_call(
+    batch: Hls, sandbox: Sandbox, claude: Claude
+) -> None:
+    payload = recorded.load("issues.opened").payload
+    for number in (7, 8):
+        issue = {**payload["issue"], "number": number, "title": f"Thing {number}", "labels": []}
+        sandbox.state.seed("issues", {**payload, "issue": issue})
+    message = json.dumps({"message": "Resource not accessible by personal access token"})
+    sandbox.faults.add(
+        Fault(
+            effect="status", stand_in="github", method="POST", path="/labels$", times=None
+        ).model_copy(update={"status": 403, "body": message})
+    )
+    printed = batch("triage", REPOSITORY, "--limit", "2", "--yes")
+    assert printed.exit_code == 1
+    assert len(claude.asked) == 1
+    assert "stopped, 1 of " in printed.output
+    assert "was stopped: POST /repos/Codertocat/Hello-World/" in printed.output
+    assert "403 Resource not accessible by personal access token" in printed.output
+    sandbox.faults.clear()
+    again = batch("continue", "1")
+    assert again.exit_code == 0, again.output
+    assert "done, " in again.output
+
+
+def test_batch_without_a_result_fails(try_closed: Hls, sandbox: Sandbox, claude: Claude) -> None:
+    add_closed(sandbox, 101)
+    claude.unusable = {101}
+    printed = try_closed("--yes")
+    assert printed.exit_code == 1
+    assert "done, 1 of 1 ended" in printed.output
 
 
 @pytest.mark.usefixtures("open_issues")

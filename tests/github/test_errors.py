@@ -6,7 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.errors import DependencyDown, NotFound, Permanent, Retryable, StepFailed
+from hls_handler.errors import (
+    DependencyDown,
+    Forbidden,
+    NotFound,
+    Permanent,
+    Retryable,
+    StepFailed,
+)
 from hls_handler.github.errors import translate_graphql_errors, translate_redirect, translate_status
 from tests.github.review_world import NOON
 
@@ -81,7 +88,8 @@ def test_rejection_has_the_reason_of_github_and_a_cure(
     status: int, message: str, headers: dict[str, str], reason: str
 ) -> None:
     error = translate(status, message, headers)
-    assert type(error) is Permanent
+    assert isinstance(error, Permanent)
+    assert isinstance(error, Forbidden) == (status == 403)
     assert str(error).startswith(f"{CALL}: {status} {message}: ")
     assert reason in str(error)
 
@@ -179,12 +187,12 @@ USED_UP = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": IN_AN_HOUR}
         ),
         (
             {"type": "FORBIDDEN", "message": "No"},
-            Permanent,
+            Forbidden,
             "FORBIDDEN: No: the token or its account lacks a ",
         ),
         (
             {"type": "FORBIDDEN", "message": SAML},
-            Permanent,
+            Forbidden,
             f"FORBIDDEN: {SAML}: authorize the token for the org",
         ),
         (
