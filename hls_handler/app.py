@@ -517,7 +517,7 @@ class Service:
             self._health,
             every_s=every_s,
         )
-        thread = PeriodicThread("catch-up", loop.run, lambda: every_s)
+        thread = PeriodicThread("catch-up", loop.run, loop.pause_s)
         return thread
 
     def _ports(self) -> Ports:

@@ -45,9 +45,10 @@ a minute.
 RESERVED_SHARE = 0.25
 """Share of GitHub's hourly limit that catch-up leaves to deliveries."""
 GIVE_UP_AFTER = timedelta(hours=1)
+"""Time after its first failed request at which a payload that cannot be read counts as lost."""
 WINDOW = timedelta(hours=72)  # for which GitHub keeps payloads
 EVERY_S = 600.0  # pause between two runs
-"""Time after its first failed request at which a payload that cannot be read counts as lost."""
+RETRY_S = 60.0  # pause after a run that the database or a defect ended
 MAX_FAILURES_IN_A_ROW = 3
 """Failed requests after which GitHub is down, and the run ends."""
 SEARCH_EVERY_S = 60.0
@@ -392,13 +393,21 @@ class CatchUpLoop:
         self._ran_with: CatchUpSettings | None = None
         self._lost = 0  # since the start
         self._logged = list[HookProblem]()
+        self._was_ended = False  # the last run, by the database or a defect
+
+    def pause_s(self) -> float:
+        """Return the seconds from the end of a run to the next one."""
+        if self._was_ended:
+            return min(self._every_s, RETRY_S)
+        return self._every_s
 
     def run(self) -> None:
         settings = self._settings()
         every_s = self._every_s
-        if settings != self._ran_with or self._logged:
+        if settings != self._ran_with or self._logged or self._was_ended:
             every_s = 0  # to see whether a problem has ended
         self._ran_with = settings
+        self._was_ended = False
         if not settings.enabled:
             self._health.set_metrics("catch_up", {"is_enabled": False})
             self._health.ok("catch_up")
@@ -409,8 +418,10 @@ class CatchUpLoop:
             else:
                 self._health.ok("catch_up")
         except StoreUnavailable as exc:
+            self._was_ended = True
             self._health.report_store_problem(exc)
         except Exception as exc:  # a defect, which the thread logs
+            self._was_ended = True
             self._health.report_problem(
                 "catch_up", f"catch-up failed: {type(exc).__name__}", "see the log"
             )

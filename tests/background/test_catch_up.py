@@ -15,7 +15,7 @@ from hls_handler.background.catch_up import CatchUp, CatchUpLoop, find_reserved,
 from hls_handler.deliveries import Accepted, DeliveryAttempt, End, NewDelivery
 from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.engine.health import ComponentHealth, Health
-from hls_handler.errors import DependencyDown, PayloadError, Permanent
+from hls_handler.errors import DependencyDown, PayloadError, Permanent, StoreUnavailable
 from hls_handler.github.api import RateLimit, RateLimitMonitor
 from hls_handler.github.client import make_credentials
 from hls_handler.github.hooks import AttemptPage, GithubHooks, Hook
@@ -562,6 +562,18 @@ def test_rule_5_payload_that_the_receiver_would_reject_is_read_once(
         "missed webhook is lost"
     ]
     assert component(health).state == "healthy"
+
+
+def test_run_that_a_busy_database_ended_is_repeated_within_a_minute(world: World) -> None:
+    world.github.send("guid")
+    world.github.errors["guid"] = StoreUnavailable("the database is locked")
+    loop, _ = make_loop(world)
+    assert loop.pause_s() == 600
+    loop.run()
+    assert loop.pause_s() == 60
+    world.github.errors.clear()
+    loop.run()
+    assert (world.process_all(), loop.pause_s()) == (["guid"], 600)
 
 
 def test_defect_is_shown_in_health_and_the_next_run_recovers(world: World) -> None:
