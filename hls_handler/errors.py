@@ -34,6 +34,7 @@ HlsError
     ├── Permanent          a retry cannot help: rejected reply, missing permission
     │   ├── NotFound       GitHub answers 404 or 410
     │   ├── Forbidden      GitHub answers 403: a batch stops
+    │   ├── RequestRejected Claude's service answers 400 or 422
     │   ├── BudgetExceeded the next call to Claude does not fit the money for a review
     │   │   └── PullRequestLimitReached it does not fit that for a pull request: `/review` goes on
     │   └── UnusableAnswer a reply to `hls prompts try` cannot be used
@@ -197,6 +198,14 @@ class Forbidden(Permanent):
     """GitHub answered 403, and would again: the token or its account lacks a permission."""
 
 
+class RequestRejected(Permanent):
+    """Claude's service answered 400 or 422. `reason` is its text."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class BudgetExceeded(Permanent):
     """The next call to Claude may cost more than `review.max_usd` or
     `review.max_usd_per_pull_request` leaves.
@@ -290,8 +299,9 @@ class ModelNotFound(DependencyDown):
 
 
 class AccountLimited(DependencyDown):
-    """A limit of the account ends on a date that Claude's service names. It is asked again at
-    `not_before`, at the latest then. The delivery did not fail.
+    """A limit of the account ends on a date that Claude's service names, or the service rejects
+    each request for the same reason. It is asked again at `not_before`, at the latest then. The
+    delivery did not fail.
     """
 
 

@@ -25,17 +25,19 @@ from hls_handler.claude.provider_errors import (
     MODEL_REMEDY,
     SLOW_REMEDY,
     ConfiguredProvider,
+    find_refusal,
     find_request_id,
+    reject_all,
     translate,
     unexpected_response,
 )
 from hls_handler.claude.reply_parsing import UnreadableReply, describe_problems, parse_reply
-from hls_handler.errors import ModelNotFound, SlowResponse
+from hls_handler.errors import AccountLimited, ModelNotFound, RequestRejected, SlowResponse
 from hls_handler.limited_transport import read_body
 from hls_handler.question import Effort, Prompt, RenderedPrompt, estimate_tokens
 from hls_handler.replies import Reply, Unusable, UnusableReply, Usage
 from hls_handler.settings.providers import ClaudeSettings, ProviderSettings
-from hls_handler.transport import find_proxy_settings
+from hls_handler.transport import find_proxy_settings, redact_secret
 from hls_handler.wording import count, shorten
 
 KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
@@ -197,6 +199,10 @@ class Provider:
             raise unexpected_response(self._service, label, f"it is over {MAX_BYTES} bytes")
         return parse_body(_Model, body, service=self._service, label=label).lifecycle
 
+    def reject_all(self, error: RequestRejected) -> AccountLimited:
+        """Return the error for a request that is rejected as those of another conversation are."""
+        return reject_all(error, self._service)
+
     def model_for(self, rendered: RenderedPrompt) -> str:
         """Return the model of the prompt, if it names one of this provider, or else of the
         settings.
@@ -219,6 +225,22 @@ class Provider:
         model = self.model_for(rendered)
         question = self._question(rendered, model, correction)
         started = self._clock()
+        response, request_id = self._send(question)
+        took_s = self._clock() - started
+        named = self._claude.name_model(self.settings, response.model or model)
+        if response.usage is None:
+            usage = self.upper_estimate(rendered, correction=correction)
+            usage = replace(usage, model=named, is_estimate=True)
+        else:
+            model_name = self._claude.name_model(self.settings, model)
+            usage = with_price(
+                replace(response.usage, model=named), self._claude, requested_model=model_name
+            )
+        usage = replace(usage, took_s=took_s, request_id=request_id)
+        return self._read_reply(response, rendered.prompt, usage)
+
+    def _send(self, question: Question) -> tuple[ProviderResponse, str | None]:
+        """Return the response, and its request id."""
         try:
             fetched = _fetch(self._api.open(question), question.max_bytes)
         except httpx2.ReadTimeout:  # of the body: the SDKs have their own errors before it
@@ -229,27 +251,21 @@ class Provider:
             )
             raise SlowResponse(message, remedy=SLOW_REMEDY) from None
         except (self._api.errors, httpx2.HTTPError) as exc:
-            raise translate(exc, self._service, label=question.label, model=model) from None
-        took_s = self._clock() - started
-        if fetched.body is None:
-            limit = (
-                f"{question.max_bytes} bytes ({MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of"
-                f" {question.max_tokens} max_tokens)"
-            )
-            response = ProviderResponse("", "oversized", f"the response is over {limit}")
-        else:
-            response = self._api.read(fetched.body, question.label)
-        named = self._claude.name_model(self.settings, response.model or model)
-        if response.usage is None:
-            usage = self.upper_estimate(rendered, correction=correction)
-            usage = replace(usage, model=named, is_estimate=True)
-        else:
-            model_name = self._claude.name_model(self.settings, model)
-            usage = with_price(
-                replace(response.usage, model=named), self._claude, requested_model=model_name
-            )
-        usage = replace(usage, took_s=took_s, request_id=fetched.request_id)
-        return self._read_reply(response, rendered.prompt, usage)
+            refusal = find_refusal(exc)
+            if refusal is None:
+                raise translate(
+                    exc, self._service, label=question.label, model=question.model
+                ) from None
+            why = describe_refused(redact_secret(refusal, self._service.secret))
+            return ProviderResponse("", "refused", why), None
+        if fetched.body is not None:
+            return self._api.read(fetched.body, question.label), fetched.request_id
+        limit = (
+            f"{question.max_bytes} bytes ({MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of"
+            f" {question.max_tokens} max_tokens)"
+        )
+        oversized = ProviderResponse("", "oversized", f"the response is over {limit}")
+        return oversized, fetched.request_id
 
     def _question(
         self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None

@@ -21,6 +21,7 @@ from hls_handler.errors import (
     DependencyDown,
     Permanent,
     RateLimited,
+    RequestRejected,
     StepFailed,
 )
 from hls_handler.settings.providers import ProviderSettings
@@ -33,6 +34,14 @@ PERMISSION_REMEDY = f"give the key claude.api_key access to this model, or {_MOD
 MODEL_REMEDY = f"{_MODEL_KEYS} this key may use, and check claude.base_url"
 REQUEST_REMEDY = (
     "check that prompt with `hls render`, shorten or correct it, then run the delivery again"
+)
+GATEWAY_REMEDY = (
+    "a gateway between HLS and Claude limits the size of requests: raise its limit, or lower"
+    " claude.input_tokens"
+)
+CONFIGURATION_REMEDY = (
+    "correct claude.model, claude.kind or what else the message names: until then all deliveries"
+    " wait, and one tries again every ten minutes"
 )
 ACCOUNT_REMEDY = "wait, or see the limits and the state of the account of claude.api_key"
 LIMIT_REMEDY = "wait until the rate limit resets; a lower claude.requests_per_second avoids it"
@@ -55,6 +64,8 @@ LIMITED = ("usage limit", "billing", "has been disabled")
 """Parts of messages about a limit or the state of an account, which have the status 400, as errors
 about a prompt have.
 """
+BLOCKED = ("content filtering policy", "content_filter", "content management policy")
+"""Parts of a 400 about a reply that Anthropic's API or Azure did not send."""
 LIMIT_RETRY = timedelta(minutes=10)
 """A limit of an account may be raised before its end. A rejected call costs nothing."""
 
@@ -128,13 +139,37 @@ def _translate_response(
         return RateLimited(what, dependency="claude", remedy=LIMIT_REMEDY, not_before=retry_at)
     if status >= 500 or status in (408, 409):
         return down(service, what, OUTAGE_REMEDY, retry_at)
+    if status == 413 and message is None:
+        return Permanent(f"{what}; {GATEWAY_REMEDY}")
     if status == 413:
         return Permanent(f"{what}; {REQUEST_REMEDY}")
     if status == 400 and any(part in f"{message}".lower() for part in LIMITED):
         return limit_of_account(service, what, ACCOUNT_REMEDY)
     if status in (400, 422) and message is not None:
-        return Permanent(f"{what}; {REQUEST_REMEDY}")
+        return RequestRejected(f"{what}; {REQUEST_REMEDY}", reason=message)
     return down(service, what, ADDRESS_REMEDY)
+
+
+def find_refusal(exc: Exception) -> str | None:
+    """Return the text of an error response that says that the reply was blocked, else None."""
+    error = _read_error(getattr(exc, "body", None))
+    text = f"{error.kinds} {error.message}".lower()
+    if getattr(exc, "status_code", None) == 400 and any(part in text for part in BLOCKED):
+        return error.message or ""
+    return None
+
+
+def reject_all(error: RequestRejected, service: ConfiguredProvider) -> AccountLimited:
+    """Return the error for a request that was rejected as those of another conversation are.
+
+    It is tried again later than others, because its own text may be the reason.
+    """
+    return AccountLimited(
+        str(error).removesuffix(f"; {REQUEST_REMEDY}"),
+        dependency="claude",
+        remedy=service.localize(CONFIGURATION_REMEDY),
+        not_before=service.now() + 2 * LIMIT_RETRY,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from hls_handler.claude.provider import Provider, ProviderApi, ProviderConnection
-from hls_handler.errors import AccountLimited, DependencyDown, Postponed, RateLimited, SlowResponse
+from hls_handler.errors import (
+    AccountLimited,
+    DependencyDown,
+    Postponed,
+    RateLimited,
+    RequestRejected,
+    SlowResponse,
+)
 from hls_handler.settings.providers import ClaudeSettings, ProviderSettings
 
 log = logging.getLogger(__name__)
@@ -43,6 +50,15 @@ class _Open:
     error: DependencyDown
 
 
+@dataclass(frozen=True, slots=True)
+class _Rejection:
+    """Requests that a provider rejected for the same reason."""
+
+    reason: str
+    conversation: str  # of the first request
+    is_general: bool  # whether one about another conversation was rejected, too
+
+
 class Breakers:
     """The providers of a process that failed, each with the time of the next probe.
     Thread-safe.
@@ -53,7 +69,8 @@ class Breakers:
         self._lock = threading.Lock()
         # by settings: a changed key closes the breaker
         self._open: dict[ProviderSettings, _Open] = {}
-        self._slow: dict[ProviderSettings, str] = {}  # the first delivery that met a slow response
+        self._slow: dict[ProviderSettings, str] = {}  # the first conversation with a slow response
+        self._rejections: dict[ProviderSettings, _Rejection] = {}  # since an accepted request
         self._limited_since: dict[ProviderSettings, datetime] = {}  # the first 429 of a series
 
     def find(self, provider: ProviderSettings) -> _Open | None:
@@ -104,18 +121,32 @@ class Breakers:
             self._open[provider] = _Open(until, error)
             return was_closed
 
-    def met_slow_response(self, provider: ProviderSettings, delivery: str) -> bool:
-        """Store that a delivery met a slow response. Return whether another one did since the last
-        other response.
+    def met_slow_response(self, provider: ProviderSettings, conversation: str) -> bool:
+        """Store that a request about a conversation met a slow response. Return whether one about
+        another conversation did since the last other response.
         """
         with self._lock:
-            first = self._slow.setdefault(provider, delivery)
-            return first != delivery
+            first = self._slow.setdefault(provider, conversation)
+            return first != conversation
+
+    def met_rejection(self, provider: ProviderSettings, reason: str, conversation: str) -> bool:
+        """Store that a request about a conversation was rejected. Return whether one about another
+        conversation was, for the same reason, since the last accepted request.
+        """
+        with self._lock:
+            rejection = self._rejections.get(provider)
+            if rejection is None or rejection.reason != reason:
+                self._rejections[provider] = _Rejection(reason, conversation, False)
+                return False
+            is_general = rejection.is_general or rejection.conversation != conversation
+            self._rejections[provider] = replace(rejection, is_general=is_general)
+            return is_general
 
     def worked(self, provider: ProviderSettings) -> bool:
         """Close the breaker. Return whether it was open."""
         with self._lock:
             self._slow.pop(provider, None)
+            self._rejections.pop(provider, None)
             self._limited_since.pop(provider, None)
             return self._open.pop(provider, None) is not None
 
@@ -145,14 +176,18 @@ class Providers:
         for client in self._clients.values():
             client.close()
 
-    def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
+    def answer(
+        self, model: str | None, ask: Callable[[Provider], T], *, conversation: str = ""
+    ) -> T:
         """Return the result of `ask` with the first provider that does not fail; that of `model`
         comes first.
 
         It falls back on each `DependencyDown`, except a limit that is said to end within a minute,
-        and on a `SlowResponse` that another `delivery` met, too: one of them may be the fault of
-        its question. Invalid replies and refusals are results. The error of the last provider is
-        raised; its `not_before` is no later than the next probe.
+        and on a `SlowResponse` that another `conversation` met, too: one of them may be the fault
+        of its question. So may a `RequestRejected`: if another conversation gets it for the same
+        reason, and no request was accepted between, it becomes an `AccountLimited`. Invalid
+        replies and refusals are results. The error of the last provider is raised; its
+        `not_before` is no later than the next probe.
         """
         named, _ = self._settings.find_model(model)
         by_key = self._settings.providers
@@ -162,12 +197,12 @@ class Providers:
             if not self._breakers.allows(settings):
                 continue
             try:
-                answer = ask(self._client(key))
+                answer = self._ask(key, ask, conversation)
             except Postponed:
                 self._breakers.postponed(settings)
                 raise
             except SlowResponse as exc:
-                if not self._breakers.met_slow_response(settings, delivery):
+                if not self._breakers.met_slow_response(settings, conversation):
                     raise
                 self._fall_back(
                     settings, DependencyDown(str(exc), dependency="claude", remedy=exc.remedy)
@@ -179,17 +214,28 @@ class Providers:
                     raise
                 self._fall_back(settings, exc)
             else:
-                if self._breakers.worked(settings):
-                    log.warning("provider answers again", extra={"provider": settings.name})
                 return answer
         try:
-            return ask(self._client(keys[-1]))
+            return self._ask(keys[-1], ask, conversation)
         except DependencyDown as exc:
             for key in keys[:-1]:
                 outage = self._breakers.find(by_key[key])
                 if exc.not_before is not None and outage is not None:
                     exc.not_before = min(exc.not_before, outage.until)
             raise
+
+    def _ask(self, key: str, ask: Callable[[Provider], T], conversation: str) -> T:
+        settings = self._settings.providers[key]
+        client = self._client(key)
+        try:
+            answer = ask(client)
+        except RequestRejected as exc:
+            if self._breakers.met_rejection(settings, exc.reason, conversation):
+                raise client.reject_all(exc) from exc
+            raise
+        if self._breakers.worked(settings):
+            log.warning("provider answers again", extra={"provider": settings.name})
+        return answer
 
     def _fall_back(self, settings: ProviderSettings, error: DependencyDown) -> None:
         is_new = self._breakers.failed(settings, error)

@@ -68,6 +68,8 @@ UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
 
 UNANSWERED = Codec("unanswered", 1, TypeAdapter(str))
 """Checkpoint of a call of several that got no usable reply: the reason."""
+CORRECTED = ("invalid", "oversized")
+"""Replies after which Claude is asked again, once."""
 PERMISSION = Codec("permission", 1, TypeAdapter(str))
 """The sender's permission on the repository."""
 
@@ -138,11 +140,11 @@ def _ask(job: DeliveryJob, name: str, variables: Mapping[str, object], index: in
         job.add(UNSHOWN, unshown, index)
     question = _QuestionCalls(job, rendered, variables, index, digest_request(rendered))
     match job.replies.unusable.get(index, ()):
-        case (first,) if first.why == "invalid":
+        case (first,) if first.why in CORRECTED:
             answer: Reply | UnusableReply = first
         case _:  # a retry by an operator begins anew
             answer = question.call()
-    if isinstance(answer, UnusableReply) and answer.why == "invalid":
+    if isinstance(answer, UnusableReply) and answer.why in CORRECTED:
         answer = question.call(correction=answer)
     if isinstance(answer, Reply):
         return replace(answer, unshown=unshown)
@@ -187,7 +189,8 @@ class _QuestionCalls:
             return self._call_provider(provider, cache_key, correction)
 
         model = self._prompt.model
-        answer = job.context.claude.answer(model, ask_provider, delivery=job.lease.guid)
+        conversation = job.lease.conversation_key or job.lease.guid
+        answer = job.context.claude.answer(model, ask_provider, conversation=conversation)
         if isinstance(answer, Reply):
             self._report_use(answer.usage.model)
         return answer

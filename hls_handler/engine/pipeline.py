@@ -20,6 +20,7 @@ from math import inf
 
 import msgspec
 
+from hls_handler.claude.provider_errors import LIMIT_RETRY
 from hls_handler.deliveries import UNDO, Checkpoint, End, Lease, Posted
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.batches import (
@@ -209,6 +210,8 @@ def _hold_requests(
     too.
     """
     until = error.not_before if error.applies_to_all_calls else None
+    if isinstance(error, AccountLimited) and until is not None:
+        until = min(until, now + LIMIT_RETRY)
     if until is None:
         until = now + timedelta(seconds=context.config.settings.limits.retry_backoff_s)
     rate_limit = CLAUDE_RATE_LIMIT

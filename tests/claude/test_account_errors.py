@@ -11,10 +11,12 @@ import pytest
 
 from hls_handler.claude.provider import Provider
 from hls_handler.claude.provider_errors import find_date
-from hls_handler.claude.providers import connect
-from hls_handler.errors import AccountLimited, DependencyDown, Permanent
+from hls_handler.claude.providers import Providers, connect
+from hls_handler.errors import AccountLimited, DependencyDown, Permanent, StepFailed
+from hls_handler.replies import UnusableReply
 from hls_handler.settings.providers import ClaudeSettings
 from tests.claude.test_anthropic_api import KEY, RENDERED
+from tests.claude.test_providers import MESSAGE
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON
 
@@ -75,7 +77,6 @@ def test_error_of_the_account_without_a_date_waits_as_a_rejected_key(
     "message",
     [
         "prompt is too long: 212345 tokens > 200000 maximum",
-        "Output blocked by content filtering policy",
         "messages.0: the date 2026-12-01 is no text",
     ],
 )
@@ -83,6 +84,62 @@ def test_other_errors_are_the_prompts(provider: Provider, server: FakeServer, me
     server.says = [rejected(message)]
     with pytest.raises(Permanent, match="shorten or correct it"):
         provider.ask(RENDERED)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "Output blocked by content filtering policy"},
+        {"message": "The response was filtered", "code": "content_filter"},
+    ],
+)
+def test_blocked_reply_is_a_refusal(
+    provider: Provider, server: FakeServer, error: dict[str, str]
+) -> None:
+    server.says = [Say(400, {"type": "error", "error": error})]
+    answer = provider.ask(RENDERED)
+    assert isinstance(answer, UnusableReply)
+    assert answer.why == "refused"
+    assert answer.problem == f"Claude refused to answer: {error['message']}"
+
+
+def test_request_that_a_gateway_finds_too_large_names_the_gateway(
+    provider: Provider, server: FakeServer
+) -> None:
+    server.says = [Say(413, b"<html>Request Entity Too Large</html>")]
+    with pytest.raises(Permanent, match="a gateway between HLS and Claude limits the size"):
+        provider.ask(RENDERED)
+
+
+def test_same_rejection_of_two_conversations_is_the_configurations(server: FakeServer) -> None:
+    given = ClaudeSettings.model_validate({"api_key": KEY, "base_url": server.url})
+    wrong = rejected("on-demand throughput isn't supported; use an inference profile")
+    long = rejected("prompt is too long: 212345 tokens > 200000 maximum")
+
+    def ask(conversation: str, say: Say) -> str:
+        server.says = [say]
+        try:
+            providers.answer(None, lambda it: it.ask(RENDERED), conversation=conversation)
+        except StepFailed as exc:
+            return type(exc).__name__
+        return "answered"
+
+    with closing(Providers(given, clock=lambda: 0.0, now=lambda: NOON)) as providers:
+        assert [ask("1", wrong), ask("1", wrong)] == ["RequestRejected"] * 2
+        assert ask("2", long) == "RequestRejected"
+        assert [ask("2", wrong), ask("3", wrong)] == ["RequestRejected", "AccountLimited"]
+        assert ask("2", wrong) == "AccountLimited"
+        assert ask("4", Say(body=MESSAGE)) == "answered"
+        assert ask("5", wrong) == "RequestRejected"
+        server.says = [wrong]
+        with pytest.raises(AccountLimited) as caught:
+            providers.answer(None, lambda it: it.ask(RENDERED), conversation="6")
+    assert str(caught.value) == (
+        f"Claude answered 400 to {RENDERED.prompt.id}: on-demand throughput isn't supported; use an"
+        " inference profile"
+    )
+    assert caught.value.remedy.startswith("correct claude.model, claude.kind or what else")
+    assert caught.value.not_before == NOON + timedelta(minutes=20)
 
 
 def test_name_of_a_prompt_says_nothing_about_the_account(

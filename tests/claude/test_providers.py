@@ -439,12 +439,12 @@ class Chain:
     def read_clock(self) -> datetime:
         return self.now
 
-    def ask(self, *says: Say, model: str | None = None, delivery: str = "") -> str:
+    def ask(self, *says: Say, model: str | None = None, conversation: str = "") -> str:
         """Ask with these answers of the first service; return the model that answered."""
         self.first.says, self.first.seen[:] = list(says), []
         rendered = replace(RENDERED, prompt=replace(PROMPT, model=model))
         answer = self.providers.answer(
-            model, lambda provider: provider.ask(rendered), delivery=delivery
+            model, lambda provider: provider.ask(rendered), conversation=conversation
         )
         return answer.usage.model
 
@@ -604,19 +604,19 @@ def test_slow_response_that_a_second_delivery_meets_leads_to_the_fallback(
 ) -> None:
     for _ in range(2):
         with pytest.raises(SlowResponse):
-            slow_chain.ask(SLOW, delivery="one")
-    assert slow_chain.ask(SLOW, delivery="two") == SECOND
+            slow_chain.ask(SLOW, conversation="one")
+    assert slow_chain.ask(SLOW, conversation="two") == SECOND
     outage = str(slow_chain.providers.find_outage())
     assert outage.startswith("Claude was still sending its response")
-    assert (slow_chain.ask(delivery="one"), slow_chain.first.calls) == (SECOND, [])
+    assert (slow_chain.ask(conversation="one"), slow_chain.first.calls) == (SECOND, [])
 
 
 def test_a_response_in_time_ends_the_count_of_slow_ones(slow_chain: Chain) -> None:
     with pytest.raises(SlowResponse):
-        slow_chain.ask(SLOW, delivery="one")
-    assert slow_chain.ask(Say(body=MESSAGE), delivery="two") == FIRST
+        slow_chain.ask(SLOW, conversation="one")
+    assert slow_chain.ask(Say(body=MESSAGE), conversation="two") == FIRST
     with pytest.raises(SlowResponse):
-        slow_chain.ask(SLOW, delivery="three")
+        slow_chain.ask(SLOW, conversation="three")
 
 
 def test_changed_settings_close_the_breaker(chain: Chain) -> None:

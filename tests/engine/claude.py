@@ -36,7 +36,9 @@ class FakeClaude(Providers):
     on_call: Callable[[str], None] = lambda _call: None  # runs during every call
     model: str = "claude-haiku-5-5"
 
-    def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
+    def answer(
+        self, model: str | None, ask: Callable[[Provider], T], *, conversation: str = ""
+    ) -> T:
         return ask(cast(Provider, self))
 
     def find_outage(self) -> DependencyDown | None:

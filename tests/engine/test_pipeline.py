@@ -134,6 +134,18 @@ def test_slow_response_uses_an_attempt_because_it_may_be_billed(make_world: Make
     assert world.github.comments == {}
 
 
+def test_reply_that_is_too_large_is_asked_for_again(make_world: MakeWorld) -> None:
+    oversized = replace(INVALID, why="oversized", problem="the response is over 9 bytes", text="")
+    world = make_world(oversized, BUG)
+    assert world.process().state == "done"
+    assert [call.outcome for call in world.store.calls.calls_of(GUID)] == ["oversized", "ok"]
+    assert [correction is not None for correction in world.claude.corrections] == [False, True]
+    world.claude.replies = [oversized]
+    finished = world.process(guid="second", number=2)
+    assert finished.state == "dead"
+    assert "the response is over 9 bytes; see whether claude.base_url" in finished.reason
+
+
 def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> None:
     again = replace(INVALID, problem="kind: still wrong", text='{"kind": "BUGG"}')
     world = make_world(INVALID, again)
