@@ -35,7 +35,9 @@ COMPONENTS: tuple[Component, ...] = tuple(one for one in get_args(Component) if 
 """The components of every service. The others appear with the first report about them."""
 
 
-LOGGED: frozenset[Component] = frozenset({"store", "queue", "github", "claude", "webhooks"})
+LOGGED: frozenset[Component] = frozenset(
+    {"store", "queue", "github", "claude", "webhooks", "mirror"}
+)
 """The components whose changes of state are logged here. Others log what they do instead."""
 
 

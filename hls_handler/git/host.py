@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hls_handler.errors import HlsError
 
-log = logging.getLogger(__name__)
-
+SWITCHED_OFF = "mirror.enabled is false"
 PROBE_AFTER_S = 60.0
 MAX_IDLE_WAIT_S = 3.0
 """If as many workers wait as may, another one waits until so long after that number changed."""
@@ -107,5 +105,3 @@ class GitHost:
             self._probe_at = self._clock() + PROBE_AFTER_S
         if failure or before:
             self._report(failure)
-        if before and not failure:
-            log.warning("the git server answers again")

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hls_handler.errors import SettingsError
-from hls_handler.git.host import GitHost, HostFailed, MirrorUnavailable
+from hls_handler.git.host import SWITCHED_OFF, GitHost, HostFailed, MirrorUnavailable
 from hls_handler.git.mirror_disk import FULL, DiskFull, MirrorDisk, remove, size_of
 from hls_handler.git.run import FETCH_CONFIG, GitLimits, GitResult, environment, find_git, run_git
 from hls_handler.settings.model import MirrorSettings
@@ -169,7 +169,7 @@ class MirrorFolder:
         if not commits or not all(COMMIT.fullmatch(commit) for commit in commits):
             raise MirrorUnavailable("the event names no commit")
         if not settings.enabled:
-            raise MirrorUnavailable("mirror.enabled is false")
+            raise MirrorUnavailable(SWITCHED_OFF)
         if find_git() is None:
             raise MirrorUnavailable("git is not installed")
         try:

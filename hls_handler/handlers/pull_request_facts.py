@@ -12,6 +12,7 @@ from typing import Literal
 
 from hls_handler.analysis import FileSummary, Finding, PullRequestAnalysis, ReplyFields, Severity
 from hls_handler.events import PullRequest
+from hls_handler.git.host import SWITCHED_OFF
 from hls_handler.github.values import NO_CONTEXT, MergeState, ReviewContext
 from hls_handler.handlers.asking import AT_LIMIT
 from hls_handler.handlers.changed_files import PatchedFile, Selection, show_files
@@ -371,6 +372,14 @@ class PullRequestFacts:
         return cover(
             self.selection, self.incomplete, unlisted=self.unlisted, known_blocks=self.known_blocks
         )
+
+    @property
+    def unsearched(self) -> str:
+        """Why other places of the repository were not read; "" if they were, or the operator
+        switched the mirror off.
+        """
+        reason = self.selection.unsearched
+        return "" if reason == SWITCHED_OFF else reason
 
     @property
     def is_at_limit(self) -> bool:

@@ -92,6 +92,7 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
     "unrepeated": (tuple[ShownFinding, ...], show_earlier),
     "coverage": (Coverage, lambda facts: facts.coverage),
     "at_limit": (bool, lambda facts: facts.is_at_limit),
+    "unsearched": (str, lambda facts: facts.unsearched),
     "has_replies": (bool, lambda facts: facts.has_replies),
     "scores": (tuple[Score, ...], lambda facts: facts.record.scores),
     "file_summaries": (tuple[FileSummary, ...], lambda facts: list_summaries(facts, None)),

@@ -48,7 +48,8 @@ def test_pull_request_at_its_limit_continues_once_by_a_review_of_a_writer(
     commit = f"[`3333333333`](https://github.com/octo/hello/commit/{'3' * 40})"
     assert pull.shown() == (
         f"size/small type/bug-fix\n--\nSquares.\n{commit} was not reviewed.\n{AT_LIMIT}\n"
-        "Not reviewed: `area.py` (the pull request has reached its limit on cost)."
+        "Not reviewed: `area.py` (the pull request has reached its limit on cost).\n"
+        "Other places of the repository were not read: the test has no such commit."
     )
     assert (
         "the budget of the pull request allows no further call: 0.0001 USD spent, 0.0000 USD"

@@ -116,6 +116,7 @@ def test_findings_become_labels_comments_on_lines_a_summary_and_the_check(opened
         "*To dismiss it: `/dismiss 2`.*\n"
         "Left out: 2 findings that the settings do not ask for, by category, severity or"
         " certainty.\n"
+        "Other places of the repository were not read: the test has no such commit.\n"
         "<details><summary>1 file needs no review</summary>\n"
         "`uv.lock` (lock file)\n"
         "</details>"
