@@ -291,15 +291,12 @@ def _list_dismissing(job: DeliveryJob, entry: LedgerEntry, number: int) -> set[s
 def _undismiss(
     job: DeliveryJob, entry: LedgerEntry, number: int, login: str, *, is_objection: bool
 ) -> str:
-    """Make the dismissals of a finding void. An objection is prose, and answers only another
-    person's dismissal.
+    """Make the dismissals of a finding void. An objection is prose, so one to nothing is no
+    mistake.
     """
-    people = _list_dismissing(job, entry, number)
     problem = f"nothing was changed: finding {entry.number} is not dismissed"
-    if is_objection and not people - {login}:
-        return f"{problem} by another person"
-    if not people:
-        return _join(_react(job, "confused"), problem)
+    if not _list_dismissing(job, entry, number):
+        return problem if is_objection else _join(_react(job, "confused"), problem)
     _store_dismissal(job, entry, login, UNDISMISSED)
     text = f"Finding {entry.number} is open again: {login} took its dismissal back."
     replied = _reply(job, entry, number, f"{OPEN_AGAIN}-{job.lease.guid[:8]}", text)

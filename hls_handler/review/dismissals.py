@@ -54,27 +54,34 @@ ReplyKind = Literal["dismissal", "objection", "unclear"]
 dismissed; it may be a dismissal.
 """
 
-_SKIPPED = r"(?:(?:agreed|you(?:'| a)re right|ok(?:ay)?)\b[\s,.;:!\u2013\u2014-]*)*"
+_SKIPPED = (
+    r"(?:@[\w-]+(?:\[bot\])?[,:]?\s+)?"
+    r"(?:(?:agreed|you(?:'| a)re right|ok(?:ay)?)\b[\s,.;:!\u2013\u2014-]*)*"
+    "(?:(?:this|it|that)(?: is|'s)(?: an?)? )?"
+)
 _OPENING = (
     "(?:(?:won'?t[ -]?|will not )fix|false positive|not (?:a bug|an issue)"
     "|(?:work(?:s|ing) )?as intended|out of scope|not applicable|accepted risk)"
 )
 _STRICT = "(?:intended|intentional|by design)"
 _FOLLOWING = "(?: (?:this|it|here|(?:in|for) this pr|for now|behaviou?r))*"
-_STOP = r"(?:\s*(?:[.:](?![\w?])|$)|\s+because\b)"
-_END = rf"(?:{_STOP}|\s*(?:[,;(\u2013\u2014]|!(?!\?))|\s+-)"
+_NO_QUESTION = r"(?![^.!\n]*\?)"  # in the same sentence
+_STOP = r"(?:\s*(?:[.:](?!\w)|$)|\s+because\b)"
+_END = rf"(?:{_STOP}|\s*(?:[^\w\s?.:!/-]|!(?!\?))|\s+-)"
 _DENIAL = (
     "(?:i disagree|(?:this|it|that)(?:(?: is|'s)(?: a)? "
     rf"(?:{_OPENING}|{_STRICT}|wrong|not a problem)| isn't an? (?:bug|issue|problem)))"
 )
-_OBJECTION = "(?:(?:no, )?please fix|please don't dismiss)(?: (?:this|it))?"
+_OBJECTION = r"(?:please fix|please don't dismiss)\b"
 _REPLY = re.compile(
     rf"\s*{_SKIPPED}(?:"
-    rf"(?P<dismissal>{_OPENING}{_FOLLOWING}{_END}|{_STRICT}{_FOLLOWING}{_STOP})"
-    rf"|(?P<objection>{_OBJECTION}{_END})"
+    rf"(?P<dismissal>{_OPENING}{_FOLLOWING}{_NO_QUESTION}{_END}"
+    rf"|{_STRICT}{_FOLLOWING}{_NO_QUESTION}{_STOP})"
+    rf"|(?P<objection>(?:no, )?{_OBJECTION})"
     rf"|(?P<unclear>(?:{_OPENING}|{_STRICT})\b|{_DENIAL}{_END}))",
     re.IGNORECASE | re.MULTILINE,
 )
+_TAKEN_BACK = re.compile(_OBJECTION, re.IGNORECASE)
 _NOT_READ = re.compile(r"^[ \t]*>.*$|[*_]", re.MULTILINE)  # quoted lines, emphasis
 
 
@@ -86,6 +93,8 @@ def read_reply(text: str) -> ReplyKind | None:
     match = _REPLY.match(words)
     if match is None:
         return None
+    if match["dismissal"] and _TAKEN_BACK.search(words, match.end()):
+        return "unclear"
     return cast("ReplyKind", match.lastgroup)
 
 

@@ -50,10 +50,11 @@ not have.
 
 COMMAND = re.compile(
     r"/(stop|resume|review full|review|help|(?:un)?dismiss)"
-    r"(?:(?<=dismiss)(?: (?:finding )?#?([0-9]{1,6}))?(?:[:,.]? [^\w#/]*[^\W\d_].*)?)?"
+    r"(?:(?<=dismiss)(?:(?: (?:finding #?|#(?=[0-9]+(?:[:,.]|$)))?([0-9]{1,6}))?"
+    r"(?:[:,.]? [^\w#/]*[^\W\d_].*)?| #[0-9]+ [^\W\d_].*))?"
 )
 """Matches a command as `read_command_line` returns it. What follows the number of a finding, a
-letter behind punctuation, is the reason.
+letter behind punctuation, is the reason. "#12 tracks it" is one, too: it names an issue.
 """
 
 NAMES: tuple[CommandName, ...] = (
@@ -234,6 +235,6 @@ def _find_in_reply(text: str, accounts: Sequence[Account]) -> GivenCommand | Non
     kind = read_reply(text)
     if kind == "dismissal":
         return GivenCommand("thread")
-    if kind is None or is_addressed(text, accounts):
+    if kind is None or (kind == "unclear" and is_addressed(text, accounts)):
         return None
     return GivenCommand(kind)

@@ -486,16 +486,21 @@ def test_number_of_another_finding_in_a_thread_gets_one_sentence(make_world: Mak
 
 
 @pytest.mark.parametrize("by", ["mona", "octocat"])
-def test_objection_of_another_writer_opens_a_dismissed_finding(
+def test_objection_of_the_dismisser_or_another_writer_opens_a_dismissed_finding(
     make_world: MakeWorld, by: str
 ) -> None:
     world = make_reviewed(make_world, state="dismissed", dismissals=(f"reply 1 by {by}",))
-    reply(world, "No, please fix this.")
-    if by == "octocat":
-        assert (reactions(world), thread_replies(world)) == ([], [])
-        return
+    reply(world, "No, please fix this before we merge.")
     assert thread_replies(world) == [OPEN_AGAIN]
-    assert dismissals(world)[0] == ("reply 1 by mona", "undismissed reply by octocat")
+    assert dismissals(world)[0] == (f"reply 1 by {by}", "undismissed reply by octocat")
+
+
+def test_objection_to_a_finding_that_is_not_dismissed_changes_nothing(
+    make_world: MakeWorld,
+) -> None:
+    world = make_reviewed(make_world)
+    reply(world, "Please fix the quoting.")
+    assert (reactions(world), thread_replies(world)) == ([], [])
 
 
 @pytest.mark.parametrize("body", ["/undismiss", "No, please fix this."])

@@ -17,8 +17,6 @@ DISMISSALS = (
     "Will not fix this in this PR, other clients rely on it.",
     "won't fix for now because we drop it in May",
     "False positive (see #12)",
-    "Not a bug: the caller validates it?",
-    "Not an issue here; who would call it with None?",
     "By design.",
     "By design: see the README.",
     "won't fix : c'est voulu",
@@ -33,6 +31,14 @@ DISMISSALS = (
     "You're right. Won't fix here.",
     "OK, won't fix",
     "> You log a secret, fixed?\n\nNot a bug, it is a test key.",
+    "won't fix \N{SHRUG}",
+    "Not a bug \N{SLIGHTLY SMILING FACE} the list is sorted above",
+    "This is intentional: the list is sorted above.",
+    "Agreed, this is a false positive.",
+    "It's out of scope for this PR.",
+    "@hls false positive",
+    "@hls[bot], won't fix: sanitized upstream",
+    "Won't fix. Do you see a case that needs it?",
 )
 
 OBJECTIONS = (
@@ -40,6 +46,10 @@ OBJECTIONS = (
     "No, please fix.",
     "No, please fix this, it is exported.",
     "Please don't dismiss this: it is exported.",
+    "No, please fix this before we merge.",
+    "Please fix the quoting.",
+    "please fix this first",
+    "@hls please fix this",
 )
 
 UNCLEAR = (
@@ -55,9 +65,12 @@ UNCLEAR = (
     "Out of scope creep",
     "I disagree.",
     "I disagree, the caller checks it",
-    "this is not an issue",
+    "this is not an issue for me",
+    "Not a bug: the caller validates it?",
+    "Not an issue here; who would call it with None?",
+    "Works as intended, I guess? @octocat",
+    "False positive\nActually no, I take that back. Please fix.",
     "That isn't a bug because the lock is held",
-    "This is a false positive.",
     "It's by design, see the README.",
     "This is wrong",
 )
@@ -79,7 +92,9 @@ OTHERS = (
     "Thanks!",
     "\N{THUMBS UP SIGN}",
     "Das ist Absicht.",
-    "Please fix the test, too",
+    "Could you please fix the test, too",
+    "@octocat how do I dismiss this?",
+    "That won't fix it.",
     "> won't fix\n\nWhy not",
     "```\nby design\n```",
 )

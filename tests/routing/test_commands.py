@@ -163,6 +163,8 @@ def reply(
         ("\n/Dismiss\u00a0please.", "dismiss", None),
         ("/dismiss because mypy needs it", "dismiss", None),
         ("/dismiss 3", "dismiss", 3),
+        ("/dismiss #12 tracks it", "dismiss", None),
+        ("@hls false positive", "thread", None),
         ("/undismiss", "undismiss", None),
         ("@hls /undismiss 3", "undismiss", 3),
         ("/review full", "review full", None),
