@@ -202,13 +202,15 @@ def find_ignored(
         whom = f"@{mentioned_name(accounts[0].login)}" if accounts else "HLS's account"
         reason = f"the comment neither asks how to start nor asks {whom} anything"
         return Ignored("nothing asked", reason)
+    is_requested = routing_input.action == REVIEW_REQUESTED or routing_input.is_requested
+    # CODEOWNERS request reviews in the name of the author, who may be a bot
+    is_requested_by_person = is_requested and not routing_input.sender_is_bot
     for login in find_bots(routing_input):
-        if not effective.features.includes_bot(login):
+        if not is_requested_by_person and not effective.features.includes_bot(login):
             key = effective.find_key("features.bots")
             change = settings.sources.change(key, f'["{login}"]')
             advice = f"{change}, or add it to that list, to process what it opens"
             return Ignored("other bot", f"{login} is a bot; {advice}")
-    is_requested = routing_input.action == REVIEW_REQUESTED or routing_input.is_requested
     if routing_input.draft and not is_requested and not effective.features.drafts:
         change = settings.sources.change(effective.find_key("features.drafts"), "true")
         reason = f"the pull request is a draft; mark it ready for review, or {change}"

@@ -100,6 +100,7 @@ class QueueCheck:
 
 RoutingResult = Rule | LabelCorrection | Command | QueueCheck | Ignored
 
+ASKS_NOTHING = "the comment asks nothing in a review thread of HLS"
 CHECKS_REQUESTED = "merge_group.checks_requested"
 
 
@@ -170,11 +171,14 @@ class Router:
             return question
         if not _is_event_enabled(as_request(routing_input, effective, self.accounts), effective):
             source = self.settings.sources.where(f"{effective.key}.events")
-            subject = self.as_thread_question(routing_input) or routing_input
+            question_input = self.as_thread_question(routing_input)
+            subject = question_input or routing_input
             reason = (
                 f"{subject.key} is not among the events of {source}; add it there to process it"
             )
             routed: Rule | Ignored = Ignored("event not enabled", reason)
+            if routing_input.key == NEW_REPLY and question_input is None:
+                routed = Ignored("nothing asked", ASKS_NOTHING)
         else:
             routed = self.route_enabled(routing_input, effective)
         if isinstance(routed, Ignored) and routed.kind in AUTHOR_COMMENT_KINDS:

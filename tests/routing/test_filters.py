@@ -115,9 +115,9 @@ REVIEWS = {"name": "octo/hello", "events": ["pull_request", "issue_comment"]}
 @pytest.mark.parametrize(
     ("event", "entry", "kind"),
     [
-        (reply("Why is that?"), REVIEWS, "event not enabled"),
-        (reply("How can I start?"), REVIEWS, "event not enabled"),
-        (reply("@hls why is that?", thread=None), REVIEWS, "event not enabled"),
+        (reply("Why is that?"), REVIEWS, "nothing asked"),
+        (reply("How can I start?"), REVIEWS, "nothing asked"),
+        (reply("@hls why is that?", thread=None), REVIEWS, "nothing asked"),
         (reply("@hls why is that?"), {**REVIEWS, "events": ["pull_request"]}, "event not enabled"),
         (
             reply("@hls why is that?", comment_author="copilot[bot]", comment_author_is_bot=True),
@@ -502,6 +502,45 @@ def test_reason_of_an_own_action_names_the_credential(
     )
     why = f"hls[bot] is the account of HLS, {whose}; {LOOPS}"
     assert ignored(routing_input(sender="hls[bot]"), by, bot=APP) == ("own account", why)
+
+
+BY_COPILOT = {"author": "Copilot", "author_is_bot": True}
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        (routing_input("pull_request.synchronize", **BY_COPILOT), "other bot"),
+        (routing_input("pull_request.synchronize", is_requested=True, **BY_COPILOT), None),
+        (
+            routing_input(
+                "pull_request.synchronize",
+                is_requested=True,
+                sender="labeler[bot]",
+                sender_is_bot=True,
+                **BY_COPILOT,
+            ),
+            "other bot",
+        ),
+        (routing_input("pull_request.review_requested", reviewer="hubot", **BY_COPILOT), None),
+        (
+            routing_input(
+                "pull_request.review_requested",
+                reviewer="hubot",
+                sender="Copilot",
+                sender_is_bot=True,
+                **BY_COPILOT,
+            ),
+            "other bot",
+        ),
+    ],
+    ids=["a push", "asked by a person", "asked by a bot", "requested", "CODEOWNERS"],
+)
+def test_pull_request_of_a_bot_is_reviewed_if_a_person_asks(
+    event: RoutingInput, kind: str | None
+) -> None:
+    result = decide(event, settings(EVERYTHING), bot=OWNER)
+    assert getattr(result, "kind", None) == kind
 
 
 def test_reason_says_how_to_include_a_bot() -> None:
