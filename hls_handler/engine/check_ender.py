@@ -147,12 +147,11 @@ def _plan_end(unended: UnendedCheck, settings: Settings, receipt: Receipt) -> En
     title = "Not reviewed"
     details = ""
     if unended.state == "dead":
+        details = "`/review` of a person with write permission tries again"
         title = "The review failed"
-        # errors say behind it what the operator should do
-        reason, _, details = reason.partition("; ")
+        reason = reason.partition("; ")[0]  # behind it, errors say what the operator should do
     if unended.check.rejected is not None:
         title = "The result was not set"
-        details = ""
         reason = settings.shorten_paths(f"GitHub rejected it: {unended.check.rejected}")
     return plan_unreviewed_check(
         unended.check.commit, conclusion, title, reason, receipt, details=details

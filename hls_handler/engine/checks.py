@@ -217,7 +217,7 @@ def end_ignored_check(
         job,
         commit,
         lambda job: plan_ignored_check(
-            commit, reason, job.rule.effective.review, is_exempt=is_exempt
+            commit, kind, reason, job.rule.effective.review, is_exempt=is_exempt
         ),
     )
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -52,7 +52,7 @@ class EndedReview:
     receipt: Receipt
     notes: Sequence[str] = ()  # sentences for the summary
     commented: Collection[str] = ()  # keys of the findings that a review comment shows
-    asked_for: str = ""  # the commit of the receipt
+    urls: Mapping[str, str] = field(default_factory=dict)  # of the findings, by key
     is_at_limit: bool = False  # whether the limit on the cost of the pull request ended it
 
     @cached_property
@@ -77,7 +77,7 @@ def plan_check(review: EndedReview, settings: ReviewSettings) -> EnsureCheck:
         commit=review.commit,
         conclusion=conclusion,
         title=title,
-        summary="\n".join(_summary(review)),
+        summary="\n".join(_summary(review, conclusion, fail_on)),
         description=_describe(review, title),
         annotations=tuple(_annotations(review)),
     )
@@ -95,7 +95,7 @@ def plan_unreviewed_check(
     """Return the check of a commit without a result of its review. `reason` is a sentence for
     people on GitHub.
 
-    Only the summary has `details`, such as what the operator should do.
+    Only the summary has `details`, such as what a person can do.
     """
     detailed = reason
     if details:
@@ -103,25 +103,37 @@ def plan_unreviewed_check(
     summary = f"{title}: {sanitize_inline(detailed)}"
     description = title
     cost = _cost(receipt)
-    if receipt.calls:
-        summary = "\n".join([summary, *_table(_cost_rows(receipt))])
     if receipt.calls and cost:
+        summary = f"{summary}\n\nCost: {cost}."
         description = f"{title} ({cost})"
     line = _plain_line(f"{title}: {reason}")
     described = _plain_line(f"{description}: {reason}")
     return EnsureCheck(commit, conclusion, line, summary, described)
 
 
+ADVICE: Mapping[str, str] = {
+    "draft": "mark it ready for review, or comment `/review` with write permission",
+    "other bot": "comment `/review` with write permission to have it reviewed",
+    "not requested": "comment `/review` with write permission to have it reviewed",
+}
+"""What people on GitHub can do about an ignored event, by its `IgnoredKind`."""
+
+LASTING = ("asked to skip",)
+"""Kinds whose reason says itself what people on GitHub can do."""
+
+
 def plan_ignored_check(
-    commit: str, reason: str, settings: ReviewSettings, *, is_exempt: bool
+    commit: str, kind: str, reason: str, settings: ReviewSettings, *, is_exempt: bool
 ) -> EnsureCheck:
-    """Return the check of a commit if its event is ignored. `reason` is a sentence, with what to do
-    after a semicolon.
+    """Return the check of a commit if its event is ignored. `reason` is a sentence, with what the
+    operator can do after a semicolon, which is not shown.
 
     `is_exempt` means that the operator's settings exclude the commit, and that the author cannot
     cause this.
     """
     why, _, details = reason.partition("; ")
+    if kind not in LASTING:
+        details = ADVICE.get(kind, "")
     conclusion: Conclusion = settings.incomplete
     if is_exempt:
         conclusion = "neutral"
@@ -198,14 +210,40 @@ def _cost(receipt: Receipt) -> str:
     return cost
 
 
-def _summary(review: EndedReview) -> Iterator[str]:
+def _summary(
+    review: EndedReview, conclusion: Conclusion, fail_on: Severity | None
+) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the
     summary is too long.
     """
-    opened = _describe_opened(review.opened)
-    yield "\n\n".join([*opened, _describe_files(review.coverage), *review.notes])
-    yield from _table(_receipt_rows(review))
+    parts = [*_describe_opened(review), *_describe_cure(review, conclusion, fail_on)]
+    parts += [_describe_files(review.coverage), *review.notes]
+    if review.receipt.guidance:
+        names = ", ".join(map(format_code_span, review.receipt.guidance))
+        parts.append(f"Guidance: {names}.")
+    cost = _cost(review.receipt)
+    if cost:
+        parts.append(f"Cost: {cost}.")
+    yield "\n\n".join(parts)
     yield from _list_files(review.coverage)
+
+
+def _describe_cure(
+    review: EndedReview, conclusion: Conclusion, fail_on: Severity | None
+) -> Iterator[str]:
+    """Yield what turns a red check green."""
+    failing = [str(entry.number) for entry in review.opened if fails_check(entry, fail_on)]
+    dismissed = "dismissed by a person with write permission"
+    how = "because ...` in a comment, or *Resolve* in its thread"
+    if len(failing) == 1:
+        until = f"it is fixed by a push, or {dismissed}: `/dismiss {failing[0]} {how}"
+        yield f"**Finding {failing[0]} fails this check** until {until}."
+    elif failing:
+        until = f"each is fixed by a push, or {dismissed}: `/dismiss NUMBER {how}"
+        yield f"**Findings {' and '.join(failing)} fail this check** until {until}."
+    elif conclusion == "failure":
+        tries = "`/review` of a person with write permission tries again"
+        yield f"**This check fails because the review is incomplete**: {tries}."
 
 
 def _describe_files(coverage: Coverage) -> str:
@@ -220,9 +258,10 @@ def _describe_files(coverage: Coverage) -> str:
     return f"{done} of {files} {was_or_were(done or needed)} reviewed as a whole."
 
 
-def _describe_opened(opened: Sequence[LedgerEntry]) -> Iterator[str]:
+def _describe_opened(review: EndedReview) -> Iterator[str]:
+    opened = review.opened
     if opened:
-        yield f"Open findings: {', '.join(_list_numbers(opened))}."
+        yield "\n".join(["Open findings:\n", *(_describe_open(review, one) for one in opened)])
     undecided = sum(finding.is_undecided for finding in opened)
     if undecided:
         findings = count(undecided, "open finding")
@@ -233,6 +272,17 @@ def _describe_opened(opened: Sequence[LedgerEntry]) -> Iterator[str]:
             title = sanitize_inline(CodeText(finding.title))
             fact = sanitize_inline(CodeText(finding.unseen))
             yield f"Finding {finding.number}, {title}, hangs on a fact that was not shown: {fact}"
+
+
+def _describe_open(review: EndedReview, finding: LedgerEntry) -> str:
+    title = sanitize_inline(CodeText(finding.title))
+    place = format_code_span(finding.path)
+    if finding.line is not None:
+        place = format_code_span(f"{finding.path}:{finding.line}")
+    url = review.urls.get(finding.key)
+    if url:
+        place = f"[{place}]({url})"
+    return f"- **{title}** (finding {finding.number}, {finding.severity}): {place}"
 
 
 def _list_files(coverage: Coverage) -> Iterator[str]:
@@ -250,45 +300,6 @@ def _list_files(coverage: Coverage) -> Iterator[str]:
         yield f"- {format_code_span(file.path)}: {sanitize_inline(file.reason or '')}"
     for file in with_data:
         yield f"- {format_code_span(file.path)}: {file.data:,} characters of data in long lines"
-
-
-def _list_numbers(opened: Sequence[LedgerEntry]) -> Iterator[str]:
-    """Yield the numbers of the findings of each severity: "2 high (1 and 4)"."""
-    by_severity = Counter(finding.severity for finding in opened)
-    for severity, number in by_severity.items():
-        numbers = [str(finding.number) for finding in opened if finding.severity == severity]
-        yield f"{number} {severity} ({inflect(number, 'number')} {', '.join(numbers)})"
-
-
-def _table(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
-    yield "\n| | |\n|---|---|"
-    yield from (f"| {name} | {value} |" for name, value in rows)
-
-
-def _receipt_rows(review: EndedReview) -> Iterator[tuple[str, str]]:
-    coverage = review.coverage
-    reviewed = sum(file.reviewed for file in coverage.needing_review)
-    lines = sum(file.lines for file in coverage.needing_review)
-    yield "commit", format_code_span(review.commit)
-    yield "files", f"{coverage.reviewed} of {coverage.needed}"
-    yield "changed lines", f"{reviewed} of {lines}"
-    if review.asked_for not in ("", review.commit):
-        yield "Claude was last asked for commit", format_code_span(review.asked_for)
-    yield from _cost_rows(review.receipt)
-    if review.receipt.guidance:
-        yield "guidance", ", ".join(map(format_code_span, review.receipt.guidance))
-
-
-def _cost_rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
-    yield "calls to Claude", str(receipt.calls)
-    yield "tokens", f"{receipt.input_tokens:,} in, {receipt.output_tokens:,} out"
-    cost = _cost(receipt)
-    if cost:
-        yield "cost", cost
-    prompts = ", ".join(format_code_span(prompt) for prompt in receipt.prompt_ids)
-    yield inflect(max(len(receipt.prompt_ids), 1), "prompt"), prompts or "none"
-    if receipt.models:
-        yield "answered by", ", ".join(format_code_span(model) for model in receipt.models)
 
 
 def _describe_missing(file: FileCoverage) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -227,6 +228,17 @@ def _show_entry(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
         is_undecided=entry.is_undecided,
         unseen=entry.unseen,
     )
+
+
+def find_urls(facts: PullRequestFacts) -> Mapping[str, str]:
+    """Return the address of each finding, by its key."""
+    entries = [*(entry for entry, _ in facts.findings.raised), *facts.findings.ledger]
+    urls: dict[str, str] = {}
+    for entry in entries:
+        comment_id = facts.comment_ids.get(entry.key, entry.comment_id)
+        place = (entry.path, entry.side, entry.line, entry.line)
+        urls[entry.key] = _find_url(facts, comment_id, *place)
+    return urls
 
 
 def _find_url(

@@ -29,6 +29,7 @@ from hls_handler.events import Event
 from hls_handler.handlers.asking import Replies, describe_failure
 from hls_handler.handlers.check import EndedReview, plan_check
 from hls_handler.handlers.finding_threads import mark_mentioned, plan_replies
+from hls_handler.handlers.finding_views import find_urls
 from hls_handler.handlers.handler import Handler, SkipReason, find_conversation, plan_comment
 from hls_handler.handlers.job import Guard, Job
 from hls_handler.handlers.labels import describe_missing, plan_labels
@@ -269,10 +270,8 @@ def plan_review_check(
     if commit is None:
         return ()
     review = facts.findings
-    asked_for = commit
     if receipt == NO_CALLS:  # of the last review: a title edit must not take it away
         receipt = facts.record.receipt
-        asked_for = facts.record.asked_for
     if not facts.shows_cost:
         receipt = replace(receipt, cost_usd=None)
     ended = EndedReview(
@@ -282,7 +281,7 @@ def plan_review_check(
         receipt,
         notes=_list_notes(facts, left_out),
         commented=[entry.key for entry, _ in review.inline],
-        asked_for=asked_for,
+        urls=find_urls(facts),
         is_at_limit=facts.is_at_limit,
     )
     return (plan_check(ended, facts.review),)

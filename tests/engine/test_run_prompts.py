@@ -383,7 +383,7 @@ def test_review_is_posted_if_its_follow_up_prompt_has_no_reply(
     assert world.github.checks_of(SHA) == ["success"]
     assert len(world.github.conversation(2).review_comments()) == 1
     summary = world.github.check_output(SHA)["summary"]
-    assert f"\nA follow-up prompt was left out: pull_requests/extra: {shown}.\n" in summary
+    assert f"\nA follow-up prompt was left out: pull_requests/extra: {shown}." in summary
 
 
 def with_follow_up(folder: Path) -> Library:

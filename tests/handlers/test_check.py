@@ -12,7 +12,12 @@ from hls_handler.actions import Annotation, EnsureCheck
 from hls_handler.analysis import Severity
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers import pull_requests
-from hls_handler.handlers.check import EndedReview, plan_check, plan_unreviewed_check
+from hls_handler.handlers.check import (
+    EndedReview,
+    plan_check,
+    plan_ignored_check,
+    plan_unreviewed_check,
+)
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.replies import Receipt
@@ -68,15 +73,7 @@ def test_complete_review_is_a_success_with_a_receipt() -> None:
     assert (
         planned.summary == "1 of 1 file that needs a review was reviewed as a whole.\n"
         "\n"
-        "| | |\n"
-        "|---|---|\n"
-        f"| commit | `{COMMIT}` |\n"
-        "| files | 1 of 1 |\n"
-        "| changed lines | 2 of 2 |\n"
-        "| calls to Claude | 2 |\n"
-        "| tokens | 12,345 in, 678 out |\n"
-        "| cost | 0.0123 USD |\n"
-        "| prompt | `pull_requests/review@3f9c2a` |\n"
+        "Cost: 0.0123 USD.\n"
         "\n"
         "### No review needed\n"
         "\n"
@@ -90,7 +87,10 @@ def test_green_check_with_open_findings_begins_with_them() -> None:
     assert planned.title == "2 open findings, 1 high; 1 of 1 file reviewed"
     assert planned.description == "2 open findings, 1 high; 1 of 1 file reviewed; 0.0123 USD"
     assert planned.summary.startswith(
-        "Open findings: 1 high (number 1), 1 low (number 4).\n"
+        "Open findings:\n"
+        "\n"
+        "- **Wrong** (finding 1, high): `area.py:3`\n"
+        "- **Wrong** (finding 4, low): `area.py:3`\n"
         "\n"
         "1 of 1 file that needs a review was reviewed as a whole.\n"
     )
@@ -101,7 +101,7 @@ def test_check_names_a_price_only_if_settings_say_so() -> None:
     (planned,) = plan_review_check(facts, RECEIPT)
     assert "USD" not in planned.summary + planned.description
     (planned,) = plan_review_check(replace(facts, shows_cost=True), RECEIPT)
-    assert "\n| cost | 0.0123 USD |\n" in planned.summary
+    assert "\n\nCost: 0.0123 USD." in planned.summary
     assert planned.description.endswith("; 0.0123 USD")
 
 
@@ -117,7 +117,7 @@ def test_summary_and_omissions_count_labels_that_the_prompt_does_not_list() -> N
         gather_review(file()), offer=LabelOffer((RepositoryLabel("ui", ""),), 0.7, missing=30)
     )
     (planned,) = plan_review_check(facts, RECEIPT)
-    assert "\nLabels were not listed: 30 of 31 labels of the repository.\n" in planned.summary
+    assert "\nLabels were not listed: 30 of 31 labels of the repository." in planned.summary
     assert pull_requests.describe_omissions(facts) == "30 of 31 labels of the repository"
 
 
@@ -201,6 +201,77 @@ def test_open_finding_fails_only_from_the_severity_that_settings_name(
 ) -> None:
     planned = check(REVIEWED, findings=(replace(HIGH, severity=severity),), fail_on=fail_on)
     assert planned.conclusion == conclusion
+
+
+@pytest.mark.parametrize(
+    ("findings", "known", "sentence"),
+    [
+        (
+            (HIGH,),
+            {"fail_on": "high"},
+            (
+                "**Finding 1 fails this check** until it is fixed by a push, or dismissed by a"
+                " person with write permission: `/dismiss 1 because ...` in a comment, or"
+                " *Resolve* in its thread."
+            ),
+        ),
+        (
+            (HIGH, replace(HIGH, number=4), replace(HIGH, number=5, severity="low")),
+            {"fail_on": "high"},
+            (
+                "**Findings 1 and 4 fail this check** until each is fixed by a push, or dismissed"
+                " by a person with write permission: `/dismiss NUMBER because ...` in a comment, or"
+                " *Resolve* in its thread."
+            ),
+        ),
+        (
+            (replace(HIGH, unseen="whether it is locked"),),
+            {"fail_on": "high", "incomplete": "failure"},
+            (
+                "**This check fails because the review is incomplete**: `/review` of a person with"
+                " write permission tries again."
+            ),
+        ),
+    ],
+)
+def test_red_check_says_what_turns_it_green(
+    findings: tuple[LedgerEntry, ...], known: dict[str, Any], sentence: str
+) -> None:
+    planned = check(REVIEWED, findings=findings, **known)
+    assert planned.conclusion == "failure"
+    assert sentence in planned.summary.split("\n")
+
+
+def test_open_finding_is_linked() -> None:
+    coverage = Coverage((REVIEWED,))
+    url = "https://github.com/o/r/pull/7#discussion_r5"
+    review = EndedReview(COMMIT, coverage, (HIGH,), RECEIPT, urls={HIGH.key: url})
+    planned = plan_check(review, ReviewSettings())
+    assert f"- **Wrong** (finding 1, high): [`area.py:3`]({url})" in planned.summary.split("\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "summary"),
+    [
+        (
+            "draft",
+            "the pull request is a draft; mark it ready for review, or add features.drafts to x",
+            (
+                "Not reviewed: the pull request is a draft; mark it ready for review, or comment"
+                " `/review` with write permission"
+            ),
+        ),
+        ("no prompt", "no prompt has it; add it to y.yaml", "Not reviewed: no prompt has it"),
+        (
+            "asked to skip",
+            "the title asks HLS to skip it; remove it to have it processed",
+            "Not reviewed: the title asks HLS to skip it; remove it to have it processed",
+        ),
+    ],
+)
+def test_check_of_an_ignored_event_names_no_settings(kind: str, reason: str, summary: str) -> None:
+    planned = plan_ignored_check(COMMIT, kind, reason, ReviewSettings(), is_exempt=False)
+    assert planned.summary == summary
 
 
 @pytest.mark.parametrize(

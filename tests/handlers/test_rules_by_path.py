@@ -120,7 +120,7 @@ def test_receipt_of_the_check_and_hls_why_name_the_rules_of_all_calls(home: Home
         "web/AGENTS.md",
         ".github/hls.md (*.sql)",
     ]
-    row = "| guidance | " + ", ".join(f"`{name}`" for name in names) + " |"
+    row = "Guidance: " + ", ".join(f"`{name}`" for name in names) + "."
     assert row in summary(home, pull)
     assert ".github/hls.md (api/**, !api/gen/**) (about 12 tokens), " in home.why
     assert "api/v2/AGENTS.md (about 7 tokens)" in home.why
