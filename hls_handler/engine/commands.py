@@ -35,7 +35,7 @@ from hls_handler.review.dismissals import (
     UNDISMISSED,
     find_dismissals,
 )
-from hls_handler.review.ledger import Dismissers
+from hls_handler.review.ledger import Dismissers, is_failing
 from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import Command, Ignored, Rule, find_disabled, from_event
 from hls_handler.transport import exchange
@@ -59,6 +59,9 @@ HINT_TEXT = (
     "HLS did not read this as a dismissal, so finding {number} stays as it is. If it is not to be"
     ' fixed, reply `/dismiss`, or begin a reply with "won\'t fix: ...".'
 )
+
+MAY_NOT = "may-not"
+"""Key of the reply to an author who may not dismiss a finding."""
 
 HELP_FAMILY = "help"
 
@@ -104,6 +107,9 @@ def run_command(job: DeliveryJob, command: Command) -> End | DeliveryJob:
         login = job.event.sender.login
         ignored = _find_reason_to_ignore(job, command, login)
         if ignored is not None:
+            replied = _explain_to_author(job, command, ignored)
+            if replied:
+                return End("done", _join(ignored.reason, replied), posting="done")
             return End("ignored", ignored.reason, kind=ignored.kind)
         key = command.name.replace("-", "_")
         prepared = _prepare_handler(job, key) if key in COMMAND_HANDLERS else None
@@ -126,19 +132,40 @@ def _find_reason_to_ignore(job: DeliveryJob, command: Command, login: str) -> Ig
     if unchanged:
         return Ignored("nothing relevant changed", unchanged)
     permission = job.context.github.reader(job.event.repository.full_name).permission(login)
-    if permission in MAY_COMMAND or _may_author_dismiss(job, command, entry):
+    if permission in MAY_COMMAND:
         return None
     reason = f"{login} has the permission {permission}, and commands need write permission"
-    return Ignored("no permission", reason)
-
-
-def _may_author_dismiss(job: DeliveryJob, command: Command, entry: LedgerEntry | None) -> bool:
     conversation = job.event.conversation
     if entry is None or conversation is None or command.name not in DISMISSING:
-        return False
-    fail_on = find_least_failing(job.rule.effective.review)
-    people = Dismissers((), conversation.user.login, fail_on)
-    return people.may_dismiss(job.event.sender.login, entry.severity)
+        return Ignored("no permission", reason)
+    people = Dismissers((), conversation.user.login, find_least_failing(job.rule.effective.review))
+    if people.may_dismiss(login, entry.severity):
+        return None
+    return Ignored(
+        "no permission",
+        f"{_who_may_dismiss(entry, people)}; {login} has the permission {permission}",
+    )
+
+
+def _who_may_dismiss(entry: LedgerEntry, people: Dismissers) -> str:
+    writers = "people with write permission"
+    if is_failing(entry.severity, people.fail_on):
+        return f"finding {entry.number} fails the check, so only {writers} may dismiss it"
+    return f"only the author of the pull request and {writers} may dismiss finding {entry.number}"
+
+
+def _explain_to_author(job: DeliveryJob, command: Command, ignored: Ignored) -> str:
+    """Reply to `/dismiss` of the pull request's author who may not: once, because it is a
+    stranger. Return a sentence; "" if there is no reply.
+    """
+    conversation = job.event.conversation
+    entry = find_finding(job, thread=command.thread, number=command.finding)
+    if entry is None or conversation is None or command.name != "dismiss":
+        return ""
+    if ignored.kind != "no permission" or job.event.sender.login != conversation.user.login:
+        return ""
+    why = ignored.reason.partition("; ")[0]
+    return _reply(job, entry, conversation.number, MAY_NOT, f"{why[0].upper()}{why[1:]}.")
 
 
 def find_finding(

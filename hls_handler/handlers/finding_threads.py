@@ -8,6 +8,7 @@ from dataclasses import replace
 from hls_handler.actions import EnsureReply
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.review.dismissals import FIXED, OPEN_AGAIN, STILL_THERE
+from hls_handler.review.ledger import is_failing
 from hls_handler.review.record import LedgerEntry
 
 
@@ -70,7 +71,10 @@ def _plan_reply(
             text = _describe_gone(gone)
         return (EnsureReply(thread, key, text, ends_footer=True),)
     if last.startswith(FIXED):
-        text = f"Open again since {commit}{where}."
+        who = "A maintainer"
+        if not is_failing(entry.severity, facts.fail_on):
+            who = "The author or a maintainer"
+        text = f"Open again since {commit}{where}. {who} can dismiss it: reply `/dismiss`."
         return (EnsureReply(thread, f"{OPEN_AGAIN}-{commit}", text),)
     is_decided = not entry.is_undecided and not entry.has_vanished
     replies = facts.own_replies[entry.key]

@@ -12,7 +12,7 @@ from hls_handler.handlers.present_lines import Present, PresentLines
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.prompting.agent_prompt import OpenFinding
 from hls_handler.review.dismissals import describe_dismissal
-from hls_handler.review.ledger import fails_check, sort_entries
+from hls_handler.review.ledger import fails_check, is_failing, sort_entries
 from hls_handler.review.patches import Side
 from hls_handler.review.positions import Located
 from hls_handler.review.record import LedgerEntry
@@ -65,6 +65,7 @@ class ShownFinding:
     unseen: str = ""  # the fact on which it hangs, which was not shown
     dismissed_by: str = ""  # login of the person
     dismissed_how: str = ""  # "reply", "resolved thread"
+    author_may_dismiss: bool = False  # the pull request's author, who may not write
 
 
 def list_asked(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
@@ -129,7 +130,8 @@ def to_shown(
         line,
     )
     view = _to_shown(finding, line, url, is_inline=is_inline, number=entry.number)
-    return replace(view, unseen=entry.unseen)
+    author_may_dismiss = not is_failing(entry.severity, facts.fail_on)
+    return replace(view, unseen=entry.unseen, author_may_dismiss=author_may_dismiss)
 
 
 def show_unlocated(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:

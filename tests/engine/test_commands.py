@@ -540,9 +540,10 @@ def test_rule_18_author_dismisses_only_a_finding_that_fails_no_check(
     world.github.permit("Codertocat", "read")
     finished = reply(world, body, by="Codertocat")
     if fail_on == "high":
-        reason = "Codertocat has the permission read, and commands need write permission"
-        assert (finished.state, finished.reason) == ("ignored", reason)
+        why = "inding 1 fails the check, so only people with write permission may dismiss it"
+        assert finished.reason.startswith(f"f{why}; Codertocat has the permission read")
         assert (reactions(world), requested(world)) == ([], [])
+        assert thread_replies(world) == ([f"F{why}."] if body == "/dismiss" else [])
         return
     assert reactions(world) == [(901, "+1")]
     assert requested(world) == [("queued", "requested:conclude:reply", "synchronize")]
@@ -557,6 +558,20 @@ def test_rule_18_author_gives_no_other_command_in_a_thread(
     finished = reply(world, body, by="Codertocat")
     reason = "Codertocat has the permission read, and commands need write permission"
     assert (finished.state, finished.reason) == ("ignored", reason)
+
+
+def test_dismissal_by_a_stranger_gets_no_reply(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world)
+    world.github.permit("mona", "read")
+    finished = reply(world, "/dismiss", by="mona")
+    assert (finished.state, finished.reason) == (
+        "ignored",
+        (
+            "only the author of the pull request and people with write permission may dismiss"
+            " finding 1; mona has the permission read"
+        ),
+    )
+    assert (reactions(world), thread_replies(world)) == ([], [])
 
 
 def test_reply_in_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> None:
@@ -585,8 +600,12 @@ def test_rule_18_person_without_write_permission_concludes_no_check(
     world = make_reviewed(make_world, octocat="read")
     finished = [reply(world, "Won't fix."), resolve(world), command(world, "/dismiss 2")]
     finished.append(delete(world))
-    reason = "octocat has the permission read, and commands need write permission"
-    assert [(one.state, one.reason) for one in finished] == [("ignored", reason)] * 4
+    assert [one.state for one in finished] == ["ignored"] * 4
+    assert [one.reason.rpartition("octocat ")[2] for one in finished] == [
+        *["has the permission read"] * 2,
+        "has the permission read, and commands need write permission",  # no finding has the number
+        "has the permission read",
+    ]
     assert (reactions(world), requested(world)) == ([], [])
 
 

@@ -204,7 +204,7 @@ def test_key_that_could_break_the_marker_is_a_defect(world: ReviewWorld, key: st
 
 
 def test_reply_that_a_finding_is_closed_ends_the_footer_of_its_comment(world: ReviewWorld) -> None:
-    footer = '*To dismiss it: resolve this thread, or reply `/dismiss` or "won\'t fix: ...".*'
+    footer = '*A maintainer can dismiss it: resolve this thread, or reply `/dismiss` or "won\'t fix: ...".*'
     ids = world.review(inline(2, body=f"Wrong.\n\n{footer}"), inline(3)).comment_ids
     before = len(world.calls())
     fixed = EnsureReply(ids["f2"], "fixed", "Fixed.", ends_footer=True)

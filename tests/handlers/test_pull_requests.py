@@ -113,7 +113,7 @@ def test_findings_become_labels_comments_on_lines_a_summary_and_the_check(opened
         f"- **Severe** (finding 1, critical, bugs): [`area.py`, lines 1–2]({BLOB}/area.py#L1-L2)\n"
         f"**Removed** (finding 2, high, bugs, 90 % sure): [`area.py`, removed line 2]({old})\n"
         "It is wrong.\n"
-        "*To dismiss it: `/dismiss 2`.*\n"
+        "*The author or a maintainer can dismiss it: `/dismiss 2`.*\n"
         "Left out: 2 findings that the settings do not ask for, by category, severity or"
         " certainty.\n"
         "Other places of the repository were not read: the test has no such commit.\n"

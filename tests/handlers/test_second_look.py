@@ -368,8 +368,12 @@ def render_comment(look: FindingVerdict) -> str:
 
 def test_footer_of_a_review_comment_names_what_dismisses_the_finding() -> None:
     ways = 'resolve this thread, or reply `/dismiss` or "won\'t fix: ...".*'
-    assert render_comment(verdict(PROVED)).strip().endswith(f"\n\n*To dismiss it: {ways}")
-    place = "If that is decided elsewhere, name the place, so that a maintainer can dismiss it"
+    assert (
+        render_comment(verdict(PROVED))
+        .strip()
+        .endswith(f"\n\n*A maintainer can dismiss it: {ways}")
+    )
+    place = "If that is decided elsewhere, name the place. A maintainer can dismiss it"
     unproved = render_comment(verdict(PROVED, unseen=CALLERS))
     assert unproved.strip().endswith(f"\n\n*{place}: {ways}")
 

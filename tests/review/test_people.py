@@ -208,7 +208,9 @@ def test_last_word_in_a_thread_is_never_false_and_only_a_closed_finding_has_no_f
     assert find_replies(pushes) == [("Fixed in 0000002 by line 4.", True)]
     pushes.act(replies=objections)
     assert pushes.push({"a.py": FAULT}) == "failure"
-    assert find_replies(pushes) == [("Open again since 0000003, line 4.", False)]
+    assert find_replies(pushes) == [
+        ("Open again since 0000003, line 4. A maintainer can dismiss it: reply `/dismiss`.", False)
+    ]
     assert pushes.push({"a.py": RIGHT_FIX}) == "success"
     assert find_replies(pushes) == [("No longer in the diff.", True)]
     assert pushes.push({"a.py": RIGHT_FIX}) == "success"

@@ -52,7 +52,10 @@ def test_findings_that_one_push_removes_from_the_diff_get_one_reply() -> None:
     assert pushes.push(other) == "success"
     assert pushes.replies == []
     assert pushes.push({**other, "b.py": FAULT, "c.py": FAULT}) == "failure"
-    assert pushes.replies == ["Open again since 0000004, line 4."] * 2
+    assert (
+        pushes.replies
+        == ["Open again since 0000004, line 4. A maintainer can dismiss it: reply `/dismiss`."] * 2
+    )
     assert pushes.push(other) == "success"
     assert pushes.replies == ["No longer in the diff, nor is finding 3."]
     assert pushes.push(other) == "success"
