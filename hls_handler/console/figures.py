@@ -102,7 +102,6 @@ TABLES: Mapping[str, Mapping[str, Cell]] = {
         "Recovered": ("recovery_percent", format_percent),
         "p50": ("processing_seconds.p50", format_duration),
         "p95": ("processing_seconds.p95", format_duration),
-        "p99": ("processing_seconds.p99", format_duration),
     },
     "Cost": {
         "Cost": ("cost_usd", format_sum_usd),

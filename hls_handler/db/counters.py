@@ -22,7 +22,10 @@ Counts = Mapping[tuple[str, str], int]
 TOTAL = 0
 """The hour of the totals since the first start."""
 
-BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+BUCKETS_S = (
+    *(0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0),
+    *(12.0, 15.0, 20.0, 25.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0),
+)
 """Upper bounds of the histograms of durations, in seconds; one more bucket, "inf", counts the
 rest.
 """

@@ -363,6 +363,8 @@ def _count_call(
     if outcome == SUCCESS and not lease.is_recorded:
         counts["replies", ""] = 1
     counts |= {("tokens", name.removesuffix("_tokens")): columns.get(name) or 0 for name in TOKENS}
+    if columns.get("duration_ms") is not None:
+        counts |= {("claude_ms", ""): columns["duration_ms"], ("claude_timed", ""): 1}
     if call.outsider is not None:
         counts[OUTSIDER_COST, call.outsider] = cost
     if call.provider is not None and outcome != UNFINISHED:

@@ -79,8 +79,8 @@ def percentile(histogram: Mapping[str, int], share: float) -> float | None:
     """Estimate the seconds within which a `share` (0.95 for 95%) of the deliveries ended; None if
     there are none.
 
-    Interpolates between the bounds of a bucket. For the last bucket, which has no upper bound,
-    returns the lower bound.
+    Interpolates between the bounds of a bucket. Of the last bucket that has deliveries, returns the
+    lower bound, so that no estimate exceeds the longest time.
     """
     total = sum(histogram.values())
     if not total:
@@ -89,6 +89,8 @@ def percentile(histogram: Mapping[str, int], share: float) -> float | None:
     below = 0
     for lower, upper in pairwise((0.0, *BUCKETS_S)):
         inside = histogram.get(f"{upper:g}", 0)
+        if inside and below + inside == total:
+            return lower
         if inside and below + inside >= rank:
             return round(lower + (upper - lower) * (rank - below) / inside, 3)
         below += inside
@@ -200,7 +202,7 @@ def _count_findings(states: Counter[str], accepted: Counter[str]) -> FindingFigu
         accepted=accepted.total(),
         fixed=states["fixed"],
         dismissed=states["dismissed"],
-        false_positive_percent=_percent(states["dismissed"], raised),
+        false_positive_percent=_percent(states["dismissed"], raised) if decided else None,
         ignored=states["ignored"],
         acted_on=acted_on,
         decided=decided,

@@ -130,6 +130,7 @@ def make_stats(
         },
         "claude_api": {
             "requests_made": sum(by_name["claude_calls"].values()),
+            "average_response_time": _divide(total("claude_ms") / 1000, total("claude_timed"), 3),
             "by_outcome": by_name["claude_calls"],
             "by_provider": _nest(by_name["provider_calls"]),
         },

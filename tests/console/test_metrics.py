@@ -156,7 +156,7 @@ def test_versions_of_a_prompt_are_one_series() -> None:
 
 def test_buckets_of_a_histogram_are_cumulative() -> None:
     buckets = cumulate({"0.5": 2, "1": 1, "inf": 1})
-    assert buckets[:5] == [("0.1", 0), ("0.25", 0), ("0.5", 2), ("1.0", 3), ("2.5", 3)]
+    assert buckets[:5] == [("0.1", 0), ("0.25", 0), ("0.5", 2), ("0.75", 2), ("1.0", 3)]
     assert buckets[-2:] == [("300.0", 3), ("+Inf", 4)]
 
 

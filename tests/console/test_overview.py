@@ -295,7 +295,7 @@ def test_cards_compare_a_period_with_the_one_before() -> None:
         ("Done", "3", "-25%, 4 before"),
         ("Ignored", "2", "0 before"),
         ("Dead", "1", "0 before"),
-        ("First reply, p50", "7.5 s", "0.75 s before"),
+        ("First reply, p50", "9.0 s", "0.75 s before"),
         ("Cost", "$0.290", "-42%, $0.500 before"),
         ("Labels kept", "9", "+800%, 1 before"),
         ("Labels corrected", "1", "+0%, 1 before"),
@@ -332,7 +332,7 @@ def test_plots_are_those_of_the_period() -> None:
         ),
         "Time to first reply": (
             ("p50", "p95"),
-            (("11-23 10:00", ("7.5 s", "9.8 s")), ("11-23 11:00", ("7.5 s", "9.8 s"))),
+            (("11-23 10:00", ("9.0 s", "9.0 s")), ("11-23 11:00", ("9.0 s", "9.0 s"))),
         ),
         "Cost by prompt": (
             ("issues/analyze", "issues/respond", "releases/notes", "other prompts"),
@@ -350,8 +350,8 @@ def test_plots_are_those_of_the_period() -> None:
         "unit": "seconds",
         "times": [1795428000.0, 1795431600.0],
         "series": [
-            {"name": "p50", "values": [7.5, 7.5], "texts": ["7.5 s", "7.5 s"]},
-            {"name": "p95", "values": [9.75, 9.75], "texts": ["9.8 s", "9.8 s"]},
+            {"name": "p50", "values": [9.0, 9.0], "texts": ["9.0 s", "9.0 s"]},
+            {"name": "p95", "values": [9.0, 9.0], "texts": ["9.0 s", "9.0 s"]},
         ],
     }
     empty = [*list_plots(PeriodNumbers(period, {}))]

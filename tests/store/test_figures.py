@@ -289,9 +289,9 @@ WIDGETS = Figures(
     success_percent=80.0,
     recovered=1,
     recovery_percent=50.0,
-    processing_seconds=Percentiles(4, 30.0, 57.0, 59.4),  # of 2, 20, 40, 60 s
+    processing_seconds=Percentiles(4, 20.0, 45.0, 45.0),  # of 2, 20, 40, 60 s
     # 20 s, and 70 s from the receipt of the superseded one
-    first_reply_seconds=Percentiles(2, 30.0, 114.0, 118.8),
+    first_reply_seconds=Percentiles(2, 20.0, 60.0, 60.0),
     pull_requests_analysed=2,
     findings=FindingFigures(
         6, 2, 1, 2, 33.33, ignored=1, acted_on=2, decided=5, acted_on_percent=40.0
@@ -310,8 +310,8 @@ DOCS = Figures(
     success_percent=100.0,
     recovered=0,
     recovery_percent=None,
-    processing_seconds=Percentiles(2, 10.0, 28.0, 29.6),  # of 10, 30 s
-    first_reply_seconds=Percentiles(1, 7.5, 9.75, 9.95),  # issue 12 had a reply before the period
+    processing_seconds=Percentiles(2, 10.0, 25.0, 25.0),  # of 10, 30 s
+    first_reply_seconds=Percentiles(1, 9.0, 9.0, 9.0),  # issue 12 had a reply before the period
     pull_requests_analysed=0,
     findings=FindingFigures(0, 0, 0, 0, None, 0, 0, 0, None),
     labels=LabelFigures(0, 0),

@@ -75,11 +75,20 @@ def test_latest_period_ends_with_the_present_part(
     ("histogram", "share", "seconds"),
     [
         ({}, 0.5, None),
-        ({"1": 4}, 0.5, 0.75),
-        ({"0.1": 50, "300": 50}, 0.75, 210.0),
+        ({"1": 4, "10": 1}, 0.4, 0.875),
+        ({"0.1": 50, "300": 50}, 0.75, 180.0),
+        ({"8": 1, "9": 1, "10": 1, "12": 1}, 0.5, 9.0),
+        ({"8": 1, "9": 1, "10": 1, "12": 1}, 0.95, 10.0),
         ({"0.1": 1, "inf": 1}, 0.99, 300.0),
     ],
-    ids=["nothing", "halfway", "far apart", "over the last bound"],
+    ids=[
+        "nothing",
+        "halfway",
+        "far apart",
+        "7.8 to 11.5 s, p50",
+        "7.8 to 11.5 s, p95",
+        "over the last bound",
+    ],
 )
 def test_percentiles_are_interpolated_within_their_bucket(
     histogram: Mapping[str, int], share: float, seconds: float | None

@@ -36,6 +36,8 @@ TOTALS = {
     ("claude_calls", "answered", "o/r"): 10,
     ("claude_calls", "invalid", "o/r"): 1,
     ("claude_calls", "unfinished", "o/r"): 0,
+    ("claude_ms", "", "o/r"): 25_000,
+    ("claude_timed", "", "o/r"): 10,
     ("provider_calls", "openai:ok", "o/r"): 4,
     ("github_requests", "", "o/r"): 77,
     ("reply_cache", "hits", "o/r"): 2,
@@ -70,11 +72,11 @@ def test_stats_with_all_counters() -> None:
         {"issues.opened": 12},
     )
     times = page["processing_time"]
-    assert (times["p50"], times["p99"], times["histogram"]["5"]) == (2.5, 4.95, 6)
+    assert (times["p50"], times["p99"], times["histogram"]["5"]) == (2.5, 4.0, 6)
     first_reply = page["time_to_first_reply"]
     assert (first_reply["p50"], first_reply["p95"], first_reply["histogram"]["10"]) == (
-        7.5,
-        9.75,
+        9.0,
+        9.0,
         2,
     )
     assert page["repositories"] == {"o/r": {"dead": 2, "done": 9}}
@@ -85,6 +87,7 @@ def test_stats_with_all_counters() -> None:
     assert (page["cost_usd"], page["cost_by_repository"]) == (1.234567, {"o/r": 1.234567})
     assert page["claude_api"] == {
         "requests_made": 11,
+        "average_response_time": 2.5,
         "by_outcome": {"answered": 10, "invalid": 1},
         "by_provider": {"openai": {"ok": 4}},
     }
