@@ -11,7 +11,7 @@ from hls_handler.cli.github_names import require_conversation
 from hls_handler.cli.options import AsJson, Config, Limit, load, require_existing_store
 from hls_handler.cli.terminal import print_json, print_line
 from hls_handler.db.values import EPOCH
-from hls_handler.reports.delivery_report import format_report, load_reports
+from hls_handler.reports.delivery_report import format_history, load_reports
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.deliveries import find_outdated_names
@@ -36,15 +36,19 @@ def why(
     conversation: Annotated[
         str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request, or its URL.")
     ],
+    all_: Annotated[
+        bool, typer.Option("--all", help="Print everything, also of events that wrote nothing.")
+    ] = False,
     as_json: AsJson = False,
     limit: Limit = None,
     config: Config = None,
 ) -> None:
     """Explain what HLS did on an issue or pull request.
 
-    Prints for each delivery, oldest first: the rule and the line of the settings that accepted or
+    Prints for each delivery, newest first: the rule and the line of the settings that accepted or
     ignored it, the prompt, Claude's reply, what was posted or why nothing was posted, and the cost.
-    --limit prints the newest ones only. Works while the service runs.
+    An older one that wrote nothing has one line, and only the newest check its text. --limit prints
+    the newest ones only. Works while the service runs.
     """
     settings = load(config, credentials=False)
     repository, number = require_conversation(conversation, base_url=settings.github.base_url)
@@ -66,11 +70,8 @@ def why(
     if as_json:
         print_json({"deliveries": reports})
         return
-    for position, report in enumerate(reports):
-        if position:
-            print_line("")
-        for sentence in format_report(report):
-            print_line(sentence)
+    for line in format_history(reports, has_all=all_):
+        print_line(line)
     if notice is not None:
         print_line(notice)
 

@@ -37,6 +37,8 @@ from hls_handler.store.replies import StoredReplies
 from hls_handler.wording import count, format_seconds, format_usd
 
 T = TypeVar("T")
+WROTE = ("created", "edited", "changed", "dry_run")
+"""Kinds of outcomes that changed something on GitHub, or would have."""
 MAX_CHECK_LINES = 40  # of the text of a check in `hls why`
 FROM_CACHE = "no call to Claude: the same question was answered before (claude.cache_ttl_h)"
 
@@ -120,6 +122,14 @@ class DeliveryReport(ListedDelivery):
     calls: Sequence[CallReport]
     steps: Sequence[Step]
     comment: Annotated[str | None, Field(description="text of the last comment that was written")]
+
+    @property
+    def is_quiet(self) -> bool:
+        """Return True if it has ended, needs no person, and wrote nothing but its check."""
+        wrote = any(
+            outcome.kind in WROTE and outcome.action != "check" for outcome in self.outcomes
+        )
+        return self.state in ("done", "ignored", "superseded") and not wrote
 
     @property
     def numbers(self) -> Mapping[str, str]:
@@ -317,20 +327,37 @@ def _decode_first(checkpoints: Steps, codec: Codec[T]) -> T | None:
     return next(iter(_decode_all(checkpoints, codec)), None)
 
 
-def format_report(report: DeliveryReport, *, has_comments: bool = False) -> Iterator[str]:
-    """Yield the lines of `hls why`; those of `hls deliveries show` have the comments, too.
+def format_history(reports: Sequence[DeliveryReport], *, has_all: bool = False) -> Iterator[str]:
+    """Yield the lines of `hls why` about a conversation, the newest delivery first.
+
+    A delivery that wrote nothing has one line, unless it is the newest or needs a person. Only the
+    newest check has its text. With `has_all`, everything is printed.
+    """
+    has_check = False
+    for position, report in enumerate(reversed(reports)):
+        if position and report.is_quiet and not has_all:
+            end = f"{report.state}: {report.reason or 'no reason was stored'}"
+            yield f"{_format_heading(report)}: {_join_lines(end)}"
+            continue
+        if position:
+            yield ""
+        yield from format_report(report, has_check=has_all or not has_check)
+        has_check |= any(outcome.action == "check" for outcome in report.outcomes)
+
+
+def format_report(
+    report: DeliveryReport, *, has_comments: bool = False, has_check: bool = True
+) -> Iterator[str]:
+    """Yield the lines about one delivery; those of `hls deliveries show` have the comments, too.
 
     Newlines in a value become spaces, so that untrusted text cannot imitate a line.
     """
-    event = report.event
-    if report.sender:
-        event += f" by {report.sender}"
-    heading = ": ".join(filter(None, (event, report.title)))
-    place = ", ".join(filter(None, (report.conversation, f"delivery {report.delivery}")))
-    yield _join_lines(f"{report.received_at:%Y-%m-%d %H:%M:%S} UTC: {heading} ({place})")
+    yield _format_heading(report)
     for line in _format_parts(report):
         yield f"  {_join_lines(line)}"
     for outcome in report.outcomes:
+        if outcome.action == "check" and not has_check:
+            continue
         if outcome.summary and (has_comments or outcome.action == "check"):
             yield f"  {outcome.action.capitalize()} as written:"
             lines = [
@@ -343,6 +370,15 @@ def format_report(report: DeliveryReport, *, has_comments: bool = False) -> Iter
             if len(lines) > most:
                 more = count(len(lines) - most, "more line")
                 yield f"    ({more}, which `hls deliveries show` prints)"
+
+
+def _format_heading(report: DeliveryReport) -> str:
+    event = report.event
+    if report.sender:
+        event += f" by {report.sender}"
+    heading = ": ".join(filter(None, (event, report.title)))
+    place = ", ".join(filter(None, (report.conversation, f"delivery {report.delivery}")))
+    return _join_lines(f"{report.received_at:%Y-%m-%d %H:%M:%S} UTC: {heading} ({place})")
 
 
 def _join_lines(text: str) -> str:

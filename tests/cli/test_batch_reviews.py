@@ -49,6 +49,8 @@ OWN_TABLES = {"batches", "calls", "checkpoints", "deliveries"}
 TABLES_OF_ANY_CALL = {"bot_accounts", "counters", "rate_limits", "secrets"}
 COUNTERS_OF_USE = {
     "claude_calls",
+    "claude_ms",
+    "claude_timed",
     "cost_micro_usd",
     "github_requests",
     "prompt_calls",

@@ -23,12 +23,17 @@ from hls_handler.engine.codecs import (
 from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.replies import Reply, Usage
-from hls_handler.reports.delivery_report import format_report, load_report
+from hls_handler.reports.delivery_report import (
+    format_history,
+    format_report,
+    load_report,
+    load_reports,
+)
 from hls_handler.reports.reply_text import describe_reply
 from hls_handler.storage import Storage
 from hls_handler.store.reply_cache import CachedReply
 from tests.handlers.world import issue_analysis, request, review_analysis
-from tests.queue.builders import accept, begin, claim, queued, row_of
+from tests.queue.builders import accept, begin, claim, ignored, queued, row_of
 
 REPLIES: list[tuple[str, dict[str, Any], str]] = [
     (
@@ -188,3 +193,25 @@ def test_each_part_of_a_report_is_a_line(store: Storage) -> None:
         "  Check as written:",
         "    # a.py",
     ]
+
+
+def test_history_is_newest_first_with_one_line_for_what_wrote_nothing(store: Storage) -> None:
+    comment = Outcome("comment", "created", "commented", body="It crashes.")
+    check = Outcome("check", "changed", "set the check", body="### No review needed")
+    unchanged = replace(comment, kind="unchanged", detail="our comment is up to date")
+    for guid, outcome in (("g1", comment), ("g2", unchanged), ("g3", unchanged), ("g4", comment)):
+        lease = begin(store, guid, number=7)
+        store.checkpoints.save(lease, OUTCOME.encode(outcome), OUTCOME.encode(check, index=1))
+        store.queue.finish(lease, End("done", f"{outcome.detail}; set the check"))
+    accept(store, ignored("g5", number=7))
+    reports = load_reports(store, [row_of(store, f"g{number}") for number in range(1, 6)])
+    lines = [
+        re.sub(r".*\(octo/widgets#7, delivery (\w+)\)", r"\1", line)
+        for line in format_history(reports)
+    ]
+    heads = [line for line in lines if line.startswith("g")]
+    quiet = "done: our comment is up to date; set the check"
+    assert heads == ["g5", "g4", f"g3: {quiet}", f"g2: {quiet}", "g1"]
+    assert lines.count("    ### No review needed") == 1
+    everything = [*format_history(reports, has_all=True)]
+    assert everything.count("    ### No review needed") == 4
