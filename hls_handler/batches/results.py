@@ -29,13 +29,11 @@ def load_result(store: Storage, progress: Progress) -> Result:
 
 
 def name_prompts(progress: Progress) -> Mapping[str, str]:
-    """Return the title of the prompt of each delivery, by GUID; nothing if there is one prompt."""
+    """Return the title of the prompt of each delivery, by GUID; nothing of a triage."""
     plan = progress.batch.plan
     if PROMPTS not in plan:
         return {}
     prompts = load_prompts(plan)
-    if len(prompts) == 1:
-        return {}
     return {
         delivery.guid: prompts[find_index(delivery.request_id)].title
         for delivery in progress.deliveries

@@ -199,6 +199,9 @@ class TriageResult:
             reason = delivery.reason or "waits"
             if self.is_undo or delivery.state != "done":
                 yield f"#{delivery.number:<6} {delivery.state}: {reason}"
+        yield from self.summarize()
+
+    def summarize(self) -> Iterator[str]:
         ends = [f"{number} {end}" for end, number in self.ends.items()]
         yield f"issues      {', '.join(ends)}"
 

@@ -31,7 +31,7 @@ from hls_handler.cli.options import (
     config_path,
     fail,
     load,
-    log_as_operator,
+    name_operator,
     open_store,
     require_confirmation,
     require_existing_store,
@@ -223,7 +223,7 @@ def undo(
             require_confirmation(
                 "Take it back?", what="the undo", otherwise="nothing was taken back"
             )
-        open_issues.undo(store, batch, by=log_as_operator(settings))
+        open_issues.undo(store, batch, by=name_operator(settings))
         _work(settings, store, batch_id, config, as_json=as_json)
 
 
@@ -256,7 +256,7 @@ def stop(batch_id: BatchId, config: Config = None) -> None:
     with require_existing_store(settings) as store:
         if _require(store, batch_id).state == "undone":
             fail(f"batch {batch_id} was taken back: an undo cannot be stopped")
-        store.batches.stop(batch_id, by=log_as_operator(settings))
+        store.batches.stop(batch_id, by=name_operator(settings))
         print_line(describe_progress(store.batches.load_progress(_require(store, batch_id))))
 
 
@@ -282,7 +282,7 @@ def continue_(
         spent = progress.cost_usd
         if max_usd is not None and max_usd < spent:
             fail(f"--max-usd {max_usd:g} is below what batch {batch_id} has spent: {spent:g}")
-        store.batches.resume(batch_id, max_usd=max_usd, by=log_as_operator(settings))
+        store.batches.resume(batch_id, max_usd=max_usd, by=name_operator(settings))
         _work(settings, store, batch_id, config, as_json=as_json)
 
 
@@ -331,7 +331,7 @@ def _begin(
         else:
             print_line("start       add --yes")
         return
-    by = log_as_operator(settings)
+    by = name_operator(settings)
     batch_id = store.batches.begin(preview.new, preview.subjects, by=by, facts=preview.facts)
     if not as_json:
         print_line(f"started     batch {batch_id}; Ctrl-C or `hls batch stop {batch_id}` stops it")
@@ -382,7 +382,7 @@ def _stop(settings: Settings, store: Storage, batch_id: int) -> str:
     """Stop the batch, but no undo. Return which command goes on."""
     command = "undo"
     if _require(store, batch_id).state != "undone":
-        store.batches.stop(batch_id, by=log_as_operator(settings))
+        store.batches.stop(batch_id, by=name_operator(settings))
         command = "continue"
     return f"`hls batch {command} {batch_id}` goes on"
 

@@ -17,6 +17,7 @@ from hls_handler.cli.options import (
     find_user,
     load,
     log_as_operator,
+    name_operator,
     require_confirmation,
     require_existing_store,
 )
@@ -59,7 +60,7 @@ def pause(
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
     with require_existing_store(settings) as store:
-        store.pauses.pause(repository, reason=add_author(reason), by=log_as_operator(settings))
+        store.pauses.pause(repository, reason=add_author(reason), by=name_operator(settings))
         name = (repository or "").lower()
         current = next(
             active for active in store.pauses.active() if (active.repository or "").lower() == name
@@ -83,7 +84,7 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
     with require_existing_store(settings) as store:
-        ended = store.pauses.resume(repository, by=log_as_operator(settings))
+        ended = store.pauses.resume(repository, by=name_operator(settings))
         others = store.pauses.active()
         queued = store.searches.count(DeliverySearch(state="queued", repository=repository))
     name = repository or "everything"

@@ -186,12 +186,21 @@ def find_user() -> str:
 
 def log_as_operator(settings: Settings) -> str:
     """Send the log line about what the command changes to standard error. Return who runs it."""
+    person = name_operator(settings)
+    operators.log.setLevel(settings.logging.level)
+    return person
+
+
+def name_operator(settings: Settings) -> str:
+    """Return who runs a command whose own output says what it changes. Only warnings of the log
+    are sent to standard error.
+    """
     layout: logs.LogLayout = settings.logging.format or "json"
     if settings.logging.format is None and sys.stderr.isatty():
         layout = "text"
     secrets = {*collect_secrets(settings), *proxy_passwords()}
     logs.configure("WARNING", layout, sys.stderr, secrets)
-    operators.log.setLevel(settings.logging.level)
+    operators.log.setLevel("WARNING")
     return f"command line ({find_user()})"
 
 

@@ -31,15 +31,19 @@ class BatchPages(Pages):
     def _show(self, request: Request) -> Response:
         # imported here: a service without batches does not need it
         from hls_handler.batches.results import load_result, name_prompts
+        from hls_handler.batches.triage import TriageResult
 
         progress = self._find(request)
         result = load_result(self._store, progress)
+        lines = result.describe()
+        if isinstance(result, TriageResult):  # the table has its issues
+            lines = result.summarize()
         return self._frame.render(
             request,
             "batch.html",
             progress=progress,
             batch=progress.batch,
-            lines=result.describe(),
+            lines=lines,
             prompts=name_prompts(progress),
         )
 

@@ -24,7 +24,7 @@ from hls_handler.prompting.front_matter import (
 )
 from hls_handler.prompting.problems import Problem, prompt_error
 from hls_handler.question import SUFFIX
-from hls_handler.settings.model import DEFAULT_FOLDERS, Settings
+from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
 
 COMMENT_SUFFIX = ".comment.md.j2"
@@ -290,20 +290,17 @@ def _non_prompt_problems(source: SourceFile, own: Mapping[str, SourceFile]) -> I
 
 
 def find_folders(settings: Settings) -> list[Path]:
-    """Return the prompt folders of the settings. Raises `PromptError` for those that are missing,
-    unless they are the default.
-    """
+    """Return the prompt folders of the settings that exist. Raises `PromptError` if none does."""
     folders = settings.prompts.folders
-    if settings.prompts.directory == DEFAULT_FOLDERS:
-        return [folder for folder in folders.values() if folder.is_dir()]
-    missing = [
-        Sentence(
-            f"{settings.sources.where(key)}: there is no folder {folder.absolute()}",
-            Kind.PROMPT_FILE,
+    present = [folder for folder in folders.values() if folder.is_dir()]
+    if not present:
+        raise PromptError(
+            [
+                Sentence(
+                    f"{settings.sources.where(key)}: there is no folder {folder.absolute()}",
+                    Kind.PROMPT_FILE,
+                )
+                for key, folder in folders.items()
+            ]
         )
-        for key, folder in folders.items()
-        if not folder.is_dir()
-    ]
-    if missing:
-        raise PromptError(missing)
-    return [*folders.values()]
+    return present

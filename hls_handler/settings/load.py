@@ -18,7 +18,7 @@ from hls_handler.errors import SettingsError
 from hls_handler.problems import Kind, Sentence, rephrase
 from hls_handler.settings.environment import read_environment
 from hls_handler.settings.expansion import MIN_MASKED_CHARS, UNSET_SECRET, Expansion
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import DEFAULT_FOLDERS, Settings
 from hls_handler.settings.providers import KINDS_OF_KEYS, describe_retirement
 from hls_handler.settings.reference import Reference, explain, find_empty_keys
 from hls_handler.settings.removed import (
@@ -175,6 +175,11 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[Sentence]:
             f"{where('features.signature_validation')}: webhooks are not verified; {accepted}",
             Kind.UNPROTECTED,
         )
+    if settings.prompts.directory != DEFAULT_FOLDERS:
+        for key, folder in settings.prompts.folders.items():
+            if not folder.is_dir():
+                missing = f"there is no folder {folder.absolute()} yet, so it counts as empty"
+                yield Sentence(f"{where(key)}: {missing}", Kind.UNUSED_KEY)
     if not settings.mirror.enabled:
         for key in _find_features_with_mirror(settings):
             needed = "needs the mirror, and mirror.enabled is false"

@@ -379,6 +379,8 @@ class Batches:
             connection.execute(update)
 
     def find(self, batch: int) -> Batch | None:
+        if batch >= 2**31:
+            return None
         with self._database.reading() as connection:
             row = connection.execute(select(batches).where(_b.id == batch)).first()
         if row is None:

@@ -73,6 +73,8 @@ def test_recorded_delivery_writes_only_its_own_tables(world: World) -> None:
     }
     assert {name for name, _ in world.store.statistics.counters()} == {
         "claude_calls",
+        "claude_ms",
+        "claude_timed",
         "cost_micro_usd",
         "prompt_calls",
         "tokens",

@@ -48,7 +48,8 @@ def test_batch_shows_its_deliveries_and_how_they_ended(store: Storage, batch: in
     page = Browser(store).get(f"/batches/{batch}").text
     assert "Running: 1 of 2 deliveries ended, $0.00 of $1.00" in page
     assert "&lt;b&gt;Crash" in page
-    assert "added bug" in page
+    assert page.count("added bug") == 1
+    assert f'<a href="/deliveries/batch-{batch}-7#replies">reply</a>' in page
     assert 'hx-trigger="every 3s"' in page
 
 
@@ -76,8 +77,8 @@ def test_button_takes_a_batch_back(store: Storage, batch: int, acts: Acts) -> No
 def test_batch_of_two_prompts_names_that_of_each_delivery(store: Storage) -> None:
     batch = begin_batch(store, 2, draft="issues/analyze@draft")
     page = Browser(store).get(f"/batches/{batch}").text
-    assert '<br><span class="quiet">issues/analyze@draft</span>' in page
-    assert page.count('<br><span class="quiet">issues/analyze@') == 2
+    assert '<td role="cell" data-label="Prompt">issues/analyze@draft</td>' in page
+    assert page.count('data-label="Prompt">issues/analyze@') == 2
 
 
 def test_batch_about_closed_issues_shows_its_result(store: Storage) -> None:

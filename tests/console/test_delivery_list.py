@@ -101,7 +101,7 @@ def test_dead_ones_are_grouped_by_cause_with_the_newest_of_each(
     browser.sign_in()
     shown = page(browser, "q=is:dead")
     assert re.findall(r"<strong>(\d+)</strong> · ([^<]+)<", shown) == [
-        ("5", "Claude answered … to … invalid x-api-key …"),
+        ("5", "Claude answered 401 to … invalid x-api-key …"),
         ("1", "GET /repos/octo/old/issues/7: 404 Not Found"),
     ]
     found = re.findall(r'href="/deliveries/(\w+)" title', shown)
@@ -143,7 +143,7 @@ def test_retry_of_a_group_ends_with_counts_by_result(store: Storage, browser: Br
         store.queue.finish(claim(store), End("dead", REJECTED.format(number, "b")))
     store.queue.finish(claim(store), End("done", "labels bug"))
     shown = browser.get(followed).text
-    assert "2 failed again (Claude answered … to" in shown
+    assert "2 failed again (Claude answered 401 to" in shown
     assert "), 1 done." in shown
     assert "every 3s" not in shown
     assert state_of(store, "gone") == "dead"

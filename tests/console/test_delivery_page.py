@@ -162,7 +162,10 @@ def test_reply_is_shown_once_and_folded(browser: Browser, store: Storage) -> Non
     shown = page_of(browser)
     assert shown.count("Yes.") == 1
     assert shown.lower().count("reply to issues/respond") == 1
-    assert '<details class="fold"><summary>Reply to issues/respond@3f9c2a</summary>' in shown
+    assert (
+        '<details class="fold" id="replies"><summary>Reply to issues/respond@3f9c2a</summary>'
+        in shown
+    )
 
 
 def test_cause_is_shown_once_and_leads_to_the_others(browser: Browser, store: Storage) -> None:

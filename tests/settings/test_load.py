@@ -531,3 +531,14 @@ def test_required_key_that_is_no_secret_needs_its_variable(tmp_path: Path) -> No
         problem == f"{tmp_path}/settings.yaml:7: repositories[0].name: REPOSITORY is not set; it is"
         " required"
     )
+
+
+def test_prompt_folder_that_does_not_exist_yet_is_a_warning(tmp_path: Path) -> None:
+    text = f"{SMALLEST}prompts: {{directory: [{tmp_path}/my-prompts, shipped]}}\n"
+    (warning,) = load(tmp_path, text).warnings
+    assert warning.endswith(
+        f"(prompts.directory[0]): there is no folder {tmp_path}/my-prompts yet, so it counts as"
+        " empty"
+    )
+    (tmp_path / "my-prompts").mkdir()
+    assert load(tmp_path, text).warnings == ()
