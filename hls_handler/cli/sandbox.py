@@ -32,10 +32,7 @@ def sandbox(
     They begin with the issues and pull requests of the demo, as they were opened, and run until
     Ctrl-C.
     """
-    from hls_handler.sandbox.objects import Account  # here: `hls serve` does not need it
-    from hls_handler.sandbox.server import Sandbox, SandboxDown
-
-    organization = Account("octo-org", 9_000_001, "Organization")  # for `hls init --organization`
+    from hls_handler.sandbox.server import Sandbox, SandboxDown  # `hls serve` does not need it
 
     try:
         with Sandbox(state_path=state, port=port) as running:
@@ -43,7 +40,9 @@ def sandbox(
                 if payload.action != "opened":  # an event that changes what was opened
                     continue
                 running.state.seed(payload.event, payload.payload)
-            running.state.change(lambda world: world.with_account(organization))
+                name = payload.payload["repository"]["full_name"]
+                # the account of the token may create webhooks
+                running.state.set_permission(name, running.state.me.login, "admin")
             hls = find_hls_command()
             print_line(
                 f"Pages:  {running.page_url}   (stand-ins on this machine; Claude's replies are"

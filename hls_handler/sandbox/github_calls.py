@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import re
 
-from hls_handler.sandbox import app_calls, github_request, repository_calls, review_calls, shapes
+from hls_handler.sandbox import (
+    app_calls,
+    github_request,
+    hook_calls,
+    repository_calls,
+    review_calls,
+    shapes,
+)
 from hls_handler.sandbox.github_request import (
     Answer,
     Call,
@@ -309,5 +316,6 @@ ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
     *review_calls.ROUTES,
     *repository_calls.ROUTES,
     *app_calls.ROUTES,
+    *hook_calls.ROUTES,
 )
 """(method, path, endpoint) of each route."""

@@ -23,7 +23,7 @@ from hls_handler.sandbox.objects import Account, Conversation, ConversationEvent
 from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State, now_utc
 from hls_handler.sandbox.world import World
-from tests.github_fake import files, hook_routes
+from tests.github_fake import files
 from tests.github_fake.issue_history import list_closed_issues, list_merged_pull_requests
 
 ISSUE_TYPES = ("Task", "Bug", "Feature")  # GitHub's default ones of an organisation
@@ -93,7 +93,6 @@ ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", f"{REPOSITORY}/issue-types", list_issue_types),
     ("POST", f"{PULL}/requested_reviewers", request_reviewers),
     *files.ROUTES,
-    *hook_routes.ROUTES,
 )
 
 QUERIES: Mapping[str, Query] = {
