@@ -49,6 +49,7 @@ class Kind(Enum):
     UNUSED_PROMPT = ("HLS039", "warning", "no repository enables the events of a prompt")
     UNUSED_FIELD = ("HLS040", "warning", "a field or label of a prompt has no effect")
     TOKEN_EXPIRES = ("HLS059", "warning", "a token of GitHub expires within 14 days")
+    MISNAMED_FILE = ("HLS060", "warning", "a file of settings is not read")
     GITHUB = ("HLS050", "error", "GitHub does not answer or rejects the credential")
     MISSING_PERMISSION = ("HLS051", "error", "a permission is missing")
     MISSING_EVENT = ("HLS052", "error", "the webhook does not send an event")

@@ -35,6 +35,7 @@ from hls_handler.settings.effective import (
 )
 from hls_handler.settings.model import Settings
 from hls_handler.settings.providers import ProviderSettings, describe_retirement
+from hls_handler.settings.repository import MISNAMED_PATH, PATH
 from hls_handler.settings.values import web_url
 
 SENT_TO_EVERY_APP = frozenset({"installation", "installation_repositories", "installation_target"})
@@ -134,6 +135,7 @@ def _check_entry(
         yield from _of_kind(Kind.MISSING_PERMISSION, problems)
         yield from _find_missing_issues(settings, effective, github)
         yield from _find_unlisted_labels(settings, effective, github)
+        yield from _find_misnamed_file(effective, github)
 
 
 def _check_webhooks(
@@ -177,6 +179,14 @@ def _find_missing_issues(
             where = settings.sources.where(f"{effective.key}.comments.post_to.{event}")
             problem = f"{where}: the issue {effective.pattern}#{number} cannot be read: {exc}"
             yield Sentence(problem, Kind.NOT_FOUND)
+
+
+def _find_misnamed_file(effective: EffectiveSettings, github: ReadOnlyGithub) -> Iterator[Sentence]:
+    reader = github.reader(effective.pattern)
+    found = read_optional(lambda: reader.find_file(MISNAMED_PATH, ref=None), None).value
+    if found is not None:
+        problem = f"{effective.pattern}: {MISNAMED_PATH} is not read; rename it to {PATH}"
+        yield Sentence(problem, Kind.MISNAMED_FILE)
 
 
 def _find_unlisted_labels(

@@ -176,8 +176,10 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[Sentence]:
             Kind.UNPROTECTED,
         )
     if settings.prompts.directory != DEFAULT_FOLDERS:
-        for key, folder in settings.prompts.folders.items():
-            if not folder.is_dir():
+        folders = settings.prompts.folders
+        has_some = any(folder.is_dir() for folder in folders.values())  # else it is an error
+        for key, folder in folders.items():
+            if has_some and not folder.is_dir():
                 missing = f"there is no folder {folder.absolute()} yet, so it counts as empty"
                 yield Sentence(f"{where(key)}: {missing}", Kind.UNUSED_KEY)
     if not settings.mirror.enabled:

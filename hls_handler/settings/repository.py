@@ -26,6 +26,7 @@ from hls_handler.settings.values import EventKey, Expected, PathGlob
 from hls_handler.settings.yaml_parser import Sources, decode, iter_leaves, parse_tree, value_at
 
 PATH = ".github/hls.yaml"
+MISNAMED_PATH = ".github/hls.yml"
 ORGANIZATION_PATH = "hls.yaml"
 """The file in the organisation's repository `.github`, for all repositories of the organisation."""
 

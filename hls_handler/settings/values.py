@@ -178,9 +178,15 @@ def is_unencrypted(url: object) -> bool:
 
 
 def to_api_url(url: str) -> str:
-    """Return the address of GitHub's public API for any of github.com; others as they are."""
-    if urlsplit(url).hostname in ("github.com", "www.github.com"):
+    """Return the address of GitHub's public API for any of github.com, and that of Enterprise Cloud
+    for "https://SUBDOMAIN.ghe.com"; others as they are.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in ("github.com", "www.github.com"):
         return "https://api.github.com"
+    if host.endswith(".ghe.com") and host.count(".") == 2:
+        return f"https://api.{host}"
     return url
 
 

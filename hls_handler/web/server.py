@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import math
-import os
 import socket
 from collections.abc import Iterable
 from typing import NoReturn
@@ -38,15 +38,24 @@ def listen(settings: Settings) -> socket.socket:
     """Return a socket that listens on server.host and server.port. Raises `SettingsError` if that
     fails.
     """
-    host = settings.server.host
+    host = settings.server.host.strip("[]")
     port = settings.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # of all addresses, also those of IPv4
+    is_dual = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual
+        )
     except OSError as exc:
         where = settings.sources.where("server.port")
-        reason = os.strerror(exc.errno) if exc.errno else str(exc)
         advice = "choose a free port with server.port or --port"
+        is_unknown_name = (exc.errno or 0) < 0
+        if is_unknown_name or exc.errno == errno.EADDRNOTAVAIL:
+            where = settings.sources.where("server.host")
+            advice = "choose an address of this machine, such as 127.0.0.1 or ::"
+        # behind it, `create_server` names the address
+        reason = (exc.strerror or str(exc)).partition(" (while ")[0]
         raise SettingsError(
             [f"{where}: cannot listen on {host}:{port}: {reason}; {advice}"]
         ) from exc

@@ -20,6 +20,7 @@ from tests.e2e.service import SECRET, settings_text
 from tests.github.test_credentials import ALL, OWNER, REPOSITORY, public_key
 from tests.github_fake.apps import add_app
 from tests.github_fake.faults import Fault
+from tests.github_fake.files import set_file
 from tests.github_fake.server import Sandbox
 from tests.prompting.samples import write
 from tests.retrieval.fake_embeddings import KEY, FakeEmbeddings
@@ -104,6 +105,18 @@ def test_names_that_do_not_exist_are_named(check: Check, settings: Path) -> None
         == f"{settings}:18 (repositories[1].name): GitHub has no account Codertocatt; check the"
         " name [HLS053]"
     )
+
+
+def test_misnamed_file_of_a_repository_is_a_warning(
+    check: Check, settings: Path, sandbox: Sandbox
+) -> None:
+    set_file(sandbox.state, REPOSITORY, ".github/hls.yml", "enabled: false\n")
+    checked = check({"repositories:\n": f'repositories:\n  - name: "{REPOSITORY}"\n'})
+    expected = (
+        f"{REPOSITORY}: .github/hls.yml is not read; rename it to .github/hls.yaml [HLS060]\n"
+    )
+    assert expected in checked.stdout + checked.stderr
+    assert checked.exit_code == 0
 
 
 def test_labels_that_prompts_do_not_list_are_counted(

@@ -542,3 +542,17 @@ def test_prompt_folder_that_does_not_exist_yet_is_a_warning(tmp_path: Path) -> N
     )
     (tmp_path / "my-prompts").mkdir()
     assert load(tmp_path, text).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://github.com", "https://api.github.com"),
+        ("https://acme.ghe.com", "https://api.acme.ghe.com"),
+        ("https://api.acme.ghe.com", "https://api.acme.ghe.com"),
+        ("https://ghe.example.com/api/v3", "https://ghe.example.com/api/v3"),
+    ],
+)
+def test_address_of_github_is_that_of_its_api(tmp_path: Path, given: str, used: str) -> None:
+    text = SMALLEST.replace("github:\n", f"github:\n  base_url: {given}\n")
+    assert load(tmp_path, text).github.base_url == used

@@ -296,6 +296,22 @@ def test_a_port_in_use_raises_an_error_with_the_settings_key() -> None:
     )
 
 
+def test_a_host_that_is_not_of_this_machine_is_named_by_its_key() -> None:
+    for host in ("192.0.2.1", "no-such-name.invalid"):
+        with pytest.raises(SettingsError) as rejected:
+            listen(settings(server={"host": host, "port": 0}))
+        (problem,) = rejected.value.problems
+        assert problem.startswith(f"settings (server.host): cannot listen on {host}:0: ")
+
+
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_all_addresses_are_those_of_ipv4_too(host: str) -> None:
+    with listen(settings(server={"host": host, "port": 0})) as listening:
+        port = listening.getsockname()[1]
+        for address in ("127.0.0.1", "::1"):
+            socket.create_connection((address, port), timeout=5).close()
+
+
 def test_rule_3_connection_that_sends_nothing_is_closed_without_a_response(
     impatient: Running,
 ) -> None:
