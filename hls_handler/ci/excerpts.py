@@ -40,6 +40,9 @@ MAX_ERRORS = 50
 LINES_BEFORE = 10  # of a region, before its first marked line
 REGION_LINES = 40
 MAX_GATE_LINES = 15
+SHAPE_CHARS = 60
+MAX_SHAPES = 1_000
+WORD = re.compile(r"[^\W\d]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,9 @@ class StepLog:
         self._last_line = 0
         self._lines = _Ends(characters)
         self._regions = _Ends(characters)
+        self._new_regions = _Ends(characters)  # those with a marked line of a new shape
+        self._shapes: set[str] = set()  # of marked lines
+        self._is_new = False  # the present region
         self._region: LogBlock = []
         self._region_end = 0  # number of the last line of the region before
         self._context: LogBlock = []  # lines before the region
@@ -125,7 +131,16 @@ class StepLog:
         elif line.is_marked and line.text not in self.errors:
             self._region.append(line)
             self._context = self._find_context()
+        if self._region and line.is_marked:
+            self._note_shape(line.text)
         self._before.append(line)
+
+    def _note_shape(self, text: str) -> None:
+        """Note whether a marked line is like none before it: expected errors are often alike."""
+        shape = WORD.sub("a", NUMBER.sub("0", text))[:SHAPE_CHARS]
+        if shape not in self._shapes and len(self._shapes) < MAX_SHAPES:
+            self._shapes.add(shape)
+            self._is_new = True
 
     def _find_context(self) -> LogBlock:
         """Return the lines before a region: up to a blank one, or all since the last region if it
@@ -139,9 +154,13 @@ class StepLog:
     def _close_region(self) -> None:
         if self._region:
             # the context last, because there may be no room for all lines
-            self._regions.add([*self._region, *self._context])
+            block = [*self._region, *self._context]
+            self._regions.add(block)
+            if self._is_new:
+                self._new_regions.add(block)
             self._region_end = self._region[-1].number
             self._region = []
+            self._is_new = False
 
     @property
     def may_be_gate(self) -> bool:
@@ -171,7 +190,8 @@ class StepLog:
             room = characters - 2 * GAP_COST
             _take(chosen, reversed(blocks), room // 3)
             _take(chosen, blocks, room // 6)
-            rest = _take(chosen, _go_inwards(self._regions.blocks), room // 2, gap=GAP_COST)
+            rest = _take(chosen, _go_inwards(self._new_regions.blocks), room // 2, gap=GAP_COST)
+            rest = _take(chosen, _go_inwards(self._regions.blocks), rest, gap=GAP_COST)
             _take(chosen, blocks, rest)
         return [line for _, line in sorted(chosen.items())]
 

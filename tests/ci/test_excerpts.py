@@ -81,6 +81,26 @@ def test_first_and_last_regions_are_shown_before_those_in_the_middle() -> None:
     assert [number for number in range(7) if f"a{number}.c" in shown] == [0, 1, 6]
 
 
+def test_failure_is_shown_among_expected_errors_of_another_shape() -> None:
+    expected = [
+        f"Error: shop {number} of web-{number} was refused as expected" for number in range(300)
+    ]
+    failure = "Error: 3 items in the cart, want 4 (cart_test.go:12)"
+    texts = [
+        line for error in (*expected[:150], failure, *expected[150:]) for line in (error, "", "x")
+    ]
+    (excerpt,) = cut(stamped(4, *texts), STEPS, characters=5_000)
+    assert failure in excerpt.text
+
+
+def test_failures_of_one_shape_stay_as_long_as_there_is_room() -> None:
+    failures = [f"FAIL: test_{number} (tests.PriceTest)" for number in range(40)]
+    texts = [line for failure in failures for line in (failure, "", *["passed"] * 9)]
+    noise = [f"step {number} is done" for number in range(2_000)]
+    (excerpt,) = cut(stamped(4, *noise, *texts, *noise), STEPS, characters=20_000)
+    assert [failure for failure in failures if failure not in excerpt.text] == []
+
+
 def test_an_error_that_was_printed_before_begins_no_region() -> None:
     noise = ["Error: Not implemented: navigation", *counting(60)[:40], ""]
     output = [*noise * 20, "not ok 7 - adds items", "", *noise * 20]

@@ -56,6 +56,11 @@ MARKED = [
     "api\tcart_test.go:14: got 3, want 4",
     "             +test | cart_test.go:14: got 3, want 4",
     "#12 4.567 src/price.c:14:12: Fehler: 'discount'",
+    "cart> cart.cpp:12:10: error: 'totl' was not declared",
+    "12>price.cs(7,3): error CS0103: Der Name ist nicht vorhanden",
+    "CREATE_FAILED  AWS::S3::Bucket  ShopBucket  already exists in another account",
+    "the unit shop.service: Failed to start the shop",
+    "cc: fatal error: Killed signal terminated program cc1plus",
 ]
 
 
