@@ -130,7 +130,8 @@ clean: ## remove .venv and test caches, but not data/
 	@echo "Setting up .venv ..."
 	@# -qq: errors only. pip's warnings are about the machine's configuration, and have no remedy here.
 	@$(PYTHON) -m venv --clear .venv.new
-	@if test -t 1; then $(PYTHON) install_progress.py .venv.new/bin/python $(NEEDED:%=-r %); \
+	@# On a terminal pip shows its progress.
+	@if test -t 1; then .venv.new/bin/python -m pip install --disable-pip-version-check $(NEEDED:%=-r %); \
 		else .venv.new/$(PIP_INSTALL) $(NEEDED:%=-r %); fi
 	@.venv.new/$(PIP_INSTALL) --no-deps --editable .
 	@touch .venv.new/ready $(INSTALLED:%=.venv.new/ready-%)
