@@ -95,6 +95,7 @@ _IGNORED_IN_RECEIPTS = frozenset(
 )
 """A killed process may have paid for a reply that it did not store."""
 _IGNORED_COUNTERS = (
+    "claude_ms",
     "processing_ms",
     "processing_le",
     "first_reply_ms",
