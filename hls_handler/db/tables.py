@@ -183,6 +183,7 @@ deliveries = Table(
     # The columns after the first make the index covering for the numbers of a span.
     Index("ix_deliveries_received", "received_at", "state", "batch_id"),
     Index("ix_deliveries_number", "repository", "number"),
+    _partial_index("ix_deliveries_head", "head_sha", "number", where="event = 'pull_request'"),
     _partial_index("ix_deliveries_push", "repository", "received_at", where="event = 'push'"),
     Index("ix_deliveries_request", "request_id"),
     _partial_index("ix_deliveries_digest", "digest", where="digest IS NOT NULL"),
@@ -445,6 +446,7 @@ checks = Table(
     Column(
         "ended_by_service", UntrustedString
     ),  # how such a process ended it: "cancelled: Not reviewed: ..."
+    Index("ix_checks_commit", "repository_id", "commit_sha"),
     _partial_index("ix_checks_open", "repository_id", "commit_sha", where="ended_at IS NULL"),
 )
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from hls_handler.actions import Conclusion, EnsureCheck
+from hls_handler.engine.commit_heads import CommitHeads
 from hls_handler.errors import (
     AppNotInstalled,
     DependencyDown,
@@ -19,7 +20,7 @@ from hls_handler.errors import (
 )
 from hls_handler.github.api import WriteGuard
 from hls_handler.github.client import Github
-from hls_handler.handlers.check import plan_unreviewed_check
+from hls_handler.handlers.check import NO_RESULT, plan_unreviewed_check, rank, show_other
 from hls_handler.queue.leases import EXPIRY
 from hls_handler.replies import Receipt
 from hls_handler.settings.effective import RepositoryTable, without_entry
@@ -83,8 +84,10 @@ class CheckEnder:
         conclusion: Conclusion | None = None
         try:
             action = self._end(unended, until)
+            if action is None:  # another pull request of the commit is being reviewed
+                return
             result = f"{action.conclusion}: {action.title}"
-            conclusion = action.conclusion
+            conclusion = unended.conclusion or action.conclusion
         except (StepFailed, Postponed, LeaseLost) as exc:
             fields = {"delivery": unended.guid, "why": str(exc)}
             if isinstance(exc, DependencyDown | Postponed | LeaseLost) and not isinstance(
@@ -96,8 +99,8 @@ class CheckEnder:
             result = f"failed: {exc}"
         self._store.commit_checks.mark_ended(unended, result, conclusion)
 
-    def _end(self, unended: UnendedCheck, until: float) -> EnsureCheck:
-        """End the check on GitHub, and return how."""
+    def _end(self, unended: UnendedCheck, until: float) -> EnsureCheck | None:
+        """End the check on GitHub, and return how; None if it stays in progress."""
         settings = self._settings()
         github = self._connect()
         limiter = self._store.rate_limiter
@@ -121,9 +124,12 @@ class CheckEnder:
         action = _plan_end(
             unended, settings, make_receipt(self._store.calls.calls_of(unended.guid))
         )
+        shown = self._choose_shown(unended, action, github)
+        if shown is None:
+            return None
         try:
             checks = github.checks(unended.repository, WriteGuard(begin_write, check_lease))
-            checks.end(unended.check, action)
+            checks.end(unended.check, shown)
         except DependencyDown as exc:
             limiter.hold(
                 rate_limit, exc.not_before or self._store.now() + timedelta(seconds=END_EVERY_S)
@@ -132,9 +138,38 @@ class CheckEnder:
         log.info("check ended", extra={"delivery": unended.guid, "conclusion": action.conclusion})
         return action
 
+    def _choose_shown(
+        self, unended: UnendedCheck, action: EnsureCheck, github: Github
+    ) -> EnsureCheck | None:
+        """Return the check to show: that of the worst pull request that is open at the commit; None
+        if another one's review is in progress.
+        """
+        commit = unended.check.commit
+        others = self._store.commit_checks.list_others(
+            unended.repository_id, commit, unended.number
+        )
+        if not others or unended.number is None:
+            return action
+        heads = CommitHeads(github.reader(unended.repository), commit)
+        own = NO_RESULT
+        if heads.find_open(unended.number) is not None:
+            own = rank(action.conclusion, is_exempt=action.is_exempt)
+        worst = heads.find_worst(others, own)
+        if worst is None:
+            return action
+        if worst.conclusion is None:
+            return None
+        return show_other(action, worst.number, worst.conclusion)
+
 
 def _plan_end(unended: UnendedCheck, settings: Settings, receipt: Receipt) -> EnsureCheck:
     """Return the check of a delivery that ended without a result. It is never a success."""
+    if unended.conclusion is not None:
+        title = f"Pull request {unended.number} ended with {unended.conclusion}"
+        check = plan_unreviewed_check(
+            unended.check.commit, unended.conclusion, title, "the review comment has the details"
+        )
+        return replace(check, is_exempt=unended.is_exempt)
     effective = RepositoryTable(settings).find(unended.repository) or without_entry(settings)
     if not effective.comments.show_cost:
         receipt = replace(receipt, cost_usd=None)

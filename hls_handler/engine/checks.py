@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import TITLE_CHECK, CommitCheck, EnsureCheck, Outcome, WrittenCheck
 from hls_handler.engine.codecs import Codec
+from hls_handler.engine.commit_heads import MAX_READS, CommitHeads
 from hls_handler.engine.job import IN_PLACE, LOCK_S, DeliveryJob
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import DependencyDown, Permanent, Postponed, StepFailed, TokenReplaced
@@ -24,7 +25,15 @@ from hls_handler.events import MergeGroup
 from hls_handler.github.api import WriteGuard
 from hls_handler.github.checks import GithubChecks
 from hls_handler.github.reader import GithubReader
-from hls_handler.handlers.check import plan_group_title_check, plan_ignored_check, plan_title_check
+from hls_handler.handlers.check import (
+    NO_RESULT,
+    name_others,
+    plan_group_title_check,
+    plan_ignored_check,
+    plan_title_check,
+    rank,
+    show_other,
+)
 from hls_handler.handlers.merge_groups import (
     HeadCheck,
     find_merged,
@@ -38,10 +47,12 @@ from hls_handler.routing import (
     RoutingInput,
     brings_diff,
     is_retargeted,
+    leaves_commit,
+    may_check_titles,
     may_have_checks,
     needs_title_check,
 )
-from hls_handler.store.commit_checks import CheckChange
+from hls_handler.store.commit_checks import CheckChange, OtherCheck
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +101,8 @@ def begin_check(
     if job.rule.effective.features.dry_run:
         return
     check = job.store.commit_checks.begin(job.lease, commit, changes=job.pending.take())
+    if any(other.conclusion == "failure" for other in _list_others(job, commit)):
+        return  # which a review that still runs must not hide
     is_answered = 0 in job.replies.valid  # then the next slot is for the result
     if (waits_until is not None or not (check.is_shown or is_answered)) and check.rejected is None:
         # a new one is only written, for which no slot is granted during a hold
@@ -120,10 +133,15 @@ def ensure_check(job: DeliveryJob, action: EnsureCheck, *, can_move: bool = Fals
     check = job.store.commit_checks.begin(job.lease, action.commit, changes=job.pending.take())
     result: WrittenCheck | str | None = check.rejected
     if result is None:
-        _wait_for_creation(job, check)
+        # ordered with the other pull requests of the commit: the later one sees the earlier one
+        _acquire_lock(job, action.commit)
+        shown = _choose_shown(job, action)
+        if shown is None:
+            return _leave_open(job, check, action)
         result = _write(
-            job, check, lambda checks: checks.end(check, action), action, can_move=can_move
+            job, check, lambda checks: checks.end(check, shown), action, can_move=can_move
         )
+        action = shown
     if isinstance(result, str):
         return Outcome("check", "withheld", f"the check was not set: {result}", body=action.summary)
     conclusion: str = action.conclusion
@@ -138,8 +156,60 @@ def preview_check(action: EnsureCheck) -> Outcome:
     return Outcome("check", "dry_run", detail, body=action.summary)
 
 
-def _lock_of(job: DeliveryJob) -> str:
-    return f"{job.lease.conversation_key}/check"
+def _list_others(job: DeliveryJob, commit: str) -> Sequence[OtherCheck]:
+    number = job.lease.number
+    if number is None:  # of a merge queue
+        return ()
+    return job.store.commit_checks.list_others(job.lease.repository_id, commit, number)
+
+
+def _choose_shown(job: DeliveryJob, action: EnsureCheck) -> EnsureCheck | None:
+    """Return the check to show: that of the worst pull request which is open at the commit; None if
+    another one's review is in progress.
+    """
+    others = _list_others(job, action.commit)
+    if not others:
+        return action
+    own = rank(action.conclusion, is_exempt=action.is_exempt)
+    worst = CommitHeads(_reader(job), action.commit).find_worst(others, own)
+    if worst is None:
+        return name_others(action, [other.number for other in others])
+    if worst.conclusion is None:
+        return None
+    return show_other(action, worst.number, worst.conclusion)
+
+
+def _leave_open(job: DeliveryJob, check: CommitCheck, action: EnsureCheck) -> Outcome:
+    """Store the result, and leave the check in progress: `CheckEnder` ends it after the other
+    reviews of the commit.
+    """
+    written: WrittenCheck | str = WrittenCheck(check.check_run_id)
+    if not check.is_shown:
+        written = _write(job, check, lambda checks: checks.begin(check))
+    if isinstance(written, str):
+        return Outcome("check", "withheld", f"the check was not set: {written}")
+    job.pending.add(
+        CheckChange(
+            check.commit,
+            written.check_run_id,
+            is_ended=False,
+            conclusion=action.conclusion,
+            is_exempt=action.is_exempt,
+        )
+    )
+    waits = f"the check will be {action.conclusion}, as far as this pull request decides"
+    return Outcome(
+        "check", "changed", f"{waits}: another one of the commit is being reviewed", url=written.url
+    )
+
+
+def _lock_of(job: DeliveryJob, commit: str) -> str:
+    return f"{job.lease.repository_id}@{commit}/check"
+
+
+def _acquire_lock(job: DeliveryJob, commit: str) -> None:
+    lock = _lock_of(job, commit)
+    job.store.locks.acquire(job.lease, lock, ttl_s=LOCK_S, changes=job.pending.take())
 
 
 def _wait_for_creation(job: DeliveryJob, check: CommitCheck) -> None:
@@ -147,7 +217,7 @@ def _wait_for_creation(job: DeliveryJob, check: CommitCheck) -> None:
     effect.
     """
     if not check.is_new:
-        job.store.locks.acquire(job.lease, _lock_of(job), ttl_s=LOCK_S, changes=job.pending.take())
+        _acquire_lock(job, check.commit)
 
 
 def _write(
@@ -162,7 +232,7 @@ def _write(
     """Write the check, which `ending` ends; return GitHub's confirmation, or why GitHub rejected
     it.
     """
-    lock = _lock_of(job)
+    lock = _lock_of(job, check.commit)
     checks = job.context.github.checks(
         job.event.repository.full_name,
         WriteGuard(lambda: job.begin_write(lock, until=until, can_move=can_move), job.check_lease),
@@ -284,7 +354,7 @@ def _read_heads(job: DeliveryJob, group: MergeGroup) -> tuple[HeadCheck, ...]:
     """Return the heads of the pull requests that the group merges; () if the commits do not show
     which.
     """
-    reader = job.context.github.reader(job.event.repository.full_name)
+    reader = _reader(job)
     queued = find_queued(group.head_ref)
     merged = None
     if queued is not None:
@@ -320,26 +390,60 @@ def _find_head_check(job: DeliveryJob, head: HeadCheck) -> HeadCheck:
     return replace(head, conclusion=result.conclusion, is_exempt=result.is_exempt)
 
 
+def leave_commit(job: DeliveryJob, routing_input: RoutingInput) -> None:
+    """Let the check on the commit that the event's pull request has left be shown anew, if another
+    one had a better result.
+    """
+    commit = _find_left(job, routing_input)
+    if commit is None:
+        return
+    results = job.store.commit_checks.list_others(job.lease.repository_id, commit, None)
+    ranks = {
+        result.number: rank(result.conclusion, is_exempt=result.is_exempt)
+        for result in results
+        if result.conclusion is not None
+    }
+    own = ranks.get(job.lease.number or 0, NO_RESULT)
+    better = [result for result in results if ranks.get(result.number, own) > own]
+    if better:  # `CheckEnder` reads which of them are open
+        job.store.commit_checks.reopen(job.lease, commit, better[-1])
+
+
+def _find_left(job: DeliveryJob, routing_input: RoutingInput) -> str | None:
+    """Return the commit that was the head of the event's pull request, and is no more."""
+    pull_request = job.event.pull_request
+    if pull_request is None or not leaves_commit(routing_input):
+        return None
+    if job.event.is_closing:
+        return pull_request.head_sha
+    before = job.event.payload.get("before")
+    return before if isinstance(before, str) else None
+
+
 def check_title(
     job: DeliveryJob, routing_input: RoutingInput
 ) -> tuple[DeliveryJob, Outcome | None]:
     """Set the check of the pull request's title once for the delivery, also if its event is
-    ignored.
+    ignored, and on a commit that it has left those of the others.
 
     Return the job with the repository's settings, and the outcome, or None if the settings want no
     such check.
     """
-    if not needs_title_check(routing_input, job.rule.effective):
+    left = _find_left(job, routing_input)
+    has_others = left is not None and bool(_list_other_numbers(job, left))
+    is_needed = needs_title_check(routing_input, job.rule.effective)
+    if not is_needed and not (has_others and may_check_titles(job.rule.effective)):
         return job, None
     job = load_repository_settings(job)
     effective = apply_to_rule(job).rule.effective
+    types = effective.pull_requests.title_types
+    outcome = job.find_result(TITLE_CHECKED)
+    if outcome is None and left is not None and has_others and may_check_titles(effective):
+        _show_titles_left(job, left, types)
     if not needs_title_check(routing_input, effective):
         return job, None
-    outcome = job.find_result(TITLE_CHECKED)
     if outcome is None:
-        outcome = job.run_step(
-            TITLE_CHECKED, 0, partial(_set_title_check, job, effective.pull_requests.title_types)
-        )
+        outcome = job.run_step(TITLE_CHECKED, 0, partial(_set_title_check, job, types))
         # the rest of the delivery may be repeated often
         job.store.checkpoints.save(job.lease, *job.pending.take())
     return job, outcome
@@ -347,7 +451,6 @@ def check_title(
 
 def _set_title_check(job: DeliveryJob, types: Sequence[str]) -> Outcome:
     event = job.event
-    repository = job.event.repository.full_name
     job.require_reads_allowed()
     try:
         if event.merge_group is not None:
@@ -355,21 +458,58 @@ def _set_title_check(job: DeliveryJob, types: Sequence[str]) -> Outcome:
         else:
             assert event.pull_request is not None
             number = event.pull_request.number
-            pull = (
-                event.pull_request
-                if event.is_recent
-                else job.context.github.reader(repository).pull_request(number)
-            )
+            pull = event.pull_request if event.is_recent else _reader(job).pull_request(number)
             action = plan_title_check(pull.head_sha, pull.title, types)
             if is_draft_of_queue(pull.user, pull.head_ref):
                 action = plan_group_title_check(pull.head_sha)
-        checks = job.context.github.checks(
-            repository, WriteGuard(job.begin_write, job.check_lease), name=TITLE_CHECK
-        )
-        # If an earlier attempt has created a check run, too, GitHub shows the last one of a name,
-        # and it says the same.
-        written = checks.end(CommitCheck(action.commit, f"{job.lease.guid}:title"), action)
+            elif action.conclusion == "success":
+                action = _find_worst_title(job, pull.head_sha, types) or action
+        written = _write_title(job, action, f"{job.lease.guid}:title")
     except Permanent as exc:
         log.warning("the check of the title was not set", extra={"error": str(exc)})
         return Outcome("check", "withheld", f"{TITLE_CHECK} was not set: {exc}")
     return Outcome("check", "changed", f"set {TITLE_CHECK} to {action.conclusion}", url=written.url)
+
+
+def _show_titles_left(job: DeliveryJob, commit: str, types: Sequence[str]) -> None:
+    """Check the titles of the other pull requests on a commit that the event's has left."""
+    job.require_reads_allowed()
+    try:
+        action = _find_worst_title(job, commit, types)
+        if action is not None:
+            _write_title(job, action, f"{job.lease.guid}:left-title")
+    except Permanent as exc:
+        log.warning("the check of the title was not set", extra={"error": str(exc)})
+
+
+def _find_worst_title(job: DeliveryJob, commit: str, types: Sequence[str]) -> EnsureCheck | None:
+    """Return the check of the other pull requests that are open at the commit; None if there is
+    none.
+    """
+    heads = CommitHeads(_reader(job), commit)
+    worst = None
+    for number in _list_other_numbers(job, commit)[:MAX_READS]:
+        other = heads.find_open(number)
+        if other is not None:
+            worst = plan_title_check(commit, other.title, types, other=number)
+            if worst.conclusion == "failure":
+                break
+    return worst
+
+
+def _write_title(job: DeliveryJob, action: EnsureCheck, external_id: str) -> WrittenCheck:
+    guard = WriteGuard(job.begin_write, job.check_lease)
+    repository = job.event.repository.full_name
+    checks = job.context.github.checks(repository, guard, name=TITLE_CHECK)
+    # If an earlier attempt has created a check run, too, GitHub shows the last one of a name, and
+    # it says the same.
+    return checks.end(CommitCheck(action.commit, external_id), action)
+
+
+def _list_other_numbers(job: DeliveryJob, commit: str) -> Sequence[int]:
+    numbers = job.store.commit_checks.list_pull_requests(job.lease.repository_id, commit)
+    return [number for number in numbers if number != job.lease.number]
+
+
+def _reader(job: DeliveryJob) -> GithubReader:
+    return job.context.github.reader(job.event.repository.full_name)

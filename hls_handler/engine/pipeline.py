@@ -34,6 +34,7 @@ from hls_handler.engine.checks import (
     check_title,
     end_group_check,
     end_ignored_check,
+    leave_commit,
     outdate_check,
     plan_check,
 )
@@ -296,6 +297,7 @@ def process_delivery(lease: Lease, context: WorkerContext, attempt: Attempt) -> 
     if lease.is_recorded:
         return run_recorded(job)
     routing_input = from_event(event)
+    leave_commit(job, routing_input)
     job, title_outcome = check_title(job, routing_input)
     try:
         end = _process(job, routing_input)

@@ -141,6 +141,53 @@ def plan_ignored_check(
     return replace(check, is_exempt=is_exempt)
 
 
+NO_RESULT = 6
+"""Rank of a pull request that has left the commit."""
+
+
+def rank(conclusion: Conclusion | None, *, is_exempt: bool = False) -> int:
+    """Return the place of a check among those on a commit, the worst first. None: in progress. A
+    decided failure is not hidden by a review that still runs.
+    """
+    if is_exempt:
+        return NO_RESULT - 1
+    return ("failure", "cancelled", None, "neutral", "success").index(conclusion)
+
+
+ENDS: Mapping[Conclusion, str] = {
+    "failure": "failed",
+    "cancelled": "was not reviewed",
+    "neutral": "was not reviewed as a whole",
+    "success": "was reviewed",
+}
+
+
+def show_other(action: EnsureCheck, number: int, conclusion: Conclusion) -> EnsureCheck:
+    """Return the check of a commit whose worst result is that of pull request `number`."""
+    title = f"Pull request {number}, with the same commit, {ENDS[conclusion]}"
+    cure = (
+        f"A check belongs to a commit, so this one is as that of pull request {number}, until that"
+        " one is closed, has another commit or another result."
+    )
+    return replace(
+        action,
+        conclusion=conclusion,
+        title=_plain_line(f"{title}; {action.title}"),
+        summary=f"**{title}.** {cure}\n\n{action.summary}",
+        description=title,
+        is_exempt=False,
+    )
+
+
+def name_others(action: EnsureCheck, numbers: Sequence[int]) -> EnsureCheck:
+    """Return the check with the other pull requests that have its commit."""
+    if not numbers:
+        return action
+    names = ", ".join(map(str, numbers))
+    sentence = f"The commit is also that of {inflect(len(numbers), 'pull request')} {names}."
+    return replace(action, summary=f"{action.summary}\n\n{sentence}")
+
+
 def _describe_dismissed(findings: Iterable[LedgerEntry], fail_on: Severity | None) -> str:
     """Return "1 high finding dismissed by anna; " of the findings that would fail the check."""
     dismissed = [
@@ -352,13 +399,17 @@ def select_suggested_title(reply: ReplyFields | None, types: Sequence[str], earl
     return title
 
 
-def plan_title_check(commit: str, title: str, types: Sequence[str]) -> EnsureCheck:
+def plan_title_check(
+    commit: str, title: str, types: Sequence[str], *, other: int | None = None
+) -> EnsureCheck:
+    """Return the check of a title; `other` is the number of another pull request that has it."""
     problem = find_title_problem(title, types)
     example = f"{types[0]}: add a total to the cart"
     if problem is None:
         fits = "The title has the form type: description"
         return EnsureCheck(commit, "success", fits, f"{fits}. Types: {', '.join(types)}.", fits)
-    misfit = f"The title does not fit: {problem}"
+    whose = "" if other is None else f" of pull request {other}, with the same commit,"
+    misfit = f"The title{whose} does not fit: {problem}"
     summary = f"{misfit}.\n\nExample: `{example}`. Edit the title; the check follows."
     return EnsureCheck(commit, "failure", misfit, summary, f"{problem}; {example}")
 

@@ -23,6 +23,7 @@ from hls_handler.routing.filters import (
     asks_how_to_start,
     brings_diff,
     is_retargeted,
+    leaves_commit,
 )
 from hls_handler.routing.router import (
     LabelCorrection,
@@ -31,6 +32,7 @@ from hls_handler.routing.router import (
     RoutingResult,
     Rule,
     find_disabled,
+    may_check_titles,
     may_have_checks,
     needs_title_check,
 )
@@ -59,6 +61,8 @@ __all__ = [
     "from_envelope",
     "from_event",
     "is_retargeted",
+    "leaves_commit",
+    "may_check_titles",
     "may_have_checks",
     "needs_title_check",
     "parse_envelope",

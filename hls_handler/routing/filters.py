@@ -322,6 +322,8 @@ OPENS = ("opened", "reopened", "ready_for_review")
 BRINGS_DIFF = ("opened", "synchronize", "reopened", "ready_for_review")
 """Actions of pull requests whose head commit, or its diff, may be new."""
 
+LEAVES_COMMIT = ("pull_request.synchronize", "pull_request.closed")
+
 
 def brings_diff(routing_input: RoutingInput) -> bool:
     """Return True if the head commit of the event's pull request, or its diff, may be new.
@@ -331,6 +333,11 @@ def brings_diff(routing_input: RoutingInput) -> bool:
     if routing_input.event != "pull_request":
         return False
     return routing_input.action in BRINGS_DIFF or is_retargeted(routing_input)
+
+
+def leaves_commit(routing_input: RoutingInput) -> bool:
+    """Return True if another commit than before, or none, is the head of the pull request."""
+    return routing_input.key in LEAVES_COMMIT
 
 
 def is_retargeted(routing_input: RoutingInput) -> bool:

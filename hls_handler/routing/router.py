@@ -21,6 +21,7 @@ from hls_handler.routing.envelope import (
 )
 from hls_handler.routing.filters import (
     BRINGS_DIFF,
+    LEAVES_COMMIT,
     Ignored,
     IgnoredKind,
     as_request,
@@ -29,6 +30,7 @@ from hls_handler.routing.filters import (
     find_ignored,
     ignore_own_action,
     is_addressed,
+    leaves_commit,
     same_login,
 )
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
@@ -187,7 +189,8 @@ class Router:
                 return answer
         if isinstance(routed, Rule):
             return routed
-        if needs_check or (brings_diff(routing_input) and may_have_checks(effective)):
+        changes_heads = brings_diff(routing_input) or leaves_commit(routing_input)
+        if needs_check or (changes_heads and _may_write_checks(effective)):
             return dataclasses.replace(routed, is_for_worker=True)
         if routed.kind not in NO_PROMPT_KINDS:
             return routed
@@ -311,7 +314,9 @@ class Router:
             return True
         if least.key == "pull_request.labeled" and effective.review_label is not None:
             return True
-        if least.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED) and _may_write_checks(effective):
+        if least.key in (*MAY_BRING_DIFF, *LEAVES_COMMIT, CHECKS_REQUESTED) and _may_write_checks(
+            effective
+        ):
             return True
         if self._may_be_label_correction(least, effective):
             return True
@@ -384,10 +389,14 @@ def needs_title_check(routing_input: RoutingInput, effective: EffectiveSettings)
     """Return whether an event needs the check of a title: the head commit or the title may be new,
     or a queue waits.
     """
-    if effective.pull_requests.title != "check" or not _may_write_checks(effective):
+    if not may_check_titles(effective):
         return False
     is_renamed = routing_input.key == "pull_request.edited" and "title" in routing_input.changed
     return is_renamed or routing_input.key == CHECKS_REQUESTED or brings_diff(routing_input)
+
+
+def may_check_titles(effective: EffectiveSettings) -> bool:
+    return effective.pull_requests.title == "check" and _may_write_checks(effective)
 
 
 def _may_write_checks(effective: EffectiveSettings) -> bool:

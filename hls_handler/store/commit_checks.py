@@ -86,6 +86,13 @@ _SELECT_NEWEST = (
     .order_by(_c.delivery_id.desc())
     .limit(1)
 )
+_SELECT_OF_COMMIT = (
+    select(_c.delivery_id, _d.number, _c.conclusion, _c.is_exempt, _c.ended_at)
+    .join(deliveries, _d.id == _c.delivery_id)
+    .where(_c.repository_id == bindparam("of_repository"), _c.commit_sha == bindparam("of_commit"))
+    .where(_d.number.is_not(None), _c.begun_at.is_not(None), _c.rejected.is_(None))
+    .order_by(_c.delivery_id)
+)
 _HAS_RESULT = (
     select(_c.delivery_id)
     .join(deliveries, _d.id == _c.delivery_id)
@@ -111,15 +118,29 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherCheck:
+    """The newest check of a pull request on a commit."""
+
+    number: int
+    delivery_id: int
+    conclusion: Conclusion | None  # None: it is in progress
+    is_exempt: bool  # of `EnsureCheck`
+
+
+@dataclass(frozen=True, slots=True)
 class UnendedCheck:
     """A check that is in progress although its delivery is finished."""
 
     delivery_id: int
     guid: str
+    repository_id: int
     repository: str  # "owner/repo"
+    number: int | None  # of the pull request
     state: State
     reason: str | None  # why the delivery ended in this state
     check: CommitCheck
+    conclusion: Conclusion | None  # its own, if only another pull request's is awaited
+    is_exempt: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +200,52 @@ class CommitChecks:
         terms = {"of_repository": lease.repository_id, "of_commit": commit}
         with self._database.reading() as connection:
             return connection.execute(_HAS_RESULT, terms).first() is not None
+
+    def list_others(
+        self, repository_id: int | None, commit: str, number: int | None
+    ) -> Sequence[OtherCheck]:
+        """Return the newest check on the commit of each pull request but `number`; none that GitHub
+        rejected.
+        """
+        terms = {"of_repository": repository_id, "of_commit": commit}
+        others: dict[int, OtherCheck] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(_SELECT_OF_COMMIT, terms):
+                others.pop(row.number, None)
+                if row.conclusion is not None or row.ended_at is None:
+                    others[row.number] = OtherCheck(
+                        row.number, row.delivery_id, row.conclusion, bool(row.is_exempt)
+                    )
+        others.pop(number or 0, None)
+        return tuple(others.values())
+
+    def reopen(self, lease: Lease, commit: str, other: OtherCheck) -> None:
+        """Let `CheckEnder` show the result of another pull request's check anew. Raises
+        `LeaseLost`.
+        """
+        again = {
+            "external_id": f"{lease.guid}:left",  # GitHub keeps a check run that has ended
+            **dict.fromkeys(("check_run_id", "ended_at", "ending_until", "ended_by_service")),
+            "is_shown": False,
+        }
+        with self._checkpoints.writing(lease, durable=False) as (connection, _):
+            connection.execute(_UPDATE, {**_of(other.delivery_id, commit), **again})
+
+    def list_pull_requests(self, repository_id: int | None, commit: str) -> Sequence[int]:
+        """Return the pull requests of which a webhook named the commit as the head."""
+        query = (
+            select(_d.number)
+            .distinct()
+            .where(
+                _d.head_sha == commit,
+                _d.event == "pull_request",
+                _d.repository_id == repository_id,
+                _d.number.is_not(None),
+            )
+            .order_by(_d.number)
+        )
+        with self._database.reading() as connection:
+            return tuple(connection.execute(query).scalars())
 
     def find_result(self, lease: Lease, number: int, commit: str) -> CheckResult | None:
         """Return the newest check of a pull request on a commit; None if there is none.
@@ -303,7 +370,16 @@ class CommitChecks:
             connection.execute(_UPDATE.values(held), _of(row.delivery_id, row.commit_sha))
         check = _to_check(row.commit_sha, row)
         return UnendedCheck(
-            row.delivery_id, row.guid, row.repository or "", row.state, row.reason, check
+            row.delivery_id,
+            row.guid,
+            row.repository_id,
+            row.repository or "",
+            row.number,
+            row.state,
+            row.reason,
+            check,
+            row.conclusion,
+            bool(row.is_exempt),
         )
 
     def mark_ended(
@@ -366,7 +442,13 @@ def _select_unended(database: Database) -> Select[Any]:
     )
     return (
         select(
-            _c.delivery_id, _c.commit_sha, *_COLUMNS, _d.guid, _d.repository, _d.state, _d.reason
+            _c.delivery_id,
+            _c.commit_sha,
+            _c.repository_id,
+            _c.conclusion,
+            _c.is_exempt,
+            *_COLUMNS,
+            *(_d.guid, _d.repository, _d.number, _d.state, _d.reason),
         )
         .join(deliveries, _d.id == _c.delivery_id)
         .where(_OPEN, _IS_FINISHED, _IS_DUE, due)

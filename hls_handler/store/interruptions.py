@@ -42,6 +42,7 @@ _NEWEST_HEAD = (
     .where(
         _LATER_EVENT,
         _d.event == "pull_request",
+        _d.action != "closed",  # which GitHub may send late
         _d.state.in_([literal("queued"), literal("running"), literal("done")]),
         _d.head_sha.is_not(None),
     )

@@ -116,6 +116,9 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "analyses_of_conversation": lambda store: store.analyses.find(
         AnalysisSearch(repository="octo/widgets", number=7)
     ),
+    "result_on_commit": lambda store: store.commit_checks.has_result(claim(store), "aaa"),
+    "checks_on_commit": lambda store: store.commit_checks.list_others(1, "aaa", 7),
+    "pull_requests_of_head": lambda store: store.commit_checks.list_pull_requests(1, "aaa"),
     "queue_state": lambda store: store.deliveries.queue_state(),
 }
 SHORT = ("CONSTANT", "anon_", "subquery-", "counters", "deleted_calls", "corrections")

@@ -75,7 +75,7 @@ def accept_run(world: World, guid: str, number: int) -> None:
 
 @pytest.mark.parametrize(
     ("accept", "statements", "transactions"),
-    [(accept_issue, 43, 12), (accept_pull_request, 71, 20), (accept_run, 49, 19)],
+    [(accept_issue, 43, 12), (accept_pull_request, 73, 22), (accept_run, 49, 19)],
     ids=["issue", "pull request", "failed run"],
 )
 def test_delivery_needs_few_statements_and_transactions(

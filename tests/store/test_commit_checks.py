@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.actions import CommitCheck
+from hls_handler.actions import CommitCheck, Conclusion
 from hls_handler.deliveries import End, Lease
 from hls_handler.errors import Postponed
 from hls_handler.queue.clock_steps import ClockSteps
@@ -166,3 +166,35 @@ def test_next_delivery_replaces_the_planned_check_of_a_dead_letter(store: Storag
     die(store, lease)
     assert store.commit_checks.begin(begin(store, "g2"), SHA) == CommitCheck(SHA, "g2", is_new=True)
     assert claim_check(store) is None
+
+
+def test_newest_result_of_each_other_pull_request_on_a_commit_is_found(store: Storage) -> None:
+    ended: tuple[tuple[str, int, Conclusion], ...] = (
+        ("g1", 7, "success"),
+        ("g2", 8, "neutral"),
+        ("g3", 8, "failure"),
+    )
+    for guid, number, conclusion in ended:
+        lease = begin(store, guid, number=number)
+        store.commit_checks.begin(lease, SHA)
+        end = CheckChange(SHA, 7, is_ended=True, conclusion=conclusion)
+        store.queue.finish(lease, End("done", "posted"), took_s=1.0, changes=(end,))
+    store.commit_checks.begin(begin(store, "g4", number=9), SHA)
+    found = store.commit_checks.list_others(lease.repository_id, SHA, 7)
+    assert [(other.number, other.conclusion) for other in found] == [(8, "failure"), (9, None)]
+    assert store.commit_checks.list_others(lease.repository_id, OTHER_SHA, 7) == ()
+
+
+def test_result_that_is_shown_anew_gets_another_check_run(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    begin_check(store, lease)
+    end = CheckChange(SHA, 7, is_ended=True, conclusion="success")
+    store.queue.finish(lease, End("done", "posted"), took_s=1.0, changes=(end,))
+    assert claim_check(store) is None
+    leaving = begin(store, "g2", number=8)
+    (other,) = store.commit_checks.list_others(leaving.repository_id, SHA, 8)
+    store.commit_checks.reopen(leaving, SHA, other)
+    found = store.commit_checks.claim_unended(lease_s=60, slowest_write_s=0)
+    assert found is not None
+    assert (found.guid, found.number, found.conclusion) == ("g1", 7, "success")
+    assert found.check == CommitCheck(SHA, "g2:left", None, is_shown=False, is_new=False)

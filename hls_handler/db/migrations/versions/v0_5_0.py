@@ -191,6 +191,15 @@ def upgrade() -> None:
     _merge_counters()
     op.execute(DELETE_SHADOW_STEPS)
     op.execute("DELETE FROM checkpoints WHERE name IN ('ask', 'unusable')")
+    op.create_index("ix_checks_commit", "checks", ["repository_id", "commit_sha"])
+    where = sa.text("event = 'pull_request'")
+    op.create_index(
+        "ix_deliveries_head",
+        "deliveries",
+        ["head_sha", "number"],
+        sqlite_where=where,
+        postgresql_where=where,
+    )
 
 
 def _merge_counters() -> None:
