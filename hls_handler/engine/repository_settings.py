@@ -104,7 +104,7 @@ def resolve_settings_file(
     """Return the settings in `stored`; empty settings if it is None. `read_error` is copied to the
     result.
 
-    Keys with a mistake have the values of the last valid version.
+    If the file has mistakes, its valid part applies over the last valid version.
     """
     empty = RepositorySettings(file=path)
     if stored is None:

@@ -218,6 +218,11 @@ def explain(
             exact[key_path(path, context["key"])] = context["sentence"]
         elif kind == "value_error":
             exact[path] = Sentence(str(detail["ctx"]["error"]), Kind.WRONG_VALUE)
+        elif kind == "too_long":
+            context = detail["ctx"]
+            count = f"has {context['actual_length']} entries"
+            sentence = f"{count}, at most {context['max_length']} are allowed"
+            exact[path] = Sentence(sentence, Kind.WRONG_VALUE)
         elif kind == "extra_forbidden":
             name = str(detail["loc"][-1])
             section = path[: -len(name)].rstrip(".")  # the name may contain dots

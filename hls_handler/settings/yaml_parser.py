@@ -358,9 +358,12 @@ class _TreeBuilder:
         return self.value(node, path, depth + 1)
 
     def _check_keys(self, node: yaml.MappingNode, path: str) -> None:
-        """Remove keys that are no text or written twice, and report each."""
+        """Remove keys that are no text or written twice, and report each. Of lists or maps of one
+        key, the entries of all stay.
+        """
         pairs: list[tuple[yaml.Node, yaml.Node]] = []
         lines: dict[str, int] = {}
+        values: dict[str, yaml.Node] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.tag == _MERGE and self._is_literal:
@@ -373,8 +376,11 @@ class _TreeBuilder:
                 twice = f"written twice, first in line {lines[key.value]}; remove one"
                 problem = f"{key_path(path, key.value)}: {twice}"
                 self._tree.problems.append((line, problem))
+                first = values[key.value]
+                if isinstance(first, yaml.CollectionNode) and first.tag == value.tag:
+                    first.value += value.value
                 continue
-            lines[key.value] = line
+            lines[key.value], values[key.value] = line, value
             pairs.append((key, value))
         node.value = pairs
 
