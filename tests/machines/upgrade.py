@@ -172,7 +172,8 @@ UNDONE = (Counter(LABELS), (), ["Withdrawn: a maintainer"])
 def continue_work(world: World) -> None:
     """Let this version continue all work, and compare what it does with what was left."""
     on_lines = world.pull.review_comments()
-    of_earlier, of_present = "Maintainers can dismiss it with", "A maintainer can dismiss it:"
+    of_earlier = "Maintainers can dismiss it with"
+    of_present = "The author or a maintainer can dismiss it:"
     summaries = [text.replace(of_earlier, of_present) for text in world.summaries]
     with closing(Storage.open(world.url)) as store:
         store.queue.release_all_leases()  # on SQLite the service does that itself
