@@ -137,6 +137,28 @@ def test_success_waits_for_the_review_of_another_pull_request(
     assert "success" not in during
 
 
+def test_check_of_one_pull_request_ends_after_that_of_another_one(
+    make_world: MakeWorld,
+) -> None:
+    """Pull request 3 is reviewed while GitHub writes the check of pull request 2."""
+    world = world_of(make_world, FAILS, REPLY)
+    ends: list[object] = []
+
+    def review_other(call: str) -> None:
+        if call.startswith("PATCH /check-runs"):
+            world.github.on_call = lambda _: None
+            Opened(world, number=3, path="cube.py", branch="same").send("opened")
+            ends.append(world.run())
+
+    world.github.on_call = review_other
+    Opened(world).send("opened")
+    world.finish()
+    assert (ends, newest(world)) == ([None], "failure")
+    world.advance(LATE_WRITE_S)
+    drain(world)
+    assert newest(world) == "failure"
+
+
 def test_own_worst_result_reads_no_other_pull_request(make_world: MakeWorld) -> None:
     world = world_of(make_world, REPLY, FAILS)
     end(Opened(world, number=3, path="cube.py", branch="same"), "opened")
