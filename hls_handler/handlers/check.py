@@ -60,6 +60,10 @@ class EndedReview:
         """The findings that count, most severe first."""
         return sort_entries(finding for finding in self.findings if finding.counts)
 
+    def has_thread(self, finding: LedgerEntry) -> bool:
+        """Return whether a comment on the lines shows the finding."""
+        return bool(finding.comment_id) or finding.key in self.commented
+
 
 def plan_check(review: EndedReview, settings: ReviewSettings) -> EnsureCheck:
     fail_on = settings.fail_on
@@ -77,7 +81,7 @@ def plan_check(review: EndedReview, settings: ReviewSettings) -> EnsureCheck:
         commit=review.commit,
         conclusion=conclusion,
         title=title,
-        summary="\n".join(_summary(review, conclusion, fail_on)),
+        summary="\n".join(_summary(review, conclusion, settings)),
         description=_describe(review, title),
         annotations=tuple(_annotations(review)),
     )
@@ -118,7 +122,7 @@ ADVICE: Mapping[str, str] = {
 }
 """What people on GitHub can do about an ignored event, by its `IgnoredKind`."""
 
-LASTING = ("asked to skip",)
+SELF_EXPLAINING = ("asked to skip",)
 """Kinds whose reason says itself what people on GitHub can do."""
 
 
@@ -132,7 +136,7 @@ def plan_ignored_check(
     cause this.
     """
     why, _, details = reason.partition("; ")
-    if kind not in LASTING:
+    if kind not in SELF_EXPLAINING:
         details = ADVICE.get(kind, "")
     conclusion: Conclusion = settings.incomplete
     if is_exempt:
@@ -258,12 +262,12 @@ def _cost(receipt: Receipt) -> str:
 
 
 def _summary(
-    review: EndedReview, conclusion: Conclusion, fail_on: Severity | None
+    review: EndedReview, conclusion: Conclusion, settings: ReviewSettings
 ) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the
     summary is too long.
     """
-    parts = [*_describe_opened(review), *_describe_cure(review, conclusion, fail_on)]
+    parts = [*_describe_opened(review), *_describe_cure(review, conclusion, settings)]
     parts += [_describe_files(review.coverage), *review.notes]
     if review.receipt.guidance:
         names = ", ".join(map(format_code_span, review.receipt.guidance))
@@ -276,19 +280,30 @@ def _summary(
 
 
 def _describe_cure(
-    review: EndedReview, conclusion: Conclusion, fail_on: Severity | None
+    review: EndedReview, conclusion: Conclusion, settings: ReviewSettings
 ) -> Iterator[str]:
     """Yield what turns a red check green."""
-    failing = [str(entry.number) for entry in review.opened if fails_check(entry, fail_on)]
+    if conclusion != "failure":
+        return
+    needs_whole = settings.incomplete == "failure"
+    failing = [
+        entry
+        for entry in review.opened
+        if fails_check(entry, settings.fail_on)
+        or (needs_whole and leaves_open(entry, settings.fail_on))
+    ]
     dismissed = "dismissed by a person with write permission"
-    how = "because ...` in a comment, or *Resolve* in its thread"
+    how = "because ...` in a comment"
+    if any(review.has_thread(entry) for entry in failing):
+        how += ", or *Resolve* in its thread"
+    names = " and ".join(str(entry.number) for entry in failing)
     if len(failing) == 1:
-        until = f"it is fixed by a push, or {dismissed}: `/dismiss {failing[0]} {how}"
-        yield f"**Finding {failing[0]} fails this check** until {until}."
+        until = f"it is fixed by a push, or {dismissed}: `/dismiss {names} {how}"
+        yield f"**Finding {names} fails this check** until {until}."
     elif failing:
         until = f"each is fixed by a push, or {dismissed}: `/dismiss NUMBER {how}"
-        yield f"**Findings {' and '.join(failing)} fail this check** until {until}."
-    elif conclusion == "failure":
+        yield f"**Findings {names} fail this check** until {until}."
+    if needs_whole and not review.coverage.is_complete:
         tries = "`/review` of a person with write permission tries again"
         yield f"**This check fails because the review is incomplete**: {tries}."
 
@@ -358,9 +373,8 @@ def _describe_missing(file: FileCoverage) -> str:
 
 def _annotations(review: EndedReview) -> Iterator[Annotation]:
     for finding in review.opened:
-        is_commented = finding.comment_id or finding.key in review.commented
         # An annotation shows lines of the commit, not removed ones.
-        if finding.line is None or finding.side == "LEFT" or is_commented:
+        if finding.line is None or finding.side == "LEFT" or review.has_thread(finding):
             continue
         title = _plain_line(f"{finding.title} (finding {finding.number})", redact_code)
         yield Annotation(

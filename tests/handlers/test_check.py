@@ -211,12 +211,11 @@ def test_open_finding_fails_only_from_the_severity_that_settings_name(
             {"fail_on": "high"},
             (
                 "**Finding 1 fails this check** until it is fixed by a push, or dismissed by a"
-                " person with write permission: `/dismiss 1 because ...` in a comment, or"
-                " *Resolve* in its thread."
+                " person with write permission: `/dismiss 1 because ...` in a comment."
             ),
         ),
         (
-            (HIGH, replace(HIGH, number=4), replace(HIGH, number=5, severity="low")),
+            (HIGH, replace(HIGH, number=4, comment_id=5), replace(HIGH, number=5, severity="low")),
             {"fail_on": "high"},
             (
                 "**Findings 1 and 4 fail this check** until each is fixed by a push, or dismissed"
@@ -228,8 +227,8 @@ def test_open_finding_fails_only_from_the_severity_that_settings_name(
             (replace(HIGH, unseen="whether it is locked"),),
             {"fail_on": "high", "incomplete": "failure"},
             (
-                "**This check fails because the review is incomplete**: `/review` of a person with"
-                " write permission tries again."
+                "**Finding 1 fails this check** until it is fixed by a push, or dismissed by a"
+                " person with write permission: `/dismiss 1 because ...` in a comment."
             ),
         ),
     ],
@@ -240,6 +239,15 @@ def test_red_check_says_what_turns_it_green(
     planned = check(REVIEWED, findings=findings, **known)
     assert planned.conclusion == "failure"
     assert sentence in planned.summary.split("\n")
+
+
+def test_red_check_of_an_incomplete_review_names_both_cures() -> None:
+    planned = check(REVIEWED, PARTLY, findings=(HIGH,), fail_on="high", incomplete="failure")
+    assert (
+        "**This check fails because the review is incomplete**: `/review` of a person with write"
+        " permission tries again."
+    ) in planned.summary.split("\n")
+    assert "**Finding 1 fails this check** until" in planned.summary
 
 
 def test_open_finding_is_linked() -> None:
