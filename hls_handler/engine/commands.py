@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import partial
-from typing import assert_never
+from typing import Literal, assert_never
 
 from pydantic import TypeAdapter
 
@@ -103,13 +103,16 @@ def run_command(job: DeliveryJob, command: Command) -> End | DeliveryJob:
     """
     job = apply_to_rule(load_repository_settings(job))
     job.note(RULE, 0, command.why(job.config.settings.sources))
+    posted: Literal["dry_run", "done"] = "done"
+    if job.rule.effective.features.dry_run:
+        posted = "dry_run"
     with job.record_failure("posting"):
         login = job.event.sender.login
         ignored = _find_reason_to_ignore(job, command, login)
         if ignored is not None:
             replied = _explain_to_author(job, command, ignored)
             if replied:
-                return End("done", _join(ignored.reason, replied), posting="done")
+                return End("done", _join(ignored.reason, replied), posting=posted)
             return End("ignored", ignored.reason, kind=ignored.kind)
         key = command.name.replace("-", "_")
         prepared = _prepare_handler(job, key) if key in COMMAND_HANDLERS else None
@@ -117,9 +120,7 @@ def run_command(job: DeliveryJob, command: Command) -> End | DeliveryJob:
             return prepared
         reason = prepared or _run(job, command, login)
         job.context.health.ok("github")
-        return End(
-            "done", reason, posting="dry_run" if job.rule.effective.features.dry_run else "done"
-        )
+        return End("done", reason, posting=posted)
 
 
 def _find_reason_to_ignore(job: DeliveryJob, command: Command, login: str) -> Ignored | None:
@@ -155,14 +156,17 @@ def _who_may_dismiss(entry: LedgerEntry, people: Dismissers) -> str:
 
 
 def _explain_to_author(job: DeliveryJob, command: Command, ignored: Ignored) -> str:
-    """Reply to `/dismiss` of the pull request's author who may not: once, because it is a
-    stranger. Return a sentence; "" if there is no reply.
+    """Reply to `/dismiss` of the pull request's author who may not: once in a thread, because it
+    is a stranger. Return a sentence; "" if there is no reply.
     """
     conversation = job.event.conversation
     entry = find_finding(job, thread=command.thread, number=command.finding)
     if entry is None or conversation is None or command.name != "dismiss":
         return ""
     if ignored.kind != "no permission" or job.event.sender.login != conversation.user.login:
+        return ""
+    thread = _find_thread(job, entry, conversation.number)
+    if thread is None or MAY_NOT in thread.own_replies or not _may_reply(job):
         return ""
     why = ignored.reason.partition("; ")[0]
     return _reply(job, entry, conversation.number, MAY_NOT, f"{why[0].upper()}{why[1:]}.")
@@ -287,11 +291,15 @@ def _reply(job: DeliveryJob, entry: LedgerEntry, number: int, key: str, text: st
     """Reply in the thread of the finding; return a sentence about it."""
     if entry.comment_id is None:
         return ""
-    if job.situation.stop is not None or not job.rule.effective.features.auto_commenting:
+    if not _may_reply(job):
         return "HLS was stopped here, or comments are switched off, so there is no reply"
     posting = Posting(job, Conversation(number, is_pull_request=True))
     action = EnsureReply(entry.comment_id, key, text)
     return job.run_step(OUTCOME, 0, lambda: posting.write(action, 0)).detail
+
+
+def _may_reply(job: DeliveryJob) -> bool:
+    return job.situation.stop is None and job.rule.effective.features.auto_commenting
 
 
 def _find_thread(job: DeliveryJob, entry: LedgerEntry, number: int) -> ReviewThread | None:

@@ -84,12 +84,15 @@ _REPLY = re.compile(
 _TAKEN_BACK = re.compile(_OBJECTION, re.IGNORECASE)
 _NOT_READ = re.compile(r"^[ \t]*>.*$|[*_]", re.MULTILINE)  # quoted lines, emphasis
 
+MAX_READ_CHARS = 4_000
+"""The beginning of a reply that is read: of a long one the search could take a second."""
+
 
 def read_reply(text: str) -> ReplyKind | None:
     """Return what the first words of a reply in the thread of a finding say of it; None if they
     are no fixed words.
     """
-    words = _NOT_READ.sub("", text).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    words = _NOT_READ.sub("", text[:MAX_READ_CHARS]).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     match = _REPLY.match(words)
     if match is None:
         return None

@@ -549,6 +549,25 @@ def test_rule_18_author_dismisses_only_a_finding_that_fails_no_check(
     assert requested(world) == [("queued", "requested:conclude:reply", "synchronize")]
 
 
+def test_rule_18_author_who_may_not_dismiss_gets_one_reply_in_a_thread(
+    make_world: MakeWorld,
+) -> None:
+    world = make_reviewed(make_world, given=settings(review={"fail_on": "high"}))
+    world.github.permit("Codertocat", "read")
+    ended = [
+        reply(world, f"/dismiss because {why}", by="Codertocat", guid=why).state for why in "abc"
+    ]
+    assert (ended, len(thread_replies(world))) == (["done", "ignored", "ignored"], 1)
+
+
+def test_author_who_may_not_dismiss_gets_no_reply_without_comments(make_world: MakeWorld) -> None:
+    given = settings(review={"fail_on": "high"}, features={"auto_commenting": False})
+    world = make_reviewed(make_world, given=given)
+    world.github.permit("Codertocat", "read")
+    assert reply(world, "/dismiss", by="Codertocat").state == "ignored"
+    assert thread_replies(world) == []
+
+
 @pytest.mark.parametrize("body", ["/review", "/stop", "No, please fix this."])
 def test_rule_18_author_gives_no_other_command_in_a_thread(
     make_world: MakeWorld, body: str

@@ -115,6 +115,11 @@ def test_only_fixed_first_words_of_a_reply_decide_about_a_finding(
     assert read_reply(text) == kind
 
 
+def test_only_the_beginning_of_a_long_reply_is_read() -> None:
+    assert read_reply("won't fix." + " x" * 1_900 + " Please fix.") == "unclear"
+    assert read_reply("won't fix." + " x" * 2_000 + " Please fix.") == "dismissal"
+
+
 def thread(*replies: tuple[str, str], **known: Any) -> ReviewThread:
     plain = {"resolved_by": None, "own_replies": (), "thumbs_up": (), "thumbs_down": ()}
     said = tuple(ThreadReply(author, body) for author, body in replies)
