@@ -50,11 +50,12 @@ not have.
 
 COMMAND = re.compile(
     r"/(stop|resume|review full|review|help|(?:un)?dismiss)"
-    r"(?:(?<=dismiss)(?:(?: (?:finding #?|#(?=[0-9]+(?:[:,.]|$)))?([0-9]{1,6}))?"
+    r"(?:(?<=dismiss)(?:(?: (?:finding #?|#(?![0-9]+ (?!because\b)[^\W\d_]))?([0-9]{1,6}))?"
     r"(?:[:,.]? [^\w#/]*[^\W\d_].*)?| #[0-9]+ [^\W\d_].*))?"
 )
 """Matches a command as `read_command_line` returns it. What follows the number of a finding, a
-letter behind punctuation, is the reason. "#12 tracks it" is one, too: it names an issue.
+letter behind punctuation, is the reason. "#12 tracks it" is one, too: it names an issue; "#12
+because ..." names a finding.
 """
 
 NAMES: tuple[CommandName, ...] = (
@@ -233,8 +234,9 @@ def _find_in_reply(text: str, accounts: Sequence[Account]) -> GivenCommand | Non
     if command is not None:
         return command
     kind = read_reply(text)
+    is_question = is_addressed(text, accounts) and (kind != "dismissal" or "?" in text)
+    if kind is None or is_question:
+        return None
     if kind == "dismissal":
         return GivenCommand("thread")
-    if kind is None or (kind == "unclear" and is_addressed(text, accounts)):
-        return None
     return GivenCommand(kind)
