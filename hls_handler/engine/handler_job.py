@@ -393,7 +393,7 @@ def require_runs_left(job: DeliveryJob, runs: int) -> None:
         return
     where = settings.sources.where("limits.thread_runs_per_hour")
     times = count(runs, "time")
-    reason = f"this conversation was processed {times} within the hour, and {where} allows {most}"
+    reason = f"this conversation was processed {times} within the hour; {where} allows {most}"
     raise ConversationIgnored(reason, "too many runs")
 
 

@@ -118,6 +118,8 @@ def plan_unreviewed_check(
 ADVICE: Mapping[str, str] = {
     "draft": "mark it ready for review, or comment `/review` with write permission",
     "other bot": "comment `/review` with write permission to have it reviewed",
+    "stopped": "`/resume` with write permission ends the stop",
+    "too many runs": "comment `/review` with write permission to have it reviewed",
     "not requested": "comment `/review` with write permission to have it reviewed",
 }
 """What people on GitHub can do about an ignored event, by its `IgnoredKind`."""

@@ -335,14 +335,19 @@ def format_history(reports: Sequence[DeliveryReport], *, has_all: bool = False) 
     """
     has_check = False
     for position, report in enumerate(reversed(reports)):
-        if position and report.is_quiet and not has_all:
+        is_newest_check = not has_check and _has_check(report)
+        has_check |= is_newest_check
+        if position and report.is_quiet and not (has_all or is_newest_check):
             end = f"{report.state}: {report.reason or 'no reason was stored'}"
             yield f"{_format_heading(report)}: {_join_lines(end)}"
             continue
         if position:
             yield ""
-        yield from format_report(report, has_check=has_all or not has_check)
-        has_check |= any(outcome.action == "check" for outcome in report.outcomes)
+        yield from format_report(report, has_check=has_all or is_newest_check)
+
+
+def _has_check(report: DeliveryReport) -> bool:
+    return any(outcome.action == "check" for outcome in report.outcomes)
 
 
 def format_report(

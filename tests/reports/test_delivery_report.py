@@ -213,5 +213,10 @@ def test_history_is_newest_first_with_one_line_for_what_wrote_nothing(store: Sto
     quiet = "done: our comment is up to date; set the check"
     assert heads == ["g5", "g4", f"g3: {quiet}", f"g2: {quiet}", "g1"]
     assert lines.count("    ### No review needed") == 1
+    newer_is_quiet = [*format_history([*reports[:3], reports[4]])]
+    assert newer_is_quiet.count("    ### No review needed") == 1
+    assert "delivery g2" in "".join(
+        newer_is_quiet[newer_is_quiet.index("    ### No review needed") :]
+    )
     everything = [*format_history(reports, has_all=True)]
     assert everything.count("    ### No review needed") == 4
