@@ -85,7 +85,7 @@ def make_review(
 
 
 UNLESS_TAKING_OVER: frozenset[IgnoredKind] = frozenset(
-    {"event not enabled", "draft", "not requested"}
+    {"event not enabled", "draft", "not requested", "other bot"}
 )
 """Kinds of reasons to ignore a push that do not apply if it superseded a review."""
 
@@ -112,5 +112,7 @@ def take_over_review(job: DeliveryJob, kind: IgnoredKind) -> Event | None:
             continue
         if isinstance(job.router.route(from_event(superseded)), Rule):
             request = {"review": superseded.requested_review or "new"}
-            return replace(event, payload={**event.payload, REQUEST_KEY: request})
+            # a bot's push continues the review that a person requested
+            taken = {REQUEST_KEY: request, "sender": superseded.payload.get("sender")}
+            return replace(event, sender=superseded.sender, payload={**event.payload, **taken})
     return None

@@ -250,8 +250,9 @@ def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
         ({"when": "opened"}, "opened", {}),
         ({"when": "label:ai"}, "labeled", {"label": {"name": "ai"}}),
         ({"when": "request"}, "synchronize", {"hls": {"review": "full"}}),
+        ({}, "synchronize", {"hls": {"review": "new"}, "sender": PERSON}),
     ],
-    ids=["opened", "label on a draft", "request"],
+    ids=["opened", "label on a draft", "request", "request by a person, push by a bot"],
 )
 def test_push_takes_over_the_review_that_it_superseded(
     make_world: MakeWorld,
@@ -262,6 +263,8 @@ def test_push_takes_over_the_review_that_it_superseded(
 ) -> None:
     world = make_world(REPLY, given=make_settings(incomplete="failure", **given))
     pull = Pushed(world, labels=["ai"], draft=action == "labeled")
+    if "sender" in changes:
+        pull.author = BOT
 
     def push(_: str = "") -> None:
         if pull.head == SHA:
