@@ -267,10 +267,10 @@ class Api(Generic[Root]):
         """Return the result of `request`. Raises `Refused` for a status in `expected`."""
         return self.send(request, expected=expected).value
 
-    def find(self, request: Callable[[Root], T], *, max_bytes: int | None = None) -> T | None:
+    def find(self, request: Callable[[Root], T]) -> T | None:
         """Return the result; None if the resource does not exist (404, 410)."""
         try:
-            return self.send(request, expected=(404, 410), max_bytes=max_bytes).value
+            return self.send(request, expected=(404, 410)).value
         except Refused:
             return None
 
@@ -362,13 +362,12 @@ class Api(Generic[Root]):
         expected: Sequence[int] = (),
         before_send: Callable[[], None] = _do_nothing,
         per_page: int = PAGE_SIZE,
-        max_bytes: int | None = None,
     ) -> ApiResponse[T]:
         """Return the result of `request`, with the headers of the response."""
         is_repeated = False
         while True:
             authorization = self._credential.authorization()
-            call = self._connection.new_call(authorization, before_send, per_page, max_bytes)
+            call = self._connection.new_call(authorization, before_send, per_page)
             try:
                 value = self._connection.send(lambda client: request(self._find_root(client)), call)
                 return ApiResponse(value, call.response.headers)

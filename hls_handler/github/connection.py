@@ -46,8 +46,10 @@ T = TypeVar("T")
 
 KEEPALIVE_S = 60.0  # for which an idle connection is kept
 CHUNK_BYTES = 65_536
-MAX_BODY_BYTES = 16_000_000
-"""Limit for a response. The largest in use, the texts of 20 files, have about 11 MB."""
+MAX_BODY_BYTES = 64_000_000
+"""Limit for a response, which protects the memory of the process. A page of comments has 16 MB if
+62 of them have the longest text, and a page of review threads may have hundreds.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,6 @@ class Call:
     many seconds; an exception stops the request.
     """
     per_page: int  # items per page, if the response is a list
-    max_bytes: int  # of the response
     verb: str = ""
     target: str = ""  # path with query
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -166,11 +167,8 @@ class Connection:
         authorization: str,
         before_send: Callable[[], None],
         per_page: int,
-        max_bytes: int | None,
     ) -> Call:
-        """Return a call; `max_bytes` is by default `MAX_BODY_BYTES`."""
-        limit = max_bytes or MAX_BODY_BYTES
-        return Call(self._transport, self._base_path, authorization, before_send, per_page, limit)
+        return Call(self._transport, self._base_path, authorization, before_send, per_page)
 
     def send(self, request: Callable[[github.Github], T], call: Call) -> T:
         """Call `request`, which sends one request by PyGithub, and return its result.
@@ -323,7 +321,7 @@ def _read(call: Call, response: urllib3.BaseHTTPResponse) -> bytes:
     `response.read` would allocate as many bytes as the response announces.
     """
     is_error = response.status >= 300
-    limit = MAX_ERROR_BYTES if is_error else call.max_bytes
+    limit = MAX_ERROR_BYTES if is_error else MAX_BODY_BYTES
     body = read_body(response.stream(CHUNK_BYTES), limit)
     if body is not None:
         return body

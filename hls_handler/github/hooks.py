@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from github.Repository import Repository
 
 MAX_HOOK_PAGES = 3
-MAX_ATTEMPT_BYTES = 32_000_000  # a payload has at most 25 MB
 
 WEBHOOKS_REMEDY = (
     "give the token the permission `Webhooks: read` (a classic token: the scope read:repo_hook)"
@@ -98,7 +97,7 @@ class GithubHooks:
         longer keeps it.
         """
         request = rest("GET", f"{path}/deliveries/{attempt_id}", _WireDetails)
-        details = self._api.find(request, max_bytes=MAX_ATTEMPT_BYTES)
+        details = self._api.find(request)
         if details is None or details.payload is None:
             raise PayloadError("GitHub no longer keeps the payload")
         return json.dumps(details.payload).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 import traceback
 from collections.abc import Callable
@@ -61,13 +62,22 @@ def test_failure_of_github_sends_one_request_and_raises_dependency_down(
     assert server.calls == [f"GET {ISSUE}"]
 
 
+def test_page_of_the_longest_comments_is_read(api: GithubApi, server: FakeServer) -> None:
+    comments = [{"body": "\N{PARTY POPPER}" * 65_536}] * 100
+    body = json.dumps(comments, ensure_ascii=False).encode()
+    assert len(body) > 26_000_000
+    server.says = [Say(200, gzip.compress(body, 1), {"Content-Encoding": "gzip"})]
+    request = rest("GET", f"{ISSUE}/comments", list[dict[str, str]])
+    assert api.read(request) == comments
+
+
 def test_response_over_the_limit_is_not_read_to_its_end(api: GithubApi, server: FakeServer) -> None:
-    body = gzip.compress(b'{"body": "' + b"x" * 20_000_000 + b'"}')
+    body = gzip.compress(b'{"body": "' + b"x" * 70_000_000 + b'"}')
     assert len(body) < 100_000
     server.says = [Say(200, body, {"Content-Encoding": "gzip"}), Say(200, {})]
     with pytest.raises(Retryable) as caught:
         read(api)
-    assert str(caught.value) == f"GET {ISSUE}: the response is larger than 16 MB"
+    assert str(caught.value) == f"GET {ISSUE}: the response is larger than 64 MB"
     read(api)  # on a new connection
     assert server.calls == [f"GET {ISSUE}"] * 2
 
