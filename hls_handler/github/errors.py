@@ -72,6 +72,9 @@ BLOCKED = re.compile("user is blocked|been blocked from", re.IGNORECASE)
 RESTRICTED = re.compile("interactions on this repository have been restricted", re.IGNORECASE)
 
 TOO_MANY_COMMENTS = re.compile("more than 2,?500 comments", re.I)
+LOCKED = re.compile(r"\blocked\b", re.I)
+ONE_CONVERSATION = (TOO_MANY_COMMENTS, BLOCKED, LOCKED)
+"""Reasons for a 403 that say nothing about another conversation."""
 
 CURES = {
     TOO_MANY_COMMENTS: "continue in a new one; for a fallback issue, change comments.post_to",
@@ -90,7 +93,7 @@ CURES = {
         " (Settings, Moderation options)"
     ),
     re.compile(r"\barchived\b", re.I): "the repository is archived, and so read-only",
-    re.compile(r"\blocked\b", re.I): "the conversation is locked",
+    LOCKED: "the conversation is locked",
 }
 """Pattern of a reason of GitHub -> what to do. It is not about permissions, though the response's
 headers name some.
@@ -197,9 +200,10 @@ def translate_status(
     are_issues_disabled = status == 410 and "disabled" in text
     if status in (404, 410) and not are_issues_disabled:
         return NotFound(what + NOT_SHOWN, call=call, is_gone=status == 410)
-    if status == 403:
+    is_of_one = any(pattern.search(text) for pattern in ONE_CONVERSATION)
+    if status == 403 and not is_of_one:
         return Forbidden(what + _permanent_reason(status, headers, text))
-    if status in (410, 451):
+    if status in (403, 410, 451):
         return Permanent(what + _permanent_reason(status, headers, text))
     cure = find_cure(text)
     if status == 422 and cure is not None:

@@ -319,6 +319,25 @@ def test_token_that_may_not_write_ends_a_triage_after_one_call(
     assert "done, " in again.output
 
 
+@pytest.mark.parametrize("reason", ["User is blocked", "The issue is locked."])
+def test_403_about_one_issue_does_not_end_a_triage(
+    batch: Hls, sandbox: Sandbox, reason: str
+) -> None:
+    payload = recorded.load("issues.opened").payload
+    for number in (7, 8):
+        issue = {**payload["issue"], "number": number, "title": f"Thing {number}", "labels": []}
+        sandbox.state.seed("issues", {**payload, "issue": issue})
+    message = json.dumps({"message": reason})
+    sandbox.faults.add(
+        Fault(
+            effect="status", stand_in="github", method="POST", path="/8/labels$", times=None
+        ).model_copy(update={"status": 403, "body": message})
+    )
+    printed = succeed(batch("triage", REPOSITORY, "--limit", "2", "--yes"))
+    assert "issues      1 done, 1 dead" in printed
+    assert "enhancement" in sandbox.conversation(7).labels
+
+
 def test_batch_without_a_result_fails(try_closed: Hls, sandbox: Sandbox, claude: Claude) -> None:
     add_closed(sandbox, 101)
     claude.unusable = {101}
