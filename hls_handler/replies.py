@@ -117,7 +117,7 @@ Unusable = Literal["invalid", "truncated", "refused", "stopped", "oversized"]
 
 @dataclass(frozen=True, slots=True)
 class UnusableReply:
-    """A response of Claude that cannot be used. It was billed nevertheless."""
+    """A response of Claude that cannot be used. It was billed, unless a filter blocked it."""
 
     prompt_id: str
     why: Unusable

@@ -98,6 +98,7 @@ class ProviderResponse:
     why: str = ""
     usage: Usage | None = None  # without price; None: absent or impossible
     model: str | None = None
+    request_id: str | None = None
 
 
 class ProviderApi(Protocol):
@@ -225,7 +226,7 @@ class Provider:
         model = self.model_for(rendered)
         question = self._question(rendered, model, correction)
         started = self._clock()
-        response, request_id = self._send(question)
+        response = self._send(question)
         took_s = self._clock() - started
         named = self._claude.name_model(self.settings, response.model or model)
         if response.usage is None:
@@ -236,11 +237,10 @@ class Provider:
             usage = with_price(
                 replace(response.usage, model=named), self._claude, requested_model=model_name
             )
-        usage = replace(usage, took_s=took_s, request_id=request_id)
+        usage = replace(usage, took_s=took_s, request_id=response.request_id)
         return self._read_reply(response, rendered.prompt, usage)
 
-    def _send(self, question: Question) -> tuple[ProviderResponse, str | None]:
-        """Return the response, and its request id."""
+    def _send(self, question: Question) -> ProviderResponse:
         try:
             fetched = _fetch(self._api.open(question), question.max_bytes)
         except httpx2.ReadTimeout:  # of the body: the SDKs have their own errors before it
@@ -257,15 +257,20 @@ class Provider:
                     exc, self._service, label=question.label, model=question.model
                 ) from None
             why = describe_refused(redact_secret(refusal, self._service.secret))
-            return ProviderResponse("", "refused", why), None
+            headers = getattr(getattr(exc, "response", None), "headers", {})
+            not_billed = Usage(question.model)
+            return ProviderResponse(
+                "", "refused", why, not_billed, request_id=find_request_id(headers)
+            )
         if fetched.body is not None:
-            return self._api.read(fetched.body, question.label), fetched.request_id
+            response = self._api.read(fetched.body, question.label)
+            return replace(response, request_id=fetched.request_id)
         limit = (
             f"{question.max_bytes} bytes ({MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of"
             f" {question.max_tokens} max_tokens)"
         )
-        oversized = ProviderResponse("", "oversized", f"the response is over {limit}")
-        return oversized, fetched.request_id
+        why = f"the response is over {limit}"
+        return ProviderResponse("", "oversized", why, request_id=fetched.request_id)
 
     def _question(
         self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None

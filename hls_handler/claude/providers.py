@@ -20,6 +20,7 @@ from hls_handler.errors import (
     RequestRejected,
     SlowResponse,
 )
+from hls_handler.replies import UnusableReply
 from hls_handler.settings.providers import ClaudeSettings, ProviderSettings
 
 log = logging.getLogger(__name__)
@@ -233,6 +234,8 @@ class Providers:
             if self._breakers.met_rejection(settings, exc.reason, conversation):
                 raise client.reject_all(exc) from exc
             raise
+        if isinstance(answer, UnusableReply) and not answer.usage.all_input_tokens:
+            return answer  # a filter blocked it: no request was accepted
         if self._breakers.worked(settings):
             log.warning("provider answers again", extra={"provider": settings.name})
         return answer

@@ -96,11 +96,13 @@ def test_other_errors_are_the_prompts(provider: Provider, server: FakeServer, me
 def test_blocked_reply_is_a_refusal(
     provider: Provider, server: FakeServer, error: dict[str, str]
 ) -> None:
-    server.says = [Say(400, {"type": "error", "error": error})]
+    server.says = [Say(400, {"type": "error", "error": error}, {"request-id": "req_1"})]
     answer = provider.ask(RENDERED)
     assert isinstance(answer, UnusableReply)
     assert answer.why == "refused"
     assert answer.problem == f"Claude refused to answer: {error['message']}"
+    assert (answer.usage.all_input_tokens, answer.usage.output_tokens) == (0, 0)
+    assert (answer.usage.cost_usd, answer.usage.request_id) == (0, "req_1")
 
 
 def test_request_that_a_gateway_finds_too_large_names_the_gateway(
@@ -115,6 +117,7 @@ def test_same_rejection_of_two_conversations_is_the_configurations(server: FakeS
     given = ClaudeSettings.model_validate({"api_key": KEY, "base_url": server.url})
     wrong = rejected("on-demand throughput isn't supported; use an inference profile")
     long = rejected("prompt is too long: 212345 tokens > 200000 maximum")
+    blocked = rejected("Output blocked by content filtering policy")
 
     def ask(conversation: str, say: Say) -> str:
         server.says = [say]
@@ -127,6 +130,8 @@ def test_same_rejection_of_two_conversations_is_the_configurations(server: FakeS
     with closing(Providers(given, clock=lambda: 0.0, now=lambda: NOON)) as providers:
         assert [ask("1", wrong), ask("1", wrong)] == ["RequestRejected"] * 2
         assert ask("2", long) == "RequestRejected"
+        assert ask("2", wrong) == "RequestRejected"
+        assert ask("3", blocked) == "answered"
         assert [ask("2", wrong), ask("3", wrong)] == ["RequestRejected", "AccountLimited"]
         assert ask("2", wrong) == "AccountLimited"
         assert ask("4", Say(body=MESSAGE)) == "answered"
