@@ -71,6 +71,7 @@ TOTALS = (
     ("processing_ms", "", 5_000),
     ("processing_count", "", 5),
     ("processing_le", "1", 5),
+    ("processing_le", "30", 2),
     ("last_webhook", "octo/a", 123_456),
     ("repository_renamed", "old/name octo/a", 99),
 )
@@ -215,7 +216,7 @@ def test_upgrade_keeps_the_totals_of_labels_and_of_repositories(
     assert labels["outcome"] == {"done": 5, "dead": 3}
     assert labels["event"] == {"issues.opened": 7}
     assert labels["cost_micro_usd"] == {"": 40, "issues/analyze@1": 60}
-    assert (labels["processing_le"], labels["stored"]) == ({"1": 5}, {"": 7})
+    assert (labels["processing_le"], labels["stored"]) == ({"0.75": 5, "12": 2}, {"": 7})
     assert sum_repositories(totals, "outcome") == {
         "octo/a": {"done": 3, "dead": 3},
         "octo/b": {"done": 1},

@@ -174,6 +174,22 @@ has no label, one no repository, and a negative one neither. Its hours by author
 repeat a part of those by repository.
 """
 
+FINER_BUCKETS = {
+    "1": "0.75",
+    "2.5": "1.5",
+    "5": "3",
+    "10": "6",
+    "30": "12",
+    "60": "45",
+    "120": "90",
+    "300": "180",
+}
+"""Old bucket of a histogram -> the lowest new one in its range."""
+MOVE_BUCKET = """
+UPDATE counters SET label = :new
+WHERE label = :old AND name IN ('first_reply_le', 'processing_le')
+"""
+
 
 def upgrade() -> None:
     op.drop_table("cached_replies")
@@ -200,6 +216,13 @@ def upgrade() -> None:
         sqlite_where=where,
         postgresql_where=where,
     )
+    _move_to_finer_buckets()
+
+
+def _move_to_finer_buckets() -> None:
+    """Move counts to the lowest of the finer buckets that lie in their old one."""
+    for old, new in FINER_BUCKETS.items():
+        op.execute(sa.text(MOVE_BUCKET).bindparams(old=old, new=new))
 
 
 def _merge_counters() -> None:
