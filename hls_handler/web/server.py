@@ -48,12 +48,11 @@ def listen(settings: Settings) -> socket.socket:
             (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual
         )
     except OSError as exc:
-        where = settings.sources.where("server.port")
-        advice = "choose a free port with server.port or --port"
-        is_unknown_name = (exc.errno or 0) < 0
-        if is_unknown_name or exc.errno == errno.EADDRNOTAVAIL:
-            where = settings.sources.where("server.host")
-            advice = "choose an address of this machine, such as 127.0.0.1 or ::"
+        where = settings.sources.where("server.host")
+        advice = "choose an address of this machine, such as 127.0.0.1 or ::"
+        if exc.errno in (errno.EADDRINUSE, errno.EACCES):
+            where = settings.sources.where("server.port")
+            advice = "choose a free port with server.port or --port"
         # behind it, `create_server` names the address
         reason = (exc.strerror or str(exc)).partition(" (while ")[0]
         raise SettingsError(
