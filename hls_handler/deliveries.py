@@ -77,7 +77,7 @@ BATCHED = ("batch-", "triage-")
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
 _OF_ONE_DELIVERY = re.compile(
-    r"(?<!\S)(?!(?:(?<=answered )|(?<=: ))[1-5][0-9]{2}(?!\S))\S*[\d@]\S*"
+    r"(?<!\S)(?!(?:(?<=answered )|(?<=: ))[1-5][0-9]{2}[:,;]?(?!\S))\S*[\d@]\S*"
 )
 """Words of a reason that say nothing about its cause: numbers, times, hashes, and ids, but not the
 status of a response.

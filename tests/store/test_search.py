@@ -142,6 +142,13 @@ def test_reasons_that_differ_in_numbers_times_and_ids_are_one_cause(store: Stora
     assert [row.guid for row in newest] == ["c", "b"]
 
 
+def test_heading_of_a_cause_keeps_the_status_before_a_colon(store: Storage) -> None:
+    fail(store, "a", "GitHub answered 401: bad (req_1)")
+    fail(store, "b", "GitHub answered 401: bad (req_2)")
+    (group,) = causes(store, state="dead")
+    assert (group.title, group.number) == ("GitHub answered 401: bad …", 2)
+
+
 def causes(store: Storage, **filters: object) -> tuple[CauseGroup, ...]:
     search = DeliverySearch(**filters)  # type: ignore[arg-type]
     return store.searches.count_causes(search, most=9).groups
