@@ -55,6 +55,9 @@ STOPPED: Literal["stopped"] = "stopped"
 FACTS = ("gather", "repository_settings")
 """Names of the checkpoints of the facts of a delivery, and of its repository's settings."""
 
+MAX_BATCH_ID = 2**31 - 1
+"""Above any real id. The databases raise an error for a number of over 64 bits."""
+
 _b = batches.c
 _d = deliveries.c
 
@@ -325,7 +328,7 @@ class Batches:
         log_act(by, "stop batch", [f"batch {batch}"])
 
     def halt(self, batch: int, reason: str) -> None:
-        """Do the same, for no person."""
+        """End the waiting deliveries of a batch as ignored, with the reason."""
         waiting = deliveries.update().where(
             _d.batch_id == batch, _d.state == literal("queued"), _d.request_id != UNDO
         )
@@ -379,7 +382,7 @@ class Batches:
             connection.execute(update)
 
     def find(self, batch: int) -> Batch | None:
-        if batch >= 2**31:
+        if batch > MAX_BATCH_ID:
             return None
         with self._database.reading() as connection:
             row = connection.execute(select(batches).where(_b.id == batch)).first()
