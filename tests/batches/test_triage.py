@@ -9,6 +9,7 @@ import pytest
 
 from hls_handler.batches.preview import CannotPlan
 from hls_handler.batches.triage import count_ends
+from hls_handler.engine.pipeline import run_delivery
 from hls_handler.sandbox.objects import Account
 from hls_handler.settings.sections import RepositoryEntry
 from tests.batches.backlog import BY, Backlog, list_chosen
@@ -117,6 +118,18 @@ def test_webhook_of_an_issue_precedes_and_replaces_its_triage(backlog: Backlog) 
     backlog.process()
     states = {one.number: one.state for one in backlog.progress(run).deliveries}
     assert states == {7: "superseded", 8: "done", 12: "done"}
+
+
+def test_issues_are_processed_at_once_after_the_first_is_done(backlog: Backlog) -> None:
+    batch = backlog.start(limit=3)
+    world = backlog.home.world
+    assert world.store.batches.find_first(batch.id) is not None
+    first = world.run()
+    assert first is not None
+    assert first.state == "done"
+    second, third = world.claim(), world.claim()
+    ends = [run_delivery(lease, world.tools()) for lease in (third, second)]
+    assert [end.state for end in ends if end is not None] == ["done", "done"]
 
 
 def test_run_is_logged_and_counts_as_no_webhook(backlog: Backlog, acts: Acts) -> None:

@@ -209,6 +209,38 @@ def test_limit_of_the_account_that_goes_on_costs_no_delivery(services: Services)
     assert (services.world.row("guid-1").state, services.paid) == ("done", {"1": 1})
 
 
+def reject_all_requests(services: Services) -> None:
+    claude = {"api_key": KEY, "base_url": services.first.url}  # without a fallback
+    services.world.settings = settings(claude=claude, features={"auto_labeling": False})
+    services.first.status = 400
+    services.first.message = "on-demand throughput isn't supported"
+
+
+def test_same_rejection_of_two_conversations_holds_calls_for_ten_minutes(
+    services: Services,
+) -> None:
+    reject_all_requests(services)
+    services.receive(range(1, 3))
+    services.process()
+    states = [services.world.row(f"guid-{number}").state for number in (1, 2)]
+    assert sorted(states) == ["dead", "queued"]
+    store = services.world.store
+    assert store.rate_limiter.held_until("claude") == store.now() + timedelta(minutes=10)
+    health = services.world.component("claude")
+    assert (health.state, services.first.message in str(health.message)) == ("degraded", True)
+
+
+def test_same_rejection_of_two_deliveries_of_a_conversation_holds_no_calls(
+    services: Services,
+) -> None:
+    reject_all_requests(services)
+    for prefix in ("first", "second"):
+        services.receive(range(1, 2), prefix)
+        services.process()
+        assert services.world.row(f"{prefix}-1").state == "dead"
+    assert services.world.store.rate_limiter.held_until("claude") is None
+
+
 def test_health_is_restored_by_the_call_that_finds_the_provider_again(services: Services) -> None:
     for number, status, state in ((1, 529, "degraded"), (2, 200, "healthy")):
         services.first.status = status
