@@ -174,7 +174,7 @@ def test_line_about_now_counts_what_waits_and_runs(store: Storage, browser: Brow
     shown = page(browser)
     assert '<a href="/deliveries?q=is:waiting">2 waiting</a>' in shown
     assert '<a href="/deliveries?q=is:running">1 of 24 running</a>' in shown
-    assert "0 of 200 calls to Claude in the last hour" in shown
+    assert re.search(r"0 of 200 calls to Claude in the last hour\s*</p>", shown)
     assert "requests to github go on <time" in shown
 
 
