@@ -279,6 +279,8 @@ def end_ignored_check(
     newest = checks.find_order(job.lease, commit)
     is_by_operator = kind in BY_OPERATOR
     is_kept = newest == "earlier" and is_by_operator and not is_retargeted(routing_input)
+    if is_kept:
+        _show_kept(job, commit)
     if newest == "later" or is_kept:
         return None
     reason = job.config.settings.shorten_paths(reason)
@@ -290,6 +292,16 @@ def end_ignored_check(
             commit, kind, reason, job.rule.effective.review, is_exempt=is_exempt
         ),
     )
+
+
+def _show_kept(job: DeliveryJob, commit: str) -> None:
+    """Let the kept result be shown anew if other pull requests have the commit: they may have taken
+    its place while this one had another head.
+    """
+    results = job.store.commit_checks.list_others(job.lease.repository_id, commit, None)
+    own = [result for result in results if result.number == job.lease.number]
+    if len(results) > 1 and own and own[0].conclusion is not None:
+        job.store.commit_checks.reopen(job.lease, commit, own[0])
 
 
 def _end_check(

@@ -99,6 +99,18 @@ def test_push_of_the_failing_pull_request_frees_the_commit(make_world: MakeWorld
     assert world.github.checks_of(OTHER_HEAD) == ["failure"]
 
 
+def test_failure_that_is_kept_returns_with_its_pull_request(make_world: MakeWorld) -> None:
+    """Pushes are not among the events, so a push back to the commit keeps its result."""
+    world = world_of(make_world, FAILS, REPLY, events=("pull_request.opened",))
+    failing, other = Opened(world), Opened(world, number=3, path="cube.py", branch="same")
+    end(failing, "opened")
+    assert end(other, "opened") == "failure"
+    failing.head = OTHER_HEAD
+    assert end(failing, "synchronize", before=SHA) == "success"
+    failing.head = SHA
+    assert end(failing, "synchronize", before=OTHER_HEAD) == "failure"
+
+
 def test_review_with_another_base_replaces_the_failure(make_world: MakeWorld) -> None:
     world = world_of(make_world, *BAD_REPLIES, REPLY, REPLY, incomplete="failure")
     failing, other = Opened(world), Opened(world, number=3, path="cube.py", branch="same")
