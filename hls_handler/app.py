@@ -402,7 +402,7 @@ class Service:
         bots = before.bots
         if any(
             getattr(settings, name) != getattr(before.settings, name)
-            for name in ("prompts", "repositories", "former_shadows")
+            for name in ("prompts", "repositories")
         ):
             folders = settings.prompts.folders.values()
             prompts = ReloadingLibrary(

@@ -66,10 +66,6 @@ class Kind(Enum):
         self.title = title
 
 
-REMOVED_IDS = frozenset({"HLS024"})
-"""Ids of warnings and notes of earlier versions, which settings may still silence."""
-
-
 class Sentence(str):
     """A sentence about one problem, such as "/srv/settings.yaml:12: server.prot: unknown key", with
     its kind.
@@ -101,8 +97,6 @@ def rephrase(problem: str, text: str) -> str:
 def find_id_problem(name: str) -> str | None:
     """Return why `check.ignore` cannot have an id; None if it can."""
     severities = {kind.id: kind.severity for kind in Kind}
-    if name in REMOVED_IDS:
-        return None
     if name not in severities:
         near = get_close_matches(name.upper(), severities, n=3, cutoff=0.5)
         advice = f"did you mean {' or '.join(near)}?"

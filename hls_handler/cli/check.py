@@ -163,7 +163,7 @@ def _check_repository_file(settings: Settings, file: Path) -> _Report:
         stored = RepositorySettingsFile(parsed, version=None)
         parsed = without_unknown_prompts(load_checked(settings), stored)
         kind = Kind.UNKNOWN_PROMPT
-    problems = [with_kind(problem, kind) for problem in (*parsed.warnings, *parsed.problems)]
+    problems = [with_kind(problem, kind) for problem in parsed.problems]
     return _Report(problems, f"{file}: these settings are fine")
 
 

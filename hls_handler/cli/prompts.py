@@ -33,9 +33,7 @@ def list_(as_json: AsJson = False, limit: Limit = None, config: Config = None) -
     changed within a month, failed calls and the last error. Works while the service runs.
     """
     settings = load(config, credentials=False)
-    library = read_library(
-        *find_folders(settings), shipped=shipped.PROMPTS, former_shadows=settings.former_shadows
-    )
+    library = read_library(*find_folders(settings), shipped=shipped.PROMPTS)
     storage_problem = settings.unset.get("storage.url")
     versions = None
     with open_existing_store(settings) as store:

@@ -65,7 +65,6 @@ def load_checked(settings: Settings, unsaved: SourceFolder = NOTHING_UNSAVED) ->
         families=families(),
         shipped=shipped.PROMPTS,
         chosen=find_chosen_events(settings),
-        former_shadows=settings.former_shadows,
         config=all_variables(settings),
         unsaved=unsaved,
     )

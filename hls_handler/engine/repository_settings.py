@@ -238,9 +238,6 @@ def _load_file(
     problems = without_unknown_prompts(job.config.library, file).problems
     if problems:
         log.warning("the repository settings cannot be used", extra={"problems": list(problems)})
-    if file.settings.warnings:
-        removed = list(file.settings.warnings)
-        log.warning("the repository settings have removed keys", extra={"problems": removed})
     return file
 
 

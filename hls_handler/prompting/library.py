@@ -68,7 +68,6 @@ def load_library(
     families: Mapping[str, Family],
     shipped: Path | None = None,
     chosen: Set[str] = frozenset(),
-    former_shadows: Set[str] = frozenset(),
     config: Mapping[str, object] = NO_CONFIG,
     unsaved: SourceFolder = NOTHING_UNSAVED,
 ) -> Library:
@@ -78,14 +77,13 @@ def load_library(
     Each file is from the first folder that has it. Parts, front matters and their comment templates
     that no folder has are from `shipped`. The keys of `families` are event names ("pull_request").
     Two prompts must not have the same event in `on`, except for the events in `chosen`, for which
-    the settings name the prompt. The `on` of a prompt in `former_shadows` has no effect. `config`
-    has a value for each name that templates may read as `config.NAME`. The files of `unsaved` take
-    precedence over all others.
+    the settings name the prompt. `config` has a value for each name that templates may read as
+    `config.NAME`. The files of `unsaved` take precedence over all others.
     """
     files = read_source_files(folders, shipped, unsaved)
     parsed = _parse(files)
     templates = parsed.value
-    built = _build_library(files, templates, former_shadows)
+    built = _build_library(files, templates)
     library = built.value
     check = LibraryCheck(library, files, templates, families, config)
     parse_problems = [*parsed.problems, *check_references(templates)]
@@ -134,30 +132,26 @@ def restore_library(*versions: PromptSources) -> Library:
         inherited=frozenset(),
         problems=tuple(problem for version in fronts.values() for problem in version.problems),
     )
-    return _build_unchecked(files, frozenset())
+    return _build_unchecked(files)
 
 
-def read_library(
-    *folders: Path, shipped: Path | None, former_shadows: Set[str] = frozenset()
-) -> Library:
+def read_library(*folders: Path, shipped: Path | None) -> Library:
     """Return the library as `load_library`, but render nothing, and check only what the list of
     prompts needs.
     """
-    return _build_unchecked(read_source_files(folders, shipped, NOTHING_UNSAVED), former_shadows)
+    return _build_unchecked(read_source_files(folders, shipped, NOTHING_UNSAVED))
 
 
-def _build_unchecked(files: SourceFiles, former_shadows: Set[str]) -> Library:
+def _build_unchecked(files: SourceFiles) -> Library:
     templates = _parse(files)
-    library = _build_library(files, templates.value, former_shadows)
+    library = _build_library(files, templates.value)
     problems = [*files.problems, *templates.problems, *library.problems]
     if problems:
         raise prompt_error(problems)
     return library.value
 
 
-def _build_library(
-    files: SourceFiles, templates: ParsedTemplates, former_shadows: Set[str]
-) -> Checked[Library]:
+def _build_library(files: SourceFiles, templates: ParsedTemplates) -> Checked[Library]:
     problems: list[Problem] = []
     prompts: dict[str, Prompt] = {}
     conditions: dict[str, Condition] = {}
@@ -191,14 +185,11 @@ def _build_library(
         }
         used = tuple(files.sources[part] for part in (*parts, *appended[name].values()))
         sources[name] = PromptSources(name, files.front_texts[name], lines.file, used)
-        on = front.on
-        if name in former_shadows:
-            on = ()
         prompts[name] = Prompt(
             name=name,
             id=f"{name}@{sources[name].hash[:6]}",
             path=files.sources[f"{name}{SUFFIX}"].file,
-            on=on,
+            on=front.on,
             reply=front.reply,
             reply_model=reply_model,
             model=front.model,

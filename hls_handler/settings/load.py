@@ -21,11 +21,6 @@ from hls_handler.settings.expansion import MIN_MASKED_CHARS, UNSET_SECRET, Expan
 from hls_handler.settings.model import DEFAULT_FOLDERS, Settings
 from hls_handler.settings.providers import KINDS_OF_KEYS, describe_retirement
 from hls_handler.settings.reference import Reference, explain, find_empty_keys
-from hls_handler.settings.removed import (
-    describe_shadow_prompts,
-    take_removed_keys,
-    take_shadow_prompts,
-)
 from hls_handler.settings.sections import RepositoryFeatures
 from hls_handler.settings.values import is_loopback
 from hls_handler.settings.yaml_parser import Sources, Tree, decode, iter_leaves, parse_tree
@@ -86,8 +81,6 @@ def load_settings(
     path = path.absolute()
     dotenv = dotenv and dotenv.absolute()
     tree = _read_tree(path, options)
-    shadows = take_shadow_prompts(tree)
-    removed = (*take_removed_keys(tree), *describe_shadow_prompts(tree, shadows))
     variables = read_environment(environ, dotenv)
     if allow_unset:
         variables = {name: value for name, value in variables.items() if value.strip()}
@@ -114,9 +107,8 @@ def load_settings(
     sources = replace(tree.sources, options={f"server.{name}": f"--{name}" for name in options})
     exposed = _find_exposed_files(sources, dotenv, expansion.files)
     settings._sources = sources
-    settings._warnings = (*removed, *_find_warnings(settings, sources), *exposed)
+    settings._warnings = (*_find_warnings(settings, sources), *exposed)
     settings._unset = expansion.unset
-    settings._former_shadows = frozenset(shadows.values())
     return settings
 
 

@@ -346,7 +346,6 @@ class Settings(Section):
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
     _warnings: tuple[Sentence, ...] = PrivateAttr(default=())
     _unset: Mapping[str, str] = PrivateAttr(default_factory=dict)
-    _former_shadows: frozenset[str] = PrivateAttr(default=frozenset())
 
     def find_conflicts(self) -> Iterator[tuple[str, Sentence]]:
         host = self.server.host
@@ -405,15 +404,8 @@ class Settings(Section):
 
     @property
     def warnings(self) -> tuple[Sentence, ...]:
-        """One sentence for each key that is valid, but outdated, without effect or unsafe."""
+        """One sentence for each key that is valid, but without effect or unsafe."""
         return self._warnings
-
-    @property
-    def former_shadows(self) -> frozenset[str]:
-        """Names of prompts that removed entries of `prompts.use` ran as shadows. Their `on` has no
-        effect: they must not begin to post.
-        """
-        return self._former_shadows
 
     @property
     def unset(self) -> Mapping[str, str]:

@@ -19,7 +19,6 @@ from pydantic import AfterValidator, Field, ValidationError, create_model
 from hls_handler.errors import SettingsError
 from hls_handler.problems import Kind, Sentence
 from hls_handler.settings.reference import Reference, explain, find_empty_keys
-from hls_handler.settings.removed import take_removed_keys
 from hls_handler.settings.section import Section
 from hls_handler.settings.sections import RepositoryEntry
 from hls_handler.settings.values import EventKey, Expected, PathGlob
@@ -222,7 +221,6 @@ class RepositorySettings:
     # ".github/hls.yaml:3: labels.alow: unknown key; did you mean labels.allow?"
     problems: tuple[str, ...] = ()
     file: str = PATH  # as messages name it
-    warnings: tuple[str, ...] = ()  # about removed keys, which are left out
 
     @property
     def sources(self) -> Sources:
@@ -264,7 +262,6 @@ def parse_repository_file(
         sections = ", ".join(f"{name}:" for name in REPOSITORY_FILE.model_fields)
         problem = f"{file}:1: the file must have some of the keys {sections}"
         return replace(last_valid, problems=(problem,), file=file)
-    warnings = limit_problems(take_removed_keys(tree))
     problems = dict(find_empty_keys(root, Reference(REPOSITORY_FILE)))
     try:
         values = parse_values(root)
@@ -273,14 +270,13 @@ def parse_repository_file(
         values = _parse_valid(_without_mistakes(root, error))
     lines = tree.format_problems(problems | tree.rejected)
     if not lines:
-        return RepositorySettings(values, tree.lines, file=file, warnings=warnings)
+        return RepositorySettings(values, tree.lines, file=file)
     values = _merge(values, _list_valid_entries(root, last_valid.values))
     return RepositorySettings(
         _merge(last_valid.values, values),
         _merge_lines(last_valid.lines, tree.lines, values),
         limit_problems(lines),
         file,
-        warnings,
     )
 
 
@@ -401,13 +397,8 @@ class RepositorySettingsFile:
         settings".
 
         If the file has problems, the sentence lists them. If the file could not be read, the
-        sentence gives the error instead. If there is no file, returns None. Warnings follow as
-        further sentences.
+        sentence gives the error instead. If there is no file, returns None.
         """
-        sentence = self._describe_use()
-        return sentence and ". ".join((sentence, *self.settings.warnings))
-
-    def _describe_use(self) -> str | None:
         name = self.settings.file
         if self.read_error is not None:
             rest = (

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import yaml
 
@@ -297,12 +297,6 @@ def value_at(root: object, path: str) -> object:
             return None
         value = value.get(step)
     return value
-
-
-def list_at(root: object, path: str) -> list[Any]:
-    """Return the list at a key path; [] if there is none."""
-    value = value_at(root, path)
-    return value if isinstance(value, list) else []
 
 
 class _TreeBuilder:

@@ -59,6 +59,6 @@ def load(settings: Settings) -> Library:
     load it.
     """
     folders = tuple(folder.resolve() for folder in settings.prompts.folders.values())
-    if folders in _LIBRARIES and not find_chosen_events(settings) and not settings.former_shadows:
+    if folders in _LIBRARIES and not find_chosen_events(settings):
         return _LIBRARIES[folders]
     return load_checked(settings)

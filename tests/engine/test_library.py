@@ -91,29 +91,6 @@ def test_own_prompt_of_which_no_event_is_enabled_is_reported_with_its_line(tmp_p
     )
 
 
-STRICT = """\
----
-description: x
-on: [issues.opened, issues.closed]
-reply: issue_analysis
----
-{{ issue.title }}
-"""
-
-
-def test_former_shadow_prompt_never_runs_although_its_event_is_that_of_another(
-    tmp_path: Path,
-) -> None:
-    """Without its entry, the library would have two prompts for `issues.opened`."""
-    own = write(tmp_path / "own", {"issues/strict.j2": STRICT})
-    use = "issues.opened: {prompt: issues/strict, shadow: true}"
-    prompts = f"prompts: {{directory: [{own}, shipped], use: {{{use}}}}}\n"
-    library = load_checked(load(tmp_path, SMALLEST + prompts))
-    assert library.on("issues.opened") == ("issues/analyze",)
-    assert library.on("issues.closed") == ()
-    assert "issues/strict" in library.prompts  # for `hls prompts try`
-
-
 USES_TEAM = (
     "{{ config.team }} {% if config.areas is defined %}{{ config.areas }}{% endif %} {{"
     " issue.title }}"

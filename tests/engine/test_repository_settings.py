@@ -305,17 +305,3 @@ def test_problem_is_only_logged_if_comments_are_switched_off(
     assert [record.message for record in caplog.records] == [
         "the repository settings cannot be used"
     ]
-
-
-def test_removed_key_of_the_file_is_logged_and_the_others_apply(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
-) -> None:
-    text = "review: {functions: false}\nfeatures: {auto_commenting: false}\n"
-    world = make_world_with_file(make_world, text)
-    with caplog.at_level(logging.WARNING):
-        world.run()
-    assert world.github.comments == {}
-    (record,) = caplog.records
-    assert record.message == "the repository settings have removed keys"
-    (problem,) = record.__dict__["problems"]
-    assert problem.startswith(".github/hls.yaml:1 (review.functions): false has no effect, ")
