@@ -2,4 +2,4 @@
 purpose.
 """
 
-__version__ = "0.5.0.dev0"
+__version__ = "1.0.0"

@@ -9,7 +9,7 @@ from tests.contracts.github import violations
 from tests.contracts.openapi_subset import OPERATIONS, SUBSET
 
 HEADERS = {
-    "user-agent": "hls/0.3.0",
+    "user-agent": "hls/1.0.0",
     "authorization": "***",
     "x-github-api-version": "2022-11-28",
     "content-type": "application/json",
