@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hls_handler.label_rules import LabelRule
 
@@ -190,14 +190,6 @@ class Finding(_Part):
         description="Names of code that is not shown and would decide it. Empty if not asked for.",
     )
     title: str = Field(max_length=200)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _complete(cls, values: object) -> object:
-        """Accept stored replies of 0.4.10, which lack `look_up`."""
-        if isinstance(values, Mapping):
-            return {"look_up": [], **values}
-        return values
 
     @field_validator("look_up")
     @classmethod

@@ -69,10 +69,8 @@ VERIFICATION = 90
 verification.
 """
 
-BATCHED = ("batch-", "triage-")
-"""Beginnings of the GUIDs of deliveries of batches, "batch-3-17"; the second is of versions before
-0.5.0.
-"""
+BATCHED = "batch-"
+"""Beginning of the GUIDs of deliveries of batches: "batch-3-17"."""
 
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 

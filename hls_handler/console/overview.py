@@ -364,8 +364,7 @@ def _list_costs(numbers: PeriodNumbers) -> Mapping[str, Sequence[float]]:
     """Return the costs of the most expensive prompts, and of all others together."""
     totals = Counter[str]()
     for label, cost in numbers.by_label(COST, numbers.present).items():
-        if label:  # upgrades store costs whose prompt is not known without label
-            totals[label.partition("@")[0]] += cost
+        totals[label.partition("@")[0]] += cost
     everything = numbers.now(COST)
     costs = {prompt: numbers.now(COST, prompt) for prompt, _ in totals.most_common(MAX_PROMPTS)}
     others = [whole - sum(parts) for whole, *parts in zip(everything, *costs.values(), strict=True)]

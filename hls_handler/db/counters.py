@@ -41,11 +41,9 @@ owner/new".
 """
 
 CAUGHT_UP_TO = "caught_up_to"
-CATCH_UP_BEGAN = "catch_up_lease"
+CATCH_UP_BEGAN = "catch_up_began"
 """Two names in the table `counters`: the last attempt read (its label is the hook), and when a run
 began (ms).
-
-Earlier versions stored the end of a lease under the second name.
 """
 
 BUDGET_EXCEEDED = "budget_exceeded"

@@ -12,28 +12,18 @@ from hls_handler.db.tables import FULL_TEXT_INDEX, metadata
 from hls_handler.errors import StoreUnavailable
 
 VERSION_TABLE = "hls_version"
-REVISIONS = ("0.4.10", "0.5.0")
+REVISIONS = ("1.0.0",)
 """The revisions in `migrations/versions`, the oldest first."""
-
-LAST_COMMIT_BEFORE = "10e60f9b"
-"""The last commit that upgrades tables to 0.4.10."""
 
 _NO_TIMEOUTS = "; ".join(
     f"SET LOCAL {bound} = 0"
     for bound in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 )
-_EARLIER = frozenset(
-    {
-        *(f"{number:04}" for number in range(1, 9)),
-        *("0.2.0", "0.3.0"),
-        *(f"0.4.{number}" for number in range(10)),
-    }
-)
 _ADVISORY_LOCK = 7_246_173  # arbitrary; held during a migration
 
 
 class UnsupportedTables(StoreUnavailable):
-    """The tables are from a newer HLS, or from one before 0.4.10. The operator must act."""
+    """Another version of HLS wrote the tables. The operator must act."""
 
 
 def migrate(database: Database) -> None:
@@ -75,19 +65,10 @@ def _supported_version(connection: Connection, database: Database) -> str | None
     version: str | None = connection.scalar(text("SELECT version_num FROM hls_version"))
     if version is None or version in REVISIONS:
         return version
-    oldest = REVISIONS[0]
-    newest = REVISIONS[-1]
-    if version in _EARLIER:
-        raise UnsupportedTables(
-            f"the database {database.shown_url} was written by an HLS from before {oldest} (its"
-            f" tables are version {version}, this HLS upgrades those of {oldest}): start HLS once"
-            f" at its commit {LAST_COMMIT_BEFORE}, which upgrades them to {oldest}, or name a new"
-            " database in storage.url"
-        )
     raise UnsupportedTables(
-        f"the database {database.shown_url} was written by a newer HLS (its tables are version"
-        f" {version}, this HLS supports them up to {newest}): upgrade HLS, restore the backup from"
-        " before the upgrade, or name another database in storage.url"
+        f"the database {database.shown_url} was written by another version of HLS (its tables are"
+        f" version {version}, this HLS supports {', '.join(REVISIONS)}): run that version, restore"
+        " a backup that this one wrote, or name another database in storage.url"
     )
 
 

@@ -59,7 +59,7 @@ log = logging.getLogger(__name__)
 POLL_S = 10.0
 """Pause while a review of one of the pull requests of a merge queue is in progress."""
 
-TITLE_CHECKED = Codec("title_check", 3, TypeAdapter(Outcome))
+TITLE_CHECKED = Codec("title_check", 1, TypeAdapter(Outcome))
 GROUP_HEADS = Codec("merge_group", 1, TypeAdapter(tuple[HeadCheck, ...]))
 """Heads of the pull requests of a merge group. A push to one of them removes it from the queue, and
 its group.

@@ -134,9 +134,9 @@ UNVERIFIED = Codec("unverified", 1, TypeAdapter(str))
 """Why the findings were not verified; "" if a later attempt verified them."""
 CONTEXT = Codec("context", 1, TypeAdapter(str))
 """A sentence part about what Claude gets besides the event: "AGENTS.md (about 120 tokens)"."""
-PROBLEMS_REPORTED = Codec("settings_reported", 5, TypeAdapter(Outcome))
-OUTCOME = Codec("post", 5, TypeAdapter(Outcome))
-SETTINGS_FILE = Codec("repository_settings", 13, TypeAdapter(RepositorySettingsFile))
+PROBLEMS_REPORTED = Codec("settings_reported", 1, TypeAdapter(Outcome))
+OUTCOME = Codec("post", 1, TypeAdapter(Outcome))
+SETTINGS_FILE = Codec("repository_settings", 1, TypeAdapter(RepositorySettingsFile))
 """The checkpoint of a repository's file has the index 0, that of its organisation's file 1."""
 
 

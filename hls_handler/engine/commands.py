@@ -317,7 +317,7 @@ def _list_dismissing(job: DeliveryJob, entry: LedgerEntry, number: int) -> set[s
     thread = _find_thread(job, entry, number)
     if thread is None:
         return set()
-    dismissals = find_dismissals(thread, entry.void_dismissals)
+    dismissals = find_dismissals(thread)
     logins = {login for key, login in dismissals.items() if key not in entry.void_dismissals}
     reader = job.context.github.reader(job.event.repository.full_name)
     return {login for login in logins if reader.permission(login) in MAY_COMMAND}

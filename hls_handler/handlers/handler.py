@@ -157,7 +157,7 @@ def parse_comment_state(
         return ()
     try:
         return items.validate_json(state)
-    except ValidationError:  # written by another version
+    except ValidationError:  # written by another version of HLS
         return ()
 
 

@@ -63,9 +63,9 @@ class ExplainedRun:
     run_number: int
     # digest of the failed steps and their marked lines; "" as for `_digest_failure`
     failure: str
-    cause: str = ""  # as Claude explained it; "" of earlier versions
-    quote: str = ""  # as `cause`
-    name: str = ""  # of the workflow; as `cause`
+    cause: str  # as Claude explained it
+    quote: str  # as `cause`
+    name: str  # of the workflow
 
     def is_section_of(self, run: WorkflowRun) -> bool:
         return (self.workflow_id, self.event) == (run.workflow_id, run.event)

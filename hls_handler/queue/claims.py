@@ -221,7 +221,6 @@ def take_back_expired(
             values |= {
                 "state": "dead",
                 "finished_at": now,
-                "discarded_at": None,
                 "duration_ms": now - _c.received_at,
             }
             if row.batch_id is None:

@@ -112,7 +112,7 @@ class DeliveryQueue:
         self._finish = (
             deliveries.update()
             .where(is_held(now))
-            .values(NO_WORKER | {"finished_at": now, "discarded_at": None})
+            .values(NO_WORKER | {"finished_at": now})
             .returning(
                 _c.id,
                 _c.finished_at,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, cast
 
 if TYPE_CHECKING:  # its models are slow to import, and the store needs the names of this module
@@ -43,7 +43,6 @@ RESOLVED = "resolved by "
 HOW = {
     COMMAND: "command",
     DELETED: "deleted comment",
-    "comment deleted": "deleted comment",  # of earlier versions
     RESOLVED: "resolved thread",
     "thumbs down": "thumbs down",
 }
@@ -106,12 +105,9 @@ def describe_dismissal(key: str) -> str:
     return next((how for beginning, how in HOW.items() if key.startswith(beginning)), "reply")
 
 
-def find_dismissals(thread: ReviewThread, stored: Collection[str] = ()) -> Mapping[str, str]:
+def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
     """Return the logins of people who dismissed the finding of this thread, by a key such as "words
     2 by mona".
-
-    Earlier versions `stored` "reply 2 by mona", and obeyed other words: such a reply keeps its key,
-    whatever it says.
 
     Resolving a thread in which HLS said that the finding is fixed dismisses nothing, also if the
     finding is open again.
@@ -124,9 +120,6 @@ def find_dismissals(thread: ReviewThread, stored: Collection[str] = ()) -> Mappi
     numbers: Counter[str] = Counter()
     for reply in thread.replies:
         numbers[reply.author] += 1
-        place = f"{numbers[reply.author]} by {reply.author}"
-        if f"reply {place}" in stored:
-            logins[f"reply {place}"] = reply.author
-        elif read_reply(reply.body) == "dismissal":
-            logins[f"words {place}"] = reply.author
+        if read_reply(reply.body) == "dismissal":
+            logins[f"words {numbers[reply.author]} by {reply.author}"] = reply.author
     return {key: login for key, login in logins.items() if not login.endswith("[bot]")}

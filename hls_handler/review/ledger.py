@@ -234,7 +234,7 @@ def _apply_thread(
     }
     if thread is not None:
         entry = replace(entry, is_accepted=bool(thread.thumbs_up))
-        dismissals |= find_dismissals(thread, (*entry.dismissals, *entry.void_dismissals))
+        dismissals |= find_dismissals(thread)
     void = [
         key
         for key in entry.void_dismissals

@@ -86,10 +86,9 @@ class LedgerEntry:
     @property
     def is_as_raised(self) -> bool:
         """True if it stands on the block on which it was raised, or if it belongs to its file."""
-        if not self.blocks:
+        if self.first_block is None:
             return True
-        first = self.first_block or self.blocks[0]  # entries of earlier versions have none
-        return not self.has_vanished and first.is_same(self.blocks[-1])
+        return not self.has_vanished and self.first_block.is_same(self.blocks[-1])
 
     @property
     def is_closed(self) -> bool:

@@ -233,10 +233,10 @@ class Batches:
             batch = int(connection.execute(insert).scalar_one())
             begun = [row for row in rows if row["conversation_key"] not in processed]
             for row in begun:
-                row |= {"guid": f"{BATCHED[0]}{batch}-{row['guid']}"}
+                row |= {"guid": f"{BATCHED}{batch}-{row['guid']}"}
             self._insert(connection, batch, begun, now)
             for subject, guid in facts.items():
-                self._copy_facts(connection, guid, f"{BATCHED[0]}{batch}-{subject}")
+                self._copy_facts(connection, guid, f"{BATCHED}{batch}-{subject}")
         log_act(by, "batch", [f"{new.kind} {new.repository} batch {batch}"], number=len(begun))
         return batch
 

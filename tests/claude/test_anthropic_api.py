@@ -506,7 +506,7 @@ def test_a_call_costs_its_list_price(usage: Usage, usd: float) -> None:
         (Usage("m", output_tokens=1_000), PartialCost(400, 1_000, None)),
         (Usage("m"), None),
     ],
-    ids=["a part", "stored by version 0.4.1", "from the cache"],
+    ids=["a part", "without a known price", "from the cache"],
 )
 def test_a_part_of_a_reply_costs_its_share_of_the_output(
     usage: Usage, expected: PartialCost | None

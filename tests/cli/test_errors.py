@@ -68,7 +68,7 @@ def test_a_command_about_a_service_creates_no_database(
     assert not (folder / "hls.db").exists()
 
 
-def test_serve_exits_with_2_if_the_tables_are_of_a_newer_version(
+def test_serve_exits_with_2_if_the_tables_are_of_another_version(
     folder: Path, database: Path
 ) -> None:
     with changed(database) as connection:
@@ -80,7 +80,7 @@ def test_serve_exits_with_2_if_the_tables_are_of_a_newer_version(
     assert line.startswith(
         f"{folder}/settings.yaml:4 (storage.url): the database sqlite:///{folder}/hls.db "
     )
-    assert "was written by a newer HLS (its tables are" in line
+    assert "was written by another version of HLS (its tables are" in line
 
 
 def test_folder_whose_name_the_locale_cannot_encode_is_no_error(tmp_path: Path) -> None:

@@ -272,7 +272,8 @@ SERIES = {
     ("outcome", "ignored"): (0, 0, 2, 0),
     ("first_reply_le", "10"): (0, 0, 1, 1),
     ("first_reply_le", "1"): (1, 0, 0, 0),
-    ("cost_micro_usd", ""): (499_991, 0, 40_000, 0),  # of unknown prompts
+    ("cost_micro_usd", "workflows/analyze@1"): (499_991, 0, 20_000, 0),
+    ("cost_micro_usd", "reviews/analyze@1"): (0, 0, 20_000, 0),
     ("rejected", "401"): (7, 0, 0, 2),
     ("rejected", "413"): (3, 0, 0, 0),
     ("cost_micro_usd", "issues/analyze@1"): (0, 0, 100_000, 0),

@@ -243,7 +243,7 @@ class Service:
 
     @property
     def finished(self) -> int:
-        """The number of finished deliveries in the log, for a service of an earlier version."""
+        """The number of finished deliveries in the log."""
         return self.log.read_text().count('"delivery finished"')
 
 

@@ -133,7 +133,7 @@ def test_the_demo_ends_before_its_first_event_if_the_key_is_wrong(folder: Path) 
 
 def test_only_this_account_can_read_the_settings_of_the_demo(folder: Path) -> None:
     settings = folder / "data" / "demo" / "settings.yaml"
-    settings.touch(0o644)  # of an earlier version
+    settings.touch(0o644)
     with Sandbox(api_key="a-key-of-the-api") as api:
         run_real_demo(folder, api, "another-key")
     assert "webhook_secret: " in settings.read_text()

@@ -27,9 +27,17 @@ def git(folder: Path, *arguments: str, check: bool = True) -> str:
     return done.stdout
 
 
+TABLES = ("hls_handler/db/tables.py", "hls_handler/db/migrate.py")
+
+
 def commit_before() -> str:
-    """Return the commit before this one, or this one in a checkout without history."""
-    return git(ROOT, "rev-parse", "--verify", "--quiet", "HEAD~1", check=False).strip() or "HEAD"
+    """Return the commit before this one; this one in a checkout without history, or if it edits the
+    baseline of the tables.
+    """
+    before = git(ROOT, "rev-parse", "--verify", "--quiet", "HEAD~1", check=False).strip()
+    if not before or git(ROOT, "diff", "--name-only", before, "HEAD", "--", *TABLES):
+        return "HEAD"
+    return before
 
 
 def run_with_make(service: Service, checkout: Path) -> None:

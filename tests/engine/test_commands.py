@@ -489,10 +489,10 @@ def test_number_of_another_finding_in_a_thread_gets_one_sentence(make_world: Mak
 def test_objection_of_the_dismisser_or_another_writer_opens_a_dismissed_finding(
     make_world: MakeWorld, by: str
 ) -> None:
-    world = make_reviewed(make_world, state="dismissed", dismissals=(f"reply 1 by {by}",))
+    world = make_reviewed(make_world, state="dismissed", dismissals=(f"words 1 by {by}",))
     reply(world, "No, please fix this before we merge.")
     assert thread_replies(world) == [OPEN_AGAIN]
-    assert dismissals(world)[0] == (f"reply 1 by {by}", "undismissed reply by octocat")
+    assert dismissals(world)[0] == (f"words 1 by {by}", "undismissed reply by octocat")
 
 
 def test_objection_to_a_finding_that_is_not_dismissed_changes_nothing(
@@ -505,7 +505,7 @@ def test_objection_to_a_finding_that_is_not_dismissed_changes_nothing(
 
 @pytest.mark.parametrize("body", ["/undismiss", "No, please fix this."])
 @pytest.mark.parametrize(
-    ("mona", "void"), [("write", ()), ("read", ()), ("write", ("reply 1 by mona",))]
+    ("mona", "void"), [("write", ()), ("read", ()), ("write", ("words 1 by mona",))]
 )
 def test_dismissal_that_no_review_has_read_is_taken_back(
     make_world: MakeWorld, body: str, mona: Permission, void: tuple[str, ...]
@@ -523,7 +523,7 @@ def test_dismissal_that_no_review_has_read_is_taken_back(
 
 
 def test_unresolving_opens_a_dismissed_finding(make_world: MakeWorld) -> None:
-    dismissed = ("resolved by mona", "reply 1 by mona")
+    dismissed = ("resolved by mona", "words 1 by mona")
     world = make_reviewed(make_world, state="dismissed", dismissals=dismissed)
     resolve(world, "unresolved")
     assert thread_replies(world) == [OPEN_AGAIN]

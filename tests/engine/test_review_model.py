@@ -79,7 +79,7 @@ def asked(models: FakeModels) -> list[Any]:
     return [body["model"] for _, body in models.asked]
 
 
-def test_upgrade_changes_no_model(pipeline: Pipeline) -> None:
+def test_without_a_review_model_all_calls_use_the_same(pipeline: Pipeline) -> None:
     pipeline.configure()
     pipeline.process()
     assert asked(pipeline.first) == [HAIKU, HAIKU, HAIKU]

@@ -1,24 +1,45 @@
-"""An upgrade of a database that a killed process of an earlier version left with work in flight."""
+"""An upgrade of a database that a killed process left with work in flight."""
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
-from tests.db.released.make import stored_github
-from tests.db.test_upgrades import released, restore
-from tests.machines.upgrade import continue_work, open_world
+from hls_handler.errors import StoreUnavailable
+from hls_handler.storage import Storage
+from tests.machines.upgrade import (
+    continue_work,
+    copy_with_a_later_column,
+    leave_work,
+    open_world,
+)
+from tests.postgres import Cluster
 
 
-@pytest.mark.parametrize("revision", released())
+@pytest.fixture
+def url(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    if engine == "sqlite":
+        return f"sqlite:///{tmp_path}/hls.db"
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return cluster.url(cluster.create())
+
+
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-def test_upgrade_doubles_nothing_follows_findings_and_takes_an_earlier_run_back(
-    engine: str, revision: str, tmp_path: Path, request: pytest.FixtureRequest
+def test_version_with_a_later_column_continues_the_work_of_a_killed_one_and_doubles_nothing(
+    url: str, tmp_path: Path
 ) -> None:
-    url = restore(engine, revision, tmp_path, request)
-    github = gzip.decompress(stored_github(engine, revision).read_bytes())
-    (tmp_path / "github.json").write_bytes(github)
+    later = copy_with_a_later_column(tmp_path / "later")
     with open_world(tmp_path, url) as world:
-        continue_work(world)
+        leave_work(world)
+        world.sandbox.requests.clear()
+        continue_work(world, later)
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT DISTINCT later FROM deliveries")).scalars().all()
+    engine.dispose()
+    assert found == [1]  # in rows of both versions
+    newer = r"another version of HLS \(its tables are version 1\.0\.1, this HLS supports 1\.0\.0\)"
+    with pytest.raises(StoreUnavailable, match=newer):
+        Storage.open(url)

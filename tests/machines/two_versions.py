@@ -15,7 +15,6 @@ have one comment, and each finding once.
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import sys
 import tempfile
@@ -31,43 +30,8 @@ from tests.crash.scenarios import FreshRepository
 from tests.e2e.service import ROOT, Service
 from tests.github_fake.server import Sandbox
 from tests.machines.fleet import Fleet, settings_for
-from tests.machines.upgrade import CheckoutService
+from tests.machines.upgrade import CheckoutService, copy_with_a_later_column
 from tests.postgres import running_cluster
-
-MIGRATION = """\
-import sqlalchemy as sa
-from alembic import op
-
-revision = "0.5.1"
-down_revision = "0.5.0"
-
-
-def upgrade() -> None:
-    op.add_column(
-        "deliveries", sa.Column("later", sa.Integer(), server_default="1", nullable=False)
-    )
-"""
-GUID = '    Column("guid", Text, nullable=False, unique=True),\n'
-LATER = '    Column("later", Integer, nullable=False, server_default="1"),\n'
-
-
-def copy_with_a_later_column(folder: Path) -> Path:
-    """Return a checkout of the version that follows this one."""
-    package = folder / "hls_handler"
-    shutil.copytree(ROOT / "hls_handler", package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("config", "docs", "prompts", ".venv"):
-        (folder / name).symlink_to(ROOT / name)
-    (package / "db/migrations/versions/v0_5_1.py").write_text(MIGRATION)
-    replace_once(package / "db/tables.py", GUID, GUID + LATER)
-    replace_once(package / "db/migrate.py", '"0.5.0")', '"0.5.0", "0.5.1")')
-    return folder
-
-
-def replace_once(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert text.count(old) == 1, (path, old)
-    path.write_text(text.replace(old, new))
-
 
 PUSH_AFTER = 12  # pull requests
 

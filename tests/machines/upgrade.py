@@ -1,19 +1,14 @@
-"""An upgrade with work in flight: an earlier version is killed while it works, and this version
+"""An upgrade with work in flight: a version is killed while it works, and the version that follows
 continues with the same database.
-
-    python -m tests.machines.upgrade FOLDER
-
-FOLDER is a checkout of the earlier version with its `.venv`.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -28,20 +23,52 @@ from hls_handler.db.tables import findings
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.storage import Storage
 from tests.crash.scenarios import FreshRepository
-from tests.e2e.service import Service, settings_text, wait_for_batch, wait_until
+from tests.e2e.service import ROOT, Service, settings_text, wait_for_batch, wait_until
 from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox
-from tests.postgres import running_cluster
 
 HOME = FreshRepository(1)
 PROCESSED = 701
 COMMENTED = 702  # killed after GitHub had the comment, before its outcome was stored
 WAITING = 703
-TRIAGED = 712  # of a triage run
-TRIAGED_IN_PART = 711  # of that run, killed like `COMMENTED`
+TRIAGED = 712  # of a batch
+TRIAGED_IN_PART = 711  # of that batch, killed like `COMMENTED`
 PUSH = "feature-push"  # killed after GitHub had the new text of the summary
-TRIAGE_RUN = 1
-KEPT = "keep_days: 3650, body_days: 3650"  # else retention deletes what is stored in the tests
+BATCH = 1
+
+MIGRATION = """\
+import sqlalchemy as sa
+from alembic import op
+
+revision = "1.0.1"
+down_revision = "1.0.0"
+
+
+def upgrade() -> None:
+    op.add_column(
+        "deliveries", sa.Column("later", sa.Integer(), server_default="1", nullable=False)
+    )
+"""
+GUID = '    Column("guid", Text, nullable=False, unique=True),\n'
+LATER = '    Column("later", Integer, nullable=False, server_default="1"),\n'
+
+
+def copy_with_a_later_column(folder: Path) -> Path:
+    """Return a checkout of the version that follows this one."""
+    package = folder / "hls_handler"
+    shutil.copytree(ROOT / "hls_handler", package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("config", "docs", "prompts", ".venv"):
+        (folder / name).symlink_to(ROOT / name)
+    (package / "db/migrations/versions/v1_0_1.py").write_text(MIGRATION)
+    replace_once(package / "db/tables.py", GUID, GUID + LATER)
+    replace_once(package / "db/migrate.py", '("1.0.0",)', '("1.0.0", "1.0.1")')
+    return folder
+
+
+def replace_once(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1, (path, old)
+    path.write_text(text.replace(old, new))
 
 
 @dataclass
@@ -63,9 +90,9 @@ class CheckoutService(Service):
 
     @contextmanager
     def triage(self) -> Iterator[None]:
-        """Start a triage run with comments, and watch it."""
-        options = ["--open", "--comments", "--yes", "--config", str(self.settings)]
-        command = [*self.command, "triage", HOME.full_name, *options]
+        """Start a batch of open issues with comments, and watch it."""
+        options = ["--comments", "--yes", "--config", str(self.settings)]
+        command = [*self.command, "batch", "triage", HOME.full_name, *options]
         watcher = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL)
         try:
             yield
@@ -123,18 +150,16 @@ class World:
 
 @contextmanager
 def open_world(folder: Path, url: str) -> Iterator[World]:
-    """Use the state of GitHub in the folder, if it has one."""
-    with Sandbox(folder / "github.json") as sandbox:
+    with Sandbox() as sandbox:
         settings = folder / "settings.yaml"
-        text = settings_text(sandbox, storage_url=url, limits="concurrency: 4")
-        settings.write_text(text.replace("storage: {", f"storage: {{{KEPT}, "))
+        settings.write_text(settings_text(sandbox, storage_url=url))
         yield World(sandbox, settings, url)
 
 
-def leave_work(world: World, folder: Path) -> None:
-    """Let the version in `folder` begin all work, and kill it."""
+def leave_work(world: World) -> None:
+    """Let this version begin all work, and kill it."""
     log = world.settings.with_name("earlier.log")
-    service = CheckoutService(world.settings, 0, log, world.url, folder=folder)
+    service = CheckoutService(world.settings, 0, log, world.url, folder=ROOT)
     hanging = (
         ("POST", f"/issues/({COMMENTED}|{TRIAGED_IN_PART})/comments$"),
         ("PATCH", "/issues/comments/[0-9]+$"),
@@ -169,19 +194,21 @@ ONCE = (Counter(LABELS), LABELS, ["You can narrow"])
 UNDONE = (Counter(LABELS), (), ["Withdrawn: a maintainer"])
 
 
-def continue_work(world: World) -> None:
-    """Let this version continue all work, and compare what it does with what was left."""
+def continue_work(world: World, folder: Path) -> None:
+    """Let the version in `folder` continue all work, and compare what it does with what was
+    left.
+    """
     on_lines = world.pull.review_comments()
-    of_earlier = "Maintainers can dismiss it with"
-    of_present = "The author or a maintainer can dismiss it:"
-    summaries = [text.replace(of_earlier, of_present) for text in world.summaries]
+    summaries = world.summaries
     with closing(Storage.open(world.url)) as store:
         store.queue.release_all_leases()  # on SQLite the service does that itself
-        service = Service(world.settings, 0, world.settings.with_name("newer.log"), world.url)
+        log = world.settings.with_name("newer.log")
+        service = CheckoutService(world.settings, 0, log, world.url, folder=folder)
         try:
             service.start()
-            service.until_idle(within_s=180)  # a comment may appear within a minute
-            batch = store.batches.find(TRIAGE_RUN)  # the run has become a batch
+            # a comment may appear within a minute
+            wait_until(lambda: is_idle(store), within_s=180)
+            batch = store.batches.find(BATCH)
             assert batch is not None
             wait_for_batch(store, batch)
             for number in (PROCESSED, COMMENTED, WAITING, TRIAGED, TRIAGED_IN_PART):
@@ -189,7 +216,7 @@ def continue_work(world: World) -> None:
             assert count_calls(store) == CALLS
             assert world.pull.review_comments() == on_lines
             assert world.summaries == summaries
-            assert finding_states(store) == {"open": 5, "gone": 3}
+            assert finding_states(store) == {"open": 4, "gone": 3}
             assert list_created(world.sandbox) == [
                 f"issues/{WAITING}/comments",
                 f"issues/{WAITING}/labels",
@@ -208,12 +235,17 @@ CALLS = {
     f"issue-{PROCESSED}": ["ok"],
     f"issue-{COMMENTED}": ["ok"],
     f"issue-{WAITING}": ["ok"],
-    f"triage-{TRIAGE_RUN}-{TRIAGED}": ["ok"],
-    f"triage-{TRIAGE_RUN}-{TRIAGED_IN_PART}": ["ok"],
+    f"batch-{BATCH}-{TRIAGED}": ["ok"],
+    f"batch-{BATCH}-{TRIAGED_IN_PART}": ["ok"],
     "feature": ["ok"],
-    PUSH: ["ok", "ok"],  # the review, and its verification
+    PUSH: ["ok"],
 }
 """The outcomes of the calls to Claude by delivery."""
+
+
+def is_idle(store: Storage) -> bool:
+    queue = store.deliveries.queue_state()
+    return queue.queued == 0 and queue.running == 0
 
 
 def count_calls(store: Storage) -> Mapping[str, list[str | None]]:
@@ -229,23 +261,3 @@ def list_created(sandbox: Sandbox) -> list[str]:
     requests = sandbox.requests.all("github")
     paths = [one.path for one in requests if one.method == "POST" and one.path != "/graphql"]
     return sorted(path.removeprefix(f"/repos/{HOME.full_name}/") for path in paths)
-
-
-def main(folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as name, running_cluster() as cluster:
-        urls = {
-            "sqlite": f"sqlite:///{name}/hls.db",
-            "postgresql": cluster.url(cluster.create()),
-        }
-        for engine, url in urls.items():
-            here = Path(name, engine)
-            here.mkdir()
-            with open_world(here, url) as world:
-                leave_work(world, folder)
-                world.sandbox.requests.clear()
-                continue_work(world)
-            sys.stdout.write(f"upgraded on {engine}\n")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())

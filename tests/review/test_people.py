@@ -141,19 +141,6 @@ def test_undismiss_takes_every_present_dismissal_back(acts: dict[str, Any]) -> N
     assert conclude(pushes) == "success"
 
 
-def test_dismissal_by_a_reply_of_an_earlier_version_stays_until_undismiss() -> None:
-    pushes = raised()
-    pushes.act(replies=(ThreadReply("mona", "It's fine, only tests call this."),))
-    assert conclude(pushes) == "failure"
-    pushes.command("reply 1 by mona")
-    assert conclude(pushes) == "success"
-    assert conclude(pushes) == "success"
-    pushes.command("undismissed 5e6f7a8b by mona")
-    assert conclude(pushes) == "failure"
-    pushes.act(replies=(ThreadReply("mona", "By design."),))
-    assert conclude(pushes) == "failure"
-
-
 def test_dismissal_ends_with_its_reply_or_when_that_is_edited_to_other_words() -> None:
     pushes = raised()
     dismiss(pushes)

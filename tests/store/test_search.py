@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from sqlalchemy import Engine, event
 
 from hls_handler.db.tables import deliveries
@@ -109,24 +108,6 @@ def test_redelivery_of_a_discarded_delivery_is_processed(store: Storage) -> None
     store.queue.discard("g1")
     assert [one.outcome for one in accept(store, queued("g1"))] == ["queued"]
     finish(store, claim(store), "dead")
-    assert guids(store, state="dead") == ["g1"]
-
-
-@pytest.mark.parametrize("is_crash", [False, True])
-def test_discarded_delivery_that_an_earlier_version_retried_is_dead_again(
-    store: Storage, skew: Skew, is_crash: bool
-) -> None:
-    fail(store, "g1", "issue is locked")
-    store.queue.discard("g1")
-    retry = deliveries.update().values(state="queued", finished_at=None)
-    with store.database.writing() as connection:
-        connection.execute(retry)
-    lease = claim(store)
-    if is_crash:
-        skew.advance(minutes=1)
-        assert store.queue.claim(worker="other", lease_s=30, max_crashes=1) is None
-    else:
-        finish(store, lease, "dead")
     assert guids(store, state="dead") == ["g1"]
 
 

@@ -1,1 +1,1 @@
-"""The migrations of databases from 0.4.10 on."""
+"""The migrations of databases."""
