@@ -116,7 +116,7 @@ class Endpoint:
     statuses: tuple[int, ...] = (200,)  # of responses with the document
     errors: tuple[int, ...] = (400, 401, 403, 404, 405, 503)
     needs_key: bool = True
-    other_path: str | None = None  # under which older clients find it
+    other_path: str | None = None  # a second path of it
 
 
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"

@@ -124,7 +124,7 @@ def _operation(endpoint: Endpoint, schemas: Mapping[Any, object]) -> dict[str, o
     names = re.findall(r"{(\w+)}", endpoint.path)
     description = endpoint.description
     if endpoint.other_path:
-        also = f"Older clients find it at `{endpoint.other_path}`, too."
+        also = f"It is at `{endpoint.other_path}`, too."
         description = f"{description} {also}".lstrip()
     security: list[dict[str, list[str]]] = [{KEY: []}]
     if not endpoint.needs_key:
