@@ -179,6 +179,7 @@ class PullRequest:
     merged: Flag
     # number of comments of the conversation; None if GitHub omits it, as in lists
     comments: int | None = None
+    review_comments: int = 0  # number of comments on its lines
     base_sha: Annotated[
         str, null_to(""), Field(validation_alias=AliasChoices(AliasPath("base", "sha"), "base_sha"))
     ] = ""

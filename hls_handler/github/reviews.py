@@ -1,8 +1,9 @@
 """Posts a review with comments on lines of a pull request, and replies in the review threads that
 HLS opened.
 
-Each comment ends with a hidden marker that contains its key. A retry lists the bot's review
-comments and finds them by author and marker, so that it posts only the missing ones.
+Each comment ends with a hidden marker that contains its key. The bot's review comments are listed
+first and found by author and marker, so that only the missing ones are posted, also if the database
+was lost.
 """
 
 from __future__ import annotations
@@ -79,18 +80,16 @@ class BotReviews:
         """Post the comments of the action as one review, and return the outcome with the ids of
         all.
 
-        `is_retry` means that an earlier attempt may have posted some of them, so only the missing
-        ones are posted. If GitHub rejects positions, the other comments are posted. If GitHub
-        rejects the review for another reason, a retry posts nothing. Raises `Superseded` if GitHub
+        Only the missing ones are posted. If GitHub rejects positions, the other comments are
+        posted. If GitHub rejects the review for another reason, a retry (`is_retry`) posts nothing,
+        and a first attempt raises `Retryable`. Raises `Superseded` if GitHub
         rejects the review for another reason and the pull request has a newer commit. The
         `may_have_succeeded` of a `DependencyDown` is also True if a review was posted and a later
         request failed.
         """
         if not action.comments:
             return Outcome("review", "unchanged", "no comments on lines")
-        posted: Mapping[str, ThreadComment] = {}
-        if is_retry:
-            posted = self._find_posted(number, action)
+        posted = self._find_posted(number, action)
         missing = [comment for comment in action.comments if comment.key not in posted]
         if self._api.guard is None:
             detail = f"would have posted {_describe(len(missing))}"

@@ -13,7 +13,7 @@ from typing import Literal
 from hls_handler.analysis import FileSummary, Finding, PullRequestAnalysis, ReplyFields, Severity
 from hls_handler.events import PullRequest
 from hls_handler.git.host import SWITCHED_OFF
-from hls_handler.github.values import NO_CONTEXT, MergeState, ReviewContext
+from hls_handler.github.values import NO_CONTEXT, MergeState, ReviewContext, ReviewThread
 from hls_handler.handlers.asking import AT_LIMIT
 from hls_handler.handlers.changed_files import PatchedFile, Selection, show_files
 from hls_handler.handlers.committed_credentials import CommittedCredential, find_committed
@@ -26,7 +26,7 @@ from hls_handler.replies import Reply, find_review
 from hls_handler.review.blocks import Block
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.guidance import find_problems
-from hls_handler.review.ledger import add, is_failing, sort_entries
+from hls_handler.review.ledger import Dismissers, add, is_failing, restore, sort_entries
 from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.review.patches import Patch, text_of
 from hls_handler.review.positions import RANK, Located, letters_of, locate
@@ -101,6 +101,8 @@ class PullRequestFacts:
     context_problem: str = ""  # why the context could not be read
     own_replies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The keys of our replies in the threads of findings, by the key of the finding."""
+    lost_threads: tuple[ReviewThread, ...] = ()  # of findings that the database does not have
+    writers: frozenset[str] = frozenset()  # of the people who dismissed a finding
     # as `Discussion.find_resolved_in_vain` returns them
     resolved_in_vain: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()  # paths of files whose patch is not known completely
@@ -189,7 +191,13 @@ class PullRequestFacts:
             for candidate in reportable
             if changes.is_timely(candidate) and candidate.is_shown
         ]
-        raised = self._raise(timely, verdicts.ledger)
+        found = self._raise(timely, verdicts.ledger)
+        people = Dismissers(self.writers, self.pull_request.user.login, self.fail_on)
+        lost = {thread.key: thread for thread in self.lost_threads}
+        restored = tuple(
+            restore(entry, lost[entry.key], people) for entry, _ in found if entry.key in lost
+        )
+        raised = tuple(pair for pair in found if pair[0].key not in lost)
         return ReviewFindings(
             raised,
             inline=self._choose_inline(raised),
@@ -197,7 +205,7 @@ class PullRequestFacts:
                 candidate.finding for candidate in reportable if not candidate.is_shown
             ),
             held_back=len(verdicts.others) - len(reportable),
-            ledger=verdicts.ledger,
+            ledger=(*verdicts.ledger, *restored),
             claims=verdicts.claims,
             unproved=verdicts.unproved,
         )

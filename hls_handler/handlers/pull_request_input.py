@@ -128,6 +128,8 @@ def _combine(
         is_review=changes.is_review,
         is_full=source.event.is_full_review_requested,
         own_replies=changes.discussion.own_replies,
+        lost_threads=changes.discussion.lost,
+        writers=changes.discussion.writers,
         resolved_in_vain=earlier.resolved_in_vain,
         unread=frozenset(changes.files.unread),
         questions=plan_questions(selection, questions.entries),
@@ -177,9 +179,10 @@ def _read_changes(source: FactSource) -> _Changes:
     texts = number_patches({file.path: file.patch for file in changed_files if file.patch}, head)
     is_review = limits.is_review and not event.is_closing
     record = NO_REVIEW
+    discussion = Discussion()
     if is_review:
         record = source.history.review(pull_request.number)
-    discussion = read_discussion(pull_request.number, reader, record.ledger)
+        discussion = read_discussion(pull_request, reader, record)
     rules = SkipRules(limits.ignored_paths)
     if is_review:
         base = pull_request.base_sha

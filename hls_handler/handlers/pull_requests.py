@@ -337,13 +337,14 @@ def make_record(
         replace(entry, prompt_id=prompt_id, comment_id=comment_ids.get(entry.key))
         for entry, _ in facts.findings.raised
     )
+    ledger = (*mark_mentioned(facts), *raised)
     new_record = replace(
         record,
         blocks=list_blocks(facts),
         skipped=facts.skipped,
         suggested_title=find_suggested_title(facts),
-        ledger=(*mark_mentioned(facts), *raised),
-        next_number=max([record.next_number, *(entry.number + 1 for entry in raised)]),
+        ledger=ledger,
+        next_number=max([record.next_number, *(entry.number + 1 for entry in ledger)]),
         reviewers=facts.reviewers,
     )
     if analysis.receipt != NO_CALLS:

@@ -35,7 +35,7 @@ from hls_handler.handlers.skipped_files import (
     looks_like_code,
 )
 from hls_handler.question import estimate_tokens
-from hls_handler.review.dismissals import find_dismissals
+from hls_handler.review.dismissals import find_dismissals, list_objectors
 from hls_handler.review.guidance import AGENTS_PATH, MAX_FOLDERS, list_folders, list_guidance_paths
 from hls_handler.review.neighbourhood import SecondSite, SiteKind
 from hls_handler.review.patches import Patch
@@ -119,6 +119,8 @@ class Discussion:
 
     threads: tuple[ReviewThread, ...] = ()
     writers: frozenset[str] = frozenset()
+    # threads of findings that the database does not have
+    lost: tuple[ReviewThread, ...] = ()
 
     @property
     def own_replies(self) -> Mapping[str, tuple[str, ...]]:
@@ -133,20 +135,30 @@ class Discussion:
         return frozenset(entry.key for entry in ledger if entry.counts and entry.key in resolved)
 
 
-def read_discussion(number: int, reader: GithubReader, ledger: Sequence[LedgerEntry]) -> Discussion:
-    """Read the review threads, unless no finding has one."""
+def read_discussion(
+    pull_request: PullRequest, reader: GithubReader, record: ReviewRecord
+) -> Discussion:
+    """Read the review threads, unless no finding has one. Without a stored review, there are some
+    if the database was lost.
+    """
+    ledger = record.ledger
     threads: Sequence[ReviewThread] = ()
-    if any(entry.comment_id for entry in ledger):
-        threads = reader.review_threads(number)
+    is_lost = not record.rounds and pull_request.review_comments
+    if is_lost or any(entry.comment_id for entry in ledger):
+        threads = reader.review_threads(pull_request.number)
+    known = {entry.key for entry in ledger}
+    lost = tuple(thread for thread in threads if thread.key not in known)
     people: dict[str | None, None] = {}
     for entry in ledger:
         people |= dict.fromkeys(key.partition(" by ")[2] for key in entry.dismissals)
     for thread in threads:
         people |= dict.fromkeys([*find_dismissals(thread).values(), thread.resolved_by])
+    for thread in lost:
+        people |= dict.fromkeys(list_objectors(thread))
     writers = [
         login for login in people if login and reader.permission(login) in ("admin", "write")
     ]
-    return Discussion(tuple(threads), frozenset(writers))
+    return Discussion(tuple(threads), frozenset(writers), lost)
 
 
 def read_unshown(

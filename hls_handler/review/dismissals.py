@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, cast
 
+from hls_handler.untrusted.command_line import read_command_line
+
 if TYPE_CHECKING:  # its models are slow to import, and the store needs the names of this module
-    from hls_handler.github.values import ReviewThread
+    from hls_handler.github.values import ReviewThread, ThreadReply
 
 FIXED = "fixed"
 """Beginning of the key of a reply in the thread of a finding that is closed (`EnsureReply.key`)."""
@@ -83,6 +85,9 @@ _REPLY = re.compile(
 _TAKEN_BACK = re.compile(_OBJECTION, re.IGNORECASE)
 _NOT_READ = re.compile(r"^[ \t]*>.*$|[*_]", re.MULTILINE)  # quoted lines, emphasis
 
+_COMMAND = re.compile(r"/(?P<un>un)?dismiss(?! (?:finding )?#?[0-9])(?:\W.*)?")
+"""Matches `/dismiss` and `/undismiss` of the thread's own finding: a number may be another's."""
+
 MAX_READ_CHARS = 4_000
 """The beginning of a reply that is read: of a long one the search could take a second."""
 
@@ -117,9 +122,49 @@ def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
     if thread.is_resolved and thread.resolved_by and not was_fixed:
         logins[f"{RESOLVED}{thread.resolved_by}"] = thread.resolved_by
     logins |= {f"thumbs down by {login}": login for login in thread.thumbs_down}
+    for key, reply in _number_replies(thread):
+        if _read_in_thread(reply.body) == "dismissal":
+            logins[key] = reply.author
+    return {key: login for key, login in logins.items() if not login.endswith("[bot]")}
+
+
+def list_objectors(thread: ReviewThread) -> frozenset[str]:
+    """Return the logins of people who took a dismissal back, or objected to one."""
+    return frozenset(
+        reply.author for reply in thread.replies if _read_in_thread(reply.body) == "objection"
+    )
+
+
+def find_taken_back(thread: ReviewThread, writers: Collection[str]) -> tuple[str, ...]:
+    """Return the keys of dismissals by replies that a later reply of the same person or of a writer
+    takes back.
+    """
+    dismissed: list[str] = []
+    void: list[str] = []
+    for key, reply in _number_replies(thread):
+        said = _read_in_thread(reply.body)
+        if said == "dismissal":
+            dismissed.append(key)
+        elif said == "objection":
+            void += [
+                one
+                for one in dismissed
+                if reply.author in writers or one.endswith(f" by {reply.author}")
+            ]
+    return tuple(dict.fromkeys(void))
+
+
+def _number_replies(thread: ReviewThread) -> Iterator[tuple[str, ThreadReply]]:
+    """Yield the replies with their keys: "words 2 by mona"."""
     numbers: Counter[str] = Counter()
     for reply in thread.replies:
         numbers[reply.author] += 1
-        if read_reply(reply.body) == "dismissal":
-            logins[f"words {numbers[reply.author]} by {reply.author}"] = reply.author
-    return {key: login for key, login in logins.items() if not login.endswith("[bot]")}
+        yield f"words {numbers[reply.author]} by {reply.author}", reply
+
+
+def _read_in_thread(text: str) -> ReplyKind | None:
+    addressed, line = read_command_line(text)
+    match = _COMMAND.fullmatch(line)
+    if match is None or addressed:
+        return read_reply(text)
+    return "objection" if match["un"] else "dismissal"

@@ -16,7 +16,14 @@ from hashlib import sha256
 from hls_handler.analysis import Severity
 from hls_handler.github.values import ReviewThread
 from hls_handler.review.blocks import Block, PlacedBlock, token
-from hls_handler.review.dismissals import COMMAND, DELETED, RESOLVED, UNDISMISSED, find_dismissals
+from hls_handler.review.dismissals import (
+    COMMAND,
+    DELETED,
+    RESOLVED,
+    UNDISMISSED,
+    find_dismissals,
+    find_taken_back,
+)
 from hls_handler.review.patches import Line
 from hls_handler.review.positions import RANK, Located
 from hls_handler.review.present_files import PresentFiles
@@ -223,6 +230,13 @@ def apply_threads(
     """
     by_key = {thread.key: thread for thread in threads}
     return tuple(_apply_thread(entry, by_key.get(entry.key), people) for entry in ledger)
+
+
+def restore(entry: LedgerEntry, thread: ReviewThread, people: Dismissers) -> LedgerEntry:
+    """Return a new entry that already has a thread, because the database was lost."""
+    void = find_taken_back(thread, people.writers)
+    known = replace(entry, comment_id=thread.comment_id, void_dismissals=void)
+    return _apply_thread(known, thread, people)
 
 
 def _apply_thread(

@@ -93,7 +93,7 @@ def test_requests_of_a_pull_request_its_push_review_and_failed_workflow(deliver:
     check = f"POST {REPOSITORY}/statuses/"
     renamed = "POST /graphql"  # whether shop/money.py is what shop/price_utils.py was
     context, inline = ["POST /graphql"] * 2, f"GET {pull}/comments"
-    review = [f"POST {pull}/reviews", inline]
+    review = [inline, f"POST {pull}/reviews", inline]
     assert _without_commits(opened) == [
         files,
         renamed,

@@ -292,12 +292,14 @@ def test_outcome_is_found_by_its_target_if_the_plan_has_changed(
     assert posted(world) == [[2, 3, 4], [1], [1]]
 
 
-def test_first_attempt_does_not_search_for_a_review(make_world: MakeWorld) -> None:
+def test_review_searches_for_its_comments_before_and_reads_their_ids_after(
+    make_world: MakeWorld,
+) -> None:
     world = make_pull_world(make_world)
     post_once(world, REVIEW)
-    # the list has the ids of the new comments
-    assert world.github.calls[-2:] == ["POST /pulls/2/reviews", "GET /pulls/2/comments"]
-    assert world.github.calls.count("GET /pulls/2/comments") == 1
+    listed = "GET /pulls/2/comments"
+    assert world.github.calls[-3:] == [listed, "POST /pulls/2/reviews", listed]
+    assert world.github.calls.count(listed) == 2
 
 
 def test_push_during_the_review_supersedes_it_and_releases_the_lock(

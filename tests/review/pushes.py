@@ -247,7 +247,11 @@ class Pushes(Reviewed):
         files = self._list_files({**head, **dict.fromkeys(deleted, "")}, deleted)
         hidden = {*deleted, *self.unreadable}
         texts = {path: text for path, text in {**self.base, **head}.items() if path not in hidden}
-        now = pull_request(head_sha=f"{self.number:07x}".ljust(40, "0"), **count_changes(files))
+        now = pull_request(
+            head_sha=f"{self.number:07x}".ljust(40, "0"),
+            review_comments=len(self.threads),
+            **count_changes(files),
+        )
         limits = PromptLimits(
             20_000,
             PathFilter(tuple(self.ignored)),

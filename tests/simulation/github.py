@@ -274,9 +274,8 @@ class SimulatedWriter(GithubWriter):
         self, number: int, action: EnsureReview, *, is_retry: bool = False
     ) -> Outcome:
         posted, keys = self.github.written.findings, [comment.key for comment in action.comments]
-        if is_retry:
-            self.github.receive()
-            keys = [key for key in keys if (number, key) not in posted]
+        self.github.receive()
+        keys = [key for key in keys if (number, key) not in posted]
         if keys:
             self.github.write(self.guard, lambda: posted.extend((number, key) for key in keys))
         ids = {one.key: 900 + position for position, one in enumerate(action.comments)}
