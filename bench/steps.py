@@ -31,7 +31,6 @@ from tests.handlers.world import ISSUE
 ROUNDS, DELIVERIES, WORKERS = 9, 40, 4
 CHECKPOINTS = 6
 REQUIRED, AIM = 0.15, 0.3
-# Until 0.2.0 the limit was 0.3: workers shared commits then (docs/adr/0001-store-and-queue.md).
 
 _numbers = itertools.count(1)
 

@@ -38,7 +38,7 @@ WRITTEN = [
 DOCUMENTS = sorted(WRITTEN)
 EXAMPLES = dict.fromkeys(
     (
-        *("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN", "TRACES_KEY"),
+        *("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN"),
         *("QDRANT_API_KEY", "EMBEDDINGS_API_KEY"),
     ),
     "a-value-of-32-bytes-for-examples",

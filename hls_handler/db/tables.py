@@ -1,7 +1,7 @@
 """The tables of the database, the same on SQLite and PostgreSQL.
 
 Times are milliseconds since the epoch (UTC) by the database's clock, durations milliseconds, money
-micro-USD. A test compares the tables with the migrations.
+micro-USD.
 """
 
 from __future__ import annotations

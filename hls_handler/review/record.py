@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import count
 from typing import Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -45,7 +44,7 @@ class LedgerEntry:
     title: str
     state: FindingState
     prompt_id: str  # of the reply that raised it
-    number: int = 0  # from 1; names it for people and Claude, and is never used again
+    number: int  # from 1; names it for people and Claude, and is never used again
     file: str = ""  # the file's path in the base, or its path if it has none
     files: tuple[str, ...] = ()  # those that its blocks were in
     confidence: float = 1.0
@@ -86,9 +85,10 @@ class LedgerEntry:
     @property
     def is_as_raised(self) -> bool:
         """True if it stands on the block on which it was raised, or if it belongs to its file."""
-        if self.first_block is None:
+        if not self.blocks:
             return True
-        return not self.has_vanished and self.first_block.is_same(self.blocks[-1])
+        first = self.first_block or self.blocks[0]  # one that was placed later
+        return not self.has_vanished and first.is_same(self.blocks[-1])
 
     @property
     def is_closed(self) -> bool:
@@ -186,8 +186,4 @@ def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
     for stored in entries:
         with suppress(ValidationError):
             ledger.append(_build_adapter(LedgerEntry).validate_json(stored))
-    numbers = count(max([parsed.next_number, *(entry.number + 1 for entry in ledger)]))
-    for index, entry in enumerate(ledger):
-        if not entry.number:  # it is from before there were numbers
-            ledger[index] = replace(entry, number=next(numbers))
-    return replace(parsed, ledger=tuple(ledger), next_number=next(numbers))
+    return replace(parsed, ledger=tuple(ledger))

@@ -1,4 +1,4 @@
-"""Opening a database: creation, permissions, migrations, exclusive lock and errors."""
+"""Opening a database: creation, permissions, exclusive lock and errors."""
 
 from __future__ import annotations
 

@@ -27,15 +27,15 @@ def git(folder: Path, *arguments: str, check: bool = True) -> str:
     return done.stdout
 
 
-TABLES = ("hls_handler/db/tables.py", "hls_handler/db/migrate.py")
-
-
 def commit_before() -> str:
     """Return the commit before this one; this one in a checkout without history, or if it edits the
-    baseline of the tables.
+    tables without a migration, as is allowed until 1.0.0 is tagged.
     """
     before = git(ROOT, "rev-parse", "--verify", "--quiet", "HEAD~1", check=False).strip()
-    if not before or git(ROOT, "diff", "--name-only", before, "HEAD", "--", *TABLES):
+    database = "hls_handler/db"
+    changed = git(ROOT, "diff", "--name-only", before or "HEAD", "HEAD", "--", database).split()
+    has_migration = any("/versions/" in path for path in changed)
+    if not before or (f"{database}/tables.py" in changed and not has_migration):
         return "HEAD"
     return before
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.review.record import parse_record
 from tests.review.pushes import Pushes, found, said
 
 REVIEWS = Path(__file__).parents[2] / "docs" / "reviews.md"
@@ -315,23 +313,6 @@ def test_finding_that_is_gone_returns_with_its_code() -> None:
     pushes.push(edited("    y = eval(x)\n    z = 5\n"), findings=[EVAL])
     assert pushes.push(edited("    z = 5\n"), verdicts=[said(1, "gone")]) == "success"
     assert pushes.push({"a.py": FAULT}) == "failure"
-
-
-def test_findings_from_before_there_were_numbers_get_numbers_of_their_own() -> None:
-    entry = {
-        "path": "a.py",
-        "side": "RIGHT",
-        "severity": "high",
-        "category": "bugs",
-        "state": "open",
-        "prompt_id": "p@1",
-    }
-    stored = [
-        json.dumps({**entry, "key": key, "quote": key, "title": key}) for key in ("one", "two")
-    ]
-    record = parse_record('{"rounds": 1}', stored)
-    assert [one.number for one in record.ledger] == [1, 2]
-    assert record.next_number == 3
 
 
 def test_finding_that_is_gone_is_open_again_when_the_block_on_which_it_was_raised_is_back() -> None:
