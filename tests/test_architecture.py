@@ -24,7 +24,7 @@ from hls_handler.handlers.registry import HANDLERS
 PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
-    6: ("__main__", "cli", "app", "main", "sandbox"),
+    6: ("__main__", "cli", "app", "main", "processing", "sandbox"),
     5: ("console", "reports", "web", "trials", "batches", "background", "engine"),
     4: ("storage", "store", "queue", "db"),
     3: ("routing", "handlers", "prompting", "review", "retrieval", "ci"),

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.app import Service
 from hls_handler.batches import closed as closed_issues
 from hls_handler.batches import past
 from hls_handler.batches import reviews as merged_pull_requests
@@ -43,6 +42,7 @@ from hls_handler.db.files import find_server
 from hls_handler.engine.library import load_checked
 from hls_handler.github.client import connect_read_only
 from hls_handler.log_ring import LogRing
+from hls_handler.processing import Processing
 from hls_handler.queue.pauses import explain_pause, find_pause
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
@@ -353,7 +353,8 @@ def _work(
     try:
         if has_service is False:
             file = SettingsFile(config_path(config), os.environ, dotenv=DOTENV)
-            with Service(file, LogRing(), only_batch=batch_id).working() as health:
+            processing = Processing(file, LogRing(), only_batch=batch_id)
+            with closing(processing), processing.working() as health:
                 follower.health = health
                 follower.follow()
         else:

@@ -188,8 +188,8 @@ def listen(
             "Webhooks that were sent before now are skipped; --since 2h reads those of the last two"
             " hours, too."
         )
-    options: dict[str, object] = {"host": "127.0.0.1"}
+    options: dict[str, object] = {"server.host": "127.0.0.1"}
     if port is not None:
-        options["port"] = port
+        options["server.port"] = port
     make = partial(Service, listening=listening)
     raise typer.Exit(run_service(config_path(config), make, options))

@@ -21,7 +21,7 @@ import typer
 import uvicorn
 
 from hls_handler import shipped
-from hls_handler.app import Role, Service, configure_logs
+from hls_handler.app import Service
 from hls_handler.cli.options import (
     CREDENTIALS,
     DOTENV,
@@ -35,6 +35,7 @@ from hls_handler.cli.options import (
 from hls_handler.cli.terminal import print_line
 from hls_handler.errors import DatabaseUnavailable, SettingsError
 from hls_handler.log_ring import LogRing
+from hls_handler.processing import Role, configure_logs
 from hls_handler.settings.load import SETTINGS_FILE
 from hls_handler.settings.model import Settings
 from hls_handler.settings.reload import SettingsFile
@@ -97,7 +98,8 @@ def serve(
     """
     if exit_with_parent:
         threading.Thread(target=_exit_with_parent, name="parent-watcher", daemon=True).start()
-    options = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    given = {"server.host": host, "server.port": port}
+    options = {key: value for key, value in given.items() if value is not None}
     raise typer.Exit(run_service(config_path(config), partial(Service, role=role), options))
 
 
@@ -115,7 +117,7 @@ def run_service(
     """Run the service until a stop signal; return 0. If the start fails, print why and raise
     `typer.Exit` (1 or 2).
 
-    `options` override keys of the section `server`.
+    `options` override keys of the file.
     """
     file = SettingsFile(path, os.environ, dotenv=DOTENV, options=options)
     settings = file.initial

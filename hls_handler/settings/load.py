@@ -76,7 +76,7 @@ def load_settings(
 
     With `allow_unset`, unset or blank variables are no mistake: a secret gets a dummy value, any
     other optional key its default. `Settings.unset` lists them. `options` override keys of the
-    section `server`: {"port": 8080}.
+    file: {"server.port": 8080}.
     """
     path = path.absolute()
     dotenv = dotenv and dotenv.absolute()
@@ -104,7 +104,9 @@ def load_settings(
             lines = [*lines, Sentence(NO_OWN_FILE, Kind.SETTINGS_FILE)]
         secrets = compile_secrets(expansion.find_secrets(root))
         raise SettingsError([rephrase(line, secrets.sub(MASK, line)) for line in lines])
-    sources = replace(tree.sources, options={f"server.{name}": f"--{name}" for name in options})
+    sources = replace(
+        tree.sources, options={key: f"--{key.removeprefix('server.')}" for key in options}
+    )
     exposed = _find_exposed_files(sources, dotenv, expansion.files)
     settings._sources = sources
     settings._warnings = (*_find_warnings(settings, sources), *exposed)
@@ -145,8 +147,10 @@ def _read_tree(path: Path, options: Mapping[str, object]) -> Tree:
         )
     for key in [key for key in tree.root if key.startswith("x-")]:
         del tree.root[key]  # for anchors, as in Docker Compose
-    if options and isinstance(tree.root.setdefault("server", {}), dict | None):
-        tree.root["server"] = {**(tree.root["server"] or {}), **options}
+    for key, value in options.items():
+        section, _, name = key.partition(".")
+        if isinstance(tree.root.setdefault(section, {}), dict | None):
+            tree.root[section] = {**(tree.root[section] or {}), name: value}
     return tree
 
 

@@ -149,7 +149,7 @@ def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_
     path = tmp_path / "settings.yaml"
     path.write_text(f"{SMALLEST}server:\n  port: 8001\n", encoding="utf-8")
     settings = load_settings(
-        path, VARIABLES, dotenv=None, options={"host": "0.0.0.0", "port": 8002}
+        path, VARIABLES, dotenv=None, options={"server.host": "0.0.0.0", "server.port": 8002}
     )
     assert (settings.server.host, settings.server.port) == ("0.0.0.0", 8002)
     assert settings.sources.where("server.port") == "--port (server.port)"
@@ -157,7 +157,7 @@ def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_
     assert warning.startswith(
         "--host (server.host): anyone who reaches 0.0.0.0 can read /stats and /health, "
     )
-    file = SettingsFile(path, VARIABLES, dotenv=None, options={"port": 8002})
+    file = SettingsFile(path, VARIABLES, dotenv=None, options={"server.port": 8002})
     write(path, f"{SMALLEST}server: {{port: 8003}}\n")
     assert (file.initial.server.port, file.read().server.port) == (8002, 8002)
     assert plan_reload(file.initial, file.read()).waiting == ()
@@ -194,7 +194,7 @@ def test_an_option_of_the_command_does_not_make_an_unsafe_combination_possible(
         tmp_path / "settings.yaml", f"{SMALLEST}features: {{signature_validation: false}}\n"
     )
     with pytest.raises(SettingsError, match="false is allowed on a loopback host only"):
-        load_settings(path, VARIABLES, dotenv=None, options={"host": "0.0.0.0"})
+        load_settings(path, VARIABLES, dotenv=None, options={"server.host": "0.0.0.0"})
 
 
 def test_values_of_variables_are_converted_to_the_type_of_the_key(tmp_path: Path) -> None:

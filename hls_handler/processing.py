@@ -1,0 +1,391 @@
+"""What processes deliveries, in the service and in commands: the store, the active configuration,
+the clients and the workers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Literal
+
+from hls_handler import logs
+from hls_handler.claude.providers import Breakers, Providers
+from hls_handler.db.files import hold_exclusively, is_shared
+from hls_handler.db.migrate import UnsupportedTables
+from hls_handler.deliveries import Accepted, End
+from hls_handler.engine.active_config import (
+    ActiveConfig,
+    CachedClient,
+    ChosenAccount,
+    ConfigReloader,
+    DeliveryConfig,
+    WorkerContext,
+    choose_account,
+    load_bot_accounts,
+)
+from hls_handler.engine.check_ender import CheckEnder
+from hls_handler.engine.health import Health
+from hls_handler.engine.library import load_checked
+from hls_handler.engine.workers import Workers
+from hls_handler.errors import DatabaseUnavailable, PromptError, SettingsError, StoreUnavailable
+from hls_handler.git.mirror import Mirrors
+from hls_handler.github.api import RateLimitMonitor
+from hls_handler.github.client import (
+    Credentials,
+    Github,
+    connect,
+    make_credentials,
+    uses_same_credentials,
+)
+from hls_handler.github.credentials import App
+from hls_handler.github.repository_labels import RepositoryLabels
+from hls_handler.log_ring import LogRing
+from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.prompting.prompt import Library
+from hls_handler.queue.group_commit import AcceptQueue
+from hls_handler.queue.leases import EXPIRY, Expiry, HeldLeases
+from hls_handler.retrieval.vectors import connect_vectors
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.environment import proxy_passwords
+from hls_handler.settings.load import collect_secrets
+from hls_handler.settings.model import Settings
+from hls_handler.settings.providers import ClaudeSettings
+from hls_handler.settings.reload import SettingsFile, SettingsReload
+from hls_handler.storage import Storage
+
+log = logging.getLogger(__name__)
+
+GithubOf = CachedClient[Credentials, Github]
+ClaudeOf = CachedClient[ClaudeSettings, Providers]
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The clients of one thread."""
+
+    github: GithubOf
+    claude: ClaudeOf
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The configuration and the store that the service opens at its start."""
+
+    config: ActiveConfig
+    store: Storage
+    held: ExitStack  # closes the database and unlocks its file
+
+
+Role = Literal["all", "web", "worker"]
+"""Role of a process: `web` only receives webhooks, `worker` only processes deliveries, `all` does
+both.
+"""
+
+GIT_REMEDY = (
+    "see git's message in the log, the status of GitHub's Git operations, and the proxy or firewall"
+)
+PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all prompts"
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def configure_logs(settings: Settings, ring: LogRing, *, earlier: Iterable[str] = ()) -> None:
+    """Configure logging. The secrets of `settings` and those in `earlier` are replaced by `***` in
+    every log line.
+
+    `ring` gets each line, too.
+    """
+    secrets = {*collect_secrets(settings), *proxy_passwords(), *earlier}
+    on_terminal = sys.stderr.isatty()
+    layout: logs.LogLayout = settings.logging.format or "json"
+    if settings.logging.format is None and on_terminal:
+        layout = "events"
+    colours = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    logs.configure(settings.logging.level, layout, sys.stderr, secrets, colours=colours, ring=ring)
+
+
+class Processing:
+    """The objects that process deliveries. The service adds what receives them; a command uses
+    `working`.
+
+    The constructor raises `SettingsError`, or its subclass `DatabaseUnavailable` if the only
+    problem is that the database is unavailable. `ring` is the one that `configure_logs` got. The
+    argument `load` is a function that reads the prompt library. With `only_batch`, only the
+    deliveries of this batch are processed.
+    """
+
+    def __init__(
+        self,
+        file: SettingsFile,
+        ring: LogRing,
+        *,
+        load: Callable[[Settings], Library] = load_checked,
+        role: Role = "all",
+        expiry: Expiry = EXPIRY,
+        only_batch: int | None = None,
+    ) -> None:
+        settings = file.initial
+        self.role: Role = role
+        self._log_ring = ring
+        self._load = load
+        opened = _open(settings, load, role)
+        self.store = opened.store
+        self._held = opened.held
+        self._queue = self.store.queue
+        if only_batch is not None:
+            self._queue = self.store.queue.of_batch(only_batch)
+        self._health = Health(_utc_now)
+        self._health.ok("store")  # it was opened, and the prompts were read
+        self._health.ok("prompts")
+        self._rates = RateLimitMonitor()
+        self._breakers = Breakers(_utc_now)
+        self._credentials: Credentials | None = None
+        self._credentials_lock = threading.Lock()
+        self._labels = RepositoryLabels(time.monotonic)
+        self._mirrors = Mirrors(
+            lambda: self.settings().mirror,
+            most_waiting=max(settings.limits.concurrency // 2, 1),
+            report=self._report_git_host,
+        )
+        self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
+        self._reloader = ConfigReloader(
+            file,
+            opened.config,
+            make=self._make_config,
+            follow=self._apply_config,
+            health=self._health,
+        )
+        self._leases = HeldLeases(
+            lambda lease, s: self.store.queue.renew(lease, lease_s=s), expiry=expiry
+        )
+        self._of_workers: list[Clients] = []
+        self._workers: Workers | None = None
+        if role != "web":
+            self._workers = self._make_workers()
+        self._vectors = connect_vectors(settings.retrieval)
+        self._accepts = AcceptQueue(self.store.queue, on_commit=self._committed)
+
+    def settings(self) -> Settings:
+        return self._reloader.latest.settings
+
+    def config(self) -> ActiveConfig:
+        return self._reloader.latest
+
+    def connect_github(self) -> Github:
+        """Return a client for the calling thread."""
+        return connect(
+            self._credentials_of(self.settings()), observe=self._rates.observe, now=_utc_now
+        )
+
+    def make_check_ender(self, wait: Callable[[float], bool]) -> CheckEnder:
+        """`wait` sleeps for the given seconds, and returns True to stop."""
+        clients: GithubOf = CachedClient(lambda _: self.connect_github(), close=Github.close)
+        return CheckEnder(
+            self.store,
+            lambda: clients.of(self._credentials_of(self.settings())).preferred(),
+            settings=self.settings,
+            wait=wait,
+            slowest_write_s=self._leases.expiry.slowest_write_s,
+        )
+
+    @contextmanager
+    def working(self) -> Iterator[Health]:
+        """Process deliveries without receiving any, for a command; yield the health."""
+        assert self._workers is not None
+        self._workers.start()
+        try:
+            yield self._health
+        finally:
+            self._workers.stop(self.settings().limits.shutdown_s)
+            for clients in self._of_workers:
+                clients.github.close()
+                clients.claude.close()
+
+    def close(self) -> None:
+        self._accepts.close()
+        if self._vectors is not None:
+            self._vectors.close()
+        self._held.close()
+
+    def _make_workers(self) -> Workers:
+        return Workers(
+            queue=self._queue,
+            leases=self._leases,
+            limits=lambda: self.settings().limits,
+            name=f"{socket.gethostname()}-{os.getpid()}",
+            connect=self._connect_worker,
+            finished=self._finished,
+            health=self._health,
+        )
+
+    def _clients(self, settings: Settings) -> Clients:
+        observe = self._rates.observe
+        github: GithubOf = CachedClient(
+            lambda of: connect(
+                of, observe=observe, now=_utc_now, labels=self._labels, mirrors=self._mirrors
+            ),
+            close=Github.close,
+        )
+        claude: ClaudeOf = CachedClient(self._connect_claude, close=Providers.close)
+        # raises `SettingsError` now, not at the first use
+        github.of(self._credentials_of(settings))
+        claude.of(settings.claude)
+        return Clients(github, claude)
+
+    def _connect_claude(self, settings: ClaudeSettings) -> Providers:
+        return Providers(settings, clock=time.monotonic, now=_utc_now, breakers=self._breakers)
+
+    def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
+        clients = self._clients(self.settings())
+        self._of_workers.append(clients)
+
+        def make_context() -> WorkerContext:
+            active = self._current_config()
+            settings = active.settings
+            github = clients.github.of(self._credentials_of(settings))
+            return WorkerContext(
+                store=self.store,
+                leases=self._leases,
+                github=github,
+                claude=clients.claude.of(settings.claude),
+                health=self._health,
+                config=DeliveryConfig(settings, active.table, active.prompts.latest),
+                choose_account=partial(self._choose_account, active, github),
+                stopping=stopping.is_set,
+                pause=stopping.wait,
+                jitter=random.random,
+                clock=time.monotonic,
+                vectors=self._vectors,
+            )
+
+        return make_context
+
+    def _credentials_of(self, settings: Settings) -> Credentials:
+        """Return the credentials that all clients with these settings share."""
+        with self._credentials_lock:
+            if self._credentials is None or not uses_same_credentials(
+                self._credentials.settings, settings.github
+            ):
+                self._credentials = make_credentials(
+                    settings.github,
+                    observe=self._rates.observe,
+                    now=_utc_now,
+                    changed=self._credentials_changed,
+                )
+            return self._credentials
+
+    def _report_git_host(self, failure: str) -> None:
+        if failure:
+            message = f"{failure}: reviews go on without a mirror, and one fetch a minute tries it"
+            self._health.report_problem("mirror", message, GIT_REMEDY)
+        else:
+            self._health.ok("mirror")
+
+    def _choose_account(
+        self, active: ActiveConfig, github: Github, repository_id: int | None, number: int | None
+    ) -> ChosenAccount:
+        credentials = self._credentials_of(active.settings)
+        if isinstance(credentials, App) or len(credentials.all) == 1:
+            return ChosenAccount(github, active.bot.get_or_fetch(github))
+        wrote = frozenset[str]()
+        if repository_id is not None and number is not None:
+            wrote = self.store.conversations.find_writers(repository_id, number)
+        clients = [github.with_token(token) for token in credentials.all]
+        return choose_account(
+            clients, active.bots, wrote, credentials.all.index(credentials.preferred)
+        )
+
+    def _current_config(self) -> ActiveConfig:
+        """Return the configuration in use, after a reload of changed settings and prompts."""
+        config = self._reloader.current()
+        config.prompts.current()
+        if config.prompts.reload_error is None:
+            self._health.ok("prompts")
+        else:
+            self._health.report_problem("prompts", config.prompts.reload_error, PROMPTS_REMEDY)
+        return config
+
+    def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
+        self._secrets.update(collect_secrets(settings))
+        configure_logs(before.settings, self._log_ring, earlier=self._secrets)
+        clients = self._clients(settings)
+        clients.github.close()
+        clients.claude.close()
+        prompts = before.prompts
+        bots = before.bots
+        if any(
+            getattr(settings, name) != getattr(before.settings, name)
+            for name in ("prompts", "repositories")
+        ):
+            folders = settings.prompts.folders.values()
+            prompts = ReloadingLibrary(
+                lambda: self._load(settings), *folders, before=prompts.latest
+            )
+        if not uses_same_credentials(settings.github, before.settings.github):
+            bots = load_bot_accounts(settings.github, self.store)
+        return ActiveConfig(settings, RepositoryTable(settings), prompts, bots)
+
+    def _credentials_changed(self) -> None:
+        """Called when one of several tokens stops or starts to work."""
+
+    def _apply_config(self, config: ActiveConfig, _step: SettingsReload) -> None:
+        configure_logs(config.settings, self._log_ring, earlier=self._secrets)
+
+    def _committed(self, accepted: Sequence[Accepted]) -> None:
+        if any(outcome.outcome == "queued" for outcome in accepted):
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._workers is not None:
+            self._workers.wake()
+
+    def _finished(self, _guid: str, _end: End) -> None:
+        made = self._rates.take_request_count()
+        if made:
+            self._accepts.count({("github_requests", ""): made})
+
+
+def _open(settings: Settings, load: Callable[[Settings], Library], role: Role) -> Opened:
+    problems: list[str] = []
+    prompts = store = bots = None
+    with ExitStack() as held:
+        try:
+            prompts = ReloadingLibrary(lambda: load(settings), *settings.prompts.folders.values())
+        except PromptError as exc:
+            problems += exc.problems
+        try:
+            if role != "all" and not is_shared(settings.storage.url):
+                where = settings.sources.where("storage.url")
+                problem = (
+                    f"{where}: --role {role} needs a database that processes can share, but only"
+                    " one process can use an SQLite file: name a postgresql+psycopg:// address, or"
+                    " serve without --role"
+                )
+                raise SettingsError([*problems, problem])
+            alone = held.enter_context(hold_exclusively(settings.storage.url))
+            store = Storage.open(settings.storage.url)
+            held.callback(store.close)
+            if alone:
+                store.queue.release_all_leases()
+            store.queue.reschedule_waiting(forget_servers=alone)
+            bots = load_bot_accounts(settings.github, store)
+        except StoreUnavailable as exc:
+            problems.append(f"{settings.sources.where('storage.url')}: {exc}")
+            if prompts is not None and not isinstance(exc, UnsupportedTables):
+                raise DatabaseUnavailable(problems) from exc
+        if prompts is None or store is None or bots is None:
+            raise SettingsError(problems)
+        config = ActiveConfig(settings, RepositoryTable(settings), prompts, bots)
+        return Opened(config, store, held.pop_all())
