@@ -19,7 +19,7 @@ DOCS = _FOLDER / "docs"
 SETTINGS = _FOLDER / "config" / "settings.example.yaml"
 
 _GROUPS = {
-    "Set up": ("adoption.md", "setup.md", "repository-file.md", "providers.md"),
+    "Set up": ("adoption.md", "actions.md", "setup.md", "repository-file.md", "providers.md"),
     "Run": (
         "running.md",
         "console.md",

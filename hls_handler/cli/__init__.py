@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("init.command:init", "Create a GitHub App or use a token, and write the settings."),
     "serve": ("serve:serve", "Receive and process webhooks until SIGTERM or Ctrl-C."),
     "up": ("serve:up", "Run the service, or the demo if nothing is set up."),
+    "process": ("process:process", "Process one event without a service."),
     "listen": ("catch_up:listen", "Run the service without a public address."),
     "catch-up": ("catch_up:catch_up", "Process webhooks that were not received."),
     "check": ("check:check", "Report every problem of settings, prompts and credentials."),

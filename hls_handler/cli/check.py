@@ -130,6 +130,8 @@ def _check_all(settings: Settings, *, offline: bool) -> _Report:
     problems += _find_retired_models(prompts)
     problems += _find_small_budgets(settings, prompts)
     problems += _list_notes(settings, prompts)
+    if "GITHUB_ACTIONS" in os.environ:
+        problems += _find_shared_limits(settings)
     facts: list[str] = []
     if not offline:
         with waiting("Asking GitHub, Claude and the services of `retrieval`"):
@@ -244,6 +246,18 @@ def _find_small_budgets(settings: Settings, prompts: Sequence[Prompt]) -> Iterat
                 " not fit is never made",
                 Kind.SMALL_BUDGET,
             )
+
+
+def _find_shared_limits(settings: Settings) -> Iterator[Sentence]:
+    """Yield a warning for each limit over all events: in a workflow, each issue and pull request
+    has a database of its own.
+    """
+    found = [limit.where for limit in list_budgets(settings, outsider="")]
+    if "calls_per_hour" in settings.claude.model_fields_set:
+        found.append(settings.sources.where("claude.calls_per_hour"))
+    advice = "review.max_usd and review.max_usd_per_pull_request limit the cost in a workflow"
+    for where in found:
+        yield Sentence(f"{where}: needs a service (docs/actions.md); {advice}", Kind.UNUSED_KEY)
 
 
 def _describe_unpriced_models(settings: Settings, prompts: Sequence[Prompt]) -> Iterator[Sentence]:

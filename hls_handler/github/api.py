@@ -346,8 +346,9 @@ class Api(Generic[Root]):
         """Send a GraphQL query, which only reads, and return its validated `data`. "owner/repo" is
         two variables.
         """
-        owner, _, name = self.repository.partition("/")
-        values = {"owner": owner, "name": name, **variables}
+        values = dict(variables)
+        if self.repository:
+            values["owner"], _, values["name"] = self.repository.partition("/")
 
         def send(root: Root) -> T:
             _headers, response = root.requester.graphql_query(query, values)

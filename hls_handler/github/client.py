@@ -12,7 +12,9 @@ from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
+from pydantic import BaseModel
+
+from hls_handler.errors import AppNotInstalled, DependencyDown, Forbidden, Permanent
 from hls_handler.events import Account
 from hls_handler.git.mirror import Mirrors
 from hls_handler.github.api import (
@@ -35,7 +37,7 @@ from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.source import CommitFiles
 from hls_handler.github.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
 from hls_handler.github.values import NO_CONTEXT, ReviewContext
-from hls_handler.github.writer import GithubWriter
+from hls_handler.github.writer import GithubWriter, require_permission
 from hls_handler.settings.model import GithubSettings
 from hls_handler.settings.values import web_url
 
@@ -183,7 +185,11 @@ class Github:
                 case Token() as token:
                     token.require_limit_not_used_up()
                     api = self._api.with_credential(AnyToken(token.tokens, only=token))
-                    response = api.send(lambda it: parse(Account, it.get_user().complete()))
+                    try:
+                        response = api.send(lambda it: parse(Account, it.get_user().complete()))
+                    except Forbidden:  # the token of a workflow
+                        viewer = api.query(VIEWER_QUERY, {}, dict[str, _Viewer])["viewer"]
+                        return Account(viewer.login, viewer.id or 0, "Bot")
                     token.report_success(response.value.login, response.headers)
                     return response.value
                 case None:
@@ -223,6 +229,11 @@ class Github:
             except Permanent:
                 missing.append(f"the webhooks of {repository} cannot be listed: {WEBHOOKS_REMEDY}")
         return missing
+
+    def require_write_permission(self, repository: str, number: int) -> None:
+        """Raise `Forbidden` if the credential may not change an issue or pull request."""
+        guard = WriteGuard(lambda: None, lambda: None)
+        require_permission(self._api_for(repository).with_guard(guard), number)
 
     def has_account(self, login: str) -> bool:
         return self._api.find(lambda it: validate(int, it.get_user(login).id)) is not None
@@ -278,6 +289,14 @@ class Github:
 
     def close(self) -> None:
         self._api.close()
+
+
+VIEWER_QUERY = "{ viewer { login id: databaseId } }"
+
+
+class _Viewer(BaseModel):
+    login: str
+    id: int | None
 
 
 def _find_obstacles(repository: Repository, name: str, *, is_app: bool) -> list[str]:

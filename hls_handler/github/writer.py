@@ -5,6 +5,7 @@ threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
@@ -401,3 +402,12 @@ def _preview_labels(difference: LabelDifference) -> Outcome:
     if not (difference.add or difference.remove):
         return outcome
     return replace(outcome, kind="dry_run", detail=f"would have: {outcome.detail}")
+
+
+def require_permission(api: RepositoryApi, number: int) -> None:
+    """Raise `Forbidden` if the credential may not change labels: it takes off one that no issue
+    has, which changes nothing.
+    """
+    path = f"/repos/{api.repository}/issues/{number}/labels/{quote('hls: permission', safe='')}"
+    with suppress(Refused):
+        api.write(rest("DELETE", path, object), expected=(404, 410, 422))

@@ -351,14 +351,19 @@ def _has_check(report: DeliveryReport) -> bool:
 
 
 def format_report(
-    report: DeliveryReport, *, has_comments: bool = False, has_check: bool = True
+    report: DeliveryReport,
+    *,
+    has_comments: bool = False,
+    has_check: bool = True,
+    can_retry: bool = True,
 ) -> Iterator[str]:
     """Yield the lines about one delivery; those of `hls deliveries show` have the comments, too.
+    `can_retry`: whether a command can run it again.
 
     Newlines in a value become spaces, so that untrusted text cannot imitate a line.
     """
     yield _format_heading(report)
-    for line in _format_parts(report):
+    for line in _format_parts(report, can_retry=can_retry):
         yield f"  {_join_lines(line)}"
     for outcome in report.outcomes:
         if outcome.action == "check" and not has_check:
@@ -390,7 +395,7 @@ def _join_lines(text: str) -> str:
     return " ".join(text.split())
 
 
-def _format_parts(report: DeliveryReport) -> Iterator[str]:
+def _format_parts(report: DeliveryReport, *, can_retry: bool) -> Iterator[str]:
     for step in report.steps:
         yield from _format_step(step)
     for unusable in report.unusable_replies:
@@ -398,7 +403,7 @@ def _format_parts(report: DeliveryReport) -> Iterator[str]:
     for reply in report.replies:
         yield f"{reply.title}: {reply.sentence}"
     command = ""
-    if report.state == "dead":
+    if report.state == "dead" and can_retry:
         command = f" `hls deliveries retry {shorten_guid(report.delivery)}` runs it again."
     yield f"{report.sentence}{command}"
     for title, text in report.numbers.items():

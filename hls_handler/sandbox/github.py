@@ -128,7 +128,7 @@ class GitHubApi:
             return full_name in self._apps.repositories_of(call.token)
 
         found = review_calls.query(
-            self._state, call.body, can_read=can_read, queries=self._extensions.queries
+            self._state, call.body, me=call.me, can_read=can_read, queries=self._extensions.queries
         )
         return self._respond(request, 200, found, {})
 

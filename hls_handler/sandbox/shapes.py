@@ -137,6 +137,7 @@ def pull_request(conversation: Conversation, home: Repository) -> Document:
         "user": conversation.document.get("user") or account(conversation.author),
         "labels": conversation_labels(conversation, home),
         "comments": len(conversation.comments),
+        "review_comments": len(conversation.review_comments()),
     }
 
 

@@ -76,7 +76,7 @@ def test_recorded_payloads_are_listed_with_a_limit() -> None:
 
 @pytest.mark.parametrize(
     ("words", "completed"),
-    [("hls pro", "prompts\n"), ("hls deliveries list --li", "--limit\n")],
+    [("hls prom", "prompts\n"), ("hls deliveries list --li", "--limit\n")],
     ids=["command", "option"],
 )
 def test_shell_completes_commands_and_options(words: str, completed: str) -> None:

@@ -168,6 +168,24 @@ def test_json_has_the_place_of_a_problem(hls: Hls, folder: Path) -> None:
     }
 
 
+def test_limit_over_all_events_has_no_effect_in_a_workflow(
+    hls: Hls, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = "claude: {api_key: a-key, calls_per_hour: 9}\nbudgets: {total: {day_usd: 5}}\n"
+    settings = SETTINGS.replace("claude: {api_key: a-key}\n", limits)
+    (folder / "settings.yaml").write_text(settings)
+    assert "needs a service" not in hls("check", "--offline").stdout
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    found = [line for line in hls("check", "--offline").stdout.splitlines() if "HLS012" in line]
+    end = (
+        ": needs a service (docs/actions.md); review.max_usd and review.max_usd_per_pull_request"
+        " limit the cost in a workflow [HLS012]"
+    )
+    assert [line.rpartition("/")[2] for line in found] == [] or [
+        line.partition(" (")[2] for line in found
+    ] == [f"budgets.total.day_usd){end}", f"claude.calls_per_hour){end}"]
+
+
 def test_silenced_warnings_and_notes_are_counted(hls: Hls, folder: Path) -> None:
     (folder / "own/push").mkdir(parents=True)
     (folder / "own/push/draft.j2").write_text(DRAFT["push/draft.j2"])

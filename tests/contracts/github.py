@@ -19,6 +19,7 @@ from openapi_core.validation.request.exceptions import ParameterValidationError
 from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
+from hls_handler.github.client import VIEWER_QUERY
 from hls_handler.github.history import CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY
 from hls_handler.github.merge_state import MERGE_STATE_QUERY
 from hls_handler.github.review_context import blobs_query, head_files_query, review_context_query
@@ -34,7 +35,13 @@ SLASHED_PATH = re.compile(
 )
 
 QUERIES = frozenset(
-    {CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY, MERGE_STATE_QUERY, REVIEW_THREADS_QUERY}
+    {
+        CLOSED_ISSUES_QUERY,
+        MERGED_PULL_REQUESTS_QUERY,
+        MERGE_STATE_QUERY,
+        REVIEW_THREADS_QUERY,
+        VIEWER_QUERY,
+    }
 )
 """Valid by the schema of npm's @octokit/graphql-schema 15.26.1."""
 

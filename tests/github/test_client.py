@@ -17,9 +17,17 @@ from hls_handler.actions import (
     RequestedLabel,
 )
 from hls_handler.errors import DependencyDown
+from hls_handler.events import Account
 from hls_handler.github.api import GithubApi, RepositoryApi, WriteGuard
 from hls_handler.github.checks import GithubChecks
-from hls_handler.github.client import Github, OpenedEvent, ReadOnlyGithub, connect_read_only
+from hls_handler.github.client import (
+    Github,
+    OpenedEvent,
+    ReadOnlyGithub,
+    connect,
+    connect_read_only,
+    make_credentials,
+)
 from hls_handler.github.comments import BotComments
 from hls_handler.github.reviews import BotReviews
 from hls_handler.settings.sections import EffectiveLabels
@@ -40,6 +48,20 @@ def test_token_without_account_raises_dependency_down_with_remedy(
     with pytest.raises(DependencyDown, match=r"^GET /user: 40") as caught:
         Github(api).fetch_bot_account()
     assert "use a personal access token" in caught.value.remedy
+
+
+@pytest.mark.parametrize("identifier", [41_898_282, None])
+def test_token_of_a_workflow_is_asked_by_graphql(
+    server: FakeServer, identifier: int | None
+) -> None:
+    refusal = {"message": "Resource not accessible by integration"}
+    viewer = {"login": "github-actions[bot]", "id": identifier}
+    server.says = [Say(403, refusal), Say(200, {"data": {"viewer": viewer}})]
+    settings = github_settings(server.url)
+    with closing(connect(make_credentials(settings, now=lambda: NOON), now=lambda: NOON)) as github:
+        found = github.fetch_bot_account()
+    assert found == Account("github-actions[bot]", identifier or 0, "Bot")
+    assert server.calls == ["GET /user", "POST /graphql"]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,11 @@ class LocalTransport:
         body = json.loads(call.body) if call.body else None
         if path == "/graphql":
             result = review_calls.query(
-                self._state, body, can_read=lambda _: True, queries=routes.QUERIES
+                self._state,
+                body,
+                me=self._state.me,
+                can_read=lambda _: True,
+                queries=routes.QUERIES,
             )
             return _response(200, result, {})
         try:
