@@ -47,7 +47,7 @@ MAX_DESCRIPTION_CHARACTERS = 100
 
 
 def user(call: Call) -> Answer:
-    if call.is_installation or call.me.type == "Bot":  # the token of a workflow
+    if call.is_installation or call.me.login == "github-actions[bot]":  # a workflow's token
         raise GitHubError(403, "Resource not accessible by integration")
     if not call.me.login:
         raise GitHubError(401, "Requires authentication")
