@@ -14,7 +14,7 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from hls_handler import app
+from hls_handler import app, processing
 from hls_handler.cli.serve import run_service
 from hls_handler.deliveries import Lease
 from hls_handler.queue.leases import HeldLeases
@@ -34,5 +34,5 @@ class StoppingLeases(HeldLeases):
 
 
 if __name__ == "__main__":
-    vars(app)["HeldLeases"] = StoppingLeases
+    vars(processing)["HeldLeases"] = StoppingLeases
     sys.exit(run_service(Path(sys.argv[2]), partial(app.Service, expiry=SHORT_LEASE)))
