@@ -29,8 +29,8 @@ class Proof:
     """The added line that shows that a finding is fixed."""
 
     file: str  # as `LedgerEntry.file`
-    window: tuple[str, ...] = ()  # of the line, as `Block.windows` yields it
-    count: int = 1  # of equal windows in the file
+    window: tuple[str, ...]  # of the line, as `Block.windows` yields it
+    count: int  # of equal windows in the file
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,14 +104,17 @@ def load_settings(
             lines = [*lines, Sentence(NO_OWN_FILE, Kind.SETTINGS_FILE)]
         secrets = compile_secrets(expansion.find_secrets(root))
         raise SettingsError([rephrase(line, secrets.sub(MASK, line)) for line in lines])
-    sources = replace(
-        tree.sources, options={key: f"--{key.removeprefix('server.')}" for key in options}
-    )
+    sources = replace(tree.sources, options={key: _name_option(key) for key in options})
     exposed = _find_exposed_files(sources, dotenv, expansion.files)
     settings._sources = sources
     settings._warnings = (*_find_warnings(settings, sources), *exposed)
     settings._unset = expansion.unset
     return settings
+
+
+def _name_option(key: str) -> str:
+    section, _, name = key.partition(".")
+    return f"--{name}" if section == "server" else "set by the command"
 
 
 def _explain(error: ValidationError, root: object, expansion: Expansion) -> dict[str, Sentence]:

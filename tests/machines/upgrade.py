@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import select
 
 from hls_handler.batches.triage import undo
+from hls_handler.db.migrate import REVISIONS
 from hls_handler.db.tables import findings
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.storage import Storage
@@ -36,12 +37,14 @@ TRIAGED_IN_PART = 711  # of that batch, killed like `COMMENTED`
 PUSH = "feature-push"  # killed after GitHub had the new text of the summary
 BATCH = 1
 
-MIGRATION = """\
+NEWEST = REVISIONS[-1]
+FOLLOWING = f"{NEWEST}.1"
+MIGRATION = f"""\
 import sqlalchemy as sa
 from alembic import op
 
-revision = "1.0.1"
-down_revision = "1.0.0"
+revision = "{FOLLOWING}"
+down_revision = "{NEWEST}"
 
 
 def upgrade() -> None:
@@ -59,9 +62,9 @@ def copy_with_a_later_column(folder: Path) -> Path:
     shutil.copytree(ROOT / "hls_handler", package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("config", "docs", "prompts", ".venv"):
         (folder / name).symlink_to(ROOT / name)
-    (package / "db/migrations/versions/v1_0_1.py").write_text(MIGRATION)
+    (package / "db/migrations/versions/following.py").write_text(MIGRATION)
     replace_once(package / "db/tables.py", GUID, GUID + LATER)
-    replace_once(package / "db/migrate.py", '("1.0.0",)', '("1.0.0", "1.0.1")')
+    replace_once(package / "db/migrate.py", f'"{NEWEST}",)', f'"{NEWEST}", "{FOLLOWING}")')
     return folder
 
 
