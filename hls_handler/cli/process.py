@@ -45,7 +45,7 @@ OPTIONS: Mapping[str, object] = {
     "logging.format": "text",
 }
 STOPPED = "the run was stopped"
-TOO_LONG = f"it was not done after {MOST_S / 60:g} minutes"
+TOO_LONG = f"it cannot be done within {MOST_S / 60:g} minutes"
 
 
 def process(
@@ -77,8 +77,9 @@ def process(
         options["github.base_url"] = environ["GITHUB_API_URL"]
     try:
         file = SettingsFile(config_path(config), environ, dotenv=DOTENV, options=options)
-        configure_logs(file.initial, LogRing())
-        processing = Processing(file, LogRing())
+        ring = LogRing()
+        configure_logs(file.initial, ring)
+        processing = Processing(file, ring)
         reports = _process(processing, name, guid, path.read_bytes())
     except SettingsError as exc:
         abort(*exc.problems)
@@ -115,7 +116,7 @@ def _process(processing: Processing, name: str, guid: str, body: bytes) -> Seque
                     problem = _wait(store, health, stops)
             if problem:
                 _give_up(store, problem)
-            processing.make_check_ender(threading.Event().wait).run()
+        processing.make_check_ender(threading.Event().wait).run()
         row = store.deliveries.find(guid)
         rows = [] if row is None else [row]
         if row is not None and row.repository is not None and row.number is not None:
@@ -144,6 +145,9 @@ def _find_missing_permission(processing: Processing, guid: str) -> str:
     """
     row = processing.store.deliveries.find(guid)
     if row is None or row.state not in OPEN_STATES or not row.repository or row.number is None:
+        return ""
+    entry = processing.config().table.find(row.repository)
+    if entry is not None and entry.features.dry_run:
         return ""
     with closing(processing.connect_github()) as github:
         try:

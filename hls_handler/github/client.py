@@ -189,6 +189,7 @@ class Github:
                         response = api.send(lambda it: parse(Account, it.get_user().complete()))
                     except Forbidden:  # the token of a workflow
                         viewer = api.query(VIEWER_QUERY, {}, dict[str, _Viewer])["viewer"]
+                        token.report_success(viewer.login, {})
                         return Account(viewer.login, viewer.id or 0, "Bot")
                     token.report_success(response.value.login, response.headers)
                     return response.value

@@ -29,6 +29,7 @@ query($owner: String!, $name: String!, $number: Int!, $after: String) {
         pageInfo { hasNextPage endCursor }
         nodes {
           isResolved
+          line
           resolvedBy { login }
           first: comments(first: 1) {
             nodes {
@@ -83,6 +84,7 @@ class _Comment(BaseModel):
 
 class _Thread(BaseModel):
     is_resolved: bool = Field(validation_alias="isResolved")
+    line: int | None = None
     resolved_by: str | None = Field(None, validation_alias=AliasPath("resolvedBy", "login"))
     # "7"
     first_id: int | None = Field(
@@ -151,6 +153,7 @@ def _to_own_thread(thread: _Thread, bot: Account) -> ReviewThread | None:
         own_replies=tuple(own_replies),
         thumbs_up=_logins(thread.up, bot),
         thumbs_down=_logins(thread.down, bot),
+        line=thread.line,
     )
 
 

@@ -297,6 +297,7 @@ class ReviewThread:
     own_replies: tuple[str, ...]  # keys of HLS's replies (`EnsureReply.key`)
     thumbs_up: tuple[str, ...]  # logins of those who reacted so to HLS's comment
     thumbs_down: tuple[str, ...]
+    line: int | None = None  # where it is now; None if its line was changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,9 +152,10 @@ def read_discussion(
     for entry in ledger:
         people |= dict.fromkeys(key.partition(" by ")[2] for key in entry.dismissals)
     for thread in threads:
-        people |= dict.fromkeys([*find_dismissals(thread).values(), thread.resolved_by])
-    for thread in lost:
-        people |= dict.fromkeys(list_objectors(thread))
+        dismissed_by = find_dismissals(thread).values()
+        people |= dict.fromkeys([*dismissed_by, thread.resolved_by])
+        if dismissed_by:
+            people |= dict.fromkeys(list_objectors(thread))
     writers = [
         login for login in people if login and reader.permission(login) in ("admin", "write")
     ]

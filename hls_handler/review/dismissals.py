@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, cast
 
-from hls_handler.untrusted.command_line import read_command_line
+from hls_handler.untrusted.command_line import COMMAND_LINE, read_command_line
 
 if TYPE_CHECKING:  # its models are slow to import, and the store needs the names of this module
     from hls_handler.github.values import ReviewThread, ThreadReply
@@ -85,9 +85,6 @@ _REPLY = re.compile(
 _TAKEN_BACK = re.compile(_OBJECTION, re.IGNORECASE)
 _NOT_READ = re.compile(r"^[ \t]*>.*$|[*_]", re.MULTILINE)  # quoted lines, emphasis
 
-_COMMAND = re.compile(r"/(?P<un>un)?dismiss(?! (?:finding )?#?[0-9])(?:\W.*)?")
-"""Matches `/dismiss` and `/undismiss` of the thread's own finding: a number may be another's."""
-
 MAX_READ_CHARS = 4_000
 """The beginning of a reply that is read: of a long one the search could take a second."""
 
@@ -163,8 +160,12 @@ def _number_replies(thread: ReviewThread) -> Iterator[tuple[str, ThreadReply]]:
 
 
 def _read_in_thread(text: str) -> ReplyKind | None:
+    """Return what a reply says, also by `/dismiss` or `/undismiss` without a number, which may be
+    another finding's.
+    """
     addressed, line = read_command_line(text)
-    match = _COMMAND.fullmatch(line)
-    if match is None or addressed:
+    match = COMMAND_LINE.fullmatch(line)
+    if match is None or addressed or match[2] is not None:
         return read_reply(text)
-    return "objection" if match["un"] else "dismissal"
+    kinds: Mapping[str, ReplyKind] = {"dismiss": "dismissal", "undismiss": "objection"}
+    return kinds.get(match[1])

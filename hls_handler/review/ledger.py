@@ -23,6 +23,7 @@ from hls_handler.review.dismissals import (
     UNDISMISSED,
     find_dismissals,
     find_taken_back,
+    list_objectors,
 )
 from hls_handler.review.patches import Line
 from hls_handler.review.positions import RANK, Located
@@ -233,10 +234,17 @@ def apply_threads(
 
 
 def restore(entry: LedgerEntry, thread: ReviewThread, people: Dismissers) -> LedgerEntry:
-    """Return a new entry that already has a thread, because the database was lost."""
-    void = find_taken_back(thread, people.writers)
-    known = replace(entry, comment_id=thread.comment_id, void_dismissals=void)
-    return _apply_thread(known, thread, people)
+    """Return a new entry that already has a thread, because the database was lost.
+
+    What people did there counts only if the thread is still at the line of the entry: the same text
+    may stand elsewhere. After an objection, only what they said later does.
+    """
+    entry = replace(entry, comment_id=thread.comment_id)
+    if entry.line is None or thread.line != entry.line:
+        return entry
+    if not list_objectors(thread).isdisjoint(people.writers):
+        thread = replace(thread, is_resolved=False, thumbs_down=())
+    return _apply_thread(entry, thread, people)
 
 
 def _apply_thread(
@@ -249,6 +257,8 @@ def _apply_thread(
     if thread is not None:
         entry = replace(entry, is_accepted=bool(thread.thumbs_up))
         dismissals |= find_dismissals(thread)
+        for key in find_taken_back(thread, people.writers):
+            dismissals.pop(key, None)
     void = [
         key
         for key in entry.void_dismissals

@@ -24,7 +24,7 @@ from hls_handler.routing.filters import (
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
-from hls_handler.untrusted.command_line import CHERRY_PICK_WORD, read_command_line
+from hls_handler.untrusted.command_line import CHERRY_PICK_WORD, COMMAND_LINE, read_command_line
 
 CommandName = Literal[
     "stop",
@@ -46,16 +46,6 @@ CommandName = Literal[
 if a person deleted its first comment; "objection" if a person wants a dismissed finding fixed;
 "unclear" for a reply that may be a dismissal; "unknown" for a command that HLS does
 not have.
-"""
-
-COMMAND = re.compile(
-    r"/(stop|resume|review full|review|help|(?:un)?dismiss)"
-    r"(?:(?<=dismiss)(?:(?: (?:finding #?|#(?![0-9]+ (?!because\b)[^\W\d_]))?([0-9]{1,6}))?"
-    r"(?:[:,.]? [^\w#/]*[^\W\d_].*)?| #[0-9]+ [^\W\d_].*))?"
-)
-"""Matches a command as `read_command_line` returns it. What follows the number of a finding, a
-letter behind punctuation, is the reason. "#12 tracks it" is one, too: it names an issue; "#12
-because ..." names a finding.
 """
 
 NAMES: tuple[CommandName, ...] = (
@@ -136,7 +126,7 @@ def parse_command(text: str, accounts: Sequence[Account] = ()) -> GivenCommand |
         return GivenCommand("cherry-pick")
     if line == "/test-oracle":
         return GivenCommand("test-oracle")
-    match = COMMAND.fullmatch(line)
+    match = COMMAND_LINE.fullmatch(line)
     if match is not None:
         canonical = next(name for name in NAMES if name == match[1])
         number = int(match[2]) if match[2] else None

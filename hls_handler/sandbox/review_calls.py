@@ -415,6 +415,7 @@ def _thread(
     }
     return {
         "isResolved": resolved_by is not None,
+        "line": comments[0][1].get("line"),
         "resolvedBy": {"login": resolved_by} if resolved_by is not None else None,
         "first": {"nodes": [{"fullDatabaseId": str(first), **thumbs}]},
         "comments": {

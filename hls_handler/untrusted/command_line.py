@@ -17,6 +17,17 @@ _COMMAND_LINE = re.compile(
 )
 
 
+COMMAND_LINE = re.compile(
+    r"/(stop|resume|review full|review|help|(?:un)?dismiss)"
+    r"(?:(?<=dismiss)(?:(?: (?:finding #?|#(?![0-9]+ (?!because\b)[^\W\d_]))?([0-9]{1,6}))?"
+    r"(?:[:,.]? [^\w#/]*[^\W\d_].*)?| #[0-9]+ [^\W\d_].*))?"
+)
+"""Matches a command as `read_command_line` returns it. What follows the number of a finding, a
+letter behind punctuation, is the reason. "#12 tracks it" is one, too: it names an issue; "#12
+because ..." names a finding.
+"""
+
+
 def read_command_line(text: str) -> tuple[str, str]:
     """Return whom the first line addresses, and its command: ("hls", "/dismiss 3") of "@hls, please
     /dismiss  3."

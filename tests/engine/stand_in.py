@@ -195,7 +195,8 @@ class StandIn(Github):
         reviews: list[Review] = []
         reactions: list[Reaction] = []
         for thread in threads:
-            first = {"id": thread.comment_id, "body": marker(f"finding {thread.key}")}
+            body = marker(f"finding {thread.key}")
+            first = {"id": thread.comment_id, "body": body, "line": thread.line}
             answers = [(me, marker(f"reply {key}")) for key in thread.own_replies]
             answers += [(Account(one.author, 50, "User"), one.body) for one in thread.replies]
             reviews.append(

@@ -92,8 +92,10 @@ def test_threads_have_resolution_replies_and_reactions(world: ReviewWorld) -> No
         own_replies=("fixed",),
         thumbs_up=(),
         thumbs_down=(),
+        line=2,
     )
-    second = ReviewThread(ids["f3"], "f3", True, "mona", (), (), ("zoe",), ("mona", "octocat"))
+    reacted = (("zoe",), ("mona", "octocat"))
+    second = ReviewThread(ids["f3"], "f3", True, "mona", (), (), *reacted, 3)
     world.sandbox.requests.clear()
     assert read_threads(world) == (first, second)
     assert [(f"{one.method} {one.path}", one.writes) for one in world.seen()] == [

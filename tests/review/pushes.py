@@ -164,7 +164,8 @@ class Reviewed:
             for one in self.threads
         ]
         opened = [
-            ReviewThread(at, one.key, False, None, (), (), (), ()) for at, one in job.posted.items()
+            ReviewThread(at, one.key, False, None, (), (), (), (), one.line)
+            for at, one in job.posted.items()
         ]
         self.threads, self.next_id = (*answered, *opened), self.next_id + len(opened)
         return job

@@ -41,6 +41,8 @@ def said(*replies: str) -> dict[str, Any]:
         ({"is_resolved": True, "resolved_by": "mallory"}, "failure"),
         (said("mallory: /dismiss"), "failure"),
         (said("mona: /dismiss 2"), "failure"),  # it may be the number of another finding
+        (said("mona: /dismiss: 2"), "failure"),
+        (said("mona: /dismiss?"), "failure"),  # no command
         (said("mona: @other /dismiss"), "failure"),
         (said("mona: /dismiss", "mona: /undismiss"), "failure"),
         (said("mona: /undismiss", "mona: /dismiss"), "success"),
@@ -48,6 +50,12 @@ def said(*replies: str) -> dict[str, Any]:
         (said("mona: Won't fix.", "bob: /undismiss"), "failure"),
         (said("mona: /dismiss", "mallory: /undismiss"), "success"),
         (said("mona: /dismiss", "bob: /undismiss", "bob: /dismiss"), "success"),
+        # a thread that was resolved before or after the objection
+        ({"is_resolved": True, "resolved_by": "mona", **said("bob: /undismiss")}, "failure"),
+        ({"thumbs_down": ("mona",), **said("bob: No, please fix this.")}, "failure"),
+        # the line was changed, or the same text stands elsewhere
+        ({"line": None, **said("mona: Won't fix.")}, "failure"),
+        ({"line": 9, "is_resolved": True, "resolved_by": "mona"}, "failure"),
     ],
 )
 def test_dismissal_in_a_thread_counts_again(acts: dict[str, Any], conclusion: str) -> None:

@@ -141,6 +141,25 @@ def test_undismiss_takes_every_present_dismissal_back(acts: dict[str, Any]) -> N
     assert conclude(pushes) == "success"
 
 
+@pytest.mark.parametrize(
+    ("replies", "conclusion"),
+    [
+        ((("mona", "/dismiss"),), "success"),
+        ((("mona", "/dismiss"), ("mona", "/undismiss")), "failure"),
+        ((("mona", "Won't fix."), ("bob", "No, please fix this.")), "failure"),
+        ((("mona", "Won't fix."), ("mallory", "/undismiss")), "success"),
+        ((("mona", "/undismiss"), ("mona", "/dismiss")), "success"),
+    ],
+)
+def test_commands_in_a_thread_count_also_if_their_events_are_not_received(
+    replies: tuple[tuple[str, str], ...], conclusion: str
+) -> None:
+    pushes = raised()
+    pushes.writers = ("mona", "bob")
+    pushes.act(replies=tuple(ThreadReply(*reply) for reply in replies))
+    assert conclude(pushes) == conclusion
+
+
 def test_dismissal_ends_with_its_reply_or_when_that_is_edited_to_other_words() -> None:
     pushes = raised()
     dismiss(pushes)
