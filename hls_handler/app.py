@@ -100,7 +100,9 @@ class Service(Processing):
         watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
         self._catch_up = self._make_catch_up(listening)
         retention = make_retention(self.store.retention, self.settings)
-        ender = self.make_check_ender(lambda seconds: self._check_ender.wait(seconds))
+        ender = self.make_check_ender(
+            lambda seconds: self._check_ender.wait(seconds), slowest_write_s=expiry.slowest_write_s
+        )
         self._check_ender: PeriodicThread = PeriodicThread(
             "check-ender", ender.run, lambda: END_EVERY_S
         )

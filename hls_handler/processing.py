@@ -189,15 +189,19 @@ class Processing:
             self._credentials_of(self.settings()), observe=self._rates.observe, now=_utc_now
         )
 
-    def make_check_ender(self, wait: Callable[[float], bool]) -> CheckEnder:
-        """`wait` sleeps for the given seconds, and returns True to stop."""
+    def make_check_ender(
+        self, wait: Callable[[float], bool], *, slowest_write_s: float
+    ) -> CheckEnder:
+        """`wait` sleeps for the given seconds, and returns True to stop. A check whose creation
+        GitHub did not confirm is ended after `slowest_write_s`.
+        """
         clients: GithubOf = CachedClient(lambda _: self.connect_github(), close=Github.close)
         return CheckEnder(
             self.store,
             lambda: clients.of(self._credentials_of(self.settings())).preferred(),
             settings=self.settings,
             wait=wait,
-            slowest_write_s=self._leases.expiry.slowest_write_s,
+            slowest_write_s=slowest_write_s,
         )
 
     @contextmanager

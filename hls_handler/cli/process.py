@@ -88,11 +88,11 @@ def process(
     for report in reports:
         line = f"{report.event} {report.conversation}: {report.sentence}"
         print_line(f"{line} {format_usd(report.cost_usd)}")
-    if "GITHUB_STEP_SUMMARY" in environ:
+    if environ.get("GITHUB_STEP_SUMMARY"):
         lines = [line for report in reports for line in format_report(report, can_retry=False)]
         text = f"<pre>{html.escape(chr(10).join(lines))}</pre>\n"
         Path(environ["GITHUB_STEP_SUMMARY"]).write_text(text, encoding="utf-8")
-    if "GITHUB_OUTPUT" in environ:
+    if environ.get("GITHUB_OUTPUT"):
         state = "done"
         if all(report.state == "ignored" for report in reports):
             state = "ignored"
@@ -116,7 +116,8 @@ def _process(processing: Processing, name: str, guid: str, body: bytes) -> Seque
                     problem = _wait(store, health, stops)
             if problem:
                 _give_up(store, problem)
-        processing.make_check_ender(threading.Event().wait).run()
+        # at once: there may be no later run
+        processing.make_check_ender(threading.Event().wait, slowest_write_s=0.0).run()
         row = store.deliveries.find(guid)
         rows = [] if row is None else [row]
         if row is not None and row.repository is not None and row.number is not None:

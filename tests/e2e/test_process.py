@@ -91,6 +91,14 @@ def test_dismissal_in_a_thread_counts_after_the_database_is_lost(runner: Runner)
     assert (run.code, list_doubled(runner.pull)) == (0, [])
 
 
+def test_stopped_run_ends_a_check_that_github_has_not_confirmed(runner: Runner) -> None:
+    runner.sandbox.faults.add(Fault(effect="hang_after", method="POST", path="/statuses/"))
+    process = runner.begin("pull_request_target", runner.seed("demo/feature"))
+    wait_until(lambda: bool(states(runner)))
+    assert process.wait(how=signal.SIGINT).code == 1
+    assert states(runner) == ["pending", "error"]
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_run_ends_its_check(runner: Runner, how: signal.Signals) -> None:
     payload = runner.seed("demo/feature")
