@@ -42,6 +42,9 @@ UNDISMISSED = "undismissed "
 RESOLVED = "resolved by "
 """Beginning of the key of a dismissal by a resolved thread: "resolved by mona"."""
 
+WORDS = "words "
+"""Beginning of the key of a dismissal by a reply: "words 2 by mona"."""
+
 HOW = {
     COMMAND: "command",
     DELETED: "deleted comment",
@@ -156,7 +159,7 @@ def _number_replies(thread: ReviewThread) -> Iterator[tuple[str, ThreadReply]]:
     numbers: Counter[str] = Counter()
     for reply in thread.replies:
         numbers[reply.author] += 1
-        yield f"words {numbers[reply.author]} by {reply.author}", reply
+        yield f"{WORDS}{numbers[reply.author]} by {reply.author}", reply
 
 
 def _read_in_thread(text: str) -> ReplyKind | None:

@@ -21,6 +21,7 @@ from hls_handler.review.dismissals import (
     DELETED,
     RESOLVED,
     UNDISMISSED,
+    WORDS,
     find_dismissals,
     find_taken_back,
     list_objectors,
@@ -239,11 +240,11 @@ def restore(entry: LedgerEntry, thread: ReviewThread, people: Dismissers) -> Led
     What people did there counts only if the thread is still at the line of the entry: the same text
     may stand elsewhere. After an objection, only what they said later does.
     """
-    entry = replace(entry, comment_id=thread.comment_id)
-    if entry.line is None or thread.line != entry.line:
-        return entry
-    if not list_objectors(thread).isdisjoint(people.writers):
-        thread = replace(thread, is_resolved=False, thumbs_down=())
+    void = tuple(find_dismissals(thread))
+    if entry.line is not None and thread.line == entry.line:
+        has_objection = not list_objectors(thread).isdisjoint(people.writers)
+        void = tuple(key for key in void if has_objection and not key.startswith(WORDS))
+    entry = replace(entry, comment_id=thread.comment_id, void_dismissals=void)
     return _apply_thread(entry, thread, people)
 
 
@@ -257,13 +258,13 @@ def _apply_thread(
     if thread is not None:
         entry = replace(entry, is_accepted=bool(thread.thumbs_up))
         dismissals |= find_dismissals(thread)
-        for key in find_taken_back(thread, people.writers):
-            dismissals.pop(key, None)
     void = [
         key
         for key in entry.void_dismissals
         if key in dismissals or thread is None or key.startswith(BY_EVENT)
     ]
+    if thread is not None:
+        void += find_taken_back(thread, people.writers)
     if any(key.startswith(UNDISMISSED) for key in logins):
         void += dismissals
     if not entry.is_as_raised:  # also if the lines are as they were raised again later

@@ -63,6 +63,7 @@ def test_dismissal_in_a_thread_counts_again(acts: dict[str, Any], conclusion: st
     assert pushes.push({"a.py": FAULT}, findings=[EVAL]) == conclusion
     assert pushes.comments == [("a.py", 4)]  # the first one
     assert pushes.replies == []
+    assert pushes.push({"a.py": FAULT, "b.py": "b = 1\n"}) == conclusion
 
 
 def test_finding_is_followed_again_from_its_thread() -> None:

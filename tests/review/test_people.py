@@ -160,6 +160,21 @@ def test_commands_in_a_thread_count_also_if_their_events_are_not_received(
     assert conclude(pushes) == conclusion
 
 
+@pytest.mark.parametrize("words", ["Won't fix.", "/dismiss"])
+def test_dismissal_that_was_taken_back_stays_so_without_the_objection(words: str) -> None:
+    pushes = raised()
+    pushes.writers = ("mona", "bob")
+    dismissal = ThreadReply("mona", words)
+    pushes.act(replies=(dismissal,))
+    assert conclude(pushes) == "success"
+    pushes.act(replies=(dismissal, ThreadReply("bob", "/undismiss")))
+    assert conclude(pushes) == "failure"
+    pushes.act(replies=(dismissal,))  # bob deletes his reply
+    assert conclude(pushes) == "failure"
+    pushes.act(replies=(dismissal, ThreadReply("mona", "By design.")))
+    assert conclude(pushes) == "success"
+
+
 def test_dismissal_ends_with_its_reply_or_when_that_is_edited_to_other_words() -> None:
     pushes = raised()
     dismiss(pushes)
