@@ -186,4 +186,5 @@ def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
     for stored in entries:
         with suppress(ValidationError):
             ledger.append(_build_adapter(LedgerEntry).validate_json(stored))
-    return replace(parsed, ledger=tuple(ledger))
+    next_number = max([parsed.next_number, *(entry.number + 1 for entry in ledger)])
+    return replace(parsed, ledger=tuple(ledger), next_number=next_number)

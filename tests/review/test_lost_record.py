@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hls_handler.github.values import ThreadReply
-from hls_handler.review.record import NO_REVIEW
+from hls_handler.review.record import NO_REVIEW, dump_entry, parse_record
 from tests.review.pushes import Pushes, found
 
 BASE = "def run(x):\n    a = 1\n    b = 2\n    return a\n"
@@ -75,6 +75,12 @@ def test_finding_is_followed_again_from_its_thread() -> None:
     third = found("c.py", 1, "eval(y)")
     pushes.push({**head, "c.py": "eval(y)\n"}, findings=[third])
     assert pushes.entry(3).path == "c.py"
+
+
+def test_number_is_not_used_again_if_the_stored_record_cannot_be_read() -> None:
+    pushes = Pushes(base={"a.py": BASE})
+    pushes.push({"a.py": FAULT}, findings=[EVAL])
+    assert parse_record("{", [dump_entry(pushes.entry(1))]).next_number == 2
 
 
 def test_threads_of_other_findings_change_nothing() -> None:
