@@ -25,7 +25,6 @@ from hls_handler.github.client import Credentials
 from hls_handler.github.credentials import App
 from hls_handler.github.hooks import GithubHooks
 from hls_handler.github.tokens import GITHUB_RATE_LIMIT, AnyToken
-from hls_handler.routing import RoutingResult, WebhookEnvelope, from_envelope
 from hls_handler.settings.model import CatchUpSettings, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.catch_up import CatchUpStore
@@ -291,12 +290,12 @@ class CatchUp:
 
     def _accept(self, source: HookSource, attempt: DeliveryAttempt, payload: bytes) -> None:
         config = self.active()
-
-        def decide(event: str, envelope: WebhookEnvelope) -> RoutingResult:
-            return config.router(config.prompts.latest).route(from_envelope(event, envelope))
-
         new = caught_up_delivery(
-            attempt, payload, repository=source.repository, route=decide, settings=config.settings
+            attempt,
+            payload,
+            repository=source.repository,
+            route=config.route,
+            settings=config.settings,
         )
         accepted = self.store.queue.accept([new], finds_replays=False)[0]
         self.on_commit([accepted])

@@ -27,10 +27,9 @@ from hls_handler.log_ring import LogRing
 from hls_handler.processing import Processing, configure_logs
 from hls_handler.queue.leases import EXPIRY
 from hls_handler.reports.delivery_report import DeliveryReport, format_report, load_reports
-from hls_handler.routing import from_envelope, parse_envelope
 from hls_handler.settings.reload import SettingsFile
 from hls_handler.storage import Storage
-from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
+from hls_handler.web.webhook import unsigned_delivery
 from hls_handler.wording import format_usd
 
 MOST_S = 600.0  # of all attempts
@@ -130,12 +129,8 @@ def _process(processing: Processing, name: str, guid: str, body: bytes) -> Seque
 
 
 def _accept(processing: Processing, name: str, guid: str, body: bytes) -> str:
-    envelope = parse_envelope(body)
-    check_payload(name, envelope)
     config = processing.config()
-    routed = config.router(config.prompts.latest).route(from_envelope(name, envelope))
-    headers = WebhookHeaders(name, guid, b"", False, None)
-    new = new_delivery(headers, envelope, routed, body, config.settings, request_id=guid)
+    new = unsigned_delivery(name, guid, body, config.route, config.settings, request_id=guid)
     # a job that is run again has the same body, and must be processed
     return processing.store.queue.accept([new], finds_replays=False)[0].outcome
 
@@ -156,7 +151,7 @@ def _find_missing_permission(processing: Processing, guid: str) -> str:
         except Forbidden as exc:
             return f"{exc}; give the job `permissions` to write (docs/actions.md)"
         except StepFailed:  # the event's own attempts say it
-            return ""
+            pass
     return ""
 
 

@@ -148,6 +148,10 @@ class ActiveConfig:
         )
         return Router(self.settings, self.table, catalogue, accounts)
 
+    def route(self, event: str, envelope: WebhookEnvelope) -> RoutingResult:
+        """Return the routing result with the prompts as they were read last."""
+        return self.router(self.prompts.latest).route(from_envelope(event, envelope))
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConfig:

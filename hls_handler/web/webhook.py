@@ -378,31 +378,36 @@ def caught_up_delivery(
     """
     if len(body) > settings.server.max_body_bytes:
         raise PayloadError(f"the payload has {len(body)} bytes, more than server.max_body_bytes")
-    envelope = parse_envelope(body)
-    check_payload(attempt.event, envelope)
-    _check_repository(envelope, attempt.repository_id, repository)
-    headers = WebhookHeaders(attempt.event, attempt.guid, b"", False, None)
-    routed = route(attempt.event, envelope)
-    new = new_delivery(
-        headers,
-        envelope,
-        routed,
-        body,
-        settings,
-        request_id=f"{CAUGHT_UP}{attempt.id}",
+    new = unsigned_delivery(
+        attempt.event, attempt.guid, body, route, settings, request_id=f"{CAUGHT_UP}{attempt.id}"
     )
+    _check_repository(new, attempt.repository_id, repository)
     return replace(new, digest=None)
 
 
-def _check_repository(
-    envelope: WebhookEnvelope, repository_id: int | None, name: str | None
-) -> None:
-    repository = envelope.repository
-    if repository_id is not None and (repository is None or repository.id != repository_id):
+def unsigned_delivery(
+    event: str,
+    guid: str,
+    body: bytes,
+    route: Callable[[str, WebhookEnvelope], RoutingResult],
+    settings: Settings,
+    *,
+    request_id: str,
+) -> NewDelivery:
+    """Return the delivery for a payload that no webhook brought. Raises `PayloadError`."""
+    envelope = parse_envelope(body)
+    check_payload(event, envelope)
+    headers = WebhookHeaders(event, guid, b"", False, None)
+    routed = route(event, envelope)
+    return new_delivery(headers, envelope, routed, body, settings, request_id=request_id)
+
+
+def _check_repository(new: NewDelivery, repository_id: int | None, name: str | None) -> None:
+    if repository_id is not None and new.repository_id != repository_id:
         raise PayloadError(
             f"the payload does not belong to the repository with the id {repository_id}"
         )
-    if name is not None and (repository is None or repository.full_name.lower() != name.lower()):
+    if name is not None and (new.repository or "").lower() != name.lower():
         raise PayloadError(f"the payload does not belong to {name}, whose webhook it is")
 
 
