@@ -234,7 +234,7 @@ class Service(Processing):
 
     def _ports(self) -> Ports:
         return Ports(
-            route=lambda event, envelope: route_envelope(self._reloader.latest, event, envelope),
+            route=lambda event, envelope: route_envelope(self.config(), event, envelope),
             accept=self._accepts.accept,
             count_ping=lambda: self._accepts.count(PING),
             # Without a commit of its own: anybody can cause rejections.
@@ -254,7 +254,7 @@ class Service(Processing):
             health=self._health,
             rate_limit=lambda: self._rates.rate_limit,
             log_ring=ring,
-            prompts=lambda: self._reloader.latest.prompts,
+            prompts=lambda: self.config().prompts,
             has_webhooks=self.role != "worker",
         )
 

@@ -1,5 +1,5 @@
-"""What processes deliveries, in the service and in commands: the store, the active configuration,
-the clients and the workers.
+"""Creates the objects that process deliveries, for the service and for commands: the store, the
+active configuration, the clients and the workers.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Clients:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The configuration and the store that the service opens at its start."""
+    """The configuration and the store that a process opens at its start."""
 
     config: ActiveConfig
     store: Storage

@@ -8,14 +8,13 @@ CHERRY_PICK_WORD = "/cherry-pick"
 
 _BLANKS = re.compile("[\t\r \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _INDENTED_CODE = re.compile(r" {0,3}\t| {4}")
-_COMMAND_LINE = re.compile(
+_FIRST_LINE = re.compile(
     r"(?:@(?P<login>[\w-]+)(?:\[bot\])?[,:]? )?(?:please,? )?"
     r"(?P<command>/(?:[a-z][\w-]{0,40}[?:,]?(?: [!-~]{1,41}?){0,3}?|(?:un)?dismiss[:,]? .+?"
     r"|cherry-pick [!-~]{1,250}?))"
     r"(?:,? please)? ?[.!]{0,3}",
     re.ASCII | re.IGNORECASE,
 )
-
 
 COMMAND_LINE = re.compile(
     r"/(stop|resume|review full|review|help|(?:un)?dismiss)"
@@ -42,7 +41,7 @@ def read_command_line(text: str) -> tuple[str, str]:
         words = _BLANKS.sub(" ", line).strip(" ")
         if not words:
             continue
-        match = _COMMAND_LINE.fullmatch(words)
+        match = _FIRST_LINE.fullmatch(words)
         if match is None or _INDENTED_CODE.match(line):
             break
         word, blank, rest = match["command"].partition(" ")
