@@ -24,6 +24,7 @@ from hls_handler.sandbox import person_actions
 from hls_handler.sandbox.objects import Account, Conversation, Permission, Repository
 from hls_handler.sandbox.person_actions import PushName
 from tests.e2e.service import ROOT
+from tests.github_fake.faults import StandIn
 from tests.github_fake.server import Sandbox
 
 ACTIONS = Account(login="github-actions[bot]", id=41_898_282, type="Bot")
@@ -126,8 +127,8 @@ class Runner:
         self.sandbox.state.seed(payload.event, payload.payload)
         return dict(payload.payload)
 
-    def has_sent(self, method: str, path: str) -> bool:
-        requests = self.sandbox.requests.all("github")
+    def has_sent(self, method: str, path: str, *, to: StandIn = "github") -> bool:
+        requests = self.sandbox.requests.all(to)
         return any(one.method == method and re.search(path, one.path) for one in requests)
 
     @property

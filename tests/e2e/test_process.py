@@ -104,7 +104,7 @@ def test_stopped_run_ends_its_check(runner: Runner, how: signal.Signals) -> None
     payload = runner.seed("demo/feature")
     runner.sandbox.faults.add(Fault(effect="hang", stand_in="claude", path="/messages"))
     process = runner.begin("pull_request_target", payload)
-    wait_until(lambda: bool(states(runner)))
+    wait_until(lambda: runner.has_sent("POST", "/messages$", to="claude"))
     run = process.wait(how=how)
     assert run.code == 1
     assert "the run was stopped" in run.output
