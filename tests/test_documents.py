@@ -19,12 +19,11 @@ from typer.core import TyperGroup
 from hls_handler import __version__
 from hls_handler.cli import COMMANDS as TOP_COMMANDS
 from hls_handler.cli import load_command
-from hls_handler.settings.reference import Reference
 from hls_handler.settings.reload import NEEDS_RESTART
 from hls_handler.settings.repository import REPOSITORY_KEYS, parse_repository_file
-from tests.settings.files import VARIABLES, app_key, problems, with_value
-from tests.settings.make_reference import PAGE, find_overridden, read_rows, render_page
-from tests.settings.make_schemas import repository_schema, settings_schema
+from tests.settings.files import problems, with_value
+from tests.settings.make_reference import PAGE, render_page
+from tests.settings.make_schemas import repository_schema
 
 SETTINGS_PAGE = PAGE.read_text(encoding="utf-8")
 REPOSITORY_PAGE = Path("docs/repository-file.md").read_text(encoding="utf-8")
@@ -36,36 +35,11 @@ WRITTEN = [
     *Path("config").glob("*"),
 ]
 DOCUMENTS = sorted(WRITTEN)
-EXAMPLES = dict.fromkeys(
-    (
-        *("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN"),
-        *("QDRANT_API_KEY", "EMBEDDINGS_API_KEY"),
-    ),
-    "a-value-of-32-bytes-for-examples",
-)
-
-
-SETTINGS_ROWS = read_rows(SETTINGS_PAGE)
 
 
 def test_settings_page_matches_the_model() -> None:
     # else: python -m tests.settings.make_reference
     assert render_page(SETTINGS_PAGE) == SETTINGS_PAGE
-
-
-def test_every_setting_has_the_effect_of_a_wrong_value_and_an_example_that_loads_and_fits_the_schema(
-    tmp_path: Path,
-) -> None:
-    schema = Draft202012Validator(settings_schema())
-    variables = VARIABLES | EXAMPLES | {"GITHUB_APP_PRIVATE_KEY": app_key()}
-    for key in Reference().keys:
-        cells = SETTINGS_ROWS[(find_overridden(key) or key).path]
-        assert len(cells[4]) > 10, key.path
-        example = with_value(key.path, yaml.safe_load(cells[3].strip("`")))
-        assert problems(tmp_path, example, variables) == [], key.path
-        assert [error.message for error in schema.iter_errors(yaml.safe_load(example))] == [], (
-            key.path
-        )
 
 
 def test_example_of_repository_settings_is_valid_and_has_every_key() -> None:
@@ -152,13 +126,6 @@ def test_license_is_named_where_people_and_programs_look() -> None:
     readme = Path("README.md").read_text(encoding="utf-8")
     assert "[LICENSE](LICENSE) | Apache License 2.0" in readme
     assert "(.github/workflows/test.yml)" in readme
-
-
-def test_nobody_is_told_to_install_a_package_of_this_name_from_an_index() -> None:
-    sources = [*DOCUMENTS, Path("config/settings.example.yaml"), *Path("hls_handler").rglob("*.py")]
-    texts = {path: path.read_text(encoding="utf-8") for path in sources}
-    found = [path for path, text in texts.items() if "hls-handler" in text]
-    assert found == []
 
 
 def test_every_make_target_has_a_description() -> None:

@@ -21,15 +21,15 @@ from hls_handler.settings.reference import REQUIRED
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-KEY_COLUMNS = ["key", "meaning", "takes", "default", "example", "when it is wrong"]
+KEY_COLUMNS = ["key", "meaning", "default"]
 """The columns of the tables of settings, whose rows are shown as blocks."""
 
 UNBROKEN_CODE = 45
 """Characters of code that fit into a line on a phone. Longer code is broken, if needed."""
 
 _KEY = Markup(
-    '<dl class="key" id="{path}"><dt>{0} <span class="quiet">{2} · {default}</span></dt>\n'
-    '<dd>{1}</dd>\n<dd class="quiet">Example: {4}. When it is wrong: {5}</dd></dl>'
+    '<dl class="key" id="{path}"><dt>{0} <span class="quiet">{default}</span></dt>\n'
+    "<dd>{1}</dd></dl>"
 )
 """A key of the settings; the numbers are those of `KEY_COLUMNS`."""
 
@@ -129,9 +129,9 @@ def _iter_blocks(
             title = texts[0].content.replace("`", "")
             block[0].attrSet("id", _anchor(title))
             yield PageBlock(render(block), title, int(token.tag[1:]))
-        elif [cell.content for cell in texts[:6]] == KEY_COLUMNS:
-            for start in range(6, len(texts), 6):
-                cells = [render([cell]) for cell in texts[start : start + 6]]
+        elif [cell.content for cell in texts[:3]] == KEY_COLUMNS:
+            for start in range(3, len(texts), 3):
+                cells = [render([cell]) for cell in texts[start : start + 3]]
                 yield _make_block(_render_key(cells), title)
         else:
             yield _make_block(render(block), title)
@@ -143,7 +143,7 @@ def _make_block(html: Markup, title: str) -> PageBlock:
 
 
 def _render_key(cells: Sequence[Markup]) -> Markup:
-    default = cells[3]
+    default = cells[2]
     if default.striptags() != REQUIRED:
         default = Markup("default {}").format(default)
     return _KEY.format(*cells, path=cells[0].striptags(), default=default)

@@ -190,7 +190,7 @@ class StorageSettings(Section):
     keep_days: Integer = Field(90, ge=31, le=3650)
     """how long finished deliveries are kept; counters are kept forever"""
     body_days: Integer = Field(14, ge=1, le=3650)
-    """how long the bodies of finished deliveries are kept as received"""
+    """how long the bodies of finished deliveries are kept, and dead ones can be retried"""
 
 
 class BudgetSettings(Section):
@@ -309,7 +309,7 @@ class Logging(Section):
 
 class Metrics(Section):
     authors: bool = False
-    """store authors of issues and pull requests, and count by author in /metrics"""
+    """store authors, and count by author in /metrics; a works council may forbid it"""
 
 
 class CheckSettings(Section):

@@ -72,7 +72,7 @@ class Comments(Section):
     layout: Layout = "list"
     """list: findings one below the other; table: a table for each file"""
     files: bool = False
-    """ask for a sentence on each changed file, at most 30"""
+    """ask for a sentence on each changed file, at most 30; up to 1,500 tokens more"""
     show_cost: bool = False
     """show what calls to Claude cost in comments and checks"""
     agent_prompt: bool = False
@@ -114,11 +114,11 @@ class ReviewSettings(Section):
     verify: bool = True
     """take a second look at new findings that would fail the check or are unsure"""
     guidance: bool = True
-    """show Claude .github/hls.md and AGENTS.md of the base branch"""
+    """show Claude .github/hls.md and AGENTS.md of the base branch, up to 1,800 tokens each"""
     merge_state: bool = False
-    """say in the comment what prevents the merge, as GitHub says"""
+    """say in the comment what prevents the merge, as GitHub says; one request more"""
     context_tokens: Integer = Field(6_000, ge=0, le=20_000)
-    """most tokens of lines around hunks and other places of one call; 0: none"""
+    """most tokens of lines around hunks and other places of one call (0: none), of which 6000 count"""
     max_usd: Usd = 2.0
     """most that calls for one event of a pull request may cost"""
     max_usd_per_pull_request: Usd = 10.0
@@ -161,7 +161,7 @@ class RepositoryRetrieval(Section):
 
 class Similar(Section):
     enabled: bool = False
-    """name an older open issue that may be about the same as a new one"""
+    """name an older open issue that may be about the same as a new one; up to 1,500 tokens more"""
 
 
 class RepositoryFeatures(Section):

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.console.browser import KEY, Browser
-from tests.settings.make_reference import read_rows
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -24,17 +23,20 @@ def test_index_and_start_page_link_to_each_page_of_the_documentation(browser: Br
     assert re.findall(r'<li><a href="/docs/([^"]+)">', start) == linked
 
 
-def test_each_setting_is_a_block_with_its_type_and_default(browser: Browser) -> None:
+def test_each_setting_is_a_block_with_its_default(browser: Browser) -> None:
     page = browser.get("/docs/settings.md").text
     shown = re.findall(r'<dl class="key" id="(.*?)">', page)
-    rows = read_rows((DOCS / "settings.md").read_text(encoding="utf-8"))
-    assert shown == [path for path, cells in rows.items() if len(cells) == 5]
+    rows = re.findall(
+        r"^\| `(.+?)` \| .+ \| `.*` \|$", (DOCS / "settings.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert len(shown) > 100
+    assert shown == rows
     assert (
         '<dl class="key" id="server.port"><dt><code>server.port</code>'
-        ' <span class="quiet">from 0 to 65535 · default <code>8000</code></span></dt>\n'
-        "<dd>TCP port; 0 takes a free one and prints it</dd>\n"
+        ' <span class="quiet">default <code>8000</code></span></dt>\n'
+        "<dd>TCP port; 0 takes a free one and prints it</dd></dl>"
     ) in page
-    assert "a list of texts, at least one · <code>required</code></span>" in page
+    assert ' <span class="quiet"><code>required</code></span>' in page
 
 
 def test_contents_lead_to_the_headings_of_a_page(browser: Browser) -> None:

@@ -1,8 +1,7 @@
 """Update docs/settings.md from the settings models: `python -m tests.settings.make_reference`.
 
-A row keeps its example and its last column, which are written by hand; a new key gets a row in
-which both are empty. Keys of `repositories` and `claude.fallbacks` that mean the same as another
-key have no row: a sentence below the table lists them.
+Keys of `repositories` and `claude.fallbacks` that mean the same as another key have no row: a
+sentence below the table lists them.
 """
 
 from __future__ import annotations
@@ -15,37 +14,31 @@ from pathlib import Path
 from hls_handler.settings.reference import Key, Reference
 
 PAGE = Path("docs/settings.md")
-HEAD = "| key | meaning | takes | default | example | when it is wrong |\n|---|---|---|---|---|---|"
+HEAD = "| key | meaning | default |\n|---|---|---|"
 ENTRIES = {"repositories": ("repositories[].", ""), "claude": ("claude.fallbacks[].", "claude.")}
 """Section -> beginning of the keys of an entry, and of the general keys."""
 _TABLES = re.compile(r"^## Keys\n.*?(?=^## (?!`))", re.DOTALL | re.MULTILINE)
 
 
-def read_rows(page: str) -> dict[str, list[str]]:
-    """Map each key to the other cells of its row: meaning, takes, default, example, problem."""
-    rows = (line[2:-2].split(" | ") for line in page.splitlines() if line.startswith("| `"))
-    return {cells[0].strip("`"): cells[1:] for cells in rows}
-
-
 def render_page(page: str) -> str:
     """Return the page with the tables between the headings "Keys" and the next one made anew."""
-    tables = "\n\n".join(_render_tables(read_rows(page)))
+    tables = "\n\n".join(_render_tables())
     return _TABLES.sub(lambda _: f"## Keys\n\n{tables}\n\n", page)
 
 
-def _render_tables(rows: dict[str, list[str]]) -> Iterator[str]:
+def _render_tables() -> Iterator[str]:
     def section(key: Key) -> str:
         return re.split(r"\W", key.path)[0]
 
     for name, group in groupby(Reference().keys, section):
         keys = tuple(group)
         lines = (
-            _render_row(key, rows.get(key.path, [""] * 5))
+            f"| `{key.path}` | {key.meaning} | `{key.default}` |"
             for key in keys
-            if find_overridden(key) is None
+            if _find_overridden(key) is None
         )
         yield f"### `{name}`\n\n{HEAD}\n" + "\n".join(lines)
-        overridden = [found.path for found in map(find_overridden, keys) if found is not None]
+        overridden = [found.path for found in map(_find_overridden, keys) if found is not None]
         if overridden:
             if name == "claude":
                 yield (
@@ -73,7 +66,7 @@ def _name_keys(paths: list[str]) -> str:
     return ", ".join(names)
 
 
-def find_overridden(key: Key) -> Key | None:
+def _find_overridden(key: Key) -> Key | None:
     """Return the general key that a key of `repositories` overrides: `labels.create` for its
     `labels.create`.
     """
@@ -83,11 +76,6 @@ def find_overridden(key: Key) -> Key | None:
         general is not None and general.path != key.path and general.meaning == key.meaning
     )
     return general if is_override else None
-
-
-def _render_row(key: Key, cells: list[str]) -> str:
-    takes = re.sub("^a (whole )?number (?=from|above)", "", key.expected)
-    return f"| `{key.path}` | {key.meaning} | {takes} | `{key.default}` | {cells[3]} | {cells[4]} |"
 
 
 if __name__ == "__main__":
