@@ -56,12 +56,21 @@ def group_documents() -> dict[str, dict[str, str]]:
     return groups
 
 
+@cache
+def find_commit() -> str:
+    """Return the commit of the git clone ("0c88f353", "0c88f353-dirty" with changes), else the one
+    that the build wrote; "" if neither is known.
+    """
+    file = _PACKAGE / "commit.txt"
+    if file.is_file():
+        return file.read_text(encoding="utf-8").strip()
+    return _git("describe", "--always", "--dirty", "--exclude=*").strip()
+
+
 def find_edited_files() -> list[str]:
     """Return the shipped prompts and settings that are edited in a git clone, as relative paths:
     "prompts/issues/analyze.j2". Empty without git, or if HLS does not run from a clone.
     """
-    if not (_FOLDER / ".git").exists():
-        return []
     edited = _git(
         "diff",
         "--name-only",
@@ -77,6 +86,9 @@ def find_edited_files() -> list[str]:
 
 
 def _git(*arguments: str) -> str:
+    """Return the output; "" without git, or if HLS does not run from a clone."""
+    if not (_FOLDER / ".git").exists():
+        return ""
     command = ["git", "-C", str(_FOLDER), *arguments]  # git is found on the PATH
     try:
         return subprocess.run(

@@ -19,18 +19,30 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`hls` in a virtual environment, installed by pip from a copy of the checkout."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git clone with the present files and one that git ignores."""
     source = tmp_path_factory.mktemp("source")
-    for name in ("hls_handler", "prompts", "config", "docs"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (
-        *ROOT.glob("requirements*.txt"),
-        *(ROOT / name for name in ("pyproject.toml", "setup.py", "LICENSE")),
-    ):
-        shutil.copy(path, source)
+    files = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True)
+    for name in files.rstrip("\0").split("\0"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    git = ["git", "-C", str(source), "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Shipped"]):
+        subprocess.run([*git, *arguments], check=True)
     (source / "config" / "settings.yaml").write_text("the file of a user\n")
+    return source
+
+
+@pytest.fixture(scope="module")
+def program(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`hls` of the built wheel in a virtual environment that has no other package but those that
+    HLS needs.
+    """
     environment = tmp_path_factory.mktemp("venv")
+    build = ["build", "--quiet", "--offline", "--no-build-isolation", "--sdist", "--wheel"]
+    python = ["--python", sys.executable, "--out-dir", str(environment / "dist")]
+    subprocess.run([sys.executable, "-m", "uv", *build, *python, str(source)], check=True)
+    (wheel,) = environment.glob("dist/*.whl")
     venv.create(environment)
     (packages,) = environment.glob("lib/python*/site-packages")
     # The dependencies of this environment, without its .pth files, one of which names the checkout.
@@ -38,24 +50,17 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "\n".join(path for path in sys.path if path.endswith("-packages"))
     )
     pip = [sys.executable, "-m", "pip", "--python", str(environment), "--disable-pip-version-check"]
-    install = [
-        "install",
-        "--quiet",
-        "--no-index",
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-compile",
-        str(source),
-    ]
+    install = ["install", "--quiet", "--no-index", "--no-deps", "--no-compile", str(wheel)]
     subprocess.run([*pip, *install], check=True, cwd=environment)
     assert list((packages / "hls_handler" / "shipped_files" / "config").glob("*.yaml")) == [
         packages / "hls_handler" / "shipped_files" / "config" / "settings.example.yaml"
     ]
-    shutil.rmtree(source)
     return environment / "bin" / "hls"
 
 
-def test_installed_program_has_all_files_that_it_needs(program: Path, tmp_path: Path) -> None:
+def test_installed_program_has_all_files_that_it_needs(
+    program: Path, source: Path, tmp_path: Path
+) -> None:
     hidden = (
         "HLS_CONFIG",
         "PYTHONPATH",
@@ -70,7 +75,10 @@ def test_installed_program_has_all_files_that_it_needs(program: Path, tmp_path: 
             [program, *arguments], cwd=tmp_path, env=environ, text=True, timeout=120
         )
 
-    assert hls("--version") == f"hls {__version__}\n"
+    git = ["git", "-C", str(source), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.check_output(git, text=True).strip()
+    assert hls("--version") == f"hls {__version__} ({commit})\n"
+    assert "Usage: hls init" in hls("init", "--help")
     (shipped,) = program.parent.parent.glob("lib/python*/site-packages/hls_handler/shipped_files")
     checked = hls("check", "--offline")
     assert f"{shipped}/config/settings.example.yaml: settings and 11 prompts are fine" in checked
@@ -88,21 +96,9 @@ def test_installed_program_has_all_files_that_it_needs(program: Path, tmp_path: 
             demo.kill()  # its service ends with it
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """A git clone with the files of this checkout, and its compiled modules, which git ignores."""
-    for name in ("hls_handler", "prompts", "config", "docs"):
-        shutil.copytree(
-            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.pyc.*", "settings.yaml")
-        )
-    shutil.copy(ROOT / ".gitignore", tmp_path)
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.com"]
-    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Shipped"]):
-        subprocess.run([*git, *arguments], check=True)
-    return tmp_path
-
-
-def test_check_names_an_edited_shipped_file_of_a_clone(clone: Path) -> None:
+def test_check_names_an_edited_shipped_file_of_a_clone(source: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(source), str(clone)], check=True)
     file = clone / "prompts/issues/analyze.j2"
     file.write_text(f"{file.read_text()}One more sentence.\n")
     command = [sys.executable, "-m", "hls_handler", "check", "--offline"]

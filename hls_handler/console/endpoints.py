@@ -193,8 +193,8 @@ SHOW_HEALTH = Endpoint(
     "Whether the service works",
     HealthDocument,
     description=(
-        "503 if it is unhealthy. If `server.api_key` is set, `uptime_seconds` and `components` are"
-        " shown only with the key."
+        "503 if it is unhealthy. If `server.api_key` is set, only `status` and `service` are shown"
+        " without the key."
     ),
     statuses=(200, 503),
     errors=(405,),

@@ -30,11 +30,12 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from typing_extensions import TypedDict
 
-from hls_handler import logs
+from hls_handler import __version__, logs
 from hls_handler.engine.health import ComponentHealth, ComponentState, Overall
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
+from hls_handler.shipped import find_commit
 from hls_handler.web.callers import Callers
 from hls_handler.web.receiver import BodyBudget, Ports, WebhookReceiver
 from hls_handler.web.stats import StatsDocument
@@ -76,6 +77,8 @@ class HealthDocument(TypedDict):
 
     status: Overall
     service: str
+    version: NotRequired[str]
+    commit: NotRequired[str]
     uptime_seconds: NotRequired[float]
     components: NotRequired[dict[str, ComponentDocument]]
 
@@ -108,6 +111,7 @@ class WebApplication:
         self._show_error = show_error
         self._ports = ports
         self._started_at = ports.clock()
+        self._commit = find_commit()
         results = TTLCache[Any, StatsDocument](1, MAX_STATS_AGE_S, timer=ports.clock)
         self._read_stats = cached(results, condition=Condition())(self._read_new_stats)
         self._budget = BodyBudget(ports.clock)
@@ -140,6 +144,8 @@ class WebApplication:
         snapshot = self._ports.health.snapshot()
         page: HealthDocument = {"status": snapshot.overall, "service": SERVICE}
         if self._callers.may_read(request):
+            page["version"] = __version__
+            page["commit"] = self._commit
             page["uptime_seconds"] = self._uptime_s()
             page["components"] = {
                 name: _component(component) for name, component in snapshot.components.items()

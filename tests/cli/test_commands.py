@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from hls_handler import __version__
 from hls_handler.cli import COMMANDS, app, load_command
+from hls_handler.shipped import find_commit
 
 
 def test_help_of_hls_shows_the_first_sentence_of_each_command() -> None:
@@ -36,7 +37,7 @@ def test_help_of_a_group_shows_whole_sentences(group: str) -> None:
 
 def test_version_is_printed() -> None:
     result = CliRunner().invoke(app, ["--version"])
-    assert (result.exit_code, result.stdout) == (0, f"hls {__version__}\n")
+    assert (result.exit_code, result.stdout) == (0, f"hls {__version__} ({find_commit()})\n")
 
 
 def test_unknown_command_is_answered_with_a_similar_one() -> None:

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from hls_handler import __version__
 from hls_handler.github.api import RateLimit
+from hls_handler.shipped import find_commit
 from tests.web.fakes import Headers, WebSetup, ask, headers, payload, settings
 
 NOON = "2026-11-20T12:00:00+00:00"
@@ -37,6 +39,8 @@ def test_health_has_time_and_remedy_of_each_component(setup: WebSetup) -> None:
     assert document == {
         "status": "degraded",
         "service": "github-webhook-handler",
+        "version": __version__,
+        "commit": find_commit(),
         "uptime_seconds": 12.346,
     }
     unknown = {"state": "unknown", "since": NOON, "message": None, "remedy": None}
