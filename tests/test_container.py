@@ -51,7 +51,7 @@ def instructions(name: str) -> list[str]:
 
 
 def copied_paths() -> list[str]:
-    """Paths copied from the build context: "requirements.txt", "prompts/"."""
+    """Paths copied from the build context: "requirements-all.lock", "prompts/"."""
     return [
         path
         for copy in instructions("COPY")
@@ -61,12 +61,8 @@ def copied_paths() -> list[str]:
 
 
 def test_copied_paths_exist_and_are_in_the_build_context() -> None:
-    requirements = [
-        "requirements.txt",
-        "requirements-qdrant.txt",
-        "requirements-providers.txt",
-    ]
-    assert copied_paths() == [*requirements, "prompts/", "config/", "docs/", "hls_handler/"]
+    folders = ["prompts/", "config/", "docs/", "hls_handler/"]
+    assert copied_paths() == ["requirements-all.lock", *folders]
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
     for path in copied_paths():
@@ -85,11 +81,15 @@ def test_rule_21_image_runs_as_an_unprivileged_user() -> None:
     )
 
 
+def test_image_has_one_volume_to_which_every_user_may_write() -> None:
+    assert instructions("VOLUME") == instructions("WORKDIR") == ["/data"]
+    assert "mkdir --mode=1777 /data" in " ".join(instructions("RUN"))
+
+
 def test_image_contains_git_and_a_folder_for_mirrors_that_the_containers_share() -> None:
     installed = " ".join(instructions("RUN"))
     assert "apt-get install --yes --no-install-recommends git " in installed
-    assert "mkdir -p /app/data/mirror && chown -R hls:hls /app/data" in installed
-    volume = "./data/mirror:/app/data/mirror"
+    volume = "./data/mirror:/data/data/mirror"
     assert all(volume in service["volumes"] for service in SERVICES.values())
     assert MirrorSettings().directory == Path("data/mirror")
 
@@ -167,7 +167,7 @@ def image() -> Iterator[Path]:
                 # the owner could change the mode, so the service must not own the file
                 shutil.chown(path, "nobody")
         (home / "data").mkdir()
-        (home / "data").chmod(0o777)
+        (home / "data").chmod(0o1777)
         home.chmod(0o755)
         yield home
         for path in [app, *(path for path in app.rglob("*") if path.is_dir())]:
@@ -214,7 +214,7 @@ class DocumentedRun:
 
     user: str
     published: tuple[str, ...]  # "127.0.0.1:8000:8000"
-    volumes: Mapping[str, str]  # folder in the container, below /app -> folder on the host
+    volumes: Mapping[str, str]  # folder in the container, below /data -> folder on the host
     variables: Mapping[str, str]  # of --env-file
     command: tuple[str, ...]
 
@@ -284,17 +284,14 @@ def run_steps(folder: Path, program: str) -> None:
 
 
 def mount(image: Path, volumes: Mapping[str, str]) -> None:
-    """Put folders of the host in the place of those of the image."""
+    """Put folders of the host into those of the image."""
     for target, source in volumes.items():
-        path = image / target.removeprefix("/")
-        path.parent.chmod(0o755)
-        if path.exists():
-            path.rename(path.with_name(f"{path.name} of the image"))
-        path.symlink_to(source)
-        path.parent.chmod(0o555)
+        (image / target.removeprefix("/")).symlink_to(source)
 
 
-def run_as(user: int, image: Path, log: Path, run: DocumentedRun, *arguments: str) -> Process:
+def run_as(
+    user: int | None, image: Path, log: Path, run: DocumentedRun, *arguments: str
+) -> Process:
     """Run `python -m hls_handler ...` in the layout of the image; its output is in `log`."""
     environ = {
         "PATH": os.environ["PATH"],
@@ -305,7 +302,7 @@ def run_as(user: int, image: Path, log: Path, run: DocumentedRun, *arguments: st
     command = [*drop_capabilities(user), sys.executable, "-m", "hls_handler", *arguments]
     with log.open("ab") as output:
         return subprocess.Popen(
-            command, cwd=image / "app", env=environ, stdout=output, stderr=output
+            command, cwd=image / "data", env=environ, stdout=output, stderr=output
         )
 
 
@@ -357,14 +354,23 @@ def test_documented_container_reads_what_init_wrote_processes_an_event_and_chang
     assert (host / "data/hls.db").stat().st_uid == HOST_USER
 
 
+def test_demo_writes_only_to_the_volume_of_the_image(image: Path) -> None:
+    log = image / "log"
+    options = DocumentedRun("", (), {}, {}, ())
+    # not as another user, who may not start the Python of this checkout
+    demo = run_as(None, image, log, options, "demo", "--once")
+    assert demo.wait(120) == 0, log.read_text()
+    assert "16 done: " in log.read_text()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_user_of_the_image_cannot_read_what_init_wrote(image: Path, host: Path) -> None:
     set_up(host, port=free_port())
     run = parse_run(host)
     mount(image, run.volumes)
     problems = {
-        0o755: "app/config/github-app.pem cannot be read: Permission denied",
-        0o700: "app/config/settings.yaml: cannot be read: Permission denied",
+        0o755: "data/config/github-app.pem cannot be read: Permission denied",
+        0o700: "data/config/settings.yaml: cannot be read: Permission denied",
     }
     for mode, problem in problems.items():
         (host / "config").chmod(mode)
