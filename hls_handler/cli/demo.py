@@ -129,6 +129,12 @@ def demo(
         str,
         typer.Option(metavar="URL", help="API of --claude real.", parser=parse_base_url),
     ] = DEFAULT_CLAUDE,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port of the demo's page. Default: 9000, or a free one.", min=1, max=65535
+        ),
+    ] = None,
 ) -> None:
     """Run the real service against a sandbox; needs no account.
 
@@ -145,15 +151,16 @@ def demo(
     Each start begins with an empty database; prompts in data/demo/prompts stay.
     """
     if claude == "real":
-        raise typer.Exit(run_demo(once=once, real=RealClaude(claude_url, max_usd or DEFAULT_USD)))
+        paid = RealClaude(claude_url, max_usd or DEFAULT_USD)
+        raise typer.Exit(run_demo(once=once, real=paid, port=port))
     if max_usd is not None:
         raise typer.BadParameter(
             "canned replies cost nothing; add --claude real", param_hint="--max-usd"
         )
-    raise typer.Exit(run_demo(once=once))
+    raise typer.Exit(run_demo(once=once, port=port))
 
 
-def run_demo(*, once: bool, real: RealClaude | None = None) -> int:
+def run_demo(*, once: bool, real: RealClaude | None = None, port: int | None = None) -> int:
     from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
 
     print_line(_describe_init(real))
@@ -168,8 +175,12 @@ def run_demo(*, once: bool, real: RealClaude | None = None) -> int:
         max_usd = None
         if real is not None:
             max_usd = real.max_usd
-        port = _find_free_port(PORT)
-        sandbox = Sandbox(token=token, api_key=api_key, port=port, claude_max_usd=max_usd)
+        sandbox = Sandbox(
+            token=token,
+            api_key=api_key,
+            port=port or _find_free_port(PORT),
+            claude_max_usd=max_usd,
+        )
         with sandbox:
             return _run(sandbox, real, once=once)
     except HlsError as exc:

@@ -17,7 +17,7 @@ import pytest
 from hls_handler.db.files import hold_exclusively
 from tests.e2e.conftest import violations
 from tests.e2e.fork_server import run_command
-from tests.e2e.service import ROOT
+from tests.e2e.service import ROOT, free_port
 from tests.github_fake.server import Sandbox
 
 
@@ -32,7 +32,8 @@ def folder(tmp_path: Path) -> Path:
 def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_0(
     folder: Path,
 ) -> None:
-    command = [sys.executable, "-m", "tests.github_fake", "demo"]
+    port = free_port()
+    command = [sys.executable, "-m", "tests.github_fake", "demo", "--port", str(port)]
     narrow = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     environ = narrow | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     said: list[str] = []
@@ -52,6 +53,7 @@ def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_
                     break
             assert said[-1].endswith("Ctrl-C ends the demo."), said
             page_url = said[-1].split()[1]
+            assert page_url == f"http://127.0.0.1:{port}/"
             with urllib.request.urlopen(f"{page_url}_sandbox/requests", timeout=30) as answer:
                 requests = json.load(answer)
             issue = {
