@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import pairwise
+from threading import Lock
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
@@ -24,11 +25,19 @@ def conflict(text: str) -> Sentence:
     return Sentence(text, Kind.CONFLICT)
 
 
+_parsing = Lock()
+"""Before Python 3.11.9, `ast.parse` raises SystemError if another thread parses at that time:
+https://github.com/python/cpython/issues/106905
+"""
+
+
 @cache
 def _read_meanings(module: str) -> Mapping[str, Mapping[str, str]]:
     """Return the strings below the fields of classes: {"Server": {"port": "TCP port; ..."}}."""
     meanings: dict[str, dict[str, str]] = {}
-    for section in ast.parse(inspect.getsource(sys.modules[module])).body:
+    with _parsing:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    for section in tree.body:
         if isinstance(section, ast.ClassDef):
             texts = meanings.setdefault(section.name, {})
             for key, text in pairwise(section.body):
