@@ -118,7 +118,7 @@ class ReviewSettings(Section):
     merge_state: bool = False
     """say in the comment what prevents the merge, as GitHub says; one request more"""
     context_tokens: Integer = Field(6_000, ge=0, le=20_000)
-    """most tokens of lines around hunks and other places of one call (0: none), of which 6000 count"""
+    """most tokens of lines around hunks and other places in one call; 0: none; above 6000: 6000"""
     max_usd: Usd = 2.0
     """most that calls for one event of a pull request may cost"""
     max_usd_per_pull_request: Usd = 10.0
