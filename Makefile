@@ -9,6 +9,8 @@ OPTIONAL := qdrant providers
 INSTALLED := $(filter $(OPTIONAL),$(patsubst .venv/ready-%,%,$(wildcard .venv/ready-*)))
 NEEDED := requirements.txt $(INSTALLED:%=requirements-%.txt)
 
+LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+
 # The packages from which `make mutants` without FILE takes its changes.
 MUTATED := $(addprefix hls_handler/,engine handlers review routing queue store github untrusted)
 
@@ -20,7 +22,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/pytho
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term
 
 .DEFAULT_GOAL := help
-.PHONY: help init run demo test test-all programs lint style types pytest rest check bench load crash simulate rounds machines hostile histories mutants eval clean
+.PHONY: help init run demo test test-all test-lowest lock programs lint style types pytest rest check bench load crash simulate rounds machines hostile histories mutants eval pictures clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +46,19 @@ test-all: programs ## run `make test`, then the rest, and count all tests in one
 	@$(MAKE) --no-print-directory REPORTS=.reports test; first=$$?; \
 		$(MAKE) --no-print-directory REPORTS=.reports --jobs=2 types rest; second=$$?; \
 		$(BIN)/python -m tests.count_results .reports; exit $$((first | second))
+
+# run the first tier with the lowest versions that pyproject.toml allows, in a virtual environment of its own
+test-lowest: programs .venv/ready-dev
+	@$(BIN)/python -m uv pip install --quiet --resolution lowest-direct --upgrade --editable .
+	@$(MAKE) --no-print-directory --assume-old=.venv/ready-dev pytest; failed=$$?; rm -f .venv/ready*; exit $$failed
+
+# write the locks with hashes, of the packages in requirements*.txt
+lock: .venv/ready-dev
+	@$(BIN)/python -m uv pip compile $(LOCKED) requirements.txt --output-file requirements.lock >/dev/null
+	@$(BIN)/python -m uv pip compile $(LOCKED) requirements.txt $(OPTIONAL:%=requirements-%.txt) \
+		--output-file requirements-all.lock >/dev/null
+	@grep -E '^(setuptools|uv)==' requirements-dev.txt \
+		| $(BIN)/python -m uv pip compile $(LOCKED) - --output-file requirements-build.lock >/dev/null
 
 # find PostgreSQL and Chromium, which the tests need, or install them with apt-get
 programs:
@@ -115,6 +130,10 @@ mutants: .mutants
 # ask Claude about the golden cases: EVAL="--judge MODEL --max-usd 4" (costs money)
 eval: .venv/ready-dev
 	@$(BIN)/python -m tests.golden.evaluate $(EVAL)
+
+# write docs/images from the present pages
+pictures: programs .venv/ready-dev
+	@$(BIN)/python -m tests.browser.pictures
 
 clean: ## remove .venv and test caches, but not data/
 	rm -rf .venv .venv.* .coverage .coverage.* .mypy_cache .pytest_cache .reports .ruff_cache .hypothesis .mutants

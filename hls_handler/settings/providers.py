@@ -31,9 +31,9 @@ def has_package(name: str) -> bool:
 
 
 def describe_missing_packages(name: str) -> Sentence:
-    """Name the command for a clone. In a package index, the project's name may be another's."""
+    """In a package index, the project's name may be another's, so that it is not named."""
     missing = f"needs the packages of requirements-{name}.txt, which are not installed"
-    advice = f"run make .venv/ready-{name} in the clone"
+    advice = f"run make .venv/ready-{name} in the clone, or install HLS with this extra"
     return Sentence(f"{missing}; {advice}", Kind.MISSING_PACKAGE)
 
 

@@ -374,7 +374,7 @@ def test_key_that_needs_an_extra_names_it_with_a_command_that_uses_no_package_of
     assert (
         problem
         == f"settings.yaml:{key}: needs the packages of requirements-{extra}.txt, which are not "
-        f"installed; run make .venv/ready-{extra} in the clone"
+        f"installed; run make .venv/ready-{extra} in the clone, or install HLS with this extra"
     )
 
 
