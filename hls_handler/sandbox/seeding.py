@@ -169,7 +169,7 @@ def _files(
             {"contents_url": f"{urls}/{path}?ref={conversation.head_sha}", **file}
             for file, path in given
         )
-    if before is not None and before.files and before.head_sha == conversation.head_sha:
+    if before is not None and before.kind == "pull" and before.head_sha == conversation.head_sha:
         return before.files
     known = derived.files_at(conversation.head_sha)
     if known is not None:

@@ -236,7 +236,7 @@ class Life:
                 document["patch"] = first if mark and self.cut == "shortened" else None
             if not is_cut or self.cut != "unlisted":
                 files.append(document)
-        return files
+        return files or [document]  # of an empty list, HLS waits for a later one
 
     # --- Claude
 
