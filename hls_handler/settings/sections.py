@@ -110,7 +110,7 @@ class ReviewSettings(Section):
     when: When = "push"
     """what is reviewed unasked: each push, what is opened, nothing, or a label's"""
     max_inline: Integer = Field(5, ge=0, le=50)
-    """most comments of one review on lines of a pull request"""
+    """most comments of one review on lines; other findings are only in the summary"""
     verify: bool = True
     """take a second look at new findings that would fail the check or are unsure"""
     guidance: bool = True
