@@ -47,7 +47,7 @@ test-all: programs ## run `make test`, then the rest, and count all tests in one
 		$(MAKE) --no-print-directory REPORTS=.reports --jobs=2 types rest; second=$$?; \
 		$(BIN)/python -m tests.count_results .reports; exit $$((first | second))
 
-# run the first tier with the lowest versions that pyproject.toml allows, in a virtual environment of its own
+# run the first tier with the lowest versions that pyproject.toml allows; then .venv has to be built anew
 test-lowest: programs .venv/ready-dev
 	@$(BIN)/python -m uv pip install --quiet --resolution lowest-direct --upgrade --editable .
 	@$(MAKE) --no-print-directory --assume-old=.venv/ready-dev pytest; failed=$$?; rm -f .venv/ready*; exit $$failed

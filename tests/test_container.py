@@ -358,7 +358,7 @@ def test_demo_writes_only_to_the_volume_of_the_image(image: Path) -> None:
     log = image / "log"
     options = DocumentedRun("", (), {}, {}, ())
     # not as another user, who may not start the Python of this checkout
-    demo = run_as(None, image, log, options, "demo", "--once")
+    demo = run_as(None, image, log, options, "demo", "--once", "--port", f"{free_port()}")
     assert demo.wait(120) == 0, log.read_text()
     assert "16 done: " in log.read_text()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler import __version__
+from tests.e2e.service import free_port
 
 ROOT = Path(__file__).parent.parent
 
@@ -86,7 +87,11 @@ def test_installed_program_has_all_files_that_it_needs(
         ROOT / "docs" / "running.md"
     ).read_text()
     with subprocess.Popen(
-        [program, "demo"], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True
+        [program, "demo", "--port", f"{free_port()}"],
+        cwd=tmp_path,
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as demo:
         assert demo.stdout is not None
         try:

@@ -132,7 +132,9 @@ def demo(
     port: Annotated[
         int | None,
         typer.Option(
-            help="Port of the demo's page. Default: 9000, or a free one.", min=1, max=65535
+            help="Port of the demo's page; the service has the next one. Default: free ones.",
+            min=1,
+            max=65534,
         ),
     ] = None,
 ) -> None:
@@ -182,7 +184,8 @@ def run_demo(*, once: bool, real: RealClaude | None = None, port: int | None = N
             claude_max_usd=max_usd,
         )
         with sandbox:
-            return _run(sandbox, real, once=once)
+            service_port = _find_free_port(port + 1 if port else SERVICE_PORT)
+            return _run(_write_settings(sandbox, real, service_port), sandbox, real, once=once)
     except HlsError as exc:
         print_line(f"the demo cannot run: {with_remedy(exc)}")
         return 2
@@ -202,8 +205,7 @@ def _describe_init(real: RealClaude | None) -> str:
     return f"{line}; {' and '.join(names)} {are} set, but {are} not used in the demo."
 
 
-def _run(sandbox: Sandbox, real: RealClaude | None, *, once: bool) -> int:
-    settings = _write_settings(sandbox, real)
+def _run(settings: Settings, sandbox: Sandbox, real: RealClaude | None, *, once: bool) -> int:
     of = "stand-ins for GitHub and Claude, canned replies"
     if real is not None:
         _check_key(settings)
@@ -231,7 +233,7 @@ def _check_key(settings: Settings) -> None:
         client.lookup_model(settings.claude.default_model())
 
 
-def _write_settings(sandbox: Sandbox, real: RealClaude | None) -> Settings:
+def _write_settings(sandbox: Sandbox, real: RealClaude | None, port: int) -> Settings:
     push_prompt = PROMPTS_FOLDER / "push" / "tell.j2"
     if not push_prompt.exists():  # keep the user's changes
         push_prompt.parent.mkdir(parents=True, exist_ok=True)
@@ -243,7 +245,7 @@ def _write_settings(sandbox: Sandbox, real: RealClaude | None) -> Settings:
         budgets = BUDGETS.format(max_usd=real.max_usd)
     claude["requests_per_second"] = 5
     text = SETTINGS.format(
-        port=_find_free_port(SERVICE_PORT),
+        port=port,
         token=sandbox.token,
         secret=secrets.token_hex(20),
         github_url=sandbox.github_url,

@@ -73,6 +73,8 @@ def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_
             assert demo.wait(timeout=60) == 0, said
         finally:
             demo.kill()
+    settings = (folder / "data" / "demo" / "settings.yaml").read_text()
+    assert f"port: {port + 1}" in settings
     (restarted,) = [
         line for line in said if "the service was killed by signal 9; it was started again" in line
     ]
@@ -105,7 +107,17 @@ def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_
 def run_real_demo(
     folder: Path, api: Sandbox, key: str, *options: str
 ) -> subprocess.CompletedProcess[str]:
-    command = ["demo", "--once", "--claude", "real", "--claude-url", api.claude_url, *options]
+    port = ["--port", f"{free_port()}"]
+    command = [
+        "demo",
+        "--once",
+        "--claude",
+        "real",
+        "--claude-url",
+        api.claude_url,
+        *port,
+        *options,
+    ]
     environ = {**os.environ, "COLUMNS": "200", "ANTHROPIC_API_KEY": key}
     return run_command(command, environ=environ, folder=folder)
 

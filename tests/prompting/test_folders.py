@@ -5,7 +5,6 @@ library.
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
@@ -181,8 +180,7 @@ def test_folder_without_the_prompt_of_a_then_uses_the_shipped_one(here: Path, fr
 
 
 def test_five_lines_of_the_readme_replace_the_shipped_prompt(tmp_path: Path) -> None:
-    block = README.partition("  ```jinja\n")[2].partition("  ```\n")[0]
-    prompt = dedent(block)
+    prompt = README.partition("```jinja\n")[2].partition("```\n")[0]
     assert prompt.count("\n") == 5
     own = write(tmp_path / "my-prompts", {"issues/analyze.j2": prompt})
     library = load_library(own, families=FAMILIES, shipped=SHIPPED)
