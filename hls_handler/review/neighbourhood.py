@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +28,8 @@ from hls_handler.review.neighbourhood_names import (
 )
 from hls_handler.review.neighbourhood_text import (
     IMPORT,
+    MAX_CHARACTERS,
+    SQL_FILES,
     WORD,
     Definition,
     SourceText,
@@ -41,16 +43,26 @@ WHOLE_LINES = 250  # of a changed file that may be shown as a whole
 BLOCK_LINES = (80, 50, 25, 12, 4, 0)  # around a change; the first number that fits
 TEST_LINES = 25  # the same in tests
 PLACE_LINES = 30
+END_LINES = 8  # of a definition that is longer
 PLACES_OF_NAME = 3
 FILES_OF_NAME = 12  # of a more frequent name only the single definition is shown
 MAX_DEFINITIONS = 8  # a name with as many has none
 MAX_READ_FILES = 100
 MAX_RANKED = 300
 MIN_SCORE = 1.0
-OF_DATA = 2.5  # weight of a use of a new name of a file without code
+FEW_FILES = 3
+IN_FEW_FILES = 3.0  # weight of a use of a new name that so few other files have
+TABLE_PART = 9.0  # weight of an index or a constraint of a changed table
+FIELD_READ = 0.8  # factor of a use of a field that does not set it
+FIELD_LINES = 8  # of a place with a field
 TOKENS_PER_PLACE = 25  # in addition to its lines
 REPEATED_NAME = 0.6  # factor of each further place of a name
 LESS_LIKELY = 0.6  # factor of a use that is no call, or in a file that does not name the type
+
+ASYNC = re.compile(r"\s|\basync\b|\bawait\b|(?i:async_|_async)|Async")
+"""In what asynchronous code differs from its synchronous twin."""
+
+OF_TABLE = re.compile(r"\b(alter\s+table|index|constraint|references|trigger|policy)\b", re.I)
 
 SiteKind = Literal["definition", "call", "use"]
 
@@ -147,6 +159,7 @@ class Search:
         self.hits: dict[str, list[Hit]] = {name.text: [] for name in names}
         owners = {owner for name in names for owner in name.owners}
         self.naming: dict[str, set[str]] = {owner: set() for owner in owners}
+        fields = [name for name in names if name.is_field]
         chains = [text for text in self.hits if not WORD.fullmatch(text)]
         for hit in hits:
             code = remove_comment(hit.text)
@@ -157,7 +170,24 @@ class Search:
                 self.hits[word].append(hit)
             for word in words & owners:
                 self.naming[word].add(hit.path)
+        for name in fields:
+            self.hits[name.text] = [
+                hit for path in sorted(name.sources) for hit in self._list_uses(path, name.text)
+            ]
         self._of_names = [_NameHits(name, self.hits[name.text], self) for name in names]
+
+    def _list_uses(self, path: str, field: str) -> list[Hit]:
+        """Return the lines with a field in the classes that have it on a changed line."""
+        file = self.changed[path]
+        text = file.text
+        use = re.compile(rf"(?<![\w$.@]){re.escape(field)}\b(?!\s*\()")
+        changed = [min(number, text.last) for run in file.runs for number in run.numbers]
+        types = {text.find_type(number) for number in changed}
+        return [
+            Hit(path, number, line)
+            for number, line in enumerate(text.lines)
+            if use.search(line[:MAX_CHARACTERS]) and text.find_type(number) in types
+        ]
 
     def list_paths(self) -> list[str]:
         """Return the files to read, those of the most important names first."""
@@ -165,7 +195,7 @@ class Search:
         for of_name in self._of_names:
             hits: Iterable[Hit] = of_name.hits
             if of_name.is_frequent:
-                hits = of_name.list_defining()
+                hits = [*of_name.list_defining(), *of_name.list_table_parts()]
             paths |= dict.fromkeys(hit.path for hit in hits)
         return [path for path in paths if path not in self.texts][:MAX_READ_FILES]
 
@@ -184,6 +214,7 @@ class Search:
         already.
         """
         visible = {path: set(numbers) for path, numbers in shown_lines.items()}
+        twins: set[str] = set()
         rest = [
             ranked for ranked in self._ranked if not ranked.name.sources.isdisjoint(shown_lines)
         ]
@@ -205,13 +236,19 @@ class Search:
             of_path = visible.setdefault(path, set())
             if best.hit.number in of_path:
                 continue
-            numbers = _list_place(best, self.texts[path]) - of_path
+            numbers = _list_place(best, self.texts[path], self.hits) - of_path
             site = _show_place(best, self.texts[path], numbers)
+            twin = ASYNC.sub(
+                "", "".join(self.texts[path].lines[number] for number in sorted(numbers))
+            )
+            if twin in twins:
+                continue
             needed = TOKENS_PER_PLACE + estimate_tokens(f"{path}{site.text}")
             if needed > tokens:
                 continue
             tokens -= needed
             of_path |= numbers
+            twins.add(twin)
             of_name[best.name.text] += 1
             sites.append(site)
         return tuple(sites)
@@ -243,8 +280,21 @@ class _NameHits:
     def list_defining(self) -> list[Hit]:
         return [hit for hit in self._definitions if hit.path in self.files]
 
+    def list_table_parts(self) -> list[Hit]:
+        """Return the indexes and constraints of a changed table."""
+        if not self.name.is_table:
+            return []
+        return [
+            hit for hit in self.hits if hit.path.endswith(SQL_FILES) and OF_TABLE.search(hit.text)
+        ]
+
     def rank(self) -> Iterator[SiteCandidate]:
         hits = self.hits
+        if self.name.is_field:
+            yield from map(self._to_field_use, hits)
+            return
+        for hit in self.list_table_parts():
+            yield SiteCandidate(TABLE_PART, "use", self.name, hit)
         definitions = self._choose_definitions()
         if self.is_frequent:
             hits = definitions
@@ -260,10 +310,10 @@ class _NameHits:
                 yield SiteCandidate(self.name.gone * factor, "use", self.name, hit, is_gone=True)
             if hit in definitions:
                 yield self._to_definition(hit, factor)
-            elif self._is_of_data(hit, definitions):
-                yield SiteCandidate(OF_DATA * factor, "use", self.name, hit)
+            elif self._is_in_few_files(hit, definitions):
+                yield self._to_use(hit, IN_FEW_FILES * factor)
             elif self.name.changed and is_meant and self._is_use(hit):
-                yield self._to_use(hit, factor)
+                yield self._to_use(hit, self.name.changed * factor)
 
     def _to_definition(self, hit: Hit, factor: float) -> SiteCandidate:
         weight = USED
@@ -273,13 +323,18 @@ class _NameHits:
             weight = OF_TYPE
         return SiteCandidate(self.name.used * weight * factor, "definition", self.name, hit)
 
-    def _is_of_data(self, hit: Hit, definitions: Sequence[Hit]) -> bool:
-        """Return True for one of few uses of a new name of files without code, such as SQL."""
+    def _is_in_few_files(self, hit: Hit, definitions: Sequence[Hit]) -> bool:
+        """Return True for a use, in one of few other files, of a function that the change begins to
+        call, or of a new name of files without code, such as SQL.
+        """
         name = self.name
-        is_new = name.used >= 1 and not definitions
-        others = self.files - self._search.changed.keys()
+        others = self.files - self._search.changed.keys() - {hit.path for hit in self._definitions}
+        if name.used < 1 or len(others) > FEW_FILES or hit.path not in others:
+            return False
+        if name.is_called:
+            return not IMPORT.match(hit.text)
         has_code = any(self._search.texts[path].has_code for path in name.used_in)
-        return is_new and not has_code and len(others) <= 3 and hit.path in others
+        return not definitions and not has_code
 
     def _is_use(self, hit: Hit) -> bool:
         """Return True for a use, and for a definition that overrides a changed signature."""
@@ -288,14 +343,20 @@ class _NameHits:
             return definition.kind == "callable" and self.name.changed >= IN_SIGNATURE
         return not IMPORT.match(hit.text)
 
-    def _to_use(self, hit: Hit, factor: float) -> SiteCandidate:
+    def _to_field_use(self, hit: Hit) -> SiteCandidate:
+        score = self.name.changed
+        if not re.search(rf"{re.escape(self.name.text)}\s*(\[[^]]*\]\s*)?[-+*/|]?=(?!=)", hit.text):
+            score *= FIELD_READ
+        return SiteCandidate(score, "use", self.name, hit)
+
+    def _to_use(self, hit: Hit, score: float) -> SiteCandidate:
         kind: SiteKind = "call"
         if self._linked and hit.path not in self._linked:
-            factor *= LESS_LIKELY
+            score *= LESS_LIKELY
         if not re.search(rf"{whole(self.name.text)}\s*(<[\w, ]*>)?\(", hit.text):
             kind = "use"
-            factor *= LESS_LIKELY
-        return SiteCandidate(self.name.changed * factor, kind, self.name, hit)
+            score *= LESS_LIKELY
+        return SiteCandidate(score, kind, self.name, hit)
 
     def _list_namesakes(self) -> set[str]:
         """Return the files that have a definition of their own and do not name the type around the
@@ -355,14 +416,26 @@ def _has_body(hit: Hit) -> bool:
     return not hit.text.rstrip().endswith(";")
 
 
-def _list_place(candidate: SiteCandidate, text: SourceText) -> set[int]:
+def _list_place(candidate: SiteCandidate, text: SourceText, names: Container[str]) -> set[int]:
+    """Return the numbers of the lines to show of a place: the block around a use, or a definition.
+
+    Of a longer definition, its signature, its end and the lines that have one of the names.
+    """
     number = candidate.hit.number
+    if candidate.name.is_field:
+        return text.list_extent(number, number, FIELD_LINES)
     if candidate.kind != "definition":
         return text.list_extent(number, number, PLACE_LINES)
     top = text.find_top(number)
-    end = min(text.find_end(number), top + PLACE_LINES - 1)
+    end = text.find_end(number)
     types = [begin for begin in text.list_begins(number) if text.is_type(begin)]
-    return {*range(top, end + 1), *types}
+    if end - top < PLACE_LINES:
+        return {*range(top, end + 1), *types}
+    chosen = {*range(top, number), *text.list_signature(number)}
+    rest = [*range(end, end - END_LINES, -1)]
+    body = range(number + 1, end - END_LINES + 1)
+    rest += [at for at in body if any(word in names for word in WORD.findall(text.lines[at]))]
+    return {*[*sorted(chosen), *rest, *body][:PLACE_LINES], *types}
 
 
 def _show_place(candidate: SiteCandidate, text: SourceText, numbers: Iterable[int]) -> SecondSite:

@@ -12,6 +12,9 @@ from hls_handler.review.file_kinds import is_test_file
 from hls_handler.review.neighbourhood_text import (
     CONTROL,
     IMPORT,
+    LONG_NAME,
+    SHORT_NAME,
+    SQL_FILES,
     WORD,
     SourceText,
     code_of,
@@ -34,8 +37,15 @@ NEW = 4.0  # a function, a changed constant, or a type with a changed member
 CALLED = 7.0  # by an added line: its definition
 OF_TYPE = 5.0
 USED = 3.0
+FIELD = 10.0  # on a changed line: its other uses in its class
 MOVED = 0.4  # factor of a name that a removed line had, too
 IN_TEST = 0.3  # factor
+
+
+RECEIVER = re.compile(r"func \((\w+) ")
+ALTER_TABLE = re.compile(
+    r"\s*alter\s+table\s+(?:(?:if\s+exists|only)\s+)*(?:\w+\.)?[\"`]?(\w+)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,8 @@ class ChangedName:
     used: float = 0.0  # 1 if an added line has it that a removed one does not have
     is_called: bool = False
     is_imported: bool = False
+    is_field: bool = False  # "self.calls": its uses are in its own file
+    is_table: bool = False  # of SQL, and changed
     sources: set[str] = field(default_factory=set)  # the changed files with it
     used_in: set[str] = field(default_factory=set)
     owners: set[str] = field(default_factory=set)  # types around its changed definition
@@ -92,10 +104,12 @@ class ChangedName:
 
     @property
     def is_searched(self) -> bool:
-        if self.is_imported or is_searched(self.text):
-            return True
-        is_of_change = self.changed >= NEW or self.gone >= GONE_DEFINITION
-        return is_of_change and len(self.text) > 1
+        if self.is_field or (self.is_imported and self.is_called):
+            return len(self.text) >= SHORT_NAME
+        least = LONG_NAME
+        if self.changed >= NEW or self.gone >= GONE_DEFINITION:
+            least = SHORT_NAME
+        return is_searched(self.text, least)
 
 
 def list_names(changed: Sequence[ChangedText]) -> list[ChangedName]:
@@ -114,7 +128,8 @@ def list_searched(names: Iterable[ChangedName]) -> list[str]:
     """Return the words to search: the names, and the types around their definitions."""
     words: dict[str, None] = {}
     for name in names:
-        words |= dict.fromkeys([name.text, *sorted(name.owners)])
+        if not name.is_field:
+            words |= dict.fromkeys([name.text, *sorted(name.owners)])
     return list(words)
 
 
@@ -132,6 +147,7 @@ class _FileReader:
             self.factor = IN_TEST
         imports = [line for line in file.text.lines if IMPORT.match(line)]
         self.imported = set(WORD.findall("\n".join(imports))) - CONTROL
+        self.fields = _make_field_pattern(file.text)
 
     def add_run(self, run: Replacement) -> None:
         if not run.removed and not run.added:
@@ -141,6 +157,8 @@ class _FileReader:
         for line in run.added.values():
             if not IMPORT.match(line):
                 self._add_uses(line, removed)
+        for line in (*run.removed, *run.added.values()):
+            self._add_fields(line)
         if not self.is_test and self.text.last:
             self._add_owners(run)
             earlier = SourceText(self.path, "\n".join(run.removed))
@@ -177,6 +195,12 @@ class _FileReader:
                 weight *= MOVED
             name.used = max(name.used, weight)
 
+    def _add_fields(self, line: str) -> None:
+        for text in self.fields.findall(code_of(line)):
+            name = self._name(text)
+            name.is_field = True
+            name.changed = FIELD * self.factor
+
     def _add_owners(self, run: Replacement) -> None:
         begins = self.text.list_begins(min(run.first, self.text.last))[:MAX_DEPTH]
         around = [self.text.find_definition(begin) for begin in begins]
@@ -195,6 +219,7 @@ class _FileReader:
         own = None
         if number in self.added:
             own = self.text.find_definition(number)
+            self._add_table(ALTER_TABLE.match(self.text.lines[number]))
         if own and own.kind == "callable":
             weight = NEW
             if earlier.has(own.name):
@@ -215,7 +240,13 @@ class _FileReader:
             elif number in self.text.list_signature(begin):
                 weight = IN_SIGNATURE
             self._change(around.name, weight)
+            self.names[around.name].is_table |= self.path.endswith(SQL_FILES)
             return
+
+    def _add_table(self, match: re.Match[str] | None) -> None:
+        if match:
+            self._change(match[1], NEW)
+            self.names[match[1]].is_table = True
 
     def _change(self, text: str, weight: float) -> None:
         name = self._name(text)
@@ -225,6 +256,16 @@ class _FileReader:
         name = self.names.setdefault(text, ChangedName(text))
         name.sources.add(self.path)
         return name
+
+
+def _make_field_pattern(text: SourceText) -> re.Pattern[str]:
+    """Return the pattern of a field: of `self`, `this`, `@`, or the receiver of a method in Go."""
+    receivers = {match[1] for match in map(RECEIVER.match, text.lines) if match}
+    names = "|".join(sorted(receivers | {"self", "this", r"\$this"}))
+    field_of = rf"(?<![\w$.])(?:{names})(?:\.|->)[A-Za-z_]\w*"
+    if text.path.endswith(".rb"):
+        field_of = rf"{field_of}|(?<![\w@])@{{1,2}}[a-z_]\w*"
+    return re.compile(rf"(?:{field_of})\b(?!\s*\()")
 
 
 def _list_runs(patch: Patch) -> Iterator[Replacement]:

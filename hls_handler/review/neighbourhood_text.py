@@ -15,6 +15,7 @@ MAX_SIGNATURE_LINES = 10
 MAX_LINES_ABOVE = 8  # comments and decorators of a definition
 MAX_MEMBER_LINES = 12  # of a type that is too long, around a line of it
 LONG_NAME = 4  # characters
+SHORT_NAME = 2  # of what the change defines, or imports and calls
 
 KEYWORDS = frozenset(
     re.findall(
@@ -39,10 +40,26 @@ KEYWORDS = frozenset(
     tuple type typedef typeof undefined union unless unlock unsigned unsafe until unwrap update url
     use using utf8 uint8 value values vec vector virtual void volatile wait warn when where while
     with without words write yield uint32 uint64 int32 int64 size_t float64 float32 cls append added
-    todo note""",
+    todo note begin ctx fmt instance logger obj params parent request response stderr stdout tmp
+    util utils""",
     )
 )
-"""Words, in lower case, that are too common to be searched."""
+"""Words of code, in lower case, that are too common to be searched."""
+
+SQL = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    add all alter and any as asc between bigint by cascade case check coalesce column commit
+    conflict constraint create database default delete desc distinct do drop else end except
+    exists foreign from full grant group having if in index inner insert integer intersect
+    interval into is join key left like limit merge not nothing now null numeric offset on or
+    order outer over partition primary references replace restrict returning revoke right
+    rollback row rows schema select sequence serial set table temporary then timestamp to
+    transaction trigger truncate union unique update using values varchar view when where with""",
+    )
+)
+"""Words of SQL, in lower case, that name nothing."""
 
 CONTROL = frozenset(
     re.findall(
@@ -50,10 +67,12 @@ CONTROL = frozenset(
         """
     if else elif for while switch catch return do try with match case new throw await yield when
     unless until in not and or typeof sizeof delete assert raise except elsif goto print echo del
-    import from using package super this self""",
+    import from using package super this self some exists""",
     )
 )
-"""Words that begin no definition."""
+"""Words that neither begin a definition nor are defined."""
+
+FIELD_OF_SELF = re.compile(r"\s*(?:self|this|\$this)(?:\.|->)\w")
 
 WORD = re.compile(r"[A-Za-z_$][\w$]*")
 CHAIN = re.compile(r"[\w$]+(?:[.:/-]+[\w$]+)+")
@@ -92,7 +111,7 @@ _CALLABLES = (
     r"\s*#\s*define\s+([A-Za-z_]\w*)",
     r"\s*macro_rules!\s+(\w+)",
     r"\s*(?:[\w:<>,\[\]*&?.@]+\s+)+[*&]*(?:\w+::)*([A-Za-z_]\w*)\s*\([^;]*;?\s*$",
-    rf"\s*{_MODIFIERS}[*#]?{_NAME}\s*(?:<[^>]*>)?\([^;]*\{{\s*$",
+    rf"\s*{_MODIFIERS}[*#]?{_NAME}\s*(?:<[^>]*>)?\((?:(?!=>)[^;])*\{{\s*$",
     (
         rf"\s*{_MODIFIERS}(?:(?:const|let|var|val)\s+)?(?:\w+\.)*{_NAME}\s*(?::[^=]*)?[:=]\s*"
         r"(?:async\s*)?(?:function\b|\([^)]*\)\s*(?::\s*[^=]+)?=>|[\w$]+\s*=>|lambda\b)"
@@ -105,7 +124,7 @@ _VALUES = (
     ),
     rf"{_MODIFIERS}(?:const|let|var|val)\s+(?:mut\s+)?{_NAME}",
     r"([A-Za-z_]\w*)\s*(?::[^=]+)?=[^=]",
-    r"\s+self\.([A-Za-z_]\w*)\s*(?::[^=]+)?=[^=]",
+    r"\s+(?:self|this)\.([A-Za-z_]\w*)\s*(?::[^=]+)?=[^=]",
     rf"\s+{_MODIFIERS}[\"']?{_NAME}[\"']?[?!]?:\s[^=]*[;,]\s*$",
     r"    ([A-Za-z_]\w*):\s*[A-Za-z][\w\[\]., |]*(?:=.*)?$",
     r"\t([A-Za-z_]\w*)\s+[\w\[\]*.{}]+\s*(?:`.*`)?\s*(?://.*)?$",
@@ -118,6 +137,11 @@ _PATTERNS: Mapping[DefinitionKind, Sequence[str]] = {
 DEFINITIONS = [
     (kind, re.compile(pattern)) for kind, patterns in _PATTERNS.items() for pattern in patterns
 ]
+CREATE_TABLE = re.compile(
+    r"\s*create\s+(?:\w+\s+){0,3}?(?:table|view)\s+(?:if\s+not\s+exists\s+)?(?:\w+\.)?[\"`]?(\w+)",
+    re.IGNORECASE,
+)
+SQL_FILES = (".sql", ".ddl")
 KEY = re.compile(r"\s*([\w-]+):(?:\s|$)")
 KEY_FILES = (".yml", ".yaml", ".toml")
 
@@ -138,12 +162,15 @@ class Definition(NamedTuple):
 def find_definition(line: str, path: str) -> Definition | None:
     """Return what a line seems to define: a function, a type, or a constant, field or key."""
     line = line[:MAX_CHARACTERS]
+    table = CREATE_TABLE.match(line)
+    if table:
+        return Definition(table[1], "type")
     first = WORD.search(line)
-    if first is None or first[0] in CONTROL or COMMENT.match(line):
+    if first is None or COMMENT.match(line) or _is_statement(line, first[0], path):
         return None
     for kind, pattern in DEFINITIONS:
         match = pattern.match(line)
-        if match and match[1] not in CONTROL:
+        if match and match[1].lower() not in CONTROL:
             return Definition(match[1], kind)
     match = KEY.match(line)
     if match and path.endswith(KEY_FILES):
@@ -151,8 +178,18 @@ def find_definition(line: str, path: str) -> Definition | None:
     return None
 
 
-def is_searched(word: str) -> bool:
-    return len(word) >= LONG_NAME and word.lower() not in KEYWORDS
+def _is_statement(line: str, first: str, path: str) -> bool:
+    """Return True if a line begins with a word of control or of SQL, and defines nothing."""
+    if FIELD_OF_SELF.match(line):
+        return False
+    if first in CONTROL:
+        return True
+    return first.lower() in SQL and (first.isupper() or path.endswith(SQL_FILES))
+
+
+def is_searched(word: str, least: int = LONG_NAME) -> bool:
+    """Return False for words that are too common or have fewer than `least` letters."""
+    return len(word) >= least and word.lower() not in KEYWORDS | SQL
 
 
 def list_words(line: str, imported: Collection[str]) -> list[str]:
@@ -185,9 +222,9 @@ def remove_comment(line: str) -> str:
 
 def _read_text(match: re.Match[str]) -> str:
     text = match[0][1:-1]
-    if re.fullmatch(r"[\w$]+", text):
-        return text
-    return " ".join(IN_BRACES.findall(text))
+    if not re.fullmatch(r"[\w$]+", text):
+        text = " ".join(IN_BRACES.findall(text))
+    return f" {text} "  # apart from a prefix, as in f"{a}"
 
 
 def whole(word: str) -> str:
@@ -303,8 +340,14 @@ class SourceText:
         definition = self.find_definition(begin)
         return definition is not None and definition.kind == "type"
 
+    def find_type(self, number: int) -> int:
+        """Return the line that starts the innermost type around a line; 0 if there is none."""
+        return next((begin for begin in self.list_begins(number) if self.is_type(begin)), 0)
+
     def is_local(self, number: int) -> bool:
-        """Return True if a line is in a function."""
+        """Return True if a line is in a function and sets no field."""
+        if FIELD_OF_SELF.match(self.lines[number]):
+            return False
         around = [self.find_definition(begin) for begin in self.list_begins(number)]
         return any(
             definition is not None and definition.kind == "callable" for definition in around

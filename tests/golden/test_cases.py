@@ -32,8 +32,8 @@ from tests.rounds.prompt_reader import read_prompt
 CASES = load_cases()
 REVIEWS = [case for case in CASES if isinstance(case, PullRequestCase)]
 LOOKS = [case for case in REVIEWS if case.reported]
-COMMON_NAME = ("avatars-a", "avatars-b")
-"""Cases whose method has a name that is too common to be searched: `find`."""
+COMMON_NAME = ("avatars-a", "avatars-b", "exports-a")
+"""Cases whose method has a name that is too common to be searched: `find`, `Write`."""
 
 
 def render(case: Case, library: Library, **review: object) -> Sequence[RenderedPrompt]:
