@@ -312,47 +312,51 @@ def show_again(selection: Selection, blocks: Mapping[PlacedBlock, bool]) -> Sele
 
     True: the block is to be read anew.
     """
-    indexes = {file.path: index for index, file in enumerate(selection.files)}
     again: dict[str, set[int]] = {}
     new = {path: {*at} for path, at in selection.new.items()}
-    ranges: dict[tuple[int, int], list[tuple[int, int]]] = {}  # by file and hunk
     for block, is_anew in blocks.items():
-        if block.path not in indexes:
-            continue
-        file = indexes[block.path]
-        at = selection.blocks[block.path].index(block)
-        again.setdefault(block.path, set()).add(at)
-        if is_anew:
-            new[block.path].add(at)
-        if not any(_has_block(part, file, block) for part in chain(*selection.calls)):
-            end = len(selection.patches[block.path].hunks[block.hunk].lines)
-            lines = (
-                max(block.first - CONTEXT_LINES, 0),
-                min(block.last + 1 + CONTEXT_LINES, end),
-            )
-            ranges.setdefault((file, block.hunk), []).append(lines)
-    parts = [
-        FilePart(file, (hunk,), lines)
-        for (file, hunk), of_hunk in ranges.items()
-        for lines in _join_ranges(of_hunk)
-    ]
+        if block.path in selection.blocks:
+            at = selection.blocks[block.path].index(block)
+            again.setdefault(block.path, set()).add(at)
+            if is_anew:
+                new[block.path].add(at)
+    unshown = [block for block in blocks if not _shows_block(selection, block)]
     first, *others = selection.calls
     return replace(
         selection,
-        calls=((*first, *parts), *others),
+        calls=((*first, *list_parts_with(selection, unshown)), *others),
         new={path: frozenset(at) for path, at in new.items()},
         again={path: frozenset(at) for path, at in again.items()},
     )
 
 
-def _has_block(part: FilePart, file: int, block: PlacedBlock) -> bool:
-    if part.file != file or block.hunk not in part.hunks:
-        return False
-    start, end = part.lines or (0, block.last + 1)
-    return start <= block.first and block.last < end
+def list_parts_with(selection: Selection, blocks: Iterable[PlacedBlock]) -> list[FilePart]:
+    """Return the parts of files with these blocks and the lines around them."""
+    indexes = {file.path: index for index, file in enumerate(selection.files)}
+    ranges: dict[tuple[int, int], list[tuple[int, int]]] = {}  # by file and hunk
+    for block in blocks:
+        if block.path in indexes:
+            end = len(selection.patches[block.path].hunks[block.hunk].lines)
+            first = max(block.first - CONTEXT_LINES, 0)
+            lines = (first, min(block.last + 1 + CONTEXT_LINES, end))
+            ranges.setdefault((indexes[block.path], block.hunk), []).append(lines)
+    return [
+        FilePart(file, (hunk,), lines)
+        for (file, hunk), of_hunk in ranges.items()
+        for lines in join_ranges(of_hunk)
+    ]
 
 
-def _join_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def _shows_block(selection: Selection, block: PlacedBlock) -> bool:
+    for part in chain.from_iterable(selection.calls):
+        if selection.files[part.file].path == block.path and block.hunk in part.hunks:
+            start, end = part.lines or (0, block.last + 1)
+            if start <= block.first and block.last < end:
+                return True
+    return False
+
+
+def join_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     joined: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
         if joined and start <= joined[-1][1]:

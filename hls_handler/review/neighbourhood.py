@@ -60,7 +60,6 @@ REPEATED_NAME = 0.6  # factor of each further place of a name
 LESS_LIKELY = 0.6  # factor of a use that is no call, or in a file that does not name the type
 
 ASYNC = re.compile(r"\s|\basync\b|\bawait\b|(?i:async_|_async)|Async")
-"""In what asynchronous code differs from its synchronous twin."""
 
 OF_TABLE = re.compile(r"\b(alter\s+table|index|constraint|references|trigger|policy)\b", re.I)
 
@@ -78,6 +77,11 @@ class SecondSite:
     text: str  # numbered lines as in a patch
     sources: tuple[str, ...]  # paths of the changed files with the name
     is_gone: bool = False  # the change took the name away
+
+
+def remove_async(code: str) -> str:
+    """Return code without white space and what its asynchronous and synchronous twin differ in."""
+    return ASYNC.sub("", code)
 
 
 # --- Around the hunks
@@ -238,9 +242,7 @@ class Search:
                 continue
             numbers = _list_place(best, self.texts[path], self.hits) - of_path
             site = _show_place(best, self.texts[path], numbers)
-            twin = ASYNC.sub(
-                "", "".join(self.texts[path].lines[number] for number in sorted(numbers))
-            )
+            twin = remove_async("".join(self.texts[path].lines[at] for at in sorted(numbers)))
             if twin in twins:
                 continue
             needed = TOKENS_PER_PLACE + estimate_tokens(f"{path}{site.text}")

@@ -95,12 +95,19 @@ def test_hunk_with_a_line_that_the_finding_rests_on_is_shown() -> None:
     assert "print(2)" not in caller
 
 
-def test_line_that_stands_in_the_file_of_the_finding_is_not_looked_for_elsewhere() -> None:
-    same = file("same.py", AREA, additions=2, deletions=2)
-    texts = texts_in(
-        gather_review(*FILES, same, limits=FAILING), at_area(rests_on="def read(text):")
-    )
+def test_copy_of_the_file_of_the_finding_is_not_shown() -> None:
+    twin = AREA.replace("def ", "async def ").replace("return ", "return await ")
+    copy = file("async_area.py", twin, additions=2, deletions=2)
+    texts = texts_in(gather_review(*FILES, copy, limits=FAILING), at_area())
     assert [text.split("\n")[0] for text in texts] == ["area.py"]
+
+
+def test_block_of_another_file_that_has_a_name_of_the_finding_is_shown() -> None:
+    found = at_area(body="`show_all` passes text.")
+    call = "@@ -1,2 +1,2 @@\n def show_all(shapes):\n-    print(shapes)\n+    print(*shapes)"
+    other = file("show.py", call, additions=1, deletions=1)
+    _, shown = texts_in(gather_review(*FILES, other, limits=FAILING), found)
+    assert "R    2 +     print(*shapes)" in shown
 
 
 def test_code_is_shown_once_for_several_findings() -> None:
@@ -121,20 +128,20 @@ def site(name: str, path: str, *sources: str) -> SecondSite:
     return SecondSite("definition", name, path, 1, f"R    1   def {name}(): pass", sources)
 
 
-def test_other_places_of_the_files_and_those_that_the_finding_names_are_shown() -> None:
+def test_other_places_that_the_finding_names_or_rests_on_are_shown() -> None:
     facts = gathered()
     sites = (
-        site("side_of", "a.py", "area.py"),
-        site("far", "b.py", "none.py"),
+        site("near", "a.py", "area.py"),
+        site("rested", "b.py", "none.py"),
         site("named", "c.py", "none.py"),
     )
     facts = replace(facts, selection=replace(facts.selection, second_sites=(sites,)))
-    shown = shown_in(facts, at_area(body="It breaks `named`."))["second_sites"]
-    assert [one.name for one in shown] == ["side_of", "named"]
+    found = at_area(body="It breaks `named`.", rests_on="def rested(): pass")
+    assert [one.name for one in shown_in(facts, found)["second_sites"]] == ["rested", "named"]
 
 
 def test_other_place_that_a_claimed_finding_names_is_shown() -> None:
-    record = review(gathered(), at_area(body="It breaks `far`."))
+    record = review(gathered(), at_area(body="It breaks `far_away`."))
     guard = AREA.replace(
         "+    return side ** 2", "+    if side < 0: return 0\n+    return side ** 2"
     )
@@ -142,7 +149,7 @@ def test_other_place_that_a_claimed_finding_names_is_shown() -> None:
     facts = gather_review(
         file("area.py", guard, additions=3, deletions=2), record=record, limits=FAILING
     )
-    sites = (site("far", "b.py", "none.py"), site("other", "c.py", "none.py"))
+    sites = (site("far_away", "b.py", "none.py"), site("other", "c.py", "none.py"))
     facts = replace(facts, selection=replace(facts.selection, second_sites=(sites,)))
     fixed = EarlierVerdict(
         number=1,
@@ -156,7 +163,7 @@ def test_other_place_that_a_claimed_finding_names_is_shown() -> None:
     candidates = shown["candidates"]
     assert [one.claim[:12] for one in candidates] == ["It is fixed,"]
     assert "if side < 0: return 0" in candidates[0].code
-    assert [one.name for one in shown["second_sites"]] == ["far"]
+    assert [one.name for one in shown["second_sites"]] == ["far_away"]
 
 
 def long_file(hunks: int) -> Any:
