@@ -104,7 +104,7 @@ def _review(task: str) -> PullRequestAnalysis:
             "body": "For an order with a discount, the result is too small.",
             "suggestion": None,
             "continues": None,
-            "rests_on": "",
+            "rests_on": [],
             "look_up": [],
         }
         for path, lines in read_prompt(task).patches.items()

@@ -83,7 +83,7 @@ SuggestedLabels = Annotated[
     list[SuggestedLabel],
     Field(
         max_length=20,
-        description="Labels from the repository's list that fit; empty if there is no list.",
+        description="Labels from the repository's list that fit.",
     ),
 ]
 
@@ -182,12 +182,12 @@ class Finding(_Part):
     severity: Severity
     confidence: Probability
     continues: int | None = Field(description="Number of the earlier finding that this one is.")
-    rests_on: OptionalText = Field(
-        description="Other shown lines that prove it, copied exactly. Empty if none."
+    rests_on: list[str] = Field(
+        max_length=10, description="Other shown lines that prove it, each copied exactly."
     )
     look_up: list[Annotated[str, Field(max_length=200)]] = Field(
         max_length=3,
-        description="Names of code that is not shown and would decide it. Empty if not asked for.",
+        description="Names of code that is not shown and would decide it.",
     )
     title: str = Field(max_length=200)
 
@@ -224,7 +224,9 @@ class PullRequestAnalysis(ReplyFields):
         description="What the change does and why, in a few sentences.",
     )
     earlier: list[EarlierVerdict] = Field(max_length=60, description="One for each listed finding.")
-    findings: Annotated[list[Finding], STATED] = Field(max_length=50)
+    findings: Annotated[list[Finding], STATED] = Field(
+        max_length=50, json_schema_extra={"maxItems": 10}
+    )
     suggested_labels: SuggestedLabels
 
     @property

@@ -53,7 +53,7 @@ def prompt_limits(
         is_review=is_review,
         review=effective.review.model_copy(update=thresholds),
         features=effective.features,
-        searches=settings.mirror.enabled and library.uses(prompt, "second_sites"),
+        searches=settings.mirror.enabled and (is_review or library.uses(prompt, "second_sites")),
         documents=settings.mirror.enabled
         and effective.retrieval.enabled
         and library.uses(prompt, "documents"),

@@ -81,6 +81,7 @@ class PatchedFile:
     # in the order of the patch; () unless it is shown by a call
     changed: tuple[ChangedLines, ...] = ()
     again: tuple[ChangedLines, ...] = ()  # lines of blocks that were reviewed before
+    places: tuple[SecondSite, ...] = ()  # of the repository, that belong to it
 
     @property
     def base_path(self) -> str:
@@ -277,6 +278,23 @@ def _split_hunk(hunk: Hunk, tokens: int) -> Iterable[tuple[tuple[int, int], int]
 def show_files(selection: Selection, parts: Iterable[FilePart]) -> tuple[PatchedFile, ...]:
     """Return the parts of files as prompts show them. A file has an entry for each of its parts."""
     return tuple(_show(selection, part) for part in parts)
+
+
+def add_places(
+    files: Sequence[PatchedFile], places: Iterable[SecondSite]
+) -> tuple[PatchedFile, ...]:
+    """Return the files with the places that belong to each: to the last one, if a place belongs to
+    several.
+    """
+    last = {file.path: index for index, file in enumerate(files)}
+    of_files: dict[int, list[SecondSite]] = {}
+    for place in places:
+        indexes = [last[path] for path in place.sources if path in last]
+        if indexes:
+            of_files.setdefault(max(indexes), []).append(place)
+    return tuple(
+        replace(file, places=tuple(of_files.get(index, ()))) for index, file in enumerate(files)
+    )
 
 
 def _show(selection: Selection, part: FilePart) -> PatchedFile:

@@ -118,7 +118,7 @@ def _make_finding(credential: CommittedCredential) -> Finding:
         severity="critical",
         confidence=1,
         continues=None,
-        rests_on="",
+        rests_on=[],
         look_up=[],
         title=f"A credential of the form {credential.form} is committed: revoke it",
     )

@@ -15,7 +15,7 @@ from hls_handler.events import PullRequest
 from hls_handler.git.host import SWITCHED_OFF
 from hls_handler.github.values import NO_CONTEXT, MergeState, ReviewContext, ReviewThread
 from hls_handler.handlers.asking import AT_LIMIT
-from hls_handler.handlers.changed_files import PatchedFile, Selection, show_files
+from hls_handler.handlers.changed_files import PatchedFile, Selection, add_places, show_files
 from hls_handler.handlers.committed_credentials import CommittedCredential, find_committed
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.present_lines import PresentLines
@@ -258,7 +258,7 @@ class PullRequestFacts:
         proved = [
             (entry, located)
             for entry, located in raised
-            if located.line is not None and self._shows(located.finding.rests_on)
+            if located.line is not None and self._shows("\n".join(located.finding.rests_on))
         ]
         most = proved[: self.review.max_inline]
         return tuple(pair for pair in most if pair[0].key not in self.not_inline)
@@ -308,7 +308,8 @@ class PullRequestFacts:
     @property
     def files(self) -> tuple[PatchedFile, ...]:
         calls = self.selection.calls[self._calls]
-        return show_files(self.selection, chain.from_iterable(calls))
+        files = show_files(self.selection, chain.from_iterable(calls))
+        return add_places(files, self.second_sites)
 
     @cached_property
     def shown_context(self) -> ShownContext:

@@ -211,7 +211,7 @@ def _to_new(facts: PullRequestFacts, entry: LedgerEntry, located: Located) -> Ca
     finding = located.finding
     present = facts.present_lines.get(entry.number, PresentLines()).code
     not_found = [name for name in finding.look_up if name in facts.looked_up.not_found]
-    candidate = _to_candidate(entry, finding.quote, finding.rests_on, code=present)
+    candidate = _to_candidate(entry, finding.quote, "\n".join(finding.rests_on), code=present)
     return replace(candidate, not_found=tuple(not_found))
 
 

@@ -64,7 +64,7 @@ def choose_code(facts: PullRequestFacts, candidates: Sequence[Raised], tokens: i
     or rest on, then the rest of their files, and blocks of other files that share a name with them.
     """
     selection = facts.selection
-    rests_on = "\n".join(located.finding.rests_on for _, located in candidates)
+    rests_on = "\n".join(chain.from_iterable(located.finding.rests_on for _, located in candidates))
     quotes = {letters_of(text_of(line)) for line in rests_on.split("\n")} - {""}
     files = {entry.path for entry, _ in candidates}
     with_finding: list[_Hunk] = []
@@ -143,7 +143,7 @@ def _list_names(facts: PullRequestFacts, candidates: Iterable[Raised]) -> Set[st
     """Return the names in findings and in those of claims, without common words."""
     names: list[str] = []
     for entry, located in candidates:
-        texts = "\n".join([located.finding.rests_on, *located.finding.look_up])
+        texts = "\n".join([*located.finding.rests_on, *located.finding.look_up])
         names += [*names_of(entry), *NAME_IN_CODE.findall(texts)]
     for claim in facts.findings.claims:
         names += names_of(claim.entry)

@@ -28,7 +28,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest_name
 from hls_handler.prompting.source_files import SourceFile
-from hls_handler.untrusted.cleaning import CodeText, format_for_prompt, truncate
+from hls_handler.untrusted.cleaning import (
+    CodeText,
+    clean_and_redact,
+    escape_unprintable,
+    format_for_prompt,
+    truncate,
+)
 from hls_handler.untrusted.markdown import sanitize_fenced, sanitize_inline
 from hls_handler.untrusted.placeholders import WrappedRecord, public_fields, type_of
 from hls_handler.untrusted.untrusted_text import (
@@ -38,6 +44,7 @@ from hls_handler.untrusted.untrusted_text import (
     UntrustedText,
     contains_placeholder,
     find_broken_placeholder,
+    text_of,
     with_formatter,
     with_sanitizer,
 )
@@ -254,15 +261,29 @@ def lines(value: object, a: int, b: int) -> object:
     return "\n".join(str(value).split("\n")[max(a, 1) - 1 : max(b, 0)])
 
 
-def code(value: object) -> object:
-    """Filter for prompts: show a patch or a file in full. HTML comments are kept, so that line
-    numbers stay correct.
+def code(value: object, *title: object) -> object:
+    """Filter for prompts: show a patch or a file in full, below a line with `title`, such as its
+    path. HTML comments are kept, so that line numbers stay correct.
     """
-    return with_formatter(value, show_code)
+    return with_formatter(value, CodeFormatter(" ".join(map(_to_title, title))))
 
 
-def show_code(text: str, nonce: str) -> str:
-    return format_for_prompt(CodeText(text), nonce, limit=MAX_CHARACTERS)
+def _to_title(part: object) -> str:
+    if isinstance(part, UntrustedText):
+        return escape_unprintable(clean_and_redact(text_of(part)))
+    if contains_placeholder(str(part)):
+        raise BrokenPlaceholder(["code() gets a joined text; give it each text on its own"])
+    return str(part)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFormatter:
+    """A `TextFormatter` for code in prompts."""
+
+    title: str = ""  # cleaned and redacted
+
+    def __call__(self, text: str, nonce: str, /) -> str:
+        return format_for_prompt(CodeText(text), nonce, limit=MAX_CHARACTERS, title=self.title)
 
 
 def inline(value: object) -> object:

@@ -11,11 +11,12 @@ strings of a `RuleView`, and variables whose whole value matches their pattern i
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 
 from jinja2 import Template, TemplateNotFound
 from jinja2.runtime import Context
@@ -26,9 +27,9 @@ from hls_handler.prompting.agent_prompt import build_agent_prompt
 from hls_handler.prompting.environment import (
     AUTHOR_ERRORS,
     MAX_CHARACTERS,
+    CodeFormatter,
     RenderLimitError,
     join_chunks,
-    show_code,
     to_template_error,
 )
 from hls_handler.prompting.prompt import Library
@@ -191,9 +192,9 @@ def render(
             replace(prompt, reply_model=model),
             system.strip(),
             task,
-            _schema(model),
+            _schema(model, frozenset(_list_unused(variables)), _list_categories(variables)),
             missing=placeholders.missing(),
-            code=placeholders.list_shown_by(show_code),
+            code=placeholders.list_shown_by(CodeFormatter),
         )
     except AUTHOR_ERRORS as exc:
         raise to_template_error(exc, prompt.path) from exc
@@ -209,10 +210,45 @@ def _optional_fields(variables: Mapping[str, object]) -> Iterator[str]:
         yield "suggested_title"
 
 
+def _list_unused(variables: Mapping[str, object]) -> Iterator[str]:
+    """Yield the fields of replies that say nothing about an event with these variables."""
+    if variables.get("earlier_findings") == ():
+        yield from ("earlier", "continues")
+    if variables.get("repository_labels") == ():
+        yield "suggested_labels"
+    rule = variables.get("rule")
+    if isinstance(rule, RuleView) and not rule.verify:
+        yield "look_up"
+
+
+def _list_categories(variables: Mapping[str, object]) -> tuple[Category, ...]:
+    """Return the categories of findings that the settings ask for."""
+    rule = variables.get("rule")
+    if isinstance(rule, RuleView):
+        return rule.categories
+    return get_args(Category)
+
+
 @lru_cache(maxsize=64)  # earlier versions of prompts have models of their own
-def _schema(model: type[ReplyFields]) -> dict[str, object]:
+def _schema(
+    model: type[ReplyFields], unused: frozenset[str], categories: tuple[Category, ...]
+) -> dict[str, object]:
+    """Return the JSON schema without the fields `unused`, and without categories of findings that
+    are not asked for.
+    """
     schema = _drop_titles(model.model_json_schema())
     assert isinstance(schema, dict)
+    definitions: dict[str, Any] = schema.get("$defs", {})
+    for part in (schema, *definitions.values()):
+        properties = part.get("properties", {})
+        for name in unused & properties.keys():
+            del properties[name]
+            part["required"].remove(name)
+    if "Finding" in definitions:
+        definitions["Finding"]["properties"]["category"]["enum"] = list(categories)
+    for name in list(definitions):
+        if f'#/$defs/{name}"' not in json.dumps(schema):
+            del definitions[name]
     return schema  # callers must not change the dict, because it is cached
 
 

@@ -14,9 +14,8 @@ from hls_handler.sandbox.derived import load_canned
 
 UNTRUSTED = re.compile(r"<untrusted ([0-9A-Za-z]+)>(.*?)</untrusted \1>", re.DOTALL)
 TAG = re.compile(r"</?untrusted [0-9A-Za-z]+>")
-FILE = "\nFile: "
-OTHER_PLACES = "\nOther places of the repository"
-"""Begins what a prompt shows besides the patches."""
+FILE = re.compile(r"\n(.+?) \((?:added|removed|modified|renamed|copied|changed|unchanged)\b.*\n@@")
+"""Begins the block with the patch of a file."""
 EARLIER = re.compile(
     r"^Finding (\d+), <untrusted (\w+)>(.*?)</untrusted \2>"
     r".*?^It was about this line: <untrusted \2>(.*?)</untrusted \2>",
@@ -150,11 +149,11 @@ def _list_named(values: Sequence[Any], subject: Subject) -> list[Any]:
 def _find_all(prompt: str) -> list[dict[str, Any]]:
     """Return findings as JSON values of `analysis.Finding`, the gravest first."""
     findings: list[dict[str, Any]] = []
-    for section in prompt.partition(OTHER_PLACES)[0].split(FILE)[1:]:
-        path = UNTRUSTED.match(section)
-        changed = [line for line in _parse_lines(section) if line.mark != " "]
-        if path is not None:
-            findings += _find_in_file(path[2], changed)
+    for block in UNTRUSTED.finditer(prompt):
+        file = FILE.match(block[2])
+        if file is not None:
+            changed = [line for line in _parse_lines(block[2]) if line.mark != " "]
+            findings += _find_in_file(file[1], changed)
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding["severity"]))
 
 
@@ -183,7 +182,7 @@ def _find_in_file(path: str, changed: Sequence[Line]) -> Iterator[dict[str, Any]
             "quote": line.text,
             "suggestion": suggestion,
             "continues": None,
-            "rests_on": "",
+            "rests_on": [],
             "look_up": [],
         }
 

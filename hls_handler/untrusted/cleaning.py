@@ -153,13 +153,16 @@ def _describe_cut(characters: int) -> str:
     return f"{characters:,} {inflect(characters, 'character')} cut"
 
 
-def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> str:
+def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT, title: str = "") -> str:
     """Clean, redact and truncate untrusted text, and put it between delimiters that contain the
-    nonce.
+    nonce, below a line with `title`.
 
     The text is redacted before it is truncated, because half a credential would not be recognised.
     """
-    inside = escape_delimiters(truncate(clean_and_redact(text), limit), nonce)
+    inside = truncate(clean_and_redact(text), limit)
+    if title:
+        inside = f"{title}\n{inside}"
+    inside = escape_delimiters(inside, nonce)
     return f"<untrusted {nonce}>{_frame(inside)}</untrusted {nonce}>"
 
 
@@ -170,10 +173,15 @@ def _frame(inside: str) -> str:
 
 
 def count_shown(prompt: str, texts: Iterable[str]) -> Counter[str]:
-    """Return how often a rendered prompt shows each code text as a whole. The texts are
-    redacted.
+    """Return how often a rendered prompt shows each code text as a whole, also below a line with a
+    title. The texts are redacted.
     """
-    regions = Counter((nonce, prompt[begin:end]) for begin, end, nonce in _find_untrusted(prompt))
+    regions: Counter[tuple[str, str]] = Counter()
+    for begin, end, nonce in _find_untrusted(prompt):
+        region = prompt[begin:end]
+        title, _, rest = region.removeprefix("\n").partition("\n")
+        regions[nonce, region] += 1
+        regions[nonce, _frame(rest.removesuffix("\n"))] += bool(title and rest)
     nonces = {nonce for nonce, _ in regions}
     counts: Counter[str] = Counter()
     for text in set(texts):

@@ -79,9 +79,10 @@ class Placeholders:
         other._text_type = CodeText
         return other
 
-    def list_shown_by(self, show: TextFormatter) -> tuple[str, ...]:
-        """Return the inserted texts that `show` formatted, as they were given."""
-        return tuple(text_of(text) for text in self._settled.values() if text._show is show)
+    def list_shown_by(self, formatter: type[TextFormatter]) -> tuple[str, ...]:
+        """Return the inserted texts that a formatter of this type formatted, as they were given."""
+        settled = self._settled.values()
+        return tuple(text_of(text) for text in settled if isinstance(text._show, formatter))
 
     def missing(self) -> tuple[int, ...]:
         """Return the number of missing characters of each inserted text that was cut."""

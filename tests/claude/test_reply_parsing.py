@@ -43,7 +43,7 @@ FINDING: dict[str, Any] = {
     "severity": "high",
     "confidence": 0.9,
     "continues": None,
-    "rests_on": "",
+    "rests_on": [],
     "look_up": [],
     "title": "Fails",
 }

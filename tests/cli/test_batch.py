@@ -162,11 +162,11 @@ def test_money_ends_a_batch_and_more_of_it_continues(
     try_closed: Hls, batch: Hls, sandbox: Sandbox, claude: Claude
 ) -> None:
     add_closed(sandbox, *range(100, 112))
-    stopped = try_closed("--yes", "--max-usd", "0.004")
+    stopped = try_closed("--yes", "--max-usd", "0.003")
     assert stopped.exit_code == 1
     asked = len(claude.asked)
     assert 0 < asked < 12
-    assert result(batch)["cost_usd"] <= 0.004
+    assert result(batch)["cost_usd"] <= 0.003
     command = re.search(r"`hls batch (continue 1 --max-usd [0-9.]+)` goes on", stopped.output)
     assert command is not None
     assert "over budget" in stopped.output
@@ -174,7 +174,7 @@ def test_money_ends_a_batch_and_more_of_it_continues(
     refused = batch("continue", "1", "--max-usd", "0.0001")
     assert refused.exit_code == 1
     assert f"--max-usd 0.0001 is below what batch 1 has spent: {spent:g}" in refused.output
-    assert result(batch)["max_usd"] == 0.004
+    assert result(batch)["max_usd"] == 0.003
     assert batch("stop", "1").exit_code == 0
     succeed(batch(*command[1].split()))
     assert sorted(number for _, number in claude.asked) == [*range(100, 112)]

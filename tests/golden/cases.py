@@ -220,7 +220,7 @@ class _Reported(_Part):
     severity: Severity
     category: Category
     confidence: float
-    rests_on: str
+    rests_on: list[str]
 
 
 class _Scenario(_Part):

@@ -149,7 +149,7 @@ def list_code(rendered: RenderedPrompt) -> set[str]:
 def look_up(case: PullRequestCase, names: Sequence[str], library: Library) -> RenderedPrompt:
     """Render the second look at a review that reports the first defect, which hangs on names."""
     defect = case.defects[0]
-    known = {"title": defect.about[:150], "body": defect.about, "rests_on": "", "confidence": 0.65}
+    known = {"title": defect.about[:150], "body": defect.about, "rests_on": [], "confidence": 0.65}
     known |= {"severity": defect.severity, "category": defect.categories[0], "look_up": [*names]}
     reported = report(**{**defect.places[0].model_dump(), **known})
     return render(case.model_copy(update={"reported": reported}), library)[0]

@@ -232,15 +232,15 @@ def test_other_places_are_shown_with_the_part_that_they_belong_to() -> None:
 @pytest.mark.parametrize(
     ("rests_on", "inline"),
     [
-        ("", 1),
-        ("    return side ** 2", 1),
-        ("R    9       return side ** 2", 1),
-        ("def total():\n    x = 7", 1),
-        ("    return side ** 3", 0),
+        ([], 1),
+        (["    return side ** 2"], 1),
+        (["R    9       return side ** 2"], 1),
+        (["def total():", "    x = 7"], 1),
+        (["    return side ** 3"], 0),
     ],
 )
 def test_a_finding_that_rests_on_a_line_that_was_not_shown_is_only_in_the_comment(
-    rests_on: str, inline: int
+    rests_on: list[str], inline: int
 ) -> None:
     found = finding(path="shop.py", line=2, quote="    return area(2)", rests_on=rests_on)
     facts = gather(open_github(pull_request(), (CALLER,), head_files=OTHER))

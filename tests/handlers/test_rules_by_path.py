@@ -35,7 +35,7 @@ FILES = {
 GUIDANCE = re.compile(
     r"^Guidance of the repository, (\S+):\n(.*?)\n\n(?=Guidance|The pull|File)", re.M | re.S
 )
-FILE = re.compile(r"^File: (\S+)", re.M)
+FILE = re.compile(r"^(\S+) \(\w+\)$", re.M)
 
 
 def put(home: Home, files: Mapping[str, str | None], branch: str = "main") -> None:

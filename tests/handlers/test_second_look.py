@@ -89,7 +89,7 @@ def test_all_hunks_of_the_file_are_shown_and_no_other_file() -> None:
 
 
 def test_hunk_with_a_line_that_the_finding_rests_on_is_shown() -> None:
-    found = at_area(rests_on="R    5 +     print(area(read(shape)))")
+    found = at_area(rests_on=["R    5 +     print(area(read(shape)))"])
     _, caller = texts_in(gathered(), found)
     assert "R    5 +     print(area(read(shape)))" in caller
     assert "print(2)" not in caller
@@ -136,7 +136,7 @@ def test_other_places_that_the_finding_names_or_rests_on_are_shown() -> None:
         site("named", "c.py", "none.py"),
     )
     facts = replace(facts, selection=replace(facts.selection, second_sites=(sites,)))
-    found = at_area(body="It breaks `named`.", rests_on="def rested(): pass")
+    found = at_area(body="It breaks `named`.", rests_on=["def rested(): pass"])
     assert [one.name for one in shown_in(facts, found)["second_sites"]] == ["rested", "named"]
 
 
@@ -241,7 +241,7 @@ def test_committed_credential_is_not_asked_about() -> None:
 
 
 def test_candidate_has_its_quotes_and_no_code_of_its_own() -> None:
-    found = at_area(rests_on="def area(side):", title="Squares", body="It squares.")
+    found = at_area(rests_on=["def area(side):"], title="Squares", body="It squares.")
     (one,) = shown_in(gathered(), found)["candidates"]
     assert one == Candidate(
         1,
@@ -408,7 +408,7 @@ def test_rests_on_in_the_same_long_hunk_is_shown() -> None:
             line=at,
             quote=lines[at - 1],
             severity="high",
-            rests_on=lines[rests - 1],
+            rests_on=[lines[rests - 1]],
             title=f"At {at}",
         )
         for at, rests in ((400, 20), (800, 500))
@@ -426,6 +426,10 @@ def test_rests_on_is_found_beside_a_part_that_is_equal() -> None:
     ]
     facts = gather_review(*files, limits=FAILING)
     found = finding(
-        path="a.py", line=2, quote="net.connect(timeout=5)", severity="high", rests_on="timeout = 5"
+        path="a.py",
+        line=2,
+        quote="net.connect(timeout=5)",
+        severity="high",
+        rests_on=["timeout = 5"],
     )
     assert [one.path for one in shown_in(facts, found)["files"]] == ["a.py", "b.py"]

@@ -399,7 +399,7 @@ def finding(**known: Any) -> Finding:
         "body": "It is wrong.",
         "suggestion": None,
         "continues": None,
-        "rests_on": "",
+        "rests_on": [],
         "look_up": [],
     }
     return Finding.model_validate({**plain, **known})

@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES, ChosenTest, PullRequestAnalysis
+from hls_handler.claude.reply_parsing import parse_reply
 from hls_handler.github.values import MergeState
 from hls_handler.handlers.cherry_picks import CherryPick, ConflictHunk
 from hls_handler.handlers.comments import AskedFinding
 from hls_handler.handlers.documents import DocumentSection
+from hls_handler.handlers.finding_views import EarlierFinding
 from hls_handler.handlers.oracle import Choice
 from hls_handler.handlers.similar import SimilarIssue
 from hls_handler.prompting.library import load_library
@@ -296,6 +298,9 @@ EVERYTHING = {
     for name, value in next(iter(family.samples()))[1].items()
 }
 EVERYTHING |= {**recorded("pull_request")["demo/feature"], "analysis": ANALYSIS, "rule": RULE}
+EVERYTHING["earlier_findings"] = (
+    EarlierFinding(7, "a.py", 2, "high", "bugs", "Wrong", "", "", "", is_changed=True),
+)
 
 
 def examples(name: str) -> list[dict[str, Any]]:
@@ -308,32 +313,41 @@ def test_each_prompt_explains_its_fields_and_has_valid_examples_with_and_without
     None
 ):
     for name, prompt in shipped().prompts.items():
-        system = render(shipped(), name, EVERYTHING, key=KEY).system
+        rendered = render(shipped(), name, EVERYTHING, key=KEY)
+        text = f"{rendered.system}\n{rendered.task}"
         assert [
-            field for field in REPLY_TYPES[prompt.reply].model_fields if f"`{field}`" not in system
+            field for field in REPLY_TYPES[prompt.reply].model_fields if f"`{field}`" not in text
         ] == [], name
         if name != "pull_requests/verify":  # its reply has no text that people read
-            replies = [prompt.reply_model.model_validate(reply) for reply in examples(name)]
+            replies = [
+                parse_reply(json.dumps(reply), prompt.reply_model).reply for reply in examples(name)
+            ]
             always = name in ("cherry_picks/resolve", "test_oracle/choose")  # has a comment
             assert {is_worth_saying(reply) for reply in replies} == (
                 {False} if always else {True, False}
             ), name
-            assert [[*reply] for reply in examples(name)] == [
-                [*prompt.reply_model.model_fields]
-            ] * len(replies), name
+            fields = [
+                field
+                for field in prompt.reply_model.model_fields
+                if field not in ("earlier", "suggested_labels")  # only with what the task shows
+            ]
+            assert [[*reply] for reply in examples(name)] == [fields] * len(replies), name
 
 
 def test_example_finding_is_anchored_in_its_patch() -> None:
     shown_patches = re.findall(
-        r"File: <untrusted CODE>(.*?)</untrusted CODE>.*?\n<untrusted CODE>\n(.*?)\n</untrusted"
-        r" CODE>",
+        r"<untrusted CODE>\n(\S+) \(modified\)\n(.*?)\n</untrusted CODE>",
         render(shipped(), "pull_requests/analyze", EVERYTHING, key=KEY).system,
         re.DOTALL,
     )
     patches = {path: parse_numbered(patch) for path, patch in shown_patches}
-    replies = map(PullRequestAnalysis.model_validate, examples("pull_requests/analyze"))
-    (finding,) = (finding for reply in replies for finding in reply.findings)
-    assert locate(finding, patches).finding == finding
+    replies = [
+        parse_reply(json.dumps(reply), PullRequestAnalysis).reply
+        for reply in examples("pull_requests/analyze")
+    ]
+    findings = [finding for reply in replies for finding in reply.findings]
+    assert [locate(finding, patches).finding for finding in findings] == findings
+    assert [finding.look_up for finding in findings] == [[], ["db.all"]]
 
 
 def test_every_prompt_passes_on_language_tone_and_length_of_the_settings() -> None:

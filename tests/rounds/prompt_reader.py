@@ -34,8 +34,8 @@ repeats findings, has findings about anything, and names other lines than it quo
 FAULT_NAME = re.compile(r"Fault (\d+)\b")
 TAG = re.compile(r"</?untrusted \w+>")
 FINDING = re.compile(r"Finding (\d+), (.+?)(?:, line (\d+))?, (critical|high|medium|low)\b")
-FILE = re.compile(r"File: (.+?) \((?:added|removed|modified|renamed|copied|changed|unchanged)\b")
-SITE = re.compile(r"(.+?), (?:a call of .+|still has .+|uses .+|definition):$")
+FILE = re.compile(r"(.+?) \((?:added|removed|modified|renamed|copied|changed|unchanged)\b")
+SITE = re.compile(r"(?:(?:call|use|definition) of|still has) \S+ in (.+)$")
 PRESENT_LINES = re.compile(r"Its present lines, in (.+):$")
 CHANGED = re.compile(r"([LR]) (\d+)(?: to (\d+))?")
 NOT_THERE = re.compile(r"file is gone|lines are as in the base")
@@ -92,7 +92,8 @@ class Seen:
 def read_prompt(task: str) -> ShownPrompt:
     shown = ShownPrompt()
     lines: list[Line] = []
-    path = ""
+    new: list[tuple[str, int, int]] = []  # ranges of the file that follows
+    again: list[tuple[str, int, int]] = []
     finding: ShownFinding | None = None
     is_in_list = False
     is_in_removed = False
@@ -108,19 +109,22 @@ def read_prompt(task: str) -> ShownPrompt:
             shown.findings.append(finding)
             lines = finding.lines
         elif found := FILE.match(text):
-            finding, path, is_in_removed = None, found[1], False
-            lines = shown.patches.setdefault(path, [])
+            finding, is_in_removed = None, False
+            lines = shown.patches.setdefault(found[1], [])
+            shown.new.setdefault(found[1], []).extend(new)
+            shown.again.setdefault(found[1], []).extend(again)
+            new, again = [], []
         elif found := SITE.match(text):
-            finding = None
+            finding, is_in_removed = None, False
             lines = shown.others.setdefault(found[1], [])
         elif text.startswith("Changed since the last review:"):
-            shown.new.setdefault(path, []).extend(_find_ranges(text))
+            new += _find_ranges(text)
         elif text.startswith("Shown again:"):
-            shown.again.setdefault(path, []).extend(_find_ranges(text))
+            again += _find_ranges(text)
         elif text.startswith("Removed since the last review"):
             finding, is_in_removed = None, True
-        elif is_in_removed and text.endswith(":") and not text.startswith("@@"):
-            lines = shown.removed.setdefault(text[:-1], [])
+        elif is_in_removed and text and not text.startswith("@@"):
+            lines = shown.removed.setdefault(text, [])
         elif text == "Open findings, not to be repeated:":
             is_in_list = True
         elif finding is not None:
@@ -221,7 +225,7 @@ class Reader:
             category="security",
             severity=severity,
             confidence=0.9,
-            rests_on="",
+            rests_on=[],
             look_up=[],
             continues=None,
             title=title,
