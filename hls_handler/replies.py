@@ -16,6 +16,8 @@ from hls_handler.analysis import (
 )
 from hls_handler.wording import add_usd
 
+AT_LIMIT = "the pull request has reached its limit on cost"
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

@@ -20,9 +20,9 @@ from hls_handler.errors import (
 from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.github.hooks import Hook
 from hls_handler.github.identity import EXPIRY_REMEDY, Identity
+from hls_handler.github.source import read_optional
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers.labels import describe_missing, select_offer
-from hls_handler.handlers.reader import read_optional
 from hls_handler.problems import Kind, Sentence
 from hls_handler.question import Prompt
 from hls_handler.retrieval.vectors import VectorsUnavailable, connect_vectors

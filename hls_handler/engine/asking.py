@@ -38,11 +38,11 @@ from hls_handler.errors import (
     SlowResponse,
     StepFailed,
 )
-from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.prompting.render import render
 from hls_handler.question import Prompt, RenderedPrompt
 from hls_handler.queue.checkpoints import ANALYSED
 from hls_handler.replies import Reply, UnusableReply, Usage
+from hls_handler.review.changed_files import find_unshown
 from hls_handler.store.call_rows import FAILED, UNAVAILABLE
 from hls_handler.store.calls import NewCall, StartedCall
 from hls_handler.store.limits import (

@@ -20,9 +20,9 @@ from hls_handler.errors import (
 )
 from hls_handler.github.api import WriteGuard
 from hls_handler.github.client import Github
-from hls_handler.handlers.check import NO_RESULT, plan_unreviewed_check, rank, show_other
 from hls_handler.queue.leases import EXPIRY
 from hls_handler.replies import Receipt
+from hls_handler.review.wanted_check import NO_RESULT, plan_unreviewed_check, rank, show_other
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage

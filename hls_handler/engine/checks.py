@@ -25,15 +25,6 @@ from hls_handler.events import MergeGroup
 from hls_handler.github.api import WriteGuard
 from hls_handler.github.checks import GithubChecks
 from hls_handler.github.reader import GithubReader
-from hls_handler.handlers.check import (
-    NO_RESULT,
-    name_others,
-    plan_group_title_check,
-    plan_ignored_check,
-    plan_title_check,
-    rank,
-    show_other,
-)
 from hls_handler.handlers.merge_groups import (
     HeadCheck,
     find_merged,
@@ -42,6 +33,15 @@ from hls_handler.handlers.merge_groups import (
     plan_group_check,
 )
 from hls_handler.queue.locks import WriteCompleted
+from hls_handler.review.wanted_check import (
+    NO_RESULT,
+    name_others,
+    plan_group_title_check,
+    plan_ignored_check,
+    plan_title_check,
+    rank,
+    show_other,
+)
 from hls_handler.routing import (
     BY_OPERATOR,
     RoutingInput,

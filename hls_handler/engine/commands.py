@@ -23,7 +23,6 @@ from hls_handler.events import RequestedReview
 from hls_handler.github.values import ReviewThread
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.oracle import OracleHandler
-from hls_handler.handlers.pull_request_facts import find_least_failing
 from hls_handler.handlers.registry import COMMAND_HANDLERS
 from hls_handler.operators import log_act
 from hls_handler.queue.checkpoints import StatusChange
@@ -35,6 +34,7 @@ from hls_handler.review.dismissals import (
     UNDISMISSED,
     find_dismissals,
 )
+from hls_handler.review.facts import find_least_failing
 from hls_handler.review.ledger import Dismissers, is_failing
 from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import Command, Ignored, Rule, find_disabled, from_event

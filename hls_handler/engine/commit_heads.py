@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hls_handler.errors import NotFound
 from hls_handler.events import PullRequest
 from hls_handler.github.reader import GithubReader
-from hls_handler.handlers.check import rank
+from hls_handler.review.wanted_check import rank
 from hls_handler.store.commit_checks import OtherCheck
 
 MAX_READS = 10

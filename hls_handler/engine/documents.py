@@ -12,8 +12,7 @@ from hls_handler.engine.health import Health
 from hls_handler.errors import Permanent
 from hls_handler.events import Repository
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.source import CommitFiles
-from hls_handler.handlers.reader import read_optional
+from hls_handler.github.source import CommitFiles, read_optional
 from hls_handler.retrieval.sections import EXTENSIONS, split_sections
 from hls_handler.retrieval.vectors import Vectors, VectorsUnavailable
 from hls_handler.store.texts import NewText, Texts, document_scope

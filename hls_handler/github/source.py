@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from hls_handler.errors import DependencyDown, Permanent, Retryable
 from hls_handler.git.host import MirrorUnavailable
 from hls_handler.git.mirror import Hit, Mirror, Pick
 from hls_handler.github.api import RepositoryApi
@@ -104,3 +106,32 @@ class CommitFiles:
             self._mirror = None
             self._reason = str(exc)
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalRead(Generic[T]):
+    """The result of a read that the work can do without."""
+
+    value: T
+    problem: str = ""  # why it failed; "" if it did not
+
+
+def read_optional(read: Callable[[], T], otherwise: T) -> OptionalRead[T]:
+    """Return what `read` returns; if its request fails, `otherwise` and the reason.
+
+    Raises `DependencyDown` if all requests must wait, because then the work cannot continue either.
+    """
+    try:
+        return OptionalRead(read())
+    except (Permanent, Retryable) as exc:
+        if isinstance(exc, DependencyDown) and exc.applies_to_all_calls:
+            raise
+        return OptionalRead(otherwise, str(exc))
+
+
+def read_texts(files: CommitFiles, paths: Collection[str]) -> OptionalRead[Mapping[str, str]]:
+    """Return the texts of files, by path. Without paths, no request is made."""
+    none: Mapping[str, str] = {}
+    if not paths:
+        return OptionalRead(none)
+    return read_optional(lambda: files.texts(paths), none)

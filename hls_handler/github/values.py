@@ -173,6 +173,23 @@ class RepositoryLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelOffer:
+    """The labels of the repository that a prompt lists, so that the reply can suggest some of
+    them.
+    """
+
+    labels: tuple[RepositoryLabel, ...]
+    min_confidence: float
+    missing: int = 0  # allowed labels for which there is no room
+
+
+def list_offered(offer: LabelOffer | None) -> tuple[RepositoryLabel, ...]:
+    if offer is None:
+        return ()
+    return offer.labels
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineEvent:
     """An entry of an issue's timeline. https://docs.github.com/en/rest/issues/timeline"""
 

@@ -22,7 +22,7 @@ from hls_handler.analysis import (
 )
 from hls_handler.errors import BudgetExceeded, Permanent, PullRequestLimitReached
 from hls_handler.prompting.prompt import Library
-from hls_handler.replies import Reply, is_worth_saying, sum_usage
+from hls_handler.replies import AT_LIMIT, Reply, is_worth_saying, sum_usage
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ it.
 """
 
 NO_BUDGET = "the budget for reviews is used up"
-AT_LIMIT = "the pull request has reached its limit on cost"
 NO_REPLY = "Claude gave no usable reply"
 """Reasons, for people on GitHub, why a call was not made or has no result."""
 

@@ -35,9 +35,9 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import RepositoryHistory, StoredSection
-from hls_handler.handlers.redacted_patches import number_patch, redact_patch
 from hls_handler.replies import Analysis
 from hls_handler.review.patches import numbered
+from hls_handler.review.redacted_patches import number_patch, redact_patch
 from hls_handler.routing import addressed_to_bot, asks_how_to_start
 
 QuestionKind = Literal["how to start", "a question"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hls_handler.analysis import AnsweringReply, IssueAnalysis, ReplyFields, Source
+from hls_handler.github.links import permalink
 from hls_handler.handlers.asking import Replies
-from hls_handler.handlers.handler import permalink
 from hls_handler.handlers.reader import StoredSection
 from hls_handler.question import estimate_tokens
 from hls_handler.untrusted.cleaning import clean_and_redact

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
-from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -18,8 +16,9 @@ from hls_handler.deliveries import End
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
 from hls_handler.github.reader import GithubReader
+from hls_handler.github.values import LabelOffer
 from hls_handler.handlers.job import Conversation, Job, PromptLimits
-from hls_handler.handlers.labels import LabelOffer, select_offer
+from hls_handler.handlers.labels import select_offer
 from hls_handler.prompting.render import PathsView, RuleView
 from hls_handler.question import estimate_tokens
 from hls_handler.replies import Analysis
@@ -29,9 +28,7 @@ from hls_handler.settings.effective import EffectiveSettings
 Item = TypeVar("Item")
 
 # files of which GitHub shows no lines, unless it is asked to
-RENDERED = (".md", ".markdown", ".mdx", ".rst")
 # the end of `html_url`
-CONVERSATION_OR_RUN = re.compile(r"/(?:issues|pull|(?:actions/)?runs)/[0-9]+$")
 
 MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompts show
 # tokens of a comment in addition to its text: author or position, and delimiters
@@ -117,36 +114,6 @@ def answer(
     replies = job.ask(variables)
     all_variables = {**variables, **comment_variables(replies.shown)}
     return Answered(job.render(replies, all_variables), replies.left_out)
-
-
-def permalink(
-    html_url: str, commit: str, path: str, line: int | None, *, start: int | None = None
-) -> str:
-    """Return the address of a file at a commit, or of the lines from `start` to `line`; "" if it is
-    unknown.
-
-    `html_url` is that of an issue, a pull request or a run of the repository.
-    """
-    if not commit:
-        return ""
-    place = f"blob/{commit}/{quote(path)}"
-    if path.lower().endswith(RENDERED):
-        place += "?plain=1"
-    if line is None:
-        return web_url(html_url, place)
-    if start in (None, line):
-        return web_url(html_url, f"{place}#L{line}")
-    return web_url(html_url, f"{place}#L{start}-L{line}")
-
-
-def web_url(html_url: str, path: str) -> str:
-    """Return the address of `path` in the repository whose issue, pull request or run has
-    `html_url`.
-    """
-    match = CONVERSATION_OR_RUN.search(html_url)
-    if match is None:
-        return ""
-    return f"{html_url[: match.start()]}/{path}"
 
 
 def parse_comment_state(

@@ -11,7 +11,7 @@ from itertools import accumulate, chain
 from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import ReplyFields
 from hls_handler.github.labels import SHIPPED_LABELS, find_prohibition, fold
-from hls_handler.github.values import RepositoryLabel
+from hls_handler.github.values import LabelOffer, RepositoryLabel, list_offered
 from hls_handler.label_rules import (
     MAX_LABEL_CHARACTERS,
     find_label,
@@ -137,23 +137,6 @@ def _suggested_label(name: str) -> RequestedLabel:
 def _shown_name(name: str) -> str:
     # Claude's text, which `hls why` shows
     return " ".join(clean(name).split())[:MAX_LABEL_CHARACTERS]
-
-
-@dataclass(frozen=True, slots=True)
-class LabelOffer:
-    """The labels of the repository that a prompt lists, so that the reply can suggest some of
-    them.
-    """
-
-    labels: tuple[RepositoryLabel, ...]
-    min_confidence: float
-    missing: int = 0  # allowed labels for which there is no room
-
-
-def list_offered(offer: LabelOffer | None) -> tuple[RepositoryLabel, ...]:
-    if offer is None:
-        return ()
-    return offer.labels
 
 
 def describe_missing(offer: LabelOffer | None) -> str:

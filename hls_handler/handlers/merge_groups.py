@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from hls_handler.actions import Conclusion, EnsureCheck
 from hls_handler.events import Account
 from hls_handler.github.values import Comparison
-from hls_handler.handlers.check import plan_unreviewed_check
+from hls_handler.review.wanted_check import plan_unreviewed_check
 from hls_handler.settings.sections import ReviewSettings
 from hls_handler.wording import count, was_or_were
 

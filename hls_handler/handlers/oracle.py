@@ -16,6 +16,7 @@ from hls_handler.analysis import ChosenTest, ChosenTests, ReplyFields
 from hls_handler.deliveries import End
 from hls_handler.errors import Permanent
 from hls_handler.events import Event, PullRequest
+from hls_handler.github.source import read_optional
 from hls_handler.handlers.handler import (
     Handler,
     SkipReason,
@@ -26,7 +27,6 @@ from hls_handler.handlers.handler import (
     plan_comment,
 )
 from hls_handler.handlers.job import Conversation, FactSource, Job, PromptLimits
-from hls_handler.handlers.reader import read_optional
 from hls_handler.question import estimate_tokens
 from hls_handler.replies import Analysis
 

@@ -8,6 +8,7 @@ is asked what became of an earlier finding if its lines changed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,20 +23,37 @@ from hls_handler.actions import (
     RequestedLabel,
     RequestReviewers,
 )
-from hls_handler.analysis import PullRequestAnalysis, ReplyFields, lowest_scores
-from hls_handler.deliveries import End
-from hls_handler.errors import BudgetExceeded
+from hls_handler.analysis import FindingVerdicts, PullRequestAnalysis, ReplyFields, lowest_scores
+from hls_handler.deliveries import FIRST_PART, VERIFICATION, End
+from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import Event
-from hls_handler.handlers.asking import Replies, describe_failure
-from hls_handler.handlers.check import EndedReview, plan_check
-from hls_handler.handlers.finding_threads import mark_mentioned, plan_replies
-from hls_handler.handlers.finding_views import find_urls
+from hls_handler.handlers.asking import (
+    VERIFY_PROMPT,
+    Asking,
+    Replies,
+    describe_failure,
+    join_replies,
+)
 from hls_handler.handlers.handler import Handler, SkipReason, find_conversation, plan_comment
-from hls_handler.handlers.job import Guard, Job
+from hls_handler.handlers.job import FactSource, Guard, Job
 from hls_handler.handlers.labels import describe_missing, plan_labels
-from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
-from hls_handler.handlers.pull_request_input import FAMILY, SUMMARIES, gather
-from hls_handler.handlers.pull_request_variables import (
+from hls_handler.handlers.pull_request_input import (
+    FAMILY,
+    SUMMARIES,
+    describe_context,
+    describe_sites,
+    gather,
+)
+from hls_handler.replies import NO_CALLS, Analysis, Receipt, Reply, find_review
+from hls_handler.review.blocks import Block, match_blocks
+from hls_handler.review.coverage import count_reasons, find_unread, leave_out
+from hls_handler.review.facts import LookedUp, PullRequestFacts, list_parts
+from hls_handler.review.finding_threads import mark_mentioned, plan_replies
+from hls_handler.review.finding_views import find_urls
+from hls_handler.review.look_up import look_up
+from hls_handler.review.record import ReviewRecord
+from hls_handler.review.second_look import apply_second_look, list_names
+from hls_handler.review.variables import (
     COMMENT_VARIABLES,
     VARIABLES,
     find_suggested_title,
@@ -43,14 +61,9 @@ from hls_handler.handlers.pull_request_variables import (
     list_inline,
     list_summaries,
     prompt_variables,
+    verification_variables,
 )
-from hls_handler.handlers.read_lines import find_unread
-from hls_handler.handlers.review_input import describe_context, describe_sites
-from hls_handler.handlers.review_questions import ask_parts, look_again
-from hls_handler.replies import NO_CALLS, Analysis, Receipt, find_review
-from hls_handler.review.blocks import Block, match_blocks
-from hls_handler.review.coverage import count_reasons
-from hls_handler.review.record import ReviewRecord
+from hls_handler.review.wanted_check import EndedReview, plan_check
 from hls_handler.untrusted.markdown import sanitize_inline
 from hls_handler.wording import count, was_or_were
 
@@ -404,3 +417,107 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
         if current or past:
             blocks[name] = (*current, *past[:MAX_PAST_BLOCKS])
     return blocks
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedParts:
+    """The joined reply about all parts of the changes, and the facts with the parts that were not
+    answered or shown.
+    """
+
+    facts: PullRequestFacts
+    reply: Reply
+    missing: str  # a sentence about parts without a reply; "" if there are none
+
+
+def ask_parts(asking: Asking, facts: PullRequestFacts) -> AskedParts:
+    """Ask about each part of the changes. If a part gets no usable reply, the others count.
+
+    Raises the last error if no part gets one.
+    """
+    parts = list_parts(facts)
+    failed: Permanent | None = None
+    replies: dict[int, Reply] = {}
+    unanswered: dict[int, str] = {}
+    for number, part in enumerate(parts):
+        index = 0
+        if number:
+            index = FIRST_PART + number
+        try:
+            replies[number] = asking.ask(asking.first, prompt_variables(part), index)
+        except BudgetExceeded as exc:
+            failed = exc
+            unanswered |= dict.fromkeys(range(number, len(parts)), describe_failure(exc))
+            break
+        except Permanent as exc:
+            failed = exc
+            unanswered[number] = describe_failure(exc)
+    if not replies:
+        assert failed is not None
+        raise failed
+    missing = ""
+    if unanswered:
+        missing = f"{len(unanswered)} of {len(parts)} parts of the changes: {failed}"
+    facts = replace(_mark_unread(facts, replies), unanswered=unanswered)
+    return AskedParts(facts, join_replies(list(replies.values())), missing)
+
+
+def _mark_unread(facts: PullRequestFacts, replies: Mapping[int, Reply]) -> PullRequestFacts:
+    """Return the facts with what prompts did not show, and the calls whose findings were lost."""
+    selection = facts.selection
+    unshown = {number: reply.unshown for number, reply in replies.items() if reply.unshown}
+    if unshown:
+        selection = leave_out(selection, unshown)
+    lost = {
+        number: reply.lost["findings"]
+        for number, reply in replies.items()
+        if "findings" in reply.lost
+    }
+    return replace(facts, selection=selection, lost=lost)
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLookResult:
+    """The facts with what the second look decided."""
+
+    facts: PullRequestFacts
+    unverified: str = ""  # why the findings were not verified; "" if they were
+
+
+def look_again(job: Job, review: AskedParts) -> SecondLookResult:
+    """Ask Claude to refute the findings of the reply, and earlier ones of which some lines changed.
+
+    Without a usable reply, all are kept.
+    """
+    asking = job.asking
+    if VERIFY_PROMPT not in asking.library.prompts:
+        return SecondLookResult(review.facts)
+    facts = _look_up(job, review.facts.with_reply(review.reply.fields))
+    look_variables = verification_variables(facts, facts.reply)
+    if look_variables is None:
+        return SecondLookResult(facts)
+    try:
+        verdicts = asking.ask(VERIFY_PROMPT, look_variables, VERIFICATION)
+    except Permanent as exc:
+        log.warning("findings were not verified", extra={"reason": str(exc)})
+        return SecondLookResult(replace(facts, unverified=describe_failure(exc)), str(exc))
+    if not isinstance(verdicts.fields, FindingVerdicts):
+        return SecondLookResult(facts)
+    return SecondLookResult(apply_second_look(facts, verdicts.fields))
+
+
+def _look_up(job: Job, facts: PullRequestFacts) -> PullRequestFacts:
+    """Return the facts with the places of the names that the reply asks to see."""
+    names = list_names(facts)
+    if not (facts.is_review and names):
+        return facts
+
+    def read(source: FactSource) -> LookedUp:
+        head = source.reader.files_at(facts.pull_request.head_sha)
+        return look_up(facts, names, head, source.limits.ignored_paths)
+
+    looked_up = job.look_up(LookedUp, read)
+    return replace(facts, looked_up=looked_up or LookedUp())

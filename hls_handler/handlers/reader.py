@@ -4,17 +4,15 @@ work can do without.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from hls_handler.errors import DependencyDown, Permanent, Retryable
 from hls_handler.path_globs import PathFilter
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
 
 if TYPE_CHECKING:  # the store needs these values, and no client of git or GitHub
     from hls_handler.events import Issue
-    from hls_handler.github.source import CommitFiles
 
 T = TypeVar("T")
 
@@ -174,32 +172,3 @@ class EmptyHistory(RepositoryHistory):
 
 
 EMPTY_HISTORY = EmptyHistory()
-
-
-@dataclass(frozen=True, slots=True)
-class OptionalRead(Generic[T]):
-    """The result of a read that the work can do without."""
-
-    value: T
-    problem: str = ""  # why it failed; "" if it did not
-
-
-def read_optional(read: Callable[[], T], otherwise: T) -> OptionalRead[T]:
-    """Return what `read` returns; if its request fails, `otherwise` and the reason.
-
-    Raises `DependencyDown` if all requests must wait, because then the work cannot continue either.
-    """
-    try:
-        return OptionalRead(read())
-    except (Permanent, Retryable) as exc:
-        if isinstance(exc, DependencyDown) and exc.applies_to_all_calls:
-            raise
-        return OptionalRead(otherwise, str(exc))
-
-
-def read_texts(files: CommitFiles, paths: Collection[str]) -> OptionalRead[Mapping[str, str]]:
-    """Return the texts of files, by path. Without paths, no request is made."""
-    none: Mapping[str, str] = {}
-    if not paths:
-        return OptionalRead(none)
-    return read_optional(lambda: files.texts(paths), none)

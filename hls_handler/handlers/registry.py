@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hls_handler.handlers.check_runs import CheckRunHandler
 from hls_handler.handlers.cherry_picks import CHERRY_PICK, CherryPickHandler
 from hls_handler.handlers.comments import CommentHandler
 from hls_handler.handlers.generic import GenericHandler
@@ -14,7 +13,7 @@ from hls_handler.handlers.oracle import TEST_ORACLE, OracleHandler
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.releases import ReleaseHandler
 from hls_handler.handlers.reviews import ReviewHandler
-from hls_handler.handlers.workflows import WorkflowHandler
+from hls_handler.handlers.workflows import CheckRunHandler, WorkflowHandler
 
 HANDLERS: Mapping[str, Handler] = {
     "issues": IssueHandler(),

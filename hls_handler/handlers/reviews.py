@@ -15,6 +15,7 @@ from hls_handler.analysis import ReplyFields, ReviewAnalysis, ReviewRequest
 from hls_handler.deliveries import End
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, PullRequest, Review
+from hls_handler.github.links import permalink
 from hls_handler.github.values import ReviewComment
 from hls_handler.handlers.handler import (
     MAX_BODY_CHARACTERS,
@@ -25,15 +26,14 @@ from hls_handler.handlers.handler import (
     check_conversation,
     field_types,
     find_own_conversation,
-    permalink,
     plan_comment,
 )
 from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import plan_labels
-from hls_handler.handlers.redacted_patches import number_patch, redact_patch
 from hls_handler.question import estimate_tokens
 from hls_handler.replies import Analysis
 from hls_handler.review.patches import Hunk, Line, Patch, Side, numbered
+from hls_handler.review.redacted_patches import number_patch, redact_patch
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count, was_or_were

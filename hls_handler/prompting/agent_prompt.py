@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from hls_handler.analysis import Severity
-from hls_handler.review.patches import Side
+from hls_handler.review.record import OpenFinding
 from hls_handler.untrusted.cleaning import CodeText, format_for_prompt
 from hls_handler.untrusted.placeholders import compute_nonce
 from hls_handler.wording import count
@@ -26,22 +24,6 @@ code has it: leave it out.
 A finding can be wrong: if its code does not have the failure, change nothing and say so."""
 
 GOAL = "The failure can no longer occur. Nothing else changes."
-
-
-@dataclass(frozen=True, slots=True)
-class OpenFinding:
-    """An open finding as the prompt for a coding agent shows it."""
-
-    number: int
-    severity: Severity
-    path: str
-    side: Side  # LEFT: its lines are removed, and numbered as in the base
-    start_line: int | None  # None: it has one line, or only the last one is known
-    line: int | None  # None: its line is not known, or it is about the file
-    title: str
-    body: str
-    suggestion: str | None  # text for its lines; None if there is none, or if it is an earlier one
-    unseen: str  # the fact on which it hangs, which was not shown
 
 
 def build_agent_prompt(findings: Sequence[OpenFinding], key: bytes) -> str:

@@ -15,8 +15,7 @@ from typing import Literal
 
 from hls_handler.git.mirror import Hit
 from hls_handler.question import estimate_tokens
-from hls_handler.review.file_kinds import is_test_file
-from hls_handler.review.neighbourhood_names import (
+from hls_handler.review.changed_names import (
     CALLED,
     GONE_DEFINITION,
     IN_SIGNATURE,
@@ -26,7 +25,9 @@ from hls_handler.review.neighbourhood_names import (
     ChangedName,
     ChangedText,
 )
-from hls_handler.review.neighbourhood_text import (
+from hls_handler.review.file_kinds import is_test_file
+from hls_handler.review.patches import Line, hide_line, number_line
+from hls_handler.review.source_text import (
     IMPORT,
     MAX_CHARACTERS,
     SQL_FILES,
@@ -37,7 +38,6 @@ from hls_handler.review.neighbourhood_text import (
     remove_comment,
     whole,
 )
-from hls_handler.review.patches import Line, hide_line, number_line
 
 WHOLE_LINES = 250  # of a changed file that may be shown as a whole
 BLOCK_LINES = (80, 50, 25, 12, 4, 0)  # around a change; the first number that fits

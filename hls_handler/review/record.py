@@ -101,6 +101,22 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenFinding:
+    """An open finding as the prompt for a coding agent shows it."""
+
+    number: int
+    severity: Severity
+    path: str
+    side: Side  # LEFT: its lines are removed, and numbered as in the base
+    start_line: int | None  # None: it has one line, or only the last one is known
+    line: int | None  # None: its line is not known, or it is about the file
+    title: str
+    body: str
+    suggestion: str | None  # text for its lines; None if there is none, or if it is an earlier one
+    unseen: str  # the fact on which it hangs, which was not shown
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewRecord:
     """The stored result of all reviews of one pull request. Files are named as in
     `LedgerEntry.file`.

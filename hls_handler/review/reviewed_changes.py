@@ -9,9 +9,9 @@ from itertools import accumulate
 from hls_handler.analysis import Severity
 from hls_handler.review.blocks import PlacedLine, match_blocks, token
 from hls_handler.review.patches import Line, Side
-from hls_handler.review.places import find_place
 from hls_handler.review.positions import Located, code_of
 from hls_handler.review.present_files import PresentFiles
+from hls_handler.review.present_lines import find_place
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 
 

@@ -14,12 +14,12 @@ from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import Permanent
 from hls_handler.events import Event
 from hls_handler.handlers.asking import Asking
-from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.handlers.handler import common_variables
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.question import RenderedPrompt
 from hls_handler.replies import Reply
+from hls_handler.review.changed_files import find_unshown
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.trials.replay import NotRepeatable, StoredFacts
 

@@ -18,8 +18,8 @@ from hls_handler.engine.codecs import (
     encode_reply,
     facts_codec,
 )
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.replies import Reply, Usage
+from hls_handler.review.facts import PullRequestFacts
 from hls_handler.store.replies import StoredReply
 from tests.engine.claude import CLAUDE_DOWN, INVALID
 from tests.engine.world import BUG, GUID, MakeWorld

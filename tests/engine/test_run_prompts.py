@@ -27,13 +27,13 @@ from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFa
 from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.job import FactSource, PromptLimits
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_request_variables import list_comment_variables
 from hls_handler.handlers.pull_requests import AskedReview, PullRequestHandler, ask_review
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library
 from hls_handler.replies import Reply, UnusableReply, Usage
 from hls_handler.reports.delivery_report import format_report
+from hls_handler.review.facts import PullRequestFacts
+from hls_handler.review.variables import list_comment_variables
 from hls_handler.settings.sections import ReviewSettings
 from tests.engine.claude import CLAUDE_DOWN, INVALID
 from tests.engine.libraries import load_cached

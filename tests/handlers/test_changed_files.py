@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from hls_handler.github.values import ChangedFile
-from hls_handler.handlers.changed_files import (
+from hls_handler.path_globs import PathFilter
+from hls_handler.review.changed_files import (
     ChangedLines,
     FilePart,
     PatchedFile,
@@ -18,10 +19,8 @@ from hls_handler.handlers.changed_files import (
     show_again,
     show_files,
 )
-from hls_handler.handlers.read_lines import cover, leave_out
-from hls_handler.handlers.skipped_files import Reason
-from hls_handler.path_globs import PathFilter
-from hls_handler.review.coverage import FileCoverage
+from hls_handler.review.coverage import FileCoverage, cover, leave_out
+from hls_handler.review.skipped_files import Reason
 from hls_handler.untrusted.cleaning import CodeText, format_for_prompt
 from tests.handlers.world import PATCH, file, select
 

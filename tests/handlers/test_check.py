@@ -10,19 +10,18 @@ import pytest
 
 from hls_handler.actions import Annotation, EnsureCheck
 from hls_handler.analysis import Severity
-from hls_handler.github.values import RepositoryLabel
+from hls_handler.github.values import LabelOffer, RepositoryLabel
 from hls_handler.handlers import pull_requests
-from hls_handler.handlers.check import (
+from hls_handler.handlers.pull_requests import plan_review_check
+from hls_handler.replies import Receipt
+from hls_handler.review.coverage import Coverage, FileCoverage
+from hls_handler.review.record import LedgerEntry
+from hls_handler.review.wanted_check import (
     EndedReview,
     plan_check,
     plan_ignored_check,
     plan_unreviewed_check,
 )
-from hls_handler.handlers.labels import LabelOffer
-from hls_handler.handlers.pull_requests import plan_review_check
-from hls_handler.replies import Receipt
-from hls_handler.review.coverage import Coverage, FileCoverage
-from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.sections import ReviewSettings
 from tests.handlers.world import (
     file,

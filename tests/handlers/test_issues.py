@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.handlers.similar import without_prefix
+from hls_handler.handlers.issues import without_prefix
 from hls_handler.routing import MARKER
 from hls_handler.store.repositories import text_of_issue
 from hls_handler.store.texts import issue_scope

@@ -9,13 +9,13 @@ import pytest
 
 from hls_handler.analysis import PullRequestAnalysis
 from hls_handler.handlers.job import FactSource, PromptLimits
-from hls_handler.handlers.look_up import look_up
-from hls_handler.handlers.pull_request_facts import LookedUp, PullRequestFacts
 from hls_handler.handlers.pull_request_input import gather
-from hls_handler.handlers.pull_request_variables import verification_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY
-from hls_handler.handlers.second_look import list_names
 from hls_handler.path_globs import PathFilter
+from hls_handler.review.facts import LookedUp, PullRequestFacts
+from hls_handler.review.look_up import look_up
+from hls_handler.review.second_look import list_names
+from hls_handler.review.variables import verification_variables
 from hls_handler.settings.sections import ReviewSettings
 from tests.engine.stand_in import StandIn
 from tests.handlers.world import (
@@ -61,9 +61,14 @@ def reply(*names: str, confidence: float = 0.9) -> PullRequestAnalysis:
     return pull_request_analysis(findings=[found])
 
 
+def search(facts: PullRequestFacts, source: FactSource) -> LookedUp:
+    head = source.reader.files_at(facts.pull_request.head_sha)
+    return look_up(facts, list_names(facts), head, source.limits.ignored_paths)
+
+
 def find(source: FactSource, *names: str) -> LookedUp:
     facts = gather(source).with_reply(reply(*names))
-    return look_up(facts, list_names(facts), source)
+    return search(facts, source)
 
 
 @pytest.mark.parametrize(
@@ -94,13 +99,13 @@ def test_nothing_is_said_of_a_name_that_could_not_be_searched() -> None:
     facts = gather(make_source()).with_reply(reply("absent"))
     github = make_github()
     github.mirrors.is_enabled = False
-    assert look_up(facts, list_names(facts), make_source(github=github)) == LookedUp()
+    assert search(facts, make_source(github=github)) == LookedUp()
     assert github.calls == []
 
 
 def show(facts: PullRequestFacts, source: FactSource) -> tuple[list[str], tuple[str, ...]]:
     """Return the paths of the other places of the second look, and the names without one."""
-    facts = replace(facts, looked_up=look_up(facts, list_names(facts), source))
+    facts = replace(facts, looked_up=search(facts, source))
     variables: Any = verification_variables(facts, facts.reply)
     return [site.path for site in variables["second_sites"]], variables["candidates"][0].not_found
 

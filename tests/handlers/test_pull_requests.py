@@ -28,19 +28,19 @@ from hls_handler.github.values import MergeState
 from hls_handler.handlers import pull_request_input, pull_requests
 from hls_handler.handlers.asking import join_replies
 from hls_handler.handlers.job import FactSource, PromptLimits
-from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
-from hls_handler.handlers.pull_request_variables import (
+from hls_handler.handlers.pull_requests import PullRequestHandler, make_record, plan_review_check
+from hls_handler.handlers.reader import EmptyHistory
+from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
+from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
+from hls_handler.replies import NO_CALLS, Analysis, is_worth_saying
+from hls_handler.review.facts import PullRequestFacts, list_parts
+from hls_handler.review.record import ReviewRecord
+from hls_handler.review.second_look import Candidate
+from hls_handler.review.variables import (
     list_comment_variables,
     list_inline,
     verification_variables,
 )
-from hls_handler.handlers.pull_requests import PullRequestHandler, make_record, plan_review_check
-from hls_handler.handlers.reader import EmptyHistory
-from hls_handler.handlers.second_look import Candidate
-from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
-from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
-from hls_handler.replies import NO_CALLS, Analysis, is_worth_saying
-from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.sections import ReviewSettings
 from hls_handler.settings.yaml_parser import Sources
 from tests.handlers.conftest import OpenHome

@@ -15,14 +15,14 @@ from hls_handler.analysis import (
     FindingVerdicts,
     NeededFact,
 )
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_request_variables import list_inline, verification_variables
 from hls_handler.handlers.pull_requests import plan_review_check
-from hls_handler.handlers.second_look import Candidate, apply_second_look
 from hls_handler.prompting.render import render_review_comment
 from hls_handler.question import estimate_tokens
 from hls_handler.replies import NO_CALLS
+from hls_handler.review.facts import PullRequestFacts
 from hls_handler.review.neighbourhood import SecondSite
+from hls_handler.review.second_look import Candidate, apply_second_look
+from hls_handler.review.variables import list_inline, verification_variables
 from hls_handler.settings.sections import ReviewSettings
 from tests.handlers.test_pull_requests import review
 from tests.handlers.world import file, finding, gather_review, pull_request_analysis

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.handlers.check import find_title_problem, plan_title_check
+from hls_handler.review.wanted_check import find_title_problem, plan_title_check
 
 FORM = "it does not have the form type: description"
 TYPE = "its type is none of feat, fix"

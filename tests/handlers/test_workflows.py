@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hls_handler.github.values import NoLog, WorkflowJob
-from hls_handler.handlers.failed_steps import (
+from hls_handler.handlers.workflow_facts import (
     FailedStep,
     FailureHistory,
     JobSource,

@@ -30,7 +30,6 @@ from hls_handler.events import (
 from hls_handler.github.values import ChangedFile, ReviewComment, ReviewThread
 from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.asking import Asking, Replies
-from hls_handler.handlers.changed_files import Selection, select_files
 from hls_handler.handlers.job import (
     NO_GUARD,
     NO_INLINE,
@@ -40,16 +39,17 @@ from hls_handler.handlers.job import (
     Guard,
     PromptLimits,
 )
-from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_request_input import find_present
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
-from hls_handler.handlers.redacted_patches import number_patch, redact_patch
-from hls_handler.handlers.review_input import find_present
-from hls_handler.handlers.skipped_files import SkipRules
 from hls_handler.path_globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.replies import Analysis, Reply, Usage
 from hls_handler.review.blocks import Block
+from hls_handler.review.changed_files import Selection, select_files
+from hls_handler.review.facts import PullRequestFacts
+from hls_handler.review.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
+from hls_handler.review.redacted_patches import number_patch, redact_patch
+from hls_handler.review.skipped_files import SkipRules
 from hls_handler.routing import Rule
 from hls_handler.sandbox import objects as sandbox
 from hls_handler.sandbox.state import State

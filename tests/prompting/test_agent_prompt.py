@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hls_handler.handlers.finding_views import ShownFinding
-from hls_handler.prompting.agent_prompt import OpenFinding, build_agent_prompt
+from hls_handler.prompting.agent_prompt import build_agent_prompt
 from hls_handler.prompting.render import RuleView
 from hls_handler.prompting.variables import sample_values
+from hls_handler.review.finding_views import ShownFinding
+from hls_handler.review.record import OpenFinding
 from tests.prompting.samples import KEY, review_comment
 
 PLAIN = OpenFinding(

@@ -15,11 +15,11 @@ from hls_handler.analysis import Category, CommentReply, IssueAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.events import Label
 from hls_handler.github.values import RepositoryLabel
-from hls_handler.handlers.changed_files import PatchedFile
-from hls_handler.handlers.finding_views import EarlierFinding
 from hls_handler.prompting.environment import MAX_CHARACTERS
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.render import RuleView, render, render_comment, render_footer
+from hls_handler.review.changed_files import PatchedFile
+from hls_handler.review.finding_views import EarlierFinding
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
 from tests.prompting.samples import (
     ANALYSIS,

@@ -31,12 +31,12 @@ from hls_handler.events import REQUEST_KEY, Event, RequestedReview
 from hls_handler.github.values import ChangedFile, ReviewThread
 from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.asking import VERIFY_PROMPT, Replies
-from hls_handler.handlers.finding_views import ShownFinding
 from hls_handler.handlers.job import NO_GUARD, NO_INLINE, FactSource, Guard, PromptLimits
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.path_globs import PathFilter
 from hls_handler.replies import Analysis, Receipt, Reply, Usage
+from hls_handler.review.finding_views import ShownFinding
 from hls_handler.review.record import (
     NO_REVIEW,
     LedgerEntry,

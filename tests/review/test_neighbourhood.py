@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from hls_handler.git.mirror import Hit
+from hls_handler.review.changed_names import ChangedText, list_names, list_searched
 from hls_handler.review.neighbourhood import Search, SecondSite, choose_extents
-from hls_handler.review.neighbourhood_names import ChangedText, list_names, list_searched
-from hls_handler.review.neighbourhood_text import SourceText
 from hls_handler.review.patches import parse_patch
+from hls_handler.review.source_text import SourceText
 from tests.handlers.world import compare
 
 SCHEMA = "CREATE TABLE orders (\n    id integer,\n    paid_at timestamp\n);\n"

@@ -11,7 +11,7 @@ from hls_handler.analysis import EarlierVerdict, Severity
 from hls_handler.engine.comments import CommentRenderer
 from hls_handler.github.values import ThreadReply
 from hls_handler.handlers.handler import common_variables
-from hls_handler.handlers.pull_request_variables import list_comment_variables
+from hls_handler.review.variables import list_comment_variables
 from hls_handler.settings.effective import without_entry
 from tests.engine.world import library, settings
 from tests.handlers.world import pull_request_analysis

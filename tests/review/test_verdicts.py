@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hls_handler.analysis import EarlierVerdict, Finding, Verdict
-from hls_handler.handlers.pull_request_facts import MAX_QUESTIONS
+from hls_handler.review.facts import MAX_QUESTIONS
 from tests.review.pushes import Pushes, found, said
 
 BASE = "def run(x):\n    a = 1\n    b = 2\n    return a\n"

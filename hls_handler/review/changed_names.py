@@ -9,7 +9,8 @@ from functools import cached_property
 from itertools import groupby
 
 from hls_handler.review.file_kinds import is_test_file
-from hls_handler.review.neighbourhood_text import (
+from hls_handler.review.patches import Line, Patch
+from hls_handler.review.source_text import (
     CONTROL,
     IMPORT,
     LONG_NAME,
@@ -23,7 +24,6 @@ from hls_handler.review.neighbourhood_text import (
     list_words,
     whole,
 )
-from hls_handler.review.patches import Line, Patch
 
 MAX_NAMES = 150  # that are searched
 MAX_DEPTH = 6  # blocks around a changed line whose definitions count

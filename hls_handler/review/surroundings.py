@@ -7,23 +7,22 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from hls_handler.git.mirror import Hit
-from hls_handler.github.source import CommitFiles
-from hls_handler.handlers.changed_files import (
+from hls_handler.github.source import CommitFiles, read_optional, read_texts
+from hls_handler.path_globs import PathFilter
+from hls_handler.question import estimate_tokens
+from hls_handler.review.changed_files import (
     MAX_PATCH_TOKENS,
     TOKENS_PER_FILE,
     PatchedFile,
     Selection,
     show_files,
 )
-from hls_handler.handlers.reader import read_optional, read_texts
-from hls_handler.handlers.skipped_files import is_hand_written
-from hls_handler.path_globs import PathFilter
-from hls_handler.question import estimate_tokens
+from hls_handler.review.changed_names import ChangedText, list_names, list_searched
 from hls_handler.review.file_kinds import is_prose
 from hls_handler.review.neighbourhood import Search, SecondSite, choose_extents, show_lines
-from hls_handler.review.neighbourhood_names import ChangedText, list_names, list_searched
-from hls_handler.review.neighbourhood_text import SourceText
 from hls_handler.review.patches import Hunk, Patch, parse_numbered
+from hls_handler.review.skipped_files import is_hand_written
+from hls_handler.review.source_text import SourceText
 from hls_handler.wording import count
 
 MAX_READ_FILES = 100  # changed files that are read as a whole

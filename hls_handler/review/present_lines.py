@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from hls_handler.github.source import CommitFiles
+from hls_handler.github.source import CommitFiles, read_texts
 from hls_handler.github.values import ChangedFile
-from hls_handler.handlers.reader import read_texts
 from hls_handler.question import estimate_tokens
-from hls_handler.review.neighbourhood_text import SourceText
+from hls_handler.review.blocks import token
 from hls_handler.review.patches import (
     HUNK_HEADER,
     Hunk,
@@ -24,10 +23,10 @@ from hls_handler.review.patches import (
     number_line,
     numbered,
 )
-from hls_handler.review.places import MIN_LETTERS, find_place
 from hls_handler.review.positions import code_of, find_line, letters_of
 from hls_handler.review.present_files import PresentFiles
 from hls_handler.review.record import LedgerEntry, ReviewRecord
+from hls_handler.review.source_text import SourceText
 
 EXCERPT_LINES = (40, 20, 10, 5, 2, 0)  # above and below a line; the first number that fits
 LINES_AROUND = (7, 5, 3, 2, 1, 0)  # the same of a line whose function is too long or not known
@@ -279,3 +278,37 @@ def _has_changes(patch: Patch, first: int, last: int) -> bool:
             if line.mark != " " and first - 1 <= number <= last:
                 return True
     return False
+
+
+MIN_LETTERS = 3  # of a line that shows a place
+
+
+def find_place(entry: LedgerEntry, lines: Sequence[Line], *, reach: int) -> Line | None:
+    """Return the line in the place of an entry, by the lines around it in its last block, at most
+    `reach` away.
+
+    Of equal lines, the one that is nearest to the earlier place counts.
+    """
+    block = entry.blocks[-1]
+    own = 0
+    if entry.token in block.lines:
+        own = block.lines.index(entry.token)
+    around = [*reversed(block.above), *block.lines, *block.below]
+    at = len(block.above) + own
+    places: dict[str, list[int]] = {}
+    for index, line in enumerate(lines):
+        if line.side == "RIGHT" and len(letters_of(line.text)) >= MIN_LETTERS:
+            places.setdefault(token(" ", line.text)[1:], []).append(index)
+    for distance in range(min(reach, len(around)) + 1):
+        for offset in (-distance, distance):
+            if not 0 <= at + offset < len(around):
+                continue
+            beside = around[at + offset]
+            place = places.get(beside[1:])
+            if place:
+                expected = entry.block_line + own + offset
+                index = min(place, key=lambda index: abs(lines[index].number - expected))
+                if beside[0] != "-":  # a removed line that is back is itself in the place
+                    index -= offset
+                return lines[min(max(index, 0), len(lines) - 1)]
+    return None

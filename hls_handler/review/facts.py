@@ -13,25 +13,28 @@ from typing import Literal
 from hls_handler.analysis import FileSummary, Finding, PullRequestAnalysis, ReplyFields, Severity
 from hls_handler.events import PullRequest
 from hls_handler.git.host import SWITCHED_OFF
-from hls_handler.github.values import NO_CONTEXT, MergeState, ReviewContext, ReviewThread
-from hls_handler.handlers.asking import AT_LIMIT
-from hls_handler.handlers.changed_files import PatchedFile, Selection, add_places, show_files
-from hls_handler.handlers.committed_credentials import CommittedCredential, find_committed
-from hls_handler.handlers.labels import LabelOffer
-from hls_handler.handlers.present_lines import PresentLines
-from hls_handler.handlers.read_lines import cover
-from hls_handler.handlers.removed_lines import NO_REMOVALS, Removals
-from hls_handler.handlers.shown_context import NO_LIMIT, ShownContext, select_context
-from hls_handler.replies import Reply, find_review
+from hls_handler.github.values import (
+    NO_CONTEXT,
+    LabelOffer,
+    MergeState,
+    ReviewContext,
+    ReviewThread,
+)
+from hls_handler.replies import AT_LIMIT, Reply, find_review
 from hls_handler.review.blocks import Block
-from hls_handler.review.coverage import Coverage
+from hls_handler.review.changed_files import PatchedFile, Selection, add_places, show_files
+from hls_handler.review.committed_credentials import CommittedCredential, find_committed
+from hls_handler.review.context import NO_LIMIT, ShownContext, select_context
+from hls_handler.review.coverage import Coverage, cover
 from hls_handler.review.guidance import find_problems
 from hls_handler.review.ledger import Dismissers, add, is_failing, restore, sort_entries
 from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.review.patches import Patch, text_of
 from hls_handler.review.positions import RANK, Located, letters_of, locate
 from hls_handler.review.present_files import PresentFiles
+from hls_handler.review.present_lines import PresentLines
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
+from hls_handler.review.removed_lines import NO_REMOVALS, Removals
 from hls_handler.review.reviewed_changes import ReviewedChanges
 from hls_handler.review.reviewers import Reviewer
 from hls_handler.review.verdicts import Claim, decide_verdicts

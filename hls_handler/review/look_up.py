@@ -7,14 +7,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Set
 
-from hls_handler.handlers.job import FactSource
-from hls_handler.handlers.pull_request_facts import LookedUp, PullRequestFacts
-from hls_handler.handlers.reader import read_optional
-from hls_handler.handlers.surroundings import SearchedFiles, list_sources
+from hls_handler.github.source import CommitFiles, read_optional
+from hls_handler.path_globs import PathFilter
+from hls_handler.review.changed_names import IN_TEST, ChangedName, ChangedText
+from hls_handler.review.facts import LookedUp, PullRequestFacts
 from hls_handler.review.neighbourhood import Search
-from hls_handler.review.neighbourhood_names import IN_TEST, ChangedName, ChangedText
-from hls_handler.review.neighbourhood_text import is_searched, whole
 from hls_handler.review.patches import parse_numbered
+from hls_handler.review.source_text import is_searched, whole
+from hls_handler.review.surroundings import SearchedFiles, list_sources
 
 MAX_TOKENS = 4_000  # of the places
 USES = 20.0
@@ -27,17 +27,21 @@ NAME = re.compile(r"([\w$][\w$-]*)\s*(?:<.*>)?\s*(?:\(|\W*$)")
 """The last name before arguments, without those of a type."""
 
 
-def look_up(facts: PullRequestFacts, names: Mapping[str, Set[str]], source: FactSource) -> LookedUp:
-    """Return the places of the names, uses before definitions. `names` has the paths of the
-    findings that name them.
+def look_up(
+    facts: PullRequestFacts,
+    names: Mapping[str, Set[str]],
+    files: CommitFiles,
+    ignored_paths: PathFilter,
+) -> LookedUp:
+    """Return the places of the names in the files of the head, uses before definitions. `names` has
+    the paths of the findings that name them.
 
     Nothing is returned without a mirror, or if it cannot be read.
     """
-    files = source.reader.files_at(facts.pull_request.head_sha)
     nothing = LookedUp()
     if files.no_mirror:
         return nothing
-    searched = SearchedFiles(files, source.limits.ignored_paths)
+    searched = SearchedFiles(files, ignored_paths)
     places = read_optional(lambda: _search(facts, names, searched), nothing)
     if files.no_mirror:  # it became unavailable
         return nothing

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hls_handler.actions import EnsureReply
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.review.dismissals import FIXED, OPEN_AGAIN, STILL_THERE
+from hls_handler.review.facts import PullRequestFacts
 from hls_handler.review.ledger import is_failing
 from hls_handler.review.record import LedgerEntry
 

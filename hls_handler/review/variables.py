@@ -14,10 +14,18 @@ from hls_handler.analysis import (
     lowest_scores,
 )
 from hls_handler.events import PullRequest
-from hls_handler.github.values import GuidanceFile, LinkedIssue, MergeState, RepositoryLabel
-from hls_handler.handlers.changed_files import PatchedFile
-from hls_handler.handlers.check import select_suggested_title
-from hls_handler.handlers.finding_views import (
+from hls_handler.github.links import web_url
+from hls_handler.github.values import (
+    GuidanceFile,
+    LinkedIssue,
+    MergeState,
+    RepositoryLabel,
+    list_offered,
+)
+from hls_handler.review.changed_files import PatchedFile
+from hls_handler.review.coverage import Coverage
+from hls_handler.review.facts import PullRequestFacts, Size
+from hls_handler.review.finding_views import (
     EarlierFinding,
     ShownFinding,
     list_asked,
@@ -31,16 +39,13 @@ from hls_handler.handlers.finding_views import (
     show_unlocated,
     to_shown,
 )
-from hls_handler.handlers.handler import web_url
-from hls_handler.handlers.labels import list_offered
-from hls_handler.handlers.pull_request_facts import PullRequestFacts, Size
-from hls_handler.handlers.removed_lines import Removals
-from hls_handler.handlers.second_look import Candidate, plan_second_look
-from hls_handler.handlers.skipped_files import SkippedFile
-from hls_handler.prompting.agent_prompt import OpenFinding
-from hls_handler.review.coverage import Coverage
 from hls_handler.review.neighbourhood import SecondSite
+from hls_handler.review.record import OpenFinding
+from hls_handler.review.removed_lines import Removals
 from hls_handler.review.reviewers import Reviewer
+from hls_handler.review.second_look import Candidate, plan_second_look
+from hls_handler.review.skipped_files import SkippedFile
+from hls_handler.review.wanted_check import select_suggested_title
 
 VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "pull_request": (PullRequest, lambda facts: facts.pull_request),

@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from hls_handler.analysis import Category, Finding, Severity
-from hls_handler.handlers.handler import permalink
-from hls_handler.handlers.present_lines import Present, PresentLines
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.prompting.agent_prompt import OpenFinding
+from hls_handler.github.links import permalink
 from hls_handler.review.dismissals import describe_dismissal
+from hls_handler.review.facts import PullRequestFacts
 from hls_handler.review.ledger import fails_check, is_failing, sort_entries
 from hls_handler.review.patches import Side
 from hls_handler.review.positions import Located
-from hls_handler.review.record import LedgerEntry
+from hls_handler.review.present_lines import Present, PresentLines
+from hls_handler.review.record import LedgerEntry, OpenFinding
 from hls_handler.untrusted.cleaning import truncate
 
 MAX_EARLIER_CHARACTERS = 160  # of the text of an earlier finding that the prompt shows

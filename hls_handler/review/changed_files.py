@@ -13,7 +13,6 @@ from itertools import chain, groupby
 from typing import Literal, get_args
 
 from hls_handler.github.values import ChangedFile
-from hls_handler.handlers.skipped_files import OVERRIDES, SkippedFile, SkipRules, is_shortened
 from hls_handler.question import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.blocks import CONTEXT_LINES, PlacedBlock, find_blocks
 from hls_handler.review.file_kinds import is_test_file
@@ -28,6 +27,7 @@ from hls_handler.review.patches import (
     parse_numbered,
     widen,
 )
+from hls_handler.review.skipped_files import OVERRIDES, SkippedFile, SkipRules, is_shortened
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, count_shown
 from hls_handler.wording import count, is_or_are
 

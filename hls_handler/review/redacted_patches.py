@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hls_handler.github.source import CommitFiles
-from hls_handler.handlers.reader import read_texts
+from hls_handler.github.source import CommitFiles, read_texts
 from hls_handler.review.patches import (
     HUNK_HEADER,
     Hunk,

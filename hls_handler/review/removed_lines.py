@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from hls_handler.github.source import CommitFiles
-from hls_handler.handlers.changed_files import TOKENS_PER_FILE
-from hls_handler.handlers.redacted_patches import number_patches, redact_patch
-from hls_handler.handlers.skipped_files import SkipRules
 from hls_handler.question import estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, match_blocks, token
+from hls_handler.review.changed_files import TOKENS_PER_FILE
 from hls_handler.review.patches import Hunk, Patch, numbered, parse_numbered
 from hls_handler.review.present_files import NAME_IN_CODE, PresentFiles, names_of
 from hls_handler.review.record import LedgerEntry, ReviewRecord
+from hls_handler.review.redacted_patches import number_patches, redact_patch
+from hls_handler.review.skipped_files import SkipRules
 
 REMOVED_TOKENS = 2_000  # of removed lines that one review shows, with the lines around them
 AGAIN_TOKENS = 1_000  # of blocks that one review shows again
