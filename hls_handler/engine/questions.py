@@ -100,6 +100,6 @@ def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> 
         [(file.path, file.previous_path, file.status, file.numbered) for file in files],
         [(file.path, file.text) for file in guidance],
         [(site.path, site.text) for site in sites],
-        [removals.unknown, *((hunk.path, hunk.code) for hunk in removals.hunks)],
+        [removals.unknown, *((hunk.path, hunk.text) for hunk in removals.hunks)],
     ]
     return hashlib.sha256(json.dumps(question, default=dict).encode()).digest()

@@ -37,6 +37,7 @@ from hls_handler.review.changed_files import (
     select_files,
     show_again,
 )
+from hls_handler.review.code_lines import CodeLines, count_tokens
 from hls_handler.review.committed_credentials import (
     CommittedCredential,
     find_credentials,
@@ -55,7 +56,6 @@ from hls_handler.review.facts import (
 from hls_handler.review.guidance import AGENTS_PATH, MAX_FOLDERS, list_folders, list_guidance_paths
 from hls_handler.review.ledger import Dismissers, apply_threads, follow, is_failing
 from hls_handler.review.linguist import parse_attributes
-from hls_handler.review.neighbourhood import SecondSite, SiteKind
 from hls_handler.review.patches import Patch
 from hls_handler.review.present_files import PresentFiles
 from hls_handler.review.present_lines import FoundLines, find_present_lines
@@ -66,7 +66,6 @@ from hls_handler.review.removed_lines import (
     NO_REMOVALS,
     Removals,
     choose_again,
-    count_tokens,
     limit_removals,
     read_removals,
 )
@@ -767,11 +766,12 @@ def _describe_text(name: str, text: str) -> str:
     return f"{name} (about {count(estimate_tokens(text), 'token')})"
 
 
-def describe_sites(sites: Sequence[SecondSite]) -> str:
+def describe_sites(sites: Sequence[CodeLines]) -> str:
     """Return a text such as "4 calls, 1 definition and 2 other uses"."""
     numbers = Counter(site.kind for site in sites)
-    nouns: Mapping[SiteKind, str] = {"call": "call", "definition": "definition", "use": "other use"}
-    parts = [count(numbers[kind], noun) for kind, noun in nouns.items() if numbers[kind]]
+    uses = numbers["use"] + numbers["gone"]
+    nouns = {"call": numbers["call"], "definition": numbers["definition"], "other use": uses}
+    parts = [count(number, noun) for noun, number in nouns.items() if number]
     if len(parts) > 1:
         first = ", ".join(parts[:-1])
         parts = [first, parts[-1]]

@@ -15,8 +15,8 @@ from typing import Literal, get_args
 from hls_handler.github.values import ChangedFile
 from hls_handler.question import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.blocks import CONTEXT_LINES, PlacedBlock, find_blocks
+from hls_handler.review.code_lines import CodeLines
 from hls_handler.review.file_kinds import is_test_file
-from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.review.patches import (
     Hunk,
     Line,
@@ -81,7 +81,7 @@ class PatchedFile:
     # in the order of the patch; () unless it is shown by a call
     changed: tuple[ChangedLines, ...] = ()
     again: tuple[ChangedLines, ...] = ()  # lines of blocks that were reviewed before
-    places: tuple[SecondSite, ...] = ()  # of the repository, that belong to it
+    places: tuple[CodeLines, ...] = ()  # of the repository, that belong to it
 
     @property
     def base_path(self) -> str:
@@ -117,7 +117,7 @@ class Selection:
     unshown: tuple[int, ...] = ()
     around: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     """The numbered lines around hunks that the calls show, by path and index of the hunk."""
-    second_sites: tuple[tuple[SecondSite, ...], ...] = ()
+    second_sites: tuple[tuple[CodeLines, ...], ...] = ()
     """The other places of the repository that each call shows; () if there are none."""
     unsearched: str = ""  # why HLS could not look for other places, or for lines around hunks
 
@@ -281,13 +281,13 @@ def show_files(selection: Selection, parts: Iterable[FilePart]) -> tuple[Patched
 
 
 def add_places(
-    files: Sequence[PatchedFile], places: Iterable[SecondSite]
+    files: Sequence[PatchedFile], places: Iterable[CodeLines]
 ) -> tuple[PatchedFile, ...]:
     """Return the files with the places that belong to each: to the last one, if a place belongs to
     several.
     """
     last = {file.path: index for index, file in enumerate(files)}
-    of_files: dict[int, list[SecondSite]] = {}
+    of_files: dict[int, list[CodeLines]] = {}
     for place in places:
         indexes = [last[path] for path in place.sources if path in last]
         if indexes:

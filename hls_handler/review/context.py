@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from hls_handler.github.values import GuidanceFile, LinkedIssue, ReviewContext
 from hls_handler.question import estimate_tokens
+from hls_handler.review.code_lines import Budget
 from hls_handler.review.guidance import GuidancePart, select_parts
 
 TOKENS_PER_TEXT = 100  # tokens of a text in addition to itself: name and delimiters
@@ -49,24 +49,24 @@ def select_context(context: ReviewContext, paths: Iterable[str], tokens: int) ->
     """Return what applies to a call's files, without the files of guidance and issues that exceed
     `tokens`.
     """
-    free_tokens = tokens
-    guidance: list[GuidanceFile] = []
-    parts: list[ShownText] = []
-    issues: list[LinkedIssue] = []
-    for path, group in groupby(select_parts(context.guidance, paths), key=lambda part: part.path):
-        of_file = [*group]
-        text = "\n\n".join(part.text for part in of_file)
-        needed = TOKENS_PER_TEXT + estimate_tokens(text[:MAX_GUIDANCE_CHARS])
-        if needed <= free_tokens:
-            free_tokens -= needed
-            guidance.append(GuidanceFile(path, text))
-            parts += _show_parts(of_file)
-    for issue in context.linked_issues:
-        needed = TOKENS_PER_TEXT + _show_issue(issue).tokens
-        if needed <= free_tokens:
-            free_tokens -= needed
-            issues.append(issue)
-    return ShownContext(tuple(guidance), tuple(issues), tuple(parts), tokens - free_tokens)
+    budget = Budget(tokens)
+    files: dict[str, list[GuidancePart]] = {}
+    for part in select_parts(context.guidance, paths):
+        files.setdefault(part.path, []).append(part)
+    guidance = [
+        GuidanceFile(path, "\n\n".join(part.text for part in parts))
+        for path, parts in files.items()
+    ]
+    guidance = budget.take(guidance, lambda file: _count_tokens(file.text[:MAX_GUIDANCE_CHARS]))
+    issues = budget.take(
+        context.linked_issues, lambda issue: _count_tokens(_show_issue(issue).text)
+    )
+    parts = [part for file in guidance for part in _show_parts(files[file.path])]
+    return ShownContext(tuple(guidance), tuple(issues), tuple(parts), tokens - budget.tokens)
+
+
+def _count_tokens(text: str) -> int:
+    return TOKENS_PER_TEXT + estimate_tokens(text)
 
 
 def count_context_tokens(context: ReviewContext, paths: Sequence[str], most: int) -> int:

@@ -23,16 +23,15 @@ from hls_handler.github.values import (
 from hls_handler.replies import AT_LIMIT, Reply, find_review
 from hls_handler.review.blocks import Block
 from hls_handler.review.changed_files import PatchedFile, Selection, add_places, show_files
+from hls_handler.review.code_lines import CodeLines
 from hls_handler.review.committed_credentials import CommittedCredential, find_committed
 from hls_handler.review.context import NO_LIMIT, ShownContext, select_context
 from hls_handler.review.coverage import Coverage, cover
 from hls_handler.review.guidance import find_problems
 from hls_handler.review.ledger import Dismissers, add, is_failing, restore, sort_entries
-from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.review.patches import Patch, text_of
 from hls_handler.review.positions import RANK, Located, letters_of, locate
 from hls_handler.review.present_files import PresentFiles
-from hls_handler.review.present_lines import PresentLines
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.review.removed_lines import NO_REMOVALS, Removals
 from hls_handler.review.reviewed_changes import ReviewedChanges
@@ -79,7 +78,7 @@ class ReviewFindings:
 class LookedUp:
     """The code that the repository has of the names on which findings hang."""
 
-    second_sites: tuple[SecondSite, ...] = ()
+    second_sites: tuple[CodeLines, ...] = ()
     not_found: tuple[str, ...] = ()  # names
 
 
@@ -111,7 +110,7 @@ class PullRequestFacts:
     unread: frozenset[str] = frozenset()  # paths of files whose patch is not known completely
     # numbers of the findings to ask about, with their call
     questions: Mapping[int, int] = field(default_factory=dict)
-    present_lines: Mapping[int, PresentLines] = field(default_factory=dict)  # of these findings
+    present_lines: Mapping[int, CodeLines] = field(default_factory=dict)  # of these findings
     removals: Removals = NO_REMOVALS
     # findings whose present lines were not read, and why
     unread_findings: Mapping[int, str] = field(default_factory=dict)
@@ -215,7 +214,8 @@ class PullRequestFacts:
 
     @property
     def _changes(self) -> ReviewedChanges:
-        unchanged = (number for number, lines in self.present_lines.items() if lines.present)
+        states = {number: lines.kind for number, lines in self.present_lines.items()}
+        unchanged = (number for number, state in states.items() if state != "present")
         return ReviewedChanges(
             self.record,
             self.present,
@@ -277,7 +277,7 @@ class PullRequestFacts:
         texts = [
             *(file.numbered for file in self.files),
             *(site.text for site in self.second_sites),
-            *(hunk.code for hunk in self.removals.hunks),
+            *(hunk.text for hunk in self.removals.hunks),
             *(file.text for context in self.contexts for file in context.guidance),
             *(issue.body for context in self.contexts for issue in context.linked_issues),
         ]
@@ -343,7 +343,7 @@ class PullRequestFacts:
         return find_problems(self.context.guidance)
 
     @property
-    def second_sites(self) -> tuple[SecondSite, ...]:
+    def second_sites(self) -> tuple[CodeLines, ...]:
         """The other places that the call shows, or all calls."""
         of_calls = self.selection.second_sites[self._calls]
         return tuple(dict.fromkeys(chain.from_iterable(of_calls)))

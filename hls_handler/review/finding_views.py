@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Literal, get_args
 
 from hls_handler.analysis import Category, Finding, Severity
 from hls_handler.github.links import permalink
+from hls_handler.review.code_lines import CodeLines
 from hls_handler.review.dismissals import describe_dismissal
 from hls_handler.review.facts import PullRequestFacts
 from hls_handler.review.ledger import fails_check, is_failing, sort_entries
 from hls_handler.review.patches import Side
 from hls_handler.review.positions import Located
-from hls_handler.review.present_lines import Present, PresentLines
 from hls_handler.review.record import LedgerEntry, OpenFinding
 from hls_handler.untrusted.cleaning import truncate
 
 MAX_EARLIER_CHARACTERS = 160  # of the text of an earlier finding that the prompt shows
+
+
+Present = Literal["", "as in the base", "the file is gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def list_asked(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
     entries = {entry.number: entry for entry in facts.record.ledger}
     numbers = [number for number, call in facts.questions.items() if facts.call in (None, call)]
     return tuple(
-        _to_earlier(entries[number], facts.present_lines.get(number, PresentLines()))
+        _to_earlier(entries[number], facts.present_lines.get(number, CodeLines("")))
         for number in numbers
     )
 
@@ -81,14 +84,14 @@ def list_known(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
     """Return the open findings in the files of the call that it does not ask about."""
     paths = {file.path for file in facts.files}
     return tuple(
-        _to_earlier(entry, PresentLines())
+        _to_earlier(entry, CodeLines(""))
         for entry in facts.record.ledger
         if entry.state == "open" and entry.path in paths and not entry.has_vanished
         if entry.number not in facts.questions
     )
 
 
-def _to_earlier(entry: LedgerEntry, present: PresentLines) -> EarlierFinding:
+def _to_earlier(entry: LedgerEntry, present: CodeLines) -> EarlierFinding:
     return EarlierFinding(
         number=entry.number,
         path=entry.path,
@@ -98,12 +101,19 @@ def _to_earlier(entry: LedgerEntry, present: PresentLines) -> EarlierFinding:
         title=entry.title,
         body=truncate(entry.body, MAX_EARLIER_CHARACTERS),
         quote=entry.quote,
-        code=present.code,
+        code=present.text,
         is_changed=entry.has_vanished,
-        present=present.present,
+        present=find_state(present),
         code_path=present.path,
         unseen=entry.unseen,
     )
+
+
+def find_state(lines: CodeLines) -> Present:
+    """Return what is certain of the present lines of a finding; "" if nothing is."""
+    if lines.kind == "as in the base" or lines.kind == "the file is gone":
+        return lines.kind
+    return ""
 
 
 def show_raised(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:

@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Literal
 
 from hls_handler.git.mirror import Hit
 from hls_handler.question import estimate_tokens
@@ -25,8 +24,9 @@ from hls_handler.review.changed_names import (
     ChangedName,
     ChangedText,
 )
+from hls_handler.review.code_lines import CodeLines, PlaceKind, count_tokens, number_lines
 from hls_handler.review.file_kinds import is_test_file
-from hls_handler.review.patches import Line, hide_line, number_line
+from hls_handler.review.patches import Line
 from hls_handler.review.source_text import (
     IMPORT,
     MAX_CHARACTERS,
@@ -55,28 +55,12 @@ IN_FEW_FILES = 3.0  # weight of a use of a new name that so few other files have
 TABLE_PART = 9.0  # weight of an index or a constraint of a changed table
 FIELD_READ = 0.8  # factor of a use of a field that does not set it
 FIELD_LINES = 8  # of a place with a field
-TOKENS_PER_PLACE = 25  # in addition to its lines
 REPEATED_NAME = 0.6  # factor of each further place of a name
 LESS_LIKELY = 0.6  # factor of a use that is no call, or in a file that does not name the type
 
 ASYNC = re.compile(r"\s|\basync\b|\bawait\b|(?i:async_|_async)|Async")
 
 OF_TABLE = re.compile(r"\b(alter\s+table|index|constraint|references|trigger|policy)\b", re.I)
-
-SiteKind = Literal["definition", "call", "use"]
-
-
-@dataclass(frozen=True, slots=True)
-class SecondSite:
-    """Lines of the repository outside of the patches."""
-
-    kind: SiteKind
-    name: str
-    path: str
-    line: int  # with the name
-    text: str  # numbered lines as in a patch
-    sources: tuple[str, ...]  # paths of the changed files with the name
-    is_gone: bool = False  # the change took the name away
 
 
 def remove_async(code: str) -> str:
@@ -134,8 +118,8 @@ def _count(text: SourceText, numbers: Iterable[int]) -> int:
 
 
 def show_lines(text: SourceText, numbers: Iterable[int]) -> str:
-    lines = [Line("RIGHT", number, " ", text.lines[number]) for number in sorted(numbers)]
-    return "\n".join(number_line(hide_line(line)) for line in lines)
+    lines = (Line("RIGHT", number, " ", text.lines[number]) for number in sorted(numbers))
+    return number_lines(lines)
 
 
 # --- Other places
@@ -144,10 +128,9 @@ def show_lines(text: SourceText, numbers: Iterable[int]) -> str:
 @dataclass(frozen=True, slots=True)
 class SiteCandidate:
     score: float
-    kind: SiteKind
+    kind: PlaceKind
     name: ChangedName
     hit: Hit
-    is_gone: bool = False
 
 
 class Search:
@@ -213,7 +196,7 @@ class Search:
         candidates.sort(key=lambda candidate: -candidate.score)
         self._ranked = candidates[:MAX_RANKED]
 
-    def choose(self, shown_lines: Mapping[str, Set[int]], tokens: int) -> tuple[SecondSite, ...]:
+    def choose(self, shown_lines: Mapping[str, Set[int]], tokens: int) -> tuple[CodeLines, ...]:
         """Return the best places of the files with these paths, without the lines that are shown
         already.
         """
@@ -228,7 +211,7 @@ class Search:
             factor: float = REPEATED_NAME ** of_name[candidate.name.text]
             return candidate.score * factor
 
-        sites: list[SecondSite] = []
+        sites: list[CodeLines] = []
         while rest:
             best = max(rest, key=rate)
             rest.remove(best)
@@ -241,11 +224,18 @@ class Search:
             if best.hit.number in of_path:
                 continue
             numbers = _list_place(best, self.texts[path], self.hits) - of_path
-            site = _show_place(best, self.texts[path], numbers)
+            site = CodeLines(
+                path,
+                best.kind,
+                show_lines(self.texts[path], numbers),
+                best.name.text,
+                best.hit.number,
+                tuple(sorted(best.name.sources)),
+            )
             twin = remove_async("".join(self.texts[path].lines[at] for at in sorted(numbers)))
             if twin in twins:
                 continue
-            needed = TOKENS_PER_PLACE + estimate_tokens(f"{path}{site.text}")
+            needed = count_tokens(site)
             if needed > tokens:
                 continue
             tokens -= needed
@@ -309,7 +299,7 @@ class _NameHits:
                 factor *= IN_TEST
             is_meant = hit.path not in namesakes
             if self.name.gone and is_meant:
-                yield SiteCandidate(self.name.gone * factor, "use", self.name, hit, is_gone=True)
+                yield SiteCandidate(self.name.gone * factor, "gone", self.name, hit)
             if hit in definitions:
                 yield self._to_definition(hit, factor)
             elif self._is_in_few_files(hit, definitions):
@@ -352,7 +342,7 @@ class _NameHits:
         return SiteCandidate(score, "use", self.name, hit)
 
     def _to_use(self, hit: Hit, score: float) -> SiteCandidate:
-        kind: SiteKind = "call"
+        kind: PlaceKind = "call"
         if self._linked and hit.path not in self._linked:
             score *= LESS_LIKELY
         if not re.search(rf"{whole(self.name.text)}\s*(<[\w, ]*>)?\(", hit.text):
@@ -438,15 +428,3 @@ def _list_place(candidate: SiteCandidate, text: SourceText, names: Container[str
     body = range(number + 1, end - END_LINES + 1)
     rest += [at for at in body if any(word in names for word in WORD.findall(text.lines[at]))]
     return {*[*sorted(chosen), *rest, *body][:PLACE_LINES], *types}
-
-
-def _show_place(candidate: SiteCandidate, text: SourceText, numbers: Iterable[int]) -> SecondSite:
-    return SecondSite(
-        candidate.kind,
-        candidate.name.text,
-        text.path,
-        candidate.hit.number,
-        show_lines(text, numbers),
-        tuple(sorted(candidate.name.sources)),
-        candidate.is_gone,
-    )

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from hls_handler.github.source import CommitFiles, read_texts
 from hls_handler.github.values import ChangedFile
 from hls_handler.question import estimate_tokens
 from hls_handler.review.blocks import token
+from hls_handler.review.code_lines import CodeLines, LinesKind, cut_around, number_lines
 from hls_handler.review.patches import (
     HUNK_HEADER,
-    Hunk,
     Line,
     Mark,
     Patch,
     Side,
-    number_line,
-    numbered,
 )
 from hls_handler.review.positions import code_of, find_line, letters_of
 from hls_handler.review.present_files import PresentFiles
@@ -30,19 +27,9 @@ from hls_handler.review.source_text import SourceText
 
 EXCERPT_LINES = (40, 20, 10, 5, 2, 0)  # above and below a line; the first number that fits
 LINES_AROUND = (7, 5, 3, 2, 1, 0)  # the same of a line whose function is too long or not known
-MAX_CHARS = 1_000  # of an excerpt that is one line
 PLACED_TOKENS = 75  # of the lines around a finding that is at its line
 CHANGED_TOKENS = 250  # of the lines of one whose line changed
 MAX_FILES = 20  # that are read, in one request
-
-Present = Literal["", "as in the base", "the file is gone"]
-
-
-@dataclass(frozen=True, slots=True)
-class PresentLines:
-    path: str = ""  # of the file that has them
-    code: str = ""  # numbered and redacted; "" if there are none
-    present: Present = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +38,7 @@ class FoundLines:
     known.
     """
 
-    lines: Mapping[int, PresentLines] = field(default_factory=dict)
+    lines: Mapping[int, CodeLines] = field(default_factory=dict)
     unread: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -66,21 +53,8 @@ def show_excerpt(
     for hunk in patches[path].hunks:
         for at, line in enumerate(hunk.lines):
             if (line.side, line.number) == (side, number):
-                return _show_around(hunk.lines, at, EXCERPT_LINES, tokens, header=hunk.header)
+                return cut_around(hunk.lines, at, EXCERPT_LINES, tokens, header=hunk.header)
     return ""
-
-
-def _show_around(
-    lines: Sequence[Line], at: int, sizes: Sequence[int], tokens: int, header: str = ""
-) -> str:
-    for around in sizes:
-        around_lines = tuple(lines[max(at - around, 0) : at + around + 1])
-        text = "\n".join(map(number_line, around_lines))
-        if header:
-            text = numbered(Patch((Hunk(header, around_lines),)))
-        if estimate_tokens(text) <= tokens:
-            return text
-    return number_line(lines[at])[: min(MAX_CHARS, 3 * tokens)]
 
 
 def find_present_lines(
@@ -98,7 +72,7 @@ def find_present_lines(
     if not entries:
         return FoundLines()
     by_name = {files.name(file.path): file for file in changed_files}
-    lines: dict[int, PresentLines] = {}
+    lines: dict[int, CodeLines] = {}
     others: list[_UnplacedFinding] = []
     for entry in entries:
         file = by_name.get(entry.file)
@@ -106,7 +80,7 @@ def find_present_lines(
         if present is not None:
             lines[entry.number] = present
         elif file is not None and file.status == "removed":
-            lines[entry.number] = PresentLines(file.path, present="the file is gone")
+            lines[entry.number] = CodeLines(file.path, "the file is gone")
         else:
             path = entry.file
             if file is not None:
@@ -121,7 +95,10 @@ def find_present_lines(
         if other.path in texts.value:
             readable.append(replace(other, text=texts.value[other.path]))
         elif other.path in paths and files.is_as_in_base(entry.file, entry.path):
-            lines[entry.number] = _describe_unchanged(other.path, is_read=not texts.problem)
+            kind: LinesKind = "the file is gone"
+            if texts.problem:
+                kind = "as in the base"
+            lines[entry.number] = CodeLines(other.path, kind)
         else:
             unread[entry.number] = texts.problem or NOT_READ
     lines |= {other.entry.number: _find_in_file(other, files) for other in readable}
@@ -129,16 +106,6 @@ def find_present_lines(
 
 
 NOT_READ = "its file is binary, or over 200,000 bytes, or one of too many"
-
-
-def _describe_unchanged(path: str, *, is_read: bool) -> PresentLines:
-    if is_read:
-        return PresentLines(path, present="the file is gone")
-    return PresentLines(path, present="as in the base")
-
-
-def _list_lines(patch: Patch) -> list[Line]:
-    return [line for hunk in patch.hunks for line in hunk.lines]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +117,13 @@ class _UnplacedFinding:
 
 def _find_in_patches(
     entry: LedgerEntry, record: ReviewRecord, files: PresentFiles, file: ChangedFile | None
-) -> PresentLines | None:
+) -> CodeLines | None:
     if entry.line is not None:
         tokens = PLACED_TOKENS
         if entry.is_undecided:
             tokens = CHANGED_TOKENS
         code = show_excerpt(files.patches, entry.path, entry.side, entry.line, tokens)
-        return PresentLines(entry.path, code)
+        return CodeLines(entry.path, text=code)
     if not entry.is_absent:
         moved = _find_moved(entry, record, files)
         if moved is not None:
@@ -169,14 +136,12 @@ def _find_in_patches(
     return _show_changed(file.path, line, files)
 
 
-def _show_changed(path: str, line: Line, files: PresentFiles) -> PresentLines:
+def _show_changed(path: str, line: Line, files: PresentFiles) -> CodeLines:
     code = show_excerpt(files.patches, path, line.side, line.number, CHANGED_TOKENS)
-    return PresentLines(path, code)
+    return CodeLines(path, text=code)
 
 
-def _find_moved(
-    entry: LedgerEntry, record: ReviewRecord, files: PresentFiles
-) -> PresentLines | None:
+def _find_moved(entry: LedgerEntry, record: ReviewRecord, files: PresentFiles) -> CodeLines | None:
     """Return changed lines with the code of an entry, of a block that is new since it was
     raised.
     """
@@ -208,21 +173,21 @@ def _find_beside(entry: LedgerEntry, patch: Patch) -> Line | None:
 
     An entry that belongs to its file is at the line that it quotes, or at the first changed one.
     """
-    lines = _list_lines(patch)
+    lines = patch.lines
     if entry.blocks:
         return find_place(entry, lines, reach=1)
     first = next((line for line in lines if line.mark != " "), None)
     return find_line(patch, entry.quote, entry.side, None) or first
 
 
-def _find_in_file(finding: _UnplacedFinding, files: PresentFiles) -> PresentLines:
+def _find_in_file(finding: _UnplacedFinding, files: PresentFiles) -> CodeLines:
     """Return the block around the place of an entry, if it is short enough, else lines around
     it.
     """
     entry = finding.entry
     path = finding.path
     patch = files.patches.get(path, Patch(()))
-    added = {line.number for line in _list_lines(patch) if line.mark == "+"}
+    added = {line.number for line in patch.lines if line.mark == "+"}
     lines: list[Line] = []
     for number, text in enumerate(finding.text.split("\n"), 1):
         mark: Mark = " "
@@ -236,16 +201,16 @@ def _find_in_file(finding: _UnplacedFinding, files: PresentFiles) -> PresentLine
     if place is not None:
         row = place.number - 1
     excerpt = _find_definition(SourceText(path, finding.text), row + 1, lines)
-    code = "\n".join(map(number_line, excerpt))
+    code = number_lines(excerpt)
     if not excerpt or estimate_tokens(code) > CHANGED_TOKENS:
-        code = _show_around(lines, row, LINES_AROUND, CHANGED_TOKENS)
+        code = cut_around(lines, row, LINES_AROUND, CHANGED_TOKENS)
         excerpt = lines[max(row - LINES_AROUND[0], 0) : row + 1 + LINES_AROUND[0]]
     if path in files.patches and place is None:
-        return PresentLines(path, code)
+        return CodeLines(path, text=code)
     has_changes = _has_changes(patch, excerpt[0].number, excerpt[-1].number)
     if has_changes or not files.is_known(entry.file, path):
-        return PresentLines(path, code)
-    return PresentLines(path, code, "as in the base")
+        return CodeLines(path, text=code)
+    return CodeLines(path, "as in the base", code)
 
 
 def _find_definition(source: SourceText, number: int, lines: Sequence[Line]) -> Sequence[Line]:

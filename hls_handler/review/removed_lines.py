@@ -12,6 +12,7 @@ from hls_handler.github.source import CommitFiles
 from hls_handler.question import estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, match_blocks, token
 from hls_handler.review.changed_files import TOKENS_PER_FILE
+from hls_handler.review.code_lines import Budget, CodeLines, count_tokens
 from hls_handler.review.patches import Hunk, Patch, numbered, parse_numbered
 from hls_handler.review.present_files import NAME_IN_CODE, PresentFiles, names_of
 from hls_handler.review.record import LedgerEntry, ReviewRecord
@@ -23,18 +24,12 @@ AGAIN_TOKENS = 1_000  # of blocks that one review shows again
 
 
 @dataclass(frozen=True, slots=True)
-class RemovedLines:
-    """A hunk between the last reviewed head and the present one."""
-
-    path: str
-    code: str  # numbered: L lines as in the last reviewed head, R lines as in the present one
-
-
-@dataclass(frozen=True, slots=True)
 class Removals:
     """The lines that a push removed of those that the pull request had added."""
 
-    hunks: tuple[RemovedLines, ...] = ()
+    # hunks between the last reviewed head and the present one: L lines as in the first, R lines as
+    # in the second
+    hunks: tuple[CodeLines, ...] = ()
     unshown: int = 0  # number of further hunks, for which there is no room
     unknown: tuple[str, ...] = ()
     """The files that lost lines, if the last reviewed head cannot be read. As `LedgerEntry.file`.
@@ -68,7 +63,7 @@ def read_removals(
         return Removals(unknown=tuple(changed))
     added = {text for block in chain(*before.values()) for text in block.lines if text[0] == "+"}
     hunks = [
-        RemovedLines(path, _show(hunk))
+        CodeLines(path, "removed", _show(hunk))
         for path, text in number_patches(patches, head).items()
         if files.name(path) in before or not rules.leaves_out(path)
         for hunk in redact_patch(text).hunks
@@ -92,18 +87,10 @@ def _has_lost(known_blocks: Sequence[Block], present: Sequence[PlacedBlock]) -> 
 
 def limit_removals(removals: Removals) -> Removals:
     """Return as many hunks as a question has room for, the shortest ones: a guard has few lines."""
-    free_tokens = REMOVED_TOKENS
-    hunks: list[RemovedLines] = []
-    for hunk in sorted(removals.hunks, key=lambda removed: len(removed.code)):
-        free_tokens -= count_tokens(hunk)
-        if free_tokens >= 0:
-            hunks.append(hunk)
+    shortest = sorted(removals.hunks, key=lambda hunk: len(hunk.text))
+    hunks = Budget(REMOVED_TOKENS).take(shortest, count_tokens)
     unshown = len(removals.hunks) - len(hunks)
     return replace(removals, hunks=tuple(hunks), unshown=unshown)
-
-
-def count_tokens(hunk: RemovedLines) -> int:
-    return estimate_tokens(f"{hunk.path}\n{hunk.code}")
 
 
 def choose_again(
@@ -119,7 +106,7 @@ def choose_again(
     hunks for which a question has no room.
     """
     fresh = {files.blocks[path][index] for path, indexes in new.items() for index in indexes}
-    lines = [line for hunk in removals.hunks for line in parse_numbered(hunk.code).lines]
+    lines = [line for hunk in removals.hunks for line in parse_numbered(hunk.text).lines]
     lines += chain.from_iterable(block.lines for block in fresh)
     removed = "\n".join(line.text for line in lines if line.mark == "-")
     added = "\n".join(line.text for line in lines if line.mark == "+")
@@ -133,15 +120,13 @@ def choose_again(
         *_list_of_findings(files, entries),
         *files.list_sharing(NAME_IN_CODE.findall(added)),
     ]
-    free_tokens = AGAIN_TOKENS
-    chosen: dict[PlacedBlock, bool] = {}
-    for block in dict.fromkeys(related):
-        text = numbered(Patch((files.show(block),)))
-        needed = TOKENS_PER_FILE + estimate_tokens(text)
-        if block not in fresh and needed <= free_tokens:
-            chosen[block] = block in anew
-            free_tokens -= needed
-    return chosen
+    unread = [block for block in dict.fromkeys(related) if block not in fresh]
+    chosen = Budget(AGAIN_TOKENS).take(unread, lambda block: _count_tokens(files, block))
+    return {block: block in anew for block in chosen}
+
+
+def _count_tokens(files: PresentFiles, block: PlacedBlock) -> int:
+    return TOKENS_PER_FILE + estimate_tokens(numbered(Patch((files.show(block),))))
 
 
 def _list_named(files: PresentFiles, entries: Sequence[LedgerEntry]) -> Iterator[PlacedBlock]:

@@ -7,7 +7,7 @@ its file, or in a line that it rests on.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 
@@ -22,15 +22,15 @@ from hls_handler.review.changed_files import (
     list_parts_with,
     show_files,
 )
+from hls_handler.review.code_lines import MAX_CHARS, Budget, CodeLines, count_tokens
 from hls_handler.review.facts import PullRequestFacts, Raised
 from hls_handler.review.ledger import is_failing
-from hls_handler.review.neighbourhood import SecondSite, remove_async
+from hls_handler.review.neighbourhood import remove_async
 from hls_handler.review.patches import NUMBERED_LINE, Side, parse_numbered, text_of
 from hls_handler.review.positions import Located, code_of, is_only_comment, last_line, letters_of
 from hls_handler.review.present_files import NAME_IN_CODE, names_of
-from hls_handler.review.present_lines import EXCERPT_LINES, MAX_CHARS, PresentLines, show_excerpt
+from hls_handler.review.present_lines import EXCERPT_LINES, show_excerpt
 from hls_handler.review.record import LedgerEntry
-from hls_handler.review.removed_lines import RemovedLines, count_tokens
 from hls_handler.review.source_text import is_searched
 from hls_handler.review.verdicts import Claim
 from hls_handler.untrusted.cleaning import truncate
@@ -65,14 +65,14 @@ class Candidate:
 class SecondLook:
     candidates: tuple[Candidate, ...]
     files: tuple[PatchedFile, ...] = ()  # the parts of changed files that decide
-    second_sites: tuple[SecondSite, ...] = ()
-    removed: tuple[RemovedLines, ...] = ()
+    second_sites: tuple[CodeLines, ...] = ()
+    removed: tuple[CodeLines, ...] = ()
 
     @property
     def _texts(self) -> list[str]:
         """The numbered lines that are shown."""
         texts = [file.numbered for file in self.files]
-        texts += (hunk.code for hunk in self.removed)
+        texts += (hunk.text for hunk in self.removed)
         return [*texts, *(site.text for site in self.second_sites)]
 
     @cached_property
@@ -148,9 +148,7 @@ def plan_second_look(facts: PullRequestFacts) -> SecondLook:
     tokens = facts.look_tokens // (2 * max(len(claims), 1))
     claimed = [_to_claimed(facts, claim, tokens // 2) for claim in claims]
     removed = facts.removals.hunks
-    used = sum(_count_tokens(finding) for finding in (*new, *claimed)) + sum(
-        map(count_tokens, removed)
-    )
+    used = sum(map(_count_tokens, (*new, *claimed))) + sum(map(count_tokens, removed))
     code = choose_code(facts, candidates, max(facts.look_tokens - used, facts.look_tokens // 2))
     files = show_files(facts.selection, join_parts(code.parts))
     places = _list_places(files)
@@ -158,7 +156,7 @@ def plan_second_look(facts: PullRequestFacts) -> SecondLook:
         entry.number for entry, _ in candidates if (entry.path, entry.side, entry.line) in places
     }
     new = [finding for finding in new if finding.code or finding.number in placed]
-    return SecondLook((*new, *claimed), files, tuple(code.sites), removed)
+    return SecondLook((*new, *claimed), files, code.places, removed)
 
 
 def list_names(facts: PullRequestFacts) -> Mapping[str, Set[str]]:
@@ -219,7 +217,7 @@ def _to_candidate(
 
 def _to_new(facts: PullRequestFacts, entry: LedgerEntry, located: Located) -> Candidate:
     finding = located.finding
-    present = facts.present_lines.get(entry.number, PresentLines()).code
+    present = facts.present_lines.get(entry.number, CodeLines("")).text
     not_found = [name for name in finding.look_up if name in facts.looked_up.not_found]
     candidate = _to_candidate(entry, finding.quote, "\n".join(finding.rests_on), code=present)
     return replace(candidate, not_found=tuple(not_found))
@@ -231,7 +229,7 @@ def _to_claimed(facts: PullRequestFacts, claim: Claim, tokens: int) -> Candidate
     line = claim.line
     patches = facts.selection.patches
     own = show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
-    own = own or facts.present_lines.get(entry.number, PresentLines()).code
+    own = own or facts.present_lines.get(entry.number, CodeLines("")).text
     proof = show_excerpt(patches, claim.path, line.side, line.number, tokens)
     code = own if proof in own else f"{own}\n{proof}".strip("\n")
     text = f"{claim.text} {claim.path}, line {line.number}: {line.text.strip()[:MAX_CHARS]}"
@@ -277,38 +275,13 @@ def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> Pul
 OTHER_TOKENS = 400  # of the blocks of files without a finding
 
 
-@dataclass(slots=True)
-class _Chosen:
-    selection: Selection
-    free_tokens: int
-    parts: list[FilePart] = field(default_factory=list)
-    sites: list[SecondSite] = field(default_factory=list)
-
-    def add_parts(self, parts: Iterable[FilePart]) -> None:
-        """Add the parts that fit."""
-        for part in parts:
-            if self._take(_measure(self.selection, [part])):
-                self.parts.append(part)
-
-    def add_sites(self, sites: Iterable[SecondSite]) -> None:
-        """Add the places that fit, each line once."""
-        lines: set[str] = set()  # with the path of their file
-        for site in sites:
-            new = [line for line in site.text.split("\n") if f"{site.path}\n{line}" not in lines]
-            rest = replace(site, text="\n".join(new))
-            if new and self._take(estimate_tokens(f"{site.path} {site.name}\n{rest.text}")):
-                lines.update(f"{site.path}\n{line}" for line in new)
-                self.sites.append(rest)
-
-    def _take(self, tokens: int) -> bool:
-        """Use tokens, if so many are left."""
-        if tokens > self.free_tokens:
-            return False
-        self.free_tokens -= tokens
-        return True
+@dataclass(frozen=True, slots=True)
+class _Code:
+    parts: tuple[FilePart, ...]
+    places: tuple[CodeLines, ...]
 
 
-def choose_code(facts: PullRequestFacts, candidates: Sequence[Raised], tokens: int) -> _Chosen:
+def choose_code(facts: PullRequestFacts, candidates: Sequence[Raised], tokens: int) -> _Code:
     """Choose the hunks and other places to show.
 
     First come the hunks with findings, then what was looked up for them and places that they name
@@ -318,25 +291,36 @@ def choose_code(facts: PullRequestFacts, candidates: Sequence[Raised], tokens: i
     rests_on = "\n".join(chain.from_iterable(located.finding.rests_on for _, located in candidates))
     quotes = {letters_of(text_of(line)) for line in rests_on.split("\n")} - {""}
     files = {entry.path for entry, _ in candidates}
-    with_finding: list[_Hunk] = []
-    others: list[FilePart] = []
-    for part in _list_hunks(selection):
-        if selection.files[part.file].path in files:
-            hunk = _mark_lines(selection, part, candidates, quotes)
-            if hunk.marked:
-                with_finding.append(hunk)
-            else:
-                others.append(part)
-    with_finding.sort(key=lambda hunk: _measure(selection, [hunk.part]))
-    chosen = _Chosen(selection, tokens)
+    of_files = [part for part in _list_hunks(selection) if selection.files[part.file].path in files]
+    hunks = [_mark_lines(selection, part, candidates, quotes) for part in of_files]
+
+    def measure(part: FilePart) -> int:
+        return _measure(selection, [part])
+
+    with_finding = [hunk for hunk in hunks if hunk.marked]
+    with_finding.sort(key=lambda hunk: measure(hunk.part))
+    budget = Budget(tokens)
+    parts: list[FilePart] = []
     for number, hunk in enumerate(with_finding):
-        chosen.add_parts(hunk.cut(selection, chosen.free_tokens // (len(with_finding) - number)))
+        share = budget.tokens // (len(with_finding) - number)
+        parts += budget.take(hunk.cut(selection, share), measure)
     names = _list_names(facts, candidates)
-    chosen.add_sites([*facts.looked_up.second_sites, *_list_sites(facts, names, quotes)])
-    chosen.add_parts(others)
-    chosen.free_tokens = min(chosen.free_tokens, OTHER_TOKENS)
-    chosen.add_parts(_list_sharing(facts, names, files))
-    return chosen
+    places = [*facts.looked_up.second_sites, *_list_sites(facts, names, quotes)]
+    places = budget.take(_show_once(places), count_tokens)
+    parts += budget.take((hunk.part for hunk in hunks if not hunk.marked), measure)
+    budget = Budget(min(budget.tokens, OTHER_TOKENS))
+    parts += budget.take(_list_sharing(facts, names, files), measure)
+    return _Code(tuple(parts), tuple(places))
+
+
+def _show_once(places: Iterable[CodeLines]) -> Iterator[CodeLines]:
+    """Yield the places, each line of a file once."""
+    lines: set[str] = set()  # with the path of their file
+    for place in places:
+        new = [line for line in place.text.split("\n") if f"{place.path}\n{line}" not in lines]
+        lines.update(f"{place.path}\n{line}" for line in new)
+        if new:
+            yield replace(place, text="\n".join(new))
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,7 +387,7 @@ def _list_names(facts: PullRequestFacts, candidates: Iterable[Raised]) -> Set[st
 
 def _list_sites(
     facts: PullRequestFacts, names: Set[str], quotes: Collection[str]
-) -> Iterator[SecondSite]:
+) -> Iterator[CodeLines]:
     """Yield the places that findings name or rest on."""
     for site in facts.second_sites:
         if site.name in names or _has_any(join_letters([site.text]), quotes):

@@ -18,8 +18,9 @@ from hls_handler.review.changed_files import (
     show_files,
 )
 from hls_handler.review.changed_names import ChangedText, list_names, list_searched
+from hls_handler.review.code_lines import CodeLines
 from hls_handler.review.file_kinds import is_prose
-from hls_handler.review.neighbourhood import Search, SecondSite, choose_extents, show_lines
+from hls_handler.review.neighbourhood import Search, choose_extents, show_lines
 from hls_handler.review.patches import Hunk, Patch, parse_numbered
 from hls_handler.review.skipped_files import is_hand_written
 from hls_handler.review.source_text import SourceText
@@ -181,7 +182,7 @@ def _with_second_sites(
 ) -> Selection:
     """Return the selection with the other places of each call: those of the files that it shows."""
     bare = replace(selection, around={})
-    calls: list[tuple[SecondSite, ...]] = []
+    calls: list[tuple[CodeLines, ...]] = []
     for call in selection.calls:
         used = _count_files(show_files(bare, call))
         files = show_files(selection, call)

@@ -23,6 +23,7 @@ from hls_handler.github.values import (
     list_offered,
 )
 from hls_handler.review.changed_files import PatchedFile
+from hls_handler.review.code_lines import CodeLines
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.facts import PullRequestFacts, Size
 from hls_handler.review.finding_views import (
@@ -39,7 +40,6 @@ from hls_handler.review.finding_views import (
     show_unlocated,
     to_shown,
 )
-from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.review.record import OpenFinding
 from hls_handler.review.removed_lines import Removals
 from hls_handler.review.reviewers import Reviewer
@@ -50,7 +50,7 @@ from hls_handler.review.wanted_check import select_suggested_title
 VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "pull_request": (PullRequest, lambda facts: facts.pull_request),
     "files": (tuple[PatchedFile, ...], lambda facts: facts.files),
-    "second_sites": (tuple[SecondSite, ...], lambda facts: facts.second_sites),
+    "second_sites": (tuple[CodeLines, ...], lambda facts: facts.second_sites),
     "removals": (Removals, lambda facts: facts.removals),
     "skipped": (tuple[SkippedFile, ...], lambda facts: facts.selection.skipped),
     "unlisted": (int, lambda facts: facts.unlisted),

@@ -19,8 +19,8 @@ from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.prompting.render import render_review_comment
 from hls_handler.question import estimate_tokens
 from hls_handler.replies import NO_CALLS
+from hls_handler.review.code_lines import CodeLines
 from hls_handler.review.facts import PullRequestFacts
-from hls_handler.review.neighbourhood import SecondSite
 from hls_handler.review.second_look import Candidate, apply_second_look
 from hls_handler.review.variables import list_inline, verification_variables
 from hls_handler.settings.sections import ReviewSettings
@@ -124,8 +124,8 @@ def test_code_is_shown_once_for_several_findings() -> None:
     assert [one.code for one in shown_in(facts, at_area(), other)["candidates"]] == ["", ""]
 
 
-def site(name: str, path: str, *sources: str) -> SecondSite:
-    return SecondSite("definition", name, path, 1, f"R    1   def {name}(): pass", sources)
+def site(name: str, path: str, *sources: str) -> CodeLines:
+    return CodeLines(path, "definition", f"R    1   def {name}(): pass", name, 1, sources)
 
 
 def test_other_places_that_the_finding_names_or_rests_on_are_shown() -> None:

@@ -12,7 +12,8 @@ import yaml
 
 from hls_handler.git.mirror import Hit
 from hls_handler.review.changed_names import ChangedText, list_names, list_searched
-from hls_handler.review.neighbourhood import Search, SecondSite, choose_extents
+from hls_handler.review.code_lines import CodeLines
+from hls_handler.review.neighbourhood import Search, choose_extents
 from hls_handler.review.patches import parse_patch
 from hls_handler.review.source_text import SourceText
 from tests.handlers.world import compare
@@ -62,7 +63,7 @@ def find_words(files: Mapping[str, str], words: Sequence[str]) -> list[Hit]:
 
 def find_places(
     files: Mapping[str, str], path: str, patch: str, *, tokens: int = 6_000
-) -> tuple[SecondSite, ...]:
+) -> tuple[CodeLines, ...]:
     """Return the places for a patch of one file of a repository with `files` after the change."""
     changed = [changed_text(path, files.get(path, ""), patch)]
     names = list_names(changed)
@@ -72,7 +73,7 @@ def find_places(
     return search.choose({path: shown}, tokens)
 
 
-def list_lines(sites: Sequence[SecondSite]) -> set[str]:
+def list_lines(sites: Sequence[CodeLines]) -> set[str]:
     return {f"{site.path}: {line[9:].strip()}" for site in sites for line in site.text.split("\n")}
 
 

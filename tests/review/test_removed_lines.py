@@ -26,7 +26,7 @@ def guarded() -> Pushes:
 def removed(pushes: Pushes) -> dict[str, list[str]]:
     """The numbered lines that the last prompt showed as removed."""
     hunks = pushes.shown["removals"].hunks
-    return {hunk.path: [line for line in hunk.code.split("\n") if " - " in line] for hunk in hunks}
+    return {hunk.path: [line for line in hunk.text.split("\n") if " - " in line] for hunk in hunks}
 
 
 def again(pushes: Pushes) -> dict[str, list[int]]:
@@ -121,8 +121,8 @@ def test_rule_10_a_key_that_begins_above_removed_lines_is_redacted() -> None:
     pushes.push({"key.txt": "\n".join([*key, "COUNT = 1", ""]), "b.py": "X = 1\n"})
     pushes.push({"key.txt": "\n".join([*key, ""]), "b.py": "X = 1\n"})
     (hunk,) = pushes.shown["removals"].hunks
-    assert "R    9   [redacted: private-key]\nR   10   [redacted: private-key]\n" in hunk.code
-    assert hunk.code.endswith("\nL   11 - COUNT = 1")
+    assert "R    9   [redacted: private-key]\nR   10   [redacted: private-key]\n" in hunk.text
+    assert hunk.text.endswith("\nL   11 - COUNT = 1")
 
 
 GUARD = "def handle(name):\n    assert name.isalnum()\n"
