@@ -227,16 +227,13 @@ class _FileReader:
             self._change(own.name, weight)
         elif own and own.kind == "value" and own.name in earlier.defined_names:
             self._change(own.name, NEW)
-        of_type = NEW
-        if own and own.kind == "callable":
-            of_type = 0.0
         for begin in self.text.list_begins(number)[:MAX_DEPTH]:
             around = self.text.find_definition(begin)
             if around is None or around.kind == "value":
                 continue
             weight = IN_BODY
             if around.kind == "type":
-                weight = of_type
+                weight = NEW
             elif number in self.text.list_signature(begin):
                 weight = IN_SIGNATURE
             self._change(around.name, weight)

@@ -46,7 +46,6 @@ PLACE_LINES = 30
 END_LINES = 8  # of a definition that is longer
 PLACES_OF_NAME = 3
 FILES_OF_NAME = 12  # of a more frequent name only the single definition is shown
-MAX_DEFINITIONS = 8  # a name with as many has none
 MAX_READ_FILES = 100
 MAX_RANKED = 300
 MIN_SCORE = 1.0
@@ -56,7 +55,7 @@ TABLE_PART = 9.0  # weight of an index or a constraint of a changed table
 FIELD_READ = 0.8  # factor of a use of a field that does not set it
 FIELD_LINES = 8  # of a place with a field
 REPEATED_NAME = 0.6  # factor of each further place of a name
-LESS_LIKELY = 0.6  # factor of a use that is no call, or in a file that does not name the type
+LESS_LIKELY = 0.6  # factor of a use that is no call
 
 ASYNC = re.compile(r"\s|\basync\b|\bawait\b|(?i:async_|_async)|Async")
 
@@ -267,7 +266,6 @@ class _NameHits:
         self._rarity = 1 / (1 + 0.35 * math.log2(max(1, len(self.files))))
         # the files that name a type around the change
         self._naming = set().union(*(search.naming[owner] for owner in name.owners))
-        self._linked = self._naming & paths
 
     def list_defining(self) -> list[Hit]:
         return [hit for hit in self._definitions if hit.path in self.files]
@@ -343,8 +341,6 @@ class _NameHits:
 
     def _to_use(self, hit: Hit, score: float) -> SiteCandidate:
         kind: PlaceKind = "call"
-        if self._linked and hit.path not in self._linked:
-            score *= LESS_LIKELY
         if not re.search(rf"{whole(self.name.text)}\s*(<[\w, ]*>)?\(", hit.text):
             kind = "use"
             score *= LESS_LIKELY
@@ -362,33 +358,15 @@ class _NameHits:
 
     def _choose_definitions(self) -> list[Hit]:
         """Return at most three definitions that the change may mean."""
-        if not self.name.used or self._is_variable():
+        if not self.name.used:
             return []
-        hits = self.list_defining()
-        if len(hits) >= MAX_DEFINITIONS:
-            return []
-        hits = [hit for hit in hits if self._is_visible(hit)]
+        hits = [hit for hit in self.list_defining() if self._search.has(hit)]
         for is_better in (_has_body, self._is_named, self._is_near):
             if len(hits) > 1:
                 hits = [hit for hit in hits if is_better(hit)] or hits
         if len(hits) > PLACES_OF_NAME:
             return []
         return hits
-
-    def _is_variable(self) -> bool:
-        """Return True if a changed file gives the name a value, and no added line calls it."""
-        is_set = re.compile(rf"(?<!\.){whole(self.name.text)}\s*(:=|=(?!=)|:\s)")
-        patches = [self._search.changed[path].patch for path in self.name.used_in]
-        lines = [line.text for patch in patches for line in patch.lines]
-        return not self.name.is_called and any(map(is_set.search, lines))
-
-    def _is_visible(self, hit: Hit) -> bool:
-        """Return False for a place that was not read, and for a variable in a function."""
-        if not self._search.has(hit):
-            return False
-        if self._definitions[hit].kind != "value":
-            return True
-        return not (self.name.is_called or self._search.texts[hit.path].is_local(hit.number))
 
     def _is_named(self, hit: Hit) -> bool:
         """Return True if a changed file names the file or its folder."""

@@ -344,15 +344,6 @@ class SourceText:
         """Return the line that starts the innermost type around a line; 0 if there is none."""
         return next((begin for begin in self.list_begins(number) if self.is_type(begin)), 0)
 
-    def is_local(self, number: int) -> bool:
-        """Return True if a line is in a function and sets no field."""
-        if FIELD_OF_SELF.match(self.lines[number]):
-            return False
-        around = [self.find_definition(begin) for begin in self.list_begins(number)]
-        return any(
-            definition is not None and definition.kind == "callable" for definition in around
-        )
-
     def list_extent(self, first: int, last: int, most: int) -> set[int]:
         """Return the largest block of at most `most` lines around some lines, and the signatures
         of the blocks around it.
