@@ -146,7 +146,7 @@ class Search:
         owners = {owner for name in names for owner in name.owners}
         self.naming: dict[str, set[str]] = {owner: set() for owner in owners}
         fields = [name for name in names if name.is_field]
-        chains = [text for text in self.hits if not WORD.fullmatch(text)]
+        chains = [name.text for name in names if not (name.is_field or WORD.fullmatch(name.text))]
         for hit in hits:
             code = remove_comment(hit.text)
             words = set(WORD.findall(code))
@@ -156,24 +156,21 @@ class Search:
                 self.hits[word].append(hit)
             for word in words & owners:
                 self.naming[word].add(hit.path)
-        for name in fields:
-            self.hits[name.text] = [
-                hit for path in sorted(name.sources) for hit in self._list_uses(path, name.text)
-            ]
+        for path in sorted({path for name in fields for path in name.sources}):
+            self._add_fields(path, [name.text for name in fields if path in name.sources])
         self._of_names = [_NameHits(name, self.hits[name.text], self) for name in names]
 
-    def _list_uses(self, path: str, field: str) -> list[Hit]:
-        """Return the lines with a field in the classes that have it on a changed line."""
+    def _add_fields(self, path: str, fields: Sequence[str]) -> None:
+        """Add the lines with fields in the classes that have one on a changed line."""
         file = self.changed[path]
         text = file.text
-        use = re.compile(rf"(?<![\w$.@]){re.escape(field)}\b(?!\s*\()")
+        use = re.compile(rf"(?<![\w$.@])(?:{'|'.join(map(re.escape, fields))})\b(?!\s*\()")
         changed = [min(number, text.last) for run in file.runs for number in run.numbers]
         types = {text.find_type(number) for number in changed}
-        return [
-            Hit(path, number, line)
-            for number, line in enumerate(text.lines)
-            if use.search(line[:MAX_CHARACTERS]) and text.find_type(number) in types
-        ]
+        for number, line in enumerate(text.lines):
+            for field in set(use.findall(line[:MAX_CHARACTERS])):
+                if text.find_type(number) in types:
+                    self.hits[field].append(Hit(path, number, line))
 
     def list_paths(self) -> list[str]:
         """Return the files to read, those of the most important names first."""

@@ -193,6 +193,30 @@ def test_common_words_are_searched_only_if_the_change_defines_or_imports_them() 
     assert (site.kind, site.path, site.line) == ("definition", "cache.py", 1)
 
 
+def test_other_uses_of_a_field_are_those_of_its_class() -> None:
+    text = "class A:\n    def put(self):\n        self.size = 1\n" + "    x = 1\n" * 300
+    text += "    def get(self):\n        return self.size\n\n\nclass B:\n    def get(self):\n"
+    patch = "@@ -3 +3 @@\n-        self.size = 0\n+        self.size = 1"
+    (site,) = find_places({"a.py": f"{text}        return self.size\n"}, "a.py", patch)
+    assert (site.kind, site.name, site.line) == ("use", "self.size", 305)
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("a.go", "func (s *Store) Put() {\n\ts.size = 1\n}\n"),
+        ("a.rb", "def put\n  @size = 1\nend\n"),
+        ("a.php", "function put() {\n    $this->size = 1;\n}\n"),
+        ("a.ts", "put() {\n  this.size = 1;\n}\n"),
+    ],
+)
+def test_fields_are_written_in_the_way_of_their_language(path: str, line: str) -> None:
+    patch = f"@@ -2 +2 @@\n-old\n+{line.split(chr(10))[1]}"
+    text = line + "\n\n" * 200 + line.replace("put", "reset").replace("Put", "Reset")
+    (site,) = find_places({path: text}, path, patch)
+    assert (site.kind, site.line) == ("use", 405)
+
+
 @pytest.mark.parametrize(
     "line",
     [
