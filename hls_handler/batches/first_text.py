@@ -41,7 +41,7 @@ REPOSITORY_KEYS = (
 
 PULL_REQUEST_KEYS = (
     *("additions", "base", "changed_files", "commits", "deletions", "head", "html_url"),
-    "merge_commit_sha",
+    *("merge_commit_sha", "merged_at"),
 )
 """Keys of a pull request that the payload gets: what its commits decide."""
 

@@ -25,6 +25,8 @@ from hls_handler.reports.estimate import name_model
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 
+OPENED = "pull_request.opened"
+
 
 @dataclass(frozen=True, slots=True)
 class PromptChange:
@@ -65,12 +67,21 @@ def choose_prompts(
 
 
 def choose_review(library: Library, effective: EffectiveSettings) -> BatchPrompt:
-    """Return the prompt that reviews a new pull request, with that of the second look."""
-    opened = map(library.prompts.__getitem__, library.on("pull_request.opened"))
-    reviewing = (prompt for prompt in opened if prompt.reply == "pull_request_analysis")
+    """Return the prompt that the service uses for a new pull request, with that of the second look.
+
+    Raises `CannotPlan` if none reviews it.
+    """
+    choice = effective.find_prompt(OPENED)
+    names: Sequence[object] = library.on(OPENED)
+    where = "no prompt reviews new pull requests"
+    if choice is not None:
+        names = [choice.prompt]
+        where = f"{choice.key} chooses no prompt that reviews pull requests: {choice.prompt}"
+    chosen = [prompt for name, prompt in library.prompts.items() if name in names]
+    reviewing = (prompt for prompt in chosen if prompt.reply == "pull_request_analysis")
     prompt = next(reviewing, None)
     if prompt is None:
-        raise CannotPlan("no prompt reviews new pull requests")
+        raise CannotPlan(where)
     second_look = None
     if effective.review.verify:
         second_look = library.sources.get(VERIFY_PROMPT)

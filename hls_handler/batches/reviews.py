@@ -7,7 +7,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import get_args
 
+from hls_handler.analysis import Severity
 from hls_handler.batches.first_text import FirstIssue, find_first_issue, make_delivery
 from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
 from hls_handler.batches.prompts import render_question
@@ -16,6 +19,8 @@ from hls_handler.engine.batches import (
     FINDINGS,
     PROMPTS,
     BatchPrompt,
+    ChangeState,
+    LineChange,
     RecordedFinding,
     dump_prompts,
     load_prompts,
@@ -23,9 +28,14 @@ from hls_handler.engine.batches import (
 from hls_handler.question import RenderedPrompt
 from hls_handler.storage import Storage
 from hls_handler.store.batches import NewBatch, Progress, SummedCalls
+from hls_handler.untrusted.markdown import format_code_span, sanitize_inline
 from hls_handler.wording import count, format_usd
 
 BY_BOT = "opened by a bot"
+ADDRESS = "address"
+PER_MONTH = "per_month"
+"""Keys of a batch's plan: of the repository, and pull requests that can be reviewed."""
+FEWEST = 3  # pull requests from which a month is forecast
 CALLS = 2
 """Calls about a pull request: the review, and the second look, which costs about as much."""
 
@@ -37,7 +47,9 @@ def plan(target: Target, prompt: BatchPrompt, limit: int, max_usd: float) -> Pre
     """
     left_out: Counter[str] = Counter()
     subjects: list[NewDelivery] = []
+    merged_at: list[datetime] = []
     for history in target.reader.merged_pull_requests(limit):
+        merged_at.append(history.closed_at)
         first = find_first_issue(history)
         if not isinstance(first, FirstIssue):
             left_out[first] += 1
@@ -54,7 +66,12 @@ def plan(target: Target, prompt: BatchPrompt, limit: int, max_usd: float) -> Pre
         target.name,
         max_usd,
         {"limit": limit},
-        {PROMPTS: dump_prompts([prompt])},
+        {
+            PROMPTS: dump_prompts([prompt]),
+            ADDRESS: str(target.document["html_url"]),
+            # those that can be reviewed
+            PER_MONTH: count_per_month(merged_at) * len(subjects) / len(merged_at),
+        },
     )
 
     def render(subject: NewDelivery) -> Sequence[RenderedPrompt]:
@@ -64,47 +81,138 @@ def plan(target: Target, prompt: BatchPrompt, limit: int, max_usd: float) -> Pre
     return make_preview(target.settings, new, subjects, left_out, render)
 
 
+MONTH = timedelta(days=30)
+
+
+def count_per_month(times: Sequence[datetime]) -> float:
+    """Return how many of these events a month has; 0 if they are too few to tell."""
+    if len(times) < FEWEST or max(times) == min(times):
+        return 0.0
+    return (len(times) - 1) * (MONTH / (max(times) - min(times)))
+
+
 @dataclass(frozen=True, slots=True)
 class RepeatedReview:
     number: int
     title: str
+    url: str  # of the pull request
     findings: Sequence[RecordedFinding]
     calls: SummedCalls
 
     def describe(self) -> Iterator[str]:
         findings = count(len(self.findings), "finding")
         calls = f"{format_usd(self.calls.cost_usd)}, {self.calls.duration_s:.0f} s"
-        yield f"#{self.number} {self.title}: {findings}, {calls}"
+        yield f"#{self.number} {self.title}: {findings}, {calls}, {self.url}"
         for finding in self.findings:
-            place = finding.path
-            if finding.line is not None:
-                place = f"{place}:{finding.line}"
-            later = ""
-            if finding.is_changed:
-                later = " (changed later)"
-            yield f"  {finding.severity:<8} {place} {finding.title}{later}"
+            yield f"  {finding.severity:<8} {finding.title}: {finding.failure}"
+            yield f"           {finding.url or finding.path}"
+            yield f"           {describe_change(finding.change)}"
+
+    def to_markdown(self) -> Iterator[str]:
+        title = sanitize_inline(self.title)
+        findings = count(len(self.findings), "finding") if self.findings else "nothing found"
+        cost = format_usd(self.calls.cost_usd)
+        yield f"### [#{self.number}]({self.url}) {title}: {findings}, {cost}"
+        yield ""
+        for finding in self.findings:
+            place = format_code_span(name_place(finding))
+            if finding.url:
+                place = f"[{place}]({finding.url})"
+            title = sanitize_inline(finding.title)
+            failure = sanitize_inline(finding.failure)
+            yield f"- **{title}** ({finding.severity}), {place}: {failure}"
+            yield f"  *{describe_change(finding.change).capitalize()}.*"
+        if self.findings:
+            yield ""
+
+
+def name_place(finding: RecordedFinding) -> str:
+    if finding.line is None:
+        return finding.path
+    return f"{finding.path}:{finding.line}"
+
+
+def describe_change(change: LineChange) -> str:
+    """Return what became of the line of a finding, such as "changed later, by 3f2a91c"."""
+    if change.state == "no":
+        return "not changed since"
+    if change.state == "not known":
+        return f"not known whether it was changed: {change.why}"
+    if not change.commit:
+        return f"changed {change.state}, by a commit that was not found"
+    return f"changed {change.state}, by {change.commit[:10]}"
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewsResult:
     title: str  # of the prompt
     findings: int
-    changed: int  # findings whose line was changed later
-    unknown: int  # findings of which that is not known
+    by_severity: Mapping[str, int]
+    changes: Mapping[str, int]  # findings, by what became of their lines
+    without_findings: int  # reviews
     reviews: Sequence[RepeatedReview]
     failed: Mapping[str, int]  # pull requests without a usable reply, by reason
+    calls: int
     cost_usd: float
+    mean_s: float
+    longest_s: float
+    per_month: float  # pull requests that can be reviewed; 0: not known
 
     def describe(self) -> Iterator[str]:
-        yield (
-            f"prompt      {self.title}: {count(len(self.reviews), 'review')},"
-            f" {count(self.findings, 'finding')}, {format_usd(self.cost_usd)}"
-        )
-        yield f"changed     later: {self.changed}; not known: {self.unknown}"
+        yield f"prompt      {self.title}"
+        for name, text in self._list_sums().items():
+            yield f"{name:<11} {text}"
         for reason, number in self.failed.items():
             yield f"failed      {number}: {reason}"
         for review in self.reviews:
             yield from review.describe()
+
+    def to_markdown(self) -> Iterator[str]:
+        yield "# What reviews of merged pull requests would have found"
+        yield ""
+        yield f"HLS reviewed them at their last commit, with {self.title}. Nothing was posted."
+        yield ""
+        yield "| | |"
+        yield "|---|---|"
+        for name, text in self._list_sums().items():
+            yield f"| {name} | {text} |"
+        for reason, number in self.failed.items():
+            yield f"| failed | {number}: {sanitize_inline(reason)} |"
+        yield ""
+        for review in self.reviews:
+            yield from review.to_markdown()
+
+    def _list_sums(self) -> Mapping[str, str]:
+        number = len(self.reviews)
+        if not number:
+            return {"reviews": "none has ended"}
+        severities = [f"{amount} {severity}" for severity, amount in self.by_severity.items()]
+        findings = count(self.findings, "finding")
+        if severities:
+            findings = f"{findings} ({', '.join(severities)})"
+        mean = self.cost_usd / number
+        month = "not known: too few pull requests"
+        if self.per_month:
+            usd = format_usd(mean * self.per_month)
+            month = f"about {usd}, for {self.per_month:.0f} such pull requests"
+        changes = [f"{amount} {name}" for name, amount in self.changes.items()]
+        return {
+            "reviews": f"{number}, {self.without_findings} of them without a finding",
+            "findings": f"{findings}, {self.findings / number:.1f} a pull request",
+            "lines": ", ".join(changes) or "none",
+            "cost": f"{format_usd(self.cost_usd)}, {format_usd(mean)} a pull request",
+            "time": f"{self.mean_s:.0f} s a pull request, at most {self.longest_s:.0f} s",
+            "calls": str(self.calls),
+            "a month": month,
+        }
+
+
+STATES: Mapping[ChangeState, str] = {
+    "before the merge": "changed again before the merge",
+    "later": "changed later",
+    "no": "not changed since",
+    "not known": "not known",
+}
 
 
 def load_result(store: Storage, progress: Progress) -> ReviewsResult:
@@ -119,16 +227,26 @@ def load_result(store: Storage, progress: Progress) -> ReviewsResult:
         if delivery.state == "done":
             findings = FINDINGS.decode(steps.get(delivery.guid)) or ()
             calls = sums.get(delivery.guid, SummedCalls())
-            reviews.append(RepeatedReview(delivery.number, delivery.title or "", findings, calls))
+            url = f"{batch.plan[ADDRESS]}/pull/{delivery.number}"
+            title = delivery.title or ""
+            reviews.append(RepeatedReview(delivery.number, title, url, findings, calls))
         elif delivery.has_result:
             failed[delivery.reason or ""] += 1
-    changes = [finding.is_changed for review in reviews for finding in review.findings]
+    all_findings = [finding for review in reviews for finding in review.findings]
+    severities = Counter(finding.severity for finding in all_findings)
+    states = Counter(finding.change.state for finding in all_findings)
+    seconds = [review.calls.duration_s for review in reviews]
     return ReviewsResult(
         title=prompt.title,
-        findings=len(changes),
-        changed=changes.count(True),
-        unknown=changes.count(None),
+        findings=len(all_findings),
+        by_severity={name: severities[name] for name in get_args(Severity) if severities[name]},
+        changes={text: states[state] for state, text in STATES.items() if states[state]},
+        without_findings=sum(not review.findings for review in reviews),
         reviews=reviews,
         failed=dict(failed),
+        calls=sum(calls.calls for calls in sums.values()),
         cost_usd=progress.cost_usd,
+        mean_s=sum(seconds) / max(len(seconds), 1),
+        longest_s=max(seconds, default=0.0),
+        per_month=batch.plan[PER_MONTH],
     )

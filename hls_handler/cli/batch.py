@@ -39,6 +39,7 @@ from hls_handler.cli.options import (
 from hls_handler.cli.prompt_library import get_prompt
 from hls_handler.cli.terminal import print_json, print_line, waiting
 from hls_handler.db.files import find_server
+from hls_handler.engine.batches import NOT_READ
 from hls_handler.engine.library import load_checked
 from hls_handler.github.client import connect_read_only
 from hls_handler.log_ring import LogRing
@@ -74,6 +75,14 @@ MaxUsd = Annotated[
     float, typer.Option(metavar="USD", parser=_parse_usd, help="Most that all calls may cost.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Start, which costs money.")]
+
+
+MarkdownFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--markdown", metavar="FILE", dir_okay=False, help="Write the reviews as a page, too."
+    ),
+]
 
 
 @commands.command(name="try")
@@ -176,13 +185,14 @@ def reviews(
     ] = None,
     max_usd: MaxUsd = 1.0,
     yes: Yes = False,
+    markdown: MarkdownFile = None,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Review merged pull requests at their last commit. Nothing is written to GitHub.
 
-    The result has the findings, their cost, and whether the base branch has changed their lines
-    since the merge.
+    The result has the findings, whether their lines were changed again before the merge or later,
+    and by which commit, the cost, and a forecast for a month.
     """
     settings = load(config)
     name = require_repository(repository, base_url=settings.github.base_url)
@@ -195,7 +205,7 @@ def reviews(
                 prompt = with_model(prompt, model, claude.lookup_model)
         with _reading(settings, effective, name, "pull requests") as target:
             preview = merged_pull_requests.plan(target, prompt, limit, max_usd)
-        _begin(settings, store, preview, config, yes=yes, as_json=as_json)
+        _begin(settings, store, preview, config, yes=yes, as_json=as_json, markdown=markdown)
 
 
 @commands.command()
@@ -242,11 +252,16 @@ def list_(limit: Limit = None, as_json: AsJson = False, config: Config = None) -
 
 
 @commands.command()
-def show(batch_id: BatchId, as_json: AsJson = False, config: Config = None) -> None:
+def show(
+    batch_id: BatchId,
+    markdown: MarkdownFile = None,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
     """Show the progress and the result of a batch. Works while the service runs."""
     settings = load(config, credentials=False)
     with require_existing_store(settings) as store:
-        _print_result(store, _require(store, batch_id), as_json=as_json)
+        _print_result(store, _require(store, batch_id), as_json=as_json, markdown=markdown)
 
 
 @commands.command()
@@ -270,7 +285,10 @@ def continue_(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Continue a batch that was stopped, or whose money was used up."""
+    """Continue a batch that was stopped, or whose money was used up.
+
+    Reads again whether lines of findings were changed, where that is not known.
+    """
     settings = load(config)
     with require_existing_store(settings) as store:
         batch = _require(store, batch_id)
@@ -282,7 +300,8 @@ def continue_(
         spent = progress.cost_usd
         if max_usd is not None and max_usd < spent:
             fail(f"--max-usd {max_usd:g} is below what batch {batch_id} has spent: {spent:g}")
-        store.batches.resume(batch_id, max_usd=max_usd, by=name_operator(settings))
+        by = name_operator(settings)
+        store.batches.resume(batch_id, max_usd=max_usd, by=by, again=[NOT_READ])
         _work(settings, store, batch_id, config, as_json=as_json)
 
 
@@ -320,6 +339,7 @@ def _begin(
     *,
     yes: bool,
     as_json: bool,
+    markdown: Path | None = None,
 ) -> None:
     """Print the preview; with `yes`, begin the batch and follow it."""
     if not as_json:
@@ -335,11 +355,17 @@ def _begin(
     batch_id = store.batches.begin(preview.new, preview.subjects, by=by, facts=preview.facts)
     if not as_json:
         print_line(f"started     batch {batch_id}; Ctrl-C or `hls batch stop {batch_id}` stops it")
-    _work(settings, store, batch_id, config, as_json=as_json)
+    _work(settings, store, batch_id, config, as_json=as_json, markdown=markdown)
 
 
 def _work(
-    settings: Settings, store: Storage, batch_id: int, config: Path | None, *, as_json: bool
+    settings: Settings,
+    store: Storage,
+    batch_id: int,
+    config: Path | None,
+    *,
+    as_json: bool,
+    markdown: Path | None = None,
 ) -> None:
     """Follow the batch until it has ended: processed by the service, or by this command if an
     SQLite database has none.
@@ -370,7 +396,7 @@ def _work(
     if follower.problem:
         goes_on = _stop(settings, store, batch_id)
     batch = _require(store, batch_id)
-    _print_result(store, batch, as_json=as_json)
+    _print_result(store, batch, as_json=as_json, markdown=markdown)
     if follower.problem:
         fail(f"{follower.problem}; {goes_on}")
     progress = store.batches.load_progress(batch)
@@ -388,9 +414,18 @@ def _stop(settings: Settings, store: Storage, batch_id: int) -> str:
     return f"`hls batch {command} {batch_id}` goes on"
 
 
-def _print_result(store: Storage, batch: Batch, *, as_json: bool) -> None:
+def _print_result(
+    store: Storage, batch: Batch, *, as_json: bool, markdown: Path | None = None
+) -> None:
     progress = store.batches.load_progress(batch)
     result = load_result(store, progress)
+    if markdown is not None:
+        if not isinstance(result, merged_pull_requests.ReviewsResult):
+            fail(f"--markdown: batch {batch.id} reviews nothing")
+        try:
+            markdown.write_text("".join(f"{line}\n" for line in result.to_markdown()), "utf-8")
+        except OSError as exc:
+            fail(f"--markdown {markdown}: {exc.strerror}")
     if as_json:
         print_json({**to_document(progress), "result": result})
         return

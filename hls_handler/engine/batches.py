@@ -4,10 +4,13 @@ prompt of the batch is asked about the event, and nothing is written to GitHub.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -19,7 +22,9 @@ from hls_handler.engine.job import DeliveryJob
 from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.engine.recording_job import RecordingJob, read_facts
 from hls_handler.errors import ConversationIgnored, Permanent, Postponed, PromptError
-from hls_handler.events import Event
+from hls_handler.events import Event, PullRequest
+from hls_handler.github.api import PAGE_SIZE
+from hls_handler.github.links import permalink
 from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.handler import common_variables
@@ -71,16 +76,35 @@ def load_prompts(plan: Mapping[str, Any]) -> Sequence[BatchPrompt]:
     return _PROMPTS.validate_python(plan[PROMPTS])
 
 
+ChangeState = Literal["before the merge", "later", "no", "not known"]
+
+
+@dataclass(frozen=True, slots=True)
+class LineChange:
+    """Whether the line of a finding was changed again after the commit that was reviewed."""
+
+    state: ChangeState
+    commit: str = ""  # that changed it; "" if it is not known
+    why: str = ""  # of a change that is not known
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedFinding:
     severity: Severity
     path: str
     line: int | None  # None: it belongs to the file
     title: str
-    is_changed: bool | None  # whether a later commit changed the line; None: not known
+    failure: str  # the first sentence of its text
+    url: str  # of its line in the commit that was reviewed
+    change: LineChange
 
 
 FINDINGS = Codec("recorded_findings", 1, TypeAdapter(tuple[RecordedFinding, ...]))
+NOT_READ = "changes not read"
+"""`End.kind` of a review some of whose lines could not be followed: `continue` does that again."""
+
+
+END_OF_SENTENCE = re.compile(r"(?<=[.!?])\s|\n")
 
 
 def find_index(request_id: str) -> int:
@@ -139,18 +163,23 @@ def run_recorded(job: DeliveryJob) -> End:
         config=replace(job.config, library=library),
     )
     name = job.handler.name
+    unread = ""
     try:
         require_open(batch)
         with job.record_failure("analysis"):
-            _ask(job)
+            unread = _ask(job)
     except ConversationIgnored as exc:
         return End("ignored", str(exc), kind=exc.kind, handler=name)
     except (Permanent, PromptError) as exc:
         return End("ignored", str(exc), kind=NO_RESULT, handler=name)
+    if unread:
+        reason = f"recorded; whether lines were changed later is not known: {unread}"
+        return End("done", reason, kind=NOT_READ, handler=name)
     return End("done", "recorded; nothing was written", handler=name)
 
 
-def _ask(job: DeliveryJob) -> None:
+def _ask(job: DeliveryJob) -> str:
+    """Return why the lines of findings could not be followed; "" if they could, or need not be."""
     event = job.event
     name = job.rule.prompt
     codec = facts_codec(job.handler.facts_type)
@@ -165,12 +194,15 @@ def _ask(job: DeliveryJob) -> None:
     recording = RecordingJob(event, job.rule, asking, None, facts=facts)
     if job.batch is None or job.batch.kind != "reviews":
         recording.run(job.handler)
-        return
+        return ""
     source = _open_source(job)
     recording.source = source
     recording.run(job.handler)
     assert recording.record_of_review is not None
-    job.add(FINDINGS, _list_findings(source, recording.record_of_review.ledger))
+    changes = _read_changes(source, recording.record_of_review.ledger)
+    findings = [_to_finding(source, changes, entry) for entry in recording.record_of_review.ledger]
+    job.add(FINDINGS, tuple(findings))
+    return changes.unread
 
 
 def _open_source(job: DeliveryJob) -> FactSource:
@@ -202,43 +234,105 @@ def make_source(
     return FactSource(replace(event, is_recent=True), reader, EMPTY_HISTORY, limits)
 
 
-def _list_findings(
-    source: FactSource, ledger: Sequence[LedgerEntry]
-) -> tuple[RecordedFinding, ...]:
-    """Return the findings, and whether the base branch changed their lines after the merge.
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """The lines of the reviewed commit that later commits do not have: (path, number)."""
 
-    Lines are numbered as in the head that was reviewed. One that has another text in the branch's
-    present head, and not yet in the merge commit, was changed.
-    """
-    event = source.event
-    pull_request = event.pull_request
-    assert pull_request is not None
-    document = event.payload["pull_request"]
-    assert isinstance(document, Mapping)
-    present = source.reader.head_commit(pull_request.base_ref)
+    merge_commit: str
+    before_merge: Set[tuple[str, int]] = frozenset()
+    until_now: Set[tuple[str, int]] = frozenset()
+    unread: str = ""  # why they are not known
+
+
+def _read_changes(source: FactSource, ledger: Sequence[LedgerEntry]) -> _Changes:
+    """Compare the reviewed commit with the merge commit, and with the branch's present head."""
+    document = _get_document(source)
+    merge_commit = str(document["merge_commit_sha"] or "")
     paths = {entry.path for entry in ledger}
-    removed: list[Set[tuple[str, int]] | None] = []
-    for commit in (present, document["merge_commit_sha"]):
-        patches = None
-        if paths and commit:
-            files = source.reader.files_at(str(commit))
-            patches = files.patches_since(pull_request.head_sha, paths)
+    if not paths:
+        return _Changes(merge_commit)
+    present = source.reader.head_commit(_get_pull_request(source).base_ref)
+    removed: list[Set[tuple[str, int]]] = []
+    for commit in (merge_commit, present):
+        if not commit:
+            return _Changes(merge_commit, unread="the branch or the merge commit is gone")
+        patches = _read_patches(source, commit, paths)
+        if patches is None:
+            why = source.reader.files_at(commit).no_mirror
+            return _Changes(merge_commit, unread=why or "git has not the reviewed commit")
         removed.append(_list_removed(patches))
-    by_now, by_merge = removed
-    findings: list[RecordedFinding] = []
-    for entry in ledger:
-        is_changed = None
-        if by_now is not None and by_merge is not None and entry.line and entry.side == "RIGHT":
-            is_changed = (entry.path, entry.line) in by_now - by_merge
-        findings.append(
-            RecordedFinding(entry.severity, entry.path, entry.line, entry.title, is_changed)
-        )
-    return tuple(findings)
+    before_merge, until_now = removed
+    return _Changes(merge_commit, before_merge, until_now)
 
 
-def _list_removed(patches: Mapping[str, str] | None) -> Set[tuple[str, int]] | None:
-    if patches is None:
-        return None
+def _read_patches(
+    source: FactSource, commit: str, paths: Collection[str]
+) -> Mapping[str, str] | None:
+    files = source.reader.files_at(commit)
+    return files.patches_since(_get_pull_request(source).head_sha, paths)
+
+
+def _get_pull_request(source: FactSource) -> PullRequest:
+    pull_request = source.event.pull_request
+    assert pull_request is not None
+    return pull_request
+
+
+def _get_document(source: FactSource) -> Mapping[str, Any]:
+    document = source.event.payload["pull_request"]
+    assert isinstance(document, Mapping)
+    return document
+
+
+def _to_finding(source: FactSource, changes: _Changes, entry: LedgerEntry) -> RecordedFinding:
+    pull_request = _get_pull_request(source)
+    commit = pull_request.head_sha
+    if entry.side == "LEFT":
+        commit = pull_request.base_sha
+    return RecordedFinding(
+        entry.severity,
+        entry.path,
+        entry.line,
+        entry.title,
+        END_OF_SENTENCE.split(entry.body.strip(), maxsplit=1)[0],
+        permalink(pull_request.html_url, commit, entry.path, entry.line),
+        _find_change(source, changes, entry),
+    )
+
+
+def _find_change(source: FactSource, changes: _Changes, entry: LedgerEntry) -> LineChange:
+    if changes.unread:
+        return LineChange("not known", why=changes.unread)
+    if not entry.line or entry.side == "LEFT":
+        return LineChange("not known", why="it is about a removed line or a whole file")
+    place = (entry.path, entry.line)
+    if place in changes.before_merge:
+        return LineChange("before the merge", changes.merge_commit)
+    if place in changes.until_now:
+        return LineChange("later", _find_commit(source, changes, *place))
+    return LineChange("no")
+
+
+def _find_commit(source: FactSource, changes: _Changes, path: str, line: int) -> str:
+    """Return the first commit after the merge without a line of the reviewed commit; "" if it is
+    not among the last 100 of the file.
+    """
+    since = datetime.fromisoformat(str(_get_document(source)["merged_at"]))
+    branch = _get_pull_request(source).base_ref
+    newest = source.reader.commits_since(path, ref=branch, since=since)
+    after_merge = [*takewhile(lambda commit: commit != changes.merge_commit, newest)][::-1]
+
+    def is_without(commit: str) -> bool:
+        patches = _read_patches(source, commit, [path])
+        return patches is not None and (path, line) in _list_removed(patches)
+
+    index = bisect_left(after_merge, True, key=is_without)
+    if index == len(after_merge) or (index == 0 and len(after_merge) == PAGE_SIZE):
+        return ""
+    return after_merge[index]
+
+
+def _list_removed(patches: Mapping[str, str]) -> Set[tuple[str, int]]:
     return {
         (path, line.number)
         for path, text in patches.items()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 class WireCommit(BaseModel):
     """https://docs.github.com/en/rest/commits/commits#list-commits"""
 
+    sha: str
     # null or {} without an account
     author: Annotated[Account | None, BeforeValidator(lambda author: author or None)]
 
@@ -159,6 +161,13 @@ class GithubReader:
             lambda it: it.get_commits(path=path, sha=ref), WireCommit, per_page=10
         )
         return tuple(commit.author for commit in commits if commit.author is not None)
+
+    def commits_since(self, path: str, *, ref: str, since: datetime) -> tuple[str, ...]:
+        """The newest commits that changed a file, at most 100, newest first."""
+        commits = self._api.items(
+            lambda it: it.get_commits(path=path, sha=ref, since=since), WireCommit
+        )
+        return tuple(commit.sha for commit in commits)
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         """All files that GitHub lists (at most 3,000), in its order."""

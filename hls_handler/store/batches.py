@@ -194,6 +194,7 @@ class Progress(BatchOverview):
 class SummedCalls:
     cost_usd: float = 0.0
     duration_s: float = 0.0
+    calls: int = 0
 
 
 class Batches:
@@ -341,15 +342,18 @@ class Batches:
         )
         self._change(batch, {"state": "stopped"}, ended)
 
-    def resume(self, batch: int, *, max_usd: float | None, by: str) -> None:
-        """Queue the deliveries again that a stop or the budget of the batch has ended.
+    def resume(
+        self, batch: int, *, max_usd: float | None, by: str, again: Collection[str] = ()
+    ) -> None:
+        """Queue the deliveries again that a stop or the budget of the batch has ended, or that
+        ended with a kind in `again`.
 
         Raises `Permanent`, and changes nothing, if retention has deleted the event of one.
         """
         is_ended = and_(
             _d.batch_id == batch,
-            _d.state == literal("ignored"),
-            _d.reason_kind.in_([STOPPED, OVER_BUDGET]),
+            _d.state.in_(["ignored", "done"]),
+            _d.reason_kind.in_([STOPPED, OVER_BUDGET, *again]),
         )
         lost = select(func.count()).select_from(deliveries).where(is_ended, _d.body.is_(None))
         queued = {
@@ -434,9 +438,13 @@ class Batches:
 
     def sum_calls(self, batch: int) -> Mapping[str, SummedCalls]:
         """Return the sums over the stored calls, by the GUID of their deliveries."""
-        sums = [func.sum(calls.c[name]) for name in ("cost_micro_usd", "duration_ms")]
         query = (
-            select(_d.guid, *sums)
+            select(
+                _d.guid,
+                func.sum(calls.c.cost_micro_usd),
+                func.sum(calls.c.duration_ms),
+                func.count(),
+            )
             .join(calls, calls.c.delivery_id == _d.id)
             .where(calls.c.batch_id == batch)
             .group_by(_d.guid)
@@ -444,8 +452,8 @@ class Batches:
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return {
-            guid: SummedCalls(int(cost or 0) / 1_000_000, int(duration or 0) / 1_000)
-            for guid, cost, duration in rows
+            guid: SummedCalls(int(cost or 0) / 1_000_000, int(duration or 0) / 1_000, number)
+            for guid, cost, duration, number in rows
         }
 
     def load_steps(self, batch: int, name: str) -> Mapping[str, Checkpoint]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -74,6 +75,7 @@ class Claude:
             line=2,
             quote="    return price * rate",
             title="No rounding",
+            body="Amounts have too many digits. Round them.",
             confidence=0.6,
         )
         return pull_request_analysis(findings=[fault]).model_dump(mode="json")
@@ -119,7 +121,7 @@ def add_merged(sandbox: Sandbox, commits: Commits, *numbers: int) -> None:
         pull_request |= {"number": number, "changed_files": 1, "additions": 2, "deletions": 2}
         pull_request |= {"title": "Later title", "body": "Later body"}
         pull_request |= {"state": "closed", "merged": True, "merge_commit_sha": commits.merge}
-        pull_request |= {"created_at": stamp(opened), "closed_at": stamp(opened)}
+        pull_request |= dict.fromkeys(("created_at", "closed_at", "merged_at"), stamp(opened))
         pull_request["head"]["sha"] = commits.head
         pull_request["base"] |= {"sha": commits.base, "ref": "main"}
         conversation = sandbox.state.seed("pull_request", payload, files=CHANGED)
@@ -164,6 +166,33 @@ def test_preview_of_reviews_asks_and_stores_nothing(
     assert (claude.asked, json.loads(batch("list", "--json").stdout)) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("chosen", "code", "output"),
+    [
+        ("pull_requests/short", 0, "prompt      pull_requests/short@"),
+        ("pull_requests/changelog", 1, "chooses no prompt that reviews pull requests"),
+        ("false", 1, "prompts.use.pull_request chooses no prompt that reviews pull requests"),
+    ],
+)
+def test_reviews_use_the_prompt_that_settings_choose_for_the_repository(
+    batch: Hls,
+    sandbox: Sandbox,
+    commits: Commits,
+    folder: Path,
+    chosen: str,
+    code: int,
+    output: str,
+) -> None:
+    short = "---\ndescription: Mine\non: []\nreply: pull_request_analysis\n---\nMine.\n"
+    (folder / "prompts/pull_requests/short.j2").write_text(short)
+    settings = (folder / "settings.yaml").read_text()
+    own = f"events: [issues.opened], prompts: {{use: {{pull_request: {chosen}}}}}"
+    (folder / "settings.yaml").write_text(settings.replace("events: [issues.opened]", own))
+    add_merged(sandbox, commits, 101)
+    printed = batch("reviews", REPOSITORY, "--yes")
+    assert (printed.exit_code, output in printed.output) == (code, True), printed.output
+
+
 def test_merged_pull_requests_are_reviewed_as_they_were_and_nothing_is_written(
     batch: Hls, sandbox: Sandbox, commits: Commits, claude: Claude
 ) -> None:
@@ -179,47 +208,106 @@ def test_merged_pull_requests_are_reviewed_as_they_were_and_nothing_is_written(
     assert (found["state"], len(result["reviews"]), result["findings"]) == ("done", 20, 20)
     review = result["reviews"][0]
     assert (review["title"], review["calls"]["cost_usd"] > 0) == ("First title of 101", True)
-    assert review["findings"] == [
+    address = "https://github.com/Codertocat/Hello-World"
+    assert review["url"].endswith("/Codertocat/Hello-World/pull/101")
+    (found_again,) = review["findings"]
+    url = re.sub(r"http://127.0.0.1:\d+", "https://github.com", found_again["url"])
+    assert [{**found_again, "url": url}] == [
         {
             "severity": "high",
             "path": "tax.py",
             "line": 2,
             "title": "No rounding",
-            "is_changed": False,
+            "failure": "Amounts have too many digits.",
+            "url": f"{address}/blob/{commits.head}/tax.py#L2",
+            "change": {"state": "no", "commit": "", "why": ""},
         }
     ]
     assert find_writes(sandbox) == []
 
 
-def test_line_that_the_branch_changed_after_the_merge_is_marked(
+ROUNDED = HEAD.replace("price * rate", "round(price * rate, 2)")
+FIXED = "def tax(price, rate):\n    return fixed(price * rate)\n"
+
+
+def find_change(batch: Hls) -> dict[str, str]:
+    change: dict[str, str] = show(batch)["result"]["reviews"][0]["findings"][0]["change"]
+    return change
+
+
+def test_line_that_the_branch_changed_after_the_merge_has_the_commit_that_did(
     batch: Hls, sandbox: Sandbox, commits: Commits
 ) -> None:
     add_merged(sandbox, commits, 101)
-    rounded = HEAD.replace("price * rate", "round(price * rate, 2)")
-    sandbox.git.commit(REPOSITORY, {"tax.py": rounded}, parent=commits.merge)
+    files = {"tax.py": HEAD, "other.py": "1\n"}
+    parent = commits.merge
+    for number in range(4):
+        files = {**files, "tax.py": f"{HEAD}# {number}\n"}
+        parent = sandbox.git.commit(REPOSITORY, files, parent=parent)
+    fixing = sandbox.git.commit(REPOSITORY, {**files, "tax.py": ROUNDED}, parent=parent)
+    sandbox.git.commit(REPOSITORY, {**files, "tax.py": FIXED}, parent=fixing)
     printed = batch("reviews", REPOSITORY, "--yes")
-    assert "tax.py:2 No rounding (changed later)" in printed.output
-    assert show(batch)["result"]["changed"] == 1
+    assert f"changed later, by {fixing[:10]}" in printed.output
+    assert find_change(batch) == {"state": "later", "commit": fixing, "why": ""}
 
 
-def test_line_that_was_changed_before_the_merge_is_not_marked(
+def test_line_that_was_changed_before_the_merge_has_the_merge_commit(
     batch: Hls, sandbox: Sandbox, commits: Commits
 ) -> None:
-    rounded = HEAD.replace("price * rate", "round(price * rate, 2)")
-    merge = sandbox.git.commit(REPOSITORY, {"tax.py": rounded}, parent=commits.base)
+    merge = sandbox.git.commit(REPOSITORY, {"tax.py": ROUNDED}, parent=commits.base)
     add_merged(sandbox, replace(commits, merge=merge), 101)
     assert batch("reviews", REPOSITORY, "--yes").exit_code == 0
-    assert show(batch)["result"]["changed"] == 0
+    assert find_change(batch) == {"state": "before the merge", "commit": merge, "why": ""}
 
 
-def test_repository_without_a_mirror_says_that_changes_are_not_known(
-    batch: Hls, sandbox: Sandbox, commits: Commits, folder: Path
+def test_change_that_could_not_be_read_is_read_again_by_continue_without_a_call(
+    batch: Hls, sandbox: Sandbox, commits: Commits, folder: Path, claude: Claude
 ) -> None:
     add_merged(sandbox, commits, 101)
     settings = (folder / "settings.yaml").read_text()
     (folder / "settings.yaml").write_text(settings.replace("directory: mirror", "enabled: false"))
     printed = batch("reviews", REPOSITORY, "--yes")
-    assert "changed     later: 0; not known: 1" in printed.output
+    assert "lines       1 not known" in printed.output
+    assert "not known whether it was changed: mirror.enabled is false" in printed.output
+    calls = len(claude.asked)
+    (folder / "settings.yaml").write_text(settings)
+    succeed(batch("continue", "1"))
+    assert find_change(batch) == {"state": "no", "commit": "", "why": ""}
+    assert len(claude.asked) == calls == 2
+
+
+def test_page_of_reviews_can_be_read_without_hls(
+    batch: Hls, sandbox: Sandbox, commits: Commits, folder: Path
+) -> None:
+    add_merged(sandbox, commits, 101, 102, 149)
+    succeed(batch("reviews", REPOSITORY, "--yes", "--markdown", "page.md"))
+    page = (folder / "page.md").read_text()
+    prompt = show(batch)["result"]["title"]
+    address = "https://github.com/Codertocat/Hello-World"
+    page = re.sub(r"http://127.0.0.1:\d+/", "https://github.com/", page)
+    cost = show(batch)["cost_usd"]
+    sums, *reviews = re.sub(r"\$[0-9.]+", "$", page).split("### ")
+    assert sums == (
+        "# What reviews of merged pull requests would have found\n\n"
+        f"HLS reviewed them at their last commit, with {prompt}. Nothing was posted.\n\n"
+        "| | |\n|---|---|\n"
+        "| reviews | 3, 0 of them without a finding |\n"
+        "| findings | 3 findings (3 high), 1.0 a pull request |\n"
+        "| lines | 3 not changed since |\n"
+        "| cost | $, $ a pull request |\n"
+        "| time | 0 s a pull request, at most 0 s |\n"
+        "| calls | 6 |\n"
+        "| a month | about $, for 30 such pull requests |\n\n"
+    )
+    assert cost > 0
+    assert reviews[0] == (
+        f"[#101]({address}/pull/101) First title of 101: 1 finding, $\n\n"
+        f"- **No rounding** (high), [`tax.py:2`]({address}/blob/{commits.head}/tax.py#L2): "
+        "Amounts have too many digits.\n"
+        "  *Not changed since.*\n\n"
+    )
+    refused = batch("show", "1", "--markdown", "missing/page.md")
+    assert (refused.exit_code, "--markdown missing/page.md: No such" in refused.output) == (1, True)
 
 
 def test_reviews_write_only_their_own_tables(

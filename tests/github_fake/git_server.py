@@ -61,7 +61,9 @@ class GitRepositories:
         ]
         self._run(folder, "fast-import", "--quiet", "--force", stdin=b"".join(changes))
         commit = self._run(folder, "rev-parse", "refs/heads/main").decode().strip()
+        listed = {"sha": commit, "author": None}
         self._state.change(lambda world: world.with_ref(full_name, "main", commit))
+        self._state.change(lambda world: world.with_commit(full_name, listed))
         for path, text in files.items():
             set_file(self._state, full_name, path, text, branch=commit)
         return commit

@@ -78,9 +78,9 @@ def test_call_that_fits_without_the_calls_in_progress_waits_for_their_cost(store
 
 
 def test_call_of_a_batch_waits_for_its_calls_in_progress(store: Storage) -> None:
-    begin_batch(store, 2, 3)
+    batch = begin_batch(store, 2, 3)
     first, second = (claim(store, lease_s=600) for _ in range(2))
-    budget = Limit("batch", None, 0.06, "--max-usd", "1")
+    budget = Limit("batch", None, 0.06, "--max-usd", str(batch))
     start_call(store, first, estimate=ESTIMATE, budgets=[budget])
     with pytest.raises(Postponed) as waiting:
         start_call(store, second, estimate=ESTIMATE, budgets=[budget])
