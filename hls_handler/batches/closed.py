@@ -27,13 +27,22 @@ from hls_handler.batches.labels import (
 )
 from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
 from hls_handler.batches.prompts import render_question
-from hls_handler.batches.shares import Share, ShareConclusion, conclude, make_share
+from hls_handler.batches.shares import (
+    BROKEN,
+    FIXED,
+    Share,
+    ShareConclusion,
+    conclude,
+    estimate_power,
+    make_share,
+)
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.batches import PROMPTS, BatchPrompt, dump_prompts, find_index, load_prompts
 from hls_handler.engine.codecs import decode_reply
 from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.events import Account
 from hls_handler.github.values import RepositoryLabel
+from hls_handler.handlers.issues import IssueHandler
 from hls_handler.handlers.labels import select_offer
 from hls_handler.question import Prompt
 from hls_handler.storage import Storage
@@ -67,6 +76,9 @@ def plan(
 
     Raises `CannotPlan`, or a `StepFailed` of GitHub.
     """
+    name = prompts[0].name
+    if prompts[0].restore().prompts[name].reply not in IssueHandler.replies:
+        raise CannotPlan(f"{name} is not asked about issues; `hls batch reviews` is for reviews")
     labels = target.reader.labels()
     groups = tuple(_list_groups(target, prompt, labels) for prompt in prompts)
     bot = _find_bot(target, store)
@@ -143,9 +155,20 @@ def _has_common_answers(groups: Sequence[Sequence[LabelGroup]], issue: PastIssue
 
 
 def describe_size(issues: int) -> str:
-    share = make_share(round(0.8 * issues), issues)
-    return f"{count(issues, 'issue')}: 80% right would mean {share}"
+    """Return what a batch of so many issues can decide."""
+    number = round(10 * estimate_power(issues))
+    text = (
+        f"{count(issues, 'issue')}: a draft that fixes {FIXED:.0%} of them and breaks {BROKEN:.0%}"
+        f" is found better in about {number} of 10 such batches"
+    )
+    if number >= ENOUGH:
+        return text
+    needed = next(more for more in SIZES if 10 * estimate_power(more) >= ENOUGH)
+    return f"{text}, with {needed} issues in {ENOUGH}"
 
+
+ENOUGH = 8  # of ten
+SIZES = range(20, 1_000, 20)
 
 Answers = Mapping[int, Mapping[str, LabelGuess]]
 """The answers of a prompt by issue, and by group; those of a failed question give no label."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import comb, sqrt
+from statistics import NormalDist
 from typing import Literal
 
 ShareConclusion = Literal["better", "worse", "not decided"]
@@ -56,6 +57,19 @@ def conclude(fixed: int, broken: int) -> ShareConclusion:
     if _upper_tail(broken, changed) <= ERROR:
         return "worse"
     return "not decided"
+
+
+FIXED = 0.15
+BROKEN = 0.05
+"""Shares of issues that a draft fixes and breaks which is better by ten points."""
+
+
+def estimate_power(issues: int) -> float:
+    """Return how likely `conclude` finds such a draft better, by the normal approximation."""
+    spread = NormalDist().inv_cdf(1 - ERROR) * sqrt(issues * (FIXED + BROKEN))
+    gain = issues * (FIXED - BROKEN)
+    deviation = sqrt(issues * (FIXED + BROKEN - (FIXED - BROKEN) ** 2))
+    return NormalDist().cdf((gain - spread) / deviation)
 
 
 def _upper_tail(least: int, of: int) -> float:

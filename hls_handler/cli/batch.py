@@ -56,6 +56,8 @@ from hls_handler.wording import count, describe_invalid
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
+LAST = 20  # deliveries to try
+
 commands = typer.Typer(
     help="Try prompts, triage old issues and review merged pull requests.",
     no_args_is_help=True,
@@ -89,8 +91,9 @@ MarkdownFile = Annotated[
 def try_(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help='Such as "issues/analyze".')],
     last: Annotated[
-        int, typer.Option(metavar="N", min=1, max=200, help="Newest deliveries to try.")
-    ] = 20,
+        int | None,
+        typer.Option(metavar="N", min=1, max=200, help="Newest deliveries to try (20)."),
+    ] = None,
     closed: Annotated[
         str | None,
         typer.Option(
@@ -127,6 +130,8 @@ def try_(
     """
     settings = load(config)
     repository = None
+    if closed is not None and last is not None:
+        raise typer.BadParameter("--last is for deliveries; with --closed, --limit is for issues")
     if closed is not None:
         repository = require_repository(closed, base_url=settings.github.base_url)
         effective = _require_entry(settings, repository)
@@ -137,7 +142,7 @@ def try_(
             change = PromptChange(draft, model)
             prompts = choose_prompts(settings, library, name, change, claude.lookup_model)
         if repository is None:
-            preview = past.plan(store, settings, prompts[-1], last, max_usd)
+            preview = past.plan(store, settings, prompts[-1], last or LAST, max_usd)
         else:
             with _reading(settings, effective, repository, "issues") as target:
                 preview = closed_issues.plan(target, store, prompts, limit, max_usd)
@@ -295,7 +300,10 @@ def continue_(
         progress = store.batches.load_progress(batch)
         if batch.state == "undone":
             if progress.state == "running":
-                fail(f"batch {batch_id} is being taken back: `hls batch undo {batch_id}` goes on")
+                fail(
+                    f"batch {batch_id} is being taken back; a service goes on with that, or"
+                    f" `hls batch undo {batch_id}`"
+                )
             fail(f"batch {batch_id} was taken back: begin another one")
         spent = progress.cost_usd
         if max_usd is not None and max_usd < spent:
@@ -392,8 +400,8 @@ def _work(
             end = "the undo is not stopped: `hls serve` goes on with it"
         print_line(end, err=True)
         raise typer.Exit(INTERRUPTED) from None
-    goes_on = ""
-    if follower.problem:
+    goes_on = f"batch {batch_id} is not stopped, and goes on with a service"
+    if follower.problem and has_service is False:
         goes_on = _stop(settings, store, batch_id)
     batch = _require(store, batch_id)
     _print_result(store, batch, as_json=as_json, markdown=markdown)

@@ -17,7 +17,7 @@ from hls_handler.wording import format_usd
 
 POLL_S = 0.5
 UNCLAIMED_S = 30.0
-"""Time without a delivery in work after which no service seems to share the database."""
+"""Time without a delivery in work after which a command does not wait for a service any longer."""
 
 
 class Follower:

@@ -142,7 +142,7 @@ def test_interrupted_undo_goes_on_by_the_command_that_it_names(world: World) -> 
     assert "bug" in find_labels(world)
     continued = world.start("continue", "1")
     _, errors = continued.communicate(timeout=60)
-    assert "batch 1 is being taken back: `hls batch undo 1` goes on" in errors
+    assert "is being taken back; a service goes on with that, or `hls batch undo 1`" in errors
     assert "undone, 3 of 3 ended" in world.run("undo", "1", "--yes")
     assert find_labels(world) == set()
 
@@ -188,3 +188,19 @@ def test_service_goes_on_with_an_interrupted_undo(world: World, tmp_path: Path) 
         make(limits="concurrency: 2").start()
         assert "the undo is not stopped: `hls serve` goes on with it" in interrupt_undo(world)
         wait_until(lambda: not find_labels(world), within_s=60)
+
+
+@pytest.mark.full
+def test_command_that_waits_for_a_service_in_vain_does_not_stop_the_batch(
+    world: World, tmp_path: Path
+) -> None:
+    with service_maker(world.sandbox, tmp_path) as make:
+        service = make(limits="concurrency: 2").start()
+        process = begin(world)
+        service.stop(signal.SIGKILL)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 1, errors
+        assert "no service works on it: start `hls serve`; batch 1 is not stopped" in errors
+        world.claude.goes_on.set()
+        make(limits="concurrency: 2").start()
+        wait_until(lambda: world.show()["state"] == "done", within_s=120)
