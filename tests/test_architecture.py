@@ -25,7 +25,7 @@ PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
     6: ("__main__", "cli", "app", "main", "processing", "sandbox"),
-    5: ("console", "reports", "web", "trials", "batches", "background", "engine"),
+    5: ("console", "reports", "web", "batches", "background", "engine"),
     4: ("storage", "store", "queue", "db"),
     3: ("routing", "handlers", "prompting", "review", "retrieval", "ci"),
     2: ("github", "claude", "git"),

@@ -11,6 +11,7 @@ from datetime import timedelta
 from difflib import unified_diff
 
 from hls_handler.batches.preview import CannotPlan, Preview, list_reasons, make_preview
+from hls_handler.batches.trial import NotRepeatable, StoredFacts, Trial, load_stored_facts
 from hls_handler.deliveries import RECORDED, NewDelivery
 from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.engine.batches import PROMPTS, BatchPrompt, dump_prompts, load_prompts
@@ -23,8 +24,6 @@ from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.storage import Storage
 from hls_handler.store.batches import BatchDelivery, NewBatch, Progress
 from hls_handler.store.deliveries import DeliveryRow
-from hls_handler.trials.replay import NotRepeatable, StoredFacts, load_stored_facts
-from hls_handler.trials.trial import Trial
 from hls_handler.wording import count, format_usd
 
 POSTED = "posted"

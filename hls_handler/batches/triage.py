@@ -12,6 +12,7 @@ from typing import Any
 from msgspec.structs import replace as replace_struct
 
 from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
+from hls_handler.batches.trial import NotRepeatable, Trial, read_unstored
 from hls_handler.deliveries import UNDO, WRITTEN, NewDelivery
 from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.errors import StepFailed
@@ -24,8 +25,6 @@ from hls_handler.routing import Ignored, Router, Rule, from_envelope, parse_enve
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.store.batches import UNDO_SUFFIX, Batch, BatchDelivery, NewBatch, Progress
-from hls_handler.trials.replay import NotRepeatable, read_unstored
-from hls_handler.trials.trial import Trial
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
 
 PULL_REQUEST = "pull request"

@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 
 from hls_handler.actions import Outcome
-from hls_handler.claude.providers import connect_claude
+from hls_handler.batches.trial import Trial, read_posted_history, read_unstored, require_event
+from hls_handler.claude.provider import Provider
+from hls_handler.claude.providers import Providers, connect_claude
 from hls_handler.claude.reply_parsing import advise
 from hls_handler.cli.event_input import (
     EventName,
@@ -32,12 +34,15 @@ from hls_handler.cli.options import (
 )
 from hls_handler.cli.prompt_library import get_prompt
 from hls_handler.cli.terminal import print_json, print_line, print_lines, waiting
+from hls_handler.engine.codecs import decode_reply, encode_reply, redact_unusable
 from hls_handler.engine.handler_job import check_fallback_issue, name_fallback_setting
 from hls_handler.engine.library import GUID, load_checked
 from hls_handler.engine.posting import preview
 from hls_handler.errors import (
+    BudgetExceeded,
     ConversationIgnored,
     PayloadError,
+    Permanent,
     PromptError,
     StepFailed,
     Superseded,
@@ -48,9 +53,9 @@ from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.github.writer import GithubWriter
 from hls_handler.handlers.reader import EmptyHistory, RepositoryHistory
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import Prompt
+from hls_handler.question import Prompt, RenderedPrompt
 from hls_handler.queue.checkpoints import PendingChanges
-from hls_handler.replies import Reply
+from hls_handler.replies import Reply, UnusableReply, Usage
 from hls_handler.routing import (
     Command,
     Ignored,
@@ -65,10 +70,7 @@ from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.store.conversations import ConversationHistory, ConversationRef, ConversationState
-from hls_handler.store.limits import limit_review
-from hls_handler.trials.replay import read_posted_history, read_unstored
-from hls_handler.trials.sender import Sender, TriedQuestion, UnusableAnswer
-from hls_handler.trials.trial import Trial, require_event
+from hls_handler.store.limits import Limit, limit_review
 from hls_handler.web.webhook import check_payload
 from hls_handler.wording import add_usd, count, format_usd
 
@@ -440,3 +442,98 @@ def _print_question(question: TriedQuestion) -> None:
 
 def _print_text(text: str) -> None:
     print_lines("\n".join(f"{MARGIN}{line}" for line in text.split("\n")))
+
+
+class UnusableAnswer(Permanent):
+    """Claude's reply in a trial cannot be used."""
+
+    def __init__(self, rendered: RenderedPrompt, reply: UnusableReply) -> None:
+        super().__init__(f"Claude's reply to {rendered.prompt.id} cannot be used: {reply.problem}")
+        self.rendered = rendered
+        self.reply = reply
+
+
+@dataclass(slots=True)
+class TriedQuestion:
+    """A request of a trial, and what came of it."""
+
+    rendered: RenderedPrompt
+    model: str
+    # the invalid reply that Claude is asked to correct; None in a first question
+    correction: UnusableReply | None
+    answer: Reply | UnusableReply | None = None  # redacted; None if the call failed
+
+
+@dataclass(slots=True)
+class Sender:
+    """Sends the requests of trials to Claude. As in the service, Claude is asked once to correct an
+    invalid reply.
+    """
+
+    claude: Providers
+    questions: list[TriedQuestion] = field(default_factory=list, init=False)  # since `begin`
+    _limit: Limit | None = field(default=None, init=False)
+
+    def begin(self, limit: Limit | None) -> None:
+        """Begin the requests about a delivery, which may cost as much as `limit` allows."""
+        self.questions = []
+        self._limit = limit
+
+    @property
+    def usages(self) -> list[Usage]:
+        return [question.answer.usage for question in self.questions if question.answer is not None]
+
+    def send(self, rendered: RenderedPrompt) -> Reply:
+        """Return the reply, redacted. Raises `BudgetExceeded`, `UnusableAnswer`, and what Claude
+        raises.
+        """
+        answer = self._ask(rendered, None)
+        if isinstance(answer, UnusableReply) and answer.why == "invalid":
+            answer = self._ask(rendered, answer)
+        if isinstance(answer, UnusableReply):
+            raise UnusableAnswer(rendered, answer)
+        return answer
+
+    def _check_limit(self, estimate: Usage) -> None:
+        """Raise `BudgetExceeded` if the next call does not fit the limit. An unknown price counts
+        as 0.
+        """
+        limit = self._limit
+        if limit is None:
+            return
+        spent_usd = sum(usage.cost_usd or 0 for usage in self.usages)
+        next_usd = estimate.cost_usd or 0
+        if round(spent_usd + next_usd, 6) > round(limit.amount, 6):
+            raise BudgetExceeded(
+                f"the next call to Claude may cost {format_usd(next_usd)}, the calls so far"
+                f" have cost {format_usd(spent_usd)}, and {limit.where} allows"
+                f" {format_usd(limit.amount)}"
+            )
+
+    def _ask(
+        self, rendered: RenderedPrompt, correction: UnusableReply | None
+    ) -> Reply | UnusableReply:
+        return self.claude.answer(
+            rendered.prompt.model,
+            lambda provider: self._ask_provider(provider, rendered, correction),
+        )
+
+    def _ask_provider(
+        self, provider: Provider, rendered: RenderedPrompt, correction: UnusableReply | None
+    ) -> Reply | UnusableReply:
+        estimate = provider.upper_estimate(rendered, correction=correction)
+        self._check_limit(estimate)
+        question = TriedQuestion(rendered, estimate.model, correction)
+        self.questions.append(question)
+        answer = provider.ask(rendered, correction=correction)
+        prompt = rendered.prompt
+        if isinstance(answer, UnusableReply):
+            question.answer = redact_unusable(answer)
+        else:
+            question.answer = decode_reply(
+                encode_reply(answer, shown_code=rendered.code),
+                reply_type=prompt.reply,
+                model=prompt.reply_model,
+            )
+        assert question.answer is not None
+        return question.answer

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from hls_handler.batches.trial import Trial, read_unstored
 from hls_handler.claude.provider import request_schema
 from hls_handler.cli.config import load_repository_files
 from hls_handler.cli.event_input import (
@@ -36,8 +37,6 @@ from hls_handler.settings.effective import (
     without_entry,
 )
 from hls_handler.settings.model import Settings
-from hls_handler.trials.replay import read_unstored
-from hls_handler.trials.trial import Trial
 
 DELIMITER_KEY = b"render"
 """Secret for the delimiters of untrusted text. It is fixed, so that the output for an event is

@@ -23,6 +23,8 @@ from hls_handler.batches.first_text import (
     make_delivery,
     make_truth,
 )
+from hls_handler.batches.trial import Trial, read_unstored
+from hls_handler.cli.prompt_try import Sender
 from hls_handler.events import GHOST, Account, Event, Label, parse_event
 from hls_handler.github.values import IssueHistory
 from hls_handler.handlers.reader import EMPTY_HISTORY
@@ -30,9 +32,6 @@ from hls_handler.prompting import recorded
 from hls_handler.routing import Router, Rule, from_event
 from hls_handler.sandbox.objects import Account as SandboxAccount
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.trials.replay import read_unstored
-from hls_handler.trials.sender import Sender
-from hls_handler.trials.trial import Trial
 from tests.batches.histories import (
     MONA,
     REPOSITORY,
