@@ -121,7 +121,12 @@ class RepeatedReview:
             title = sanitize_inline(finding.title)
             failure = sanitize_inline(finding.failure)
             yield f"- **{title}** ({finding.severity}), {place}: {failure}"
-            yield f"  *{describe_change(finding.change).capitalize()}.*"
+            commit = finding.change.commit
+            change = describe_change(finding.change).capitalize()
+            if commit:
+                home = self.url.removesuffix(f"/pull/{self.number}")
+                change = change.replace(commit[:10], f"[{commit[:10]}]({home}/commit/{commit})")
+            yield f"  *{change}.*"
         if self.findings:
             yield ""
 
@@ -197,7 +202,7 @@ class ReviewsResult:
             month = f"about {usd}, for {self.per_month:.0f} such pull requests"
         changes = [f"{amount} {name}" for name, amount in self.changes.items()]
         return {
-            "reviews": f"{number}, {self.without_findings} of them without a finding",
+            "reviews": f"{number}, {self.without_findings / number:.0%} without a finding",
             "findings": f"{findings}, {self.findings / number:.1f} a pull request",
             "lines": ", ".join(changes) or "none",
             "cost": f"{format_usd(self.cost_usd)}, {format_usd(mean)} a pull request",

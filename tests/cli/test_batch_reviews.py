@@ -291,7 +291,7 @@ def test_page_of_reviews_can_be_read_without_hls(
         "# What reviews of merged pull requests would have found\n\n"
         f"HLS reviewed them at their last commit, with {prompt}. Nothing was posted.\n\n"
         "| | |\n|---|---|\n"
-        "| reviews | 3, 0 of them without a finding |\n"
+        "| reviews | 3, 0% without a finding |\n"
         "| findings | 3 findings (3 high), 1.0 a pull request |\n"
         "| lines | 3 not changed since |\n"
         "| cost | $, $ a pull request |\n"
