@@ -16,6 +16,7 @@ from hls_handler.review.source_text import (
     LONG_NAME,
     SHORT_NAME,
     SQL_FILES,
+    TABLE_NAME,
     WORD,
     SourceText,
     code_of,
@@ -44,7 +45,7 @@ IN_TEST = 0.3  # factor
 
 RECEIVER = re.compile(r"func \((\w+) ")
 ALTER_TABLE = re.compile(
-    r"\s*alter\s+table\s+(?:(?:if\s+exists|only)\s+)*(?:\w+\.)?[\"`]?(\w+)", re.IGNORECASE
+    r"\s*alter\s+table\s+(?:(?:if\s+exists|only)\s+)*" + TABLE_NAME, re.IGNORECASE
 )
 
 
@@ -89,6 +90,7 @@ class ChangedName:
     used: float = 0.0  # 1 if an added line has it that a removed one does not have
     is_called: bool = False
     is_imported: bool = False
+    modules: set[str] = field(default_factory=set)  # words of the imports of its files
     is_field: bool = False  # "self.calls": its uses are in its own file
     is_table: bool = False  # of SQL, and changed
     sources: set[str] = field(default_factory=set)  # the changed files with it
@@ -101,6 +103,13 @@ class ChangedName:
         if self.is_called:
             factor = CALLED
         return max(self.gone, self.changed, self.used * factor)
+
+    @property
+    def is_common(self) -> bool:
+        """True of a common word that is searched because the change imports and calls it: only for
+        its definition, in a file that an import names.
+        """
+        return not (self.is_field or is_searched(self.text, SHORT_NAME))
 
     @property
     def is_searched(self) -> bool:
@@ -186,7 +195,9 @@ class _FileReader:
         for word in self._list_words([line]):
             name = self._name(word)
             name.used_in.add(self.path)
-            name.is_imported |= word in self.imported
+            if word in self.imported:
+                name.is_imported = True
+                name.modules |= self.imported
             call = re.search(rf"{whole(word)}\s*(?:<[\w, ]*>)?!?\(", code)
             name.is_called |= call is not None
             weight = self.factor
@@ -259,7 +270,7 @@ def _make_field_pattern(text: SourceText) -> re.Pattern[str]:
     """Return the pattern of a field: of `self`, `this`, `@`, or the receiver of a method in Go."""
     receivers = {match[1] for match in map(RECEIVER.match, text.lines) if match}
     names = "|".join(sorted(receivers | {"self", "this", r"\$this"}))
-    field_of = rf"(?<![\w$.])(?:{names})(?:\.|->)[A-Za-z_]\w*"
+    field_of = rf"(?<![\w$.])(?:{names})(?:\.|->)#?[A-Za-z_]\w*"
     if text.path.endswith(".rb"):
         field_of = rf"{field_of}|(?<![\w@])@{{1,2}}[a-z_]\w*"
     return re.compile(rf"(?:{field_of})\b(?!\s*\()")

@@ -166,10 +166,10 @@ class Search:
         text = file.text
         use = re.compile(rf"(?<![\w$.@])(?:{'|'.join(map(re.escape, fields))})\b(?!\s*\()")
         changed = [min(number, text.last) for run in file.runs for number in run.numbers]
-        types = {text.find_type(number) for number in changed}
+        types = {text.scopes[number] for number in changed}
         for number, line in enumerate(text.lines):
             for field in set(use.findall(line[:MAX_CHARACTERS])):
-                if text.find_type(number) in types:
+                if text.scopes[number] in types:
                     self.hits[field].append(Hit(path, number, line))
 
     def list_paths(self) -> list[str]:
@@ -277,6 +277,8 @@ class _NameHits:
 
     def rank(self) -> Iterator[SiteCandidate]:
         hits = self.hits
+        if self.name.is_common:
+            hits = self.list_defining()
         if self.name.is_field:
             yield from map(self._to_field_use, hits)
             return
@@ -297,6 +299,8 @@ class _NameHits:
                 yield SiteCandidate(self.name.gone * factor, "gone", self.name, hit)
             if hit in definitions:
                 yield self._to_definition(hit, factor)
+            elif self.name.is_common:
+                continue
             elif self._is_in_few_files(hit, definitions):
                 yield self._to_use(hit, IN_FEW_FILES * factor)
             elif self.name.changed and is_meant and self._is_use(hit):
@@ -358,12 +362,19 @@ class _NameHits:
         if not self.name.used:
             return []
         hits = [hit for hit in self.list_defining() if self._search.has(hit)]
+        if self.name.is_common:
+            hits = [hit for hit in hits if self._is_imported(hit)]
         for is_better in (_has_body, self._is_named, self._is_near):
             if len(hits) > 1:
                 hits = [hit for hit in hits if is_better(hit)] or hits
         if len(hits) > PLACES_OF_NAME:
             return []
         return hits
+
+    def _is_imported(self, hit: Hit) -> bool:
+        """Return True for a function or a type in a file that an import names."""
+        stem = hit.path.rpartition("/")[2].partition(".")[0]
+        return self._definitions[hit].kind != "value" and stem in self.name.modules
 
     def _is_named(self, hit: Hit) -> bool:
         """Return True if a changed file names the file or its folder."""
@@ -401,5 +412,7 @@ def _list_place(candidate: SiteCandidate, text: SourceText, names: Container[str
     chosen = {*range(top, number), *text.list_signature(number)}
     rest = [*range(end, end - END_LINES, -1)]
     body = range(number + 1, end - END_LINES + 1)
-    rest += [at for at in body if any(word in names for word in WORD.findall(text.lines[at]))]
-    return {*[*sorted(chosen), *rest, *body][:PLACE_LINES], *types}
+    named = [at for at in body if any(word in names for word in WORD.findall(text.lines[at]))]
+    named = named[:PLACE_LINES]
+    nearest = sorted(body, key=lambda at: min((abs(at - line) for line in named), default=at))
+    return {*[*sorted(chosen), *rest, *nearest][:PLACE_LINES], *types}

@@ -81,7 +81,10 @@ NAME_IN_TEXT = re.compile(r"[A-Za-z]+(?:_[a-z0-9]+)+|[a-z]+[A-Z]\w+")
 
 COMMENT = re.compile(r"\s*(//|#(?!\s*(define|include)|\[)|/?\*|--\s|\"\"\"|''')")
 END_COMMENT = re.compile(r"(^|\s)(//|#\s|--\s|/\*).*")
-IMPORT = re.compile(r"\s*(import|from|use|using|require|#\s*include|package|export\s.*\bfrom)\b")
+IMPORT = re.compile(
+    r"\s*(?:import\b|from\s+\S+\s+import\b|use\s+[\w:{\\]|using\s+(?!var\b)[\w.= ]+;"
+    r"|require(?:_relative)?\b\s*\(?\s*['\"]|#\s*include|package\s|export\s.*\bfrom\b)"
+)
 QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|(?<![&<])\'(?:\\.|[^\'\\])*\'|`[^`]*`')
 IN_BRACES = re.compile(r"\{([^{}]*)\}")
 TEXTS = re.compile(r'"([^"]*)"|[\'`]([^\'`]*)[\'`]')
@@ -137,13 +140,19 @@ _PATTERNS: Mapping[DefinitionKind, Sequence[str]] = {
 DEFINITIONS = [
     (kind, re.compile(pattern)) for kind, patterns in _PATTERNS.items() for pattern in patterns
 ]
+TABLE_NAME = r"(?:[\"`\[]?\w+[\"`\]]?\.)?[\"`\[]?(\w+)"
 CREATE_TABLE = re.compile(
-    r"\s*create\s+(?:\w+\s+){0,3}?(?:table|view)\s+(?:if\s+not\s+exists\s+)?(?:\w+\.)?[\"`]?(\w+)",
+    r"\s*create\s+(?:\w+\s+){0,3}?(?:table|view)\s+(?:if\s+not\s+exists\s+)?" + TABLE_NAME,
     re.IGNORECASE,
 )
 SQL_FILES = (".sql", ".ddl")
 KEY = re.compile(r"\s*([\w-]+):(?:\s|$)")
 KEY_FILES = (".yml", ".yaml", ".toml")
+
+OF_TYPE = re.compile(
+    r"\s*(?:impl(?:<[^>]*>)?\s+(?:[\w:<>, ]+\s+for\s+)?(\w+)|func\s+\(\w+\s+\*?(\w+))"
+)
+"""Begins methods of a type that stands elsewhere, in Rust and Go."""
 
 GOES_ON = re.compile(
     r"\s*(?:[)\]}{]|(?:else|elif|elsif|except|finally|catch|rescue|ensure|where|end(?!\())\b)"
@@ -340,9 +349,25 @@ class SourceText:
         definition = self.find_definition(begin)
         return definition is not None and definition.kind == "type"
 
-    def find_type(self, number: int) -> int:
-        """Return the line that starts the innermost type around a line; 0 if there is none."""
-        return next((begin for begin in self.list_begins(number) if self.is_type(begin)), 0)
+    @cached_property
+    def scopes(self) -> list[str]:
+        """For each line the name of the type that it is in; "" if it is in none."""
+        scopes = [""] * len(self.lines)
+        own: dict[int, str] = {}  # that a line begins
+        for number, begin in enumerate(self._begins):
+            if begin and begin not in own:
+                own[begin] = self._find_scope(begin) or scopes[begin]
+            scopes[number] = own.get(begin, "")
+        return scopes
+
+    def _find_scope(self, begin: int) -> str:
+        match = OF_TYPE.match(self.lines[begin][:MAX_CHARACTERS])
+        if match:
+            return match[1] or match[2]
+        definition = self.find_definition(begin)
+        if definition and definition.kind == "type":
+            return definition.name
+        return ""
 
     def list_extent(self, first: int, last: int, most: int) -> set[int]:
         """Return the largest block of at most `most` lines around some lines, and the signatures

@@ -202,8 +202,66 @@ def test_other_uses_of_a_field_are_those_of_its_class() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (
+            "a.go",
+            "func (s *A) Put() {\n\ts.size = 1\n}\n@\nfunc (s *A) Get() {\n\tuse(s.size)\n}\n\nfunc (s *B) Put() {\n\ts.size = 2\n}\n",
+        ),
+        (
+            "a.rs",
+            "impl A {\n    self.size = 1;\n}\n@\nimpl Show for A {\n    use(self.size);\n}\n\nimpl B {\n    self.size = 2;\n}\n",
+        ),
+    ],
+)
+def test_methods_of_a_type_need_not_stand_together(path: str, text: str) -> None:
+    line = text.split("\n")[1]
+    patch = f"@@ -2 +2 @@\n-old\n+{line}"
+    (site,) = find_places({path: text.replace("@", "\n" * 300)}, path, patch)
+    assert "use(s" in site.text
+
+
+@pytest.mark.parametrize("name", ["orders", "public.orders", '"public"."orders"', "[dbo].[orders]"])
+def test_indexes_of_a_table_are_found_by_its_name(name: str) -> None:
+    schema = f"CREATE TABLE {name} (\n    id int\n);\nCREATE INDEX by_id ON {name} (id);\n"
+    files = {"m.sql": f"ALTER TABLE {name} ADD x int;\n", "schema.sql": schema}
+    patch = f"@@ -0,0 +1 @@\n+ALTER TABLE {name} ADD x int;"
+    assert f"schema.sql: CREATE INDEX by_id ON {name} (id);" in list_lines(
+        find_places(files, "m.sql", patch)
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("using var lease = pool.AcquireLease(5);", ["AcquireLease"]),
+        ("using Acme.Pricing;", []),
+        ("from archived_invoices", ["archived_invoices"]),
+        ("from app.pricing import price_of", []),
+    ],
+)
+def test_imports_are_told_from_code(line: str, names: list[str]) -> None:
+    changed = changed_text("a.x", f"{line}\n", f"@@ -0,0 +1 @@\n+{line}")
+    found = [name.text for name in list_names([changed]) if name.text in {*names, "Acme", "app"}]
+    assert found == names
+
+
+def test_common_word_that_is_imported_is_looked_for_in_the_file_of_its_import() -> None:
+    files = {
+        "a.py": "from mail.queue import push\npush(1)\n",
+        "mail/queue.py": "def push(x):\n    pass\n",
+        "stack.py": "class Stack:\n    def push(self, x):\n        push(x)\n",
+    }
+    patch = "@@ -1 +1,2 @@\n from mail.queue import push\n+push(1)"
+    (site,) = find_places(files, "a.py", patch)
+    assert (site.kind, site.path) == ("definition", "mail/queue.py")
+    assert find_places({**files, "mail/queue.py": ""}, "a.py", patch) == ()
+
+
+@pytest.mark.parametrize(
     ("path", "line"),
     [
+        ("b.ts", "put() {\n  this.#size = 1;\n}\n"),
         ("a.go", "func (s *Store) Put() {\n\ts.size = 1\n}\n"),
         ("a.rb", "def put\n  @size = 1\nend\n"),
         ("a.php", "function put() {\n    $this->size = 1;\n}\n"),
