@@ -33,7 +33,7 @@ from hls_handler.batches.shares import (
     Share,
     ShareConclusion,
     conclude,
-    estimate_power,
+    find_power,
     make_share,
 )
 from hls_handler.deliveries import NewDelivery
@@ -118,6 +118,8 @@ def plan(
         left_out,
         lambda subject: [render_question(target, subject, prompts)],
     )
+    if len(prompts) == 1:
+        return preview
     return replace(preview, notes=(describe_size(len(issues)),))
 
 
@@ -156,19 +158,16 @@ def _has_common_answers(groups: Sequence[Sequence[LabelGroup]], issue: PastIssue
 
 def describe_size(issues: int) -> str:
     """Return what a batch of so many issues can decide."""
-    number = round(10 * estimate_power(issues))
     text = (
         f"{count(issues, 'issue')}: a draft that fixes {FIXED:.0%} of them and breaks {BROKEN:.0%}"
-        f" is found better in about {number} of 10 such batches"
+        f" is found better in {find_power(issues):.0%} of such batches"
     )
-    if number >= ENOUGH:
+    if issues >= ENOUGH:
         return text
-    needed = next(more for more in SIZES if 10 * estimate_power(more) >= ENOUGH)
-    return f"{text}, with {needed} issues in {ENOUGH}"
+    return f"{text}, with {ENOUGH} issues in 80%"
 
 
-ENOUGH = 8  # of ten
-SIZES = range(20, 1_000, 20)
+ENOUGH = 240  # issues
 
 Answers = Mapping[int, Mapping[str, LabelGuess]]
 """The answers of a prompt by issue, and by group; those of a failed question give no label."""

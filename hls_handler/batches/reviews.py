@@ -33,23 +33,22 @@ from hls_handler.wording import count, format_usd
 
 BY_BOT = "opened by a bot"
 ADDRESS = "address"
-PER_MONTH = "per_month"
-"""Keys of a batch's plan: of the repository, and pull requests that can be reviewed."""
-FEWEST = 3  # pull requests from which a month is forecast
+DAYS = "days"
+"""Keys of a batch's plan: of the repository, and since the oldest merge, at least 1."""
 CALLS = 2
 """Calls about a pull request: the review, and the second look, which costs about as much."""
 
 
-def plan(target: Target, prompt: BatchPrompt, limit: int, max_usd: float) -> Preview:
+def plan(target: Target, prompt: BatchPrompt, limit: int, max_usd: float, now: datetime) -> Preview:
     """Read the newest `limit` merged pull requests, and return the preview of a batch about them.
 
     Raises `CannotPlan`, or a `StepFailed` of GitHub.
     """
     left_out: Counter[str] = Counter()
     subjects: list[NewDelivery] = []
-    merged_at: list[datetime] = []
+    oldest = now
     for history in target.reader.merged_pull_requests(limit):
-        merged_at.append(history.closed_at)
+        oldest = min(oldest, history.closed_at)
         first = find_first_issue(history)
         if not isinstance(first, FirstIssue):
             left_out[first] += 1
@@ -69,8 +68,7 @@ def plan(target: Target, prompt: BatchPrompt, limit: int, max_usd: float) -> Pre
         {
             PROMPTS: dump_prompts([prompt]),
             ADDRESS: str(target.document["html_url"]),
-            # those that can be reviewed
-            PER_MONTH: count_per_month(merged_at) * len(subjects) / len(merged_at),
+            DAYS: max((now - oldest) / DAY, 1.0),
         },
     )
 
@@ -81,14 +79,8 @@ def plan(target: Target, prompt: BatchPrompt, limit: int, max_usd: float) -> Pre
     return make_preview(target.settings, new, subjects, left_out, render)
 
 
-MONTH = timedelta(days=30)
-
-
-def count_per_month(times: Sequence[datetime]) -> float:
-    """Return how many of these events a month has; 0 if they are too few to tell."""
-    if len(times) < FEWEST or max(times) == min(times):
-        return 0.0
-    return (len(times) - 1) * (MONTH / (max(times) - min(times)))
+DAY = timedelta(days=1)
+MONTH = 30  # days
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +153,8 @@ class ReviewsResult:
     cost_usd: float
     mean_s: float
     longest_s: float
-    per_month: float  # pull requests that can be reviewed; 0: not known
+    mean_usd: float  # of a pull request, also of one without a usable reply
+    days: float  # since the oldest was merged
 
     def describe(self) -> Iterator[str]:
         yield f"prompt      {self.title}"
@@ -195,20 +188,18 @@ class ReviewsResult:
         findings = count(self.findings, "finding")
         if severities:
             findings = f"{findings} ({', '.join(severities)})"
-        mean = self.cost_usd / number
-        month = "not known: too few pull requests"
-        if self.per_month:
-            usd = format_usd(mean * self.per_month)
-            month = f"about {usd}, for {self.per_month:.0f} such pull requests"
+        ended = number + sum(self.failed.values())
+        month = format_usd(self.mean_usd * ended * MONTH / self.days)
+        basis = f"{count(ended, 'such pull request')} in {count(round(self.days), 'day')}"
         changes = [f"{amount} {name}" for name, amount in self.changes.items()]
         return {
             "reviews": f"{number}, {self.without_findings / number:.0%} without a finding",
             "findings": f"{findings}, {self.findings / number:.1f} a pull request",
             "lines": ", ".join(changes) or "none",
-            "cost": f"{format_usd(self.cost_usd)}, {format_usd(mean)} a pull request",
+            "cost": f"{format_usd(self.cost_usd)}, {format_usd(self.mean_usd)} a pull request",
             "time": f"{self.mean_s:.0f} s a pull request, at most {self.longest_s:.0f} s",
             "calls": str(self.calls),
-            "a month": month,
+            "a month": f"about {month}, if there are as many as now: {basis}",
         }
 
 
@@ -228,18 +219,21 @@ def load_result(store: Storage, progress: Progress) -> ReviewsResult:
     sums = store.batches.sum_calls(batch.id)
     reviews: list[RepeatedReview] = []
     failed: Counter[str] = Counter()
+    failed_usd: list[float] = []
     for delivery in progress.deliveries:
-        if delivery.state == "done":
-            findings = FINDINGS.decode(steps.get(delivery.guid)) or ()
+        if delivery.guid in steps:
+            findings = FINDINGS.decode(steps[delivery.guid]) or ()
             calls = sums.get(delivery.guid, SummedCalls())
             url = f"{batch.plan[ADDRESS]}/pull/{delivery.number}"
             title = delivery.title or ""
             reviews.append(RepeatedReview(delivery.number, title, url, findings, calls))
         elif delivery.has_result:
             failed[delivery.reason or ""] += 1
+            failed_usd.append(sums.get(delivery.guid, SummedCalls()).cost_usd)
     all_findings = [finding for review in reviews for finding in review.findings]
     severities = Counter(finding.severity for finding in all_findings)
     states = Counter(finding.change.state for finding in all_findings)
+    ended = [*(review.calls.cost_usd for review in reviews), *failed_usd]
     seconds = [review.calls.duration_s for review in reviews]
     return ReviewsResult(
         title=prompt.title,
@@ -253,5 +247,6 @@ def load_result(store: Storage, progress: Progress) -> ReviewsResult:
         cost_usd=progress.cost_usd,
         mean_s=sum(seconds) / max(len(seconds), 1),
         longest_s=max(seconds, default=0.0),
-        per_month=batch.plan[PER_MONTH],
+        mean_usd=sum(ended) / max(len(ended), 1),
+        days=batch.plan[DAYS],
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb, sqrt
-from statistics import NormalDist
+from math import comb, exp, lgamma, log, sqrt
 from typing import Literal
 
 ShareConclusion = Literal["better", "worse", "not decided"]
@@ -64,12 +63,44 @@ BROKEN = 0.05
 """Shares of issues that a draft fixes and breaks which is better by ten points."""
 
 
-def estimate_power(issues: int) -> float:
-    """Return how likely `conclude` finds such a draft better, by the normal approximation."""
-    spread = NormalDist().inv_cdf(1 - ERROR) * sqrt(issues * (FIXED + BROKEN))
-    gain = issues * (FIXED - BROKEN)
-    deviation = sqrt(issues * (FIXED + BROKEN - (FIXED - BROKEN) ** 2))
-    return NormalDist().cdf((gain - spread) / deviation)
+def find_power(issues: int) -> float:
+    """Return the probability that `conclude` finds such a draft better."""
+    changed_share = FIXED + BROKEN
+    power = 0.0
+    for changed, probability in enumerate(_list_binomial(issues, changed_share)):
+        if probability > NEGLIGIBLE:
+            fixed = _list_binomial(changed, FIXED / changed_share)
+            power += probability * sum(fixed[_find_least(changed) :])
+    return power
+
+
+NEGLIGIBLE = 1e-6
+
+
+def _find_least(changed: int) -> int:
+    """Return how many of the changed issues must be fixed so that the draft is better."""
+    tail = 0.0
+    equal = _list_binomial(changed, 0.5)
+    for fixed in range(changed, -1, -1):
+        tail += equal[fixed]
+        if tail > ERROR:
+            return fixed + 1
+    return 0
+
+
+def _list_binomial(number: int, share: float) -> list[float]:
+    """Return the probability of each number of hits, from 0."""
+    logs = [lgamma(hits + 1) for hits in range(number + 1)]
+    return [
+        exp(
+            logs[number]
+            - logs[hits]
+            - logs[number - hits]
+            + hits * log(share)
+            + (number - hits) * log(1 - share)
+        )
+        for hits in range(number + 1)
+    ]
 
 
 def _upper_tail(least: int, of: int) -> float:

@@ -209,7 +209,7 @@ def reviews(
             with connect_claude(settings.claude) as claude:
                 prompt = with_model(prompt, model, claude.lookup_model)
         with _reading(settings, effective, name, "pull requests") as target:
-            preview = merged_pull_requests.plan(target, prompt, limit, max_usd)
+            preview = merged_pull_requests.plan(target, prompt, limit, max_usd, utc_now())
         _begin(settings, store, preview, config, yes=yes, as_json=as_json, markdown=markdown)
 
 

@@ -23,9 +23,9 @@ from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.engine.recording_job import RecordingJob, read_facts
 from hls_handler.errors import ConversationIgnored, Permanent, Postponed, PromptError
 from hls_handler.events import Event, PullRequest
-from hls_handler.github.api import PAGE_SIZE
 from hls_handler.github.links import permalink
 from hls_handler.github.reader import GithubReader
+from hls_handler.github.source import read_optional
 from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.job import FactSource
@@ -104,7 +104,8 @@ NOT_READ = "changes not read"
 """`End.kind` of a review some of whose lines could not be followed: `continue` does that again."""
 
 
-END_OF_SENTENCE = re.compile(r"(?<=[.!?])\s|\n")
+END_OF_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`])|\n\s*\n")
+GONE = re.compile(r"@@ -\S+ \+0,0 @@")
 
 
 def find_index(request_id: str) -> int:
@@ -199,9 +200,12 @@ def _ask(job: DeliveryJob) -> str:
     recording.source = source
     recording.run(job.handler)
     assert recording.record_of_review is not None
-    changes = _read_changes(source, recording.record_of_review.ledger)
-    findings = [_to_finding(source, changes, entry) for entry in recording.record_of_review.ledger]
-    job.add(FINDINGS, tuple(findings))
+    ledger = recording.record_of_review.ledger
+    read = read_optional(lambda: _read_changes(source, ledger), _Changes(""))
+    changes = read.value
+    if read.problem:
+        changes = replace(changes, unread=read.problem)
+    job.add(FINDINGS, tuple(_to_finding(source, changes, entry) for entry in ledger))
     return changes.unread
 
 
@@ -241,6 +245,7 @@ class _Changes:
     merge_commit: str
     before_merge: Set[tuple[str, int]] = frozenset()
     until_now: Set[tuple[str, int]] = frozenset()
+    gone: Set[str] = frozenset()  # paths of files that later commits do not have
     unread: str = ""  # why they are not known
 
 
@@ -253,6 +258,7 @@ def _read_changes(source: FactSource, ledger: Sequence[LedgerEntry]) -> _Changes
         return _Changes(merge_commit)
     present = source.reader.head_commit(_get_pull_request(source).base_ref)
     removed: list[Set[tuple[str, int]]] = []
+    gone: set[str] = set()
     for commit in (merge_commit, present):
         if not commit:
             return _Changes(merge_commit, unread="the branch or the merge commit is gone")
@@ -261,8 +267,9 @@ def _read_changes(source: FactSource, ledger: Sequence[LedgerEntry]) -> _Changes
             why = source.reader.files_at(commit).no_mirror
             return _Changes(merge_commit, unread=why or "git has not the reviewed commit")
         removed.append(_list_removed(patches))
+        gone |= {path for path, patch in patches.items() if GONE.match(patch)}
     before_merge, until_now = removed
-    return _Changes(merge_commit, before_merge, until_now)
+    return _Changes(merge_commit, before_merge, until_now, gone)
 
 
 def _read_patches(
@@ -294,7 +301,7 @@ def _to_finding(source: FactSource, changes: _Changes, entry: LedgerEntry) -> Re
         entry.path,
         entry.line,
         entry.title,
-        END_OF_SENTENCE.split(entry.body.strip(), maxsplit=1)[0],
+        " ".join(END_OF_SENTENCE.split(entry.body.strip(), maxsplit=1)[0].split()),
         permalink(pull_request.html_url, commit, entry.path, entry.line),
         _find_change(source, changes, entry),
     )
@@ -305,17 +312,22 @@ def _find_change(source: FactSource, changes: _Changes, entry: LedgerEntry) -> L
         return LineChange("not known", why=changes.unread)
     if not entry.line or entry.side == "LEFT":
         return LineChange("not known", why="it is about a removed line or a whole file")
+    if entry.path in changes.gone:
+        return LineChange("not known", why="its file was renamed or deleted")
+    if not entry.path.isprintable() or '"' in entry.path:
+        return LineChange("not known", why="git does not compare files with such a name")
     place = (entry.path, entry.line)
     if place in changes.before_merge:
         return LineChange("before the merge", changes.merge_commit)
     if place in changes.until_now:
-        return LineChange("later", _find_commit(source, changes, *place))
+        commit = read_optional(lambda: _find_commit(source, changes, *place), "")
+        return LineChange("later", commit.value)
     return LineChange("no")
 
 
 def _find_commit(source: FactSource, changes: _Changes, path: str, line: int) -> str:
-    """Return the first commit after the merge without a line of the reviewed commit; "" if it is
-    not among the last 100 of the file.
+    """Return the commit after the merge that changed a line of the reviewed commit; "" if it is not
+    among the last 100 that GitHub lists for the file: of merges, it lists some.
     """
     since = datetime.fromisoformat(str(_get_document(source)["merged_at"]))
     branch = _get_pull_request(source).base_ref
@@ -327,9 +339,13 @@ def _find_commit(source: FactSource, changes: _Changes, path: str, line: int) ->
         return patches is not None and (path, line) in _list_removed(patches)
 
     index = bisect_left(after_merge, True, key=is_without)
-    if index == len(after_merge) or (index == 0 and len(after_merge) == PAGE_SIZE):
+    if index == len(after_merge):
         return ""
-    return after_merge[index]
+    commit = after_merge[index]
+    parents = source.reader.files_at(commit).parents()
+    if not parents or is_without(parents[0]):
+        return ""
+    return commit
 
 
 def _list_removed(patches: Mapping[str, str]) -> Set[tuple[str, int]]:

@@ -372,8 +372,8 @@ class Batches:
         if number:
             raise Permanent(
                 f"batch {batch} cannot go on, because the events of {number} of its deliveries"
-                " were deleted (storage.body_days): begin another batch, of open"
-                f" issues after `hls batch undo {batch}`"
+                f" were deleted (storage.body_days); `hls batch show {batch}` has its results:"
+                f" begin another batch, of open issues after `hls batch undo {batch}`"
             )
         self._change(batch, changes, deliveries.update().where(is_ended).values(queued))
         log_act(by, "continue batch", [f"batch {batch}"])

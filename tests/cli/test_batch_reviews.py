@@ -22,6 +22,7 @@ from hls_handler.sandbox.objects import Comment, Conversation, ConversationEvent
 from hls_handler.sandbox.shapes import stamp
 from tests.batches.histories import MONDAY, REPOSITORY, TRIAGE_BOT, ZOE
 from tests.cli.conftest import Hls, succeed
+from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox
 from tests.handlers.world import finding, pull_request_analysis
 from tests.prompting.samples import copy_shipped
@@ -65,17 +66,22 @@ class Claude:
     """Finds a fault in line 2 of tax.py, and agrees with it at the second look."""
 
     asked: list[Asked] = field(default_factory=list)
+    path: str = "tax.py"
+    body: str = "Amounts have too many digits. Round them."
+    invalid: tuple[int, ...] = ()  # numbers of the pull requests without a usable reply
 
     def __call__(self, asked: Asked) -> Any:
         self.asked.append(asked)
+        if any(f"First title of {number}" in asked.user for number in self.invalid):
+            return {"wrong": True}
         if "verdicts" in json.dumps(asked.schema):
             return {"verdicts": [{"number": 1, "facts": [], "unseen": "", "agrees": True}]}
         fault = finding(
-            path="tax.py",
+            path=self.path,
             line=2,
             quote="    return price * rate",
             title="No rounding",
-            body="Amounts have too many digits. Round them.",
+            body=self.body,
             confidence=0.6,
         )
         return pull_request_analysis(findings=[fault]).model_dump(mode="json")
@@ -112,7 +118,7 @@ def store(sandbox: Sandbox, conversation: Conversation) -> None:
     sandbox.state.change(lambda world: world.with_conversation(conversation))
 
 
-def add_merged(sandbox: Sandbox, commits: Commits, *numbers: int) -> None:
+def add_merged(sandbox: Sandbox, commits: Commits, *numbers: int, name: str = "tax.py") -> None:
     for number in numbers:
         payload: dict[str, Any] = copy.deepcopy(dict(OPENED.payload))
         opened = MONDAY + timedelta(hours=number)
@@ -124,7 +130,8 @@ def add_merged(sandbox: Sandbox, commits: Commits, *numbers: int) -> None:
         pull_request |= dict.fromkeys(("created_at", "closed_at", "merged_at"), stamp(opened))
         pull_request["head"]["sha"] = commits.head
         pull_request["base"] |= {"sha": commits.base, "ref": "main"}
-        conversation = sandbox.state.seed("pull_request", payload, files=CHANGED)
+        files = [{**CHANGED[0], "filename": name}]
+        conversation = sandbox.state.seed("pull_request", payload, files=files)
         assert conversation is not None
         at = opened + timedelta(hours=1)
         comment = Comment(900 + number, ZOE, "Later comment: please round", at, at)
@@ -276,6 +283,80 @@ def test_change_that_could_not_be_read_is_read_again_by_continue_without_a_call(
     assert len(claude.asked) == calls == 2
 
 
+@pytest.mark.parametrize("path", ["/git/ref/heads/main", "/commits\\?"])
+def test_failed_read_of_changes_keeps_the_findings(
+    batch: Hls, sandbox: Sandbox, commits: Commits, path: str
+) -> None:
+    add_merged(sandbox, commits, 101)
+    fixing = sandbox.git.commit(REPOSITORY, {"tax.py": ROUNDED}, parent=commits.merge)
+    sandbox.faults.add(Fault(effect="status", path=path, status=403, times=None))
+    printed = batch("reviews", REPOSITORY, "--yes")
+    assert "findings    1 finding (1 high), 1.0 a pull request" in printed.output
+    sandbox.faults.clear()
+    batch("continue", "1")
+    assert find_change(batch)["state"] == "later"
+    if "ref" in path:  # else the change is known, and its commit is not read again
+        assert find_change(batch)["commit"] == fixing
+
+
+@pytest.mark.parametrize(
+    ("name", "later", "why"),
+    [
+        ("tax.py", {"taxes.py": HEAD}, "its file was renamed or deleted"),
+        ("tax.py", {}, "its file was renamed or deleted"),
+        ('t"x.py', {'t"x.py': ROUNDED}, "git does not compare files with such a name"),
+    ],
+)
+def test_change_that_git_cannot_tell_is_not_known(
+    batch: Hls,
+    sandbox: Sandbox,
+    commits: Commits,
+    claude: Claude,
+    name: str,
+    later: dict[str, str],
+    why: str,
+) -> None:
+    claude.path = name
+    base = sandbox.git.commit(REPOSITORY, {name: BASE})
+    head = sandbox.git.commit(REPOSITORY, {name: HEAD}, parent=base)
+    merge = sandbox.git.commit(REPOSITORY, {name: HEAD, "b.py": "1\n"}, parent=base)
+    add_merged(sandbox, Commits(base, head, merge), 101, name=name)
+    sandbox.git.commit(REPOSITORY, {**later, "c.py": "1\n"}, parent=merge)
+    batch("reviews", REPOSITORY, "--yes")
+    assert find_change(batch) == {"state": "not known", "commit": "", "why": why}
+
+
+def test_cost_of_a_pull_request_counts_those_without_a_usable_reply(
+    batch: Hls, sandbox: Sandbox, commits: Commits, claude: Claude
+) -> None:
+    claude.invalid = (101, 102)
+    add_merged(sandbox, commits, 101, 102, 103)
+    batch("reviews", REPOSITORY, "--yes")
+    result = show(batch)["result"]
+    assert sum(result["failed"].values()) == 2
+    assert result["mean_usd"] == pytest.approx(result["cost_usd"] / 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "failure"),
+    [
+        (
+            "If `rate` is missing, e.g. for exports, it fails. Fix it.",
+            "If `rate` is missing, e.g. for exports, it fails.",
+        ),
+        ("It fails\nat noon. Round `x`.", "It fails at noon."),
+        ("It fails", "It fails"),
+    ],
+)
+def test_failure_is_the_first_sentence_of_the_text(
+    batch: Hls, sandbox: Sandbox, commits: Commits, claude: Claude, body: str, failure: str
+) -> None:
+    claude.body = body
+    add_merged(sandbox, commits, 101)
+    batch("reviews", REPOSITORY, "--yes")
+    assert show(batch)["result"]["reviews"][0]["findings"][0]["failure"] == failure
+
+
 def test_page_of_reviews_can_be_read_without_hls(
     batch: Hls, sandbox: Sandbox, commits: Commits, folder: Path
 ) -> None:
@@ -286,7 +367,8 @@ def test_page_of_reviews_can_be_read_without_hls(
     address = "https://github.com/Codertocat/Hello-World"
     page = re.sub(r"http://127.0.0.1:\d+/", "https://github.com/", page)
     cost = show(batch)["cost_usd"]
-    sums, *reviews = re.sub(r"\$[0-9.]+", "$", page).split("### ")
+    page = re.sub(r"in \d+ days", "in N days", re.sub(r"\$[0-9.]+", "$", page))
+    sums, *reviews = page.split("### ")
     assert sums == (
         "# What reviews of merged pull requests would have found\n\n"
         f"HLS reviewed them at their last commit, with {prompt}. Nothing was posted.\n\n"
@@ -297,7 +379,7 @@ def test_page_of_reviews_can_be_read_without_hls(
         "| cost | $, $ a pull request |\n"
         "| time | 0 s a pull request, at most 0 s |\n"
         "| calls | 6 |\n"
-        "| a month | about $, for 30 such pull requests |\n\n"
+        "| a month | about $, if there are as many as now: 3 such pull requests in N days |\n\n"
     )
     assert cost > 0
     assert reviews[0] == (
