@@ -136,7 +136,8 @@ def describe_change(change: LineChange) -> str:
     if change.state == "not known":
         return f"not known whether it was changed: {change.why}"
     if not change.commit:
-        return f"changed {change.state}, by a commit that was not found"
+        why = change.why or "was not found"
+        return f"changed {change.state}, by a commit that {why}"
     return f"changed {change.state}, by {change.commit[:10]}"
 
 
@@ -154,6 +155,7 @@ class ReviewsResult:
     mean_s: float
     longest_s: float
     mean_usd: float  # of a pull request, also of one without a usable reply
+    planned: int  # pull requests of the batch
     days: float  # since the oldest was merged
 
     def describe(self) -> Iterator[str]:
@@ -188,9 +190,8 @@ class ReviewsResult:
         findings = count(self.findings, "finding")
         if severities:
             findings = f"{findings} ({', '.join(severities)})"
-        ended = number + sum(self.failed.values())
-        month = format_usd(self.mean_usd * ended * MONTH / self.days)
-        basis = f"{count(ended, 'such pull request')} in {count(round(self.days), 'day')}"
+        month = format_usd(self.mean_usd * self.planned * MONTH / self.days)
+        basis = f"{count(self.planned, 'such pull request')} in {count(round(self.days), 'day')}"
         changes = [f"{amount} {name}" for name, amount in self.changes.items()]
         return {
             "reviews": f"{number}, {self.without_findings / number:.0%} without a finding",
@@ -248,5 +249,6 @@ def load_result(store: Storage, progress: Progress) -> ReviewsResult:
         mean_s=sum(seconds) / max(len(seconds), 1),
         longest_s=max(seconds, default=0.0),
         mean_usd=sum(ended) / max(len(ended), 1),
+        planned=len(progress.deliveries),
         days=batch.plan[DAYS],
     )

@@ -85,7 +85,7 @@ class LineChange:
 
     state: ChangeState
     commit: str = ""  # that changed it; "" if it is not known
-    why: str = ""  # of a change that is not known
+    why: str = ""  # why the change, or its commit, is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ NOT_READ = "changes not read"
 """`End.kind` of a review some of whose lines could not be followed: `continue` does that again."""
 
 
-END_OF_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`])|\n\s*\n")
+END_OF_SENTENCE = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z`])|\n\s*\n")
 GONE = re.compile(r"@@ -\S+ \+0,0 @@")
 
 
@@ -205,8 +205,10 @@ def _ask(job: DeliveryJob) -> str:
     changes = read.value
     if read.problem:
         changes = replace(changes, unread=read.problem)
-    job.add(FINDINGS, tuple(_to_finding(source, changes, entry) for entry in ledger))
-    return changes.unread
+    findings = tuple(_to_finding(source, changes, entry) for entry in ledger)
+    job.add(FINDINGS, findings)
+    unread = [finding.change.why for finding in findings if finding.change.state == "later"]
+    return changes.unread or next(filter(None, unread), "")
 
 
 def _open_source(job: DeliveryJob) -> FactSource:
@@ -245,7 +247,8 @@ class _Changes:
     merge_commit: str
     before_merge: Set[tuple[str, int]] = frozenset()
     until_now: Set[tuple[str, int]] = frozenset()
-    gone: Set[str] = frozenset()  # paths of files that later commits do not have
+    gone_before_merge: Set[str] = frozenset()  # paths of files
+    gone_now: Set[str] = frozenset()
     unread: str = ""  # why they are not known
 
 
@@ -258,7 +261,7 @@ def _read_changes(source: FactSource, ledger: Sequence[LedgerEntry]) -> _Changes
         return _Changes(merge_commit)
     present = source.reader.head_commit(_get_pull_request(source).base_ref)
     removed: list[Set[tuple[str, int]]] = []
-    gone: set[str] = set()
+    gone: list[Set[str]] = []
     for commit in (merge_commit, present):
         if not commit:
             return _Changes(merge_commit, unread="the branch or the merge commit is gone")
@@ -267,9 +270,8 @@ def _read_changes(source: FactSource, ledger: Sequence[LedgerEntry]) -> _Changes
             why = source.reader.files_at(commit).no_mirror
             return _Changes(merge_commit, unread=why or "git has not the reviewed commit")
         removed.append(_list_removed(patches))
-        gone |= {path for path, patch in patches.items() if GONE.match(patch)}
-    before_merge, until_now = removed
-    return _Changes(merge_commit, before_merge, until_now, gone)
+        gone.append({path for path, patch in patches.items() if GONE.match(patch)})
+    return _Changes(merge_commit, removed[0], removed[1], gone[0], gone[1])
 
 
 def _read_patches(
@@ -312,17 +314,25 @@ def _find_change(source: FactSource, changes: _Changes, entry: LedgerEntry) -> L
         return LineChange("not known", why=changes.unread)
     if not entry.line or entry.side == "LEFT":
         return LineChange("not known", why="it is about a removed line or a whole file")
-    if entry.path in changes.gone:
-        return LineChange("not known", why="its file was renamed or deleted")
     if not entry.path.isprintable() or '"' in entry.path:
         return LineChange("not known", why="git does not compare files with such a name")
     place = (entry.path, entry.line)
+    if entry.path in changes.gone_before_merge:
+        return GONE_FILE
     if place in changes.before_merge:
         return LineChange("before the merge", changes.merge_commit)
+    if entry.path in changes.gone_now:
+        return GONE_FILE
     if place in changes.until_now:
         commit = read_optional(lambda: _find_commit(source, changes, *place), "")
-        return LineChange("later", commit.value)
+        why = ""
+        if commit.problem:
+            why = f"could not be read: {commit.problem}"
+        return LineChange("later", commit.value, why)
     return LineChange("no")
+
+
+GONE_FILE = LineChange("not known", why="its file was renamed or deleted")
 
 
 def _find_commit(source: FactSource, changes: _Changes, path: str, line: int) -> str:

@@ -42,6 +42,7 @@ from hls_handler.review.source_text import (
 WHOLE_LINES = 250  # of a changed file that may be shown as a whole
 BLOCK_LINES = (80, 50, 25, 12, 4, 0)  # around a change; the first number that fits
 TEST_LINES = 25  # the same in tests
+INDEX_FILES = ("index", "__init__", "mod")  # an import names their folder
 PLACE_LINES = 30
 END_LINES = 8  # of a definition that is longer
 PLACES_OF_NAME = 3
@@ -165,11 +166,16 @@ class Search:
         file = self.changed[path]
         text = file.text
         use = re.compile(rf"(?<![\w$.@])(?:{'|'.join(map(re.escape, fields))})\b(?!\s*\()")
-        changed = [min(number, text.last) for run in file.runs for number in run.numbers]
-        types = {text.scopes[number] for number in changed}
+        types: dict[str, set[str]] = {field: set() for field in fields}
+        for run in file.runs:
+            lines = [(run.first, line) for line in run.removed]
+            lines += run.added.items()
+            for number, line in lines:
+                for field in use.findall(line[:MAX_CHARACTERS]):
+                    types[field].add(text.scopes[min(number, text.last)])
         for number, line in enumerate(text.lines):
             for field in set(use.findall(line[:MAX_CHARACTERS])):
-                if text.scopes[number] in types:
+                if text.scopes[number] in types[field]:
                     self.hits[field].append(Hit(path, number, line))
 
     def list_paths(self) -> list[str]:
@@ -373,8 +379,12 @@ class _NameHits:
 
     def _is_imported(self, hit: Hit) -> bool:
         """Return True for a function or a type in a file that an import names."""
-        stem = hit.path.rpartition("/")[2].partition(".")[0]
-        return self._definitions[hit].kind != "value" and stem in self.name.modules
+        folder, _, file = hit.path.rpartition("/")
+        stem = file.partition(".")[0]
+        if stem in INDEX_FILES:
+            stem = folder.rpartition("/")[2]
+        words = set(WORD.findall(stem))
+        return self._definitions[hit].kind != "value" and words <= self.name.modules
 
     def _is_named(self, hit: Hit) -> bool:
         """Return True if a changed file names the file or its folder."""

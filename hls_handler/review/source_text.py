@@ -149,10 +149,10 @@ SQL_FILES = (".sql", ".ddl")
 KEY = re.compile(r"\s*([\w-]+):(?:\s|$)")
 KEY_FILES = (".yml", ".yaml", ".toml")
 
-OF_TYPE = re.compile(
-    r"\s*(?:impl(?:<[^>]*>)?\s+(?:[\w:<>, ]+\s+for\s+)?(\w+)|func\s+\(\w+\s+\*?(\w+))"
-)
-"""Begins methods of a type that stands elsewhere, in Rust and Go."""
+METHOD_OF = re.compile(r"func\s+\(\w+\s+\*?(\w+)")
+IMPL = re.compile(r"\s*(?:unsafe\s+)?impl\b([^{]*)")
+TARGET = re.compile(r"(?:&|mut\s|dyn\s|'\w+\s|\s)*(?:\w+::)*(\w+)")
+"""Methods in Go and Rust, whose type stands elsewhere."""
 
 GOES_ON = re.compile(
     r"\s*(?:[)\]}{]|(?:else|elif|elsif|except|finally|catch|rescue|ensure|where|end(?!\())\b)"
@@ -361,9 +361,13 @@ class SourceText:
         return scopes
 
     def _find_scope(self, begin: int) -> str:
-        match = OF_TYPE.match(self.lines[begin][:MAX_CHARACTERS])
-        if match:
-            return match[1] or match[2]
+        line = self.lines[begin][:MAX_CHARACTERS]
+        method = METHOD_OF.match(line)
+        if method:
+            return method[1]
+        impl = IMPL.match(line)
+        if impl:
+            return _find_target(impl[1])
         definition = self.find_definition(begin)
         if definition and definition.kind == "type":
             return definition.name
@@ -405,6 +409,23 @@ class SourceText:
         for begin in outer:
             extent.update(self.list_signature(begin))
         return extent
+
+
+def _find_target(head: str) -> str:
+    """Return the type of an `impl` in Rust: "Walker" of "<'de> Visitor<'de> for Walker"."""
+    head = head.partition(" where ")[0].replace("->", "")
+    before, _, target = head.rpartition(" for ")
+    if not before:
+        depth = 0
+        for at, character in enumerate(head):
+            depth += (character == "<") - (character == ">")
+            if depth == 0 and character != " ":
+                target = head[at:].lstrip(">")
+                break
+    match = TARGET.match(target)
+    if match is None:
+        return ""
+    return match[1]
 
 
 def _measure_indent(line: str) -> int | None:

@@ -295,8 +295,7 @@ def test_failed_read_of_changes_keeps_the_findings(
     sandbox.faults.clear()
     batch("continue", "1")
     assert find_change(batch)["state"] == "later"
-    if "ref" in path:  # else the change is known, and its commit is not read again
-        assert find_change(batch)["commit"] == fixing
+    assert find_change(batch)["commit"] == fixing
 
 
 @pytest.mark.parametrize(
@@ -345,6 +344,7 @@ def test_cost_of_a_pull_request_counts_those_without_a_usable_reply(
             "If `rate` is missing, e.g. for exports, it fails.",
         ),
         ("It fails\nat noon. Round `x`.", "It fails at noon."),
+        ("Of none, e.g. `[]`, it fails. Test it.", "Of none, e.g. `[]`, it fails."),
         ("It fails", "It fails"),
     ],
 )

@@ -221,6 +221,44 @@ def test_methods_of_a_type_need_not_stand_together(path: str, text: str) -> None
     assert "use(s" in site.text
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "impl<'de> Visitor<'de> for Walker {",
+        "impl From<&str> for Walker {",
+        "impl<T> Iterator for &mut Walker<T> {",
+        "impl<F: Fn(u8) -> u8> Walker<F> {",
+        "impl super::Walker {",
+        "unsafe impl<T: Into<String>> Walker<T> where T: Send {",
+    ],
+)
+def test_type_of_methods_in_rust_is_what_they_are_for(head: str) -> None:
+    assert SourceText("a.rs", f"{head}\n    x\n}}\n").scopes[2] == "Walker"
+
+
+def test_field_of_one_type_is_not_looked_for_in_another_changed_one() -> None:
+    of = "func (s *{0}) Put() {{\n\ts.calls = {1}\n}}\n"
+    text = of.format("A", 1) + "func (s *B) Run() {\n\tprintIt(3)\n}\n" + "\n" * 300
+    text += of.format("A", 2) + of.format("B", 3)
+    patch = "@@ -2 +2 @@\n-old\n+\ts.calls = 1\n@@ -5 +5 @@\n-\tprintIt(2)\n+\tprintIt(3)"
+    fields = [s.line for s in find_places({"a.go": text}, "a.go", patch) if s.name == "s.calls"]
+    assert fields == [308]
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("import { update } from './order-store'", "order-store.ts"),
+        ("import { update } from './store'", "store/index.ts"),
+    ],
+)
+def test_import_names_a_file_or_its_folder(line: str, path: str) -> None:
+    files = {"app.ts": f"{line}\nupdate(order)\n", path: "export function update(order) {\n}\n"}
+    patch = f"@@ -1 +1,2 @@\n {line}\n+update(order)"
+    (site,) = find_places(files, "app.ts", patch)
+    assert site.path == path
+
+
 @pytest.mark.parametrize("name", ["orders", "public.orders", '"public"."orders"', "[dbo].[orders]"])
 def test_indexes_of_a_table_are_found_by_its_name(name: str) -> None:
     schema = f"CREATE TABLE {name} (\n    id int\n);\nCREATE INDEX by_id ON {name} (id);\n"
