@@ -54,9 +54,12 @@ if TYPE_CHECKING:
 class WireCommit(BaseModel):
     """https://docs.github.com/en/rest/commits/commits#list-commits"""
 
-    sha: str
     # null or {} without an account
     author: Annotated[Account | None, BeforeValidator(lambda author: author or None)]
+
+
+class WireCommitId(BaseModel):
+    sha: str
 
 
 class WireRef(BaseModel):
@@ -165,7 +168,7 @@ class GithubReader:
     def commits_since(self, path: str, *, ref: str, since: datetime) -> tuple[str, ...]:
         """The newest commits that changed a file, at most 100, newest first."""
         commits = self._api.items(
-            lambda it: it.get_commits(path=path, sha=ref, since=since), WireCommit
+            lambda it: it.get_commits(path=path, sha=ref, since=since), WireCommitId
         )
         return tuple(commit.sha for commit in commits)
 

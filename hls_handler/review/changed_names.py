@@ -109,7 +109,7 @@ class ChangedName:
         """True of a common word that is searched because the change imports and calls it: only for
         its definition, in a file that an import names.
         """
-        return not (self.is_field or is_searched(self.text, SHORT_NAME))
+        return self.is_imported and not is_searched(self.text, SHORT_NAME)
 
     @property
     def is_searched(self) -> bool:
