@@ -130,7 +130,9 @@ def test_benchmark_of_reviews_counts_the_calls_that_the_documentation_shows(tmp_
         .partition("## Calls and tokens in later rounds")[2]
     )
     documented = [line.split("|")[2:4] for line in section.split("\n") if line.startswith("|")]
-    assert [[cell.strip() for cell in cells] for cells in documented[2:]] == calls
+    of_push, of_rebase, of_second_look = calls[1], calls[2], calls[5]
+    shown = [[cell.strip() for cell in cells] for cells in documented[2:]]
+    assert shown == [of_push, of_rebase, of_second_look]
 
 
 def test_the_measurements_of_scale_run(folder: Path) -> None:

@@ -30,7 +30,7 @@ FILES = {"docs/proxy.md": PROXY, "start.py": "def nginx(): ..."}
 QUOTE = "listens on *port 8000*, and nginx forwards requests to it."
 REPLY = issue_analysis(
     recommended_response="Forward requests to port 8000.", sources=[{"number": 1, "quote": QUOTE}]
-).model_dump(mode="json")
+).model_dump(mode="json", exclude={"suggested_labels"})  # the prompt lists no label
 
 
 def answer(asked: Asked) -> dict[str, Any]:
