@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import get_args
 
@@ -98,7 +98,8 @@ class RepeatedReview:
         for finding in self.findings:
             yield f"  {finding.severity:<8} {finding.title}: {finding.failure}"
             yield f"           {finding.url or finding.path}"
-            yield f"           {describe_change(finding.change)}"
+            change = finding.change
+            yield f"           {describe_change(change, change.commit[:10])}"
 
     def to_markdown(self) -> Iterator[str]:
         title = sanitize_inline(self.title)
@@ -113,12 +114,10 @@ class RepeatedReview:
             title = sanitize_inline(finding.title)
             failure = sanitize_inline(finding.failure)
             yield f"- **{title}** ({finding.severity}), {place}: {failure}"
-            commit = finding.change.commit
-            change = describe_change(finding.change).capitalize()
-            if commit:
-                home = self.url.removesuffix(f"/pull/{self.number}")
-                change = change.replace(commit[:10], f"[{commit[:10]}]({home}/commit/{commit})")
-            yield f"  *{change}.*"
+            change = replace(finding.change, why=sanitize_inline(finding.change.why))
+            home = self.url.removesuffix(f"/pull/{self.number}")
+            commit = f"[{change.commit[:10]}]({home}/commit/{change.commit})"
+            yield f"  *{describe_change(change, commit)}*"
         if self.findings:
             yield ""
 
@@ -129,8 +128,10 @@ def name_place(finding: RecordedFinding) -> str:
     return f"{finding.path}:{finding.line}"
 
 
-def describe_change(change: LineChange) -> str:
-    """Return what became of the line of a finding, such as "changed later, by 3f2a91c"."""
+def describe_change(change: LineChange, commit: str) -> str:
+    """Return what became of the line of a finding, such as "changed later, by 3f2a91c". `commit` is
+    how the commit of the change is shown.
+    """
     if change.state == "no":
         return "not changed since"
     if change.state == "not known":
@@ -138,7 +139,7 @@ def describe_change(change: LineChange) -> str:
     if not change.commit:
         why = change.why or "was not found"
         return f"changed {change.state}, by a commit that {why}"
-    return f"changed {change.state}, by {change.commit[:10]}"
+    return f"changed {change.state}, by {commit}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ ChangeState = Literal["before the merge", "later", "no", "not known"]
 
 @dataclass(frozen=True, slots=True)
 class LineChange:
-    """Whether the line of a finding was changed again after the commit that was reviewed."""
+    """State of the line of a finding after the commit that was reviewed."""
 
     state: ChangeState
     commit: str = ""  # that changed it; "" if it is not known

@@ -325,6 +325,22 @@ def test_change_that_git_cannot_tell_is_not_known(
     assert find_change(batch) == {"state": "not known", "commit": "", "why": why}
 
 
+def test_page_has_the_reason_of_what_is_not_known_as_it_is_and_links_a_commit(
+    batch: Hls, sandbox: Sandbox, commits: Commits, folder: Path
+) -> None:
+    add_merged(sandbox, commits, 101)
+    fixing = sandbox.git.commit(REPOSITORY, {"tax.py": ROUNDED}, parent=commits.merge)
+    sandbox.faults.add(Fault(effect="status", path="/git/ref/heads/main", status=403, times=None))
+    batch("reviews", REPOSITORY, "--yes", "--markdown", "page.md")
+    assert "*not known whether it was changed: GET /repos/" in (folder / "page.md").read_text()
+    sandbox.faults.clear()
+    batch("continue", "1")
+    succeed(batch("show", "1", "--markdown", "page.md"))
+    link = rf"\[{fixing[:10]}\]\(http://127.0.0.1:\d+/{REPOSITORY}/commit/{fixing}\)"
+    page = (folder / "page.md").read_text()
+    assert re.search(rf"\*changed later, by {link}\*", page)
+
+
 def test_cost_of_a_pull_request_counts_those_without_a_usable_reply(
     batch: Hls, sandbox: Sandbox, commits: Commits, claude: Claude
 ) -> None:
@@ -386,7 +402,7 @@ def test_page_of_reviews_can_be_read_without_hls(
         f"[#101]({address}/pull/101) First title of 101: 1 finding, $\n\n"
         f"- **No rounding** (high), [`tax.py:2`]({address}/blob/{commits.head}/tax.py#L2): "
         "Amounts have too many digits.\n"
-        "  *Not changed since.*\n\n"
+        "  *not changed since*\n\n"
     )
     refused = batch("show", "1", "--markdown", "missing/page.md")
     assert (refused.exit_code, "--markdown missing/page.md: No such" in refused.output) == (1, True)
