@@ -283,18 +283,16 @@ class _NameHits:
 
     def rank(self) -> Iterator[SiteCandidate]:
         hits = self.hits
-        if self.name.is_common:
-            hits = self.list_defining()
         if self.name.is_field:
             yield from map(self._to_field_use, hits)
             return
         for hit in self.list_table_parts():
             yield SiteCandidate(TABLE_PART, "use", self.name, hit)
         definitions = self._choose_definitions()
-        if self.is_frequent:
+        if self.is_frequent and len(definitions) > 1:
+            return
+        if self.is_frequent or self.name.is_common:
             hits = definitions
-            if len(definitions) > 1:
-                return
         namesakes = self._list_namesakes()
         for hit in hits:
             factor = self._rarity
@@ -305,8 +303,6 @@ class _NameHits:
                 yield SiteCandidate(self.name.gone * factor, "gone", self.name, hit)
             if hit in definitions:
                 yield self._to_definition(hit, factor)
-            elif self.name.is_common:
-                continue
             elif self._is_in_few_files(hit, definitions):
                 yield self._to_use(hit, IN_FEW_FILES * factor)
             elif self.name.changed and is_meant and self._is_use(hit):
