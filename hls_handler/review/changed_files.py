@@ -280,6 +280,11 @@ def show_files(selection: Selection, parts: Iterable[FilePart]) -> tuple[Patched
     return tuple(_show(selection, part) for part in parts)
 
 
+def count_file_tokens(files: Iterable[PatchedFile]) -> int:
+    """Return the tokens of files in a prompt."""
+    return sum(TOKENS_PER_FILE + estimate_tokens(file.numbered) for file in files)
+
+
 def add_places(
     files: Sequence[PatchedFile], places: Iterable[CodeLines]
 ) -> tuple[PatchedFile, ...]:

@@ -26,10 +26,6 @@ class ShownText:
     name: str  # ".github/hls.md (api/**)", "api/AGENTS.md", "issue #7"
     text: str
 
-    @property
-    def tokens(self) -> int:
-        return estimate_tokens(self.text)
-
 
 @dataclass(frozen=True, slots=True)
 class ShownContext:

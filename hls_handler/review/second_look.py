@@ -14,10 +14,10 @@ from itertools import chain
 from hls_handler.analysis import FindingVerdict, FindingVerdicts, NeededFact, Severity
 from hls_handler.question import estimate_tokens
 from hls_handler.review.changed_files import (
-    TOKENS_PER_FILE,
     FilePart,
     PatchedFile,
     Selection,
+    count_file_tokens,
     join_ranges,
     list_parts_with,
     show_files,
@@ -347,8 +347,7 @@ class _Hunk:
 
 
 def _measure(selection: Selection, parts: Iterable[FilePart]) -> int:
-    files = show_files(selection, parts)
-    return sum(TOKENS_PER_FILE + estimate_tokens(file.numbered) for file in files)
+    return count_file_tokens(show_files(selection, parts))
 
 
 def _list_hunks(selection: Selection) -> Iterator[FilePart]:

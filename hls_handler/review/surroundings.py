@@ -12,9 +12,9 @@ from hls_handler.path_globs import PathFilter
 from hls_handler.question import estimate_tokens
 from hls_handler.review.changed_files import (
     MAX_PATCH_TOKENS,
-    TOKENS_PER_FILE,
     PatchedFile,
     Selection,
+    count_file_tokens,
     show_files,
 )
 from hls_handler.review.changed_names import ChangedText, list_names, list_searched
@@ -143,7 +143,7 @@ def _with_extents(
     """Return the selection with the lines around the hunks of each call."""
     around: dict[str, dict[int, str]] = {}
     for call in selection.calls:
-        used = _count_files(show_files(selection, call))
+        used = count_file_tokens(show_files(selection, call))
         room = int(min(tokens - used, most) * AROUND_SHARE)
         hunks: dict[str, list[int]] = {}
         for part in call:
@@ -184,9 +184,9 @@ def _with_second_sites(
     bare = replace(selection, around={})
     calls: list[tuple[CodeLines, ...]] = []
     for call in selection.calls:
-        used = _count_files(show_files(bare, call))
+        used = count_file_tokens(show_files(bare, call))
         files = show_files(selection, call)
-        room = min(tokens - used, most) - (_count_files(files) - used)
+        room = min(tokens - used, most) - (count_file_tokens(files) - used)
         visible: dict[str, set[int]] = {}
         for file in files:
             lines = parse_numbered(file.numbered).lines
@@ -196,8 +196,3 @@ def _with_second_sites(
     if not any(calls):
         return selection
     return replace(selection, second_sites=tuple(calls))
-
-
-def _count_files(files: Iterable[PatchedFile]) -> int:
-    """Return the tokens of files in a prompt."""
-    return sum(TOKENS_PER_FILE + estimate_tokens(file.numbered) for file in files)
