@@ -23,9 +23,10 @@ COPY prompts/ /app/prompts/
 COPY config/ /app/config/
 COPY docs/ /app/docs/
 COPY hls_handler/ /app/hls_handler/
+COPY hls_sandbox/ /app/hls_sandbox/
 ARG COMMIT=""
 RUN echo "$COMMIT" > /app/hls_handler/commit.txt \
-    && chmod -R a+rX,go-w /app && python -m compileall -q /app/hls_handler
+    && chmod -R a+rX,go-w /app && python -m compileall -q /app/hls_handler /app/hls_sandbox
 USER 10001:10001
 WORKDIR /data
 VOLUME /data

@@ -39,7 +39,7 @@ demo: .venv/ready ## run the service against a built-in sandbox GitHub and Claud
 test: programs ## run lint, type checks and the first tier of the tests (some minutes)
 	@$(MAKE) --no-print-directory style
 	@# mypy uses one core for half a minute, so it runs in parallel with the tests.
-	@$(MAKE) --no-print-directory --jobs=2 TYPED=hls_handler types pytest
+	@$(MAKE) --no-print-directory --jobs=2 TYPED="hls_handler hls_sandbox" types pytest
 
 test-all: programs ## run `make test`, then the rest, and count all tests in one line
 	@rm -rf .reports

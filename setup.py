@@ -21,7 +21,7 @@ class Build(build_py):
 
 
 setup(
-    packages=[*find_packages(include=["hls_handler*"]), *FOLDERS],
+    packages=[*find_packages(include=["hls_handler*", "hls_sandbox*"]), *FOLDERS],
     package_dir=FOLDERS,
     cmdclass={"build_py": Build},
 )

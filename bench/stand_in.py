@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.process import MeasuredProcess, running
-from hls_handler.sandbox.server import API_KEY, CLAUDE_PREFIX, GITHUB_PREFIX, HOST, TOKEN
+from hls_sandbox.server import API_KEY, CLAUDE_PREFIX, GITHUB_PREFIX, HOST, TOKEN
 from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox
 

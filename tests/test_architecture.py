@@ -22,9 +22,10 @@ from hls_handler.handlers.issues import IssueHandler
 from hls_handler.handlers.registry import HANDLERS
 
 PACKAGE = Path("hls_handler")
+PACKAGES = (PACKAGE, Path("hls_sandbox"))
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
-    6: ("__main__", "cli", "app", "main", "processing", "sandbox"),
+    6: ("__main__", "cli", "app", "main", "processing", "hls_sandbox"),
     5: ("console", "reports", "web", "batches", "background", "engine"),
     4: ("storage", "store", "queue", "db"),
     3: ("routing", "handlers", "prompting", "review", "retrieval", "ci"),
@@ -58,25 +59,25 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "anthropic": ("claude",),
     "github": ("github",),
     "pythonjsonlogger": ("logs",),
-    "genai_prices": ("claude", "sandbox"),
+    "genai_prices": ("claude", "hls_sandbox"),
     "sqlalchemy": ("db", "store", "queue"),
     "snowballstemmer": ("retrieval",),
     "alembic": ("db",),
     "psycopg": ("db", "queue"),
     "sqlite3": ("db", "retrieval"),
-    "starlette": ("app", "console", "main", "sandbox", "web"),
-    "uvicorn": ("app", "cli", "sandbox", "web"),
-    "jinja2": ("console", "prompting", "sandbox"),
+    "starlette": ("app", "console", "hls_sandbox", "main", "web"),
+    "uvicorn": ("app", "cli", "hls_sandbox", "web"),
+    "jinja2": ("console", "hls_sandbox", "prompting"),
     "cachetools": ("console", "web"),
     "typer": ("cli",),
     "rich": ("cli",),
-    "yaml": ("prompting", "sandbox", "settings"),
+    "yaml": ("hls_sandbox", "prompting", "settings"),
     "prometheus_client": ("console",),
     "openai": ("claude", "retrieval"),
     "google": ("claude",),
     "qdrant_client": ("retrieval",),
-    "hls_handler.sandbox": ("cli", "sandbox"),
-    "hls_handler.app": ("app", "cli", "main", "sandbox"),
+    "hls_sandbox": ("cli", "hls_sandbox"),
+    "hls_handler.app": ("app", "cli", "main"),
 }
 
 
@@ -98,10 +99,13 @@ ARCHITECTURE = Path("ARCHITECTURE.md").read_text(encoding="utf-8")
 
 
 def package_of(module: str) -> str:
-    """Top-level package of a module: "claude" for "hls_handler.claude.anthropic_api", "" for
-    "hls_handler".
+    """Package of a module: "claude" for "hls_handler.claude.anthropic_api", "hls_sandbox" for
+    each module of the sandbox, "" for "hls_handler" and for others' modules.
     """
-    return module.split(".")[1] if "." in module else ""
+    first, _, rest = module.partition(".")
+    if first == "hls_handler":
+        return rest.partition(".")[0]
+    return first if first == "hls_sandbox" else ""
 
 
 @cache
@@ -109,7 +113,8 @@ def modules() -> Mapping[Path, Sequence[ast.AST]]:
     """Return all nodes of each module. To parse them takes seconds, so it is done once."""
     return {
         path: tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-        for path in sorted(PACKAGE.rglob("*.py"))
+        for package in PACKAGES
+        for path in sorted(package.rglob("*.py"))
     }
 
 
@@ -164,8 +169,7 @@ def test_packages_import_no_higher_layer() -> None:
     upwards = [
         f"{module} imports {imported}"
         for module, imported in all_imports()
-        if is_inside(imported, "hls_handler")
-        and package_of(imported) in LAYER_OF
+        if package_of(imported) in LAYER_OF
         and LAYER_OF[package_of(imported)] > LAYER_OF[package_of(module)]
     ]
     assert upwards == []
@@ -182,7 +186,7 @@ def test_serving_with_sqlite_loads_no_module_of_the_sandbox_and_no_large_library
         "boto3",
         "google.auth",
         "qdrant_client",
-        "hls_handler.sandbox",
+        "hls_sandbox",
         "hls_handler.batches.triage",
     }
     code = f"import sys, hls_handler.cli.serve; print({unwanted} & sys.modules.keys())"
@@ -195,7 +199,7 @@ def test_serving_with_sqlite_loads_no_module_of_the_sandbox_and_no_large_library
 def test_packages_have_no_import_cycles() -> None:
     graph: dict[str, set[str]] = {}
     for module, imported in all_imports():
-        if is_inside(imported, "hls_handler") and package_of(imported) in LAYER_OF:
+        if package_of(imported) in LAYER_OF:
             graph.setdefault(package_of(module), set()).add(package_of(imported))
     assert cycle_in({package: others - {package} for package, others in graph.items()}) == []
 
@@ -314,7 +318,7 @@ def test_the_tree_of_errors_shows_every_error_below_its_base() -> None:
     classes = (
         node
         for path, nodes in modules().items()
-        if "sandbox" not in path.parts
+        if "hls_sandbox" not in path.parts
         for node in nodes
         if isinstance(node, ast.ClassDef) and len(node.bases) == 1
     )

@@ -61,7 +61,7 @@ def copied_paths() -> list[str]:
 
 
 def test_copied_paths_exist_and_are_in_the_build_context() -> None:
-    folders = ["prompts/", "config/", "docs/", "hls_handler/"]
+    folders = ["prompts/", "config/", "docs/", "hls_handler/", "hls_sandbox/"]
     assert copied_paths() == ["requirements-all.lock", *folders]
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
@@ -147,6 +147,11 @@ def copied_files() -> Iterator[Path]:
                 yield file
 
 
+def compiled_files() -> Iterator[Path]:
+    for package in ("hls_handler", "hls_sandbox"):
+        yield from (ROOT / package).rglob("__pycache__/*.pyc")
+
+
 @pytest.fixture
 def image() -> Iterator[Path]:
     """A read-only copy of the files in the image, in a folder that every user may enter.
@@ -157,7 +162,7 @@ def image() -> Iterator[Path]:
     with ExitStack() as stack:
         home = Path(stack.enter_context(TemporaryDirectory(prefix="hls-image-")))
         app = home / "app"
-        for file in (*copied_files(), *(ROOT / "hls_handler").rglob("__pycache__/*.pyc")):
+        for file in (*copied_files(), *compiled_files()):
             target = app / file.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)

@@ -41,8 +41,8 @@ from hls_handler.store.search import DeliverySearch
 from hls_handler.wording import add_usd, count, format_usd, inflect, is_or_are
 
 if TYPE_CHECKING:
-    from hls_handler.sandbox.pages import ShownDelivery
-    from hls_handler.sandbox.server import Sandbox
+    from hls_sandbox.pages import ShownDelivery
+    from hls_sandbox.server import Sandbox
 
 FOLDER = Path("data/demo")
 STORAGE_URL = f"sqlite:///{FOLDER}/hls.db"
@@ -163,7 +163,7 @@ def demo(
 
 
 def run_demo(*, once: bool, real: RealClaude | None = None, port: int | None = None) -> int:
-    from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
+    from hls_sandbox.server import Sandbox  # here: `hls serve` does not need it
 
     print_line(_describe_init(real))
     try:
@@ -392,7 +392,7 @@ def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess)
 
 
 def find_delivery(store: Storage, console_url: str, guid: str) -> ShownDelivery | None:
-    from hls_handler.sandbox.pages import ShownDelivery  # here: `hls serve` does not need it
+    from hls_sandbox.pages import ShownDelivery  # here: `hls serve` does not need it
 
     row = store.deliveries.find(guid)
     if row is None:

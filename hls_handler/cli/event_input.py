@@ -108,7 +108,7 @@ def use_sandbox(
     if subject.live and not for_claude:
         yield settings
         return
-    from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
+    from hls_sandbox.server import Sandbox  # here: `hls serve` does not need it
 
     with Sandbox() as sandbox:
         fallback = _make_fallback_issue(subject, settings)

@@ -32,7 +32,7 @@ def sandbox(
     They begin with the issues and pull requests of the demo, as they were opened, and run until
     Ctrl-C.
     """
-    from hls_handler.sandbox.server import Sandbox, SandboxDown  # `hls serve` does not need it
+    from hls_sandbox.server import Sandbox, SandboxDown  # `hls serve` does not need it
 
     try:
         with Sandbox(state_path=state, port=port) as running:

@@ -139,7 +139,7 @@ def with_sandbox_links(settings: Settings, body: bytes) -> bytes:
     origin = _sandbox_origin(settings)
     if origin is None:
         return body
-    from hls_handler.sandbox.shapes import localised  # here: not needed without a sandbox
+    from hls_sandbox.shapes import localised  # here: not needed without a sandbox
 
     payload = localised(json.loads(body), api_url=settings.github.base_url, web_url=origin)
     return json.dumps(payload).encode()

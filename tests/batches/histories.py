@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Account, Comment, Conversation, ConversationEvent, Edit
-from hls_handler.sandbox.shapes import account, stamp
-from hls_handler.sandbox.state import State
+from hls_sandbox.objects import Account, Comment, Conversation, ConversationEvent, Edit
+from hls_sandbox.shapes import account, stamp
+from hls_sandbox.state import State
 from tests.github_fake.reader import SandboxReader
 
 REPOSITORY = "Codertocat/Hello-World"

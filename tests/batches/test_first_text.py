@@ -30,8 +30,8 @@ from hls_handler.github.values import IssueHistory
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting import recorded
 from hls_handler.routing import Router, Rule, from_event
-from hls_handler.sandbox.objects import Account as SandboxAccount
 from hls_handler.settings.effective import RepositoryTable
+from hls_sandbox.objects import Account as SandboxAccount
 from tests.batches.histories import (
     MONA,
     REPOSITORY,

@@ -10,8 +10,8 @@ import pytest
 from hls_handler.batches.preview import CannotPlan
 from hls_handler.batches.triage import count_ends
 from hls_handler.engine.pipeline import run_delivery
-from hls_handler.sandbox.objects import Account
 from hls_handler.settings.sections import RepositoryEntry
+from hls_sandbox.objects import Account
 from tests.batches.backlog import BY, Backlog, list_chosen
 from tests.conftest import Acts
 from tests.handlers.conversation import REPOSITORY, Talk, person

@@ -12,8 +12,8 @@ from hls_handler.batches.preview import CannotPlan
 from hls_handler.batches.triage import DRY_RUN, undo
 from hls_handler.engine.undo import BatchWrites, UndoPlan, decide_undo
 from hls_handler.github.values import TimelineEvent
-from hls_handler.sandbox.objects import Account
 from hls_handler.store.batches import Batch
+from hls_sandbox.objects import Account
 from tests.batches.backlog import BY, Backlog
 from tests.conftest import Acts
 from tests.engine.world import BUG, open_world

@@ -17,9 +17,9 @@ import pytest
 
 from hls_handler.db.tables import metadata
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.claude import Asked
-from hls_handler.sandbox.objects import Comment, Conversation, ConversationEvent, Edit
-from hls_handler.sandbox.shapes import stamp
+from hls_sandbox.claude import Asked
+from hls_sandbox.objects import Comment, Conversation, ConversationEvent, Edit
+from hls_sandbox.shapes import stamp
 from tests.batches.histories import MONDAY, REPOSITORY, TRIAGE_BOT, ZOE
 from tests.cli.conftest import Hls, succeed
 from tests.github_fake.faults import Fault

@@ -15,7 +15,7 @@ from hls_handler.cli import app
 from hls_handler.cli.options import utc_now
 from hls_handler.github.app_setup import APP_EVENTS
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.world import World
+from hls_sandbox.world import World
 from tests.e2e.service import SECRET, settings_text
 from tests.github.test_credentials import ALL, OWNER, REPOSITORY, public_key
 from tests.github_fake.apps import add_app

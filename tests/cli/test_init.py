@@ -18,11 +18,11 @@ from hls_handler.cli.init.servers import answer_pings
 from hls_handler.cli.init.session import Session
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.github.app_setup import APP_EVENTS, EVENTS, PERMISSIONS
-from hls_handler.sandbox.apps import hook_of
-from hls_handler.sandbox.objects import Account
 from hls_handler.settings.environment import read_environment
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
+from hls_sandbox.apps import hook_of
+from hls_sandbox.objects import Account
 from tests.cli.browser import Browser
 from tests.contracts.github import violations
 from tests.e2e.service import free_port

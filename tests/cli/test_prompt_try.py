@@ -13,8 +13,8 @@ import pytest
 from hls_handler.cli.demo import PUSH_PROMPT
 from hls_handler.github.comment_body import marker
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.claude import canned
-from hls_handler.sandbox.state import BOT
+from hls_sandbox.claude import canned
+from hls_sandbox.state import BOT
 from tests.cli.conftest import Hls
 from tests.cli.test_json import assert_documented
 from tests.github_fake.faults import Fault

@@ -25,9 +25,9 @@ from sqlalchemy import (
 from hls_handler.db import tables
 from hls_handler.db.counters import HOURLY, TOTAL
 from hls_handler.db.values import decompress_text
-from hls_handler.sandbox.objects import Conversation
-from hls_handler.sandbox.state import State
 from hls_handler.store.texts import document_scope, issue_scope
+from hls_sandbox.objects import Conversation
+from hls_sandbox.state import State
 from tests.crash.scenarios import FreshRepository
 
 Snapshot = Mapping[str, Any]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.sandbox.claude import Answerer, canned
+from hls_sandbox.claude import Answerer, canned
 from tests.contracts import claude as claude_contract
 from tests.contracts import github as github_contract
 from tests.e2e.service import Service, free_port, settings_text

@@ -20,9 +20,9 @@ import yaml
 
 from hls_handler.github.reviews import find_marker
 from hls_handler.prompting import recorded
-from hls_handler.sandbox import person_actions
-from hls_handler.sandbox.objects import Account, Conversation, Permission, Repository
-from hls_handler.sandbox.person_actions import PushName
+from hls_sandbox import person_actions
+from hls_sandbox.objects import Account, Conversation, Permission, Repository
+from hls_sandbox.person_actions import PushName
 from tests.e2e.service import ROOT
 from tests.github_fake.faults import StandIn
 from tests.github_fake.server import Sandbox

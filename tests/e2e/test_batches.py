@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.claude import Asked
+from hls_sandbox.claude import Asked
 from tests.batches.histories import REPOSITORY, Past, Step, add_issue
 from tests.e2e.conftest import service_maker
 from tests.e2e.service import wait_until

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from hls_handler.cli import app
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.hooks import Hook
+from hls_sandbox.hooks import Hook
 from tests.cli.conftest import find_operator_lines
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import SECRET, Service, free_port, wait_until

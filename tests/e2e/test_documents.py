@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.claude import Asked, text_of
+from hls_sandbox.claude import Asked, text_of
 from tests.e2e.conftest import MakeService, checked_sandbox
 from tests.e2e.service import Service
 from tests.e2e.test_commands import hls

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from hls_handler.sandbox.objects import Conversation
 from hls_handler.store.deliveries import DeliveryRow
+from hls_sandbox.objects import Conversation
 from tests.e2e.conftest import Shared
 from tests.e2e.test_life import assert_each_done_once, issue
 from tests.github_fake.faults import Fault

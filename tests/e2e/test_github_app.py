@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import App, Installation
+from hls_sandbox.objects import App, Installation
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service, wait_until
 from tests.github.test_credentials import ALL, OWNER, REPOSITORY, public_key

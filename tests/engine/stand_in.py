@@ -21,8 +21,8 @@ from hls_handler.github.comment_body import marker
 from hls_handler.github.connection import Call, HttpResponse
 from hls_handler.github.values import ChangedFile, ReviewComment, ReviewThread
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.apps import InstallationToken
-from hls_handler.sandbox.objects import (
+from hls_sandbox.apps import InstallationToken
+from hls_sandbox.objects import (
     Account,
     Attempt,
     Comment,
@@ -34,7 +34,7 @@ from hls_handler.sandbox.objects import (
     Review,
     Run,
 )
-from hls_handler.sandbox.state import State
+from hls_sandbox.state import State
 from tests.github_fake.faults import Fault, Faults
 from tests.github_fake.files import set_file
 from tests.github_fake.git import LocalMirrors

@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from hls_handler.engine.active_config import BotAccount, choose_account, load_bot_accounts
 from hls_handler.errors import AppNotInstalled
 from hls_handler.events import Account
-from hls_handler.sandbox import objects
-from hls_handler.sandbox.state import State
 from hls_handler.settings.model import GithubSettings
 from hls_handler.storage import Storage
+from hls_sandbox import objects
+from hls_sandbox.state import State
 from tests.engine.stand_in import StandIn
 from tests.engine.world import MakeWorld, empty_storage, machine_now
 from tests.handlers.world import HLS

@@ -14,7 +14,7 @@ from hls_handler.engine.job import Attempt
 from hls_handler.engine.pipeline import process_delivery
 from hls_handler.git.host import MirrorUnavailable
 from hls_handler.git.mirror import Mirror, Pick, PickConflict
-from hls_handler.sandbox.world import World as SandboxWorld
+from hls_sandbox.world import World as SandboxWorld
 from tests.engine.test_commands import (
     HEAD,
     PULL,

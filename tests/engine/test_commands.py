@@ -22,10 +22,10 @@ from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.replies import UnusableReply
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
-from hls_handler.sandbox.objects import Permission
 from hls_handler.settings.model import GithubApp, Settings
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
+from hls_sandbox.objects import Permission
 from tests.engine.claude import INVALID
 from tests.engine.stand_in import file_document, visible_text
 from tests.engine.world import Ended, MakeWorld, World, settings

@@ -21,9 +21,9 @@ from hls_handler.handlers.registry import handler_for
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import render
 from hls_handler.routing import Ignored, Router, Rule, from_envelope, from_event, parse_envelope
-from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.web.webhook import check_payload
+from hls_sandbox.state import State
 from tests.engine.world import library, settings
 from tests.github_fake.reader import SandboxReader
 from tests.handlers.world import HLS

@@ -13,8 +13,8 @@ from hls_handler.engine.posting import Posting
 from hls_handler.errors import DependencyDown, Postponed, Retryable, Superseded
 from hls_handler.handlers.job import Conversation
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Account
 from hls_handler.settings.model import Settings
+from hls_sandbox.objects import Account
 from tests.engine.world import BUG, GUID, Ended, MakeWorld, World, settings
 from tests.github.review_world import PATCH, inline
 from tests.handlers.world import ISSUE, file, finding, pull_request, pull_request_analysis

@@ -13,7 +13,7 @@ import pytest
 from hls_handler.errors import Permanent
 from hls_handler.events import Account, Review
 from hls_handler.github.values import ChangedFile
-from hls_handler.sandbox.world import World as SandboxWorld
+from hls_sandbox.world import World as SandboxWorld
 from tests.engine.test_prompt_settings import FILES
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, pull_request, pull_request_analysis

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 
 from hls_handler.events import Account
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Attempt, Run
+from hls_sandbox.objects import Attempt, Run
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.conversation import job
 from tests.handlers.events import LOG, workflow_analysis

@@ -13,8 +13,8 @@ import pytest
 
 from hls_handler.events import Account, Label
 from hls_handler.github.values import ChangedFile
-from hls_handler.sandbox.world import World as SandboxWorld
 from hls_handler.settings.model import Settings
+from hls_sandbox.world import World as SandboxWorld
 from tests.engine.claude import CLAUDE_DOWN
 from tests.engine.world import MakeWorld, World, settings
 from tests.github_fake.files import set_file

@@ -33,13 +33,13 @@ from hls_handler.queue.leases import HeldLeases
 from hls_handler.reports.delivery_report import DeliveryReport, load_report
 from hls_handler.retrieval.vectors import Vectors
 from hls_handler.routing import Router, Rule, from_envelope, from_event, parse_envelope
-from hls_handler.sandbox.objects import Account
-from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
+from hls_sandbox.objects import Account
+from hls_sandbox.state import State
 from tests.engine.claude import FakeClaude
 from tests.engine.stand_in import StandIn
 from tests.handlers.world import HLS, ISSUE, file, pull_request

@@ -18,11 +18,11 @@ from hls_handler.github.api import GithubApi, WriteGuard
 from hls_handler.github.client import Github
 from hls_handler.github.writer import GithubWriter
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Account as SandboxAccount
-from hls_handler.sandbox.objects import Conversation
-from hls_handler.sandbox.state import BOT as SANDBOX_BOT
-from hls_handler.sandbox.world import World
 from hls_handler.settings.model import GithubSettings
+from hls_sandbox.objects import Account as SandboxAccount
+from hls_sandbox.objects import Conversation
+from hls_sandbox.state import BOT as SANDBOX_BOT
+from hls_sandbox.world import World
 from tests.github.fake_history import FakeHistory
 from tests.github_fake.middleware import LoggedRequest
 from tests.github_fake.server import Sandbox

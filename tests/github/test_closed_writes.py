@@ -41,13 +41,9 @@ CONNECTION = "github/connection.py"  # of PyGithub
 
 @cache
 def modules() -> dict[str, list[ast.AST]]:
-    """Return the nodes of every module of the product, without the sandbox."""
+    """Return the nodes of every module of the product."""
     names = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
-    return {
-        name: list(ast.walk(ast.parse((PACKAGE / name).read_text())))
-        for name in names
-        if not name.startswith("sandbox/")
-    }
+    return {name: list(ast.walk(ast.parse((PACKAGE / name).read_text()))) for name in names}
 
 
 @cache

@@ -11,8 +11,8 @@ import pytest
 
 from hls_handler.actions import EnsureComment, Outcome, StoredComment
 from hls_handler.errors import DependencyDown
-from hls_handler.sandbox.objects import Account, Comment
-from hls_handler.sandbox.state import BOT
+from hls_sandbox.objects import Account, Comment
+from hls_sandbox.state import BOT
 from tests.github.review_world import MONA, NUMBER, REPOSITORY, ReviewWorld
 from tests.github_fake.faults import Fault
 

@@ -25,9 +25,9 @@ from hls_handler.git.mirror import Mirrors
 from hls_handler.github.client import Github, connect, make_credentials
 from hls_handler.github.credentials import REQUESTED_PERMISSIONS, App
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Account as SandboxAccount
-from hls_handler.sandbox.objects import Installation
 from hls_handler.settings.model import GithubApp, GithubSettings, MirrorSettings
+from hls_sandbox.objects import Account as SandboxAccount
+from hls_sandbox.objects import Installation
 from tests.github.review_world import NOON
 from tests.github_fake.apps import add_app, change_installation, remove_installation
 from tests.github_fake.faults import Fault

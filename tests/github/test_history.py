@@ -18,7 +18,7 @@ from hls_handler.github.history import WireHistories
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import IssueHistory, LabelChange, Revision
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.server import TOKEN, Sandbox
+from hls_sandbox.server import TOKEN, Sandbox
 from tests.batches.histories import MONA, TRIAGE_BOT, Past, Step, add_issue
 from tests.contracts.github import violations
 from tests.fake_server import FakeServer, Say

@@ -25,8 +25,8 @@ from hls_handler.github.values import (
     ThreadReply,
 )
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import GHOST
-from hls_handler.sandbox.objects import Account as SandboxAccount
+from hls_sandbox.objects import GHOST
+from hls_sandbox.objects import Account as SandboxAccount
 from tests.contracts.github import violations
 from tests.github.review_world import (
     BOT,

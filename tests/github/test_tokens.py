@@ -16,10 +16,10 @@ from hls_handler.github.client import Github, connect, connect_read_only, make_c
 from hls_handler.github.identity import describe_tokens
 from hls_handler.github.tokens import Tokens
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Account
-from hls_handler.sandbox.server import TOKEN
-from hls_handler.sandbox.state import BOT
 from hls_handler.settings.model import GithubSettings
+from hls_sandbox.objects import Account
+from hls_sandbox.server import TOKEN
+from hls_sandbox.state import BOT
 from tests.github.review_world import NOON
 from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hls_handler.__main__ import main
-from hls_handler.sandbox import server
+from hls_sandbox import server
 from tests.github_fake.server import Sandbox
 
 if __name__ == "__main__":

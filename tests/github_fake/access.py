@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from hls_handler.sandbox.apps import includes
-from hls_handler.sandbox.github_request import Call
-from hls_handler.sandbox.shapes import GitHubError
+from hls_sandbox.apps import includes
+from hls_sandbox.github_request import Call
+from hls_sandbox.shapes import GitHubError
 
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "issues": ("issues", "pull_requests"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hls_handler.sandbox.objects import Account, App
-from hls_handler.sandbox.state import State
+from hls_sandbox.objects import Account, App
+from hls_sandbox.state import State
 
 
 def add_app(

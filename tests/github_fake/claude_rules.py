@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hls_handler.sandbox.claude import ClaudeError, text_of
+from hls_sandbox.claude import ClaudeError, text_of
 
 MAX_TOKENS: Mapping[str, int] = {
     "claude-haiku-5-5": 64_000,

@@ -6,12 +6,12 @@ from base64 import encodebytes
 from dataclasses import replace
 from hashlib import sha1
 
-from hls_handler.sandbox import shapes
-from hls_handler.sandbox.github_request import Answer, Call, Endpoint, existing, repository_of
-from hls_handler.sandbox.objects import Document
-from hls_handler.sandbox.shapes import GitHubError
-from hls_handler.sandbox.state import State
-from hls_handler.sandbox.world import World
+from hls_sandbox import shapes
+from hls_sandbox.github_request import Answer, Call, Endpoint, existing, repository_of
+from hls_sandbox.objects import Document
+from hls_sandbox.shapes import GitHubError
+from hls_sandbox.state import State
+from hls_sandbox.world import World
 
 MAX_CONTENT_BYTES = 1_000_000  # of a file whose text GitHub shows
 

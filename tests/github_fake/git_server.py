@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from hls_handler.errors import HlsError
 from hls_handler.git.run import NO_HOOKS, GitLimits, environment, run_git
-from hls_handler.sandbox.state import State
+from hls_sandbox.state import State
 from tests.github_fake.files import set_file
 
 PATH = "/{owner}/{repo}.git"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from hls_handler.sandbox import shapes
-from hls_handler.sandbox.objects import Conversation, ConversationEvent, Document, read_time
-from hls_handler.sandbox.state import State
+from hls_sandbox import shapes
+from hls_sandbox.objects import Conversation, ConversationEvent, Document, read_time
+from hls_sandbox.state import State
 
 MAX_CHANGES = 100
 NEVER = datetime.min.replace(tzinfo=UTC)

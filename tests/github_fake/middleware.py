@@ -17,9 +17,9 @@ from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hls_handler.sandbox.claude import error_document
-from hls_handler.sandbox.shapes import GitHubError
-from hls_handler.sandbox.state import now_utc
+from hls_sandbox.claude import error_document
+from hls_sandbox.shapes import GitHubError
+from hls_sandbox.state import now_utc
 from tests.github_fake.faults import REPLY_FAULTS, Effect, Fault, Faults, StandIn, distort
 
 DROP = "hls.sandbox.drop"

@@ -22,13 +22,13 @@ from hls_handler.github.connection import HttpResponse
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.values import NoLog
-from hls_handler.sandbox import review_calls
-from hls_handler.sandbox.apps import Apps, InstallationToken
-from hls_handler.sandbox.github_calls import ROUTES
-from hls_handler.sandbox.github_request import Call, Endpoint, paginate
-from hls_handler.sandbox.shapes import GitHubError
-from hls_handler.sandbox.state import State, now_utc
 from hls_handler.settings.model import GithubSettings
+from hls_sandbox import review_calls
+from hls_sandbox.apps import Apps, InstallationToken
+from hls_sandbox.github_calls import ROUTES
+from hls_sandbox.github_request import Call, Endpoint, paginate
+from hls_sandbox.shapes import GitHubError
+from hls_sandbox.state import State, now_utc
 from tests.github_fake import routes
 from tests.github_fake.access import require_permission
 

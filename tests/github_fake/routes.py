@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hls_handler.github.history import CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY
-from hls_handler.sandbox import shapes
-from hls_handler.sandbox.github_calls import ISSUE, PULL, REPOSITORY, pushable_repository
-from hls_handler.sandbox.github_request import (
+from hls_sandbox import shapes
+from hls_sandbox.github_calls import ISSUE, PULL, REPOSITORY, pushable_repository
+from hls_sandbox.github_request import (
     Answer,
     Call,
     Endpoint,
@@ -19,10 +19,10 @@ from hls_handler.sandbox.github_request import (
     repository_of,
     valid_fields,
 )
-from hls_handler.sandbox.objects import Account, Conversation, ConversationEventKind, Document
-from hls_handler.sandbox.shapes import GitHubError
-from hls_handler.sandbox.state import State, now_utc
-from hls_handler.sandbox.world import World
+from hls_sandbox.objects import Account, Conversation, ConversationEventKind, Document
+from hls_sandbox.shapes import GitHubError
+from hls_sandbox.state import State, now_utc
+from hls_sandbox.world import World
 from tests.github_fake import files
 from tests.github_fake.issue_history import list_closed_issues, list_merged_pull_requests
 

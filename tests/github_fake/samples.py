@@ -30,10 +30,10 @@ from hls_handler.prompting.front_matter import FENCE
 from hls_handler.prompting.recorded import Recorded
 from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
 from hls_handler.review.record import LedgerEntry, ReviewRecord
-from hls_handler.sandbox.state import BOT, State
-from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.providers import ClaudeSettings
+from hls_sandbox.state import BOT, State
+from hls_sandbox.world import World
 from tests.github_fake.files import set_file
 from tests.github_fake.reader import SandboxReader
 

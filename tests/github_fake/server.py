@@ -13,13 +13,13 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from hls_handler.sandbox import server
-from hls_handler.sandbox.apps import includes
-from hls_handler.sandbox.claude import Answerer, Asked, canned
-from hls_handler.sandbox.github import Extensions
-from hls_handler.sandbox.github_request import Call
-from hls_handler.sandbox.objects import Conversation
-from hls_handler.sandbox.state import now_utc
+from hls_sandbox import server
+from hls_sandbox.apps import includes
+from hls_sandbox.claude import Answerer, Asked, canned
+from hls_sandbox.github import Extensions
+from hls_sandbox.github_request import Call
+from hls_sandbox.objects import Conversation
+from hls_sandbox.state import now_utc
 from tests.github_fake.access import require_permission, require_requests_left
 from tests.github_fake.claude_rules import check_request
 from tests.github_fake.faults import Faults

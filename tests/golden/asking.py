@@ -24,9 +24,9 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.question import Prompt, RenderedPrompt
 from hls_handler.replies import Reply, UnusableReply, Usage
 from hls_handler.review.record import LedgerEntry, ReviewRecord
-from hls_handler.sandbox.objects import Job
 from hls_handler.settings.model import BudgetsSettings, Features, Limits, Settings
 from hls_handler.settings.providers import Retrieval
+from hls_sandbox.objects import Job
 from tests.engine.claude import Answer, FakeClaude
 from tests.engine.stand_in import file_document
 from tests.engine.world import open_world

@@ -15,7 +15,7 @@ from hls_handler.analysis import FindingVerdict, FindingVerdicts, NeededFact, Pu
 from hls_handler.errors import DependencyDown
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import RenderedPrompt
-from hls_handler.sandbox.claude import Asked
+from hls_sandbox.claude import Asked
 from tests.engine.claude import CLAUDE_DOWN, Answer, FakeClaude
 from tests.engine.world import settings
 from tests.github_fake.server import Sandbox

@@ -13,14 +13,14 @@ from hls_handler.analysis import Finding, ReplyFields
 from hls_handler.errors import HlsError
 from hls_handler.replies import UnusableReply
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.sandbox import shapes
-from hls_handler.sandbox.objects import (
+from hls_handler.settings.sections import RepositoryEntry
+from hls_sandbox import shapes
+from hls_sandbox.objects import (
     Account,
     Conversation,
     Job,
 )
-from hls_handler.sandbox.state import State
-from hls_handler.settings.sections import RepositoryEntry
+from hls_sandbox.state import State
 from tests.engine.stand_in import StandIn, visible_text
 from tests.engine.world import World, make_github
 from tests.handlers.events import LOG

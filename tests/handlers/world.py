@@ -51,10 +51,10 @@ from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.review.redacted_patches import number_patch, redact_patch
 from hls_handler.review.skipped_files import SkipRules
 from hls_handler.routing import Rule
-from hls_handler.sandbox import objects as sandbox
-from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.repository import FileProblems
+from hls_sandbox import objects as sandbox
+from hls_sandbox.state import State
 from tests.engine.stand_in import StandIn
 from tests.routing.world import settings
 

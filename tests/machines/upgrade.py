@@ -21,8 +21,8 @@ from sqlalchemy import select
 from hls_handler.batches.triage import undo
 from hls_handler.db.migrate import REVISIONS
 from hls_handler.db.tables import findings
-from hls_handler.sandbox.objects import Conversation
 from hls_handler.storage import Storage
+from hls_sandbox.objects import Conversation
 from tests.crash.scenarios import FreshRepository
 from tests.e2e.service import ROOT, Service, settings_text, wait_for_batch, wait_until
 from tests.github_fake.faults import Fault
@@ -60,7 +60,7 @@ def copy_with_a_later_column(folder: Path) -> Path:
     """Return a checkout of the version that follows this one."""
     package = folder / "hls_handler"
     shutil.copytree(ROOT / "hls_handler", package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("config", "docs", "prompts", ".venv"):
+    for name in ("config", "docs", "hls_sandbox", "prompts", ".venv"):
         (folder / name).symlink_to(ROOT / name)
     (package / "db/migrations/versions/following.py").write_text(MIGRATION)
     replace_once(package / "db/tables.py", GUID, GUID + LATER)

@@ -15,11 +15,11 @@ from hls_handler.db.tables import metadata
 from hls_handler.db.values import decompress
 from hls_handler.github.labels import SHIPPED_LABELS
 from hls_handler.question import RenderedPrompt
-from hls_handler.sandbox.objects import Comment
-from hls_handler.sandbox.state import State
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact_code
+from hls_sandbox.objects import Comment
+from hls_sandbox.state import State
 from tests.handlers.world import HLS
 from tests.redteam.attacks import HARMLESS_WORD, Attack
 from tests.redteam.scenarios import OFFERED_LABEL

@@ -12,9 +12,9 @@ from typing import Any
 
 from hls_handler.events import Account
 from hls_handler.github.values import GUIDANCE_PATHS
-from hls_handler.sandbox.world import World
 from hls_handler.store.repositories import text_of_issue
 from hls_handler.store.texts import issue_scope
+from hls_sandbox.world import World
 from tests.github_fake.files import set_file
 from tests.handlers.conversation import (
     Home,

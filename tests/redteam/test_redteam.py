@@ -15,9 +15,9 @@ from hls_handler import logs
 from hls_handler.github.connection import Call, HttpResponse
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.prompting.prompt import Library
-from hls_handler.sandbox.objects import Account
-from hls_handler.sandbox.state import State
 from hls_handler.settings.sections import Comments, LabelSettings, PullRequests, Similar
+from hls_sandbox.objects import Account
+from hls_sandbox.state import State
 from tests.engine.claude import FakeClaude
 from tests.engine.stand_in import StandIn
 from tests.engine.world import World, open_world, settings

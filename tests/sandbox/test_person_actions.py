@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 import pytest
 
 from hls_handler.review.patches import parse_patch
-from hls_handler.sandbox.control import control_routes
-from hls_handler.sandbox.pages import ShownDelivery
+from hls_sandbox.control import control_routes
+from hls_sandbox.pages import ShownDelivery
 from tests.github_fake.server import Sandbox
 from tests.sandbox.conftest import REPOSITORY, Answer, ask, seed_story
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import jwt
 
-from hls_handler.sandbox import shapes
-from hls_handler.sandbox.hooks import Attempt, Hook
-from hls_handler.sandbox.objects import Account, App, Document, Installation
-from hls_handler.sandbox.shapes import GitHubError
-from hls_handler.sandbox.state import State
+from hls_sandbox import shapes
+from hls_sandbox.hooks import Attempt, Hook
+from hls_sandbox.objects import Account, App, Document, Installation
+from hls_sandbox.shapes import GitHubError
+from hls_sandbox.state import State
 
 CODE_LIFETIME = timedelta(hours=1)
 TOKEN_LIFETIME = timedelta(hours=1)

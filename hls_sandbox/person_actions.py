@@ -8,9 +8,9 @@ import hashlib
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
-from hls_handler.sandbox import shapes
-from hls_handler.sandbox.derived import load_canned
-from hls_handler.sandbox.objects import (
+from hls_sandbox import shapes
+from hls_sandbox.derived import load_canned
+from hls_sandbox.objects import (
     Account,
     Attempt,
     Conversation,
@@ -20,9 +20,9 @@ from hls_handler.sandbox.objects import (
     Run,
     read_account,
 )
-from hls_handler.sandbox.seeding_repository import generate_jobs
-from hls_handler.sandbox.state import State, now_utc
-from hls_handler.sandbox.world import World
+from hls_sandbox.seeding_repository import generate_jobs
+from hls_sandbox.state import State, now_utc
+from hls_sandbox.world import World
 
 PushName = Literal["fix", "cosmetic", "fault"]
 Conclusion = Literal["success", "failure"]

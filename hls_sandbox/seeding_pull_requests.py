@@ -10,8 +10,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from hls_handler.sandbox import derived
-from hls_handler.sandbox.objects import (
+from hls_sandbox import derived
+from hls_sandbox.objects import (
     Conversation,
     Document,
     Review,
@@ -19,7 +19,7 @@ from hls_handler.sandbox.objects import (
     read_text,
     read_time,
 )
-from hls_handler.sandbox.world import World
+from hls_sandbox.world import World
 
 TEXT_KEYS = frozenset({"path", "diff_hunk", "body"})
 # the API lists no more: https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox import derived
-from hls_handler.sandbox.objects import (
+from hls_sandbox import derived
+from hls_sandbox.objects import (
     Account,
     Comment,
     Conversation,
@@ -26,9 +26,9 @@ from hls_handler.sandbox.objects import (
     read_text,
     read_time,
 )
-from hls_handler.sandbox.seeding_pull_requests import generate_files, seed_review
-from hls_handler.sandbox.seeding_repository import seed_push, seed_release, seed_run
-from hls_handler.sandbox.world import World
+from hls_sandbox.seeding_pull_requests import generate_files, seed_review
+from hls_sandbox.seeding_repository import seed_push, seed_release, seed_run
+from hls_sandbox.world import World
 
 Files = Sequence[Mapping[str, object]]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from hls_handler.sandbox import (
+from hls_sandbox import (
     app_calls,
     github_request,
     hook_calls,
@@ -15,7 +15,7 @@ from hls_handler.sandbox import (
     review_calls,
     shapes,
 )
-from hls_handler.sandbox.github_request import (
+from hls_sandbox.github_request import (
     Answer,
     Call,
     Endpoint,
@@ -27,14 +27,14 @@ from hls_handler.sandbox.github_request import (
     repository_of,
     require_unlocked,
 )
-from hls_handler.sandbox.objects import (
+from hls_sandbox.objects import (
     Comment,
     Conversation,
     ConversationEvent,
     Document,
     Repository,
 )
-from hls_handler.sandbox.shapes import GitHubError
+from hls_sandbox.shapes import GitHubError
 
 MAX_FILES = 3000
 REACTIONS = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")

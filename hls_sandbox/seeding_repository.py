@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from hls_handler.sandbox import derived
-from hls_handler.sandbox.objects import (
+from hls_sandbox import derived
+from hls_sandbox.objects import (
     Attempt,
     Document,
     Job,
@@ -18,7 +18,7 @@ from hls_handler.sandbox.objects import (
     read_text,
     read_time,
 )
-from hls_handler.sandbox.world import World
+from hls_sandbox.world import World
 
 MAX_ATTEMPTS = 50  # of one run; earlier attempts are generated
 

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from hls_handler.sandbox import pages
-from hls_handler.sandbox.apps import Apps, Manifest, slug_of
-from hls_handler.sandbox.objects import App
+from hls_sandbox import pages
+from hls_sandbox.apps import Apps, Manifest, slug_of
+from hls_sandbox.objects import App
 
 HEADERS = {
     **pages.HEADERS,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from hls_handler.sandbox.objects import Document
+from hls_sandbox.objects import Document
 
 TIMEOUT_S = 10.0  # as at GitHub
 FAILED_TO_CONNECT = 502

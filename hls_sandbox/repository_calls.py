@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hls_handler.sandbox import shapes
-from hls_handler.sandbox.github_request import (
+from hls_sandbox import shapes
+from hls_sandbox.github_request import (
     Answer,
     Call,
     Endpoint,
@@ -19,8 +19,8 @@ from hls_handler.sandbox.github_request import (
     repository_of,
     valid_fields,
 )
-from hls_handler.sandbox.objects import Document, Repository
-from hls_handler.sandbox.shapes import GitHubError
+from hls_sandbox.objects import Document, Repository
+from hls_sandbox.shapes import GitHubError
 
 MAX_STATUS_CHARACTERS = 140
 

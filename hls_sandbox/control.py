@@ -19,14 +19,14 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox import pages, person_actions, shapes
-from hls_handler.sandbox.apps import Apps
-from hls_handler.sandbox.github_request import MAX_COMMENT_CHARACTERS
-from hls_handler.sandbox.objects import Conversation, Permission, Repository
-from hls_handler.sandbox.person_actions import MAX_TITLE_CHARACTERS, Conclusion, PushName
-from hls_handler.sandbox.review_calls import add_reply, list_webhooks, thread_payload
-from hls_handler.sandbox.state import State
 from hls_handler.wording import describe_invalid
+from hls_sandbox import pages, person_actions, shapes
+from hls_sandbox.apps import Apps
+from hls_sandbox.github_request import MAX_COMMENT_CHARACTERS
+from hls_sandbox.objects import Conversation, Permission, Repository
+from hls_sandbox.person_actions import MAX_TITLE_CHARACTERS, Conclusion, PushName
+from hls_sandbox.review_calls import add_reply, list_webhooks, thread_payload
+from hls_sandbox.state import State
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from hls_handler.errors import HlsError
-from hls_handler.sandbox import seeding
-from hls_handler.sandbox.hooks import Hooks
-from hls_handler.sandbox.objects import (
+from hls_sandbox import seeding
+from hls_sandbox.hooks import Hooks
+from hls_sandbox.objects import (
     Account,
     Attempt,
     Comment,
@@ -30,7 +30,7 @@ from hls_handler.sandbox.objects import (
     Review,
     Run,
 )
-from hls_handler.sandbox.world import World
+from hls_sandbox.world import World
 
 BOT = Account(login="hls-bot", id=99_000_001, type="User")
 """The default account of the stand-in's token."""

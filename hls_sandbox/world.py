@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from hls_handler.sandbox.objects import (
+from hls_sandbox.objects import (
     Account,
     App,
     Conversation,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hls_handler.sandbox import shapes
-from hls_handler.sandbox.app_calls import list_deliveries, show_delivery
-from hls_handler.sandbox.github_request import (
+from hls_sandbox import shapes
+from hls_sandbox.app_calls import list_deliveries, show_delivery
+from hls_sandbox.github_request import (
     Answer,
     Call,
     Endpoint,
@@ -17,8 +17,8 @@ from hls_handler.sandbox.github_request import (
     repository_of,
     valid_fields,
 )
-from hls_handler.sandbox.hooks import Hook
-from hls_handler.sandbox.shapes import GitHubError
+from hls_sandbox.hooks import Hook
+from hls_sandbox.shapes import GitHubError
 
 
 def list_hooks(call: Call) -> Answer:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from hls_handler.sandbox import shapes
-from hls_handler.sandbox.apps import hook_of
-from hls_handler.sandbox.github_request import (
+from hls_sandbox import shapes
+from hls_sandbox.apps import hook_of
+from hls_sandbox.github_request import (
     Answer,
     Call,
     Endpoint,
     existing,
     page_size,
 )
-from hls_handler.sandbox.hooks import Attempt, Hook
-from hls_handler.sandbox.objects import Document
+from hls_sandbox.hooks import Attempt, Hook
+from hls_sandbox.objects import Document
 
 
 def list_deliveries(call: Call, hook: Hook) -> Answer:

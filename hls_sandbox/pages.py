@@ -22,9 +22,9 @@ from starlette.routing import Route
 
 from hls_handler.events import event_key
 from hls_handler.review.patches import parse_patch
-from hls_handler.sandbox.hooks import Attempt
-from hls_handler.sandbox.markdown import diff_lines, rendered
-from hls_handler.sandbox.objects import (
+from hls_sandbox.hooks import Attempt
+from hls_sandbox.markdown import diff_lines, rendered
+from hls_sandbox.objects import (
     Account,
     Conversation,
     ConversationEvent,
@@ -35,8 +35,8 @@ from hls_handler.sandbox.objects import (
     read_account,
     read_text,
 )
-from hls_handler.sandbox.person_actions import list_pushes
-from hls_handler.sandbox.state import State, now_utc
+from hls_sandbox.person_actions import list_pushes
+from hls_sandbox.state import State, now_utc
 
 HERE = Path(__file__).parent
 HTMX = HERE.parent / "console" / "static" / "htmx.min.js"

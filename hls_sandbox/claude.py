@@ -20,8 +20,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hls_handler.sandbox.canned import canned_reply
 from hls_handler.settings.providers import RETIRED_MODELS
+from hls_sandbox.canned import canned_reply
 
 MODELS = (
     "claude-haiku-5-5",

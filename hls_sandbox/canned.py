@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hls_handler.review.patches import Line, parse_numbered
-from hls_handler.sandbox.derived import load_canned
+from hls_sandbox.derived import load_canned
 
 UNTRUSTED = re.compile(r"<untrusted ([0-9A-Za-z]+)>(.*?)</untrusted \1>", re.DOTALL)
 TAG = re.compile(r"</?untrusted [0-9A-Za-z]+>")

@@ -18,13 +18,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from hls_handler.sandbox import github_request, review_calls, shapes
-from hls_handler.sandbox.apps import Apps
-from hls_handler.sandbox.github_calls import ROUTES
-from hls_handler.sandbox.github_request import Answer, Call, Endpoint, Query, existing
-from hls_handler.sandbox.objects import Account, Document
-from hls_handler.sandbox.shapes import GitHubError
-from hls_handler.sandbox.state import State
+from hls_sandbox import github_request, review_calls, shapes
+from hls_sandbox.apps import Apps
+from hls_sandbox.github_calls import ROUTES
+from hls_sandbox.github_request import Answer, Call, Endpoint, Query, existing
+from hls_sandbox.objects import Account, Document
+from hls_sandbox.shapes import GitHubError
+from hls_sandbox.state import State
 
 STORAGE_PREFIX = "/_storage/"
 

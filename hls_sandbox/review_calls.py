@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hls_handler.review.patches import HUNK_HEADER
-from hls_handler.sandbox import github_request, shapes
-from hls_handler.sandbox.github_request import (
+from hls_sandbox import github_request, shapes
+from hls_sandbox.github_request import (
     MAX_COMMENT_CHARACTERS,
     Answer,
     Call,
@@ -26,9 +26,9 @@ from hls_handler.sandbox.github_request import (
     require_unlocked,
     valid_fields,
 )
-from hls_handler.sandbox.objects import Account, Conversation, Document, Repository, Review
-from hls_handler.sandbox.shapes import GitHubError
-from hls_handler.sandbox.state import State
+from hls_sandbox.objects import Account, Conversation, Document, Repository, Review
+from hls_sandbox.shapes import GitHubError
+from hls_sandbox.state import State
 
 THREADS_PER_PAGE = 50
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from hls_handler.sandbox.apps import Apps, InstallationToken
-from hls_handler.sandbox.objects import Account, App, Conversation, Document, Permission, Repository
-from hls_handler.sandbox.shapes import GitHubError
-from hls_handler.sandbox.state import State
+from hls_sandbox.apps import Apps, InstallationToken
+from hls_sandbox.objects import Account, App, Conversation, Document, Permission, Repository
+from hls_sandbox.shapes import GitHubError
+from hls_sandbox.state import State
 
 MAX_COMMENT_CHARACTERS = 65_536
 MAX_LABEL_CHARACTERS = 50

@@ -23,14 +23,14 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hls_handler.errors import HlsError
-from hls_handler.sandbox.app_pages import app_page_routes
-from hls_handler.sandbox.apps import Apps
-from hls_handler.sandbox.claude import Answerer, canned, claude_app
-from hls_handler.sandbox.control import BadRequest, control_routes, reject
-from hls_handler.sandbox.github import Extensions, GitHubApi, LogStorage
-from hls_handler.sandbox.objects import Account
-from hls_handler.sandbox.pages import FindDelivery, create_environment, page_routes
-from hls_handler.sandbox.state import BOT, State, now_utc
+from hls_sandbox.app_pages import app_page_routes
+from hls_sandbox.apps import Apps
+from hls_sandbox.claude import Answerer, canned, claude_app
+from hls_sandbox.control import BadRequest, control_routes, reject
+from hls_sandbox.github import Extensions, GitHubApi, LogStorage
+from hls_sandbox.objects import Account
+from hls_sandbox.pages import FindDelivery, create_environment, page_routes
+from hls_sandbox.state import BOT, State, now_utc
 
 HOST = "127.0.0.1"
 GITHUB_PREFIX = "/api/v3"  # as on GitHub Enterprise Server

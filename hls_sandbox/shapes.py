@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hls_handler.sandbox.objects import (
+from hls_sandbox.objects import (
     GHOST,
     Account,
     App,
