@@ -20,7 +20,7 @@ from bench.requests import signed_request, webhooks
 from bench.row import Row, describe_rounds, median
 from bench.service import StartService, service
 from bench.stand_in import StartStandIn, stand_in
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.postgres import running_cluster
 
 REQUESTS_PER_S = 4_000  # prepared before each round

@@ -23,7 +23,7 @@ from bench.process import RunModule, running, separate_cores
 from bench.row import Row
 from hls_handler.db.tables import deliveries
 from hls_handler.deliveries import State, find_cause
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.postgres import running_cluster
 
 REQUIRED, AIM = 3.0, 2.0

@@ -20,7 +20,7 @@ from sqlalchemy import create_engine
 
 from bench.row import Row, describe_rounds, median, percentile
 from hls_handler.deliveries import End, Lease, NewDelivery
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.postgres import running_cluster
 
 CONVERSATIONS = 1_000

@@ -10,7 +10,7 @@ from statistics import median
 
 from bench.row import Row
 from hls_handler.deliveries import NewDelivery
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 
 ROUNDS = 7
 LIBRARIES = ("-c", "import sqlalchemy, pydantic, typer, rich")

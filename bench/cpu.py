@@ -16,7 +16,7 @@ from bench.requests import webhooks
 from bench.row import Row
 from bench.service import StartService, deliver, issues, service, wait_until_idle
 from bench.stand_in import StartStandIn, stand_in
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 
 DELIVERIES, WORKERS = 200, 4
 AIM_MS = 4.0

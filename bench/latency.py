@@ -22,7 +22,7 @@ from bench.row import Row, describe_rounds, median, percentile
 from bench.service import StartService, deliver, issues, service
 from bench.stand_in import StartStandIn, stand_in
 from bench.work import CLAUDE_S, GITHUB_S
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 
 PAUSED = "Codertocat/Paused-Repo"
 REQUIRED, AIM = 3.0, 1.5

@@ -25,8 +25,8 @@ from locust.exception import StopUser
 from bench.process import MeasuredProcess
 from bench.requests import SECRET, webhooks
 from bench.stand_in import StandIn
-from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
+from hls_handler.store.storage import Storage
 from hls_handler.web.webhook import sign
 
 ACKNOWLEDGEMENT, END_TO_END = "acknowledgement", "end to end"

@@ -17,7 +17,7 @@ from bench.process import RunModule, running
 from bench.requests import webhooks
 from bench.row import Row
 from bench.service import StartService, deliver, service, wait_until_idle
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.github_fake.server import Sandbox
 
 FEW, MANY, BATCH = 500, 2_000, 250  # a batch limits the memory of the sandbox

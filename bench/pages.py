@@ -30,7 +30,7 @@ from hls_handler.db.tables import calls, checkpoints, counters, deliveries
 from hls_handler.db.values import HOUR_MS, compress
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.library import ReloadingLibrary
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.console.browser import Browser
 from tests.postgres import running_cluster
 from tests.web.fakes import settings

@@ -21,10 +21,10 @@ from hls_handler.github.api import GithubApi
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.source import CommitFiles
-from hls_handler.path_globs import EMPTY_PATH_FILTER
 from hls_handler.review.changed_files import Selection
 from hls_handler.review.surroundings import read_surroundings
 from hls_handler.settings.model import MirrorSettings
+from hls_handler.settings.path_globs import EMPTY_PATH_FILTER
 from tests.git.git_server import GitServer, Origin
 from tests.github.review_world import NOON, github_settings
 from tests.handlers.world import file, select

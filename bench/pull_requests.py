@@ -24,7 +24,7 @@ from bench.row import columns
 from bench.service import service
 from bench.stand_in import stand_in
 from bench.work import CLAUDE_S, GITHUB_S
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 
 USERS = (10, 50, 100)
 PULL_REQUESTS_PER_USER = 3  # one after the other

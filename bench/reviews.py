@@ -16,12 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from bench.row import Row
-from hls_handler.analysis import FindingVerdicts, PullRequestAnalysis
+from hls_handler.analysis import (
+    FindingVerdicts,
+    PullRequestAnalysis,
+    RenderedPrompt,
+    Reply,
+    UnusableReply,
+    Usage,
+    estimate_tokens,
+)
 from hls_handler.events import REQUEST_KEY, parse_event
 from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
-from hls_handler.question import RenderedPrompt, estimate_tokens
-from hls_handler.replies import Reply, UnusableReply, Usage
 from hls_handler.wording import count
 from tests.engine.claude import FakeClaude
 from tests.engine.world import World, open_world, settings

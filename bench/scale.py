@@ -23,8 +23,8 @@ from bench.requests import webhooks
 from bench.row import columns, median
 from bench.service import StartService, deliver, issues, service, wait_until_idle
 from bench.stand_in import StartStandIn, stand_in
-from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
+from hls_handler.store.storage import Storage
 from tests.postgres import running_cluster
 
 PROCESSES = (1, 2, 4)

@@ -15,7 +15,7 @@ from typing import Any
 from bench.load import send_load
 from bench.process import MeasuredProcess, free_port, terminated_at_exit, wait_until_listening
 from bench.requests import SECRET, signed_request
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 
 TIMEOUT_S = 1_200.0
 

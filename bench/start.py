@@ -15,7 +15,7 @@ from statistics import median
 from bench.process import MeasuredProcess, running
 from bench.row import Row
 from bench.service import StartService, service
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.github_fake.server import Sandbox
 
 ROUNDS = 5

@@ -21,8 +21,8 @@ from bench.row import Row, describe_rounds, median
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting import recorded
-from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
+from hls_handler.store.storage import Storage
 from tests.engine.claude import FakeClaude
 from tests.engine.stand_in import StandIn
 from tests.engine.world import BUG, World, make_github, settings

@@ -17,8 +17,8 @@ from bench.requests import webhooks
 from bench.row import Row, describe_rounds, median
 from bench.service import StartService, deliver, issues, service, wait_until_idle
 from bench.stand_in import StandIn, StartStandIn, stand_in
-from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
+from hls_handler.store.storage import Storage
 
 CLAUDE_S, GITHUB_S = 2.0, 0.05
 GITHUB_CALLS = 3

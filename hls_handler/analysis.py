@@ -1,4 +1,5 @@
-"""The types of replies that a prompt's `reply:` can name, and their parts.
+"""Questions to Claude and its replies: the types that a prompt's `reply:` can name, the labels of
+their fields, a prompt and its text for one event, what a call returned and cost.
 
 Reply types have no defaults, no free-form objects, no tuples of fixed length and no `Any`: the
 API's JSON Schema dialect drops or rejects them (docs/facts.md). The API does not enforce bounds:
@@ -9,12 +10,78 @@ Claude receives.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from hls_handler.label_rules import LabelRule
+from hls_handler.wording import add_usd
+
+LabelRule = str | Mapping[str, str]
+"""Label for a field's value: a pattern with {value}, a table of the values that have a label, or
+the label for true.
+"""
+
+MAX_LABEL_CHARACTERS = 50
+"""GitHub's limit for the name of a label, in characters."""
+
+VALUE = "{value}"
+
+VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
+"""Field values for which a label rule of the form "type: {value}" gives no label."""
+
+
+def enum_values(hint: object) -> tuple[str, ...]:
+    """Return the values of a `Literal`, or of a list of a `Literal`; () for all other types."""
+    if get_origin(hint) is list:
+        return enum_values(get_args(hint)[0])
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def possible_values(hint: object) -> tuple[str, ...]:
+    """Return all values that a field of type `hint` can have, as strings; () if it is not a boolean
+    or an enum.
+    """
+    return ("true", "false") if hint is bool else enum_values(hint)
+
+
+def to_rule_values(value: object) -> tuple[str, ...]:
+    """Convert a field's value in a reply to the strings that label rules use: True -> ("true",)."""
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, bool):
+        return (str(value).lower(),)
+    return (str(value),)
+
+
+def find_label(rule: LabelRule, value: str) -> str | None:
+    """Return the label of a value: "type: bug" for ("type: {value}", "bug"). None if the rule gives
+    no label.
+    """
+    if not isinstance(rule, str):
+        return rule.get(value)
+    if value in VALUES_WITHOUT_LABEL:
+        return None
+    return rule.replace(VALUE, value)
+
+
+def group_of(field: str, hint: object, label: str) -> str:
+    """Return the name of a label's group. A conversation has at most one label of a group.
+
+    All labels of a field form one group: "kind". If the field is a list, each label is its own
+    group: "areas docs".
+    """
+    return f"{field} {label}" if get_origin(hint) is list else field
+
+
+def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
+    labels = (find_label(rule, value) for value in possible_values(hint))
+    return tuple(dict.fromkeys(label for label in labels if label is not None))
+
 
 Severity = Literal["critical", "high", "medium", "low"]
 Category = Literal["bugs", "security", "performance", "style"]
@@ -441,3 +508,239 @@ def lowest_scores(replies: Iterable[ReplyFields | None]) -> tuple[Score, ...]:
                     rating.score, lowest.get(rating.dimension, rating.score)
                 )
     return tuple(Score(dimension=dimension, score=score) for dimension, score in lowest.items())
+
+
+SUFFIX = ".j2"
+
+
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+
+
+class StrictModel(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class Then(StrictModel):
+    prompt: Annotated[
+        str, Field(min_length=1), AfterValidator(lambda name: name.removesuffix(SUFFIX))
+    ]
+    when: Annotated[str, Field(min_length=1)]  # "analysis.kind == 'question'"
+
+
+REVIEW_REPLIES = frozenset({"pull_request_analysis", "finding_verdicts"})
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    name: str  # "issues/analyze"
+    # "issues/analyze@3f9c2a": the name, and a hash of the front matter and all templates, comment
+    # included
+    id: str
+    path: str  # relative, if its folder is relative in the settings: "prompts/issues/analyze.j2"
+    on: tuple[str, ...]  # event keys: "issues.opened"
+    reply: str  # a key of analysis.REPLY_TYPES
+    # the type of `reply`, extended by the fields and label rules of the front matter
+    reply_model: type[ReplyFields]
+    model: str | None = None  # None: the model of the settings; the same for `max_tokens`
+    max_tokens: int | None = None
+    effort: Effort | None = None
+    then: Then | None = None
+
+    @property
+    def absolute_path(self) -> str:
+        return str(Path(self.path).absolute())
+
+    @property
+    def is_review(self) -> bool:
+        """True if it reviews a pull request, or is the second look: `claude.review_model` is for
+        these.
+        """
+        return self.reply in REVIEW_REPLIES
+
+
+CHARACTERS_PER_TOKEN = 3.5
+"""Estimated ASCII characters per token: dense code has about 3, English prose about 4."""
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate the number of tokens of a text, rounded up.
+
+    Two bytes of a non-ASCII character in UTF-8 count as a token: an accented letter is 1, a Chinese
+    character 1.5, an emoji 2. Base64 and other text without words has more tokens than this.
+    """
+    if text.isascii():
+        return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+    wide = [character for character in text if character > "\x7f"]
+    wide_bytes = len("".join(wide).encode("utf-8", "replace"))
+    return math.ceil(wide_bytes / 2 + (len(text) - len(wide)) / CHARACTERS_PER_TOKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPrompt:
+    prompt: Prompt  # its `reply_model` has the optional fields that are asked for
+    system: str  # the same for all events, so that the API can cache it
+    task: str
+    schema: dict[str, object]  # JSON schema of the reply, as generated by pydantic
+    missing: tuple[int, ...] = ()  # for each truncated text: the number of characters that were cut
+    code: tuple[str, ...] = ()  # the texts that it shows as code, neither cleaned nor redacted
+
+
+AT_LIMIT = "the pull request has reached its limit on cost"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, cost and duration of one call to Claude. The input is the sum of the three kinds of
+    input tokens.
+    """
+
+    model: str  # "NAME/MODEL" if there are fallbacks (claude.fallbacks), else the model
+    input_tokens: int = 0  # uncached
+    output_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_read_tokens: int = 0
+    cost_usd: float | None = None  # None when the model has no known price
+    took_s: float = 0.0
+    request_id: str | None = None  # Claude's id of the request
+    is_estimate: bool = (
+        False  # tokens and cost are an upper estimate, because the response has no usable numbers
+    )
+    output_usd: float | None = None  # the part of the cost for output tokens
+
+    @property
+    def all_input_tokens(self) -> int:
+        return self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
+
+
+TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
+"""Names of fields of `Usage`, and of columns of calls."""
+
+
+def sum_usage(usages: Iterable[Usage]) -> Usage:
+    """Return the sum of the usage of several calls, at least one. Its cost is None if that of a
+    call is unknown.
+    """
+    counts = list(usages)
+    tokens: dict[str, Any] = {
+        name: sum(getattr(usage, name) for usage in counts) for name in TOKENS
+    }
+    return replace(
+        counts[0],
+        **tokens,
+        cost_usd=add_usd(usage.cost_usd for usage in counts),
+        took_s=sum(usage.took_s for usage in counts),
+        is_estimate=any(usage.is_estimate for usage in counts),
+        output_usd=add_usd(usage.output_usd for usage in counts),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PartialCost:
+    tokens: int
+    of_tokens: int  # output tokens of the whole reply
+    usd: float | None  # None if the model has no known price
+
+
+def cost_of_output(usage: Usage, tokens: int) -> PartialCost | None:
+    """Return what about `tokens` output tokens of a call cost; None if Claude was not called."""
+    if not usage.output_tokens:
+        return None
+    tokens = min(tokens, usage.output_tokens)
+    usd = usage.output_usd
+    if usd is not None:
+        usd = usd * tokens / usage.output_tokens
+    return PartialCost(tokens, usage.output_tokens, usd)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A valid response of Claude to one prompt."""
+
+    prompt_id: str  # "issues/analyze@3f9c2a"
+    reply_type: str  # "issue_analysis", a key of REPLY_TYPES
+    fields: ReplyFields
+    usage: Usage
+    # if it came from the cache of replies: when Claude gave it (aware UTC)
+    cached_at: datetime | None = None
+    # indexes of `files` that the rendered prompt did not show as a whole
+    unshown: tuple[int, ...] = ()
+    # why entries of a list were left out, by field of the reply
+    lost: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def prompt_name(self) -> str:
+        return self.prompt_id.partition("@")[0]
+
+
+def find_review(replies: Sequence[Reply]) -> Reply | None:
+    """Return the last reply that reviews the pull request. A follow-up prompt may have another type
+    of reply.
+    """
+    return next(
+        (reply for reply in reversed(replies) if isinstance(reply.fields, PullRequestAnalysis)),
+        None,
+    )
+
+
+Unusable = Literal["invalid", "truncated", "refused", "stopped", "oversized"]
+"""Why a reply cannot be used. "oversized": the response is too large for `max_tokens`."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableReply:
+    """A response of Claude that cannot be used. It was billed, unless a filter blocked it."""
+
+    prompt_id: str
+    why: Unusable
+    # one sentence; for an invalid reply the validation error (Claude sees it in the second attempt)
+    problem: str
+    text: str  # what Claude wrote
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The use of Claude by one delivery, failed calls and earlier attempts included."""
+
+    calls: int = 0  # that Claude accepted
+    input_tokens: int = 0
+    output_tokens: int = 0
+    # None if a model has no known price, or if it is not shown
+    cost_usd: float | None = 0.0
+    is_estimate: bool = False  # tokens and cost of a call are an upper estimate
+    prompt_ids: tuple[str, ...] = ()  # ("pull_requests/review@3f9c2a",), each once
+    models: tuple[str, ...] = ()  # ("openai/gpt-5-mini",), each once; () if there are no fallbacks
+    guidance: tuple[str, ...] = ()  # (".github/hls.md (api/**)", "api/AGENTS.md"), of all calls
+
+
+NO_CALLS = Receipt()
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """All replies of Claude about one event, in order, and the comment rendered from them."""
+
+    replies: tuple[Reply, ...]  # empty if Claude was not asked
+    # Markdown, scrubbed, with footer; None when the last prompt has no comment template
+    comment: str | None
+    footer: str = ""  # the footer alone, for comments with sections; scrubbed
+    comment_index: int = -1  # index in `replies` of the reply that the comment shows
+    # Markdown of review comments by key of the finding
+    inline: Mapping[str, str] = field(default_factory=dict)
+    receipt: Receipt = NO_CALLS
+    left_out: str = (
+        ""  # for people on GitHub: a follow-up prompt without a reply, and why; "" if there is none
+    )
+
+    @property
+    def worth_saying(self) -> bool:
+        """True if a comment would help, according to the reply that it shows. False if Claude was
+        not asked.
+        """
+        return bool(self.replies) and is_worth_saying(self.replies[self.comment_index].fields)
+
+
+def is_worth_saying(reply: ReplyFields) -> bool:
+    if isinstance(reply, IssueResponse | CommentReply) and not reply.answer.strip():
+        return False
+    return isinstance(reply, CommentingReply | PullRequestAnalysis) and reply.worth_saying

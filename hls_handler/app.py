@@ -37,10 +37,10 @@ from hls_handler.deliveries import End
 from hls_handler.engine.active_config import ActiveConfig, route_envelope
 from hls_handler.engine.check_ender import END_EVERY_S
 from hls_handler.engine.library import load_checked
+from hls_handler.engine.processing import Processing, Role, configure_logs
 from hls_handler.errors import Dependency, StoreUnavailable
 from hls_handler.github.credentials import App
-from hls_handler.log_ring import LogRing
-from hls_handler.processing import Processing, Role, configure_logs
+from hls_handler.logs import LogRing
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.leases import EXPIRY, Expiry
 from hls_handler.routing import WebhookEnvelope

@@ -3,7 +3,11 @@ request.
 
 `log_context` sets the ids for the current thread or task; a worker does so when it claims a
 delivery. Lines that libraries log contain the ids, too. Before a line is written, secrets of the
-settings become `***`, and everything else that looks like a credential is redacted.
+settings become `***`, and everything else that looks like a credential is redacted. The console
+shows the newest lines of a ring buffer; they contain untrusted text.
+
+The line `operator` says what a person did in the console, through the API, with a command of `hls`
+or in a comment; docs/running.md describes its fields.
 """
 
 from __future__ import annotations
@@ -14,21 +18,115 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
+from itertools import islice
 from types import MappingProxyType
-from typing import IO, Literal
+from typing import IO, Any, Final, Literal, get_args
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from hls_handler.log_ring import LogRing
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.untrusted.masking import MASK, compile_secrets
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import format_seconds, format_usd
+
+MAX_LINES = 5_000
+MAX_CHARACTERS = 8_000_000
+"""Limit on the characters of all lines. A usual line has 300; a line with a stack trace can have
+10,000.
+"""
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
+
+LogLine = Mapping[str, Any]
+"""timestamp ("2026-11-20T12:00:00.123Z"), level, logger, message, ids, such as delivery, then
+fields.
+"""
+
+
+class LogRing:
+    """The newest `MAX_LINES` lines. Thread-safe. A reader never blocks the writer of the log for
+    long.
+    """
+
+    def __init__(self) -> None:
+        self._lock: Final = threading.Lock()
+        self._lines: deque[str] = deque()
+        self._characters = 0
+        self._added = 0
+
+    @property
+    def added(self) -> int:
+        """The number of lines since the start, which is that of the newest line."""
+        return self._added
+
+    def add(self, text: str) -> None:
+        """Add one line, a JSON object as `logs.JsonLines` makes it."""
+        with self._lock:
+            self._lines.append(text)
+            self._added += 1
+            self._characters += len(text)
+            while len(self._lines) > MAX_LINES or self._characters > MAX_CHARACTERS:
+                self._characters -= len(self._lines.popleft())
+
+    def find(
+        self,
+        *,
+        limit: int,
+        level: LogLevel | None = None,
+        id: str = "",  # noqa: A002 (the name of the parameter of /log)
+        delivery: str = "",
+        repository: str = "",
+        text: str = "",
+        after: int = 0,
+        until: int | None = None,
+    ) -> list[LogLine]:
+        """Return the newest `limit` lines that fulfil every given condition, the newest first.
+
+        `after` and `until` are numbers of lines: the first one is not included, the last one is.
+
+        `level` is the least severe one. `id` (of a delivery or a request) is the value of any
+        field. `delivery` leaves out rejected requests, which can name any GUID. `repository` is
+        "owner/repo" in any case. `text` is a part of the line, ignoring the case of ASCII letters.
+        """
+        with self._lock:
+            gone = self._added - len(self._lines)
+            last = self._added if until is None else until
+            texts = tuple(islice(self._lines, max(after - gone, 0), max(last - gone, 0)))
+        part = json.dumps(text)[1:-1].lower()
+        levels = LEVELS[LEVELS.index(level) :] if level else ()
+
+        def matching() -> Iterator[LogLine]:
+            for text in reversed(texts):
+                line: LogLine = json.loads(text)
+                if (
+                    (not level or line["level"] in levels)
+                    and (not id or id in line.values())
+                    and (
+                        not delivery
+                        or (line.get("delivery") == delivery and line.get("decision") != "rejected")
+                    )
+                    and (
+                        not repository or str(line.get("repository")).lower() == repository.lower()
+                    )
+                    and (not part or part in text.lower())
+                ):
+                    yield line
+
+        return [*islice(matching(), limit)]
+
+    def begins_at(self) -> str | None:
+        """Return the timestamp of the oldest line; None if there is none."""
+        with self._lock:
+            first = self._lines[0] if self._lines else None
+        return None if first is None else json.loads(first)["timestamp"]
+
 
 LogLayout = Literal["json", "text", "events"]
 
@@ -299,3 +397,39 @@ def _format_value(value: object) -> str:
     if isinstance(value, str) and value.isprintable() and " " not in value:
         return value
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+Act = Literal[
+    "retry",
+    "discard",
+    "pause",
+    "resume",
+    "catch-up",
+    "forget",
+    "review",
+    "batch",
+    "stop batch",
+    "continue batch",
+    "undo batch",
+]
+MAX_OBJECTS = 100  # that a line names
+
+operator_log = logging.getLogger("hls_handler.operators")
+
+
+def log_act(
+    person: str, act: Act, objects: Sequence[str], *, number: int = 1, reason: str | None = None
+) -> None:
+    """Log one act. `person` is a login at the proxy or on GitHub, "API key", "local browser", or
+    "command line (mona on host)".
+
+    `objects` are GUIDs, a repository, the id of a prompt or a batch; none: everything.
+    """
+    fields = {
+        "person": person,
+        "act": act,
+        "number": number,
+        "reason": reason,
+        "objects": list(objects[:MAX_OBJECTS]),
+    }
+    operator_log.info("operator", extra=fields)

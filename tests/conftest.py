@@ -20,10 +20,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from hls_handler import operators
+from hls_handler import logs
 from hls_handler.db.tables import metadata
 from hls_handler.settings.environment import CA_VARIABLES
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.fake_server import FakeServer
 from tests.postgres import Cluster, postgres
 from tests.queue.builders import Skew
@@ -106,7 +106,7 @@ def logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, thread_excepthook = list(root.handlers), root.level, threading.excepthook
     yield
-    operators.log.setLevel(logging.NOTSET)
+    logs.operator_log.setLevel(logging.NOTSET)
     threading.excepthook = thread_excepthook
     logging.captureWarnings(capture=False)
     root.handlers[:] = handlers
@@ -119,10 +119,10 @@ Acts = Callable[[], list[tuple[str, str, list[str]]]]
 
 @pytest.fixture
 def acts(caplog: pytest.LogCaptureFixture) -> Acts:
-    caplog.set_level(logging.INFO, operators.log.name)
+    caplog.set_level(logging.INFO, logs.operator_log.name)
 
     def find() -> list[tuple[str, str, list[str]]]:
-        lines = [vars(record) for record in caplog.records if record.name == operators.log.name]
+        lines = [vars(record) for record in caplog.records if record.name == logs.operator_log.name]
         return [(line["person"], line["act"], line["objects"]) for line in lines]
 
     return find

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 
 
 def create_database(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from hls_handler import logs
-from hls_handler.log_ring import MAX_LINES, LogRing
+from hls_handler.logs import MAX_LINES, LogRing
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import pytest
 
 from hls_handler import logs
-from hls_handler.log_ring import LogRing
-from hls_handler.processing import configure_logs
+from hls_handler.engine.processing import configure_logs
+from hls_handler.logs import LogRing
 from tests.settings.files import SMALLEST, load
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")

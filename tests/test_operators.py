@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from hls_handler import logs
-from hls_handler.operators import MAX_OBJECTS, log_act
+from hls_handler.logs import MAX_OBJECTS, log_act
 
 SECRET = "webhook-secret-marker"
 TOKEN = f"ghp_{'a1B2' * 9}"
@@ -25,7 +25,7 @@ def test_line_has_who_what_how_many_why_and_ids() -> None:
     del line["timestamp"]
     assert line == {
         "level": "INFO",
-        "logger": "hls_handler.operators",
+        "logger": "hls_handler.logs",
         "message": "operator",
         "person": "mona",
         "act": "discard",

@@ -26,8 +26,8 @@ from hls_handler.github.credentials import App
 from hls_handler.github.hooks import GithubHooks
 from hls_handler.github.tokens import GITHUB_RATE_LIMIT, AnyToken
 from hls_handler.settings.model import CatchUpSettings, Settings
-from hls_handler.storage import Storage
 from hls_handler.store.catch_up import CatchUpStore
+from hls_handler.store.storage import Storage
 from hls_handler.web.webhook import caught_up_delivery
 from hls_handler.wording import is_or_are
 

@@ -28,11 +28,11 @@ from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions
 from hls_handler.settings.model import Settings
 from hls_handler.settings.providers import ClaudeSettings
-from hls_handler.storage import Storage
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from hls_handler.store.deliveries import Deliveries, find_outdated_names
 from hls_handler.store.limits import list_budgets
 from hls_handler.store.numbers import Statistics
+from hls_handler.store.storage import Storage
 from hls_handler.wording import count, is_or_are, was_or_were
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
-from hls_handler.analysis import ReplyFields
+from hls_handler.analysis import Prompt, ReplyFields
 from hls_handler.batches.first_text import (
     FirstIssue,
     PastIssue,
@@ -44,10 +44,9 @@ from hls_handler.events import Account
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers.issues import IssueHandler
 from hls_handler.handlers.labels import select_offer
-from hls_handler.question import Prompt
-from hls_handler.storage import Storage
 from hls_handler.store.batches import NewBatch, Progress, SummedCalls
 from hls_handler.store.replies import StoredReply
+from hls_handler.store.storage import Storage
 from hls_handler.wording import count, format_usd
 
 NO_LABEL = "no label by a person that the prompt can ask for"

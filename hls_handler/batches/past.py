@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import unified_diff
 
+from hls_handler.analysis import RenderedPrompt
 from hls_handler.batches.preview import CannotPlan, Preview, list_reasons, make_preview
 from hls_handler.batches.trial import NotRepeatable, StoredFacts, Trial, load_stored_facts
 from hls_handler.deliveries import RECORDED, NewDelivery
@@ -17,13 +18,12 @@ from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.engine.batches import PROMPTS, BatchPrompt, dump_prompts, load_prompts
 from hls_handler.engine.codecs import decode_reply_for_display
 from hls_handler.handlers.registry import handler_for
-from hls_handler.question import RenderedPrompt
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import format_yaml
-from hls_handler.storage import Storage
 from hls_handler.store.batches import BatchDelivery, NewBatch, Progress
 from hls_handler.store.deliveries import DeliveryRow
+from hls_handler.store.storage import Storage
 from hls_handler.wording import count, format_usd
 
 POSTED = "posted"

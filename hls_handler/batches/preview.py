@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from hls_handler.analysis import RenderedPrompt
 from hls_handler.claude.provider import MARGIN
 from hls_handler.deliveries import NewDelivery
 from hls_handler.errors import HlsError
 from hls_handler.events import Account
 from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.github.reader import GithubReader
-from hls_handler.question import RenderedPrompt
 from hls_handler.reports.estimate import estimate
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings

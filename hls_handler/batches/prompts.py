@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hls_handler.analysis import RenderedPrompt
 from hls_handler.batches.preview import CannotPlan, Target
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.batches import BatchPrompt, find_index, make_source
@@ -20,7 +21,6 @@ from hls_handler.handlers.registry import handler_for
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.prompting.source_files import make_folder
-from hls_handler.question import RenderedPrompt
 from hls_handler.reports.estimate import name_model
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import get_args
 
-from hls_handler.analysis import Severity
+from hls_handler.analysis import RenderedPrompt, Severity
 from hls_handler.batches.first_text import FirstIssue, find_first_issue, make_delivery
 from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
 from hls_handler.batches.prompts import render_question
@@ -25,9 +25,8 @@ from hls_handler.engine.batches import (
     dump_prompts,
     load_prompts,
 )
-from hls_handler.question import RenderedPrompt
-from hls_handler.storage import Storage
 from hls_handler.store.batches import NewBatch, Progress, SummedCalls
+from hls_handler.store.storage import Storage
 from hls_handler.untrusted.markdown import format_code_span, sanitize_inline
 from hls_handler.wording import count, format_usd
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace as replace_struct
 
+from hls_handler.analysis import RenderedPrompt
 from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
 from hls_handler.batches.trial import NotRepeatable, Trial, read_unstored
 from hls_handler.deliveries import UNDO, WRITTEN, NewDelivery
@@ -20,11 +21,10 @@ from hls_handler.events import parse_event
 from hls_handler.github.client import make_opened
 from hls_handler.github.comments import is_by
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import RenderedPrompt
 from hls_handler.routing import Ignored, Router, Rule, from_envelope, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.storage import Storage
 from hls_handler.store.batches import UNDO_SUFFIX, Batch, BatchDelivery, NewBatch, Progress
+from hls_handler.store.storage import Storage
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
 
 PULL_REQUEST = "pull request"

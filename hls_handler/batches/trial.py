@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hls_handler.analysis import RenderedPrompt, Reply
 from hls_handler.engine.codecs import GATHER, SETTINGS_FILE, facts_codec
 from hls_handler.engine.comments import CommentRenderer
 from hls_handler.engine.library import families
@@ -27,8 +28,6 @@ from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory, RepositoryH
 from hls_handler.handlers.registry import COMMAND_HANDLERS, HANDLERS, handler_for
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
-from hls_handler.question import RenderedPrompt
-from hls_handler.replies import Reply
 from hls_handler.review.changed_files import find_unshown
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import (
@@ -37,8 +36,8 @@ from hls_handler.settings.effective import (
     apply_repository_settings,
 )
 from hls_handler.settings.model import Settings
-from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
+from hls_handler.store.storage import Storage
 
 SEARCHED_COMMENTS = 100
 """Newest comments of an issue in which that of the bot account is searched: one or two requests."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import httpx2
 from pydantic import BaseModel
 
+from hls_handler.analysis import Usage
 from hls_handler.claude.provider import (
     OrNone,
     ProviderConnection,
@@ -27,7 +28,6 @@ from hls_handler.claude.provider import (
     parse_body,
 )
 from hls_handler.claude.provider_errors import KEY_REMEDY, down, no_answer
-from hls_handler.replies import Usage
 from hls_handler.wording import shorten
 
 if TYPE_CHECKING:

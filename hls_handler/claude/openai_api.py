@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BaseModel, Field
 
+from hls_handler.analysis import Usage
 from hls_handler.claude.provider import (
     OrNone,
     ProviderConnection,
@@ -22,7 +23,6 @@ from hls_handler.claude.provider import (
     describe_refused,
     parse_body,
 )
-from hls_handler.replies import Usage
 
 if TYPE_CHECKING:
     import openai

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import genai_prices
 
-from hls_handler.replies import Usage
+from hls_handler.analysis import Usage
 from hls_handler.settings.providers import OPUS, ClaudeSettings, ProviderKind, ProviderSettings
 
 MILLION = 1_000_000

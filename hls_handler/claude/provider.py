@@ -20,6 +20,16 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 import httpx2
 from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
+from hls_handler.analysis import (
+    Effort,
+    Prompt,
+    RenderedPrompt,
+    Reply,
+    Unusable,
+    UnusableReply,
+    Usage,
+    estimate_tokens,
+)
 from hls_handler.claude.prices import with_price
 from hls_handler.claude.provider_errors import (
     MODEL_REMEDY,
@@ -33,11 +43,8 @@ from hls_handler.claude.provider_errors import (
 )
 from hls_handler.claude.reply_parsing import UnreadableReply, describe_problems, parse_reply
 from hls_handler.errors import AccountLimited, ModelNotFound, RequestRejected, SlowResponse
-from hls_handler.limited_transport import read_body
-from hls_handler.question import Effort, Prompt, RenderedPrompt, estimate_tokens
-from hls_handler.replies import Reply, Unusable, UnusableReply, Usage
 from hls_handler.settings.providers import ClaudeSettings, ProviderSettings
-from hls_handler.transport import find_proxy_settings, redact_secret
+from hls_handler.transport import find_proxy_settings, read_body, redact_secret
 from hls_handler.wording import count, shorten
 
 KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from hls_handler.analysis import UnusableReply
 from hls_handler.claude.provider import Provider, ProviderApi, ProviderConnection
 from hls_handler.errors import (
     AccountLimited,
@@ -20,7 +21,6 @@ from hls_handler.errors import (
     RequestRejected,
     SlowResponse,
 )
-from hls_handler.replies import UnusableReply
 from hls_handler.settings.providers import ClaudeSettings, ProviderSettings
 
 log = logging.getLogger(__name__)

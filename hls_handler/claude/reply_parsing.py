@@ -18,9 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from hls_handler.analysis import OPTIONAL, STATED
-from hls_handler.question import RenderedPrompt
-from hls_handler.replies import UnusableReply
+from hls_handler.analysis import OPTIONAL, STATED, RenderedPrompt, UnusableReply
 from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.wording import describe_invalid, shorten
 

@@ -144,7 +144,7 @@ app = typer.Typer(
 def _print_version(value: bool) -> None:
     if value:
         from hls_handler.cli.terminal import print_line
-        from hls_handler.shipped import find_commit
+        from hls_handler.settings.shipped import find_commit
 
         commit = find_commit()
         print_line(f"hls {__version__} ({commit})" if commit else f"hls {__version__}")

@@ -41,16 +41,16 @@ from hls_handler.cli.terminal import print_json, print_line, waiting
 from hls_handler.db.files import find_server
 from hls_handler.engine.batches import NOT_READ
 from hls_handler.engine.library import load_checked
+from hls_handler.engine.processing import Processing
 from hls_handler.github.client import connect_read_only
-from hls_handler.log_ring import LogRing
-from hls_handler.processing import Processing
+from hls_handler.logs import LogRing
 from hls_handler.queue.pauses import explain_pause, find_pause
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.reload import SettingsFile
 from hls_handler.settings.values import Usd
-from hls_handler.storage import Storage
 from hls_handler.store.batches import Batch
+from hls_handler.store.storage import Storage
 from hls_handler.wording import count, describe_invalid
 
 INTERRUPTED = 130

@@ -11,8 +11,8 @@ from hls_handler.errors import REJECTED
 from hls_handler.github.credentials import JWT_REMEDY
 from hls_handler.queue.pauses import find_pause
 from hls_handler.queue.rate_limiter import SLOT_WAIT
-from hls_handler.storage import Storage
 from hls_handler.store.batches import Batch, Progress
+from hls_handler.store.storage import Storage
 from hls_handler.wording import format_usd
 
 POLL_S = 0.5

@@ -40,7 +40,7 @@ from hls_handler.engine.library import load_checked
 from hls_handler.events import event_key
 from hls_handler.github.api import RateLimitMonitor
 from hls_handler.github.client import make_credentials
-from hls_handler.operators import log_act
+from hls_handler.logs import log_act
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.delivery_query import find_age
 from hls_handler.settings.effective import RepositoryTable

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from hls_handler import shipped
+from hls_handler.analysis import Prompt, Usage
 from hls_handler.claude.prices import find_cost_usd
 from hls_handler.cli.check_services import check_services, list_models
 from hls_handler.cli.options import DOTENV, AsJson, Config, abort, config_path
@@ -24,17 +24,16 @@ from hls_handler.errors import (
     SettingsError,
 )
 from hls_handler.git.run import find_git
-from hls_handler.problems import Kind, ProblemSeverity, Sentence, with_kind
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import Prompt
-from hls_handler.replies import Usage
 from hls_handler.reports.estimate import describe_prices, estimate_largest_call, list_claude_models
+from hls_handler.settings import shipped
 from hls_handler.settings.effective import (
     list_prompt_choices,
 )
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
+from hls_handler.settings.problems import Kind, ProblemSeverity, Sentence, with_kind
 from hls_handler.settings.providers import describe_retirement
 from hls_handler.settings.repository import (
     RepositorySettings,

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 
+from hls_handler.analysis import Prompt
 from hls_handler.background.hooks import own_hooks
 from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.options import utc_now
@@ -23,8 +24,6 @@ from hls_handler.github.identity import EXPIRY_REMEDY, Identity
 from hls_handler.github.source import read_optional
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers.labels import describe_missing, select_offer
-from hls_handler.problems import Kind, Sentence
-from hls_handler.question import Prompt
 from hls_handler.retrieval.vectors import VectorsUnavailable, connect_vectors
 from hls_handler.routing.commands import list_needed_events
 from hls_handler.settings.effective import (
@@ -34,6 +33,7 @@ from hls_handler.settings.effective import (
     is_pattern,
 )
 from hls_handler.settings.model import Settings
+from hls_handler.settings.problems import Kind, Sentence
 from hls_handler.settings.providers import ProviderSettings, describe_retirement
 from hls_handler.settings.repository import MISNAMED_PATH, PATH
 from hls_handler.settings.values import web_url

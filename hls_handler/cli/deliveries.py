@@ -51,9 +51,9 @@ from hls_handler.reports.retry import (
     retry_matching,
 )
 from hls_handler.settings.model import Settings
-from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import DeliverySearch
+from hls_handler.store.storage import Storage
 from hls_handler.wording import count, format_seconds, format_usd
 
 deliveries = typer.Typer(

@@ -36,8 +36,8 @@ from hls_handler.reports.delivery_report import DeliveryReport, load_report
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import webhook_secrets
-from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
+from hls_handler.store.storage import Storage
 from hls_handler.wording import add_usd, count, format_usd, inflect, is_or_are
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from hls_handler.cli.options import (
 from hls_handler.cli.terminal import print_line
 from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
-from hls_handler.operators import log_act
+from hls_handler.logs import log_act
 from hls_handler.queue.pauses import explain_pause
 from hls_handler.store.search import DeliverySearch
 from hls_handler.wording import count

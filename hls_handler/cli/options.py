@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hls_handler import logs, operators
+from hls_handler import logs
 from hls_handler.cli.terminal import print_line, print_problem
 from hls_handler.db.database import parse_url, sqlite_file
 from hls_handler.db.files import database_exists
@@ -30,7 +30,7 @@ from hls_handler.errors import (
 from hls_handler.settings.environment import proxy_passwords, read_environment
 from hls_handler.settings.load import collect_secrets, find_settings_file, load_settings
 from hls_handler.settings.model import Settings
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 
 DOTENV = Path(".env")
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
@@ -187,7 +187,7 @@ def find_user() -> str:
 def log_as_operator(settings: Settings) -> str:
     """Send the log line about what the command changes to standard error. Return who runs it."""
     person = name_operator(settings)
-    operators.log.setLevel(settings.logging.level)
+    logs.operator_log.setLevel(settings.logging.level)
     return person
 
 
@@ -200,7 +200,7 @@ def name_operator(settings: Settings) -> str:
         layout = "text"
     secrets = {*collect_secrets(settings), *proxy_passwords()}
     logs.configure("WARNING", layout, sys.stderr, secrets)
-    operators.log.setLevel("WARNING")
+    logs.operator_log.setLevel("WARNING")
     return f"command line ({find_user()})"
 
 

@@ -22,13 +22,13 @@ from hls_handler.cli.options import DOTENV, Config, abort, config_path
 from hls_handler.cli.terminal import print_line
 from hls_handler.deliveries import OPEN_STATES, End
 from hls_handler.engine.health import Health
+from hls_handler.engine.processing import Processing, configure_logs
 from hls_handler.errors import Forbidden, PayloadError, SettingsError, StepFailed
-from hls_handler.log_ring import LogRing
-from hls_handler.processing import Processing, configure_logs
+from hls_handler.logs import LogRing
 from hls_handler.queue.leases import EXPIRY
 from hls_handler.reports.delivery_report import DeliveryReport, format_report, load_reports
 from hls_handler.settings.reload import SettingsFile
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from hls_handler.web.webhook import unsigned_delivery
 from hls_handler.wording import format_usd
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from hls_handler.analysis import Prompt
 from hls_handler.cli.options import abort
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import Prompt
 
 
 def get_prompt(library: Library, name_or_id: str) -> Prompt:

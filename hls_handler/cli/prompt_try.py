@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from hls_handler.actions import Outcome
+from hls_handler.analysis import Prompt, RenderedPrompt, Reply, UnusableReply, Usage
 from hls_handler.batches.trial import Trial, read_posted_history, read_unstored, require_event
 from hls_handler.claude.provider import Provider
 from hls_handler.claude.providers import Providers, connect_claude
@@ -53,9 +54,7 @@ from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.github.writer import GithubWriter
 from hls_handler.handlers.reader import EmptyHistory, RepositoryHistory
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import Prompt, RenderedPrompt
 from hls_handler.queue.checkpoints import PendingChanges
-from hls_handler.replies import Reply, UnusableReply, Usage
 from hls_handler.routing import (
     Command,
     Ignored,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hls_handler import shipped
 from hls_handler.cli.options import AsJson, Config, Limit, load, open_existing_store
 from hls_handler.cli.terminal import (
     Cell,
@@ -22,6 +21,7 @@ from hls_handler.reports.prompt_library import (
     list_prompts,
     read_versions,
 )
+from hls_handler.settings import shipped
 from hls_handler.wording import count, format_usd
 
 

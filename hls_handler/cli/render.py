@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from hls_handler.analysis import RenderedPrompt
 from hls_handler.batches.trial import Trial, read_unstored
 from hls_handler.claude.provider import request_schema
 from hls_handler.cli.config import load_repository_files
@@ -28,7 +29,6 @@ from hls_handler.engine.library import GUID, load_checked
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import RenderedPrompt
 from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.routing import Ignored, Router, Rule, from_event
 from hls_handler.settings.effective import (

@@ -20,7 +20,6 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from hls_handler import shipped
 from hls_handler.app import Service
 from hls_handler.cli.options import (
     CREDENTIALS,
@@ -33,9 +32,10 @@ from hls_handler.cli.options import (
     http_origin,
 )
 from hls_handler.cli.terminal import print_line
+from hls_handler.engine.processing import Role, configure_logs
 from hls_handler.errors import DatabaseUnavailable, SettingsError
-from hls_handler.log_ring import LogRing
-from hls_handler.processing import Role, configure_logs
+from hls_handler.logs import LogRing
+from hls_handler.settings import shipped
 from hls_handler.settings.load import SETTINGS_FILE
 from hls_handler.settings.model import Settings
 from hls_handler.settings.reload import SettingsFile

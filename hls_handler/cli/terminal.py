@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import typer
 
 from hls_handler.deliveries import State
-from hls_handler.problems import ProblemSeverity, Sentence
 from hls_handler.reports.documents import to_json
+from hls_handler.settings.problems import ProblemSeverity, Sentence
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
 from hls_handler.wording import format_relative
 

@@ -13,10 +13,10 @@ from hls_handler.cli.terminal import print_json, print_line
 from hls_handler.db.values import EPOCH
 from hls_handler.reports.delivery_report import format_history, load_reports
 from hls_handler.settings.model import Settings
-from hls_handler.storage import Storage
 from hls_handler.store.deliveries import find_outdated_names
 from hls_handler.store.figures import Period
 from hls_handler.store.numbers import Statistics
+from hls_handler.store.storage import Storage
 from hls_handler.wording import count
 
 HOUR = timedelta(hours=1)

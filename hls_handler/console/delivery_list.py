@@ -15,7 +15,6 @@ from hls_handler.reports.delivery_list import (
 )
 from hls_handler.reports.delivery_query import GROUPED, format_query
 from hls_handler.reports.retry import MAX_RESULTS, describe_results
-from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import (
     MOST_COUNTED,
@@ -26,6 +25,7 @@ from hls_handler.store.search import (
     Causes,
     DeliverySearch,
 )
+from hls_handler.store.storage import Storage
 
 FOLLOW = "follow=true"  # of a list that reloads while a delivery in it waits or runs
 SPAN = timedelta(days=7)

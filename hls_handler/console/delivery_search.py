@@ -9,8 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from hls_handler.settings.values import web_url
-from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
+from hls_handler.store.storage import Storage
 
 
 def find_list(**filters: str | datetime) -> str:

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from hls_handler import shipped
 from hls_handler.console.frame import Pages
+from hls_handler.settings import shipped
 from hls_handler.settings.reference import REQUIRED
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from hls_handler.console.queries import (
     Query,
     RetryQuery,
 )
-from hls_handler.handled_events import EventKind
+from hls_handler.events import EventKind
 from hls_handler.reports.delivery_list import DeliveriesPage
 from hls_handler.reports.delivery_report import DeliveryReport
 from hls_handler.store.figures import FiguresReport

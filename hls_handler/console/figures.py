@@ -20,8 +20,8 @@ from hls_handler.console.pages import format_duration, format_percent, format_su
 from hls_handler.console.plots import format_count
 from hls_handler.console.queries import FiguresQuery, InvalidFilter
 from hls_handler.db.values import EPOCH
-from hls_handler.storage import Storage
 from hls_handler.store.figures import Figures, FiguresReport, latest_period
+from hls_handler.store.storage import Storage
 
 MAX_AGE_S = 60.0  # of reports
 MAX_REPORTS = 32

@@ -28,11 +28,11 @@ from hls_handler.console.queries import InvalidFilter, check_text
 from hls_handler.engine.health import Health
 from hls_handler.errors import StoreUnavailable
 from hls_handler.github.api import RateLimit
-from hls_handler.log_ring import LogRing
+from hls_handler.logs import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.documents import to_json
 from hls_handler.settings.model import Settings
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from hls_handler.web.receiver import BODY_TIMEOUT_S
 
 MAX_FORM_BYTES = 64 * 1024

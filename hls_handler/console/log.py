@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 from hls_handler.console.frame import Frame, Pages
 from hls_handler.console.log_streams import LogStreams
 from hls_handler.console.queries import LogQuery
-from hls_handler.log_ring import LEVELS, MAX_LINES, LogLine
+from hls_handler.logs import LEVELS, MAX_LINES, LogLine
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines, truncate
 
 MAX_VALUE_CHARACTERS = 2_000

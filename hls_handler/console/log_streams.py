@@ -17,7 +17,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from hls_handler.console.queries import LogQuery
-from hls_handler.log_ring import MAX_LINES, LogRing
+from hls_handler.logs import MAX_LINES, LogRing
 
 MAX_STREAMS = 20
 """Open streams of one process. Each holds the lines that its client has not read yet."""

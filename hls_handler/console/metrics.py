@@ -19,16 +19,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from hls_handler import __version__
+from hls_handler.analysis import Unusable
 from hls_handler.console.frame import Frame
 from hls_handler.db.counters import AUTHOR_OUTCOME, BUCKETS_S, COST
 from hls_handler.engine.health import ComponentState
 from hls_handler.errors import StoreUnavailable
-from hls_handler.replies import Unusable
-from hls_handler.storage import Storage
 from hls_handler.store.call_rows import FAILED, SUCCESS, UNAVAILABLE, UNFINISHED
 from hls_handler.store.conversations import LABEL_SET
 from hls_handler.store.corrections import CORRECTION_WITHDRAWN, LABEL_CORRECTED
 from hls_handler.store.numbers import sum_labels
+from hls_handler.store.storage import Storage
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

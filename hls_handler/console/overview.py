@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from hls_handler import shipped
 from hls_handler.console.delivery_search import find_list
 from hls_handler.console.frame import Form, Frame, Pages
 from hls_handler.console.pages import format_duration, format_sum_usd
@@ -23,12 +22,13 @@ from hls_handler.deliveries import name_cause
 from hls_handler.engine.health import Component, ComponentHealth, ComponentSeverity
 from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.pauses import Pause, describe_pause
-from hls_handler.storage import Storage
+from hls_handler.settings import shipped
 from hls_handler.store.deliveries import QueueState
 from hls_handler.store.figures import Period, PeriodName, latest_period, percentile
 from hls_handler.store.limits import list_budgets
 from hls_handler.store.numbers import Series
 from hls_handler.store.search import Causes, DeliverySearch
+from hls_handler.store.storage import Storage
 from hls_handler.wording import count, is_or_are
 
 PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}

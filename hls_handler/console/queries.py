@@ -23,9 +23,8 @@ from starlette.exceptions import HTTPException
 
 from hls_handler.deliveries import ListedState
 from hls_handler.errors import InvalidQuery
-from hls_handler.events import REPOSITORY_NAME
-from hls_handler.handled_events import EventKind
-from hls_handler.log_ring import LogLevel
+from hls_handler.events import REPOSITORY_NAME, EventKind
+from hls_handler.logs import LogLevel
 from hls_handler.reports.delivery_query import (
     WAITING,
     make_search,

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from hls_handler.analysis import estimate_tokens
 from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.frame import Pages
-from hls_handler.question import estimate_tokens
-from hls_handler.storage import Storage
 from hls_handler.store.call_rows import CallRow
 from hls_handler.store.questions import SentQuestion
+from hls_handler.store.storage import Storage
 from hls_handler.untrusted.cleaning import split_untrusted
 
 NOT_ASKED = "Claude was not asked: there is no call of this delivery."

@@ -27,8 +27,8 @@ from hls_handler.routing import Ignored, Router, RoutingResult, WebhookEnvelope,
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import GithubSettings, Settings
 from hls_handler.settings.reload import SettingsFile, SettingsReload, plan_reload
-from hls_handler.storage import Storage
 from hls_handler.store.conversations import BotAccounts
+from hls_handler.store.storage import Storage
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.analysis import ReplyFields
+from hls_handler.analysis import Prompt, RenderedPrompt, Reply, ReplyFields, UnusableReply, Usage
 from hls_handler.claude.provider import Provider
 from hls_handler.claude.reply_parsing import advise
 from hls_handler.deliveries import COMMANDED
@@ -39,9 +39,7 @@ from hls_handler.errors import (
     StepFailed,
 )
 from hls_handler.prompting.render import render
-from hls_handler.question import Prompt, RenderedPrompt
 from hls_handler.queue.checkpoints import ANALYSED
-from hls_handler.replies import Reply, UnusableReply, Usage
 from hls_handler.review.changed_files import find_unshown
 from hls_handler.store.call_rows import FAILED, UNAVAILABLE
 from hls_handler.store.calls import NewCall, StartedCall

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from hls_handler.actions import Conclusion, EnsureCheck
+from hls_handler.analysis import Receipt
 from hls_handler.engine.commit_heads import CommitHeads
 from hls_handler.errors import (
     AppNotInstalled,
@@ -21,13 +22,12 @@ from hls_handler.errors import (
 from hls_handler.github.api import WriteGuard
 from hls_handler.github.client import Github
 from hls_handler.queue.leases import EXPIRY
-from hls_handler.replies import Receipt
 from hls_handler.review.wanted_check import NO_RESULT, plan_unreviewed_check, rank, show_other
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
-from hls_handler.storage import Storage
 from hls_handler.store.call_rows import make_receipt
 from hls_handler.store.commit_checks import UnendedCheck
+from hls_handler.store.storage import Storage
 
 log = logging.getLogger(__name__)
 

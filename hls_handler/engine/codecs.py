@@ -35,11 +35,10 @@ from zlib import crc32
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import REPLY_TYPES, ReplyFields
+from hls_handler.analysis import REPLY_TYPES, Reply, ReplyFields, UnusableReply
 from hls_handler.claude.reply_parsing import fit
 from hls_handler.deliveries import Checkpoint
 from hls_handler.prompting.reply_fields import permissive_reply_model, with_optional_fields
-from hls_handler.replies import Reply, UnusableReply
 from hls_handler.settings.repository import RepositorySettingsFile
 from hls_handler.store.replies import StoredReply
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact

@@ -24,7 +24,7 @@ from hls_handler.github.values import ReviewThread
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.oracle import OracleHandler
 from hls_handler.handlers.registry import COMMAND_HANDLERS
-from hls_handler.operators import log_act
+from hls_handler.logs import log_act
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.review.dismissals import (
     COMMAND,

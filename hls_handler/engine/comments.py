@@ -6,14 +6,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.analysis import ReplyFields, file_summaries_of
+from hls_handler.analysis import (
+    Analysis,
+    PartialCost,
+    Reply,
+    ReplyFields,
+    cost_of_output,
+    estimate_tokens,
+    file_summaries_of,
+    find_review,
+)
 from hls_handler.github.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.handlers.asking import Replies
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render_comment, render_footer, render_review_comment
 from hls_handler.prompting.reply_fields import complete_static_reply
-from hls_handler.question import estimate_tokens
-from hls_handler.replies import Analysis, PartialCost, Reply, cost_of_output, find_review
 
 MARKER_CHARS = 100  # more than the marker below a comment has
 

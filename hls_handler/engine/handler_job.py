@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
-from hls_handler.analysis import ReplyFields
+from hls_handler.analysis import Analysis, Reply, ReplyFields
 from hls_handler.deliveries import REQUESTED, End, Posted
 from hls_handler.engine.asking import (
     PROMPT_SECRET,
@@ -51,7 +51,6 @@ from hls_handler.handlers.handler import check_conversation, common_variables
 from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Conversation, Facts, FactSource, Guard
 from hls_handler.handlers.reader import HistoryUpdate
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
-from hls_handler.replies import Analysis, Reply
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.model import Settings

@@ -29,11 +29,11 @@ from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
 from hls_handler.routing import Router, Rule
 from hls_handler.settings.repository import RepositorySettings, RepositorySettingsFile
-from hls_handler.storage import Storage
 from hls_handler.store.batches import Batch
 from hls_handler.store.call_rows import CallRow
 from hls_handler.store.interruptions import NO_SITUATION, Situation
 from hls_handler.store.replies import NO_REPLIES, StoredReplies
+from hls_handler.store.storage import Storage
 
 LOCK_S = 120.0
 """Seconds after which another delivery may take over the lock of a comment, of the reviews or of a

@@ -13,13 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hls_handler import shipped
+from hls_handler.analysis import Prompt
 from hls_handler.engine.codecs import facts_adapter
 from hls_handler.errors import HlsError
 from hls_handler.events import event_key, parse_event
 from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.registry import COMMAND_HANDLERS, handler_for
-from hls_handler.problems import Kind, Sentence
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
@@ -30,10 +29,10 @@ from hls_handler.prompting.source_files import (
     read_folder,
 )
 from hls_handler.prompting.variables import sample_values
-from hls_handler.question import Prompt
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED
 from hls_handler.routing.filters import RUN_EVENTS
 from hls_handler.routing.router import LABEL_CORRECTION_EVENTS
+from hls_handler.settings import shipped
 from hls_handler.settings.effective import (
     EffectiveSettings,
     RepositoryTable,
@@ -42,6 +41,7 @@ from hls_handler.settings.effective import (
 )
 from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
 from hls_handler.settings.model import Settings
+from hls_handler.settings.problems import Kind, Sentence
 from hls_handler.settings.sections import RepositoryEntry
 
 FACTS = recorded.PAYLOADS / "facts"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.handlers.job import PromptLimits
-from hls_handler.path_globs import PathFilter
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
+from hls_handler.settings.path_globs import PathFilter
 
 
 def prompt_limits(

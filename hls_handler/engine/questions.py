@@ -6,11 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 
+from hls_handler.analysis import Prompt, RenderedPrompt, UnusableReply
 from hls_handler.claude.provider import CORRECTION, request_schema
 from hls_handler.engine.job import DeliveryJob
 from hls_handler.prompting.render import RuleView
-from hls_handler.question import Prompt, RenderedPrompt
-from hls_handler.replies import UnusableReply
 from hls_handler.review.removed_lines import Removals
 from hls_handler.store.questions import QuestionTexts
 from hls_handler.store.reply_cache import CacheKey

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from hls_handler.actions import Action, EnsureCheck, Outcome
-from hls_handler.analysis import ReplyFields
+from hls_handler.analysis import Analysis, Receipt, Reply, ReplyFields, sum_usage
 from hls_handler.deliveries import End
 from hls_handler.engine.comments import CommentRenderer
 from hls_handler.errors import Permanent
@@ -26,7 +26,6 @@ from hls_handler.handlers.job import (
     Job,
 )
 from hls_handler.handlers.reader import HistoryUpdate
-from hls_handler.replies import Analysis, Receipt, Reply, sum_usage
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.repository import FileProblems

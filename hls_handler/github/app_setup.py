@@ -14,6 +14,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, SecretStr
 
 from hls_handler.errors import Permanent
+from hls_handler.events import HANDLED_EVENTS
 from hls_handler.github.api import PAGE_SIZE, Anonymous, Credential, GithubApi, rest
 from hls_handler.github.credentials import (
     REQUESTED_PERMISSIONS,
@@ -22,7 +23,6 @@ from hls_handler.github.credentials import (
     request_token,
 )
 from hls_handler.github.errors import Refused
-from hls_handler.handled_events import HANDLED_EVENTS
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.model import GithubApp, GithubSettings
 from hls_handler.settings.values import web_url

@@ -38,8 +38,14 @@ from hls_handler.github.errors import (
     translate_exception,
     unexpected_response,
 )
-from hls_handler.limited_transport import MAX_CONNECT_S, MAX_ERROR_BYTES, Deadline, read_body
-from hls_handler.transport import ProxySettings, ssl_context
+from hls_handler.transport import (
+    MAX_CONNECT_S,
+    MAX_ERROR_BYTES,
+    Deadline,
+    ProxySettings,
+    read_body,
+    ssl_context,
+)
 from hls_handler.wording import describe_invalid
 
 T = TypeVar("T")

@@ -9,20 +9,23 @@ from itertools import chain
 from typing import get_args
 
 from hls_handler.analysis import (
+    AT_LIMIT,
     MAX_FILE_SUMMARIES,
     MAX_SUMMARY_CHARACTERS,
     SCORES,
     Difficulty,
     Priority,
     PullRequestAnalysis,
+    Reply,
     ReplyFields,
     SuggestedLabel,
     file_summaries_of,
+    is_worth_saying,
     lowest_scores,
+    sum_usage,
 )
 from hls_handler.errors import BudgetExceeded, Permanent, PullRequestLimitReached
 from hls_handler.prompting.prompt import Library
-from hls_handler.replies import AT_LIMIT, Reply, is_worth_saying, sum_usage
 
 log = logging.getLogger(__name__)
 

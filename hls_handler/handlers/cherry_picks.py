@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hls_handler.actions import Action
-from hls_handler.analysis import ConflictResolutions, ReplyFields
+from hls_handler.analysis import Analysis, ConflictResolutions, ReplyFields, estimate_tokens
 from hls_handler.deliveries import End
 from hls_handler.events import Event, PullRequest
 from hls_handler.git.mirror import PickConflict
@@ -28,8 +28,6 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import Conversation, FactSource, Job
 from hls_handler.prompting.prompt import diff_texts
-from hls_handler.question import estimate_tokens
-from hls_handler.replies import Analysis
 from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
 from hls_handler.untrusted.command_line import read_command_line
 from hls_handler.untrusted.markdown import sanitize_code_block

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from hls_handler.actions import Action, EnsureReply
+from hls_handler.analysis import Analysis
 from hls_handler.deliveries import End
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment, Event, Issue, Text
@@ -35,7 +36,6 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import RepositoryHistory, StoredSection
-from hls_handler.replies import Analysis
 from hls_handler.review.patches import numbered
 from hls_handler.review.redacted_patches import number_patch, redact_patch
 from hls_handler.routing import addressed_to_bot, asks_how_to_start

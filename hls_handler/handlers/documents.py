@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hls_handler.analysis import AnsweringReply, IssueAnalysis, ReplyFields, Source
+from hls_handler.analysis import AnsweringReply, IssueAnalysis, ReplyFields, Source, estimate_tokens
 from hls_handler.github.links import permalink
 from hls_handler.handlers.asking import Replies
 from hls_handler.handlers.reader import StoredSection
-from hls_handler.question import estimate_tokens
 from hls_handler.untrusted.cleaning import clean_and_redact
 from hls_handler.wording import count
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hls_handler.actions import Action
+from hls_handler.analysis import Analysis
 from hls_handler.deliveries import End
 from hls_handler.events import Event
 from hls_handler.handlers.handler import (
@@ -17,7 +18,6 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import plan_labels
-from hls_handler.replies import Analysis
 
 
 @dataclass(frozen=True, slots=True)

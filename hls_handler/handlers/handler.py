@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.actions import EnsureComment
-from hls_handler.analysis import ReplyFields
+from hls_handler.analysis import Analysis, ReplyFields, estimate_tokens
 from hls_handler.deliveries import End
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
@@ -20,8 +20,6 @@ from hls_handler.github.values import LabelOffer
 from hls_handler.handlers.job import Conversation, Job, PromptLimits
 from hls_handler.handlers.labels import select_offer
 from hls_handler.prompting.render import PathsView, RuleView
-from hls_handler.question import estimate_tokens
-from hls_handler.replies import Analysis
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
 

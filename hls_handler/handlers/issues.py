@@ -16,7 +16,7 @@ from functools import partial
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureIssueType, IssueType, RequestedLabel
-from hls_handler.analysis import ASSESSMENT, IssueAnalysis, ReplyFields
+from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, ReplyFields, is_worth_saying
 from hls_handler.deliveries import End
 from hls_handler.errors import Permanent
 from hls_handler.events import GHOST, Comment, Event, Issue
@@ -55,7 +55,6 @@ from hls_handler.handlers.reader import (
     StoredIssue,
     StoredSection,
 )
-from hls_handler.replies import Analysis, is_worth_saying
 from hls_handler.routing import MARKER
 from hls_handler.settings.sections import EffectiveLabels
 from hls_handler.settings.values import Summary

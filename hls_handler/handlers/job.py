@@ -8,17 +8,16 @@ from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from hls_handler.actions import Action, EnsureCheck, Outcome
-from hls_handler.analysis import ReplyFields
+from hls_handler.analysis import Analysis, ReplyFields
 from hls_handler.deliveries import End
 from hls_handler.events import Event
 from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.reader import HistoryUpdate, RepositoryHistory
-from hls_handler.path_globs import EMPTY_PATH_FILTER, PathFilter
-from hls_handler.replies import Analysis
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.model import Features
+from hls_handler.settings.path_globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.repository import FileProblems
 from hls_handler.settings.sections import EffectiveLabels, FindingSettings, ReviewSettings
 from hls_handler.settings.values import ReviewersMode, Summary

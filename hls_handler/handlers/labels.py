@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
-from hls_handler.analysis import ReplyFields
-from hls_handler.github.labels import SHIPPED_LABELS, find_prohibition, fold
-from hls_handler.github.values import LabelOffer, RepositoryLabel, list_offered
-from hls_handler.label_rules import (
+from hls_handler.analysis import (
     MAX_LABEL_CHARACTERS,
+    Analysis,
+    ReplyFields,
     find_label,
     group_of,
     list_possible_labels,
     to_rule_values,
 )
-from hls_handler.replies import Analysis
+from hls_handler.github.labels import SHIPPED_LABELS, find_prohibition, fold
+from hls_handler.github.values import LabelOffer, RepositoryLabel, list_offered
 from hls_handler.routing.filters import SKIP_LABEL
 from hls_handler.settings.sections import EffectiveLabels
 from hls_handler.untrusted.cleaning import clean

@@ -12,7 +12,7 @@ from functools import partial
 from pydantic import ValidationError
 
 from hls_handler.actions import Action
-from hls_handler.analysis import ChosenTest, ChosenTests, ReplyFields
+from hls_handler.analysis import Analysis, ChosenTest, ChosenTests, ReplyFields, estimate_tokens
 from hls_handler.deliveries import End
 from hls_handler.errors import Permanent
 from hls_handler.events import Event, PullRequest
@@ -27,8 +27,6 @@ from hls_handler.handlers.handler import (
     plan_comment,
 )
 from hls_handler.handlers.job import Conversation, FactSource, Job, PromptLimits
-from hls_handler.question import estimate_tokens
-from hls_handler.replies import Analysis
 
 TEST_ORACLE = "test_oracle"
 """Stands for an event's name: GitHub sends the command as a comment."""

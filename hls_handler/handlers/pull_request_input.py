@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from pydantic import TypeAdapter
 
-from hls_handler.analysis import FileSummary, Severity
+from hls_handler.analysis import FileSummary, Severity, estimate_tokens
 from hls_handler.errors import Retryable, Superseded
 from hls_handler.events import Account, Event, PullRequest
 from hls_handler.github.reader import GithubReader
@@ -28,7 +28,6 @@ from hls_handler.github.values import (
 )
 from hls_handler.handlers.handler import check_conversation, parse_comment_state, read_offer
 from hls_handler.handlers.job import FactSource, PromptLimits
-from hls_handler.question import estimate_tokens
 from hls_handler.review.changed_files import (
     MAX_CALLS,
     PatchedFile,

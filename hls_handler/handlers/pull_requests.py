@@ -23,7 +23,17 @@ from hls_handler.actions import (
     RequestedLabel,
     RequestReviewers,
 )
-from hls_handler.analysis import FindingVerdicts, PullRequestAnalysis, ReplyFields, lowest_scores
+from hls_handler.analysis import (
+    NO_CALLS,
+    Analysis,
+    FindingVerdicts,
+    PullRequestAnalysis,
+    Receipt,
+    Reply,
+    ReplyFields,
+    find_review,
+    lowest_scores,
+)
 from hls_handler.deliveries import FIRST_PART, VERIFICATION, End
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import Event
@@ -44,7 +54,6 @@ from hls_handler.handlers.pull_request_input import (
     describe_sites,
     gather,
 )
-from hls_handler.replies import NO_CALLS, Analysis, Receipt, Reply, find_review
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import count_reasons, find_unread, leave_out
 from hls_handler.review.facts import LookedUp, PullRequestFacts, list_parts

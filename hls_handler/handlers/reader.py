@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from hls_handler.path_globs import PathFilter
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
+from hls_handler.settings.path_globs import PathFilter
 
 if TYPE_CHECKING:  # the store needs these values, and no client of git or GitHub
     from hls_handler.events import Issue

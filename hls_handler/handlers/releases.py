@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hls_handler.actions import Action
+from hls_handler.analysis import Analysis, estimate_tokens
 from hls_handler.deliveries import End
 from hls_handler.errors import Superseded
 from hls_handler.events import Release
@@ -22,8 +23,6 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import plan_labels
-from hls_handler.question import estimate_tokens
-from hls_handler.replies import Analysis
 from hls_handler.untrusted.cleaning import truncate
 from hls_handler.wording import count, was_or_were
 

@@ -11,7 +11,13 @@ from functools import partial
 from unicodedata import normalize
 
 from hls_handler.actions import Action, RequestedLabel
-from hls_handler.analysis import ReplyFields, ReviewAnalysis, ReviewRequest
+from hls_handler.analysis import (
+    Analysis,
+    ReplyFields,
+    ReviewAnalysis,
+    ReviewRequest,
+    estimate_tokens,
+)
 from hls_handler.deliveries import End
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, PullRequest, Review
@@ -30,8 +36,6 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import plan_labels
-from hls_handler.question import estimate_tokens
-from hls_handler.replies import Analysis
 from hls_handler.review.patches import Hunk, Line, Patch, Side, numbered
 from hls_handler.review.redacted_patches import number_patch, redact_patch
 from hls_handler.untrusted.cleaning import clean

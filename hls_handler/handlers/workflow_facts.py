@@ -10,6 +10,7 @@ from hashlib import sha256
 from itertools import chain
 from typing import Literal, get_args
 
+from hls_handler.analysis import CHARACTERS_PER_TOKEN
 from hls_handler.ci.excerpts import LogState, StepLog, locate, read_logs
 from hls_handler.ci.marks import EXIT_CODE
 from hls_handler.errors import ConversationIgnored, Permanent
@@ -21,7 +22,6 @@ from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.merge_groups import find_tested
 from hls_handler.handlers.reader import Failure, RunResult
-from hls_handler.question import CHARACTERS_PER_TOKEN
 from hls_handler.routing import CANCELLED, FAILED, PASSED
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.wording import count

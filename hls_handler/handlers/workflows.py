@@ -14,7 +14,7 @@ from hashlib import sha256
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action
-from hls_handler.analysis import Place, ReplyFields, WorkflowAnalysis
+from hls_handler.analysis import Analysis, Place, ReplyFields, WorkflowAnalysis
 from hls_handler.deliveries import End
 from hls_handler.errors import Permanent
 from hls_handler.events import CheckRun, Event, WorkflowRun
@@ -46,7 +46,6 @@ from hls_handler.handlers.workflow_facts import (
     is_path_in_logs,
     order_of,
 )
-from hls_handler.replies import Analysis
 from hls_handler.routing import Rule
 from hls_handler.wording import count, inflect
 

@@ -15,8 +15,7 @@ from typing import Any
 
 from jinja2 import nodes
 
-from hls_handler.analysis import REPLY_TYPES, SCORES, ReplyFields
-from hls_handler.problems import Kind
+from hls_handler.analysis import REPLY_TYPES, SCORES, SUFFIX, Prompt, ReplyFields, is_worth_saying
 from hls_handler.prompting.environment import TOO_SLOW, ParsedTemplates, find_used_templates
 from hls_handler.prompting.front_matter import problem_at
 from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest_name
@@ -25,9 +24,8 @@ from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.source_files import BASE, SourceFiles
 from hls_handler.prompting.template_names import check_names
 from hls_handler.prompting.variables import sample_values
-from hls_handler.question import SUFFIX, Prompt
-from hls_handler.replies import is_worth_saying
 from hls_handler.settings.github_events import find_event_problem
+from hls_handler.settings.problems import Kind
 
 KEY = b"smoke render"
 """Key of the delimiters in the smoke render. It is not secret, because Claude never receives the

@@ -11,10 +11,9 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from hls_handler.analysis import REPLY_TYPES
-from hls_handler.problems import Kind
+from hls_handler.analysis import REPLY_TYPES, Effort, StrictModel, Then
 from hls_handler.prompting.problems import Problem, suggest_name
-from hls_handler.question import Effort, StrictModel, Then
+from hls_handler.settings.problems import Kind
 from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.yaml_parser import InvalidYaml, Sources, parse_tree
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import TemplateSyntaxError, meta, nodes
 
-from hls_handler.analysis import ReplyFields
+from hls_handler.analysis import SUFFIX, Prompt, ReplyFields
 from hls_handler.errors import PromptError
 from hls_handler.prompting.checks import LibraryCheck
 from hls_handler.prompting.environment import (
@@ -48,7 +48,6 @@ from hls_handler.prompting.template_names import (
     compile_condition,
     templates_of,
 )
-from hls_handler.question import SUFFIX, Prompt
 from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS
 
 NO_CONFIG: Mapping[str, object] = MappingProxyType({})

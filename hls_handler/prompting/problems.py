@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from hls_handler.errors import PromptError
-from hls_handler.problems import Kind, Sentence
+from hls_handler.settings.problems import Kind, Sentence
 
 _Value = TypeVar("_Value")
 

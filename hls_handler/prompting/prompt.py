@@ -13,9 +13,14 @@ from pathlib import Path
 
 from jinja2 import meta, nodes
 
-from hls_handler.analysis import ASSESSMENT, REPLY_TYPES, ReplyFields
-from hls_handler.label_rules import group_of, list_possible_labels
-from hls_handler.problems import Sentence
+from hls_handler.analysis import (
+    ASSESSMENT,
+    REPLY_TYPES,
+    Prompt,
+    ReplyFields,
+    group_of,
+    list_possible_labels,
+)
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
 from hls_handler.prompting.problems import BrokenTemplateError, Problem
 from hls_handler.prompting.reply_fields import with_optional_fields
@@ -25,7 +30,7 @@ from hls_handler.prompting.source_files import (
     SHIPPED_FRONT_MATTER,
     SourceFile,
 )
-from hls_handler.question import Prompt
+from hls_handler.settings.problems import Sentence
 from hls_handler.settings.values import Assessed
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders

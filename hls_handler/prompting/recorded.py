@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler.errors import HlsError
-from hls_handler.events import event_key
-from hls_handler.handled_events import HANDLED_EVENTS
+from hls_handler.events import HANDLED_EVENTS, event_key
 
 PAYLOADS = Path(__file__).parent / "payloads"
 

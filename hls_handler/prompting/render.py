@@ -21,7 +21,14 @@ from typing import Any, get_args
 from jinja2 import Template, TemplateNotFound
 from jinja2.runtime import Context
 
-from hls_handler.analysis import ASSESSMENT, Category, ReplyFields
+from hls_handler.analysis import (
+    ASSESSMENT,
+    SUFFIX,
+    Category,
+    PartialCost,
+    RenderedPrompt,
+    ReplyFields,
+)
 from hls_handler.events import Account, Repository
 from hls_handler.prompting.agent_prompt import build_agent_prompt
 from hls_handler.prompting.environment import (
@@ -35,8 +42,6 @@ from hls_handler.prompting.environment import (
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.prompting.source_files import BASE
-from hls_handler.question import SUFFIX, RenderedPrompt
-from hls_handler.replies import PartialCost
 from hls_handler.settings.sections import EffectiveLabels
 from hls_handler.settings.values import Layout, Length, Summary, Tone
 from hls_handler.untrusted.cleaning import format_for_prompt

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hls_handler.analysis import SUFFIX
 from hls_handler.errors import PromptError
-from hls_handler.problems import Kind, Sentence
 from hls_handler.prompting.front_matter import (
     BYTE_ORDER_MARK,
     FENCE_PROBLEM,
@@ -23,8 +23,8 @@ from hls_handler.prompting.front_matter import (
     split_front_matter,
 )
 from hls_handler.prompting.problems import Problem, prompt_error
-from hls_handler.question import SUFFIX
 from hls_handler.settings.model import Settings
+from hls_handler.settings.problems import Kind, Sentence
 from hls_handler.settings.yaml_parser import Sources
 
 COMMENT_SUFFIX = ".comment.md.j2"

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes
 
-from hls_handler.problems import Kind
+from hls_handler.analysis import SUFFIX
 from hls_handler.prompting.environment import (
     ALLOWED_ONLY_IN,
     RAW_ADVICE,
@@ -24,7 +24,7 @@ from hls_handler.prompting.prompt import Condition
 from hls_handler.prompting.render import TASK
 from hls_handler.prompting.source_files import BASE
 from hls_handler.prompting.variables import has_members, iter_alternatives
-from hls_handler.question import SUFFIX
+from hls_handler.settings.problems import Kind
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.placeholders import public_hints
 

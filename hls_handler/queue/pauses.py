@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, FromClause, exists, func, literal_column, 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import pauses
 from hls_handler.db.values import from_ms
-from hls_handler.operators import log_act
+from hls_handler.logs import log_act
 
 _EVERYTHING = "*"
 

@@ -16,9 +16,9 @@ from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_query import GROUPED, WAITING
 from hls_handler.reports.documents import fill
 from hls_handler.reports.retry import RETRIED
-from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import NO_EXPENSE, Expense
+from hls_handler.store.storage import Storage
 from hls_handler.wording import format_relative
 
 

@@ -30,10 +30,10 @@ from hls_handler.reports.delivery_list import ListedDelivery, list_deliveries
 from hls_handler.reports.documents import fill
 from hls_handler.reports.reply_text import describe_reply, describe_text
 from hls_handler.reports.timeline import POST, ROUTE, Step, Steps, list_steps
-from hls_handler.storage import Storage
 from hls_handler.store.call_rows import CallRow
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.replies import StoredReplies
+from hls_handler.store.storage import Storage
 from hls_handler.wording import count, format_seconds, format_usd
 
 T = TypeVar("T")

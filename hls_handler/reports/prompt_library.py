@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 
-from hls_handler import shipped
-from hls_handler.analysis import REPLY_TYPES, ReplyFields
-from hls_handler.label_rules import list_possible_labels
+from hls_handler.analysis import REPLY_TYPES, Prompt, ReplyFields, list_possible_labels
 from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.variables import describe_type
-from hls_handler.question import Prompt
 from hls_handler.reports.documents import fill
-from hls_handler.storage import Storage
+from hls_handler.settings import shipped
 from hls_handler.store.call_rows import PromptStats
 from hls_handler.store.corrections import feedback_in
+from hls_handler.store.storage import Storage
 from hls_handler.untrusted.placeholders import public_hints
 from hls_handler.wording import count, format_usd
 

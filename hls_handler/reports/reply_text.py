@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from hls_handler.replies import Reply
+from hls_handler.analysis import Reply
 
 MAX_CHARACTERS = 300  # of one text of a reply; `hls deliveries show` has the whole comment
 MAX_MEMBERS = 3

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Literal, get_args
 
 from hls_handler.db.values import to_ms
-from hls_handler.operators import Act, log_act
+from hls_handler.logs import Act, log_act
 from hls_handler.queue.pauses import explain_pause, find_pause
 from hls_handler.settings.model import Settings
-from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.search import CauseGroup, Causes, DeliverySearch
+from hls_handler.store.storage import Storage
 from hls_handler.wording import count, is_or_are
 
 Retried = Literal["dead", "discarded", "queued", "ignored"]

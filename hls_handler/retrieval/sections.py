@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from hls_handler.question import estimate_tokens
+from hls_handler.analysis import estimate_tokens
 
 MARKDOWN = (".md", ".markdown", ".mdx")
 EXTENSIONS = (*MARKDOWN, ".rst", ".txt")

@@ -22,9 +22,8 @@ import httpx2
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from hls_handler.errors import HlsError
-from hls_handler.limited_transport import read_body
 from hls_handler.settings.providers import EmbeddingsSettings, QdrantSettings, Retrieval
-from hls_handler.transport import find_proxy_settings, redact_secret, ssl_context
+from hls_handler.transport import find_proxy_settings, read_body, redact_secret, ssl_context
 
 if TYPE_CHECKING:
     import openai

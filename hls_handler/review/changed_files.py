@@ -12,8 +12,8 @@ from functools import cached_property
 from itertools import chain, groupby
 from typing import Literal, get_args
 
+from hls_handler.analysis import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.github.values import ChangedFile
-from hls_handler.question import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.blocks import CONTEXT_LINES, PlacedBlock, find_blocks
 from hls_handler.review.code_lines import CodeLines
 from hls_handler.review.file_kinds import is_test_file

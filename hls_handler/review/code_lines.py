@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from hls_handler.question import estimate_tokens
+from hls_handler.analysis import estimate_tokens
 from hls_handler.review.patches import Hunk, Line, Patch, hide_line, number_line, numbered
 
 MAX_CHARS = 1_000  # of an excerpt that is one line

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from hls_handler.analysis import Finding
-from hls_handler.path_globs import PathFilter
 from hls_handler.review.blocks import token
 from hls_handler.review.ledger import reopen, set_gone
 from hls_handler.review.patches import NUMBERED_LINE, Line
 from hls_handler.review.positions import Located
 from hls_handler.review.present_files import PresentFiles
 from hls_handler.review.record import LedgerEntry
+from hls_handler.settings.path_globs import PathFilter
 from hls_handler.untrusted.redaction import list_credentials
 
 

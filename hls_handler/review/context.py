@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hls_handler.analysis import estimate_tokens
 from hls_handler.github.values import GuidanceFile, LinkedIssue, ReviewContext
-from hls_handler.question import estimate_tokens
 from hls_handler.review.code_lines import Budget
 from hls_handler.review.guidance import GuidancePart, select_parts
 

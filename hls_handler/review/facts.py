@@ -10,7 +10,16 @@ from functools import cached_property
 from itertools import chain
 from typing import Literal
 
-from hls_handler.analysis import FileSummary, Finding, PullRequestAnalysis, ReplyFields, Severity
+from hls_handler.analysis import (
+    AT_LIMIT,
+    FileSummary,
+    Finding,
+    PullRequestAnalysis,
+    Reply,
+    ReplyFields,
+    Severity,
+    find_review,
+)
 from hls_handler.events import PullRequest
 from hls_handler.git.host import SWITCHED_OFF
 from hls_handler.github.values import (
@@ -20,7 +29,6 @@ from hls_handler.github.values import (
     ReviewContext,
     ReviewThread,
 )
-from hls_handler.replies import AT_LIMIT, Reply, find_review
 from hls_handler.review.blocks import Block
 from hls_handler.review.changed_files import PatchedFile, Selection, add_places, show_files
 from hls_handler.review.code_lines import CodeLines

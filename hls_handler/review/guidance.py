@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
 
 from hls_handler.github.values import GUIDANCE_PATHS, GuidanceFile
-from hls_handler.path_globs import find_glob_problem, matches
 from hls_handler.retrieval.sections import Heading, find_headings
+from hls_handler.settings.path_globs import find_glob_problem, matches
 from hls_handler.settings.repository import FileProblems, limit_problems
 from hls_handler.untrusted.cleaning import remove_html_comments, truncate
 

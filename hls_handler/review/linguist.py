@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hls_handler.path_globs import ANY_FOLDERS, match_parts
+from hls_handler.settings.path_globs import ANY_FOLDERS, match_parts
 
 Attribute = Literal["generated", "vendored"]
 

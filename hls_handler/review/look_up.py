@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable, Mapping, Set
 
 from hls_handler.github.source import CommitFiles, read_optional
-from hls_handler.path_globs import PathFilter
 from hls_handler.review.changed_names import IN_TEST, ChangedName, ChangedText
 from hls_handler.review.facts import LookedUp, PullRequestFacts
 from hls_handler.review.neighbourhood import Search
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.source_text import is_searched, whole
 from hls_handler.review.surroundings import SearchedFiles, list_sources
+from hls_handler.settings.path_globs import PathFilter
 
 MAX_TOKENS = 4_000  # of the places
 USES = 20.0

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from hls_handler.analysis import estimate_tokens
 from hls_handler.git.mirror import Hit
-from hls_handler.question import estimate_tokens
 from hls_handler.review.changed_names import (
     CALLED,
     GONE_DEFINITION,

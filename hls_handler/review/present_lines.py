@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from hls_handler.analysis import estimate_tokens
 from hls_handler.github.source import CommitFiles, read_texts
 from hls_handler.github.values import ChangedFile
-from hls_handler.question import estimate_tokens
 from hls_handler.review.blocks import token
 from hls_handler.review.code_lines import CodeLines, LinesKind, cut_around, number_lines
 from hls_handler.review.patches import (

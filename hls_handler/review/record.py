@@ -12,8 +12,7 @@ from typing import Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.analysis import Score, Severity
-from hls_handler.replies import NO_CALLS, Receipt
+from hls_handler.analysis import NO_CALLS, Receipt, Score, Severity
 from hls_handler.review.blocks import Block
 from hls_handler.review.patches import Side
 from hls_handler.review.reviewers import Reviewer

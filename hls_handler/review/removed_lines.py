@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from hls_handler.analysis import estimate_tokens
 from hls_handler.github.source import CommitFiles
-from hls_handler.question import estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, match_blocks, token
 from hls_handler.review.changed_files import TOKENS_PER_FILE
 from hls_handler.review.code_lines import Budget, CodeLines, count_tokens

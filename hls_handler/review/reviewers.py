@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hls_handler.path_globs import matches
+from hls_handler.settings.path_globs import matches
 
 OWNERS_PATHS = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 """GitHub uses the first of these files that the base branch has."""

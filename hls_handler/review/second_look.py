@@ -11,8 +11,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 
-from hls_handler.analysis import FindingVerdict, FindingVerdicts, NeededFact, Severity
-from hls_handler.question import estimate_tokens
+from hls_handler.analysis import (
+    FindingVerdict,
+    FindingVerdicts,
+    NeededFact,
+    Severity,
+    estimate_tokens,
+)
 from hls_handler.review.changed_files import (
     FilePart,
     PatchedFile,

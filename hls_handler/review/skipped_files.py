@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hls_handler.github.values import Blob, ChangedFile
-from hls_handler.path_globs import PathFilter
 from hls_handler.review.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
 from hls_handler.review.patches import Patch, parse_patch
+from hls_handler.settings.path_globs import PathFilter
 from hls_handler.untrusted.redaction import redact
 
 Reason = Literal[

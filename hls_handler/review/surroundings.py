@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from hls_handler.analysis import estimate_tokens
 from hls_handler.git.mirror import Hit
 from hls_handler.github.source import CommitFiles, read_optional, read_texts
-from hls_handler.path_globs import PathFilter
-from hls_handler.question import estimate_tokens
 from hls_handler.review.changed_files import (
     MAX_PATCH_TOKENS,
     PatchedFile,
@@ -24,6 +23,7 @@ from hls_handler.review.neighbourhood import Search, choose_extents, show_lines
 from hls_handler.review.patches import Hunk, Patch, parse_numbered
 from hls_handler.review.skipped_files import is_hand_written
 from hls_handler.review.source_text import SourceText
+from hls_handler.settings.path_globs import PathFilter
 from hls_handler.wording import count
 
 MAX_READ_FILES = 100  # changed files that are read as a whole

@@ -14,8 +14,7 @@ from functools import cached_property
 from typing import Literal
 
 from hls_handler.actions import TITLE_CHECK, Annotation, Conclusion, EnsureCheck
-from hls_handler.analysis import ReplyFields, Severity
-from hls_handler.replies import AT_LIMIT, NO_CALLS, Receipt
+from hls_handler.analysis import AT_LIMIT, NO_CALLS, Receipt, ReplyFields, Severity
 from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
 from hls_handler.review.ledger import fails_check, is_failing, leaves_open, sort_entries
 from hls_handler.review.record import LedgerEntry

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from dotenv.parser import parse_stream
 
 from hls_handler.errors import SettingsError
-from hls_handler.problems import Kind, Sentence
+from hls_handler.settings.problems import Kind, Sentence
 
 PROXY_VARIABLES = ("HTTPS_PROXY", "ALL_PROXY")
 """The first of these that is set is the proxy's URL; a name in lower case takes precedence over

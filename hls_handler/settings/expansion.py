@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hls_handler.problems import Kind, Sentence
+from hls_handler.settings.problems import Kind, Sentence
 from hls_handler.settings.reference import Reference
 from hls_handler.settings.values import OPTIONAL
 from hls_handler.settings.yaml_parser import FILE_SUFFIX, VARIABLE, iter_leaves, key_path

@@ -13,12 +13,12 @@ from urllib.parse import unquote
 
 from pydantic import SecretStr, ValidationError
 
-from hls_handler import shipped
 from hls_handler.errors import SettingsError
-from hls_handler.problems import Kind, Sentence, rephrase
+from hls_handler.settings import shipped
 from hls_handler.settings.environment import read_environment
 from hls_handler.settings.expansion import MIN_MASKED_CHARS, UNSET_SECRET, Expansion
 from hls_handler.settings.model import DEFAULT_FOLDERS, Settings
+from hls_handler.settings.problems import Kind, Sentence, rephrase
 from hls_handler.settings.providers import KINDS_OF_KEYS, describe_retirement
 from hls_handler.settings.reference import Reference, explain, find_empty_keys
 from hls_handler.settings.sections import RepositoryFeatures

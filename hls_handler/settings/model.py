@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from hls_handler import shipped
-from hls_handler.problems import Sentence
+from hls_handler.settings import shipped
 from hls_handler.settings.app_key import AppKey
+from hls_handler.settings.problems import Sentence
 from hls_handler.settings.providers import ClaudeSettings, Retrieval, exactly_one
 from hls_handler.settings.section import Section, conflict
 from hls_handler.settings.sections import (

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from hls_handler.problems import Kind, Sentence
+from hls_handler.settings.problems import Kind, Sentence
 from hls_handler.settings.section import Section, conflict
 from hls_handler.settings.sections import RepositoryRetrieval
 from hls_handler.settings.values import (

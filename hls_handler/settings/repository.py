@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, create_model
 
 from hls_handler.errors import SettingsError
-from hls_handler.problems import Kind, Sentence
+from hls_handler.settings.problems import Kind, Sentence
 from hls_handler.settings.reference import Reference, explain, find_empty_keys
 from hls_handler.settings.section import Section
 from hls_handler.settings.sections import RepositoryEntry

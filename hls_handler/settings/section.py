@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationErro
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
-from hls_handler.problems import Kind, Sentence
+from hls_handler.settings.problems import Kind, Sentence
 
 CONFLICT = "conflict"
 """Type of an error whose context has the key and the sentence of `Section.find_conflicts`."""

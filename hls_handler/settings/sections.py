@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from hls_handler.analysis import Category, Severity
-from hls_handler.handled_events import DEFAULT_EVENTS
+from hls_handler.events import DEFAULT_EVENTS
 from hls_handler.settings.section import Section
 from hls_handler.settings.values import (
     Assessed,

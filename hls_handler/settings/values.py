@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-from hls_handler.path_globs import find_glob_problem, find_unsupported_syntax
-from hls_handler.problems import find_id_problem
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.github_events import find_event_problem, find_fallback_event_problem
+from hls_handler.settings.path_globs import find_glob_problem, find_unsupported_syntax
+from hls_handler.settings.problems import find_id_problem
 
 T = TypeVar("T")
 

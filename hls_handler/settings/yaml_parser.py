@@ -16,7 +16,7 @@ from typing import NoReturn
 import yaml
 
 from hls_handler.errors import SettingsError
-from hls_handler.problems import rephrase
+from hls_handler.settings.problems import rephrase
 
 FILE_SUFFIX = "_path"
 """Ending of a key that names the file of a secret: `token_path`."""

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
+from hls_handler.analysis import TOKENS
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, deliveries
 from hls_handler.db.values import from_row, to_ms
-from hls_handler.handled_events import HANDLED_EVENTS, EventKind
-from hls_handler.replies import TOKENS
+from hls_handler.events import HANDLED_EVENTS, EventKind
 from hls_handler.store.call_rows import IS_RECORDED
 from hls_handler.store.replies import IS_NEWEST, IS_PAID_BY, MODEL, PAID, REPLY
 

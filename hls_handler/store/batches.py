@@ -34,7 +34,7 @@ from hls_handler.deliveries import (
     sort_key,
 )
 from hls_handler.errors import Permanent
-from hls_handler.operators import log_act
+from hls_handler.logs import log_act
 from hls_handler.queue.accepting import make_row
 from hls_handler.store.call_rows import read_batch_cost
 from hls_handler.store.limits import OVER_BUDGET, Limit

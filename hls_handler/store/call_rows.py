@@ -20,9 +20,9 @@ from sqlalchemy import (
     select,
 )
 
+from hls_handler.analysis import Receipt
 from hls_handler.db.counters import OF_BATCHES
 from hls_handler.db.tables import calls, deleted_calls, deleted_review_calls
-from hls_handler.replies import Receipt
 from hls_handler.store.limits import name_batch_costs
 from hls_handler.store.replies import CACHED, ESTIMATED
 

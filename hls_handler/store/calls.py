@@ -21,6 +21,7 @@ from sqlalchemy import (
     true,
 )
 
+from hls_handler.analysis import TOKENS, UnusableReply, Usage
 from hls_handler.db.counters import COST, OF_BATCHES, Group
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, deliveries
@@ -30,7 +31,6 @@ from hls_handler.errors import Postponed
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import SLOT_WAIT, RateLimiter, SlotRequest
-from hls_handler.replies import TOKENS, UnusableReply, Usage
 from hls_handler.store.call_limits import COUNT_RECENT, CallLimits, LimitedCall, is_recent
 from hls_handler.store.call_rows import (
     IS_CALL,

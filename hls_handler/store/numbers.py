@@ -40,7 +40,7 @@ from hls_handler.db.tables import (
     labels,
 )
 from hls_handler.db.values import EPOCH, HOUR_MS, from_ms, to_ms
-from hls_handler.handled_events import PULL_REQUEST_EVENTS
+from hls_handler.events import PULL_REQUEST_EVENTS
 from hls_handler.store.call_rows import COUNTED_AS, SUCCESS
 from hls_handler.store.deliveries import Rename
 from hls_handler.store.figures import (

@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import Row, Select, exists, func, select
 
+from hls_handler.analysis import TOKENS, UnusableReply, Usage
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, deliveries
 from hls_handler.db.values import from_ms
-from hls_handler.replies import TOKENS, UnusableReply, Usage
 
 CACHED = "cached"
 """Outcome of a row that is no call: the cache of replies had the reply to the same question."""

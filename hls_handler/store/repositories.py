@@ -33,10 +33,10 @@ from hls_handler.handlers.reader import (
     StoredIssue,
     StoredSection,
 )
-from hls_handler.path_globs import PathFilter
 from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.retrieval.words import question_words
 from hls_handler.review.record import ReviewRecord
+from hls_handler.settings.path_globs import PathFilter
 from hls_handler.store.conversations import ConversationRef, of_conversation
 from hls_handler.store.reviews import Reviews
 from hls_handler.store.texts import NewText, Texts, document_scope, issue_scope

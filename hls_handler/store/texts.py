@@ -13,8 +13,8 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, document_indexes, texts
 from hls_handler.db.values import HOUR_MS
 from hls_handler.handlers.reader import StoredSection
-from hls_handler.path_globs import PathFilter
 from hls_handler.retrieval.words import rate, split_words, weigh_words
+from hls_handler.settings.path_globs import PathFilter
 
 MIN_SCORE = 0.2  # of a section that is shown
 MAX_SECTIONS = 3

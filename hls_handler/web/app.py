@@ -35,7 +35,7 @@ from hls_handler.engine.health import ComponentHealth, ComponentState, Overall
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.shipped import find_commit
+from hls_handler.settings.shipped import find_commit
 from hls_handler.web.callers import Callers
 from hls_handler.web.receiver import BodyBudget, Ports, WebhookReceiver
 from hls_handler.web.stats import StatsDocument

@@ -12,9 +12,9 @@ from typing_extensions import TypedDict  # pydantic accepts that of `typing` fro
 from hls_handler.db.counters import BUCKETS_S, COST
 from hls_handler.github.api import RateLimit
 from hls_handler.queue.pauses import pause_to_dict
-from hls_handler.storage import Storage
 from hls_handler.store.figures import estimate_percentiles
 from hls_handler.store.numbers import Totals, sum_labels, sum_repositories
+from hls_handler.store.storage import Storage
 
 
 class TokensDocument(TypedDict):

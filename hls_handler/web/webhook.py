@@ -25,8 +25,7 @@ from hls_handler.deliveries import (
     NewDelivery,
 )
 from hls_handler.errors import HlsError, PayloadError
-from hls_handler.events import REPOSITORY_NAME
-from hls_handler.handled_events import PULL_REQUEST_EVENTS, find_required_objects
+from hls_handler.events import PULL_REQUEST_EVENTS, REPOSITORY_NAME, find_required_objects
 from hls_handler.handlers.merge_groups import find_queued
 from hls_handler.routing import (
     Command,

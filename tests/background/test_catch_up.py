@@ -22,7 +22,7 @@ from hls_handler.github.hooks import AttemptPage, GithubHooks, Hook
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.engine.world import empty_storage, library, machine_now
 
 REPOSITORY = "octo/widgets"

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 
+from hls_handler.analysis import Usage
 from hls_handler.background.checks import ConnectionReport, HealthChecks, find_overdue
 from hls_handler.background.threads import Check, ProblemFound, run_checks
 from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
@@ -24,13 +25,12 @@ from hls_handler.github.client import Github
 from hls_handler.github.identity import Identity
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.queue.rate_limiter import SlotRequest
-from hls_handler.replies import Usage
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import BudgetsSettings, MirrorSettings
 from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.settings.reload import SettingsFile
-from hls_handler.storage import Storage
 from hls_handler.store.limits import list_budgets
+from hls_handler.store.storage import Storage
 from tests.engine.claude import CLAUDE_DOWN
 from tests.engine.world import NOON, MakeWorld, World, make_github
 from tests.handlers.world import HLS

@@ -10,8 +10,8 @@ from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.batches import BatchPrompt, dump_prompts
 from hls_handler.events import Account
 from hls_handler.prompting import recorded
-from hls_handler.storage import Storage
 from hls_handler.store.batches import NewBatch
+from hls_handler.store.storage import Storage
 from tests.engine.world import library
 
 PROMPT = "issues/analyze"

@@ -15,7 +15,7 @@ from hls_handler.deliveries import End
 from hls_handler.engine.health import Component, Health
 from hls_handler.github.credentials import JWT_REMEDY
 from hls_handler.github.errors import TOKEN_REMEDY
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.batches.builders import begin_batch
 from tests.queue.builders import claim
 

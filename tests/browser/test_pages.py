@@ -18,7 +18,7 @@ from playwright.sync_api import Page
 
 from hls_handler.cli.demo import find_delivery
 from hls_handler.prompting import recorded
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.batches.builders import begin_batch
 from tests.browser.conftest import OpenPage, find_obstacles
 from tests.e2e.conftest import service_maker

@@ -15,13 +15,20 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.analysis import IssueResponse
+from hls_handler.analysis import (
+    IssueResponse,
+    PartialCost,
+    Prompt,
+    RenderedPrompt,
+    Reply,
+    UnusableReply,
+    Usage,
+    cost_of_output,
+)
 from hls_handler.claude.prices import with_price
 from hls_handler.claude.provider import Provider, request_schema
 from hls_handler.claude.providers import connect
 from hls_handler.errors import DependencyDown, SlowResponse, StepFailed
-from hls_handler.question import Prompt, RenderedPrompt
-from hls_handler.replies import PartialCost, Reply, UnusableReply, Usage, cost_of_output
 from hls_handler.settings.providers import ClaudeSettings
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import REPLY_TYPES
+from hls_handler.analysis import REPLY_TYPES, Reply, UnusableReply, Usage
 from hls_handler.claude.prices import with_price
 from hls_handler.claude.provider import Provider, request_schema
 from hls_handler.claude.providers import Breakers, Providers, connect
@@ -25,7 +25,6 @@ from hls_handler.errors import (
     RateLimited,
     SlowResponse,
 )
-from hls_handler.replies import Reply, UnusableReply, Usage
 from hls_handler.settings.providers import ClaudeSettings
 from tests.claude.fake_models import ACCESS_KEY_ID, KEY, LEAKED, PROJECT, REGION, FakeModels
 from tests.claude.test_anthropic_api import GOOD, PROMPT, RENDERED

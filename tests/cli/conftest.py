@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.sqlite import create_database
 
 SETTINGS = """\

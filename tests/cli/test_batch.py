@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hls_handler.prompting import recorded
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from hls_sandbox.claude import Asked
 from tests.batches.histories import REPOSITORY, TRIAGE_BOT, Past, Step, add_issue
 from tests.cli.conftest import Hls, succeed

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from hls_handler import __version__
 from hls_handler.cli import COMMANDS, app, load_command
-from hls_handler.shipped import find_commit
+from hls_handler.settings.shipped import find_commit
 
 
 def test_help_of_hls_shows_the_first_sentence_of_each_command() -> None:

@@ -13,7 +13,7 @@ from hls_handler.cli import app
 from hls_handler.engine.repository_settings import to_stored_file
 from hls_handler.github.values import FileAtRef
 from hls_handler.settings.model import Settings
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.cli.conftest import SETTINGS as STORED
 from tests.cli.conftest import Hls
 from tests.prompting.samples import copy_shipped, write

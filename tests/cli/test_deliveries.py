@@ -6,10 +6,10 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+from hls_handler.analysis import Usage
 from hls_handler.db.counters import CounterWriter
 from hls_handler.deliveries import Checkpoint, End
-from hls_handler.replies import Usage
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.cli.conftest import Hls, find_operator_lines
 from tests.queue.builders import accept, begin, dead_letter, queued, start_call
 from tests.store.test_calls import ESTIMATE

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.deliveries import Checkpoint
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.cli.conftest import SETTINGS, Hls
 from tests.e2e.fork_server import ROOT, run_command
 from tests.queue.builders import begin, dead_letter

@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from hls_handler.cli import COMMANDS, load_command
 from hls_handler.console.openapi import make_document
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.cli.conftest import SETTINGS, Hls
 from tests.prompting.samples import copy_shipped
 from tests.queue.builders import dead_letter

@@ -11,7 +11,7 @@ import pytest
 
 from hls_handler.cli.maintenance import add_author
 from hls_handler.deliveries import End
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.cli.conftest import Hls, find_operator_lines
 from tests.queue.builders import accept, claim, ignored, queued
 

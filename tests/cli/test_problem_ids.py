@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.problems import Kind
+from hls_handler.settings.problems import Kind
 from tests.cli.conftest import SETTINGS, Hls
 
 PAGE = Path("docs/problems.md").read_text(encoding="utf-8")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.analysis import Usage
 from hls_handler.deliveries import Lease
-from hls_handler.replies import Usage
 from hls_handler.reports.prompt_library import CorrectionCount, Version, list_versions
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.cli.conftest import SETTINGS, Hls
 from tests.prompting.samples import write
 from tests.queue.builders import begin, start_call

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.storage import Storage
 from hls_handler.store.repositories import StoredFile
+from hls_handler.store.storage import Storage
 from tests.cli.conftest import SETTINGS, Hls
 from tests.prompting.samples import copy_shipped, write
 from tests.queue.builders import begin

@@ -11,7 +11,7 @@ import pytest
 
 from hls_handler.deliveries import End
 from hls_handler.settings.excerpt import read_excerpt
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.cli.conftest import SETTINGS, Hls
 from tests.queue.builders import accept, begin, queued
 

@@ -9,10 +9,10 @@ from hls_handler.console.app import Console
 from hls_handler.console.frame import ConsolePorts
 from hls_handler.engine.health import Health
 from hls_handler.github.api import RateLimit
-from hls_handler.log_ring import LogRing
+from hls_handler.logs import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.web.fakes import NOON, Response, WebSetup, ask, settings
 
 KEY = "the-key-of-this-service"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.sqlite import create_database
 

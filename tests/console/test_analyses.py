@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import add_analyses
 from tests.web.fakes import WebSetup, ask, settings

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.deliveries import WRITTEN, End
-from hls_handler.storage import Storage
 from hls_handler.store.batches import NewBatch
+from hls_handler.store.storage import Storage
 from tests.batches.builders import begin_batch
 from tests.conftest import Acts
 from tests.console.browser import Browser

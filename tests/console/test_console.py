@@ -12,7 +12,7 @@ from starlette.types import Message
 
 from hls_handler.console.app import Console
 from hls_handler.deliveries import End
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, claim, dead_letter, queued, state_of
 from tests.web.fakes import ask, settings

@@ -10,7 +10,7 @@ import pytest
 
 from hls_handler.db.tables import deliveries, labels
 from hls_handler.db.values import to_ms
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.store.test_figures import count_rows, filled
 

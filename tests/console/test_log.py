@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.console.browser import KEY, Browser
 
 EVIL = "</script><img src=x onerror=alert(2)>\u202e"

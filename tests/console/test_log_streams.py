@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from hls_handler.console.log_streams import LogStreams
 from hls_handler.console.queries import LogQuery
-from hls_handler.log_ring import LogLine, LogRing
+from hls_handler.logs import LogLine, LogRing
 
 ALL = LogQuery()
 ERRORS = LogQuery(level="ERROR")

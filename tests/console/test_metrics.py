@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from hls_handler.console.metrics import MAX_SERIES, TOTALS, add_up, cumulate
 from hls_handler.deliveries import End
 from hls_handler.github.api import RateLimit
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, begin, dead_letter, ignored, queued
 

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from hls_handler.console.endpoints import ENDPOINTS, PATH_PARAMETERS
 from hls_handler.console.openapi import make_document
 from hls_handler.settings.values import RESERVED_PATHS
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from hls_handler.web.server import listen, make_server
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, add_analyses, queued

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from hls_handler import operators
-from hls_handler.storage import Storage
+from hls_handler import logs
+from hls_handler.store.storage import Storage
 from tests.conftest import Acts
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, begin, dead_letter, queued
@@ -46,7 +46,7 @@ def test_each_act_in_the_console_and_the_api_has_a_line_with_its_person(
 def test_click_on_several_deliveries_has_one_line(
     store: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, operators.log.name)
+    caplog.set_level(logging.INFO, logs.operator_log.name)
     for guid in ("g1", "g2"):
         dead_letter(store, guid)
     accept(store, queued("waits"))

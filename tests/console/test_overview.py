@@ -17,8 +17,8 @@ from hls_handler.console.overview import (
 from hls_handler.deliveries import End
 from hls_handler.engine.health import COMPONENTS
 from hls_handler.queue.pauses import describe_pause
-from hls_handler.storage import Storage
 from hls_handler.store.figures import Period
+from hls_handler.store.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.engine.test_statements import counting
 from tests.queue.builders import accept, begin, claim, finish, ignored, newest, queued

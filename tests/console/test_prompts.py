@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hls_handler.replies import Usage
-from hls_handler.storage import Storage
+from hls_handler.analysis import Usage
+from hls_handler.store.storage import Storage
 from tests.console.browser import Browser
 from tests.console.prompt_author import PAGE, TEMPLATE, author, library, prompts_folder
 from tests.queue.builders import begin, start_call

@@ -9,7 +9,7 @@ import re
 import pytest
 from starlette.routing import Route
 
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import dead_letter, state_of
 from tests.web.fakes import Headers, ask

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, create_engine, func, select
 
 from hls_handler.db.tables import deliveries
 from hls_handler.queue.leases import Expiry
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.crash.commits import CommitCounter, count_commits
 from tests.crash.scenarios import EVENTS, PROMPTS, FreshRepository
 from tests.e2e.fork_server import ROOT, ForkedProcess, serve

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hls_handler import shipped
 from hls_handler.prompting import recorded
+from hls_handler.settings import shipped
 
 EVENTS = (
     "issues",

@@ -13,7 +13,7 @@ import pytest
 
 from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.queue.builders import accept, queued
 
 

@@ -20,7 +20,7 @@ from hls_handler.db.tables import secrets
 from hls_handler.db.values import no_skew
 from hls_handler.deliveries import Accepted
 from hls_handler.errors import StoreUnavailable
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.e2e.postgresql_proxy import Proxy
 from tests.postgres import ON_POSTGRESQL, Cluster
 from tests.queue.builders import accept, claim, newest, push, queued, state_of

@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import insert
 
 from hls_handler.db.tables import secrets
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, accept, begin, finish, queued
 from tests.sqlite import create_database
 

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, event
 from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.queue.rate_limiter import SlotRequest
-from hls_handler.storage import Storage
 from hls_handler.store.calls import StartedCall
+from hls_handler.store.storage import Storage
 from tests.queue.builders import accept, begin, claim, queued, start_call
 from tests.sqlite import create_database
 

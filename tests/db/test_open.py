@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from hls_handler.db.files import hold_exclusively
 from hls_handler.errors import StoreUnavailable
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.postgres import Cluster
 from tests.queue.builders import accept, claim, queued
 

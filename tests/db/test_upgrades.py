@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 from hls_handler.db import migrations
 from hls_handler.db.migrate import REVISIONS, VERSION_TABLE
 from hls_handler.db.tables import metadata
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.db.test_open import is_no_full_text_index
 from tests.e2e.service import Waiting
 from tests.postgres import Cluster

@@ -13,10 +13,10 @@ import importlib
 
 from pydantic import SecretStr
 
-from hls_handler import shipped
 from hls_handler.cli import COMMANDS
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
+from hls_handler.settings import shipped
 from hls_handler.settings.effective import find_chosen_events
 from hls_handler.settings.model import GithubSettings, Prompts, Settings
 from hls_handler.settings.providers import ClaudeSettings

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler.queue.leases import Expiry
-from hls_handler.storage import Storage
 from hls_handler.store.batches import Batch
+from hls_handler.store.storage import Storage
 from tests.e2e.fork_server import ForkedProcess, start_module
 from tests.github_fake.server import Sandbox
 

@@ -13,7 +13,7 @@ from hls_handler.engine.batches import BatchPrompt
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting import recorded
 from hls_handler.settings.load import load_settings
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.e2e.conftest import MakeService, Shared
 from tests.e2e.service import SECRET, Service, wait_for_batch
 from tests.github_fake.faults import Fault

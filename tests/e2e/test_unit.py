@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hls_handler.queue.group_commit import _CLOSE_TIMEOUT_S
 from hls_handler.settings.model import Limits
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.e2e.conftest import MakeService
 from tests.e2e.fork_server import start_module
 from tests.e2e.service import ROOT, wait_until

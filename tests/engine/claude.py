@@ -6,13 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from hls_handler.analysis import ReplyFields
+from hls_handler.analysis import RenderedPrompt, Reply, ReplyFields, UnusableReply, Usage
 from hls_handler.claude.provider import Provider
 from hls_handler.claude.providers import Providers, T
 from hls_handler.claude.reply_parsing import UnreadableReply, parse_reply
 from hls_handler.errors import DependencyDown, HlsError
-from hls_handler.question import RenderedPrompt
-from hls_handler.replies import Reply, UnusableReply, Usage
 
 CLAUDE_DOWN = DependencyDown("Claude answered 529", dependency="claude", remedy="wait")
 INVALID = UnusableReply(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hls_handler import shipped
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
+from hls_handler.settings import shipped
 from hls_handler.settings.model import Settings
 from tests.engine.world import settings
 from tests.prompting.samples import write

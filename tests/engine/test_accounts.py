@@ -11,7 +11,7 @@ from hls_handler.engine.active_config import BotAccount, choose_account, load_bo
 from hls_handler.errors import AppNotInstalled
 from hls_handler.events import Account
 from hls_handler.settings.model import GithubSettings
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from hls_sandbox import objects
 from hls_sandbox.state import State
 from tests.engine.stand_in import StandIn

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from hls_handler.analysis import FindingVerdicts, ReplyFields, Severity
+from hls_handler.analysis import FindingVerdicts, ReplyFields, Severity, UnusableReply
 from hls_handler.db.tables import deliveries
 from hls_handler.deliveries import End
 from hls_handler.engine.job import Attempt
@@ -20,7 +20,6 @@ from hls_handler.engine.pipeline import process_delivery
 from hls_handler.events import parse_event
 from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
-from hls_handler.replies import UnusableReply
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.settings.model import GithubApp, Settings
 from hls_handler.store.conversations import ConversationRef

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import Outcome
+from hls_handler.analysis import Unusable, UnusableReply, Usage
 from hls_handler.deliveries import Lease
 from hls_handler.engine.codecs import OUTCOME
 from hls_handler.errors import (
@@ -25,7 +26,6 @@ from hls_handler.github.checks import IN_PROGRESS
 from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.queue.rate_limiter import SlotRequest
-from hls_handler.replies import Unusable, UnusableReply, Usage
 from hls_handler.reports.delivery_report import format_report
 from tests.engine.claude import CLAUDE_DOWN, INVALID
 from tests.engine.world import GUID, MakeWorld, World, settings

@@ -11,8 +11,8 @@ from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Repository
 from hls_handler.git.host import MirrorUnavailable
 from hls_handler.handlers.reader import StoredSection
-from hls_handler.path_globs import EMPTY_PATH_FILTER
 from hls_handler.retrieval.words import question_words
+from hls_handler.settings.path_globs import EMPTY_PATH_FILTER
 from tests.engine.world import QUESTION, MakeWorld, World, settings
 
 REPOSITORY = Repository(186853002, "Codertocat/Hello-World", False, None, "main", None)

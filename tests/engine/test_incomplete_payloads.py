@@ -12,8 +12,7 @@ import pytest
 
 from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import HlsError
-from hls_handler.events import parse_event
-from hls_handler.handled_events import HANDLED_EVENTS
+from hls_handler.events import HANDLED_EVENTS, parse_event
 from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY

@@ -11,14 +11,20 @@ from typing import TypeVar
 
 import pytest
 
-from hls_handler.analysis import IssueAnalysis, IssueResponse, PullRequestAnalysis, ReplyFields
+from hls_handler.analysis import (
+    IssueAnalysis,
+    IssueResponse,
+    PullRequestAnalysis,
+    Reply,
+    ReplyFields,
+    Usage,
+)
 from hls_handler.engine.codecs import (
     decode_reply,
     decode_reply_for_display,
     encode_reply,
     facts_codec,
 )
-from hls_handler.replies import Reply, Usage
 from hls_handler.review.facts import PullRequestFacts
 from hls_handler.store.replies import StoredReply
 from tests.engine.claude import CLAUDE_DOWN, INVALID

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler import shipped
 from hls_handler.analysis import (
     FindingVerdict,
     FindingVerdicts,
     NeededFact,
     PullRequestAnalysis,
+    Reply,
     ReplyFields,
+    UnusableReply,
+    Usage,
 )
 from hls_handler.claude.provider import request_schema
 from hls_handler.deliveries import FIRST_PART, VERIFICATION
@@ -30,10 +32,10 @@ from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.pull_requests import AskedReview, PullRequestHandler, ask_review
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library
-from hls_handler.replies import Reply, UnusableReply, Usage
 from hls_handler.reports.delivery_report import format_report
 from hls_handler.review.facts import PullRequestFacts
 from hls_handler.review.variables import list_comment_variables
+from hls_handler.settings import shipped
 from hls_handler.settings.sections import ReviewSettings
 from tests.engine.claude import CLAUDE_DOWN, INVALID
 from tests.engine.libraries import load_cached

@@ -18,7 +18,7 @@ from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.leases import Expiry, HeldLeases
 from hls_handler.settings.model import Limits
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.engine.world import FOREVER_S, GUID, TIMEOUT_S, Ended, MakeWorld, World
 
 

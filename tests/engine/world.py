@@ -35,8 +35,8 @@ from hls_handler.retrieval.vectors import Vectors
 from hls_handler.routing import Router, Rule, from_envelope, from_event, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
+from hls_handler.store.storage import Storage
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
 from hls_sandbox.objects import Account
 from hls_sandbox.state import State

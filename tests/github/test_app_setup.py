@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.errors import DependencyDown
+from hls_handler.events import HANDLED_EVENTS
 from hls_handler.github.app_setup import (
     APP_EVENTS,
     PERMISSIONS,
     convert_code,
     make_manifest,
 )
-from hls_handler.handled_events import HANDLED_EVENTS
 from tests.github.review_world import NOON
 from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox

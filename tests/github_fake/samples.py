@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hls_handler import shipped
 from hls_handler.engine.codecs import facts_codec
 from hls_handler.engine.library import FACTS, GUID
 from hls_handler.engine.recording_job import read_facts
@@ -30,6 +29,7 @@ from hls_handler.prompting.front_matter import FENCE
 from hls_handler.prompting.recorded import Recorded
 from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
 from hls_handler.review.record import LedgerEntry, ReviewRecord
+from hls_handler.settings import shipped
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.providers import ClaudeSettings
 from hls_sandbox.state import BOT, State

@@ -14,15 +14,22 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hls_handler.analysis import Finding, PullRequestAnalysis, ReplyFields
+from hls_handler.analysis import (
+    Finding,
+    Prompt,
+    PullRequestAnalysis,
+    RenderedPrompt,
+    Reply,
+    ReplyFields,
+    UnusableReply,
+    Usage,
+)
 from hls_handler.claude.providers import Providers
 from hls_handler.db.tables import secrets
 from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.errors import BudgetExceeded, DependencyDown, ModelNotFound, Retryable
 from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import Prompt, RenderedPrompt
-from hls_handler.replies import Reply, UnusableReply, Usage
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.settings.model import BudgetsSettings, Features, Limits, Settings
 from hls_handler.settings.providers import Retrieval

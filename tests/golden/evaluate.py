@@ -20,6 +20,7 @@ from pathlib import Path
 
 import typer
 
+from hls_handler.analysis import RenderedPrompt, UnusableReply, Usage, sum_usage
 from hls_handler.claude.prices import with_price
 from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.options import load, require_claude_key
@@ -28,8 +29,6 @@ from hls_handler.engine.library import load_checked
 from hls_handler.errors import HlsError
 from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import RenderedPrompt
-from hls_handler.replies import UnusableReply, Usage, sum_usage
 from hls_handler.settings.model import Settings
 from hls_handler.wording import add_usd, count
 from tests.golden import report

@@ -10,8 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hls_handler.analysis import IssueAnalysis, PullRequestAnalysis, ReplyFields, WorkflowAnalysis
-from hls_handler.replies import Reply, is_worth_saying
+from hls_handler.analysis import (
+    IssueAnalysis,
+    PullRequestAnalysis,
+    Reply,
+    ReplyFields,
+    WorkflowAnalysis,
+    is_worth_saying,
+)
 from hls_handler.review.positions import RANK, letters_of
 from hls_handler.review.record import LedgerEntry
 from tests.golden.asking import Judgement, Outcome

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.analysis import RenderedPrompt, estimate_tokens
 from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import RenderedPrompt, estimate_tokens
 from hls_handler.review.patches import parse_patch
 from hls_handler.settings.sections import ReviewSettings
 from tests.engine.world import settings

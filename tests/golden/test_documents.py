@@ -16,8 +16,8 @@ import yaml
 
 from hls_handler.engine.documents import Documents
 from hls_handler.events import Repository
-from hls_handler.path_globs import EMPTY_PATH_FILTER
 from hls_handler.retrieval.words import question_words
+from hls_handler.settings.path_globs import EMPTY_PATH_FILTER
 from tests.engine.claude import FakeClaude
 from tests.engine.world import QUESTION, World, open_world, settings
 from tests.golden.cases import FOLDER

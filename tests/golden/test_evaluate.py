@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import FindingVerdict, FindingVerdicts, NeededFact, PullRequestAnalysis
+from hls_handler.analysis import (
+    FindingVerdict,
+    FindingVerdicts,
+    NeededFact,
+    PullRequestAnalysis,
+    RenderedPrompt,
+)
 from hls_handler.errors import DependencyDown
 from hls_handler.prompting.prompt import Library
-from hls_handler.question import RenderedPrompt
 from hls_sandbox.claude import Asked
 from tests.engine.claude import CLAUDE_DOWN, Answer, FakeClaude
 from tests.engine.world import settings

@@ -11,7 +11,7 @@ import yaml
 from hls_handler.events import Label
 from hls_handler.handlers.issues import MAX_SHOWN, without_prefix
 from hls_handler.handlers.reader import HistoryUpdate, RepositoryHistory
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.handlers.world import issue
 from tests.queue.builders import begin
 from tests.sqlite import create_database

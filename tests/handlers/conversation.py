@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hls_handler.analysis import Finding, ReplyFields
+from hls_handler.analysis import Finding, ReplyFields, UnusableReply
 from hls_handler.errors import HlsError
-from hls_handler.replies import UnusableReply
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.sections import RepositoryEntry
 from hls_sandbox import shapes

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from hls_handler.github.values import ChangedFile
-from hls_handler.path_globs import PathFilter
 from hls_handler.review.changed_files import (
     ChangedLines,
     FilePart,
@@ -21,6 +20,7 @@ from hls_handler.review.changed_files import (
 )
 from hls_handler.review.coverage import FileCoverage, cover, leave_out
 from hls_handler.review.skipped_files import Reason
+from hls_handler.settings.path_globs import PathFilter
 from hls_handler.untrusted.cleaning import CodeText, format_for_prompt
 from tests.handlers.world import PATCH, file, select
 

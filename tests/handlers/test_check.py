@@ -9,11 +9,10 @@ from typing import Any, Literal
 import pytest
 
 from hls_handler.actions import Annotation, EnsureCheck
-from hls_handler.analysis import Severity
+from hls_handler.analysis import Receipt, Severity
 from hls_handler.github.values import LabelOffer, RepositoryLabel
 from hls_handler.handlers import pull_requests
 from hls_handler.handlers.pull_requests import plan_review_check
-from hls_handler.replies import Receipt
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.record import LedgerEntry
 from hls_handler.review.wanted_check import (

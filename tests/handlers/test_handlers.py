@@ -12,9 +12,8 @@ from hls_handler.actions import Action, InlineComment, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, ReplyFields
 from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import ConversationIgnored, Superseded
-from hls_handler.events import Event, Issue, Label, PullRequest
+from hls_handler.events import HANDLED_EVENTS, Event, Issue, Label, PullRequest
 from hls_handler.github.reader import GithubReader
-from hls_handler.handled_events import HANDLED_EVENTS
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY

@@ -17,11 +17,14 @@ from hls_handler.actions import (
     EnsureReview,
 )
 from hls_handler.analysis import (
+    NO_CALLS,
+    Analysis,
     Finding,
     PullRequestAnalysis,
     ReplyFields,
     Score,
     SuggestedLabel,
+    is_worth_saying,
     lowest_scores,
 )
 from hls_handler.github.values import MergeState
@@ -32,7 +35,6 @@ from hls_handler.handlers.pull_requests import PullRequestHandler, make_record, 
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
-from hls_handler.replies import NO_CALLS, Analysis, is_worth_saying
 from hls_handler.review.facts import PullRequestFacts, list_parts
 from hls_handler.review.record import ReviewRecord
 from hls_handler.review.second_look import Candidate

@@ -14,12 +14,12 @@ from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.pull_request_input import describe_context
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory
-from hls_handler.path_globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.review.changed_files import show_files
 from hls_handler.review.facts import PullRequestFacts
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.record import ReviewRecord
 from hls_handler.review.surroundings import read_surroundings
+from hls_handler.settings.path_globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.sections import ReviewSettings
 from tests.engine.stand_in import StandIn
 from tests.handlers.world import (

@@ -9,16 +9,16 @@ import pytest
 
 from hls_handler.actions import EnsureCheck
 from hls_handler.analysis import (
+    NO_CALLS,
     EarlierVerdict,
     Finding,
     FindingVerdict,
     FindingVerdicts,
     NeededFact,
+    estimate_tokens,
 )
 from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.prompting.render import render_review_comment
-from hls_handler.question import estimate_tokens
-from hls_handler.replies import NO_CALLS
 from hls_handler.review.code_lines import CodeLines
 from hls_handler.review.facts import PullRequestFacts
 from hls_handler.review.second_look import Candidate, apply_second_look

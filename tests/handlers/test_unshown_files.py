@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
+from hls_handler.analysis import NO_CALLS
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.github.values import Blob, ChangedFile
 from hls_handler.handlers import pull_request_input
 from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.handlers.reader import EMPTY_HISTORY
-from hls_handler.path_globs import PathFilter
-from hls_handler.replies import NO_CALLS
 from hls_handler.review.facts import PullRequestFacts
 from hls_handler.review.skipped_files import decide_unshown
+from hls_handler.settings.path_globs import PathFilter
 from hls_handler.settings.sections import ReviewSettings
 from tests.engine.stand_in import StandIn
 from tests.handlers.world import count_changes, event, file, open_github, pull_request

@@ -9,13 +9,16 @@ from typing import Any
 
 from hls_handler.actions import Action, EnsureCheck, EnsureComment, EnsureLabels, Outcome
 from hls_handler.analysis import (
+    Analysis,
     Finding,
     IssueAnalysis,
     IssueResponse,
     PullRequestAnalysis,
+    Reply,
     ReplyFields,
     ReviewAnalysis,
     ReviewRequest,
+    Usage,
 )
 from hls_handler.deliveries import End
 from hls_handler.events import (
@@ -41,8 +44,6 @@ from hls_handler.handlers.job import (
 )
 from hls_handler.handlers.pull_request_input import find_present
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
-from hls_handler.path_globs import EMPTY_PATH_FILTER, PathFilter
-from hls_handler.replies import Analysis, Reply, Usage
 from hls_handler.review.blocks import Block
 from hls_handler.review.changed_files import Selection, select_files
 from hls_handler.review.facts import PullRequestFacts
@@ -52,6 +53,7 @@ from hls_handler.review.redacted_patches import number_patch, redact_patch
 from hls_handler.review.skipped_files import SkipRules
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.path_globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.repository import FileProblems
 from hls_sandbox import objects as sandbox
 from hls_sandbox.state import State

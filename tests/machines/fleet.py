@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler.prompting import recorded
-from hls_handler.storage import Storage
 from hls_handler.store.deliveries import DeliveryRow
+from hls_handler.store.storage import Storage
 from tests.crash.harness import wait_until
 from tests.e2e.service import SHORT_LEASE, Service, settings_text
 from tests.github_fake.server import Sandbox

@@ -14,9 +14,10 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from hls_handler import app, processing
+from hls_handler import app
 from hls_handler.cli.serve import run_service
 from hls_handler.deliveries import Lease
+from hls_handler.engine import processing
 from hls_handler.queue.leases import HeldLeases
 from tests.e2e.service import SHORT_LEASE
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hls_handler.app import Service
+from hls_handler.engine.processing import Role
 from hls_handler.errors import SettingsError
-from hls_handler.log_ring import LogRing
-from hls_handler.processing import Role
+from hls_handler.logs import LogRing
 from hls_handler.prompting import recorded
 from hls_handler.settings.reload import SettingsFile
 from tests.e2e.service import Service as Process

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from hls_handler.errors import StoreUnavailable
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.machines.upgrade import (
     FOLLOWING,
     continue_work,

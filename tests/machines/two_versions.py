@@ -24,7 +24,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from hls_sandbox.claude import Asked, canned
 from tests.crash.scenarios import FreshRepository
 from tests.e2e.service import ROOT, Service

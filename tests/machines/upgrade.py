@@ -21,7 +21,7 @@ from sqlalchemy import select
 from hls_handler.batches.triage import undo
 from hls_handler.db.migrate import REVISIONS
 from hls_handler.db.tables import findings
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from hls_sandbox.objects import Conversation
 from tests.crash.scenarios import FreshRepository
 from tests.e2e.service import ROOT, Service, settings_text, wait_for_batch, wait_until

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import REPLY_TYPES, ChosenTest, PullRequestAnalysis
+from hls_handler.analysis import REPLY_TYPES, ChosenTest, PullRequestAnalysis, is_worth_saying
 from hls_handler.claude.reply_parsing import parse_reply
 from hls_handler.github.values import MergeState
 from hls_handler.handlers.cherry_picks import CherryPick, ConflictHunk
@@ -29,7 +29,6 @@ from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RuleView, render, render_comment, render_footer
 from hls_handler.prompting.variables import sample_values
-from hls_handler.replies import is_worth_saying
 from hls_handler.review.finding_views import EarlierFinding
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.positions import locate

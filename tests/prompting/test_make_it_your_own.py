@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import ReplyFields
+from hls_handler.analysis import Analysis, Prompt, Reply, ReplyFields, Usage
 from hls_handler.engine.comments import CommentRenderer
 from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import HlsError
@@ -40,8 +40,6 @@ from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.prompting.variables import sample_values
-from hls_handler.question import Prompt
-from hls_handler.replies import Analysis, Reply, Usage
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import find_chosen_events, without_entry
 from tests.engine.world import settings

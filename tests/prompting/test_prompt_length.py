@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hls_handler.analysis import estimate_tokens
 from hls_handler.engine.recording_job import read_facts
 from hls_handler.events import Account, Event, Label, Repository
 from hls_handler.github.values import GUIDANCE_PATHS, ReviewComment
@@ -17,7 +18,6 @@ from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.registry import HANDLERS
 from hls_handler.prompting.render import render
-from hls_handler.question import estimate_tokens
 from hls_handler.review.context import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
 from hls_handler.review.facts import list_parts
 from tests.engine.stand_in import StandIn

@@ -9,10 +9,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hls_handler.analysis import IssueResponse, ReplyFields, ReviewAnalysis, Score, lowest_scores
+from hls_handler.analysis import (
+    IssueResponse,
+    ReplyFields,
+    ReviewAnalysis,
+    Score,
+    find_label,
+    lowest_scores,
+    to_rule_values,
+)
 from hls_handler.claude.provider import request_schema
 from hls_handler.github.labels import SHIPPED_LABELS
-from hls_handler.label_rules import find_label, to_rule_values
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.reply_fields import complete_static_reply, with_optional_fields

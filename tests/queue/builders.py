@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam
 
-from hls_handler.analysis import IssueResponse
+from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.db.database import Database, parse_url
 from hls_handler.db.tables import metadata
 from hls_handler.db.values import no_skew, to_ms
@@ -17,8 +17,6 @@ from hls_handler.deliveries import Accepted, End, FinalState, Lease, NewDelivery
 from hls_handler.engine.codecs import encode_reply
 from hls_handler.queue.checkpoints import Change, PendingChanges, StatusChange
 from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
-from hls_handler.replies import Reply, Usage
-from hls_handler.storage import Storage
 from hls_handler.store.calls import NewCall, StartedCall
 from hls_handler.store.conversations import ConversationHistory
 from hls_handler.store.deliveries import DeliveryRow
@@ -26,6 +24,7 @@ from hls_handler.store.interruptions import NewerEvents, Situation
 from hls_handler.store.limits import Limit
 from hls_handler.store.replies import StoredReply
 from hls_handler.store.search import DeliverySearch
+from hls_handler.store.storage import Storage
 
 
 class Skew:

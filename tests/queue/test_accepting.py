@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hls_handler.deliveries import Accepted, Checkpoint, NewDelivery
-from hls_handler.storage import Storage
 from hls_handler.store.questions import QuestionTexts
+from hls_handler.store.storage import Storage
 from tests.queue.builders import (
     SAME_BODY,
     Skew,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hls_handler.deliveries import PRIORITY_BATCH, RECORDED, NewDelivery
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, accept, claim, queued
 
 

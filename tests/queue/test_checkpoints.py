@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hls_handler.deliveries import Checkpoint
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, begin, claim
 
 

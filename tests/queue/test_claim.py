@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.queue.builders import (
     Skew,
     accept,

@@ -8,8 +8,8 @@ import pytest
 
 from hls_handler.db.values import from_ms, to_ms
 from hls_handler.queue.clock_steps import ClockSteps
-from hls_handler.storage import Storage
 from hls_handler.store.repositories import StoredFile
+from hls_handler.store.storage import Storage
 from tests.queue.builders import (
     Skew,
     accept,

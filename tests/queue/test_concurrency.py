@@ -13,7 +13,7 @@ import pytest
 from hls_handler.deliveries import End, Lease
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.queue.rate_limiter import SlotRequest
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.queue.builders import (
     SAME_BODY,
     accept,

@@ -6,12 +6,11 @@ from typing import Literal
 
 import pytest
 
-from hls_handler.analysis import IssueResponse
+from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.deliveries import NewDelivery
 from hls_handler.queue.checkpoints import StatusChange
-from hls_handler.replies import Reply, Usage
-from hls_handler.storage import Storage
 from hls_handler.store.interruptions import NewerEvents
+from hls_handler.store.storage import Storage
 from tests.queue.builders import (
     accept,
     begin,

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hls_handler.deliveries import Checkpoint, End, Lease
-from hls_handler.storage import Storage
 from hls_handler.store.figures import latest_period
+from hls_handler.store.storage import Storage
 from tests.batches.builders import begin_batch
 from tests.queue.builders import (
     SAME_BODY,

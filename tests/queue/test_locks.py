@@ -10,7 +10,7 @@ from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
 from hls_handler.queue.locks import WriteCompleted
 from hls_handler.queue.rate_limiter import PendingWrite
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.queue.builders import (
     Skew,
     accept,

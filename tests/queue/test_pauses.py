@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hls_handler.queue.pauses import find_pause
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.queue.builders import accept, begin, claim, finish, nothing_is_due, queued
 
 

@@ -9,8 +9,8 @@ import pytest
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
 from hls_handler.queue.rate_limiter import SlotRequest
-from hls_handler.storage import Storage
 from hls_handler.store.interruptions import Situation
+from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, begin, claim, newest, reschedule, take_slot
 
 SECOND = timedelta(seconds=1)

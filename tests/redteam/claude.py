@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeGuard, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hls_handler.question import RenderedPrompt
+from hls_handler.analysis import RenderedPrompt
 from hls_handler.review.patches import Line
 from tests.redteam.attacks import REPLY, attacks
 from tests.redteam.scenarios import OFFERED_LABEL

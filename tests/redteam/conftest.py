@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from hls_handler import shipped
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
+from hls_handler.settings import shipped
 from hls_handler.settings.model import GithubSettings, Prompts, Settings
 from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.settings.sections import RepositoryEntry

@@ -11,10 +11,10 @@ from urllib.parse import quote, unquote
 
 from sqlalchemy import create_engine, select
 
+from hls_handler.analysis import RenderedPrompt
 from hls_handler.db.tables import metadata
 from hls_handler.db.values import decompress
 from hls_handler.github.labels import SHIPPED_LABELS
-from hls_handler.question import RenderedPrompt
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact_code

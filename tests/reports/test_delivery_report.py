@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import REPLY_TYPES
+from hls_handler.analysis import REPLY_TYPES, Reply, Usage
 from hls_handler.deliveries import End
 from hls_handler.engine.codecs import (
     CONTEXT,
@@ -22,7 +22,6 @@ from hls_handler.engine.codecs import (
 )
 from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.queue.checkpoints import StatusChange
-from hls_handler.replies import Reply, Usage
 from hls_handler.reports.delivery_report import (
     format_history,
     format_report,
@@ -30,8 +29,8 @@ from hls_handler.reports.delivery_report import (
     load_reports,
 )
 from hls_handler.reports.reply_text import describe_reply
-from hls_handler.storage import Storage
 from hls_handler.store.reply_cache import CachedReply
+from hls_handler.store.storage import Storage
 from tests.handlers.world import issue_analysis, request, review_analysis
 from tests.queue.builders import accept, begin, claim, ignored, queued, row_of
 

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.question import RenderedPrompt, estimate_tokens
+from hls_handler.analysis import RenderedPrompt, estimate_tokens
 from hls_handler.reports.estimate import (
     TYPICAL_ISSUE,
     TYPICAL_REVIEW,

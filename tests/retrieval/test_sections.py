@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hls_handler.question import estimate_tokens
+from hls_handler.analysis import estimate_tokens
 from hls_handler.retrieval.sections import MAX_TOKENS, FileSection, split_sections
 
 

@@ -17,12 +17,16 @@ from hls_handler.actions import (
     Outcome,
 )
 from hls_handler.analysis import (
+    Analysis,
     EarlierVerdict,
     Finding,
     FindingVerdict,
     FindingVerdicts,
     NeededFact,
+    Receipt,
+    Reply,
     ReplyFields,
+    Usage,
     Verdict,
 )
 from hls_handler.deliveries import End
@@ -34,8 +38,6 @@ from hls_handler.handlers.asking import VERIFY_PROMPT, Replies
 from hls_handler.handlers.job import NO_GUARD, NO_INLINE, FactSource, Guard, PromptLimits
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EmptyHistory
-from hls_handler.path_globs import PathFilter
-from hls_handler.replies import Analysis, Receipt, Reply, Usage
 from hls_handler.review.finding_views import ShownFinding
 from hls_handler.review.record import (
     NO_REVIEW,
@@ -45,6 +47,7 @@ from hls_handler.review.record import (
     dump_record,
     parse_record,
 )
+from hls_handler.settings.path_globs import PathFilter
 from hls_handler.settings.sections import ReviewSettings
 from tests.engine.stand_in import StandIn
 from tests.engine.world import library

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from hls_handler.analysis import estimate_tokens
 from hls_handler.errors import Permanent
 from hls_handler.handlers.handler import common_variables
 from hls_handler.prompting.render import render
-from hls_handler.question import estimate_tokens
 from tests.engine.world import library
 from tests.review.pushes import HANDLER, Pushes, found, said
 

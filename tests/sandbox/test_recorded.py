@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.handled_events import HANDLED_EVENTS
+from hls_handler.events import HANDLED_EVENTS
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import DERIVED, UnknownPayload
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from hls_handler import shipped
 from hls_handler.errors import SettingsError
+from hls_handler.settings import shipped
 from hls_handler.settings.environment import export_proxy_settings
 from hls_handler.settings.load import collect_secrets, find_settings_file, load_settings
 from hls_handler.settings.model import Settings

@@ -24,7 +24,7 @@ from hls_handler.actions import (
     StoredComment,
     WrittenCheck,
 )
-from hls_handler.analysis import ReplyFields
+from hls_handler.analysis import RenderedPrompt, Reply, ReplyFields, UnusableReply
 from hls_handler.errors import Dependency, DependencyDown
 from hls_handler.events import Account, Comment, Issue, PullRequest
 from hls_handler.github.api import WriteGuard
@@ -35,9 +35,7 @@ from hls_handler.github.reader import GithubReader
 from hls_handler.github.source import CommitFiles
 from hls_handler.github.values import NO_CONTEXT, ChangedFile, ReviewContext, ReviewThread
 from hls_handler.github.writer import GithubWriter
-from hls_handler.question import RenderedPrompt
 from hls_handler.queue.leases import EXPIRY
-from hls_handler.replies import Reply, UnusableReply
 from hls_handler.settings.sections import LabelSettings
 from tests.engine.claude import FakeClaude
 from tests.handlers.world import file

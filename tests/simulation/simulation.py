@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from hls_handler.analysis import ReplyFields
+from hls_handler.analysis import RenderedPrompt, ReplyFields
 from hls_handler.background.threads import PROBE_EVERY_S
 from hls_handler.db import tables
 from hls_handler.deliveries import NewDelivery
@@ -27,11 +27,10 @@ from hls_handler.engine.check_ender import END_EVERY_S, CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting import recorded
-from hls_handler.question import RenderedPrompt
 from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.queue.leases import EXPIRY, HeldLeases
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.engine.world import BUG, library, settings
 from tests.handlers.world import HLS, ISSUE, finding, pull_request, pull_request_analysis
 from tests.queue.builders import ClockedDatabase, queued

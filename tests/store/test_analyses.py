@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from hls_handler.analysis import IssueResponse
-from hls_handler.replies import Reply, Usage
-from hls_handler.storage import Storage
+from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.store.analyses import AnalysisSearch
 from hls_handler.store.reply_cache import CachedReply
+from hls_handler.store.storage import Storage
 from tests.queue.builders import (
     add_analyses,
     begin,

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from hls_handler.analysis import Usage
 from hls_handler.deliveries import Checkpoint
 from hls_handler.errors import LeaseLost, Postponed
-from hls_handler.replies import Usage
-from hls_handler.storage import Storage
 from hls_handler.store.call_rows import UNAVAILABLE, make_receipt
 from hls_handler.store.numbers import sum_labels
+from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, begin, claim, finish, start_call
 
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)

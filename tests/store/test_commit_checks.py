@@ -11,8 +11,8 @@ from hls_handler.actions import CommitCheck, Conclusion
 from hls_handler.deliveries import End, Lease
 from hls_handler.errors import Postponed
 from hls_handler.queue.clock_steps import ClockSteps
-from hls_handler.storage import Storage
 from hls_handler.store.commit_checks import CheckChange, UnendedCheck
+from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, begin, claim, state_of
 
 SHA, OTHER_SHA = "a" * 40, "b" * 40

@@ -12,9 +12,9 @@ from hls_handler.events import Account
 from hls_handler.github.labels import LabelOrigin, LabelState
 from hls_handler.queue.checkpoints import Change, PendingChanges
 from hls_handler.queue.rate_limiter import SlotRequest
-from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationState, field_label
 from hls_handler.store.corrections import ShownLabels
+from hls_handler.store.storage import Storage
 from tests.queue.builders import begin, open_history, start_call
 
 

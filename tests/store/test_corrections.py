@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hls_handler.analysis import IssueResponse
+from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.deliveries import Lease
 from hls_handler.github.labels import LabelOrigin
 from hls_handler.handlers.reader import CorrectedLabel
-from hls_handler.replies import Reply, Usage
-from hls_handler.storage import Storage
 from hls_handler.store.corrections import (
     AppliedLabel,
     CorrectionResult,
@@ -18,6 +16,7 @@ from hls_handler.store.corrections import (
     ShownLabels,
     feedback_in,
 )
+from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, accept, begin, finish, ignored, open_history, record_reply
 
 PROMPT = "issues/analyze@3f9c2a"

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.deliveries import End
-from hls_handler.storage import Storage
 from hls_handler.store.deliveries import QueueState
+from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, accept, begin, dead_letter, ignored, queued
 
 

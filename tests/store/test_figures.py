@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, Table, event, select
 
-from hls_handler.analysis import IssueResponse
+from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.db.counters import (
     CounterWriter,
     Group,
@@ -27,8 +27,6 @@ from hls_handler.db.tables import (
 )
 from hls_handler.db.values import to_ms
 from hls_handler.deliveries import End
-from hls_handler.replies import Reply, Usage
-from hls_handler.storage import Storage
 from hls_handler.store.figures import (
     CacheFigures,
     Figures,
@@ -40,6 +38,7 @@ from hls_handler.store.figures import (
 )
 from hls_handler.store.numbers import sum_labels
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_SAVED
+from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, accept, begin, claim, ignored, record_reply, start_call
 
 REPLY = Reply(

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from hls_handler.analysis import UnusableReply, Usage
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     calls,
@@ -19,11 +20,10 @@ from hls_handler.db.tables import (
     texts,
 )
 from hls_handler.deliveries import Checkpoint, End
-from hls_handler.replies import UnusableReply, Usage
-from hls_handler.storage import Storage
 from hls_handler.store.questions import QuestionTexts
 from hls_handler.store.replies import NO_REPLIES, StoredReply
 from hls_handler.store.reply_cache import CacheKey
+from hls_handler.store.storage import Storage
 from hls_handler.store.texts import NewText, document_scope, issue_scope
 from tests.queue.builders import (
     accept,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hls_handler.analysis import Usage
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import (
     BudgetExceeded,
@@ -20,11 +21,10 @@ from hls_handler.errors import (
     Postponed,
     PullRequestLimitReached,
 )
-from hls_handler.replies import Usage
 from hls_handler.settings.model import BudgetsSettings, Settings
-from hls_handler.storage import Storage
 from hls_handler.store.calls import StartedCall
 from hls_handler.store.limits import Limit, list_budgets
+from hls_handler.store.storage import Storage
 from tests.batches.builders import begin_batch
 from tests.engine.world import settings
 from tests.queue.builders import Skew, accept, begin, claim, finish, queued, start_call

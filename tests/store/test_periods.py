@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hls_handler.replies import Usage
-from hls_handler.storage import Storage
+from hls_handler.analysis import Usage
 from hls_handler.store.figures import Period, PeriodName, latest_period, percentile
+from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, begin, start_call
 
 HOUR = timedelta(hours=1)

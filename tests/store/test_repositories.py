@@ -9,8 +9,8 @@ from hls_handler.deliveries import Lease
 from hls_handler.events import Issue, Label
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.queue.checkpoints import StatusChange
-from hls_handler.storage import Storage
 from hls_handler.store.repositories import StoredFile
+from hls_handler.store.storage import Storage
 from tests.handlers.world import ISSUE
 from tests.queue.builders import Skew, accept, begin, open_history, queued
 

@@ -10,8 +10,8 @@ from sqlalchemy import Engine, event
 from hls_handler.db.tables import deliveries
 from hls_handler.db.values import to_ms
 from hls_handler.deliveries import Checkpoint, End, find_cause
-from hls_handler.storage import Storage
 from hls_handler.store.search import CauseGroup, DeliverySearch, Expense
+from hls_handler.store.storage import Storage
 from tests.console.browser import Browser
 from tests.engine.test_statements import counting
 from tests.queue.builders import (

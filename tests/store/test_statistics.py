@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import timedelta
 
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, accept, ignored, queued
 
 

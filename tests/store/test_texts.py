@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from hls_handler.errors import StoreUnavailable
 from hls_handler.handlers.reader import StoredSection
-from hls_handler.path_globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.retrieval.words import question_words
-from hls_handler.storage import Storage
+from hls_handler.settings.path_globs import EMPTY_PATH_FILTER, PathFilter
+from hls_handler.store.storage import Storage
 from hls_handler.store.texts import NewText, document_scope, issue_scope
 from tests.postgres import ON_POSTGRESQL
 from tests.queue.builders import Skew, accept, ignored

@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler import __version__
 from hls_handler.github.api import RateLimit
-from hls_handler.shipped import find_commit
+from hls_handler.settings.shipped import find_commit
 from tests.web.fakes import Headers, WebSetup, ask, headers, payload, settings
 
 NOON = "2026-11-20T12:00:00+00:00"

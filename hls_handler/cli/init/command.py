@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import SecretStr
 
-from hls_handler.analysis import REPLY_TYPES
+from hls_handler.analysis import REPLY_TYPES, Prompt, RenderedPrompt, Reply
 from hls_handler.claude.provider_errors import KEY_REMEDY
 from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.init.github import (
@@ -48,11 +48,9 @@ from hls_handler.cli.init.session import (
 from hls_handler.cli.options import DOTENV, KEY_VARIABLE, find_hls_command
 from hls_handler.cli.terminal import print_line, print_lines
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, with_remedy
+from hls_handler.events import DEFAULT_EVENTS
 from hls_handler.github.app_setup import EVENTS, MAX_NAME_CHARS
 from hls_handler.github.webhook_setup import UNSERVED_URL
-from hls_handler.handled_events import DEFAULT_EVENTS
-from hls_handler.question import Prompt, RenderedPrompt
-from hls_handler.replies import Reply
 from hls_handler.reports.estimate import describe_prices, list_claude_models
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.providers import HAIKU, ClaudeSettings

@@ -11,7 +11,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parent.parent
 _FOLDER = _PACKAGE / "shipped_files" if (_PACKAGE / "shipped_files").is_dir() else _PACKAGE.parent
 
 PROMPTS = _FOLDER / "prompts"

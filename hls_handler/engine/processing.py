@@ -49,7 +49,7 @@ from hls_handler.github.client import (
 )
 from hls_handler.github.credentials import App
 from hls_handler.github.repository_labels import RepositoryLabels
-from hls_handler.log_ring import LogRing
+from hls_handler.logs import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
@@ -61,7 +61,7 @@ from hls_handler.settings.load import collect_secrets
 from hls_handler.settings.model import Settings
 from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.settings.reload import SettingsFile, SettingsReload
-from hls_handler.storage import Storage
+from hls_handler.store.storage import Storage
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.path_globs import find_glob_problem, matches
+from hls_handler.settings.path_globs import find_glob_problem, matches
 
 
 @pytest.mark.parametrize(
