@@ -18,8 +18,8 @@ from pathlib import Path
 from bench.row import Row, describe_rounds, median
 from hls_handler.git.mirror import Mirrors
 from hls_handler.github.api import GithubApi
+from hls_handler.github.labels import RepositoryLabels
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.source import CommitFiles
 from hls_handler.review.changed_files import Selection
 from hls_handler.review.surroundings import read_surroundings

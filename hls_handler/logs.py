@@ -31,8 +31,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from hls_handler.untrusted.cleaning import escape_unprintable
-from hls_handler.untrusted.masking import MASK, compile_secrets
-from hls_handler.untrusted.redaction import redact
+from hls_handler.untrusted.redaction import MASK, compile_secrets, redact
 from hls_handler.wording import format_seconds, format_usd
 
 MAX_LINES = 5_000

@@ -37,7 +37,7 @@ from hls_handler.settings.environment import (
     both_cases,
 )
 from hls_handler.settings.values import is_loopback
-from hls_handler.untrusted.masking import mask_secrets
+from hls_handler.untrusted.redaction import mask_secrets
 from hls_handler.wording import shorten
 
 SocketOption = tuple[int, int, int]

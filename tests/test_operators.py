@@ -25,7 +25,7 @@ def test_line_has_who_what_how_many_why_and_ids() -> None:
     del line["timestamp"]
     assert line == {
         "level": "INFO",
-        "logger": "hls_handler.logs",
+        "logger": "hls_handler.operators",
         "message": "operator",
         "person": "mona",
         "act": "discard",

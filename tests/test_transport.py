@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from hls_handler.claude.providers import Providers
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.github.api import GithubApi
-from hls_handler.github.job_log import LogLimits, read_log
+from hls_handler.github.reader import LogLimits, read_log
 from hls_handler.settings.environment import proxy_passwords
 from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.transport import exchange, find_proxy_settings, retry_after

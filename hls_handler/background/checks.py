@@ -1,5 +1,5 @@
 """The health checks of the probe thread, and its report once whether GitHub and Claude accept the
-credentials.
+credentials. Ends waits that became longer because the database's clock was set back.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hls_handler.background.threads import Check, ProblemFound
+from hls_handler.db.database import Database
+from hls_handler.db.tables import checks, deliveries, locks
+from hls_handler.db.values import literal
 from hls_handler.engine.active_config import ActiveConfig, ConfigReloader
 from hls_handler.engine.health import REVIEW, Health
 from hls_handler.errors import Dependency, DependencyDown, HlsError, ModelNotFound
@@ -21,8 +24,8 @@ from hls_handler.git.run import find_git
 from hls_handler.github.client import Github
 from hls_handler.github.identity import EXPIRY_REMEDY
 from hls_handler.github.tokens import GITHUB_RATE_LIMIT
-from hls_handler.queue.clock_steps import ClockSteps
-from hls_handler.queue.leases import EXPIRY, Expiry
+from hls_handler.queue.delivery_queue import DeliveryQueue
+from hls_handler.queue.leases import EXPIRY, Expiry, machine_seconds
 from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions
@@ -34,6 +37,69 @@ from hls_handler.store.limits import list_budgets
 from hls_handler.store.numbers import Statistics
 from hls_handler.store.storage import Storage
 from hls_handler.wording import count, is_or_are, was_or_were
+
+TOLERANCE = timedelta(seconds=5)
+
+
+class ClockSteps:
+    """Compares the database's clock with that of this machine, which is never set. Call `check` in
+    one thread.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        queue: DeliveryQueue,
+        *,
+        expiry: Expiry = EXPIRY,
+        clock: Callable[[], float] = machine_seconds,
+    ) -> None:
+        self._database = database
+        self._expiry = expiry
+        self._queue = queue
+        self._clock = clock
+        self._started_at: datetime | None = None  # of `clock`, by the database's clock
+
+    def check(self) -> bool:
+        """Return True if the clock was set back since the last call. Then waiting deliveries are
+        due now.
+
+        In this case, and at the first call, leases and locks end at the latest after the times of
+        `Expiry`: the clock may have been set back while no process ran.
+        """
+        started_at = self._database.current_time() - timedelta(seconds=self._clock())
+        expected = self._started_at
+        self._started_at = started_at
+        if expected is not None and started_at > expected - TOLERANCE:
+            return False
+        now = self._database.now
+        lease_until = now + round(self._expiry.lease_s * 1000)
+        locked_until = now + round(self._expiry.slowest_write_s * 1000)
+        is_running = deliveries.c.state == literal("running")
+        with self._database.writing() as connection:
+            self._database.lock_accepts(connection)  # as `reschedule_waiting`
+            shorter = deliveries.update().where(is_running, deliveries.c.lease_until > lease_until)
+            connection.execute(shorter.values(lease_until=lease_until))
+            # An open check waits for its creation to take effect, and then until a process has
+            # ended it.
+            open_check = checks.update().where(checks.c.ended_at.is_(None))
+            connection.execute(open_check.where(checks.c.begun_at > now).values(begun_at=now))
+            ends_late = open_check.where(checks.c.ending_until > locked_until)
+            connection.execute(ends_late.values(ending_until=locked_until))
+            connection.execute(
+                locks.update()
+                .where(locks.c.locked_until > locked_until)
+                .values(locked_until=locked_until)
+            )
+        if expected is None:
+            return False
+        waited = self._queue.reschedule_waiting()
+        set_back_s = round((expected - started_at).total_seconds())
+        log.warning(
+            "the database's clock was set back", extra={"by_s": set_back_s, "due_now": waited}
+        )
+        return True
+
 
 log = logging.getLogger(__name__)
 

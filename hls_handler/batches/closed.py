@@ -4,12 +4,16 @@ that people left.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import comb, exp, lgamma, log, sqrt
+from typing import Literal
 
 from pydantic import TypeAdapter
 
+from hls_handler.actions import field_of
 from hls_handler.analysis import Prompt, ReplyFields
 from hls_handler.batches.first_text import (
     FirstIssue,
@@ -18,36 +22,237 @@ from hls_handler.batches.first_text import (
     make_delivery,
     make_truth,
 )
-from hls_handler.batches.labels import (
-    LabelGroup,
-    LabelGuess,
-    find_groups,
-    find_suggested_groups,
-    list_answers,
-)
 from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
 from hls_handler.batches.prompts import render_question
-from hls_handler.batches.shares import (
-    BROKEN,
-    FIXED,
-    Share,
-    ShareConclusion,
-    conclude,
-    find_power,
-    make_share,
-)
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.batches import PROMPTS, BatchPrompt, dump_prompts, find_index, load_prompts
 from hls_handler.engine.codecs import decode_reply
 from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.events import Account
+from hls_handler.github.labels import fold
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers.issues import IssueHandler
-from hls_handler.handlers.labels import select_offer
+from hls_handler.handlers.labels import list_labels_in, list_labels_of, select_offer
 from hls_handler.store.batches import NewBatch, Progress, SummedCalls
 from hls_handler.store.replies import StoredReply
 from hls_handler.store.storage import Storage
 from hls_handler.wording import count, format_usd
+
+ShareConclusion = Literal["better", "worse", "not decided"]
+
+ERROR = 0.005
+"""Probability that an equal draft is called better, and that it is called worse."""
+Z = 1.96
+"""Of an interval that holds in 95% of samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of some issues, with Wilson's interval around the true share (Probable inference, the
+    law of succession, and statistical inference, Journal of the American Statistical Association
+    22, 1927).
+    """
+
+    part: int
+    of: int
+    low: float = 0.0
+    high: float = 1.0
+
+    def __str__(self) -> str:
+        """Return "82% (76% to 88%) of 200", or "none"."""
+        if not self.of:
+            return "none"
+        interval = f"{self.low:.0%} to {self.high:.0%}"
+        return f"{self.part / self.of:.0%} ({interval}) of {self.of:,}"
+
+
+def make_share(part: int, of: int) -> Share:
+    if not of:
+        return Share(part, of)
+    share = part / of
+    spread = Z * sqrt(share * (1 - share) / of + Z**2 / (4 * of**2))
+    centre = share + Z**2 / (2 * of)
+    scale = 1 + Z**2 / of
+    return Share(part, of, max((centre - spread) / scale, 0.0), min((centre + spread) / scale, 1.0))
+
+
+def conclude(fixed: int, broken: int) -> ShareConclusion:
+    """Return the result of an exact sign test. With equal prompts, each issue on which they differ
+    is fixed or broken by chance (McNemar, Psychometrika 12, 1947).
+
+    It holds for the planned number of issues only: looking again until it decides would not.
+    """
+    changed = fixed + broken
+    if _upper_tail(fixed, changed) <= ERROR:
+        return "better"
+    if _upper_tail(broken, changed) <= ERROR:
+        return "worse"
+    return "not decided"
+
+
+FIXED = 0.15
+BROKEN = 0.05
+"""Shares of issues that a draft fixes and breaks which is better by ten points."""
+
+
+def find_power(issues: int) -> float:
+    """Return the probability that `conclude` finds such a draft better."""
+    changed_share = FIXED + BROKEN
+    power = 0.0
+    for changed, probability in enumerate(_list_binomial(issues, changed_share)):
+        if probability > NEGLIGIBLE:
+            fixed = _list_binomial(changed, FIXED / changed_share)
+            power += probability * sum(fixed[_find_least(changed) :])
+    return power
+
+
+NEGLIGIBLE = 1e-6
+
+
+def _find_least(changed: int) -> int:
+    """Return how many of the changed issues must be fixed so that the draft is better."""
+    tail = 0.0
+    equal = _list_binomial(changed, 0.5)
+    for fixed in range(changed, -1, -1):
+        tail += equal[fixed]
+        if tail > ERROR:
+            return fixed + 1
+    return 0
+
+
+def _list_binomial(number: int, share: float) -> list[float]:
+    """Return the probability of each number of hits, from 0."""
+    logs = [lgamma(hits + 1) for hits in range(number + 1)]
+    return [
+        exp(
+            logs[number]
+            - logs[hits]
+            - logs[number - hits]
+            + hits * log(share)
+            + (number - hits) * log(1 - share)
+        )
+        for hits in range(number + 1)
+    ]
+
+
+def _upper_tail(least: int, of: int) -> float:
+    ways: int = sum(comb(of, number) for number in range(least, of + 1))
+    return float(ways / 2**of)
+
+
+SUGGESTED = "suggested_labels"
+
+_WORDS = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelGroup:
+    """Labels of which an issue has at most one: those of a field, or one label of a list."""
+
+    name: str  # "kind"; for a label of a list: "areas docs"
+    labels: Mapping[str, str]  # the label that a reply asks for -> the repository's own
+
+    @property
+    def is_list(self) -> bool:
+        return field_of(self.name) != self.name
+
+
+@dataclass(frozen=True, slots=True)
+class LabelGuess:
+    """Claude's answer about a group of which people decided the label."""
+
+    label: str | None  # None: Claude asked for none of the group
+    true_label: str | None  # None: people left none of the group
+
+    @property
+    def is_right(self) -> bool:
+        return self.label == self.true_label
+
+
+def find_groups(
+    model: type[ReplyFields], repository: Sequence[RepositoryLabel]
+) -> tuple[LabelGroup, ...]:
+    """Return the groups of labels that a prompt can ask for, and what the repository calls them:
+    the same name, or the only one that has its words, "type: bug" for "bug".
+    """
+    names = [label.name for label in repository]
+    groups: dict[str, dict[str, str]] = {}
+    for label in list_labels_of(model):
+        own = find_own_label(label.name, names)
+        if own is not None:
+            groups.setdefault(label.group, {})[label.name] = own
+    return tuple(LabelGroup(name, labels) for name, labels in groups.items())
+
+
+def find_own_label(name: str, names: Iterable[str]) -> str | None:
+    words = _split(name)
+    exact = [own for own in names if fold(own) == fold(name)]
+    similar = [own for own in names if words <= _split(own)]
+    for candidates in (exact, similar):
+        if len(candidates) == 1:
+            return candidates[0]
+    return None
+
+
+def _split(name: str) -> set[str]:
+    return set(_WORDS.findall(name.casefold()))
+
+
+def find_suggested_groups(offered: Iterable[RepositoryLabel]) -> tuple[LabelGroup, ...]:
+    """Return a group for each label of the repository that the prompt lists."""
+    return tuple(
+        LabelGroup(f"{SUGGESTED} {label.name}", {label.name: label.name}) for label in offered
+    )
+
+
+def list_answers(
+    groups: Iterable[LabelGroup],
+    issue: PastIssue,
+    reply: ReplyFields | None,
+    min_confidence: float = 0.0,
+) -> Mapping[str, LabelGuess]:
+    """Return the answer of a reply to each group of which people decided the label.
+
+    Left out are groups whose label the issue had when it was opened, because the prompt shows it.
+    Without a reply, no label is given. Suggested labels have at least `min_confidence`.
+    """
+    requested: Mapping[str, str] = {}
+    if reply is not None:
+        requested = _list_requested(reply, min_confidence)
+    answers: dict[str, LabelGuess] = {}
+    for group in groups:
+        own = {fold(name): name for name in group.labels.values()}
+        if _has_any(own, issue.first_labels) or _has_any(own, issue.truth.undecided):
+            continue
+        # an old issue may have the name in another case: GitHub compares names without it
+        true_labels = [own[fold(name)] for name in issue.truth.labels if fold(name) in own]
+        is_decided = len(true_labels) == 1 or (
+            not true_labels and _has_any(own, issue.truth.rejected)
+        )
+        if group.is_list:
+            is_decided = bool(issue.truth.labels)
+        if is_decided:
+            by_name = {fold(name): label for name, label in group.labels.items()}
+            label = requested.get(fold(group.name))
+            if label is not None:
+                label = by_name.get(fold(label), label)
+            answers[group.name] = LabelGuess(label, next(iter(true_labels), None))
+    return answers
+
+
+def _has_any(own: Mapping[str, str], names: Iterable[str]) -> bool:
+    return any(fold(name) in own for name in names)
+
+
+def _list_requested(reply: ReplyFields, min_confidence: float) -> Mapping[str, str]:
+    """Return the labels that a reply asks for, by case-folded group."""
+    requested = {fold(label.group): label.name for label in list_labels_in(reply)}
+    for suggested in getattr(reply, SUGGESTED, ()):
+        if suggested.confidence >= min_confidence:
+            name = suggested.name.strip()
+            requested[fold(f"{SUGGESTED} {name}")] = name
+    return requested
+
 
 NO_LABEL = "no label by a person that the prompt can ask for"
 

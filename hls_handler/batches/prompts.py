@@ -15,8 +15,8 @@ from hls_handler.engine.library import load_checked
 from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import StepFailed, with_remedy
 from hls_handler.events import parse_event
-from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.handlers.handler import common_variables
+from hls_handler.handlers.job import VERIFY_PROMPT
 from hls_handler.handlers.registry import handler_for
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render

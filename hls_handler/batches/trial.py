@@ -20,10 +20,9 @@ from hls_handler.events import Account, Event, parse_event
 from hls_handler.github.comment_body import list_boxes, marker
 from hls_handler.github.comments import is_by
 from hls_handler.github.reader import GithubReader
-from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.handler import Handler, common_variables
 from hls_handler.handlers.issues import InformationRequest, IssueHandler, dump_requests
-from hls_handler.handlers.job import FactSource
+from hls_handler.handlers.job import Asking, FactSource
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory, RepositoryHistory
 from hls_handler.handlers.registry import COMMAND_HANDLERS, HANDLERS, handler_for
 from hls_handler.prompting.prompt import Library

@@ -19,16 +19,84 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain, groupby, islice, takewhile
 from typing import Literal
 
-from hls_handler.ci.log_lines import JobLogLine, read_lines
-from hls_handler.ci.marks import KILLED, remove_prefixes
-from hls_handler.ci.steps import assign_steps
+from hls_handler.ci.log_lines import KILLED, JobLogLine, read_lines, remove_prefixes
 from hls_handler.github.values import WorkflowStep
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import inflect
+
+OPENING_TEXTS = {"Post ": "Post job cleanup.", "Complete job": "Cleaning up orphan processes"}
+"""Steps that the runner adds: start of the name -> first line in the log. "Set up job" needs none:
+it comes first.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    number: int
+    name: str
+    start: str  # second, as in the log
+    end: str
+
+
+def assign_steps(
+    lines: Iterable[JobLogLine], steps: Iterable[WorkflowStep]
+) -> Iterator[JobLogLine]:
+    """Yield the lines with the numbers of the steps that printed them; None before all steps."""
+    ran = [
+        # "9" sorts after all times
+        _Step(step.number, step.name, _second(step.started_at), _second(step.completed_at) or "9")
+        for step in sorted(steps, key=lambda step: step.number)
+        if step.started_at and step.conclusion != "skipped"
+    ]
+    current = -1
+    for line in lines:
+        is_over = current < 0 or line.second > ran[current].end
+        if line.second and (is_over or _opens_step(line)):
+            current = _find_step(line, current, ran)
+        if current >= 0:
+            line.step = ran[current].number
+        yield line
+
+
+def _second(time: datetime | None) -> str:
+    if time is None:
+        return ""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _opens_step(line: JobLogLine) -> bool:
+    if line.mark:
+        return line.mark == "group" and line.text.startswith("Run ")
+    return line.text.startswith(tuple(OPENING_TEXTS.values()))
+
+
+def _find_step(line: JobLogLine, current: int, steps: Sequence[_Step]) -> int:
+    """Return the index of the line's step: the current one, unless another runs at its time."""
+    running = [
+        index
+        for index in range(max(current, 0), len(steps))
+        if steps[index].start <= line.second <= steps[index].end
+    ]
+    named: list[int] = []
+    possible: list[int] = []
+    if _opens_step(line):
+        later = [index for index in running if index > current]
+        named = [index for index in later if steps[index].name == line.text]
+        possible = [index for index in later if _may_begin(steps[index].name, line.text)]
+    return [*named, *possible, *running, current][0]
+
+
+def _may_begin(name: str, opening: str) -> bool:
+    expected = next(
+        (text for start, text in OPENING_TEXTS.items() if name.startswith(start)), "Run "
+    )
+    return opening.startswith(expected)
+
 
 LogState = Literal["text", "expired", "empty", "elsewhere"]
 """Kind of a log. "expired": GitHub no longer has it. "elsewhere": another excerpt has the lines.

@@ -17,8 +17,89 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from hls_handler.ci.marks import EXIT_CODE, is_marked
 from hls_handler.untrusted.redaction import redact, redact_lines
+
+PATH = r"(?![0-9])[\w./\\@~][^\s()]{0,200}?\.[A-Za-z]\w{0,9}"
+NO_WARNING = r"(?=[:\s,)]|$)(?!:[0-9])(?!:?\s{0,9}\W{0,3}\w{0,40}?(?i:warn|note|info))"
+
+MARK = re.compile(
+    rf"""
+    (?<![^\W_])(?<![./:=-]) FAIL(?:ED|URE)? (?![\w./=-])
+  | (?<![\w./:=-])Failed\b
+  | \bfatal\ error\b
+  | ^(?:│\ )?(?:
+      (?:[\w.$]{{0,100}}(?:[Ee]rror|[Ee]xception)|fatal|panic)  # and TypeError
+      (?:\ ?\[[^\]\s]{{1,40}}\]|\ [A-Z]{{1,8}}[0-9]{{1,6}})?  # error[E0425], error TS2322
+      (?::(?!\s{{0,9}}0\b)|(?<=\wError)$|(?<=Exception)$)
+    | \[?(?:ERROR|FATAL)(?:[:\]]|\ in\ ) | Caused\ by:\  | E\ {{3}} | e:\ | npm\ (?:ERR!|error)\s
+    | \S{{1,300}}:\ \w{{1,20}}\ [0-9]{{1,7}}:\   # a shell: "run.sh: line 3: "
+    )
+  | ^\W{{0,12}}Fail(?:ed|ure)\b
+  | ^\s{{0,12}} (?:
+      [✕✖✗✘×●❌] | not\ ok\b | \(fail\) | [0-9]{{1,5}}\)\s
+    | thread\ .{{1,200}}\ panicked
+    | (?:❯\ )?{PATH}:[0-9]{{1,7}}(?::[0-9]{{1,5}})?{NO_WARNING}  # path:line:column
+    | {PATH}\([0-9]{{1,7}},[0-9]{{1,5}}\){NO_WARNING}  # path(line,column)
+    )
+  | ^\s{{1,9}}[0-9]{{1,7}}:[0-9]{{1,5}}\s(?!\s{{0,9}}warn)  # line:column below a path
+    """,
+    re.VERBOSE,
+)
+"""Errors of loggers and indented exceptions are no marks: passing tests print them."""
+
+NO_MARK = re.compile(
+    r"\s{0,12}(?:[✓✔√]|(?:--- )?(?i:pass|passed|ok)\b|(?:npm )?\W{0,3}(?i:warn|warning)\b)"
+)
+"""The beginning of a line that is never marked: a test that passed, or a warning."""
+
+PREFIX = re.compile(
+    r"""
+    \#[0-9]{1,4}(?:\ [0-9]{1,6}\.[0-9]{1,4})?(?:\ |$)  # docker build: "#12 4.567 "
+  | \[[^\]]{1,80}\]:?(?:\ |$)  # concurrently: "[api] "
+  | \ {0,40}[^\s|│┃]{1,80}(?:\ {0,60}[|│┃](?:\ |$)|\t)  # docker compose: "tests-1  | "
+  | [\w@+.#/~-]{1,60}>\ ?  # nix, msbuild: "cart> ", "12>"
+  | (?:➤\ )?[\w@+.#/~-]{1,60}(?:[:\ ][\w@+.#/~-]{1,60}){0,3}:(?:\ |$)  # pnpm: "packages/api test: "
+  | [0-9][0-9TZ:.,+-]{7,40}(?:\ |$)  # a time
+    """,
+    re.VERBOSE,
+)
+"""What a task runner writes before the line of a task."""
+
+MAX_PREFIXES = 3  # "#12 4.567 [api] 09:14:31 "
+
+
+def is_marked(text: str) -> bool:
+    """Return True if a line, or what follows its prefixes, has a mark."""
+    parts = list(_split_prefixes(text))
+    return not any(map(NO_MARK.match, parts)) and any(map(MARK.search, parts))
+
+
+def remove_prefixes(text: str) -> str:
+    return list(_split_prefixes(text))[-1]
+
+
+def _split_prefixes(text: str) -> Iterator[str]:
+    """Yield a line as it is, and what is left of it behind each prefix."""
+    yield text
+    for _ in range(MAX_PREFIXES):
+        prefix = PREFIX.match(text)
+        if prefix is None:
+            return
+        text = text[prefix.end() :]
+        yield text
+
+
+EXIT_CODE = re.compile(
+    r"Process completed with exit code |The process '.{1,300}' failed with exit code "
+)
+"""GitHub's last line of every failed step. It explains nothing."""
+
+KILLED = re.compile(
+    r"exceeded the maximum execution time|has timed out after|lost communication with the server"
+    r"|received a shutdown signal"
+)
+"""An error of the runner that ended the job."""
+
 
 MAX_PARSED_CHARS = 16_000
 """Limit on the characters of a line that are parsed. The log's reader cuts a line behind them."""
@@ -29,7 +110,7 @@ KEPT_CHARS = 1_000  # at the beginning and at the end of a longer line
 TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?Z(?: |\Z)"
 )
-MARK = re.compile(r"##\[(group|endgroup|error|warning|notice|debug|command|section)\]")
+GITHUB_MARK = re.compile(r"##\[(group|endgroup|error|warning|notice|debug|command|section)\]")
 ESCAPE = re.compile(
     r"""
         # OSC: titles and links; an unterminated one stays text
@@ -93,7 +174,7 @@ def parse_line(number: int, raw: str) -> JobLogLine:
     if "\x1b" in text or "\x9b" in text or "\x9d" in text:
         text = ESCAPE.sub("", text)
     name = ""
-    mark = MARK.match(text)
+    mark = GITHUB_MARK.match(text)
     if mark:
         name = mark[1]
         text = PREFIXES.get(name, "") + text[mark.end() :]

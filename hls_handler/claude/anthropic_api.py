@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from hls_handler.analysis import Usage
 from hls_handler.claude.provider import (
+    KEY_REMEDY,
     OrNone,
     ProviderConnection,
     ProviderResponse,
@@ -25,9 +26,10 @@ from hls_handler.claude.provider import (
     StopReason,
     TokenCount,
     describe_refused,
+    down,
+    no_answer,
     parse_body,
 )
-from hls_handler.claude.provider_errors import KEY_REMEDY, down, no_answer
 from hls_handler.wording import shorten
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hls_handler.analysis import estimate_tokens
 from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.frame import Pages
 from hls_handler.store.call_rows import CallRow
-from hls_handler.store.questions import SentQuestion
+from hls_handler.store.calls import SentQuestion
 from hls_handler.store.storage import Storage
 from hls_handler.untrusted.cleaning import split_untrusted
 

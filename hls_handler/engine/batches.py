@@ -26,9 +26,8 @@ from hls_handler.events import Event, PullRequest
 from hls_handler.github.links import permalink
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.source import read_optional
-from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.handler import common_variables
-from hls_handler.handlers.job import FactSource
+from hls_handler.handlers.job import Asking, FactSource
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library, PromptSources

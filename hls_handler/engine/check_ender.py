@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from hls_handler.actions import Conclusion, EnsureCheck
 from hls_handler.analysis import Receipt
-from hls_handler.engine.commit_heads import CommitHeads
+from hls_handler.engine.checks import CommitHeads
 from hls_handler.errors import (
     AppNotInstalled,
     DependencyDown,

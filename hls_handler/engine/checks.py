@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -17,11 +17,17 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import TITLE_CHECK, CommitCheck, EnsureCheck, Outcome, WrittenCheck
 from hls_handler.engine.codecs import Codec
-from hls_handler.engine.commit_heads import MAX_READS, CommitHeads
 from hls_handler.engine.job import IN_PLACE, LOCK_S, DeliveryJob
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
-from hls_handler.errors import DependencyDown, Permanent, Postponed, StepFailed, TokenReplaced
-from hls_handler.events import MergeGroup
+from hls_handler.errors import (
+    DependencyDown,
+    NotFound,
+    Permanent,
+    Postponed,
+    StepFailed,
+    TokenReplaced,
+)
+from hls_handler.events import MergeGroup, PullRequest
 from hls_handler.github.api import WriteGuard
 from hls_handler.github.checks import GithubChecks
 from hls_handler.github.reader import GithubReader
@@ -53,6 +59,41 @@ from hls_handler.routing import (
     needs_title_check,
 )
 from hls_handler.store.commit_checks import CheckChange, OtherCheck
+
+MAX_READS = 10
+"""Pull requests that are read for one check. Further ones count as open."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitHeads:
+    """The pull requests of a repository whose head may be `commit`."""
+
+    reader: GithubReader
+    commit: str
+
+    def find_open(self, number: int) -> PullRequest | None:
+        """Return the pull request if it is open at the commit, else None."""
+        try:
+            pull_request = self.reader.pull_request(number)
+        except NotFound:
+            return None
+        is_here = pull_request.state == "open" and pull_request.head_sha == self.commit
+        return pull_request if is_here else None
+
+    def find_worst(self, others: Sequence[OtherCheck], least: int) -> OtherCheck | None:
+        """Return the worst check of a pull request that is open at the commit, if its rank is worse
+        than `least`. Reads only those that could be it.
+        """
+        worse = [other for other in others if _rank(other) < least]
+        for position, other in enumerate(sorted(worse, key=_rank)):
+            if position >= MAX_READS or self.find_open(other.number) is not None:
+                return other
+        return None
+
+
+def _rank(other: OtherCheck) -> int:
+    return rank(other.conclusion, is_exempt=other.is_exempt)
+
 
 log = logging.getLogger(__name__)
 

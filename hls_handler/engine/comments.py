@@ -17,7 +17,7 @@ from hls_handler.analysis import (
     find_review,
 )
 from hls_handler.github.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
-from hls_handler.handlers.asking import Replies
+from hls_handler.handlers.job import Replies
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render_comment, render_footer, render_review_comment
 from hls_handler.prompting.reply_fields import complete_static_reply

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
+from hls_handler.actions import Action, EnsureCheck, EnsureComment, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis, Reply, ReplyFields
 from hls_handler.deliveries import REQUESTED, End, Posted
 from hls_handler.engine.asking import (
@@ -29,12 +29,9 @@ from hls_handler.engine.codecs import (
 )
 from hls_handler.engine.comments import CommentRenderer
 from hls_handler.engine.documents import Documents
-from hls_handler.engine.job import LOCK_S, DeliveryJob, Part, reads_postponed
-from hls_handler.engine.outcomes import is_check_ended, post_without_reply, store_unposted
-from hls_handler.engine.posting import Posting
-from hls_handler.engine.problems_comment import build_problems_comment
+from hls_handler.engine.job import LOCK_S, DeliveryJob, Part, decide_retry, reads_postponed
+from hls_handler.engine.posting import Posting, is_check_ended, post_without_reply, store_unposted
 from hls_handler.engine.prompt_limits import prompt_limits
-from hls_handler.engine.retries import decide_retry
 from hls_handler.errors import (
     BudgetUsedUp,
     ConversationIgnored,
@@ -46,19 +43,74 @@ from hls_handler.errors import (
 )
 from hls_handler.events import Event
 from hls_handler.github.reader import GithubReader
-from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.handler import check_conversation, common_variables
-from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Conversation, Facts, FactSource, Guard
+from hls_handler.handlers.job import (
+    NO_GUARD,
+    NO_INLINE,
+    Asking,
+    Conversation,
+    Facts,
+    FactSource,
+    Guard,
+    Replies,
+)
 from hls_handler.handlers.reader import HistoryUpdate
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.model import Settings
-from hls_handler.settings.repository import PATH, FileProblems, RepositorySettingsFile
+from hls_handler.settings.repository import (
+    PATH,
+    REPOSITORY_KEYS,
+    FileProblems,
+    RepositorySettingsFile,
+)
 from hls_handler.store.call_rows import make_receipt
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
+from hls_handler.untrusted.markdown import format_code_span
 from hls_handler.wording import count
+
+PROBLEMS_COMMENT_FAMILY = "settings"
+
+SETTINGS_PROBLEMS = """\
+**For the maintainers of this repository:** `{path}`, the settings file of HLS, has errors.
+
+{problems}
+
+Until they are fixed, keys with a mistake keep their value of the last valid version, if there is \
+one. Allowed keys: {keys}."""
+
+GUIDANCE_PROBLEMS = """\
+**For the maintainers of this repository:** `{path}`, the guidance for reviews by HLS, has errors.
+
+{problems}
+
+Until they are fixed, the text under these headings applies to no file."""
+
+PROBLEMS_FOOTER = """\
+***
+
+*Automatic comment by HLS, written once for each version of the file.*"""
+
+
+def build_problems_comment(files: Iterable[FileProblems]) -> EnsureComment:
+    """Return the comment on GitHub that reports the problems of files.
+
+    Problems may quote the file, which is untrusted. Therefore they are cleaned, redacted and shown
+    as code.
+    """
+    keys = ", ".join(f"`{key.path}`" for key in REPOSITORY_KEYS)
+    texts: list[str] = []
+    for file in files:
+        template = GUIDANCE_PROBLEMS
+        if file.path == PATH:
+            template = SETTINGS_PROBLEMS
+        lines = "\n".join(f"- {format_code_span(problem)}" for problem in file.problems)
+        texts.append(template.format(path=file.path, problems=lines, keys=keys))
+    body = "\n\n".join([*texts, PROBLEMS_FOOTER])
+    return EnsureComment(PROBLEMS_COMMENT_FAMILY, body, create=True)
+
 
 log = logging.getLogger(__name__)
 

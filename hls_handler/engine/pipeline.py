@@ -20,7 +20,7 @@ from math import inf
 
 import msgspec
 
-from hls_handler.claude.provider_errors import LIMIT_RETRY
+from hls_handler.claude.provider import LIMIT_RETRY
 from hls_handler.deliveries import UNDO, Checkpoint, End, Lease, Posted
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.batches import (
@@ -39,16 +39,14 @@ from hls_handler.engine.checks import (
     plan_check,
 )
 from hls_handler.engine.codecs import RULE
-from hls_handler.engine.commands import find_finding, run_command
+from hls_handler.engine.commands import find_finding, run_command, take_over_review
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
-from hls_handler.engine.job import Attempt, DeliveryJob
-from hls_handler.engine.label_corrections import correct_label
+from hls_handler.engine.job import Attempt, DeliveryJob, decide_retry
+from hls_handler.engine.posting import correct_label
 from hls_handler.engine.repository_settings import (
     load_repository_settings,
     route_with_repository_settings,
 )
-from hls_handler.engine.requested_reviews import take_over_review
-from hls_handler.engine.retries import decide_retry
 from hls_handler.engine.undo import undo_issue
 from hls_handler.errors import (
     AccountLimited,

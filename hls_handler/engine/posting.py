@@ -7,7 +7,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, assert_never
+from itertools import count
+from typing import Literal, TypeVar, assert_never
 
 from pydantic import TypeAdapter
 
@@ -27,12 +28,12 @@ from hls_handler.actions import (
     EnsureReview,
     Outcome,
     RequestReviewers,
+    target_of,
 )
+from hls_handler.deliveries import End
 from hls_handler.engine.checks import ensure_check, preview_check
 from hls_handler.engine.codecs import OUTCOME, Codec
 from hls_handler.engine.job import LOCK_S, DeliveryJob
-from hls_handler.engine.label_corrections import list_shown_labels, log_corrections
-from hls_handler.engine.outcomes import OutcomeSteps, withhold_comment
 from hls_handler.errors import (
     DependencyDown,
     Permanent,
@@ -47,11 +48,142 @@ from hls_handler.github.labels import LabelState
 from hls_handler.github.writer import GithubWriter
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
+from hls_handler.prompting.prompt import Library
 from hls_handler.queue.checkpoints import LeaseCheck
 from hls_handler.queue.locks import WriteCompleted
+from hls_handler.routing import LabelCorrection
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.store.conversations import ConversationHistory
+from hls_handler.store.corrections import (
+    CORRECTION_WINDOW_DAYS,
+    AppliedLabel,
+    CorrectionResult,
+    ShownLabels,
+)
+
+
+def correct_label(job: DeliveryJob, correction: LabelCorrection) -> End:
+    """Store that a person changed a label of the bot. Uses only the event and sends no request to
+    GitHub.
+    """
+    conversation = job.event.conversation
+    lease = job.lease
+    group = correction.group
+    # parse_event rejects a label event without its issue or pull request
+    assert conversation is not None
+    labels = list_shown_labels(conversation, job.config.library, correction.effective)
+    recorded = job.store.corrections.record_change(
+        lease, job.bot.login, group, labels, at=lease.received_at
+    )
+    log_corrections(recorded)
+    if not recorded.compared:
+        reason = (
+            f"HLS has set no {group} label here within {CORRECTION_WINDOW_DAYS} days, so its change"
+            " is no feedback"
+        )
+        return End("ignored", reason, kind="not a label of HLS")
+    unchanged = f"the stored correction of HLS's {group} label here is unchanged"
+    return End("done", "; ".join(map(_describe_label, recorded.changed)) or unchanged)
+
+
+def _describe_label(label: AppliedLabel) -> str:
+    if label.corrected_to is None:
+        return f"a person set {label.name} again: the correction is withdrawn"
+    instead = f"put {label.corrected_to} in place of" if label.corrected_to else "took away"
+    return f"a person {instead} {label.name}, which {label.prompt_id} had asked for"
+
+
+def log_corrections(result: CorrectionResult) -> None:
+    for label in result.changed:
+        fields = {
+            "field": label.group,
+            "label": label.name,
+            "corrected_to": label.corrected_to,
+            "prompt": label.prompt_id,
+        }
+        log.info("label corrected by a person", extra=fields)
+
+
+def list_shown_labels(
+    conversation: Issue | PullRequest, library: Library, effective: EffectiveSettings
+) -> ShownLabels:
+    is_pull_request = isinstance(conversation, PullRequest)
+    groups = library.label_groups(
+        "pull_request" if is_pull_request else "issues", effective.labels.assess
+    )
+    return ShownLabels(
+        tuple(label.name for label in conversation.labels),
+        conversation.title,
+        is_pull_request,
+        groups,
+    )
+
+
+OneAction = TypeVar("OneAction", bound=Action)
+
+
+def store_unposted(job: DeliveryJob, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
+    """Store the comments of a delivery without a conversation as outcomes of the kind "withheld",
+    and return them.
+    """
+    steps = OutcomeSteps(job)
+    comments = [action for action in actions if isinstance(action, EnsureComment)]
+    return tuple(
+        steps.execute(comment, lambda comment, _: withhold_comment(comment)) for comment in comments
+    )
+
+
+def withhold_comment(action: EnsureComment) -> Outcome:
+    detail = "there is no issue or pull request to post on; the comment is stored here"
+    return Outcome("comment", "withheld", detail, body=action.body)
+
+
+class OutcomeSteps:
+    """Executes each action of a delivery once: its outcome is stored under its target."""
+
+    def __init__(self, job: DeliveryJob) -> None:
+        self._job = job
+        self._targets = dict[int, str]()  # by the index of the checkpoint
+        for (name, index), step in job.steps.items():
+            if name != OUTCOME.name:
+                continue
+            outcome = OUTCOME.decode(step)
+            if outcome is not None:
+                self._targets[index] = outcome.target
+
+    def execute(self, action: OneAction, do: Callable[[OneAction, int], Outcome]) -> Outcome:
+        """Return the stored outcome of the target, or call `do`, also with the index of its
+        checkpoints.
+        """
+        target = target_of(action)
+        index = self._find_index(target)
+        self._targets[index] = target
+        return self._job.run_step(OUTCOME, index, lambda: replace(do(action, index), target=target))
+
+    def _find_index(self, target: str) -> int:
+        for index, stored in self._targets.items():
+            if stored == target:
+                return index
+        return next(index for index in count() if index not in self._targets)
+
+
+def is_check_ended(job: DeliveryJob) -> bool:
+    """Return True if an earlier attempt set the result of the check."""
+    outcomes = [
+        OUTCOME.decode(step) for (name, _), step in job.steps.items() if name == OUTCOME.name
+    ]
+    return any(outcome is not None and outcome.action == "check" for outcome in outcomes)
+
+
+def post_without_reply(job: DeliveryJob, actions: tuple[EnsureCheck, ...]) -> tuple[Outcome, ...]:
+    """Execute the actions of a delivery that needs no call to Claude, and return their outcomes."""
+    job.require_reads_allowed()
+    steps = OutcomeSteps(job)
+    return tuple(
+        steps.execute(action, lambda check, _: ensure_check(job, check)) for action in actions
+    )
+
 
 log = logging.getLogger(__name__)
 

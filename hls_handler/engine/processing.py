@@ -48,7 +48,7 @@ from hls_handler.github.client import (
     uses_same_credentials,
 )
 from hls_handler.github.credentials import App
-from hls_handler.github.repository_labels import RepositoryLabels
+from hls_handler.github.labels import RepositoryLabels
 from hls_handler.logs import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hls_handler.handlers.asking import VERIFY_PROMPT
-from hls_handler.handlers.job import PromptLimits
+from hls_handler.handlers.job import VERIFY_PROMPT, PromptLimits
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings

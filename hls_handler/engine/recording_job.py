@@ -14,16 +14,17 @@ from hls_handler.deliveries import End
 from hls_handler.engine.comments import CommentRenderer
 from hls_handler.errors import Permanent
 from hls_handler.events import Event
-from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.job import (
     NO_GUARD,
     NO_INLINE,
+    Asking,
     Conversation,
     Facts,
     FactSource,
     Guard,
     Job,
+    Replies,
 )
 from hls_handler.handlers.reader import HistoryUpdate
 from hls_handler.review.record import ReviewRecord

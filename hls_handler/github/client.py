@@ -32,8 +32,8 @@ from hls_handler.github.comments import History
 from hls_handler.github.credentials import JWT_REMEDY, App
 from hls_handler.github.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.github.identity import Identity, describe_app, describe_tokens, split_scopes
+from hls_handler.github.labels import RepositoryLabels
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.source import CommitFiles
 from hls_handler.github.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
 from hls_handler.github.values import NO_CONTEXT, ReviewContext

@@ -21,9 +21,7 @@ from hls_handler.github.history import (
     MERGED_PULL_REQUESTS_QUERY,
     read_histories,
 )
-from hls_handler.github.job_log import LogLimits, read_log
-from hls_handler.github.merge_state import MERGE_STATE_QUERY, WireMergeState
-from hls_handler.github.repository_labels import RepositoryLabels
+from hls_handler.github.labels import RepositoryLabels
 from hls_handler.github.review_context import read_review_context
 from hls_handler.github.review_threads import read_review_threads
 from hls_handler.github.source import CommitFiles
@@ -49,6 +47,209 @@ from hls_handler.github.values import (
 if TYPE_CHECKING:
     from github.ContentFile import ContentFile
     from github.Repository import Repository
+
+
+from codecs import getincrementaldecoder
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from urllib.parse import urlsplit
+
+import httpx2
+
+from hls_handler import __version__
+from hls_handler.events import null_to
+from hls_handler.github.checks import CHECK_NAME
+from hls_handler.github.errors import translate_exception, unexpected_response
+from hls_handler.settings.values import is_loopback
+from hls_handler.transport import ProxySettings, find_proxy_settings
+
+MAX_LINE_CHARS = 16_384  # characters; the rest of a longer line is skipped
+LOG_TRUNCATED = "[cut here: the log is longer than {} MB]"
+LINE_TRUNCATED = " [line cut here]"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    idle_s: float  # wait for the next byte
+    # of the download as a whole; the time that the caller spends between two lines counts
+    read_s: float = 120.0
+    max_bytes: int = 100 * 1024 * 1024
+
+
+def read_log(
+    call: str, url: str, *, base_url: str, now: Callable[[], datetime], limits: LogLimits
+) -> Iterator[str] | NoLog:
+    """Return the lines of the log at `url`, to which GitHub redirected the request `call`.
+
+    Returns `NoLog` if the log was deleted or is empty. Raises `DependencyDown`, also during
+    iteration.
+    """
+    if not is_allowed_url(url, base_url):
+        raise unexpected_response(call, "the URL of the log must begin with https")
+    proxy = find_proxy_settings(url)
+    transport = proxy.new_transport(limits.read_s, idle_s=limits.idle_s)
+    try:
+        request = httpx2.Request("GET", url, headers={"User-Agent": f"hls/{__version__}"})
+        response = transport.handle_request(request)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+        transport.close()
+        # `from None`, because the exception's text has the URL
+        raise translate_exception(call, exc, now(), proxy) from None
+    if response.status_code != 200:
+        transport.close()
+        if response.status_code in (404, 410):
+            return NoLog("expired")
+        raise unexpected_response(
+            call, f"the server that stores the log answered {response.status_code}"
+        )
+    lines = _lines(_chunks(call, transport, response, now, proxy), limits.max_bytes)
+    first = next(lines, None)
+    if first is None:
+        return NoLog("empty")
+    return chain((first,), lines)
+
+
+def _chunks(
+    call: str,
+    transport: httpx2.BaseTransport,
+    response: httpx2.Response,
+    now: Callable[[], datetime],
+    proxy: ProxySettings,
+) -> Iterator[bytes]:
+    with transport, closing(response):
+        try:
+            yield from response.iter_bytes()
+        except httpx2.HTTPError as exc:
+            raise translate_exception(call, exc, now(), proxy) from None
+
+
+def _lines(chunks: Iterator[bytes], max_bytes: int) -> Iterator[str]:
+    decoder = getincrementaldecoder("utf-8-sig")("replace")
+    bytes_left = max_bytes
+    unfinished = ""  # a line without its end, cut after the limit
+    for chunk in chunks:
+        *complete, unfinished = (unfinished + decoder.decode(chunk[:bytes_left])).split("\n")
+        yield from map(_truncate_line, complete)
+        unfinished = unfinished[: MAX_LINE_CHARS + 1]
+        bytes_left -= len(chunk)
+        if bytes_left < 0:
+            yield _truncate_line(unfinished)
+            yield LOG_TRUNCATED.format(max_bytes // 2**20)
+            return
+    unfinished += decoder.decode(b"", final=True)
+    if unfinished:
+        yield _truncate_line(unfinished)
+
+
+def _truncate_line(line: str) -> str:
+    text = line.removesuffix("\r")
+    if len(text) <= MAX_LINE_CHARS:
+        return text
+    return text[:MAX_LINE_CHARS] + LINE_TRUNCATED
+
+
+def is_allowed_url(url: str, base_url: str) -> bool:
+    """Return True if `url` is https, or if both URLs are http with loopback hosts; False if `url`
+    has a user name.
+    """
+    try:
+        target = urlsplit(url)
+        api = urlsplit(base_url)
+        if not target.hostname or target.username is not None:
+            return False
+        is_local = is_loopback(target.hostname) and is_loopback(api.hostname or "")
+        return target.scheme == "https" or (target.scheme == api.scheme == "http" and is_local)
+    except ValueError:
+        return False
+
+
+MAX_CHECKS = 100
+
+DECIDED = ("BEHIND", "BLOCKED", "CLEAN", "DRAFT", "HAS_HOOKS", "UNSTABLE")
+"""States of a merge without conflicts. "UNKNOWN": GitHub has not decided on checks and rules."""
+
+# `refUpdateRule` lists the required checks of a branch protection, also those that no commit has;
+# it is null for a ruleset, of which GitHub only says "BLOCKED". `conclusion` and `state` are null
+# for a check that has not ended.
+MERGE_STATE_QUERY = """\
+query($owner: String!, $name: String!, $number: Int!) {
+  repository(owner: $owner, name: $name) {
+    pullRequest(number: $number) {
+      mergeable
+      mergeStateStatus
+      reviewDecision
+      baseRef { refUpdateRule { requiredStatusCheckContexts } }
+      commits(last: 1) { nodes { commit { statusCheckRollup { contexts(first: 100) {
+        totalCount
+        nodes {
+          ... on CheckRun { name conclusion isRequired(pullRequestNumber: $number) }
+          ... on StatusContext { name: context state isRequired(pullRequestNumber: $number) }
+        }
+      } } } } }
+    }
+  }
+}
+"""
+
+_PULL = ("repository", "pullRequest")
+_CHECKS = ("commits", "nodes", 0, "commit", "statusCheckRollup", "contexts")
+
+
+class _Check(BaseModel):
+    name: str
+    result: Annotated[str | None, Field(None, validation_alias="conclusion")]
+    state: str | None = None
+    is_required: bool = Field(alias="isRequired")
+
+    @property
+    def is_passed(self) -> bool:
+        return (self.result or self.state) in ("SUCCESS", "NEUTRAL", "SKIPPED")
+
+
+class WireMergeState(BaseModel):
+    """The `data` of the response to `MERGE_STATE_QUERY`."""
+
+    mergeable: str = Field(validation_alias=AliasPath(*_PULL, "mergeable"))
+    status: str = Field(validation_alias=AliasPath(*_PULL, "mergeStateStatus"))
+    decision: Annotated[
+        str, null_to(""), Field(validation_alias=AliasPath(*_PULL, "reviewDecision"))
+    ]
+    required: Annotated[
+        tuple[str | None, ...],
+        null_to(()),
+        Field(
+            (),
+            validation_alias=AliasPath(
+                *_PULL, "baseRef", "refUpdateRule", "requiredStatusCheckContexts"
+            ),
+        ),
+    ]
+    number: int = Field(0, validation_alias=AliasPath(*_PULL, *_CHECKS, "totalCount"))
+    nodes: tuple[_Check | None, ...] = Field(
+        (), validation_alias=AliasPath(*_PULL, *_CHECKS, "nodes")
+    )
+
+    def value(self) -> MergeState:
+        checks = [check for check in self.nodes if check is not None]
+        required = {check.name for check in checks if check.is_required}
+        if self.number <= MAX_CHECKS:  # else a check that is missing here may be among the others
+            required |= {name for name in self.required if name}
+        missing = required - {check.name for check in checks if check.is_passed}
+        is_explained = missing or self.decision in ("CHANGES_REQUESTED", "REVIEW_REQUIRED")
+        conflicts = None
+        if self.mergeable == "CONFLICTING":
+            conflicts = True
+        elif self.mergeable == "MERGEABLE" and self.status in DECIDED:
+            conflicts = False
+        return MergeState(
+            conflicts=conflicts,
+            missing_checks=tuple(sorted(missing - {CHECK_NAME})),  # ours ends with this review
+            decision=self.decision.lower(),
+            is_behind=self.status == "BEHIND",
+            is_blocked=self.status == "BLOCKED" and not is_explained,
+        )
 
 
 class WireCommit(BaseModel):

@@ -24,13 +24,14 @@ from hls_handler.github.api import RepositoryApi, rest
 from hls_handler.github.comments import BotComments, History
 from hls_handler.github.errors import Refused
 from hls_handler.github.labels import (
+    MAX_PAGES,
     LabelDifference,
     LabelOrigin,
     LabelSpec,
     LabelState,
+    RepositoryLabels,
     decide_labels,
 )
-from hls_handler.github.repository_labels import MAX_PAGES, RepositoryLabels
 from hls_handler.github.reviews import BotReviews
 from hls_handler.settings.sections import EffectiveLabels
 from hls_handler.wording import shorten

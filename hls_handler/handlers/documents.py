@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from hls_handler.analysis import AnsweringReply, IssueAnalysis, ReplyFields, Source, estimate_tokens
 from hls_handler.github.links import permalink
-from hls_handler.handlers.asking import Replies
+from hls_handler.handlers.job import Replies
 from hls_handler.handlers.reader import StoredSection
 from hls_handler.untrusted.cleaning import clean_and_redact
 from hls_handler.wording import count

@@ -37,11 +37,6 @@ from hls_handler.review.changed_files import (
     show_again,
 )
 from hls_handler.review.code_lines import CodeLines, count_tokens
-from hls_handler.review.committed_credentials import (
-    CommittedCredential,
-    find_credentials,
-    follow_credentials,
-)
 from hls_handler.review.context import count_context_tokens
 from hls_handler.review.dismissals import find_dismissals, list_objectors
 from hls_handler.review.facts import (
@@ -54,12 +49,17 @@ from hls_handler.review.facts import (
 )
 from hls_handler.review.guidance import AGENTS_PATH, MAX_FOLDERS, list_folders, list_guidance_paths
 from hls_handler.review.ledger import Dismissers, apply_threads, follow, is_failing
-from hls_handler.review.linguist import parse_attributes
 from hls_handler.review.patches import Patch
 from hls_handler.review.present_files import PresentFiles
 from hls_handler.review.present_lines import FoundLines, find_present_lines
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
-from hls_handler.review.redacted_patches import number_patches, redact_patch
+from hls_handler.review.redacted_patches import (
+    CommittedCredential,
+    find_credentials,
+    follow_credentials,
+    number_patches,
+    redact_patch,
+)
 from hls_handler.review.removed_lines import (
     AGAIN_TOKENS,
     NO_REMOVALS,
@@ -84,6 +84,7 @@ from hls_handler.review.skipped_files import (
     decide_unshown,
     is_shortened,
     looks_like_code,
+    parse_attributes,
 )
 from hls_handler.review.surroundings import MAX_SURROUNDINGS, read_surroundings
 from hls_handler.review.wanted_check import find_title_problem

@@ -37,15 +37,17 @@ from hls_handler.analysis import (
 from hls_handler.deliveries import FIRST_PART, VERIFICATION, End
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import Event
-from hls_handler.handlers.asking import (
+from hls_handler.handlers.handler import Handler, SkipReason, find_conversation, plan_comment
+from hls_handler.handlers.job import (
     VERIFY_PROMPT,
     Asking,
+    FactSource,
+    Guard,
+    Job,
     Replies,
     describe_failure,
     join_replies,
 )
-from hls_handler.handlers.handler import Handler, SkipReason, find_conversation, plan_comment
-from hls_handler.handlers.job import FactSource, Guard, Job
 from hls_handler.handlers.labels import describe_missing, plan_labels
 from hls_handler.handlers.pull_request_input import (
     FAMILY,
@@ -57,11 +59,10 @@ from hls_handler.handlers.pull_request_input import (
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import count_reasons, find_unread, leave_out
 from hls_handler.review.facts import LookedUp, PullRequestFacts, list_parts
-from hls_handler.review.finding_threads import mark_mentioned, plan_replies
-from hls_handler.review.finding_views import find_urls
-from hls_handler.review.look_up import look_up
+from hls_handler.review.finding_views import find_urls, mark_mentioned, plan_replies
 from hls_handler.review.record import ReviewRecord
 from hls_handler.review.second_look import apply_second_look, list_names
+from hls_handler.review.surroundings import look_up
 from hls_handler.review.variables import (
     COMMENT_VARIABLES,
     VARIABLES,

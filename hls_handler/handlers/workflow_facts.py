@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from hls_handler.analysis import CHARACTERS_PER_TOKEN
 from hls_handler.ci.excerpts import LogState, StepLog, locate, read_logs
-from hls_handler.ci.marks import EXIT_CODE
+from hls_handler.ci.log_lines import EXIT_CODE
 from hls_handler.errors import ConversationIgnored, Permanent
 from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.github.reader import GithubReader

@@ -18,7 +18,12 @@ from jinja2 import TemplateSyntaxError, meta, nodes
 
 from hls_handler.analysis import SUFFIX, Prompt, ReplyFields
 from hls_handler.errors import PromptError
-from hls_handler.prompting.checks import LibraryCheck
+from hls_handler.prompting.checks import (
+    LibraryCheck,
+    check_outside_blocks,
+    compile_condition,
+    templates_of,
+)
 from hls_handler.prompting.environment import (
     COMMENT_FILTERS,
     PROMPT_FILTERS,
@@ -42,11 +47,6 @@ from hls_handler.prompting.source_files import (
     SourceFolder,
     find_files,
     read_source_files,
-)
-from hls_handler.prompting.template_names import (
-    check_outside_blocks,
-    compile_condition,
-    templates_of,
 )
 from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS
 

@@ -27,8 +27,7 @@ from hls_handler.settings.repository import (
     organization_file,
 )
 from hls_handler.store.repositories import StoredFile
-from hls_handler.untrusted.masking import MASK, compile_secrets
-from hls_handler.untrusted.redaction import redact
+from hls_handler.untrusted.redaction import MASK, compile_secrets, redact
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, groupby
+from pathlib import PurePosixPath
 from typing import Literal, get_args
 
 from hls_handler.analysis import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.github.values import ChangedFile
 from hls_handler.review.blocks import CONTEXT_LINES, PlacedBlock, find_blocks
 from hls_handler.review.code_lines import CodeLines
-from hls_handler.review.file_kinds import is_test_file
 from hls_handler.review.patches import (
     Hunk,
     Line,
@@ -30,6 +30,66 @@ from hls_handler.review.patches import (
 from hls_handler.review.skipped_files import OVERRIDES, SkippedFile, SkipRules, is_shortened
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, count_shown
 from hls_handler.wording import count, is_or_are
+
+FOLDERS = {
+    "test", "tests", "testing", "spec", "specs", "t", "e2e",
+    "__tests__", "__mocks__", "__fixtures__", "__snapshots__",
+    "testutil", "testutils", "test_util", "test_utils", "test-utils",
+    "testhelper", "testhelpers", "test_helpers",
+    "testdata", "fixtures", "cypress", "androidtest", "inttest", "integrationtest", "testfixtures",
+}  # fmt: skip
+"""Names of folders with tests, in lower case."""
+
+PROJECTS = re.compile(r"[._-](unit|integration|functional)?[._-]?(tests?|specs?)$")
+"""Found in the lower-case names of folders with the tests of one project: `Billing.Tests` (.NET),
+`api-tests`.
+"""
+
+WORDS = re.compile(
+    r"^(test|spec)[._-]|[._-](tests?|unittest|specs?|cy|e2e)$"
+    r"|^(conftest|testutils?|test_?helpers?|spec_?helper|rails_helper|setuptests?|tests?)$"
+)
+"""Found in the lower-case names of files without their extension: `test_a.py`, `a_test.go`,
+`a.spec.ts`.
+"""
+
+CLASSES = re.compile(r"^(Test|IT)[A-Z]|[a-z0-9](Tests?|TestCase|Specs?|IT|ITCase|TestSuite)$")
+"""Found in those of languages that name a file after its class: `AreaTest.java`, `AreaTests.cs`,
+`AreaSpec.scala`.
+"""
+
+SOURCE_SETS = re.compile(r"[a-z0-9]Tests?$")
+"""Found in the names of their folders with tests: `functionalTest` (Gradle), `jvmTest` (Kotlin)."""
+
+CLASS_EXTENSIONS = {
+    ".java", ".kt", ".kts", ".scala", ".groovy", ".cs", ".fs", ".vb", ".php", ".swift",
+    ".m", ".mm", ".cpp", ".cc", ".cxx", ".hs", ".dart",
+}  # fmt: skip
+
+TAP = {".t", ".bats"}
+"""Extensions of files that are tests whatever their names are (Perl, Bats)."""
+
+PROSE = re.compile(r"\.(md|mdx|rst|txt|adoc)$")
+
+
+def is_test_file(path: str) -> bool:
+    file = PurePosixPath(path)
+    folders = [folder.lower() for folder in file.parts[:-1]]
+    if any(folder in FOLDERS or PROJECTS.search(folder) for folder in folders):
+        return True
+    extension = file.suffix.lower()
+    if extension in TAP or WORDS.search(file.stem.lower()):
+        return True
+    if extension not in CLASS_EXTENSIONS:
+        return False
+    is_in_source_set = any(SOURCE_SETS.search(folder) for folder in file.parts[:-1])
+    return is_in_source_set or CLASSES.search(file.stem) is not None
+
+
+def is_prose(path: str) -> bool:
+    """Return True for texts of any folder. Code in `docs/` is code."""
+    return PROSE.search(path.lower()) is not None
+
 
 Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]
 """Values of `status` in GitHub's list of changed files."""

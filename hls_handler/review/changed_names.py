@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 
-from hls_handler.review.file_kinds import is_test_file
+from hls_handler.review.changed_files import is_test_file
 from hls_handler.review.patches import Line, Patch
 from hls_handler.review.source_text import (
     CONTROL,

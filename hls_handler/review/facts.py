@@ -32,7 +32,6 @@ from hls_handler.github.values import (
 from hls_handler.review.blocks import Block
 from hls_handler.review.changed_files import PatchedFile, Selection, add_places, show_files
 from hls_handler.review.code_lines import CodeLines
-from hls_handler.review.committed_credentials import CommittedCredential, find_committed
 from hls_handler.review.context import NO_LIMIT, ShownContext, select_context
 from hls_handler.review.coverage import Coverage, cover
 from hls_handler.review.guidance import find_problems
@@ -41,10 +40,10 @@ from hls_handler.review.patches import Patch, text_of
 from hls_handler.review.positions import RANK, Located, letters_of, locate
 from hls_handler.review.present_files import PresentFiles
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
+from hls_handler.review.redacted_patches import CommittedCredential, find_committed
 from hls_handler.review.removed_lines import NO_REMOVALS, Removals
-from hls_handler.review.reviewed_changes import ReviewedChanges
 from hls_handler.review.reviewers import Reviewer
-from hls_handler.review.verdicts import Claim, decide_verdicts
+from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 from hls_handler.settings.repository import FileProblems
 from hls_handler.settings.sections import FindingSettings, ReviewSettings
 from hls_handler.settings.values import Summary

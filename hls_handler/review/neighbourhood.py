@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from hls_handler.analysis import estimate_tokens
 from hls_handler.git.mirror import Hit
+from hls_handler.review.changed_files import is_test_file
 from hls_handler.review.changed_names import (
     CALLED,
     GONE_DEFINITION,
@@ -25,7 +26,6 @@ from hls_handler.review.changed_names import (
     ChangedText,
 )
 from hls_handler.review.code_lines import CodeLines, PlaceKind, count_tokens, number_lines
-from hls_handler.review.file_kinds import is_test_file
 from hls_handler.review.patches import Line
 from hls_handler.review.source_text import (
     IMPORT,

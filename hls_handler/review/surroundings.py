@@ -1,8 +1,11 @@
-"""Reads the unchanged lines around hunks, and other places that have the changed names."""
+"""Reads the unchanged lines around hunks, and other places that have the changed names or the
+names on which a finding hangs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -14,15 +17,22 @@ from hls_handler.review.changed_files import (
     PatchedFile,
     Selection,
     count_file_tokens,
+    is_prose,
     show_files,
 )
-from hls_handler.review.changed_names import ChangedText, list_names, list_searched
+from hls_handler.review.changed_names import (
+    IN_TEST,
+    ChangedName,
+    ChangedText,
+    list_names,
+    list_searched,
+)
 from hls_handler.review.code_lines import CodeLines
-from hls_handler.review.file_kinds import is_prose
+from hls_handler.review.facts import LookedUp, PullRequestFacts
 from hls_handler.review.neighbourhood import Search, choose_extents, show_lines
 from hls_handler.review.patches import Hunk, Patch, parse_numbered
 from hls_handler.review.skipped_files import is_hand_written
-from hls_handler.review.source_text import SourceText
+from hls_handler.review.source_text import SourceText, is_searched, whole
 from hls_handler.settings.path_globs import PathFilter
 from hls_handler.wording import count
 
@@ -196,3 +206,89 @@ def _with_second_sites(
     if not any(calls):
         return selection
     return replace(selection, second_sites=tuple(calls))
+
+
+MAX_TOKENS = 4_000  # of the places
+USES = 20.0
+DEFINITIONS = 5.0
+"""Weights, so that a single definition is among the places of a name, and other uses come before
+several definitions.
+"""
+
+NAME = re.compile(r"([\w$][\w$-]*)\s*(?:<.*>)?\s*(?:\(|\W*$)")
+"""The last name before arguments, without those of a type."""
+
+
+def look_up(
+    facts: PullRequestFacts,
+    names: Mapping[str, Set[str]],
+    files: CommitFiles,
+    ignored_paths: PathFilter,
+) -> LookedUp:
+    """Return the places of the names in the files of the head, uses before definitions. `names` has
+    the paths of the findings that name them.
+
+    Nothing is returned without a mirror, or if it cannot be read.
+    """
+    nothing = LookedUp()
+    if files.no_mirror:
+        return nothing
+    searched = SearchedFiles(files, ignored_paths)
+    places = read_optional(lambda: _look_up(facts, names, searched), nothing)
+    if files.no_mirror:  # it became unavailable
+        return nothing
+    return places.value
+
+
+def _look_up(
+    facts: PullRequestFacts, names: Mapping[str, Set[str]], searched: SearchedFiles
+) -> LookedUp:
+    visible = _list_visible(facts, set().union(*names.values()))
+    selection = facts.selection
+    changed = [file for file in selection.files if file.path in visible]
+    texts = list_sources(selection, changed, searched.files.texts(list(visible)))
+    words = {name: _find_word(name) for name in names}
+    changed_names: dict[str, ChangedName] = {}
+    for name, paths in names.items():
+        word = changed_names.setdefault(words[name], _to_wanted(words[name], facts))
+        word.sources |= paths
+        word.used_in |= paths & texts.keys()
+    changed_names.pop("", None)
+    search = Search(
+        list(changed_names.values()),
+        [ChangedText(text, selection.patches[path]) for path, text in texts.items()],
+        searched.find_words(changed_names),
+    )
+    search.rank(searched.files.texts(search.list_paths()))
+    sites = search.choose(visible, MAX_TOKENS)
+    not_found = [name for name, word in words.items() if not search.hits.get(word)]
+    by_kind = sorted(sites, key=lambda site: site.kind == "definition")
+    return LookedUp(tuple(by_kind), tuple(not_found))
+
+
+def _list_visible(facts: PullRequestFacts, paths: Iterable[str]) -> dict[str, set[int]]:
+    """Return the numbers of the shown lines of files."""
+    visible: dict[str, set[int]] = {path: set() for path in paths}
+    for file in facts.files:
+        if file.path in visible:
+            lines = parse_numbered(file.numbered).lines
+            visible[file.path] |= {line.number for line in lines if line.side == "RIGHT"}
+    return visible
+
+
+def _find_word(name: str) -> str:
+    """Return the word to search: "set" of "store.set()", "" if there is none."""
+    match = NAME.search(name)
+    if match is None:
+        return ""
+    return match[1]
+
+
+def _to_wanted(word: str, facts: PullRequestFacts) -> ChangedName:
+    """Return the name with its weights. Common words, such as the names of a mutex, come last."""
+    factor = 1.0
+    if not is_searched(word):
+        factor = IN_TEST
+    call = re.compile(rf"{whole(word)}\s*\(")
+    is_called = any(call.search(file.numbered) for file in facts.files)
+    return ChangedName(word, changed=USES * factor, used=DEFINITIONS * factor, is_called=is_called)

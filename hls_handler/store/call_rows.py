@@ -23,7 +23,6 @@ from sqlalchemy import (
 from hls_handler.analysis import Receipt
 from hls_handler.db.counters import OF_BATCHES
 from hls_handler.db.tables import calls, deleted_calls, deleted_review_calls
-from hls_handler.store.limits import name_batch_costs
 from hls_handler.store.replies import CACHED, ESTIMATED
 
 _c = calls.c
@@ -53,6 +52,10 @@ COUNTED_AS = case((_c.batch_id.is_(None), _c.prompt_id), else_=OF_BATCHES)
 """The label of a call in the counters by prompt."""
 
 _IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_tokens.is_(None))
+
+
+def name_batch_costs(batch: object) -> str:
+    return f"batch {batch}"
 
 
 @dataclass(frozen=True, slots=True)

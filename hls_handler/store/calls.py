@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    LargeBinary,
     Text,
     and_,
     bindparam,
@@ -24,14 +26,13 @@ from sqlalchemy import (
 from hls_handler.analysis import TOKENS, UnusableReply, Usage
 from hls_handler.db.counters import COST, OF_BATCHES, Group
 from hls_handler.db.database import Database
-from hls_handler.db.tables import calls, deliveries
-from hls_handler.db.values import from_ms, from_row
+from hls_handler.db.tables import calls, deliveries, questions, system_texts
+from hls_handler.db.values import compress_text, decompress_text, from_ms, from_row
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import SLOT_WAIT, RateLimiter, SlotRequest
-from hls_handler.store.call_limits import COUNT_RECENT, CallLimits, LimitedCall, is_recent
 from hls_handler.store.call_rows import (
     IS_CALL,
     IS_RECORDED,
@@ -42,10 +43,23 @@ from hls_handler.store.call_rows import (
     add_up_stats,
     sum_calls,
 )
-from hls_handler.store.limits import OUTSIDER_COST, Limit
-from hls_handler.store.questions import Questions, QuestionTexts
-from hls_handler.store.replies import CACHED, StoredReply
-from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey
+from hls_handler.store.limits import (
+    COUNT_RECENT,
+    OUTSIDER_COST,
+    CallLimits,
+    Limit,
+    LimitedCall,
+    is_recent,
+)
+from hls_handler.store.replies import (
+    CACHE_HIT,
+    CACHE_MISS,
+    CACHE_SAVED,
+    CACHED,
+    CachedReply,
+    CacheKey,
+    StoredReply,
+)
 
 CLAUDE_RATE_LIMIT = "claude"
 """Name of the rate limit for calls to Claude."""
@@ -370,3 +384,73 @@ def _count_call(
     if call.provider is not None and outcome != UNFINISHED:
         counts["provider_calls", f"{call.provider}:{outcome}"] = 1
     return counts
+
+
+_q = questions.c
+_s = system_texts.c
+_OF_SYSTEM = _s.digest == bindparam("of_system", type_=LargeBinary())
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionTexts:
+    """The texts that one call sends. The untrusted text in it is cleaned and redacted."""
+
+    digest: bytes  # SHA-256 that identifies it among those of the delivery
+    system: str  # the same for all events
+    schema: str  # JSON schema of the reply
+    message: str
+    is_correction: bool = False  # it follows the question before it and the invalid reply to that
+
+
+@dataclass(frozen=True, slots=True)
+class SentQuestion:
+    system: str
+    schema: str
+    message: str
+
+
+class Questions:
+    """Retention deletes a question together with the body of its delivery."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._find_system = select(_s.digest).where(_OF_SYSTEM)
+        self._insert_system = database.insert(system_texts).on_conflict_do_nothing(
+            index_elements=["digest"]
+        )
+        self._insert = database.insert(questions).on_conflict_do_nothing(
+            index_elements=["delivery_id", "digest"]
+        )
+
+    def keep(self, connection: Connection, delivery_id: int, question: QuestionTexts) -> None:
+        """Store a question in the caller's transaction, unless it is stored already."""
+        texts = f"{question.system}\0{question.schema}"
+        digest = hashlib.sha256(texts.encode("utf-8", "surrogatepass")).digest()
+        if connection.execute(self._find_system, {"of_system": digest}).first() is None:
+            system = {
+                "digest": digest,
+                "system": compress_text(question.system),
+                "schema": compress_text(question.schema),
+            }
+            connection.execute(self._insert_system, system)
+        row = {
+            "delivery_id": delivery_id,
+            "digest": question.digest,
+            "system_digest": digest,
+            "message": compress_text(question.message),
+        }
+        connection.execute(self._insert, row)
+
+    def find(self, guid: str, digest: bytes) -> SentQuestion | None:
+        """Return the question of a call; None if it is not stored (any more)."""
+        query = (
+            select(_s.system, _s.schema, _q.message)
+            .join(system_texts, _s.digest == _q.system_digest)
+            .join(deliveries, deliveries.c.id == _q.delivery_id)
+            .where(deliveries.c.guid == guid, _q.digest == digest)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        return SentQuestion(*(decompress_text(text) for text in row))

@@ -14,7 +14,7 @@ from hls_handler.db.tables import calls, deliveries
 from hls_handler.db.values import decompress, from_row, literal, to_ms
 from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, End, ListedState, State
 from hls_handler.events import event_key
-from hls_handler.queue.claims import count_deliveries
+from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 from hls_handler.settings.model import Settings
 from hls_handler.store.call_rows import IS_RECORDED

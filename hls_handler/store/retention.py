@@ -37,8 +37,7 @@ from hls_handler.db.tables import (
     system_texts,
 )
 from hls_handler.db.values import literal
-from hls_handler.store.call_rows import sum_calls
-from hls_handler.store.limits import name_batch_costs
+from hls_handler.store.call_rows import name_batch_costs, sum_calls
 
 _ADVISORY_LOCK = 7_246_176  # identifies retention
 

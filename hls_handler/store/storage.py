@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, Self
 
 from hls_handler.db.counters import CounterWriter
-from hls_handler.db.database import Database, parse_url
-from hls_handler.db.failures import NotReady
+from hls_handler.db.database import Database, NotReady, parse_url
 from hls_handler.db.files import ensure_private_file
 from hls_handler.db.migrate import migrate
 from hls_handler.db.values import no_skew
@@ -22,7 +21,7 @@ from hls_handler.queue.pauses import Pauses
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.store.analyses import Analyses
 from hls_handler.store.batches import Batches
-from hls_handler.store.calls import ClaudeCalls
+from hls_handler.store.calls import ClaudeCalls, Questions
 from hls_handler.store.catch_up import CatchUpStore
 from hls_handler.store.commit_checks import CommitChecks
 from hls_handler.store.conversations import BotAccounts, Conversations
@@ -32,9 +31,7 @@ from hls_handler.store.forgetting import Forgetting
 from hls_handler.store.interruptions import Interruptions
 from hls_handler.store.limits import Budgets
 from hls_handler.store.numbers import Statistics
-from hls_handler.store.questions import Questions
-from hls_handler.store.replies import RepliesReader
-from hls_handler.store.reply_cache import ReplyCache
+from hls_handler.store.replies import RepliesReader, ReplyCache
 from hls_handler.store.repositories import Repositories, RepositoryFiles
 from hls_handler.store.retention import RetentionStore
 from hls_handler.store.reviews import Reviews

@@ -12,13 +12,185 @@ has 3.11.2) loses the end of the match.
 
 from __future__ import annotations
 
+import base64
 import html
+import json
 import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote, quote_plus
 
-from hls_handler.untrusted.assignments import find_assignments, is_placeholder
+MASK = "***"
+NOTHING = "(?!)"  # a pattern that never matches
+MIN_SECRET_CHARS = 4  # a shorter one would mask ordinary text, and is not secure anyway
+MIN_BASE64_CHARS = 6  # a shorter part of a secret's base64 text is not masked
+
+
+def mask_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Replace `secrets` in `text` by `***`. Secrets shorter than `MIN_SECRET_CHARS` are not
+    replaced.
+
+    Encoded secrets are also replaced: in base64 (standard or URL-safe, also inside a longer text),
+    URL-encoded, or escaped as in a `repr`, JSON or HTML.
+    """
+    return compile_secrets(secrets).sub(MASK, text)
+
+
+def compile_secrets(secrets: Iterable[str]) -> re.Pattern[str]:
+    """Return the pattern of what `mask_secrets` replaces."""
+    encodings = {
+        encoding
+        for secret in secrets
+        if len(secret) >= MIN_SECRET_CHARS
+        for encoding in _encodings(secret)
+    }
+    longest_first = sorted(encodings, key=lambda encoding: (-len(encoding), encoding))
+    return re.compile("|".join(map(re.escape, longest_first)) or NOTHING)
+
+
+def _encodings(secret: str) -> Iterator[str]:
+    yield secret
+    yield repr(secret)[1:-1]
+    yield repr(secret.encode("utf-8", "surrogatepass"))[2:-1]
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield html.escape(secret)
+    utf8 = secret.encode("utf-8", "surrogatepass")
+    for encoded in (quote(utf8, safe=""), quote(utf8), quote_plus(utf8)):
+        yield encoded
+        yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
+    yield from (part for part in _base64_parts(utf8) if len(part) >= MIN_BASE64_CHARS)
+
+
+def _base64_parts(secret: bytes) -> Iterator[str]:
+    # In the base64 of a longer text, such as "user:secret", the secret's characters depend on its
+    # offset modulo 3.
+    # bytes before the secret; characters that encode them
+    for offset, mixed in ((0, 0), (1, 2), (2, 3)):
+        end = (offset + len(secret)) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            encoded = encode(b"\0" * offset + secret).decode()
+            yield encoded[mixed:end]
+            yield encoded[mixed:].rstrip("=")
+
+
+PASSWORDS = (
+    r"pass(?:word|wd|phrase|code)|pwd|(?<=[A-Za-z0-9][_-])pass"
+    # a test's "pass: 12" is none
+    r"""|(?<![A-Za-z0-9_-])pass(?=["'`]?[ \t]{0,8}[:=]>?[ \t]{0,8}["'])"""
+)
+KEYS = (
+    r"(?:api|access|account|private|secret|encryption|signing|master|shared|auth)[ _-]?key"
+    r"|secret(?:[ _-]?access[ _-]?key)?|token"
+)
+PARTS_OF_NAMES = ("pass", "pwd", "key", "secret", "token")
+"""Each name contains one of these. To look for them is much faster than to search for an
+assignment.
+"""
+
+NAME = rf"(?:{PASSWORDS}|{KEYS})[0-9]{{0,3}}"
+
+BEFORE_VALUE = re.compile(
+    rf"""
+    (?P<name>{NAME}) \\{{0,3}}(?:["'`]\]?)?(?:[*_]{{1,3}}|</[a-z]{{1,10}}>)? [ \t]{{0,8}}
+      (?P<sign>=>|:=|={{1,3}}|:(?!:)) (?:[*_]{{1,3}}(?=\s)|</[a-z]{{1,10}}>)?
+  | --(?:[a-z]{{1,20}}-){{0,3}}(?P<option>{NAME})(?=[ ]{{1,8}}[^ -])
+  | ^[ \t>+-]{{0,20}}(?-i:ENV|setx)[ ]{{1,4}}
+      [A-Z0-9_]{{0,60}}?(?P<variable>{NAME})(?=[ ]{{1,4}}[^ =])
+  # | password | value |
+  | \|[ \t*_`]{{0,20}}[\w-]{{0,40}}?(?P<cell>{NAME})[ \t*_`]{{0,20}}\|(?!\|)
+  | <(?P<tag>{NAME})>
+  # name: PASSWORD, then value:
+  | \bname["']?[ \t]{{0,4}}:[ \t]{{0,4}}["']?[\w.-]{{0,60}}?(?P<entry>{NAME})["']?
+      (?:,?[ \t]{{0,8}}\n[ \t>+-]{{0,80}}|,[ \t]{{0,8}})["']?value["']?[ \t]{{0,4}}:
+    """,
+    re.VERBOSE | re.IGNORECASE | re.MULTILINE,
+)
+NAMES = ("name", "option", "variable", "cell", "tag", "entry")
+QUOTED = re.compile(
+    r"""[ \t]{0,8}(?:[bfru]{1,2}(?=["']))?
+    (?: (?P<quote>(?P<mark>["'`])(?:(?P=mark){2})?)
+        (?P<value>(?: \\[^\n] | (?!(?P=quote))[^\\\n] )*)
+      | (?P<escape>\\{1,3}["'`]) (?P<escaped>(?: (?!(?P=escape))[^\n] )*) )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+ELEMENT = re.compile(r"[^<\n]{1,300}(?=</)")
+MAX_PLACEHOLDER = 200
+# not the "&" of "token=x&user=y"
+UNIT = r"""(?:\[redacted:[ ][a-z-]{1,30}\]|(?![&;][\w.-]{1,40}=)[^\s"'`<>])"""
+BARE = re.compile(rf"[ \t]{{0,8}}(?P<value>{UNIT}{{1,{MAX_PLACEHOLDER}}})")
+REST_OF_BARE = re.compile(rf"{UNIT}*")
+WORD_BEFORE_WORD = re.compile(r"[ \t]{0,8}[^\W\d_]{1,40}[.,:;!?)]{0,3}[ \t]{1,8}[\w(]")
+END_PUNCTUATION = ".,:;!?)}|"
+
+PLACEHOLDER = re.compile(
+    rf"""[\W_]* | [x*.…•_-]+ | \$\w* | (?:\$[({{]|\{{|%[({{]|<|&[#\w]+;).*
+      | %[sdv] | %\w+% | \[redacted.* | \[[a-z _-]*\]?
+      | (?:change[_-]?me|placeholder|redacted|dummy|hidden|masked|filtered|removed)[\W_]*
+      | (?:your|insert|replace|example)[\W_].* | your[a-z]* | example
+      | null|nil|none|true|false|undefined|empty|unset|str|string|bytes|text|varchar|char|bool
+      | boolean|int|integer|number|object|any|unknown|never|void|optional|required|invalid|expired
+      | missing|inherit|secretstr
+      | pass|{PASSWORDS}|{KEYS}""",
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+
+
+def is_placeholder(value: str) -> bool:
+    """Return True for "${TOKEN}", "your-token", "xxx", "null", "string" or "password", which are no
+    secrets.
+    """
+    start = value[: MAX_PLACEHOLDER + 1]
+    return (
+        PLACEHOLDER.fullmatch(start) is not None
+        or PLACEHOLDER.fullmatch(start.rstrip(END_PUNCTUATION)) is not None
+    )
+
+
+def find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and kind of each secret that follows a name. For "token=ab12cd34ef", yield
+    (6, 16, "token").
+    """
+    folded = text.casefold()
+    if not any(part in folded for part in PARTS_OF_NAMES):
+        return
+    at = 0
+    while (match := BEFORE_VALUE.search(text, at)) is not None:
+        at = match.end()
+        value = _find_value(match)
+        if value is not None and not is_placeholder(text[slice(*value)]):
+            yield *value, _kind(match)
+            at = value[1]
+
+
+def _find_value(match: re.Match[str]) -> tuple[int, int] | None:
+    text = match.string
+    at = match.end()
+    if match["tag"]:
+        element = ELEMENT.match(text, at)
+        return element.span() if element is not None else None
+    quoted = QUOTED.match(text, at)
+    if quoted is not None:
+        group = "value" if quoted["quote"] else "escaped"
+        return quoted.span(group)
+    bare = BARE.match(text, at)
+    if bare is None or (match["sign"] not in ("=", ":=") and WORD_BEFORE_WORD.match(text, at)):
+        return None
+    start, end = bare.span("value")
+    if not is_placeholder(bare["value"]):
+        rest = REST_OF_BARE.match(text, end)
+        assert rest is not None  # it may be empty
+        end = rest.end()
+    return start, start + len(text[start:end].rstrip(END_PUNCTUATION))
+
+
+def _kind(match: re.Match[str]) -> str:
+    name = next(match[group] for group in NAMES if match[group]).casefold().rstrip("0123456789")
+    if name.startswith("pass") or name == "pwd":
+        return "password"
+    return name.replace("_", "-").replace(" ", "-")
+
 
 NUMBER = r"(?:[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])?"  # in a numbered patch
 BEGIN_OF_LINE = re.compile(rf"\n{NUMBER}[ \t]*+")

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from hls_handler.claude.provider_errors import ADDRESS_REMEDY, KEY_REMEDY, OUTAGE_REMEDY
+from hls_handler.claude.provider import ADDRESS_REMEDY, KEY_REMEDY, OUTAGE_REMEDY
 from hls_handler.cli.batch_follower import Follower, find_problem
 from hls_handler.db.files import find_server
 from hls_handler.deliveries import End

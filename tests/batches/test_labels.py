@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.analysis import IssueAnalysis, ReplyFields
-from hls_handler.batches.first_text import PastIssue, Truth
-from hls_handler.batches.labels import (
+from hls_handler.batches.closed import (
     LabelGuess,
     find_groups,
     find_own_label,
     find_suggested_groups,
     list_answers,
 )
+from hls_handler.batches.first_text import PastIssue, Truth
 from hls_handler.github.values import RepositoryLabel
 from tests.handlers.world import issue_analysis
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from hls_handler.batches.shares import conclude, make_share
+from hls_handler.batches.closed import conclude, make_share
 
 RUNS = 1000
 PLANNED = 200

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
+from hls_handler.ci.excerpts import assign_steps
 from hls_handler.ci.log_lines import parse_line
-from hls_handler.ci.steps import assign_steps
 from hls_handler.github.values import WorkflowStep
 from tests.ci.jobs import STEPS, stamped, step
 

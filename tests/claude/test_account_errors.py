@@ -10,8 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hls_handler.analysis import UnusableReply
-from hls_handler.claude.provider import Provider
-from hls_handler.claude.provider_errors import find_date
+from hls_handler.claude.provider import Provider, find_date
 from hls_handler.claude.providers import Providers, connect
 from hls_handler.errors import AccountLimited, DependencyDown, Permanent, StepFailed
 from hls_handler.settings.providers import ClaudeSettings

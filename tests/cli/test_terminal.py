@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.cli.terminal import read_excerpt
 from hls_handler.deliveries import End
-from hls_handler.settings.excerpt import read_excerpt
 from hls_handler.store.storage import Storage
 from tests.cli.conftest import SETTINGS, Hls
 from tests.queue.builders import accept, begin, queued

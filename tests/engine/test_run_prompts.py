@@ -27,8 +27,7 @@ from hls_handler.engine.handler_job import HandlerJob
 from hls_handler.engine.job import DeliveryJob
 from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
 from hls_handler.handlers import pull_request_input
-from hls_handler.handlers.asking import Asking
-from hls_handler.handlers.job import FactSource, PromptLimits
+from hls_handler.handlers.job import Asking, FactSource, PromptLimits
 from hls_handler.handlers.pull_requests import AskedReview, PullRequestHandler, ask_review
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from hls_handler.engine.retries import decide_retry
+from hls_handler.engine.job import decide_retry
 from hls_handler.errors import (
     AccountLimited,
     Dependency,

@@ -19,8 +19,8 @@ from hls_handler.git.mirror import UNMERGEABLE, Hit, Mirrors, Pick, PickConflict
 from hls_handler.git.mirror_disk import MirrorDisk
 from hls_handler.git.run import find_git
 from hls_handler.github.api import GithubApi
+from hls_handler.github.labels import RepositoryLabels
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.source import CommitFiles
 from hls_handler.settings.model import MirrorSettings
 from tests.fake_network import Authority, Proxy, tls_server

@@ -9,8 +9,8 @@ from time import monotonic
 import pytest
 
 from hls_handler.github.api import GithubApi, RateLimitMonitor
+from hls_handler.github.labels import RepositoryLabels
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.repository_labels import RepositoryLabels
 from tests.fake_server import FakeServer
 from tests.github.review_world import NOON, ReviewWorld, github_settings, open_review_world
 from tests.github_fake.server import Sandbox

@@ -23,8 +23,8 @@ from hls_handler.errors import (
 )
 from hls_handler.github.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, rest
 from hls_handler.github.hooks import GithubHooks
+from hls_handler.github.labels import RepositoryLabels
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.repository_labels import RepositoryLabels
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON, TOKEN, github_settings
 

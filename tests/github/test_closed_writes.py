@@ -14,7 +14,7 @@ import pytest
 
 import hls_handler
 from hls_handler.github.history import CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY
-from hls_handler.github.merge_state import MERGE_STATE_QUERY
+from hls_handler.github.reader import MERGE_STATE_QUERY
 from hls_handler.github.review_context import blobs_query, head_files_query, review_context_query
 from hls_handler.github.review_threads import REVIEW_THREADS_QUERY
 
@@ -215,7 +215,7 @@ def test_rule_12_no_other_module_writes_or_sends_http_to_github() -> None:
         if name != "github/api.py":
             senders = ("requestJson", "requestJsonAndCheck", "graphql_query")
             assert [call for sender in senders for call in calls[sender]] == [], name
-        if name not in ("github/job_log.py", "transport.py"):
+        if name not in ("github/reader.py", "transport.py"):
             assert calls["handle_request"] == [], name
 
 

@@ -7,8 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from hls_handler.errors import DependencyDown, Permanent
-from hls_handler.github.job_log import MAX_LINE_CHARS, LogLimits, is_allowed_url, read_log
-from hls_handler.github.reader import GithubReader
+from hls_handler.github.reader import (
+    MAX_LINE_CHARS,
+    GithubReader,
+    LogLimits,
+    is_allowed_url,
+    read_log,
+)
 from hls_handler.github.values import NoLog
 from tests.fake_server import FakeServer, Say
 from tests.github.review_world import NOON, TOKEN

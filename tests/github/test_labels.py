@@ -10,8 +10,7 @@ import pytest
 from hls_handler.actions import EnsureLabels, Outcome, RequestedLabel
 from hls_handler.errors import DependencyDown, HlsError, Postponed
 from hls_handler.github.client import Github
-from hls_handler.github.labels import LabelOrigin, LabelState
-from hls_handler.github.repository_labels import RepositoryLabels
+from hls_handler.github.labels import LabelOrigin, LabelState, RepositoryLabels
 from hls_handler.settings.sections import EffectiveLabels
 from tests.github.fake_history import FakeHistory
 from tests.github.review_world import NOON, NUMBER, REPOSITORY, ReviewWorld

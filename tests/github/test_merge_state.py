@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.github.merge_state import WireMergeState
+from hls_handler.github.reader import WireMergeState
 from hls_handler.github.values import MergeState
 from tests.contracts.github import violations
 from tests.github.review_world import NUMBER, ReviewWorld

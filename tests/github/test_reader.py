@@ -11,8 +11,8 @@ import pytest
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Release
 from hls_handler.github.api import GithubApi
+from hls_handler.github.labels import RepositoryLabels
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.values import (
     ChangedFile,
     Commit,

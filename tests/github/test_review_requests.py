@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hls_handler.actions import Outcome, RequestReviewers
 from hls_handler.events import Account
+from hls_handler.github.labels import RepositoryLabels
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.values import OpenPullRequest
 from tests.contracts.github import violations
 from tests.github.review_world import MONA, NUMBER, REPOSITORY, ReviewWorld

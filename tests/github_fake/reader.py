@@ -19,8 +19,8 @@ from hls_handler.git.mirror import Mirrors
 from hls_handler.github.api import GithubApi
 from hls_handler.github.connection import Call as GithubCall
 from hls_handler.github.connection import HttpResponse
+from hls_handler.github.labels import RepositoryLabels
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.github.values import NoLog
 from hls_handler.settings.model import GithubSettings
 from hls_sandbox import review_calls

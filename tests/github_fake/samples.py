@@ -2,7 +2,7 @@
 
 `python -m tests.github_fake.samples` stores the facts, with which `engine/library.py` checks all
 prompts at a start. It also stores copies of the shipped front matters
-(`prompting/source_files.py`).
+(`prompting/library.py`).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from hls_handler.claude.providers import Providers
 from hls_handler.db.tables import secrets
 from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.errors import BudgetExceeded, DependencyDown, ModelNotFound, Retryable
-from hls_handler.handlers.asking import VERIFY_PROMPT
+from hls_handler.handlers.job import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.settings.model import BudgetsSettings, Features, Limits, Settings

@@ -27,7 +27,7 @@ from hls_handler.cli.options import load, require_claude_key
 from hls_handler.cli.terminal import print_line, print_lines
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import HlsError
-from hls_handler.handlers.asking import VERIFY_PROMPT
+from hls_handler.handlers.job import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Settings
 from hls_handler.wording import add_usd, count

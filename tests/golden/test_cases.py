@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import RenderedPrompt, estimate_tokens
-from hls_handler.handlers.asking import VERIFY_PROMPT
+from hls_handler.handlers.job import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library
 from hls_handler.review.patches import parse_patch
 from hls_handler.settings.sections import ReviewSettings

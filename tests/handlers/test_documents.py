@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import CommentReply, ReplyFields
-from hls_handler.handlers.asking import Replies
 from hls_handler.handlers.documents import (
     DocumentSection,
     QuotedSection,
@@ -16,6 +15,7 @@ from hls_handler.handlers.documents import (
     list_quoted,
     view_sections,
 )
+from hls_handler.handlers.job import Replies
 from hls_handler.handlers.reader import StoredSection
 from tests.handlers.world import (
     analysis,

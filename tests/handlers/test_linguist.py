@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hls_handler.review.linguist import MAX_RULES, parse_attributes
+from hls_handler.review.skipped_files import MAX_RULES, parse_attributes
 from tests.handlers.world import file, select
 
 NAMES = ("a", "b.py", "ab.py", "A9", "a-b", "ä.py")

@@ -12,8 +12,8 @@ from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.pull_request_input import gather
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.review.facts import LookedUp, PullRequestFacts
-from hls_handler.review.look_up import look_up
 from hls_handler.review.second_look import list_names
+from hls_handler.review.surroundings import look_up
 from hls_handler.review.variables import verification_variables
 from hls_handler.settings.path_globs import PathFilter
 from hls_handler.settings.sections import ReviewSettings

@@ -29,8 +29,7 @@ from hls_handler.analysis import (
 )
 from hls_handler.github.values import MergeState
 from hls_handler.handlers import pull_request_input, pull_requests
-from hls_handler.handlers.asking import join_replies
-from hls_handler.handlers.job import FactSource, PromptLimits
+from hls_handler.handlers.job import FactSource, PromptLimits, join_replies
 from hls_handler.handlers.pull_requests import PullRequestHandler, make_record, plan_review_check
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter

@@ -32,25 +32,25 @@ from hls_handler.events import (
 )
 from hls_handler.github.values import ChangedFile, ReviewComment, ReviewThread
 from hls_handler.handlers import pull_request_input
-from hls_handler.handlers.asking import Asking, Replies
 from hls_handler.handlers.job import (
     NO_GUARD,
     NO_INLINE,
+    Asking,
     Conversation,
     Facts,
     FactSource,
     Guard,
     PromptLimits,
+    Replies,
 )
 from hls_handler.handlers.pull_request_input import find_present
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
 from hls_handler.review.blocks import Block
 from hls_handler.review.changed_files import Selection, select_files
 from hls_handler.review.facts import PullRequestFacts
-from hls_handler.review.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.review.redacted_patches import number_patch, redact_patch
-from hls_handler.review.skipped_files import SkipRules
+from hls_handler.review.skipped_files import NO_ATTRIBUTES, LinguistAttributes, SkipRules
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.path_globs import EMPTY_PATH_FILTER, PathFilter

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hls_handler.prompting.agent_prompt import build_agent_prompt
-from hls_handler.prompting.render import RuleView
+from hls_handler.prompting.render import RuleView, build_agent_prompt
 from hls_handler.prompting.variables import sample_values
 from hls_handler.review.finding_views import ShownFinding
 from hls_handler.review.record import OpenFinding

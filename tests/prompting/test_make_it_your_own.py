@@ -30,9 +30,8 @@ from hls_handler.engine.comments import CommentRenderer
 from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import HlsError
 from hls_handler.events import Event
-from hls_handler.handlers.asking import Asking
 from hls_handler.handlers.handler import Handler, common_variables
-from hls_handler.handlers.job import PromptLimits
+from hls_handler.handlers.job import Asking, PromptLimits
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.registry import HANDLERS
 from hls_handler.prompting import recorded

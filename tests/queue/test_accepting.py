@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hls_handler.deliveries import Accepted, Checkpoint, NewDelivery
-from hls_handler.store.questions import QuestionTexts
+from hls_handler.store.calls import QuestionTexts
 from hls_handler.store.storage import Storage
 from tests.queue.builders import (
     SAME_BODY,

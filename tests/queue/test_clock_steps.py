@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from hls_handler.background.checks import ClockSteps
 from hls_handler.db.values import from_ms, to_ms
-from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.store.repositories import StoredFile
 from hls_handler.store.storage import Storage
 from tests.queue.builders import (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hls_handler.db.values import HOUR_MS
 from hls_handler.queue.rate_limiter import RateLimitState, Slot, next_slot
-from hls_handler.store.call_limits import budget_frees_at
+from hls_handler.store.limits import budget_frees_at
 
 NOW = 1_000_000
 

@@ -13,7 +13,7 @@ import pytest
 
 from hls_handler import logs
 from hls_handler.github.connection import Call, HttpResponse
-from hls_handler.github.repository_labels import RepositoryLabels
+from hls_handler.github.labels import RepositoryLabels
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.sections import Comments, LabelSettings, PullRequests, Similar
 from hls_sandbox.objects import Account

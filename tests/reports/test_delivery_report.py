@@ -23,13 +23,13 @@ from hls_handler.engine.codecs import (
 from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.reports.delivery_report import (
+    describe_reply,
     format_history,
     format_report,
     load_report,
     load_reports,
 )
-from hls_handler.reports.reply_text import describe_reply
-from hls_handler.store.reply_cache import CachedReply
+from hls_handler.store.replies import CachedReply
 from hls_handler.store.storage import Storage
 from tests.handlers.world import issue_analysis, request, review_analysis
 from tests.queue.builders import accept, begin, claim, ignored, queued, row_of

@@ -34,8 +34,15 @@ from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import REQUEST_KEY, Event, RequestedReview
 from hls_handler.github.values import ChangedFile, ReviewThread
 from hls_handler.handlers import pull_request_input
-from hls_handler.handlers.asking import VERIFY_PROMPT, Replies
-from hls_handler.handlers.job import NO_GUARD, NO_INLINE, FactSource, Guard, PromptLimits
+from hls_handler.handlers.job import (
+    NO_GUARD,
+    NO_INLINE,
+    VERIFY_PROMPT,
+    FactSource,
+    Guard,
+    PromptLimits,
+    Replies,
+)
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.review.finding_views import ShownFinding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.review.file_kinds import is_test_file
+from hls_handler.review.changed_files import is_test_file
 
 
 @pytest.mark.parametrize(

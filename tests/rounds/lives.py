@@ -17,7 +17,7 @@ from zlib import crc32
 
 from hls_handler.analysis import RenderedPrompt, ReplyFields, UnusableReply, estimate_tokens
 from hls_handler.github.values import ChangedFile
-from hls_handler.handlers.asking import VERIFY_PROMPT
+from hls_handler.handlers.job import VERIFY_PROMPT
 from hls_handler.review.patches import Line, parse_patch
 from hls_handler.review.record import LedgerEntry
 from tests.engine.claude import INVALID, FakeClaude

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.settings.expansion import Expansion
+from hls_handler.settings.load import Expansion
 
 VARIABLES = {"NAME": "value", "EMPTY": "", "TEMPLATE": "${NAME}"}
 

@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from hls_handler.analysis import RenderedPrompt, ReplyFields
+from hls_handler.background.checks import ClockSteps
 from hls_handler.background.threads import PROBE_EVERY_S
 from hls_handler.db import tables
 from hls_handler.deliveries import NewDelivery
@@ -27,7 +28,6 @@ from hls_handler.engine.check_ender import END_EVERY_S, CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting import recorded
-from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.queue.leases import EXPIRY, HeldLeases
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.store.storage import Storage

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.actions import CommitCheck, Conclusion
+from hls_handler.background.checks import ClockSteps
 from hls_handler.deliveries import End, Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.store.commit_checks import CheckChange, UnendedCheck
 from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, begin, claim, state_of

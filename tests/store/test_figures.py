@@ -37,7 +37,7 @@ from hls_handler.store.figures import (
     Period,
 )
 from hls_handler.store.numbers import sum_labels
-from hls_handler.store.reply_cache import CACHE_HIT, CACHE_SAVED
+from hls_handler.store.replies import CACHE_HIT, CACHE_SAVED
 from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, accept, begin, claim, ignored, record_reply, start_call
 

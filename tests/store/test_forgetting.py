@@ -20,9 +20,8 @@ from hls_handler.db.tables import (
     texts,
 )
 from hls_handler.deliveries import Checkpoint, End
-from hls_handler.store.questions import QuestionTexts
-from hls_handler.store.replies import NO_REPLIES, StoredReply
-from hls_handler.store.reply_cache import CacheKey
+from hls_handler.store.calls import QuestionTexts
+from hls_handler.store.replies import NO_REPLIES, CacheKey, StoredReply
 from hls_handler.store.storage import Storage
 from hls_handler.store.texts import NewText, document_scope, issue_scope
 from tests.queue.builders import (

@@ -12,8 +12,8 @@ from hls_handler.analysis import Reply, Usage
 from hls_handler.db.tables import metadata
 from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.queue.rate_limiter import SlotRequest
+from hls_handler.store.calls import QuestionTexts
 from hls_handler.store.interruptions import NewerEvents
-from hls_handler.store.questions import QuestionTexts
 from hls_handler.store.storage import Storage
 from tests.e2e.service import Waiting
 from tests.handlers.world import pull_request_analysis

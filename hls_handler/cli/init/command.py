@@ -16,7 +16,7 @@ import typer
 from pydantic import SecretStr
 
 from hls_handler.analysis import REPLY_TYPES, Prompt, RenderedPrompt, Reply
-from hls_handler.claude.provider_errors import KEY_REMEDY
+from hls_handler.claude.provider import KEY_REMEDY
 from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.init.github import (
     APP_ID,
