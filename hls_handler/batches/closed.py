@@ -25,16 +25,16 @@ from hls_handler.batches.first_text import (
 from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
 from hls_handler.batches.prompts import render_question
 from hls_handler.deliveries import NewDelivery
+from hls_handler.engine.asking import prompt_limits
 from hls_handler.engine.batches import PROMPTS, BatchPrompt, dump_prompts, find_index, load_prompts
 from hls_handler.engine.codecs import decode_reply
-from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.events import Account
 from hls_handler.github.labels import fold
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers.issues import IssueHandler
 from hls_handler.handlers.labels import list_labels_in, list_labels_of, select_offer
 from hls_handler.store.batches import NewBatch, Progress, SummedCalls
-from hls_handler.store.replies import StoredReply
+from hls_handler.store.call_rows import StoredReply
 from hls_handler.store.storage import Storage
 from hls_handler.wording import count, format_usd
 

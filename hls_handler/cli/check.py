@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from hls_handler.analysis import Prompt, Usage
-from hls_handler.claude.prices import find_cost_usd
+from hls_handler.claude.provider import find_cost_usd
 from hls_handler.cli.check_services import check_services, list_models
 from hls_handler.cli.options import DOTENV, AsJson, Config, abort, config_path
 from hls_handler.cli.terminal import find_place, print_json, print_line, print_problem, waiting

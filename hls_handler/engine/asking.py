@@ -1,5 +1,5 @@
 """Asks Claude the prompts of a delivery, as its handler chooses them, and renders comments from the
-replies.
+replies, within the limits of the settings on tokens, files, findings and labels.
 
 An invalid reply is requested once more. A reply to the same question is taken from the cache, and
 the cost is reserved before a call.
@@ -16,7 +16,20 @@ from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.analysis import Prompt, RenderedPrompt, Reply, ReplyFields, UnusableReply, Usage
+from hls_handler.analysis import (
+    Analysis,
+    PartialCost,
+    Prompt,
+    RenderedPrompt,
+    Reply,
+    ReplyFields,
+    UnusableReply,
+    Usage,
+    cost_of_output,
+    estimate_tokens,
+    file_summaries_of,
+    find_review,
+)
 from hls_handler.claude.provider import CORRECTION, Provider, request_schema
 from hls_handler.claude.reply_parsing import advise
 from hls_handler.deliveries import COMMANDED
@@ -34,11 +47,24 @@ from hls_handler.errors import (
     SlowResponse,
     StepFailed,
 )
-from hls_handler.prompting.render import RuleView, render
+from hls_handler.github.comments import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
+from hls_handler.handlers.job import VERIFY_PROMPT, PromptLimits, Replies
+from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.render import (
+    RuleView,
+    render,
+    render_comment,
+    render_footer,
+    render_review_comment,
+)
+from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.queue.checkpoints import ANALYSED
 from hls_handler.review.changed_files import find_unshown
 from hls_handler.review.removed_lines import Removals
-from hls_handler.store.call_rows import FAILED, UNAVAILABLE
+from hls_handler.settings.effective import EffectiveSettings
+from hls_handler.settings.model import Settings
+from hls_handler.settings.path_globs import PathFilter
+from hls_handler.store.call_rows import ESTIMATED, FAILED, UNAVAILABLE, CacheKey
 from hls_handler.store.calls import NewCall, QuestionTexts, StartedCall
 from hls_handler.store.limits import (
     OVER_BUDGET,
@@ -49,7 +75,6 @@ from hls_handler.store.limits import (
     list_budgets,
     share_limit,
 )
-from hls_handler.store.replies import ESTIMATED, CacheKey
 from hls_handler.wording import count, was_or_were
 
 EARLIER_FINDINGS = ("earlier_findings", "known_findings")
@@ -525,3 +550,133 @@ def find_outsider(job: DeliveryJob) -> str | None:
     if permission in ("admin", "write"):
         return None
     return login
+
+
+MARKER_CHARS = 100  # more than the marker below a comment has
+
+
+@dataclass(frozen=True, slots=True)
+class CommentRenderer:
+    """Renders the comments of a delivery. Raises `PromptError` if a template fails."""
+
+    library: Library
+    common: Mapping[str, object]  # variables that all templates have
+    key: bytes  # secret of the delimiters of untrusted text
+    has_sections: bool  # whether several sources share the comment
+
+    def render_static(
+        self, prompt: str, reply: ReplyFields, variables: Mapping[str, object]
+    ) -> Analysis:
+        """Render the comment for a reply that the handler wrote."""
+        completed = complete_static_reply(reply, self.library.prompts[prompt].reply_model)
+        all_variables = {**self.common, **variables, "analysis": completed}
+        return Analysis(
+            (), self._render(prompt, all_variables), self._render_footer(prompt, all_variables)
+        )
+
+    def render(
+        self,
+        replies: Replies,
+        variables: Mapping[str, object],
+        inline: Mapping[str, Mapping[str, object]],
+    ) -> Analysis:
+        """Render the comments for the replies; see `handlers.job.Job.render`."""
+        index = replies.shown_index
+        all_variables = {
+            **self.common,
+            **variables,
+            "analysis": replies.shown,
+            "files_cost": _estimate_files_cost(replies.all[0]),
+        }
+        model = replies.all[index].usage.model
+        if "/" in model:  # there are fallbacks
+            all_variables["model"] = model
+        name = replies.names[index]
+        review = find_review(replies.all) or replies.all[0]
+        of_review = replies.names[replies.all.index(review)]
+        reviewed = {**all_variables, "analysis": review.fields}
+        comments = {
+            finding: render_review_comment(
+                self.library, of_review, {**reviewed, **extra}, key=self.key
+            )
+            for finding, extra in inline.items()
+        }
+        return Analysis(
+            replies.all,
+            self._render(name, all_variables),
+            self._render_footer(name, all_variables),
+            comment_index=index,
+            inline=comments,
+            left_out=replies.left_out_shown,
+        )
+
+    def _render(self, prompt: str, variables: Mapping[str, object]) -> str | None:
+        longest = MAX_COMMENT_CHARS - MARKER_CHARS
+        if self.has_sections:
+            longest = MAX_SECTION_CHARS
+        return render_comment(self.library, prompt, variables, key=self.key, max_characters=longest)
+
+    def _render_footer(self, prompt: str, variables: Mapping[str, object]) -> str:
+        if not self.has_sections:
+            return ""
+        return render_footer(self.library, prompt, variables, key=self.key)
+
+
+def _estimate_files_cost(answer: Reply) -> PartialCost | None:
+    """Return the estimated cost of the sentences about files, which are a part of the reply."""
+    sentences = [summary.model_dump() for summary in file_summaries_of(answer.fields)]
+    if not sentences:
+        return None
+    tokens = estimate_tokens(json.dumps(sentences, ensure_ascii=False))
+    return cost_of_output(answer.usage, tokens)
+
+
+def prompt_limits(
+    settings: Settings, library: Library, event_name: str, effective: EffectiveSettings, prompt: str
+) -> PromptLimits:
+    """Return the limits on what a prompt gets: tokens, files and findings, and whether it lists
+    labels.
+    """
+    taken = None
+    labels = effective.labels
+    if (
+        labels.suggest
+        and effective.features.auto_labeling
+        and library.uses(prompt, "repository_labels")
+    ):
+        taken = frozenset(library.label_groups(event_name, labels.assess))
+    review = effective.review
+    thresholds = {
+        "guidance": review.guidance and library.uses(prompt, "guidance"),
+        "verify": review.verify and VERIFY_PROMPT in library.prompts,
+    }
+    is_review = library.prompts[prompt].reply == "pull_request_analysis"
+    sums_up_files = (
+        effective.comments.files and is_review and library.uses(prompt, "file_summaries")
+    )
+    titles = effective.pull_requests
+    suggests_title = (
+        titles.title == "suggest" and is_review and library.uses(prompt, "suggested_title")
+    )
+    return PromptLimits(
+        settings.claude.input_tokens,
+        PathFilter(effective.paths.ignore, effective.where("paths.ignore", settings)),
+        effective.findings,
+        (
+            "always" if sums_up_files else effective.comments.summary
+        ),  # else the sentences would be paid and not shown
+        sums_up_files=sums_up_files,
+        shows_cost=effective.comments.show_cost,
+        title_types=titles.title_types if suggests_title else (),
+        reviewers=titles.reviewers if is_review else False,
+        labels=labels,
+        taken_labels=taken,
+        is_review=is_review,
+        review=effective.review.model_copy(update=thresholds),
+        features=effective.features,
+        searches=settings.mirror.enabled and (is_review or library.uses(prompt, "second_sites")),
+        documents=settings.mirror.enabled
+        and effective.retrieval.enabled
+        and library.uses(prompt, "documents"),
+        similar=effective.similar.enabled and library.uses(prompt, "similar"),
+    )

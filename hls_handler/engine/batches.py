@@ -16,16 +16,15 @@ from pydantic import TypeAdapter
 
 from hls_handler.analysis import Severity
 from hls_handler.deliveries import RECORDED, End
-from hls_handler.engine.asking import ClaudeQuestions
+from hls_handler.engine.asking import ClaudeQuestions, prompt_limits
 from hls_handler.engine.codecs import SETTINGS_FILE, Codec, facts_codec
 from hls_handler.engine.job import DeliveryJob
-from hls_handler.engine.prompt_limits import prompt_limits
 from hls_handler.engine.recording_job import RecordingJob, read_facts
 from hls_handler.errors import ConversationIgnored, Permanent, Postponed, PromptError
 from hls_handler.events import Event, PullRequest
-from hls_handler.github.links import permalink
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.source import read_optional
+from hls_handler.github.values import permalink
 from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.job import Asking, FactSource
 from hls_handler.handlers.reader import EMPTY_HISTORY

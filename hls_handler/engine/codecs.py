@@ -40,7 +40,7 @@ from hls_handler.claude.reply_parsing import fit
 from hls_handler.deliveries import Checkpoint
 from hls_handler.prompting.reply_fields import permissive_reply_model, with_optional_fields
 from hls_handler.settings.repository import RepositorySettingsFile
-from hls_handler.store.replies import StoredReply
+from hls_handler.store.call_rows import StoredReply
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
 from hls_handler.untrusted.redaction import redact, redact_code, redact_reply
 

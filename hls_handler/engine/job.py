@@ -36,9 +36,8 @@ from hls_handler.routing import Router, Rule
 from hls_handler.settings.model import Limits
 from hls_handler.settings.repository import RepositorySettings, RepositorySettingsFile
 from hls_handler.store.batches import Batch
-from hls_handler.store.call_rows import CallRow
+from hls_handler.store.call_rows import NO_REPLIES, CallRow, StoredReplies
 from hls_handler.store.interruptions import NO_SITUATION, Situation
-from hls_handler.store.replies import NO_REPLIES, StoredReplies
 from hls_handler.store.storage import Storage
 from hls_handler.wording import count
 

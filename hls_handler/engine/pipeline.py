@@ -82,9 +82,8 @@ from hls_handler.routing import (
 )
 from hls_handler.settings.effective import without_entry
 from hls_handler.store.batches import Batch
-from hls_handler.store.call_rows import CallRow
+from hls_handler.store.call_rows import NO_REPLIES, CallRow
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
-from hls_handler.store.replies import NO_REPLIES
 
 log = logging.getLogger(__name__)
 

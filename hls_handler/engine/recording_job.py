@@ -11,7 +11,7 @@ from typing import Any, cast
 from hls_handler.actions import Action, EnsureCheck, Outcome
 from hls_handler.analysis import Analysis, Receipt, Reply, ReplyFields, sum_usage
 from hls_handler.deliveries import End
-from hls_handler.engine.comments import CommentRenderer
+from hls_handler.engine.asking import CommentRenderer
 from hls_handler.errors import Permanent
 from hls_handler.events import Event
 from hls_handler.handlers.handler import Handler

@@ -22,8 +22,7 @@ from hls_handler.engine.codecs import OUTCOME, Codec
 from hls_handler.engine.job import DeliveryJob
 from hls_handler.engine.posting import COMMENT_WRITE_BEGUN, LABELS_BEFORE, Posting
 from hls_handler.events import Account
-from hls_handler.github.comment_body import is_as_written
-from hls_handler.github.comments import is_by
+from hls_handler.github.comments import is_as_written, is_by
 from hls_handler.github.values import TimelineEvent
 from hls_handler.github.writer import HAS_TYPE
 from hls_handler.handlers.issues import FAMILY

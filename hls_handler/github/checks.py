@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
 from hls_handler.github.api import RepositoryApi, parse
-from hls_handler.github.comment_body import truncate_comment
-from hls_handler.github.comments import Written
+from hls_handler.github.comments import Written, truncate_comment
 
 if TYPE_CHECKING:
     from github.Repository import Repository

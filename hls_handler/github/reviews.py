@@ -25,8 +25,7 @@ from hls_handler.actions import (
 from hls_handler.errors import DependencyDown, Retryable, Superseded
 from hls_handler.events import Account, PullRequest
 from hls_handler.github.api import RepositoryApi, parse
-from hls_handler.github.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
-from hls_handler.github.comments import Written, is_by
+from hls_handler.github.comments import MAX_COMMENT_CHARS, Written, is_by, marker, truncate_comment
 from hls_handler.github.errors import Refused
 from hls_handler.github.values import ThreadComment
 from hls_handler.wording import count, shorten

@@ -15,23 +15,21 @@ from hls_handler.analysis import Analysis
 from hls_handler.deliveries import End
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment, Event, Issue, Text
-from hls_handler.handlers.documents import (
-    DocumentSection,
-    QuotedSection,
-    describe_sections,
-    keep_proved_answers,
-    list_quoted,
-    view_sections,
-)
 from hls_handler.handlers.handler import (
+    DocumentSection,
     Handler,
+    QuotedSection,
     check_conversation,
     count_comment_tokens,
     current_issue,
+    describe_sections,
     field_types,
     find_own_conversation,
+    keep_proved_answers,
+    list_quoted,
     newest_within_budget,
     plan_comment,
+    view_sections,
 )
 from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import plan_labels

@@ -20,31 +20,28 @@ from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, ReplyField
 from hls_handler.deliveries import End
 from hls_handler.errors import Permanent
 from hls_handler.events import GHOST, Comment, Event, Issue
-from hls_handler.github.links import web_url
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.source import read_optional
-from hls_handler.github.values import LabelOffer, RepositoryLabel, list_offered
-from hls_handler.handlers.documents import (
+from hls_handler.github.values import LabelOffer, RepositoryLabel, list_offered, web_url
+from hls_handler.handlers.handler import (
     DocumentSection,
+    Handler,
     QuotedSection,
     as_one_line,
-    contains_quote,
-    describe_sections,
-    keep_proved_answers,
-    list_quoted,
-    view_sections,
-)
-from hls_handler.handlers.handler import (
-    Handler,
     check_conversation,
+    contains_quote,
     count_comment_tokens,
     current_issue,
+    describe_sections,
     field_types,
     find_conversation,
+    keep_proved_answers,
+    list_quoted,
     newest_within_budget,
     parse_comment_state,
     plan_comment,
     read_offer,
+    view_sections,
 )
 from hls_handler.handlers.job import FactSource, Job
 from hls_handler.handlers.labels import describe_missing, list_wanted_labels, plan_labels

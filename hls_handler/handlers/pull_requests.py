@@ -9,9 +9,14 @@ is asked what became of an earlier finding if its lines changed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from hls_handler.actions import (
     Action,
@@ -26,56 +31,816 @@ from hls_handler.actions import (
 from hls_handler.analysis import (
     NO_CALLS,
     Analysis,
+    FileSummary,
     FindingVerdicts,
     PullRequestAnalysis,
     Receipt,
     Reply,
     ReplyFields,
+    Severity,
+    estimate_tokens,
     find_review,
     lowest_scores,
 )
 from hls_handler.deliveries import FIRST_PART, VERIFICATION, End
-from hls_handler.errors import BudgetExceeded, Permanent
-from hls_handler.events import Event
-from hls_handler.handlers.handler import Handler, SkipReason, find_conversation, plan_comment
+from hls_handler.errors import BudgetExceeded, Permanent, Retryable, Superseded
+from hls_handler.events import Account, Event, PullRequest
+from hls_handler.github.reader import GithubReader
+from hls_handler.github.source import OptionalRead, read_optional
+from hls_handler.github.values import (
+    NO_CONTEXT,
+    Blob,
+    ChangedFile,
+    MergeState,
+    ReviewContext,
+    ReviewThread,
+)
+from hls_handler.handlers.handler import (
+    Handler,
+    SkipReason,
+    check_conversation,
+    find_conversation,
+    parse_comment_state,
+    plan_comment,
+    read_offer,
+)
 from hls_handler.handlers.job import (
     VERIFY_PROMPT,
     Asking,
     FactSource,
     Guard,
     Job,
+    PromptLimits,
     Replies,
     describe_failure,
     join_replies,
 )
 from hls_handler.handlers.labels import describe_missing, plan_labels
-from hls_handler.handlers.pull_request_input import (
-    FAMILY,
-    SUMMARIES,
-    describe_context,
-    describe_sites,
-    gather,
-)
 from hls_handler.review.blocks import Block, match_blocks
+from hls_handler.review.changed_files import (
+    MAX_CALLS,
+    PatchedFile,
+    Selection,
+    may_have_calls,
+    select_files,
+    show_again,
+)
+from hls_handler.review.code_lines import CodeLines, count_tokens
 from hls_handler.review.coverage import count_reasons, find_unread, leave_out
-from hls_handler.review.facts import LookedUp, PullRequestFacts, list_parts
-from hls_handler.review.finding_views import find_urls, mark_mentioned, plan_replies
-from hls_handler.review.record import ReviewRecord
+from hls_handler.review.dismissals import find_dismissals, list_objectors
+from hls_handler.review.facts import (
+    EXCERPT_TOKENS,
+    QUESTION_TOKENS,
+    LookedUp,
+    PullRequestFacts,
+    Size,
+    count_context_tokens,
+    find_least_failing,
+    list_parts,
+    list_to_ask,
+)
+from hls_handler.review.guidance import AGENTS_PATH, MAX_FOLDERS, list_folders, list_guidance_paths
+from hls_handler.review.ledger import Dismissers, apply_threads, follow, is_failing
+from hls_handler.review.patches import Patch
+from hls_handler.review.present_files import PresentFiles
+from hls_handler.review.present_lines import FoundLines, find_present_lines
+from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
+from hls_handler.review.redacted_patches import (
+    CommittedCredential,
+    find_credentials,
+    follow_credentials,
+    number_patches,
+    redact_patch,
+)
+from hls_handler.review.removed_lines import (
+    AGAIN_TOKENS,
+    NO_REMOVALS,
+    Removals,
+    choose_again,
+    limit_removals,
+    read_removals,
+)
+from hls_handler.review.reviewers import (
+    MAX_REVIEWERS,
+    OWNERS_PATHS,
+    Reviewer,
+    choose_reviewers,
+    find_owners,
+    parse_owners,
+)
 from hls_handler.review.second_look import apply_second_look, list_names
-from hls_handler.review.surroundings import look_up
+from hls_handler.review.skipped_files import (
+    EMPTY_BLOBS,
+    Reason,
+    SkipRules,
+    count_lines,
+    decide_unshown,
+    is_shortened,
+    looks_like_code,
+    parse_attributes,
+)
+from hls_handler.review.surroundings import MAX_SURROUNDINGS, look_up, read_surroundings
 from hls_handler.review.variables import (
     COMMENT_VARIABLES,
     VARIABLES,
     find_suggested_title,
+    find_urls,
     list_comment_variables,
     list_inline,
     list_summaries,
+    mark_mentioned,
+    plan_replies,
     prompt_variables,
     verification_variables,
 )
-from hls_handler.review.wanted_check import EndedReview, plan_check
+from hls_handler.review.wanted_check import EndedReview, find_title_problem, plan_check
 from hls_handler.untrusted.markdown import sanitize_inline
 from hls_handler.wording import count, was_or_were
+
+FAMILY = "pull_requests"
+
+SUMMARIES = TypeAdapter(tuple[FileSummary, ...])
+"""The state of the comment: the sentences about changed files (`comments.files`)."""
+
+
+def gather(source: FactSource) -> PullRequestFacts:
+    """Read the pull request, its changes and what is known of earlier reviews."""
+    limits = source.limits
+    reader = source.reader
+    changes = _read_changes(source)
+    pull_request = changes.pull_request
+    earlier = _follow_earlier(source, changes)
+    selected = _select(source, changes, earlier)
+    merge: OptionalRead[MergeState | None] = OptionalRead(None)
+    if changes.is_review and limits.review.merge_state:
+        merge = read_merge_state(pull_request, reader, changes.discussion.threads)
+    questions = _read_questions(reader, changes, earlier, selected.selection)
+    reviewers = _find_reviewers(source, changes, questions.selection)
+    summaries = _read_summaries(source, pull_request)
+    facts = _combine(source, changes, earlier, questions)
+    return replace(
+        facts,
+        context=replace(selected.context, attributes=""),
+        context_problem=selected.problem,
+        context_tokens=selected.context_tokens,
+        offer=read_offer(reader, limits),
+        merge=merge.value,
+        merge_problem=merge.problem,
+        file_summaries=summaries,
+        reviewers=reviewers,
+    )
+
+
+def _combine(
+    source: FactSource, changes: _Changes, earlier: _Earlier, questions: _Questions
+) -> PullRequestFacts:
+    """Return the facts without what is read besides."""
+    limits = source.limits
+    selection = questions.selection
+    title_types = limits.title_types
+    if find_title_problem(changes.pull_request.title, title_types) is None:
+        title_types = ()
+    return PullRequestFacts(
+        changes.pull_request,
+        selection,
+        unlisted=changes.unlisted,
+        size=_to_size(count_lines(changes.changed_files, selection.skipped)),
+        left_out_by=limits.ignored_paths.where,
+        shown=limits.shown,
+        review=limits.review,
+        summary=limits.summary,
+        shows_cost=limits.shows_cost,
+        record=earlier.record,
+        credentials=changes.credentials,
+        skipped=_list_skipped(changes, selection),
+        is_review=changes.is_review,
+        is_full=source.event.is_full_review_requested,
+        own_replies=changes.discussion.own_replies,
+        lost_threads=changes.discussion.lost,
+        writers=changes.discussion.writers,
+        resolved_in_vain=earlier.resolved_in_vain,
+        unread=frozenset(changes.files.unread),
+        questions=plan_questions(selection, questions.entries),
+        present_lines=questions.present.lines,
+        removals=limit_removals(earlier.removals),
+        unread_findings=questions.present.unread,
+        title_types=title_types,
+        requests_reviewers=not earlier.record.rounds and limits.reviewers == "request",
+        look_tokens=min(EXCERPT_TOKENS, limits.input_tokens),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """The changed files of a pull request, and what is stored and said about them."""
+
+    pull_request: PullRequest
+    is_review: bool
+    changed_files: Sequence[ChangedFile]
+    unlisted: int  # number of changed files that GitHub does not list
+    patches: Mapping[str, Patch]  # redacted
+    credentials: tuple[CommittedCredential, ...]
+    rules: SkipRules
+    record: ReviewRecord  # as it is stored
+    discussion: Discussion
+    files: PresentFiles
+
+    @property
+    def max_calls(self) -> int:
+        if self.is_review:
+            return MAX_CALLS
+        return 1
+
+
+def _read_changes(source: FactSource) -> _Changes:
+    event = source.event
+    reader = source.reader
+    limits = source.limits
+    # parse_event rejects a `pull_request` event without one
+    assert event.pull_request is not None
+    pull_request = event.pull_request
+    if not event.is_recent:
+        pull_request = reader.pull_request(pull_request.number)
+    check_conversation(event, pull_request)
+    changed_files = read_changed_files(event, pull_request, reader)
+    head = reader.files_at(pull_request.head_sha)
+    texts = number_patches({file.path: file.patch for file in changed_files if file.patch}, head)
+    is_review = limits.is_review and not event.is_closing
+    record = NO_REVIEW
+    discussion = Discussion()
+    if is_review:
+        record = source.history.review(pull_request.number)
+        discussion = read_discussion(pull_request, reader, record)
+    rules = SkipRules(limits.ignored_paths)
+    if is_review:
+        base = pull_request.base_sha
+        if not limits.is_past:
+            base = f"refs/heads/{pull_request.base_ref}"
+        rules = replace(
+            rules, unshown=read_unshown(changed_files, pull_request, base, reader, rules)
+        )
+    patches = {path: redact_patch(text) for path, text in texts.items()}
+    unlisted = max(pull_request.changed_files - len(changed_files), 0)
+    return _Changes(
+        pull_request,
+        is_review,
+        changed_files,
+        unlisted,
+        patches,
+        credentials=find_credentials(texts, limits.ignored_paths),
+        rules=rules,
+        record=record,
+        discussion=discussion,
+        files=find_present(changed_files, patches, unlisted, record, rules.unshown),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """Findings of earlier reviews, after the changes and the decisions of people."""
+
+    record: ReviewRecord
+    resolved_in_vain: frozenset[str]
+    entries: Sequence[LedgerEntry]  # the findings to ask about
+    is_requested: bool  # True: a person asks for a review
+    urgent: frozenset[str]  # keys of the undecided findings about which Claude is asked now
+    removals: Removals = NO_REMOVALS
+
+    @property
+    def needs_call(self) -> bool:
+        """True if Claude is asked also if nothing is new.
+
+        That is so if lines were removed, a person asks for it, the proof of a fix left the patch,
+        or a finding is undecided and urgent: a person has just resolved its thread, or it fails the
+        check of a commit for which Claude was not asked.
+        """
+        if self.removals != NO_REMOVALS or (self.entries and self.is_requested):
+            return True
+        return any(map(self.needs_verdict, self.entries))
+
+    def needs_verdict(self, entry: LedgerEntry) -> bool:
+        if entry.has_lost_proof and not entry.is_absent:
+            return True
+        return entry.key in self.urgent and (entry.has_vanished or entry.is_undecided)
+
+
+def _follow_earlier(source: FactSource, changes: _Changes) -> _Earlier:
+    event = source.event
+    commit = changes.pull_request.head_sha
+    record = changes.record
+    files = changes.files
+    discussion = changes.discussion
+    ledger = follow_credentials(follow(record, files), changes.credentials, files)
+    fail_on = find_least_failing(source.limits.review)
+    people = Dismissers(discussion.writers, changes.pull_request.user.login, fail_on)
+    ledger = apply_threads(ledger, discussion.threads, people)
+    in_vain = discussion.find_resolved_in_vain(ledger)
+    is_requested = event.requested_review in ("new", "full")
+    to_ask = list_to_ask(ledger, fail_on=fail_on, asks_all=is_requested)
+    urgent: frozenset[str] = frozenset()
+    if event.requested_review == "conclude":
+        urgent = in_vain
+    if event.requested_review is None and record.asked_for != commit:
+        urgent = find_failing(to_ask, fail_on)
+    removals = NO_REMOVALS
+    if changes.is_review:
+        head = source.reader.files_at(commit)
+        removals = read_removals(record, files, head, commit, changes.rules)
+    followed = replace(record, ledger=ledger)
+    return _Earlier(followed, in_vain, to_ask, is_requested, urgent, removals)
+
+
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    """The selection with the lines around its hunks, what a review shows besides, and what could
+    not be read.
+    """
+
+    selection: Selection
+    context: ReviewContext = NO_CONTEXT
+    context_tokens: int = 0  # of each call, at most
+    problem: str = ""
+
+
+def _select(source: FactSource, changes: _Changes, earlier: _Earlier) -> _Selected:
+    """Select the changes to review.
+
+    They are selected again if the context leaves fewer tokens, or if `.gitattributes` excludes
+    files.
+    """
+    limits = source.limits
+    question_tokens = QUESTION_TOKENS * len(earlier.entries)
+    question_tokens += sum(map(count_tokens, limit_removals(earlier.removals).hunks))
+    if changes.record.rounds:
+        question_tokens += AGAIN_TOKENS
+    tokens = max(limits.input_tokens - question_tokens, limits.input_tokens // 2)
+    read_blocks = changes.record.read_blocks
+    if source.event.is_full_review_requested:
+        read_blocks = {}
+    select = partial(
+        select_files,
+        changes.changed_files,
+        changes.patches,
+        new=changes.files.find_new(read_blocks),
+        max_calls=changes.max_calls,
+    )
+    selection = select(changes.rules, tokens=tokens)
+    if not (changes.is_review and may_have_calls(selection)):
+        return _Selected(selection)
+    read = read_context(changes.pull_request, changes.changed_files, source.reader, limits)
+    context = read.value
+    rules = changes.rules
+    attributes = None
+    if not read.problem:
+        attributes = parse_attributes(context.attributes)
+    if attributes is None or attributes.rules:
+        rules = replace(rules, attributes=attributes)
+        selection = select(rules, tokens=tokens)
+    paths = [file.path for file in selection.files if selection.new[file.path]]
+    context_tokens = count_context_tokens(context, paths, limits.input_tokens // 2)
+    if context_tokens:
+        tokens -= context_tokens
+        selection = select(rules, tokens=tokens)
+    files = source.reader.files_at(changes.pull_request.head_sha)
+    most = min(MAX_SURROUNDINGS, limits.review.context_tokens, limits.input_tokens // 5)
+    selection = read_surroundings(
+        selection,
+        files,
+        limits.ignored_paths,
+        tokens=tokens,
+        most=most,
+        searches=limits.searches,
+    )
+    return _Selected(selection, context, context_tokens, read.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """The findings to ask about, with their present lines, and the selection with their call."""
+
+    selection: Selection
+    entries: Sequence[LedgerEntry]
+    present: FoundLines
+
+
+def _read_questions(
+    reader: GithubReader, changes: _Changes, earlier: _Earlier, selection: Selection
+) -> _Questions:
+    if not selection.calls and earlier.needs_call:
+        # a call without files, only about earlier findings
+        selection = replace(selection, calls=((),))
+    if not selection.calls:
+        return _Questions(selection, earlier.entries, FoundLines())
+    if changes.is_review:
+        again = choose_again(changes.files, selection.new, earlier.removals, earlier.entries)
+        selection = show_again(selection, again)
+    head = reader.files_at(changes.pull_request.head_sha)
+    present = find_present_lines(
+        earlier.entries, earlier.record, changes.files, changes.changed_files, head
+    )
+    entries = [entry for entry in earlier.entries if entry.number in present.lines]
+    shows_files = any(selection.calls)
+    if not (shows_files or entries) and earlier.removals == NO_REMOVALS:
+        selection = replace(selection, calls=())
+    return _Questions(selection, entries, present)
+
+
+def _find_reviewers(
+    source: FactSource, changes: _Changes, selection: Selection
+) -> tuple[Reviewer, ...]:
+    """Return the reviewers to suggest: those of the first review."""
+    if not source.limits.reviewers:
+        return ()
+    if changes.record.rounds or not selection.calls:
+        return changes.record.reviewers
+    return read_reviewers(changes.pull_request, selection.files, source.reader)
+
+
+def _read_summaries(
+    source: FactSource, pull_request: PullRequest
+) -> tuple[FileSummary, ...] | None:
+    """Return the sentences about files in our comment; None if they are not asked for."""
+    if not source.limits.sums_up_files:
+        return None
+    posted = source.history.comment_state(pull_request.number, FAMILY)
+    return parse_comment_state(SUMMARIES, posted)
+
+
+def _to_size(lines: int) -> Size:
+    if lines < 50:
+        return "small"
+    if lines < 200:
+        return "medium"
+    return "large"
+
+
+def _list_skipped(changes: _Changes, selection: Selection) -> dict[str, tuple[str, int]]:
+    """Return `ReviewRecord.skipped`, without files that add no text: that does not show that their
+    code was there.
+    """
+    skipped = {
+        skipped_file.path
+        for skipped_file in selection.skipped
+        if skipped_file.reason != "changed in blank lines only"
+    }
+    skipped_files: dict[str, tuple[str, int]] = {}
+    for file in changes.changed_files:
+        adds_text = file.status != "renamed" or file.additions or file.deletions
+        if adds_text and file.path in skipped:
+            skipped_files[file.path] = (file.sha or "", changes.files.skipped[file.path])
+    return skipped_files
+
+
+def find_failing(entries: Iterable[LedgerEntry], fail_on: Severity | None) -> frozenset[str]:
+    """Return the keys of findings that fail the check, without those that are decided without
+    Claude.
+    """
+    remaining = (entry for entry in entries if entry.is_undecided or not entry.is_absent)
+    return frozenset(entry.key for entry in remaining if is_failing(entry.severity, fail_on))
+
+
+def plan_questions(selection: Selection, entries: Sequence[LedgerEntry]) -> Mapping[int, int]:
+    """Return the call of each question: the first one that shows the finding's file, else the first
+    one of all.
+    """
+    if not selection.calls:
+        return {}
+    calls: dict[str, int] = {}
+    for number, call in enumerate(selection.calls):
+        for part in call:
+            calls.setdefault(selection.files[part.file].base_path, number)
+    return {entry.number: calls.get(entry.file, 0) for entry in entries}
+
+
+MAX_LISTED_FILES = 3_000  # GitHub lists no more
+MAX_COMPARED_FILES = 250  # changed files without a patch that are compared with the base branch
+MAX_OWNED_FILES = 30  # changed files whose code owners are looked up
+MAX_AUTHORED_FILES = 3  # changed files whose last authors are read, with one request each
+
+
+def read_changed_files(
+    event: Event, pull_request: PullRequest, reader: GithubReader
+) -> tuple[ChangedFile, ...]:
+    """Return the changed files of the head commit. Raises `Superseded` if another commit is the
+    head by now.
+
+    GitHub lists the files of the present head, and the list may be late. Raises `Retryable` if it
+    is of another commit. If the list names no commit, or only the base changed, its sums of lines
+    and files must equal the sums of the pull request.
+    """
+    number = pull_request.number
+    head = pull_request.head_sha
+    # GitHub may list a file twice
+    files = tuple({file.path: file for file in reader.files(number)}.values())
+    commits = {file.commit for file in files if file.status != "removed"}
+    is_retargeted = _changes_base(event)
+    if commits == {head} and not is_retargeted:
+        return files
+    current = reader.pull_request(number)
+    if current.head_sha != head:
+        raise Superseded(f"a newer push came meanwhile: {current.head_sha[:10]}")
+    others = sorted(commit for commit in commits if commit not in (None, head))
+    if others:
+        raise Retryable(
+            f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is"
+            f" {head[:10]}"
+        )
+    if is_retargeted or head not in commits:
+        _check_numbers(files, current)
+    return files
+
+
+def _changes_base(event: Event) -> bool:
+    changes = event.payload.get("changes")
+    return event.action == "edited" and isinstance(changes, Mapping) and "base" in changes
+
+
+def _check_numbers(files: Sequence[ChangedFile], pull_request: PullRequest) -> None:
+    """Raise `Retryable` if a complete list has other numbers than the pull request."""
+    counted = (
+        len(files),
+        sum(file.additions for file in files),
+        sum(file.deletions for file in files),
+    )
+    expected = pull_request.changed_files, pull_request.additions, pull_request.deletions
+    if counted != expected and len(files) < MAX_LISTED_FILES:
+        numbers = (
+            f"(files, added lines, removed lines) are {counted}, and {expected} in the pull request"
+        )
+        raise Retryable(f"GitHub's list of the changed files is late: {numbers}")
+
+
+@dataclass(frozen=True, slots=True)
+class Discussion:
+    """The review threads of HLS's findings, and who of the people that dismissed one may write to
+    the repository.
+    """
+
+    threads: tuple[ReviewThread, ...] = ()
+    writers: frozenset[str] = frozenset()
+    # threads of findings that the database does not have
+    lost: tuple[ReviewThread, ...] = ()
+
+    @property
+    def own_replies(self) -> Mapping[str, tuple[str, ...]]:
+        """The keys of HLS's replies, by the key of the finding."""
+        return {thread.key: thread.own_replies for thread in self.threads}
+
+    def find_resolved_in_vain(self, ledger: Iterable[LedgerEntry]) -> frozenset[str]:
+        """Return the keys of open findings whose thread a writer resolved, though their block had
+        changed.
+        """
+        resolved = {thread.key for thread in self.threads if thread.resolved_by in self.writers}
+        return frozenset(entry.key for entry in ledger if entry.counts and entry.key in resolved)
+
+
+def read_discussion(
+    pull_request: PullRequest, reader: GithubReader, record: ReviewRecord
+) -> Discussion:
+    """Read the review threads, unless no finding has one. Without a stored review, there are some
+    if the database was lost.
+    """
+    ledger = record.ledger
+    threads: Sequence[ReviewThread] = ()
+    is_lost = not record.rounds and pull_request.review_comments
+    if is_lost or any(entry.comment_id for entry in ledger):
+        threads = reader.review_threads(pull_request.number)
+    known = {entry.key for entry in ledger}
+    lost = tuple(thread for thread in threads if thread.key not in known)
+    people: dict[str | None, None] = {}
+    for entry in ledger:
+        people |= dict.fromkeys(key.partition(" by ")[2] for key in entry.dismissals)
+    for thread in threads:
+        dismissed_by = find_dismissals(thread).values()
+        people |= dict.fromkeys([*dismissed_by, thread.resolved_by])
+        if dismissed_by:
+            people |= dict.fromkeys(list_objectors(thread))
+    writers = [
+        login for login in people if login and reader.permission(login) in ("admin", "write")
+    ]
+    return Discussion(tuple(threads), frozenset(writers), lost)
+
+
+def read_unshown(
+    files: Sequence[ChangedFile],
+    pull_request: PullRequest,
+    base: str,
+    reader: GithubReader,
+    rules: SkipRules,
+) -> Mapping[str, Reason]:
+    """Return why GitHub shows no line of some files, by path. One or two requests if there are
+    such. `base` is the revision that they are compared with.
+    """
+    compared = [file for file in files if rules.is_compared(file)]
+    compared.sort(key=lambda file: file.status == "renamed")
+    del compared[MAX_COMPARED_FILES:]
+    if not compared:
+        return {}
+    head = pull_request.head_sha
+    earlier: dict[str, str] = {}  # names of blobs, by path
+    contents: dict[str, str] = {}
+    for file in compared:
+        if file.status not in ("added", "copied", "removed"):
+            earlier[file.path] = f"{base}:{file.previous_path or file.path}"
+        if not looks_like_code(file.path):
+            revision = head
+            if file.status == "removed":
+                revision = base
+            contents[file.path] = f"{revision}:{file.path}"
+    nothing: Mapping[str, Blob] = {}
+    read = partial(reader.files_at(head).blobs, [*earlier.values()], [*contents.values()])
+    optional = read_optional(read, nothing)
+    if optional.problem:
+        log.warning("files without a patch were not compared", extra={"reason": optional.problem})
+        return {}
+    reasons: dict[str, Reason] = {}
+    for file in compared:
+        on_base = optional.value.get(earlier.get(file.path, ""))
+        content = optional.value.get(contents.get(file.path, ""))
+        reason = decide_unshown(file, on_base, content)
+        if reason is not None:
+            reasons[file.path] = reason
+    return reasons
+
+
+def find_present(
+    changed_files: Sequence[ChangedFile],
+    patches: Mapping[str, Patch],
+    unlisted: int,
+    record: ReviewRecord,
+    unshown: Mapping[str, Reason] = MappingProxyType({}),
+) -> PresentFiles:
+    """Return the present files. GitHub may have shortened or left out the patches of some of
+    them.
+    """
+    renamed: dict[str, str] = {}
+    unread: set[str] = set()
+    for file in changed_files:
+        if file.previous_path and file.status == "renamed":
+            renamed[file.path] = file.previous_path
+        if _is_unread(file, unshown.get(file.path)):
+            unread |= {file.path, file.previous_path or file.path}
+    return PresentFiles(
+        patches,
+        renamed,
+        unread=frozenset(unread),
+        is_complete=not unlisted,
+        skipped={file.path: record.skipped_since(file.path, file.sha) for file in changed_files},
+    )
+
+
+def _is_unread(file: ChangedFile, unshown: Reason | None) -> bool:
+    if file.patch:
+        return is_shortened(file)
+    if file.status == "removed" or file.sha in EMPTY_BLOBS:
+        return False
+    if unshown is not None:
+        return unshown not in ("mode changed only", "renamed without changes")
+    return not (file.status == "renamed" and not file.additions and not file.deletions)
+
+
+def read_context(
+    pull_request: PullRequest,
+    changed_files: Iterable[ChangedFile],
+    reader: GithubReader,
+    limits: PromptLimits,
+) -> OptionalRead[ReviewContext]:
+    """Return the context, or an empty one and the reason: a review without it is better than
+    none.
+    """
+    guidance: list[str] = []
+    if limits.review.guidance:
+        guidance = list_guidance_paths(file.path for file in changed_files)
+    base = pull_request.base_ref
+    if limits.is_past:
+        base = pull_request.base_sha
+    read = partial(reader.review_context, pull_request.number, base, guidance=guidance)
+    context = read_optional(read, NO_CONTEXT)
+    if limits.is_past:  # of issues, only the present texts are known
+        context = replace(context, value=replace(context.value, linked_issues=()))
+    if not context.problem:
+        return context
+    return replace(
+        context, problem=f"guidance, linked issues and .gitattributes: {context.problem}"
+    )
+
+
+def read_merge_state(
+    pull_request: PullRequest, reader: GithubReader, threads: Sequence[ReviewThread]
+) -> OptionalRead[MergeState | None]:
+    """Return what GitHub says, or None and the reason."""
+    unknown: MergeState | None = None
+    state = read_optional(lambda: reader.merge_state(pull_request.number), unknown)
+    if state.value is None:
+        return state
+    open_threads = sum(not thread.is_resolved for thread in threads)
+    return OptionalRead(replace(state.value, open_threads=open_threads))
+
+
+def read_reviewers(
+    pull_request: PullRequest, files: Sequence[PatchedFile], reader: GithubReader
+) -> tuple[Reviewer, ...]:
+    """Return people who may review the files, and have not been asked: so many that at most three
+    are asked.
+
+    Up to six requests; nothing if one fails. Bots and people who have reviewed are left out.
+    """
+    none: tuple[Reviewer, ...] = ()
+    reviewers = read_optional(lambda: _choose_reviewers(pull_request, files, reader), none)
+    if reviewers.problem:
+        log.warning("reviewers were not suggested", extra={"reason": reviewers.problem})
+    return reviewers.value
+
+
+def _choose_reviewers(
+    pull_request: PullRequest, files: Sequence[PatchedFile], reader: GithubReader
+) -> tuple[Reviewer, ...]:
+    opened = reader.open_pull_requests()
+    load: Counter[str] = Counter()
+    requested: tuple[Account, ...] = ()
+    for current in opened:
+        load.update(person.login.lower() for person in current.requested_reviewers)
+        if current.number == pull_request.number:
+            requested = current.requested_reviewers
+    if len(requested) >= MAX_REVIEWERS:
+        return ()
+    base = pull_request.base_sha or pull_request.base_ref
+    by_size = sorted(files, key=lambda file: file.additions + file.deletions, reverse=True)
+    texts = reader.files_at(base).texts(OWNERS_PATHS)
+    rules = parse_owners(next((texts[path] for path in OWNERS_PATHS if path in texts), ""))
+    owners: list[str] = []
+    for file in by_size[:MAX_OWNED_FILES]:
+        owners += find_owners(rules, file.path)
+    reviewed = [review.user for review in reader.reviews(pull_request.number)]
+    existing = [file.base_path for file in by_size if file.status not in ("added", "copied")]
+    authors: list[str] = []
+    for path in existing[:MAX_AUTHORED_FILES]:
+        last_authors = reader.last_authors(path, ref=base)
+        authors += [person.login for person in last_authors if not person.is_bot]
+    return choose_reviewers(
+        owners,
+        authors,
+        load=load,
+        excluded={person.login.lower() for person in (pull_request.user, *requested, *reviewed)},
+        most=MAX_REVIEWERS - len(requested),
+    )
+
+
+def describe_context(facts: PullRequestFacts) -> str:
+    """Return a text such as "AGENTS.md (about 120 tokens), issue #7 (about 80 tokens)"; ""
+    without context.
+    """
+    sites = facts.second_sites
+    around: list[str] = []
+    for of_file in facts.selection.around.values():
+        around += of_file.values()
+    texts = [text for context in facts.contexts for text in context.parts]
+    texts += [text for context in facts.contexts for text in context.issues]
+    by_name = {text.name: text.text for text in texts}
+    parts = [_describe_text(name, text) for name, text in by_name.items()]
+    if around:
+        hunks = count(len(around), "hunk")
+        parts.append(_describe_text(f"lines around {hunks}", "\n".join(around)))
+    if sites:
+        site_texts = "\n".join(site.text for site in sites)
+        parts.append(_describe_text(describe_sites(sites), site_texts))
+    if facts.context_problem:
+        parts.append(f"not {facts.context_problem}")
+    parts += (f"not {reason}" for reason in _describe_left_out(facts))
+    if facts.selection.unsearched:
+        parts.append(f"not other places of the repository: {facts.selection.unsearched}")
+    return ", ".join(parts)
+
+
+def _describe_left_out(facts: PullRequestFacts) -> Iterator[str]:
+    """Yield the guidance that is not read because of a wrong glob or too many folders."""
+    wrong = facts.guidance_problems
+    if wrong is not None:
+        yield f"the text under wrong globs: {'; '.join(wrong.problems)}"
+    selection = facts.selection
+    paths = [
+        *(file.path for file in selection.files),
+        *(skipped.path for skipped in selection.skipped),
+    ]
+    folders = len(list_folders(paths)) - MAX_FOLDERS
+    if folders > 0 and facts.review.guidance:
+        yield f"{AGENTS_PATH} of {count(folders, 'folder')} beyond {MAX_FOLDERS}"
+
+
+def _describe_text(name: str, text: str) -> str:
+    return f"{name} (about {count(estimate_tokens(text), 'token')})"
+
+
+def describe_sites(sites: Sequence[CodeLines]) -> str:
+    """Return a text such as "4 calls, 1 definition and 2 other uses"."""
+    numbers = Counter(site.kind for site in sites)
+    uses = numbers["use"] + numbers["gone"]
+    nouns = {"call": numbers["call"], "definition": numbers["definition"], "other use": uses}
+    parts = [count(number, noun) for noun, number in nouns.items() if number]
+    if len(parts) > 1:
+        first = ", ".join(parts[:-1])
+        parts = [first, parts[-1]]
+    return " and ".join(parts)
 
 
 class PullRequestHandler(Handler):

@@ -21,8 +21,7 @@ from hls_handler.analysis import (
 from hls_handler.deliveries import End
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, PullRequest, Review
-from hls_handler.github.links import permalink
-from hls_handler.github.values import ReviewComment
+from hls_handler.github.values import ReviewComment, permalink
 from hls_handler.handlers.handler import (
     MAX_BODY_CHARACTERS,
     TOKENS_PER_COMMENT,

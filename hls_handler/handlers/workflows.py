@@ -18,9 +18,8 @@ from hls_handler.analysis import Analysis, Place, ReplyFields, WorkflowAnalysis
 from hls_handler.deliveries import End
 from hls_handler.errors import Permanent
 from hls_handler.events import CheckRun, Event, WorkflowRun
-from hls_handler.github.links import permalink
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob
+from hls_handler.github.values import CheckAnnotation, NoLog, WorkflowJob, permalink
 from hls_handler.handlers.handler import (
     Handler,
     SkipReason,

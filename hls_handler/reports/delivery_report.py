@@ -31,9 +31,8 @@ from hls_handler.engine.codecs import (
 from hls_handler.queue.pauses import explain_pause, find_pause
 from hls_handler.reports.delivery_list import ListedDelivery, list_deliveries
 from hls_handler.reports.documents import fill
-from hls_handler.store.call_rows import CallRow
+from hls_handler.store.call_rows import CallRow, StoredReplies
 from hls_handler.store.deliveries import DeliveryRow
-from hls_handler.store.replies import StoredReplies
 from hls_handler.store.storage import Storage
 from hls_handler.wording import count, format_seconds, format_usd
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hls_handler.analysis import Prompt, RenderedPrompt, Usage, estimate_tokens
-from hls_handler.claude.prices import find_cost_usd, with_price
-from hls_handler.claude.provider import MARGIN, request_schema
+from hls_handler.claude.provider import MARGIN, find_cost_usd, request_schema, with_price
 from hls_handler.settings.providers import HAIKU, OPUS, SONNET, ClaudeSettings, ProviderSettings
 from hls_handler.wording import add_usd, format_usd
 

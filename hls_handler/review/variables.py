@@ -1,51 +1,407 @@
-"""The variables of the prompts about a pull request, and of its comments."""
+"""The variables of the prompts about a pull request, and of its comments, with the
+findings as these show them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Literal, get_args
 
+from hls_handler.actions import EnsureReply
 from hls_handler.analysis import (
     MAX_FILE_SUMMARIES,
+    Category,
     FileSummary,
+    Finding,
     ReplyFields,
     Score,
+    Severity,
     file_summaries_of,
     lowest_scores,
 )
 from hls_handler.events import PullRequest
-from hls_handler.github.links import web_url
 from hls_handler.github.values import (
     GuidanceFile,
     LinkedIssue,
     MergeState,
     RepositoryLabel,
     list_offered,
+    permalink,
+    web_url,
 )
 from hls_handler.review.changed_files import PatchedFile
 from hls_handler.review.code_lines import CodeLines
 from hls_handler.review.coverage import Coverage
+from hls_handler.review.dismissals import FIXED, OPEN_AGAIN, STILL_THERE, describe_dismissal
 from hls_handler.review.facts import PullRequestFacts, Size
-from hls_handler.review.finding_views import (
-    EarlierFinding,
-    ShownFinding,
-    list_asked,
-    list_failing,
-    list_known,
-    list_open,
-    list_unseen,
-    show_dismissed,
-    show_earlier,
-    show_raised,
-    show_unlocated,
-    to_shown,
-)
-from hls_handler.review.record import OpenFinding
+from hls_handler.review.ledger import fails_check, is_failing, sort_entries
+from hls_handler.review.patches import Side
+from hls_handler.review.positions import Located
+from hls_handler.review.record import LedgerEntry, OpenFinding
 from hls_handler.review.removed_lines import Removals
 from hls_handler.review.reviewers import Reviewer
 from hls_handler.review.second_look import Candidate, plan_second_look
 from hls_handler.review.skipped_files import SkippedFile
 from hls_handler.review.wanted_check import select_suggested_title
+from hls_handler.untrusted.cleaning import truncate
+
+MAX_EARLIER_CHARACTERS = 160  # of the text of an earlier finding that the prompt shows
+
+
+Present = Literal["", "as in the base", "the file is gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierFinding:
+    """A finding in the prompt, about which Claude gives a verdict."""
+
+    number: int
+    path: str
+    line: int | None  # None: its block changed, or it is about the file
+    severity: Severity
+    category: str
+    title: str
+    body: str
+    quote: str
+    code: str  # its present lines, numbered; "" if there are none
+    is_changed: bool  # True: the lines that it is about are no longer as they were
+    present: Present = ""  # what is certain of its present lines
+    code_path: str = ""  # of the file that has `code`
+    unseen: str = ""  # the fact on which it hangs, which was not shown
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFinding:
+    """A finding as the comment shows it. The fields of an earlier finding that are not stored are
+    empty.
+    """
+
+    path: str
+    side: Side
+    start_line: int | None
+    line: int | None
+    severity: Severity
+    category: Category | None
+    confidence: float | None
+    title: str
+    body: str
+    quote: str
+    suggestion: str | None
+    # of the review comment, or the permanent address of the lines on GitHub; "" if unknown
+    url: str
+    is_inline: bool  # True if a review comment has the text
+    number: int = 0  # 0: it cannot be dismissed, because it does not count
+    is_undecided: bool = False
+    unseen: str = ""  # the fact on which it hangs, which was not shown
+    dismissed_by: str = ""  # login of the person
+    dismissed_how: str = ""  # "reply", "resolved thread"
+    author_may_dismiss: bool = False  # the pull request's author, who may not write
+
+
+def list_asked(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
+    """Return the earlier findings that the call asks about."""
+    entries = {entry.number: entry for entry in facts.record.ledger}
+    numbers = [number for number, call in facts.questions.items() if facts.call in (None, call)]
+    return tuple(
+        _to_earlier(entries[number], facts.present_lines.get(number, CodeLines("")))
+        for number in numbers
+    )
+
+
+def list_known(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
+    """Return the open findings in the files of the call that it does not ask about."""
+    paths = {file.path for file in facts.files}
+    return tuple(
+        _to_earlier(entry, CodeLines(""))
+        for entry in facts.record.ledger
+        if entry.state == "open" and entry.path in paths and not entry.has_vanished
+        if entry.number not in facts.questions
+    )
+
+
+def _to_earlier(entry: LedgerEntry, present: CodeLines) -> EarlierFinding:
+    return EarlierFinding(
+        number=entry.number,
+        path=entry.path,
+        line=entry.line,
+        severity=entry.severity,
+        category=entry.category,
+        title=entry.title,
+        body=truncate(entry.body, MAX_EARLIER_CHARACTERS),
+        quote=entry.quote,
+        code=present.text,
+        is_changed=entry.has_vanished,
+        present=find_state(present),
+        code_path=present.path,
+        unseen=entry.unseen,
+    )
+
+
+def find_state(lines: CodeLines) -> Present:
+    """Return what is certain of the present lines of a finding; "" if nothing is."""
+    if lines.kind == "as in the base" or lines.kind == "the file is gone":
+        return lines.kind
+    return ""
+
+
+def show_raised(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
+    """Return the new findings; those with a review comment are `is_inline`."""
+    keys = {entry.key for entry, _ in facts.findings.inline}
+    return tuple(
+        to_shown(facts, entry, finding, is_inline=entry.key in keys)
+        for entry, finding in facts.findings.raised
+    )
+
+
+def to_shown(
+    facts: PullRequestFacts, entry: LedgerEntry, located: Located, *, is_inline: bool
+) -> ShownFinding:
+    finding = located.finding
+    line = None if located.line is None else located.finding.line
+    url = _find_url(
+        facts,
+        facts.comment_ids.get(entry.key),
+        finding.path,
+        finding.side,
+        finding.start_line or line,
+        line,
+    )
+    view = _to_shown(finding, line, url, is_inline=is_inline, number=entry.number)
+    author_may_dismiss = not is_failing(entry.severity, facts.fail_on)
+    return replace(view, unseen=entry.unseen, author_may_dismiss=author_may_dismiss)
+
+
+def show_unlocated(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
+    findings = facts.findings.unlocated
+    return tuple(
+        _to_shown(finding, None, _find_url(facts, None, finding.path, "RIGHT", None, None))
+        for finding in findings
+    )
+
+
+def _to_shown(
+    finding: Finding, line: int | None, url: str, *, is_inline: bool = False, number: int = 0
+) -> ShownFinding:
+    left_out = ("line", "continues", "rests_on", "look_up")
+    values = {name: value for name, value in finding if name not in left_out}
+    return ShownFinding(**values, line=line, url=url, is_inline=is_inline, number=number)
+
+
+def show_earlier(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
+    """Return the earlier findings that are open."""
+    return tuple(_show_entry(facts, entry) for entry in facts.findings.open)
+
+
+def list_failing(facts: PullRequestFacts) -> list[LedgerEntry]:
+    """Return the earlier findings that fail the check."""
+    return [entry for entry in facts.findings.ledger if fails_check(entry, facts.fail_on)]
+
+
+def list_unseen(facts: PullRequestFacts) -> list[LedgerEntry]:
+    """Return the earlier findings that count and hang on a fact that was not shown."""
+    return [entry for entry in facts.findings.ledger if entry.counts and entry.unseen]
+
+
+def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
+    """Return the findings that a person dismissed, with who and how."""
+    views: list[ShownFinding] = []
+    for entry in sort_entries(
+        dismissed for dismissed in facts.findings.ledger if dismissed.state == "dismissed"
+    ):
+        by = entry.dismissed_by or ""
+        how = describe_dismissal(next(iter(entry.dismissals), ""))
+        finding = _show_entry(facts, entry)
+        views.append(replace(finding, body="", dismissed_by=by, dismissed_how=how))
+    return tuple(views)
+
+
+def list_open(facts: PullRequestFacts) -> tuple[OpenFinding, ...]:
+    """Return the new findings and the earlier ones that are open."""
+    new: list[OpenFinding] = []
+    for entry, located in facts.findings.raised:
+        view = _to_open(entry)
+        finding = located.finding
+        if located.line is not None:
+            view = replace(view, start_line=finding.start_line, line=finding.line)
+        new.append(replace(view, suggestion=finding.suggestion))
+    return (*new, *map(_to_open, facts.findings.open))
+
+
+def _to_open(entry: LedgerEntry) -> OpenFinding:
+    return OpenFinding(
+        number=entry.number,
+        severity=entry.severity,
+        path=entry.path,
+        side=entry.side,
+        start_line=None,
+        line=entry.line,
+        title=entry.title,
+        body=entry.body,
+        suggestion=None,
+        unseen=entry.unseen,
+    )
+
+
+def _show_entry(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
+    is_inline = entry.comment_id is not None
+    body = ""
+    if not is_inline:
+        body = entry.body
+    return ShownFinding(
+        path=entry.path,
+        side=entry.side,
+        start_line=None,
+        line=entry.line,
+        severity=entry.severity,
+        category=next(
+            (category for category in get_args(Category) if category == entry.category), None
+        ),
+        confidence=None,
+        title=entry.title,
+        body=body,
+        quote="",
+        suggestion=None,
+        url=_find_url(facts, entry.comment_id, entry.path, entry.side, entry.line, entry.line),
+        is_inline=is_inline,
+        number=entry.number,
+        is_undecided=entry.is_undecided,
+        unseen=entry.unseen,
+    )
+
+
+def find_urls(facts: PullRequestFacts) -> Mapping[str, str]:
+    """Return the address of each finding, by its key."""
+    entries = [*(entry for entry, _ in facts.findings.raised), *facts.findings.ledger]
+    urls: dict[str, str] = {}
+    for entry in entries:
+        comment_id = facts.comment_ids.get(entry.key, entry.comment_id)
+        place = (entry.path, entry.side, entry.line, entry.line)
+        urls[entry.key] = _find_url(facts, comment_id, *place)
+    return urls
+
+
+def _find_url(
+    facts: PullRequestFacts,
+    comment_id: int | None,
+    path: str,
+    side: Side,
+    start: int | None,
+    line: int | None,
+) -> str:
+    """Return the address of the review comment, else of lines in the analysed commit; "" if
+    unknown.
+
+    Removed lines are in the base commit.
+    """
+    pull_request = facts.pull_request
+    if comment_id is not None:
+        return f"{pull_request.html_url}#discussion_r{comment_id}"
+    if side == "LEFT":
+        path = facts.present.name(path)
+    commit = pull_request.base_sha if side == "LEFT" else pull_request.head_sha
+    return permalink(pull_request.html_url, commit, path, line, start=start)
+
+
+def plan_replies(facts: PullRequestFacts) -> tuple[EnsureReply, ...]:
+    """Return at most one reply for each thread, so that its last word is true, and one for all
+    findings that this push removed from the diff.
+    """
+    gone = _list_newly_gone(facts)
+    replies: list[EnsureReply] = []
+    for entry in facts.findings.ledger:
+        if entry.comment_id is not None and entry.key in facts.own_replies:
+            replies += _plan_reply(entry, entry.comment_id, gone, facts)
+    return tuple(replies)
+
+
+def _list_newly_gone(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
+    """Return the entries that are gone, and whose threads do not say so.
+
+    The first one's thread may say so although no review has stored it: a review wrote that for all
+    of them, and was killed before it stored its record.
+    """
+    entries: list[LedgerEntry] = []
+    unmentioned: list[LedgerEntry] = []
+    for entry in facts.findings.ledger:
+        has_thread = entry.comment_id is not None and entry.key in facts.own_replies
+        if entry.state != "gone" or not entry.resolution or not has_thread or entry.dismissals:
+            continue
+        if not _last_word(entry, facts).startswith(FIXED):
+            unmentioned.append(entry)
+        elif not entry.gone_at:
+            entries.append(entry)
+    return (*entries, *unmentioned)
+
+
+def _last_word(entry: LedgerEntry, facts: PullRequestFacts) -> str:
+    """Return the key of the last reply about the state of a finding; "" if there is none."""
+    if entry.told_elsewhere:
+        return FIXED
+    replies = reversed(facts.own_replies[entry.key])
+    return next((key for key in replies if key.startswith((FIXED, OPEN_AGAIN))), "")
+
+
+def _plan_reply(
+    entry: LedgerEntry, thread: int, gone: Sequence[LedgerEntry], facts: PullRequestFacts
+) -> tuple[EnsureReply, ...]:
+    last = _last_word(entry, facts)
+    commit = facts.pull_request.head_sha[:7]
+    where = ""
+    if entry.line is not None:
+        where = f", line {entry.line}"
+    if entry.is_closed:
+        is_mentioned = entry.dismissals or last.startswith(FIXED) or entry in gone[1:]
+        if is_mentioned or not entry.resolution:
+            return ()
+        key = FIXED
+        if last:
+            key = f"{FIXED}-{commit}"
+        text = entry.resolution
+        if entry in gone:
+            text = _describe_gone(gone)
+        return (EnsureReply(thread, key, text, ends_footer=True),)
+    if last.startswith(FIXED):
+        who = "A maintainer"
+        if not is_failing(entry.severity, facts.fail_on):
+            who = "The author or a maintainer"
+        text = f"Open again since {commit}{where}. {who} can dismiss it: reply `/dismiss`."
+        return (EnsureReply(thread, f"{OPEN_AGAIN}-{commit}", text),)
+    is_decided = not entry.is_undecided and not entry.has_vanished
+    replies = facts.own_replies[entry.key]
+    if is_decided and entry.key in facts.resolved_in_vain and STILL_THERE not in replies:
+        command = f"`/dismiss {entry.number}` of a person with write permission"
+        text = f"Still there{where}. If it is not to be fixed: {command}."
+        return (EnsureReply(thread, STILL_THERE, text),)
+    return ()
+
+
+def _describe_gone(gone: Sequence[LedgerEntry]) -> str:
+    """Return the reply in the thread of the first of these findings, for all of them."""
+    first, *others = gone
+    numbers = [str(entry.number) for entry in others]
+    if not numbers:
+        return first.resolution
+    if len(numbers) == 1:
+        return f"No longer in the diff, nor is finding {numbers[0]}."
+    numbers_text = f"{', '.join(numbers[:-1])} and {numbers[-1]}"
+    return f"No longer in the diff, nor are findings {numbers_text}."
+
+
+def mark_mentioned(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
+    """Return the ledger with when entries were gone, and whether a reply in another thread says
+    so: the reply in the thread of the first newly gone entry names the others.
+    """
+    named_by_first = _list_newly_gone(facts)[1:]
+    entries: list[LedgerEntry] = []
+    for entry in facts.findings.ledger:
+        is_mentioned = (entry.told_elsewhere and entry.is_closed) or entry in named_by_first
+        gone_at = 0
+        if entry.state == "gone":
+            gone_at = entry.gone_at or facts.round
+        entries.append(replace(entry, told_elsewhere=is_mentioned, gone_at=gone_at))
+    return tuple(entries)
+
 
 VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "pull_request": (PullRequest, lambda facts: facts.pull_request),

@@ -18,7 +18,6 @@ from hls_handler.settings import shipped
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.problems import Sentence
 from hls_handler.settings.providers import ClaudeSettings, Retrieval, exactly_one
-from hls_handler.settings.section import Section, conflict
 from hls_handler.settings.sections import (
     Comments,
     FindingSettings,
@@ -46,6 +45,7 @@ from hls_handler.settings.values import (
     Number,
     PromptUse,
     RepositoryName,
+    Section,
     ServerUrl,
     SharedSecret,
     SharedSecrets,
@@ -56,6 +56,7 @@ from hls_handler.settings.values import (
     UserGlob,
     VariableName,
     VariableValue,
+    conflict,
     is_loopback,
 )
 from hls_handler.settings.yaml_parser import Sources

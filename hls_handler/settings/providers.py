@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, JsonValue
 
 from hls_handler.settings.problems import Kind, Sentence
-from hls_handler.settings.section import Section, conflict
 from hls_handler.settings.sections import RepositoryRetrieval
 from hls_handler.settings.values import (
     Credential,
@@ -20,7 +19,9 @@ from hls_handler.settings.values import (
     Number,
     ProviderName,
     RegionName,
+    Section,
     ServerUrl,
+    conflict,
     is_unencrypted,
 )
 

@@ -16,8 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from hls_handler.settings.model import Settings
 from hls_handler.settings.problems import Kind, Sentence
-from hls_handler.settings.section import CONFLICT
-from hls_handler.settings.values import EXPECTED
+from hls_handler.settings.values import CONFLICT, EXPECTED
 from hls_handler.settings.yaml_parser import iter_leaves, key_path, parent_path
 from hls_handler.untrusted.redaction import redact
 

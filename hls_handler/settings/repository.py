@@ -19,9 +19,8 @@ from pydantic import AfterValidator, Field, ValidationError, create_model
 from hls_handler.errors import SettingsError
 from hls_handler.settings.problems import Kind, Sentence
 from hls_handler.settings.reference import Reference, explain, find_empty_keys
-from hls_handler.settings.section import Section
 from hls_handler.settings.sections import RepositoryEntry
-from hls_handler.settings.values import EventKey, Expected, PathGlob
+from hls_handler.settings.values import EventKey, Expected, PathGlob, Section
 from hls_handler.settings.yaml_parser import Sources, decode, iter_leaves, parse_tree, value_at
 
 PATH = ".github/hls.yaml"

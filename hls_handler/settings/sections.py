@@ -11,7 +11,6 @@ from pydantic import Field
 
 from hls_handler.analysis import Category, Severity
 from hls_handler.events import DEFAULT_EVENTS
-from hls_handler.settings.section import Section
 from hls_handler.settings.values import (
     Assessed,
     Bots,
@@ -29,6 +28,7 @@ from hls_handler.settings.values import (
     PromptUse,
     RepositoryName,
     ReviewersMode,
+    Section,
     SharedSecrets,
     Summary,
     TitleMode,

@@ -15,8 +15,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, deliveries
 from hls_handler.db.values import from_row, to_ms
 from hls_handler.events import HANDLED_EVENTS, EventKind
-from hls_handler.store.call_rows import IS_RECORDED
-from hls_handler.store.replies import IS_NEWEST, IS_PAID_BY, MODEL, PAID, REPLY
+from hls_handler.store.call_rows import IS_NEWEST, IS_PAID_BY, IS_RECORDED, MODEL, PAID, REPLY
 
 _c = calls.c
 _d = deliveries.c

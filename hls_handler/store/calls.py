@@ -34,12 +34,19 @@ from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, Leas
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import SLOT_WAIT, RateLimiter, SlotRequest
 from hls_handler.store.call_rows import (
+    CACHE_HIT,
+    CACHE_MISS,
+    CACHE_SAVED,
+    CACHED,
     IS_CALL,
     IS_RECORDED,
     SUCCESS,
     UNFINISHED,
+    CachedReply,
+    CacheKey,
     CallRow,
     PromptStats,
+    StoredReply,
     add_up_stats,
     sum_calls,
 )
@@ -50,15 +57,6 @@ from hls_handler.store.limits import (
     Limit,
     LimitedCall,
     is_recent,
-)
-from hls_handler.store.replies import (
-    CACHE_HIT,
-    CACHE_MISS,
-    CACHE_SAVED,
-    CACHED,
-    CachedReply,
-    CacheKey,
-    StoredReply,
 )
 
 CLAUDE_RATE_LIMIT = "claude"

@@ -17,10 +17,9 @@ from hls_handler.db.tables import calls, corrections, deliveries, labels
 from hls_handler.db.values import HOUR_MS, from_ms, from_row, to_ms
 from hls_handler.deliveries import Lease, conversation_key
 from hls_handler.queue.checkpoints import Checkpoints
-from hls_handler.store.call_rows import SUCCESS
+from hls_handler.store.call_rows import CACHED, SUCCESS
 from hls_handler.store.conversations import LABEL_SET, field_label, of_conversation
 from hls_handler.store.deliveries import DELIVERY_COLUMNS, DeliveryRow
-from hls_handler.store.replies import CACHED
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 

@@ -41,7 +41,7 @@ from hls_handler.db.tables import (
 )
 from hls_handler.db.values import EPOCH, HOUR_MS, from_ms, to_ms
 from hls_handler.events import PULL_REQUEST_EVENTS
-from hls_handler.store.call_rows import COUNTED_AS, SUCCESS
+from hls_handler.store.call_rows import CACHED, COUNTED_AS, SUCCESS
 from hls_handler.store.deliveries import Rename
 from hls_handler.store.figures import (
     HOUR,
@@ -50,7 +50,6 @@ from hls_handler.store.figures import (
     Period,
     make_figures,
 )
-from hls_handler.store.replies import CACHED
 
 Totals = Mapping[tuple[str, str, str], int]
 """{(name, label, "owner/repo" or ""): number since the first start}."""

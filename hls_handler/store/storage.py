@@ -21,6 +21,7 @@ from hls_handler.queue.pauses import Pauses
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.store.analyses import Analyses
 from hls_handler.store.batches import Batches
+from hls_handler.store.call_rows import RepliesReader, ReplyCache
 from hls_handler.store.calls import ClaudeCalls, Questions
 from hls_handler.store.catch_up import CatchUpStore
 from hls_handler.store.commit_checks import CommitChecks
@@ -31,7 +32,6 @@ from hls_handler.store.forgetting import Forgetting
 from hls_handler.store.interruptions import Interruptions
 from hls_handler.store.limits import Budgets
 from hls_handler.store.numbers import Statistics
-from hls_handler.store.replies import RepliesReader, ReplyCache
 from hls_handler.store.repositories import Repositories, RepositoryFiles
 from hls_handler.store.retention import RetentionStore
 from hls_handler.store.reviews import Reviews

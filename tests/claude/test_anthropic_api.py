@@ -25,8 +25,7 @@ from hls_handler.analysis import (
     Usage,
     cost_of_output,
 )
-from hls_handler.claude.prices import with_price
-from hls_handler.claude.provider import Provider, request_schema
+from hls_handler.claude.provider import Provider, request_schema, with_price
 from hls_handler.claude.providers import connect
 from hls_handler.errors import DependencyDown, SlowResponse, StepFailed
 from hls_handler.settings.providers import ClaudeSettings

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES, Reply, UnusableReply, Usage
-from hls_handler.claude.prices import with_price
-from hls_handler.claude.provider import Provider, request_schema
+from hls_handler.claude.provider import Provider, request_schema, with_price
 from hls_handler.claude.providers import Breakers, Providers, connect
 from hls_handler.errors import (
     DependencyDown,

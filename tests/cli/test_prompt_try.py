@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hls_handler.cli.demo import PUSH_PROMPT
-from hls_handler.github.comment_body import marker
+from hls_handler.github.comments import marker
 from hls_handler.prompting import recorded
 from hls_sandbox.claude import canned
 from hls_sandbox.state import BOT

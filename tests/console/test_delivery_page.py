@@ -14,7 +14,7 @@ import pytest
 from hls_handler.deliveries import Checkpoint, End
 from hls_handler.engine.codecs import OUTCOME, RULE
 from hls_handler.queue.checkpoints import StatusChange
-from hls_handler.store.replies import StoredReply
+from hls_handler.store.call_rows import StoredReply
 from hls_handler.store.storage import Storage
 from tests.console.browser import Browser
 from tests.console.test_console import EVIL

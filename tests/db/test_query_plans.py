@@ -14,9 +14,9 @@ from sqlalchemy.pool import Pool
 
 from hls_handler.deliveries import find_cause
 from hls_handler.store.analyses import AnalysisSearch
+from hls_handler.store.call_rows import CacheKey
 from hls_handler.store.figures import latest_period
 from hls_handler.store.limits import Limit
-from hls_handler.store.replies import CacheKey
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.storage import Storage
 from tests.queue.builders import accept, claim, finish, push, queued, start_call

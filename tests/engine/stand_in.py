@@ -17,7 +17,7 @@ from hls_handler.github.api import GithubApi, WriteGuard
 from hls_handler.github.app_setup import PERMISSIONS
 from hls_handler.github.checks import CHECK_NAME, GithubChecks
 from hls_handler.github.client import Github
-from hls_handler.github.comment_body import marker
+from hls_handler.github.comments import marker
 from hls_handler.github.connection import Call, HttpResponse
 from hls_handler.github.values import ChangedFile, ReviewComment, ReviewThread
 from hls_handler.prompting import recorded

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.engine.documents import FILES_PER_READ, Documents
+from hls_handler.engine.handler_job import FILES_PER_READ, Documents
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Repository
 from hls_handler.git.host import MirrorUnavailable

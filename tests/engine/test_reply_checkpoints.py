@@ -26,7 +26,7 @@ from hls_handler.engine.codecs import (
     facts_codec,
 )
 from hls_handler.review.facts import PullRequestFacts
-from hls_handler.store.replies import StoredReply
+from hls_handler.store.call_rows import StoredReply
 from tests.engine.claude import CLAUDE_DOWN, INVALID
 from tests.engine.world import BUG, GUID, MakeWorld
 from tests.handlers.world import (

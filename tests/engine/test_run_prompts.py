@@ -26,7 +26,7 @@ from hls_handler.deliveries import FIRST_PART, VERIFICATION
 from hls_handler.engine.handler_job import HandlerJob
 from hls_handler.engine.job import DeliveryJob
 from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
-from hls_handler.handlers import pull_request_input
+from hls_handler.handlers import pull_requests
 from hls_handler.handlers.job import Asking, FactSource, PromptLimits
 from hls_handler.handlers.pull_requests import AskedReview, PullRequestHandler, ask_review
 from hls_handler.handlers.reader import EMPTY_HISTORY
@@ -63,9 +63,7 @@ def facts_of(*paths: str) -> PullRequestFacts:
     files = tuple(file(path, LONG, additions=60, deletions=0) for path in paths)
     reader = open_github(pull_request(changed_files=len(files)), files).reader("octo/hello")
     limits = PromptLimits(800, is_review=True, review=ReviewSettings(fail_on="high"))
-    return pull_request_input.gather(
-        FactSource(event(pull_request()), reader, EMPTY_HISTORY, limits)
-    )
+    return pull_requests.gather(FactSource(event(pull_request()), reader, EMPTY_HISTORY, limits))
 
 
 class Calls:

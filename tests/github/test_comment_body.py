@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hls_handler.github.comment_body import (
+from hls_handler.github.comments import (
     MAX_COMMENT_CHARS,
     OLDER_LEFT_OUT,
     TRUNCATION_NOTE,

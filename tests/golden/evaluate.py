@@ -21,7 +21,7 @@ from pathlib import Path
 import typer
 
 from hls_handler.analysis import RenderedPrompt, UnusableReply, Usage, sum_usage
-from hls_handler.claude.prices import with_price
+from hls_handler.claude.provider import with_price
 from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.options import load, require_claude_key
 from hls_handler.cli.terminal import print_line, print_lines

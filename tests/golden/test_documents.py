@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hls_handler.engine.documents import Documents
+from hls_handler.engine.handler_job import Documents
 from hls_handler.events import Repository
 from hls_handler.retrieval.words import question_words
 from hls_handler.settings.path_globs import EMPTY_PATH_FILTER

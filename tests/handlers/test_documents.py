@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import CommentReply, ReplyFields
-from hls_handler.handlers.documents import (
+from hls_handler.handlers.handler import (
     DocumentSection,
     QuotedSection,
     describe_sections,

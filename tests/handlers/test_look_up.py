@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.analysis import PullRequestAnalysis
 from hls_handler.handlers.job import FactSource, PromptLimits
-from hls_handler.handlers.pull_request_input import gather
+from hls_handler.handlers.pull_requests import gather
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.review.facts import LookedUp, PullRequestFacts
 from hls_handler.review.second_look import list_names

@@ -28,7 +28,7 @@ from hls_handler.analysis import (
     lowest_scores,
 )
 from hls_handler.github.values import MergeState
-from hls_handler.handlers import pull_request_input, pull_requests
+from hls_handler.handlers import pull_requests
 from hls_handler.handlers.job import FactSource, PromptLimits, join_replies
 from hls_handler.handlers.pull_requests import PullRequestHandler, make_record, plan_review_check
 from hls_handler.handlers.reader import EmptyHistory
@@ -394,9 +394,7 @@ def test_check_says_why_the_merge_state_was_not_read() -> None:
     github.fail(403, "POST /graphql", times=None)
     limits = PromptLimits(10_000, is_review=True, review=ReviewSettings(merge_state=True))
     reader = github.reader(REPOSITORY)
-    facts = pull_request_input.gather(
-        FactSource(event(pull_request()), reader, EmptyHistory(), limits)
-    )
+    facts = pull_requests.gather(FactSource(event(pull_request()), reader, EmptyHistory(), limits))
     assert facts.merge is None
     (check,) = plan_review_check(facts, NO_CALLS)
     assert "What prevents the merge was not read: " in check.summary

@@ -9,10 +9,9 @@ import pytest
 
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 from hls_handler.github.values import ChangedFile, GuidanceFile, LinkedIssue
-from hls_handler.handlers import pull_request_input
+from hls_handler.handlers import pull_requests
 from hls_handler.handlers.job import FactSource, PromptLimits
-from hls_handler.handlers.pull_request_input import describe_context
-from hls_handler.handlers.pull_requests import PullRequestHandler
+from hls_handler.handlers.pull_requests import PullRequestHandler, describe_context
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory
 from hls_handler.review.changed_files import show_files
 from hls_handler.review.facts import PullRequestFacts
@@ -53,7 +52,7 @@ def gather(
     github: StandIn, limits: PromptLimits = LIMITS, *, history: EmptyHistory = EMPTY_HISTORY
 ) -> PullRequestFacts:
     reader = github.reader("octo/hello")
-    return pull_request_input.gather(FactSource(event(pull_request()), reader, history, limits))
+    return pull_requests.gather(FactSource(event(pull_request()), reader, history, limits))
 
 
 def with_context(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.github.values import GuidanceFile, ReviewContext
-from hls_handler.review.context import ShownText, count_context_tokens, select_context
+from hls_handler.review.facts import ShownText, count_context_tokens, select_context
 
 HLS = ".github/hls.md"
 API = "## api/**\n" + "a" * 3_990  # 4,000 characters

@@ -13,7 +13,7 @@ import pytest
 from hls_handler.analysis import NO_CALLS
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.github.values import Blob, ChangedFile
-from hls_handler.handlers import pull_request_input
+from hls_handler.handlers import pull_requests
 from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.handlers.reader import EMPTY_HISTORY
@@ -55,9 +55,7 @@ def github_with(
 
 def gather(github: StandIn, limits: PromptLimits = LIMITS) -> PullRequestFacts:
     reader = github.reader("octo/hello")
-    return pull_request_input.gather(
-        FactSource(event(pull_request()), reader, EMPTY_HISTORY, limits)
-    )
+    return pull_requests.gather(FactSource(event(pull_request()), reader, EMPTY_HISTORY, limits))
 
 
 def reviewed(facts: PullRequestFacts) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ from hls_handler.events import (
     Review,
 )
 from hls_handler.github.values import ChangedFile, ReviewComment, ReviewThread
-from hls_handler.handlers import pull_request_input
+from hls_handler.handlers import pull_requests
 from hls_handler.handlers.job import (
     NO_GUARD,
     NO_INLINE,
@@ -43,7 +43,7 @@ from hls_handler.handlers.job import (
     PromptLimits,
     Replies,
 )
-from hls_handler.handlers.pull_request_input import find_present
+from hls_handler.handlers.pull_requests import find_present
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
 from hls_handler.review.blocks import Block
 from hls_handler.review.changed_files import Selection, select_files
@@ -441,4 +441,4 @@ def gather_review(
     given = PromptLimits(tokens, **{"is_review": True, **(limits or {})})
     reader = open_github(now, files, threads=threads).reader("octo/hello")
     history = EmptyHistory(reviewed=record)
-    return pull_request_input.gather(FactSource(event(pull_request()), reader, history, given))
+    return pull_requests.gather(FactSource(event(pull_request()), reader, history, given))

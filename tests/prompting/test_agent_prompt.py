@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from hls_handler.prompting.render import RuleView, build_agent_prompt
 from hls_handler.prompting.variables import sample_values
-from hls_handler.review.finding_views import ShownFinding
 from hls_handler.review.record import OpenFinding
+from hls_handler.review.variables import ShownFinding
 from tests.prompting.samples import KEY, review_comment
 
 PLAIN = OpenFinding(

@@ -22,16 +22,16 @@ from hls_handler.claude.reply_parsing import parse_reply
 from hls_handler.github.values import MergeState
 from hls_handler.handlers.cherry_picks import CherryPick, ConflictHunk
 from hls_handler.handlers.comments import AskedFinding
-from hls_handler.handlers.documents import DocumentSection
+from hls_handler.handlers.handler import DocumentSection
 from hls_handler.handlers.issues import SimilarIssue
 from hls_handler.handlers.oracle import Choice
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RuleView, render, render_comment, render_footer
 from hls_handler.prompting.variables import sample_values
-from hls_handler.review.finding_views import EarlierFinding
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.positions import locate
+from hls_handler.review.variables import EarlierFinding
 from hls_handler.settings.sections import EffectiveLabels
 from tests.prompting.samples import (
     ANALYSIS,

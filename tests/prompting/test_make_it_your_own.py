@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Analysis, Prompt, Reply, ReplyFields, Usage
-from hls_handler.engine.comments import CommentRenderer
+from hls_handler.engine.asking import CommentRenderer
 from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import HlsError
 from hls_handler.events import Event

@@ -18,8 +18,7 @@ from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.registry import HANDLERS
 from hls_handler.prompting.render import render
-from hls_handler.review.context import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
-from hls_handler.review.facts import list_parts
+from hls_handler.review.facts import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS, list_parts
 from tests.engine.stand_in import StandIn
 from tests.handlers.world import (
     event,

@@ -19,7 +19,7 @@ from hls_handler.prompting.environment import MAX_CHARACTERS
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.render import RuleView, render, render_comment, render_footer
 from hls_handler.review.changed_files import PatchedFile
-from hls_handler.review.finding_views import EarlierFinding
+from hls_handler.review.variables import EarlierFinding
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
 from tests.prompting.samples import (
     ANALYSIS,

@@ -17,12 +17,12 @@ from hls_handler.deliveries import Accepted, End, FinalState, Lease, NewDelivery
 from hls_handler.engine.codecs import encode_reply
 from hls_handler.queue.checkpoints import Change, PendingChanges, StatusChange
 from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
+from hls_handler.store.call_rows import StoredReply
 from hls_handler.store.calls import NewCall, StartedCall
 from hls_handler.store.conversations import ConversationHistory
 from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.interruptions import NewerEvents, Situation
 from hls_handler.store.limits import Limit
-from hls_handler.store.replies import StoredReply
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.storage import Storage
 

@@ -29,7 +29,7 @@ from hls_handler.reports.delivery_report import (
     load_report,
     load_reports,
 )
-from hls_handler.store.replies import CachedReply
+from hls_handler.store.call_rows import CachedReply
 from hls_handler.store.storage import Storage
 from tests.handlers.world import issue_analysis, request, review_analysis
 from tests.queue.builders import accept, begin, claim, ignored, queued, row_of

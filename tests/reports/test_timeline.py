@@ -8,7 +8,7 @@ from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.engine.codecs import OUTCOME
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.reports.delivery_report import load_report
-from hls_handler.store.replies import CachedReply
+from hls_handler.store.call_rows import CachedReply
 from hls_handler.store.storage import Storage
 from tests.queue.builders import accept, begin, claim, ignored, queued, row_of, start_call
 from tests.store.test_calls import REPLY, USAGE

@@ -33,7 +33,7 @@ from hls_handler.deliveries import End
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import REQUEST_KEY, Event, RequestedReview
 from hls_handler.github.values import ChangedFile, ReviewThread
-from hls_handler.handlers import pull_request_input
+from hls_handler.handlers import pull_requests
 from hls_handler.handlers.job import (
     NO_GUARD,
     NO_INLINE,
@@ -45,7 +45,6 @@ from hls_handler.handlers.job import (
 )
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EmptyHistory
-from hls_handler.review.finding_views import ShownFinding
 from hls_handler.review.record import (
     NO_REVIEW,
     LedgerEntry,
@@ -54,6 +53,7 @@ from hls_handler.review.record import (
     dump_record,
     parse_record,
 )
+from hls_handler.review.variables import ShownFinding
 from hls_handler.settings.path_globs import PathFilter
 from hls_handler.settings.sections import ReviewSettings
 from tests.engine.stand_in import StandIn
@@ -160,7 +160,7 @@ class Reviewed:
         put_pull_request(self.github, now, files, threads=self.threads, head_files=head_files)
         self.github.calls.clear()
         reader = self.github.reader("octo/hello")
-        facts = pull_request_input.gather(
+        facts = pull_requests.gather(
             FactSource(received, reader, EmptyHistory(reviewed=self.record), limits)
         )
         job = ReviewJob(received, facts, reply_to=reply_to, first_id=self.next_id)

@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.actions import EnsureReply
 from hls_handler.analysis import EarlierVerdict, Severity
-from hls_handler.engine.comments import CommentRenderer
+from hls_handler.engine.asking import CommentRenderer
 from hls_handler.github.values import ThreadReply
 from hls_handler.handlers.handler import common_variables
 from hls_handler.review.variables import list_comment_variables

@@ -11,7 +11,7 @@ import pytest
 
 from hls_handler.errors import PayloadError
 from hls_handler.events import parse_event
-from hls_handler.github.comment_body import marker
+from hls_handler.github.comments import marker
 from hls_handler.routing import (
     MARKER,
     RoutingInput,

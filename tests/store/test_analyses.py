@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hls_handler.analysis import IssueResponse, Reply, Usage
 from hls_handler.store.analyses import AnalysisSearch
-from hls_handler.store.replies import CachedReply
+from hls_handler.store.call_rows import CachedReply
 from hls_handler.store.storage import Storage
 from tests.queue.builders import (
     add_analyses,

@@ -27,6 +27,7 @@ from hls_handler.db.tables import (
 )
 from hls_handler.db.values import to_ms
 from hls_handler.deliveries import End
+from hls_handler.store.call_rows import CACHE_HIT, CACHE_SAVED
 from hls_handler.store.figures import (
     CacheFigures,
     Figures,
@@ -37,7 +38,6 @@ from hls_handler.store.figures import (
     Period,
 )
 from hls_handler.store.numbers import sum_labels
-from hls_handler.store.replies import CACHE_HIT, CACHE_SAVED
 from hls_handler.store.storage import Storage
 from tests.queue.builders import Skew, accept, begin, claim, ignored, record_reply, start_call
 

@@ -20,8 +20,8 @@ from hls_handler.db.tables import (
     texts,
 )
 from hls_handler.deliveries import Checkpoint, End
+from hls_handler.store.call_rows import NO_REPLIES, CacheKey, StoredReply
 from hls_handler.store.calls import QuestionTexts
-from hls_handler.store.replies import NO_REPLIES, CacheKey, StoredReply
 from hls_handler.store.storage import Storage
 from hls_handler.store.texts import NewText, document_scope, issue_scope
 from tests.queue.builders import (

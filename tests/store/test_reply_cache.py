@@ -10,7 +10,7 @@ from datetime import timedelta
 from hls_handler.analysis import Reply, Usage
 from hls_handler.deliveries import End, Lease
 from hls_handler.engine.codecs import encode_reply
-from hls_handler.store.replies import CachedReply, CacheKey
+from hls_handler.store.call_rows import CachedReply, CacheKey
 from hls_handler.store.storage import Storage
 from tests.engine.world import BUG
 from tests.queue.builders import Skew, begin, replies_to, start_call
