@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -21,7 +20,7 @@ from starlette.applications import Starlette
 
 from hls_handler.background.catch_up import EVERY_S as CATCH_UP_EVERY_S
 from hls_handler.background.catch_up import CatchUp, CatchUpLoop, Listening
-from hls_handler.background.checks import ConnectionReport, HealthChecks
+from hls_handler.background.health_checks import PROMPTS_REMEDY, ConnectionReport, HealthChecks
 from hls_handler.background.threads import (
     WATCH_EVERY_S,
     Check,
@@ -30,24 +29,34 @@ from hls_handler.background.threads import (
     probe_every_s,
     run_checks,
 )
+from hls_handler.batches.undo import RUNS
 from hls_handler.console.app import Console
 from hls_handler.console.frame import ConsolePorts
 from hls_handler.console.pages import show_error
 from hls_handler.deliveries import End
-from hls_handler.engine.active_config import ActiveConfig, route_envelope
-from hls_handler.engine.check_ender import END_EVERY_S
+from hls_handler.engine.active_config import (
+    ActiveConfig,
+    ConfigReloader,
+    load_bot_accounts,
+    load_library,
+)
+from hls_handler.engine.commit_check import END_EVERY_S
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.processing import Processing, Role, configure_logs
 from hls_handler.errors import Dependency, StoreUnavailable
+from hls_handler.github.api import RateLimit
+from hls_handler.github.client import Github, uses_same_credentials
 from hls_handler.github.credentials import App
 from hls_handler.logs import LogRing
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.leases import EXPIRY, Expiry
-from hls_handler.routing import WebhookEnvelope
+from hls_handler.routing import RoutingResult, WebhookEnvelope
+from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.environment import export_proxy_settings
-from hls_handler.settings.load import find_settings_file
+from hls_handler.settings.load import collect_secrets, find_settings_file
 from hls_handler.settings.model import Settings
-from hls_handler.settings.reload import SettingsFile, SettingsReload
+from hls_handler.settings.providers import ClaudeSettings
+from hls_handler.settings.reload import SettingsFile
 from hls_handler.web.app import WebApplication
 from hls_handler.web.receiver import Ports
 from hls_handler.web.stats import read_stats
@@ -71,7 +80,7 @@ def create() -> Starlette:
     return Service(file, ring).web
 
 
-class Service(Processing):
+class Service:
     """All objects of one process. `web` is the ASGI application; its lifespan starts and stops the
     threads.
 
@@ -89,27 +98,39 @@ class Service(Processing):
         listening: Listening | None = None,
         expiry: Expiry = EXPIRY,
     ) -> None:
-        super().__init__(file, ring, load=load, role=role, expiry=expiry)
-        settings = self.settings()
-        self.connections = ConnectionReport(self._health)
-        # if set, the next `_check_changes` makes waiting deliveries due
+        settings = file.initial
+        self._ring = ring
+        self._load = load
+        self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
+        # if set, the watcher makes waiting deliveries due
         self._reschedule = threading.Event()
         # the same, but servers that asked to wait keep their holds
         self._installed = threading.Event()
-        self._probe = self._make_probe(settings)
-        watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
+
+        self._processing = Processing(
+            settings,
+            RUNS,
+            load=load,
+            role=role,
+            expiry=expiry,
+            on_end=self._end_delivery,
+            on_credentials=self._probe_soon,
+        )
+        self.role = role
+        self.store = self._processing.store
+        self._health = self._processing.health
+        self._reloader = ConfigReloader(
+            file, self._processing.config, make=self._make_config, health=self._health
+        )
+        self.connections = ConnectionReport(self._health)
+
+        self._probe = self._make_probe()
+        self._watcher = PeriodicThread("watcher", self._watch, lambda: WATCH_EVERY_S)
+        self._retention = make_retention(self.store.retention, self.settings)
         self._catch_up = self._make_catch_up(listening)
-        retention = make_retention(self.store.retention, self.settings)
-        ender = self.make_check_ender(
-            lambda seconds: self._check_ender.wait(seconds), slowest_write_s=expiry.slowest_write_s
-        )
-        self._check_ender: PeriodicThread = PeriodicThread(
-            "check-ender", ender.run, lambda: END_EVERY_S
-        )
-        self._periodic = [self._probe, watcher, retention, self._catch_up]
-        if role != "web":
-            self._periodic.append(self._check_ender)
-        self._console = Console(self._console_ports(ring))
+        self._check_ender = self._make_check_ender(expiry)
+
+        self._console = Console(self._console_ports())
         self._web = WebApplication(
             settings,
             self.config().table,
@@ -120,44 +141,157 @@ class Service(Processing):
         )
         self.web = self._web.app
 
+    def settings(self) -> Settings:
+        return self._processing.settings()
+
+    def config(self) -> ActiveConfig:
+        return self._processing.config
+
     def begin_to_stop(self) -> None:
         """Stop claiming deliveries. The application's shutdown waits for deliveries in work."""
         self._console.stop()
-        if self._workers is not None:
-            self._workers.begin_to_stop()
+        if self._processing.workers is not None:
+            self._processing.workers.begin_to_stop()
 
-    def _make_probe(self, settings: Settings) -> PeriodicThread:
-        clients = self._clients(settings)  # only the thread `probe` uses these clients
+    def close(self) -> None:
+        self._processing.close()
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        workers = self._processing.workers
+        threads = [self._probe, self._watcher, self._retention, self._catch_up]
+        if workers is not None:
+            threads.append(self._check_ender)
+            workers.start()
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._console.stop()
+            for thread in reversed(threads):
+                thread.stop()
+            if workers is not None:
+                await anyio.to_thread.run_sync(workers.stop, self.settings().limits.shutdown_s)
+            await anyio.to_thread.run_sync(self.close)
+
+    # The threads
+
+    def _make_probe(self) -> PeriodicThread:
+        processing = self._processing
+        clients = processing.make_clients(self.settings())  # only the thread `probe` uses these
+
+        def connect_github(config: ActiveConfig) -> Github:
+            return clients.github.of(processing.credentials_of(config.settings))
+
+        def lookup_model(model: str, settings: ClaudeSettings) -> object:
+            return clients.claude.of(settings).lookup_default(model)
+
         mirror_disk = None
-        if self._workers is not None:
-            mirror_disk = self._mirrors.disk
+        if processing.workers is not None:
+            mirror_disk = processing.mirrors.disk
         checks = HealthChecks(
             self.store,
-            self._reloader,
-            github=lambda config: clients.github.of(self._credentials_of(config.settings)),
-            lookup_model=lambda model, of: clients.claude.of(of).lookup_default(model),
+            self.config,
+            github=connect_github,
+            lookup_model=lookup_model,
             health=self._health,
             mirror_disk=mirror_disk,
-            expiry=self._leases.expiry,
+            expiry=processing.leases.expiry,
         ).make()
-        if self._vectors is not None:
-            checks.append(Check("vectors", self._vectors.check_server))
-        return PeriodicThread(
-            "probe", partial(self._check_health, checks), lambda: probe_every_s(self._health)
-        )
+        if processing.vectors is not None:
+            checks.append(Check("vectors", processing.vectors.check_server))
 
-    def _apply_config(self, config: ActiveConfig, step: SettingsReload) -> None:
-        super()._apply_config(config, step)
+        def probe() -> None:
+            run_checks(checks, self._health)
+            self.connections.report()
+
+        return PeriodicThread("probe", probe, lambda: probe_every_s(self._health))
+
+    def _make_catch_up(self, listening: Listening | None) -> PeriodicThread:
+        since = None
+        every_s = CATCH_UP_EVERY_S
+        options: dict[str, object] = {}
+        if listening is not None:
+            since = listening.since
+            every_s = listening.every_s
+            options = {"enabled": True}
+        catch_up = CatchUp(
+            self.store,
+            self.config,
+            self._processing.credentials_of,
+            wait=lambda seconds: thread.wait(seconds),
+            rates=self._processing.rates,
+            on_commit=self._processing.committed,
+            since=since,
+        )
+        loop = CatchUpLoop(
+            catch_up,
+            self.store.catch_up,
+            lambda: self.settings().catch_up.model_copy(update=options),
+            self._health,
+            every_s=every_s,
+        )
+        thread = PeriodicThread("catch-up", loop.run, loop.pause_s)
+        return thread
+
+    def _make_check_ender(self, expiry: Expiry) -> PeriodicThread:
+        ender = self._processing.make_check_ender(
+            lambda seconds: thread.wait(seconds), slowest_write_s=expiry.slowest_write_s
+        )
+        thread = PeriodicThread("check-ender", ender.run, lambda: END_EVERY_S)
+        return thread
+
+    # What changes while the service runs
+
+    def _watch(self) -> None:
+        """Read changed settings and prompts, and make deliveries due that a change lets succeed."""
+        try:
+            self._reload()
+            self._reschedule_waiting()
+        except StoreUnavailable as exc:
+            self._health.report_store_problem(exc)
+        self._processing.accepts.commit_counts()
+
+    def _reload(self) -> None:
+        changed = self._reloader.reload()
+        if changed is not None:
+            self._apply(self._reloader.latest, changed)
+        prompts = self.config().prompts
+        prompts.reload()
+        if prompts.reload_error is None:
+            self._health.ok("prompts")
+        else:
+            self._health.report_problem("prompts", prompts.reload_error, PROMPTS_REMEDY)
+
+    def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
+        self._secrets.update(collect_secrets(settings))
+        configure_logs(before.settings, self._ring, earlier=self._secrets)
+        self._processing.make_clients(settings).close()
+        prompts = before.prompts
+        bots = before.bots
+        if any(
+            getattr(settings, name) != getattr(before.settings, name)
+            for name in ("prompts", "repositories")
+        ):
+            prompts = load_library(settings, self._load, before=prompts.latest)
+        if not uses_same_credentials(settings.github, before.settings.github):
+            bots = load_bot_accounts(settings.github, self.store)
+        return ActiveConfig(settings, RepositoryTable(settings), prompts, bots)
+
+    def _apply(self, config: ActiveConfig, changed: Sequence[str]) -> None:
+        self._processing.config = config
+        configure_logs(config.settings, self._ring, earlier=self._secrets)
         self._web.apply(config.settings, config.table)
         for warning in config.settings.warnings:
             log.warning(warning)
         for dependency in get_args(Dependency):
-            if any(key.startswith(f"{dependency}.") for key in step.changed):
+            if any(key.startswith(f"{dependency}.") for key in changed):
                 self._health.forget(dependency)
                 self.connections.forget(dependency)
-        if any(key.startswith("catch_up.") for key in step.changed):
+        if any(key.startswith("catch_up.") for key in changed):
             self._catch_up.run_soon()
-        if step.changed:
+        if changed:
             self._reschedule.set()  # the change may have fixed what deliveries wait for
 
     def _reschedule_waiting(self) -> None:
@@ -173,20 +307,50 @@ class Service(Processing):
             for cause in causes:
                 cause.set()
             raise
-        self._wake()
+        self._processing.wake()
+        self._probe_soon()
+
+    def _probe_soon(self) -> None:
         self._probe.run_soon()
 
-    def _check_health(self, checks: Sequence[Check]) -> None:
-        run_checks(checks, self._health)
-        self.connections.report()
+    def _end_delivery(self, end: End) -> None:
+        if end.state != "done":
+            self._check_ender.run_soon()
 
-    def _check_changes(self) -> None:
-        try:
-            self._current_config()
-            self._reschedule_waiting()
-        except StoreUnavailable as exc:
-            self._health.report_store_problem(exc)
-        self._accepts.commit_counts()
+    # What the endpoints use
+
+    def _ports(self) -> Ports:
+        accepts = self._processing.accepts
+        return Ports(
+            route=self._route,
+            accept=accepts.accept,
+            count_ping=lambda: accepts.count(PING),
+            # Without a commit of its own: anybody can cause rejections.
+            count_rejection=lambda status: accepts.count({("rejected", str(status)): 1}),
+            wait_for_end=self._wait_for_end,
+            stats=lambda uptime_s: read_stats(self.store, self._rate_limit(), uptime_s),
+            health=self._health,
+            clock=time.monotonic,
+            installation_changed=self._installation_changed,
+            receives_webhooks=self.role != "worker",
+        )
+
+    def _console_ports(self) -> ConsolePorts:
+        return ConsolePorts(
+            store=self.store,
+            now=time.time,
+            health=self._health,
+            rate_limit=self._rate_limit,
+            log_ring=self._ring,
+            prompts=lambda: self.config().prompts,
+            has_webhooks=self.role != "worker",
+        )
+
+    def _route(self, event: str, envelope: WebhookEnvelope) -> RoutingResult:
+        return self.config().route(event, envelope)
+
+    def _rate_limit(self) -> RateLimit:
+        return self._processing.rates.rate_limit
 
     async def _wait_for_end(self, guid: str) -> End:
         """Wait until a delivery has ended, in this process or in another one."""
@@ -197,69 +361,8 @@ class Service(Processing):
                     return end
             await asyncio.sleep(OUTCOME_EVERY_S)
 
-    def _finished(self, guid: str, end: End) -> None:
-        if end.state != "done":
-            self._check_ender.run_soon()
-        super()._finished(guid, end)
-
-    def _credentials_changed(self) -> None:
-        self._probe.run_soon()
-
-    def _make_catch_up(self, listening: Listening | None) -> PeriodicThread:
-        since = None
-        every_s = CATCH_UP_EVERY_S
-        options: dict[str, object] = {}
-        if listening is not None:
-            since = listening.since
-            every_s = listening.every_s
-            options = {"enabled": True}
-        catch_up = CatchUp(
-            self.store,
-            self.config,
-            self._credentials_of,
-            wait=lambda seconds: thread.wait(seconds),
-            rates=self._rates,
-            on_commit=self._committed,
-            since=since,
-        )
-        loop = CatchUpLoop(
-            catch_up,
-            self.store.catch_up,
-            lambda: self.settings().catch_up.model_copy(update=options),
-            self._health,
-            every_s=every_s,
-        )
-        thread = PeriodicThread("catch-up", loop.run, loop.pause_s)
-        return thread
-
-    def _ports(self) -> Ports:
-        return Ports(
-            route=lambda event, envelope: route_envelope(self.config(), event, envelope),
-            accept=self._accepts.accept,
-            count_ping=lambda: self._accepts.count(PING),
-            # Without a commit of its own: anybody can cause rejections.
-            count_rejection=lambda status: self._accepts.count({("rejected", str(status)): 1}),
-            wait_for_end=self._wait_for_end,
-            stats=lambda uptime_s: read_stats(self.store, self._rates.rate_limit, uptime_s),
-            health=self._health,
-            clock=time.monotonic,
-            installation_changed=self._installation_changed,
-            receives_webhooks=self.role != "worker",
-        )
-
-    def _console_ports(self, ring: LogRing) -> ConsolePorts:
-        return ConsolePorts(
-            store=self.store,
-            now=time.time,
-            health=self._health,
-            rate_limit=lambda: self._rates.rate_limit,
-            log_ring=ring,
-            prompts=lambda: self.config().prompts,
-            has_webhooks=self.role != "worker",
-        )
-
     def _installation_changed(self, envelope: WebhookEnvelope) -> None:
-        credentials = self._credentials_of(self.settings())
+        credentials = self._processing.credentials_of(self.settings())
         if not isinstance(credentials, App):
             return
         owner = envelope.installation_owner
@@ -268,22 +371,4 @@ class Service(Processing):
         fields = {"action": envelope.action, "account": owner, "repositories": repositories}
         log.info("the installation of the GitHub App has changed", extra=fields)
         self._installed.set()  # deliveries may wait for it
-        self._probe.run_soon()
-
-    @asynccontextmanager
-    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        if self._workers is not None:
-            self._workers.start()
-        for thread in self._periodic:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._console.stop()
-            for thread in reversed(self._periodic):
-                thread.stop()
-            if self._workers is not None:
-                await anyio.to_thread.run_sync(
-                    self._workers.stop, self.settings().limits.shutdown_s
-                )
-            await anyio.to_thread.run_sync(self.close)
+        self._probe_soon()

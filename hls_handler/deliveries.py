@@ -54,6 +54,8 @@ CONCLUDED = f"{REQUESTED}conclude:"
 finding.
 """
 
+NO_RESULT = "no result"
+"""`End.kind` of a recorded delivery without a usable reply."""
 RECORDED = f"{REQUESTED}record:"
 """Beginning of the request id of a delivery of a batch whose result is only recorded: it has no
 conversation. The rest is the index of the prompt that is asked.

@@ -24,9 +24,15 @@ from hls_handler.batches.first_text import (
 )
 from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
 from hls_handler.batches.prompts import render_question
+from hls_handler.batches.recorded import (
+    PROMPTS,
+    BatchPrompt,
+    dump_prompts,
+    find_index,
+    load_prompts,
+)
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.asking import prompt_limits
-from hls_handler.engine.batches import PROMPTS, BatchPrompt, dump_prompts, find_index, load_prompts
 from hls_handler.engine.codecs import decode_reply
 from hls_handler.events import Account
 from hls_handler.github.labels import fold

@@ -12,10 +12,10 @@ from difflib import unified_diff
 
 from hls_handler.analysis import RenderedPrompt
 from hls_handler.batches.preview import CannotPlan, Preview, list_reasons, make_preview
+from hls_handler.batches.recorded import PROMPTS, BatchPrompt, dump_prompts, load_prompts
 from hls_handler.batches.trial import NotRepeatable, StoredFacts, Trial, load_stored_facts
 from hls_handler.deliveries import RECORDED, NewDelivery
 from hls_handler.engine.asking import PROMPT_SECRET
-from hls_handler.engine.batches import PROMPTS, BatchPrompt, dump_prompts, load_prompts
 from hls_handler.engine.codecs import decode_reply_for_display
 from hls_handler.handlers.registry import handler_for
 from hls_handler.settings.effective import RepositoryTable

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from hls_handler.analysis import RenderedPrompt
 from hls_handler.batches.preview import CannotPlan, Target
+from hls_handler.batches.recorded import BatchPrompt, find_index, make_source
+from hls_handler.batches.recording_job import read_facts
 from hls_handler.deliveries import NewDelivery
-from hls_handler.engine.batches import BatchPrompt, find_index, make_source
 from hls_handler.engine.library import load_checked
-from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import StepFailed, with_remedy
 from hls_handler.events import parse_event
 from hls_handler.handlers.handler import common_variables

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from hls_handler.batches import closed, past, reviews, triage
-from hls_handler.engine.batches import PROMPTS, find_index, load_prompts
+from hls_handler.batches.recorded import PROMPTS, find_index, load_prompts
 from hls_handler.store.batches import BatchOverview, Progress
 from hls_handler.store.storage import Storage
 from hls_handler.wording import format_usd

@@ -14,8 +14,7 @@ from hls_handler.analysis import RenderedPrompt, Severity
 from hls_handler.batches.first_text import FirstIssue, find_first_issue, make_delivery
 from hls_handler.batches.preview import CannotPlan, Preview, Target, list_reasons, make_preview
 from hls_handler.batches.prompts import render_question
-from hls_handler.deliveries import NewDelivery
-from hls_handler.engine.batches import (
+from hls_handler.batches.recorded import (
     FINDINGS,
     PROMPTS,
     BatchPrompt,
@@ -25,6 +24,7 @@ from hls_handler.engine.batches import (
     dump_prompts,
     load_prompts,
 )
+from hls_handler.deliveries import NewDelivery
 from hls_handler.store.batches import NewBatch, Progress, SummedCalls
 from hls_handler.store.storage import Storage
 from hls_handler.untrusted.markdown import format_code_span, sanitize_inline

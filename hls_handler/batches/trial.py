@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hls_handler.analysis import RenderedPrompt, Reply
+from hls_handler.batches.recording_job import RecordingJob, read_facts
 from hls_handler.engine.asking import CommentRenderer, prompt_limits
 from hls_handler.engine.codecs import GATHER, SETTINGS_FILE, facts_codec
 from hls_handler.engine.library import families
-from hls_handler.engine.recording_job import RecordingJob, read_facts
 from hls_handler.errors import HlsError, PayloadError, Permanent
 from hls_handler.events import Account, Event, parse_event
 from hls_handler.github.comments import is_by, list_boxes, marker

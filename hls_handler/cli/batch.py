@@ -17,9 +17,12 @@ from hls_handler.batches import reviews as merged_pull_requests
 from hls_handler.batches import triage as open_issues
 from hls_handler.batches.preview import Preview, Target, read_target
 from hls_handler.batches.prompts import PromptChange, choose_prompts, choose_review, with_model
+from hls_handler.batches.recorded import NOT_READ
 from hls_handler.batches.results import describe_progress, load_result, to_document
+from hls_handler.batches.undo import RUNS
 from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.batch_follower import Follower
+from hls_handler.cli.event_input import get_prompt
 from hls_handler.cli.github_names import require_repository
 from hls_handler.cli.options import (
     DOTENV,
@@ -36,14 +39,11 @@ from hls_handler.cli.options import (
     require_existing_store,
     utc_now,
 )
-from hls_handler.cli.prompt_library import get_prompt
 from hls_handler.cli.terminal import print_json, print_line, waiting
 from hls_handler.db.files import find_server
-from hls_handler.engine.batches import NOT_READ
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.processing import Processing
 from hls_handler.github.client import connect_read_only
-from hls_handler.logs import LogRing
 from hls_handler.queue.pauses import explain_pause, find_pause
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
@@ -387,7 +387,7 @@ def _work(
     try:
         if has_service is False:
             file = SettingsFile(config_path(config), os.environ, dotenv=DOTENV)
-            processing = Processing(file, LogRing(), only_batch=batch_id)
+            processing = Processing(file.initial, RUNS, only_batch=batch_id)
             with closing(processing), processing.working() as health:
                 follower.health = health
                 follower.follow()

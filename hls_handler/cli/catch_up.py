@@ -35,13 +35,12 @@ from hls_handler.cli.terminal import (
     waiting,
 )
 from hls_handler.deliveries import DeliveryAttempt
-from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
+from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts, load_library
 from hls_handler.engine.library import load_checked
 from hls_handler.events import event_key
 from hls_handler.github.api import RateLimitMonitor
 from hls_handler.github.client import make_credentials
 from hls_handler.logs import log_act
-from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.delivery_query import find_age
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -86,9 +85,7 @@ def catch_up(
 
 def _run(settings: Settings, *, dry_run: bool) -> CatchUpReport:
     with open_store(settings) as store:
-        prompts = ReloadingLibrary(
-            lambda: load_checked(settings), *settings.prompts.folders.values()
-        )
+        prompts = load_library(settings, load_checked)
         active = ActiveConfig(
             settings,
             RepositoryTable(settings),

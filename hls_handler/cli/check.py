@@ -24,7 +24,7 @@ from hls_handler.errors import (
     SettingsError,
 )
 from hls_handler.git.run import find_git
-from hls_handler.prompting.problems import suggest_name
+from hls_handler.prompting.front_matter import suggest_name
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.estimate import describe_prices, estimate_largest_call, list_claude_models
 from hls_handler.settings import shipped

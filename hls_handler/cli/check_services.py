@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from hls_handler.analysis import Prompt
-from hls_handler.background.hooks import own_hooks
+from hls_handler.background.catch_up import own_hooks
 from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.options import utc_now
 from hls_handler.errors import (

@@ -14,11 +14,13 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
+from hls_handler.analysis import Prompt
 from hls_handler.cli.github_names import find_conversation
 from hls_handler.cli.options import abort, lacks_github_token, utc_now
 from hls_handler.git.mirror import Mirrors
 from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.prompting import recorded
+from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.recorded import Recorded, UnknownPayload
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -167,3 +169,16 @@ def connect_github(
             mirrors=mirrors,
         )
     )
+
+
+def get_prompt(library: Library, name_or_id: str) -> Prompt:
+    """Return the prompt with this name ("issues/analyze") or id ("issues/analyze@3f9c2a"). Exits
+    with 2 for others.
+    """
+    name, at, _ = name_or_id.partition("@")
+    prompt = library.prompts.get(name)
+    if prompt is None:
+        abort(f"there is no prompt {name}; there are {', '.join(library.prompts)}")
+    if at and name_or_id != prompt.id:
+        abort(f"{name_or_id} is another version; the current one is {prompt.id}")
+    return prompt

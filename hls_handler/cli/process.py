@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import typer
 
+from hls_handler.batches.undo import RUNS
 from hls_handler.cli.batch_follower import find_problem
 from hls_handler.cli.event_input import EventName
 from hls_handler.cli.options import DOTENV, Config, abort, config_path
@@ -76,9 +77,8 @@ def process(
         options["github.base_url"] = environ["GITHUB_API_URL"]
     try:
         file = SettingsFile(config_path(config), environ, dotenv=DOTENV, options=options)
-        ring = LogRing()
-        configure_logs(file.initial, ring)
-        processing = Processing(file, ring)
+        configure_logs(file.initial, LogRing())
+        processing = Processing(file.initial, RUNS)
         reports = _process(processing, name, guid, path.read_bytes())
     except SettingsError as exc:
         abort(*exc.problems)
@@ -129,7 +129,7 @@ def _process(processing: Processing, name: str, guid: str, body: bytes) -> Seque
 
 
 def _accept(processing: Processing, name: str, guid: str, body: bytes) -> str:
-    config = processing.config()
+    config = processing.config
     new = unsigned_delivery(name, guid, body, config.route, config.settings, request_id=guid)
     # a job that is run again has the same body, and must be processed
     return processing.store.queue.accept([new], finds_replays=False)[0].outcome
@@ -142,7 +142,7 @@ def _find_missing_permission(processing: Processing, guid: str) -> str:
     row = processing.store.deliveries.find(guid)
     if row is None or row.state not in OPEN_STATES or not row.repository or row.number is None:
         return ""
-    entry = processing.config().table.find(row.repository)
+    entry = processing.config.table.find(row.repository)
     if entry is not None and entry.features.dry_run:
         return ""
     with closing(processing.connect_github()) as github:

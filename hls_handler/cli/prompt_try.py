@@ -22,6 +22,7 @@ from hls_handler.cli.event_input import (
     Subject,
     SubjectName,
     connect_github,
+    get_prompt,
     load_subject,
     use_sandbox,
 )
@@ -33,7 +34,6 @@ from hls_handler.cli.options import (
     load,
     require_claude_key,
 )
-from hls_handler.cli.prompt_library import get_prompt
 from hls_handler.cli.terminal import print_json, print_line, print_lines, waiting
 from hls_handler.engine.codecs import decode_reply, encode_reply, redact_unusable
 from hls_handler.engine.handler_job import check_fallback_issue, name_fallback_setting

@@ -19,11 +19,11 @@ from hls_handler.cli.event_input import (
     Subject,
     SubjectName,
     connect_github,
+    get_prompt,
     load_subject,
     use_sandbox,
 )
 from hls_handler.cli.options import Config, fail, lacks_github_token, load
-from hls_handler.cli.prompt_library import get_prompt
 from hls_handler.cli.terminal import print_lines
 from hls_handler.engine.library import GUID, load_checked
 from hls_handler.events import Event, parse_event

@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.endpoints import (
     ANALYSIS_ID,
     LIST_ANALYSES,
@@ -33,6 +32,7 @@ from hls_handler.console.queries import (
     DeliveriesQuery,
     Query,
     RetryQuery,
+    require_delivery,
 )
 from hls_handler.events import event_key
 from hls_handler.reports.delivery_list import DeliveriesPage, list_deliveries

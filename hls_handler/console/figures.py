@@ -15,9 +15,8 @@ from starlette.routing import BaseRoute
 
 from hls_handler.console.endpoints import SHOW_FIGURES
 from hls_handler.console.frame import Frame, Pages, send_json
-from hls_handler.console.overview import PERIOD_TITLES
+from hls_handler.console.overview import PERIOD_TITLES, format_count
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
-from hls_handler.console.plots import format_count
 from hls_handler.console.queries import FiguresQuery, InvalidFilter
 from hls_handler.db.values import EPOCH
 from hls_handler.store.figures import Figures, FiguresReport, latest_period

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.delivery_search import find_list
 from hls_handler.console.frame import Form, Frame, Pages
-from hls_handler.console.pages import format_duration, format_sum_usd
-from hls_handler.console.plots import Plot, make_plot
-from hls_handler.console.queries import MAX_FILTER_CHARACTERS, OverviewQuery, parse_repository
+from hls_handler.console.pages import NOTHING, format_duration, format_sum_usd
+from hls_handler.console.queries import (
+    MAX_FILTER_CHARACTERS,
+    OverviewQuery,
+    find_list,
+    parse_repository,
+)
 from hls_handler.db.counters import COST
 from hls_handler.deliveries import name_cause
 from hls_handler.engine.health import Component, ComponentHealth, ComponentSeverity
@@ -29,7 +33,60 @@ from hls_handler.store.limits import list_budgets
 from hls_handler.store.numbers import Series
 from hls_handler.store.search import Causes, DeliverySearch
 from hls_handler.store.storage import Storage
+from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import count, is_or_are
+
+Unit = Literal["count", "seconds", "usd"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    title: str
+    drawing: Mapping[str, object]  # what `console.js` needs, as JSON has it
+    columns: tuple[str, ...]  # of the table
+    # label, address of the deliveries that it counts, and the other cells
+    rows: Sequence[tuple[str, str, Sequence[str]]]
+
+
+def format_count(value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}"
+
+
+_FORMATS: Mapping[Unit, Callable[[float | None], str]] = {
+    "count": format_count,
+    "seconds": format_duration,
+    "usd": format_sum_usd,
+}
+
+
+def make_plot(
+    period: Period,
+    title: str,
+    series: Mapping[str, Sequence[float | None]],
+    unit: Unit = "count",
+) -> Plot:
+    """Return the plot of values for each part of a period, by name of the series; None leaves a
+    gap. `console.js` has the colours of names.
+    """
+    texts = {name: [*map(_FORMATS[unit], values)] for name, values in series.items()}
+    drawing = {
+        "unit": unit,
+        "times": [at.timestamp() for at in period.starts],
+        "series": [
+            {"name": escape_unprintable(name), "values": values, "texts": texts[name]}
+            for name, values in series.items()
+        ],
+    }
+    layout = "%m-%d %H:%M"
+    if period.step >= timedelta(days=1):
+        layout = "%m-%d"
+    rows = []
+    for at, *cells in zip(period.starts, *texts.values(), strict=True):
+        rows.append((f"{at:{layout}}", find_list(since=at, until=at + period.step), cells))
+    return Plot(title, drawing, tuple(series), rows)
+
 
 PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 MAX_OVERVIEW_AGE_S = 10.0

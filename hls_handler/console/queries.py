@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Self
+from urllib.parse import quote, urlencode
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from hls_handler.deliveries import ListedState
 from hls_handler.errors import InvalidQuery
@@ -32,9 +34,12 @@ from hls_handler.reports.delivery_query import (
     parse_shorthands,
 )
 from hls_handler.reports.retry import RETRIED, Retried
+from hls_handler.settings.values import web_url
 from hls_handler.store.analyses import AnalysisSearch
+from hls_handler.store.deliveries import DeliveryRow
 from hls_handler.store.figures import PeriodName
 from hls_handler.store.search import DeliverySearch
+from hls_handler.store.storage import Storage
 from hls_handler.wording import reword_invalid
 
 MAX_FILTER_CHARACTERS = 200
@@ -251,3 +256,34 @@ class LogQuery(Query):
     def filters(self) -> dict[str, Any]:
         """Return the arguments for `LogRing.find`."""
         return self.model_dump(exclude_defaults=True, exclude={"paused"})
+
+
+def find_list(**filters: str | datetime) -> str:
+    """Return the address of a list of deliveries: "/deliveries?q=is%3Adead"."""
+    for name, value in filters.items():
+        if isinstance(value, datetime):
+            filters[name] = f"{value:%Y-%m-%dT%H:%M}"
+    return f"/deliveries?{urlencode(filters)}"
+
+
+def require_delivery(store: Storage, request: Request) -> DeliveryRow:
+    """Return the delivery whose GUID, unique prefix of it, or request id is in the path. Raises
+    `HTTPException`.
+    """
+    guid = request.path_params["guid"]
+    row = store.deliveries.find(guid)
+    if row is None:
+        raise HTTPException(404, f"there is no delivery {guid}, or it was deleted")
+    return row
+
+
+def find_github_page(row: DeliveryRow, base_url: str) -> str | None:
+    """Return the address of the issue or pull request, else of the repository. `base_url` is that
+    of GitHub's API.
+    """
+    if row.repository is None:
+        return None
+    page = f"{web_url(base_url)}/{quote(row.repository)}"
+    if row.number is None:
+        return page
+    return f"{page}/issues/{row.number}"  # GitHub redirects to /pull/ if it is a pull request

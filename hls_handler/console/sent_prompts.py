@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler.analysis import estimate_tokens
-from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.frame import Pages
+from hls_handler.console.queries import require_delivery
 from hls_handler.store.call_rows import CallRow
 from hls_handler.store.calls import SentQuestion
 from hls_handler.store.storage import Storage

@@ -4,17 +4,17 @@ worker.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hls_handler.claude.providers import Providers
 from hls_handler.db.database import Database
+from hls_handler.deliveries import End
 from hls_handler.engine.health import Health
 from hls_handler.errors import SettingsError, StoreUnavailable
 from hls_handler.events import Account
@@ -23,12 +23,15 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.retrieval.vectors import Vectors
-from hls_handler.routing import Ignored, Router, RoutingResult, WebhookEnvelope, from_envelope
+from hls_handler.routing import Router, RoutingResult, WebhookEnvelope, from_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import GithubSettings, Settings
-from hls_handler.settings.reload import SettingsFile, SettingsReload, plan_reload
+from hls_handler.settings.reload import SettingsFile, plan_reload
 from hls_handler.store.conversations import BotAccounts
 from hls_handler.store.storage import Storage
+
+if TYPE_CHECKING:
+    from hls_handler.engine.job import DeliveryJob
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +125,14 @@ def load_bot_accounts(settings: GithubSettings, store: Storage) -> tuple[BotAcco
     )
 
 
+def load_library(
+    settings: Settings, load: Callable[[Settings], Library], *, before: Library | None = None
+) -> ReloadingLibrary:
+    """Raises `PromptError` if `before` is None and the library cannot be used."""
+    folders = settings.prompts.folders.values()
+    return ReloadingLibrary(lambda: load(settings), *folders, before=before)
+
+
 SETTINGS_REMEDY = "fix the line that the message names; `hls check` names every problem"
 
 
@@ -195,6 +206,14 @@ def choose_account(
 
 
 @dataclass(frozen=True, slots=True)
+class BatchRuns:
+    """How the deliveries of a batch are processed that no handler runs."""
+
+    run_recorded: Callable[[DeliveryJob], End]  # asks a prompt, and stores its reply only
+    undo_issue: Callable[[DeliveryJob], End]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerContext:
     """The clients and functions that a worker uses for one delivery."""
 
@@ -204,6 +223,7 @@ class WorkerContext:
     claude: Providers
     health: Health
     config: DeliveryConfig
+    runs: BatchRuns
     # for a repository's id and a number
     choose_account: Callable[[int | None, int | None], ChosenAccount]
     stopping: Callable[[], bool]  # whether the service is stopping
@@ -213,21 +233,8 @@ class WorkerContext:
     vectors: Vectors | None = None  # of the documentation; None if the settings name no Qdrant
 
 
-async def route_envelope(
-    active: ActiveConfig, event: str, envelope: WebhookEnvelope
-) -> RoutingResult:
-    """Return the routing result. If no prompt or several prompts match, load changed prompts and
-    route again.
-    """
-    routing_input = from_envelope(event, envelope)
-    rule = active.router(active.prompts.latest).route(routing_input)
-    if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):
-        return active.router(await asyncio.to_thread(active.prompts.current)).route(routing_input)
-    return rule
-
-
 class ConfigReloader:
-    """Reloads the active configuration when the settings file changes. Thread-safe."""
+    """Makes a new active configuration when the settings file changes. For one thread."""
 
     def __init__(
         self,
@@ -235,52 +242,39 @@ class ConfigReloader:
         first: ActiveConfig,
         *,
         make: Callable[[Settings, ActiveConfig], ActiveConfig],
-        follow: Callable[[ActiveConfig, SettingsReload], None],
         health: Health,
     ) -> None:
         """`first` is the configuration made from `file.initial`.
 
         `make` gets new settings and the previous configuration, and returns the new configuration.
-        `make` may raise `SettingsError` and `StoreUnavailable`. `follow` is called after each
-        reload.
+        It may raise `SettingsError` and `StoreUnavailable`.
         """
         self._file = file
         self.latest = first  # the last valid one
         self._make = make
-        self._follow = follow
         self._health = health
-        self._reading = threading.Lock()
-        health.ok("settings")
 
-    def current(self) -> ActiveConfig:
-        """Return the active configuration, reloaded if the settings file has changed. Invalid
-        settings are not applied.
+    def reload(self) -> Sequence[str] | None:
+        """If the settings file has changed, replace `latest`, and return the keys with a new value;
+        else None. Invalid settings are not applied.
 
-        While one thread reloads, other threads get the previous configuration. Raises
-        `StoreUnavailable` if new settings need the database while the database is unavailable. The
-        next call tries again.
+        Raises `StoreUnavailable` if new settings need the database while the database is
+        unavailable. The next call tries again.
         """
-        if self._file.has_changed() and self._reading.acquire(blocking=False):
-            try:
-                self._read()
-            finally:
-                self._reading.release()
-        return self.latest
-
-    def _read(self) -> None:
+        if not self._file.has_changed():
+            return None
         try:
             step = plan_reload(self.latest.settings, self._file.read())
-            config = self._make(step.settings, self.latest)
+            self.latest = self._make(step.settings, self.latest)
         except SettingsError as exc:
             self._reject(exc.problems)
-            return
+            return None
         except StoreUnavailable:
             self._file.mark_as_changed()
             raise
         except Exception as exc:  # a defect: /health shows it, and the thread that called logs it
             self._reject([f"a defect in HLS, please report it: {type(exc).__name__}"])
             raise
-        self.latest = config
         if step.waiting:
             message = (
                 f"changed settings take effect only after a restart: {', '.join(step.waiting)}"
@@ -288,10 +282,10 @@ class ConfigReloader:
             self._health.report_problem("settings", message, "restart HLS, or undo the change")
         else:
             self._health.ok("settings")
-        self._follow(config, step)
         log.info(
             "settings read again", extra={"changed": step.changed, "needs_restart": step.waiting}
         )
+        return step.changed
 
     def _reject(self, problems: Sequence[str]) -> None:
         message = (

@@ -22,7 +22,6 @@ from hls_handler.engine.asking import (
     forget_unanswered,
     prompt_limits,
 )
-from hls_handler.engine.checks import begin_check, plan_check
 from hls_handler.engine.codecs import (
     CONTEXT,
     LOOK_UP,
@@ -31,6 +30,7 @@ from hls_handler.engine.codecs import (
     UNVERIFIED,
     facts_codec,
 )
+from hls_handler.engine.commit_check import begin_check, plan_check
 from hls_handler.engine.health import Health
 from hls_handler.engine.job import LOCK_S, DeliveryJob, Part, decide_retry, reads_postponed
 from hls_handler.engine.posting import Posting, is_check_ended, post_without_reply, store_unposted
@@ -72,7 +72,7 @@ from hls_handler.settings.repository import (
 )
 from hls_handler.store.call_rows import make_receipt
 from hls_handler.store.conversations import ConversationRef
-from hls_handler.store.reviews import ReviewChange
+from hls_handler.store.review_records import ReviewChange
 from hls_handler.store.texts import NewText, Texts, document_scope
 from hls_handler.untrusted.cleaning import clean_and_redact, clean_title, remove_html_comments
 from hls_handler.untrusted.markdown import format_code_span

@@ -35,7 +35,7 @@ from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
 from hls_handler.routing import Router, Rule
 from hls_handler.settings.model import Limits
 from hls_handler.settings.repository import RepositorySettings, RepositorySettingsFile
-from hls_handler.store.batches import Batch
+from hls_handler.store.batches import STOPPED, Batch
 from hls_handler.store.call_rows import NO_REPLIES, CallRow, StoredReplies
 from hls_handler.store.interruptions import NO_SITUATION, Situation
 from hls_handler.store.storage import Storage
@@ -348,3 +348,12 @@ def reads_postponed(until: datetime) -> Postponed:
     return Postponed(
         "no requests to GitHub at present: the last one failed, or GitHub asked to wait", at=until
     )
+
+
+def require_open(batch: Batch) -> None:
+    """Raise `ConversationIgnored` after a person stopped the batch, or took it back."""
+    if batch.state == "stopped":
+        raise ConversationIgnored(f"batch {batch.id} was stopped", STOPPED)
+    if batch.state == "undone":
+        reason = f"batch {batch.id} was taken back before this issue was processed"
+        raise ConversationIgnored(reason, STOPPED)

@@ -21,16 +21,11 @@ from math import inf
 import msgspec
 
 from hls_handler.claude.provider import LIMIT_RETRY
-from hls_handler.deliveries import UNDO, Checkpoint, End, Lease, Posted
+from hls_handler.deliveries import NO_RESULT, UNDO, Checkpoint, End, Lease, Posted
 from hls_handler.engine.active_config import WorkerContext
-from hls_handler.engine.batches import (
-    NO_RESULT,
-    limit_rule,
-    require_open,
-    run_recorded,
-    wait_for_first,
-)
-from hls_handler.engine.checks import (
+from hls_handler.engine.codecs import RULE
+from hls_handler.engine.commands import find_finding, run_command, take_over_review
+from hls_handler.engine.commit_check import (
     check_title,
     end_group_check,
     end_ignored_check,
@@ -38,16 +33,13 @@ from hls_handler.engine.checks import (
     outdate_check,
     plan_check,
 )
-from hls_handler.engine.codecs import RULE
-from hls_handler.engine.commands import find_finding, run_command, take_over_review
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
-from hls_handler.engine.job import Attempt, DeliveryJob, decide_retry
+from hls_handler.engine.job import Attempt, DeliveryJob, decide_retry, require_open
 from hls_handler.engine.posting import correct_label
 from hls_handler.engine.repository_settings import (
     load_repository_settings,
     route_with_repository_settings,
 )
-from hls_handler.engine.undo import undo_issue
 from hls_handler.errors import (
     AccountLimited,
     AppNotInstalled,
@@ -80,7 +72,7 @@ from hls_handler.routing import (
     Rule,
     from_event,
 )
-from hls_handler.settings.effective import without_entry
+from hls_handler.settings.effective import Origin, without_entry
 from hls_handler.store.batches import Batch
 from hls_handler.store.call_rows import NO_REPLIES, CallRow
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
@@ -93,6 +85,10 @@ any case.
 """
 
 THREAD_OF_OTHERS = "HLS did not open the review thread, and answers only in its own"
+
+
+COMMENTS = "features.auto_commenting"
+FIRST_WAIT_S = 2.0
 
 
 def run_delivery(lease: Lease, context: WorkerContext) -> End | None:
@@ -292,7 +288,7 @@ def process_delivery(lease: Lease, context: WorkerContext, attempt: Attempt) -> 
         attempt=attempt,
     )
     if lease.is_recorded:
-        return run_recorded(job)
+        return context.runs.run_recorded(job)
     routing_input = from_event(event)
     leave_commit(job, routing_input)
     job, title_outcome = check_title(job, routing_input)
@@ -321,10 +317,10 @@ def _process(job: DeliveryJob, routing_input: RoutingInput) -> End:
     prompt.
     """
     if job.lease.request_id == UNDO:
-        return undo_issue(job)
+        return job.context.runs.undo_issue(job)
     if job.batch is not None:
         require_open(job.batch)
-        wait_for_first(job, job.batch)
+        _wait_for_first(job, job.batch)
     rule = job.router.route(routing_input)
     thread = rule.thread if isinstance(rule, Command | Rule) else None
     if thread is not None and find_finding(job, thread=thread) is None:
@@ -367,11 +363,33 @@ def _process(job: DeliveryJob, routing_input: RoutingInput) -> End:
     if isinstance(rule, Ignored):
         return End("ignored", rule.reason, kind=rule.kind)
     if job.batch is not None:
-        rule = limit_rule(rule, job.batch)
+        rule = _limit_rule(rule, job.batch)
     require_runs_left(replace(job, rule=rule), job.situation.runs)
     if (RULE.name, 0) not in job.steps:
         job.note(RULE, 0, rule.why(job.config.settings.sources))
     return _run_handler(replace(job, rule=rule))
+
+
+def _wait_for_first(job: DeliveryJob, batch: Batch) -> None:
+    """Raise `Postponed` until one issue of the batch is done: if HLS may not write, one call is
+    paid.
+    """
+    first = job.store.batches.find_first(batch.id)
+    if first is None or first.guid == job.lease.guid:
+        return
+    at = max(first.due_at, job.store.now()) + timedelta(seconds=FIRST_WAIT_S)
+    raise Postponed(f"the first issue of batch {batch.id} is processed alone", at=at)
+
+
+def _limit_rule(rule: Rule, batch: Batch) -> Rule:
+    """Return the rule without comments, unless the batch has them."""
+    effective = rule.effective
+    if batch.terms["comments"] or not effective.features.auto_commenting:
+        return rule
+    features = effective.features.model_copy(update={"auto_commenting": False})
+    origin = Origin((COMMENTS,), person=f"batch {batch.id}, which has no --comments")
+    origins = {**effective.origins, COMMENTS: origin}
+    return replace(rule, effective=replace(effective, features=features, origins=origins))
 
 
 def _check_merge_group(job: DeliveryJob, rule: QueueCheck) -> End:

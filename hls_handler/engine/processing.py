@@ -22,18 +22,19 @@ from hls_handler import logs
 from hls_handler.claude.providers import Breakers, Providers
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
-from hls_handler.deliveries import Accepted, End
+from hls_handler.deliveries import Accepted, End, Lease
 from hls_handler.engine.active_config import (
     ActiveConfig,
+    BatchRuns,
     CachedClient,
     ChosenAccount,
-    ConfigReloader,
     DeliveryConfig,
     WorkerContext,
     choose_account,
     load_bot_accounts,
+    load_library,
 )
-from hls_handler.engine.check_ender import CheckEnder
+from hls_handler.engine.commit_check import CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.workers import Workers
@@ -50,7 +51,6 @@ from hls_handler.github.client import (
 from hls_handler.github.credentials import App
 from hls_handler.github.labels import RepositoryLabels
 from hls_handler.logs import LogRing
-from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import EXPIRY, Expiry, HeldLeases
@@ -58,9 +58,8 @@ from hls_handler.retrieval.vectors import connect_vectors
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.environment import proxy_passwords
 from hls_handler.settings.load import collect_secrets
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import Limits, MirrorSettings, Settings
 from hls_handler.settings.providers import ClaudeSettings
-from hls_handler.settings.reload import SettingsFile, SettingsReload
 from hls_handler.store.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -75,6 +74,10 @@ class Clients:
 
     github: GithubOf
     claude: ClaudeOf
+
+    def close(self) -> None:
+        self.github.close()
+        self.claude.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,6 @@ both.
 GIT_REMEDY = (
     "see git's message in the log, the status of GitHub's Git operations, and the proxy or firewall"
 )
-PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all prompts"
 
 
 def _utc_now() -> datetime:
@@ -121,73 +123,99 @@ class Processing:
     `working`.
 
     The constructor raises `SettingsError`, or its subclass `DatabaseUnavailable` if the only
-    problem is that the database is unavailable. `ring` is the one that `configure_logs` got. The
-    argument `load` is a function that reads the prompt library. With `only_batch`, only the
-    deliveries of this batch are processed.
+    problem is that the database is unavailable. The argument `load` is a function that reads the
+    prompt library. `on_end` is called after each delivery, `on_credentials` when one of several
+    tokens stops or starts to work. With `only_batch`, only the deliveries of this batch are
+    processed.
     """
 
     def __init__(
         self,
-        file: SettingsFile,
-        ring: LogRing,
+        settings: Settings,
+        runs: BatchRuns,
         *,
         load: Callable[[Settings], Library] = load_checked,
         role: Role = "all",
         expiry: Expiry = EXPIRY,
         only_batch: int | None = None,
+        on_end: Callable[[End], object] = lambda _: None,
+        on_credentials: Callable[[], object] = lambda: None,
     ) -> None:
-        settings = file.initial
         self.role: Role = role
-        self._log_ring = ring
-        self._load = load
+        self._runs = runs
+        self._on_end = on_end
+        self._on_credentials = on_credentials
         opened = _open(settings, load, role)
+        self.config = opened.config
+        """The configuration for the next deliveries; a reload replaces it."""
         self.store = opened.store
         self._held = opened.held
-        self._queue = self.store.queue
-        if only_batch is not None:
-            self._queue = self.store.queue.of_batch(only_batch)
-        self._health = Health(_utc_now)
-        self._health.ok("store")  # it was opened, and the prompts were read
-        self._health.ok("prompts")
-        self._rates = RateLimitMonitor()
+        self.health = Health(_utc_now)
+        self.health.ok("store")  # it was opened, and settings and prompts were read
+        self.health.ok("settings")
+        self.health.ok("prompts")
+        self.rates = RateLimitMonitor()
         self._breakers = Breakers(_utc_now)
         self._credentials: Credentials | None = None
         self._credentials_lock = threading.Lock()
         self._labels = RepositoryLabels(time.monotonic)
-        self._mirrors = Mirrors(
-            lambda: self.settings().mirror,
+        self.mirrors = Mirrors(
+            self._mirror_settings,
             most_waiting=max(settings.limits.concurrency // 2, 1),
             report=self._report_git_host,
         )
-        self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
-        self._reloader = ConfigReloader(
-            file,
-            opened.config,
-            make=self._make_config,
-            follow=self._apply_config,
-            health=self._health,
-        )
-        self._leases = HeldLeases(
-            lambda lease, s: self.store.queue.renew(lease, lease_s=s), expiry=expiry
-        )
+        self.vectors = connect_vectors(settings.retrieval)
+        self.accepts = AcceptQueue(self.store.queue, on_commit=self.committed)
+        self.leases = HeldLeases(self._renew_lease, expiry=expiry)
         self._of_workers: list[Clients] = []
-        self._workers: Workers | None = None
+        self.workers: Workers | None = None
         if role != "web":
-            self._workers = self._make_workers()
-        self._vectors = connect_vectors(settings.retrieval)
-        self._accepts = AcceptQueue(self.store.queue, on_commit=self._committed)
+            queue = self.store.queue
+            if only_batch is not None:
+                queue = self.store.queue.of_batch(only_batch)
+            self.workers = Workers(
+                queue=queue,
+                leases=self.leases,
+                limits=self._limits,
+                name=f"{socket.gethostname()}-{os.getpid()}",
+                connect=self._connect_worker,
+                finished=self._finished,
+                health=self.health,
+            )
 
     def settings(self) -> Settings:
-        return self._reloader.latest.settings
-
-    def config(self) -> ActiveConfig:
-        return self._reloader.latest
+        return self.config.settings
 
     def connect_github(self) -> Github:
         """Return a client for the calling thread."""
         return connect(
-            self._credentials_of(self.settings()), observe=self._rates.observe, now=_utc_now
+            self.credentials_of(self.settings()), observe=self.rates.observe, now=_utc_now
         )
+
+    def make_clients(self, settings: Settings) -> Clients:
+        """Return clients for one thread. Raises `SettingsError`."""
+        clients = Clients(
+            CachedClient(self._connect_github, close=Github.close),
+            CachedClient(self._connect_claude, close=Providers.close),
+        )
+        # raises the error now, not at the first use
+        clients.github.of(self.credentials_of(settings))
+        clients.claude.of(settings.claude)
+        return clients
+
+    def credentials_of(self, settings: Settings) -> Credentials:
+        """Return the credentials that all clients with these settings share."""
+        with self._credentials_lock:
+            if self._credentials is None or not uses_same_credentials(
+                self._credentials.settings, settings.github
+            ):
+                self._credentials = make_credentials(
+                    settings.github,
+                    observe=self.rates.observe,
+                    now=_utc_now,
+                    changed=self._on_credentials,
+                )
+            return self._credentials
 
     def make_check_ender(
         self, wait: Callable[[float], bool], *, slowest_write_s: float
@@ -198,7 +226,7 @@ class Processing:
         clients: GithubOf = CachedClient(lambda _: self.connect_github(), close=Github.close)
         return CheckEnder(
             self.store,
-            lambda: clients.of(self._credentials_of(self.settings())).preferred(),
+            lambda: clients.of(self.credentials_of(self.settings())).preferred(),
             settings=self.settings,
             wait=wait,
             slowest_write_s=slowest_write_s,
@@ -207,100 +235,80 @@ class Processing:
     @contextmanager
     def working(self) -> Iterator[Health]:
         """Process deliveries without receiving any, for a command; yield the health."""
-        assert self._workers is not None
-        self._workers.start()
+        assert self.workers is not None
+        self.workers.start()
         try:
-            yield self._health
+            yield self.health
         finally:
-            self._workers.stop(self.settings().limits.shutdown_s)
+            self.workers.stop(self.settings().limits.shutdown_s)
             for clients in self._of_workers:
-                clients.github.close()
-                clients.claude.close()
+                clients.close()
+
+    def committed(self, accepted: Sequence[Accepted]) -> None:
+        if any(outcome.outcome == "queued" for outcome in accepted):
+            self.wake()
+
+    def wake(self) -> None:
+        if self.workers is not None:
+            self.workers.wake()
 
     def close(self) -> None:
-        self._accepts.close()
-        if self._vectors is not None:
-            self._vectors.close()
+        self.accepts.close()
+        if self.vectors is not None:
+            self.vectors.close()
         self._held.close()
 
-    def _make_workers(self) -> Workers:
-        return Workers(
-            queue=self._queue,
-            leases=self._leases,
-            limits=lambda: self.settings().limits,
-            name=f"{socket.gethostname()}-{os.getpid()}",
-            connect=self._connect_worker,
-            finished=self._finished,
-            health=self._health,
-        )
+    def _limits(self) -> Limits:
+        return self.settings().limits
 
-    def _clients(self, settings: Settings) -> Clients:
-        observe = self._rates.observe
-        github: GithubOf = CachedClient(
-            lambda of: connect(
-                of, observe=observe, now=_utc_now, labels=self._labels, mirrors=self._mirrors
-            ),
-            close=Github.close,
+    def _mirror_settings(self) -> MirrorSettings:
+        return self.settings().mirror
+
+    def _renew_lease(self, lease: Lease, lease_s: float) -> Lease:
+        return self.store.queue.renew(lease, lease_s=lease_s)
+
+    def _connect_github(self, credentials: Credentials) -> Github:
+        return connect(
+            credentials,
+            observe=self.rates.observe,
+            now=_utc_now,
+            labels=self._labels,
+            mirrors=self.mirrors,
         )
-        claude: ClaudeOf = CachedClient(self._connect_claude, close=Providers.close)
-        # raises `SettingsError` now, not at the first use
-        github.of(self._credentials_of(settings))
-        claude.of(settings.claude)
-        return Clients(github, claude)
 
     def _connect_claude(self, settings: ClaudeSettings) -> Providers:
         return Providers(settings, clock=time.monotonic, now=_utc_now, breakers=self._breakers)
 
     def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
-        clients = self._clients(self.settings())
+        clients = self.make_clients(self.settings())
         self._of_workers.append(clients)
 
         def make_context() -> WorkerContext:
-            active = self._current_config()
-            settings = active.settings
-            github = clients.github.of(self._credentials_of(settings))
+            config = self.config
+            settings = config.settings
+            github = clients.github.of(self.credentials_of(settings))
             return WorkerContext(
                 store=self.store,
-                leases=self._leases,
+                leases=self.leases,
                 github=github,
                 claude=clients.claude.of(settings.claude),
-                health=self._health,
-                config=DeliveryConfig(settings, active.table, active.prompts.latest),
-                choose_account=partial(self._choose_account, active, github),
+                health=self.health,
+                config=DeliveryConfig(settings, config.table, config.prompts.latest),
+                runs=self._runs,
+                choose_account=partial(self._choose_account, config, github),
                 stopping=stopping.is_set,
                 pause=stopping.wait,
                 jitter=random.random,
                 clock=time.monotonic,
-                vectors=self._vectors,
+                vectors=self.vectors,
             )
 
         return make_context
 
-    def _credentials_of(self, settings: Settings) -> Credentials:
-        """Return the credentials that all clients with these settings share."""
-        with self._credentials_lock:
-            if self._credentials is None or not uses_same_credentials(
-                self._credentials.settings, settings.github
-            ):
-                self._credentials = make_credentials(
-                    settings.github,
-                    observe=self._rates.observe,
-                    now=_utc_now,
-                    changed=self._credentials_changed,
-                )
-            return self._credentials
-
-    def _report_git_host(self, failure: str) -> None:
-        if failure:
-            message = f"{failure}: reviews go on without a mirror, and one fetch a minute tries it"
-            self._health.report_problem("mirror", message, GIT_REMEDY)
-        else:
-            self._health.ok("mirror")
-
     def _choose_account(
         self, active: ActiveConfig, github: Github, repository_id: int | None, number: int | None
     ) -> ChosenAccount:
-        credentials = self._credentials_of(active.settings)
+        credentials = self.credentials_of(active.settings)
         if isinstance(credentials, App) or len(credentials.all) == 1:
             return ChosenAccount(github, active.bot.get_or_fetch(github))
         wrote = frozenset[str]()
@@ -311,54 +319,18 @@ class Processing:
             clients, active.bots, wrote, credentials.all.index(credentials.preferred)
         )
 
-    def _current_config(self) -> ActiveConfig:
-        """Return the configuration in use, after a reload of changed settings and prompts."""
-        config = self._reloader.current()
-        config.prompts.current()
-        if config.prompts.reload_error is None:
-            self._health.ok("prompts")
+    def _report_git_host(self, failure: str) -> None:
+        if failure:
+            message = f"{failure}: reviews go on without a mirror, and one fetch a minute tries it"
+            self.health.report_problem("mirror", message, GIT_REMEDY)
         else:
-            self._health.report_problem("prompts", config.prompts.reload_error, PROMPTS_REMEDY)
-        return config
+            self.health.ok("mirror")
 
-    def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
-        self._secrets.update(collect_secrets(settings))
-        configure_logs(before.settings, self._log_ring, earlier=self._secrets)
-        clients = self._clients(settings)
-        clients.github.close()
-        clients.claude.close()
-        prompts = before.prompts
-        bots = before.bots
-        if any(
-            getattr(settings, name) != getattr(before.settings, name)
-            for name in ("prompts", "repositories")
-        ):
-            folders = settings.prompts.folders.values()
-            prompts = ReloadingLibrary(
-                lambda: self._load(settings), *folders, before=prompts.latest
-            )
-        if not uses_same_credentials(settings.github, before.settings.github):
-            bots = load_bot_accounts(settings.github, self.store)
-        return ActiveConfig(settings, RepositoryTable(settings), prompts, bots)
-
-    def _credentials_changed(self) -> None:
-        """Called when one of several tokens stops or starts to work."""
-
-    def _apply_config(self, config: ActiveConfig, _step: SettingsReload) -> None:
-        configure_logs(config.settings, self._log_ring, earlier=self._secrets)
-
-    def _committed(self, accepted: Sequence[Accepted]) -> None:
-        if any(outcome.outcome == "queued" for outcome in accepted):
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._workers is not None:
-            self._workers.wake()
-
-    def _finished(self, _guid: str, _end: End) -> None:
-        made = self._rates.take_request_count()
+    def _finished(self, _guid: str, end: End) -> None:
+        made = self.rates.take_request_count()
         if made:
-            self._accepts.count({("github_requests", ""): made})
+            self.accepts.count({("github_requests", ""): made})
+        self._on_end(end)
 
 
 def _open(settings: Settings, load: Callable[[Settings], Library], role: Role) -> Opened:
@@ -366,7 +338,7 @@ def _open(settings: Settings, load: Callable[[Settings], Library], role: Role) -
     prompts = store = bots = None
     with ExitStack() as held:
         try:
-            prompts = ReloadingLibrary(lambda: load(settings), *settings.prompts.folders.values())
+            prompts = load_library(settings, load)
         except PromptError as exc:
             problems += exc.problems
         try:

@@ -23,9 +23,8 @@ from hls_handler.github.credentials import (
     request_token,
 )
 from hls_handler.github.errors import Refused
-from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.model import GithubApp, GithubSettings
-from hls_handler.settings.values import web_url
+from hls_handler.settings.values import AppKey, web_url
 
 PERMISSIONS: Mapping[str, str] = {
     **{event.permission: "read" for event in HANDLED_EVENTS.values()},

@@ -27,7 +27,7 @@ from hls_handler.github.api import (
     parse,
     validate,
 )
-from hls_handler.github.checks import CHECK_NAME, GithubChecks
+from hls_handler.github.check_writer import CHECK_NAME, GithubChecks
 from hls_handler.github.comments import History
 from hls_handler.github.credentials import JWT_REMEDY, App
 from hls_handler.github.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook

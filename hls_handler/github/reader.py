@@ -60,7 +60,7 @@ import httpx2
 
 from hls_handler import __version__
 from hls_handler.events import null_to
-from hls_handler.github.checks import CHECK_NAME
+from hls_handler.github.check_writer import CHECK_NAME
 from hls_handler.github.errors import translate_exception, unexpected_response
 from hls_handler.settings.values import is_loopback
 from hls_handler.transport import ProxySettings, find_proxy_settings

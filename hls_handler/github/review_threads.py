@@ -12,7 +12,7 @@ from pydantic import AliasPath, BaseModel, BeforeValidator, Field
 from hls_handler.events import GHOST, Account, Author, Text, null_to
 from hls_handler.github.api import RepositoryApi
 from hls_handler.github.comments import is_by
-from hls_handler.github.reviews import find_marker
+from hls_handler.github.review_writer import find_marker
 from hls_handler.github.values import ReviewThread, ThreadReply
 
 MAX_PAGES = 10  # of 50 threads

@@ -32,7 +32,7 @@ from hls_handler.github.labels import (
     RepositoryLabels,
     decide_labels,
 )
-from hls_handler.github.reviews import BotReviews
+from hls_handler.github.review_writer import BotReviews
 from hls_handler.settings.sections import EffectiveLabels
 from hls_handler.wording import shorten
 

@@ -120,14 +120,6 @@ from hls_handler.review.removed_lines import (
     limit_removals,
     read_removals,
 )
-from hls_handler.review.reviewers import (
-    MAX_REVIEWERS,
-    OWNERS_PATHS,
-    Reviewer,
-    choose_reviewers,
-    find_owners,
-    parse_owners,
-)
 from hls_handler.review.second_look import apply_second_look, list_names
 from hls_handler.review.skipped_files import (
     EMPTY_BLOBS,
@@ -138,6 +130,14 @@ from hls_handler.review.skipped_files import (
     is_shortened,
     looks_like_code,
     parse_attributes,
+)
+from hls_handler.review.suggested_reviewers import (
+    MAX_REVIEWERS,
+    OWNERS_PATHS,
+    Reviewer,
+    choose_reviewers,
+    find_owners,
+    parse_owners,
 )
 from hls_handler.review.surroundings import MAX_SURROUNDINGS, look_up, read_surroundings
 from hls_handler.review.variables import (

@@ -26,7 +26,7 @@ from jinja2 import (
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest_name
+from hls_handler.prompting.front_matter import BrokenTemplateError, Problem, suggest_name
 from hls_handler.prompting.source_files import SourceFile
 from hls_handler.untrusted.cleaning import (
     CodeText,

@@ -5,8 +5,6 @@ all problems.
 from __future__ import annotations
 
 import logging
-import os
-import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import replace
 from itertools import chain
@@ -18,12 +16,6 @@ from jinja2 import TemplateSyntaxError, meta, nodes
 
 from hls_handler.analysis import SUFFIX, Prompt, ReplyFields
 from hls_handler.errors import PromptError
-from hls_handler.prompting.checks import (
-    LibraryCheck,
-    check_outside_blocks,
-    compile_condition,
-    templates_of,
-)
 from hls_handler.prompting.environment import (
     COMMENT_FILTERS,
     PROMPT_FILTERS,
@@ -34,8 +26,20 @@ from hls_handler.prompting.environment import (
     check_blocks,
     check_references,
 )
-from hls_handler.prompting.front_matter import FrontMatter, parse_front_matter
-from hls_handler.prompting.problems import Checked, Problem, prompt_error, with_absolute_path
+from hls_handler.prompting.front_matter import (
+    Checked,
+    FrontMatter,
+    Problem,
+    parse_front_matter,
+    prompt_error,
+    with_absolute_path,
+)
+from hls_handler.prompting.library_checks import (
+    LibraryCheck,
+    check_outside_blocks,
+    compile_condition,
+    templates_of,
+)
 from hls_handler.prompting.prompt import Condition, Family, Library, PromptSources
 from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.prompting.source_files import (
@@ -260,72 +264,48 @@ log = logging.getLogger(__name__)
 # (path, mtime in ns, size in bytes) of every readable file
 FileState = frozenset[tuple[str, int, int]]
 
-RELOAD_WAIT_S = 30.0
-"""Seconds after which other threads no longer wait for a reload: a template may have a loop that
-does not end.
-"""
-
-_ENDLESS = (
-    f"the changed prompts were not loaded within {RELOAD_WAIT_S:.0f} s, perhaps because a template"
-    " has a loop that does not end; the last valid version stays in use; correct the template and"
-    " restart HLS"
+_READING = (
+    "the changed prompts are being read, and the last valid version stays in use; if this lasts, a"
+    " template may have a loop that does not end: correct it, and restart HLS"
 )
 
 
 class ReloadingLibrary:
-    """The prompt library in use, reloaded when its files change. Thread-safe."""
+    """The prompt library in use. One thread reloads it when its files change; others read
+    `latest`.
+    """
 
     def __init__(
-        self,
-        load: Callable[[], Library],
-        *folders: Path,
-        before: Library | None = None,
-        wait_s: float = RELOAD_WAIT_S,
+        self, load: Callable[[], Library], *folders: Path, before: Library | None = None
     ) -> None:
         """Load the library. If `load` raises `PromptError`, use the library `before`; if that is
         None, raise the error.
-
-        A change of a file in `folders` causes a reload.
         """
         self._load = load
         self._folders = folders
-        self._wait_s = wait_s
-        self._lock = threading.Lock()
-        # before `load`, so that `current` notices changes during it
+        # before `load`, so that `reload` notices changes during it
         self._loaded_state = _file_state(folders)
-        self.reload_error: str | None = None  # of the last reload, or of one that does not end
+        self.reload_error: str | None = None  # of the last reload, or of one in progress
         if before is None:
-            # as last loaded; the receiver reads it without a check for changed files
             self.latest = load()
             self._log_warnings()
         else:
             self.latest = before
             self._reload()
 
-    def current(self) -> Library:
-        """Return the library, reloaded if a file has changed. If a new file is invalid, return the
-        last valid library.
+    def reload(self) -> None:
+        """Load the library again if a file has changed. If a file is invalid, keep the last valid
+        library.
 
-        While one thread reloads, other threads wait, so that a delivery that begins after a change
-        uses the new files. After `RELOAD_WAIT_S`, they return the last valid library. An error of
-        `load` other than `PromptError` is raised once. Later calls return the last valid library
-        until a file changes.
+        An error of `load` other than `PromptError` is raised once. Later calls do nothing until a
+        file changes.
         """
-        wait_s = 0.0 if self.reload_error == _ENDLESS else self._wait_s
-        if not self._lock.acquire(timeout=wait_s):
-            self.reload_error = _ENDLESS
-            return self.latest
-        try:
-            if _file_state(self._folders) != self._loaded_state:
-                self._reload()
-            elif self.reload_error == _ENDLESS:  # it was set while the reload ended
-                self.reload_error = None
-            return self.latest
-        finally:
-            self._lock.release()
+        if _file_state(self._folders) != self._loaded_state:
+            self._reload()
 
     def _reload(self) -> None:
         self._loaded_state = _file_state(self._folders)
+        self.reload_error = _READING
         problem: str | None = (
             "the changed prompts cannot be read; the last valid version stays in use; see the log"
         )
@@ -351,8 +331,7 @@ def _file_state(folders: Iterable[Path]) -> FileState:
     state = set()
     for path in chain.from_iterable(map(find_files, folders)):
         try:
-            # faster than Path.stat; this runs for every delivery
-            status = os.stat(path)  # noqa: PTH116
+            status = Path(path).stat()
         except OSError:
             continue
         state.add((path, status.st_mtime_ns, status.st_size))

@@ -22,7 +22,7 @@ from hls_handler.analysis import (
     list_possible_labels,
 )
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
-from hls_handler.prompting.problems import BrokenTemplateError, Problem
+from hls_handler.prompting.front_matter import BrokenTemplateError, Problem
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.prompting.source_files import (
     COMMENT_SUFFIX,

@@ -35,8 +35,14 @@ from hls_handler.analysis import (
     list_possible_labels,
     possible_values,
 )
-from hls_handler.prompting.front_matter import FieldKeys, FrontMatter, problem_at
-from hls_handler.prompting.problems import Checked, Problem, suggest_name
+from hls_handler.prompting.front_matter import (
+    Checked,
+    FieldKeys,
+    FrontMatter,
+    Problem,
+    problem_at,
+    suggest_name,
+)
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact

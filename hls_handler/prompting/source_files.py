@@ -18,11 +18,12 @@ from hls_handler.prompting.front_matter import (
     BYTE_ORDER_MARK,
     FENCE_PROBLEM,
     FrontMatter,
+    Problem,
     find_wrong_fence,
     parse_front_matter,
+    prompt_error,
     split_front_matter,
 )
-from hls_handler.prompting.problems import Problem, prompt_error
 from hls_handler.settings.model import Settings
 from hls_handler.settings.problems import Kind, Sentence
 from hls_handler.settings.yaml_parser import Sources

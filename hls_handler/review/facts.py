@@ -44,7 +44,7 @@ from hls_handler.review.present_files import PresentFiles
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.review.redacted_patches import CommittedCredential, find_committed
 from hls_handler.review.removed_lines import NO_REMOVALS, Removals
-from hls_handler.review.reviewers import Reviewer
+from hls_handler.review.suggested_reviewers import Reviewer
 from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 from hls_handler.settings.repository import FileProblems
 from hls_handler.settings.sections import FindingSettings, ReviewSettings

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from hls_handler.analysis import NO_CALLS, Receipt, Score, Severity
 from hls_handler.review.blocks import Block
 from hls_handler.review.patches import Side
-from hls_handler.review.reviewers import Reviewer
+from hls_handler.review.suggested_reviewers import Reviewer
 
 FindingState = Literal["open", "fixed", "gone", "dismissed"]
 """Fixed: a new line prevents the failure. Gone: the code is no longer in the diff. Dismissed: a

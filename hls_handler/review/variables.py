@@ -40,9 +40,9 @@ from hls_handler.review.patches import Side
 from hls_handler.review.positions import Located
 from hls_handler.review.record import LedgerEntry, OpenFinding
 from hls_handler.review.removed_lines import Removals
-from hls_handler.review.reviewers import Reviewer
 from hls_handler.review.second_look import Candidate, plan_second_look
 from hls_handler.review.skipped_files import SkippedFile
+from hls_handler.review.suggested_reviewers import Reviewer
 from hls_handler.review.wanted_check import select_suggested_title
 from hls_handler.untrusted.cleaning import truncate
 

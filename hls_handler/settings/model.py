@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from hls_handler.settings import shipped
-from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.problems import Sentence
 from hls_handler.settings.providers import ClaudeSettings, Retrieval, exactly_one
 from hls_handler.settings.sections import (
@@ -30,6 +29,7 @@ from hls_handler.settings.sections import (
     _login_pattern,
 )
 from hls_handler.settings.values import (
+    AppKey,
     AppPrivateKey,
     Credential,
     DatabaseUrl,

@@ -9,12 +9,13 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -31,10 +32,13 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
-from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.github_events import find_event_problem, find_fallback_event_problem
 from hls_handler.settings.path_globs import find_glob_problem, find_unsupported_syntax
 from hls_handler.settings.problems import Kind, Sentence, find_id_problem
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
 
 CONFLICT = "conflict"
 """Type of an error whose context has the key and the sentence of `Section.find_conflicts`."""
@@ -488,3 +492,41 @@ def web_url(base_url: str) -> str:
     parts = urlsplit(base_url)
     host = parts.netloc.removeprefix("api.") if not parts.path else parts.netloc
     return f"{parts.scheme}://{host}"
+
+
+MIN_BITS = 2048  # GitHub's keys have 2048
+
+PROBLEM = (
+    f"is not an RSA private key of at least {MIN_BITS} bits in PEM form without a passphrase;"
+    " expected the file that GitHub offers at `Generate a private key` on the App's page"
+)
+
+
+class InvalidAppKey(ValueError):
+    """A text is not the private key of an App. The message does not quote it."""
+
+
+class AppKey(SecretStr):
+    """An RSA private key. Two keys are equal if their texts are equal."""
+
+    def __init__(self, pem: str) -> None:
+        """Parse a PEM text, in which line breaks may be written as `\\n`. Raises
+        `InvalidAppKey`.
+        """
+        super().__init__(pem)
+        self.rsa = _parse(pem.replace("\\n", "\n").strip())
+
+
+def _parse(text: str) -> RSAPrivateKey:
+    # imported here, because only a service with an App needs the library
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    key = None
+    with suppress(TypeError, ValueError, UnsupportedAlgorithm):  # a TypeError for a passphrase
+        key = load_pem_private_key(text.encode("utf-8", "surrogatepass"), password=None)
+    if not isinstance(key, RSAPrivateKey) or key.key_size < MIN_BITS:
+        # outside of `suppress`, so that the error has no context with the key's text
+        raise InvalidAppKey(PROBLEM)
+    return key

@@ -38,7 +38,7 @@ from hls_handler.retrieval.words import question_words
 from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.path_globs import PathFilter
 from hls_handler.store.conversations import ConversationRef, of_conversation
-from hls_handler.store.reviews import Reviews
+from hls_handler.store.review_records import Reviews
 from hls_handler.store.texts import NewText, Texts, document_scope, issue_scope
 from hls_handler.untrusted.cleaning import clean_and_redact, clean_title
 

@@ -34,7 +34,7 @@ from hls_handler.store.limits import Budgets
 from hls_handler.store.numbers import Statistics
 from hls_handler.store.repositories import Repositories, RepositoryFiles
 from hls_handler.store.retention import RetentionStore
-from hls_handler.store.reviews import Reviews
+from hls_handler.store.review_records import Reviews
 from hls_handler.store.search import DeliverySearches
 from hls_handler.store.texts import Texts
 

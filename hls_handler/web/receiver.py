@@ -93,7 +93,7 @@ class Ports:
     pass fakes.
     """
 
-    route: Callable[[str, WebhookEnvelope], Awaitable[RoutingResult]]  # never blocks the event loop
+    route: Callable[[str, WebhookEnvelope], RoutingResult]
     # returns after the commit; raises StoreUnavailable
     accept: Callable[[NewDelivery], Awaitable[Accepted]]
     count_ping: Callable[[], None]  # never blocks
@@ -306,7 +306,7 @@ class WebhookReceiver:
             return _json(200, {"status": "pong", **ids})
         if headers.event in INSTALLATION_EVENTS:
             self._ports.installation_changed(envelope)
-        routed = await self._ports.route(headers.event, envelope)
+        routed = self._ports.route(headers.event, envelope)
         new = new_delivery(
             headers,
             envelope,

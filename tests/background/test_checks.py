@@ -6,34 +6,36 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from hls_handler.analysis import Usage
-from hls_handler.background.checks import ConnectionReport, HealthChecks, find_overdue
+from hls_handler.background.health_checks import ConnectionReport, HealthChecks, find_overdue
 from hls_handler.background.threads import Check, ProblemFound, run_checks
-from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
+from hls_handler.engine.active_config import ActiveConfig, BotAccount
 from hls_handler.engine.health import REVIEW, Component, ComponentHealth, Health
 from hls_handler.errors import BudgetUsedUp, DependencyDown, ModelNotFound
-from hls_handler.git.mirror_disk import MirrorDisk
+from hls_handler.git.mirror import MirrorDisk
 from hls_handler.github.client import Github
 from hls_handler.github.identity import Identity
 from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.prompting.prompt import Library
 from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import BudgetsSettings, MirrorSettings
 from hls_handler.settings.providers import ClaudeSettings
 from hls_handler.settings.reload import SettingsFile
 from hls_handler.store.limits import list_budgets
-from hls_handler.store.storage import Storage
 from tests.engine.claude import CLAUDE_DOWN
 from tests.engine.world import NOON, MakeWorld, World, make_github
 from tests.handlers.world import HLS
+from tests.prompting.samples import write
 from tests.queue.builders import ignored, start_call
 from tests.settings.files import SMALLEST, VARIABLES, load
 
@@ -54,21 +56,13 @@ class FakeIdentityClient(Github):
         return Identity(details, (), (), expiring=self.expiring)
 
 
-def make_reloader(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigReloader:
+def make_config(folder: Path, world: World, text: str = SMALLEST) -> ActiveConfig:
     path = folder / "settings.yaml"
     path.write_text(text, encoding="utf-8")
     file = SettingsFile(path, VARIABLES, dotenv=None)
-    bot = BotAccount(file.initial.github, store.bot_accounts, store.database)
-    first = ActiveConfig(
-        file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), (bot,)
-    )
-    return ConfigReloader(
-        file,
-        first,
-        make=lambda _settings, _before: first,
-        follow=lambda *_: None,
-        health=Health(lambda: NOON),
-    )
+    bot = BotAccount(file.initial.github, world.store.bot_accounts, world.store.database)
+    prompts = ReloadingLibrary(lambda: world.prompts)
+    return ActiveConfig(file.initial, RepositoryTable(file.initial), prompts, (bot,))
 
 
 @pytest.fixture
@@ -85,11 +79,12 @@ def checks_of(
     lookup_model: Callable[[str, ClaudeSettings], object] = lambda *_: "active",
     health: Health | None = None,
     mirror_disk: MirrorDisk | None = None,
+    config: ActiveConfig | None = None,
 ) -> dict[Component, Check]:
-    reloader = make_reloader(folder, world.store, text)
+    active = config or make_config(folder, world, text)
     checks = HealthChecks(
         world.store,
-        reloader,
+        lambda: active,
         github=github,
         lookup_model=lookup_model,
         health=health or world.health,
@@ -119,12 +114,39 @@ def test_checks_fetch_the_bot_account_and_the_model(world: World, tmp_path: Path
     assert results.pop("store") is not None
     assert results == {
         "queue": None,
+        "prompts": None,
         "github": {"identity": {"kind": "classic token", "login": "hls-bot"}},
         "claude": {"model": "claude-haiku-5-5", "model_lifecycle": "active"},
         "webhooks": {"last_received_at": None, "is_expected": False},
     }
     assert [config.bot.cached for config in configs] == [HLS]
     assert models == ["claude-haiku-5-5"]
+
+
+def test_reload_of_prompts_that_does_not_end_is_reported(world: World, tmp_path: Path) -> None:
+    is_loading, may_end = threading.Event(), threading.Event()
+
+    def load() -> Library:
+        if (tmp_path / "changed.j2").exists():
+            is_loading.set()
+            assert may_end.wait(10)
+        return world.prompts
+
+    prompts = ReloadingLibrary(load, tmp_path)
+    config = replace(make_config(tmp_path, world), prompts=prompts)
+    check = checks_of(world, tmp_path, config=config)["prompts"]
+    write(tmp_path, {"changed.j2": "Other words"})
+    reloading = threading.Thread(target=prompts.reload)
+    reloading.start()
+    assert is_loading.wait(10)
+    run_checks([check], world.health)
+    problem = world.health.snapshot().components["prompts"]
+    may_end.set()
+    reloading.join()
+    run_checks([check], world.health)
+    assert problem.state == "degraded"
+    assert (problem.message or "").startswith("the changed prompts are being read")
+    assert world.health.snapshot().components["prompts"].state == "healthy"
 
 
 def test_token_that_expires_soon_degrades_github_with_its_identity(

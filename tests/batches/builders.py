@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hls_handler.batches.first_text import FirstIssue, make_delivery
+from hls_handler.batches.recorded import BatchPrompt, dump_prompts
 from hls_handler.deliveries import NewDelivery
-from hls_handler.engine.batches import BatchPrompt, dump_prompts
 from hls_handler.events import Account
 from hls_handler.prompting import recorded
 from hls_handler.store.batches import NewBatch

@@ -10,8 +10,8 @@ import pytest
 
 from hls_handler.batches import past
 from hls_handler.batches.preview import CannotPlan, Preview
+from hls_handler.batches.recorded import BatchPrompt
 from hls_handler.batches.results import load_result
-from hls_handler.engine.batches import BatchPrompt
 from hls_handler.reports.documents import to_json
 from hls_handler.store.batches import Batch
 from tests.engine.claude import FakeClaude

@@ -10,7 +10,7 @@ import pytest
 
 from hls_handler.batches.preview import CannotPlan
 from hls_handler.batches.triage import DRY_RUN, undo
-from hls_handler.engine.undo import BatchWrites, UndoPlan, decide_undo
+from hls_handler.batches.undo import BatchWrites, UndoPlan, decide_undo
 from hls_handler.github.values import TimelineEvent
 from hls_handler.store.batches import Batch
 from hls_sandbox.objects import Account

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 
-from hls_handler.console.log_streams import LogStreams
+from hls_handler.console.log import LogStreams
 from hls_handler.console.queries import LogQuery
 from hls_handler.logs import LogLine, LogRing
 

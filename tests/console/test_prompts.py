@@ -51,7 +51,7 @@ def test_problem_of_a_changed_file_is_at_the_top(author: Browser, library: Path)
         f"{TEMPLATE}{{{{ nosuch }}}}{{% if %}}", encoding="utf-8"
     )
     assert author.prompts is not None
-    author.prompts.current()
+    author.prompts.reload()
     page = author.get("/prompts").text
     assert (
         '<p role="alert" class="banner danger">the changed prompts cannot be used, the last valid version'

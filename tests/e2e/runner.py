@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from hls_handler.github.reviews import find_marker
+from hls_handler.github.review_writer import find_marker
 from hls_handler.prompting import recorded
 from hls_sandbox import person_actions
 from hls_sandbox.objects import Account, Conversation, Permission, Repository

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.batches import past
-from hls_handler.engine.batches import BatchPrompt
+from hls_handler.batches.recorded import BatchPrompt
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting import recorded
 from hls_handler.settings.load import load_settings

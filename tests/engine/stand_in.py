@@ -15,7 +15,7 @@ from hls_handler.events import Issue, PullRequest
 from hls_handler.events import Review as HlsReview
 from hls_handler.github.api import GithubApi, WriteGuard
 from hls_handler.github.app_setup import PERMISSIONS
-from hls_handler.github.checks import CHECK_NAME, GithubChecks
+from hls_handler.github.check_writer import CHECK_NAME, GithubChecks
 from hls_handler.github.client import Github
 from hls_handler.github.comments import marker
 from hls_handler.github.connection import Call, HttpResponse

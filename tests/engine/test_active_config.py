@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,14 +30,15 @@ class Setup:
         self.path, self.failing = path, list[Exception]()
         self.write(SMALLEST, modified=1)
         self.health = Health(lambda: NOON)
-        self.during_reload: Callable[[], None] = lambda: None
         file = SettingsFile(path, VARIABLES, dotenv=None)
         first = ActiveConfig(
             file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), ()
         )
-        self.reloader = ConfigReloader(
-            file, first, make=self._make, follow=lambda *_: None, health=self.health
-        )
+        self.reloader = ConfigReloader(file, first, make=self._make, health=self.health)
+
+    def read(self) -> ActiveConfig:
+        self.reloader.reload()
+        return self.reloader.latest
 
     def write(self, text: str, *, modified: int) -> None:
         self.path.write_text(text, encoding="utf-8")
@@ -48,7 +47,6 @@ class Setup:
     def _make(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
         if self.failing:
             raise self.failing.pop(0)
-        self.during_reload()
         return replace(before, settings=settings, table=RepositoryTable(settings))
 
 
@@ -67,16 +65,16 @@ def test_settings_that_cannot_be_applied_are_reported_until_the_file_changes(
     tmp_path: Path, error: Exception, message: str
 ) -> None:
     setup = Setup(tmp_path / "settings.yaml")
-    good = setup.reloader.current()
+    good = setup.read()
     setup.failing = [error]
     setup.write(CHANGED, modified=2)
     with suppress(KeyError):
-        setup.reloader.current()
-    assert setup.reloader.current() is good
+        setup.read()
+    assert setup.read() is good
     problem = setup.health.snapshot().components["settings"].message or ""
     assert problem.endswith(f"the last valid ones stay active: {message}")
     setup.write(CHANGED, modified=3)
-    assert setup.reloader.current().settings.features.drafts
+    assert setup.read().settings.features.drafts
     assert setup.health.snapshot().components["settings"].state == "healthy"
 
 
@@ -85,24 +83,8 @@ def test_unavailable_database_postpones_the_reload(tmp_path: Path) -> None:
     setup.failing = [StoreUnavailable("locked")]
     setup.write(CHANGED, modified=2)
     with pytest.raises(StoreUnavailable):
-        setup.reloader.current()
-    assert setup.reloader.current().settings.features.drafts
-
-
-def test_other_threads_get_the_previous_configuration_during_a_reload(tmp_path: Path) -> None:
-    setup = Setup(tmp_path / "settings.yaml")
-    previous = setup.reloader.current()
-    thread = ThreadPoolExecutor(1)
-    during: list[ActiveConfig] = []
-
-    def read_in_another_thread() -> None:
-        setup.write(CHANGED, modified=3)
-        during.append(thread.submit(setup.reloader.current).result(timeout=10))
-
-    setup.during_reload = read_in_another_thread
-    setup.write(CHANGED, modified=2)
-    assert setup.reloader.current() is not previous
-    assert during == [previous]
+        setup.read()
+    assert setup.read().settings.features.drafts
 
 
 def test_client_is_replaced_and_closed_only_when_its_settings_change() -> None:

@@ -23,7 +23,7 @@ from hls_handler.prompting import recorded
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.settings.model import GithubApp, Settings
 from hls_handler.store.conversations import ConversationRef
-from hls_handler.store.reviews import ReviewChange
+from hls_handler.store.review_records import ReviewChange
 from hls_sandbox.objects import Permission
 from tests.engine.claude import INVALID
 from tests.engine.stand_in import file_document, visible_text

@@ -22,7 +22,7 @@ from hls_handler.errors import (
     Permanent,
     Postponed,
 )
-from hls_handler.github.checks import IN_PROGRESS
+from hls_handler.github.check_writer import IN_PROGRESS
 from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.queue.rate_limiter import SlotRequest

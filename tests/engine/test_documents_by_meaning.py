@@ -109,7 +109,9 @@ def test_failing_service_leaves_the_full_text_search_and_is_asked_once(
     assert report.context == "1 section of metrics.md (about 11 tokens)"
     assert report.omitted == (f"the documentation was searched by its words alone: {reason}",)
     assert [
-        record.__dict__["reason"] for record in caplog.records if record.name.endswith(".handler_job")
+        record.__dict__["reason"]
+        for record in caplog.records
+        if record.name.endswith(".handler_job")
     ] == [reason]
     found = world.component("vectors")
     assert (found.state, found.message) == ("degraded", reason)

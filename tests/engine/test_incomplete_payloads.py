@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.engine.recording_job import read_facts
+from hls_handler.batches.recording_job import read_facts
 from hls_handler.errors import HlsError
 from hls_handler.events import HANDLED_EVENTS, parse_event
 from hls_handler.handlers.handler import common_variables

@@ -16,10 +16,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from hls_handler.analysis import IssueAnalysis
+from hls_handler.batches.undo import RUNS
 from hls_handler.db.values import from_ms
 from hls_handler.deliveries import Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
-from hls_handler.engine.check_ender import CheckEnder
+from hls_handler.engine.commit_check import CheckEnder
 from hls_handler.engine.health import Component, ComponentHealth, Health
 from hls_handler.engine.job import DeliveryJob
 from hls_handler.engine.library import load_checked
@@ -303,6 +304,7 @@ class World:
             github=self.github,
             claude=self.claude,
             health=self.health,
+            runs=RUNS,
             config=DeliveryConfig(self.settings, RepositoryTable(self.settings), self.prompts),
             choose_account=lambda _repository_id, _number: ChosenAccount(self.github, HLS),
             stopping=lambda: self.stopping,

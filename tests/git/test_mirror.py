@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.git.mirror import UNMERGEABLE, Hit, Mirrors, Pick, PickConflict
-from hls_handler.git.mirror_disk import MirrorDisk
+from hls_handler.git.mirror import UNMERGEABLE, Hit, MirrorDisk, Mirrors, Pick, PickConflict
 from hls_handler.git.run import find_git
 from hls_handler.github.api import GithubApi
 from hls_handler.github.labels import RepositoryLabels

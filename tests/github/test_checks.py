@@ -12,7 +12,7 @@ import pytest
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
 from hls_handler.github.api import WriteGuard
-from hls_handler.github.checks import CHECK_NAME, GithubChecks
+from hls_handler.github.check_writer import CHECK_NAME, GithubChecks
 from hls_handler.github.client import Github, connect, make_credentials
 from tests.contracts.github import violations
 from tests.github.review_world import NOON, github_settings

@@ -19,7 +19,7 @@ from hls_handler.actions import (
 from hls_handler.errors import DependencyDown
 from hls_handler.events import Account
 from hls_handler.github.api import GithubApi, RepositoryApi, WriteGuard
-from hls_handler.github.checks import GithubChecks
+from hls_handler.github.check_writer import GithubChecks
 from hls_handler.github.client import (
     Github,
     OpenedEvent,
@@ -29,7 +29,7 @@ from hls_handler.github.client import (
     make_credentials,
 )
 from hls_handler.github.comments import BotComments
-from hls_handler.github.reviews import BotReviews
+from hls_handler.github.review_writer import BotReviews
 from hls_handler.settings.sections import EffectiveLabels
 from tests.fake_server import FakeServer, Say
 from tests.github.fake_history import FakeHistory

@@ -22,9 +22,9 @@ PACKAGE = Path(hls_handler.__file__).parent
 SETUP = "github/webhook_setup.py"  # of `hls init`
 WRITERS = (
     SETUP,
-    "github/checks.py",
+    "github/check_writer.py",
     "github/comments.py",
-    "github/reviews.py",
+    "github/review_writer.py",
     "github/writer.py",
 )
 HTTP_LIBRARIES = {"github", "requests", "urllib3", "httpx", "httpx2", "aiohttp", "anthropic"}

@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hls_handler.batches.recording_job import read_facts
 from hls_handler.engine.codecs import facts_codec
 from hls_handler.engine.library import FACTS, GUID
-from hls_handler.engine.recording_job import read_facts
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers.handler import Handler

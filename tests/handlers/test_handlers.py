@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, create_model
 
 from hls_handler.actions import Action, InlineComment, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, ReplyFields
-from hls_handler.engine.recording_job import read_facts
+from hls_handler.batches.recording_job import read_facts
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import HANDLED_EVENTS, Event, Issue, Label, PullRequest
 from hls_handler.github.reader import GithubReader

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hls_handler.errors import PromptError
+from hls_handler.prompting.front_matter import Problem
 from hls_handler.prompting.library import load_library
-from hls_handler.prompting.problems import Problem
 from hls_handler.prompting.source_files import read_folder
 from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, load, write
 

@@ -26,8 +26,8 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Analysis, Prompt, Reply, ReplyFields, Usage
+from hls_handler.batches.recording_job import RecordingJob
 from hls_handler.engine.asking import CommentRenderer
-from hls_handler.engine.recording_job import RecordingJob
 from hls_handler.errors import HlsError
 from hls_handler.events import Event
 from hls_handler.handlers.handler import Handler, common_variables

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import estimate_tokens
-from hls_handler.engine.recording_job import read_facts
+from hls_handler.batches.recording_job import read_facts
 from hls_handler.events import Account, Event, Label, Repository
 from hls_handler.github.values import GUIDANCE_PATHS, ReviewComment
 from hls_handler.handlers.job import FactSource, PromptLimits

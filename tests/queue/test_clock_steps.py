@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hls_handler.background.checks import ClockSteps
+from hls_handler.background.health_checks import ClockSteps
 from hls_handler.db.values import from_ms, to_ms
 from hls_handler.store.repositories import StoredFile
 from hls_handler.store.storage import Storage

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.review.reviewers import Reviewer, choose_reviewers, find_owners, parse_owners
+from hls_handler.review.suggested_reviewers import (
+    Reviewer,
+    choose_reviewers,
+    find_owners,
+    parse_owners,
+)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from hls_handler.analysis import RenderedPrompt, Reply, ReplyFields, UnusableRep
 from hls_handler.errors import Dependency, DependencyDown
 from hls_handler.events import Account, Comment, Issue, PullRequest
 from hls_handler.github.api import WriteGuard
-from hls_handler.github.checks import CHECK_NAME, GithubChecks
+from hls_handler.github.check_writer import CHECK_NAME, GithubChecks
 from hls_handler.github.client import Github
 from hls_handler.github.comments import History
 from hls_handler.github.reader import GithubReader

@@ -19,12 +19,13 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from hls_handler.analysis import RenderedPrompt, ReplyFields
-from hls_handler.background.checks import ClockSteps
+from hls_handler.background.health_checks import ClockSteps
 from hls_handler.background.threads import PROBE_EVERY_S
+from hls_handler.batches.undo import RUNS
 from hls_handler.db import tables
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
-from hls_handler.engine.check_ender import END_EVERY_S, CheckEnder
+from hls_handler.engine.commit_check import END_EVERY_S, CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting import recorded
@@ -216,6 +217,7 @@ class Simulation:
             github=self.github,
             claude=self.claude,
             health=self.health,
+            runs=RUNS,
             config=DeliveryConfig(self.settings, RepositoryTable(self.settings), library()),
             choose_account=lambda _repository_id, _number: ChosenAccount(self.github, HLS),
             stopping=lambda: False,

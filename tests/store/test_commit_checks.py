@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.actions import CommitCheck, Conclusion
-from hls_handler.background.checks import ClockSteps
+from hls_handler.background.health_checks import ClockSteps
 from hls_handler.deliveries import End, Lease
 from hls_handler.errors import Postponed
 from hls_handler.store.commit_checks import CheckChange, UnendedCheck

@@ -8,7 +8,7 @@ from datetime import timedelta
 from hls_handler.review.blocks import Block
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.store.conversations import ConversationRef
-from hls_handler.store.reviews import ReviewChange
+from hls_handler.store.review_records import ReviewChange
 from hls_handler.store.storage import Storage
 from tests.queue.builders import accept, begin, finish, ignored
 

@@ -147,7 +147,7 @@ class WebSetup:
     def web(self) -> WebApplication:
         table = RepositoryTable(self.settings)
 
-        async def route(event: str, envelope: WebhookEnvelope) -> Rule | Ignored:
+        def route(event: str, envelope: WebhookEnvelope) -> Rule | Ignored:
             name = envelope.repository.full_name if envelope.repository else ""
             effective = table.find(name)
             if effective is None:

@@ -44,9 +44,8 @@ from hls_handler.github.app_setup import (
 from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.github.credentials import App
 from hls_handler.github.webhook_setup import UNSERVED_URL, WebhookSetup
-from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.model import GithubSettings, Server
-from hls_handler.settings.values import find_credential_problem, web_url
+from hls_handler.settings.values import AppKey, InvalidAppKey, find_credential_problem, web_url
 
 POLL_S = 3.0
 CODE_LIFETIME_S = 3600.0

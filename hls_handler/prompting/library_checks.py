@@ -26,8 +26,13 @@ from hls_handler.prompting.environment import (
     PromptEnvironment,
     find_used_templates,
 )
-from hls_handler.prompting.front_matter import problem_at
-from hls_handler.prompting.problems import BrokenTemplateError, Checked, Problem, suggest_name
+from hls_handler.prompting.front_matter import (
+    BrokenTemplateError,
+    Checked,
+    Problem,
+    problem_at,
+    suggest_name,
+)
 from hls_handler.prompting.prompt import Condition, Family, Library
 from hls_handler.prompting.render import COMMENT, COMMON, TASK, render, render_comment
 from hls_handler.prompting.source_files import BASE, SourceFiles

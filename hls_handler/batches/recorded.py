@@ -8,19 +8,19 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import takewhile
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
 from hls_handler.analysis import Severity
-from hls_handler.deliveries import RECORDED, End
+from hls_handler.batches.recording_job import RecordingJob, read_facts
+from hls_handler.deliveries import NO_RESULT, RECORDED, End
 from hls_handler.engine.asking import ClaudeQuestions, prompt_limits
 from hls_handler.engine.codecs import SETTINGS_FILE, Codec, facts_codec
-from hls_handler.engine.job import DeliveryJob
-from hls_handler.engine.recording_job import RecordingJob, read_facts
-from hls_handler.errors import ConversationIgnored, Permanent, Postponed, PromptError
+from hls_handler.engine.job import DeliveryJob, require_open
+from hls_handler.errors import ConversationIgnored, Permanent, PromptError
 from hls_handler.events import Event, PullRequest
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.source import read_optional
@@ -32,15 +32,11 @@ from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library, PromptSources
 from hls_handler.review.patches import parse_patch
 from hls_handler.review.record import LedgerEntry
-from hls_handler.routing import Rule
-from hls_handler.settings.effective import EffectiveSettings, Origin, apply_repository_settings
+from hls_handler.settings.effective import EffectiveSettings, apply_repository_settings
 from hls_handler.settings.model import Settings
-from hls_handler.store.batches import STOPPED, Batch
 
 PROMPTS = "prompts"
 """Key of the prompts in a batch's plan."""
-NO_RESULT = "no result"
-"""`End.kind` of a recorded delivery without a usable reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,41 +105,6 @@ GONE = re.compile(r"@@ -\S+ \+0,0 @@")
 def find_index(request_id: str) -> int:
     """Return the index of the prompt that a recorded delivery asks."""
     return int(request_id.removeprefix(RECORDED))
-
-
-COMMENTS = "features.auto_commenting"
-FIRST_WAIT_S = 2.0
-
-
-def require_open(batch: Batch) -> None:
-    """Raise `ConversationIgnored` after a person stopped the batch, or took it back."""
-    if batch.state == "stopped":
-        raise ConversationIgnored(f"batch {batch.id} was stopped", STOPPED)
-    if batch.state == "undone":
-        reason = f"batch {batch.id} was taken back before this issue was processed"
-        raise ConversationIgnored(reason, STOPPED)
-
-
-def wait_for_first(job: DeliveryJob, batch: Batch) -> None:
-    """Raise `Postponed` until one issue of the batch is done: if HLS may not write, one call is
-    paid.
-    """
-    first = job.store.batches.find_first(batch.id)
-    if first is None or first.guid == job.lease.guid:
-        return
-    at = max(first.due_at, job.store.now()) + timedelta(seconds=FIRST_WAIT_S)
-    raise Postponed(f"the first issue of batch {batch.id} is processed alone", at=at)
-
-
-def limit_rule(rule: Rule, batch: Batch) -> Rule:
-    """Return the rule without comments, unless the batch has them."""
-    effective = rule.effective
-    if batch.terms["comments"] or not effective.features.auto_commenting:
-        return rule
-    features = effective.features.model_copy(update={"auto_commenting": False})
-    origin = Origin((COMMENTS,), person=f"batch {batch.id}, which has no --comments")
-    origins = {**effective.origins, COMMENTS: origin}
-    return replace(rule, effective=replace(effective, features=features, origins=origins))
 
 
 def run_recorded(job: DeliveryJob) -> End:

@@ -15,11 +15,11 @@ from hls_handler.background.threads import Check, ProblemFound
 from hls_handler.db.database import Database
 from hls_handler.db.tables import checks, deliveries, locks
 from hls_handler.db.values import literal
-from hls_handler.engine.active_config import ActiveConfig, ConfigReloader
+from hls_handler.engine.active_config import ActiveConfig
 from hls_handler.engine.health import REVIEW, Health
 from hls_handler.errors import Dependency, DependencyDown, HlsError, ModelNotFound
 from hls_handler.git.host import MirrorUnavailable
-from hls_handler.git.mirror_disk import MirrorDisk
+from hls_handler.git.mirror import MirrorDisk
 from hls_handler.git.run import find_git
 from hls_handler.github.client import Github
 from hls_handler.github.identity import EXPIRY_REMEDY
@@ -103,6 +103,8 @@ class ClockSteps:
 
 log = logging.getLogger(__name__)
 
+PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all prompts"
+
 STUCK_S = 600.0
 """Seconds for which a delivery may be due before `/health` reports a problem."""
 
@@ -112,7 +114,7 @@ class HealthChecks:
     """The checks that the probe makes."""
 
     store: Storage
-    reloader: ConfigReloader
+    config: Callable[[], ActiveConfig]
     github: Callable[[ActiveConfig], Github]
     # Asks Claude's API whether a model of the settings exists. A model that it does not know is no
     # problem if the last call was answered: some services have only the Messages API.
@@ -129,16 +131,21 @@ class HealthChecks:
         checks = [
             Check("store", self._check_store, proves_use=True),
             Check("queue", self._check_queue, proves_use=True),
+            Check("prompts", self._check_prompts),
             Check("github", self._check_github),
             Check("claude", self._check_claude),
             Check("webhooks", self._check_webhooks, proves_use=True),
         ]
         disk = self.mirror_disk
         if disk is not None:
-            checks.append(
-                Check("mirror", lambda: _check_mirror(disk, self.reloader.latest.settings))
-            )
+            checks.append(Check("mirror", lambda: _check_mirror(disk, self.config().settings)))
         return checks
+
+    def _check_prompts(self) -> None:
+        """Report changed prompts that cannot be used, and a reload that does not end."""
+        error = self.config().prompts.reload_error
+        if error is not None:
+            raise ProblemFound(error, remedy=PROMPTS_REMEDY)
 
     def _check_queue(self) -> None:
         self._clock_steps.check()
@@ -151,14 +158,14 @@ class HealthChecks:
     def _check_github(self) -> Mapping[str, object]:
         rate_limiter = self.store.rate_limiter
         _check_not_held(rate_limiter, "github", GITHUB_RATE_LIMIT)
-        config = self.reloader.latest
+        config = self.config()
         metrics = _check_identity(self.github(config), config)
         _check_slots(rate_limiter, "github", "or lower github.min_seconds_between_writes", metrics)
         return metrics
 
     def _check_claude(self) -> Mapping[str, object]:
         store = self.store
-        settings = self.reloader.latest.settings
+        settings = self.config().settings
         _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
         _check_calls_per_hour(store.calls.count_last_hour(), settings.claude.calls_per_hour)
         model = settings.claude.default_model()
@@ -183,7 +190,7 @@ class HealthChecks:
 
     def _check_webhooks(self) -> Mapping[str, object]:
         return _check_webhooks(
-            self.store.statistics, self.reloader.latest, since=self._began, now=self.store.now()
+            self.store.statistics, self.config(), since=self._began, now=self.store.now()
         )
 
 
